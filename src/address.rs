@@ -1,0 +1,334 @@
+//! What git hands us, parsed: which repository of which workspace, and which profile if the address names one.
+//!
+//! Addresses come from `.gitmodules` of strangers once `protocol.bbtoken.allow=always` is set, so the character set
+//! is strict and the host is never taken from the address: it only has to be the one that is configured.
+
+use std::fmt;
+
+use crate::failure::{Failure, Kind, quote};
+
+/// The host that addresses name when they mean Bitbucket Cloud.
+const BITBUCKET_HOSTS: [&str; 2] = ["bitbucket.org", "www.bitbucket.org"];
+/// The hosts of Bitbucket Cloud's SSH service (Bitbucket support: "Use SSH keys … over port 443").
+const SSH_HOSTS: [&str; 2] = ["bitbucket.org", "altssh.bitbucket.org"];
+
+/// A repository on Bitbucket, as named by an address.
+///
+/// Its `Display` is `workspace/repository`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The profile the address asks for (`profile@workspace/repository`).
+    pub profile: Option<String>,
+    /// The workspace's slug or `{uuid}`.
+    pub workspace: String,
+    /// The repository's slug or `{uuid}`, without `.git`.
+    pub repository: String,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.workspace, self.repository)
+    }
+}
+
+/// Where Bitbucket is: the configured base URL, split into what an address is compared with.
+#[derive(Clone, Copy, Debug)]
+pub struct Base<'a> {
+    /// Host and, if it is not the scheme's own, port: `localhost:8443`.
+    pub authority: &'a str,
+    /// The path below which workspaces live, without a slash at the end; empty for Bitbucket Cloud.
+    pub path: &'a str,
+}
+
+impl Address {
+    /// Parses an address in any of the forms git, a person or Bitbucket's pages give.
+    ///
+    /// `workspace/repository`, `profile@workspace/repository`, the same behind `bbtoken::` or `bbtoken://`,
+    /// `https://bitbucket.org/…` (also a page of the repository), `ssh://git@bitbucket.org/…` and
+    /// `git@bitbucket.org:…`.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::BadAddress`] for anything else: empty or odd parts, `..`, control characters, another host,
+    /// a password.
+    pub fn parse(text: &str, base: Base<'_>) -> Result<Self, Failure> {
+        let refuse = |why: &str| {
+            Failure::new(
+                Kind::BadAddress,
+                format!("cannot use address '{}': {why}", redact(text)),
+            )
+        };
+        let bare = text.strip_prefix("bbtoken::").unwrap_or(text);
+        if let Some(rest) = bare
+            .strip_prefix("https://")
+            .or_else(|| bare.strip_prefix("http://"))
+        {
+            return from_web(rest, base).map_err(refuse);
+        }
+        if let Some(rest) = bare.strip_prefix("ssh://") {
+            return from_ssh(rest, '/').map_err(refuse);
+        }
+        if let Some(rest) = bare.strip_prefix("bbtoken://") {
+            return from_short(rest).map_err(refuse);
+        }
+        if bare.contains("://") {
+            return Err(refuse(
+                "only https, ssh and bbtoken addresses name a Bitbucket repository",
+            ));
+        }
+        match bare.split_once(':') {
+            Some((host, _)) if !host.contains('/') => from_ssh(bare, ':').map_err(refuse),
+            _ => from_short(bare).map_err(refuse),
+        }
+    }
+}
+
+/// Takes `[profile@]workspace/repository[.git][/]`.
+fn from_short(text: &str) -> Result<Address, &'static str> {
+    let (profile, path) = match text.split_once('@') {
+        Some((profile, path)) => (Some(profile), path),
+        None => (None, text),
+    };
+    if let Some(profile) = profile {
+        if profile.contains(':') {
+            return Err("it holds a password; profiles need none");
+        }
+        if !is_profile_name(profile) {
+            return Err("the profile before '@' may hold letters, digits, '.', '_' and '-' only");
+        }
+    }
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let mut parts = path.split('/');
+    let (workspace, repository) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+    if parts.next().is_some() {
+        return Err("expected workspace/repository, without further parts");
+    }
+    repository_in(workspace, repository, profile)
+}
+
+/// Takes what follows `https://`: the configured host's or bitbucket.org's, with pages below a repository cut off.
+fn from_web(text: &str, base: Base<'_>) -> Result<Address, &'static str> {
+    let (authority, path) = text.split_once('/').unwrap_or((text, ""));
+    let host = without_user(authority)?;
+    let path = if host.eq_ignore_ascii_case(base.authority) {
+        let base_path = base.path.trim_matches('/');
+        match path.strip_prefix(base_path) {
+            Some(rest) if base_path.is_empty() => rest,
+            Some(rest) => rest
+                .strip_prefix('/')
+                .ok_or("it is not below the configured base URL")?,
+            None => return Err("it is not below the configured base URL"),
+        }
+    } else if BITBUCKET_HOSTS
+        .iter()
+        .any(|name| host.eq_ignore_ascii_case(name))
+    {
+        path
+    } else {
+        return Err("its host is not the configured Bitbucket");
+    };
+    let path = path.split(['?', '#']).next().unwrap_or("");
+    let mut parts = path.split('/');
+    repository_in(parts.next().unwrap_or(""), parts.next().unwrap_or(""), None)
+}
+
+/// Takes `git@bitbucket.org:workspace/repository` and what follows `ssh://`.
+fn from_ssh(text: &str, separator: char) -> Result<Address, &'static str> {
+    let (authority, path) = text
+        .split_once(separator)
+        .ok_or("expected workspace/repository behind the host")?;
+    let host = without_user(authority)?;
+    let host = host.split(':').next().unwrap_or("");
+    if !SSH_HOSTS.iter().any(|name| host.eq_ignore_ascii_case(name)) {
+        return Err("its host is not Bitbucket");
+    }
+    from_short(path.trim_start_matches('/')).and_then(|address| match address.profile {
+        None => Ok(address),
+        Some(_) => Err("the path of an ssh address holds no '@'"),
+    })
+}
+
+/// Cuts a user name off host and port; a password is refused.
+fn without_user(authority: &str) -> Result<&str, &'static str> {
+    match authority.rsplit_once('@') {
+        Some((user, _)) if user.contains(':') => {
+            Err("it holds a password; remove it from the URL and revoke it")
+        }
+        Some((_, host)) => Ok(host),
+        None => Ok(authority),
+    }
+}
+
+fn repository_in(
+    workspace: &str,
+    repository: &str,
+    profile: Option<&str>,
+) -> Result<Address, &'static str> {
+    let repository = repository.strip_suffix(".git").unwrap_or(repository);
+    if !is_slug(workspace) {
+        return Err(
+            "expected workspace/repository; the workspace is empty or holds characters Bitbucket has not",
+        );
+    }
+    if !is_slug(repository) {
+        return Err(
+            "expected workspace/repository; the repository is empty or holds characters Bitbucket has not",
+        );
+    }
+    Ok(Address {
+        profile: profile.map(str::to_owned),
+        workspace: workspace.to_owned(),
+        repository: repository.to_owned(),
+    })
+}
+
+/// Tells what Bitbucket allows in a slug or a `{uuid}`; never a path step and never something that looks like an option.
+fn is_slug(part: &str) -> bool {
+    !part.is_empty()
+        && part.len() <= 255
+        && !part.starts_with('-')
+        && part.chars().any(|c| c != '.')
+        && !part.contains("..")
+        && part
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '{' | '}'))
+}
+
+/// Tells whether a profile may have this name: letters, digits, `.`, `_` and `-`, not starting with a dash.
+pub fn is_profile_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 100
+        && !name.starts_with(['-', '.'])
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+}
+
+/// Makes an address fit for an error message: a password in it is replaced, control characters are escaped.
+fn redact(text: &str) -> String {
+    let Some(at) = text.rfind('@') else {
+        return quote(text);
+    };
+    let user_start = text[..at].rfind('/').map_or(0, |slash| slash + 1);
+    match text[user_start..at].split_once(':') {
+        Some((user, _)) => quote(&format!("{}{user}:***{}", &text[..user_start], &text[at..])),
+        None => quote(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLOUD: Base<'static> = Base {
+        authority: "bitbucket.org",
+        path: "",
+    };
+
+    fn parse(text: &str) -> Result<String, String> {
+        Address::parse(text, CLOUD)
+            .map(|a| {
+                format!(
+                    "{}{a}",
+                    a.profile
+                        .as_ref()
+                        .map_or(String::new(), |p| format!("{p}@"))
+                )
+            })
+            .map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn every_form_git_or_a_browser_gives_is_understood() {
+        let cases = [
+            ("ws/repo", "ws/repo"),
+            ("ws/repo.git", "ws/repo"),
+            ("ws/repo/", "ws/repo"),
+            ("work@ws/repo", "work@ws/repo"),
+            ("bbtoken::ws/repo", "ws/repo"),
+            ("bbtoken://ws/repo.git", "ws/repo"),
+            ("bbtoken://work@ws/repo", "work@ws/repo"),
+            ("https://bitbucket.org/ws/repo", "ws/repo"),
+            ("https://bitbucket.org/ws/repo.git", "ws/repo"),
+            ("https://joe@bitbucket.org/ws/repo.git", "ws/repo"),
+            (
+                "https://Bitbucket.org/ws/re.po/src/main/a%20b.md?x=1#lines-3",
+                "ws/re.po",
+            ),
+            ("https://bitbucket.org/ws/repo/pull-requests/7", "ws/repo"),
+            ("git@bitbucket.org:ws/repo.git", "ws/repo"),
+            ("ssh://git@bitbucket.org/ws/repo.git", "ws/repo"),
+            ("ssh://git@altssh.bitbucket.org:443/ws/repo.git", "ws/repo"),
+            ("{0f1e}/{aa-bb}", "{0f1e}/{aa-bb}"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse(text).as_deref(), Ok(expected), "{text}");
+        }
+        assert_eq!(cases.len(), 16);
+    }
+
+    #[test]
+    fn whatever_is_not_a_repository_of_the_host_is_refused() {
+        let cases = [
+            "",
+            "ws",
+            "ws/",
+            "/repo",
+            "ws//repo",
+            "ws/repo/extra",
+            "../repo",
+            "ws/..",
+            "ws/a..b",
+            "ws/.git",
+            "ws/repo\n",
+            "ws/re po",
+            "ws/repo?x",
+            "ws/repo#x",
+            "-ws/repo",
+            "ws/-repo",
+            "@ws/repo",
+            "a:b@ws/repo",
+            "ws/ünïcode",
+            "https://evil.org/ws/repo",
+            "https://bitbucket.org.evil.org/ws/repo",
+            "https://bitbucket.org:444/ws/repo",
+            "https://u:p@bitbucket.org/ws/repo",
+            "https://bitbucket.org",
+            "https://bitbucket.org/ws",
+            "git@github.com:ws/repo",
+            "ssh://git@evil.org/ws/repo",
+            "file:///ws/repo",
+            "ext::sh -c x",
+            "git@bitbucket.org:p@ws/repo",
+        ];
+        for text in cases {
+            assert!(parse(text).is_err(), "{text:?} was accepted");
+        }
+        assert_eq!(cases.len(), 30);
+    }
+
+    #[test]
+    fn a_password_does_not_reach_the_message() {
+        for text in [
+            "https://joe:canary@bitbucket.org/ws/repo",
+            "joe:canary@ws/repo",
+            "bbtoken::https://joe:canary@x/ws",
+        ] {
+            let message = parse(text).expect_err("a password is refused");
+            assert!(!message.contains("canary"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_base_url_with_a_path_is_cut_off() {
+        let base = Base {
+            authority: "localhost:8443",
+            path: "/bb",
+        };
+        let parsed =
+            Address::parse("https://localhost:8443/bb/ws/repo.git", base).map(|a| a.to_string());
+        assert_eq!(parsed.ok().as_deref(), Some("ws/repo"));
+        assert!(Address::parse("https://localhost:8443/bbws/repo.git", base).is_err());
+        assert!(Address::parse("https://bitbucket.org/ws/repo", base).is_ok());
+    }
+}

@@ -1,0 +1,93 @@
+//! The remote helper: git starts it as `git-remote-bbtoken <remote> <address>` (gitremote-helpers(7)).
+
+use std::{ffi::OsString, fs::File, process::ExitCode};
+
+use bbtoken::{
+    failure::{Failure, Kind},
+    relay::{Broken, Git, Stage},
+    report,
+    wire::{self, Plan},
+};
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let words: Option<Vec<&str>> = arguments.iter().map(|argument| argument.to_str()).collect();
+    let code = match words.as_deref() {
+        Some(["--version" | "-V"]) => report::answer(&format!(
+            "git-remote-bbtoken {}\n",
+            env!("CARGO_PKG_VERSION")
+        )),
+        // Older gits give the remote alone, if it is an address.
+        Some([address]) => run(address, address),
+        Some([remote, address]) => run(remote, address),
+        _ => failed(
+            &Failure::new(
+                Kind::Usage,
+                "git starts this program; to use it, run 'git clone bbtoken::workspace/repository'",
+            )
+            .into(),
+        ),
+    };
+    // At once: threads that still read or wait must not hold git up.
+    std::process::exit(i32::from(code));
+}
+
+fn run(remote: &str, address: &str) -> u8 {
+    let plan = Plan::make(remote, address);
+    if let Ok(plan) = &plan
+        && plan.is_for_git()
+    {
+        return match plan.git_helper().and_then(wire::replace_process) {
+            Ok(code) => code,
+            Err(error) => failed(&error),
+        };
+    }
+    let mut git = match pipe() {
+        Ok((input, output)) => Git::new(input, output),
+        Err(error) => return failed(&error.into()),
+    };
+    match wire::serve(plan, &mut git, &report::warn) {
+        Ok(code) => code,
+        Err(broken) => tell(&broken, &mut git),
+    }
+}
+
+/// Takes standard input and output as files, without the buffers that the standard library puts before them.
+#[cfg(unix)]
+fn pipe() -> std::io::Result<(File, File)> {
+    use std::os::fd::AsFd as _;
+    let input = std::io::stdin().as_fd().try_clone_to_owned()?;
+    let output = std::io::stdout().as_fd().try_clone_to_owned()?;
+    Ok((input.into(), output.into()))
+}
+
+#[cfg(windows)]
+fn pipe() -> std::io::Result<(File, File)> {
+    use std::os::windows::io::AsHandle as _;
+    let input = std::io::stdin().as_handle().try_clone_to_owned()?;
+    let output = std::io::stdout().as_handle().try_clone_to_owned()?;
+    Ok((input.into(), output.into()))
+}
+
+/// Tells git or the person what broke, in the way that the stage allows.
+fn tell(broken: &Broken, git: &mut Git) -> u8 {
+    match broken.stage {
+        Stage::Connecting => return failed(&broken.error),
+        Stage::BeforeAnswer => {
+            if git
+                .write_error(&report::text_for_git(&broken.error))
+                .is_err()
+            {
+                report::show(&broken.error);
+            }
+        }
+        Stage::InAnswer => report::show(&broken.error),
+        Stage::Told => {}
+    }
+    1
+}
+
+fn failed(error: &anyhow::Error) -> u8 {
+    report::show(error);
+    report::HELPER_FAILED
+}

@@ -1,0 +1,268 @@
+//! Git's http settings for one URL: what the native transport does itself, and what only git's own can.
+
+use super::{
+    git::{Entry, GitConfig, Variables, is_true},
+    urlmatch,
+};
+use crate::{
+    failure::{Failure, Kind},
+    http::{ProxyUrl, Settings, Url},
+    secret::Secret,
+};
+
+/// Says that we are git, which Bitbucket's edge looks for, and which program we are.
+const USER_AGENT: &str = concat!("git/2 git-remote-bbtoken/", env!("CARGO_PKG_VERSION"));
+
+/// Settings that change nothing for the native transport: it has one connection, reads whole pkt-lines, and
+/// always sends its credential at once.
+const WITHOUT_EFFECT: [&str; 7] = [
+    "http.emptyauth",
+    "http.maxrequests",
+    "http.minsessions",
+    "http.noepsv",
+    "http.postbuffer",
+    "http.proactiveauth",
+    "http.ssltry",
+];
+/// Settings that the native transport carries out.
+const NATIVE: [&str; 6] = [
+    "http.extraheader",
+    "http.proxy",
+    "http.sslcainfo",
+    "http.sslcapath",
+    "http.useragent",
+    "http.followredirects",
+];
+/// Variables that stand for settings only git's own transport carries out.
+const GIT_ONLY_VARIABLES: [&str; 12] = [
+    "GIT_SSL_NO_VERIFY",
+    "GIT_SSL_CERT",
+    "GIT_SSL_KEY",
+    "GIT_SSL_CERT_PASSWORD_PROTECTED",
+    "GIT_SSL_VERSION",
+    "GIT_SSL_CIPHER_LIST",
+    "GIT_PROXY_SSL_CAINFO",
+    "GIT_PROXY_SSL_CERT",
+    "GIT_PROXY_SSL_KEY",
+    "GIT_HTTP_PROXY_AUTHMETHOD",
+    "GIT_HTTP_LOW_SPEED_LIMIT",
+    "GIT_HTTP_LOW_SPEED_TIME",
+];
+
+/// How to reach a URL, and which settings that would have asked for git's own transport.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// What the native transport follows.
+    pub settings: Settings,
+    /// Settings in force that it cannot follow, by the name a person knows.
+    pub git_only: Vec<String>,
+}
+
+/// Resolves git's http settings for a URL; `remote` is the remote's name, for `remote.<name>.proxy`.
+///
+/// # Errors
+///
+/// [`Kind::Misconfigured`] for a header that is none.
+pub fn resolve(
+    config: &GitConfig,
+    variables: Variables<'_>,
+    url: &Url,
+    remote: Option<&str>,
+) -> Result<Resolved, Failure> {
+    let last = |key: &str| urlmatch::values(config, key, url).pop();
+    let path = |variable: &str, key: &str| {
+        let own = variables(variable).map(|value| value.to_string_lossy().into_owned());
+        own.or_else(|| last(key).and_then(|entry| entry.value.clone()))
+            .filter(|path| !path.is_empty())
+            .map(|path| expand_home(&path, variables))
+    };
+    let user_agent = variables("GIT_HTTP_USER_AGENT")
+        .map(|agent| agent.to_string_lossy().into_owned())
+        .or_else(|| last("useragent").and_then(|entry| entry.value.clone()));
+    let settings = Settings {
+        ca_file: path("GIT_SSL_CAINFO", "sslcainfo"),
+        ca_directory: path("GIT_SSL_CAPATH", "sslcapath"),
+        proxy: proxy(config, variables, url, remote),
+        user_agent: user_agent.unwrap_or_else(|| USER_AGENT.to_owned()),
+        extra_headers: extra_headers(&urlmatch::values(config, "extraheader", url))?,
+    };
+    Ok(Resolved {
+        git_only: git_only(config, variables, url, remote),
+        settings,
+    })
+}
+
+/// Reads `http.extraHeader`: a list, which an empty value starts anew.
+fn extra_headers(entries: &[&Entry]) -> Result<Vec<(String, Secret)>, Failure> {
+    let mut headers = Vec::new();
+    for entry in entries {
+        let line = entry.value.as_deref().unwrap_or("");
+        if line.is_empty() {
+            headers.clear();
+            continue;
+        }
+        let (name, value) = line.split_once(':').ok_or_else(|| {
+            Failure::new(
+                Kind::Misconfigured,
+                format!(
+                    "http.extraHeader in {} is no header: it has no colon",
+                    entry.origin
+                ),
+            )
+        })?;
+        headers.push((name.trim().to_owned(), Secret::new(value.trim())));
+    }
+    // Ours is the only credential that goes to Bitbucket: a second one makes it refuse both.
+    headers.retain(|(name, _)| !name.eq_ignore_ascii_case("authorization"));
+    Ok(headers)
+}
+
+/// Finds the proxy as git and libcurl do: `remote.<name>.proxy`, `http.proxy`, `https_proxy`, `all_proxy`, unless
+/// `no_proxy` names the host. An empty setting means none.
+fn proxy(
+    config: &GitConfig,
+    variables: Variables<'_>,
+    url: &Url,
+    remote: Option<&str>,
+) -> Option<ProxyUrl> {
+    let of_remote = remote.and_then(|name| config.last("remote", Some(name), "proxy"));
+    let configured = of_remote
+        .or_else(|| urlmatch::values(config, "proxy", url).pop())
+        .and_then(|entry| entry.value.clone());
+    let by_scheme: &[&str] = match url.scheme() {
+        "https" => &["https_proxy", "HTTPS_PROXY"],
+        // Only in lower case: HTTP_PROXY is what a web server sets from a request's "Proxy" header.
+        _ => &["http_proxy"],
+    };
+    let from_environment = || {
+        let names = by_scheme.iter().chain(&["all_proxy", "ALL_PROXY"]);
+        names
+            .filter_map(|name| variables(name))
+            .map(|value| value.to_string_lossy().into_owned())
+            .next()
+    };
+    let proxy = configured
+        .or_else(from_environment)
+        .filter(|proxy| !proxy.is_empty())?;
+    let exempt = ["no_proxy", "NO_PROXY"]
+        .iter()
+        .find_map(|name| variables(name));
+    if exempt.is_some_and(|list| is_exempt(&list.to_string_lossy(), url)) {
+        return None;
+    }
+    let proxy = if proxy.contains("://") {
+        proxy
+    } else {
+        format!("http://{proxy}")
+    };
+    Some(ProxyUrl(Secret::new(proxy)))
+}
+
+/// Matches a `no_proxy` list as libcurl does: `*`, a host, or a domain with all below it.
+fn is_exempt(list: &str, url: &Url) -> bool {
+    let host = url
+        .host_str()
+        .unwrap_or("")
+        .trim_matches(['[', ']'])
+        .to_ascii_lowercase();
+    list.split([',', ' '])
+        .filter(|name| !name.is_empty())
+        .any(|name| {
+            let name = name
+                .trim_start_matches('.')
+                .trim_end_matches('.')
+                .to_ascii_lowercase();
+            name == "*"
+                || host == name
+                || host
+                    .strip_suffix(&name)
+                    .is_some_and(|rest| rest.ends_with('.'))
+        })
+}
+
+/// Names the settings in force for a URL that the native transport has not got.
+fn git_only(
+    config: &GitConfig,
+    variables: Variables<'_>,
+    url: &Url,
+    remote: Option<&str>,
+) -> Vec<String> {
+    let mut keys: Vec<&str> = config
+        .entries()
+        .filter(|entry| entry.section == "http")
+        .map(|entry| entry.key.as_str())
+        .collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let in_force = keys
+        .into_iter()
+        .filter_map(|key| urlmatch::values(config, key, url).pop());
+    let mut names: Vec<String> = in_force
+        .filter(|entry| !is_native(entry))
+        .map(Entry::name)
+        .collect();
+    let of_remote = remote.and_then(|name| config.last("remote", Some(name), "proxyauthmethod"));
+    names.extend(of_remote.map(Entry::name));
+    names.extend(
+        GIT_ONLY_VARIABLES
+            .iter()
+            .filter(|name| variables(name).is_some())
+            .map(|name| (*name).to_owned()),
+    );
+    names
+}
+
+fn is_native(entry: &Entry) -> bool {
+    let name = format!("http.{}", entry.key);
+    match name.as_str() {
+        "http.sslverify" => is_true(entry),
+        "http.version" => entry
+            .value
+            .as_deref()
+            .is_some_and(|version| matches!(version, "HTTP/1.1" | "HTTP/2")),
+        "http.proxyauthmethod" => entry
+            .value
+            .as_deref()
+            .is_some_and(|method| matches!(method, "anyauth" | "basic")),
+        "http.delegation" => entry.value.as_deref() == Some("none"),
+        "http.sslcertpasswordprotected" | "http.savecookies" | "http.schannelusesslcainfo" => {
+            !is_true(entry)
+        }
+        "http.proxysslcertpasswordprotected" => !is_true(entry),
+        _ => {
+            NATIVE.contains(&name.as_str())
+                || WITHOUT_EFFECT.contains(&name.as_str())
+                || entry.value.as_deref() == Some("")
+        }
+    }
+}
+
+fn expand_home(path: &str, variables: Variables<'_>) -> std::path::PathBuf {
+    match (path.strip_prefix("~/"), variables("HOME")) {
+        (Some(rest), Some(home)) => std::path::PathBuf::from(home).join(rest),
+        _ => path.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_proxy_matches_hosts_and_their_subdomains() {
+        let url = Url::parse("https://git.example.com/x").expect("it is a URL");
+        for list in [
+            "*",
+            "example.com",
+            ".example.com",
+            "a,git.example.com",
+            "a b example.com",
+            "EXAMPLE.com.",
+        ] {
+            assert!(is_exempt(list, &url), "{list}");
+        }
+        for list in ["", "ample.com", "xgit.example.com", "example.org"] {
+            assert!(!is_exempt(list, &url), "{list}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Raw settings from git's configuration and the environment, each with its origin; nothing is decided here.
+
+pub mod git;
+mod http;
+mod urlmatch;
+
+use std::{ffi::OsString, path::PathBuf};
+
+use crate::{
+    address::is_profile_name,
+    failure::{Failure, Kind, quote},
+    profile::{Environment, Raw, RawProfile, Setting, Source},
+    secret::Secret,
+};
+
+pub use git::{Entry, GitConfig, Scope, Variables};
+pub use http::{Resolved as HttpSettings, resolve as http_settings};
+
+/// Reads a variable of this process.
+pub fn process_variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+/// Collects what bears on profiles from git's configuration and the environment.
+///
+/// # Errors
+///
+/// [`Kind::Misconfigured`] for a `BBTOKEN_*` variable that is set but empty, for both of a pair that exclude each
+/// other, and for an endpoint or command in a configuration file that is not protected.
+pub fn profiles(
+    config: &GitConfig,
+    variables: Variables<'_>,
+    remote: Option<&str>,
+) -> Result<Raw, Failure> {
+    let mut raw = Raw {
+        environment: environment(variables)?,
+        of_remote: remote
+            .and_then(|name| config.last("remote", Some(name), "bbtokenprofile"))
+            .map(setting),
+        ..Raw::default()
+    };
+    for entry in config.entries().filter(|entry| entry.section == "bbtoken") {
+        let target = match &entry.subsection {
+            None if entry.key == "profile" => {
+                raw.selected = Some(setting(entry));
+                continue;
+            }
+            None => &mut raw.common,
+            Some(name) if is_profile_name(name) => raw.profiles.entry(name.clone()).or_default(),
+            Some(name) => {
+                return Err(misconfigured(format!(
+                    "'{}' in {} is no name for a profile: use letters, digits, '.', '_' and '-'",
+                    quote(name),
+                    entry.origin
+                )));
+            }
+        };
+        assign(target, entry)?;
+    }
+    Ok(raw)
+}
+
+/// Puts a setting where it belongs. Keys that are not ours to know are passed over, as git does.
+fn assign(profile: &mut RawProfile, entry: &Entry) -> Result<(), Failure> {
+    let field = match entry.key.as_str() {
+        "clientid" => &mut profile.client_id,
+        "grant" => &mut profile.grant,
+        "store" => &mut profile.store,
+        "transport" => &mut profile.transport,
+        "clientsecretcommand" => protected(entry, &mut profile.client_secret_command)?,
+        "accesstokencommand" => protected(entry, &mut profile.access_token_command)?,
+        "baseurl" => protected(entry, &mut profile.base_url)?,
+        "tokenurl" => protected(entry, &mut profile.token_url)?,
+        "authorizeurl" => protected(entry, &mut profile.authorize_url)?,
+        "workspace" => {
+            profile.workspaces.push(setting(entry));
+            return Ok(());
+        }
+        _ => return Ok(()),
+    };
+    *field = Some(setting(entry));
+    Ok(())
+}
+
+/// Lets a setting through only from where a repository cannot write (git-config(1), "protected configuration").
+fn protected<T>(entry: &Entry, field: T) -> Result<T, Failure> {
+    if entry.scope.is_protected() {
+        return Ok(field);
+    }
+    Err(misconfigured(format!(
+        "{} in {} is not honored: a repository must not choose where tokens are sent or what is run; set it with 'git config --global'",
+        entry.name(),
+        entry.origin
+    )))
+}
+
+fn setting(entry: &Entry) -> Setting {
+    Setting {
+        value: entry.value.clone().unwrap_or_default(),
+        origin: format!("{} in {}", entry.name(), entry.origin),
+    }
+}
+
+fn environment(variables: Variables<'_>) -> Result<Environment, Failure> {
+    let read = |name: &'static str| -> Result<Option<String>, Failure> {
+        match variables(name) {
+            None => Ok(None),
+            Some(value) if value.is_empty() => Err(misconfigured(format!(
+                "{name} is set but empty; unset it or give it a value"
+            ))),
+            Some(value) => match value.into_string() {
+                Ok(value) => Ok(Some(value)),
+                Err(_) => Err(misconfigured(format!("{name} is not text"))),
+            },
+        }
+    };
+    let source = |given: &'static str, file: &'static str| -> Result<Option<Source>, Failure> {
+        match (read(given)?, read(file)?) {
+            (Some(_), Some(_)) => Err(misconfigured(format!(
+                "{given} and {file} are both set; unset one of them"
+            ))),
+            (Some(secret), None) => Ok(Some(Source::Given {
+                variable: given,
+                secret: Secret::new(secret.trim()),
+            })),
+            (None, Some(path)) => Ok(Some(Source::File(PathBuf::from(path)))),
+            (None, None) => Ok(None),
+        }
+    };
+    let setting = |name: &'static str| -> Result<Option<Setting>, Failure> {
+        Ok(read(name)?.map(|value| Setting {
+            value,
+            origin: name.to_owned(),
+        }))
+    };
+    Ok(Environment {
+        profile: read("BBTOKEN_PROFILE")?,
+        client_id: read("BBTOKEN_CLIENT_ID")?,
+        client_secret: source("BBTOKEN_CLIENT_SECRET", "BBTOKEN_CLIENT_SECRET_FILE")?,
+        access_token: source("BBTOKEN_ACCESS_TOKEN", "BBTOKEN_ACCESS_TOKEN_FILE")?,
+        settings: RawProfile {
+            base_url: setting("BBTOKEN_BASE_URL")?,
+            token_url: setting("BBTOKEN_TOKEN_URL")?,
+            authorize_url: setting("BBTOKEN_AUTHORIZE_URL")?,
+            store: setting("BBTOKEN_STORE")?,
+            transport: setting("BBTOKEN_TRANSPORT")?,
+            ..RawProfile::default()
+        },
+    })
+}
+
+fn misconfigured(message: String) -> Failure {
+    Failure::new(Kind::Misconfigured, message)
+}

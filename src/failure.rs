@@ -1,0 +1,157 @@
+//! What went wrong, in the terms that decide what the person should do next.
+//!
+//! A [`Failure`] is the link in an [`anyhow::Error`] chain that carries a [`Kind`]; `report` turns the kind into
+//! a hint and an exit code, and nothing else in the crate knows about either.
+
+use std::fmt;
+
+/// What the reader of an error can do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// No profile answers for the address and the environment holds no client and no token.
+    NotConfigured,
+    /// A setting is missing, malformed or comes from a place that is not trusted; the text says which.
+    Misconfigured,
+    /// The profile that was named does not exist.
+    UnknownProfile {
+        /// The profiles that do exist, in alphabetical order.
+        known: Vec<String>,
+    },
+    /// What git handed over does not name a Bitbucket repository.
+    BadAddress,
+    /// The profile has no usable grant any more and a person has to act.
+    LoginNeeded {
+        /// The profile to log in.
+        profile: String,
+    },
+    /// The token endpoint does not accept the client.
+    ClientRefused {
+        /// What to change at the client's page, as one imperative sentence.
+        remedy: String,
+    },
+    /// The repository is missing or the token may not see it: Bitbucket does not tell which (status 401 or 404).
+    AccessRefused,
+    /// The token is good but lacks a scope (status 403).
+    ScopeMissing {
+        /// The Bitbucket permission to tick: `repository` or `repository:write`.
+        scope: &'static str,
+    },
+    /// An app password was sent (status 410, or the `ATBB` prefix): Bitbucket removed them in July 2026.
+    AppPassword,
+    /// The server asked to come back later (status 429 or 503).
+    Busy,
+    /// The host could not be reached or the connection broke.
+    Unreachable {
+        /// The host, without port.
+        host: String,
+    },
+    /// The server's certificate was not accepted.
+    Untrusted {
+        /// The host, without port.
+        host: String,
+    },
+    /// The server answered something that is not git's protocol, as a captive portal or a sign-on page does.
+    NotGit,
+    /// The answer to a push was lost: it may or may not have been carried out.
+    PushUnknown,
+    /// A store or a lock on this machine cannot be used.
+    StoreUnusable,
+    /// Git closed its end of the pipe; nobody is left to read a message.
+    Hangup,
+    /// The command line was wrong.
+    Usage,
+}
+
+/// One link of an error chain that says what can be done about it.
+///
+/// The message names what failed and never holds a secret or a raw body.
+#[derive(Debug)]
+pub struct Failure {
+    /// What kind of remedy fits.
+    pub kind: Kind,
+    message: String,
+}
+
+impl Failure {
+    /// Names what failed, with the kind that decides on hint and exit code.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Failure {
+            kind,
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Finds the kind of an error: that of the outermost [`Failure`] in its chain.
+pub fn kind(error: &anyhow::Error) -> Option<&Kind> {
+    error
+        .downcast_ref::<Failure>()
+        .or_else(|| error.chain().find_map(|link| link.downcast_ref()))
+        .map(|failure| &failure.kind)
+}
+
+/// Makes text from outside safe for a terminal: control characters escaped, 200 characters at most.
+///
+/// Server texts, addresses and values of settings go through this before they stand in a message.
+pub fn quote(text: &str) -> String {
+    const MAX_CHARACTERS: usize = 200;
+    let mut quoted = String::new();
+    for character in text.trim().chars().take(MAX_CHARACTERS) {
+        match character {
+            c if c.is_control() || is_invisible(c) => quoted.extend(c.escape_unicode()),
+            c => quoted.push(c),
+        }
+    }
+    if text.trim().chars().nth(MAX_CHARACTERS).is_some() {
+        quoted.push('…');
+    }
+    quoted
+}
+
+/// Tells characters that change how the rest of a line is shown: bidirectional controls and zero-width ones.
+fn is_invisible(character: char) -> bool {
+    matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+
+    #[test]
+    fn the_outermost_kind_decides() {
+        let error = Err::<(), _>(Failure::new(Kind::Busy, "inner"))
+            .context(Failure::new(Kind::NotGit, "outer"))
+            .expect_err("it was made as an error");
+        assert_eq!(kind(&error), Some(&Kind::NotGit));
+    }
+
+    #[test]
+    fn a_kind_is_found_under_plain_context() {
+        let error = Err::<(), _>(Failure::new(Kind::Busy, "inner"))
+            .context("outer")
+            .expect_err("it was made as an error");
+        assert_eq!(kind(&error), Some(&Kind::Busy));
+    }
+
+    #[test]
+    fn control_characters_never_reach_the_terminal() {
+        assert_eq!(
+            quote("a\u{1b}[31mb\nc\u{202e}"),
+            "a\\u{1b}[31mb\\u{a}c\\u{202e}"
+        );
+    }
+
+    #[test]
+    fn long_texts_are_cut() {
+        assert_eq!(quote(&"x".repeat(500)).chars().count(), 201);
+    }
+}

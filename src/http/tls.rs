@@ -1,0 +1,228 @@
+//! TLS by rustls on *ring*, trusting what the system trusts, with roots that are read while the name is resolved.
+//!
+//! The bundle file is read directly: asking for "the system's roots" in the usual way also reads every file of
+//! the certificate directory, which costs more than the whole rest of a start.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    thread,
+};
+
+use rustls::{
+    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
+};
+
+use super::Settings;
+
+/// Makes the TLS configuration and starts to read the trusted certificates on a thread of their own.
+pub(super) fn config(settings: &Settings) -> Result<ClientConfig, Error> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = verifier(settings, &provider)?;
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+#[cfg(not(any(target_os = "macos", windows)))]
+fn verifier(
+    settings: &Settings,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+    Ok(SystemRoots::new(settings, provider))
+}
+
+/// Asks the operating system unless git's settings name files of their own.
+#[cfg(any(target_os = "macos", windows))]
+fn verifier(
+    settings: &Settings,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+    if settings.ca_file.is_some() || settings.ca_directory.is_some() {
+        return Ok(SystemRoots::new(settings, provider));
+    }
+    Ok(Arc::new(rustls_platform_verifier::Verifier::new(
+        Arc::clone(provider),
+    )?))
+}
+
+/// Verifies with roots from files, which are parsed once, at the first use or on the side thread before it.
+#[derive(Debug)]
+struct SystemRoots {
+    files: Sources,
+    provider: Arc<CryptoProvider>,
+    verifier: OnceLock<Result<Arc<WebPkiServerVerifier>, String>>,
+}
+
+/// Where trusted certificates are read from.
+#[derive(Clone, Debug)]
+struct Sources {
+    file: Option<PathBuf>,
+    directories: Vec<PathBuf>,
+}
+
+impl SystemRoots {
+    fn new(settings: &Settings, provider: &Arc<CryptoProvider>) -> Arc<Self> {
+        let roots = Arc::new(SystemRoots {
+            files: Sources::of(settings),
+            provider: Arc::clone(provider),
+            verifier: OnceLock::new(),
+        });
+        let early = Arc::clone(&roots);
+        // Without a thread the first handshake reads them: slower, not wrong.
+        let _ = thread::Builder::new().name("roots".into()).spawn(move || {
+            early.verifier.get_or_init(|| early.load());
+        });
+        roots
+    }
+
+    fn verifier(&self) -> Result<&WebPkiServerVerifier, Error> {
+        match self.verifier.get_or_init(|| self.load()) {
+            Ok(verifier) => Ok(verifier),
+            Err(message) => Err(Error::General(message.clone())),
+        }
+    }
+
+    fn load(&self) -> Result<Arc<WebPkiServerVerifier>, String> {
+        let mut roots = RootCertStore::empty();
+        self.files.add_to(&mut roots)?;
+        if roots.is_empty() {
+            return Err(format!(
+                "no trusted certificate found in {}",
+                self.files.describe()
+            ));
+        }
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider))
+            .build()
+            .map_err(|error| error.to_string())
+    }
+}
+
+impl Sources {
+    fn of(settings: &Settings) -> Self {
+        if settings.ca_file.is_some() || settings.ca_directory.is_some() {
+            return Sources {
+                file: settings.ca_file.clone(),
+                directories: settings.ca_directory.iter().cloned().collect(),
+            };
+        }
+        let found = openssl_probe::probe();
+        Sources {
+            // The directory holds the same certificates once more, one file each.
+            directories: if found.cert_file.is_some() {
+                Vec::new()
+            } else {
+                found.cert_dir
+            },
+            file: found.cert_file,
+        }
+    }
+
+    fn add_to(&self, roots: &mut RootCertStore) -> Result<(), String> {
+        if let Some(file) = &self.file {
+            add_file(roots, file).map_err(|error| {
+                format!(
+                    "cannot read trusted certificates from '{}': {error}",
+                    file.display()
+                )
+            })?;
+        }
+        for directory in &self.directories {
+            let entries = fs::read_dir(directory).map_err(|error| {
+                format!(
+                    "cannot read the certificate directory '{}': {error}",
+                    directory.display()
+                )
+            })?;
+            for entry in entries.flatten() {
+                // Such directories hold other things, too; what is not a certificate is passed over.
+                let _ = add_file(roots, &entry.path());
+            }
+        }
+        Ok(())
+    }
+
+    fn describe(&self) -> String {
+        let names: Vec<_> = self
+            .file
+            .iter()
+            .chain(&self.directories)
+            .map(|path| format!("'{}'", path.display()))
+            .collect();
+        if names.is_empty() {
+            return "the usual places of this system".into();
+        }
+        names.join(" and ")
+    }
+}
+
+fn add_file(roots: &mut RootCertStore, path: &Path) -> io::Result<()> {
+    let pem = fs::read(path)?;
+    let certificates = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok);
+    roots.add_parsable_certificates(certificates);
+    Ok(())
+}
+
+impl ServerCertVerifier for SystemRoots {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.verifier()?.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        )
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}

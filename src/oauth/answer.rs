@@ -1,0 +1,256 @@
+//! Reads what the token endpoint answers: a token (RFC 6749 section 5.1), a refusal (section 5.2), or neither.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use super::Error;
+use crate::{failure::quote, http::Response, secret::Secret};
+
+/// How long a token is taken to live when the answer has no `expires_in`: half of what Bitbucket documents.
+///
+/// A guess that is too long costs one refused request, which is repaired; too short a guess costs a token call.
+const ASSUMED_LIFETIME_S: u64 = 3600;
+
+/// A token as the endpoint gave it.
+#[derive(Clone, Debug)]
+pub struct TokenAnswer {
+    /// The access token, of any length.
+    pub access_token: Secret,
+    /// When it was asked for, by our clock: its life is counted from here.
+    pub asked_at_unix_s: u64,
+    /// How long it lives, in seconds.
+    pub lifetime_s: u64,
+    /// The scopes it has, if the answer tells.
+    pub scopes: Vec<String>,
+}
+
+/// The endpoint's "no" (RFC 6749 section 5.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The status code, 400 or 401 as a rule.
+    pub status: u16,
+    /// The error code, `invalid_grant` for example; empty if the answer had none.
+    pub error: String,
+    /// The endpoint's own sentence; empty if the answer had none.
+    pub description: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the token endpoint answered {}", self.status)?;
+        if !self.error.is_empty() {
+            write!(f, ", {}", quote(&self.error))?;
+        }
+        if !self.description.is_empty() {
+            write!(f, ": {}", quote(&self.description))?;
+        }
+        Ok(())
+    }
+}
+
+/// Sorts an answer by status and body. Nothing of the body goes into an error but RFC 6749's two fields.
+pub(super) fn read(
+    response: &Response,
+    body: &Secret,
+    asked_at_unix_s: u64,
+) -> Result<TokenAnswer, Error> {
+    let status = response.status;
+    let fields = match serde_json::from_str(body.expose()) {
+        Ok(Value::Object(fields)) => Some(fields),
+        _ => None,
+    };
+    match (status, fields) {
+        (429 | 503, _) => Err(Error::Busy {
+            status,
+            retry_after_s: response
+                .header("retry-after")
+                .and_then(|value| value.trim().parse().ok()),
+        }),
+        (200..=299, Some(fields)) if fields.contains_key("access_token") => {
+            token(&fields, asked_at_unix_s).ok_or_else(|| unusable(status, "an empty access token"))
+        }
+        (200..=499, Some(fields)) if fields.contains_key("error") => {
+            Err(Error::Refused(refusal(status, &fields)))
+        }
+        (400 | 401 | 403, _) => Err(Error::Refused(refusal(status, &Map::new()))),
+        (300..=399, _) => Err(unusable(status, "a redirect, which is never followed here")),
+        (_, Some(_)) => Err(unusable(status, "a JSON object that holds no access token")),
+        (_, None) => Err(unusable(status, describe(response, body))),
+    }
+}
+
+fn token(fields: &Map<String, Value>, asked_at_unix_s: u64) -> Option<TokenAnswer> {
+    let access_token = Secret::new(text(fields, "access_token"));
+    // Bitbucket's `scope` was `scopes` before 2026.
+    let scopes = ["scope", "scopes"]
+        .map(|name| text(fields, name))
+        .into_iter()
+        .find(|list| !list.is_empty());
+    (!access_token.is_empty()).then(|| TokenAnswer {
+        access_token,
+        asked_at_unix_s,
+        lifetime_s: lifetime_s(fields),
+        scopes: scopes
+            .unwrap_or_default()
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect(),
+    })
+}
+
+/// Reads `expires_in`, a number or (seen in the wild) a string of digits.
+fn lifetime_s(fields: &Map<String, Value>) -> u64 {
+    match fields.get("expires_in") {
+        Some(Value::Number(number)) => number
+            .as_f64()
+            .map_or(ASSUMED_LIFETIME_S, |seconds| seconds.max(0.0) as u64),
+        Some(Value::String(digits)) => digits.parse().unwrap_or(ASSUMED_LIFETIME_S),
+        _ => ASSUMED_LIFETIME_S,
+    }
+}
+
+fn refusal(status: u16, fields: &Map<String, Value>) -> Refusal {
+    Refusal {
+        status,
+        error: text(fields, "error"),
+        description: text(fields, "error_description"),
+    }
+}
+
+fn text(fields: &Map<String, Value>, name: &str) -> String {
+    fields
+        .get(name)
+        .and_then(Value::as_str)
+        .unwrap_or("")
+        .to_owned()
+}
+
+fn unusable(status: u16, why: impl Into<String>) -> Error {
+    Error::Unusable {
+        status,
+        why: why.into(),
+    }
+}
+
+/// Says what kind of thing came instead of JSON.
+fn describe(response: &Response, body: &Secret) -> String {
+    if body.is_empty() {
+        return "an empty body".into();
+    }
+    match response.header("content-type") {
+        Some(kind) if kind.starts_with("application/json") => {
+            "a body that is not complete JSON".into()
+        }
+        Some(kind) => format!("'{}' instead of JSON", quote(kind)),
+        None => "a body that is not JSON".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{HeaderMap, ResponseBody, TransportError};
+    use bytes::Bytes;
+
+    struct NoBody;
+    impl ResponseBody for NoBody {
+        fn next_chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
+            Ok(None)
+        }
+    }
+
+    fn answer(
+        status: u16,
+        headers: &[(&'static str, &'static str)],
+        body: &str,
+    ) -> Result<TokenAnswer, Error> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, value.parse().expect("the case's header is one"));
+        }
+        read(
+            &Response::new(status, map, Box::new(NoBody)),
+            &Secret::new(body),
+            1_000,
+        )
+    }
+
+    #[test]
+    fn old_and_new_field_names_are_read_and_unknown_ones_ignored() {
+        for name in ["scope", "scopes"] {
+            let body = format!(
+                r#"{{"access_token":"t","expires_in":7200,"{name}":"repository account","state":"x","n":[1]}}"#
+            );
+            let token = answer(200, &[], &body).expect("it is a token");
+            assert_eq!((token.lifetime_s, token.scopes.len()), (7200, 2));
+        }
+    }
+
+    #[test]
+    fn a_missing_or_odd_lifetime_is_no_error() {
+        let cases = [
+            ("", 3600),
+            (r#","expires_in":"60""#, 60),
+            (r#","expires_in":-5"#, 0),
+            (r#","expires_in":null"#, 3600),
+        ];
+        for (field, expected) in cases {
+            let token = answer(200, &[], &format!(r#"{{"access_token":"t"{field}}}"#))
+                .expect("it is a token");
+            assert_eq!(token.lifetime_s, expected, "{field}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_neither_token_nor_refusal_is_unusable() {
+        let cases: [(u16, &[(&str, &str)], &str); 6] = [
+            (200, &[("content-type", "text/html")], "<html>canary</html>"),
+            (
+                200,
+                &[("content-type", "application/json")],
+                r#"{"access_token":"can"#,
+            ),
+            (200, &[], ""),
+            (200, &[], r#"{"access_token":""}"#),
+            (302, &[("location", "https://evil.example/")], ""),
+            (502, &[("content-type", "text/html")], "<html>"),
+        ];
+        for (status, headers, body) in cases {
+            let error = answer(status, headers, body).expect_err("it is no token");
+            assert!(
+                matches!(error, Error::Unusable { .. }),
+                "{status} {body}: {error}"
+            );
+            assert!(!error.to_string().contains("can"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_keeps_the_endpoints_two_fields() {
+        let error = answer(
+            400,
+            &[],
+            r#"{"error":"unauthorized_client","error_description":"Invalid OAuth client credentials"}"#,
+        );
+        assert_eq!(
+            error.expect_err("it is a refusal").to_string(),
+            "the token endpoint answered 400, unauthorized_client: Invalid OAuth client credentials"
+        );
+    }
+
+    #[test]
+    fn a_busy_endpoint_tells_how_long_to_wait() {
+        let error = answer(429, &[("retry-after", "7")], "").expect_err("it is no token");
+        assert!(
+            matches!(
+                error,
+                Error::Busy {
+                    status: 429,
+                    retry_after_s: Some(7)
+                }
+            ),
+            "{error:?}"
+        );
+    }
+}

@@ -1,0 +1,175 @@
+//! OAuth 2.0 as Bitbucket speaks it (RFC 6749; Bitbucket Cloud "OAuth 2.0"): grants and the answers to them.
+//!
+//! It opens no file, prints nothing and knows neither profiles nor repositories.
+
+mod answer;
+
+use std::{fmt, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use bytes::Bytes;
+
+use crate::{
+    clock::Clock,
+    http::{Body, HttpClient, Request, TransportError, Url},
+    secret::Secret,
+};
+
+pub use answer::{Refusal, TokenAnswer};
+
+/// How long one call of the token endpoint may take.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// The largest answer that is read: two tokens of some kilobytes fit many times over.
+const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+
+/// An OAuth client (Bitbucket: consumer) and the endpoint that gives it tokens.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// The client's id (Bitbucket: key).
+    pub id: String,
+    /// The client's secret.
+    pub secret: Secret,
+    /// The token endpoint (RFC 6749 section 3.2).
+    pub token_url: Url,
+}
+
+/// Why the token endpoint gave no token.
+#[derive(Debug)]
+pub enum Error {
+    /// It could not be asked, or its answer broke off.
+    Transport(TransportError),
+    /// It refused (RFC 6749 section 5.2).
+    Refused(Refusal),
+    /// It asked to come back later (status 429 or 503).
+    Busy {
+        /// The status code.
+        status: u16,
+        /// What `Retry-After` said, in seconds.
+        retry_after_s: Option<u64>,
+    },
+    /// It answered something that is neither a token nor an error: HTML, half a JSON, nothing, a redirect.
+    Unusable {
+        /// The status code.
+        status: u16,
+        /// What was wrong with it, without any of its text.
+        why: String,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Transport(error) => error.fmt(f),
+            Error::Refused(refusal) => refusal.fmt(f),
+            Error::Busy {
+                status,
+                retry_after_s: None,
+            } => write!(f, "the token endpoint answered {status}, too many requests"),
+            Error::Busy {
+                status,
+                retry_after_s: Some(seconds),
+            } => {
+                write!(
+                    f,
+                    "the token endpoint answered {status} and asks to wait {seconds} seconds"
+                )
+            }
+            Error::Unusable { status, why } => {
+                write!(f, "the token endpoint answered {status} with {why}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Transport(error) => std::error::Error::source(error),
+            _ => None,
+        }
+    }
+}
+
+impl Client {
+    /// Gets an access token for the client itself (RFC 6749 section 4.4).
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`]. Redirects are not followed.
+    pub fn client_credentials(
+        &self,
+        http: &dyn HttpClient,
+        clock: &dyn Clock,
+    ) -> Result<TokenAnswer, Error> {
+        self.ask(http, clock, &[("grant_type", "client_credentials")])
+    }
+
+    fn ask(
+        &self,
+        http: &dyn HttpClient,
+        clock: &dyn Clock,
+        form: &[(&str, &str)],
+    ) -> Result<TokenAnswer, Error> {
+        let body = encode_form(form);
+        let mut request = Request::post(self.token_url.clone(), Body::Bytes(Bytes::from(body)))
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .header("Accept", "application/json");
+        request.authorization = Some(self.basic());
+        request.time_limit = Some(TIME_LIMIT);
+        let asked_at_unix_s = clock.now_unix_s();
+        let mut response = http.send(request).map_err(Error::Transport)?;
+        let body = Secret::new(
+            String::from_utf8_lossy(
+                &response
+                    .read_body(MAX_ANSWER_BYTES)
+                    .map_err(Error::Transport)?,
+            )
+            .into_owned(),
+        );
+        answer::read(&response, &body, asked_at_unix_s)
+    }
+
+    /// Makes the client's Basic credential (RFC 6749 section 2.3.1: both parts form-encoded first).
+    fn basic(&self) -> Secret {
+        let pair = Secret::new(format!(
+            "{}:{}",
+            encode(&self.id),
+            encode(self.secret.expose())
+        ));
+        Secret::new(format!("Basic {}", BASE64.encode(pair.expose())))
+    }
+}
+
+fn encode_form(fields: &[(&str, &str)]) -> String {
+    let pairs: Vec<_> = fields
+        .iter()
+        .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
+        .collect();
+    pairs.join("&")
+}
+
+/// Encodes for a form body (WHATWG URL, application/x-www-form-urlencoded).
+fn encode(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'*' | b'-' | b'.' | b'_' => {
+                char::from(byte).to_string()
+            }
+            b' ' => "+".to_owned(),
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn form_encoding_keeps_every_byte() {
+        assert_eq!(
+            encode_form(&[("a b", "c&d=é/+")]),
+            "a+b=c%26d%3D%C3%A9%2F%2B"
+        );
+    }
+}

@@ -1,0 +1,649 @@
+//! Which client is used for an address, by which grant, against which endpoints, and where its secret is kept.
+//!
+//! [`Raw`] is what the configuration says, each setting with its origin; [`choose`] makes a valid [`Profile`] of it
+//! or says which setting stands in the way.
+
+use std::{collections::BTreeMap, fmt, path::PathBuf};
+
+use crate::{
+    address::Address,
+    failure::{Failure, Kind, quote},
+    http::{Url, may_carry_credentials},
+    secret::{Secret, hex_digest},
+};
+
+/// The name under which a client or token from the environment alone is known.
+pub const ENVIRONMENT: &str = "environment";
+/// The name of the profile that `bbtoken.<key>` settings without a profile make.
+pub const DEFAULT: &str = "default";
+
+/// A value and where it was set, for messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting<T = String> {
+    /// The value.
+    pub value: T,
+    /// The key or variable, and its file: `bbtoken.work.clientId in ~/.gitconfig`.
+    pub origin: String,
+}
+
+/// The settings of one profile as they were found.
+#[derive(Clone, Debug, Default)]
+pub struct RawProfile {
+    /// `clientId`.
+    pub client_id: Option<Setting>,
+    /// `grant`.
+    pub grant: Option<Setting>,
+    /// `workspace`, as often as it was set.
+    pub workspaces: Vec<Setting>,
+    /// `clientSecretCommand`.
+    pub client_secret_command: Option<Setting>,
+    /// `accessTokenCommand`.
+    pub access_token_command: Option<Setting>,
+    /// `baseUrl`.
+    pub base_url: Option<Setting>,
+    /// `tokenUrl`.
+    pub token_url: Option<Setting>,
+    /// `authorizeUrl`.
+    pub authorize_url: Option<Setting>,
+    /// `store`.
+    pub store: Option<Setting>,
+    /// `transport`.
+    pub transport: Option<Setting>,
+}
+
+/// The `BBTOKEN_*` variables that bear on a profile.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// `BBTOKEN_PROFILE`.
+    pub profile: Option<String>,
+    /// `BBTOKEN_CLIENT_ID`.
+    pub client_id: Option<String>,
+    /// `BBTOKEN_CLIENT_SECRET` or `BBTOKEN_CLIENT_SECRET_FILE`.
+    pub client_secret: Option<Source>,
+    /// `BBTOKEN_ACCESS_TOKEN` or `BBTOKEN_ACCESS_TOKEN_FILE`.
+    pub access_token: Option<Source>,
+    /// `BBTOKEN_BASE_URL`, `BBTOKEN_TOKEN_URL`, `BBTOKEN_AUTHORIZE_URL`, `BBTOKEN_STORE`, `BBTOKEN_TRANSPORT`.
+    pub settings: RawProfile,
+}
+
+impl Environment {
+    /// Tells whether the environment alone is enough to get a token.
+    fn is_complete(&self) -> bool {
+        self.client_id.is_some() || self.access_token.is_some()
+    }
+}
+
+/// Everything that was configured, not yet resolved.
+#[derive(Clone, Debug, Default)]
+pub struct Raw {
+    /// The variables.
+    pub environment: Environment,
+    /// `bbtoken.<profile>.<key>`.
+    pub profiles: BTreeMap<String, RawProfile>,
+    /// `bbtoken.<key>`: for every profile that does not say otherwise.
+    pub common: RawProfile,
+    /// `bbtoken.profile`.
+    pub selected: Option<Setting>,
+    /// `remote.<name>.bbtokenProfile`.
+    pub of_remote: Option<Setting>,
+}
+
+/// Where a secret comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// It was given, by the variable named.
+    Given {
+        /// The variable.
+        variable: &'static str,
+        /// The secret itself.
+        secret: Secret,
+    },
+    /// It is the content of a file, without the line end.
+    File(PathBuf),
+    /// It is what a command prints, without the line end.
+    Command(Setting),
+}
+
+/// An OAuth client, whose secret is read only when a token is needed.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// The client's id (Bitbucket: key).
+    pub id: String,
+    /// Where its secret is.
+    pub secret: Source,
+}
+
+/// How a profile gets its access tokens.
+#[derive(Clone, Debug)]
+pub enum Grant {
+    /// For the client itself (RFC 6749 section 4.4).
+    ClientCredentials(Client),
+    /// A token that somebody else made.
+    Token(Source),
+}
+
+/// The addresses of Bitbucket that a profile uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoints {
+    /// Repositories live below it. Its path has no slash at the end.
+    pub base: Url,
+    /// RFC 6749 section 3.2.
+    pub token: Url,
+}
+
+impl Endpoints {
+    /// Gives the URL of a repository, without `.git` doubled or a slash at the end.
+    pub fn repository(&self, address: &Address) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!(
+            "{}/{}/{}.git",
+            self.base.path().trim_end_matches('/'),
+            address.workspace,
+            address.repository
+        ));
+        url
+    }
+}
+
+/// Who speaks HTTP with the git server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// We do, unless git's http settings ask for something only git has.
+    Auto,
+    /// We do, always.
+    Native,
+    /// Git's own `git-remote-https` does.
+    Git,
+}
+
+/// Where tokens may be kept between commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// In files that only the user can read.
+    File,
+    /// Nowhere: nothing is written.
+    Memory,
+}
+
+/// A profile that can be used.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// Its name.
+    pub name: String,
+    /// How it gets tokens.
+    pub grant: Grant,
+    /// Where from, and for what.
+    pub endpoints: Endpoints,
+    /// Who carries git's protocol.
+    pub transport: Transport,
+    /// Where its tokens are kept.
+    pub store: Store,
+}
+
+impl Profile {
+    /// Names what is cached for it: the same client at the same endpoint shares a token, whatever the profile's name.
+    ///
+    /// `None` for a ready token, which is never cached.
+    pub fn cache_key(&self) -> Option<String> {
+        match &self.grant {
+            Grant::ClientCredentials(client) => {
+                let parts = [
+                    "client-credentials",
+                    &client.id,
+                    self.endpoints.token.as_str(),
+                    self.endpoints.base.as_str(),
+                ];
+                Some(hex_digest(parts.join("\n").as_bytes())[..32].to_owned())
+            }
+            Grant::Token(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// Gives the base URL that addresses are compared with before a profile is known.
+///
+/// # Errors
+///
+/// [`Kind::Misconfigured`] if it is no URL that a credential may be sent to.
+pub fn base_url(raw: &Raw) -> Result<Url, Failure> {
+    let setting = raw
+        .environment
+        .settings
+        .base_url
+        .as_ref()
+        .or(raw.common.base_url.as_ref());
+    endpoint(setting, || "https://bitbucket.org".to_owned())
+}
+
+/// Chooses the profile for an address, and resolves it.
+///
+/// The first that answers: `profile@` in the address, `remote.<name>.bbtokenProfile`, `BBTOKEN_PROFILE`, a client or
+/// token in the environment, a profile whose `workspace` names the address's, `bbtoken.profile`, the only profile.
+///
+/// # Errors
+///
+/// [`Kind::UnknownProfile`], [`Kind::NotConfigured`] or [`Kind::Misconfigured`].
+pub fn choose(raw: &Raw, address: Option<&Address>) -> Result<Profile, Failure> {
+    let name = choose_name(raw, address)?;
+    resolve(raw, &name)
+}
+
+fn choose_name(raw: &Raw, address: Option<&Address>) -> Result<String, Failure> {
+    let environment = &raw.environment;
+    if let Some(name) = address.and_then(|address| address.profile.clone()) {
+        return known(raw, name, "the address");
+    }
+    if let Some(Setting { value, origin }) = &raw.of_remote {
+        return known(raw, value.clone(), origin);
+    }
+    if let Some(name) = &environment.profile {
+        if environment.is_complete() {
+            return Ok(name.clone());
+        }
+        return known(raw, name.clone(), "BBTOKEN_PROFILE");
+    }
+    if environment.is_complete() {
+        return Ok(ENVIRONMENT.to_owned());
+    }
+    if let Some(name) = address
+        .map(|address| by_workspace(raw, &address.workspace))
+        .transpose()?
+        .flatten()
+    {
+        return Ok(name);
+    }
+    if let Some(Setting { value, origin }) = &raw.selected {
+        return known(raw, value.clone(), origin);
+    }
+    the_only(raw)
+}
+
+fn known(raw: &Raw, name: String, origin: &str) -> Result<String, Failure> {
+    let of_environment = name == ENVIRONMENT && raw.environment.is_complete();
+    let of_common = name == DEFAULT && has_client(&raw.common);
+    if raw.profiles.contains_key(&name) || of_environment || of_common {
+        return Ok(name);
+    }
+    let known = raw.profiles.keys().cloned().collect();
+    Err(Failure::new(
+        Kind::UnknownProfile { known },
+        format!(
+            "there is no profile '{}', which {origin} asks for",
+            quote(&name)
+        ),
+    ))
+}
+
+fn by_workspace(raw: &Raw, workspace: &str) -> Result<Option<String>, Failure> {
+    let mut serving = raw.profiles.iter().filter(|(_, profile)| {
+        profile
+            .workspaces
+            .iter()
+            .any(|setting| setting.value.eq_ignore_ascii_case(workspace))
+    });
+    match (serving.next(), serving.next()) {
+        (Some((first, _)), Some((second, _))) => Err(misconfigured(format!(
+            "profiles '{first}' and '{second}' both claim workspace '{workspace}'; name one in the address, as in '{first}@{workspace}/…'"
+        ))),
+        (first, _) => Ok(first.map(|(name, _)| name.clone())),
+    }
+}
+
+fn the_only(raw: &Raw) -> Result<String, Failure> {
+    if has_client(&raw.common) {
+        return Ok(DEFAULT.to_owned());
+    }
+    let mut names = raw.profiles.keys();
+    match (names.next(), names.next()) {
+        (Some(name), None) => Ok(name.clone()),
+        (None, _) => Err(Failure::new(
+            Kind::NotConfigured,
+            "no OAuth client and no token is configured",
+        )),
+        (Some(_), Some(_)) if raw.profiles.contains_key(DEFAULT) => Ok(DEFAULT.to_owned()),
+        (Some(_), Some(_)) => {
+            let names: Vec<_> = raw
+                .profiles
+                .keys()
+                .map(|name| format!("'{name}'"))
+                .collect();
+            Err(misconfigured(format!(
+                "several profiles are configured ({}) and none is chosen; set bbtoken.profile to one of them",
+                names.join(", ")
+            )))
+        }
+    }
+}
+
+fn has_client(profile: &RawProfile) -> bool {
+    profile.client_id.is_some() || profile.access_token_command.is_some()
+}
+
+fn resolve(raw: &Raw, name: &str) -> Result<Profile, Failure> {
+    let none = RawProfile::default();
+    let own = raw.profiles.get(name).unwrap_or(&none);
+    let settings = Layers {
+        environment: &raw.environment.settings,
+        own,
+        common: &raw.common,
+    };
+    // The environment's client takes the place of a configured one only where nothing names a profile.
+    let from_environment = raw.environment.is_complete()
+        && (!has_client(own) || raw.environment.profile.as_deref() == Some(name));
+    let environment = from_environment.then_some(&raw.environment);
+    Ok(Profile {
+        name: name.to_owned(),
+        grant: grant(raw, environment, &settings, name)?,
+        endpoints: endpoints(&settings)?,
+        transport: transport(settings.pick(|p| p.transport.as_ref()))?,
+        store: store(settings.pick(|p| p.store.as_ref()))?,
+    })
+}
+
+/// The places a setting can stand in, strongest first.
+struct Layers<'a> {
+    environment: &'a RawProfile,
+    own: &'a RawProfile,
+    common: &'a RawProfile,
+}
+
+impl<'a> Layers<'a> {
+    fn pick<T>(&self, field: impl Fn(&'a RawProfile) -> Option<&'a T>) -> Option<&'a T> {
+        [self.environment, self.own, self.common]
+            .into_iter()
+            .find_map(field)
+    }
+}
+
+fn grant(
+    raw: &Raw,
+    environment: Option<&Environment>,
+    settings: &Layers<'_>,
+    name: &str,
+) -> Result<Grant, Failure> {
+    if let Some(token) = environment.and_then(|environment| environment.access_token.clone()) {
+        return Ok(Grant::Token(token));
+    }
+    let token_command = settings.pick(|p| p.access_token_command.as_ref());
+    let client_id = environment
+        .and_then(|environment| environment.client_id.as_ref())
+        .or_else(|| {
+            settings
+                .pick(|p| p.client_id.as_ref())
+                .map(|setting| &setting.value)
+        });
+    let kind = settings.pick(|p| p.grant.as_ref());
+    match (
+        kind.map(|setting| setting.value.as_str()),
+        client_id,
+        token_command,
+    ) {
+        (Some("token"), _, Some(command)) | (None, None, Some(command)) => {
+            Ok(Grant::Token(Source::Command(command.clone())))
+        }
+        (Some("token"), _, None) => match &raw.environment.access_token {
+            Some(token) => Ok(Grant::Token(token.clone())),
+            None => Err(misconfigured(format!(
+                "profile '{name}' uses a ready token, and there is none: set BBTOKEN_ACCESS_TOKEN, BBTOKEN_ACCESS_TOKEN_FILE or bbtoken.{name}.accessTokenCommand"
+            ))),
+        },
+        (Some("client-credentials") | None, Some(id), _) => Ok(Grant::ClientCredentials(Client {
+            id: id.clone(),
+            secret: client_secret(raw, settings, name)?,
+        })),
+        (Some("client-credentials") | None, None, _) => Err(misconfigured(format!(
+            "profile '{name}' has no client: set bbtoken.{name}.clientId or BBTOKEN_CLIENT_ID"
+        ))),
+        (Some(other), _, _) => {
+            let origin = kind.map_or("", |setting| &setting.origin);
+            Err(misconfigured(format!(
+                "'{}' ({origin}) is no grant; expected client-credentials or token",
+                quote(other)
+            )))
+        }
+    }
+}
+
+fn client_secret(raw: &Raw, settings: &Layers<'_>, name: &str) -> Result<Source, Failure> {
+    if let Some(source) = &raw.environment.client_secret {
+        return Ok(source.clone());
+    }
+    match settings.pick(|p| p.client_secret_command.as_ref()) {
+        Some(command) => Ok(Source::Command(command.clone())),
+        None => Err(misconfigured(format!(
+            "the client of profile '{name}' has no secret: set BBTOKEN_CLIENT_SECRET, BBTOKEN_CLIENT_SECRET_FILE or bbtoken.{name}.clientSecretCommand"
+        ))),
+    }
+}
+
+fn endpoints(settings: &Layers<'_>) -> Result<Endpoints, Failure> {
+    let base = endpoint(settings.pick(|p| p.base_url.as_ref()), || {
+        "https://bitbucket.org".to_owned()
+    })?;
+    let below = |path: &str| format!("{}{path}", base.as_str().trim_end_matches('/'));
+    Ok(Endpoints {
+        token: endpoint(settings.pick(|p| p.token_url.as_ref()), || {
+            below("/site/oauth2/access_token")
+        })?,
+        base,
+    })
+}
+
+fn endpoint(setting: Option<&Setting>, default: impl FnOnce() -> String) -> Result<Url, Failure> {
+    let default = setting.is_none().then(default);
+    let (text, origin) = match (setting, &default) {
+        (Some(setting), _) => (setting.value.as_str(), setting.origin.as_str()),
+        (None, Some(text)) => (text.as_str(), "the default"),
+        (None, None) => ("", ""),
+    };
+    let refuse = |why: &str| {
+        misconfigured(format!(
+            "'{}' ({origin}) cannot be used: {why}",
+            quote(text)
+        ))
+    };
+    let url = Url::parse(text).map_err(|error| refuse(&error.to_string()))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(misconfigured(format!(
+            "the URL of {origin} holds a user name or password; remove it"
+        )));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(refuse("it has a query or a fragment"));
+    }
+    if !may_carry_credentials(&url) {
+        return Err(refuse(
+            "tokens are sent over https only, or over http to this machine",
+        ));
+    }
+    Ok(url)
+}
+
+fn transport(setting: Option<&Setting>) -> Result<Transport, Failure> {
+    one_of(
+        setting,
+        &[
+            ("auto", Transport::Auto),
+            ("native", Transport::Native),
+            ("git", Transport::Git),
+        ],
+    )
+}
+
+fn store(setting: Option<&Setting>) -> Result<Store, Failure> {
+    one_of(setting, &[("file", Store::File), ("memory", Store::Memory)])
+}
+
+/// Reads a word; the first choice is the default.
+fn one_of<T: Copy>(setting: Option<&Setting>, choices: &[(&str, T)]) -> Result<T, Failure> {
+    let Some(Setting { value, origin }) = setting else {
+        return Ok(choices[0].1);
+    };
+    let chosen = choices
+        .iter()
+        .find(|(word, _)| value.eq_ignore_ascii_case(word));
+    chosen.map(|(_, choice)| *choice).ok_or_else(|| {
+        let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+        misconfigured(format!(
+            "'{}' ({origin}) is not one of {}",
+            quote(value),
+            words.join(", ")
+        ))
+    })
+}
+
+fn misconfigured(message: String) -> Failure {
+    Failure::new(Kind::Misconfigured, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setting(value: &str) -> Option<Setting> {
+        Some(Setting {
+            value: value.into(),
+            origin: "test".into(),
+        })
+    }
+
+    fn client(id: &str, workspaces: &[&str]) -> RawProfile {
+        RawProfile {
+            client_id: setting(id),
+            client_secret_command: setting("echo s"),
+            workspaces: workspaces.iter().filter_map(|name| setting(name)).collect(),
+            ..RawProfile::default()
+        }
+    }
+
+    fn address(profile: Option<&str>, workspace: &str) -> Address {
+        Address {
+            profile: profile.map(str::to_owned),
+            workspace: workspace.into(),
+            repository: "repo".into(),
+        }
+    }
+
+    fn raw(profiles: &[(&str, RawProfile)]) -> Raw {
+        Raw {
+            profiles: profiles
+                .iter()
+                .map(|(name, profile)| ((*name).to_owned(), profile.clone()))
+                .collect(),
+            ..Raw::default()
+        }
+    }
+
+    fn with_token(raw: &Raw) -> Raw {
+        let mut raw = raw.clone();
+        raw.environment.access_token = Some(Source::Given {
+            variable: "BBTOKEN_ACCESS_TOKEN",
+            secret: Secret::new("t"),
+        });
+        raw
+    }
+
+    #[test]
+    fn the_first_that_answers_is_chosen() {
+        let two = raw(&[
+            ("home", client("h", &["mine"])),
+            ("work", client("w", &["ours", "theirs"])),
+        ]);
+        let mut all = two.clone();
+        all.selected = setting("home");
+        let mut of_remote = all.clone();
+        of_remote.of_remote = setting("work");
+        let mut by_variable = all.clone();
+        by_variable.environment.profile = Some("work".into());
+        let cases = [
+            (&two, Some("home"), "ours", "home"),
+            (&of_remote, None, "mine", "work"),
+            (&by_variable, None, "mine", "work"),
+            (&with_token(&all), None, "ours", ENVIRONMENT),
+            (&with_token(&all), Some("work"), "ours", "work"),
+            (&two, None, "Theirs", "work"),
+            (&all, None, "other", "home"),
+        ];
+        for (raw, profile, workspace, expected) in cases {
+            let chosen = choose(raw, Some(&address(profile, workspace))).expect("one answers");
+            assert_eq!(chosen.name, expected, "{profile:?} {workspace}");
+        }
+        assert_eq!(cases.len(), 7);
+    }
+
+    #[test]
+    fn the_only_profile_needs_no_choice_and_several_do() {
+        let one = raw(&[("work", client("w", &[]))]);
+        assert_eq!(choose(&one, None).expect("it is the only one").name, "work");
+        let two = raw(&[("a", client("a", &[])), ("b", client("b", &[]))]);
+        let error = choose(&two, None).expect_err("none is chosen");
+        assert!(error.to_string().contains("'a', 'b'"), "{error}");
+        assert_eq!(
+            choose(&Raw::default(), None)
+                .expect_err("nothing is there")
+                .kind,
+            Kind::NotConfigured
+        );
+    }
+
+    #[test]
+    fn an_unknown_profile_lists_the_known_ones() {
+        let two = raw(&[("a", client("a", &[])), ("b", client("b", &[]))]);
+        let error = choose(&two, Some(&address(Some("c"), "ws"))).expect_err("there is no c");
+        assert_eq!(
+            error.kind,
+            Kind::UnknownProfile {
+                known: vec!["a".into(), "b".into()]
+            }
+        );
+    }
+
+    #[test]
+    fn two_profiles_for_one_workspace_are_an_error() {
+        let two = raw(&[("a", client("a", &["ws"])), ("b", client("b", &["ws"]))]);
+        assert!(choose(&two, Some(&address(None, "ws"))).is_err());
+    }
+
+    #[test]
+    fn credentials_are_never_pointed_at_plain_http() {
+        for url in [
+            "http://bitbucket.org",
+            "ftp://localhost",
+            "https://u:p@localhost",
+            "https://x/?q",
+            "nonsense",
+            "",
+        ] {
+            let mut raw = with_token(&Raw::default());
+            raw.environment.settings.base_url = setting(url);
+            assert!(choose(&raw, None).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_a_base_url_is_not_shown() {
+        let mut raw = with_token(&Raw::default());
+        raw.environment.settings.base_url = setting("https://u:canary@localhost");
+        let error = choose(&raw, None).expect_err("it is refused");
+        assert!(!error.to_string().contains("canary"), "{error}");
+    }
+
+    #[test]
+    fn the_cache_key_knows_client_and_endpoint() {
+        let one = choose(&raw(&[("a", client("x", &[]))]), None).expect("one");
+        let same = choose(&raw(&[("b", client("x", &[]))]), None).expect("one");
+        let other = choose(&raw(&[("a", client("y", &[]))]), None).expect("one");
+        assert_eq!(
+            one.cache_key(),
+            same.cache_key(),
+            "a profile's name does not matter"
+        );
+        assert_ne!(one.cache_key(), other.cache_key());
+    }
+}

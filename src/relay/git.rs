@@ -1,0 +1,257 @@
+//! Git's pipe: its commands as lines, and after `connect` its protocol as bytes, through one buffer.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+
+use anyhow::Context as _;
+
+use super::pktline;
+use crate::failure::{Failure, Kind, quote};
+
+/// What the helper can do (gitremote-helpers(7), "Capabilities"). `fetch` and what follows it is only used after
+/// `connect` was answered with `fallback`.
+const CAPABILITIES: &str = "connect\nfetch\noption\ncheck-connectivity\nobject-format\n\n";
+/// As large as a pipe, so that a pack is read in few system calls.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// The two ends of git's pipe. Nothing else reads or writes it.
+pub struct Git {
+    input: Box<dyn BufRead + Send>,
+    output: Box<dyn Write + Send>,
+    options: Vec<String>,
+}
+
+/// What git asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// A connection to a service.
+    Connect(Service),
+    /// Good-bye.
+    End,
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// `git-upload-pack`: fetch, clone, ls-remote.
+    UploadPack,
+    /// `git-receive-pack`: push.
+    ReceivePack,
+    /// `git-upload-archive`: `git archive --remote`.
+    UploadArchive,
+}
+
+impl Service {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Service::UploadPack => "git-upload-pack",
+            Service::ReceivePack => "git-receive-pack",
+            Service::UploadArchive => "git-upload-archive",
+        }
+    }
+}
+
+impl Git {
+    /// Takes the pipe over.
+    pub fn new(input: impl Read + Send + 'static, output: impl Write + Send + 'static) -> Self {
+        Git {
+            input: Box::new(BufReader::with_capacity(BUFFER_BYTES, input)),
+            output: Box::new(output),
+            options: Vec::new(),
+        }
+    }
+
+    /// Answers `capabilities` and `option` until git asks for a connection or says good-bye.
+    ///
+    /// # Errors
+    ///
+    /// For a command that was not announced, and when the pipe breaks.
+    pub fn next_command(&mut self) -> anyhow::Result<Command> {
+        loop {
+            let Some(line) = self.read_line()? else {
+                return Ok(Command::End);
+            };
+            match line.split(' ').collect::<Vec<_>>().as_slice() {
+                [""] => return Ok(Command::End),
+                ["capabilities"] => self.write(CAPABILITIES.as_bytes())?,
+                ["option", name, ..] => {
+                    let answer: &[u8] = if is_known_option(name) {
+                        b"ok\n"
+                    } else {
+                        b"unsupported\n"
+                    };
+                    self.write(answer)?;
+                    self.options.push(line);
+                }
+                ["connect", "git-upload-pack"] => return Ok(Command::Connect(Service::UploadPack)),
+                ["connect", "git-receive-pack"] => {
+                    return Ok(Command::Connect(Service::ReceivePack));
+                }
+                ["connect", "git-upload-archive"] => {
+                    return Ok(Command::Connect(Service::UploadArchive));
+                }
+                _ => {
+                    return Err(Failure::new(
+                        Kind::Usage,
+                        format!(
+                            "git sent '{}', which is no command of this helper",
+                            quote(&line)
+                        ),
+                    )
+                    .into());
+                }
+            }
+        }
+    }
+
+    /// The `option` lines so far, for git's own helper when it takes over.
+    pub(super) fn options(&self) -> &[String] {
+        &self.options
+    }
+
+    /// Reads a line without its end; `None` at the end of the input.
+    pub(super) fn read_line(&mut self) -> anyhow::Result<Option<String>> {
+        let mut line = String::new();
+        let length = self
+            .input
+            .read_line(&mut line)
+            .context("cannot read git's command")?;
+        Ok((length > 0).then(|| line.trim_end_matches('\n').to_owned()))
+    }
+
+    /// Gives the protocol's bytes that come from git.
+    pub(super) fn input(&mut self) -> &mut (dyn BufRead + Send) {
+        self.input.as_mut()
+    }
+
+    /// Gives the input away: a pack is read to its end by whoever sends it.
+    pub(super) fn take_input(&mut self) -> Box<dyn BufRead + Send> {
+        std::mem::replace(&mut self.input, Box::new(io::empty()))
+    }
+
+    /// Gives the output away, to the one who speaks to git from then on.
+    pub(super) fn take_output(&mut self) -> Box<dyn Write + Send> {
+        std::mem::replace(&mut self.output, Box::new(io::sink()))
+    }
+
+    /// Hands bytes to git at once.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        let written = self
+            .output
+            .write_all(bytes)
+            .and_then(|()| self.output.flush());
+        written.map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => {
+                anyhow::Error::new(error).context(Failure::new(Kind::Hangup, "git closed the pipe"))
+            }
+            _ => anyhow::Error::new(error).context("cannot write to git"),
+        })
+    }
+
+    /// Tells git an error in the place of an answer, so that it shows the text as its own.
+    ///
+    /// # Errors
+    ///
+    /// When the pipe breaks.
+    pub fn write_error(&mut self, text: &str) -> anyhow::Result<()> {
+        self.write(&pktline::encode(&format!("ERR {}", text.trim_end())))
+    }
+}
+
+/// Tells the options git's own helper takes, to which we answer for it; after `connect` git heeds its own copy.
+fn is_known_option(name: &str) -> bool {
+    matches!(
+        name,
+        "verbosity"
+            | "progress"
+            | "depth"
+            | "deepen-since"
+            | "deepen-not"
+            | "deepen-relative"
+            | "followtags"
+            | "dry-run"
+            | "check-connectivity"
+            | "cas"
+            | "force-if-includes"
+            | "cloning"
+            | "update-shallow"
+            | "atomic"
+            | "push-option"
+            | "family"
+            | "from-promisor"
+            | "refetch"
+            | "filter"
+            | "object-format"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0
+                .lock()
+                .expect("no test panics while writing")
+                .extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn capabilities_and_options_are_answered_until_a_connection_is_asked_for() {
+        let output = Kept::default();
+        let input: &[u8] = b"capabilities\noption progress true\noption no-such thing\nconnect git-upload-pack\n0000";
+        let mut git = Git::new(input, output.clone());
+        assert_eq!(
+            git.next_command().expect("it is one"),
+            Command::Connect(Service::UploadPack)
+        );
+        let written = output
+            .0
+            .lock()
+            .expect("no test panics while writing")
+            .clone();
+        assert_eq!(
+            String::from_utf8_lossy(&written),
+            format!("{CAPABILITIES}ok\nunsupported\n")
+        );
+        let mut rest = Vec::new();
+        git.take_input()
+            .read_to_end(&mut rest)
+            .expect("a slice reads");
+        assert_eq!(
+            rest, b"0000",
+            "what follows connect belongs to the protocol"
+        );
+    }
+
+    #[test]
+    fn an_unknown_command_is_named_and_an_end_is_none() {
+        let mut git = Git::new(&b"list\x1b\n"[..], io::sink());
+        let message = git
+            .next_command()
+            .expect_err("it was not announced")
+            .to_string();
+        assert!(message.contains("list\\u{1b}"), "{message}");
+        assert_eq!(
+            Git::new(&b""[..], io::sink())
+                .next_command()
+                .expect("it is an end"),
+            Command::End
+        );
+        assert_eq!(
+            Git::new(&b"\n"[..], io::sink())
+                .next_command()
+                .expect("it is an end"),
+            Command::End
+        );
+    }
+}

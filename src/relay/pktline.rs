@@ -1,0 +1,251 @@
+//! Pkt-lines (gitprotocol-common(5)): read from git one request at a time, and followed in an answer that streams by.
+
+use std::io::{self, BufRead, Read};
+
+use gix_packetline::{PacketLineRef, decode::PacketLineOrWantedSize};
+
+/// The longest data one pkt-line may carry (gitprotocol-common(5)).
+const MAX_DATA_BYTES: usize = 65516;
+
+/// A pkt-line's place in a request or answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Packet {
+    /// `0000`, the flush-pkt.
+    Flush,
+    /// `0001`, the delim-pkt.
+    Delim,
+    /// `0002`, the response-end.
+    ResponseEnd,
+    /// Data of so many bytes.
+    Data(usize),
+}
+
+/// Decodes the four bytes in front of a pkt-line; `None` if they are none.
+pub(super) fn decode(prefix: [u8; 4]) -> Option<Packet> {
+    if &prefix == b"0004" {
+        // Git takes an empty pkt-line for data of no bytes; gix refuses it.
+        return Some(Packet::Data(0));
+    }
+    match gix_packetline::decode::hex_prefix(&prefix).ok()? {
+        PacketLineOrWantedSize::Line(PacketLineRef::Flush) => Some(Packet::Flush),
+        PacketLineOrWantedSize::Line(PacketLineRef::Delimiter) => Some(Packet::Delim),
+        PacketLineOrWantedSize::Line(_) => Some(Packet::ResponseEnd),
+        PacketLineOrWantedSize::Wanted(bytes) => {
+            let bytes = usize::from(bytes);
+            (bytes <= MAX_DATA_BYTES).then_some(Packet::Data(bytes))
+        }
+    }
+}
+
+/// Reads one pkt-line, appending its bytes as they are to `raw`; `None` at the end of the input.
+///
+/// # Errors
+///
+/// `InvalidData` for a length that is none, `UnexpectedEof` for a pkt-line that is cut short.
+pub(super) fn read_packet(
+    input: &mut dyn BufRead,
+    raw: &mut Vec<u8>,
+) -> io::Result<Option<Packet>> {
+    if input.fill_buf()?.is_empty() {
+        return Ok(None);
+    }
+    let mut prefix = [0; 4];
+    input.read_exact(&mut prefix)?;
+    let packet = decode(prefix).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidData, "a pkt-line has no valid length")
+    })?;
+    raw.extend_from_slice(&prefix);
+    if let Packet::Data(length) = packet {
+        let copied = input.take(length as u64).read_to_end(raw)?;
+        if copied < length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(Some(packet))
+}
+
+/// Reads pkt-lines up to and with the next flush-pkt and hands the data of each to `see`; `None` at the end of the input.
+///
+/// # Errors
+///
+/// As [`read_packet`], and `UnexpectedEof` when the input ends before the flush-pkt.
+pub(super) fn read_section(
+    input: &mut dyn BufRead,
+    mut see: impl FnMut(&[u8]),
+) -> io::Result<Option<Vec<u8>>> {
+    let mut raw = Vec::new();
+    loop {
+        let start = raw.len() + 4;
+        match read_packet(input, &mut raw)? {
+            None if raw.is_empty() => return Ok(None),
+            None => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Some(Packet::Flush) => return Ok(Some(raw)),
+            Some(Packet::Data(_)) => see(&raw[start..]),
+            Some(Packet::Delim | Packet::ResponseEnd) => {}
+        }
+    }
+}
+
+/// Makes a pkt-line of a text, cut if it does not fit.
+pub(super) fn encode(text: &str) -> Vec<u8> {
+    let mut end = text.len().min(MAX_DATA_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut packet = format!("{:04x}", end + 4).into_bytes();
+    packet.extend_from_slice(&text.as_bytes()[..end]);
+    packet
+}
+
+/// How a stream of pkt-lines ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Nothing came.
+    Empty,
+    /// With a flush-pkt, as every complete protocol v2 answer does.
+    Flush,
+    /// With an `ERR ` pkt-line, which git shows by itself.
+    Error,
+    /// After a whole pkt-line that is no end.
+    Unfinished,
+    /// Inside a pkt-line's length.
+    CutLength,
+    /// Inside a pkt-line's data.
+    CutData,
+}
+
+/// Follows pkt-line boundaries through an answer without holding any of it.
+#[derive(Debug, Default)]
+pub(super) struct Boundaries {
+    prefix: Vec<u8>,
+    /// Bytes of the current pkt-line that are still to come.
+    wanted: usize,
+    /// The first bytes of the last data pkt-line.
+    head: Vec<u8>,
+    last: Option<Packet>,
+}
+
+/// The bytes that came are no pkt-lines.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Malformed;
+
+impl Boundaries {
+    /// Takes the next bytes of the answer.
+    pub(super) fn follow(&mut self, mut bytes: &[u8]) -> Result<(), Malformed> {
+        while !bytes.is_empty() {
+            if self.wanted > 0 {
+                let (data, rest) = bytes.split_at(self.wanted.min(bytes.len()));
+                let room = ERROR_PREFIX.len() - self.head.len();
+                self.head.extend_from_slice(&data[..room.min(data.len())]);
+                self.wanted -= data.len();
+                bytes = rest;
+                continue;
+            }
+            let (prefix, rest) = bytes.split_at((4 - self.prefix.len()).min(bytes.len()));
+            self.prefix.extend_from_slice(prefix);
+            bytes = rest;
+            let Ok(prefix) = <[u8; 4]>::try_from(self.prefix.as_slice()) else {
+                return Ok(());
+            };
+            self.prefix.clear();
+            let packet = decode(prefix).ok_or(Malformed)?;
+            self.last = Some(packet);
+            if let Packet::Data(length) = packet {
+                self.wanted = length;
+                self.head.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells how the answer ended, once all of it was followed.
+    pub(super) fn ending(&self) -> Ending {
+        if !self.prefix.is_empty() {
+            return Ending::CutLength;
+        }
+        if self.wanted > 0 {
+            return Ending::CutData;
+        }
+        match self.last {
+            None => Ending::Empty,
+            Some(Packet::Flush) => Ending::Flush,
+            Some(Packet::Data(_)) if self.head == ERROR_PREFIX => Ending::Error,
+            Some(_) => Ending::Unfinished,
+        }
+    }
+}
+
+/// What a server's fatal message begins with (gitprotocol-pack(5), "error-line").
+pub(super) const ERROR_PREFIX: &[u8] = b"ERR ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn follow_in_steps(bytes: &[u8], step: usize) -> Result<Ending, Malformed> {
+        let mut boundaries = Boundaries::default();
+        for piece in bytes.chunks(step) {
+            boundaries.follow(piece)?;
+        }
+        Ok(boundaries.ending())
+    }
+
+    #[test]
+    fn boundaries_are_found_however_the_answer_is_cut() {
+        let cases: [(&[u8], Result<Ending, Malformed>); 11] = [
+            (b"", Ok(Ending::Empty)),
+            (b"0000", Ok(Ending::Flush)),
+            (b"0009abcde00010008wxyz0000", Ok(Ending::Flush)),
+            (b"0009abcde", Ok(Ending::Unfinished)),
+            (b"00040001", Ok(Ending::Unfinished)),
+            (b"000cERR oops0000", Ok(Ending::Flush)),
+            (b"000cERR oops", Ok(Ending::Error)),
+            (b"0009abc", Ok(Ending::CutData)),
+            (b"0009abcde00", Ok(Ending::CutLength)),
+            (b"<!DOCTYPE html>", Err(Malformed)),
+            (b"0009abcde0003", Err(Malformed)),
+        ];
+        for (bytes, expected) in &cases {
+            for step in 1..=bytes.len().max(1) {
+                assert_eq!(
+                    &follow_in_steps(bytes, step),
+                    expected,
+                    "{} in steps of {step}",
+                    String::from_utf8_lossy(bytes)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_pkt_line_is_the_protocols() {
+        assert_eq!(decode(*b"fff0"), Some(Packet::Data(65516)));
+        assert_eq!(decode(*b"fff1"), None);
+    }
+
+    #[test]
+    fn a_section_ends_with_its_flush_and_the_next_one_follows() {
+        let mut input: &[u8] = b"0006ab0001000Axyzxyz0000000500";
+        let mut seen = Vec::new();
+        let section =
+            read_section(&mut input, |data| seen.push(data.to_vec())).expect("it is well formed");
+        assert_eq!(section.as_deref(), Some(&b"0006ab0001000Axyzxyz0000"[..]));
+        assert_eq!(seen, [b"ab".to_vec(), b"xyzxyz".to_vec()]);
+        assert!(
+            read_section(&mut input, |_| {}).is_err(),
+            "a cut pkt-line is an error"
+        );
+        assert_eq!(
+            read_section(&mut &b""[..], |_| {}).expect("an end is no error"),
+            None
+        );
+    }
+
+    #[test]
+    fn a_text_is_encoded_whole_or_cut_between_characters() {
+        assert_eq!(encode("ERR a"), b"0009ERR a");
+        let long = encode(&"é".repeat(70_000));
+        assert_eq!(long.len(), 65516 + 4);
+        assert!(std::str::from_utf8(&long[4..]).is_ok());
+    }
+}

@@ -1,0 +1,262 @@
+//! `connect git-receive-pack`: one advertisement, one request, one report (gitprotocol-pack(5), "Pushing Data To a Server").
+
+use std::io::{self, Cursor, Read as _};
+
+use bytes::Bytes;
+
+use super::{
+    Broken, Git, Service, Session, Stage,
+    fetch::{copy, first_packet, told},
+    pktline::{self, Boundaries, ERROR_PREFIX, Ending},
+    session::{BodyReader, Repeat},
+};
+use crate::{
+    failure::{Failure, Kind},
+    http::{Body, Request},
+};
+
+/// Up to this size a push is sent as one body of known length, which can be sent again after a refused token
+/// (git-config(1), `http.postBuffer`: 1 MiB).
+const BUFFER_BYTES: usize = 1024 * 1024;
+
+/// Relays a push: the report of the server is git's to judge.
+pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<(), Broken> {
+    advertise(session, git)?;
+    let lost = Broken::at(Stage::InAnswer);
+    let Some(commands) = read_commands(git).map_err(&lost)? else {
+        return Ok(());
+    };
+    let reports = commands.reports;
+    let response = send(session, git, commands).map_err(&lost)?;
+    let ending = copy(session, git, &mut BodyReader::new(response)).map_err(|broken| Broken {
+        stage: Stage::InAnswer,
+        error: unknown(broken.error),
+    })?;
+    match ending {
+        Ending::Flush | Ending::Error => Ok(()),
+        _ if !reports => Ok(()),
+        _ => Err(lost(unknown(session.bad_answer(anyhow::anyhow!(
+            "it ends before the report of the push does"
+        ))))),
+    }
+}
+
+/// Says that a push may have been done, whatever broke its answer; git's own hangup stays what it is.
+fn unknown(error: anyhow::Error) -> anyhow::Error {
+    match crate::failure::kind(&error) {
+        Some(Kind::Hangup) => error,
+        _ => error.context(Failure::new(
+            Kind::PushUnknown,
+            "the server's report of the push was lost: it is not known whether the push was done",
+        )),
+    }
+}
+
+/// Hands the ref advertisement to git: it may be megabytes long, so it streams.
+fn advertise(session: &mut Session<'_>, git: &mut Git) -> Result<(), Broken> {
+    let connecting = Broken::at(Stage::Connecting);
+    let response = session
+        .discover(Service::ReceivePack, None)
+        .map_err(&connecting)?;
+    let mut body = BodyReader::new(response);
+    let first = first_packet(&mut body).map_err(|error| connecting(session.bad_answer(error)))?;
+    if let Some(message) = first[4..].strip_prefix(ERROR_PREFIX) {
+        return Err(connecting(told(session, message)));
+    }
+    let mut boundaries = Boundaries::default();
+    let greeting = [b"\n", first.as_slice()].concat();
+    if boundaries.follow(&first).is_err() {
+        return Err(connecting(
+            session.bad_answer(anyhow::anyhow!("a pkt-line has no valid length")),
+        ));
+    }
+    let begun = Broken::at(Stage::InAnswer);
+    git.write(&greeting).map_err(&begun)?;
+    while let Some(chunk) = body
+        .next_chunk()
+        .map_err(|error| begun(session.bad_answer(error)))?
+    {
+        if boundaries.follow(&chunk).is_err() {
+            return Err(begun(
+                session.bad_answer(anyhow::anyhow!("a pkt-line has no valid length")),
+            ));
+        }
+        git.write(&chunk).map_err(&begun)?;
+    }
+    match boundaries.ending() {
+        Ending::Flush => Ok(()),
+        other => Err(super::fetch::incomplete(session, other)),
+    }
+}
+
+/// What git wants done, up to where a pack may follow.
+struct Commands {
+    bytes: Vec<u8>,
+    /// Some ref gets a value, so that a pack follows, up to the end of the input; deletions alone have none.
+    pack_follows: bool,
+    /// The server was asked to report what became of each ref.
+    reports: bool,
+}
+
+/// Reads git's commands; `None` when there is nothing to do (dry run, up to date, or git gave up).
+fn read_commands(git: &mut Git) -> anyhow::Result<Option<Commands>> {
+    let mut seen = Seen::default();
+    let gave_up = |error: io::Error| {
+        anyhow::Error::new(error)
+            .context(Failure::new(Kind::Hangup, "git's request is not complete"))
+    };
+    let Some(mut bytes) =
+        pktline::read_section(git.input(), |line| seen.command(line)).map_err(gave_up)?
+    else {
+        return Ok(None);
+    };
+    if seen.commands == 0 {
+        return Ok(None);
+    }
+    if seen.has("push-options") {
+        let options = pktline::read_section(git.input(), |_| {}).map_err(gave_up)?;
+        bytes.extend(options.unwrap_or_default());
+    }
+    Ok(Some(Commands {
+        bytes,
+        pack_follows: seen.updates,
+        reports: seen.has("report-status") || seen.has("report-status-v2"),
+    }))
+}
+
+/// What was seen in the commands of a push.
+#[derive(Default)]
+struct Seen {
+    commands: usize,
+    updates: bool,
+    capabilities: String,
+}
+
+impl Seen {
+    /// Takes one line: `shallow <oid>`, `push-cert\0<capabilities>`, or a command, also inside of a certificate.
+    fn command(&mut self, line: &[u8]) {
+        let mut halves = line.splitn(2, |byte| *byte == 0);
+        let command = halves.next().unwrap_or_default();
+        if let Some(capabilities) = halves.next() {
+            self.capabilities = String::from_utf8_lossy(capabilities).trim().to_owned();
+        }
+        let mut words = command.split(|byte| *byte == b' ');
+        let (Some(old), Some(new), Some(_)) = (words.next(), words.next(), words.next()) else {
+            return;
+        };
+        if is_object_id(old) && is_object_id(new) {
+            self.commands += 1;
+            self.updates |= new.iter().any(|digit| *digit != b'0');
+        }
+    }
+
+    fn has(&self, capability: &str) -> bool {
+        self.capabilities.split(' ').any(|word| word == capability)
+    }
+}
+
+fn is_object_id(word: &[u8]) -> bool {
+    matches!(word.len(), 40 | 64) && word.iter().all(u8::is_ascii_hexdigit)
+}
+
+/// Sends commands and pack: a small push as a whole, a large one while git still writes it.
+fn send(
+    session: &mut Session<'_>,
+    git: &mut Git,
+    commands: Commands,
+) -> anyhow::Result<crate::http::Response> {
+    let mut head = commands.bytes;
+    let mut complete = true;
+    if commands.pack_follows {
+        let room = BUFFER_BYTES.saturating_sub(head.len()) as u64;
+        let read = git.input().take(room + 1).read_to_end(&mut head);
+        complete = read.map_err(anyhow::Error::new)? as u64 <= room;
+    }
+    if complete {
+        if session.is_idle() {
+            probe(session)?;
+        }
+        let body = Bytes::from(head);
+        return session.post(Service::ReceivePack, Repeat::Never, &|mut post: Request| {
+            post.body = Body::Bytes(body.clone());
+            Ok(post)
+        });
+    }
+    // A stream cannot be sent twice: whether token and connection are still good is found out first where that is in doubt.
+    if session.is_idle() {
+        probe(session)?;
+    }
+    let stream = std::cell::RefCell::new(Some(Cursor::new(head).chain(git.take_input())));
+    session.post(Service::ReceivePack, Repeat::Never, &|mut post: Request| {
+        let stream = stream.take().ok_or_else(|| {
+            anyhow::anyhow!("the token was refused while the push was under way; push again")
+        })?;
+        post.body = Body::Stream(Box::new(stream));
+        Ok(post)
+    })
+}
+
+/// Posts a lone flush-pkt, which does nothing on the server (git: `probe_rpc` in remote-curl.c).
+///
+/// A pre-push hook may have run for minutes since the advertisement: this replaces a connection that the server
+/// has closed and a token it does not take any more, while both can still be had anew.
+fn probe(session: &mut Session<'_>) -> anyhow::Result<()> {
+    let mut response = session.post(Service::ReceivePack, Repeat::Safe, &|mut post: Request| {
+        post.body = Body::Bytes(Bytes::from_static(b"0000"));
+        Ok(post)
+    })?;
+    while response
+        .next_chunk()
+        .map_err(|error| session.bad_answer(error))?
+        .is_some()
+    {}
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: &str = "1111111111111111111111111111111111111111";
+    const NEW: &str = "2222222222222222222222222222222222222222";
+    const NONE: &str = "0000000000000000000000000000000000000000";
+
+    fn seen(lines: &[String]) -> Seen {
+        let mut seen = Seen::default();
+        for line in lines {
+            seen.command(line.as_bytes());
+        }
+        seen
+    }
+
+    #[test]
+    fn a_pack_follows_unless_refs_are_only_deleted() {
+        let update = seen(&[format!(
+            "{OLD} {NEW} refs/heads/main\0 report-status side-band-64k push-options agent=git/2"
+        )]);
+        assert!(update.updates && update.has("push-options") && update.has("report-status"));
+        let delete = seen(&[
+            format!("shallow {OLD}"),
+            format!("{OLD} {NONE} refs/heads/main\0 report-status"),
+        ]);
+        assert!(!delete.updates && delete.commands == 1 && !delete.has("push-options"));
+    }
+
+    #[test]
+    fn commands_inside_a_certificate_count() {
+        let signed = seen(&[
+            "push-cert\0report-status push-cert=x".into(),
+            "certificate version 0.1\n".into(),
+            "pusher A <a@b> 1 +0000\n".into(),
+            format!("{NONE} {NEW} refs/heads/main\n"),
+            "push-cert-end\n".into(),
+        ]);
+        assert!(signed.updates && signed.commands == 1 && signed.has("report-status"));
+    }
+
+    #[test]
+    fn sha256_ids_are_ids() {
+        assert!(is_object_id("a".repeat(64).as_bytes()));
+        assert!(!is_object_id("a".repeat(41).as_bytes()));
+    }
+}

@@ -1,0 +1,358 @@
+//! The requests of one command: each with the credential, repaired once when the server refuses it.
+
+use std::{
+    io::{self, BufRead, Read},
+    time::{Duration, Instant},
+};
+
+use bytes::{Buf as _, Bytes};
+
+use super::{Authorizer, Service};
+use crate::{
+    failure::{Failure, Kind, quote},
+    hangup::Watch,
+    http::{HttpClient, Phase, Request, Response, TransportError, Url},
+};
+
+/// How many redirects of `info/refs` are followed before it counts as a loop (git: `CURLOPT_MAXREDIRS` 20).
+const MAX_REDIRECTS: usize = 20;
+/// The longest text of an error answer that is looked at.
+const MAX_ERROR_BYTES: usize = 4096;
+/// After this long without a request the server may have closed the connection.
+const IDLE_LIMIT: Duration = Duration::from_secs(2);
+
+/// A repository on a server, and the way to it.
+pub struct Session<'a> {
+    http: &'a dyn HttpClient,
+    authorizer: &'a mut dyn Authorizer,
+    watch: &'a Watch,
+    repository: Url,
+    /// What messages call the repository.
+    name: String,
+    last_answer: Instant,
+}
+
+/// Whether a request may be sent a second time when its answer was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// It only reads.
+    Safe,
+    /// It may have been carried out.
+    Never,
+}
+
+impl<'a> Session<'a> {
+    /// Prepares a session; nothing is sent yet. `name` is `workspace/repository`.
+    pub fn new(
+        http: &'a dyn HttpClient,
+        authorizer: &'a mut dyn Authorizer,
+        watch: &'a Watch,
+        repository: Url,
+        name: String,
+    ) -> Self {
+        Session {
+            http,
+            authorizer,
+            watch,
+            repository,
+            name,
+            last_answer: Instant::now(),
+        }
+    }
+
+    /// Tells whether the connection has been quiet for so long that the server may have closed it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.last_answer.elapsed() > IDLE_LIMIT
+    }
+
+    /// Asks for a service's ref advertisement (gitprotocol-http(5), "Smart Clients"), following redirects on the host.
+    pub(super) fn discover(
+        &mut self,
+        service: Service,
+        protocol: Option<&str>,
+    ) -> anyhow::Result<Response> {
+        for _ in 0..MAX_REDIRECTS {
+            let mut url = below(&self.repository, "info/refs");
+            url.set_query(Some(&format!("service={}", service.name())));
+            let response = self.exchange(Repeat::Safe, service, &|| {
+                let request = Request::get(url.clone())
+                    .header("Accept", "*/*")
+                    .header("Pragma", "no-cache");
+                Ok(match protocol {
+                    Some(protocol) => request.header("Git-Protocol", protocol),
+                    None => request,
+                })
+            })?;
+            match response.status {
+                301 | 302 | 303 | 307 | 308 => {
+                    self.repository = self.redirected(&url, &response)?
+                }
+                _ => return self.expect(response, service, "advertisement"),
+            }
+        }
+        Err(self.no_git("it redirects without end"))
+    }
+
+    /// Posts a request of a service (gitprotocol-http(5)) and returns once its answer begins.
+    pub(super) fn post(
+        &mut self,
+        service: Service,
+        repeat: Repeat,
+        request: &dyn Fn(Request) -> anyhow::Result<Request>,
+    ) -> anyhow::Result<Response> {
+        let url = below(&self.repository, service.name());
+        let response = self.exchange(repeat, service, &|| {
+            let post = Request::post(url.clone(), crate::http::Body::Empty)
+                .header(
+                    "Content-Type",
+                    format!("application/x-{}-request", service.name()),
+                )
+                .header("Accept", format!("application/x-{}-result", service.name()));
+            request(post)
+        })?;
+        self.expect(response, service, "result")
+    }
+
+    /// Sends a request with the credential; a refused credential is replaced once, a lost safe request repeated once.
+    fn exchange(
+        &mut self,
+        repeat: Repeat,
+        service: Service,
+        make: &dyn Fn() -> anyhow::Result<Request>,
+    ) -> anyhow::Result<Response> {
+        let mut response = self.send(repeat, make)?;
+        if response.status == 401 {
+            let reason = reason(&mut response);
+            if !self.replace_credential()? {
+                return Err(self.refusal(401, &reason, service));
+            }
+            response = self.send(repeat, make)?;
+        }
+        self.last_answer = Instant::now();
+        match response.status {
+            200..=399 => Ok(response),
+            status => {
+                let reason = reason(&mut response);
+                Err(self.refusal(status, &reason, service))
+            }
+        }
+    }
+
+    fn replace_credential(&mut self) -> anyhow::Result<bool> {
+        let _armed = self.watch.arm();
+        self.authorizer.refused()
+    }
+
+    fn send(
+        &mut self,
+        repeat: Repeat,
+        make: &dyn Fn() -> anyhow::Result<Request>,
+    ) -> anyhow::Result<Response> {
+        let _armed = self.watch.arm();
+        let authorization = self.authorizer.authorization()?;
+        let attempt = || -> anyhow::Result<Result<Response, TransportError>> {
+            let mut request = make()?;
+            request.authorization = Some(authorization.clone());
+            Ok(self.http.send(request))
+        };
+        let answer = match attempt()? {
+            Err(error) if repeat == Repeat::Safe && error.phase == Phase::Request => attempt()?,
+            answer => answer,
+        };
+        answer.map_err(|error| match error.phase {
+            Phase::Request | Phase::Answer if repeat == Repeat::Never => anyhow::Error::new(error).context(Failure::new(
+                Kind::PushUnknown,
+                format!("the answer to the push to '{}' was lost: it is not known whether the push was done", self.name),
+            )),
+            _ => self.unreachable(error),
+        })
+    }
+
+    /// Checks the answer's type (gitprotocol-http(5)): a portal or sign-on page answers 200, too.
+    fn expect(&self, response: Response, service: Service, kind: &str) -> anyhow::Result<Response> {
+        let expected = format!("application/x-{}-{kind}", service.name());
+        let found = response
+            .header("content-type")
+            .unwrap_or("nothing")
+            .split(';')
+            .next()
+            .unwrap_or("")
+            .trim();
+        if !found.eq_ignore_ascii_case(&expected) {
+            return Err(self.no_git(&format!(
+                "it answered with '{}' instead of '{expected}'",
+                quote(found)
+            )));
+        }
+        Ok(response)
+    }
+
+    /// Gives the repository's new place: on the same scheme, host and port, or an error, since the credential goes along.
+    fn redirected(&self, from: &Url, response: &Response) -> anyhow::Result<Url> {
+        let location = response.header("location").unwrap_or("");
+        let target = from
+            .join(location)
+            .ok()
+            .filter(|target| target.origin() == from.origin());
+        let Some(mut target) = target else {
+            return Err(self.no_git(&format!(
+                "it redirects to '{}', and a credential never follows to another host",
+                quote(location.split('?').next().unwrap_or(""))
+            )));
+        };
+        let Some(repository) = target.path().strip_suffix("/info/refs").map(str::to_owned) else {
+            return Err(self.no_git(&format!(
+                "it redirects to '{}', which is no repository",
+                quote(target.path())
+            )));
+        };
+        target.set_path(&repository);
+        target.set_query(None);
+        Ok(target)
+    }
+
+    fn no_git(&self, why: &str) -> anyhow::Error {
+        anyhow::anyhow!("{why}").context(Failure::new(
+            Kind::NotGit,
+            format!(
+                "cannot use repository '{}': '{}' did not answer as a git server",
+                self.name,
+                self.host()
+            ),
+        ))
+    }
+
+    fn unreachable(&self, error: TransportError) -> anyhow::Error {
+        let host = error.host.clone();
+        let kind = match error.phase {
+            Phase::Tls => Kind::Untrusted { host },
+            _ => Kind::Unreachable { host },
+        };
+        anyhow::Error::new(error).context(Failure::new(
+            kind,
+            format!("cannot reach repository '{}'", self.name),
+        ))
+    }
+
+    /// Puts a status that means "no" into words (shared knowledge: Bitbucket's answers to git).
+    fn refusal(&self, status: u16, reason: &str, service: Service) -> anyhow::Error {
+        let (doing, scope) = match service {
+            Service::ReceivePack => ("push to", "repository:write"),
+            Service::UploadPack | Service::UploadArchive => ("read", "repository"),
+        };
+        let kind = match status {
+            401 | 404 => Kind::AccessRefused,
+            403 => Kind::ScopeMissing { scope },
+            410 => Kind::AppPassword,
+            429 | 503 => Kind::Busy,
+            _ => Kind::NotGit,
+        };
+        let said = match reason {
+            "" => format!("'{}' answered {status}", self.host()),
+            reason => format!("'{}' answered {status}: {reason}", self.host()),
+        };
+        anyhow::anyhow!(said).context(Failure::new(
+            kind,
+            format!(
+                "cannot {doing} repository '{}' with profile '{}'",
+                self.name,
+                self.authorizer.identity()
+            ),
+        ))
+    }
+
+    /// Names an answer that broke off or made no sense.
+    pub(super) fn bad_answer(&self, why: impl Into<anyhow::Error>) -> anyhow::Error {
+        why.into().context(Failure::new(
+            Kind::Unreachable {
+                host: self.host().to_owned(),
+            },
+            format!(
+                "the answer of '{}' for repository '{}' is not complete",
+                self.host(),
+                self.name
+            ),
+        ))
+    }
+
+    fn host(&self) -> &str {
+        self.repository.host_str().unwrap_or("")
+    }
+}
+
+/// Gives a URL below a repository's.
+fn below(repository: &Url, path: &str) -> Url {
+    let mut url = repository.clone();
+    url.set_path(&format!(
+        "{}/{path}",
+        repository.path().trim_end_matches('/')
+    ));
+    url
+}
+
+/// Reads the server's own sentence from an error answer, if it is text meant for people.
+fn reason(response: &mut Response) -> String {
+    let is_text = response
+        .header("content-type")
+        .is_some_and(|kind| kind.starts_with("text/plain"));
+    // Read it in any case, so that the connection can be used again; a body that breaks off has said enough.
+    let body = response.read_body(MAX_ERROR_BYTES).unwrap_or_default();
+    if is_text {
+        quote(&String::from_utf8_lossy(&body))
+    } else {
+        String::new()
+    }
+}
+
+/// Reads an answer's body as a stream of bytes.
+pub(super) struct BodyReader {
+    response: Response,
+    current: Bytes,
+}
+
+impl BodyReader {
+    pub(super) fn new(response: Response) -> Self {
+        BodyReader {
+            response,
+            current: Bytes::new(),
+        }
+    }
+
+    /// Gives the next piece, what was read ahead first; `None` at the end.
+    pub(super) fn next_chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
+        if !self.current.is_empty() {
+            return Ok(Some(std::mem::take(&mut self.current)));
+        }
+        loop {
+            match self.response.next_chunk()? {
+                Some(chunk) if chunk.is_empty() => {}
+                chunk => return Ok(chunk),
+            }
+        }
+    }
+}
+
+impl Read for BodyReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let length = available.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&available[..length]);
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+impl BufRead for BodyReader {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.current.is_empty()
+            && let Some(chunk) = self.next_chunk().map_err(io::Error::other)?
+        {
+            self.current = chunk;
+        }
+        Ok(&self.current)
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.current.advance(amount);
+    }
+}

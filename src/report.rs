@@ -1,0 +1,132 @@
+//! Error chains as lines for a person: `error:`, `caused by:`, `hint:`; and exit codes. The only place that knows them.
+
+use std::io::Write as _;
+
+use crate::failure::{Kind, kind};
+
+/// How git's own helpers end when they fail (git: `die`).
+pub const HELPER_FAILED: u8 = 128;
+
+/// Shows an error on stderr; git's own hangup is passed over in silence, since nobody reads it.
+pub fn show(error: &anyhow::Error) {
+    if kind(error) != Some(&Kind::Hangup) {
+        print(&text(error));
+    }
+}
+
+/// Shows a line that needs no action but should be known.
+pub fn warn(message: &str) {
+    print(&format!("warning: {message}\n"));
+}
+
+/// Writes an answer that a script may read to stdout; gives the exit code.
+pub fn answer(text: &str) -> u8 {
+    u8::from(std::io::stdout().lock().write_all(text.as_bytes()).is_err())
+}
+
+fn print(text: &str) {
+    // Nothing is left to tell when stderr is closed.
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Writes an error and its causes, one a line, and what to do next.
+pub fn text(error: &anyhow::Error) -> String {
+    let mut text = format!("error: {}\n", body(error));
+    if let Some(hint) = kind(error).and_then(hint) {
+        text.push_str(&format!("hint: {hint}\n"));
+    }
+    text
+}
+
+/// The same for git to show behind its own `fatal: remote error: `.
+pub fn text_for_git(error: &anyhow::Error) -> String {
+    text(error)
+        .trim_start_matches("error: ")
+        .trim_end()
+        .to_owned()
+}
+
+fn body(error: &anyhow::Error) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for link in error.chain() {
+        let line = link.to_string();
+        // A wrapper often ends with its cause's own words.
+        if !lines.last().is_some_and(|last| last.ends_with(&line)) {
+            lines.push(line);
+        }
+    }
+    lines.join("\ncaused by: ")
+}
+
+/// The exit code of `git bbtoken` for an error: 1 failed, 2 usage, 3 not configured, 4 login needed, 5 refused by
+/// Bitbucket, 6 network, 7 store.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    match kind(error) {
+        Some(Kind::Usage | Kind::BadAddress) => 2,
+        Some(Kind::NotConfigured | Kind::Misconfigured | Kind::UnknownProfile { .. }) => 3,
+        Some(Kind::LoginNeeded { .. } | Kind::ClientRefused { .. }) => 4,
+        Some(Kind::AccessRefused | Kind::ScopeMissing { .. } | Kind::AppPassword) => 5,
+        Some(Kind::Unreachable { .. } | Kind::Untrusted { .. } | Kind::Busy | Kind::NotGit) => 6,
+        Some(Kind::StoreUnusable) => 7,
+        Some(Kind::PushUnknown | Kind::Hangup) | None => 1,
+    }
+}
+
+fn hint(kind: &Kind) -> Option<String> {
+    Some(match kind {
+        Kind::NotConfigured => "set BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET to the key and secret of a private OAuth consumer, \
+             or BBTOKEN_ACCESS_TOKEN to a ready token"
+            .into(),
+        Kind::UnknownProfile { known } if known.is_empty() => "no profile is configured; set bbtoken.<profile>.clientId with 'git config --global'".into(),
+        Kind::UnknownProfile { known } => format!("the profiles are: {}", known.join(", ")),
+        Kind::BadAddress => "write it as 'bbtoken::workspace/repository'".into(),
+        Kind::LoginNeeded { profile } => format!("run 'git bbtoken login {profile}' to authorize again"),
+        Kind::ClientRefused { remedy } => remedy.clone(),
+        Kind::AccessRefused => "Bitbucket does not tell which: the name is wrong, or this profile's client or token may not see the \
+             repository; check the address and the profile's access"
+            .into(),
+        Kind::ScopeMissing { scope } => format!(
+            "tick the permission '{scope}' at the OAuth consumer (workspace settings, OAuth consumers), or use a token that has it"
+        ),
+        Kind::AppPassword => "Bitbucket removed app passwords in July 2026; use an OAuth consumer (BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET) \
+             or an API token with scopes"
+            .into(),
+        Kind::Busy => "Bitbucket asks for fewer requests; try again in a few minutes".into(),
+        Kind::Unreachable { host } => format!("check the network, the proxy settings and the status of '{host}', then try again"),
+        Kind::Untrusted { host } => format!(
+            "if a proxy of your network stands in for '{host}', set http.sslCAInfo to a file with its certificate; check the clock, too"
+        ),
+        Kind::NotGit => "a sign-on or captive portal page may stand in front of it: open the repository's page in a browser to see".into(),
+        Kind::PushUnknown => "run 'git fetch' and compare before you push again".into(),
+        Kind::StoreUnusable | Kind::Misconfigured | Kind::Usage | Kind::Hangup => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Failure;
+    use anyhow::{Context as _, anyhow};
+
+    #[test]
+    fn an_error_is_shown_with_causes_and_hint() {
+        let error = anyhow!("it answered 401")
+            .context(Failure::new(Kind::AppPassword, "cannot read 'ws/repo'"));
+        let text = text(&error);
+        assert!(
+            text.starts_with(
+                "error: cannot read 'ws/repo'\ncaused by: it answered 401\nhint: Bitbucket removed"
+            ),
+            "{text}"
+        );
+        assert_eq!(exit_code(&error), 5);
+    }
+
+    #[test]
+    fn a_cause_is_not_said_twice() {
+        let error = Err::<(), _>(anyhow!("no such file"))
+            .context("cannot read: no such file")
+            .expect_err("it was made as an error");
+        assert_eq!(text(&error), "error: cannot read: no such file\n");
+    }
+}

@@ -1,0 +1,287 @@
+//! Access tokens between commands: one file each, readable by the user only, replaced as a whole, locked while one is got.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+use crate::{
+    failure::{Failure, Kind},
+    secret::Secret,
+};
+
+/// The file format's version: another one is not read.
+const VERSION: u64 = 1;
+/// How long to wait between two looks at a lock, at first and at most.
+const FIRST_LOOK: Duration = Duration::from_millis(2);
+const LAST_LOOK: Duration = Duration::from_millis(50);
+
+/// A directory of cached tokens.
+pub(super) struct Cache {
+    directory: PathBuf,
+}
+
+/// A token that was got earlier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) access_token: Secret,
+    pub(super) expires_at_unix_s: u64,
+    pub(super) lifetime_s: u64,
+    pub(super) scopes: Vec<String>,
+}
+
+/// What a look into the cache finds.
+#[derive(Debug)]
+pub(super) enum Cached {
+    Token(Entry),
+    Nothing,
+    /// A file that cannot be read or makes no sense: it is not trusted and not deleted.
+    Corrupt,
+}
+
+/// The right to get a token; the system takes it back when the process ends, however that happens.
+pub(super) struct Lock(#[expect(dead_code, reason = "it is held, not read")] File);
+
+impl Cache {
+    pub(super) fn at(directory: PathBuf) -> Self {
+        Cache { directory }
+    }
+
+    /// Looks a token up. No lock is needed: files are replaced as a whole.
+    pub(super) fn read(&self, key: &str) -> Cached {
+        match fs::read_to_string(self.file(key)) {
+            Ok(text) => parse(&Secret::new(text)).map_or(Cached::Corrupt, Cached::Token),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Cached::Nothing
+            }
+            Err(_) => Cached::Corrupt,
+        }
+    }
+
+    /// Keeps a token.
+    pub(super) fn write(&self, key: &str, entry: &Entry) -> anyhow::Result<()> {
+        let text = Secret::new(
+            json!({
+                "version": VERSION,
+                "access_token": entry.access_token.expose(),
+                "expires_at_unix_s": entry.expires_at_unix_s,
+                "lifetime_s": entry.lifetime_s,
+                "scopes": entry.scopes,
+            })
+            .to_string(),
+        );
+        let path = self.file(key);
+        let write = || -> io::Result<()> {
+            // A temporary file of this crate is 0600 from the start.
+            let mut file = tempfile::Builder::new()
+                .prefix(".token-")
+                .tempfile_in(&self.directory)?;
+            file.write_all(text.expose().as_bytes())?;
+            file.as_file().sync_all()?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        write().with_context(|| format!("cannot write '{}'", path.display()))
+    }
+
+    /// Removes a token, if it is there.
+    pub(super) fn remove(&self, key: &str) {
+        // What cannot be removed is refused again, and then replaced.
+        let _ = fs::remove_file(self.file(key));
+    }
+
+    /// Moves a damaged file out of the way, to be looked at.
+    pub(super) fn set_aside(&self, key: &str) -> io::Result<PathBuf> {
+        let aside = self.directory.join(format!("{key}.damaged"));
+        fs::rename(self.file(key), &aside)?;
+        Ok(aside)
+    }
+
+    /// Waits for the right to get the token of a key.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::StoreUnusable`] when the directory or the lock file cannot be made, or the lock is held for too long.
+    pub(super) fn lock(&self, key: &str, limit: Duration) -> anyhow::Result<Lock> {
+        let path = self.directory.join(format!("{key}.lock"));
+        let unusable = || {
+            Failure::new(
+                Kind::StoreUnusable,
+                format!("cannot lock '{}'", path.display()),
+            )
+        };
+        make_private_directory(&self.directory).with_context(unusable)?;
+        let file = private(OpenOptions::new().create(true).truncate(false).write(true))
+            .open(&path)
+            .with_context(unusable)?;
+        let deadline = Instant::now() + limit;
+        let mut pause = FIRST_LOOK;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Lock(file)),
+                Err(fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    thread::sleep(pause)
+                }
+                Err(fs::TryLockError::WouldBlock) => {
+                    return Err(anyhow::anyhow!(
+                        "another process has held it for {} seconds",
+                        limit.as_secs()
+                    )
+                    .context(unusable()));
+                }
+                Err(fs::TryLockError::Error(error)) => return Err(error).with_context(unusable),
+            }
+            pause = (pause * 2).min(LAST_LOOK);
+        }
+    }
+
+    fn file(&self, key: &str) -> PathBuf {
+        self.directory.join(format!("{key}.json"))
+    }
+}
+
+fn parse(text: &Secret) -> Option<Entry> {
+    let value: Value = serde_json::from_str(text.expose()).ok()?;
+    let access_token = Secret::new(value.get("access_token")?.as_str()?);
+    let is_ours = value.get("version")?.as_u64()? == VERSION && !access_token.is_empty();
+    let scopes = value.get("scopes")?.as_array()?;
+    is_ours.then_some(Entry {
+        access_token,
+        expires_at_unix_s: value.get("expires_at_unix_s")?.as_u64()?,
+        lifetime_s: value.get("lifetime_s")?.as_u64()?,
+        scopes: scopes
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
+    })
+}
+
+/// Makes a directory that only the user may enter, and makes an existing one so.
+fn make_private_directory(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt as _;
+        builder.mode(0o700);
+    }
+    builder.create(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        if fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    options.mode(0o600)
+}
+
+/// The user's profile directory is private to begin with.
+#[cfg(not(unix))]
+fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry() -> Entry {
+        Entry {
+            access_token: Secret::new("t".repeat(5000)),
+            expires_at_unix_s: 100,
+            lifetime_s: 7200,
+            scopes: vec!["repository".into()],
+        }
+    }
+
+    #[test]
+    fn a_token_comes_back_as_it_was() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let cache = Cache::at(directory.path().join("a/b"));
+        let _lock = cache.lock("k", Duration::ZERO).expect("nobody holds it");
+        cache.write("k", &entry()).expect("it can be written");
+        assert!(matches!(cache.read("k"), Cached::Token(found) if found == entry()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nobody_else_may_read_what_is_kept() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let open = directory.path().join("open");
+        fs::create_dir(&open).expect("it can be made");
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let cache = Cache::at(open.clone());
+        let _lock = cache.lock("k", Duration::ZERO).expect("nobody holds it");
+        cache.write("k", &entry()).expect("it can be written");
+        let mode = |path: &Path| {
+            fs::metadata(path)
+                .expect("it is there")
+                .permissions()
+                .mode()
+                & 0o777
+        };
+        assert_eq!(
+            (
+                mode(&open),
+                mode(&cache.file("k")),
+                mode(&open.join("k.lock"))
+            ),
+            (0o700, 0o600, 0o600)
+        );
+    }
+
+    #[test]
+    fn damaged_files_are_neither_believed_nor_deleted() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let cache = Cache::at(directory.path().to_owned());
+        for text in [
+            "",
+            "{",
+            "[]",
+            "{}",
+            r#"{"version":2}"#,
+            "\u{0}",
+            r#"{"version":1,"access_token":"","expires_at_unix_s":1,"lifetime_s":1,"scopes":[]}"#,
+        ] {
+            fs::write(cache.file("k"), text).expect("it can be written");
+            assert!(matches!(cache.read("k"), Cached::Corrupt), "{text}");
+            let aside = cache.set_aside("k").expect("it can be moved");
+            assert_eq!(fs::read_to_string(aside).expect("it is there"), text);
+            assert!(matches!(cache.read("k"), Cached::Nothing));
+        }
+    }
+
+    #[test]
+    fn a_lock_that_is_held_is_waited_for_and_named() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let cache = Cache::at(directory.path().to_owned());
+        let held = cache.lock("k", Duration::ZERO).expect("nobody holds it");
+        let error = cache
+            .lock("k", Duration::ZERO)
+            .map(drop)
+            .expect_err("it is held");
+        assert!(format!("{error:#}").contains("k.lock"), "{error:#}");
+        drop(held);
+        assert!(cache.lock("k", Duration::ZERO).is_ok());
+    }
+}

@@ -1,0 +1,177 @@
+//! Reads a secret from where the profile keeps it: a variable, a file, what a command prints.
+
+use std::{
+    fs,
+    io::Read as _,
+    process::{Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+
+use crate::{
+    failure::{Failure, Kind, quote},
+    profile::{Setting, Source},
+    secret::Secret,
+};
+
+/// How long a command may take, a person's unlocking included.
+const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+/// The longest secret: a command that prints on and on is not one.
+const MAX_SECRET_BYTES: u64 = 1024 * 1024;
+/// Variables that a command has no need of.
+const SECRET_VARIABLES: [&str; 2] = ["BBTOKEN_CLIENT_SECRET", "BBTOKEN_ACCESS_TOKEN"];
+
+/// Reads a secret and cuts its line end off.
+///
+/// # Errors
+///
+/// [`Kind::Misconfigured`] when there is none.
+pub(super) fn read(source: &Source) -> anyhow::Result<Secret> {
+    let (text, origin) = match source {
+        Source::Given { variable, secret } => (secret.clone(), (*variable).to_owned()),
+        Source::File(path) => {
+            let text = fs::read_to_string(path).with_context(|| {
+                Failure::new(
+                    Kind::Misconfigured,
+                    format!("cannot read the secret in file '{}'", path.display()),
+                )
+            })?;
+            (Secret::new(text), format!("file '{}'", path.display()))
+        }
+        Source::Command(command) => (run(command)?, command.origin.clone()),
+    };
+    let secret = Secret::new(text.expose().trim());
+    if secret.is_empty() {
+        return Err(Failure::new(
+            Kind::Misconfigured,
+            format!("there is no secret in {origin}"),
+        )
+        .into());
+    }
+    if secret
+        .expose()
+        .contains(|character: char| character.is_control())
+    {
+        return Err(Failure::new(
+            Kind::Misconfigured,
+            format!("the secret in {origin} is not one line of text"),
+        )
+        .into());
+    }
+    Ok(secret)
+}
+
+/// Runs a command without a shell, or with one if it begins with `!`, as git's own settings do.
+fn run(setting: &Setting) -> anyhow::Result<Secret> {
+    let refuse = |why: String| {
+        Failure::new(
+            Kind::Misconfigured,
+            format!("the command of {} {why}", setting.origin),
+        )
+    };
+    let mut command = match setting.value.strip_prefix('!') {
+        Some(script) => shell(script),
+        None => {
+            let words = shell_words::split(&setting.value)
+                .map_err(|_| refuse("has a quote without its end".into()))?;
+            let (program, arguments) = words
+                .split_first()
+                .ok_or_else(|| refuse("is empty".into()))?;
+            let mut command = Command::new(program);
+            command.args(arguments);
+            command
+        }
+    };
+    for variable in SECRET_VARIABLES {
+        command.env_remove(variable);
+    }
+    // Its stderr is the person's to read; its input is not git's pipe.
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| refuse(format!("cannot be started: '{}'", quote(&setting.value))))?;
+    let output = child
+        .stdout
+        .take()
+        .expect("because its output was asked for as a pipe");
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut text = String::new();
+        let read = output.take(MAX_SECRET_BYTES).read_to_string(&mut text);
+        let _ = sender.send(read.map(|_| Secret::new(text)));
+    });
+    let Ok(text) = receiver.recv_timeout(COMMAND_LIMIT) else {
+        child.kill()?;
+        child.wait()?;
+        return Err(refuse(format!(
+            "printed nothing within {} seconds",
+            COMMAND_LIMIT.as_secs()
+        ))
+        .into());
+    };
+    let text = text.with_context(|| refuse("printed no text".into()))?;
+    let status = child.wait()?;
+    if !status.success() {
+        return Err(refuse(format!("failed ({status}); its own message stands above")).into());
+    }
+    Ok(text)
+}
+
+fn shell(script: &str) -> Command {
+    let (program, flag) = if cfg!(windows) {
+        ("cmd", "/C")
+    } else {
+        ("sh", "-c")
+    };
+    let mut command = Command::new(program);
+    command.arg(flag).arg(script);
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(text: &str) -> anyhow::Result<Secret> {
+        read(&Source::Command(Setting {
+            value: text.into(),
+            origin: "bbtoken.work.clientSecretCommand".into(),
+        }))
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_command_runs_without_a_shell_unless_asked() {
+        assert_eq!(
+            command("printf 'a$HOME'").expect("it prints").expose(),
+            "a$HOME"
+        );
+        assert_eq!(
+            command("!printf a; printf b").expect("it prints").expose(),
+            "ab"
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_command_that_gives_no_secret_is_named() {
+        for text in [
+            "",
+            "'",
+            "true",
+            "false",
+            "/does/not/exist",
+            "printf 'a\\nb'",
+        ] {
+            let message = format!("{:#}", command(text).expect_err("it gives none"));
+            assert!(
+                message.contains("bbtoken.work.clientSecretCommand"),
+                "{text}: {message}"
+            );
+        }
+    }
+}

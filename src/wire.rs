@@ -1,0 +1,435 @@
+//! The only place that joins the rooms of the house: from git's arguments to a relay with a token.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command as Process,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+
+use crate::{
+    address::{Address, Base},
+    clock::SystemClock,
+    config::{self, GitConfig, HttpSettings, Variables, process_variable},
+    failure::{Failure, Kind},
+    hangup::Watch,
+    http::{Client, Url},
+    profile::{self, Profile, Store, Transport},
+    relay::{self, Authorizer, Broken, Command, Connected, Git, Service, Session, Stage},
+    secret::Secret,
+    token::{Bearer, Tokens},
+};
+
+/// Git's own transport cannot replace a token, so it is given one that lasts longer.
+const GIT_TRANSPORT_MARGIN: Duration = Duration::from_secs(300);
+
+/// Lets another program take this one's place, pipe and all.
+///
+/// # Errors
+///
+/// When it cannot be started.
+#[cfg(unix)]
+pub fn replace_process(mut process: Process) -> anyhow::Result<u8> {
+    use std::os::unix::process::CommandExt as _;
+    Err(process.exec()).context("cannot start git's own https helper")
+}
+
+/// Runs another program on our pipe and gives its exit code.
+///
+/// # Errors
+///
+/// When it cannot be started.
+#[cfg(not(unix))]
+pub fn replace_process(mut process: Process) -> anyhow::Result<u8> {
+    let status = process
+        .status()
+        .context("cannot start git's own https helper")?;
+    Ok(status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(1))
+}
+
+/// Who gets tokens, and how servers are reached: what the configuration says, resolved.
+#[derive(Debug)]
+pub struct Identity {
+    /// Whose token is used.
+    pub profile: Profile,
+    http: HttpSettings,
+}
+
+/// What the helper is to do: everything but the token.
+#[derive(Debug)]
+pub struct Plan {
+    /// The remote's name, or the address if the remote has none (gitremote-helpers(7), "INVOCATION").
+    pub remote: String,
+    /// The repository.
+    pub address: Address,
+    /// By whom it is used.
+    pub identity: Identity,
+    protocol: Protocol,
+}
+
+/// The protocol version git is configured to speak when it fetches (git-config(1), `protocol.version`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Version2,
+    /// Version 0 or 1: stateful over `connect`, so that only git's own helper can speak them over HTTP.
+    Older,
+}
+
+impl Identity {
+    /// Resolves who answers git's credential protocol for a URL; `None` if it is not the configured Bitbucket's.
+    ///
+    /// # Errors
+    ///
+    /// For a profile or a setting that cannot be used.
+    pub fn for_url(
+        protocol: &str,
+        host: &str,
+        path: &str,
+        profile: Option<&str>,
+    ) -> anyhow::Result<Option<Self>> {
+        let git = GitConfig::read(&process_variable)?;
+        let raw = config::profiles(&git, &process_variable, None)?;
+        let base = profile::base_url(&raw)?;
+        if protocol != base.scheme() || !host.eq_ignore_ascii_case(&authority(&base)) {
+            return Ok(None);
+        }
+        let mut address = match path {
+            "" => None,
+            path => Some(parse_address(
+                &git,
+                None,
+                &format!("{protocol}://{host}/{path}"),
+                &base,
+            )?),
+        };
+        if let Some(address) = &mut address {
+            address.profile = profile.map(str::to_owned);
+        }
+        let profile = profile::choose(&raw, address.as_ref())?;
+        Ok(Some(Identity::new(&git, profile, &base, None)?))
+    }
+
+    fn new(
+        git: &GitConfig,
+        profile: Profile,
+        url: &Url,
+        remote: Option<&str>,
+    ) -> anyhow::Result<Self> {
+        Ok(Identity {
+            http: config::http_settings(git, &process_variable, url, remote)?,
+            profile,
+        })
+    }
+}
+
+impl Plan {
+    /// Resolves the helper's two arguments.
+    ///
+    /// # Errors
+    ///
+    /// For an address, a profile or a setting that cannot be used; nothing was sent yet.
+    pub fn make(remote: &str, address: &str) -> anyhow::Result<Self> {
+        let git = GitConfig::read(&process_variable)?;
+        // An address stands in the remote's place when there is no remote.
+        let name = Some(remote).filter(|name| !name.contains(':'));
+        let raw = config::profiles(&git, &process_variable, name)?;
+        let base = profile::base_url(&raw)?;
+        let address = parse_address(&git, name, address, &base)?;
+        let profile = profile::choose(&raw, Some(&address))?;
+        let repository = profile.endpoints.repository(&address);
+        Ok(Plan {
+            protocol: protocol(&git),
+            identity: Identity::new(&git, profile, &repository, name)?,
+            remote: remote.to_owned(),
+            address,
+        })
+    }
+
+    fn repository(&self) -> Url {
+        self.identity.profile.endpoints.repository(&self.address)
+    }
+
+    /// Tells whether git's own `git-remote-https` carries the protocol.
+    pub fn is_for_git(&self) -> bool {
+        match self.identity.profile.transport {
+            Transport::Native => false,
+            Transport::Git => true,
+            Transport::Auto => !self.identity.http.git_only.is_empty(),
+        }
+    }
+
+    /// Prepares git's own helper: it asks us for the token by the credential protocol, so that none stands in its
+    /// arguments, environment or configuration.
+    ///
+    /// # Errors
+    ///
+    /// When `git-bbtoken`, which answers it, is not beside this program.
+    pub fn git_helper(&self) -> anyhow::Result<Process> {
+        let repository = self.repository();
+        let answerer = sibling("git-bbtoken")?;
+        let ask = format!(
+            "!{} credential --profile {}",
+            quote_for_shell(&answerer),
+            self.identity.profile.name
+        );
+        let scope = format!("{}://{}", repository.scheme(), authority(&repository));
+        let settings = [
+            // Foreign helpers are neither asked nor told; redirects would take the credential along.
+            (format!("credential.{scope}.helper"), String::new()),
+            (format!("credential.{scope}.helper"), ask),
+            (format!("credential.{scope}.useHttpPath"), "true".to_owned()),
+            (
+                format!("http.{repository}.followRedirects"),
+                "false".to_owned(),
+            ),
+            (
+                format!("http.{repository}.proactiveAuth"),
+                "basic".to_owned(),
+            ),
+            (
+                format!("protocol.{}.allow", repository.scheme()),
+                "always".to_owned(),
+            ),
+        ];
+        let mut process = Process::new("git");
+        process
+            .arg(format!("remote-{}", repository.scheme()))
+            .arg(&self.remote)
+            .arg(repository.as_str());
+        append_settings(&mut process, &settings, &process_variable)?;
+        process
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_ASKPASS", "");
+        Ok(process)
+    }
+}
+
+/// Parses the address; with `remote.<name>.vcs` and no more git gives the remote's name for one, and its URL holds it.
+fn parse_address(
+    git: &GitConfig,
+    remote: Option<&str>,
+    address: &str,
+    base: &Url,
+) -> anyhow::Result<Address> {
+    let authority = authority(base);
+    let base = Base {
+        authority: &authority,
+        path: base.path(),
+    };
+    let of_remote = || git.last("remote", Some(remote?), "url")?.value.clone();
+    let is_name = remote == Some(address) && !address.contains('/');
+    let text = if is_name { of_remote() } else { None };
+    Ok(Address::parse(text.as_deref().unwrap_or(address), base)?)
+}
+
+fn protocol(git: &GitConfig) -> Protocol {
+    match git
+        .last("protocol", None, "version")
+        .and_then(|entry| entry.value.as_deref())
+    {
+        Some("0" | "1") => Protocol::Older,
+        _ => Protocol::Version2,
+    }
+}
+
+/// Serves git's commands on a pipe; gives the exit code of a helper that took over.
+///
+/// # Errors
+///
+/// [`Broken`] tells how far git had been answered.
+pub fn serve(plan: anyhow::Result<Plan>, git: &mut Git, warn: &dyn Fn(&str)) -> Result<u8, Broken> {
+    let connecting = |error| Broken {
+        stage: Stage::Connecting,
+        error,
+    };
+    // The roots are read while git thinks about its next command; an error waits until git asks for a connection.
+    let house = plan.and_then(|plan| House::open(&plan.identity).map(|house| (plan, house)));
+    let Command::Connect(service) = git.next_command().map_err(connecting)? else {
+        return Ok(0);
+    };
+    let (plan, house) = house.map_err(connecting)?;
+    if service == Service::UploadPack && plan.protocol == Protocol::Older {
+        return fall_back(&plan, git);
+    }
+    let profile = &plan.identity.profile;
+    let mut bearing = Bearing {
+        tokens: house.tokens(profile),
+        name: &profile.name,
+    };
+    let mut session = Session::new(
+        &house.client,
+        &mut bearing,
+        &house.watch,
+        plan.repository(),
+        plan.address.to_string(),
+    );
+    let connected = relay::connect(service, &mut session, git);
+    bearing
+        .tokens
+        .take_warnings()
+        .iter()
+        .for_each(|warning| warn(warning));
+    match connected? {
+        Connected::Finished => Ok(0),
+        Connected::NotVersion2 => fall_back(&plan, git),
+    }
+}
+
+fn fall_back(plan: &Plan, git: &mut Git) -> Result<u8, Broken> {
+    let code = plan
+        .git_helper()
+        .and_then(|helper| relay::forward(git, helper));
+    let code = code.map_err(|error| Broken {
+        stage: Stage::Connecting,
+        error,
+    })?;
+    Ok(u8::try_from(code).unwrap_or(1))
+}
+
+/// What lives as long as a command.
+struct House {
+    client: Client,
+    watch: Watch,
+}
+
+impl House {
+    fn open(identity: &Identity) -> anyhow::Result<Self> {
+        let client = Client::new(&identity.http.settings);
+        Ok(House {
+            client: client.context(Failure::new(
+                Kind::Misconfigured,
+                "cannot follow git's http settings",
+            ))?,
+            watch: Watch::on_stdout(),
+        })
+    }
+
+    fn tokens<'a>(&'a self, profile: &'a Profile) -> Tokens<'a> {
+        Tokens::new(
+            profile,
+            &self.client,
+            &SystemClock,
+            cache_directory(profile, &process_variable),
+        )
+    }
+}
+
+/// Gives a token, and warnings, to whoever asks by git's credential protocol.
+///
+/// # Errors
+///
+/// As [`Tokens::bearer`].
+pub fn bearer(identity: &Identity) -> anyhow::Result<(Bearer, Vec<String>)> {
+    let house = House::open(identity)?;
+    let mut tokens = house.tokens(&identity.profile);
+    let bearer = tokens.bearer(GIT_TRANSPORT_MARGIN)?;
+    Ok((bearer, tokens.take_warnings()))
+}
+
+/// Drops a token that git saw refused.
+///
+/// # Errors
+///
+/// When git's http settings cannot be followed.
+pub fn forget(identity: &Identity, token: &Secret) -> anyhow::Result<()> {
+    House::open(identity)?
+        .tokens(&identity.profile)
+        .forget(token);
+    Ok(())
+}
+
+/// Makes the `Authorization` header of a token.
+struct Bearing<'a> {
+    tokens: Tokens<'a>,
+    name: &'a str,
+}
+
+impl Authorizer for Bearing<'_> {
+    fn authorization(&mut self) -> anyhow::Result<Secret> {
+        let Bearer { token, user, .. } = self.tokens.bearer(Duration::ZERO)?;
+        let pair = Secret::new(format!("{user}:{}", token.expose()));
+        Ok(Secret::new(format!(
+            "Basic {}",
+            BASE64.encode(pair.expose())
+        )))
+    }
+
+    fn refused(&mut self) -> anyhow::Result<bool> {
+        self.tokens.refused()
+    }
+
+    fn identity(&self) -> &str {
+        self.name
+    }
+}
+
+/// Finds the directory for cached tokens: below `BBTOKEN_HOME`, else the user's cache directory; none in memory mode.
+fn cache_directory(profile: &Profile, variables: Variables<'_>) -> Option<PathBuf> {
+    if profile.store == Store::Memory {
+        return None;
+    }
+    match variables("BBTOKEN_HOME").filter(|home| !home.is_empty()) {
+        Some(home) => Some(PathBuf::from(home).join("cache")),
+        None => dirs::cache_dir().map(|cache| cache.join("git-remote-bbtoken")),
+    }
+}
+
+/// Appends settings to the child's `GIT_CONFIG_COUNT` list, behind the user's own.
+fn append_settings(
+    process: &mut Process,
+    settings: &[(String, String)],
+    variables: Variables<'_>,
+) -> anyhow::Result<()> {
+    let before = match variables("GIT_CONFIG_COUNT").filter(|count| !count.is_empty()) {
+        Some(count) => count
+            .to_string_lossy()
+            .parse::<usize>()
+            .context("GIT_CONFIG_COUNT is not a number")?,
+        None => 0,
+    };
+    for (index, (key, value)) in settings.iter().enumerate() {
+        process.env(format!("GIT_CONFIG_KEY_{}", before + index), key);
+        process.env(format!("GIT_CONFIG_VALUE_{}", before + index), value);
+    }
+    process.env("GIT_CONFIG_COUNT", (before + settings.len()).to_string());
+    Ok(())
+}
+
+fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or("");
+    url.port()
+        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// Finds a program that was installed beside this one.
+fn sibling(name: &str) -> anyhow::Result<PathBuf> {
+    let path =
+        std::env::current_exe()?.with_file_name(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    if !path.exists() {
+        return Err(Failure::new(
+            Kind::Misconfigured,
+            format!(
+                "'{}' is missing; install both programs side by side",
+                path.display()
+            ),
+        )
+        .into());
+    }
+    Ok(path)
+}
+
+/// Quotes a path for the shell that git starts credential helpers with.
+fn quote_for_shell(path: &Path) -> String {
+    format!(
+        "'{}'",
+        path.display()
+            .to_string()
+            .replace('\\', "/")
+            .replace('\'', r"'\''")
+    )
+}

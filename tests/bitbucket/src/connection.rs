@@ -1,0 +1,231 @@
+//! TCP connections: accepting, TLS, and closing them at a moment of our choice.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker, ready};
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::exchange;
+use crate::site::Site;
+
+/// HTTP/2 flow control: large enough that a pack is not paced by window updates.
+const HTTP2_WINDOW_BYTES: u32 = 4 << 20;
+const HTTP2_FRAME_BYTES: u32 = 64 << 10;
+
+/// Accepts connections until the runtime ends.
+pub(crate) async fn accept(
+    listener: std::net::TcpListener,
+    tls: Option<TlsAcceptor>,
+    http2: bool,
+    site: Arc<Site>,
+) {
+    let listener = TcpListener::from_std(listener)
+        .expect("because the runtime runs and the socket is non-blocking");
+    loop {
+        let Ok((stream, _peer)) = listener.accept().await else {
+            // Out of file descriptors, or the peer is gone already: others must get their turn.
+            tokio::task::yield_now().await;
+            continue;
+        };
+        site.journal.connected();
+        let number = site.next_connection();
+        tokio::spawn(serve(stream, number, tls.clone(), http2, Arc::clone(&site)));
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    number: u64,
+    tls: Option<TlsAcceptor>,
+    http2: bool,
+    site: Arc<Site>,
+) {
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let (stream, alpn) = match tls {
+        None => (Stream::Plain(stream), None),
+        Some(acceptor) => {
+            let Ok(stream) = acceptor.accept(stream).await else {
+                return;
+            };
+            let alpn = stream
+                .get_ref()
+                .1
+                .alpn_protocol()
+                .map(|name| String::from_utf8_lossy(name).into_owned());
+            (Stream::Tls(Box::new(stream)), alpn)
+        }
+    };
+    let connection = Arc::new(Connection::new(number, alpn));
+    let wire = TokioIo::new(Wire {
+        stream,
+        connection: Arc::clone(&connection),
+    });
+    let service =
+        service_fn(|request| exchange::serve(Arc::clone(&site), Arc::clone(&connection), request));
+    let server = server(http2);
+    tokio::select! {
+        // How a connection ended is the client's business; the requests on it are recorded.
+        _ = server.serve_connection(wire, service) => {}
+        () = connection.killed.notified() => {}
+    }
+}
+
+fn server(http2: bool) -> auto::Builder<TokioExecutor> {
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server
+        .http2()
+        .initial_stream_window_size(HTTP2_WINDOW_BYTES)
+        .initial_connection_window_size(HTTP2_WINDOW_BYTES)
+        .max_frame_size(HTTP2_FRAME_BYTES);
+    if http2 { server } else { server.http1_only() }
+}
+
+const STAY: u8 = 0;
+const CUT: u8 = 1;
+const CLOSE: u8 = 2;
+
+/// One TCP connection, as its requests see it.
+pub(crate) struct Connection {
+    /// Counts from 1 over the life of the server.
+    pub(crate) number: u64,
+    /// The protocol that TLS agreed on.
+    pub(crate) alpn: Option<String>,
+    ending: AtomicU8,
+    killed: Notify,
+    /// Wakes the task that drives the connection; over HTTP/2 answers are driven by others.
+    driver: Mutex<Option<Waker>>,
+}
+
+impl Connection {
+    fn new(number: u64, alpn: Option<String>) -> Self {
+        let (ending, killed, driver) = (AtomicU8::new(STAY), Notify::new(), Mutex::default());
+        Self {
+            number,
+            alpn,
+            ending,
+            killed,
+            driver,
+        }
+    }
+
+    /// Drops the connection at once.
+    pub(crate) fn kill(&self) {
+        self.killed.notify_one();
+    }
+
+    /// Drops the connection, without TLS's good-bye, as soon as what was written is flushed.
+    pub(crate) fn cut_when_flushed(&self) {
+        self.end(CUT);
+    }
+
+    /// Closes the connection properly as soon as what was written is flushed.
+    pub(crate) fn close_when_flushed(&self) {
+        self.end(CLOSE);
+    }
+
+    fn end(&self, ending: u8) {
+        self.ending.store(ending, Ordering::SeqCst);
+        if let Some(driver) = self.driver().take() {
+            driver.wake();
+        }
+    }
+
+    fn driven_by(&self, waker: &Waker) {
+        let mut driver = self.driver();
+        if !driver.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *driver = Some(waker.clone());
+        }
+    }
+
+    fn driver(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.driver
+            .lock()
+            .expect("because no thread panics while it holds the waker")
+    }
+}
+
+/// The byte stream of a connection, which ends where [`Connection`] says so.
+struct Wire {
+    stream: Stream,
+    connection: Arc<Connection>,
+}
+
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Calls a method of whichever stream there is.
+macro_rules! on_stream {
+    ($wire:expr, $method:ident $(, $argument:expr)*) => {
+        match &mut $wire.stream {
+            Stream::Plain(stream) => Pin::new(stream).$method($($argument),*),
+            Stream::Tls(stream) => Pin::new(stream.as_mut()).$method($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.connection.driven_by(cx.waker());
+        on_stream!(self, poll_read, cx, buf)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        on_stream!(self, poll_write, cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        on_stream!(self, poll_write_vectored, cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.stream {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(on_stream!(self, poll_flush, cx))?;
+        match self.connection.ending.load(Ordering::SeqCst) {
+            STAY => return Poll::Ready(Ok(())),
+            CLOSE => ready!(on_stream!(self, poll_shutdown, cx))?,
+            _ => {}
+        }
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::ConnectionAborted,
+            "a rule closes this connection",
+        )))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_stream!(self, poll_shutdown, cx)
+    }
+}

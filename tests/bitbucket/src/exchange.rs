@@ -1,0 +1,263 @@
+//! One request and its answer: recorded, scripted, and sent to the part of the site that is asked.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::header::{
+    ACCEPT, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderValue,
+    USER_AGENT,
+};
+use hyper::http::request::Parts;
+use hyper::{Request, Response, StatusCode};
+use tokio::sync::watch;
+
+use crate::access::Credentials;
+use crate::connection::Connection;
+use crate::control;
+use crate::git::{self, Address, content_length, header};
+use crate::journal::{Kind, Progress, Recorded, Ticket};
+use crate::oauth::authorize;
+use crate::oauth::token_endpoint::{self, Form, MAX_FORM_BYTES};
+use crate::page::{self, Answer};
+use crate::reply::{Ending, Payload, Reply, Upload};
+use crate::rest;
+use crate::script::Action;
+use crate::site::Site;
+
+/// Where the control interface lives.
+const CONTROL: &str = "/_local/";
+
+/// Answers one request on a connection.
+pub(crate) async fn serve(
+    site: Arc<Site>,
+    connection: Arc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Response<Reply>, Infallible> {
+    let (parts, incoming) = request.into_parts();
+    if parts.uri.path().starts_with(CONTROL) {
+        let answer = control::answer(&site, &parts, Upload::new(incoming, Arc::default())).await;
+        return Ok(answer.map(|payload| Reply::new(payload, Ending::Usual, connection, None)));
+    }
+    let asked = Asked::of(parts.uri.path());
+    let mut recorded = record(&parts, asked.kind(), &connection);
+    // From before it is recorded, so that whoever has seen the request may release it.
+    let releases = site.releases.subscribe();
+    let ticket = site.journal.arrived(recorded.clone());
+    let mut upload = Upload::new(incoming, ticket.request_bytes());
+    let form = read_form(&asked, &mut upload).await;
+    if asked.kind() == Kind::Token {
+        recorded.grant = form.value("grant_type").map(str::to_owned);
+        ticket.grant(form.value("grant_type"));
+    }
+    let action = site.script.take(&recorded);
+    let exchange = Exchange {
+        site: &site,
+        parts,
+        asked,
+        form,
+        upload,
+        releases,
+    };
+    let (mut answer, ending) = exchange.act(action, &connection).await;
+    let date = httpdate::fmt_http_date(site.clock.now());
+    answer.headers_mut().insert(
+        DATE,
+        HeaderValue::from_str(&date).expect("because a date is printable ASCII"),
+    );
+    Ok(hand_over(answer, ending, connection, ticket))
+}
+
+fn hand_over(
+    answer: Answer,
+    ending: Ending,
+    connection: Arc<Connection>,
+    ticket: Ticket,
+) -> Response<Reply> {
+    ticket.status(answer.status().as_u16());
+    answer.map(|payload| Reply::new(payload, ending, connection, Some(ticket)))
+}
+
+/// The part of the site that a path is about.
+enum Asked {
+    Git(Address),
+    Token,
+    Authorize,
+    Api,
+    Other,
+}
+
+impl Asked {
+    fn of(path: &str) -> Self {
+        match path {
+            "/site/oauth2/access_token" => Self::Token,
+            "/site/oauth2/authorize" => Self::Authorize,
+            _ if path.starts_with("/2.0/") => Self::Api,
+            _ => Address::parse(path).map_or(Self::Other, Self::Git),
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Git(_) => Kind::Git,
+            Self::Token => Kind::Token,
+            Self::Authorize => Kind::Authorize,
+            Self::Api => Kind::Api,
+            Self::Other => Kind::Other,
+        }
+    }
+}
+
+fn record(parts: &Parts, kind: Kind, connection: &Connection) -> Recorded {
+    let value = |name: &str| header(&parts.headers, name);
+    Recorded {
+        sequence: 0,
+        connection: connection.number,
+        method: parts.method.to_string(),
+        path: parts.uri.path().to_owned(),
+        query: parts
+            .uri
+            .query()
+            .filter(|_| kind == Kind::Git)
+            .map(str::to_owned),
+        kind,
+        grant: None,
+        user: Credentials::of(&parts.headers).shown(),
+        git_protocol: value("git-protocol"),
+        user_agent: value(USER_AGENT.as_str()),
+        accept: value(ACCEPT.as_str()),
+        content_type: value(CONTENT_TYPE.as_str()),
+        content_encoding: value(CONTENT_ENCODING.as_str()),
+        content_length: content_length(&parts.headers),
+        http_version: format!("{:?}", parts.version),
+        alpn: connection.alpn.clone(),
+        status: None,
+        progress: Progress::Open,
+        request_bytes: 0,
+        response_bytes: 0,
+    }
+}
+
+/// The form of a request to the OAuth endpoints; elsewhere the body is left to be streamed.
+async fn read_form(asked: &Asked, upload: &mut Upload) -> Form {
+    match asked {
+        Asked::Token | Asked::Authorize => {
+            Form::parse(&upload.collect(MAX_FORM_BYTES).await.unwrap_or_default())
+        }
+        Asked::Git(_) | Asked::Api | Asked::Other => Form::parse(b""),
+    }
+}
+
+/// A request on its way to an answer.
+struct Exchange<'a> {
+    site: &'a Site,
+    parts: Parts,
+    asked: Asked,
+    form: Form,
+    upload: Upload,
+    releases: watch::Receiver<u64>,
+}
+
+impl Exchange<'_> {
+    /// Does what a rule says, or answers as usual.
+    async fn act(mut self, action: Option<Action>, connection: &Connection) -> (Answer, Ending) {
+        match action {
+            None => (self.answer().await, Ending::Usual),
+            Some(Action::Answer {
+                status,
+                headers,
+                body,
+                early,
+            }) => {
+                if !early {
+                    self.upload.discard(u64::MAX).await;
+                }
+                (scripted(status, &headers, body, early), Ending::Usual)
+            }
+            Some(Action::Delay(time)) => {
+                tokio::time::sleep(time).await;
+                (self.answer().await, Ending::Usual)
+            }
+            Some(Action::Hold) => {
+                // The sender lives as long as the site; were it gone, there would be nobody to wait for.
+                let _ = self.releases.changed().await;
+                (self.answer().await, Ending::Usual)
+            }
+            Some(Action::CloseWithoutAnswer) => vanish(connection).await,
+            Some(Action::AnswerLost) => {
+                self.answer().await.into_body().discard().await;
+                vanish(connection).await
+            }
+            Some(Action::CutAfter(bytes)) => (self.answer().await, Ending::Cut(bytes)),
+            Some(Action::Truncate(bytes)) => {
+                (unmeasured(self.answer().await), Ending::Truncate(bytes))
+            }
+            Some(Action::ReplaceBody(body)) => {
+                (replace(self.answer().await, body).await, Ending::Usual)
+            }
+            Some(Action::CloseIdle) => (self.answer().await, Ending::CloseIdle),
+        }
+    }
+
+    async fn answer(self) -> Answer {
+        let Self {
+            site,
+            parts,
+            asked,
+            form,
+            upload,
+            releases: _,
+        } = self;
+        match asked {
+            Asked::Git(address) => git::answer(site, &address, &parts, upload).await,
+            Asked::Token => token_endpoint::answer(site, &parts, &form),
+            Asked::Authorize => authorize::answer(site, &parts, &form),
+            Asked::Api => rest::answer(site, &parts),
+            Asked::Other => page::html(
+                StatusCode::NOT_FOUND,
+                "Not found",
+                "<p>There is nothing here.</p>",
+            ),
+        }
+    }
+}
+
+/// Closes the connection; the request ends with it.
+async fn vanish(connection: &Connection) -> (Answer, Ending) {
+    connection.kill();
+    pending().await
+}
+
+fn scripted(status: u16, headers: &[(String, String)], body: Vec<u8>, early: bool) -> Answer {
+    let mut answer = Response::new(Payload::Whole(Some(Bytes::from(body))));
+    *answer.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in headers {
+        if let (Ok(name), Ok(value)) = (
+            name.parse::<hyper::header::HeaderName>(),
+            HeaderValue::from_str(value),
+        ) {
+            answer.headers_mut().append(name, value);
+        }
+    }
+    if early {
+        answer
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
+}
+
+async fn replace(answer: Answer, body: Vec<u8>) -> Answer {
+    let (parts, payload) = unmeasured(answer).into_parts();
+    payload.discard().await;
+    Response::from_parts(parts, Payload::Whole(Some(Bytes::from(body))))
+}
+
+/// The answer without its stated length.
+fn unmeasured(mut answer: Answer) -> Answer {
+    answer.headers_mut().remove(CONTENT_LENGTH);
+    answer
+}

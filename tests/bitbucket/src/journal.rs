@@ -1,0 +1,223 @@
+//! What the server saw, without a secret.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+
+/// How long [`Journal::wait_for`] waits.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One request as the server saw it.
+///
+/// It is recorded when its head has arrived and completed when its answer has ended; it never holds a secret.
+#[derive(Clone, Debug, Serialize)]
+pub struct Recorded {
+    /// Counts from 1 over the life of the server.
+    pub sequence: u64,
+    /// The number of the TCP connection, counted from 1.
+    pub connection: u64,
+    /// The HTTP method.
+    pub method: String,
+    /// The path without the query.
+    pub path: String,
+    /// The query of git requests (`service=…`); left out everywhere else, as it could hold a code.
+    pub query: Option<String>,
+    /// The part of the site that was asked.
+    pub kind: Kind,
+    /// `grant_type` of a token request.
+    pub grant: Option<String>,
+    /// The user name of Basic authentication, or `Bearer`; a name that looks like a token is not shown.
+    pub user: Option<String>,
+    /// The `Git-Protocol` header.
+    pub git_protocol: Option<String>,
+    /// The `User-Agent` header.
+    pub user_agent: Option<String>,
+    /// The `Accept` header.
+    pub accept: Option<String>,
+    /// The `Content-Type` header.
+    pub content_type: Option<String>,
+    /// The `Content-Encoding` header.
+    pub content_encoding: Option<String>,
+    /// The `Content-Length` header, when there was one; a chunked body has none.
+    pub content_length: Option<u64>,
+    /// `HTTP/1.1` or `HTTP/2.0`.
+    pub http_version: String,
+    /// The protocol that TLS agreed on, when it did.
+    pub alpn: Option<String>,
+    /// The status, once there is an answer.
+    pub status: Option<u16>,
+    /// How far the exchange has come.
+    pub progress: Progress,
+    /// Bytes of the request body received, as they were on the wire inside their framing.
+    pub request_bytes: u64,
+    /// Bytes of the response body handed to the connection.
+    pub response_bytes: u64,
+}
+
+/// The part of the site a request asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Git over HTTP.
+    Git,
+    /// The token endpoint.
+    Token,
+    /// The authorize page.
+    Authorize,
+    /// The REST interface under `/2.0/`.
+    Api,
+    /// Everything else.
+    Other,
+}
+
+/// How far an exchange has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Progress {
+    /// The answer has not ended.
+    Open,
+    /// The answer has been handed to the connection to its end.
+    Complete,
+    /// The exchange ended early: the client gave up, or a rule broke it.
+    Broken,
+}
+
+/// The requests and connections so far.
+#[derive(Default)]
+pub(crate) struct Journal {
+    seen: Mutex<Seen>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Seen {
+    requests: Vec<Recorded>,
+    next_sequence: u64,
+    connections: u64,
+}
+
+impl Journal {
+    pub(crate) fn connected(&self) {
+        self.seen().connections += 1;
+        self.changed.notify_all();
+    }
+
+    /// Records a request whose head has arrived, under a new sequence number.
+    pub(crate) fn arrived(self: &Arc<Self>, mut recorded: Recorded) -> Ticket {
+        let mut seen = self.seen();
+        seen.next_sequence += 1;
+        let sequence = seen.next_sequence;
+        recorded.sequence = sequence;
+        seen.requests.push(recorded);
+        drop(seen);
+        self.changed.notify_all();
+        Ticket {
+            journal: Arc::clone(self),
+            sequence,
+            request_bytes: Arc::default(),
+            response_bytes: 0,
+            ended: false,
+        }
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Recorded> {
+        self.seen().requests.clone()
+    }
+
+    pub(crate) fn connections(&self) -> u64 {
+        self.seen().connections
+    }
+
+    pub(crate) fn clear(&self) {
+        let mut seen = self.seen();
+        seen.requests.clear();
+        seen.connections = 0;
+    }
+
+    pub(crate) fn wait_for(&self, mut satisfied: impl FnMut(&[Recorded]) -> bool) -> Result<()> {
+        let waiting = self
+            .changed
+            .wait_timeout_while(self.seen(), PATIENCE, |seen| !satisfied(&seen.requests));
+        let (_seen, waited) = waiting.expect("because no thread panics while it holds the journal");
+        if waited.timed_out() {
+            bail!("the requests did not come within {} s", PATIENCE.as_secs());
+        }
+        Ok(())
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen
+            .lock()
+            .expect("because no thread panics while it holds the journal")
+    }
+
+    fn change(&self, sequence: u64, change: impl FnOnce(&mut Recorded)) {
+        let mut seen = self.seen();
+        if let Ok(place) = seen
+            .requests
+            .binary_search_by_key(&sequence, |recorded| recorded.sequence)
+        {
+            change(&mut seen.requests[place]);
+        }
+        drop(seen);
+        self.changed.notify_all();
+    }
+}
+
+/// The right to complete one recorded request; dropped without [`Ticket::complete`], it records a broken exchange.
+pub(crate) struct Ticket {
+    journal: Arc<Journal>,
+    sequence: u64,
+    request_bytes: Arc<AtomicU64>,
+    response_bytes: u64,
+    ended: bool,
+}
+
+impl Ticket {
+    pub(crate) fn request_bytes(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.request_bytes)
+    }
+
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.response_bytes += bytes as u64;
+    }
+
+    pub(crate) fn grant(&self, grant: Option<&str>) {
+        let grant = grant.map(str::to_owned);
+        self.journal
+            .change(self.sequence, |recorded| recorded.grant = grant);
+    }
+
+    pub(crate) fn status(&self, status: u16) {
+        self.journal
+            .change(self.sequence, |recorded| recorded.status = Some(status));
+    }
+
+    pub(crate) fn complete(&mut self) {
+        self.end(Progress::Complete);
+    }
+
+    fn end(&mut self, progress: Progress) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        let (request_bytes, response_bytes) = (
+            self.request_bytes.load(Ordering::SeqCst),
+            self.response_bytes,
+        );
+        self.journal.change(self.sequence, |recorded| {
+            recorded.progress = progress;
+            recorded.request_bytes = request_bytes;
+            recorded.response_bytes = response_bytes;
+        });
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.end(Progress::Broken);
+    }
+}

@@ -1,0 +1,238 @@
+//! Bodies: counted on the way in, counted and ended where a rule says on the way out.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+
+use crate::backend::Output;
+use crate::connection::Connection;
+use crate::journal::Ticket;
+
+/// A request body whose bytes are counted.
+pub(crate) struct Upload {
+    incoming: Incoming,
+    received: Arc<AtomicU64>,
+}
+
+impl Upload {
+    pub(crate) fn new(incoming: Incoming, received: Arc<AtomicU64>) -> Self {
+        Self { incoming, received }
+    }
+
+    /// The next piece; `None` at the end. An error means that the client gave up.
+    pub(crate) async fn piece(&mut self) -> Option<Result<Bytes, hyper::Error>> {
+        loop {
+            let frame = match self.incoming.frame().await? {
+                Ok(frame) => frame,
+                Err(error) => return Some(Err(error)),
+            };
+            if let Ok(piece) = frame.into_data() {
+                self.received
+                    .fetch_add(piece.len() as u64, Ordering::SeqCst);
+                return Some(Ok(piece));
+            }
+        }
+    }
+
+    /// Reads and forgets at most about this many bytes; tells whether that was the whole body.
+    pub(crate) async fn discard(&mut self, at_most_bytes: u64) -> bool {
+        let mut left = at_most_bytes;
+        while let Some(piece) = self.piece().await {
+            let Ok(piece) = piece else { return false };
+            let length = piece.len() as u64;
+            if length > left {
+                return false;
+            }
+            left -= length;
+        }
+        true
+    }
+
+    /// The whole body, if it is no longer than this.
+    pub(crate) async fn collect(&mut self, at_most_bytes: usize) -> Option<Vec<u8>> {
+        let mut whole = Vec::new();
+        while let Some(piece) = self.piece().await {
+            whole.extend_from_slice(&piece.ok()?);
+            if whole.len() > at_most_bytes {
+                return None;
+            }
+        }
+        Some(whole)
+    }
+}
+
+/// The body of an answer before rules have changed it.
+pub(crate) enum Payload {
+    /// All there is.
+    Whole(Option<Bytes>),
+    /// What a running `git http-backend` prints.
+    Git(Output),
+}
+
+impl Payload {
+    /// Reads the answer to its end: what was asked is done then.
+    pub(crate) async fn discard(mut self) {
+        while let Some(Ok(_frame)) = self.frame().await {}
+    }
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match self.get_mut() {
+            Payload::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Payload::Git(output) => output.poll_piece(cx).map_ok(Frame::data),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Payload::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Payload::Git(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Payload::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64)
+            }
+            Payload::Git(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// Where the body of an answer ends and what becomes of its connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The body is sent whole and the connection lives.
+    Usual,
+    /// The body ends properly after so many more bytes.
+    Truncate(u64),
+    /// The connection ends after so many more bytes.
+    Cut(u64),
+    /// The body is sent whole and the connection is closed after it.
+    CloseIdle,
+}
+
+/// The body of an answer as it goes out.
+pub(crate) struct Reply {
+    payload: Payload,
+    ending: Ending,
+    connection: Arc<Connection>,
+    /// `None` for requests that are not recorded.
+    ticket: Option<Ticket>,
+}
+
+impl Reply {
+    pub(crate) fn new(
+        payload: Payload,
+        ending: Ending,
+        connection: Arc<Connection>,
+        ticket: Option<Ticket>,
+    ) -> Self {
+        Self {
+            payload,
+            ending,
+            connection,
+            ticket,
+        }
+    }
+
+    /// Shortens a piece to what the ending leaves of it, and counts it.
+    fn pass(&mut self, mut piece: Bytes) -> Bytes {
+        if let Ending::Truncate(left) | Ending::Cut(left) = &mut self.ending {
+            let kept = piece
+                .len()
+                .min(usize::try_from(*left).unwrap_or(usize::MAX));
+            piece.truncate(kept);
+            *left -= kept as u64;
+        }
+        if let Some(ticket) = &mut self.ticket {
+            ticket.sent(piece.len());
+        }
+        piece
+    }
+
+    /// Records the end as soon as the last piece is handed over, which is before the client can see it.
+    fn complete(&mut self) {
+        if let Some(ticket) = &mut self.ticket {
+            ticket.complete();
+        }
+    }
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match self.ending {
+            Ending::Truncate(0) => {
+                self.complete();
+                return Poll::Ready(None);
+            }
+            Ending::Cut(0) => {
+                // The server flushes when a body has nothing yet; the flush then closes the connection.
+                self.connection.cut_when_flushed();
+                self.ticket = None;
+                return Poll::Pending;
+            }
+            _ => {}
+        }
+        let piece = match ready!(Pin::new(&mut self.payload).poll_frame(cx)) {
+            None => {
+                self.complete();
+                return Poll::Ready(None);
+            }
+            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+        };
+        let piece = self.pass(piece);
+        if self.is_end_stream() {
+            self.complete();
+        }
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self.ending {
+            Ending::Truncate(0) => true,
+            Ending::Cut(_) => false,
+            _ => self.payload.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.ending {
+            Ending::Truncate(_) => SizeHint::default(),
+            _ => self.payload.size_hint(),
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if self.is_end_stream() {
+            self.complete();
+        }
+        if self.ending == Ending::CloseIdle {
+            self.connection.close_when_flushed();
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Everything the requests share.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context as _, Result, bail};
+use tokio::sync::watch;
+
+use crate::backend::{self, Backend};
+use crate::clock::Clock;
+use crate::git::Repository;
+use crate::journal::Journal;
+use crate::oauth::{Oauth, TokenKind};
+use crate::script::Script;
+use crate::settings::Settings;
+
+/// One running Bitbucket, without its sockets.
+pub(crate) struct Site {
+    pub(crate) clock: Clock,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) script: Script,
+    pub(crate) oauth: Oauth,
+    pub(crate) backend: Backend,
+    pub(crate) protocol_v2: bool,
+    /// Counts the releases of held answers.
+    pub(crate) releases: watch::Sender<u64>,
+    /// What control requests over HTTP must send.
+    pub(crate) control_key: String,
+    pub(crate) git: PathBuf,
+    pub(crate) home: PathBuf,
+    pub(crate) repositories: PathBuf,
+    settings: Mutex<Settings>,
+    connections: AtomicU64,
+}
+
+impl Site {
+    pub(crate) fn new(
+        git: PathBuf,
+        home: PathBuf,
+        repositories: PathBuf,
+        protocol_v2: bool,
+    ) -> Result<Self> {
+        Ok(Self {
+            clock: Clock::default(),
+            journal: Arc::default(),
+            script: Script::default(),
+            oauth: Oauth::default(),
+            backend: Backend::new(&git, repositories.clone(), home.clone())?,
+            protocol_v2,
+            releases: watch::Sender::new(0),
+            control_key: crate::random::alphanumeric(32),
+            git,
+            home,
+            repositories,
+            settings: Mutex::default(),
+            connections: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        self.settings
+            .lock()
+            .expect("because no thread panics while it holds the settings")
+            .clone()
+    }
+
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Settings)) {
+        change(
+            &mut self
+                .settings
+                .lock()
+                .expect("because no thread panics while it holds the settings"),
+        );
+    }
+
+    /// Issues a ready token; OAuth access tokens live as long as granted ones, the others do not expire.
+    pub(crate) fn issue_token(&self, kind: TokenKind, scopes: &[&str]) -> String {
+        let lifetime_s =
+            (kind == TokenKind::Access).then(|| self.settings().access_token_lifetime_s);
+        self.oauth
+            .issue(kind, scopes, self.clock.now_unix_s(), lifetime_s)
+    }
+
+    pub(crate) fn next_connection(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    pub(crate) fn path(&self, repository: &Repository) -> PathBuf {
+        self.repositories
+            .join(&repository.workspace)
+            .join(format!("{}.git", repository.slug))
+    }
+
+    pub(crate) fn exists(&self, repository: &Repository) -> bool {
+        self.path(repository).is_dir()
+    }
+
+    /// Makes an empty bare repository with the features that Bitbucket Cloud offers.
+    pub(crate) fn create(&self, repository: &Repository, object_format: &str) -> Result<PathBuf> {
+        let path = self.path(repository);
+        if path.exists() {
+            bail!("cannot create repository '{}': it exists", path.display());
+        }
+        let init = ["init", "--quiet", "--bare", "--initial-branch=main"];
+        run(self
+            .command()
+            .args(init)
+            .arg(format!("--object-format={object_format}"))
+            .arg(&path))?;
+        let config = path.join("config");
+        let written = std::fs::read_to_string(&config)
+            .and_then(|text| std::fs::write(&config, text + REPOSITORY_CONFIG));
+        written.with_context(|| format!("cannot configure '{}'", path.display()))?;
+        Ok(path)
+    }
+
+    fn command(&self) -> Command {
+        backend::clean(&self.git, &self.home)
+    }
+}
+
+/// Push, push options and partial clone are on; nothing works on after an answer.
+const REPOSITORY_CONFIG: &str = "\
+[http]
+\treceivepack = true
+\tuploadarchive = true
+[uploadpack]
+\tallowFilter = true
+\tallowAnySHA1InWant = true
+[receive]
+\tadvertisePushOptions = true
+\tautogc = false
+[gc]
+\tauto = 0
+[maintenance]
+\tauto = false
+";
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.output().context("cannot run git")?;
+    if !output.status.success() {
+        bail!(
+            "git failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim_end()
+        );
+    }
+    Ok(())
+}

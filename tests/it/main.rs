@@ -1,0 +1,4 @@
+//! Behavior with real git against the local Bitbucket, on every git of this machine.
+
+mod figures;
+mod support;

@@ -1,0 +1,309 @@
+//! A world for one test: a Bitbucket on loopback, an empty HOME, and one of the gits of this machine.
+
+use std::{
+    collections::BTreeSet,
+    ffi::{OsStr, OsString},
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use bitbucket_local::{Bitbucket, Consumer, Options};
+use tempfile::TempDir;
+
+/// A git on this machine.
+#[derive(Clone, Debug)]
+pub(crate) struct Git {
+    /// The program.
+    pub(crate) program: PathBuf,
+    /// Major and minor version.
+    pub(crate) version: (u32, u32),
+}
+
+/// Finds every git: those on PATH, in the usual places, and in the list `BBTOKEN_TEST_GITS`; one of each version.
+pub(crate) fn gits() -> Vec<Git> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let extra = std::env::var_os("BBTOKEN_TEST_GITS").unwrap_or_default();
+    let usual = ["/usr/local/bin", "/usr/bin"].map(PathBuf::from);
+    let programs = std::env::split_paths(&path)
+        .chain(usual)
+        .map(|directory| directory.join("git"));
+    let mut seen = BTreeSet::new();
+    let gits: Vec<_> = std::env::split_paths(&extra)
+        .chain(programs)
+        .filter_map(|program| {
+            let version = version_of(&program)?;
+            seen.insert(version).then_some(Git { program, version })
+        })
+        .collect();
+    assert!(!gits.is_empty(), "the tests need git");
+    gits
+}
+
+fn version_of(program: &Path) -> Option<(u32, u32)> {
+    let output = Command::new(program).arg("--version").output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let mut numbers = text
+        .strip_prefix("git version ")?
+        .split('.')
+        .map(|part| part.trim().parse().ok());
+    Some((numbers.next()??, numbers.next()??))
+}
+
+/// Runs a test in a fresh world for every git found.
+pub(crate) fn on_every_git(test: impl Fn(&World)) {
+    for git in gits() {
+        test(&World::new(git));
+    }
+}
+
+/// A user with an OAuth client, and the server.
+pub(crate) struct World {
+    /// The server.
+    pub(crate) bitbucket: Bitbucket,
+    /// The git that is used.
+    pub(crate) git: Git,
+    /// The client whose id and secret are in the environment of every command.
+    pub(crate) consumer: Consumer,
+    directory: TempDir,
+}
+
+impl World {
+    /// Starts a Bitbucket as it is by default.
+    pub(crate) fn new(git: Git) -> Self {
+        World::with(git, Options::default())
+    }
+
+    /// Starts a Bitbucket of another kind.
+    pub(crate) fn with(git: Git, options: Options) -> Self {
+        let options = Options {
+            git: options.git.or_else(|| Some(git.program.clone())),
+            ..options
+        };
+        let bitbucket = Bitbucket::start(options).expect("the local Bitbucket starts");
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        fs::create_dir(directory.path().join("home")).expect("it is empty");
+        let world = World {
+            consumer: bitbucket.consumer().clone(),
+            bitbucket,
+            git,
+            directory,
+        };
+        world
+            .git(["config", "--global", "user.name", "Ann Tester"])
+            .ok();
+        world
+            .git(["config", "--global", "user.email", "ann@example.org"])
+            .ok();
+        world
+            .git(["config", "--global", "init.defaultBranch", "main"])
+            .ok();
+        world
+            .git(["config", "--global", "protocol.file.allow", "always"])
+            .ok();
+        world
+    }
+
+    /// A path in the world's directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The user's home.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.path("home")
+    }
+
+    /// The directory of cached tokens.
+    pub(crate) fn cache(&self) -> PathBuf {
+        self.home().join(".cache/git-remote-bbtoken")
+    }
+
+    /// Prepares git, in the world's directory.
+    pub(crate) fn git<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Run {
+        self.run(&self.git.program.clone(), arguments)
+    }
+
+    /// Prepares any program with the same environment: nothing is inherited.
+    pub(crate) fn run<A: AsRef<OsStr>>(
+        &self,
+        program: &Path,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Run {
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null())
+            .env_clear();
+        command
+            .env("PATH", self.search_path())
+            .env("HOME", self.home())
+            .env("LC_ALL", "C")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_SSL_CAINFO", self.bitbucket.ca_file())
+            .env("BBTOKEN_BASE_URL", self.bitbucket.base_url())
+            .env("BBTOKEN_CLIENT_ID", &self.consumer.key)
+            .env("BBTOKEN_CLIENT_SECRET", &self.consumer.secret);
+        Run { command }
+    }
+
+    /// Our two programs first, then this world's git, then the system's tools.
+    fn search_path(&self) -> OsString {
+        let ours = helper().parent().map(Path::to_owned);
+        let git = self.git.program.parent().map(Path::to_owned);
+        let system = ["/usr/bin", "/bin"].map(PathBuf::from);
+        std::env::join_paths(ours.into_iter().chain(git).chain(system))
+            .expect("no path holds a colon")
+    }
+
+    /// Makes a repository on the server with one commit on `main`, holding `file`.
+    pub(crate) fn repository(&self, workspace: &str, name: &str) -> PathBuf {
+        let bare = self
+            .bitbucket
+            .create_repository(workspace, name)
+            .expect("it can be made");
+        let seed = self.path(&format!("seed-{workspace}-{name}"));
+        self.git(["init", "-q"]).arg(&seed).ok();
+        fs::write(seed.join("file"), "one\n").expect("the work tree can be written");
+        self.git(["add", "file"]).within(&seed).ok();
+        self.git(["commit", "-q", "-m", "one"]).within(&seed).ok();
+        self.git(["push", "-q"])
+            .arg(&bare)
+            .arg("HEAD:refs/heads/main")
+            .within(&seed)
+            .ok();
+        bare
+    }
+
+    /// Clones `bbtoken::<address>` into a directory of the world's.
+    pub(crate) fn clone(&self, address: &str, directory: &str) -> PathBuf {
+        self.git(["clone", "-q", &format!("bbtoken::{address}"), directory])
+            .ok();
+        self.path(directory)
+    }
+
+    /// Commits a file's new content in a work tree.
+    pub(crate) fn commit(&self, tree: &Path, file: &str, content: impl AsRef<[u8]>) {
+        fs::write(tree.join(file), content).expect("the work tree can be written");
+        self.git(["add", file]).within(tree).ok();
+        self.git(["commit", "-q", "-m", file]).within(tree).ok();
+    }
+
+    /// The methods and paths of the git requests since they were last cleared, as `GET info/refs`.
+    pub(crate) fn git_requests(&self) -> Vec<String> {
+        let requests = self.bitbucket.git_requests();
+        requests
+            .iter()
+            .map(|request| {
+                let path = request.path.rsplit(".git/").next().unwrap_or("");
+                format!("{} {path}", request.method)
+            })
+            .collect()
+    }
+}
+
+/// The helper under test.
+pub(crate) fn helper() -> PathBuf {
+    assert_cmd::cargo::cargo_bin!("git-remote-bbtoken").to_owned()
+}
+
+/// A command that is about to run.
+pub(crate) struct Run {
+    command: Command,
+}
+
+impl Run {
+    /// Adds an argument.
+    pub(crate) fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.command.arg(argument);
+        self
+    }
+
+    /// Runs it in a directory.
+    pub(crate) fn within(mut self, directory: impl AsRef<Path>) -> Self {
+        self.command.current_dir(directory);
+        self
+    }
+
+    /// Sets a variable.
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Leaves a variable out.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
+        self
+    }
+
+    /// Gives the command away, to be started in another way.
+    pub(crate) fn into_command(self) -> Command {
+        self.command
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn done(mut self) -> Done {
+        let output = self.command.output().expect("the program starts");
+        Done {
+            shown: format!("{:?}", self.command),
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Runs it and expects success; gives what it printed on stdout.
+    #[track_caller]
+    pub(crate) fn ok(self) -> String {
+        self.done().expect(0).stdout
+    }
+
+    /// Runs it and expects an exit code.
+    #[track_caller]
+    pub(crate) fn fails(self, code: i32) -> Done {
+        self.done().expect(code)
+    }
+}
+
+/// What became of a command.
+#[derive(Debug)]
+pub(crate) struct Done {
+    shown: String,
+    /// The exit code; `None` when a signal ended it.
+    pub(crate) code: Option<i32>,
+    /// What it printed.
+    pub(crate) stdout: String,
+    /// What it complained of.
+    pub(crate) stderr: String,
+}
+
+impl Done {
+    /// Expects an exit code.
+    #[track_caller]
+    pub(crate) fn expect(self, code: i32) -> Self {
+        assert_eq!(
+            self.code,
+            Some(code),
+            "{}\nstdout: {}\nstderr: {}",
+            self.shown,
+            self.stdout,
+            self.stderr
+        );
+        self
+    }
+
+    /// Expects each of some texts in what it complained of.
+    #[track_caller]
+    pub(crate) fn says(&self, texts: &[&str]) {
+        for text in texts {
+            assert!(
+                self.stderr.contains(text),
+                "'{text}' is missing in: {}",
+                self.stderr
+            );
+        }
+    }
+}

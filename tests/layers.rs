@@ -1,0 +1,166 @@
+//! The rooms of the house: which module may use which. Reads `src/` and fails on a forbidden import.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Who may use whom; `failure` and `secret` are leaves that everybody may use.
+const RULES: [(&str, &[&str]); 17] = [
+    ("failure", &[]),
+    ("secret", &[]),
+    ("clock", &[]),
+    ("address", &[]),
+    ("hangup", &[]),
+    ("http", &[]),
+    ("oauth", &["http", "clock"]),
+    ("profile", &["address", "http"]),
+    ("config", &["profile", "address", "http"]),
+    ("token", &["oauth", "profile", "http", "clock"]),
+    ("relay", &["http", "hangup"]),
+    (
+        "wire",
+        &[
+            "address", "clock", "config", "hangup", "http", "oauth", "profile", "relay", "token",
+        ],
+    ),
+    ("manage", &["wire", "config", "profile", "token"]),
+    ("report", &[]),
+    ("lib", &[]),
+    ("bin/git-remote-bbtoken", &["wire", "relay", "report"]),
+    ("bin/git-bbtoken", &["wire", "manage", "report"]),
+];
+const LEAVES: [&str; 2] = ["failure", "secret"];
+
+fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).expect("src is readable") {
+        let path = entry.expect("src is readable").path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The module a file belongs to: the first directory or file below `src`, a program by its whole path.
+fn module_of(path: &Path, source: &Path) -> String {
+    let relative = path
+        .strip_prefix(source)
+        .expect("it was found below src")
+        .with_extension("");
+    let relative = relative.to_string_lossy().replace('\\', "/");
+    if relative.starts_with("bin/") {
+        return relative;
+    }
+    relative.split('/').next().unwrap_or("").to_owned()
+}
+
+/// The modules of this crate that a file names behind a prefix (`crate::` or `bbtoken::`), also in groups.
+fn used_modules(text: &str, prefix: &str) -> BTreeSet<String> {
+    let code: Vec<_> = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect();
+    let code = code.join("\n");
+    let mut used = BTreeSet::new();
+    for (start, _) in code.match_indices(prefix) {
+        let line = code[..start].rsplit('\n').next().unwrap_or("");
+        let in_text = line.matches('"').count() % 2 == 1;
+        if in_text || line.ends_with(|c: char| c.is_alphanumeric() || c == '_') {
+            continue;
+        }
+        let rest = &code[start + prefix.len()..];
+        match rest.strip_prefix('{') {
+            Some(group) => used.extend(top_level_names(group)),
+            None => used.extend(first_name(rest)),
+        }
+    }
+    used
+}
+
+fn first_name(text: &str) -> Option<String> {
+    let end = text
+        .find(|c: char| !c.is_alphanumeric() && c != '_')
+        .unwrap_or(text.len());
+    (end > 0).then(|| text[..end].to_owned())
+}
+
+/// The first names of a `{a::b, c::{d, e}}` group whose opening brace is cut off.
+fn top_level_names(group: &str) -> Vec<String> {
+    let (mut depth, mut names, mut item) = (0, Vec::new(), String::new());
+    for character in group.chars() {
+        match character {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => names.extend(first_name(std::mem::take(&mut item).trim())),
+            _ => {}
+        }
+        if depth == 0 && character != ',' {
+            item.push(character);
+        }
+    }
+    names.extend(first_name(item.trim()));
+    names
+}
+
+#[test]
+fn no_module_uses_one_it_must_not_know() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let rules: BTreeMap<_, _> = RULES.into_iter().collect();
+    let mut files = Vec::new();
+    rust_files(&source, &mut files);
+    let mut seen = BTreeSet::new();
+    for path in &files {
+        let module = module_of(path, &source);
+        let allowed = rules
+            .get(module.as_str())
+            .unwrap_or_else(|| panic!("module '{module}' has no rule"));
+        let text = fs::read_to_string(path).expect("src is readable");
+        let prefix = if module.starts_with("bin/") {
+            "bbtoken::"
+        } else {
+            "crate::"
+        };
+        for used in used_modules(&text, prefix) {
+            let fine = used == module
+                || LEAVES.contains(&used.as_str())
+                || allowed.contains(&used.as_str());
+            assert!(fine, "{} must not use '{used}'", path.display());
+        }
+        seen.insert(module);
+    }
+    let without_file: Vec<_> = rules.keys().filter(|name| !seen.contains(**name)).collect();
+    assert!(
+        without_file.is_empty(),
+        "rules for modules that are not there: {without_file:?}"
+    );
+}
+
+#[test]
+fn only_report_writes_to_stderr() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    rust_files(&source, &mut files);
+    for path in files {
+        let text = fs::read_to_string(&path).expect("src is readable");
+        let writes = ["stderr()", "eprint", "println!", "print!("]
+            .iter()
+            .any(|word| text.contains(word));
+        let allowed = ["report", "trace"].contains(&module_of(&path, &source).as_str());
+        assert!(
+            allowed || !writes,
+            "{} writes to a terminal",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn a_forbidden_import_would_be_seen() {
+    let text = "use crate::{\n    http::{Client, Url},\n    relay,\n};\n// crate::manage\nfn f() { crate::token::x(); my_crate::y() }";
+    let expected: BTreeSet<String> = ["http", "relay", "token"].map(str::to_owned).into();
+    assert_eq!(used_modules(text, "crate::"), expected);
+}
