@@ -1,5 +1,6 @@
 //! Behavior with real git against the local Bitbucket, on every git of this machine.
 
+mod addresses;
 mod clone;
 mod fetch;
 mod figures;
