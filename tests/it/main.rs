@@ -4,4 +4,6 @@ mod addresses;
 mod clone;
 mod fetch;
 mod figures;
+mod push;
+mod submodules;
 mod support;
