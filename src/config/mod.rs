@@ -2,6 +2,9 @@
 
 pub mod git;
 mod http;
+mod include;
+mod parameters;
+mod syntax;
 mod urlmatch;
 
 use std::{ffi::OsString, path::PathBuf};

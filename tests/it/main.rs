@@ -2,6 +2,7 @@
 
 mod addresses;
 mod clone;
+mod config;
 mod fetch;
 mod figures;
 mod memory;
