@@ -1,4 +1,6 @@
 //! Behavior with real git against the local Bitbucket, on every git of this machine.
 
+mod errors;
 mod figures;
+mod inspect;
 mod support;
