@@ -228,7 +228,7 @@ impl<'a> Tokens<'a> {
 
     fn warn_unsaved(&mut self, error: &anyhow::Error) {
         self.warnings.push(format!(
-            "the token was not saved, so that every command gets its own: {error:#}"
+            "the token was not saved, so every command has to get its own: {error:#}"
         ));
     }
 }

@@ -1,5 +1,6 @@
 //! Behavior with real git against the local Bitbucket, on every git of this machine.
 
+mod cache;
 mod errors;
 mod figures;
 mod inspect;
