@@ -226,10 +226,11 @@ fn is_tls(error: &reqwest::Error) -> bool {
     false
 }
 
+/// Looks through I/O errors, which may wrap each other and do not name what they wrap as their source.
 fn wraps_rustls(error: &io::Error) -> bool {
-    error
-        .get_ref()
-        .is_some_and(|inner| inner.is::<rustls::Error>())
+    error.get_ref().is_some_and(|inner| {
+        inner.is::<rustls::Error>() || inner.downcast_ref::<io::Error>().is_some_and(wraps_rustls)
+    })
 }
 
 /// reqwest's error, shown by what it wraps in the end: its own words ("error sending request") say less.
@@ -242,7 +243,13 @@ impl fmt::Display for Innermost {
         while let Some(next) = last.source() {
             last = next;
         }
-        write!(f, "{last}")
+        match last.downcast_ref::<io::Error>() {
+            // rustls explains at length, to programmers, what a missing close_notify may mean.
+            Some(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                f.write_str("the connection ended unexpectedly")
+            }
+            _ => write!(f, "{last}"),
+        }
     }
 }
 
