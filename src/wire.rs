@@ -373,7 +373,7 @@ fn cache_directory(profile: &Profile, variables: Variables<'_>) -> Option<PathBu
     if profile.store == Store::Memory {
         return None;
     }
-    match variables("BBTOKEN_HOME").filter(|home| !home.is_empty()) {
+    match variables("BBTOKEN_HOME") {
         Some(home) => Some(PathBuf::from(home).join("cache")),
         None => dirs::cache_dir().map(|cache| cache.join("git-remote-bbtoken")),
     }

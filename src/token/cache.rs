@@ -101,9 +101,14 @@ impl Cache {
         let _ = fs::remove_file(self.file(key));
     }
 
-    /// Moves a damaged file out of the way, to be looked at.
+    /// Moves a damaged file out of the way, to be looked at; one that was moved earlier stays.
     pub(super) fn set_aside(&self, key: &str) -> io::Result<PathBuf> {
-        let aside = self.directory.join(format!("{key}.damaged"));
+        let mut number = 1_u32;
+        let mut aside = self.directory.join(format!("{key}.damaged"));
+        while aside.symlink_metadata().is_ok() {
+            number += 1;
+            aside.set_extension(format!("damaged-{number}"));
+        }
         fs::rename(self.file(key), &aside)?;
         Ok(aside)
     }

@@ -228,7 +228,7 @@ impl<'a> Tokens<'a> {
 
     fn warn_unsaved(&mut self, error: &anyhow::Error) {
         self.warnings.push(format!(
-            "the token was not saved, so that every command gets its own: {error:#}"
+            "the token was not saved, so every command has to get its own: {error:#}"
         ));
     }
 }
@@ -279,7 +279,11 @@ fn explain(error: oauth::Error, profile: &Profile) -> anyhow::Error {
         oauth::Error::Transport(error) if error.phase == crate::http::Phase::Tls => {
             Kind::Untrusted { host }
         }
-        oauth::Error::Transport(_) | oauth::Error::Unusable { .. } => Kind::Unreachable { host },
+        oauth::Error::Transport(_) | oauth::Error::Unusable { status: 407, .. } => {
+            Kind::Unreachable { host }
+        }
+        oauth::Error::Unusable { status: 500.., .. } => Kind::ServerFailed { host },
+        oauth::Error::Unusable { .. } => Kind::NotGit,
         oauth::Error::Busy { .. } => Kind::Busy,
         oauth::Error::Refused(refusal) => Kind::ClientRefused {
             remedy: remedy(refusal),

@@ -1,4 +1,8 @@
 //! Behavior with real git against the local Bitbucket, on every git of this machine.
 
+mod cache;
+mod errors;
+mod faults;
 mod figures;
+mod inspect;
 mod support;
