@@ -66,6 +66,8 @@ fn assign(profile: &mut RawProfile, entry: &Entry) -> Result<(), Failure> {
         "clientid" => &mut profile.client_id,
         "grant" => &mut profile.grant,
         "store" => &mut profile.store,
+        "account" => &mut profile.account,
+        "pushprofile" => &mut profile.push_profile,
         "transport" => &mut profile.transport,
         "clientsecretcommand" => protected(entry, &mut profile.client_secret_command)?,
         "accesstokencommand" => protected(entry, &mut profile.access_token_command)?,
