@@ -62,9 +62,13 @@ impl fmt::Display for Error {
             Error::Transport(error) => error.fmt(f),
             Error::Refused(refusal) => refusal.fmt(f),
             Error::Busy {
+                status: 429,
+                retry_after_s: None,
+            } => f.write_str("the token endpoint answered 429, too many requests"),
+            Error::Busy {
                 status,
                 retry_after_s: None,
-            } => write!(f, "the token endpoint answered {status}, too many requests"),
+            } => write!(f, "the token endpoint answered {status}, not available"),
             Error::Busy {
                 status,
                 retry_after_s: Some(seconds),

@@ -279,7 +279,11 @@ fn explain(error: oauth::Error, profile: &Profile) -> anyhow::Error {
         oauth::Error::Transport(error) if error.phase == crate::http::Phase::Tls => {
             Kind::Untrusted { host }
         }
-        oauth::Error::Transport(_) | oauth::Error::Unusable { .. } => Kind::Unreachable { host },
+        oauth::Error::Transport(_) | oauth::Error::Unusable { status: 407, .. } => {
+            Kind::Unreachable { host }
+        }
+        oauth::Error::Unusable { status: 500.., .. } => Kind::ServerFailed { host },
+        oauth::Error::Unusable { .. } => Kind::NotGit,
         oauth::Error::Busy { .. } => Kind::Busy,
         oauth::Error::Refused(refusal) => Kind::ClientRefused {
             remedy: remedy(refusal),

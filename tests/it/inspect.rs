@@ -156,6 +156,13 @@ impl Gate {
         format!("https://localhost:{}", self.port)
     }
 
+    /// Makes a command go this way, and ask for tokens on the straight one, where the cached ones came from.
+    pub(crate) fn between(&self, world: &World, run: Run) -> Run {
+        let token_url = format!("{}/site/oauth2/access_token", world.bitbucket.base_url());
+        run.env("BBTOKEN_BASE_URL", self.base_url())
+            .env("BBTOKEN_TOKEN_URL", token_url)
+    }
+
     /// Ends every connection that there is; new ones are let through.
     pub(crate) fn end_connections(&self) {
         for stream in self.shared.streams().drain(..) {

@@ -2,6 +2,7 @@
 
 mod cache;
 mod errors;
+mod faults;
 mod figures;
 mod inspect;
 mod support;
