@@ -6,3 +6,4 @@ mod faults;
 mod figures;
 mod inspect;
 mod support;
+mod tokens;
