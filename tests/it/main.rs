@@ -1,6 +1,7 @@
 //! Behavior with real git against the local Bitbucket, on every git of this machine.
 
 mod cache;
+mod canary;
 mod errors;
 mod faults;
 mod figures;
