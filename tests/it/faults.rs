@@ -450,6 +450,25 @@ fn a_push_that_was_refused_is_not_called_unknown() {
     assert_eq!(cases.len(), 6);
 }
 
+#[test]
+fn a_page_in_the_place_of_an_answer_to_a_push_is_recognized() {
+    on_every_git_with_a_token(|world| {
+        let tree = tree_to_push(world, 100);
+        let before = on_server(world);
+        for (method, kind) in [("GET", "advertisement"), ("POST", "result")] {
+            let rule = page(200).path("git-receive-pack").method(method);
+            world.bitbucket.script(rule);
+            let done = limited(world, ["push", "-q"]).within(&tree).fails(128);
+            done.says(&[&format!(
+                "error: cannot use repository 'ws/repo': 'localhost' did not answer as a git server\n\
+                 caused by: it answered with 'text/html' instead of 'application/x-git-receive-pack-{kind}'\n{PORTAL}"
+            )]);
+            is_known(&done);
+        }
+        assert_eq!(on_server(world), before, "nothing is changed");
+    });
+}
+
 #[track_caller]
 fn is_known(done: &Done) {
     assert!(

@@ -14,7 +14,7 @@ use std::{
     thread,
 };
 
-use crate::support::{Run, World};
+use crate::support::{Done, Run, World};
 
 /// How long a command may take that has to end by itself; only one that hangs takes as long.
 const LIMIT_S: &str = "60";
@@ -33,6 +33,42 @@ pub(crate) fn limited<A: AsRef<OsStr>>(
         run = run.arg(argument);
     }
     run
+}
+
+/// A command and the system calls that it and its children made.
+pub(crate) struct Traced {
+    /// What became of it.
+    pub(crate) done: Done,
+    /// One call a line, with its process in front, with whole arguments and environments.
+    pub(crate) calls: String,
+}
+
+/// Runs git under `strace`, which the tests need: it alone sees every process, however short it lives.
+pub(crate) fn strace<A: AsRef<OsStr>>(
+    world: &World,
+    calls: &str,
+    arguments: impl IntoIterator<Item = A>,
+    prepare: impl FnOnce(Run) -> Run,
+) -> Traced {
+    let output = world.path("strace");
+    let mut run = world
+        .run(
+            Path::new("strace"),
+            ["-f", "-qq", "-v", "-s", "100000", "-e"],
+        )
+        .arg(format!("trace={calls}"))
+        .arg("-e")
+        .arg("signal=none")
+        .arg("-o")
+        .arg(&output)
+        .arg(&world.git.program);
+    for argument in arguments {
+        run = run.arg(argument);
+    }
+    let done = prepare(run).done();
+    let calls = fs::read_to_string(&output).expect("strace writes it");
+    fs::remove_file(&output).expect("it is the test's");
+    Traced { done, calls }
 }
 
 /// Expects that git finds nothing wrong with a repository, and no half-written pack in it.

@@ -1,8 +1,10 @@
 //! Behavior with real git against the local Bitbucket, on every git of this machine.
 
 mod cache;
+mod canary;
 mod errors;
 mod faults;
 mod figures;
 mod inspect;
 mod support;
+mod tokens;
