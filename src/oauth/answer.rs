@@ -208,7 +208,8 @@ mod tests {
 
     #[test]
     fn whatever_is_neither_token_nor_refusal_is_unusable() {
-        let cases: [(u16, &[(&str, &str)], &str); 6] = [
+        type Header = (&'static str, &'static str);
+        let cases: [(u16, &[Header], &str); 6] = [
             (200, &[("content-type", "text/html")], "<html>canary</html>"),
             (
                 200,

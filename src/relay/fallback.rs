@@ -1,11 +1,14 @@
 //! Servers without protocol v2: after `fallback`, git's own helper serves `list` and `fetch`.
 
 use std::{
-    io::{self, BufRead as _, BufReader, Read, Write},
-    process::{Child, Command as Process, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    io::{self, BufRead, BufReader, Read, Write},
+    process::{Child, ChildStdin, Command as Process, Stdio},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, Receiver, Sender},
+    },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -13,13 +16,18 @@ use anyhow::Context as _;
 use super::Git;
 use crate::failure::{Failure, Kind};
 
-/// How long git's own helper may take to end after git has gone, and how often that is looked at.
+/// How long git's own helper may take to end after git has gone.
 const END_LIMIT: Duration = Duration::from_millis(500);
-const END_INTERVAL: Duration = Duration::from_millis(5);
 
 type Output = Arc<Mutex<Box<dyn Write + Send>>>;
 
-/// Answers `fallback` and forwards git's commands to `helper` (`git remote-https`) until git says good-bye.
+/// Which of the two that are joined came to its end.
+enum Ended {
+    Git,
+    Helper,
+}
+
+/// Answers `fallback` and forwards git's commands to `helper` (`git remote-https`) until one of them ends.
 ///
 /// Git sends `connect` a second time before it fetches (git: `fetch_refs` in transport-helper.c); that is answered
 /// here, since the helper does not know the command. Gives the helper's exit code.
@@ -51,35 +59,56 @@ pub fn forward(git: &mut Git, mut helper: Process) -> anyhow::Result<i32> {
     }
     let output: Output = Arc::new(Mutex::new(git.take_output()));
     write(&output, b"fallback\n")?;
-    let pump = thread::spawn({
-        let output = Arc::clone(&output);
-        move || pump(answers, &output)
+    // Neither thread is waited for: a read of one that lives goes on when the other has ended.
+    let (ended, end) = mpsc::channel();
+    thread::spawn({
+        let (output, ended) = (Arc::clone(&output), ended.clone());
+        move || answer(answers, &output, &ended)
     });
-    while let Some(line) = git.read_line()? {
-        if line.starts_with("connect ") {
-            write(&output, b"fallback\n")?;
-        } else if writeln!(commands, "{line}").is_err() {
-            // It has ended and said why on stderr.
-            break;
-        }
-    }
-    drop(commands);
-    let code = end(&mut child)?;
-    // It stops with the helper's end of the pipe.
-    let _ = pump.join();
-    Ok(code)
+    let input = git.take_input();
+    thread::spawn(move || command(input, commands, &output, &ended));
+    wait(&mut child, &end)
 }
 
-fn pump(mut answers: impl Read, output: &Output) {
+/// Hands the helper's answers to git, byte by byte as they come.
+fn answer(mut answers: impl Read, output: &Output, ended: &Sender<Ended>) {
     let mut buffer = [0; 4096];
     loop {
         match answers.read(&mut buffer) {
-            Ok(0) => return,
-            Ok(length) if write(output, &buffer[..length]).is_ok() => {}
+            Ok(length) if length > 0 && write(output, &buffer[..length]).is_ok() => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            _ => return,
+            _ => break,
         }
     }
+    // Nobody listens any more when git has ended before.
+    let _ = ended.send(Ended::Helper);
+}
+
+/// Hands git's commands to the helper; its input is closed when git's is.
+fn command(
+    mut input: impl BufRead,
+    mut commands: ChildStdin,
+    output: &Output,
+    ended: &Sender<Ended>,
+) {
+    let mut line = Vec::new();
+    while input
+        .read_until(b'\n', &mut line)
+        .is_ok_and(|length| length > 0)
+    {
+        let forwarded = if line.starts_with(b"connect ") {
+            write(output, b"fallback\n").is_ok()
+        } else {
+            // If it has ended, it has said why on stderr.
+            commands.write_all(&line).is_ok()
+        };
+        if !forwarded {
+            break;
+        }
+        line.clear();
+    }
+    drop(commands);
+    let _ = ended.send(Ended::Git);
 }
 
 fn write(output: &Output, bytes: &[u8]) -> anyhow::Result<()> {
@@ -93,14 +122,23 @@ fn helper_ended(error: io::Error) -> anyhow::Error {
 }
 
 /// Waits for the helper; one that goes on although git has gone is ended.
-fn end(child: &mut Child) -> anyhow::Result<i32> {
-    let deadline = Instant::now() + END_LIMIT;
-    while child.try_wait()?.is_none() {
-        if Instant::now() >= deadline {
-            child.kill()?;
-            break;
-        }
-        thread::sleep(END_INTERVAL);
+fn wait(child: &mut Child, end: &Receiver<Ended>) -> anyhow::Result<i32> {
+    if let Ok(Ended::Git) = end.recv()
+        && end.recv_timeout(END_LIMIT).is_err()
+    {
+        stop(child)?;
     }
     Ok(child.wait()?.code().unwrap_or(1))
+}
+
+/// Asks the helper to end: git passes the signal on to the process that it has started itself.
+#[cfg(unix)]
+fn stop(child: &mut Child) -> anyhow::Result<()> {
+    use rustix::process::{Pid, Signal, kill_process};
+    Ok(kill_process(Pid::from_child(child), Signal::TERM)?)
+}
+
+#[cfg(not(unix))]
+fn stop(child: &mut Child) -> anyhow::Result<()> {
+    Ok(child.kill()?)
 }

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context as _;
 use bytes::{Buf as _, Bytes};
 
 use super::{Authorizer, Service};
@@ -131,13 +132,13 @@ impl<'a> Session<'a> {
         service: Service,
         make: &dyn Fn() -> anyhow::Result<Request>,
     ) -> anyhow::Result<Response> {
-        let mut response = self.send(repeat, make)?;
+        let mut response = self.send(repeat, service, make)?;
         if response.status == 401 {
             let reason = reason(&mut response);
-            if !self.replace_credential()? {
+            if !self.replace_credential(service)? {
                 return Err(self.refusal(401, &reason, service));
             }
-            response = self.send(repeat, make)?;
+            response = self.send(repeat, service, make)?;
         }
         self.last_answer = Instant::now();
         match response.status {
@@ -154,18 +155,21 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn replace_credential(&mut self) -> anyhow::Result<bool> {
+    fn replace_credential(&mut self, service: Service) -> anyhow::Result<bool> {
         let _armed = self.watch.arm();
-        self.authorizer.refused()
+        let replaced = self.authorizer.refused();
+        replaced.with_context(|| self.cannot(service))
     }
 
     fn send(
         &mut self,
         repeat: Repeat<'_>,
+        service: Service,
         make: &dyn Fn() -> anyhow::Result<Request>,
     ) -> anyhow::Result<Response> {
         let _armed = self.watch.arm();
-        let authorization = self.authorizer.authorization()?;
+        let authorization = self.authorizer.authorization();
+        let authorization = authorization.with_context(|| self.cannot(service))?;
         let attempt = || -> anyhow::Result<Result<Response, TransportError>> {
             let mut request = make()?;
             request.authorization = Some(authorization.clone());
@@ -275,11 +279,20 @@ impl<'a> Session<'a> {
         ))
     }
 
+    /// Says what the person wanted and does not get.
+    fn cannot(&self, service: Service) -> String {
+        let doing = match service {
+            Service::ReceivePack => "push to",
+            Service::UploadPack | Service::UploadArchive => "read",
+        };
+        format!("cannot {doing} repository '{}'", self.name)
+    }
+
     /// Puts a status that means "no" into words (shared knowledge: Bitbucket's answers to git).
     fn refusal(&self, status: u16, reason: &str, service: Service) -> anyhow::Error {
-        let (doing, scope) = match service {
-            Service::ReceivePack => ("push to", "repository:write"),
-            Service::UploadPack | Service::UploadArchive => ("read", "repository"),
+        let scope = match service {
+            Service::ReceivePack => "repository:write",
+            Service::UploadPack | Service::UploadArchive => "repository",
         };
         let kind = match status {
             401 | 404 => Kind::AccessRefused,
@@ -302,8 +315,8 @@ impl<'a> Session<'a> {
         anyhow::anyhow!(said).context(Failure::new(
             kind,
             format!(
-                "cannot {doing} repository '{}' with profile '{}'",
-                self.name,
+                "{} with profile '{}'",
+                self.cannot(service),
                 self.authorizer.identity()
             ),
         ))

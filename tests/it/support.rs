@@ -20,6 +20,9 @@ pub(crate) struct Git {
     pub(crate) version: (u32, u32),
 }
 
+/// When the first of [`World::commits`] was made: 2023-11-14.
+const FIRST_COMMIT_UNIX_S: i64 = 1_700_000_000;
+
 /// Finds every git: those on PATH, in the usual places, and in the list `BBTOKEN_TEST_GITS`; one of each version.
 pub(crate) fn gits() -> Vec<Git> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -191,6 +194,57 @@ impl World {
         self.git(["commit", "-q", "-m", file]).within(tree).ok();
     }
 
+    /// Adds commits to the checked out branch, a day apart and each with its own file, faster than one by one.
+    pub(crate) fn commits(&self, tree: &Path, count: u32, label: &str) {
+        let branch = self
+            .git(["symbolic-ref", "HEAD"])
+            .within(tree)
+            .ok()
+            .trim_end()
+            .to_owned();
+        let mut stream = String::new();
+        for number in 0..count {
+            let at = FIRST_COMMIT_UNIX_S + i64::from(number) * 86_400;
+            let name = format!("{label}-{number}");
+            let from = if number == 0 {
+                format!("from {branch}^0\n")
+            } else {
+                String::new()
+            };
+            stream.push_str(&format!(
+                "commit {branch}\ncommitter Ann Tester <ann@example.org> {at} +0000\ndata {length}\n{name}\n\
+                 {from}M 100644 inline {name}\ndata {length}\n{name}\n",
+                length = name.len()
+            ));
+        }
+        let file = self.path(&format!("stream-{label}"));
+        fs::write(&file, stream).expect("the world's directory can be written");
+        let mut import = self
+            .git(["fast-import", "--quiet"])
+            .within(tree)
+            .into_command();
+        import.stdin(fs::File::open(file).expect("it was just written"));
+        assert!(
+            import.status().expect("git starts").success(),
+            "the commits are well-formed"
+        );
+        self.git(["reset", "-q", "--hard"]).within(tree).ok();
+    }
+
+    /// What a revision names in a repository, work tree or bare.
+    pub(crate) fn rev(&self, repository: &Path, revision: &str) -> String {
+        let id = self
+            .git(["rev-parse", "--verify", revision])
+            .within(repository)
+            .ok();
+        id.trim_end().to_owned()
+    }
+
+    /// A token in the place of a client, for git's own https.
+    pub(crate) fn with_header(&self, token: &str) -> String {
+        format!("http.extraHeader=Authorization: Bearer {token}")
+    }
+
     /// The methods and paths of the git requests since they were last cleared, as `GET info/refs`.
     pub(crate) fn git_requests(&self) -> Vec<String> {
         let requests = self.bitbucket.git_requests();
@@ -218,6 +272,12 @@ impl Run {
     /// Adds an argument.
     pub(crate) fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
         self.command.arg(argument);
+        self
+    }
+
+    /// Adds arguments.
+    pub(crate) fn args<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.command.args(arguments);
         self
     }
 
@@ -292,6 +352,13 @@ impl Done {
             self.stdout,
             self.stderr
         );
+        self
+    }
+
+    /// Expects that it had nothing to complain of.
+    #[track_caller]
+    pub(crate) fn quiet(self) -> Self {
+        assert_eq!(self.stderr, "", "a success is silent: {}", self.shown);
         self
     }
 

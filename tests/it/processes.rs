@@ -1,0 +1,101 @@
+//! The processes of one world: which there are, and waiting for their end without looking again and again.
+
+use std::{
+    fs,
+    os::fd::OwnedFd,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::retry_on_intr,
+    process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
+};
+
+use crate::support::{World, helper};
+
+/// A process that was started with a world's HOME.
+pub(crate) struct Process {
+    pid: Pid,
+    /// Its program.
+    pub(crate) program: PathBuf,
+    /// Its arguments and its environment, each ended by a NUL.
+    pub(crate) shown: String,
+    ended: OwnedFd,
+}
+
+impl Process {
+    fn look(directory: &fs::DirEntry, marker: &str) -> Option<Process> {
+        let number = directory.file_name().to_str()?.parse().ok()?;
+        let read = |name: &str| {
+            let bytes = fs::read(directory.path().join(name)).ok()?;
+            Some(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        let environment = read("environ")?;
+        if !environment.split('\0').any(|variable| variable == marker) {
+            return None;
+        }
+        let pid = Pid::from_raw(number)?;
+        Some(Process {
+            ended: pidfd_open(pid, PidfdFlags::empty()).ok()?,
+            program: fs::read_link(directory.path().join("exe")).ok()?,
+            shown: format!("{}\0{environment}", read("cmdline")?),
+            pid,
+        })
+    }
+
+    /// Waits for its end; false if it goes on for longer.
+    pub(crate) fn ends_within(&self, limit: Duration) -> bool {
+        let limit = Timespec::try_from(limit).expect("because limits are some seconds");
+        let mut look = [PollFd::new(&self.ended, PollFlags::IN)];
+        let ended = retry_on_intr(|| poll(&mut look, Some(&limit)));
+        ended.expect("because the descriptor is good") > 0
+    }
+
+    /// Tells whether it is the helper under test.
+    pub(crate) fn is_helper(&self) -> bool {
+        self.program == helper()
+    }
+
+    /// The most memory it has had so far, in bytes (proc(5), `VmHWM`); `None` once it has ended.
+    pub(crate) fn peak_memory(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+        let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        Some(kilobytes * 1024)
+    }
+}
+
+/// Finds every process of a world that runs now; the server and what it starts have another HOME.
+pub(crate) fn of(world: &World) -> Vec<Process> {
+    let marker = format!("HOME={}", world.home().display());
+    let entries = fs::read_dir("/proc").expect("this system shows its processes");
+    entries
+        .flatten()
+        .filter_map(|entry| Process::look(&entry, &marker))
+        .collect()
+}
+
+/// Sends a signal to a process group, as a terminal does for Ctrl-C.
+pub(crate) fn signal_group(leader: u32, signal: Signal) {
+    let pid = i32::try_from(leader)
+        .ok()
+        .and_then(Pid::from_raw)
+        .expect("because it is a process's number");
+    kill_process_group(pid, signal).expect("the group is ours");
+}
+
+/// Expects that each of some processes ends before the limit.
+#[track_caller]
+pub(crate) fn all_end_within(processes: &[Process], limit: Duration) {
+    let deadline = Instant::now() + limit;
+    for process in processes {
+        let left = deadline.saturating_duration_since(Instant::now());
+        assert!(
+            process.ends_within(left),
+            "'{}' goes on",
+            process.program.display()
+        );
+    }
+}

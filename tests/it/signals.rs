@@ -1,0 +1,346 @@
+//! Ctrl-C, a closed pipe, a killed git: everything ends, and nothing is left half done.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use bitbucket_local::{Action, Kind, Recorded, Rule};
+use rustix::process::Signal;
+
+use crate::{
+    processes::{self, Process},
+    support::{Run, World, helper, on_every_git},
+};
+
+/// What a person takes for "at once".
+const SECOND: Duration = Duration::from_secs(1);
+/// Long enough for anything that ends at all.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Holds the answer to the next request that matches and starts a command, which then waits for it.
+fn start_and_hold(world: &World, rule: Rule, command: Run) -> Child {
+    world.bitbucket.clear_requests();
+    let (method, path) = (rule.method.clone(), rule.path.clone());
+    let before = usize::try_from(rule.skip).expect("because it is small");
+    world.bitbucket.script(rule);
+    let child = with_interrupts(&command.into_command())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .expect("git starts");
+    let is_asked = |request: &&Recorded| {
+        method
+            .as_ref()
+            .is_none_or(|method| *method == request.method)
+            && path.as_ref().is_none_or(|path| request.path.contains(path))
+    };
+    world
+        .bitbucket
+        .wait_for(|requests| requests.iter().filter(is_asked).count() > before)
+        .expect("git asks for it");
+    child
+}
+
+/// Makes a command heed Ctrl-C even where these tests run in a shell's background, which has it ignored.
+fn with_interrupts(command: &Command) -> Command {
+    let mut with = Command::new("/usr/bin/env");
+    with.arg("--default-signal=INT")
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear()
+        .stdin(Stdio::null());
+    for (name, value) in command.get_envs() {
+        with.env(
+            name,
+            value.expect("because a cleared environment only gets values"),
+        );
+    }
+    if let Some(directory) = command.get_current_dir() {
+        with.current_dir(directory);
+    }
+    with
+}
+
+/// The answers that a person may have to wait for.
+fn holds() -> [Rule; 3] {
+    let hold = || Rule::new(Action::Hold);
+    [
+        hold().kind(Kind::Token).path("access_token"),
+        hold().method("GET").path("info/refs"),
+        // Its list of refs comes first.
+        hold().method("POST").path("git-upload-pack").skip(1),
+    ]
+}
+
+fn stderr_of(mut child: Child) -> String {
+    let mut text = String::new();
+    child
+        .stderr
+        .take()
+        .expect("because it is piped")
+        .read_to_string(&mut text)
+        .expect("it is text");
+    text
+}
+
+fn helper_in(processes: &[Process]) -> &Process {
+    processes
+        .iter()
+        .find(|process| process.is_helper())
+        .expect("the helper waits for the server")
+}
+
+#[test]
+fn an_interrupt_ends_everything_and_leaves_no_directory() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        for rule in holds() {
+            let shown = format!("{rule:?}");
+            let clone = world.git(["clone", "-q", "bbtoken::ws/repo", "tree"]);
+            let mut child = start_and_hold(world, rule, clone);
+            let processes = processes::of(world);
+            assert!(processes.len() >= 3, "git, its wrapper, and ours");
+            helper_in(&processes);
+            processes::signal_group(child.id(), Signal::INT);
+            processes::all_end_within(&processes, SECOND);
+            let status = child.wait().expect("it is ours");
+            assert_eq!(status.signal(), Some(2), "{shown}");
+            assert_eq!(stderr_of(child), "", "{shown}");
+            assert!(!world.path("tree").exists(), "{shown}");
+            assert_eq!(processes::of(world).len(), 0, "{shown}");
+            world.bitbucket.release();
+            assert_eq!(world.bitbucket.rules_left(), 0, "{shown}");
+        }
+        // The cache is whole: nothing is said of it, and the next command works.
+        world
+            .git(["clone", "-q", "bbtoken::ws/repo", "tree"])
+            .done()
+            .expect(0)
+            .quiet();
+    });
+}
+
+#[test]
+fn an_interrupted_push_leaves_nothing_behind() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let tree = world.clone("ws/repo", "tree");
+        world.commit(&tree, "file", "two\n");
+        let rule = Rule::new(Action::Hold)
+            .method("POST")
+            .path("git-receive-pack");
+        let mut child = start_and_hold(world, rule, world.git(["push", "-q"]).within(&tree));
+        let processes = processes::of(world);
+        helper_in(&processes);
+        processes::signal_group(child.id(), Signal::INT);
+        processes::all_end_within(&processes, SECOND);
+        assert_eq!(child.wait().expect("it is ours").signal(), Some(2));
+        assert_eq!(processes::of(world).len(), 0);
+        world.bitbucket.release();
+        world
+            .git(["push", "-q", "--force"])
+            .within(&tree)
+            .done()
+            .expect(0)
+            .quiet();
+    });
+}
+
+#[test]
+fn a_helper_whose_git_is_killed_is_gone_within_a_second() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        for rule in holds() {
+            let shown = format!("{rule:?}");
+            let fetch = world.git(["clone", "-q", "bbtoken::ws/repo", "tree"]);
+            let mut child = start_and_hold(world, rule, fetch);
+            let processes = processes::of(world);
+            helper_in(&processes);
+            child.kill().expect("it is ours");
+            child.wait().expect("it is ours");
+            processes::all_end_within(&processes, SECOND);
+            assert_eq!(stderr_of(child), "", "nobody is left to read: {shown}");
+            // A git that is killed cannot clean up.
+            fs::remove_dir_all(world.path("tree")).expect("it had begun to clone");
+            world.bitbucket.release();
+            assert_eq!(world.bitbucket.rules_left(), 0, "{shown}");
+        }
+        let tree = world.clone("ws/repo", "tree");
+        world.commit(&tree, "file", "two\n");
+        let rule = Rule::new(Action::Hold)
+            .method("POST")
+            .path("git-receive-pack");
+        let mut child = start_and_hold(world, rule, world.git(["push", "-q"]).within(&tree));
+        let processes = processes::of(world);
+        child.kill().expect("it is ours");
+        child.wait().expect("it is ours");
+        processes::all_end_within(&processes, SECOND);
+        world.bitbucket.release();
+    });
+}
+
+#[test]
+fn gits_own_helper_behind_ours_ends_with_a_killed_git() {
+    on_every_git(|world| {
+        let bare = world.repository("ws", "repo");
+        let tree = world.clone("ws/repo", "tree");
+        world.git(["branch", "news", "main"]).within(&bare).ok();
+        world.commits(&world.path("seed-ws-repo"), 3, "news");
+        world
+            .git(["push", "-q"])
+            .arg(&bare)
+            .arg("main")
+            .within(world.path("seed-ws-repo"))
+            .ok();
+        let holds = [
+            Rule::new(Action::Hold).method("GET").path("info/refs"),
+            Rule::new(Action::Hold)
+                .method("POST")
+                .path("git-upload-pack"),
+        ];
+        for rule in holds {
+            let shown = format!("{rule:?}");
+            let fetch = world
+                .git(["-c", "protocol.version=0", "fetch", "-q"])
+                .within(&tree);
+            let mut child = start_and_hold(world, rule, fetch);
+            let processes = processes::of(world);
+            helper_in(&processes);
+            child.kill().expect("it is ours");
+            child.wait().expect("it is ours");
+            processes::all_end_within(&processes, SECOND);
+            assert_eq!(processes::of(world).len(), 0, "{shown}");
+            world.bitbucket.release();
+        }
+    });
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_git_and_the_helper_in_silence() {
+    on_every_git(|world| {
+        let bare = world.repository("ws", "repo");
+        let id = world.rev(&bare, "main");
+        let refs: String = (0..5_000)
+            .map(|number| format!("{id} refs/heads/branch-{number:05}\n"))
+            .collect();
+        fs::write(
+            bare.join("packed-refs"),
+            format!("# pack-refs with: sorted \n{refs}"),
+        )
+        .expect("the server's directory can be written");
+        let mut child = world
+            .git(["ls-remote", "bbtoken::ws/repo"])
+            .into_command()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("git starts");
+        let mut output = BufReader::new(child.stdout.take().expect("because it is piped"));
+        let mut first = String::new();
+        output.read_line(&mut first).expect("git prints refs");
+        assert_eq!(first, format!("{id}\tHEAD\n"));
+        let processes = processes::of(world);
+        drop(output);
+        processes::all_end_within(&processes, PATIENCE);
+        assert_eq!(
+            child.wait().expect("it is ours").signal(),
+            Some(13),
+            "there was more to print than a pipe holds"
+        );
+        assert_eq!(stderr_of(child), "");
+        assert_eq!(processes::of(world).len(), 0);
+    });
+}
+
+#[test]
+fn a_pipe_that_closes_inside_a_pack_ends_the_helper_in_silence() {
+    on_every_git(|world| {
+        let bare = world.repository("ws", "repo");
+        let seed = world.path("seed-ws-repo");
+        let noise: Vec<u8> = (0u32..2 << 20)
+            .map(|number| (number.wrapping_mul(2_654_435_761) >> 13) as u8)
+            .collect();
+        world.commit(&seed, "noise", noise);
+        world
+            .git(["push", "-q"])
+            .arg(&bare)
+            .arg("main")
+            .within(&seed)
+            .ok();
+        let mut child = world
+            .run(&helper(), ["origin", "ws/repo"])
+            .into_command()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the helper starts");
+        let mut input = child.stdin.take().expect("because it is piped");
+        let want = format!("want {}\n", world.rev(&bare, "main"));
+        let request = format!(
+            "0011command=fetch0001{:04x}{want}0009done\n0000",
+            want.len() + 4
+        );
+        input
+            .write_all(format!("connect git-upload-pack\n{request}").as_bytes())
+            .expect("the helper reads");
+        let mut output = BufReader::new(child.stdout.take().expect("because it is piped"));
+        let mut line = Vec::new();
+        while !line.ends_with(b"packfile\n") {
+            line.clear();
+            let length = output
+                .read_until(b'\n', &mut line)
+                .expect("the helper answers");
+            assert!(length > 0, "the pack comes");
+        }
+        drop(output);
+        let status = child.wait().expect("it is ours");
+        assert_eq!(status.code(), Some(1));
+        assert_eq!(stderr_of(child), "", "a closed pipe is quiet");
+        drop(input);
+    });
+}
+
+#[test]
+fn a_git_that_gives_up_inside_a_pack_ends_the_helper_without_a_word_of_ours() {
+    on_every_git(|world| {
+        let bare = world.repository("ws", "repo");
+        let seed = world.path("seed-ws-repo");
+        // A commit that `fsck` does not let through: its author has no e-mail address.
+        let tree = world.rev(&seed, "HEAD^{tree}");
+        let file = world.path("odd-commit");
+        fs::write(
+            &file,
+            format!("tree {tree}\nauthor A 1 +0000\ncommitter A <a@b> 1 +0000\n\nodd\n"),
+        )
+        .expect("the world's directory can be written");
+        let odd = world
+            .git(["hash-object", "--literally", "-t", "commit", "-w"])
+            .arg(&file)
+            .within(&bare)
+            .ok();
+        world
+            .git(["update-ref", "refs/heads/odd", odd.trim_end()])
+            .within(&bare)
+            .ok();
+        let done = world
+            .git([
+                "-c",
+                "fetch.fsckObjects=true",
+                "clone",
+                "-q",
+                "bbtoken::ws/repo",
+                "tree",
+            ])
+            .fails(128);
+        done.says(&["missingEmail"]);
+        assert!(!done.stderr.contains("hint:"), "{}", done.stderr);
+        assert!(!world.path("tree").exists());
+        assert_eq!(processes::of(world).len(), 0);
+    });
+}

@@ -1,0 +1,252 @@
+//! Git's own transport behind ours: by choice, for old protocol versions, and for servers that know no other.
+
+use std::{collections::BTreeSet, fs, process::Stdio};
+
+use bitbucket_local::{Action, Options, Rule};
+
+use crate::{
+    processes,
+    support::{Git, World, gits, on_every_git},
+};
+
+/// Clones, fetches and pushes.
+fn works(world: &World) {
+    let bare = world.repository("ws", "repo");
+    world
+        .git(["clone", "-q", "bbtoken::ws/repo", "tree"])
+        .done()
+        .expect(0)
+        .quiet();
+    let tree = world.path("tree");
+    assert_eq!(world.rev(&tree, "HEAD"), world.rev(&bare, "main"));
+
+    let seed = world.path("seed-ws-repo");
+    world.commits(&seed, 40, "theirs");
+    world.commits(&tree, 40, "ours");
+    world
+        .git(["push", "-q"])
+        .arg(&bare)
+        .arg("main")
+        .within(&seed)
+        .ok();
+    world
+        .git(["fetch", "-q"])
+        .within(&tree)
+        .done()
+        .expect(0)
+        .quiet();
+    assert_eq!(world.rev(&tree, "origin/main"), world.rev(&bare, "main"));
+
+    world
+        .git(["push", "-q", "--force"])
+        .within(&tree)
+        .done()
+        .expect(0)
+        .quiet();
+    assert_eq!(world.rev(&bare, "main"), world.rev(&tree, "HEAD"));
+    world
+        .git(["push", "-q", "origin", "HEAD:side"])
+        .within(&tree)
+        .done()
+        .expect(0)
+        .quiet();
+    world
+        .git(["push", "-q", "--delete", "origin", "side"])
+        .within(&tree)
+        .done()
+        .expect(0)
+        .quiet();
+    assert_eq!(
+        world
+            .git(["ls-remote", "bbtoken::ws/repo"])
+            .done()
+            .expect(0)
+            .quiet()
+            .stdout
+            .lines()
+            .count(),
+        2
+    );
+
+    world
+        .git(["clone", "-q", "--depth=2", "bbtoken::ws/repo", "shallow"])
+        .done()
+        .expect(0)
+        .quiet();
+    let shallow = world.path("shallow");
+    world
+        .git(["fetch", "-q", "--unshallow"])
+        .within(&shallow)
+        .done()
+        .expect(0)
+        .quiet();
+    assert!(!shallow.join(".git/shallow").exists());
+}
+
+fn missing_is_told(world: &World) {
+    let done = world
+        .git(["clone", "-q", "bbtoken::ws/missing", "missing"])
+        .fails(128);
+    assert!(done.stderr.contains("ws/missing"), "{}", done.stderr);
+    assert!(!world.path("missing").exists());
+}
+
+#[test]
+fn gits_own_transport_does_all_by_choice() {
+    on_every_git(|world| {
+        world
+            .git(["config", "--global", "bbtoken.transport", "git"])
+            .ok();
+        works(world);
+        missing_is_told(world);
+        let agents: BTreeSet<_> = world
+            .bitbucket
+            .git_requests()
+            .into_iter()
+            .filter_map(|request| request.user_agent)
+            .collect();
+        assert!(
+            agents.iter().all(|agent| !agent.contains("bbtoken")),
+            "every request is git's own: {agents:?}"
+        );
+    });
+}
+
+#[test]
+fn older_protocol_versions_work_when_git_is_told_to_speak_them() {
+    for version in ["0", "1"] {
+        on_every_git(|world| {
+            world
+                .git(["config", "--global", "protocol.version", version])
+                .ok();
+            works(world);
+            missing_is_told(world);
+        });
+    }
+}
+
+fn old_server(git: &Git) -> World {
+    World::with(
+        git.clone(),
+        Options {
+            protocol_v2: false,
+            ..Options::default()
+        },
+    )
+}
+
+#[test]
+fn a_server_that_knows_no_protocol_v2_works() {
+    for git in gits() {
+        let world = old_server(&git);
+        works(&world);
+        missing_is_told(&world);
+    }
+}
+
+#[test]
+fn an_option_of_fetch_reaches_an_old_server() {
+    for git in gits() {
+        let world = old_server(&git);
+        world.repository("ws", "repo");
+        world
+            .git(["clone", "-q", "--filter=blob:none", "--no-checkout"])
+            .args(["bbtoken::ws/repo", "tree"])
+            .done()
+            .expect(0)
+            .quiet();
+        let tree = world.path("tree");
+        world
+            .git(["checkout", "-q", "main"])
+            .within(&tree)
+            .done()
+            .expect(0)
+            .quiet();
+        assert_eq!(
+            fs::read_to_string(tree.join("file")).ok().as_deref(),
+            Some("one\n")
+        );
+    }
+}
+
+/// The token that was got for this world, as it stands in the cache.
+fn cached_token(world: &World) -> String {
+    let files = fs::read_dir(world.cache()).expect("a token was cached");
+    let texts = files
+        .flatten()
+        .filter_map(|file| fs::read_to_string(file.path()).ok());
+    let token = texts.into_iter().find_map(|text| {
+        let (_, rest) = text.split_once("\"access_token\":\"")?;
+        Some(rest.split('"').next()?.to_owned())
+    });
+    token.expect("the cache holds the token")
+}
+
+#[test]
+fn no_token_stands_in_any_process_while_git_waits_for_the_server() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        world.git(["ls-remote", "bbtoken::ws/repo"]).ok();
+        let token = cached_token(world);
+        assert!(token.len() > 20);
+        for (transport, least) in [("native", 3), ("git", 4)] {
+            world.bitbucket.clear_requests();
+            world
+                .bitbucket
+                .script(Rule::new(Action::Hold).method("POST"));
+            let mut child = world
+                .git(["ls-remote", "-q", "bbtoken::ws/repo"])
+                .env("BBTOKEN_TRANSPORT", transport)
+                .into_command()
+                .stdout(Stdio::null())
+                .spawn()
+                .expect("git starts");
+            world
+                .bitbucket
+                .wait_for(|requests| {
+                    requests
+                        .iter()
+                        .any(|request| request.method == "POST" && request.status.is_none())
+                })
+                .expect("git asks for refs");
+            let processes = processes::of(world);
+            assert!(
+                processes.len() >= least,
+                "all processes of {transport} were looked at"
+            );
+            for process in &processes {
+                let shown = &process.shown;
+                assert!(
+                    !shown.contains(&token) && !shown.contains("Authorization"),
+                    "'{}' shows a token",
+                    process.program.display()
+                );
+            }
+            world.bitbucket.release();
+            assert!(child.wait().expect("it is ours").success());
+        }
+    });
+}
+
+#[test]
+fn gits_own_traces_show_no_token() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        world.git(["ls-remote", "bbtoken::ws/repo"]).ok();
+        let token = cached_token(world);
+        for transport in ["native", "git"] {
+            let trace = world.path(&format!("trace-{transport}"));
+            world
+                .git(["ls-remote", "-q", "bbtoken::ws/repo"])
+                .env("BBTOKEN_TRANSPORT", transport)
+                .env("GIT_TRACE", &trace)
+                .env("GIT_TRACE2_EVENT", &trace)
+                .env("GIT_TRACE_PACKET", &trace)
+                .env("GIT_TRACE_CURL", &trace)
+                .ok();
+            let text = fs::read(&trace).expect("git writes traces");
+            let text = String::from_utf8_lossy(&text);
+            assert!(text.len() > 500 && !text.contains(&token));
+        }
+    });
+}
