@@ -303,6 +303,11 @@ pub fn serve(
     let mut bearing = Bearing {
         tokens: house.tokens(profile, notify),
         name: &profile.name,
+        // A login that is being renewed is not cut off, though git is gone: its next refresh token would be lost.
+        watch: match profile.grant {
+            Grant::AuthorizationCode(_) => None,
+            Grant::ClientCredentials(_) | Grant::Token(_) => Some(&house.watch),
+        },
     };
     let mut session = Session::new(
         &house.client,
@@ -419,10 +424,13 @@ pub fn forget(identity: &Identity, token: &Secret, notify: &dyn Fn(&str)) -> any
 struct Bearing<'a> {
     tokens: Tokens<'a>,
     name: &'a str,
+    /// Ends the process when git is gone while a token is waited for.
+    watch: Option<&'a Watch>,
 }
 
 impl Authorizer for Bearing<'_> {
     fn authorization(&mut self) -> anyhow::Result<Secret> {
+        let _armed = self.watch.map(Watch::arm);
         let Bearer { token, user, .. } = self.tokens.bearer(Duration::ZERO)?;
         let pair = Secret::new(format!("{user}:{}", token.expose()));
         Ok(Secret::new(format!(
@@ -432,6 +440,7 @@ impl Authorizer for Bearing<'_> {
     }
 
     fn refused(&mut self) -> anyhow::Result<bool> {
+        let _armed = self.watch.map(Watch::arm);
         self.tokens.refused()
     }
 

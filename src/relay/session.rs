@@ -156,7 +156,6 @@ impl<'a> Session<'a> {
     }
 
     fn replace_credential(&mut self, service: Service) -> anyhow::Result<bool> {
-        let _armed = self.watch.arm();
         let replaced = self.authorizer.refused();
         replaced.with_context(|| self.cannot(service))
     }
@@ -167,9 +166,9 @@ impl<'a> Session<'a> {
         service: Service,
         make: &dyn Fn() -> anyhow::Result<Request>,
     ) -> anyhow::Result<Response> {
-        let _armed = self.watch.arm();
         let authorization = self.authorizer.authorization();
         let authorization = authorization.with_context(|| self.cannot(service))?;
+        let _armed = self.watch.arm();
         let attempt = || -> anyhow::Result<Result<Response, TransportError>> {
             let mut request = make()?;
             request.authorization = Some(authorization.clone());
