@@ -1,11 +1,17 @@
 //! Time as a parameter, so that expiry can be tested without waiting.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 /// Tells the time of day in UTC.
 pub trait Clock {
     /// Seconds since 1970-01-01T00:00:00Z.
     fn now_unix_s(&self) -> u64;
+
+    /// Lets a span of time go by.
+    fn wait(&self, span: Duration);
 }
 
 /// The machine's clock.
@@ -19,5 +25,9 @@ impl Clock for SystemClock {
         SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |elapsed| elapsed.as_secs())
+    }
+
+    fn wait(&self, span: Duration) {
+        thread::sleep(span);
     }
 }

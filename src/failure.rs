@@ -40,6 +40,17 @@ pub enum Kind {
     AppPassword,
     /// The server asked to come back later (status 429 or 503).
     Busy,
+    /// The server could not do what it should (status 500 and above).
+    ServerFailed {
+        /// The host, without port.
+        host: String,
+    },
+    /// What was sent is larger than the server takes (status 413).
+    TooLarge,
+    /// The server said no in words of its own, to which nothing can be added.
+    Refused,
+    /// A push that cannot be sent twice needs a new token, which is there now.
+    PushAgain,
     /// The host could not be reached or the connection broke.
     Unreachable {
         /// The host, without port.
@@ -50,7 +61,7 @@ pub enum Kind {
         /// The host, without port.
         host: String,
     },
-    /// The server answered something that is not git's protocol, as a captive portal or a sign-on page does.
+    /// The server answered neither git's protocol nor OAuth's, as a captive portal or a sign-on page does.
     NotGit,
     /// The answer to a push was lost: it may or may not have been carried out.
     PushUnknown,

@@ -1,4 +1,69 @@
-//! git-remote-bbtoken
+//! A git remote helper for Bitbucket: `git clone bbtoken::workspace/repo`, and nobody handles a token.
+//!
+//! # The problem
+//!
+//! Bitbucket's OAuth tokens last two hours and are thousands of characters long. A token in a URL leaks and then
+//! fails; a credential helper costs round trips and cannot get a token for a client by itself. Git starts
+//! `git-remote-bbtoken` instead: it finds the profile for the workspace, takes a token that is still good or gets
+//! one, and carries git's own protocol to the server with one `Authorization` header.
+//!
+//! # The way of one fetch
+//!
+//! ```text
+//! argv ─► address ─► profile ◄─ config          http (TLS, proxy, time limits; knows neither side)
+//!                       │                         ▲            ▲
+//!                     token ──► oauth ────────────┘            │
+//!                       │ (cache, lock, grant)                 │
+//!                   Authorizer ─────► relay ───────────────────┘ ◄─► git (stdin/stdout)
+//! ```
+//!
+//! Data flows one way; nobody looks back upstream. Git keeps all protocol logic: the relay answers `connect`, so
+//! that git runs its own fetch-pack and send-pack on our pipe, and knows only where a request and an answer end.
+//! What the native transport cannot do (older protocol versions, some `http.*` settings) is done by git's own
+//! `git-remote-https`, which asks `git-bbtoken credential` for the token.
+//!
+//! # Files
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | [`failure`] | what went wrong, as a kind that decides what to do next |
+//! | [`secret`] | a string that does not print itself |
+//! | [`clock`] | time as a parameter |
+//! | [`address`] | what git hands us, parsed |
+//! | [`http`] | one client on reqwest and rustls: TLS roots, proxy, time limits; follows no redirect |
+//! | [`oauth`] | RFC 6749 grants and the answers to them; opens no file, prints nothing |
+//! | [`profile`] | client, grant, endpoints, where the secret is kept: chosen and valid |
+//! | [`config`] | git's configuration and the environment, raw, each setting with its origin |
+//! | [`token`] | a token that works: cached, or got once for all processes |
+//! | [`relay`] | helper commands, pkt-lines, discovery, requests; defines the [`relay::Authorizer`] it needs |
+//! | [`hangup`] | ends the process when git is gone while a server is waited for |
+//! | [`wire`] | the only file that joins the rooms |
+//! | [`manage`] | `git bbtoken …`, one file per subcommand |
+//! | [`report`] | error chains as `error:`, `caused by:`, `hint:` lines; exit codes |
+//! | `bin/*` | arguments and pipes, one call, an exit code |
+//!
+//! [`failure`] and [`secret`] are leaves that every module may use; the other rules are the table of
+//! `tests/layers.rs`, which fails on an import that is not in it.
+//!
+//! # Two interfaces
+//!
+//! [`relay::Authorizer`] gives the relay a header value and hears when the server refused it; [`wire`] implements it
+//! on [`token`]. [`http::HttpClient`] takes a request and gives an answer or a transport error; a keep-alive agent
+//! can be a second implementation of it.
+//!
+//! # Invariants, and the tests that hold them
+//!
+//! | invariant | test |
+//! | --- | --- |
+//! | a module knows only those below it; only `report` writes to stderr | `tests/layers.rs` |
+//! | a credential goes to https or to this machine, to the configured host, along no redirect | `http::tests`, `profile::tests` |
+//! | an address names a repository and never a host of its own | `address::tests` |
+//! | a warm command makes no token request, and one connection | `tests/it/figures.rs` |
+//! | settings are those git would read | `config` tests against `git config` |
+//! | an answer that is cut or garbled ends the command, and never leaves git waiting | `relay::pktline` tests |
+//! | files are 0600 in a 0700 directory and replaced as a whole | `token::cache` tests |
+//! | terminal control characters of a server or an address are never printed | `failure::tests` |
+
 pub mod address;
 pub mod clock;
 pub mod config;

@@ -33,6 +33,10 @@ pub struct RawProfile {
     pub client_id: Option<Setting>,
     /// `grant`.
     pub grant: Option<Setting>,
+    /// `account`.
+    pub account: Option<Setting>,
+    /// `pushProfile`.
+    pub push_profile: Option<Setting>,
     /// `workspace`, as often as it was set.
     pub workspaces: Vec<Setting>,
     /// `clientSecretCommand`.
@@ -102,6 +106,8 @@ pub enum Source {
     File(PathBuf),
     /// It is what a command prints, without the line end.
     Command(Setting),
+    /// It was put into the profile's store.
+    Stored,
 }
 
 /// An OAuth client, whose secret is read only when a token is needed.
@@ -118,6 +124,8 @@ pub struct Client {
 pub enum Grant {
     /// For the client itself (RFC 6749 section 4.4).
     ClientCredentials(Client),
+    /// For a person who has logged in (RFC 6749 sections 4.1 and 6).
+    AuthorizationCode(Client),
     /// A token that somebody else made.
     Token(Source),
 }
@@ -129,6 +137,8 @@ pub struct Endpoints {
     pub base: Url,
     /// RFC 6749 section 3.2.
     pub token: Url,
+    /// RFC 6749 section 3.1.
+    pub authorize: Url,
 }
 
 impl Endpoints {
@@ -161,6 +171,10 @@ pub enum Transport {
 pub enum Store {
     /// In files that only the user can read.
     File,
+    /// In the keychain of the desktop session, or of the user on macOS and Windows.
+    Keyring,
+    /// In the Linux kernel's keyring, until the machine restarts.
+    KernelKeyring,
     /// Nowhere: nothing is written.
     Memory,
 }
@@ -170,6 +184,10 @@ pub enum Store {
 pub struct Profile {
     /// Its name.
     pub name: String,
+    /// Whose login it is: two accounts with one client are told apart by it.
+    pub account: String,
+    /// The profile that pushes in its place, so that a fetch never holds a token that can write.
+    pub push_profile: Option<Setting>,
     /// How it gets tokens.
     pub grant: Grant,
     /// Where from, and for what.
@@ -187,16 +205,36 @@ impl Profile {
     pub fn cache_key(&self) -> Option<String> {
         match &self.grant {
             Grant::ClientCredentials(client) => {
-                let parts = [
-                    "client-credentials",
-                    &client.id,
-                    self.endpoints.token.as_str(),
-                    self.endpoints.base.as_str(),
-                ];
-                Some(hex_digest(parts.join("\n").as_bytes())[..32].to_owned())
+                Some(self.key("client-credentials", &client.id, ""))
             }
+            Grant::AuthorizationCode(_) => Some(self.login_key()),
             Grant::Token(_) => None,
         }
+    }
+
+    /// Names the login that is kept for it: by client, account and endpoints, never by a remote's URL.
+    pub fn login_key(&self) -> String {
+        let id = self.client().map_or("", |client| &client.id);
+        self.key("login", id, &self.account)
+    }
+
+    /// Names the client secret that is kept for it.
+    pub fn client_key(&self, client: &Client) -> String {
+        self.key("client", &client.id, "")
+    }
+
+    /// The OAuth client, if it has one.
+    pub fn client(&self) -> Option<&Client> {
+        match &self.grant {
+            Grant::ClientCredentials(client) | Grant::AuthorizationCode(client) => Some(client),
+            Grant::Token(_) => None,
+        }
+    }
+
+    fn key(&self, kind: &str, client_id: &str, account: &str) -> String {
+        let Endpoints { base, token, .. } = &self.endpoints;
+        let parts = [kind, client_id, account, token.as_str(), base.as_str()];
+        hex_digest(parts.join("\n").as_bytes())[..32].to_owned()
     }
 }
 
@@ -234,6 +272,19 @@ pub fn choose(raw: &Raw, address: Option<&Address>) -> Result<Profile, Failure> 
     resolve(raw, &name)
 }
 
+/// Resolves the profile that pushes in a profile's place; `None` if it pushes itself.
+///
+/// # Errors
+///
+/// As [`choose`].
+pub fn for_push(raw: &Raw, profile: &Profile) -> Result<Option<Profile>, Failure> {
+    let Some(Setting { value, origin }) = &profile.push_profile else {
+        return Ok(None);
+    };
+    let name = known(raw, value.clone(), origin)?;
+    resolve(raw, &name).map(Some)
+}
+
 fn choose_name(raw: &Raw, address: Option<&Address>) -> Result<String, Failure> {
     let environment = &raw.environment;
     if let Some(name) = address.and_then(|address| address.profile.clone()) {
@@ -243,9 +294,6 @@ fn choose_name(raw: &Raw, address: Option<&Address>) -> Result<String, Failure> 
         return known(raw, value.clone(), origin);
     }
     if let Some(name) = &environment.profile {
-        if environment.is_complete() {
-            return Ok(name.clone());
-        }
         return known(raw, name.clone(), "BBTOKEN_PROFILE");
     }
     if environment.is_complete() {
@@ -265,7 +313,8 @@ fn choose_name(raw: &Raw, address: Option<&Address>) -> Result<String, Failure> 
 }
 
 fn known(raw: &Raw, name: String, origin: &str) -> Result<String, Failure> {
-    let of_environment = name == ENVIRONMENT && raw.environment.is_complete();
+    let environment_name = raw.environment.profile.as_deref().unwrap_or(ENVIRONMENT);
+    let of_environment = name == environment_name && raw.environment.is_complete();
     let of_common = name == DEFAULT && has_client(&raw.common);
     if raw.profiles.contains_key(&name) || of_environment || of_common {
         return Ok(name);
@@ -339,6 +388,12 @@ fn resolve(raw: &Raw, name: &str) -> Result<Profile, Failure> {
     let environment = from_environment.then_some(&raw.environment);
     Ok(Profile {
         name: name.to_owned(),
+        account: own
+            .account
+            .as_ref()
+            .map_or(name, |setting| &setting.value)
+            .to_owned(),
+        push_profile: own.push_profile.clone(),
         grant: grant(raw, environment, &settings, name)?,
         endpoints: endpoints(&settings)?,
         transport: transport(settings.pick(|p| p.transport.as_ref()))?,
@@ -395,31 +450,36 @@ fn grant(
         },
         (Some("client-credentials") | None, Some(id), _) => Ok(Grant::ClientCredentials(Client {
             id: id.clone(),
-            secret: client_secret(raw, settings, name)?,
+            secret: client_secret(raw, settings, id),
         })),
-        (Some("client-credentials") | None, None, _) => Err(misconfigured(format!(
-            "profile '{name}' has no client: set bbtoken.{name}.clientId or BBTOKEN_CLIENT_ID"
-        ))),
+        (Some("authorization-code"), Some(id), _) => Ok(Grant::AuthorizationCode(Client {
+            id: id.clone(),
+            secret: client_secret(raw, settings, id),
+        })),
+        (Some("client-credentials" | "authorization-code") | None, None, _) => {
+            Err(misconfigured(format!(
+                "profile '{name}' has no client: set bbtoken.{name}.clientId or BBTOKEN_CLIENT_ID"
+            )))
+        }
         (Some(other), _, _) => {
             let origin = kind.map_or("", |setting| &setting.origin);
             Err(misconfigured(format!(
-                "'{}' ({origin}) is no grant; expected client-credentials or token",
+                "'{}' ({origin}) is no grant; expected client-credentials, authorization-code or token",
                 quote(other)
             )))
         }
     }
 }
 
-fn client_secret(raw: &Raw, settings: &Layers<'_>, name: &str) -> Result<Source, Failure> {
-    if let Some(source) = &raw.environment.client_secret {
-        return Ok(source.clone());
+/// Finds where a client's secret is. One in the environment belongs to the client there, if one is there.
+fn client_secret(raw: &Raw, settings: &Layers<'_>, id: &str) -> Source {
+    let environment = &raw.environment;
+    let is_its = environment.client_id.as_deref().is_none_or(|its| its == id);
+    if let Some(source) = environment.client_secret.as_ref().filter(|_| is_its) {
+        return source.clone();
     }
-    match settings.pick(|p| p.client_secret_command.as_ref()) {
-        Some(command) => Ok(Source::Command(command.clone())),
-        None => Err(misconfigured(format!(
-            "the client of profile '{name}' has no secret: set BBTOKEN_CLIENT_SECRET, BBTOKEN_CLIENT_SECRET_FILE or bbtoken.{name}.clientSecretCommand"
-        ))),
-    }
+    let command = settings.pick(|p| p.client_secret_command.as_ref());
+    command.map_or(Source::Stored, |command| Source::Command(command.clone()))
 }
 
 fn endpoints(settings: &Layers<'_>) -> Result<Endpoints, Failure> {
@@ -430,6 +490,9 @@ fn endpoints(settings: &Layers<'_>) -> Result<Endpoints, Failure> {
     Ok(Endpoints {
         token: endpoint(settings.pick(|p| p.token_url.as_ref()), || {
             below("/site/oauth2/access_token")
+        })?,
+        authorize: endpoint(settings.pick(|p| p.authorize_url.as_ref()), || {
+            below("/site/oauth2/authorize")
         })?,
         base,
     })
@@ -477,7 +540,15 @@ fn transport(setting: Option<&Setting>) -> Result<Transport, Failure> {
 }
 
 fn store(setting: Option<&Setting>) -> Result<Store, Failure> {
-    one_of(setting, &[("file", Store::File), ("memory", Store::Memory)])
+    one_of(
+        setting,
+        &[
+            ("file", Store::File),
+            ("keyring", Store::Keyring),
+            ("kernel-keyring", Store::KernelKeyring),
+            ("memory", Store::Memory),
+        ],
+    )
 }
 
 /// Reads a word; the first choice is the default.
@@ -608,6 +679,43 @@ mod tests {
     fn two_profiles_for_one_workspace_are_an_error() {
         let two = raw(&[("a", client("a", &["ws"])), ("b", client("b", &["ws"]))]);
         assert!(choose(&two, Some(&address(None, "ws"))).is_err());
+    }
+
+    #[test]
+    fn a_secret_in_the_environment_belongs_to_the_client_there() {
+        let mut raw = raw(&[("work", client("w", &[]))]);
+        raw.environment.client_id = Some("other".into());
+        raw.environment.client_secret = Some(Source::File("/secret".into()));
+        let chosen = choose(&raw, Some(&address(Some("work"), "ws"))).expect("it is there");
+        assert!(matches!(
+            chosen.client().map(|client| &client.secret),
+            Some(Source::Command(_))
+        ));
+        raw.environment.client_id = None;
+        let chosen = choose(&raw, Some(&address(Some("work"), "ws"))).expect("it is there");
+        assert!(matches!(
+            chosen.client().map(|client| &client.secret),
+            Some(Source::File(_))
+        ));
+    }
+
+    #[test]
+    fn another_profile_can_push_in_ones_place() {
+        let mut reader = client("r", &["ws"]);
+        reader.push_profile = setting("writer");
+        let raw = raw(&[("reader", reader), ("writer", client("w", &[]))]);
+        let chosen = choose(&raw, Some(&address(None, "ws"))).expect("it serves the workspace");
+        assert_eq!(chosen.name, "reader");
+        let pushing = for_push(&raw, &chosen)
+            .expect("it is there")
+            .expect("it is named");
+        assert_eq!(pushing.name, "writer");
+        assert_eq!(
+            for_push(&raw, &pushing)
+                .expect("it is there")
+                .map(|p| p.name),
+            None
+        );
     }
 
     #[test]

@@ -65,10 +65,22 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         Some(Kind::Usage | Kind::BadAddress) => 2,
         Some(Kind::NotConfigured | Kind::Misconfigured | Kind::UnknownProfile { .. }) => 3,
         Some(Kind::LoginNeeded { .. } | Kind::ClientRefused { .. }) => 4,
-        Some(Kind::AccessRefused | Kind::ScopeMissing { .. } | Kind::AppPassword) => 5,
-        Some(Kind::Unreachable { .. } | Kind::Untrusted { .. } | Kind::Busy | Kind::NotGit) => 6,
+        Some(
+            Kind::AccessRefused
+            | Kind::ScopeMissing { .. }
+            | Kind::AppPassword
+            | Kind::TooLarge
+            | Kind::Refused,
+        ) => 5,
+        Some(
+            Kind::Unreachable { .. }
+            | Kind::Untrusted { .. }
+            | Kind::Busy
+            | Kind::ServerFailed { .. }
+            | Kind::NotGit,
+        ) => 6,
         Some(Kind::StoreUnusable) => 7,
-        Some(Kind::PushUnknown | Kind::Hangup) | None => 1,
+        Some(Kind::PushUnknown | Kind::PushAgain | Kind::Hangup) | None => 1,
     }
 }
 
@@ -91,14 +103,19 @@ fn hint(kind: &Kind) -> Option<String> {
         Kind::AppPassword => "Bitbucket removed app passwords in July 2026; use an OAuth consumer (BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET) \
              or an API token with scopes"
             .into(),
-        Kind::Busy => "Bitbucket asks for fewer requests; try again in a few minutes".into(),
+        Kind::Busy => "Bitbucket is busy or asks for fewer requests; try again in a few minutes".into(),
+        Kind::ServerFailed { host } => format!("the fault is on the side of '{host}'; try again in a few minutes"),
+        Kind::TooLarge => "push in smaller steps, an older commit first: git push <remote> <commit>:refs/heads/<branch>".into(),
+        Kind::PushAgain => "push again: a new token is ready".into(),
         Kind::Unreachable { host } => format!("check the network, the proxy settings and the status of '{host}', then try again"),
         Kind::Untrusted { host } => format!(
             "if a proxy of your network stands in for '{host}', set http.sslCAInfo to a file with its certificate; check the clock, too"
         ),
-        Kind::NotGit => "a sign-on or captive portal page may stand in front of it: open the repository's page in a browser to see".into(),
+        Kind::NotGit => "a proxy, a sign-on page or a captive portal may stand in between: open Bitbucket in a browser to see".into(),
         Kind::PushUnknown => "run 'git fetch' and compare before you push again".into(),
-        Kind::StoreUnusable | Kind::Misconfigured | Kind::Usage | Kind::Hangup => return None,
+        Kind::Refused | Kind::StoreUnusable | Kind::Misconfigured | Kind::Usage | Kind::Hangup => {
+            return None;
+        }
     })
 }
 

@@ -16,11 +16,13 @@ use crate::{
     failure::{Failure, Kind},
     hangup::Watch,
     http::{Client, Url},
-    profile::{self, Profile, Store, Transport},
+    profile::{self, Grant, Profile, Store, Transport},
     relay::{self, Authorizer, Broken, Command, Connected, Git, Service, Session, Stage},
     secret::Secret,
-    token::{Bearer, Tokens},
+    token::{Bearer, Places, Tokens},
 };
+
+pub use crate::oauth::{Authorization, Callback, Listener};
 
 /// Git's own transport cannot replace a token, so it is given one that lasts longer.
 const GIT_TRANSPORT_MARGIN: Duration = Duration::from_secs(300);
@@ -69,6 +71,8 @@ pub struct Plan {
     pub address: Address,
     /// By whom it is used.
     pub identity: Identity,
+    /// By whom it is pushed to, if that is somebody else.
+    pub pusher: Option<Identity>,
     protocol: Protocol,
 }
 
@@ -114,6 +118,25 @@ impl Identity {
         Ok(Some(Identity::new(&git, profile, &base, None)?))
     }
 
+    /// Resolves a profile by its name, or the one that is used where nothing names one.
+    ///
+    /// # Errors
+    ///
+    /// For a profile or a setting that cannot be used.
+    pub fn named(name: Option<&str>) -> anyhow::Result<Self> {
+        let git = GitConfig::read(&process_variable)?;
+        let mut raw = config::profiles(&git, &process_variable, None)?;
+        if let Some(name) = name {
+            raw.of_remote = Some(profile::Setting {
+                value: name.to_owned(),
+                origin: "the command line".into(),
+            });
+        }
+        let profile = profile::choose(&raw, None)?;
+        let base = profile.endpoints.base.clone();
+        Identity::new(&git, profile, &base, None)
+    }
+
     fn new(
         git: &GitConfig,
         profile: Profile,
@@ -144,6 +167,9 @@ impl Plan {
         let repository = profile.endpoints.repository(&address);
         Ok(Plan {
             protocol: protocol(&git),
+            pusher: profile::for_push(&raw, &profile)?
+                .map(|profile| Identity::new(&git, profile, &repository, name))
+                .transpose()?,
             identity: Identity::new(&git, profile, &repository, name)?,
             remote: remote.to_owned(),
             address,
@@ -154,8 +180,21 @@ impl Plan {
         self.identity.profile.endpoints.repository(&self.address)
     }
 
+    fn identity_for(&self, service: Service) -> &Identity {
+        match (service, &self.pusher) {
+            (Service::ReceivePack, Some(pusher)) => pusher,
+            _ => &self.identity,
+        }
+    }
+
+    /// Tells whether git's own `git-remote-https` can take this process's place at once: it carries the protocol,
+    /// and the same profile serves fetch and push, which are not told apart before git asks for a connection.
+    pub fn is_handed_over(&self) -> bool {
+        self.is_for_git() && self.pusher.is_none()
+    }
+
     /// Tells whether git's own `git-remote-https` carries the protocol.
-    pub fn is_for_git(&self) -> bool {
+    fn is_for_git(&self) -> bool {
         match self.identity.profile.transport {
             Transport::Native => false,
             Transport::Git => true,
@@ -169,13 +208,13 @@ impl Plan {
     /// # Errors
     ///
     /// When `git-bbtoken`, which answers it, is not beside this program.
-    pub fn git_helper(&self) -> anyhow::Result<Process> {
+    pub fn git_helper(&self, service: Service) -> anyhow::Result<Process> {
         let repository = self.repository();
         let answerer = sibling("git-bbtoken")?;
         let ask = format!(
             "!{} credential --profile {}",
             quote_for_shell(&answerer),
-            self.identity.profile.name
+            self.identity_for(service).profile.name
         );
         let scope = format!("{}://{}", repository.scheme(), authority(&repository));
         let settings = [
@@ -242,7 +281,11 @@ fn protocol(git: &GitConfig) -> Protocol {
 /// # Errors
 ///
 /// [`Broken`] tells how far git had been answered.
-pub fn serve(plan: anyhow::Result<Plan>, git: &mut Git, warn: &dyn Fn(&str)) -> Result<u8, Broken> {
+pub fn serve(
+    plan: anyhow::Result<Plan>,
+    git: &mut Git,
+    notify: &dyn Fn(&str),
+) -> Result<u8, Broken> {
     let connecting = |error| Broken {
         stage: Stage::Connecting,
         error,
@@ -253,13 +296,18 @@ pub fn serve(plan: anyhow::Result<Plan>, git: &mut Git, warn: &dyn Fn(&str)) -> 
         return Ok(0);
     };
     let (plan, house) = house.map_err(connecting)?;
-    if service == Service::UploadPack && plan.protocol == Protocol::Older {
-        return fall_back(&plan, git);
+    if plan.is_for_git() || (service == Service::UploadPack && plan.protocol == Protocol::Older) {
+        return fall_back(&plan, service, git);
     }
-    let profile = &plan.identity.profile;
+    let profile = &plan.identity_for(service).profile;
     let mut bearing = Bearing {
-        tokens: house.tokens(profile),
+        tokens: house.tokens(profile, notify),
         name: &profile.name,
+        // A login that is being renewed is not cut off, though git is gone: its next refresh token would be lost.
+        watch: match profile.grant {
+            Grant::AuthorizationCode(_) => None,
+            Grant::ClientCredentials(_) | Grant::Token(_) => Some(&house.watch),
+        },
     };
     let mut session = Session::new(
         &house.client,
@@ -268,21 +316,15 @@ pub fn serve(plan: anyhow::Result<Plan>, git: &mut Git, warn: &dyn Fn(&str)) -> 
         plan.repository(),
         plan.address.to_string(),
     );
-    let connected = relay::connect(service, &mut session, git);
-    bearing
-        .tokens
-        .take_warnings()
-        .iter()
-        .for_each(|warning| warn(warning));
-    match connected? {
+    match relay::connect(service, &mut session, git)? {
         Connected::Finished => Ok(0),
-        Connected::NotVersion2 => fall_back(&plan, git),
+        Connected::NotVersion2 => fall_back(&plan, service, git),
     }
 }
 
-fn fall_back(plan: &Plan, git: &mut Git) -> Result<u8, Broken> {
+fn fall_back(plan: &Plan, service: Service, git: &mut Git) -> Result<u8, Broken> {
     let code = plan
-        .git_helper()
+        .git_helper(service)
         .and_then(|helper| relay::forward(git, helper));
     let code = code.map_err(|error| Broken {
         stage: Stage::Connecting,
@@ -309,26 +351,62 @@ impl House {
         })
     }
 
-    fn tokens<'a>(&'a self, profile: &'a Profile) -> Tokens<'a> {
-        Tokens::new(
-            profile,
-            &self.client,
-            &SystemClock,
-            cache_directory(profile, &process_variable),
-        )
+    fn tokens<'a>(&'a self, profile: &'a Profile, notify: &'a dyn Fn(&str)) -> Tokens<'a> {
+        let places = places(profile, &process_variable);
+        Tokens::new(profile, &self.client, &SystemClock, places, notify)
     }
 }
 
-/// Gives a token, and warnings, to whoever asks by git's credential protocol.
+/// Prepares a person's login: makes sure that it can be kept, then gives the request for consent.
+///
+/// # Errors
+///
+/// [`Kind::Misconfigured`] for a profile that needs no login, [`Kind::StoreUnusable`] when it could not be kept.
+pub fn authorize(
+    identity: &Identity,
+    redirect_uri: Option<&str>,
+    notify: &dyn Fn(&str),
+) -> anyhow::Result<Authorization> {
+    let profile = &identity.profile;
+    let Grant::AuthorizationCode(client) = &profile.grant else {
+        let message = format!(
+            "profile '{profile}' gets its tokens without a login; for one, set bbtoken.{profile}.grant to authorization-code"
+        );
+        return Err(Failure::new(Kind::Misconfigured, message).into());
+    };
+    let house = House::open(identity)?;
+    let tokens = house.tokens(profile, notify);
+    // Neither a page nor a code is worth anything without the secret and a place for what follows.
+    tokens.client(client)?;
+    tokens.store()?.reserve(&profile.login_key())?;
+    Authorization::new(&profile.endpoints.authorize, &client.id, redirect_uri)
+}
+
+/// Exchanges the code of a consent and keeps the login.
+///
+/// # Errors
+///
+/// When the token endpoint refuses the code, or the login cannot be kept.
+pub fn log_in(
+    identity: &Identity,
+    authorization: &Authorization,
+    code: &Secret,
+    notify: &dyn Fn(&str),
+) -> anyhow::Result<()> {
+    let house = House::open(identity)?;
+    let tokens = house.tokens(&identity.profile, notify);
+    tokens.log_in(authorization, code)
+}
+
+/// Gives a token to whoever asks by git's credential protocol.
 ///
 /// # Errors
 ///
 /// As [`Tokens::bearer`].
-pub fn bearer(identity: &Identity) -> anyhow::Result<(Bearer, Vec<String>)> {
+pub fn bearer(identity: &Identity, notify: &dyn Fn(&str)) -> anyhow::Result<Bearer> {
     let house = House::open(identity)?;
-    let mut tokens = house.tokens(&identity.profile);
-    let bearer = tokens.bearer(GIT_TRANSPORT_MARGIN)?;
-    Ok((bearer, tokens.take_warnings()))
+    let mut tokens = house.tokens(&identity.profile, notify);
+    tokens.bearer(GIT_TRANSPORT_MARGIN)
 }
 
 /// Drops a token that git saw refused.
@@ -336,10 +414,9 @@ pub fn bearer(identity: &Identity) -> anyhow::Result<(Bearer, Vec<String>)> {
 /// # Errors
 ///
 /// When git's http settings cannot be followed.
-pub fn forget(identity: &Identity, token: &Secret) -> anyhow::Result<()> {
-    House::open(identity)?
-        .tokens(&identity.profile)
-        .forget(token);
+pub fn forget(identity: &Identity, token: &Secret, notify: &dyn Fn(&str)) -> anyhow::Result<()> {
+    let house = House::open(identity)?;
+    house.tokens(&identity.profile, notify).forget(token);
     Ok(())
 }
 
@@ -347,10 +424,13 @@ pub fn forget(identity: &Identity, token: &Secret) -> anyhow::Result<()> {
 struct Bearing<'a> {
     tokens: Tokens<'a>,
     name: &'a str,
+    /// Ends the process when git is gone while a token is waited for.
+    watch: Option<&'a Watch>,
 }
 
 impl Authorizer for Bearing<'_> {
     fn authorization(&mut self) -> anyhow::Result<Secret> {
+        let _armed = self.watch.map(Watch::arm);
         let Bearer { token, user, .. } = self.tokens.bearer(Duration::ZERO)?;
         let pair = Secret::new(format!("{user}:{}", token.expose()));
         Ok(Secret::new(format!(
@@ -360,6 +440,7 @@ impl Authorizer for Bearing<'_> {
     }
 
     fn refused(&mut self) -> anyhow::Result<bool> {
+        let _armed = self.watch.map(Watch::arm);
         self.tokens.refused()
     }
 
@@ -368,14 +449,24 @@ impl Authorizer for Bearing<'_> {
     }
 }
 
-/// Finds the directory for cached tokens: below `BBTOKEN_HOME`, else the user's cache directory; none in memory mode.
-fn cache_directory(profile: &Profile, variables: Variables<'_>) -> Option<PathBuf> {
+/// Finds the directories for what is kept: below `BBTOKEN_HOME`, else the user's own; none in memory mode.
+fn places(profile: &Profile, variables: Variables<'_>) -> Places {
+    const NAME: &str = "git-remote-bbtoken";
     if profile.store == Store::Memory {
-        return None;
+        return Places::default();
     }
-    match variables("BBTOKEN_HOME").filter(|home| !home.is_empty()) {
-        Some(home) => Some(PathBuf::from(home).join("cache")),
-        None => dirs::cache_dir().map(|cache| cache.join("git-remote-bbtoken")),
+    match variables("BBTOKEN_HOME").map(PathBuf::from) {
+        Some(home) => Places {
+            cache: Some(home.join("cache")),
+            state: Some(home.join("state")),
+        },
+        None => Places {
+            cache: dirs::cache_dir().map(|directory| directory.join(NAME)),
+            // Only Linux has a place of its own for state.
+            state: dirs::state_dir()
+                .or_else(dirs::data_local_dir)
+                .map(|directory| directory.join(NAME)),
+        },
     }
 }
 

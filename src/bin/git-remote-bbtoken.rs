@@ -4,7 +4,7 @@ use std::{ffi::OsString, fs::File, process::ExitCode};
 
 use bbtoken::{
     failure::{Failure, Kind},
-    relay::{Broken, Git, Stage},
+    relay::{Broken, Git, Service, Stage},
     report,
     wire::{self, Plan},
 };
@@ -35,9 +35,12 @@ fn main() -> ExitCode {
 fn run(remote: &str, address: &str) -> u8 {
     let plan = Plan::make(remote, address);
     if let Ok(plan) = &plan
-        && plan.is_for_git()
+        && plan.is_handed_over()
     {
-        return match plan.git_helper().and_then(wire::replace_process) {
+        return match plan
+            .git_helper(Service::UploadPack)
+            .and_then(wire::replace_process)
+        {
             Ok(code) => code,
             Err(error) => failed(&error),
         };

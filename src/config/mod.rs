@@ -69,6 +69,8 @@ fn assign(profile: &mut RawProfile, entry: &Entry) -> Result<(), Failure> {
         "clientid" => &mut profile.client_id,
         "grant" => &mut profile.grant,
         "store" => &mut profile.store,
+        "account" => &mut profile.account,
+        "pushprofile" => &mut profile.push_profile,
         "transport" => &mut profile.transport,
         "clientsecretcommand" => protected(entry, &mut profile.client_secret_command)?,
         "accesstokencommand" => protected(entry, &mut profile.access_token_command)?,
@@ -108,9 +110,7 @@ fn environment(variables: Variables<'_>) -> Result<Environment, Failure> {
     let read = |name: &'static str| -> Result<Option<String>, Failure> {
         match variables(name) {
             None => Ok(None),
-            Some(value) if value.is_empty() => Err(misconfigured(format!(
-                "{name} is set but empty; unset it or give it a value"
-            ))),
+            Some(value) if value.is_empty() => Err(empty(name)),
             Some(value) => match value.into_string() {
                 Ok(value) => Ok(Some(value)),
                 Err(_) => Err(misconfigured(format!("{name} is not text"))),
@@ -136,6 +136,10 @@ fn environment(variables: Variables<'_>) -> Result<Environment, Failure> {
             origin: name.to_owned(),
         }))
     };
+    // A path of any bytes; `wire` reads it.
+    if variables("BBTOKEN_HOME").is_some_and(|home| home.is_empty()) {
+        return Err(empty("BBTOKEN_HOME"));
+    }
     Ok(Environment {
         profile: read("BBTOKEN_PROFILE")?,
         client_id: read("BBTOKEN_CLIENT_ID")?,
@@ -150,6 +154,12 @@ fn environment(variables: Variables<'_>) -> Result<Environment, Failure> {
             ..RawProfile::default()
         },
     })
+}
+
+fn empty(name: &str) -> Failure {
+    misconfigured(format!(
+        "{name} is set but empty; unset it or give it a value"
+    ))
 }
 
 fn misconfigured(message: String) -> Failure {

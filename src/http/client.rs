@@ -25,6 +25,9 @@ use crate::secret::Secret;
 
 /// How long TCP and TLS may take; a network that is down is then told in seconds.
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
+/// How often the runtime is given a turn to notice a closed connection: one to see the socket, one for the connection
+/// to read its end, one to spare.
+const LOOKS: usize = 3;
 /// Uploads are read in blocks of this size, and as many as [`UPLOAD_BLOCKS`] wait to be sent.
 const UPLOAD_BLOCK_BYTES: usize = 64 * 1024;
 const UPLOAD_BLOCKS: usize = 4;
@@ -112,7 +115,10 @@ impl HttpClient for Client {
         let answer = self
             .runtime
             // Built inside, since time limits need the runtime's clock.
-            .block_on(async { builder.send().await })
+            .block_on(async {
+                notice_closed_connections().await;
+                builder.send().await
+            })
             .map_err(|error| classify(error, &host, Phase::Request))?;
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let body = Incoming {
@@ -121,6 +127,14 @@ impl HttpClient for Client {
             host,
         };
         Ok(Response::new(status, headers, Box::new(body)))
+    }
+}
+
+/// Lets the runtime look at its sockets, which nobody did since the last call: a connection that the server has closed
+/// meanwhile then leaves the pool, instead of swallowing a request that cannot be sent twice.
+async fn notice_closed_connections() {
+    for _ in 0..LOOKS {
+        tokio::task::yield_now().await;
     }
 }
 
@@ -212,10 +226,11 @@ fn is_tls(error: &reqwest::Error) -> bool {
     false
 }
 
+/// Looks through I/O errors, which may wrap each other and do not name what they wrap as their source.
 fn wraps_rustls(error: &io::Error) -> bool {
-    error
-        .get_ref()
-        .is_some_and(|inner| inner.is::<rustls::Error>())
+    error.get_ref().is_some_and(|inner| {
+        inner.is::<rustls::Error>() || inner.downcast_ref::<io::Error>().is_some_and(wraps_rustls)
+    })
 }
 
 /// reqwest's error, shown by what it wraps in the end: its own words ("error sending request") say less.
@@ -228,7 +243,13 @@ impl fmt::Display for Innermost {
         while let Some(next) = last.source() {
             last = next;
         }
-        write!(f, "{last}")
+        match last.downcast_ref::<io::Error>() {
+            // rustls explains at length, to programmers, what a missing close_notify may mean.
+            Some(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                f.write_str("the connection ended unexpectedly")
+            }
+            _ => write!(f, "{last}"),
+        }
     }
 }
 

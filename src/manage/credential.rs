@@ -29,7 +29,7 @@ pub(super) fn run(
     let request = Request::parse(&Secret::new(text));
     match action {
         "get" => get(profile, &request, output, warn),
-        "erase" => erase(profile, &request),
+        "erase" => erase(profile, &request, warn),
         // Ours is kept already, and nobody else's is wanted.
         "store" => Ok(()),
         other => Err(usage(&format!(
@@ -48,8 +48,7 @@ fn get(
     let Some(identity) = identity(profile, request)? else {
         return Ok(());
     };
-    let (bearer, warnings) = wire::bearer(&identity)?;
-    warnings.iter().for_each(|warning| warn(warning));
+    let bearer = wire::bearer(&identity, warn)?;
     let mut answer = Secret::new(format!(
         "username={}\npassword={}\n",
         bearer.user,
@@ -61,9 +60,9 @@ fn get(
     Ok(output.write_all(answer.expose().as_bytes())?)
 }
 
-fn erase(profile: Option<&str>, request: &Request) -> anyhow::Result<()> {
+fn erase(profile: Option<&str>, request: &Request, warn: &dyn Fn(&str)) -> anyhow::Result<()> {
     if let (Some(identity), Some(token)) = (identity(profile, request)?, &request.password) {
-        wire::forget(&identity, token)?;
+        wire::forget(&identity, token, warn)?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `git bbtoken …`: for people, and for git's credential protocol.
 
 mod credential;
+mod login;
 
 use std::io::{Read, Write};
 
@@ -9,13 +10,17 @@ use crate::failure::{Failure, Kind, quote};
 const HELP: &str = "\
 Manage the tokens of git-remote-bbtoken
 
-usage: git bbtoken credential [--profile <name>] (get | store | erase)
+usage: git bbtoken login [--no-browser] [<profile>]
+       git bbtoken credential [--profile <name>] (get | store | erase)
        git bbtoken --version
        git bbtoken --help
 
 Repositories are used with git itself: git clone bbtoken::workspace/repository
 
 commands:
+  login       authorize a profile whose grant is authorization-code: prints the
+              page to open and waits for the browser to come back; with
+              --no-browser the address it ends at is pasted here instead
   credential  answer git's credential protocol for the configured Bitbucket
               (git's own https transport asks it; see gitcredentials(7))
 
@@ -45,6 +50,12 @@ pub fn run(
         ["credential", "--profile", name, action] => {
             credential::run(Some(name), action, input, output, warn)
         }
+        ["login", "--no-browser"] => login::by_pasting(None, input, output, warn),
+        ["login", "--no-browser", name] | ["login", name, "--no-browser"] => {
+            login::by_pasting(Some(name), input, output, warn)
+        }
+        ["login"] => login::by_listening(None, output, warn),
+        ["login", name] if !name.starts_with('-') => login::by_listening(Some(name), output, warn),
         ["credential", action] => credential::run(None, action, input, output, warn),
         [] => Err(usage("no command was given")),
         [first, ..] => Err(usage(&format!("'{}' is not used like this", quote(first)))),

@@ -17,6 +17,8 @@ const ASSUMED_LIFETIME_S: u64 = 3600;
 pub struct TokenAnswer {
     /// The access token, of any length.
     pub access_token: Secret,
+    /// The refresh token that came with it: it replaces the one that was used (RFC 6749 section 6).
+    pub refresh_token: Option<Secret>,
     /// When it was asked for, by our clock: its life is counted from here.
     pub asked_at_unix_s: u64,
     /// How long it lives, in seconds.
@@ -82,6 +84,7 @@ pub(super) fn read(
 
 fn token(fields: &Map<String, Value>, asked_at_unix_s: u64) -> Option<TokenAnswer> {
     let access_token = Secret::new(text(fields, "access_token"));
+    let refresh_token = Secret::new(text(fields, "refresh_token"));
     // Bitbucket's `scope` was `scopes` before 2026.
     let scopes = ["scope", "scopes"]
         .map(|name| text(fields, name))
@@ -89,6 +92,7 @@ fn token(fields: &Map<String, Value>, asked_at_unix_s: u64) -> Option<TokenAnswe
         .find(|list| !list.is_empty());
     (!access_token.is_empty()).then(|| TokenAnswer {
         access_token,
+        refresh_token: (!refresh_token.is_empty()).then_some(refresh_token),
         asked_at_unix_s,
         lifetime_s: lifetime_s(fields),
         scopes: scopes
@@ -204,7 +208,8 @@ mod tests {
 
     #[test]
     fn whatever_is_neither_token_nor_refusal_is_unusable() {
-        let cases: [(u16, &[(&str, &str)], &str); 6] = [
+        type Header = (&'static str, &'static str);
+        let cases: [(u16, &[Header], &str); 6] = [
             (200, &[("content-type", "text/html")], "<html>canary</html>"),
             (
                 200,

@@ -3,6 +3,8 @@
 //! It opens no file, prints nothing and knows neither profiles nor repositories.
 
 mod answer;
+mod authorization;
+mod listener;
 
 use std::{fmt, time::Duration};
 
@@ -16,6 +18,8 @@ use crate::{
 };
 
 pub use answer::{Refusal, TokenAnswer};
+pub use authorization::{Authorization, Callback};
+pub use listener::{Listener, Visitor};
 
 /// How long one call of the token endpoint may take.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -62,9 +66,13 @@ impl fmt::Display for Error {
             Error::Transport(error) => error.fmt(f),
             Error::Refused(refusal) => refusal.fmt(f),
             Error::Busy {
+                status: 429,
+                retry_after_s: None,
+            } => f.write_str("the token endpoint answered 429, too many requests"),
+            Error::Busy {
                 status,
                 retry_after_s: None,
-            } => write!(f, "the token endpoint answered {status}, too many requests"),
+            } => write!(f, "the token endpoint answered {status}, not available"),
             Error::Busy {
                 status,
                 retry_after_s: Some(seconds),
@@ -102,6 +110,48 @@ impl Client {
         clock: &dyn Clock,
     ) -> Result<TokenAnswer, Error> {
         self.ask(http, clock, &[("grant_type", "client_credentials")])
+    }
+
+    /// Exchanges an authorization code (RFC 6749 section 4.1.3, RFC 7636 section 4.5).
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub fn authorization_code(
+        &self,
+        http: &dyn HttpClient,
+        clock: &dyn Clock,
+        authorization: &Authorization,
+        code: &Secret,
+    ) -> Result<TokenAnswer, Error> {
+        let mut form = vec![
+            ("grant_type", "authorization_code"),
+            ("code", code.expose()),
+            ("code_verifier", authorization.verifier.expose()),
+        ];
+        // Bitbucket wants it if and only if the authorization request had it.
+        if let Some(redirect_uri) = &authorization.redirect_uri {
+            form.push(("redirect_uri", redirect_uri));
+        }
+        self.ask(http, clock, &form)
+    }
+
+    /// Exchanges a refresh token (RFC 6749 section 6). Since 2026 Bitbucket's can be used once: the answer has the next.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub fn refresh(
+        &self,
+        http: &dyn HttpClient,
+        clock: &dyn Clock,
+        refresh_token: &Secret,
+    ) -> Result<TokenAnswer, Error> {
+        let form = [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", refresh_token.expose()),
+        ];
+        self.ask(http, clock, &form)
     }
 
     fn ask(

@@ -37,7 +37,7 @@ pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<Connecte
 fn advertisement(session: &mut Session<'_>) -> anyhow::Result<Option<Vec<u8>>> {
     let response = session.discover(Service::UploadPack, Some("version=2"))?;
     let mut body = BodyReader::new(response);
-    let first = first_packet(&mut body).map_err(|error| session.bad_answer(error))?;
+    let first = first_packet(&mut body).map_err(|error| session.bad_packet(error))?;
     if let Some(message) = first[4..].strip_prefix(pktline::ERROR_PREFIX) {
         return Err(told(session, message));
     }
@@ -45,8 +45,8 @@ fn advertisement(session: &mut Session<'_>) -> anyhow::Result<Option<Vec<u8>>> {
         return Ok(None);
     }
     let rest = pktline::read_section(&mut (&mut body).take(MAX_ADVERTISEMENT_BYTES), |_| {});
-    let rest = rest.and_then(|rest| rest.ok_or_else(|| io::ErrorKind::UnexpectedEof.into()));
-    let rest = rest.map_err(|error| session.bad_answer(error))?;
+    let rest = rest.and_then(|rest| rest.ok_or_else(|| empty("it ends without a flush-pkt")));
+    let rest = rest.map_err(|error| session.bad_packet(error))?;
     // To its end, so that the connection can be used again.
     while body
         .next_chunk()
@@ -70,17 +70,17 @@ fn read_one(body: &mut dyn BufRead) -> io::Result<Vec<u8>> {
     let mut packet = Vec::new();
     match pktline::read_packet(body, &mut packet)? {
         Some(_) => Ok(packet),
-        None => Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "the ref advertisement is empty",
-        )),
+        None => Err(empty("it is empty")),
     }
+}
+
+fn empty(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, why)
 }
 
 /// Puts the server's own `ERR ` message into ours.
 pub(super) fn told(session: &Session<'_>, message: &[u8]) -> anyhow::Error {
-    let said = quote(&String::from_utf8_lossy(message));
-    session.bad_answer(anyhow::anyhow!("the server says: {said}"))
+    session.told(&quote(&String::from_utf8_lossy(message)))
 }
 
 /// Reads git's next request; git says good-bye with a lone flush-pkt (git: `disconnect_git`), which is none.
@@ -138,9 +138,7 @@ pub(super) fn copy(
         .map_err(|error| Broken::at(stage)(session.bad_answer(error)))?
     {
         if boundaries.follow(&chunk).is_err() {
-            return Err(Broken::at(stage)(
-                session.bad_answer(anyhow::anyhow!("a pkt-line has no valid length")),
-            ));
+            return Err(Broken::at(stage)(session.no_pkt_line()));
         }
         stage = Stage::InAnswer;
         git.write(&chunk).map_err(Broken::at(stage))?;

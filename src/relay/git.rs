@@ -7,9 +7,9 @@ use anyhow::Context as _;
 use super::pktline;
 use crate::failure::{Failure, Kind, quote};
 
-/// What the helper can do (gitremote-helpers(7), "Capabilities"). `fetch` and what follows it is only used after
+/// What the helper can do (gitremote-helpers(7), "Capabilities"). What follows it is only used after
 /// `connect` was answered with `fallback`.
-const CAPABILITIES: &str = "connect\nfetch\noption\ncheck-connectivity\nobject-format\n\n";
+const CAPABILITIES: &str = "connect\nfetch\npush\noption\ncheck-connectivity\nobject-format\n\n";
 /// As large as a pipe, so that a pack is read in few system calls.
 const BUFFER_BYTES: usize = 64 * 1024;
 
@@ -177,6 +177,7 @@ fn is_known_option(name: &str) -> bool {
             | "update-shallow"
             | "atomic"
             | "push-option"
+            | "pushcert"
             | "family"
             | "from-promisor"
             | "refetch"

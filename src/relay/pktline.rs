@@ -50,7 +50,12 @@ pub(super) fn read_packet(
         return Ok(None);
     }
     let mut prefix = [0; 4];
-    input.read_exact(&mut prefix)?;
+    input
+        .read_exact(&mut prefix)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => cut("it ends inside the length of a pkt-line"),
+            _ => error,
+        })?;
     let packet = decode(prefix).ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidData, "a pkt-line has no valid length")
     })?;
@@ -58,10 +63,14 @@ pub(super) fn read_packet(
     if let Packet::Data(length) = packet {
         let copied = input.take(length as u64).read_to_end(raw)?;
         if copied < length {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            return Err(cut("it ends inside a pkt-line"));
         }
     }
     Ok(Some(packet))
+}
+
+fn cut(where_it_ends: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, where_it_ends)
 }
 
 /// Reads pkt-lines up to and with the next flush-pkt and hands the data of each to `see`; `None` at the end of the input.
@@ -78,7 +87,7 @@ pub(super) fn read_section(
         let start = raw.len() + 4;
         match read_packet(input, &mut raw)? {
             None if raw.is_empty() => return Ok(None),
-            None => return Err(io::ErrorKind::UnexpectedEof.into()),
+            None => return Err(cut("it ends without a flush-pkt")),
             Some(Packet::Flush) => return Ok(Some(raw)),
             Some(Packet::Data(_)) => see(&raw[start..]),
             Some(Packet::Delim | Packet::ResponseEnd) => {}

@@ -1,6 +1,13 @@
 //! `connect git-receive-pack`: one advertisement, one request, one report (gitprotocol-pack(5), "Pushing Data To a Server").
 
-use std::io::{self, Cursor, Read as _};
+use std::{
+    cell::RefCell,
+    io::{self, Cursor, Read},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use bytes::Bytes;
 
@@ -30,25 +37,14 @@ pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<(), Brok
     let response = send(session, git, commands).map_err(&lost)?;
     let ending = copy(session, git, &mut BodyReader::new(response)).map_err(|broken| Broken {
         stage: Stage::InAnswer,
-        error: unknown(broken.error),
+        error: session.unknown(broken.error),
     })?;
     match ending {
         Ending::Flush | Ending::Error => Ok(()),
         _ if !reports => Ok(()),
-        _ => Err(lost(unknown(session.bad_answer(anyhow::anyhow!(
+        _ => Err(lost(session.unknown(session.bad_answer(anyhow::anyhow!(
             "it ends before the report of the push does"
         ))))),
-    }
-}
-
-/// Says that a push may have been done, whatever broke its answer; git's own hangup stays what it is.
-fn unknown(error: anyhow::Error) -> anyhow::Error {
-    match crate::failure::kind(&error) {
-        Some(Kind::Hangup) => error,
-        _ => error.context(Failure::new(
-            Kind::PushUnknown,
-            "the server's report of the push was lost: it is not known whether the push was done",
-        )),
     }
 }
 
@@ -59,16 +55,14 @@ fn advertise(session: &mut Session<'_>, git: &mut Git) -> Result<(), Broken> {
         .discover(Service::ReceivePack, None)
         .map_err(&connecting)?;
     let mut body = BodyReader::new(response);
-    let first = first_packet(&mut body).map_err(|error| connecting(session.bad_answer(error)))?;
+    let first = first_packet(&mut body).map_err(|error| connecting(session.bad_packet(error)))?;
     if let Some(message) = first[4..].strip_prefix(ERROR_PREFIX) {
         return Err(connecting(told(session, message)));
     }
     let mut boundaries = Boundaries::default();
     let greeting = [b"\n", first.as_slice()].concat();
     if boundaries.follow(&first).is_err() {
-        return Err(connecting(
-            session.bad_answer(anyhow::anyhow!("a pkt-line has no valid length")),
-        ));
+        return Err(connecting(session.no_pkt_line()));
     }
     let begun = Broken::at(Stage::InAnswer);
     git.write(&greeting).map_err(&begun)?;
@@ -77,9 +71,7 @@ fn advertise(session: &mut Session<'_>, git: &mut Git) -> Result<(), Broken> {
         .map_err(|error| begun(session.bad_answer(error)))?
     {
         if boundaries.follow(&chunk).is_err() {
-            return Err(begun(
-                session.bad_answer(anyhow::anyhow!("a pkt-line has no valid length")),
-            ));
+            return Err(begun(session.no_pkt_line()));
         }
         git.write(&chunk).map_err(&begun)?;
     }
@@ -177,7 +169,10 @@ fn send(
             probe(session)?;
         }
         let body = Bytes::from(head);
-        return session.post(Service::ReceivePack, Repeat::Never, &|mut post: Request| {
+        let repeat = Repeat::Never {
+            sent: &AtomicBool::new(true),
+        };
+        return session.post(Service::ReceivePack, repeat, &|mut post: Request| {
             post.body = Body::Bytes(body.clone());
             Ok(post)
         });
@@ -186,14 +181,38 @@ fn send(
     if session.is_idle() {
         probe(session)?;
     }
-    let stream = std::cell::RefCell::new(Some(Cursor::new(head).chain(git.take_input())));
-    session.post(Service::ReceivePack, Repeat::Never, &|mut post: Request| {
+    let sent = Arc::new(AtomicBool::new(false));
+    let stream = RefCell::new(Some(Whole {
+        source: Cursor::new(head).chain(git.take_input()),
+        read: Arc::clone(&sent),
+    }));
+    let repeat = Repeat::Never { sent: &sent };
+    session.post(Service::ReceivePack, repeat, &|mut post: Request| {
         let stream = stream.take().ok_or_else(|| {
-            anyhow::anyhow!("the token was refused while the push was under way; push again")
+            Failure::new(
+                Kind::PushAgain,
+                "the token was refused while the push was being sent; nothing was changed on the server",
+            )
         })?;
         post.body = Body::Stream(Box::new(stream));
         Ok(post)
     })
+}
+
+/// Notes when all of a source was read: before that, no server can have the whole of it.
+struct Whole<R> {
+    source: R,
+    read: Arc<AtomicBool>,
+}
+
+impl<R: Read> Read for Whole<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.source.read(buffer)?;
+        if length == 0 && !buffer.is_empty() {
+            self.read.store(true, Ordering::SeqCst);
+        }
+        Ok(length)
+    }
 }
 
 /// Posts a lone flush-pkt, which does nothing on the server (git: `probe_rpc` in remote-curl.c).

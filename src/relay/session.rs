@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, BufRead, Read},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -34,12 +35,22 @@ pub struct Session<'a> {
 }
 
 /// Whether a request may be sent a second time when its answer was lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Repeat {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Repeat<'a> {
     /// It only reads.
     Safe,
-    /// It may have been carried out.
-    Never,
+    /// It may have been carried out, once `sent` tells that all of it was given away.
+    Never {
+        /// The server cannot have the whole request before this is true.
+        sent: &'a AtomicBool,
+    },
+}
+
+impl Repeat<'_> {
+    /// Tells whether the server may have done what it was asked, although it did not say so.
+    fn may_be_done(self) -> bool {
+        matches!(self, Repeat::Never { sent } if sent.load(Ordering::SeqCst))
+    }
 }
 
 impl<'a> Session<'a> {
@@ -98,7 +109,7 @@ impl<'a> Session<'a> {
     pub(super) fn post(
         &mut self,
         service: Service,
-        repeat: Repeat,
+        repeat: Repeat<'_>,
         request: &dyn Fn(Request) -> anyhow::Result<Request>,
     ) -> anyhow::Result<Response> {
         let url = below(&self.repository, service.name());
@@ -117,7 +128,7 @@ impl<'a> Session<'a> {
     /// Sends a request with the credential; a refused credential is replaced once, a lost safe request repeated once.
     fn exchange(
         &mut self,
-        repeat: Repeat,
+        repeat: Repeat<'_>,
         service: Service,
         make: &dyn Fn() -> anyhow::Result<Request>,
     ) -> anyhow::Result<Response> {
@@ -134,42 +145,71 @@ impl<'a> Session<'a> {
             200..=399 => Ok(response),
             status => {
                 let reason = reason(&mut response);
-                Err(self.refusal(status, &reason, service))
+                let refusal = self.refusal(status, &reason, service);
+                // A gateway answers so when it has lost the answer of the server behind it.
+                if matches!(status, 500 | 502 | 504..) && repeat.may_be_done() {
+                    return Err(self.unknown(refusal));
+                }
+                Err(refusal)
             }
         }
     }
 
     fn replace_credential(&mut self, service: Service) -> anyhow::Result<bool> {
-        let _armed = self.watch.arm();
         let replaced = self.authorizer.refused();
         replaced.with_context(|| self.cannot(service))
     }
 
     fn send(
         &mut self,
-        repeat: Repeat,
+        repeat: Repeat<'_>,
         service: Service,
         make: &dyn Fn() -> anyhow::Result<Request>,
     ) -> anyhow::Result<Response> {
-        let _armed = self.watch.arm();
         let authorization = self.authorizer.authorization();
         let authorization = authorization.with_context(|| self.cannot(service))?;
+        let _armed = self.watch.arm();
         let attempt = || -> anyhow::Result<Result<Response, TransportError>> {
             let mut request = make()?;
             request.authorization = Some(authorization.clone());
             Ok(self.http.send(request))
         };
         let answer = match attempt()? {
-            Err(error) if repeat == Repeat::Safe && error.phase == Phase::Request => attempt()?,
+            Err(error) if matches!(repeat, Repeat::Safe) && error.phase == Phase::Request => {
+                attempt()?
+            }
             answer => answer,
         };
-        answer.map_err(|error| match error.phase {
-            Phase::Request | Phase::Answer if repeat == Repeat::Never => anyhow::Error::new(error).context(Failure::new(
-                Kind::PushUnknown,
-                format!("the answer to the push to '{}' was lost: it is not known whether the push was done", self.name),
-            )),
+        answer.map_err(|error| match (error.phase, repeat) {
+            (Phase::Request | Phase::Answer, Repeat::Never { .. }) if repeat.may_be_done() => {
+                self.unknown(error.into())
+            }
+            (Phase::Request | Phase::Answer, Repeat::Never { .. }) => {
+                let host = error.host.clone();
+                anyhow::Error::new(error).context(Failure::new(
+                    Kind::Unreachable { host },
+                    format!(
+                        "the push to '{}' broke off before all of it was sent; nothing was changed there",
+                        self.name
+                    ),
+                ))
+            }
             _ => self.unreachable(error),
         })
+    }
+
+    /// Says that a push may have been done, whatever broke its answer; git's own hangup stays what it is.
+    pub(super) fn unknown(&self, error: anyhow::Error) -> anyhow::Error {
+        match crate::failure::kind(&error) {
+            Some(Kind::Hangup) => error,
+            _ => error.context(Failure::new(
+                Kind::PushUnknown,
+                format!(
+                    "the answer to the push to '{}' was lost: it is not known whether the push was done",
+                    self.name
+                ),
+            )),
+        }
     }
 
     /// Checks the answer's type (gitprotocol-http(5)): a portal or sign-on page answers 200, too.
@@ -256,9 +296,16 @@ impl<'a> Session<'a> {
         let kind = match status {
             401 | 404 => Kind::AccessRefused,
             403 => Kind::ScopeMissing { scope },
+            407 => Kind::Unreachable {
+                host: self.host().to_owned(),
+            },
             410 => Kind::AppPassword,
+            413 if service == Service::ReceivePack => Kind::TooLarge,
             429 | 503 => Kind::Busy,
-            _ => Kind::NotGit,
+            500.. => Kind::ServerFailed {
+                host: self.host().to_owned(),
+            },
+            _ => Kind::Refused,
         };
         let said = match reason {
             "" => format!("'{}' answered {status}", self.host()),
@@ -274,7 +321,32 @@ impl<'a> Session<'a> {
         ))
     }
 
-    /// Names an answer that broke off or made no sense.
+    /// Hands on the server's own `ERR ` message in the place of a ref advertisement.
+    pub(super) fn told(&self, said: &str) -> anyhow::Error {
+        anyhow::anyhow!("'{}' says: {said}", self.host()).context(Failure::new(
+            Kind::Refused,
+            format!(
+                "cannot use repository '{}' with profile '{}'",
+                self.name,
+                self.authorizer.identity()
+            ),
+        ))
+    }
+
+    /// Names an answer that is not made of pkt-lines.
+    pub(super) fn no_pkt_line(&self) -> anyhow::Error {
+        self.no_git("a pkt-line in its answer has no valid length")
+    }
+
+    /// Names an answer whose pkt-lines could not be read.
+    pub(super) fn bad_packet(&self, error: io::Error) -> anyhow::Error {
+        match error.kind() {
+            io::ErrorKind::InvalidData => self.no_pkt_line(),
+            _ => self.bad_answer(error),
+        }
+    }
+
+    /// Names an answer that broke off.
     pub(super) fn bad_answer(&self, why: impl Into<anyhow::Error>) -> anyhow::Error {
         why.into().context(Failure::new(
             Kind::Unreachable {

@@ -1,26 +1,15 @@
 //! Access tokens between commands: one file each, readable by the user only, replaced as a whole, locked while one is got.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write as _},
-    path::{Path, PathBuf},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, io, path::PathBuf};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use crate::{
-    failure::{Failure, Kind},
-    secret::Secret,
-};
+use super::files;
+use crate::secret::Secret;
 
 /// The file format's version: another one is not read.
 const VERSION: u64 = 1;
-/// How long to wait between two looks at a lock, at first and at most.
-const FIRST_LOOK: Duration = Duration::from_millis(2);
-const LAST_LOOK: Duration = Duration::from_millis(50);
 
 /// A directory of cached tokens.
 pub(super) struct Cache {
@@ -45,9 +34,6 @@ pub(super) enum Cached {
     Corrupt,
 }
 
-/// The right to get a token; the system takes it back when the process ends, however that happens.
-pub(super) struct Lock(#[expect(dead_code, reason = "it is held, not read")] File);
-
 impl Cache {
     pub(super) fn at(directory: PathBuf) -> Self {
         Cache { directory }
@@ -69,7 +55,7 @@ impl Cache {
         }
     }
 
-    /// Keeps a token.
+    /// Keeps a token. The caller holds the key's lock.
     pub(super) fn write(&self, key: &str, entry: &Entry) -> anyhow::Result<()> {
         let text = Secret::new(
             json!({
@@ -82,17 +68,8 @@ impl Cache {
             .to_string(),
         );
         let path = self.file(key);
-        let write = || -> io::Result<()> {
-            // A temporary file of this crate is 0600 from the start.
-            let mut file = tempfile::Builder::new()
-                .prefix(".token-")
-                .tempfile_in(&self.directory)?;
-            file.write_all(text.expose().as_bytes())?;
-            file.as_file().sync_all()?;
-            file.persist(&path)?;
-            Ok(())
-        };
-        write().with_context(|| format!("cannot write '{}'", path.display()))
+        files::replace(&path, text.expose().as_bytes())
+            .with_context(|| format!("cannot write '{}'", path.display()))
     }
 
     /// Removes a token, if it is there.
@@ -101,49 +78,16 @@ impl Cache {
         let _ = fs::remove_file(self.file(key));
     }
 
-    /// Moves a damaged file out of the way, to be looked at.
+    /// Moves a damaged file out of the way, to be looked at; one that was moved earlier stays.
     pub(super) fn set_aside(&self, key: &str) -> io::Result<PathBuf> {
-        let aside = self.directory.join(format!("{key}.damaged"));
+        let mut number = 1_u32;
+        let mut aside = self.directory.join(format!("{key}.damaged"));
+        while aside.symlink_metadata().is_ok() {
+            number += 1;
+            aside.set_extension(format!("damaged-{number}"));
+        }
         fs::rename(self.file(key), &aside)?;
         Ok(aside)
-    }
-
-    /// Waits for the right to get the token of a key.
-    ///
-    /// # Errors
-    ///
-    /// [`Kind::StoreUnusable`] when the directory or the lock file cannot be made, or the lock is held for too long.
-    pub(super) fn lock(&self, key: &str, limit: Duration) -> anyhow::Result<Lock> {
-        let path = self.directory.join(format!("{key}.lock"));
-        let unusable = || {
-            Failure::new(
-                Kind::StoreUnusable,
-                format!("cannot lock '{}'", path.display()),
-            )
-        };
-        make_private_directory(&self.directory).with_context(unusable)?;
-        let file = private(OpenOptions::new().create(true).truncate(false).write(true))
-            .open(&path)
-            .with_context(unusable)?;
-        let deadline = Instant::now() + limit;
-        let mut pause = FIRST_LOOK;
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Lock(file)),
-                Err(fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
-                    thread::sleep(pause)
-                }
-                Err(fs::TryLockError::WouldBlock) => {
-                    return Err(anyhow::anyhow!(
-                        "another process has held it for {} seconds",
-                        limit.as_secs()
-                    )
-                    .context(unusable()));
-                }
-                Err(fs::TryLockError::Error(error)) => return Err(error).with_context(unusable),
-            }
-            pause = (pause * 2).min(LAST_LOOK);
-        }
     }
 
     fn file(&self, key: &str) -> PathBuf {
@@ -168,38 +112,6 @@ fn parse(text: &Secret) -> Option<Entry> {
     })
 }
 
-/// Makes a directory that only the user may enter, and makes an existing one so.
-fn make_private_directory(path: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::DirBuilderExt as _;
-        builder.mode(0o700);
-    }
-    builder.create(path)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        if fs::metadata(path)?.permissions().mode() & 0o077 != 0 {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
-        }
-    }
-    Ok(())
-}
-
-#[cfg(unix)]
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    options.mode(0o600)
-}
-
-/// The user's profile directory is private to begin with.
-#[cfg(not(unix))]
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    options
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,7 +129,6 @@ mod tests {
     fn a_token_comes_back_as_it_was() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let cache = Cache::at(directory.path().join("a/b"));
-        let _lock = cache.lock("k", Duration::ZERO).expect("nobody holds it");
         cache.write("k", &entry()).expect("it can be written");
         assert!(matches!(cache.read("k"), Cached::Token(found) if found == entry()));
     }
@@ -231,23 +142,15 @@ mod tests {
         fs::create_dir(&open).expect("it can be made");
         fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).expect("it is ours");
         let cache = Cache::at(open.clone());
-        let _lock = cache.lock("k", Duration::ZERO).expect("nobody holds it");
         cache.write("k", &entry()).expect("it can be written");
-        let mode = |path: &Path| {
+        let mode = |path: &std::path::Path| {
             fs::metadata(path)
                 .expect("it is there")
                 .permissions()
                 .mode()
                 & 0o777
         };
-        assert_eq!(
-            (
-                mode(&open),
-                mode(&cache.file("k")),
-                mode(&open.join("k.lock"))
-            ),
-            (0o700, 0o600, 0o600)
-        );
+        assert_eq!((mode(&open), mode(&cache.file("k"))), (0o700, 0o600));
     }
 
     #[test]
@@ -269,19 +172,5 @@ mod tests {
             assert_eq!(fs::read_to_string(aside).expect("it is there"), text);
             assert!(matches!(cache.read("k"), Cached::Nothing));
         }
-    }
-
-    #[test]
-    fn a_lock_that_is_held_is_waited_for_and_named() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let cache = Cache::at(directory.path().to_owned());
-        let held = cache.lock("k", Duration::ZERO).expect("nobody holds it");
-        let error = cache
-            .lock("k", Duration::ZERO)
-            .map(drop)
-            .expect_err("it is held");
-        assert!(format!("{error:#}").contains("k.lock"), "{error:#}");
-        drop(held);
-        assert!(cache.lock("k", Duration::ZERO).is_ok());
     }
 }

@@ -42,6 +42,9 @@ pub(super) fn read(source: &Source) -> anyhow::Result<Secret> {
             (Secret::new(text), format!("file '{}'", path.display()))
         }
         Source::Command(command) => (run(command)?, command.origin.clone()),
+        Source::Stored => {
+            return Err(Failure::new(Kind::Misconfigured, "no secret was stored").into());
+        }
     };
     let secret = Secret::new(text.expose().trim());
     if secret.is_empty() {

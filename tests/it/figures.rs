@@ -1,6 +1,14 @@
 //! The figures the product promises: requests, connections and token calls.
 
-use crate::support::on_every_git;
+use std::{collections::BTreeSet, fs, thread};
+
+use crate::{
+    inspect::{limited, strace},
+    support::{World, on_every_git},
+};
+
+/// How many commands run at the same time.
+const PARALLEL: usize = 50;
 
 #[test]
 fn a_warm_token_costs_no_token_call_and_one_connection() {
@@ -54,5 +62,135 @@ fn a_warm_token_costs_no_token_call_and_one_connection() {
             ),
             (0, 1)
         );
+    });
+}
+
+#[test]
+fn a_cold_token_costs_one_call_more_on_the_same_connection() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        world.git(["ls-remote", "bbtoken::ws/repo"]).ok();
+        let requests: Vec<_> = world
+            .bitbucket
+            .requests()
+            .into_iter()
+            .map(|request| (request.path, request.connection))
+            .collect();
+        let paths: Vec<_> = requests.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(
+            paths,
+            [
+                "/site/oauth2/access_token",
+                "/ws/repo.git/info/refs",
+                "/ws/repo.git/git-upload-pack"
+            ]
+        );
+        let connections: BTreeSet<_> = requests.iter().map(|(_, number)| number).collect();
+        assert_eq!(
+            (connections.len(), world.bitbucket.connections()),
+            (1, 1),
+            "the token comes by the connection that the repository is read by"
+        );
+    });
+}
+
+/// Fetches in many repositories at the same time; expects that all succeed in silence.
+#[track_caller]
+fn fetch_in_parallel(world: &World) {
+    let numbers = 0..PARALLEL;
+    let trees: Vec<_> = numbers
+        .map(|number| world.path(&format!("tree-{number}")))
+        .collect();
+    for tree in &trees {
+        world.git(["init", "-q", "--bare"]).arg(tree).ok();
+    }
+    world.bitbucket.clear_requests();
+    thread::scope(|scope| {
+        let fetches: Vec<_> = trees
+            .iter()
+            .map(|tree| {
+                let fetch = limited(world, ["fetch", "-q", "bbtoken::ws/repo", "main:main"]);
+                scope.spawn(move || fetch.within(tree).done())
+            })
+            .collect();
+        for fetch in fetches {
+            let done = fetch.join().expect("the command ran").expect(0);
+            assert_eq!(done.stderr, "", "nobody has to know of the others");
+        }
+    });
+    for tree in &trees {
+        world.git(["cat-file", "-e", "main:file"]).within(tree).ok();
+        fs::remove_dir_all(tree).expect("it is the test's");
+    }
+    let fetches = world
+        .git_requests()
+        .iter()
+        .filter(|request| *request == "GET info/refs")
+        .count();
+    assert!(fetches >= PARALLEL, "all of them asked");
+}
+
+#[test]
+fn many_commands_at_once_get_one_token_between_them() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        fetch_in_parallel(world);
+        assert_eq!(
+            world.bitbucket.token_requests().len(),
+            1,
+            "on a cold cache one gets the token and the others wait for it"
+        );
+        fetch_in_parallel(world);
+        assert_eq!(world.bitbucket.token_requests().len(), 0);
+        world.bitbucket.revoke_access_tokens();
+        fetch_in_parallel(world);
+        assert_eq!(
+            world.bitbucket.token_requests().len(),
+            1,
+            "one replaces the revoked token and the others take it"
+        );
+    });
+}
+
+#[test]
+fn a_warm_ls_remote_is_three_processes() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        world.git(["ls-remote", "bbtoken::ws/repo"]).ok();
+        world.bitbucket.clear_requests();
+        let traced = strace(
+            world,
+            "execve,clone,clone3,fork,vfork",
+            ["ls-remote", "bbtoken::ws/repo"],
+            |run| run,
+        );
+        traced.done.expect(0);
+        let programs: Vec<_> = traced
+            .calls
+            .lines()
+            .filter(|call| call.contains("execve") && call.ends_with("= 0"))
+            .collect();
+        assert_eq!(
+            programs.len(),
+            3,
+            "git, its wrapper and the helper: {}",
+            traced.calls
+        );
+        let children = traced
+            .calls
+            .lines()
+            .filter(|call| {
+                ["clone(", "clone3(", "fork("]
+                    .iter()
+                    .any(|name| call.contains(name))
+            })
+            .filter(|call| !call.contains("CLONE_THREAD") && !call.contains("= -1"))
+            .count();
+        assert_eq!(
+            children, 2,
+            "no process without a program: {}",
+            traced.calls
+        );
+        assert!(world.bitbucket.token_requests().is_empty());
     });
 }

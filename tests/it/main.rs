@@ -1,10 +1,15 @@
 //! Behavior with real git against the local Bitbucket, on every git of this machine.
 
 mod addresses;
+mod cache;
+mod canary;
 mod clone;
 mod config;
+mod errors;
+mod faults;
 mod fetch;
 mod figures;
+mod inspect;
 mod memory;
 mod processes;
 mod progress;
@@ -12,4 +17,5 @@ mod push;
 mod signals;
 mod submodules;
 mod support;
+mod tokens;
 mod transport;

@@ -1,11 +1,12 @@
 //! TCP connections: accepting, TLS, and closing them at a moment of our choice.
 
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker, ready};
 
+use hyper::Version;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -75,9 +76,14 @@ async fn serve(
     let service =
         service_fn(|request| exchange::serve(Arc::clone(&site), Arc::clone(&connection), request));
     let server = server(http2);
+    let mut served = pin!(server.serve_connection(wire, service));
+    let driven = poll_fn(|cx| {
+        connection.polled(cx.waker());
+        served.as_mut().poll(cx)
+    });
     tokio::select! {
         // How a connection ended is the client's business; the requests on it are recorded.
-        _ = server.serve_connection(wire, service) => {}
+        _ = driven => {}
         () = connection.killed.notified() => {}
     }
 }
@@ -92,31 +98,51 @@ fn server(http2: bool) -> auto::Builder<TokioExecutor> {
     if http2 { server } else { server.http1_only() }
 }
 
-const STAY: u8 = 0;
-const CUT: u8 = 1;
-const CLOSE: u8 = 2;
-
 /// One TCP connection, as its requests see it.
 pub(crate) struct Connection {
     /// Counts from 1 over the life of the server.
     pub(crate) number: u64,
     /// The protocol that TLS agreed on.
     pub(crate) alpn: Option<String>,
-    ending: AtomicU8,
     killed: Notify,
-    /// Wakes the task that drives the connection; over HTTP/2 answers are driven by others.
-    driver: Mutex<Option<Waker>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    ending: Ending,
+    /// Whether answers are driven by other tasks than the connection, as they are over HTTP/2.
+    multiplexed: bool,
+    /// Wakes the task that drives the connection.
+    driver: Option<Waker>,
+}
+
+/// Whether and when a connection ends.
+#[derive(Clone, Copy, Default)]
+enum Ending {
+    #[default]
+    Stay,
+    /// When the driver has been polled once more: it may be about to flush without what is to be written.
+    Asked(Manner),
+    /// At the next flush.
+    Due(Manner),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// Without TLS's good-bye.
+    Cut,
+    /// As it should be.
+    Close,
 }
 
 impl Connection {
     fn new(number: u64, alpn: Option<String>) -> Self {
-        let (ending, killed, driver) = (AtomicU8::new(STAY), Notify::new(), Mutex::default());
         Self {
             number,
             alpn,
-            ending,
-            killed,
-            driver,
+            killed: Notify::new(),
+            state: Mutex::default(),
         }
     }
 
@@ -127,32 +153,57 @@ impl Connection {
 
     /// Drops the connection, without TLS's good-bye, as soon as what was written is flushed.
     pub(crate) fn cut_when_flushed(&self) {
-        self.end(CUT);
+        self.end(Manner::Cut);
     }
 
     /// Closes the connection properly as soon as what was written is flushed.
     pub(crate) fn close_when_flushed(&self) {
-        self.end(CLOSE);
+        self.end(Manner::Close);
     }
 
-    fn end(&self, ending: u8) {
-        self.ending.store(ending, Ordering::SeqCst);
-        if let Some(driver) = self.driver().take() {
+    /// Says that requests of this version come on the connection.
+    pub(crate) fn carries(&self, version: Version) {
+        self.state().multiplexed = version == Version::HTTP_2;
+    }
+
+    fn end(&self, manner: Manner) {
+        let mut state = self.state();
+        state.ending = if state.multiplexed {
+            Ending::Asked(manner)
+        } else {
+            Ending::Due(manner)
+        };
+        if let Some(driver) = state.driver.take() {
             driver.wake();
         }
     }
 
-    fn driven_by(&self, waker: &Waker) {
-        let mut driver = self.driver();
-        if !driver.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            *driver = Some(waker.clone());
+    /// Notes that the connection's task is polled.
+    fn polled(&self, waker: &Waker) {
+        let mut state = self.state();
+        if let Ending::Asked(manner) = state.ending {
+            state.ending = Ending::Due(manner);
+        }
+        if !state
+            .driver
+            .as_ref()
+            .is_some_and(|driver| driver.will_wake(waker))
+        {
+            state.driver = Some(waker.clone());
         }
     }
 
-    fn driver(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.driver
+    fn due(&self) -> Option<Manner> {
+        match self.state().ending {
+            Ending::Due(manner) => Some(manner),
+            Ending::Stay | Ending::Asked(_) => None,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state
             .lock()
-            .expect("because no thread panics while it holds the waker")
+            .expect("because no thread panics while it holds the state")
     }
 }
 
@@ -183,7 +234,6 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.connection.driven_by(cx.waker());
         on_stream!(self, poll_read, cx, buf)
     }
 }
@@ -214,10 +264,10 @@ impl AsyncWrite for Wire {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(on_stream!(self, poll_flush, cx))?;
-        match self.connection.ending.load(Ordering::SeqCst) {
-            STAY => return Poll::Ready(Ok(())),
-            CLOSE => ready!(on_stream!(self, poll_shutdown, cx))?,
-            _ => {}
+        match self.connection.due() {
+            None => return Poll::Ready(Ok(())),
+            Some(Manner::Close) => ready!(on_stream!(self, poll_shutdown, cx))?,
+            Some(Manner::Cut) => {}
         }
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::ConnectionAborted,

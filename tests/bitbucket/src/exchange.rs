@@ -41,6 +41,7 @@ pub(crate) async fn serve(
         let answer = control::answer(&site, &parts, Upload::new(incoming, Arc::default())).await;
         return Ok(answer.map(|payload| Reply::new(payload, Ending::Usual, connection, None)));
     }
+    connection.carries(parts.version);
     let asked = Asked::of(parts.uri.path());
     let mut recorded = record(&parts, asked.kind(), &connection);
     // From before it is recorded, so that whoever has seen the request may release it.

@@ -21,6 +21,9 @@ Usage: bitbucket-local [options]
   --ipv6          listen on ::1 as well
   --git PATH      serve with this git's http-backend (default: git)
   --v0            behave as a server that knows only git protocol version 0
+  --repository WORKSPACE/NAME
+                  make an empty repository; may be given several times
+  --summary       print what was asked of the server when it ends
   --ignore-stdin  run until SIGTERM or SIGINT only
   --print-json    print one JSON object instead of name=value lines
   --help          print this
@@ -47,6 +50,9 @@ fn run() -> Result<()> {
     let (end, ended) = mpsc::channel();
     end_on_signal(end.clone())?;
     let bitbucket = Bitbucket::start(command_line.options)?;
+    for (workspace, name) in &command_line.repositories {
+        bitbucket.create_repository(workspace, name)?;
+    }
     announce(&bitbucket, command_line.print_json)
         .context("cannot print how to reach the server")?;
     if !command_line.ignore_stdin {
@@ -54,11 +60,17 @@ fn run() -> Result<()> {
     }
     ended
         .recv()
-        .context("nothing is left that could end the server")
+        .context("nothing is left that could end the server")?;
+    if command_line.summary {
+        summarize(&bitbucket).context("cannot print the summary")?;
+    }
+    Ok(())
 }
 
 struct CommandLine {
     options: Options,
+    repositories: Vec<(String, String)>,
+    summary: bool,
     ignore_stdin: bool,
     print_json: bool,
 }
@@ -68,6 +80,8 @@ impl CommandLine {
     fn parse(mut words: impl Iterator<Item = PathBuf>) -> Result<Option<Self>> {
         let mut parsed = Self {
             options: Options::default(),
+            repositories: Vec::new(),
+            summary: false,
             ignore_stdin: false,
             print_json: false,
         };
@@ -88,6 +102,16 @@ impl CommandLine {
                             .with_context(|| format!("'{port}' is no port"))?,
                     );
                 }
+                "--repository" => {
+                    let path = value()?;
+                    let path = path.to_string_lossy();
+                    let (workspace, name) = path
+                        .split_once('/')
+                        .with_context(|| format!("'{path}' is not WORKSPACE/NAME"))?;
+                    let repository = (workspace.to_owned(), name.to_owned());
+                    parsed.repositories.push(repository);
+                }
+                "--summary" => parsed.summary = true,
                 "--git" => parsed.options.git = Some(value()?),
                 "--http" => parsed.options.tls = false,
                 "--http1" => parsed.options.http2 = false,
@@ -127,6 +151,29 @@ fn announce(bitbucket: &Bitbucket, as_json: bool) -> std::io::Result<()> {
         }
     }
     stdout.flush()
+}
+
+/// Prints every request, a line each, and their number by kind.
+fn summarize(bitbucket: &Bitbucket) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    for request in bitbucket.requests() {
+        let status = request.status.unwrap_or(0);
+        let query = request
+            .query
+            .map_or(String::new(), |query| format!("?{query}"));
+        writeln!(
+            stdout,
+            "connection {:<3} {status} {:4} {}{query}",
+            request.connection, request.method, request.path
+        )?;
+    }
+    writeln!(
+        stdout,
+        "in all: {} git requests, {} token calls, {} connections",
+        bitbucket.git_requests().len(),
+        bitbucket.token_requests().len(),
+        bitbucket.connections()
+    )
 }
 
 fn end_with_stdin(end: mpsc::Sender<()>) {

@@ -1,0 +1,164 @@
+//! The authorization code grant (RFC 6749 section 4.1) with PKCE (RFC 7636) and state, up to the code.
+//!
+//! Bitbucket wants the client secret, too, and is not known to check the verifier; state and verifier are sent in
+//! any case, since each of them alone stops a code that somebody else put into the callback.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64_URL};
+use ring::{
+    digest,
+    rand::{SecureRandom as _, SystemRandom},
+};
+
+use crate::{failure::quote, http::Url, secret::Secret};
+
+/// Bytes of chance in state and verifier: 32 make the 43 characters that RFC 7636 section 4.1 asks for at least.
+const RANDOM_BYTES: usize = 32;
+
+/// A request for a person's consent, and what its answer has to match.
+#[derive(Debug)]
+pub struct Authorization {
+    /// The page to open in a browser.
+    pub url: Url,
+    /// The callback that was asked for; the token request has to repeat it to the letter.
+    pub(super) redirect_uri: Option<String>,
+    pub(super) verifier: Secret,
+    state: Secret,
+}
+
+/// What a callback means.
+#[derive(Debug)]
+pub enum Callback {
+    /// Consent: the code to exchange.
+    Code(Secret),
+    /// The person or Bitbucket refused (RFC 6749 section 4.1.2.1).
+    Denied(String),
+    /// It does not answer this request: nothing in it is believed.
+    Foreign,
+}
+
+impl Authorization {
+    /// Prepares a request of a client. `redirect_uri` is left out where the registered callback is to be used.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no random bytes.
+    pub fn new(
+        authorize_url: &Url,
+        client_id: &str,
+        redirect_uri: Option<&str>,
+    ) -> anyhow::Result<Self> {
+        let (state, verifier) = (random()?, random()?);
+        let challenge = digest::digest(&digest::SHA256, verifier.expose().as_bytes());
+        let mut url = authorize_url.clone();
+        url.query_pairs_mut()
+            .append_pair("response_type", "code")
+            .append_pair("client_id", client_id)
+            .append_pair("state", state.expose())
+            .append_pair("code_challenge", &BASE64_URL.encode(challenge))
+            .append_pair("code_challenge_method", "S256");
+        if let Some(redirect_uri) = redirect_uri {
+            url.query_pairs_mut()
+                .append_pair("redirect_uri", redirect_uri);
+        }
+        Ok(Authorization {
+            url,
+            redirect_uri: redirect_uri.map(str::to_owned),
+            verifier,
+            state,
+        })
+    }
+
+    /// Reads a callback's query. State is compared before anything else in it is looked at.
+    pub fn read(&self, query: &str) -> Callback {
+        let Ok(url) = Url::parse(&format!("http://127.0.0.1/?{query}")) else {
+            return Callback::Foreign;
+        };
+        let value = |name: &str| {
+            let mut values = url
+                .query_pairs()
+                .filter(|(key, _)| key == name)
+                .map(|(_, value)| value.into_owned());
+            // A parameter must not be repeated (RFC 6749 section 3.1).
+            values.next().filter(|_| values.next().is_none())
+        };
+        if value("state").map(Secret::new).as_ref() != Some(&self.state) {
+            return Callback::Foreign;
+        }
+        match (value("error"), value("code")) {
+            (Some(error), _) => {
+                let description = value("error_description").unwrap_or_default();
+                let separator = if description.is_empty() { "" } else { ": " };
+                Callback::Denied(quote(&format!("{error}{separator}{description}")))
+            }
+            (None, Some(code)) if !code.is_empty() => Callback::Code(Secret::new(code)),
+            (None, _) => Callback::Foreign,
+        }
+    }
+}
+
+fn random() -> anyhow::Result<Secret> {
+    let mut bytes = [0; RANDOM_BYTES];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| anyhow::anyhow!("the system gives no random bytes"))?;
+    Ok(Secret::new(BASE64_URL.encode(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn authorization() -> Authorization {
+        let url = Url::parse("https://bitbucket.org/site/oauth2/authorize").expect("it is a URL");
+        Authorization::new(&url, "a client", Some("http://127.0.0.1:7777/callback"))
+            .expect("there is chance")
+    }
+
+    #[test]
+    fn the_request_carries_state_and_challenge_but_no_verifier() {
+        let (one, other) = (authorization(), authorization());
+        let query = one.url.query().unwrap_or("");
+        for part in [
+            "response_type=code",
+            "client_id=a+client",
+            "code_challenge_method=S256",
+            "redirect_uri=http%3A%2F%2F127.0.0.1%3A7777%2Fcallback",
+        ] {
+            assert!(query.contains(part), "{part} in {query}");
+        }
+        assert!(
+            !query.contains(one.verifier.expose()),
+            "the verifier is shown to the token endpoint only"
+        );
+        assert_eq!(one.verifier.expose().len(), 43);
+        assert_ne!(one.verifier, other.verifier);
+        assert_ne!(one.state, other.state);
+    }
+
+    #[test]
+    fn nothing_in_a_callback_is_believed_before_its_state() {
+        let authorization = authorization();
+        let state = authorization.state.expose();
+        for query in [
+            "",
+            "code=x",
+            "error=access_denied",
+            "code=x&state=y",
+            "error=access_denied&state=",
+            &format!("code=x&state={state}&state={state}"),
+            &format!("state={state}"),
+            &format!("code=&state={state}"),
+        ] {
+            assert!(
+                matches!(authorization.read(query), Callback::Foreign),
+                "{query}"
+            );
+        }
+        assert!(
+            matches!(authorization.read(&format!("code=a%2Bb&state={state}")), Callback::Code(code) if code.expose() == "a+b")
+        );
+        assert!(
+            matches!(authorization.read(&format!("error=access_denied&error_description=no%1b&state={state}")), Callback::Denied(why) if why == "access_denied: no\\u{1b}")
+        );
+    }
+}

@@ -1,0 +1,322 @@
+//! The loopback listener for the callback of an authorization (RFC 8252 section 7.3): 127.0.0.1 only, one path.
+//!
+//! Whatever else connects — a port scan, a slow client, another page's request, a wrong state — is answered or
+//! dropped without ending or faking the login.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+
+use super::authorization::{Authorization, Callback};
+use crate::secret::Secret;
+
+/// The only path that is answered.
+const PATH: &str = "/callback";
+/// What a client may take to send its request, and how long that may be.
+const CLIENT_LIMIT: Duration = Duration::from_secs(5);
+const MAX_HEAD_BYTES: u64 = 16 * 1024;
+/// More connections at once than a browser makes are dropped.
+const MAX_CLIENTS: usize = 16;
+
+/// A port on this machine that waits for a browser to come back.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+/// A browser that brought the answer and waits for a page.
+#[derive(Debug)]
+pub struct Visitor {
+    stream: TcpStream,
+    /// What it brought: a code, or why there is none.
+    pub outcome: Result<Secret, String>,
+}
+
+impl Listener {
+    /// Binds a port on 127.0.0.1; 0 lets the system choose.
+    ///
+    /// # Errors
+    ///
+    /// When the port is taken.
+    pub fn bind(port: u16) -> anyhow::Result<Self> {
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+            .with_context(|| format!("cannot listen on port {port} of 127.0.0.1"))?;
+        Ok(Listener {
+            address: socket.local_addr()?,
+            socket,
+        })
+    }
+
+    /// The callback to ask for. Bitbucket ignores the port of a loopback address.
+    pub fn redirect_uri(&self) -> String {
+        format!("http://{}{PATH}", self.address)
+    }
+
+    /// Waits for the browser that answers an authorization; `None` when none came in time.
+    pub fn wait(self, authorization: &Arc<Authorization>, limit: Duration) -> Option<Visitor> {
+        let (sender, receiver) = mpsc::channel();
+        let over = Arc::new(AtomicBool::new(false));
+        let address = self.address;
+        let accepting = thread::spawn({
+            let (authorization, over) = (Arc::clone(authorization), Arc::clone(&over));
+            move || accept(&self.socket, address, &authorization, &sender, &over)
+        });
+        let visitor = receiver.recv_timeout(limit).ok();
+        over.store(true, Ordering::SeqCst);
+        // A connection of our own wakes the thread, which sees that it is over and closes the port.
+        let _ = TcpStream::connect_timeout(&address, CLIENT_LIMIT);
+        let _ = accepting.join();
+        visitor
+    }
+}
+
+impl Visitor {
+    /// Shows the person how it ended: the page that stays in the browser.
+    pub fn show(mut self, problem: Option<&str>) {
+        let page = match problem {
+            None => page(
+                "Logged in",
+                "git has what it needs. You can close this page.",
+            ),
+            Some(problem) => page(
+                "Not logged in",
+                &format!("{problem} The terminal says what to do next."),
+            ),
+        };
+        // A browser that has gone needs no page.
+        let _ = answer(&mut self.stream, "200 OK", &page);
+    }
+}
+
+/// Serves connections, each on a thread of its own, until it is over.
+fn accept(
+    socket: &TcpListener,
+    address: SocketAddr,
+    authorization: &Arc<Authorization>,
+    sender: &mpsc::Sender<Visitor>,
+    over: &AtomicBool,
+) {
+    let clients = Arc::new(());
+    for stream in socket.incoming() {
+        if over.load(Ordering::SeqCst) {
+            return;
+        }
+        let Ok(stream) = stream else { continue };
+        if Arc::strong_count(&clients) > MAX_CLIENTS {
+            continue;
+        }
+        thread::spawn({
+            let (authorization, sender, client) = (
+                Arc::clone(authorization),
+                sender.clone(),
+                Arc::clone(&clients),
+            );
+            move || {
+                if let Some(visitor) = receive(stream, address, &authorization) {
+                    // A second answer finds nobody who waits.
+                    let _ = sender.send(visitor);
+                }
+                drop(client);
+            }
+        });
+    }
+}
+
+/// Reads one request; only the callback with the right state becomes a visitor.
+fn receive(
+    mut stream: TcpStream,
+    address: SocketAddr,
+    authorization: &Authorization,
+) -> Option<Visitor> {
+    let head = read_head(&stream)?;
+    let Some(query) = callback_query(&head, address) else {
+        let _ = answer(
+            &mut stream,
+            "404 Not Found",
+            &page("Nothing here", "This port waits for a login of git."),
+        );
+        return None;
+    };
+    let outcome = match authorization.read(query) {
+        Callback::Code(code) => Ok(code),
+        Callback::Denied(why) => Err(why),
+        Callback::Foreign => {
+            let explanation = "This page does not belong to the login that git waits for. Start again from the terminal.";
+            let _ = answer(
+                &mut stream,
+                "400 Bad Request",
+                &page("Not this login", explanation),
+            );
+            return None;
+        }
+    };
+    Some(Visitor { stream, outcome })
+}
+
+/// Reads a request's head within a limit of time, however slowly it drips.
+fn read_head(stream: &TcpStream) -> Option<Vec<String>> {
+    let deadline = Instant::now() + CLIENT_LIMIT;
+    let mut reader = BufReader::new(stream.take(MAX_HEAD_BYTES));
+    let mut head = Vec::new();
+    loop {
+        let left = deadline
+            .checked_duration_since(Instant::now())
+            .filter(|left| !left.is_zero())?;
+        stream.set_read_timeout(Some(left)).ok()?;
+        let mut line = String::new();
+        reader
+            .read_line(&mut line)
+            .ok()
+            .filter(|length| *length > 0)?;
+        match line.trim_end() {
+            "" => return Some(head),
+            line => head.push(line.to_owned()),
+        }
+    }
+}
+
+/// Gives the query of a GET of the one path, asked of this very address (a foreign `Host` is a rebound name).
+fn callback_query(head: &[String], address: SocketAddr) -> Option<&str> {
+    let mut words = head.first()?.split(' ');
+    let (method, target) = (words.next()?, words.next()?);
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let host = head.iter().skip(1).find_map(|line| {
+        line.split_once(':')
+            .filter(|(name, _)| name.eq_ignore_ascii_case("host"))
+    });
+    let host = host.map(|(_, value)| value.trim())?;
+    let is_ours = host == address.to_string() || host == format!("localhost:{}", address.port());
+    (method == "GET" && path == PATH && is_ours).then_some(query)
+}
+
+fn answer(stream: &mut TcpStream, status: &str, page: &str) -> std::io::Result<()> {
+    stream.set_write_timeout(Some(CLIENT_LIMIT))?;
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\
+         Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\nX-Content-Type-Options: nosniff\r\n\
+         Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\n\r\n{page}",
+        page.len()
+    )?;
+    stream.flush()
+}
+
+fn page(title: &str, text: &str) -> String {
+    format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
+         <meta name=\"viewport\" content=\"width=device-width\">\
+         <style>body{{font:18px/1.5 system-ui,sans-serif;max-width:34em;margin:15vh auto;padding:0 1em}}</style></head>\
+         <body><h1>{title}</h1><p>{}</p></body></html>",
+        escape(text)
+    )
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Url;
+
+    fn authorization(listener: &Listener) -> Arc<Authorization> {
+        let url = Url::parse("https://bitbucket.org/site/oauth2/authorize").expect("it is a URL");
+        Arc::new(
+            Authorization::new(&url, "client", Some(&listener.redirect_uri()))
+                .expect("there is chance"),
+        )
+    }
+
+    fn state(authorization: &Authorization) -> String {
+        let pairs = authorization.url.query_pairs();
+        pairs
+            .into_owned()
+            .find(|(name, _)| name == "state")
+            .map(|(_, value)| value)
+            .expect("the request has a state")
+    }
+
+    fn send(address: SocketAddr, head: &str) -> String {
+        let mut stream = TcpStream::connect(address).expect("the listener listens");
+        stream.write_all(head.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    }
+
+    #[test]
+    fn hostile_requests_neither_end_nor_fake_a_login() {
+        let listener = Listener::bind(0).expect("a port is free");
+        let (address, authorization) = (listener.address, authorization(&listener));
+        let state = state(&authorization);
+        let waiting = thread::spawn({
+            let authorization = Arc::clone(&authorization);
+            move || listener.wait(&authorization, Duration::from_secs(30))
+        });
+        // A slow client that never ends its request is there all the time.
+        let _slow = TcpStream::connect(address).expect("the listener listens");
+        let get = |target: &str, host: &str| {
+            send(
+                address,
+                &format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+            )
+        };
+        let own = address.to_string();
+        assert!(
+            get(
+                &format!("/callback?code=evil&state={state}"),
+                "evil.example"
+            )
+            .starts_with("HTTP/1.1 404")
+        );
+        assert!(get(&format!("/other?code=evil&state={state}"), &own).starts_with("HTTP/1.1 404"));
+        assert!(get("/callback?code=evil&state=guess", &own).starts_with("HTTP/1.1 400"));
+        assert!(get("/callback?error=access_denied", &own).starts_with("HTTP/1.1 400"));
+        assert!(
+            send(address, "\r\n\r\n").is_empty()
+                || send(address, "POST /callback HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404")
+        );
+        let browser = thread::spawn(move || {
+            send(
+                address,
+                &format!(
+                    "GET /callback?code=good&state={state} HTTP/1.1\r\nHost: {address}\r\n\r\n"
+                ),
+            )
+        });
+        let visitor = waiting
+            .join()
+            .expect("it does not panic")
+            .expect("the browser came");
+        assert_eq!(visitor.outcome.as_ref().map(Secret::expose), Ok("good"));
+        visitor.show(Some("The code was <not> accepted."));
+        let shown = browser.join().expect("it does not panic");
+        assert!(shown.contains("&lt;not&gt;"), "{shown}");
+        assert!(
+            TcpStream::connect(address).is_err(),
+            "the port is closed once the answer is there"
+        );
+    }
+
+    #[test]
+    fn a_browser_that_does_not_come_is_waited_for_no_longer_than_the_limit() {
+        let listener = Listener::bind(0).expect("a port is free");
+        let authorization = authorization(&listener);
+        assert!(listener.wait(&authorization, Duration::ZERO).is_none());
+    }
+}

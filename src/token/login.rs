@@ -1,0 +1,43 @@
+//! What is kept of a person's login: the refresh token, and what is known about it.
+
+use serde_json::{Value, json};
+
+use crate::secret::Secret;
+
+/// A login at Bitbucket, as it is kept in a [`Store`](super::store::Store).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// The refresh token that is to be used next.
+    pub refresh_token: Secret,
+    /// The scopes the last answer told.
+    pub scopes: Vec<String>,
+    /// When it was got, by this machine's clock.
+    pub obtained_at_unix_s: u64,
+}
+
+impl Login {
+    /// Writes a login as the text that a store keeps.
+    pub fn to_record(&self) -> Secret {
+        let record = json!({
+            "refresh_token": self.refresh_token.expose(),
+            "scopes": self.scopes,
+            "obtained_at_unix_s": self.obtained_at_unix_s,
+        });
+        Secret::new(record.to_string())
+    }
+
+    /// Reads what a store kept; `None` if it is no login.
+    pub fn from_record(record: &Secret) -> Option<Self> {
+        let value: Value = serde_json::from_str(record.expose()).ok()?;
+        let scopes = value.get("scopes")?.as_array()?;
+        Some(Login {
+            refresh_token: Secret::new(value.get("refresh_token")?.as_str()?),
+            scopes: scopes
+                .iter()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect(),
+            obtained_at_unix_s: value.get("obtained_at_unix_s")?.as_u64()?,
+        })
+    }
+}

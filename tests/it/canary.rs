@@ -1,0 +1,235 @@
+//! No secret where others can read it: searched for in every argument, environment, output and file.
+
+use std::{fs, path::PathBuf};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use crate::{
+    inspect::{files, names, noise, strace},
+    support::{Run, World, gits, on_every_git},
+};
+
+/// Everything git can be asked to tell.
+const TRACES: [(&str, &str); 7] = [
+    ("GIT_TRACE", "1"),
+    ("GIT_TRACE_CURL", "1"),
+    ("GIT_CURL_VERBOSE", "1"),
+    ("GIT_TRACE2", "1"),
+    ("GIT_TRACE2_EVENT", "1"),
+    ("GIT_TRACE_PACKET", "1"),
+    ("GIT_TRACE_SETUP", "1"),
+];
+
+/// What must not be found, and where it was.
+struct Search {
+    needles: Vec<(&'static str, String)>,
+    found: Vec<String>,
+}
+
+impl Search {
+    /// Looks for a client's secret and, once there is one, the cached token, as they are and as headers hold them.
+    fn new(world: &World, tokens: &[String]) -> Self {
+        let consumer = &world.consumer;
+        let pair = format!("{}:{}", consumer.key, consumer.secret);
+        let mut needles = vec![
+            ("the client secret", consumer.secret.clone()),
+            ("the client's header", encoded(&pair)),
+        ];
+        for token in tokens {
+            // Its end may be percent-encoded.
+            needles.push(("the token", token[..100].to_owned()));
+            needles.push((
+                "the token's header",
+                encoded(&format!("x-token-auth:{token}")),
+            ));
+        }
+        assert!(needles.iter().all(|(_, needle)| needle.len() >= 70));
+        Search {
+            needles,
+            found: Vec::new(),
+        }
+    }
+
+    fn look(&mut self, place: &str, bytes: &[u8]) {
+        for (name, needle) in &self.needles {
+            let mut windows = bytes.windows(needle.len());
+            if windows.any(|window| window == needle.as_bytes()) {
+                self.found.push(format!("{name} in {place}"));
+            }
+        }
+    }
+
+    /// Looks through every file of the world but the user's own secret file and the token cache.
+    fn look_at_files(&mut self, world: &World) {
+        let allowed = [secret_file(world), world.cache()];
+        let root = world.path("");
+        let files = files(&root);
+        assert!(files.len() > 10, "there is something to look through");
+        for (path, content) in files {
+            let is_kept = path
+                .extension()
+                .is_some_and(|extension| extension == "json");
+            let is_allowed = path == allowed[0] || (is_kept && path.parent() == Some(&allowed[1]));
+            if !is_allowed {
+                let shown = path.strip_prefix(&root).unwrap_or(&path).display();
+                self.look(&format!("file '{shown}'"), &content);
+            }
+        }
+    }
+}
+
+/// The middle of a text's base64: neither its end nor what stands behind it changes that.
+fn encoded(text: &str) -> String {
+    let whole = STANDARD.encode(text);
+    whole[..whole.len().min(200) - 4].to_owned()
+}
+
+fn secret_file(world: &World) -> PathBuf {
+    world.path("secret")
+}
+
+/// The client secret comes from a file, temporary files go into the world, and git tells all it can.
+fn prepared(world: &World, transport: &str, run: Run) -> Run {
+    let mut run = run
+        .without("BBTOKEN_CLIENT_SECRET")
+        .env("BBTOKEN_CLIENT_SECRET_FILE", secret_file(world))
+        .env("BBTOKEN_TRANSPORT", transport)
+        .env("TMPDIR", world.path("tmp"));
+    for (name, value) in TRACES {
+        run = run.env(name, value);
+    }
+    run
+}
+
+fn world_with_a_secret_file(world: &World) {
+    world.repository("ws", "repo");
+    fs::create_dir_all(world.path("tmp")).expect("the world can be written");
+    fs::write(secret_file(world), &world.consumer.secret).expect("the world can be written");
+}
+
+/// The tokens that are cached now.
+fn tokens(world: &World) -> Vec<String> {
+    let mut tokens = Vec::new();
+    for name in names(&world.cache()) {
+        if name.ends_with(".json") {
+            let text = fs::read_to_string(world.cache().join(name)).expect("it is text");
+            let (_, rest) = text
+                .split_once("\"access_token\":\"")
+                .expect("it holds a token");
+            tokens.push(rest.split('"').next().unwrap_or("").to_owned());
+        }
+    }
+    tokens
+}
+
+/// Everything that a run of git showed or left, searched.
+struct Shown {
+    place: String,
+    bytes: Vec<u8>,
+}
+
+#[test]
+fn no_secret_is_seen_in_arguments_environments_outputs_or_files() {
+    on_every_git(|world| {
+        world_with_a_secret_file(world);
+        for transport in ["native", "git"] {
+            let mut shown = Vec::new();
+            let mut seen_tokens = Vec::new();
+            let tree = world.path(transport);
+            let name = tree.to_str().expect("it is text");
+            let mut run = |arguments: &[&str], codes: &[i32]| {
+                let traced = strace(world, "execve", arguments, |run| {
+                    let inside = tree.exists() && arguments[0] != "clone";
+                    let run = if inside { run.within(&tree) } else { run };
+                    prepared(world, transport, run)
+                });
+                let done = traced.done;
+                let ended = done.code.is_some_and(|code| codes.contains(&code));
+                assert!(ended, "{:?}: {}", done.code, done.stderr);
+                let programs = traced.calls.matches("execve(").count();
+                assert!(programs >= 3, "every program's start is seen: {programs}");
+                assert!(
+                    traced.calls.contains("BBTOKEN_CLIENT_SECRET_FILE="),
+                    "with its whole environment"
+                );
+                for (what, text) in [
+                    ("arguments or environment", traced.calls),
+                    ("stdout", done.stdout),
+                    ("stderr", done.stderr),
+                ] {
+                    shown.push(Shown {
+                        place: format!("{what} of {transport} {arguments:?}"),
+                        bytes: text.into_bytes(),
+                    });
+                }
+                seen_tokens.extend(tokens(world));
+            };
+            world.repository("ws", transport);
+            run(&["clone", &format!("bbtoken::ws/{transport}"), name], &[0]);
+            world.commit(&tree, "file", transport);
+            run(&["push"], &[0]);
+            run(&["fetch", "--prune"], &[0]);
+            world.commit(&tree, "noise", noise(2 << 20));
+            run(&["push"], &[0]);
+            run(&["ls-remote", "bbtoken::ws/missing"], &[128]);
+            world.bitbucket.revoke_access_tokens();
+            // Git's own transport replaces a refused token or not, as its version does; the next command has a new one.
+            let refused: &[i32] = if transport == "git" { &[0, 128] } else { &[0] };
+            run(&["fetch"], refused);
+            run(&["fetch"], &[0]);
+            fs::remove_dir_all(world.cache()).expect("it is there");
+            world
+                .bitbucket
+                .script(bitbucket_local::Rule::answer(400).kind(bitbucket_local::Kind::Token));
+            run(&["fetch"], &[128]);
+
+            seen_tokens.sort();
+            seen_tokens.dedup();
+            assert!(seen_tokens.len() >= 2, "tokens were there to leak");
+            let mut search = Search::new(world, &seen_tokens);
+            for Shown { place, bytes } in &shown {
+                assert!(!bytes.is_empty() || place.starts_with("stdout"), "{place}");
+                search.look(place, bytes);
+            }
+            search.look_at_files(world);
+            assert!(
+                search.found.is_empty(),
+                "a secret leaks: {:?}",
+                search.found
+            );
+        }
+    });
+}
+
+#[test]
+fn the_search_finds_a_secret_wherever_it_is_planted() {
+    let git = gits().pop().expect("there is one");
+    let world = &World::new(git);
+    world_with_a_secret_file(world);
+    world.git(["ls-remote", "bbtoken::ws/repo"]).ok();
+    let tokens = tokens(world);
+    let header = format!("x-token-auth:{}", tokens[0]);
+    let secret = &world.consumer.secret;
+    let argument = format!("x.y={}", tokens[0]);
+    let traced = strace(
+        world,
+        "execve",
+        ["-c", &argument, "ls-remote", "bbtoken::ws/repo"],
+        |run| prepared(world, "native", run).env("PLANTED", secret),
+    );
+    let done = traced.done.expect(0);
+    let mut search = Search::new(world, &tokens);
+    search.look("calls", traced.calls.as_bytes());
+    search.look("stderr", done.stderr.as_bytes());
+    fs::write(world.path("tmp/planted"), STANDARD.encode(header)).expect("it can be written");
+    search.look_at_files(world);
+    assert_eq!(
+        search.found,
+        [
+            "the client secret in calls",
+            "the token in calls",
+            "the token in stderr",
+            "the token's header in file 'tmp/planted'"
+        ]
+    );
+}

@@ -1,0 +1,330 @@
+//! What stands in the way before anything is sent: addresses, profiles, settings.
+
+use std::fs;
+
+use crate::{
+    inspect::{limited, names},
+    support::{World, on_every_git},
+};
+
+/// Expects that a clone fails with this message and nothing more, sends nothing and leaves nothing behind.
+#[track_caller]
+fn is_refused(world: &World, address: &str, variables: &[(&str, Option<&str>)], message: &str) {
+    let mut run = limited(world, ["clone", "-q", address, "tree"]);
+    for (name, value) in variables {
+        run = match value {
+            Some(value) => run.env(name, value),
+            None => run.without(name),
+        };
+    }
+    let done = run.fails(128);
+    assert_eq!(
+        done.stderr, message,
+        "the message is this one and nothing is added"
+    );
+    assert!(done.stdout.is_empty(), "stdout stays empty");
+    assert!(
+        !world.path("tree").exists(),
+        "a clone that failed leaves no directory"
+    );
+    assert!(
+        world.bitbucket.requests().is_empty(),
+        "nothing is sent before everything is in order"
+    );
+    assert!(!world.home().join(".cache").exists(), "nothing is written");
+}
+
+const FORM: &str = "hint: write it as 'bbtoken::workspace/repository'\n";
+
+#[test]
+fn a_malformed_address_is_named_with_what_is_wrong() {
+    const EMPTY_REPOSITORY: &str = "expected workspace/repository; the repository is empty or holds characters Bitbucket has not";
+    const EMPTY_WORKSPACE: &str = "expected workspace/repository; the workspace is empty or holds characters Bitbucket has not";
+    let cases = [
+        ("ws", "ws", EMPTY_REPOSITORY),
+        ("ws/", "ws/", EMPTY_REPOSITORY),
+        ("/repo", "/repo", EMPTY_WORKSPACE),
+        ("ws/..", "ws/..", EMPTY_REPOSITORY),
+        ("../repo", "../repo", EMPTY_WORKSPACE),
+        (
+            "ws/repo/more",
+            "ws/repo/more",
+            "expected workspace/repository, without further parts",
+        ),
+        ("ws/repo?x#y", "ws/repo?x#y", EMPTY_REPOSITORY),
+        ("ws/re\u{1b}[31mpo", "ws/re\\u{1b}[31mpo", EMPTY_REPOSITORY),
+        ("-x/repo", "-x/repo", EMPTY_WORKSPACE),
+        (
+            "https://evil.example/ws/repo",
+            "https://evil.example/ws/repo",
+            "its host is not the configured Bitbucket",
+        ),
+        (
+            "git@evil.example:ws/repo",
+            "git@evil.example:ws/repo",
+            "its host is not Bitbucket",
+        ),
+        (
+            "ftp://bitbucket.org/ws/repo",
+            "ftp://bitbucket.org/ws/repo",
+            "only https, ssh and bbtoken addresses name a Bitbucket repository",
+        ),
+    ];
+    on_every_git(|world| {
+        for (address, shown, why) in cases {
+            is_refused(
+                world,
+                &format!("bbtoken::{address}"),
+                &[],
+                &format!("error: cannot use address '{shown}': {why}\n{FORM}"),
+            );
+        }
+    });
+    assert_eq!(cases.len(), 12);
+}
+
+#[test]
+fn a_password_in_an_address_is_refused_and_not_shown() {
+    on_every_git(|world| {
+        for (address, why) in [
+            (
+                "bbtoken::https://ann:canary@bitbucket.org/ws/repo",
+                "password",
+            ),
+            ("bbtoken::ann:canary@ws/repo", "its host is not Bitbucket"),
+            (
+                "bbtoken::ssh://git:canary@bitbucket.org/ws/repo",
+                "password",
+            ),
+            ("bbtoken://ann:canary@ws/repo", "password"),
+        ] {
+            let done = limited(world, ["clone", "-q", address, "tree"]).fails(128);
+            done.says(&["error: cannot use address '", why]);
+            assert!(
+                !done.stderr.contains("canary"),
+                "a password is not repeated: {}",
+                done.stderr
+            );
+            assert!(world.bitbucket.requests().is_empty());
+        }
+    });
+}
+
+#[test]
+fn without_a_profile_the_two_variables_are_named() {
+    let message = "error: no OAuth client and no token is configured\n\
+        hint: set BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET to the key and secret of a private OAuth consumer, or \
+        BBTOKEN_ACCESS_TOKEN to a ready token\n";
+    on_every_git(|world| {
+        is_refused(
+            world,
+            "bbtoken::ws/repo",
+            &[("BBTOKEN_CLIENT_ID", None), ("BBTOKEN_CLIENT_SECRET", None)],
+            message,
+        );
+    });
+}
+
+#[test]
+fn half_a_client_is_told_what_is_missing() {
+    on_every_git(|world| {
+        is_refused(
+            world,
+            "bbtoken::ws/repo",
+            &[("BBTOKEN_CLIENT_SECRET", None)],
+            "error: the client of profile 'environment' has no secret: set BBTOKEN_CLIENT_SECRET, \
+             BBTOKEN_CLIENT_SECRET_FILE or bbtoken.environment.clientSecretCommand\n",
+        );
+    });
+}
+
+#[test]
+fn a_profile_that_is_not_there_is_named_with_those_that_are() {
+    on_every_git(|world| {
+        for name in ["work", "home"] {
+            world
+                .git([
+                    "config",
+                    "--global",
+                    &format!("bbtoken.{name}.clientId"),
+                    "k",
+                ])
+                .ok();
+        }
+        is_refused(
+            world,
+            "bbtoken::wrok@ws/repo",
+            &[],
+            "error: there is no profile 'wrok', which the address asks for\nhint: the profiles are: home, work\n",
+        );
+    });
+}
+
+#[test]
+fn a_variable_that_is_set_but_empty_is_an_error() {
+    let variables = [
+        "BBTOKEN_PROFILE",
+        "BBTOKEN_CLIENT_ID",
+        "BBTOKEN_CLIENT_SECRET",
+        "BBTOKEN_CLIENT_SECRET_FILE",
+        "BBTOKEN_ACCESS_TOKEN",
+        "BBTOKEN_ACCESS_TOKEN_FILE",
+        "BBTOKEN_BASE_URL",
+        "BBTOKEN_TOKEN_URL",
+        "BBTOKEN_AUTHORIZE_URL",
+        "BBTOKEN_TRANSPORT",
+        "BBTOKEN_STORE",
+        "BBTOKEN_HOME",
+    ];
+    on_every_git(|world| {
+        for name in variables {
+            is_refused(
+                world,
+                "bbtoken::ws/repo",
+                &[(name, Some(""))],
+                &format!("error: {name} is set but empty; unset it or give it a value\n"),
+            );
+        }
+    });
+    assert_eq!(variables.len(), 12);
+}
+
+#[test]
+fn two_variables_that_exclude_each_other_are_both_named() {
+    on_every_git(|world| {
+        for (given, file) in [
+            ("BBTOKEN_CLIENT_SECRET", "BBTOKEN_CLIENT_SECRET_FILE"),
+            ("BBTOKEN_ACCESS_TOKEN", "BBTOKEN_ACCESS_TOKEN_FILE"),
+        ] {
+            is_refused(
+                world,
+                "bbtoken::ws/repo",
+                &[(given, Some("x")), (file, Some("/x"))],
+                &format!("error: {given} and {file} are both set; unset one of them\n"),
+            );
+        }
+    });
+}
+
+#[test]
+fn endpoints_and_commands_of_a_repositorys_own_configuration_are_refused() {
+    let keys = [
+        "clientSecretCommand",
+        "accessTokenCommand",
+        "baseUrl",
+        "tokenUrl",
+        "authorizeUrl",
+    ];
+    on_every_git(|world| {
+        world.git(["init", "-q", "tree"]).ok();
+        let tree = world.path("tree");
+        let ran = world.path("ran");
+        for key in keys {
+            for name in [format!("bbtoken.{key}"), format!("bbtoken.work.{key}")] {
+                let value = match key {
+                    "clientSecretCommand" | "accessTokenCommand" => {
+                        format!("!touch {}", ran.display())
+                    }
+                    _ => "https://evil.example".to_owned(),
+                };
+                world.git(["config", &name, &value]).within(&tree).ok();
+                let done = limited(world, ["fetch", "bbtoken::ws/repo"])
+                    .within(&tree)
+                    .fails(128);
+                let shown = name.replace(key, &key.to_ascii_lowercase());
+                assert_eq!(
+                    done.stderr,
+                    format!(
+                        "error: {shown} in {} is not honored: a repository must not choose where tokens are sent or \
+                         what is run; set it with 'git config --global'\n",
+                        ".git/config"
+                    )
+                );
+                assert!(world.bitbucket.requests().is_empty(), "nothing is sent");
+                assert!(!ran.exists(), "nothing is run");
+                world.git(["config", "--unset", &name]).within(&tree).ok();
+            }
+        }
+    });
+    assert_eq!(keys.len(), 5);
+}
+
+#[test]
+fn endpoints_and_commands_on_the_command_line_are_honored() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let secret = world.path("secret");
+        fs::write(&secret, &world.consumer.secret).expect("it can be written");
+        world
+            .git([
+                "-c",
+                &format!("bbtoken.baseUrl={}", world.bitbucket.base_url()),
+                "-c",
+                &format!("bbtoken.clientSecretCommand=cat '{}'", secret.display()),
+                "-c",
+                &format!("bbtoken.clientId={}", world.consumer.key),
+                "ls-remote",
+                "bbtoken::ws/repo",
+            ])
+            .without("BBTOKEN_BASE_URL")
+            .without("BBTOKEN_CLIENT_ID")
+            .without("BBTOKEN_CLIENT_SECRET")
+            .ok();
+        assert_eq!(world.bitbucket.token_requests().len(), 1);
+    });
+}
+
+#[test]
+fn a_secret_that_cannot_be_read_is_named_by_where_it_should_be() {
+    on_every_git(|world| {
+        let file = world.path("secret");
+        let hinted = |why: &str| {
+            format!("error: cannot read the client secret of profile 'environment'\n{why}")
+        };
+        let secret_in_file = |message: &str| {
+            is_refused_at_connect(
+                world,
+                &[
+                    ("BBTOKEN_CLIENT_SECRET", None),
+                    ("BBTOKEN_CLIENT_SECRET_FILE", file.to_str()),
+                ],
+                &hinted(message),
+            );
+        };
+        let shown = file.display();
+        secret_in_file(&format!(
+            "caused by: cannot read the secret in file '{shown}'\ncaused by: No such file or directory (os error 2)\n"
+        ));
+        for empty in ["", " \n\n"] {
+            fs::write(&file, empty).expect("it can be written");
+            secret_in_file(&format!(
+                "caused by: there is no secret in file '{shown}'\n"
+            ));
+        }
+        fs::write(&file, "canary\ncanary\n").expect("it can be written");
+        secret_in_file(&format!(
+            "caused by: the secret in file '{shown}' is not one line of text\n"
+        ));
+    });
+}
+
+/// The same as [`is_refused`] for what is found out only when a token is needed.
+#[track_caller]
+fn is_refused_at_connect(world: &World, variables: &[(&str, Option<&str>)], message: &str) {
+    let mut run = limited(world, ["clone", "-q", "bbtoken::ws/repo", "tree"]);
+    for (name, value) in variables {
+        run = match value {
+            Some(value) => run.env(name, value),
+            None => run.without(name),
+        };
+    }
+    let done = run.fails(128);
+    assert_eq!(done.stderr, message, "the message is this one");
+    assert!(!world.path("tree").exists(), "no directory is left");
+    assert!(world.bitbucket.requests().is_empty(), "nothing is sent");
+    let left: Vec<_> = names(&world.cache())
+        .into_iter()
+        .filter(|name| !name.ends_with(".lock"))
+        .collect();
+    assert!(left.is_empty(), "nothing but the lock is left: {left:?}");
+}

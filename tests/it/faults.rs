@@ -1,0 +1,747 @@
+//! Servers and networks that fail: the error says so, git ends by itself, and nothing is damaged or left behind.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use bitbucket_local::{Action, Kind, Options, Progress, Rule};
+
+use crate::{
+    inspect::{Gate, HUNG, hook, is_sound, limited, names, noise},
+    support::{Done, World, gits, on_every_git},
+};
+
+const PAGE: &str = "<!DOCTYPE html><html><body>canary</body></html>";
+const STATUS: &str =
+    "hint: check the network, the proxy settings and the status of 'localhost', then try again\n";
+const PORTAL: &str = "hint: a proxy, a sign-on page or a captive portal may stand in between: open Bitbucket in a browser to see\n";
+const LATER: &str =
+    "hint: Bitbucket is busy or asks for fewer requests; try again in a few minutes\n";
+const THEIRS: &str = "hint: the fault is on the side of 'localhost'; try again in a few minutes\n";
+const COMPARE: &str = "hint: run 'git fetch' and compare before you push again\n";
+/// More than is sent as one body of known length.
+const LARGE: usize = 3 << 20;
+
+fn page(status: u16) -> Rule {
+    Rule::answer(status)
+        .header("Content-Type", "text/html; charset=utf-8")
+        .body(PAGE)
+}
+
+fn json(status: u16, text: &str) -> Rule {
+    Rule::answer(status)
+        .header("Content-Type", "application/json")
+        .body(text)
+}
+
+/// A world with `ws/repo`, whose token is cached.
+fn on_every_git_with_a_token(test: impl Fn(&World)) {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        world.git(["ls-remote", "bbtoken::ws/repo"]).ok();
+        world.bitbucket.clear_requests();
+        test(world);
+    });
+}
+
+/// Clones while rules are at work; expects git's exit status and no directory, no page and no hang.
+#[track_caller]
+fn broken_clone(world: &World, rule: Rule) -> Done {
+    world.bitbucket.script(rule);
+    let done = limited(world, ["clone", "-q", "bbtoken::ws/repo", "broken"]).done();
+    assert_ne!(done.code, Some(HUNG), "git ends by itself");
+    let done = done.expect(128);
+    assert!(
+        !world.path("broken").exists(),
+        "a clone that failed leaves no directory"
+    );
+    assert!(
+        !done.stderr.contains("canary"),
+        "no body of an answer is shown: {}",
+        done.stderr
+    );
+    assert_eq!(world.bitbucket.rules_left(), 0, "the fault happened");
+    world.bitbucket.clear_script();
+    done
+}
+
+#[test]
+fn a_token_endpoint_that_gives_no_token_is_an_error_that_says_what_it_gave() {
+    let cases: Vec<(Rule, &str, &str)> = vec![
+        (
+            page(200),
+            "the token endpoint answered 200 with 'text/html; charset=utf-8' instead of JSON\n",
+            PORTAL,
+        ),
+        (
+            page(502),
+            "the token endpoint answered 502 with 'text/html; charset=utf-8' instead of JSON\n",
+            THEIRS,
+        ),
+        (
+            json(200, "{\"access_token\":\"canary"),
+            "the token endpoint answered 200 with a body that is not complete JSON\n",
+            PORTAL,
+        ),
+        (
+            json(200, "{\"token\":\"canary\"}"),
+            "the token endpoint answered 200 with a JSON object that holds no access token\n",
+            PORTAL,
+        ),
+        (
+            json(200, "{\"access_token\":\"\"}"),
+            "the token endpoint answered 200 with an empty access token\n",
+            PORTAL,
+        ),
+        (
+            Rule::answer(200),
+            "the token endpoint answered 200 with an empty body\n",
+            PORTAL,
+        ),
+        (
+            Rule::answer(500),
+            "the token endpoint answered 500 with an empty body\n",
+            THEIRS,
+        ),
+        (
+            Rule::answer(503),
+            "the token endpoint answered 503, not available\n",
+            LATER,
+        ),
+        (
+            Rule::answer(429),
+            "the token endpoint answered 429, too many requests\n",
+            LATER,
+        ),
+        (
+            Rule::answer(429).header("Retry-After", "7"),
+            "the token endpoint answered 429 and asks to wait 7 seconds\n",
+            LATER,
+        ),
+        (
+            Rule::answer(302).header("Location", "https://evil.example/"),
+            "the token endpoint answered 302 with a redirect, which is never followed here\n",
+            PORTAL,
+        ),
+        (
+            Rule::new(Action::CloseWithoutAnswer),
+            "'localhost' closed the connection without an answer\ncaused by: the connection ended unexpectedly\n",
+            STATUS,
+        ),
+        (
+            Rule::new(Action::CutAfter(10)),
+            "the answer of 'localhost' broke off\ncaused by: the connection ended unexpectedly\n",
+            STATUS,
+        ),
+        (
+            Rule::new(Action::Truncate(10)),
+            "the token endpoint answered 200 with a body that is not complete JSON\n",
+            PORTAL,
+        ),
+        (
+            json(
+                400,
+                "{\"error\":\"unauthorized_client\",\"error_description\":\"Invalid OAuth client credentials\"}",
+            ),
+            "the token endpoint answered 400, unauthorized_client: Invalid OAuth client credentials\n",
+            "hint: compare BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET, or the profile's settings, with key and secret of the OAuth consumer\n",
+        ),
+        (
+            json(
+                400,
+                "{\"error\":\"invalid_grant\",\"error_description\":\"Cannot use client_credentials with a consumer marked as \\\"public\\\".\"}",
+            ),
+            "the token endpoint answered 400, invalid_grant: Cannot use client_credentials with a consumer marked as \"public\".\n",
+            "hint: tick 'This is a private consumer' at the OAuth consumer (workspace settings, OAuth consumers)\n",
+        ),
+    ];
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        for (rule, why, hint) in &cases {
+            world.bitbucket.clear_requests();
+            let done = broken_clone(world, rule.clone().kind(Kind::Token));
+            assert_eq!(
+                done.stderr,
+                format!(
+                    "error: cannot get a token for profile 'environment'\ncaused by: {why}{hint}"
+                )
+            );
+            assert_eq!(
+                world.bitbucket.token_requests().len(),
+                1,
+                "it is asked once and not pressed"
+            );
+            assert!(
+                world.bitbucket.git_requests().is_empty(),
+                "without a token git's server is not asked"
+            );
+            let left: Vec<_> = names(&world.cache())
+                .into_iter()
+                .filter(|name| !name.ends_with(".lock"))
+                .collect();
+            assert!(left.is_empty(), "nothing is cached: {left:?}");
+        }
+        world.git(["ls-remote", "bbtoken::ws/repo"]).ok();
+    });
+    assert_eq!(cases.len(), 16);
+}
+
+#[test]
+fn a_status_that_means_no_is_told_with_the_servers_words_and_what_to_do() {
+    const ACCESS: &str = "hint: Bitbucket does not tell which: the name is wrong, or this profile's client or token may not see the repository; check the address and the profile's access\n";
+    let cases = [
+        (400, ""),
+        (401, ACCESS),
+        (
+            403,
+            "hint: tick the permission 'repository' at the OAuth consumer (workspace settings, OAuth consumers), or use a token that has it\n",
+        ),
+        (404, ACCESS),
+        (407, STATUS),
+        (
+            410,
+            "hint: Bitbucket removed app passwords in July 2026; use an OAuth consumer (BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET) or an API token with scopes\n",
+        ),
+        (429, LATER),
+        (500, THEIRS),
+        (502, THEIRS),
+        (503, LATER),
+        (504, THEIRS),
+    ];
+    on_every_git_with_a_token(|world| {
+        for (status, hint) in cases {
+            // Discovery, the list of refs, and the pack.
+            for (method, skip, begin) in [
+                ("GET", 0, "error: "),
+                ("POST", 0, "fatal: remote error: "),
+                ("POST", 1, "fatal: remote error: "),
+            ] {
+                world.bitbucket.clear_requests();
+                // A refused token is replaced once, and refused again.
+                let times = if status == 401 { 2 } else { 1 };
+                let rule = Rule::answer(status)
+                    .header("Content-Type", "text/plain")
+                    .body("words of\u{1b}[31m the server")
+                    .times(times);
+                let done = broken_clone(world, rule.kind(Kind::Git).method(method).skip(skip));
+                assert_eq!(
+                    done.stderr,
+                    format!(
+                        "{begin}cannot read repository 'ws/repo' with profile 'environment'\n\
+                         caused by: 'localhost' answered {status}: words of\\u{{1b}}[31m the server\n{hint}"
+                    )
+                );
+                assert_eq!(
+                    world.bitbucket.token_requests().len(),
+                    usize::from(status == 401),
+                    "only a 401 is a reason to get another token"
+                );
+            }
+        }
+    });
+    assert_eq!(cases.len(), 11);
+}
+
+#[test]
+fn a_page_in_the_place_of_an_answer_is_recognized() {
+    on_every_git_with_a_token(|world| {
+        for (method, skip, begin, kind) in [
+            ("GET", 0, "error: ", "advertisement"),
+            ("POST", 0, "fatal: remote error: ", "result"),
+            ("POST", 1, "fatal: remote error: ", "result"),
+        ] {
+            let done = broken_clone(world, page(200).kind(Kind::Git).method(method).skip(skip));
+            assert_eq!(
+                done.stderr,
+                format!(
+                    "{begin}cannot use repository 'ws/repo': 'localhost' did not answer as a git server\n\
+                     caused by: it answered with 'text/html' instead of 'application/x-git-upload-pack-{kind}'\n{PORTAL}"
+                )
+            );
+            // The type is git's and the body is not.
+            let garbage = Rule::new(Action::ReplaceBody(PAGE.into()));
+            let done = broken_clone(world, garbage.kind(Kind::Git).method(method).skip(skip));
+            assert_eq!(
+                done.stderr,
+                format!(
+                    "{begin}cannot use repository 'ws/repo': 'localhost' did not answer as a git server\n\
+                     caused by: a pkt-line in its answer has no valid length\n{PORTAL}"
+                )
+            );
+        }
+        assert!(world.bitbucket.token_requests().is_empty());
+    });
+}
+
+#[test]
+fn an_answer_that_ends_too_early_is_an_error_wherever_it_ends() {
+    let lengths = [0, 2, 4, 10, 40, 100];
+    on_every_git_with_a_token(|world| {
+        for (method, skip) in [("GET", 0), ("POST", 0), ("POST", 1)] {
+            for length in lengths {
+                for action in [Action::Truncate(length), Action::CutAfter(length)] {
+                    let shown = format!("{method} {skip} {action:?}");
+                    let rule = Rule::new(action).kind(Kind::Git);
+                    let done = broken_clone(world, rule.method(method).skip(skip));
+                    let message = "the answer of 'localhost' for repository 'ws/repo' is not complete\ncaused by: ";
+                    assert!(
+                        done.stderr.contains(message) && done.stderr.contains(STATUS),
+                        "{shown}: {}",
+                        done.stderr
+                    );
+                    assert!(
+                        !done.stderr.contains("https://") && !done.stderr.contains("whole buffer"),
+                        "the cause is told in the words of the user: {}",
+                        done.stderr
+                    );
+                }
+            }
+        }
+        assert!(world.bitbucket.token_requests().is_empty());
+    });
+    assert_eq!(lengths.len(), 6);
+}
+
+#[test]
+fn a_pack_that_ends_in_the_middle_leaves_the_repository_as_it_was() {
+    on_every_git_with_a_token(|world| {
+        let tree = world.clone("ws/repo", "tree");
+        let other = world.clone("ws/repo", "other");
+        world.commit(&other, "noise", noise(300_000));
+        world.git(["push", "-q"]).within(&other).ok();
+        let refs = || world.git(["for-each-ref"]).within(&tree).ok();
+        let before = refs();
+        for action in [Action::Truncate(100_000), Action::CutAfter(100_000)] {
+            let rule = Rule::new(action).kind(Kind::Git).method("POST").skip(1);
+            world.bitbucket.script(rule);
+            let done = limited(world, ["fetch", "-q"]).within(&tree).fails(128);
+            done.says(&[
+                "error: the answer of 'localhost' for repository 'ws/repo' is not complete\ncaused by: ",
+                STATUS,
+            ]);
+            assert_eq!(world.bitbucket.rules_left(), 0, "the fault happened");
+            assert_eq!(refs(), before, "no ref has moved");
+            is_sound(world, &tree);
+        }
+        world.git(["fetch", "-q"]).within(&tree).ok();
+        assert_ne!(refs(), before, "the next fetch gets it all");
+        is_sound(world, &tree);
+    });
+}
+
+#[test]
+fn an_upload_pack_that_dies_inside_its_answer_is_no_deadlock() {
+    on_every_git_with_a_token(|world| {
+        let tree = world.clone("ws/repo", "tree");
+        world.git(["tag", "all"]).within(&tree).ok();
+        world
+            .git(["push", "-q", "origin", "all"])
+            .within(&tree)
+            .ok();
+        let done = limited(world, ["fetch", "--shallow-exclude=all", "origin"])
+            .within(&tree)
+            .done();
+        assert_ne!(done.code, Some(HUNG), "git does not wait for ever");
+        let done = done.expect(128);
+        done.says(&["'localhost'", "'ws/repo'", "caused by: "]);
+        is_sound(world, &tree);
+        let answer = world.bitbucket.git_requests().pop().expect("git has asked");
+        assert_eq!(answer.status, Some(200), "the server had said yes");
+    });
+}
+
+/// A clone of `ws/repo` with something to push: a small commit, or one larger than what is sent as one body.
+fn tree_to_push(world: &World, bytes: usize) -> PathBuf {
+    let tree = world.clone("ws/repo", "tree");
+    world.commit(&tree, "noise", noise(bytes));
+    world.bitbucket.clear_requests();
+    tree
+}
+
+/// The commit that the server has on `main`.
+fn on_server(world: &World) -> String {
+    let bare = world.bitbucket.repository_path("ws", "repo");
+    world.git(["rev-parse", "main"]).within(bare).ok()
+}
+
+fn head(world: &World, tree: &Path) -> String {
+    world.git(["rev-parse", "HEAD"]).within(tree).ok()
+}
+
+#[test]
+fn a_push_that_may_have_been_done_says_so() {
+    let cases = [
+        (Action::CloseWithoutAnswer, false),
+        (Action::AnswerLost, true),
+        (Action::CutAfter(10), true),
+        (Action::Truncate(10), true),
+        (Action::ReplaceBody(PAGE.into()), true),
+        (
+            Action::Answer {
+                status: 504,
+                headers: Vec::new(),
+                body: Vec::new(),
+                early: false,
+            },
+            false,
+        ),
+    ];
+    on_every_git_with_a_token(|world| {
+        let tree = tree_to_push(world, 100);
+        for (action, is_done) in &cases {
+            let before = on_server(world);
+            world.commit(&tree, "file", format!("{action:?}"));
+            let rule = Rule::new(action.clone()).path("git-receive-pack");
+            world.bitbucket.script(rule.method("POST"));
+            let done = limited(world, ["push", "-q"]).within(&tree).fails(128);
+            assert_eq!(world.bitbucket.rules_left(), 0, "the fault happened");
+            assert!(
+                done.stderr.contains("error: the answer to the push to 'ws/repo' was lost: it is not known whether the push was done\ncaused by: "),
+                "{action:?}: {}",
+                done.stderr
+            );
+            assert!(done.stderr.contains(COMPARE), "{}", done.stderr);
+            assert_eq!(on_server(world) != before, *is_done, "{action:?}");
+            is_sound(world, &tree);
+            world.git(["fetch", "-q"]).within(&tree).ok();
+            world.git(["push", "-q"]).within(&tree).ok();
+        }
+        assert!(world.bitbucket.token_requests().is_empty());
+    });
+    assert_eq!(cases.len(), 6);
+}
+
+#[test]
+fn a_push_that_was_refused_is_not_called_unknown() {
+    let cases = [
+        (400, "caused by: 'localhost' answered 400\n"),
+        (
+            403,
+            "hint: tick the permission 'repository:write' at the OAuth consumer",
+        ),
+        (404, "hint: Bitbucket does not tell which"),
+        (
+            413,
+            "hint: push in smaller steps, an older commit first: git push <remote> <commit>:refs/heads/<branch>\n",
+        ),
+        (429, LATER),
+        (503, LATER),
+    ];
+    on_every_git_with_a_token(|world| {
+        let tree = tree_to_push(world, 100);
+        for (status, hint) in cases {
+            for method in ["GET", "POST"] {
+                let rule = Rule::answer(status).path("git-receive-pack").method(method);
+                world.bitbucket.script(rule);
+                let done = limited(world, ["push", "-q"]).within(&tree).fails(128);
+                done.says(&[
+                    "error: cannot push to repository 'ws/repo' with profile 'environment'\n",
+                    &format!("caused by: 'localhost' answered {status}\n"),
+                    hint,
+                ]);
+                is_known(&done);
+            }
+        }
+        assert!(world.bitbucket.token_requests().is_empty());
+        world.git(["push", "-q"]).within(&tree).ok();
+    });
+    assert_eq!(cases.len(), 6);
+}
+
+#[test]
+fn a_page_in_the_place_of_an_answer_to_a_push_is_recognized() {
+    on_every_git_with_a_token(|world| {
+        let tree = tree_to_push(world, 100);
+        let before = on_server(world);
+        for (method, kind) in [("GET", "advertisement"), ("POST", "result")] {
+            let rule = page(200).path("git-receive-pack").method(method);
+            world.bitbucket.script(rule);
+            let done = limited(world, ["push", "-q"]).within(&tree).fails(128);
+            done.says(&[&format!(
+                "error: cannot use repository 'ws/repo': 'localhost' did not answer as a git server\n\
+                 caused by: it answered with 'text/html' instead of 'application/x-git-receive-pack-{kind}'\n{PORTAL}"
+            )]);
+            is_known(&done);
+        }
+        assert_eq!(on_server(world), before, "nothing is changed");
+    });
+}
+
+#[track_caller]
+fn is_known(done: &Done) {
+    assert!(
+        !done.stderr.contains("not known"),
+        "a push that cannot have been done is not called unknown: {}",
+        done.stderr
+    );
+}
+
+/// A way that keeps the connection open until the answer is read, as RFC 9112 section 9.6 asks of a server that does
+/// not read the rest of a request; the local Bitbucket drops it at once, which may destroy its answer.
+fn gentle(world: &World) -> Gate {
+    let gate = Gate::to(world);
+    // Tokens are kept for each base URL.
+    let list = world.git(["ls-remote", "bbtoken::ws/repo"]);
+    gate.between(world, list).ok();
+    world.bitbucket.clear_requests();
+    gate
+}
+
+#[test]
+fn an_early_no_to_a_large_push_is_told_without_sending_the_rest() {
+    let cases = [
+        (
+            403,
+            "hint: tick the permission 'repository:write' at the OAuth consumer",
+        ),
+        (
+            413,
+            "hint: push in smaller steps, an older commit first: git push <remote> <commit>:refs/heads/<branch>\n",
+        ),
+    ];
+    on_every_git_with_a_token(|world| {
+        let tree = tree_to_push(world, 20 << 20);
+        let before = on_server(world);
+        let gate = gentle(world);
+        for (status, hint) in cases {
+            let rule = Rule::answer(status)
+                .header("Content-Type", "text/plain")
+                .body("words of the server")
+                .early();
+            world
+                .bitbucket
+                .script(rule.path("git-receive-pack").method("POST"));
+            let push = limited(world, ["push", "-q"]).within(&tree);
+            let done = gate.between(world, push).fails(128);
+            done.says(&[
+                "error: cannot push to repository 'ws/repo' with profile 'environment'\n",
+                &format!("caused by: 'localhost' answered {status}: words of the server\n"),
+                hint,
+            ]);
+            is_known(&done);
+            let post = world.bitbucket.git_requests().pop().expect("git has asked");
+            assert_eq!(post.status, Some(status), "it is the answer to the push");
+            assert!(
+                post.request_bytes < 1 << 20,
+                "the rest is not sent: {}",
+                post.request_bytes
+            );
+            assert_eq!(on_server(world), before, "nothing is changed");
+            is_sound(world, &tree);
+        }
+        assert!(world.bitbucket.token_requests().is_empty());
+    });
+    assert_eq!(cases.len(), 2);
+}
+
+#[test]
+fn an_early_401_to_a_large_push_gets_a_token_for_the_next_one() {
+    on_every_git_with_a_token(|world| {
+        let tree = tree_to_push(world, 20 << 20);
+        let before = on_server(world);
+        let gate = gentle(world);
+        let push = || gate.between(world, limited(world, ["push", "-q"]).within(&tree));
+        let rule = Rule::answer(401).early();
+        world
+            .bitbucket
+            .script(rule.path("git-receive-pack").method("POST"));
+        let done = push().fails(128);
+        done.says(&[
+            "error: the token was refused while the push was being sent; nothing was changed on the server\n\
+             hint: push again: a new token is ready\n",
+        ]);
+        is_known(&done);
+        assert_eq!(on_server(world), before, "nothing is changed");
+        assert_eq!(world.bitbucket.token_requests().len(), 1);
+        push().ok();
+        assert_eq!(on_server(world), head(world, &tree));
+        assert_eq!(
+            world.bitbucket.token_requests().len(),
+            1,
+            "the new token is ready"
+        );
+    });
+}
+
+#[test]
+fn a_large_push_whose_connection_breaks_under_way_is_not_called_unknown() {
+    on_every_git_with_a_token(|world| {
+        let tree = tree_to_push(world, 20 << 20);
+        let before = on_server(world);
+        let rule = Rule::new(Action::CloseWithoutAnswer);
+        world
+            .bitbucket
+            .script(rule.path("git-receive-pack").method("POST"));
+        let done = limited(world, ["push", "-q"]).within(&tree).fails(128);
+        done.says(&[
+            "error: the push to 'ws/repo' broke off before all of it was sent; nothing was changed there\ncaused by: ",
+            STATUS,
+        ]);
+        is_known(&done);
+        assert_eq!(on_server(world), before, "nothing is changed");
+        is_sound(world, &tree);
+        world.git(["push", "-q"]).within(&tree).ok();
+        assert_eq!(on_server(world), head(world, &tree));
+    });
+}
+
+#[test]
+fn a_connection_that_dies_during_a_long_hook_is_replaced() {
+    on_every_git_with_a_token(|world| {
+        for bytes in [100, LARGE] {
+            let tree = tree_to_push(world, bytes);
+            // Longer than a connection is trusted unasked.
+            hook(&tree, "pre-push", "sleep 2.2");
+            let rule = Rule::new(Action::CloseIdle).path("service=git-receive-pack");
+            world.bitbucket.script(rule);
+            let done = limited(world, ["push", "-q"])
+                .within(&tree)
+                .done()
+                .expect(0);
+            assert_eq!(done.stderr, "", "nobody has to know");
+            assert_eq!(world.bitbucket.rules_left(), 0, "the connection was closed");
+            assert_eq!(on_server(world), head(world, &tree));
+            let connections: Vec<_> = world
+                .bitbucket
+                .git_requests()
+                .iter()
+                .map(|request| request.connection)
+                .collect();
+            assert_ne!(
+                connections.first(),
+                connections.last(),
+                "the push took another connection"
+            );
+            assert!(world.bitbucket.token_requests().is_empty());
+            fs::remove_dir_all(&tree).expect("it is the test's");
+        }
+    });
+}
+
+/// Starts a push through a gate and, while its pre-push hook waits, lets something happen to the gate.
+fn push_with_interruption(world: &World, tree: &Path, interrupt: impl FnOnce(&mut Gate)) -> Done {
+    let mut gate = Gate::to(world);
+    let (reached, go_on) = (world.path("reached"), world.path("go-on"));
+    for pipe in [&reached, &go_on] {
+        let made = Command::new("mkfifo").arg(pipe).status();
+        assert!(made.expect("mkfifo is there").success());
+    }
+    // Both ends wait for each other at a pipe's opening, so that no time has to be guessed.
+    let script = format!(
+        "echo >'{}'; read -r line <'{}'",
+        reached.display(),
+        go_on.display()
+    );
+    hook(tree, "pre-push", &script);
+    let push = gate.between(world, limited(world, ["push", "-q"]).within(tree));
+    let pushed = std::thread::scope(|scope| {
+        let pushed = scope.spawn(|| push.done());
+        fs::read(&reached).expect("the hook writes");
+        interrupt(&mut gate);
+        fs::write(&go_on, "\n").expect("the hook reads");
+        pushed.join().expect("the command ran")
+    });
+    for pipe in [&reached, &go_on] {
+        fs::remove_file(pipe).expect("it is the test's");
+    }
+    pushed
+}
+
+#[test]
+fn a_connection_that_dies_during_a_short_hook_is_replaced() {
+    on_every_git_with_a_token(|world| {
+        for bytes in [100, LARGE] {
+            let tree = tree_to_push(world, bytes);
+            let done = push_with_interruption(world, &tree, |gate| gate.end_connections());
+            let done = done.expect(0);
+            assert_eq!(done.stderr, "", "nobody has to know");
+            assert_eq!(on_server(world), head(world, &tree));
+            fs::remove_dir_all(&tree).expect("it is the test's");
+        }
+    });
+}
+
+#[test]
+fn a_server_that_cannot_be_reached_any_more_is_no_unknown_push() {
+    on_every_git_with_a_token(|world| {
+        for bytes in [100, LARGE] {
+            let tree = tree_to_push(world, bytes);
+            let before = on_server(world);
+            let done = push_with_interruption(world, &tree, Gate::close).expect(128);
+            done.says(&[
+                "error: cannot reach repository 'ws/repo'\ncaused by: cannot connect to 'localhost'\n",
+                STATUS,
+            ]);
+            is_known(&done);
+            assert_eq!(on_server(world), before, "nothing is changed");
+            fs::remove_dir_all(&tree).expect("it is the test's");
+        }
+    });
+}
+
+#[test]
+fn a_server_that_is_not_there_is_named() {
+    on_every_git(|world| {
+        let mut gate = Gate::to(world);
+        gate.close();
+        let done = limited(world, ["clone", "-q", "bbtoken::ws/repo", "tree"])
+            .env("BBTOKEN_BASE_URL", gate.base_url())
+            .fails(128);
+        assert_eq!(
+            done.stderr,
+            format!(
+                "error: cannot get a token for profile 'environment'\ncaused by: cannot connect to 'localhost'\n\
+                 caused by: Connection refused (os error 111)\n{STATUS}"
+            )
+        );
+        assert!(!world.path("tree").exists());
+    });
+}
+
+#[test]
+fn a_certificate_of_nobody_known_is_refused_before_anything_is_sent() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let other = World::new(world.git.clone());
+        let done = limited(world, ["clone", "-q", "bbtoken::ws/repo", "tree"])
+            .env("GIT_SSL_CAINFO", other.bitbucket.ca_file())
+            .fails(128);
+        done.says(&[
+            "error: cannot get a token for profile 'environment'\n\
+             caused by: cannot make a secure connection to 'localhost'\ncaused by: ",
+            "hint: if a proxy of your network stands in for 'localhost', set http.sslCAInfo to a file with its certificate; check the clock, too\n",
+        ]);
+        assert!(world.bitbucket.requests().is_empty(), "nothing is sent");
+    });
+}
+
+#[test]
+fn over_plain_http_to_this_machine_the_same_faults_are_told() {
+    for git in gits() {
+        let world = World::with(
+            git,
+            Options {
+                tls: false,
+                ..Options::default()
+            },
+        );
+        world.repository("ws", "repo");
+        world.git(["ls-remote", "bbtoken::ws/repo"]).ok();
+        for skip in [0, 1] {
+            let rule = Rule::new(Action::CutAfter(20))
+                .method("POST")
+                .kind(Kind::Git);
+            let done = broken_clone(&world, rule.skip(skip));
+            done.says(&["is not complete\ncaused by: the answer of '127.0.0.1' broke off\n"]);
+        }
+        let broken = world
+            .bitbucket
+            .git_requests()
+            .iter()
+            .filter(|request| request.progress == Progress::Broken)
+            .count();
+        assert_eq!(broken, 2, "both exchanges were cut");
+    }
+}

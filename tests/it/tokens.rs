@@ -1,0 +1,576 @@
+//! Which token is sent, where it comes from, and what happens when it is refused.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread,
+};
+
+use bitbucket_local::{Action, Consumer, Kind, Rule, TokenKind};
+
+use crate::{
+    inspect::{Gate, files, hook, limited, names, noise},
+    support::{Done, Run, World, on_every_git},
+};
+
+/// More than is sent as one body of known length.
+const LARGE: usize = 3 << 20;
+
+/// Leaves the client out of the environment.
+fn without_client(run: Run) -> Run {
+    run.without("BBTOKEN_CLIENT_ID")
+        .without("BBTOKEN_CLIENT_SECRET")
+}
+
+fn list(world: &World) -> Run {
+    limited(world, ["ls-remote", "bbtoken::ws/repo"])
+}
+
+/// The user names git requests came with, without repetition.
+fn users(world: &World) -> Vec<String> {
+    let requests = world.bitbucket.git_requests();
+    let mut users: Vec<_> = requests
+        .iter()
+        .map(|request| request.user.clone().unwrap_or_default())
+        .collect();
+    users.dedup();
+    users
+}
+
+fn token_calls(world: &World) -> usize {
+    world.bitbucket.token_requests().len()
+}
+
+/// Writes a file that holds a secret, in the world's directory.
+fn secret_file(world: &World, text: &str) -> PathBuf {
+    let file = world.path("secret");
+    fs::write(&file, text).expect("it can be written");
+    file
+}
+
+/// The only token file in the cache.
+fn cached(world: &World) -> PathBuf {
+    let mut tokens = names(&world.cache());
+    tokens.retain(|name| name.ends_with(".json"));
+    assert_eq!(tokens.len(), 1, "one token is cached");
+    world.cache().join(&tokens[0])
+}
+
+/// Changes when the cached token ends.
+fn set_expiry(world: &World, from_now_s: i64) {
+    let file = cached(world);
+    let text = fs::read_to_string(&file).expect("it is text");
+    let (before, rest) = text
+        .split_once("\"expires_at_unix_s\":")
+        .expect("the file says when the token ends");
+    let end = rest.find([',', '}']).expect("the number ends");
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("it is after 1970");
+    let expiry = i64::try_from(now.as_secs()).expect("it fits") + from_now_s;
+    fs::write(
+        &file,
+        format!("{before}\"expires_at_unix_s\":{expiry}{}", &rest[end..]),
+    )
+    .expect("it is ours");
+}
+
+#[test]
+fn a_ready_token_goes_with_the_user_name_of_its_kind() {
+    let kinds = [
+        (TokenKind::Access, "x-token-auth"),
+        (TokenKind::Api, "x-bitbucket-api-token-auth"),
+        (TokenKind::Resource, "x-token-auth"),
+    ];
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        for (kind, user) in kinds {
+            let scopes = [
+                "repository:write",
+                "read:repository:bitbucket",
+                "write:repository:bitbucket",
+            ];
+            let token = world.bitbucket.issue_token(kind, &scopes);
+            let file = secret_file(world, &format!("  {token}\r\n"));
+            for source in ["BBTOKEN_ACCESS_TOKEN", "BBTOKEN_ACCESS_TOKEN_FILE"] {
+                world.bitbucket.clear_requests();
+                let ready = |run: Run| {
+                    let run = without_client(run);
+                    match source {
+                        "BBTOKEN_ACCESS_TOKEN" => run.env(source, &token),
+                        _ => run.env(source, &file),
+                    }
+                };
+                ready(limited(world, ["clone", "-q", "bbtoken::ws/repo", "tree"])).ok();
+                let tree = world.path("tree");
+                world.commit(&tree, "file", format!("{kind:?} {source}"));
+                ready(limited(world, ["push", "-q"]).within(&tree)).ok();
+                assert_eq!(users(world), [user], "{kind:?} by {source}");
+                assert_eq!(token_calls(world), 0, "a ready token needs no call");
+                fs::remove_dir_all(&tree).expect("it is the test's");
+            }
+        }
+        assert!(
+            !world.home().join(".cache").exists(),
+            "a ready token is not copied"
+        );
+    });
+    assert_eq!(kinds.len(), 3);
+}
+
+#[test]
+fn an_app_password_is_explained_and_not_sent() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let done = without_client(limited(world, ["clone", "-q", "bbtoken::ws/repo", "tree"]))
+            .env("BBTOKEN_ACCESS_TOKEN", "ATBBcanary")
+            .fails(128);
+        assert_eq!(
+            done.stderr,
+            "error: the access token of profile 'environment' is an app password\n\
+             hint: Bitbucket removed app passwords in July 2026; use an OAuth consumer (BBTOKEN_CLIENT_ID and \
+             BBTOKEN_CLIENT_SECRET) or an API token with scopes\n"
+        );
+        assert!(world.bitbucket.requests().is_empty(), "it is not sent");
+    });
+}
+
+#[test]
+fn a_ready_token_wins_over_a_client() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        list(world)
+            .env("BBTOKEN_ACCESS_TOKEN", world.bitbucket.issue_api_token())
+            .ok();
+        assert_eq!(users(world), ["x-bitbucket-api-token-auth"]);
+        assert_eq!(token_calls(world), 0);
+    });
+}
+
+#[test]
+fn a_ready_token_that_is_refused_is_an_error_without_a_second_try() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let done = without_client(list(world))
+            .env("BBTOKEN_ACCESS_TOKEN", "canary")
+            .fails(128);
+        done.says(&[
+            "error: cannot read repository 'ws/repo' with profile 'environment'\ncaused by: 'localhost' answered 401: ",
+            "hint: Bitbucket does not tell which: the name is wrong",
+        ]);
+        assert!(!done.stderr.contains("canary"));
+        assert_eq!(world.git_requests(), ["GET info/refs"]);
+    });
+}
+
+#[test]
+fn the_client_secret_comes_from_a_variable_a_file_or_a_command() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let file = secret_file(world, &format!("{}\n", world.consumer.secret));
+        let shown = file.display().to_string();
+        let plain = format!("cat '{shown}'");
+        let shell = format!("!cat '{shown}' | tr -d '\\n'");
+        for (variable, command) in [
+            (Some(&file), None),
+            (None, Some(&plain)),
+            (None, Some(&shell)),
+        ] {
+            world.bitbucket.clear_requests();
+            let mut run = list(world)
+                .without("BBTOKEN_CLIENT_SECRET")
+                .env("BBTOKEN_STORE", "memory");
+            if let Some(file) = variable {
+                run = run.env("BBTOKEN_CLIENT_SECRET_FILE", file);
+            }
+            if let Some(command) = command {
+                world
+                    .git(["config", "--global", "bbtoken.clientSecretCommand", command])
+                    .ok();
+            }
+            run.ok();
+            assert_eq!(token_calls(world), 1);
+        }
+    });
+}
+
+#[test]
+fn a_command_that_gives_no_secret_is_named() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let origin = format!(
+            "bbtoken.clientsecretcommand in {}/.gitconfig",
+            world.home().display()
+        );
+        let cases = [
+            (
+                "false",
+                format!(
+                    "the command of {origin} failed (exit status: 1); its own message stands above\n"
+                ),
+            ),
+            ("true", format!("there is no secret in {origin}\n")),
+            (
+                "/does/not/exist",
+                format!(
+                    "the command of {origin} cannot be started: '/does/not/exist'\n\
+                     caused by: No such file or directory (os error 2)\n"
+                ),
+            ),
+            (
+                "cat '",
+                format!("the command of {origin} has a quote without its end\n"),
+            ),
+        ];
+        for (command, why) in &cases {
+            world
+                .git(["config", "--global", "bbtoken.clientSecretCommand", command])
+                .ok();
+            let done = list(world).without("BBTOKEN_CLIENT_SECRET").fails(128);
+            assert_eq!(
+                done.stderr,
+                format!(
+                    "error: cannot read the client secret of profile 'environment'\ncaused by: {why}"
+                )
+            );
+            assert!(world.bitbucket.requests().is_empty());
+        }
+        assert_eq!(cases.len(), 4);
+    });
+}
+
+#[test]
+fn a_revoked_token_is_replaced_once_inside_the_same_command() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let tree = world.clone("ws/repo", "tree");
+        let repaired = |run: Run| {
+            world.bitbucket.revoke_access_tokens();
+            world.bitbucket.clear_requests();
+            let done = run.done().expect(0);
+            assert_eq!(token_calls(world), 1, "one new token");
+            let refused = world
+                .bitbucket
+                .git_requests()
+                .iter()
+                .filter(|request| request.status == Some(401))
+                .count();
+            assert_eq!(refused, 1, "refused once");
+            assert_eq!(world.bitbucket.connections(), 1, "on the same connection");
+            done
+        };
+        assert_eq!(repaired(list(world)).stderr, "", "nobody has to know");
+        repaired(limited(world, ["clone", "-q", "bbtoken::ws/repo", "two"]));
+        repaired(limited(world, ["fetch", "-q"]).within(&tree));
+        for bytes in [100, LARGE] {
+            world.commit(&tree, "noise", noise(bytes));
+            let pushed = repaired(limited(world, ["push", "-q"]).within(&tree));
+            assert_eq!(pushed.stderr, "", "nobody has to know");
+        }
+        world.bitbucket.clear_requests();
+        list(world).ok();
+        assert_eq!(token_calls(world), 0, "the new token is kept");
+    });
+}
+
+/// Runs a command, revokes all tokens while the last of so many requests is held, and lets it go on.
+fn revoked_at(world: &World, requests: usize, run: Run) -> Done {
+    world.bitbucket.clear_requests();
+    let skip = u64::try_from(requests - 1).expect("it is small");
+    let hold = Rule::new(Action::Hold).kind(Kind::Git).skip(skip);
+    world.bitbucket.script(hold);
+    thread::scope(|scope| {
+        let command = scope.spawn(|| run.done());
+        world
+            .bitbucket
+            .wait_for(|seen| {
+                let git = seen.iter().filter(|request| request.kind == Kind::Git);
+                git.count() == requests
+            })
+            .expect("the command comes so far");
+        world.bitbucket.revoke_access_tokens();
+        world.bitbucket.release();
+        command.join().expect("the command ran")
+    })
+}
+
+#[test]
+fn a_token_revoked_between_two_requests_is_replaced() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let tree = world.clone("ws/repo", "tree");
+        let other = world.clone("ws/repo", "other");
+        let listing = || list(world);
+        let cloning = || limited(world, ["clone", "-q", "bbtoken::ws/repo", "two"]);
+        let fetching = || limited(world, ["fetch", "-q"]).within(&tree);
+        let pushing = || limited(world, ["push", "-q"]).within(&other);
+        let cases: [(&str, usize, &dyn Fn() -> Run); 6] = [
+            ("the list of refs", 2, &listing),
+            ("a clone's list of refs", 2, &cloning),
+            ("a clone's pack", 3, &cloning),
+            ("a fetch's list of refs", 2, &fetching),
+            ("a fetch's pack", 3, &fetching),
+            ("a small push", 2, &pushing),
+        ];
+        for (name, requests, run) in cases {
+            // So that there is something to fetch and to push.
+            let side = world.path("side");
+            world.clone("ws/repo", "side");
+            if name == "a small push" {
+                world.git(["pull", "-q"]).within(&other).ok();
+                world.commit(&other, "pushed", name);
+            } else {
+                world.commit(&side, "side", name);
+                world.git(["push", "-q"]).within(&side).ok();
+            }
+            let done = revoked_at(world, requests, run()).expect(0);
+            assert_eq!(done.stderr, "", "nobody has to know of {name}");
+            assert_eq!(token_calls(world), 1, "one new token for {name}");
+            fs::remove_dir_all(&side).expect("it is the test's");
+            // Only a clone has made it.
+            let _ = fs::remove_dir_all(world.path("two"));
+        }
+        assert_eq!(cases.len(), 6);
+    });
+}
+
+#[test]
+fn a_token_revoked_while_a_large_push_is_sent_is_replaced_for_the_next_one() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let tree = world.clone("ws/repo", "tree");
+        world.commit(&tree, "noise", noise(LARGE));
+        let gate = Gate::to(world);
+        gate.between(world, list(world)).ok();
+        let push = || gate.between(world, limited(world, ["push", "-q"]).within(&tree));
+        let done = revoked_at(world, 2, push()).expect(128);
+        done.says(&[
+            "error: the token was refused while the push was being sent; nothing was changed on the server\n\
+             hint: push again: a new token is ready\n",
+        ]);
+        assert_eq!(token_calls(world), 1);
+        push().ok();
+        assert_eq!(token_calls(world), 1, "the new token was kept");
+    });
+}
+
+#[test]
+fn a_token_revoked_during_a_long_hook_is_replaced_before_a_large_push() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let tree = world.clone("ws/repo", "tree");
+        world.commit(&tree, "noise", noise(LARGE));
+        // Longer than a connection and its token are trusted unasked.
+        hook(&tree, "pre-push", "sleep 2.2");
+        world.bitbucket.clear_requests();
+        let push = limited(world, ["push", "-q"]).within(&tree);
+        let done = thread::scope(|scope| {
+            let push = scope.spawn(|| push.done());
+            world
+                .bitbucket
+                .wait_for(|seen| seen.iter().any(|request| request.status == Some(200)))
+                .expect("the refs are asked for before the hook runs");
+            world.bitbucket.revoke_access_tokens();
+            push.join().expect("the command ran")
+        });
+        assert_eq!(done.expect(0).stderr, "", "nobody has to know");
+        let statuses: Vec<_> = world
+            .bitbucket
+            .git_requests()
+            .iter()
+            .map(|request| (request.status, request.request_bytes > 4))
+            .collect();
+        assert_eq!(
+            statuses,
+            [
+                (Some(200), false),
+                (Some(401), false),
+                (Some(200), false),
+                (Some(200), true)
+            ],
+            "a request without content finds out first"
+        );
+        assert_eq!(token_calls(world), 1);
+    });
+}
+
+#[test]
+fn a_ready_token_that_its_owner_replaced_meanwhile_is_read_again() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let issue = || world.bitbucket.issue_access_token(&["repository"]);
+        let file = secret_file(world, &issue());
+        let run = without_client(list(world)).env("BBTOKEN_ACCESS_TOKEN_FILE", &file);
+        world.bitbucket.clear_requests();
+        world
+            .bitbucket
+            .script(Rule::new(Action::Hold).kind(Kind::Git));
+        let done = thread::scope(|scope| {
+            let command = scope.spawn(|| run.done());
+            let asked = world.bitbucket.wait_for(|seen| seen.len() == 1);
+            asked.expect("the refs are asked for");
+            world.bitbucket.revoke_access_tokens();
+            fs::write(&file, issue()).expect("it can be written");
+            world.bitbucket.release();
+            command.join().expect("the command ran")
+        });
+        assert_eq!(done.expect(0).stderr, "");
+        assert_eq!(token_calls(world), 0);
+    });
+}
+
+#[test]
+fn a_new_token_that_is_refused_too_is_the_end() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        list(world).ok();
+        world.bitbucket.clear_requests();
+        let done = limited(world, ["ls-remote", "bbtoken::ws/missing"]).fails(128);
+        done.says(&["error: cannot read repository 'ws/missing' with profile 'environment'\ncaused by: 'localhost' answered 401: You may not have access"]);
+        assert_eq!(token_calls(world), 1, "one try with a new token, no more");
+        assert_eq!(world.git_requests(), ["GET info/refs", "GET info/refs"]);
+        world.bitbucket.clear_requests();
+        list(world).ok();
+        assert_eq!(token_calls(world), 0, "the new token is kept");
+    });
+}
+
+#[test]
+fn a_missing_scope_is_no_reason_for_another_token() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let reader = Consumer {
+            scopes: vec!["repository".into()],
+            ..Consumer::new_private()
+        };
+        world.bitbucket.add_consumer(reader.clone());
+        let as_reader = |run: Run| {
+            run.env("BBTOKEN_CLIENT_ID", &reader.key)
+                .env("BBTOKEN_CLIENT_SECRET", &reader.secret)
+        };
+        as_reader(limited(world, ["clone", "-q", "bbtoken::ws/repo", "tree"])).ok();
+        let tree = world.path("tree");
+        world.commit(&tree, "file", "two");
+        world.bitbucket.clear_requests();
+        let done = as_reader(limited(world, ["push", "-q"]).within(&tree)).fails(128);
+        assert_eq!(
+            done.stderr,
+            "error: cannot push to repository 'ws/repo' with profile 'environment'\n\
+             caused by: 'localhost' answered 403: Your credentials lack one or more required privilege scopes.\n\
+             hint: tick the permission 'repository:write' at the OAuth consumer (workspace settings, OAuth consumers), \
+             or use a token that has it\n"
+        );
+        assert_eq!(token_calls(world), 0, "a 403 costs no token");
+        assert_eq!(world.git_requests(), ["GET info/refs"]);
+    });
+}
+
+#[test]
+fn a_token_is_replaced_before_it_ends() {
+    let cases = [
+        // (seconds left, by git's own transport, a new token is got)
+        (-10, false, true),
+        (60, false, true),
+        (110, false, true),
+        (200, false, false),
+        (200, true, true),
+        (400, true, false),
+    ];
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        list(world).ok();
+        for (left_s, by_git, renewed) in cases {
+            set_expiry(world, left_s);
+            world.bitbucket.clear_requests();
+            let transport = if by_git { "git" } else { "native" };
+            list(world).env("BBTOKEN_TRANSPORT", transport).ok();
+            assert_eq!(
+                token_calls(world),
+                usize::from(renewed),
+                "{left_s} seconds before its end, by {transport}"
+            );
+        }
+    });
+    assert_eq!(cases.len(), 6);
+}
+
+#[test]
+fn a_short_lived_token_is_used_for_most_of_its_life() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        world.bitbucket.set_access_token_lifetime(100);
+        list(world).ok();
+        list(world).ok();
+        assert_eq!(
+            token_calls(world),
+            1,
+            "the margin is no more than a quarter of its life"
+        );
+        set_expiry(world, 20);
+        list(world).ok();
+        assert_eq!(token_calls(world), 2);
+    });
+}
+
+#[test]
+fn a_token_that_ended_by_the_servers_clock_is_replaced() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        list(world).ok();
+        let day = std::time::Duration::from_secs(86_400);
+        world.bitbucket.advance_clock(day);
+        world.bitbucket.clear_requests();
+        assert_eq!(list(world).done().expect(0).stderr, "");
+        assert_eq!(token_calls(world), 1);
+    });
+}
+
+#[test]
+fn two_clients_do_not_share_a_token() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let other = Consumer::new_private();
+        world.bitbucket.add_consumer(other.clone());
+        let as_other = |run: Run| {
+            run.env("BBTOKEN_CLIENT_ID", &other.key)
+                .env("BBTOKEN_CLIENT_SECRET", &other.secret)
+        };
+        list(world).ok();
+        let one = files(&world.cache());
+        as_other(list(world)).ok();
+        assert_eq!(token_calls(world), 2, "each has its own");
+        let mut tokens = names(&world.cache());
+        tokens.retain(|name| name.ends_with(".json"));
+        assert_eq!(tokens.len(), 2);
+        for (path, content) in one {
+            assert_eq!(
+                fs::read(&path).expect("it is there"),
+                content,
+                "one leaves the other's alone"
+            );
+        }
+        list(world).ok();
+        as_other(list(world)).ok();
+        assert_eq!(token_calls(world), 2, "both are kept");
+    });
+}
+
+#[test]
+fn a_secret_that_changed_does_not_make_a_kept_token_useless() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        list(world).ok();
+        world.bitbucket.clear_requests();
+        let without_secret_file = world.path("nothing");
+        list(world)
+            .without("BBTOKEN_CLIENT_SECRET")
+            .env("BBTOKEN_CLIENT_SECRET_FILE", &without_secret_file)
+            .ok();
+        assert_eq!(
+            token_calls(world),
+            0,
+            "the secret is read only when a token is needed"
+        );
+        assert!(!Path::new(&without_secret_file).exists());
+    });
+}
