@@ -120,15 +120,11 @@ fn lookup<'e>(
 
 /// Reads a boolean as git does (git-config(1), "Values"): no value, `yes`, `on`, `true` or a number other than 0.
 pub fn is_true(entry: &Entry) -> bool {
-    match entry.value.as_deref() {
-        None => true,
-        Some(word) => {
-            ["yes", "on", "true"]
-                .iter()
-                .any(|yes| word.eq_ignore_ascii_case(yes))
-                || word.parse::<i64>().is_ok_and(|number| number != 0)
-        }
-    }
+    entry.value.as_deref().is_none_or(is_true_word)
+}
+
+fn is_true_word(word: &str) -> bool {
+    gix::config::Boolean::try_from(word).is_ok_and(gix::config::Boolean::is_true)
 }
 
 /// The files and directories that matter, as git's environment tells them.
@@ -186,12 +182,8 @@ impl Places {
 
 /// Finds the system's file: `GIT_CONFIG_SYSTEM`, else where a git with this exec path looks.
 fn system_file(variables: Variables<'_>) -> Option<PathBuf> {
-    let off = variables("GIT_CONFIG_NOSYSTEM").is_some_and(|value| {
-        let value = value.to_string_lossy().to_ascii_lowercase();
-        matches!(value.as_str(), "true" | "yes" | "on")
-            || value.parse::<i64>().is_ok_and(|number| number != 0)
-    });
-    if off {
+    let off = variables("GIT_CONFIG_NOSYSTEM");
+    if off.is_some_and(|value| is_true_word(&value.to_string_lossy())) {
         return None;
     }
     if let Some(path) = variables("GIT_CONFIG_SYSTEM") {

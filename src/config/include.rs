@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gix_glob::{wildmatch, wildmatch::Mode};
+use gix::glob::{wildmatch, wildmatch::Mode};
 
 use super::git::Places;
 

@@ -60,7 +60,7 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 /// Says why a file or directory is not the user's alone; `None` if it is.
 pub(super) fn exposure(path: &Path) -> Option<&'static str> {
     // In containers the user may be unknown to the system; the mode then has to be enough.
-    if gix_sec::identity::is_path_owned_by_current_user(path).is_ok_and(|owned| !owned) {
+    if gix::sec::identity::is_path_owned_by_current_user(path).is_ok_and(|owned| !owned) {
         return Some("it belongs to another user");
     }
     #[cfg(unix)]
