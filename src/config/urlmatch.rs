@@ -1,4 +1,4 @@
-//! `http.<url>.<key>`: which setting is the most specific for a URL (git-config(1), "http.<url>.*").
+//! `http.<url>.<key>`: which setting is the most specific for a URL (git-config(1), `http.<url>.*`).
 
 use super::git::{Entry, GitConfig};
 use crate::http::Url;
