@@ -37,6 +37,7 @@
 //! | [`token`] | a token that works: cached, or got once for all processes |
 //! | [`relay`] | helper commands, pkt-lines, discovery, requests; defines the [`relay::Authorizer`] it needs |
 //! | [`hangup`] | ends the process when git is gone while a server is waited for |
+//! | [`user_agent`] | which git started us, for the `User-Agent` header |
 //! | [`wire`] | the only file that joins the rooms |
 //! | [`manage`] | `git bbtoken …`, one file per subcommand |
 //! | [`report`] | error chains as `error:`, `caused by:`, `hint:` lines; exit codes |
@@ -77,4 +78,5 @@ pub mod relay;
 pub mod report;
 pub mod secret;
 pub mod token;
+pub mod user_agent;
 pub mod wire;

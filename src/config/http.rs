@@ -10,9 +10,6 @@ use crate::{
     secret::Secret,
 };
 
-/// Says that we are git, which Bitbucket's edge looks for, and which program we are.
-const USER_AGENT: &str = concat!("git/2 git-remote-bbtoken/", env!("CARGO_PKG_VERSION"));
-
 /// Settings that change nothing for the native transport: it has one connection, reads whole pkt-lines, and
 /// always sends its credential at once.
 const WITHOUT_EFFECT: [&str; 7] = [
@@ -83,7 +80,7 @@ pub fn resolve(
         ca_file: path("GIT_SSL_CAINFO", "sslcainfo"),
         ca_directory: path("GIT_SSL_CAPATH", "sslcapath"),
         proxy: proxy(config, variables, url, remote),
-        user_agent: user_agent.unwrap_or_else(|| USER_AGENT.to_owned()),
+        user_agent,
         extra_headers: extra_headers(&urlmatch::values(config, "extraheader", url))?,
     };
     Ok(Resolved {
