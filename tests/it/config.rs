@@ -11,12 +11,12 @@ use std::{
 };
 
 use bbtoken::{
-    config::{GitConfig, Scope, http_settings},
+    config::{GitConfig, HTTP_TREATMENTS, Scope, http_settings},
     http::Url,
 };
 use tempfile::TempDir;
 
-use crate::support::{Git, gits};
+use crate::support::{Git, World, gits, on_every_git};
 
 /// How many layouts are made up for each git.
 const LAYOUTS: u64 = 300;
@@ -995,4 +995,59 @@ fn the_most_specific_http_setting_wins_as_git_decides() {
         assert_eq!(compared, (PATTERNS.len() + 40) * URLS.len());
         assert!(specific > 100, "many settings hold: {specific}");
     }
+}
+
+#[test]
+fn every_http_setting_that_git_knows_has_its_treatment() {
+    let mut seen = 0;
+    for git in gits() {
+        let world = World::new(git);
+        for name in world.git(["help", "-c"]).ok().lines() {
+            let Some(key) = name
+                .strip_prefix("http.")
+                .filter(|key| !key.starts_with('<'))
+            else {
+                continue;
+            };
+            let key = key.to_ascii_lowercase();
+            assert!(
+                HTTP_TREATMENTS.iter().any(|(known, _)| *known == key),
+                "'http.{key}' is not in the table"
+            );
+            seen += 1;
+        }
+    }
+    assert!(seen > 30, "git lists its settings");
+}
+
+#[test]
+fn a_setting_that_only_git_can_follow_is_handed_to_git() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let by_git = |setting: &str| {
+            world.bitbucket.clear_requests();
+            world
+                .git(["-c", setting, "ls-remote", "bbtoken::ws/repo"])
+                .ok();
+            let requests = world.bitbucket.git_requests();
+            let agent = requests[0].user_agent.clone().unwrap_or_default();
+            !agent.contains("git-remote-bbtoken")
+        };
+        for setting in [
+            "http.lowSpeedLimit=1",
+            "http.sslVersion=tlsv1.2",
+            "http.newAndUnknown=1",
+        ] {
+            assert!(by_git(setting), "{setting}");
+        }
+        for setting in [
+            "http.postBuffer=1",
+            "http.version=HTTP/2",
+            "http.followRedirects=initial",
+            "http.sslVerify=true",
+            "http.cookieFile=",
+        ] {
+            assert!(!by_git(setting), "{setting}");
+        }
+    });
 }
