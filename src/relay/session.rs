@@ -9,10 +9,13 @@ use std::{
 use anyhow::Context as _;
 use bytes::{Buf as _, Bytes};
 
-use super::{Authorizer, Service};
+use super::{
+    Authorizer, Service,
+    pktline::{Boundaries, Ending},
+};
 use crate::{
     failure::{Failure, Kind, quote},
-    hangup::Watch,
+    hangup::{Armed, Watch},
     http::{HttpClient, Phase, Request, Response, TransportError, Url},
 };
 
@@ -196,6 +199,11 @@ impl<'a> Session<'a> {
             }
             _ => self.unreachable(error),
         })
+    }
+
+    /// Lets the end of git end this process, until what git waits for is complete: then git closes its end by itself.
+    pub(super) fn watch_until_over(&self, answer: &Boundaries) -> Option<Armed> {
+        (answer.ending() != Ending::Flush).then(|| self.watch.arm())
     }
 
     /// Says that a push may have been done, whatever broke its answer; git's own hangup stays what it is.
