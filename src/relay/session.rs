@@ -75,6 +75,25 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Finds out whether the repository can be used, and where it is now, without serving anything of it.
+    ///
+    /// # Errors
+    ///
+    /// When the server refuses, or cannot be reached.
+    pub fn probe(&mut self, service: Service) -> anyhow::Result<()> {
+        match service {
+            Service::UploadPack => self.discover(service, Some("version=2")).map(drop),
+            Service::ReceivePack => self.discover(service, None).map(drop),
+            // It has no advertisement.
+            Service::UploadArchive => Ok(()),
+        }
+    }
+
+    /// The repository, where it was found last.
+    pub fn repository(&self) -> &Url {
+        &self.repository
+    }
+
     /// Tells whether the connection has been quiet for so long that the server may have closed it.
     pub(super) fn is_idle(&self) -> bool {
         self.last_answer.elapsed() > IDLE_LIMIT
@@ -245,7 +264,7 @@ impl<'a> Session<'a> {
         let target = from
             .join(location)
             .ok()
-            .filter(|target| target.origin() == from.origin());
+            .filter(|target| !location.is_empty() && target.origin() == from.origin());
         let Some(mut target) = target else {
             return Err(self.no_git(&format!(
                 "it redirects to '{}', and a credential never follows to another host",

@@ -14,6 +14,7 @@ mod memory;
 mod processes;
 mod progress;
 mod push;
+mod redirects;
 mod signals;
 mod submodules;
 mod support;
