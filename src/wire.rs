@@ -393,6 +393,16 @@ pub fn log_in(
     tokens.log_in(authorization, code)
 }
 
+/// Forgets a person's login on this machine; tells whether there was one.
+///
+/// # Errors
+///
+/// [`Kind::StoreUnusable`] when it is still there.
+pub fn log_out(identity: &Identity, notify: &dyn Fn(&str)) -> anyhow::Result<bool> {
+    let house = House::open(identity)?;
+    house.tokens(&identity.profile, notify).log_out()
+}
+
 /// Gives a token to whoever asks by git's credential protocol.
 ///
 /// # Errors

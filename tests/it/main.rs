@@ -6,5 +6,6 @@ mod errors;
 mod faults;
 mod figures;
 mod inspect;
+mod model;
 mod support;
 mod tokens;
