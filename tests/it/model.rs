@@ -77,6 +77,8 @@ enum Use {
     Fetch,
     /// The server has revoked it.
     Refused,
+    /// It is good, but the repository is not there, which the server answers in the same way.
+    Misled,
 }
 
 /// How much time goes by before a command.
@@ -179,7 +181,7 @@ impl HttpClient for World {
         let mut state = self.state.borrow_mut();
         let (status, text) = state.grant(&form);
         let used = form.get("refresh_token").cloned();
-        let mut arrives = |state: &mut State| {
+        let arrives = |state: &mut State| {
             if let Some(token) = used.as_ref().and_then(|used| state.refresh.get_mut(used)) {
                 token.is_answered = true;
             }
@@ -321,10 +323,13 @@ impl World {
                 until.is_some_and(|until| state.now < *until)
             };
             let bearer = tokens.bearer(Duration::ZERO)?;
-            if is_good(&bearer.token) {
+            if is_good(&bearer.token) && how != Use::Misled {
                 return Ok(());
             }
-            anyhow::ensure!(tokens.refused()?, "refused");
+            if !tokens.refused()? {
+                anyhow::ensure!(is_good(&bearer.token), "refused");
+                return Ok(());
+            }
             let bearer = tokens.bearer(Duration::ZERO)?;
             anyhow::ensure!(is_good(&bearer.token), "refused again");
             Ok(())
@@ -413,7 +418,7 @@ fn walk(steps: &[Step]) -> Option<String> {
             _ => disturbed + 1,
         };
         // A command that follows at once has a good token and asks for none.
-        if matches!(outcome, Outcome::Worked) && disturbed == 0 {
+        if matches!(outcome, Outcome::Worked) && !is_disturbed {
             world.state.borrow_mut().requests = 0;
             let again = world.run(Use::Fetch);
             let requests = world.state.borrow().requests;
@@ -433,7 +438,12 @@ fn every_short_sequence_of_faults_leaves_a_login_that_works() {
     let steps: Vec<Step> = FAULTS
         .into_iter()
         .flat_map(|fault| {
-            [(Gap::Hours, Use::Fetch), (Gap::Seconds, Use::Refused)].map(|(gap, how)| Step {
+            [
+                (Gap::Hours, Use::Fetch),
+                (Gap::Seconds, Use::Refused),
+                (Gap::Seconds, Use::Misled),
+            ]
+            .map(|(gap, how)| Step {
                 gap,
                 how,
                 faults: vec![fault],
@@ -445,10 +455,11 @@ fn every_short_sequence_of_faults_leaves_a_login_that_works() {
         how: Use::Fetch,
         faults: Vec::new(),
     };
-    for first in &steps {
+    let misled: Vec<_> = steps.iter().filter(|step| step.how == Use::Misled).collect();
+    for first in &misled {
         for second in &steps {
-            for third in &steps {
-                let walked = [first, second, third, &plain].map(Clone::clone);
+            for third in &misled {
+                let walked = [*first, second, *third, &plain].map(Clone::clone);
                 walks += 1;
                 if let Some(problem) = walk(&walked) {
                     panic!("{problem}\nin {walked:#?}");
@@ -456,7 +467,7 @@ fn every_short_sequence_of_faults_leaves_a_login_that_works() {
             }
         }
     }
-    assert_eq!(walks, 24 * 24 * 24);
+    assert_eq!(walks, 12 * 36 * 12);
 }
 
 /// Marsaglia's xorshift: numbers that a seed repeats.
@@ -474,7 +485,7 @@ impl Chance {
         let requests = self.below(5);
         Step {
             gap: [Gap::Seconds, Gap::Hours][self.below(2)],
-            how: [Use::Fetch, Use::Refused][self.below(2)],
+            how: [Use::Fetch, Use::Refused, Use::Misled][self.below(3)],
             faults: (0..requests).map(|_| FAULTS[self.below(FAULTS.len())]).collect(),
         }
     }
@@ -492,7 +503,7 @@ fn seed() -> u64 {
 
 #[test]
 fn random_walks_leave_a_login_that_works() {
-    for seed in (seed()..).take(500) {
+    for seed in (seed()..).take(400) {
         let mut chance = Chance((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let steps: Vec<_> = (0..20).map(|_| chance.step()).collect();
         if let Some(problem) = walk(&steps) {
