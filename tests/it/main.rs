@@ -2,10 +2,13 @@
 
 mod cache;
 mod canary;
+mod crashes;
 mod errors;
 mod faults;
 mod figures;
 mod inspect;
 mod model;
+mod person;
+mod sessions;
 mod support;
 mod tokens;

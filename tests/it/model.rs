@@ -471,10 +471,10 @@ fn every_short_sequence_of_faults_leaves_a_login_that_works() {
 }
 
 /// Marsaglia's xorshift: numbers that a seed repeats.
-struct Chance(u64);
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -492,7 +492,7 @@ impl Chance {
 }
 
 /// The seed of this run: `BBTOKEN_TEST_SEED`, else another one every time.
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let given = std::env::var("BBTOKEN_TEST_SEED").ok();
     let given = given.map(|text| text.parse().expect("BBTOKEN_TEST_SEED is a number"));
     given.unwrap_or_else(|| {

@@ -99,17 +99,27 @@ impl FileStore {
         Ok(())
     }
 
-    /// Removes the records before this one, and room that nobody will use any more.
-    fn clean(&self, key: &str, generation: u64) {
+    /// Removes what is beside the current record and not later than it: earlier ones, and room that a killed process
+    /// has left. If another process still meant to use it, that makes it again.
+    fn clean(&self, key: &str, generation: Option<u64>) {
         for (path, record) in self.beside(key).unwrap_or_default() {
-            match record {
-                Some(record) if record.generation < generation => {
-                    let _ = fs::remove_file(&path);
-                }
-                Some(_) => {}
-                None => files::remove_abandoned(&path),
+            if record.map(|record| record.generation) < generation {
+                let _ = fs::remove_file(&path);
             }
         }
+    }
+
+    /// Writes a record to its file; true once it is where a reader finds it.
+    fn write(&self, path: &Path, current: &Path, text: &Secret) -> io::Result<bool> {
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true);
+        let mut file = files::private(&mut options).open(path)?;
+        file.write_all(text.expose().as_bytes())?;
+        file.set_len(text.expose().len() as u64)?;
+        file.sync_all()?;
+        let has_moved = fs::rename(path, current).is_ok();
+        files::sync_directory(&self.directory);
+        Ok(has_moved || path.exists())
     }
 }
 
@@ -119,6 +129,8 @@ impl Store for FileStore {
     }
 
     fn reserve(&self, key: &str) -> anyhow::Result<()> {
+        self.release(key);
+        self.clean(key, Some(0));
         let current = self.current(key);
         let path = files::make_private_directory(&self.directory)
             .and_then(|()| files::beside(&current, "next"))
@@ -127,10 +139,7 @@ impl Store for FileStore {
                 let place = self.directory.display();
                 unusable(format!("cannot make room for a secret in '{place}'"))
             })?;
-        let before = self.reserved.borrow_mut().insert(key.to_owned(), path);
-        if let Some(before) = before {
-            let _ = fs::remove_file(before);
-        }
+        self.reserved.borrow_mut().insert(key.to_owned(), path);
         Ok(())
     }
 
@@ -150,22 +159,21 @@ impl Store for FileStore {
         let record =
             json!({ "version": VERSION, "generation": generation, "secret": secret.expose() });
         let text = Secret::new(record.to_string());
-        let write = || -> io::Result<()> {
-            let mut file = OpenOptions::new().write(true).open(&path)?;
-            file.write_all(text.expose().as_bytes())?;
-            file.set_len(text.expose().len() as u64)?;
-            file.sync_all()
+        let current = self.current(key);
+        let outcome = loop {
+            match self.write(&path, &current, &text) {
+                // Another process took it for room that nobody uses, between two of our steps.
+                Ok(false) => {}
+                Ok(true) => break Ok(()),
+                Err(error) => break Err(error),
+            }
         };
-        if let Err(error) = write() {
+        if let Err(error) = outcome {
             let _ = fs::remove_file(&path);
             return Err(error)
                 .with_context(|| unusable(format!("cannot write '{}'", path.display())));
         }
-        // The record is safe already: a reader takes the latest one, wherever it stands.
-        if fs::rename(&path, self.current(key)).is_ok() {
-            files::sync_directory(&self.directory);
-        }
-        self.clean(key, generation);
+        self.clean(key, Some(generation));
         Ok(())
     }
 
@@ -310,11 +318,14 @@ mod tests {
         other.reserve("k").expect("there is room");
         one.save("k", &Secret::new("one")).expect("it can be written");
         other.reserve("k").expect("there is room");
+        one.reserve("k").expect("there is room");
+        assert_eq!(other.beside("k").expect("it can be read").len(), 1);
         assert_eq!(loaded(&one).as_deref(), Some("one"));
         other.save("k", &Secret::new("other")).expect("it can be written");
         assert_eq!(loaded(&one).as_deref(), Some("other"));
         other.reserve("k").expect("there is room");
         other.release("k");
+        one.release("k");
         assert!(one.beside("k").expect("it can be read").is_empty());
     }
 
