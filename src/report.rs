@@ -121,7 +121,10 @@ fn hint(kind: &Kind) -> Option<String> {
         ),
         Kind::NotGit => "a proxy, a sign-on page or a captive portal may stand in between: open Bitbucket in a browser to see".into(),
         Kind::PushUnknown => "run 'git fetch' and compare before you push again".into(),
-        Kind::Refused | Kind::StoreUnusable | Kind::Misconfigured | Kind::Usage | Kind::Hangup => {
+        Kind::StoreUnusable => "mend that, or unlock it, and try again; another store is chosen with bbtoken.<profile>.store (file, keyring, \
+             kernel-keyring) and a new 'git bbtoken login'"
+            .into(),
+        Kind::Refused | Kind::Misconfigured | Kind::Usage | Kind::Hangup => {
             return None;
         }
     })

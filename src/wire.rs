@@ -236,6 +236,11 @@ impl Plan {
             ),
         ];
         let mut process = Process::new("git");
+        if !self.is_handed_over() && self.protocol == Protocol::Version2 {
+            // Behind `fallback` git asks for `list`, which in version 2 lists nothing, so that a clone would be empty
+            // without a word (git: discover_refs in remote-curl.c). `-c` wins over every other setting.
+            process.args(["-c", "protocol.version=0"]);
+        }
         process
             .arg(format!("remote-{}", repository.scheme()))
             .arg(&self.remote)

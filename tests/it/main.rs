@@ -10,5 +10,6 @@ mod inspect;
 mod model;
 mod person;
 mod sessions;
+mod stores;
 mod support;
 mod tokens;

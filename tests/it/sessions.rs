@@ -365,11 +365,11 @@ fn workspaces_directories_and_submodules_find_their_profile() {
         run(limited(world, ["submodule", "-q", "add", "bbtoken::theirs/repo", "sub"]).within(&tree)).ok();
         assert!(tree.join("sub/file").exists(), "each part comes with its own profile");
         // A directory of another profile, by git's own includeIf.
+        world.git(["config", "--global", "bbtoken.profile", "work"]).ok();
         let included = world.path("included");
         fs::write(&included, "[bbtoken]\n\tprofile = play\n").expect("the world can be written");
-        let condition = format!("includeIf.gitdir:{}/**.path", world.path("elsewhere").display());
+        let condition = format!("includeIf.gitdir:{}/.path", world.path("elsewhere").display());
         world.git(["config", "--global", &condition]).arg(&included).ok();
-        world.git(["config", "--global", "bbtoken.profile", "work"]).ok();
         world.repository("third", "repo");
         world.git(["init", "-q", "elsewhere"]).ok();
         world.bitbucket.clear_requests();
@@ -410,6 +410,7 @@ fn a_fetch_never_holds_the_token_that_can_write() {
             run(limited(world, ["fetch", "-q"]).within(&tree)).ok();
             tokens(&[0]);
             assert_eq!(names(&world.cache()).iter().filter(|name| name.ends_with(".json")).count(), 1);
+            assert!(tree.join("file").exists(), "the clone is not empty");
             world.commit(&tree, "file", transport);
             run(limited(world, ["push", "-q"]).within(&tree)).ok();
             tokens(&[0, 1]);
