@@ -38,6 +38,8 @@ pub enum Kind {
     },
     /// An app password was sent (status 410, or the `ATBB` prefix): Bitbucket removed them in July 2026.
     AppPassword,
+    /// A secret of another kind stands where a ready token is needed: consumer key and secret, a header, OAuth 1.
+    WrongSecret,
     /// The server asked to come back later (status 429 or 503).
     Busy,
     /// The server could not do what it should (status 500 and above).

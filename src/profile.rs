@@ -287,7 +287,13 @@ pub fn for_push(raw: &Raw, profile: &Profile) -> Result<Option<Profile>, Failure
         return Ok(None);
     };
     let name = known(raw, value.clone(), origin)?;
-    resolve(raw, &name).map(Some)
+    let pusher = resolve(raw, &name)?;
+    if pusher.endpoints.base != profile.endpoints.base {
+        return Err(misconfigured(format!(
+            "profile '{pusher}' cannot push for profile '{profile}' ({origin}): its baseUrl is another one"
+        )));
+    }
+    Ok(Some(pusher))
 }
 
 fn choose_name(raw: &Raw, address: Option<&Address>) -> Result<String, Failure> {
@@ -391,6 +397,19 @@ fn resolve(raw: &Raw, name: &str) -> Result<Profile, Failure> {
     let from_environment = raw.environment.is_complete()
         && (!has_client(own) || raw.environment.profile.as_deref() == Some(name));
     let environment = from_environment.then_some(&raw.environment);
+    // Whose login it is and who pushes are one profile's own affair; the settings without a profile are one, too.
+    let own = if name == DEFAULT && !raw.profiles.contains_key(DEFAULT) {
+        &raw.common
+    } else {
+        own
+    };
+    let grant = grant(raw, environment, &settings, name)?;
+    let store = store(settings.pick(|p| p.store.as_ref()))?;
+    if matches!(grant, Grant::AuthorizationCode(_)) && store == Store::Memory {
+        return Err(misconfigured(format!(
+            "profile '{name}' needs a login, and the store 'memory' keeps none; choose 'file', 'keyring' or 'kernel-keyring'"
+        )));
+    }
     Ok(Profile {
         name: name.to_owned(),
         account: own
@@ -399,10 +418,10 @@ fn resolve(raw: &Raw, name: &str) -> Result<Profile, Failure> {
             .map_or(name, |setting| &setting.value)
             .to_owned(),
         push_profile: own.push_profile.clone(),
-        grant: grant(raw, environment, &settings, name)?,
+        grant,
         endpoints: endpoints(&settings)?,
         transport: transport(settings.pick(|p| p.transport.as_ref()))?,
-        store: store(settings.pick(|p| p.store.as_ref()))?,
+        store,
     })
 }
 
@@ -428,6 +447,7 @@ fn grant(
     name: &str,
 ) -> Result<Grant, Failure> {
     if let Some(token) = environment.and_then(|environment| environment.access_token.clone()) {
+        is_no_client(&token, &raw.environment)?;
         return Ok(Grant::Token(token));
     }
     let token_command = settings.pick(|p| p.access_token_command.as_ref());
@@ -474,6 +494,24 @@ fn grant(
             )))
         }
     }
+}
+
+/// Refuses a ready token that is half of the client beside it: the server would answer 401 and no more.
+fn is_no_client(token: &Source, environment: &Environment) -> Result<(), Failure> {
+    let Source::Given { secret: token, .. } = token else {
+        return Ok(());
+    };
+    let is_secret =
+        matches!(&environment.client_secret, Some(Source::Given { secret, .. }) if secret == token);
+    let is_id = environment.client_id.as_deref() == Some(token.expose());
+    let half = match (is_secret, is_id) {
+        (true, _) => "secret",
+        (_, true) => "id",
+        _ => return Ok(()),
+    };
+    Err(misconfigured(format!(
+        "BBTOKEN_ACCESS_TOKEN holds the client's {half}, which is no token; unset it, and a token is got with the client"
+    )))
 }
 
 /// Finds where a client's secret is. One in the environment belongs to the client there, if one is there.
@@ -721,6 +759,89 @@ mod tests {
                 .map(|p| p.name),
             None
         );
+    }
+
+    #[test]
+    fn who_pushes_must_use_the_same_bitbucket() {
+        let mut reader = client("r", &["ws"]);
+        reader.push_profile = setting("writer");
+        let mut writer = client("w", &[]);
+        writer.base_url = setting("https://other.example");
+        let raw = raw(&[("reader", reader), ("writer", writer)]);
+        let chosen = choose(&raw, Some(&address(None, "ws"))).expect("it serves the workspace");
+        let message = for_push(&raw, &chosen)
+            .map(|_| ())
+            .expect_err("its token would go to a foreign host");
+        assert!(
+            message.to_string().contains("its baseUrl is another one"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn settings_without_a_profile_can_name_account_and_pusher() {
+        let mut raw = raw(&[("writer", client("w", &[]))]);
+        raw.common = client("r", &[]);
+        raw.common.account = setting("ann");
+        raw.common.push_profile = setting("writer");
+        let chosen = choose(&raw, None).expect("it is the default");
+        assert_eq!(
+            (chosen.name.as_str(), chosen.account.as_str()),
+            (DEFAULT, "ann")
+        );
+        let pusher = for_push(&raw, &chosen).expect("it is there");
+        let pusher = pusher.expect("it is named");
+        assert_eq!(
+            (pusher.account.as_str(), pusher.push_profile),
+            ("writer", None)
+        );
+    }
+
+    #[test]
+    fn a_login_is_kept_by_client_account_and_endpoint_and_not_in_memory() {
+        let with = |change: &dyn Fn(&mut RawProfile)| {
+            let mut profile = client("x", &[]);
+            profile.grant = setting("authorization-code");
+            profile.account = setting("ann");
+            change(&mut profile);
+            choose(&raw(&[("a", profile)]), None)
+        };
+        let one = with(&|_| ()).expect("it is valid").login_key();
+        type Change<'c> = &'c dyn Fn(&mut RawProfile);
+        let changes: [(Change<'_>, bool); 5] = [
+            (&|profile| profile.workspaces = vec![], true),
+            (&|profile| profile.account = setting("bob"), false),
+            (&|profile| profile.client_id = setting("y"), false),
+            (
+                &|profile| profile.token_url = setting("https://other.example/token"),
+                false,
+            ),
+            (
+                &|profile| profile.base_url = setting("https://other.example"),
+                false,
+            ),
+        ];
+        for (change, is_same) in changes {
+            let other = with(change).expect("it is valid").login_key();
+            assert_eq!(one == other, is_same);
+        }
+        let error = with(&|profile| profile.store = setting("memory")).map(|_| ());
+        let error = error.expect_err("it would be lost at once");
+        assert!(error.to_string().contains("keeps none"), "{error}");
+    }
+
+    #[test]
+    fn half_a_client_is_no_token() {
+        let mut raw = with_token(&Raw::default());
+        raw.environment.client_id = Some("t".into());
+        assert!(choose(&raw, None).is_err_and(|error| error.to_string().contains("client's id")));
+        raw.environment.client_id = Some("id".into());
+        raw.environment.client_secret = raw.environment.access_token.clone();
+        assert!(
+            choose(&raw, None).is_err_and(|error| error.to_string().contains("client's secret"))
+        );
+        raw.environment.client_secret = None;
+        assert!(choose(&raw, None).is_ok());
     }
 
     #[test]

@@ -63,7 +63,12 @@ fn body(error: &anyhow::Error) -> String {
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     match kind(error) {
         Some(Kind::Usage | Kind::BadAddress) => 2,
-        Some(Kind::NotConfigured | Kind::Misconfigured | Kind::UnknownProfile { .. }) => 3,
+        Some(
+            Kind::NotConfigured
+            | Kind::Misconfigured
+            | Kind::UnknownProfile { .. }
+            | Kind::WrongSecret,
+        ) => 3,
         Some(Kind::LoginNeeded { .. } | Kind::ClientRefused { .. }) => 4,
         Some(
             Kind::AccessRefused
@@ -103,6 +108,9 @@ fn hint(kind: &Kind) -> Option<String> {
         Kind::AppPassword => "Bitbucket removed app passwords in July 2026; use an OAuth consumer (BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET) \
              or an API token with scopes"
             .into(),
+        Kind::WrongSecret => "for an OAuth consumer set BBTOKEN_CLIENT_ID to its key and BBTOKEN_CLIENT_SECRET to its secret; BBTOKEN_ACCESS_TOKEN \
+             takes an access token of a repository, project or workspace, or an API token with scopes"
+            .into(),
         Kind::Busy => "Bitbucket is busy or asks for fewer requests; try again in a few minutes".into(),
         Kind::ServerFailed { host } => format!("the fault is on the side of '{host}'; try again in a few minutes"),
         Kind::TooLarge => "push in smaller steps, an older commit first: git push <remote> <commit>:refs/heads/<branch>".into(),
@@ -113,7 +121,10 @@ fn hint(kind: &Kind) -> Option<String> {
         ),
         Kind::NotGit => "a proxy, a sign-on page or a captive portal may stand in between: open Bitbucket in a browser to see".into(),
         Kind::PushUnknown => "run 'git fetch' and compare before you push again".into(),
-        Kind::Refused | Kind::StoreUnusable | Kind::Misconfigured | Kind::Usage | Kind::Hangup => {
+        Kind::StoreUnusable => "mend that, or unlock it, and try again; another store is chosen with bbtoken.<profile>.store (file, keyring, \
+             kernel-keyring) and a new 'git bbtoken login'"
+            .into(),
+        Kind::Refused | Kind::Misconfigured | Kind::Usage | Kind::Hangup => {
             return None;
         }
     })

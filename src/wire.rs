@@ -266,7 +266,7 @@ impl Plan {
             self.identity_for(service).profile.name
         );
         let scope = format!("{}://{}", repository.scheme(), authority(repository));
-        let mut settings = vec![
+        let settings = [
             // Foreign helpers are neither asked nor told; redirects would take the credential along.
             (format!("credential.{scope}.helper"), String::new()),
             (format!("credential.{scope}.helper"), ask),
@@ -284,11 +284,12 @@ impl Plan {
                 "always".to_owned(),
             ),
         ];
-        if way == Way::Forwarded && self.protocol == Protocol::Version2 {
-            // What is forwarded is `list`, which version 2 leaves without an answer.
-            settings.push(("protocol.version".to_owned(), "0".to_owned()));
-        }
         let mut process = Process::new("git");
+        if way == Way::Forwarded && self.protocol == Protocol::Version2 {
+            // Behind `fallback` git asks for `list`, which in version 2 lists nothing, so that a clone would be empty
+            // without a word (git: discover_refs in remote-curl.c). `-c` wins over every other setting.
+            process.args(["-c", "protocol.version=0"]);
+        }
         process
             .arg(format!("remote-{}", repository.scheme()))
             .arg(&self.remote)
@@ -474,6 +475,16 @@ pub fn log_in(
     let house = House::open(identity)?;
     let tokens = house.tokens(&identity.profile, notify);
     tokens.log_in(authorization, code)
+}
+
+/// Forgets a person's login on this machine; tells whether there was one.
+///
+/// # Errors
+///
+/// [`Kind::StoreUnusable`] when it is still there.
+pub fn log_out(identity: &Identity, notify: &dyn Fn(&str)) -> anyhow::Result<bool> {
+    let house = House::open(identity)?;
+    house.tokens(&identity.profile, notify).log_out()
 }
 
 /// Gives a token to whoever asks by git's credential protocol.

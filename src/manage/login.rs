@@ -1,4 +1,4 @@
-//! `git bbtoken login`: a person's consent, by a browser on this machine or on another one.
+//! `git bbtoken login` and `logout`: a person's consent, by a browser on this machine or on another one.
 
 use std::{
     io::{BufRead as _, BufReader, Read, Write},
@@ -77,6 +77,25 @@ pub(super) fn by_pasting(
     let code = code_in(&address, &authorization).map_err(|why| not_done(&identity, &why))?;
     wire::log_in(&identity, &authorization, &code, warn)?;
     done(&identity, output)
+}
+
+/// Forgets the login on this machine.
+pub(super) fn out(
+    profile: Option<&str>,
+    output: &mut dyn Write,
+    warn: &dyn Fn(&str),
+) -> anyhow::Result<()> {
+    let identity = Identity::named(profile)?;
+    let outcome = if wire::log_out(&identity, warn)? {
+        "is logged out on this machine"
+    } else {
+        "was not logged in"
+    };
+    Ok(writeln!(
+        output,
+        "Profile '{}' {outcome}.",
+        identity.profile
+    )?)
 }
 
 fn code_in(address: &str, authorization: &Authorization) -> Result<Secret, String> {

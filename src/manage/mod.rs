@@ -11,6 +11,7 @@ const HELP: &str = "\
 Manage the tokens of git-remote-bbtoken
 
 usage: git bbtoken login [--no-browser] [<profile>]
+       git bbtoken logout [<profile>]
        git bbtoken credential [--profile <name>] (get | store | erase)
        git bbtoken --version
        git bbtoken --help
@@ -21,6 +22,8 @@ commands:
   login       authorize a profile whose grant is authorization-code: prints the
               page to open and waits for the browser to come back; with
               --no-browser the address it ends at is pasted here instead
+  logout      forget the login on this machine; Bitbucket's own record of it is
+              under Personal settings, App authorizations
   credential  answer git's credential protocol for the configured Bitbucket
               (git's own https transport asks it; see gitcredentials(7))
 
@@ -56,6 +59,8 @@ pub fn run(
         }
         ["login"] => login::by_listening(None, output, warn),
         ["login", name] if !name.starts_with('-') => login::by_listening(Some(name), output, warn),
+        ["logout"] => login::out(None, output, warn),
+        ["logout", name] if !name.starts_with('-') => login::out(Some(name), output, warn),
         ["credential", action] => credential::run(None, action, input, output, warn),
         [] => Err(usage("no command was given")),
         [first, ..] => Err(usage(&format!("'{}' is not used like this", quote(first)))),

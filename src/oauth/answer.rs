@@ -38,6 +38,22 @@ pub struct Refusal {
     pub description: String,
 }
 
+impl Refusal {
+    /// Tells whether it is about the client, and not about the code or refresh token that was sent.
+    pub fn is_of_client(&self) -> bool {
+        let said = self.description.to_ascii_lowercase();
+        let codes = [
+            "unauthorized_client",
+            "invalid_client",
+            "unsupported_grant_type",
+        ];
+        codes.contains(&self.error.as_str())
+            || ["callback uri", "grant type", "consumer"]
+                .iter()
+                .any(|word| said.contains(word))
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the token endpoint answered {}", self.status)?;
@@ -65,9 +81,7 @@ pub(super) fn read(
     match (status, fields) {
         (429 | 503, _) => Err(Error::Busy {
             status,
-            retry_after_s: response
-                .header("retry-after")
-                .and_then(|value| value.trim().parse().ok()),
+            retry_after_s: retry_after_s(response),
         }),
         (200..=299, Some(fields)) if fields.contains_key("access_token") => {
             token(&fields, asked_at_unix_s).ok_or_else(|| unusable(status, "an empty access token"))
@@ -75,11 +89,31 @@ pub(super) fn read(
         (200..=499, Some(fields)) if fields.contains_key("error") => {
             Err(Error::Refused(refusal(status, &fields)))
         }
-        (400 | 401 | 403, _) => Err(Error::Refused(refusal(status, &Map::new()))),
+        (400 | 401 | 403, _) if !is_page(response) => {
+            Err(Error::Refused(refusal(status, &Map::new())))
+        }
         (300..=399, _) => Err(unusable(status, "a redirect, which is never followed here")),
         (_, Some(_)) => Err(unusable(status, "a JSON object that holds no access token")),
         (_, None) => Err(unusable(status, describe(response, body))),
     }
+}
+
+/// Tells a page for people, by a proxy or a sign-on page: what it says is not the endpoint's word.
+fn is_page(response: &Response) -> bool {
+    let kind = response.header("content-type").unwrap_or("");
+    kind.starts_with("text/html")
+}
+
+/// Reads `Retry-After`, seconds or a date (RFC 9110 section 10.2.3). The date is the server's, and so is what it is
+/// compared with: our clock may be wrong.
+fn retry_after_s(response: &Response) -> Option<u64> {
+    let value = response.header("retry-after")?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(seconds);
+    }
+    let date = |text: &str| httpdate::parse_http_date(text.trim()).ok();
+    let (then, now) = (date(value)?, date(response.header("date")?)?);
+    Some(then.duration_since(now).map_or(0, |span| span.as_secs()))
 }
 
 fn token(fields: &Map<String, Value>, asked_at_unix_s: u64) -> Option<TokenAnswer> {
@@ -241,6 +275,33 @@ mod tests {
         assert_eq!(
             error.expect_err("it is a refusal").to_string(),
             "the token endpoint answered 400, unauthorized_client: Invalid OAuth client credentials"
+        );
+    }
+
+    #[test]
+    fn a_page_is_no_refusal() {
+        for status in [400, 401, 403] {
+            let page = [("content-type", "text/html; charset=utf-8")];
+            let error = answer(status, &page, "<html>").expect_err("it is no token");
+            assert!(matches!(error, Error::Unusable { .. }), "{error}");
+            let error = answer(status, &[], "").expect_err("it is no token");
+            assert!(matches!(error, Error::Refused(_)), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_date_to_come_back_at_is_reckoned_by_the_servers_clock() {
+        let dates = [
+            ("date", "Wed, 21 Oct 2015 07:28:00 GMT"),
+            ("retry-after", "Wed, 21 Oct 2015 07:28:30 GMT"),
+        ];
+        let error = answer(503, &dates, "").expect_err("it is no token");
+        let expected = "the token endpoint answered 503 and asks to wait 30 seconds";
+        assert_eq!(error.to_string(), expected);
+        let error = answer(503, &dates[1..], "").expect_err("it is no token");
+        assert_eq!(
+            error.to_string(),
+            "the token endpoint answered 503, not available"
         );
     }
 

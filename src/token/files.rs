@@ -1,13 +1,21 @@
 //! Files and directories that only the user can read.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
+    time::Duration,
 };
+
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+/// A new file that is older than this has lost its process.
+const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// Makes a directory that only the user may enter, and makes an existing one of the user's so.
 pub(super) fn make_private_directory(path: &Path) -> io::Result<()> {
+    let is_new = !path.exists();
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -16,6 +24,9 @@ pub(super) fn make_private_directory(path: &Path) -> io::Result<()> {
         builder.mode(0o700);
     }
     builder.create(path)?;
+    if is_new {
+        path.ancestors().skip(1).take(2).for_each(sync_directory);
+    }
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
@@ -39,14 +50,13 @@ pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options
 }
 
-/// Replaces a file as a whole, durably, by one that only the user can read. One process at a time may do this.
+/// Replaces a file as a whole, durably, by one that only the user can read.
 pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let directory = path.parent().unwrap_or(path);
     make_private_directory(directory)?;
-    // Always the same name: what a killed process leaves is overwritten by the next one.
-    let new = path.with_extension("new");
+    let new = beside(path, "new")?;
     let mut options = OpenOptions::new();
-    let mut file = private(options.create(true).truncate(true).write(true)).open(&new)?;
+    let mut file = private(options.create_new(true).write(true)).open(&new)?;
     let written = file.write_all(content).and_then(|()| file.sync_all());
     drop(file);
     if let Err(error) = written.and_then(|()| fs::rename(&new, path)) {
@@ -54,7 +64,47 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         return Err(error);
     }
     sync_directory(directory);
+    let _ = all_beside(path, "new").map(|left| left.iter().for_each(|path| remove_abandoned(path)));
     Ok(())
+}
+
+/// Names a file beside another one that no other process uses: `<stem>.<chance>.<extension>`.
+pub(super) fn beside(path: &Path, extension: &str) -> io::Result<PathBuf> {
+    let mut chance = [0; 8];
+    SystemRandom::new()
+        .fill(&mut chance)
+        .map_err(|_| io::Error::other("the system gives no random bytes"))?;
+    let chance = u64::from_le_bytes(chance);
+    Ok(path.with_extension(format!("{chance:016x}.{extension}")))
+}
+
+/// Finds what [`beside`] named, by any process; a directory that is not there holds none.
+pub(super) fn all_beside(path: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
+    let directory = path.parent().unwrap_or(path);
+    let stem = path.file_stem().unwrap_or_default();
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        // Without both of its extensions it has the stem's name.
+        let name = path.file_stem().map(Path::new).and_then(Path::file_stem);
+        if path.extension() == Some(OsStr::new(extension)) && name == Some(stem) {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+/// Removes what a killed process has left; what may still be in use stays.
+pub(super) fn remove_abandoned(path: &Path) {
+    let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
+    if modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > ABANDONED)) {
+        let _ = fs::remove_file(path);
+    }
 }
 
 /// Says why a file or directory is not the user's alone; `None` if it is.
@@ -92,5 +142,24 @@ pub(super) mod tests {
             fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("it is ours");
         }
         assert_eq!(exposure(path), None);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_in_time_and_no_earlier() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("k.json");
+        let old = beside(&path, "new").expect("there is chance");
+        let other = beside(&path, "new").expect("there is chance");
+        for left in [&old, &other] {
+            fs::write(left, "").expect("it is ours");
+        }
+        let long_ago = std::time::SystemTime::now() - 2 * ABANDONED;
+        let file = OpenOptions::new().write(true).open(&old);
+        file.and_then(|file| file.set_modified(long_ago))
+            .expect("it is ours");
+        fs::write(directory.path().join("other.1.new"), "").expect("it is ours");
+        replace(&path, b"x").expect("it can be written");
+        assert_eq!(all_beside(&path, "new").expect("it is there"), [other]);
+        assert!(directory.path().join("other.1.new").exists());
     }
 }

@@ -1,16 +1,26 @@
 //! A note, made before a refresh token is sent, that it may have been used.
 //!
 //! Bitbucket's refresh tokens die some minutes after their first use. If the answer to that use is lost, in the
-//! network or by a kill before it was written, the token still works for those minutes: the note makes the very next
+//! network or by a kill before it was kept, the token still works for those minutes: the note makes the very next
 //! command use it again, even if its access token would have lasted for hours. It holds no secret.
+//!
+//! It is written in place: half a note says the same as a whole one.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::files;
 use crate::secret::Secret;
+
+/// For how long a note makes commands use the token again although theirs is good: longer than the grace (600 s,
+/// git-credential-manager pull request 2429). After that the token is dead, or was never used.
+const URGENT_S: u64 = 900;
 
 /// The note for one login.
 pub(super) struct Journal {
@@ -25,19 +35,23 @@ impl Journal {
         }
     }
 
-    /// Tells whether this token was sent and its answer has not been kept.
+    /// Tells whether this token may have been sent without its answer having been kept.
     pub(super) fn is_pending(&self, refresh_token: &Secret) -> bool {
-        let text = self
-            .path
-            .as_ref()
-            .and_then(|path| fs::read_to_string(path).ok());
-        let value = text.and_then(|text| serde_json::from_str::<Value>(&text).ok());
-        value.is_some_and(|value| value["refresh_token"] == refresh_token.fingerprint().as_str())
+        match self.read() {
+            None => false,
+            Some(note) => note
+                .get("refresh_token")
+                .is_none_or(|name| *name == refresh_token.fingerprint().as_str()),
+        }
     }
 
-    /// Tells whether there is any note: one look at the disk, made by every command.
-    pub(super) fn exists(&self) -> bool {
-        self.path.as_ref().is_some_and(|path| path.exists())
+    /// Tells whether there is a note of a use that may still be made up for: one look at the disk by every command.
+    pub(super) fn is_urgent(&self, now_unix_s: u64) -> bool {
+        let Some(note) = self.read() else {
+            return false;
+        };
+        let sent_at_unix_s = note.get("sent_at_unix_s").and_then(Value::as_u64);
+        sent_at_unix_s.is_none_or(|sent| now_unix_s.saturating_sub(sent) < URGENT_S)
     }
 
     /// Makes the note, durably.
@@ -46,9 +60,8 @@ impl Journal {
             return Ok(());
         };
         let note =
-            json!({ "refresh_token": refresh_token.fingerprint(), "sent_at_unix_s": now_unix_s })
-                .to_string();
-        files::replace(path, note.as_bytes())
+            json!({ "refresh_token": refresh_token.fingerprint(), "sent_at_unix_s": now_unix_s });
+        write(path, note.to_string().as_bytes())
             .with_context(|| format!("cannot write '{}'", path.display()))
     }
 
@@ -58,5 +71,53 @@ impl Journal {
             // What cannot be removed speaks of a token that is not the login's any more, and is passed over.
             let _ = fs::remove_file(path);
         }
+    }
+
+    fn read(&self) -> Option<Value> {
+        let text = fs::read(self.path.as_ref()?);
+        match text {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => None,
+            // Half a note is a note: of any token, at any time.
+            text => Some(
+                text.ok()
+                    .and_then(|text| serde_json::from_slice(&text).ok())
+                    .unwrap_or_default(),
+            ),
+        }
+    }
+}
+
+fn write(path: &Path, note: &[u8]) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(path);
+    files::make_private_directory(directory)?;
+    let mut options = OpenOptions::new();
+    let mut file = files::private(options.create(true).truncate(true).write(true)).open(path)?;
+    file.write_all(note)?;
+    file.sync_all()?;
+    files::sync_directory(directory);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_of_one_token_and_half_a_note_of_any() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let journal = Journal::at(Some(directory.path().join("state")), "k");
+        let (one, other) = (Secret::new("one"), Secret::new("other"));
+        assert!(!journal.is_pending(&one) && !journal.is_urgent(1_000));
+        journal.begin(&one, 1_000).expect("it can be written");
+        assert!(journal.is_pending(&one) && !journal.is_pending(&other));
+        assert!(journal.is_urgent(1_000 + URGENT_S - 1) && !journal.is_urgent(1_000 + URGENT_S));
+        assert!(journal.is_urgent(10), "a clock that was set back");
+        for half in ["", "{", "{\"refresh_token"] {
+            fs::write(directory.path().join("state/k.pending"), half).expect("it is ours");
+            assert!(journal.is_pending(&other) && journal.is_urgent(0), "{half}");
+        }
+        journal.end();
+        assert!(!journal.is_pending(&one) && !journal.is_urgent(0));
     }
 }

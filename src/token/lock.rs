@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{Seek as _, Write as _},
-    path::{Path, PathBuf},
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -22,9 +22,31 @@ const LAST_LOOK: Duration = Duration::from_millis(50);
 /// After this long the person is told what is waited for.
 const TELL_AFTER: Duration = Duration::from_secs(3);
 
+/// For how long those who waited take over the failure of the one they waited for.
+const SHARED_FAILURE_S: u64 = 10;
+/// What the note of a holder ends with who could not reach the server.
+const UNREACHABLE: &str = "unreachable";
+
 /// The right to get a token; the system takes it back when the process ends, however that happens.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "it is held, not read")] File);
+pub(super) struct Lock(File);
+
+/// How a lock was got.
+#[derive(Debug)]
+pub(super) enum Turn {
+    /// It is this process's turn.
+    Ours(Lock),
+    /// The process that was waited for could not reach the server a moment ago: to try it again would let many
+    /// processes wait for a dead network one after the other.
+    Unreachable,
+}
+
+impl Lock {
+    /// Lets those who wait know that the server cannot be reached.
+    pub(super) fn tell_unreachable(&mut self, clock: &dyn Clock) {
+        write_note(&mut self.0, clock, UNREACHABLE);
+    }
+}
 
 /// Waits for the right to get the token of a key.
 ///
@@ -38,7 +60,7 @@ pub(super) fn acquire(
     limit: Duration,
     clock: &dyn Clock,
     notify: &dyn Fn(&str),
-) -> anyhow::Result<Lock> {
+) -> anyhow::Result<Turn> {
     let path = directory.join(format!("{key}.lock"));
     let unusable = || {
         Failure::new(
@@ -53,7 +75,7 @@ pub(super) fn acquire(
         .open(&path)
         .with_context(unusable)?;
     let begun = Instant::now();
-    let (mut pause, mut told) = (FIRST_LOOK, false);
+    let (mut pause, mut waited, mut told) = (FIRST_LOOK, false, false);
     loop {
         match file.try_lock() {
             Ok(()) => break,
@@ -73,23 +95,38 @@ pub(super) fn acquire(
                 holder(&path, clock)
             ));
         }
+        waited = true;
         thread::sleep(pause);
         pause = (pause * 2).min(LAST_LOOK);
     }
-    sign(&mut file, clock);
-    Ok(Lock(file))
+    if waited && has_failed(&path, clock) {
+        return Ok(Turn::Unreachable);
+    }
+    write_note(&mut file, clock, "");
+    Ok(Turn::Ours(Lock(file)))
 }
 
-/// Leaves a note of who holds the lock since when. It serves messages only, so that a failure does not matter.
-fn sign(file: &mut File, clock: &dyn Clock) {
-    let note = format!("{} {}\n", std::process::id(), clock.now_unix_s());
+/// Leaves a note of who holds the lock since when. Nothing depends on it, so that a failure does not matter.
+fn write_note(file: &mut File, clock: &dyn Clock, outcome: &str) {
+    let note = format!("{} {} {outcome}\n", std::process::id(), clock.now_unix_s());
     let _ = file
         .set_len(0)
         .and_then(|()| file.rewind())
         .and_then(|()| file.write_all(note.as_bytes()));
 }
 
-fn holder(path: &PathBuf, clock: &dyn Clock) -> String {
+fn has_failed(path: &Path, clock: &dyn Clock) -> bool {
+    let note = fs::read_to_string(path).unwrap_or_default();
+    let words: Vec<_> = note.split_whitespace().collect();
+    let [_, at_unix_s, UNREACHABLE] = words.as_slice() else {
+        return false;
+    };
+    at_unix_s
+        .parse::<u64>()
+        .is_ok_and(|at| clock.now_unix_s().abs_diff(at) <= SHARED_FAILURE_S)
+}
+
+fn holder(path: &Path, clock: &dyn Clock) -> String {
     let note = fs::read_to_string(path).unwrap_or_default();
     let mut numbers = note.split_whitespace().map(|word| word.parse::<u64>().ok());
     match (numbers.next().flatten(), numbers.next().flatten()) {

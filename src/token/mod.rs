@@ -1,10 +1,16 @@
 //! A token that works: from the cache while it is good, else by the profile's grant, once for all processes.
+//!
+//! Whether a token has ended is reckoned by this machine's clock alone, from the moment it was asked for, so that a
+//! clock that is wrong by hours does no harm. One that jumps between two commands makes a token look ended, or to have
+//! more life than it was given: it is replaced then, once; or it looks good and is not, which the server tells.
 
 mod cache;
+mod explain;
 mod files;
 mod journal;
 mod lock;
 mod login;
+mod mistaken;
 mod refresh;
 mod source;
 pub mod store;
@@ -15,7 +21,7 @@ use anyhow::Context as _;
 
 use crate::{
     clock::Clock,
-    failure::{Failure, Kind},
+    failure::{Failure, Kind, kind},
     http::HttpClient,
     oauth,
     profile::{Client, Grant, Profile, Source},
@@ -23,8 +29,9 @@ use crate::{
 };
 
 use cache::{Cache, Cached, Entry};
+use explain::{explain, who};
 use journal::Journal;
-use lock::Lock;
+use lock::Turn;
 use refresh::Refresh;
 use store::Store;
 
@@ -33,12 +40,13 @@ pub use login::Login;
 /// A token is replaced this long before it ends, so that it does not end on its way (cargo and Backstage keep
 /// margins of 1 and 10 minutes); never more than a quarter of its life.
 const MARGIN_S: u64 = 120;
-/// How long to wait for another process that is getting the same token.
-const LOCK_LIMIT: Duration = Duration::from_secs(60);
 /// How long a busy token endpoint is waited for, all of its requests to wait together.
 const BUSY_LIMIT: Duration = Duration::from_secs(60);
-/// How long to wait when it does not say.
+/// How long to wait when it does not say, and at least.
 const BUSY_PAUSE: Duration = Duration::from_secs(2);
+const LEAST_BUSY_PAUSE: Duration = Duration::from_secs(1);
+/// How long to wait for another process that is getting the same token: longer than that may take.
+const LOCK_LIMIT: Duration = Duration::from_secs(180);
 
 /// A token for Bitbucket's git server, and the user name that tells what kind it is.
 #[derive(Clone, Debug)]
@@ -111,7 +119,7 @@ impl<'a> Tokens<'a> {
             Grant::Token(source) => ready(source, self.profile)?,
             Grant::ClientCredentials(client) => match self.cached(margin) {
                 Some(current) => current,
-                None => self.obtain(client, margin, None)?,
+                None => self.obtain(client, &Wish::of(margin))?,
             },
             Grant::AuthorizationCode(client) => self.of_login(client, margin)?,
         };
@@ -131,7 +139,11 @@ impl<'a> Tokens<'a> {
         let again = !refused.is_new && !std::mem::replace(&mut self.replaced, true);
         let next = match &profile.grant {
             Grant::ClientCredentials(client) | Grant::AuthorizationCode(client) if again => {
-                Some(self.obtain(client, Duration::ZERO, Some(&refused.bearer.token))?)
+                let wish = Wish {
+                    refused: Some(&refused.bearer.token),
+                    ..Wish::of(Duration::ZERO)
+                };
+                Some(self.obtain(client, &wish)?)
             }
             // Its file or command may have been given a new one meanwhile.
             Grant::Token(source) if again => Some(ready(source, profile)?)
@@ -146,7 +158,7 @@ impl<'a> Tokens<'a> {
     /// Forgets a token that somebody else saw refused, unless it was replaced already.
     pub fn forget(&mut self, token: &Secret) {
         if let Some((cache, key)) = self.cache()
-            && let Ok(_lock) = self.lock(&key)
+            && let Ok(Turn::Ours(_lock)) = self.lock(&key)
             && matches!(cache.read(&key), Cached::Token(entry) if entry.access_token == *token)
         {
             cache.remove(&key);
@@ -167,24 +179,47 @@ impl<'a> Tokens<'a> {
         let client = profile.client().context("the profile has no client")?;
         let client = self.client(client)?;
         let key = profile.login_key();
-        let lock = self.lock(&key);
+        // Without a lock a refresh under way may be kept after this, which the person then sees and repeats.
+        let _lock = self.lock(&key);
         let answer = self
-            .patiently(|| client.authorization_code(self.http, self.clock, authorization, code))
+            .patiently(BUSY_LIMIT, || {
+                client.authorization_code(self.http, self.clock, authorization, code)
+            })
             .map_err(|error| explain(error, profile))?;
-        let login = refresh::first_login(&answer, self.clock.now_unix_s());
-        match &login {
+        match refresh::first_login(&answer, self.clock.now_unix_s()) {
             Some(login) => self.store()?.save(&key, &login.to_record())?,
             None => (self.notify)(
                 "Bitbucket gave no refresh token: this login ends with its first access token",
             ),
         }
         Journal::at(self.places.state.clone(), &key).end();
-        if let (Ok(_), Some((cache, key))) = (lock, self.cache())
+        if let Some((cache, key)) = self.cache()
             && let Err(error) = cache.write(&key, &entry_of(answer))
         {
+            // It may be that of another account.
+            cache.remove(&key);
             self.tell_unsaved(&error);
         }
         Ok(())
+    }
+
+    /// Forgets a person's login and its access token on this machine; tells whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::StoreUnusable`] when it is still there.
+    pub fn log_out(&self) -> anyhow::Result<bool> {
+        let key = self.profile.login_key();
+        let _lock = self.lock(&key);
+        if let Some((cache, key)) = self.cache() {
+            cache.remove(&key);
+        }
+        let store = self.store()?;
+        // One that cannot be read is a login, too.
+        let was_there = store.load(&key).map_or(true, |login| login.is_some());
+        store.forget(&key)?;
+        Journal::at(self.places.state.clone(), &key).end();
+        Ok(was_there)
     }
 
     /// Opens the profile's store of durable secrets.
@@ -203,7 +238,7 @@ impl<'a> Tokens<'a> {
         ))
     }
 
-    fn lock(&self, key: &str) -> anyhow::Result<Lock> {
+    fn lock(&self, key: &str) -> anyhow::Result<Turn> {
         let directory = match self.profile.grant {
             Grant::AuthorizationCode(_) => self.places.state.as_ref(),
             _ => self.places.cache.as_ref(),
@@ -222,13 +257,18 @@ impl<'a> Tokens<'a> {
 
     /// Gives the token of a person's login. A refresh whose answer was lost is completed first, while that works.
     fn of_login(&mut self, client: &Client, margin: Duration) -> anyhow::Result<Current> {
-        let cached = self.cached(margin);
-        let unfinished = Journal::at(self.places.state.clone(), &self.profile.login_key()).exists();
-        match cached {
-            Some(current) if !unfinished => Ok(current),
-            Some(current) => self.obtain(client, margin, None).or(Ok(current)),
-            None => self.obtain(client, margin, None),
+        let Some(current) = self.cached(margin) else {
+            return self.obtain(client, &Wish::of(margin));
+        };
+        let journal = Journal::at(self.places.state.clone(), &self.profile.login_key());
+        if !journal.is_urgent(self.clock.now_unix_s()) {
+            return Ok(current);
         }
+        let in_passing = Wish {
+            patience: Duration::ZERO,
+            ..Wish::of(margin)
+        };
+        self.obtain(client, &in_passing).or(Ok(current))
     }
 
     fn usable(&self, entry: Entry, margin: Duration, refused: Option<&Secret>) -> Option<Current> {
@@ -245,53 +285,59 @@ impl<'a> Tokens<'a> {
     }
 
     /// Gets a token under the lock: whoever waited for it finds the token of the one who did not.
-    fn obtain(
-        &mut self,
-        client: &Client,
-        margin: Duration,
-        refused: Option<&Secret>,
-    ) -> anyhow::Result<Current> {
+    fn obtain(&self, client: &Client, wish: &Wish<'_>) -> anyhow::Result<Current> {
         if client.secret == Source::Stored {
             // Without it nothing can be got: that is said before anything is written.
             self.client(client)?;
         }
         let Some((cache, key)) = self.cache() else {
-            return self.grant(client).map(|entry| new(&entry));
+            return self.grant(client, wish.patience).map(|entry| new(&entry));
         };
-        let lock = match self.lock(&key) {
-            Ok(lock) => Some(lock),
-            Err(error) => {
-                self.tell_unsaved(&error);
-                None
-            }
-        };
-        if lock.is_some() {
-            match cache.read(&key) {
-                Cached::Token(entry) => {
-                    if let Some(current) = self.usable(entry, margin, refused)
-                        && !self.has_unfinished_refresh()
-                    {
-                        return Ok(current);
-                    }
-                }
-                Cached::Corrupt => self.set_aside(&cache, &key),
-                Cached::Nothing => {}
-            }
+        let mut lock = self.lock(&key);
+        if let Ok(Turn::Unreachable) = lock {
+            let host = self.token_host().to_owned();
+            let message = format!(
+                "cannot get a token for {}: another command could not reach '{host}' a moment ago",
+                who(self.profile)
+            );
+            return Err(Failure::new(Kind::Unreachable { host }, message).into());
         }
-        let entry = self.grant(client)?;
-        if lock.is_some()
-            && let Err(error) = cache.write(&key, &entry)
+        match cache.read(&key) {
+            Cached::Token(entry) => {
+                if let Some(current) = self.usable(entry, wish.margin, wish.refused)
+                    && !self.has_unfinished_refresh()
+                {
+                    return Ok(current);
+                }
+            }
+            Cached::Corrupt if lock.is_ok() => self.set_aside(&cache, &key),
+            Cached::Corrupt | Cached::Nothing => {}
+        }
+        let granted = self.grant(client, wish.patience);
+        if let (Err(error), Ok(Turn::Ours(lock))) = (&granted, &mut lock)
+            && matches!(kind(error), Some(Kind::Unreachable { .. }))
         {
-            self.tell_unsaved(&error);
+            lock.tell_unreachable(self.clock);
+        }
+        let entry = granted?;
+        match (cache.write(&key, &entry), lock) {
+            (Err(error), _) => self.tell_unsaved(&error),
+            (Ok(()), Err(error)) => (self.notify)(&format!(
+                "commands that run at the same time may each get a token: {error:#}"
+            )),
+            (Ok(()), Ok(_)) => {}
         }
         Ok(new(&entry))
     }
 
     fn has_unfinished_refresh(&self) -> bool {
+        // Without a note, the rule, the store is not opened: it may be slow.
         matches!(self.profile.grant, Grant::AuthorizationCode(_))
+            && Journal::at(self.places.state.clone(), &self.profile.login_key())
+                .is_urgent(self.clock.now_unix_s())
             && self
                 .store()
-                .is_ok_and(|store| self.refresh(store.as_ref()).is_pending())
+                .is_ok_and(|store| self.refresh(store.as_ref()).is_pending(self))
     }
 
     fn refresh<'r>(&self, store: &'r dyn Store) -> Refresh<'r> {
@@ -303,17 +349,21 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    fn grant(&self, client: &Client) -> anyhow::Result<Entry> {
-        let client = self.client(client)?;
+    fn grant(&self, client: &Client, patience: Duration) -> anyhow::Result<Entry> {
         match &self.profile.grant {
             Grant::AuthorizationCode(_) => {
                 let store = self.store()?;
-                self.refresh(store.as_ref()).run(self, &client)
+                let client = self.client(client)?;
+                self.refresh(store.as_ref()).run(self, &client, patience)
             }
-            Grant::ClientCredentials(_) | Grant::Token(_) => self
-                .patiently(|| client.client_credentials(self.http, self.clock))
+            Grant::ClientCredentials(_) | Grant::Token(_) => {
+                let client = self.client(client)?;
+                self.patiently(patience, || {
+                    client.client_credentials(self.http, self.clock)
+                })
                 .map(entry_of)
-                .map_err(|error| explain(error, self.profile)),
+                .map_err(|error| explain(error, self.profile))
+            }
         }
     }
 
@@ -332,6 +382,7 @@ impl<'a> Tokens<'a> {
             source => source::read(source)
                 .with_context(|| format!("cannot read the client secret of profile '{profile}'"))?,
         };
+        mistaken::check_client(&client.id, &secret, profile)?;
         Ok(oauth::Client {
             id: client.id.clone(),
             secret,
@@ -342,32 +393,43 @@ impl<'a> Tokens<'a> {
     /// Asks again as often as a busy endpoint tells to, within a bound; the person hears what is waited for.
     fn patiently(
         &self,
+        patience: Duration,
         mut ask: impl FnMut() -> Result<oauth::TokenAnswer, oauth::Error>,
     ) -> Result<oauth::TokenAnswer, oauth::Error> {
-        let mut left = BUSY_LIMIT;
+        let mut left = patience;
         loop {
-            let error = match ask() {
-                Err(error @ oauth::Error::Busy { .. }) => error,
+            let (status, pause) = match ask() {
+                Err(oauth::Error::Busy {
+                    status,
+                    retry_after_s,
+                }) => (
+                    status,
+                    retry_after_s.map_or(BUSY_PAUSE, Duration::from_secs),
+                ),
                 outcome => return outcome,
             };
-            let pause = match &error {
-                oauth::Error::Busy {
-                    retry_after_s: Some(seconds),
-                    ..
-                } => Duration::from_secs(*seconds),
-                _ => BUSY_PAUSE,
-            };
-            let Some(rest) = left.checked_sub(pause.max(Duration::from_millis(100))) else {
-                return Err(error);
+            let pause = pause.max(LEAST_BUSY_PAUSE);
+            let Some(rest) = left.checked_sub(pause) else {
+                return Err(oauth::Error::Busy {
+                    status,
+                    retry_after_s: Some(pause.as_secs()),
+                });
             };
             left = rest;
-            let host = self.profile.endpoints.token.host_str().unwrap_or("");
+            let (host, seconds) = (self.token_host(), pause.as_secs());
+            let why = match status {
+                429 => "has had too many requests",
+                _ => "is not available",
+            };
             (self.notify)(&format!(
-                "waiting {} s for a token: '{host}' has too many requests",
-                pause.as_secs()
+                "waiting {seconds} s for a token, because '{host}' {why} (status {status})"
             ));
             self.clock.wait(pause);
         }
+    }
+
+    fn token_host(&self) -> &str {
+        self.profile.endpoints.token.host_str().unwrap_or("")
     }
 
     fn set_aside(&self, cache: &Cache, key: &str) {
@@ -386,6 +448,26 @@ impl<'a> Tokens<'a> {
         (self.notify)(&format!(
             "the token was not saved, so every command has to get its own: {error:#}"
         ));
+    }
+}
+
+/// What is asked of [`Tokens::obtain`].
+struct Wish<'w> {
+    /// How long the token has to last.
+    margin: Duration,
+    /// The token that the server did not take.
+    refused: Option<&'w Secret>,
+    /// How long a busy endpoint is waited for.
+    patience: Duration,
+}
+
+impl Wish<'_> {
+    fn of(margin: Duration) -> Self {
+        Wish {
+            margin,
+            refused: None,
+            patience: BUSY_LIMIT,
+        }
     }
 }
 
@@ -416,13 +498,7 @@ fn new(entry: &Entry) -> Current {
 fn ready(source: &Source, profile: &Profile) -> anyhow::Result<Current> {
     let token = source::read(source)
         .with_context(|| format!("cannot read the access token of profile '{profile}'"))?;
-    if token.expose().starts_with("ATBB") {
-        return Err(Failure::new(
-            Kind::AppPassword,
-            format!("the access token of profile '{profile}' is an app password"),
-        )
-        .into());
-    }
+    mistaken::check_token(&token, profile)?;
     Ok(Current {
         bearer: bearer(token, None),
         is_new: false,
@@ -442,40 +518,4 @@ fn bearer(token: Secret, expires_at_unix_s: Option<u64>) -> Bearer {
         user,
         expires_at_unix_s,
     }
-}
-
-/// Puts the endpoint's answer into the words of the person who set the client up.
-fn explain(error: oauth::Error, profile: &Profile) -> anyhow::Error {
-    let host = profile.endpoints.token.host_str().unwrap_or("").to_owned();
-    let kind = match &error {
-        oauth::Error::Transport(error) if error.phase == crate::http::Phase::Tls => {
-            Kind::Untrusted { host }
-        }
-        oauth::Error::Transport(_) | oauth::Error::Unusable { status: 407, .. } => {
-            Kind::Unreachable { host }
-        }
-        oauth::Error::Unusable { status: 500.., .. } => Kind::ServerFailed { host },
-        oauth::Error::Unusable { .. } => Kind::NotGit,
-        oauth::Error::Busy { .. } => Kind::Busy,
-        oauth::Error::Refused(refusal) => Kind::ClientRefused {
-            remedy: remedy(refusal),
-        },
-    };
-    anyhow::Error::new(error).context(Failure::new(
-        kind,
-        format!("cannot get a token for profile '{profile}'"),
-    ))
-}
-
-/// Says what to change, by what Bitbucket is known to answer (status and codes differ between its old and new backend).
-fn remedy(refusal: &oauth::Refusal) -> String {
-    let said = refusal.description.to_ascii_lowercase();
-    let remedy = if said.contains("\"public\"") || said.contains("marked as") {
-        "tick 'This is a private consumer' at the OAuth consumer (workspace settings, OAuth consumers)"
-    } else if said.contains("callback") {
-        "give the OAuth consumer a callback URL, any will do (workspace settings, OAuth consumers)"
-    } else {
-        "compare BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET, or the profile's settings, with key and secret of the OAuth consumer"
-    };
-    remedy.to_owned()
 }

@@ -11,13 +11,16 @@
 //!
 //! A kill between 3 and 5 leaves the note, and the next command starts over with the same token, inside the grace.
 //! A refusal is believed only if the login is still the one that was sent; nothing is ever deleted.
+//!
+//! Where locks do not work, two processes may send the same token. Inside the grace both get a login that works, and
+//! the one that is kept last is as good as the other.
 
 use std::time::Duration;
 
 use anyhow::Context as _;
 
 use super::{
-    Tokens, cache::Entry, entry_of, explain, journal::Journal, login::Login, store::Store,
+    Tokens, cache::Entry, entry_of, explain, journal::Journal, login::Login, store::Store, who,
 };
 use crate::{
     failure::{Failure, Kind},
@@ -26,7 +29,7 @@ use crate::{
     secret::Secret,
 };
 
-/// How often a refresh token is sent before the network is given up, and the pauses in between.
+/// The pauses before a refresh token is sent again because its answer was lost.
 const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
 
 /// What a refresh needs beside the profile.
@@ -36,16 +39,57 @@ pub(super) struct Refresh<'r> {
     pub(super) key: String,
 }
 
+/// What a failure tells about the refresh token that was sent.
+enum Fate {
+    /// The server did not get to it.
+    Unused,
+    /// It may have been used; to ask again at once may give the answer.
+    Lost,
+    /// It may have been used, and to ask again at once is of no use.
+    Unknown,
+    /// The server does not take it.
+    Refused,
+}
+
+impl Fate {
+    fn of(error: &oauth::Error) -> Self {
+        match error {
+            oauth::Error::Transport(error) => match error.phase {
+                Phase::Connect | Phase::Tls => Fate::Unused,
+                Phase::Request | Phase::Answer => Fate::Lost,
+                // Half a minute has gone by; the next command asks again.
+                Phase::TimeLimit => Fate::Unknown,
+            },
+            oauth::Error::Refused(refusal) if refusal.is_of_client() => Fate::Unused,
+            oauth::Error::Refused(_) => Fate::Refused,
+            oauth::Error::Busy { status: 429, .. } => Fate::Unused,
+            // A gateway says so, too, when it has lost the answer of the server behind it.
+            oauth::Error::Busy { .. } => Fate::Unknown,
+            oauth::Error::Unusable { status, .. } => match status {
+                200..=299 | 500.. => Fate::Lost,
+                _ => Fate::Unknown,
+            },
+        }
+    }
+}
+
 impl Refresh<'_> {
     /// Gets an access token with the login's refresh token. The caller holds the lock.
+    ///
+    /// `patience` is how long a busy endpoint is waited for; with none a lost answer is not asked for again either.
     ///
     /// # Errors
     ///
     /// [`Kind::LoginNeeded`] when there is no login or the server does not know it any more, [`Kind::StoreUnusable`]
     /// when the next login could not be kept: the refresh token is not used then.
-    pub(super) fn run(&self, tokens: &Tokens<'_>, client: &oauth::Client) -> anyhow::Result<Entry> {
-        let mut login = self.login(tokens)?;
-        let not_risked = || {
+    pub(super) fn run(
+        &self,
+        tokens: &Tokens<'_>,
+        client: &oauth::Client,
+        patience: Duration,
+    ) -> anyhow::Result<Entry> {
+        let login = self.login(tokens)?;
+        self.store.reserve(&self.key).with_context(|| {
             Failure::new(
                 Kind::StoreUnusable,
                 format!(
@@ -53,46 +97,73 @@ impl Refresh<'_> {
                     tokens.profile
                 ),
             )
-        };
-        self.store.reserve(&self.key).with_context(not_risked)?;
-        let was_pending = self.journal.is_pending(&login.refresh_token);
-        self.journal
-            .begin(&login.refresh_token, tokens.clock.now_unix_s())
-            .with_context(not_risked)?;
-        let mut pauses = PAUSES.iter();
-        let answer = loop {
-            let error = match tokens
-                .patiently(|| client.refresh(tokens.http, tokens.clock, &login.refresh_token))
-            {
-                Ok(answer) => break answer,
+        })?;
+        let exchanged = self.exchange(tokens, client, login, patience);
+        if exchanged.is_err() {
+            self.store.release(&self.key);
+        }
+        let (answer, before) = exchanged?;
+        self.keep(tokens, &answer, before);
+        Ok(entry_of(answer))
+    }
+
+    /// Sends the login's refresh token until there is an answer; gives the login it was for, too.
+    fn exchange(
+        &self,
+        tokens: &Tokens<'_>,
+        client: &oauth::Client,
+        mut login: Login,
+        patience: Duration,
+    ) -> anyhow::Result<(oauth::TokenAnswer, Login)> {
+        // As long as the token may have been used its note has to stay.
+        let mut may_be_used = self.note(tokens, &login);
+        let mut pauses = PAUSES.iter().filter(|_| !patience.is_zero());
+        loop {
+            let ask = || client.refresh(tokens.http, tokens.clock, &login.refresh_token);
+            let error = match tokens.patiently(patience, ask) {
+                Ok(answer) => return Ok((answer, login)),
                 Err(error) => error,
             };
-            match &error {
-                oauth::Error::Refused(_) => {
+            let fate = Fate::of(&error);
+            match fate {
+                Fate::Unused if !may_be_used => self.journal.end(),
+                Fate::Unused => {}
+                Fate::Unknown => {}
+                Fate::Lost => {
+                    may_be_used = true;
+                    if let Some(pause) = pauses.next() {
+                        tokens.clock.wait(*pause);
+                        continue;
+                    }
+                }
+                Fate::Refused => {
                     let current = self.login(tokens)?;
-                    if current.refresh_token == login.refresh_token {
-                        self.journal.end();
-                        return Err(login_needed(tokens, error));
+                    if current.refresh_token != login.refresh_token {
+                        // Somebody replaced it without our lock, by logging in again for example.
+                        login = current;
+                        may_be_used = self.note(tokens, &login);
+                        continue;
                     }
-                    // Somebody replaced the login without our lock, by logging in again for example.
-                    login = current;
+                    self.journal.end();
+                    return Err(login_needed(tokens, error));
                 }
-                oauth::Error::Transport(transport)
-                    if matches!(transport.phase, Phase::Connect | Phase::Tls) =>
-                {
-                    if !was_pending {
-                        self.journal.end();
-                    }
-                    return Err(explain(error, tokens.profile));
-                }
-                _ => match pauses.next() {
-                    Some(pause) => tokens.clock.wait(*pause),
-                    None => return Err(explain(error, tokens.profile)),
-                },
             }
-        };
-        self.keep(tokens, &answer, login);
-        Ok(entry_of(answer))
+            return Err(explain(error, tokens.profile));
+        }
+    }
+
+    /// Notes that a login's token is about to be sent; tells whether it may have been sent before.
+    fn note(&self, tokens: &Tokens<'_>, login: &Login) -> bool {
+        let token = &login.refresh_token;
+        let was_pending = self.journal.is_pending(token);
+        if let Err(error) = self.journal.begin(token, tokens.clock.now_unix_s()) {
+            // The login itself can be kept: that was made sure of.
+            (tokens.notify)(&format!(
+                "a kill in the next seconds could cost the login of profile '{}': {error:#}",
+                tokens.profile
+            ));
+        }
+        was_pending
     }
 
     /// Keeps what the server gave; a failure is told, and the note left for the next command to try once more.
@@ -118,48 +189,43 @@ impl Refresh<'_> {
             .load(&self.key)
             .with_context(|| format!("cannot read the login of profile '{}'", tokens.profile))?;
         record.as_ref().and_then(Login::from_record).ok_or_else(|| {
-            let name = tokens.profile.name.clone();
-            Failure::new(
-                Kind::LoginNeeded {
-                    profile: name.clone(),
-                },
-                format!("profile '{name}' is not logged in"),
-            )
-            .into()
+            let profile = tokens.profile.name.clone();
+            let message = format!("profile '{profile}' is not logged in");
+            Failure::new(Kind::LoginNeeded { profile }, message).into()
         })
     }
 
-    /// Tells whether a refresh of this login has begun and not ended.
-    pub(super) fn is_pending(&self) -> bool {
-        let login = || {
-            self.store
-                .load(&self.key)
-                .ok()
-                .flatten()
-                .as_ref()
-                .and_then(Login::from_record)
+    /// Tells whether a refresh of this login has begun and not ended. A note of an earlier login is removed.
+    pub(super) fn is_pending(&self, tokens: &Tokens<'_>) -> bool {
+        if !self.journal.is_urgent(tokens.clock.now_unix_s()) {
+            return false;
+        }
+        let Ok(login) = self.login(tokens) else {
+            return false;
         };
-        self.journal.exists()
-            && login().is_some_and(|login| self.journal.is_pending(&login.refresh_token))
+        let is_pending = self.journal.is_pending(&login.refresh_token);
+        if !is_pending {
+            self.journal.end();
+        }
+        is_pending
     }
 }
 
 fn login_needed(tokens: &Tokens<'_>, error: oauth::Error) -> anyhow::Error {
     let profile = tokens.profile.name.clone();
     let message = format!(
-        "cannot get a token for profile '{profile}': the server does not take its refresh token any more"
+        "cannot get a token for {}: its login has ended, because it was revoked or not used for three months",
+        who(tokens.profile)
     );
     anyhow::Error::new(error).context(Failure::new(Kind::LoginNeeded { profile }, message))
 }
 
 /// The refresh token of a first answer, which begins a login.
 pub(super) fn first_login(answer: &oauth::TokenAnswer, now_unix_s: u64) -> Option<Login> {
-    answer
-        .refresh_token
-        .clone()
-        .map(|refresh_token: Secret| Login {
-            refresh_token,
-            scopes: answer.scopes.clone(),
-            obtained_at_unix_s: now_unix_s,
-        })
+    let refresh_token: Secret = answer.refresh_token.clone()?;
+    Some(Login {
+        refresh_token,
+        scopes: answer.scopes.clone(),
+        obtained_at_unix_s: now_unix_s,
+    })
 }

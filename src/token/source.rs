@@ -3,10 +3,10 @@
 use std::{
     fs,
     io::Read as _,
-    process::{Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -19,6 +19,8 @@ use crate::{
 
 /// How long a command may take, a person's unlocking included.
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+/// How long to wait between two looks at a command that has closed its output.
+const LOOK: Duration = Duration::from_millis(2);
 /// The longest secret: a command that prints on and on is not one.
 const MAX_SECRET_BYTES: u64 = 1024 * 1024;
 /// Variables that a command has no need of.
@@ -41,7 +43,7 @@ pub(super) fn read(source: &Source) -> anyhow::Result<Secret> {
             })?;
             (Secret::new(text), format!("file '{}'", path.display()))
         }
-        Source::Command(command) => (run(command)?, command.origin.clone()),
+        Source::Command(command) => (run(command, COMMAND_LIMIT)?, command.origin.clone()),
         Source::Stored => {
             return Err(Failure::new(Kind::Misconfigured, "no secret was stored").into());
         }
@@ -68,7 +70,7 @@ pub(super) fn read(source: &Source) -> anyhow::Result<Secret> {
 }
 
 /// Runs a command without a shell, or with one if it begins with `!`, as git's own settings do.
-fn run(setting: &Setting) -> anyhow::Result<Secret> {
+fn run(setting: &Setting, limit: Duration) -> anyhow::Result<Secret> {
     let refuse = |why: String| {
         Failure::new(
             Kind::Misconfigured,
@@ -107,21 +109,30 @@ fn run(setting: &Setting) -> anyhow::Result<Secret> {
         let read = output.take(MAX_SECRET_BYTES).read_to_string(&mut text);
         let _ = sender.send(read.map(|_| Secret::new(text)));
     });
-    let Ok(text) = receiver.recv_timeout(COMMAND_LIMIT) else {
+    let deadline = Instant::now() + limit;
+    let text = receiver.recv_timeout(limit);
+    let ended = text.is_ok().then(|| wait(&mut child, deadline)).flatten();
+    let (Ok(text), Some(status)) = (text, ended) else {
         child.kill()?;
         child.wait()?;
-        return Err(refuse(format!(
-            "printed nothing within {} seconds",
-            COMMAND_LIMIT.as_secs()
-        ))
-        .into());
+        let limit_s = limit.as_secs();
+        return Err(refuse(format!("did not end within {limit_s} seconds")).into());
     };
-    let text = text.with_context(|| refuse("printed no text".into()))?;
-    let status = child.wait()?;
     if !status.success() {
         return Err(refuse(format!("failed ({status}); its own message stands above")).into());
     }
-    Ok(text)
+    text.with_context(|| refuse("printed no text".into()))
+}
+
+/// Waits for a command that has closed its output, which it should not outlive for long.
+fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
+    loop {
+        if let Ok(Some(status)) = child.try_wait() {
+            return Some(status);
+        }
+        let left = deadline.checked_duration_since(Instant::now())?;
+        thread::sleep(left.min(LOOK));
+    }
 }
 
 fn shell(script: &str) -> Command {
@@ -174,6 +185,28 @@ mod tests {
             assert!(
                 message.contains("bbtoken.work.clientSecretCommand"),
                 "{text}: {message}"
+            );
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_command_that_does_not_end_is_ended() {
+        for text in ["sleep 60", "!exec >&-; sleep 60", "!echo secret; sleep 60"] {
+            let setting = Setting {
+                value: text.into(),
+                origin: "bbtoken.work.clientSecretCommand".into(),
+            };
+            let begun = Instant::now();
+            let error = run(&setting, Duration::from_millis(50)).map(drop);
+            let message = error.expect_err("it takes too long").to_string();
+            assert!(
+                message.contains("bbtoken.work.clientSecretCommand did not end within"),
+                "{message}"
+            );
+            assert!(
+                begun.elapsed() < Duration::from_secs(30),
+                "it is not waited for"
             );
         }
     }

@@ -153,7 +153,7 @@ impl World {
     }
 
     /// Our two programs first, then this world's git, then the system's tools.
-    fn search_path(&self) -> OsString {
+    pub(crate) fn search_path(&self) -> OsString {
         let ours = helper().parent().map(Path::to_owned);
         let git = self.git.program.parent().map(Path::to_owned);
         let system = ["/usr/bin", "/bin"].map(PathBuf::from);
@@ -331,7 +331,8 @@ impl Run {
 /// What became of a command.
 #[derive(Debug)]
 pub(crate) struct Done {
-    shown: String,
+    /// The command.
+    pub(crate) shown: String,
     /// The exit code; `None` when a signal ended it.
     pub(crate) code: Option<i32>,
     /// What it printed.

@@ -1,7 +1,9 @@
 //! Secrets in files: 0600 in a directory of the user's own, 0700, and refused when anybody else could read them.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    cell::RefCell,
+    collections::HashMap,
+    fs::{self, OpenOptions},
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
@@ -17,11 +19,13 @@ const VERSION: u64 = 1;
 
 /// A directory of secrets.
 ///
-/// A secret is written to `<key>.next`, whose space was made sure of before, and then takes the place of
-/// `<key>.json`. Where that last step fails, `<key>.next` is read as well, and the later of the two counts.
+/// A secret is written to `<key>.<chance>.next`, whose space was made sure of before, and then takes the place of
+/// `<key>.json`. Where that last step fails, the file beside is read as well, and the latest of them counts. No two
+/// processes write to the same file, so that they cannot damage each other's even where locks do not work.
 #[derive(Debug)]
 pub struct FileStore {
     directory: PathBuf,
+    reserved: RefCell<HashMap<String, PathBuf>>,
 }
 
 struct Record {
@@ -33,24 +37,38 @@ struct Record {
 impl FileStore {
     /// Uses a directory, which is made when something is written.
     pub fn at(directory: PathBuf) -> Self {
-        FileStore { directory }
+        FileStore {
+            directory,
+            reserved: RefCell::default(),
+        }
     }
 
     fn current(&self, key: &str) -> PathBuf {
         self.directory.join(format!("{key}.json"))
     }
 
-    fn next(&self, key: &str) -> PathBuf {
-        self.directory.join(format!("{key}.next"))
+    /// Finds the files that did not take their place, with what is in them.
+    fn beside(&self, key: &str) -> anyhow::Result<Vec<(PathBuf, Option<Record>)>> {
+        let current = self.current(key);
+        let paths = files::all_beside(&current, "next")
+            .with_context(|| unusable(format!("cannot read '{}'", self.directory.display())))?;
+        let read = |path: PathBuf| {
+            let record = read(&path)?.and_then(|text| parse(&text));
+            Ok((path, record))
+        };
+        paths.into_iter().map(read).collect()
     }
 
     fn latest(&self, key: &str) -> anyhow::Result<Option<Record>> {
-        let next = read(&self.next(key))?.and_then(|text| parse(&text));
+        let beside = self.beside(key)?.into_iter();
+        let beside = beside
+            .filter_map(|(_, record)| record)
+            .max_by_key(|record| record.generation);
         let current = match read(&self.current(key))? {
             None => None,
             Some(text) => match parse(&text) {
                 Some(record) => Some(record),
-                None if next.is_some() => None,
+                None if beside.is_some() => None,
                 None => {
                     return Err(unusable(format!(
                         "'{}' is damaged; it was left as it is",
@@ -60,17 +78,48 @@ impl FileStore {
                 }
             },
         };
-        Ok([current, next]
+        Ok([current, beside]
             .into_iter()
             .flatten()
             .max_by_key(|record| record.generation))
     }
 
-    /// Opens the file that becomes the next record, with its space kept.
-    fn open_next(&self, key: &str) -> io::Result<File> {
-        files::make_private_directory(&self.directory)?;
-        files::private(OpenOptions::new().create(true).truncate(false).write(true))
-            .open(self.next(key))
+    /// Writes a new file with room for a secret.
+    fn make_room(&self, path: &Path) -> io::Result<()> {
+        let mut options = OpenOptions::new();
+        let mut file = files::private(options.create_new(true).write(true)).open(path)?;
+        let written = file
+            .write_all(&[b' '; RESERVE_BYTES])
+            .and_then(|()| file.sync_all());
+        if written.is_err() {
+            let _ = fs::remove_file(path);
+        }
+        written?;
+        files::sync_directory(&self.directory);
+        Ok(())
+    }
+
+    /// Removes what is beside the current record and not later than it: earlier ones, and room that a killed process
+    /// has left. If another process still meant to use it, that makes it again.
+    fn clean(&self, key: &str, generation: Option<u64>) {
+        for (path, record) in self.beside(key).unwrap_or_default() {
+            if record.map(|record| record.generation) < generation {
+                let _ = fs::remove_file(&path);
+            }
+        }
+    }
+
+    /// Writes a record to its file; true once it is where a reader finds it.
+    fn write(&self, path: &Path, current: &Path, text: &Secret) -> io::Result<bool> {
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true);
+        let mut file = files::private(&mut options).open(path)?;
+        file.write_all(text.expose().as_bytes())?;
+        file.set_len(text.expose().len() as u64)?;
+        file.sync_all()?;
+        let has_moved = fs::rename(path, current).is_ok();
+        files::sync_directory(&self.directory);
+        Ok(has_moved || path.exists())
     }
 }
 
@@ -80,52 +129,59 @@ impl Store for FileStore {
     }
 
     fn reserve(&self, key: &str) -> anyhow::Result<()> {
-        let path = self.next(key);
-        // A record that could not take its place yet must not be overwritten by the space for another one.
-        if read(&path)?.and_then(|text| parse(&text)).is_some() {
-            fs::rename(&path, self.current(key)).with_context(|| {
-                unusable(format!("cannot replace '{}'", self.current(key).display()))
+        self.release(key);
+        self.clean(key, Some(0));
+        let current = self.current(key);
+        let path = files::make_private_directory(&self.directory)
+            .and_then(|()| files::beside(&current, "next"))
+            .and_then(|path| self.make_room(&path).map(|()| path))
+            .with_context(|| {
+                let place = self.directory.display();
+                unusable(format!("cannot make room for a secret in '{place}'"))
             })?;
+        self.reserved.borrow_mut().insert(key.to_owned(), path);
+        Ok(())
+    }
+
+    fn release(&self, key: &str) {
+        if let Some(path) = self.reserved.borrow_mut().remove(key) {
+            let _ = fs::remove_file(path);
         }
-        let reserve = || -> io::Result<()> {
-            let mut file = self.open_next(key)?;
-            file.write_all(&[b' '; RESERVE_BYTES])?;
-            file.sync_all()
-        };
-        reserve().with_context(|| {
-            unusable(format!(
-                "cannot make room for a secret in '{}'",
-                path.display()
-            ))
-        })
     }
 
     fn save(&self, key: &str, secret: &Secret) -> anyhow::Result<()> {
-        let generation = self
-            .latest(key)
-            .ok()
-            .flatten()
-            .map_or(0, |record| record.generation + 1);
+        if !self.reserved.borrow().contains_key(key) {
+            self.reserve(key)?;
+        }
+        let path = self.reserved.borrow_mut().remove(key).unwrap_or_default();
+        let latest = self.latest(key).ok().flatten();
+        let generation = latest.map_or(0, |record| record.generation + 1);
         let record =
             json!({ "version": VERSION, "generation": generation, "secret": secret.expose() });
         let text = Secret::new(record.to_string());
-        let path = self.next(key);
-        let write = || -> io::Result<()> {
-            let mut file = self.open_next(key)?;
-            file.write_all(text.expose().as_bytes())?;
-            file.set_len(text.expose().len() as u64)?;
-            file.sync_all()
+        let current = self.current(key);
+        let outcome = loop {
+            match self.write(&path, &current, &text) {
+                // Another process took it for room that nobody uses, between two of our steps.
+                Ok(false) => {}
+                Ok(true) => break Ok(()),
+                Err(error) => break Err(error),
+            }
         };
-        write().with_context(|| unusable(format!("cannot write '{}'", path.display())))?;
-        // From here on the record is safe: a reader takes the later one, wherever it stands.
-        if fs::rename(&path, self.current(key)).is_ok() {
-            files::sync_directory(&self.directory);
+        if let Err(error) = outcome {
+            let _ = fs::remove_file(&path);
+            return Err(error)
+                .with_context(|| unusable(format!("cannot write '{}'", path.display())));
         }
+        self.clean(key, Some(generation));
         Ok(())
     }
 
     fn forget(&self, key: &str) -> anyhow::Result<()> {
-        for path in [self.next(key), self.current(key)] {
+        self.release(key);
+        let beside = files::all_beside(&self.current(key), "next").unwrap_or_default();
+        // The latest last: what is left of a half-done removal is no earlier secret.
+        for path in [self.current(key)].into_iter().chain(beside) {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(error)
@@ -210,23 +266,35 @@ mod tests {
         assert_eq!(loaded(&store), None);
     }
 
+    /// What a rename that fails leaves: the later record beside the earlier one.
+    fn save_beside(store: &FileStore, secret: &str) {
+        let earlier = fs::read(store.current("k")).expect("it is there");
+        store
+            .save("k", &Secret::new(secret))
+            .expect("it can be written");
+        let beside = files::beside(&store.current("k"), "next").expect("there is chance");
+        fs::rename(store.current("k"), beside).expect("it is ours");
+        fs::write(store.current("k"), earlier).expect("it is ours");
+        files::tests::make_private(&store.current("k"));
+    }
+
     #[test]
-    fn a_record_that_could_not_take_its_place_counts_and_is_not_overwritten() {
+    fn a_record_that_could_not_take_its_place_counts_until_there_is_a_later_one() {
         let (_directory, store) = store();
         store
             .save("k", &Secret::new("one"))
             .expect("it can be written");
-        // What a failing rename leaves: the later record beside the earlier one.
-        let earlier = fs::read(store.current("k")).expect("it is there");
+        for secret in ["two", "three"] {
+            save_beside(&store, secret);
+            assert_eq!(loaded(&store).as_deref(), Some(secret));
+            store.reserve("k").expect("there is room");
+            assert_eq!(loaded(&store).as_deref(), Some(secret));
+        }
         store
-            .save("k", &Secret::new("two"))
+            .save("k", &Secret::new("four"))
             .expect("it can be written");
-        fs::rename(store.current("k"), store.next("k")).expect("it is ours");
-        fs::write(store.current("k"), earlier).expect("it is ours");
-        files::tests::make_private(&store.current("k"));
-        assert_eq!(loaded(&store).as_deref(), Some("two"));
-        store.reserve("k").expect("there is room");
-        assert_eq!(loaded(&store).as_deref(), Some("two"));
+        assert_eq!(loaded(&store).as_deref(), Some("four"));
+        assert!(store.beside("k").expect("it can be read").is_empty());
     }
 
     #[test]
@@ -236,8 +304,33 @@ mod tests {
             .save("k", &Secret::new("one"))
             .expect("it can be written");
         store.reserve("k").expect("there is room");
-        fs::write(store.next("k"), r#"{"version":1,"secr"#).expect("it is ours");
+        let room = store.reserved.borrow()["k"].clone();
+        fs::write(room, r#"{"version":1,"secr"#).expect("it is ours");
         assert_eq!(loaded(&store).as_deref(), Some("one"));
+    }
+
+    #[test]
+    fn two_processes_without_a_lock_do_not_damage_each_others_secrets() {
+        let (_directory, one) = store();
+        let other = FileStore::at(one.directory.clone());
+        one.save("k", &Secret::new("zero"))
+            .expect("it can be written");
+        one.reserve("k").expect("there is room");
+        other.reserve("k").expect("there is room");
+        one.save("k", &Secret::new("one"))
+            .expect("it can be written");
+        other.reserve("k").expect("there is room");
+        one.reserve("k").expect("there is room");
+        assert_eq!(other.beside("k").expect("it can be read").len(), 1);
+        assert_eq!(loaded(&one).as_deref(), Some("one"));
+        other
+            .save("k", &Secret::new("other"))
+            .expect("it can be written");
+        assert_eq!(loaded(&one).as_deref(), Some("other"));
+        other.reserve("k").expect("there is room");
+        other.release("k");
+        one.release("k");
+        assert!(one.beside("k").expect("it can be read").is_empty());
     }
 
     #[cfg(unix)]

@@ -2,7 +2,8 @@
 //!
 //! The Secret Service and the kernel keyring on Linux, the Keychain on macOS, the Credential Manager on Windows, which
 //! takes 2,560 bytes a secret: larger ones are cut into pieces. A new secret's pieces are written beside the old
-//! ones, and one small entry says which of them count, so that a cut in between loses nothing.
+//! ones, and one small entry says which of them count, so that a cut in between loses nothing. What is written is
+//! read again, so that two processes that could not lock each other out do not leave a mixture.
 
 use std::{
     sync::{Arc, mpsc},
@@ -13,13 +14,18 @@ use std::{
 use anyhow::Context as _;
 use keyring_core::{CredentialStore, Entry, Error};
 
-use super::{RESERVE_BYTES, Store, unusable};
+use super::{Store, unusable};
 use crate::secret::{Secret, hex_digest};
 
 /// What entries are filed under.
 const SERVICE: &str = "git-remote-bbtoken";
 /// Windows takes 2,560 bytes in UTF-16: 1,280 characters.
 const PIECE_CHARACTERS: usize = 1200;
+/// Space that is proved: two tokens of Bitbucket's, of any length seen. The kernel's keyring gives a user 20,000 bytes
+/// in all (keyrings(7), `maxbytes`).
+const RESERVE_CHARACTERS: usize = 5 * PIECE_CHARACTERS;
+/// How often a secret is written before a keychain that gives back something else is given up.
+const WRITES: usize = 3;
 /// How long the keychain may take: a locked one asks the person, an absent one never answers.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
@@ -76,7 +82,7 @@ impl Store for KeyringStore {
     fn reserve(&self, key: &str) -> anyhow::Result<()> {
         let probe = format!("{key}.probe");
         self.ask("write to", move |pieces| {
-            pieces.save(&probe, &Secret::new("x".repeat(RESERVE_BYTES)))?;
+            pieces.write(&probe, &Secret::new("x".repeat(RESERVE_CHARACTERS)))?;
             pieces.forget(&probe)
         })
     }
@@ -165,19 +171,40 @@ impl Pieces {
         };
         let mut text = String::new();
         for number in 0..index.pieces {
-            text.push_str(&self.piece(key, &index, number)?.get_password()?);
+            let piece = match self.piece(key, index.generation, number)?.get_password() {
+                Err(Error::NoEntry) => return Err(unfit()),
+                piece => Secret::new(piece?),
+            };
+            text.push_str(piece.expose());
         }
         let secret = Secret::new(text);
         if hex_digest(secret.expose().as_bytes()) != index.digest {
-            return Err(Error::BadStoreFormat(
-                "the pieces of a secret do not fit together".into(),
-            ));
+            return Err(unfit());
         }
         Ok(Some(secret))
     }
 
+    /// Writes a secret and makes sure that it is what is read.
     fn save(&self, key: &str, secret: &Secret) -> Result<(), Error> {
-        let before = self.index(key).ok().flatten();
+        let mut outcome = Ok(());
+        for _ in 0..WRITES {
+            self.write(key, secret)?;
+            match self.load(key) {
+                // Somebody's later secret is as good: it was made in knowledge of no worse one.
+                Ok(Some(_)) => return Ok(()),
+                Ok(None) => outcome = Err(unfit()),
+                Err(error) => outcome = Err(error),
+            }
+        }
+        outcome
+    }
+
+    fn write(&self, key: &str, secret: &Secret) -> Result<(), Error> {
+        let before = match self.index(key) {
+            // What cannot be understood cannot be used either, and must not be in the way of a new login.
+            Err(Error::BadStoreFormat(_)) => None,
+            before => before?,
+        };
         let characters: Vec<char> = secret.expose().chars().collect();
         let pieces: Vec<Secret> = characters
             .chunks(PIECE_CHARACTERS)
@@ -189,33 +216,56 @@ impl Pieces {
             digest: hex_digest(secret.expose().as_bytes()),
         };
         for (number, piece) in pieces.iter().enumerate() {
-            self.piece(key, &index, number)?
-                .set_password(piece.expose())?;
+            let entry = self.piece(key, index.generation, number)?;
+            // The kernel's keyring then changes the entry that every session sees, instead of adding one for this.
+            let _ = entry.get_password().map(Secret::new);
+            entry.set_password(piece.expose())?;
         }
         self.entry(key)?.set_password(&format!(
             "{} {} {}",
             index.generation, index.pieces, index.digest
         ))?;
-        if let Some(before) = before {
-            self.remove_pieces(key, &before);
+        // The earlier one's, and what cut writes left: before the index was written, and after.
+        self.remove_pieces(key, index.generation, index.pieces);
+        for earlier in 1..=2 {
+            if let Some(generation) = index.generation.checked_sub(earlier) {
+                self.remove_pieces(key, generation, 0);
+            }
         }
         Ok(())
     }
 
     fn forget(&self, key: &str) -> Result<(), Error> {
-        if let Some(index) = self.index(key)? {
-            self.entry(key)?.delete_credential()?;
-            self.remove_pieces(key, &index);
+        let generation = match self.index(key) {
+            Ok(None) => return Ok(()),
+            Ok(Some(index)) => index.generation,
+            Err(Error::BadStoreFormat(_)) => 0,
+            Err(error) => return Err(error),
+        };
+        match self.entry(key)?.delete_credential() {
+            Ok(()) | Err(Error::NoEntry) => {}
+            Err(error) => return Err(error),
+        }
+        for generation in [
+            generation.checked_sub(1),
+            Some(generation),
+            Some(generation + 1),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            self.remove_pieces(key, generation, 0);
         }
         Ok(())
     }
 
-    /// Removes pieces that do not count any more; what stays behind is overwritten in time.
-    fn remove_pieces(&self, key: &str, index: &Index) {
-        for number in 0..index.pieces {
-            let _ = self
-                .piece(key, index, number)
-                .and_then(|piece| piece.delete_credential());
+    /// Removes a generation's pieces from one on, up to the first that is not there.
+    fn remove_pieces(&self, key: &str, generation: u64, first: usize) {
+        for number in first.. {
+            let piece = self.piece(key, generation, number);
+            if piece.and_then(|piece| piece.delete_credential()).is_err() {
+                return;
+            }
         }
     }
 
@@ -241,11 +291,99 @@ impl Pieces {
         }))
     }
 
-    fn piece(&self, key: &str, index: &Index, number: usize) -> Result<Entry, Error> {
-        self.entry(&format!("{key}.{}.{number}", index.generation))
+    fn piece(&self, key: &str, generation: u64, number: usize) -> Result<Entry, Error> {
+        self.entry(&format!("{key}.{generation}.{number}"))
     }
 
     fn entry(&self, name: &str) -> Result<Entry, Error> {
         self.0.build(SERVICE, name, None)
+    }
+}
+
+fn unfit() -> Error {
+    Error::BadStoreFormat("the pieces of a secret do not fit together".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keyring_core::mock;
+
+    fn pieces() -> Pieces {
+        Pieces(mock::Store::new().expect("it is in memory"))
+    }
+
+    fn names(pieces: &Pieces) -> usize {
+        // Every name that could be in use.
+        let generations = 0..8_u64;
+        let used =
+            generations.flat_map(|generation| (0..20).map(move |number| (generation, number)));
+        used.filter(|(generation, number)| {
+            let piece = pieces.piece("k", *generation, *number);
+            piece.and_then(|piece| piece.get_password()).is_ok()
+        })
+        .count()
+    }
+
+    #[test]
+    fn a_secret_of_any_length_comes_back_and_leaves_nothing_of_the_earlier_one() {
+        let pieces = pieces();
+        for length in [1, PIECE_CHARACTERS, 5_000, 30, 20_000, PIECE_CHARACTERS + 1] {
+            let secret = Secret::new("é".repeat(length));
+            pieces.save("k", &secret).expect("it can be written");
+            assert_eq!(pieces.load("k").expect("it can be read"), Some(secret));
+            assert_eq!(names(&pieces), length.div_ceil(PIECE_CHARACTERS));
+        }
+        pieces.forget("k").expect("it can be removed");
+        assert_eq!(pieces.load("k").expect("it can be read"), None);
+        assert_eq!(names(&pieces), 0);
+        pieces.forget("k").expect("nothing is there");
+    }
+
+    #[test]
+    fn a_write_that_was_cut_leaves_the_earlier_secret_and_is_cleaned_up() {
+        let pieces = pieces();
+        let secret = |text: &str| Secret::new(text.repeat(3_000));
+        pieces.save("k", &secret("a")).expect("it can be written");
+        // Killed before the index was written: more pieces than the next secret has.
+        for number in 0..9 {
+            let piece = pieces.piece("k", 1, number).expect("it can be named");
+            piece.set_password("cut").expect("it can be written");
+        }
+        assert_eq!(pieces.load("k").expect("it can be read"), Some(secret("a")));
+        pieces.save("k", &secret("b")).expect("it can be written");
+        assert_eq!(pieces.load("k").expect("it can be read"), Some(secret("b")));
+        assert_eq!(names(&pieces), 3);
+        // Killed after it, before the earlier pieces were removed.
+        let left = pieces.piece("k", 0, 0).expect("it can be named");
+        left.set_password("left").expect("it can be written");
+        pieces.save("k", &secret("c")).expect("it can be written");
+        assert_eq!(names(&pieces), 3);
+    }
+
+    #[test]
+    fn a_damaged_secret_is_an_error_until_there_is_a_new_one() {
+        let pieces = pieces();
+        let secret = Secret::new("a".repeat(3_000));
+        pieces.save("k", &secret).expect("it can be written");
+        for damage in [("k.0.1", "other"), ("k", "1 2"), ("k", "9 1 digest")] {
+            let entry = pieces.entry(damage.0).expect("it can be named");
+            entry.set_password(damage.1).expect("it can be written");
+            assert!(pieces.load("k").is_err(), "{damage:?}");
+        }
+        pieces.save("k", &secret).expect("it can be written");
+        assert_eq!(pieces.load("k").expect("it can be read"), Some(secret));
+    }
+
+    #[test]
+    fn a_keychain_that_does_not_answer_is_given_up() {
+        let (_open, never) = mpsc::channel::<()>();
+        let message = within(Duration::from_millis(1), move || {
+            let _ = never.recv();
+            Ok(())
+        })
+        .expect_err("it never answers")
+        .to_string();
+        assert!(message.starts_with("it did not answer within"), "{message}");
     }
 }

@@ -1,0 +1,91 @@
+//! What the token endpoint answered, in the words of the person who set the client up.
+
+use crate::{
+    failure::{Failure, Kind, quote},
+    http::Phase,
+    oauth,
+    profile::{Grant, Profile},
+};
+
+/// Names a profile and its client in a message.
+pub(super) fn who(profile: &Profile) -> String {
+    match profile.client() {
+        Some(client) => format!("profile '{profile}' with client '{}'", quote(&client.id)),
+        None => format!("profile '{profile}'"),
+    }
+}
+
+/// Adds to the endpoint's answer whose token it was about, what it means, and whose turn it is.
+pub(super) fn explain(error: oauth::Error, profile: &Profile) -> anyhow::Error {
+    let host = profile.endpoints.token.host_str().unwrap_or("").to_owned();
+    let (kind, cause) = match &error {
+        oauth::Error::Transport(error) if error.phase == Phase::Tls => {
+            (Kind::Untrusted { host }, None)
+        }
+        oauth::Error::Transport(_) | oauth::Error::Unusable { status: 407, .. } => {
+            (Kind::Unreachable { host }, None)
+        }
+        oauth::Error::Unusable { status: 500.., .. } => (Kind::ServerFailed { host }, None),
+        oauth::Error::Unusable { .. } => (Kind::NotGit, None),
+        oauth::Error::Busy { .. } => (Kind::Busy, None),
+        oauth::Error::Refused(refusal) => {
+            let (cause, kind) = refused(refusal, profile);
+            (kind, Some(cause))
+        }
+    };
+    let mut message = format!("cannot get a token for {}", who(profile));
+    if let Some(cause) = cause {
+        message.push_str(": ");
+        message.push_str(cause);
+    }
+    anyhow::Error::new(error).context(Failure::new(kind, message))
+}
+
+/// Says what a refusal means and what to change. Status and codes differ between Bitbucket's old and new backend, and
+/// `invalid_grant` stands for three things: its sentence tells more.
+fn refused(refusal: &oauth::Refusal, profile: &Profile) -> (&'static str, Kind) {
+    const CONSUMER: &str = "at the OAuth consumer (workspace settings, OAuth consumers)";
+    let said = refusal.description.to_ascii_lowercase();
+    let by_login = matches!(profile.grant, Grant::AuthorizationCode(_));
+    let change = |cause, remedy: String| (cause, Kind::ClientRefused { remedy });
+    if said.contains("\"public\"") || said.contains("marked as") {
+        change(
+            "the client is not private",
+            format!("tick 'This is a private consumer' {CONSUMER}"),
+        )
+    } else if said.contains("callback") {
+        change(
+            "the client has no callback URL",
+            format!("set a callback URL, 'http://127.0.0.1/callback' for example, {CONSUMER}"),
+        )
+    } else if said.contains("redirect_uri") {
+        change(
+            "the client has another callback URL",
+            format!("set the callback URL to 'http://127.0.0.1/callback' {CONSUMER}"),
+        )
+    } else if said.contains("grant type") || refusal.error == "unsupported_grant_type" {
+        change(
+            "the endpoint does not know this grant",
+            format!(
+                "check bbtoken.tokenUrl and BBTOKEN_TOKEN_URL: '{}' is asked",
+                profile.endpoints.token
+            ),
+        )
+    } else if said.contains("must be authenticated") {
+        change(
+            "the client's id and secret did not arrive",
+            "a proxy may have removed the Authorization header: check http.proxy, and that bbtoken.tokenUrl is Bitbucket's".into(),
+        )
+    } else if by_login && !refusal.is_of_client() {
+        let profile = profile.name.clone();
+        (
+            "the code of the consent was not accepted; it is good once and for some minutes",
+            Kind::LoginNeeded { profile },
+        )
+    } else {
+        change(
+            "its id or secret is wrong",
+            "compare BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET, or the profile's settings, with key and secret of the OAuth consumer (workspace settings, OAuth consumers)".into(),
+        )
+    }
+}

@@ -1,0 +1,86 @@
+//! One secret taken for another, told before it is sent: the server would answer 401 and no more.
+//!
+//! What cannot be told: a client secret or an OAuth 1 token alone looks like any other word, and a token that was
+//! revoked like one that was not.
+
+use crate::{
+    failure::{Failure, Kind},
+    profile::Profile,
+    secret::Secret,
+};
+
+/// How Atlassian's tokens begin: personal API tokens, and those of repositories, projects and workspaces.
+const TOKENS: [&str; 2] = ["ATATT", "ATCTT"];
+/// How app passwords begin, which Bitbucket removed in July 2026.
+const APP_PASSWORD: &str = "ATBB";
+
+/// Refuses what is no ready token.
+pub(super) fn check_token(token: &Secret, profile: &Profile) -> Result<(), Failure> {
+    let token = token.expose();
+    let refuse = |kind, why: &str| {
+        let message = format!("the access token of profile '{profile}' {why}");
+        Err(Failure::new(kind, message))
+    };
+    let starts = |prefix: &str| {
+        token
+            .get(..prefix.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    if token.starts_with(APP_PASSWORD) || token.contains(&format!(":{APP_PASSWORD}")) {
+        refuse(Kind::AppPassword, "is an app password")
+    } else if starts("oauth_") || token.contains("oauth_token") {
+        refuse(
+            Kind::WrongSecret,
+            "is one of OAuth 1, which git over https does not take",
+        )
+    } else if ["Bearer ", "Basic ", "Authorization:"]
+        .iter()
+        .any(|word| starts(word))
+    {
+        refuse(
+            Kind::WrongSecret,
+            "is a whole header; the token alone is needed, what stands behind 'Bearer'",
+        )
+    } else if token.contains(':') {
+        refuse(
+            Kind::WrongSecret,
+            "has the form 'key:secret' or 'user:password'; git over https takes neither",
+        )
+    } else if token.contains(char::is_whitespace) {
+        refuse(Kind::WrongSecret, "is more than one word")
+    } else {
+        Ok(())
+    }
+}
+
+/// Refuses what is no client.
+pub(super) fn check_client(id: &str, secret: &Secret, profile: &Profile) -> Result<(), Failure> {
+    let secret = secret.expose();
+    let refuse = |kind, why: &str| {
+        let message = format!("the client of profile '{profile}' cannot be used: {why}");
+        Err(Failure::new(kind, message))
+    };
+    if secret.starts_with(APP_PASSWORD) {
+        refuse(
+            Kind::AppPassword,
+            "its secret is an app password, which is no secret of an OAuth consumer",
+        )
+    } else if TOKENS.iter().any(|prefix| secret.starts_with(prefix)) {
+        refuse(
+            Kind::Misconfigured,
+            "its secret is a ready token; put that into BBTOKEN_ACCESS_TOKEN, without a client",
+        )
+    } else if id.contains(':') || secret.starts_with(&format!("{id}:")) {
+        refuse(
+            Kind::Misconfigured,
+            "id and secret have to be given apart, without a colon",
+        )
+    } else if id == secret {
+        refuse(
+            Kind::Misconfigured,
+            "its id and its secret are the same; the consumer's page shows both, as key and secret",
+        )
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,145 @@
+//! A person with a browser: logs profiles in whose grant is the authorization code.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    path::PathBuf,
+    process::Stdio,
+};
+
+use bbtoken::http::{Client, HttpClient as _, Request, Settings, Url};
+use bitbucket_local::{Consent, Consumer, RefreshUse};
+
+use crate::{
+    inspect::limited,
+    support::{Done, Run, World, helper},
+};
+
+/// The program for people.
+pub(crate) fn git_bbtoken() -> PathBuf {
+    helper().with_file_name("git-bbtoken")
+}
+
+/// Leaves the client out of the environment; a secret there belongs to the only client that is configured.
+pub(crate) fn as_person(run: Run) -> Run {
+    run.without("BBTOKEN_CLIENT_ID")
+}
+
+/// Prepares git for a person.
+pub(crate) fn git<const N: usize>(world: &World, arguments: [&str; N]) -> Run {
+    as_person(limited(world, arguments))
+}
+
+/// Prepares a list of the refs of `ws/repo`: the shortest command that needs a token.
+pub(crate) fn list(world: &World) -> Run {
+    git(world, ["ls-remote", "bbtoken::ws/repo"])
+}
+
+/// Prepares `git bbtoken …`.
+pub(crate) fn manage<const N: usize>(world: &World, arguments: [&str; N]) -> Run {
+    as_person(world.run(&git_bbtoken(), arguments))
+}
+
+/// Writes settings of a profile into the user's configuration.
+pub(crate) fn configure(world: &World, profile: &str, settings: &[(&str, &str)]) {
+    for (key, value) in settings {
+        let name = format!("bbtoken.{profile}.{key}");
+        world
+            .git(["config", "--global", "--add", &name, value])
+            .ok();
+    }
+}
+
+/// A user with one repository and one profile, logged in and with a good token.
+pub(crate) fn person(world: &World) {
+    world.repository("ws", "repo");
+    configure_login(world, "work", &world.consumer);
+    log_in(world, "work").expect(0);
+    list(world).ok();
+    world.bitbucket.clear_requests();
+}
+
+/// Makes a profile whose tokens come by a login.
+pub(crate) fn configure_login(world: &World, profile: &str, consumer: &Consumer) {
+    let settings = [
+        ("clientId", consumer.key.as_str()),
+        ("grant", "authorization-code"),
+    ];
+    configure(world, profile, &settings);
+}
+
+/// Logs a profile in, by the listener.
+pub(crate) fn log_in(world: &World, profile: &str) -> Done {
+    log_in_by(world, manage(world, ["login", profile]))
+}
+
+/// Runs a login and follows the page it names, as a browser does whose user has granted access before.
+pub(crate) fn log_in_by(world: &World, run: Run) -> Done {
+    world.bitbucket.set_consent(Consent::Granted);
+    let mut command = run.into_command();
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let shown = format!("{command:?}");
+    let mut child = command.spawn().expect("the program starts");
+    let mut output = BufReader::new(child.stdout.take().expect("it is a pipe"));
+    let mut stdout = String::new();
+    while output.read_line(&mut stdout).expect("it is text") > 0 {
+        if let Some(page) = stdout
+            .lines()
+            .last()
+            .and_then(|line| line.strip_prefix("  "))
+        {
+            // The browser's own failure shows in how the login ends.
+            let callback = follow(world, page);
+            let _ = callback.map(|callback| follow(world, &callback));
+            break;
+        }
+    }
+    output.read_to_string(&mut stdout).expect("it is text");
+    let ended = child.wait_with_output().expect("it ends");
+    Done {
+        shown,
+        code: ended.status.code(),
+        stdout,
+        stderr: String::from_utf8_lossy(&ended.stderr).into_owned(),
+    }
+}
+
+/// Asks for a page; gives where it sends the browser.
+pub(crate) fn follow(world: &World, page: &str) -> Option<String> {
+    let settings = Settings {
+        ca_file: Some(world.bitbucket.ca_file().to_owned()),
+        ..Settings::default()
+    };
+    let client = Client::new(&settings, "browser");
+    let client = client.expect("it can be made");
+    let page = Url::parse(page).expect("it is a URL");
+    let mut answer = client.send(Request::get(page)).ok()?;
+    let _ = answer.read_body(1 << 20);
+    answer.header("location").map(str::to_owned)
+}
+
+/// How often refresh tokens were asked for.
+pub(crate) fn refreshes(world: &World) -> usize {
+    let requests = world.bitbucket.token_requests();
+    let is_refresh = |grant: &Option<String>| grant.as_deref() == Some("refresh_token");
+    requests
+        .iter()
+        .filter(|request| is_refresh(&request.grant))
+        .count()
+}
+
+/// Expects that no refresh token was used after the grace of its first use.
+#[track_caller]
+pub(crate) fn nothing_was_used_too_late(world: &World) {
+    let late = |used: &&RefreshUse| used.used_after_grace;
+    let uses = world.bitbucket.refresh_uses();
+    assert_eq!(
+        uses.iter().find(late),
+        None,
+        "no refresh token is used after its grace"
+    );
+}
+
+/// Where logins are kept.
+pub(crate) fn state(world: &World) -> PathBuf {
+    world.home().join(".local/state/git-remote-bbtoken")
+}

@@ -1,0 +1,229 @@
+//! Where a login is kept: a real Secret Service, and the kernel's keyring. One git: it has no part in this.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    inspect::{files, names},
+    person::{
+        as_person, configure, configure_login, git_bbtoken, log_in_by, nothing_was_used_too_late,
+        refreshes, state,
+    },
+    support::{Run, World, gits},
+};
+
+/// A world with a profile whose login is kept in a store.
+fn world(store: &str) -> World {
+    let world = World::new(gits().remove(0));
+    world.repository("ws", "repo");
+    configure_login(&world, "work", &world.consumer);
+    configure(&world, "work", &[("store", store)]);
+    world
+}
+
+/// Runs a program in the test's session.
+type Within<'s> = &'s dyn Fn(&Path, &[&str]) -> Run;
+
+/// Logs in, refreshes and logs out by real commands that are run in a session; nothing of the login is in a file.
+fn serves_a_login(world: &World, within: Within<'_>) {
+    let git = world.git.program.clone();
+    let list = || within(&git, &["ls-remote", "bbtoken::ws/repo"]).done();
+    list()
+        .expect(128)
+        .says(&["error: profile 'work' is not logged in\n"]);
+    log_in_by(world, within(&git_bbtoken(), &["login", "work"])).expect(0);
+    world.bitbucket.clear_requests();
+    for refresh in 1..=4 {
+        world.bitbucket.advance_clock(Duration::from_secs(7_300));
+        for _ in 0..2 {
+            assert_eq!(without_noise(&list().expect(0).stderr), "");
+        }
+        assert_eq!(
+            refreshes(world),
+            refresh,
+            "its refresh token of 2,500 characters came back"
+        );
+    }
+    nothing_was_used_too_late(world);
+    let kept = names(&state(world))
+        .into_iter()
+        .filter(|name| !name.ends_with(".lock"));
+    assert_eq!(
+        kept.collect::<Vec<_>>(),
+        Vec::<String>::new(),
+        "no file holds the login"
+    );
+    let out = within(&git_bbtoken(), &["logout"]).ok();
+    assert_eq!(out, "Profile 'work' is logged out on this machine.\n");
+    list()
+        .expect(128)
+        .says(&["error: profile 'work' is not logged in\n"]);
+    assert!(nothing_fell_back_to_a_file(world));
+}
+
+fn nothing_fell_back_to_a_file(world: &World) -> bool {
+    files(&state(world))
+        .values()
+        .all(|content| content.len() < 100)
+}
+
+/// A message bus of its own with a Secret Service on it that a password has unlocked, for one world.
+struct Desktop {
+    script: PathBuf,
+}
+
+impl Desktop {
+    /// `keychain` is the script's line that starts a keychain, or none.
+    fn new(world: &World, keychain: &str) -> Self {
+        let script = world.path("desktop");
+        // The bus ends with the script, and the keychain with the bus.
+        let text = format!(
+            "#!/bin/sh\nexec dbus-run-session -- sh -c '{keychain}exec \"$@\"' sh \"$@\"\n"
+        );
+        fs::write(&script, text).expect("the world can be written");
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        Desktop { script }
+    }
+
+    fn run(&self, world: &World, program: &Path, arguments: &[&str]) -> Run {
+        let program = [program.to_str().expect("it is text")];
+        let run = world.run(&self.script, program.iter().chain(arguments));
+        as_person(run).env("XDG_RUNTIME_DIR", world.path("home"))
+    }
+}
+
+/// Starts gnome-keyring with its own keyring file in the world's home, unlocked by a password on its input.
+const KEYCHAIN: &str =
+    "printf password | gnome-keyring-daemon --unlock --components=secrets >/dev/null 2>&1; ";
+
+/// What a bus says that may not raise its own limit of open files; it stands before our own words.
+fn without_noise(stderr: &str) -> String {
+    let lines = stderr
+        .lines()
+        .filter(|line| !line.starts_with("dbus-daemon["));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn a_secret_service_keeps_a_login() {
+    let world = &world("keyring");
+    let desktop = Desktop::new(world, KEYCHAIN);
+    serves_a_login(world, &|program, arguments| {
+        desktop.run(world, program, arguments)
+    });
+}
+
+#[test]
+fn a_keychain_that_is_locked_or_absent_is_told_and_nothing_else_is_used() {
+    let world = &world("keyring");
+    let unlocked = Desktop::new(world, KEYCHAIN);
+    log_in_by(
+        world,
+        unlocked.run(world, &git_bbtoken(), &["login", "work"]),
+    )
+    .expect(0);
+    world.bitbucket.advance_clock(Duration::from_secs(7_300));
+    world.bitbucket.clear_requests();
+    let git = world.git.program.clone();
+    // Nobody is there to type the password.
+    let locked = "gnome-keyring-daemon --start --components=secrets >/dev/null 2>&1; ";
+    for (keychain, what) in [(locked, "locked"), ("", "absent")] {
+        let desktop = Desktop::new(world, keychain);
+        let begun = Instant::now();
+        let done = desktop
+            .run(world, &git, &["ls-remote", "bbtoken::ws/repo"])
+            .done()
+            .expect(128);
+        let stderr = without_noise(&done.stderr);
+        assert!(
+            stderr.contains("error: cannot ") && stderr.contains("keychain"),
+            "{what}: {stderr}"
+        );
+        assert!(stderr.contains("hint: "), "{what}: {stderr}");
+        assert!(
+            begun.elapsed() < Duration::from_secs(40),
+            "{what}: it takes no longer than its limit"
+        );
+        let login = desktop
+            .run(world, &git_bbtoken(), &["login", "work"])
+            .done()
+            .expect(7);
+        assert_eq!(
+            login.stdout, "",
+            "{what}: no page is named before it is sure that a login can be kept"
+        );
+    }
+    // Without any bus at all.
+    let list = as_person(world.git(["ls-remote", "bbtoken::ws/repo"]))
+        .done()
+        .expect(128);
+    list.says(&["keychain"]);
+    assert!(
+        world.bitbucket.token_requests().is_empty(),
+        "no refresh token is used"
+    );
+    assert!(nothing_fell_back_to_a_file(world));
+    let desktop = Desktop::new(world, KEYCHAIN);
+    desktop
+        .run(world, &git, &["ls-remote", "bbtoken::ws/repo"])
+        .ok();
+}
+
+/// Says that a test runs in a session keyring of its own already.
+const INSIDE: &str = "BBTOKEN_TEST_IN_SESSION";
+
+#[test]
+fn the_kernel_s_keyring_keeps_a_login() {
+    if std::env::var_os(INSIDE).is_none() {
+        // The keyring is a process's, and its children's: the test runs itself in a new one (keyctl(1), "session").
+        let test = std::env::current_exe().expect("the test is a program");
+        let inside = Command::new("keyctl")
+            .args(["session", "-"])
+            .arg(test)
+            .args([
+                "--exact",
+                "stores::the_kernel_s_keyring_keeps_a_login",
+                "--nocapture",
+            ])
+            .env(INSIDE, "1")
+            .output()
+            .expect("the tests need keyctl");
+        let shown = String::from_utf8_lossy(&inside.stdout);
+        assert!(
+            inside.status.success() && shown.contains("1 passed"),
+            "{inside:?}"
+        );
+        return;
+    }
+    let world = &world("kernel-keyring");
+    serves_a_login(world, &|program, arguments| {
+        as_person(world.run(program, arguments))
+    });
+
+    // Another session of the same user: what one refreshes the other one sees.
+    let git = world.git.program.to_str().expect("it is text").to_owned();
+    let here = || as_person(world.git(["ls-remote", "bbtoken::ws/repo"])).ok();
+    let elsewhere = || {
+        let arguments = ["session", "-", &git, "ls-remote", "bbtoken::ws/repo"];
+        as_person(world.run(Path::new("keyctl"), arguments)).ok()
+    };
+    log_in_by(
+        world,
+        as_person(world.run(&git_bbtoken(), ["login", "work"])),
+    )
+    .expect(0);
+    for _ in 0..3 {
+        for list in [&elsewhere as &dyn Fn() -> String, &here] {
+            // Longer than the grace: a token that was used by the other one is dead.
+            world.bitbucket.advance_clock(Duration::from_secs(7_300));
+            list();
+        }
+    }
+    nothing_was_used_too_late(world);
+    as_person(world.run(&git_bbtoken(), ["logout"])).ok();
+}
