@@ -496,7 +496,8 @@ fn is_no_client(token: &Source, environment: &Environment) -> Result<(), Failure
     let Source::Given { secret: token, .. } = token else {
         return Ok(());
     };
-    let is_secret = matches!(&environment.client_secret, Some(Source::Given { secret, .. }) if secret == token);
+    let is_secret =
+        matches!(&environment.client_secret, Some(Source::Given { secret, .. }) if secret == token);
     let is_id = environment.client_id.as_deref() == Some(token.expose());
     let half = match (is_secret, is_id) {
         (true, _) => "secret",
@@ -763,8 +764,13 @@ mod tests {
         writer.base_url = setting("https://other.example");
         let raw = raw(&[("reader", reader), ("writer", writer)]);
         let chosen = choose(&raw, Some(&address(None, "ws"))).expect("it serves the workspace");
-        let message = for_push(&raw, &chosen).map(|_| ()).expect_err("its token would go to a foreign host");
-        assert!(message.to_string().contains("its baseUrl is another one"), "{message}");
+        let message = for_push(&raw, &chosen)
+            .map(|_| ())
+            .expect_err("its token would go to a foreign host");
+        assert!(
+            message.to_string().contains("its baseUrl is another one"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -774,10 +780,16 @@ mod tests {
         raw.common.account = setting("ann");
         raw.common.push_profile = setting("writer");
         let chosen = choose(&raw, None).expect("it is the default");
-        assert_eq!((chosen.name.as_str(), chosen.account.as_str()), (DEFAULT, "ann"));
+        assert_eq!(
+            (chosen.name.as_str(), chosen.account.as_str()),
+            (DEFAULT, "ann")
+        );
         let pusher = for_push(&raw, &chosen).expect("it is there");
         let pusher = pusher.expect("it is named");
-        assert_eq!((pusher.account.as_str(), pusher.push_profile), ("writer", None));
+        assert_eq!(
+            (pusher.account.as_str(), pusher.push_profile),
+            ("writer", None)
+        );
     }
 
     #[test]
@@ -794,8 +806,14 @@ mod tests {
             (&|profile| profile.workspaces = vec![], true),
             (&|profile| profile.account = setting("bob"), false),
             (&|profile| profile.client_id = setting("y"), false),
-            (&|profile| profile.token_url = setting("https://other.example/token"), false),
-            (&|profile| profile.base_url = setting("https://other.example"), false),
+            (
+                &|profile| profile.token_url = setting("https://other.example/token"),
+                false,
+            ),
+            (
+                &|profile| profile.base_url = setting("https://other.example"),
+                false,
+            ),
         ];
         for (change, is_same) in changes {
             let other = with(change).expect("it is valid").login_key();
@@ -813,7 +831,9 @@ mod tests {
         assert!(choose(&raw, None).is_err_and(|error| error.to_string().contains("client's id")));
         raw.environment.client_id = Some("id".into());
         raw.environment.client_secret = raw.environment.access_token.clone();
-        assert!(choose(&raw, None).is_err_and(|error| error.to_string().contains("client's secret")));
+        assert!(
+            choose(&raw, None).is_err_and(|error| error.to_string().contains("client's secret"))
+        );
         raw.environment.client_secret = None;
         assert!(choose(&raw, None).is_ok());
     }

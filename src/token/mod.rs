@@ -354,9 +354,11 @@ impl<'a> Tokens<'a> {
             }
             Grant::ClientCredentials(_) | Grant::Token(_) => {
                 let client = self.client(client)?;
-                self.patiently(patience, || client.client_credentials(self.http, self.clock))
-                    .map(entry_of)
-                    .map_err(|error| explain(error, self.profile))
+                self.patiently(patience, || {
+                    client.client_credentials(self.http, self.clock)
+                })
+                .map(entry_of)
+                .map_err(|error| explain(error, self.profile))
             }
         }
     }
@@ -396,7 +398,10 @@ impl<'a> Tokens<'a> {
                 Err(oauth::Error::Busy {
                     status,
                     retry_after_s,
-                }) => (status, retry_after_s.map_or(BUSY_PAUSE, Duration::from_secs)),
+                }) => (
+                    status,
+                    retry_after_s.map_or(BUSY_PAUSE, Duration::from_secs),
+                ),
                 outcome => return outcome,
             };
             let pause = pause.max(LEAST_BUSY_PAUSE);

@@ -200,8 +200,14 @@ mod tests {
             let begun = Instant::now();
             let error = run(&setting, Duration::from_millis(50)).map(drop);
             let message = error.expect_err("it takes too long").to_string();
-            assert!(message.contains("bbtoken.work.clientSecretCommand did not end within"), "{message}");
-            assert!(begun.elapsed() < Duration::from_secs(30), "it is not waited for");
+            assert!(
+                message.contains("bbtoken.work.clientSecretCommand did not end within"),
+                "{message}"
+            );
+            assert!(
+                begun.elapsed() < Duration::from_secs(30),
+                "it is not waited for"
+            );
         }
     }
 }

@@ -42,14 +42,21 @@ fn injected(world: &World, run: Run, injection: &str) -> Run {
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it is the test's");
     let path = world.search_path();
     let path = [directory].into_iter().chain(std::env::split_paths(&path));
-    run.env("PATH", std::env::join_paths(path).expect("no path holds a colon"))
+    run.env(
+        "PATH",
+        std::env::join_paths(path).expect("no path holds a colon"),
+    )
 }
 
 /// Expects that the login works now, and on.
 #[track_caller]
 fn still_works(world: &World, after: &str) {
     let done = list(world).done();
-    assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""), "after {after}");
+    assert_eq!(
+        (done.code, done.stderr.as_str()),
+        (Some(0), ""),
+        "after {after}"
+    );
     world.bitbucket.advance_clock(BEYOND_GRACE);
     nothing_was_used_too_late(world);
 }
@@ -75,13 +82,33 @@ fn at_every_call(call: &str, effect: &str, look: impl Fn(&World, &Done)) -> usiz
 
 #[test]
 fn a_kill_at_any_system_call_of_a_refresh_costs_no_login() {
-    let calls = ["openat", "write", "fsync", "rename", "unlink", "ftruncate", "flock", "writev", "recvfrom"];
+    let calls = [
+        "openat",
+        "write",
+        "fsync",
+        "rename",
+        "unlink",
+        "ftruncate",
+        "flock",
+        "writev",
+        "recvfrom",
+    ];
     let counts = calls.map(|call| (call, at_every_call(call, "signal=KILL", |_, _| {})));
     println!("killed at {counts:?}");
-    let least = [("openat", 8), ("write", 4), ("fsync", 5), ("rename", 2), ("writev", 2), ("recvfrom", 4)];
+    let least = [
+        ("openat", 8),
+        ("write", 4),
+        ("fsync", 5),
+        ("rename", 2),
+        ("writev", 2),
+        ("recvfrom", 4),
+    ];
     for (call, least) in least {
         let count = counts.iter().find(|(name, _)| *name == call);
-        assert!(count.is_some_and(|(_, count)| *count >= least), "{call} in {counts:?}");
+        assert!(
+            count.is_some_and(|(_, count)| *count >= least),
+            "{call} in {counts:?}"
+        );
     }
 }
 
@@ -100,7 +127,11 @@ fn an_error_of_any_system_call_of_a_refresh_costs_no_login() {
         let count = at_every_call(call, &format!("error={error}"), |_, done| {
             // The runtime rightly does not expect that it cannot wake itself up, which no disk can bring about.
             let is_runtime = done.stderr.contains("failed to wake I/O driver");
-            assert!(!done.stderr.contains("panicked") || is_runtime, "{call}: {}", done.stderr);
+            assert!(
+                !done.stderr.contains("panicked") || is_runtime,
+                "{call}: {}",
+                done.stderr
+            );
         });
         (call, error, count)
     });
@@ -114,33 +145,71 @@ fn what_a_file_system_cannot_do_is_told_and_the_command_works() {
     // (what fails every time, how the command ends, what it says)
     let cases = [
         // The new login counts where it was written, but the access token could not be kept.
-        ("rename:error=EIO", 0, "warning: the token was not saved, so every command has to get its own: cannot write '"),
-        ("flock:error=ENOLCK", 0, "warning: commands that run at the same time may each get a token: cannot lock '"),
-        ("fsync:error=EIO", 128, "error: cannot renew the login of profile 'work': what follows it could not be kept"),
+        (
+            "rename:error=EIO",
+            0,
+            "warning: the token was not saved, so every command has to get its own: cannot write '",
+        ),
+        (
+            "flock:error=ENOLCK",
+            0,
+            "warning: commands that run at the same time may each get a token: cannot lock '",
+        ),
+        (
+            "fsync:error=EIO",
+            128,
+            "error: cannot renew the login of profile 'work': what follows it could not be kept",
+        ),
     ];
     for (injection, code, says) in cases {
         world.bitbucket.clear_requests();
         for _ in 0..2 {
             world.bitbucket.revoke_access_tokens();
-            let done = injected(&world, list(&world), injection).done().expect(code);
+            let done = injected(&world, list(&world), injection)
+                .done()
+                .expect(code);
             done.says(&[says]);
-            assert_eq!(done.stderr.lines().filter(|line| line.starts_with("warning")).count(), usize::from(code == 0), "{}", done.stderr);
+            assert_eq!(
+                done.stderr
+                    .lines()
+                    .filter(|line| line.starts_with("warning"))
+                    .count(),
+                usize::from(code == 0),
+                "{}",
+                done.stderr
+            );
             world.bitbucket.advance_clock(BEYOND_GRACE);
         }
         if code != 0 {
-            assert_eq!(refreshes(&world), 0, "no token is used whose next one could not be kept");
+            assert_eq!(
+                refreshes(&world),
+                0,
+                "no token is used whose next one could not be kept"
+            );
         }
         still_works(&world, injection);
     }
-    let left: Vec<_> = names(&state(&world)).into_iter().filter(|name| name.ends_with(".next")).collect();
-    assert_eq!(left, Vec::<String>::new(), "nothing is left beside the login");
+    let left: Vec<_> = names(&state(&world))
+        .into_iter()
+        .filter(|name| name.ends_with(".next"))
+        .collect();
+    assert_eq!(
+        left,
+        Vec::<String>::new(),
+        "nothing is left beside the login"
+    );
 }
 
 #[test]
 fn a_full_disk_is_met_before_the_refresh_token_is_used() {
     let world = world();
     world.bitbucket.revoke_access_tokens();
-    let git = world.git.program.to_str().expect("its path is text").to_owned();
+    let git = world
+        .git
+        .program
+        .to_str()
+        .expect("its path is text")
+        .to_owned();
     // As in `cache`: a write beyond 2 KiB fails half-way, as on a full disk (setrlimit(2), RLIMIT_FSIZE).
     let limited = "trap '' XFSZ; ulimit -f 4; exec \"$@\"";
     let arguments = ["-c", limited, "sh", &git, "ls-remote", "bbtoken::ws/repo"];
@@ -157,7 +226,10 @@ fn a_full_disk_is_met_before_the_refresh_token_is_used() {
 /// A command in a process group of its own, so that it can be killed with all that it has started.
 fn start(run: Run) -> Child {
     let mut command = run.into_command();
-    command.process_group(0).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .process_group(0)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     command.spawn().expect("it starts")
 }
 
@@ -180,8 +252,12 @@ fn kills_at_random_moments_of_refreshes_cost_no_login() {
         world.bitbucket.revoke_access_tokens();
         world.bitbucket.clear_requests();
         let git = || world.git(["ls-remote", "bbtoken::ws/repo"]);
-        let mut children: Vec<_> = (0..PARALLEL).map(|_| start(person::as_person(git()))).collect();
-        let asked = world.bitbucket.wait_for(|seen| seen.iter().any(|request| request.kind == Kind::Token));
+        let mut children: Vec<_> = (0..PARALLEL)
+            .map(|_| start(person::as_person(git())))
+            .collect();
+        let asked = world
+            .bitbucket
+            .wait_for(|seen| seen.iter().any(|request| request.kind == Kind::Token));
         asked.unwrap_or_else(|error| panic!("{error}; BBTOKEN_TEST_SEED={seed}"));
         let begun = Instant::now();
         let mut moments: Vec<_> = (0..PARALLEL)
@@ -193,7 +269,10 @@ fn kills_at_random_moments_of_refreshes_cost_no_login() {
             while begun.elapsed() < moment {
                 std::hint::spin_loop();
             }
-            if children[number].try_wait().is_ok_and(|ended| ended.is_none()) {
+            if children[number]
+                .try_wait()
+                .is_ok_and(|ended| ended.is_none())
+            {
                 kill(&children[number]);
                 killed += 1;
             }
@@ -201,7 +280,10 @@ fn kills_at_random_moments_of_refreshes_cost_no_login() {
         for child in &mut children {
             child.wait().expect("it ends");
         }
-        still_works(&world, &format!("round {rounds} with BBTOKEN_TEST_SEED={seed}"));
+        still_works(
+            &world,
+            &format!("round {rounds} with BBTOKEN_TEST_SEED={seed}"),
+        );
     }
     println!("{killed} commands were killed in {rounds} rounds");
     assert!(rounds <= 40, "enough of them were running: {rounds} rounds");
@@ -216,18 +298,27 @@ fn a_thousand_commands_over_expiries_refresh_as_often_as_tokens_end() {
     for wave in 0..WAVES {
         // In every fourth wave the token ends while commands are on their way.
         let git = || world.git(["ls-remote", "bbtoken::ws/repo"]);
-        let children: Vec<_> = (0..PARALLEL).map(|number| {
-            if number == PARALLEL / 2 && wave % 4 == 0 {
-                world.bitbucket.revoke_access_tokens();
-                expiries += 1;
-            }
-            start(person::as_person(git()))
-        }).collect();
+        let children: Vec<_> = (0..PARALLEL)
+            .map(|number| {
+                if number == PARALLEL / 2 && wave % 4 == 0 {
+                    world.bitbucket.revoke_access_tokens();
+                    expiries += 1;
+                }
+                start(person::as_person(git()))
+            })
+            .collect();
         for mut child in children {
-            assert!(child.wait().expect("it ends").success(), "every command works");
+            assert!(
+                child.wait().expect("it ends").success(),
+                "every command works"
+            );
         }
     }
-    println!("{} commands, {expiries} expiries, {} refreshes", WAVES * PARALLEL, refreshes(&world));
+    println!(
+        "{} commands, {expiries} expiries, {} refreshes",
+        WAVES * PARALLEL,
+        refreshes(&world)
+    );
     assert_eq!(refreshes(&world), expiries);
     nothing_was_used_too_late(&world);
 }

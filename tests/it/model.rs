@@ -229,7 +229,8 @@ impl State {
         }
         let number = self.refresh.len();
         let (refresh, access) = (format!("refresh-{number}"), format!("access-{number}"));
-        self.refresh.insert(refresh.clone(), RefreshToken::default());
+        self.refresh
+            .insert(refresh.clone(), RefreshToken::default());
         self.access.insert(access.clone(), now + LIFETIME_S);
         let text = format!(
             r#"{{"access_token":"{access}","refresh_token":"{refresh}","expires_in":{LIFETIME_S},"scope":"repository"}}"#
@@ -455,7 +456,10 @@ fn every_short_sequence_of_faults_leaves_a_login_that_works() {
         how: Use::Fetch,
         faults: Vec::new(),
     };
-    let misled: Vec<_> = steps.iter().filter(|step| step.how == Use::Misled).collect();
+    let misled: Vec<_> = steps
+        .iter()
+        .filter(|step| step.how == Use::Misled)
+        .collect();
     for first in &misled {
         for second in &steps {
             for third in &misled {
@@ -486,7 +490,9 @@ impl Chance {
         Step {
             gap: [Gap::Seconds, Gap::Hours][self.below(2)],
             how: [Use::Fetch, Use::Refused, Use::Misled][self.below(3)],
-            faults: (0..requests).map(|_| FAULTS[self.below(FAULTS.len())]).collect(),
+            faults: (0..requests)
+                .map(|_| FAULTS[self.below(FAULTS.len())])
+                .collect(),
         }
     }
 }
@@ -523,13 +529,21 @@ fn without_locks_two_commands_at_once_leave_a_login_that_works() {
         // A lock that cannot be opened, as on some network file systems.
         for directory in ["state", "cache"] {
             let key = world.profile.login_key();
-            let lock = world.directory.path().join(directory).join(format!("{key}.lock"));
+            let lock = world
+                .directory
+                .path()
+                .join(directory)
+                .join(format!("{key}.lock"));
             let _ = std::fs::remove_file(&lock);
             std::fs::create_dir_all(lock).expect("the name is free");
         }
         world.state.borrow_mut().is_unlocked = true;
         for round in 0..3 {
-            world.state.borrow_mut().now += if world.kept().1.is_none() { LIFETIME_S } else { 20 };
+            world.state.borrow_mut().now += if world.kept().1.is_none() {
+                LIFETIME_S
+            } else {
+                20
+            };
             if round < 2 {
                 let faults = [first, second];
                 world.state.borrow_mut().faults = faults.into_iter().collect();
@@ -545,7 +559,10 @@ fn without_locks_two_commands_at_once_leave_a_login_that_works() {
             if let Err(problem) = world.check() {
                 panic!("{problem} after {first:?} and {second:?} in round {round}: {outcome:?}");
             }
-            assert!(round < 2 || matches!(outcome, Outcome::Worked), "{outcome:?}");
+            assert!(
+                round < 2 || matches!(outcome, Outcome::Worked),
+                "{outcome:?}"
+            );
         }
         walks += 1;
     }
@@ -573,10 +590,18 @@ fn the_model_finds_a_client_that_forgets_or_repeats() {
     let world = World::new();
     let (token, _) = world.kept();
     let state = &world.state;
-    state.borrow_mut().refresh.entry(token.clone()).or_default().is_answered = true;
+    state
+        .borrow_mut()
+        .refresh
+        .entry(token.clone())
+        .or_default()
+        .is_answered = true;
     state.borrow_mut().grant(&form(&token));
     let problem = world.check().expect_err("it was used needlessly");
-    assert!(problem.contains("though its answer had arrived"), "{problem}");
+    assert!(
+        problem.contains("though its answer had arrived"),
+        "{problem}"
+    );
 }
 
 #[test]
@@ -584,7 +609,14 @@ fn a_clock_that_is_wrong_or_jumps_costs_one_refresh_and_no_login() {
     let hours = |count: i64| count * 3_600;
     // How far the client's clock jumps between commands, the server's staying as it is.
     let jumps = [
-        hours(5), hours(-5), hours(-1), hours(1), hours(20_000), hours(-20_000), -30, 30,
+        hours(5),
+        hours(-5),
+        hours(-1),
+        hours(1),
+        hours(20_000),
+        hours(-20_000),
+        -30,
+        30,
     ];
     let world = World::new();
     for jump in jumps {
@@ -604,7 +636,10 @@ fn a_clock_that_is_wrong_or_jumps_costs_one_refresh_and_no_login() {
             let outcome = world.run(Use::Fetch);
             assert!(matches!(outcome, Outcome::Worked), "{jump} s: {outcome:?}");
             let requests = world.state.borrow().requests;
-            assert!(requests <= 1, "{jump} s, command {command}: {requests} requests");
+            assert!(
+                requests <= 1,
+                "{jump} s, command {command}: {requests} requests"
+            );
         }
         world.check().expect("the login works");
     }

@@ -1,7 +1,7 @@
 //! A person with a browser: logs profiles in whose grant is the authorization code.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     path::PathBuf,
     process::Stdio,
 };
@@ -43,7 +43,9 @@ pub(crate) fn manage<const N: usize>(world: &World, arguments: [&str; N]) -> Run
 pub(crate) fn configure(world: &World, profile: &str, settings: &[(&str, &str)]) {
     for (key, value) in settings {
         let name = format!("bbtoken.{profile}.{key}");
-        world.git(["config", "--global", "--add", &name, value]).ok();
+        world
+            .git(["config", "--global", "--add", &name, value])
+            .ok();
     }
 }
 
@@ -58,7 +60,10 @@ pub(crate) fn person(world: &World) {
 
 /// Makes a profile whose tokens come by a login.
 pub(crate) fn configure_login(world: &World, profile: &str, consumer: &Consumer) {
-    let settings = [("clientId", consumer.key.as_str()), ("grant", "authorization-code")];
+    let settings = [
+        ("clientId", consumer.key.as_str()),
+        ("grant", "authorization-code"),
+    ];
     configure(world, profile, &settings);
 }
 
@@ -77,7 +82,11 @@ pub(crate) fn log_in_by(world: &World, run: Run) -> Done {
     let mut output = BufReader::new(child.stdout.take().expect("it is a pipe"));
     let mut stdout = String::new();
     while output.read_line(&mut stdout).expect("it is text") > 0 {
-        if let Some(page) = stdout.lines().last().and_then(|line| line.strip_prefix("  ")) {
+        if let Some(page) = stdout
+            .lines()
+            .last()
+            .and_then(|line| line.strip_prefix("  "))
+        {
             // The browser's own failure shows in how the login ends.
             let callback = follow(world, page);
             let _ = callback.map(|callback| follow(world, &callback));
@@ -91,6 +100,56 @@ pub(crate) fn log_in_by(world: &World, run: Run) -> Done {
         code: ended.status.code(),
         stdout,
         stderr: String::from_utf8_lossy(&ended.stderr).into_owned(),
+    }
+}
+
+/// What stood on the way of a login.
+pub(crate) struct Pasted {
+    pub(crate) done: Done,
+    /// The page that the person opened.
+    pub(crate) page: String,
+    /// The address where the browser ended, with the code.
+    pub(crate) callback: String,
+}
+
+/// Runs a login without a listener, and pastes the address at which the browser ends.
+pub(crate) fn log_in_by_pasting(world: &World, run: Run) -> Pasted {
+    world.bitbucket.set_consent(Consent::Granted);
+    let mut command = run.into_command();
+    let command = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let shown = format!("{command:?}");
+    let mut child = command.spawn().expect("the program starts");
+    let mut output = BufReader::new(child.stdout.take().expect("it is a pipe"));
+    let mut stdout = String::new();
+    let page = loop {
+        let length = output.read_line(&mut stdout).expect("it is text");
+        assert!(length > 0, "no page is named in: {stdout}");
+        if let Some(page) = stdout
+            .lines()
+            .last()
+            .and_then(|line| line.strip_prefix("  "))
+        {
+            break page.to_owned();
+        }
+    };
+    let callback = follow(world, &page).expect("access was granted before");
+    let mut input = child.stdin.take().expect("it is a pipe");
+    writeln!(input, "{callback}").expect("it is read");
+    output.read_to_string(&mut stdout).expect("it is text");
+    let ended = child.wait_with_output().expect("it ends");
+    let done = Done {
+        shown,
+        code: ended.status.code(),
+        stdout,
+        stderr: String::from_utf8_lossy(&ended.stderr).into_owned(),
+    };
+    Pasted {
+        done,
+        page,
+        callback,
     }
 }
 
@@ -112,7 +171,10 @@ pub(crate) fn follow(world: &World, page: &str) -> Option<String> {
 pub(crate) fn refreshes(world: &World) -> usize {
     let requests = world.bitbucket.token_requests();
     let is_refresh = |grant: &Option<String>| grant.as_deref() == Some("refresh_token");
-    requests.iter().filter(|request| is_refresh(&request.grant)).count()
+    requests
+        .iter()
+        .filter(|request| is_refresh(&request.grant))
+        .count()
 }
 
 /// Expects that no refresh token was used after the grace of its first use.
@@ -120,7 +182,11 @@ pub(crate) fn refreshes(world: &World) -> usize {
 pub(crate) fn nothing_was_used_too_late(world: &World) {
     let late = |used: &&RefreshUse| used.used_after_grace;
     let uses = world.bitbucket.refresh_uses();
-    assert_eq!(uses.iter().find(late), None, "no refresh token is used after its grace");
+    assert_eq!(
+        uses.iter().find(late),
+        None,
+        "no refresh token is used after its grace"
+    );
 }
 
 /// Where logins are kept.

@@ -35,25 +35,59 @@ fn a_login_works_for_every_command_after_it_until_it_is_forgotten() {
             "error: profile 'work' is not logged in\nhint: run 'git bbtoken login work' to authorize again\n"
         );
         let done = log_in(world, "work").expect(0);
-        assert!(done.stdout.ends_with("Profile 'work' is logged in.\n"), "{}", done.stdout);
+        assert!(
+            done.stdout.ends_with("Profile 'work' is logged in.\n"),
+            "{}",
+            done.stdout
+        );
         assert_eq!(done.stderr, "");
         world.bitbucket.clear_requests();
         git(world, ["clone", "-q", "bbtoken::ws/repo", "tree"]).ok();
-        assert_eq!(world.bitbucket.token_requests().len(), 0, "the login's own token is used first");
+        assert_eq!(
+            world.bitbucket.token_requests().len(),
+            0,
+            "the login's own token is used first"
+        );
         for _ in 0..3 {
             world.bitbucket.advance_clock(Duration::from_secs(7_300));
-            assert_eq!(git(world, ["fetch", "-q"]).within(world.path("tree")).done().expect(0).stderr, "");
+            assert_eq!(
+                git(world, ["fetch", "-q"])
+                    .within(world.path("tree"))
+                    .done()
+                    .expect(0)
+                    .stderr,
+                ""
+            );
         }
         assert_eq!(refreshes(world), 3);
         nothing_was_used_too_late(world);
-        assert_eq!(fs::metadata(state(world)).expect("it is there").permissions().mode() & 0o777, 0o700);
+        assert_eq!(
+            fs::metadata(state(world))
+                .expect("it is there")
+                .permissions()
+                .mode()
+                & 0o777,
+            0o700
+        );
         for path in files(&state(world)).keys() {
-            let mode = fs::metadata(path).expect("it is there").permissions().mode();
+            let mode = fs::metadata(path)
+                .expect("it is there")
+                .permissions()
+                .mode();
             assert_eq!(mode & 0o777, 0o600, "{}", path.display());
         }
-        assert_eq!(manage(world, ["logout", "work"]).ok(), "Profile 'work' is logged out on this machine.\n");
-        assert_eq!(manage(world, ["logout"]).ok(), "Profile 'work' was not logged in.\n");
-        let left: Vec<_> = names(&state(world)).into_iter().chain(names(&world.cache())).collect();
+        assert_eq!(
+            manage(world, ["logout", "work"]).ok(),
+            "Profile 'work' is logged out on this machine.\n"
+        );
+        assert_eq!(
+            manage(world, ["logout"]).ok(),
+            "Profile 'work' was not logged in.\n"
+        );
+        let left: Vec<_> = names(&state(world))
+            .into_iter()
+            .chain(names(&world.cache()))
+            .collect();
         assert!(left.iter().all(|name| name.ends_with(".lock")), "{left:?}");
         list(world).fails(128).says(&["is not logged in"]);
     });
@@ -66,7 +100,11 @@ fn git_s_own_transport_works_with_a_login_and_so_does_an_older_protocol() {
         world.bitbucket.advance_clock(Duration::from_secs(7_300));
         fs::remove_dir_all(world.cache()).expect("it is there");
         list(world).env("BBTOKEN_TRANSPORT", "git").ok();
-        git(world, ["-c", "protocol.version=0", "ls-remote", "bbtoken::ws/repo"]).ok();
+        git(
+            world,
+            ["-c", "protocol.version=0", "ls-remote", "bbtoken::ws/repo"],
+        )
+        .ok();
         assert_eq!(refreshes(world), 1);
     });
 }
@@ -81,13 +119,29 @@ fn a_login_that_cannot_be_kept_or_used_is_refused_before_the_browser_opens() {
         assert_eq!(done.stdout, "", "no page is named");
     };
     let login = || manage(world, ["login", "work"]);
-    refused(login().without("BBTOKEN_CLIENT_SECRET"), 3, &["the client of profile 'work' has no secret"]);
-    refused(login().env("BBTOKEN_STORE", "memory"), 3, &["the store 'memory' keeps none; choose 'file'"]);
+    refused(
+        login().without("BBTOKEN_CLIENT_SECRET"),
+        3,
+        &["the client of profile 'work' has no secret"],
+    );
+    refused(
+        login().env("BBTOKEN_STORE", "memory"),
+        3,
+        &["the store 'memory' keeps none; choose 'file'"],
+    );
     let file = world.path("file");
     fs::write(&file, "").expect("the world can be written");
-    refused(login().env("BBTOKEN_HOME", file.join("home")), 7, &["error: cannot make room for a secret in '"]);
+    refused(
+        login().env("BBTOKEN_HOME", file.join("home")),
+        7,
+        &["error: cannot make room for a secret in '"],
+    );
     configure(world, "ready", &[("clientId", "k")]);
-    refused(manage(world, ["login", "ready"]), 3, &["gets its tokens without a login; for one, set bbtoken.ready.grant"]);
+    refused(
+        manage(world, ["login", "ready"]),
+        3,
+        &["gets its tokens without a login; for one, set bbtoken.ready.grant"],
+    );
     assert!(world.bitbucket.requests().is_empty(), "nothing is sent");
 }
 
@@ -96,13 +150,23 @@ fn a_person_who_says_no_is_not_logged_in() {
     let world = &world();
     configure_login(world, "work", &world.consumer);
     world.bitbucket.set_consent(Consent::Denied);
-    let page = |text: &str| text.lines().find_map(|line| line.strip_prefix("  ")).map(str::to_owned);
+    let page = |text: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix("  "))
+            .map(str::to_owned)
+    };
     let run = manage(world, ["login", "--no-browser", "work"]).done();
     assert_eq!(run.code, Some(4), "nobody pasted anything");
     assert!(page(&run.stdout).is_some_and(|page| page.contains("code_challenge_method=S256")));
-    run.says(&["error: profile 'work' was not logged in: the address does not belong to this login"]);
+    run.says(&[
+        "error: profile 'work' was not logged in: the address does not belong to this login",
+    ]);
     assert!(world.bitbucket.token_requests().is_empty());
-    assert!(names(&state(world)).iter().all(|name| !name.ends_with(".json")));
+    assert!(
+        names(&state(world))
+            .iter()
+            .all(|name| !name.ends_with(".json"))
+    );
 }
 
 #[test]
@@ -124,7 +188,10 @@ fn a_login_replaces_one_that_has_ended() {
              hint: run 'git bbtoken login work' to authorize again\n"
         )
     );
-    assert!(!names(&state(world)).is_empty(), "a refusal deletes nothing");
+    assert!(
+        !names(&state(world)).is_empty(),
+        "a refusal deletes nothing"
+    );
     log_in(world, "work").expect(0);
     assert_eq!(list(world).done().expect(0).stderr, "");
 }
@@ -133,12 +200,23 @@ fn a_login_replaces_one_that_has_ended() {
 fn a_lost_answer_is_asked_for_again_inside_the_same_command() {
     on_every_git(|world| {
         person(world);
-        for action in [Action::AnswerLost, Action::CutAfter(40), Action::CloseWithoutAnswer, Action::Truncate(40)] {
+        for action in [
+            Action::AnswerLost,
+            Action::CutAfter(40),
+            Action::CloseWithoutAnswer,
+            Action::Truncate(40),
+        ] {
             world.bitbucket.revoke_access_tokens();
             world.bitbucket.clear_requests();
-            world.bitbucket.script(Rule::new(action.clone()).kind(Kind::Token));
+            world
+                .bitbucket
+                .script(Rule::new(action.clone()).kind(Kind::Token));
             let done = list(world).done().expect(0);
-            assert_eq!((done.stderr.as_str(), refreshes(world)), ("", 2), "{action:?}");
+            assert_eq!(
+                (done.stderr.as_str(), refreshes(world)),
+                ("", 2),
+                "{action:?}"
+            );
             world.bitbucket.advance_clock(Duration::from_secs(700));
         }
         nothing_was_used_too_late(world);
@@ -150,7 +228,9 @@ fn an_answer_that_stays_lost_is_made_up_for_by_the_next_command() {
     on_every_git(|world| {
         person(world);
         // The server refuses the good token: the repository is not there. The refresh is lost, and the token stays.
-        world.bitbucket.script(Rule::new(Action::AnswerLost).kind(Kind::Token).times(3));
+        world
+            .bitbucket
+            .script(Rule::new(Action::AnswerLost).kind(Kind::Token).times(3));
         git(world, ["ls-remote", "bbtoken::ws/missing"]).fails(128);
         assert_eq!(world.bitbucket.rules_left(), 0);
         world.bitbucket.clear_requests();
@@ -172,7 +252,11 @@ fn old_and_new_answers_are_understood() {
         &|| world.bitbucket.set_rotation(false),
         &|| world.bitbucket.set_scope_field(ScopeField::Scopes),
         &|| world.bitbucket.set_expires_in_omitted(true),
-        &|| world.bitbucket.change_settings(|settings| settings.refresh_token_omitted = true),
+        &|| {
+            world
+                .bitbucket
+                .change_settings(|settings| settings.refresh_token_omitted = true)
+        },
     ];
     for change in changes {
         change();
@@ -195,55 +279,144 @@ fn every_refusal_of_the_token_endpoint_names_profile_client_cause_and_remedy() {
     };
     // Bitbucket's own answers; (status, body, cause, what mends it)
     let cases = [
-        (400, json("unauthorized_client", "Invalid OAuth client credentials"), ": its id or secret is wrong", "hint: compare BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET"),
-        (400, json("unauthorized_client", "Requests must be authenticated using OAuth client credentials"), ": the client's id and secret did not arrive", "hint: a proxy may have removed the Authorization header"),
-        (400, json("invalid_grant", "Cannot use client_credentials with a consumer marked as \"public\". Calls for auto generated consumers should use urn:bitbucket:oauth2:jwt instead."), ": the client is not private", "hint: tick 'This is a private consumer'"),
-        (400, json("invalid_request", "No callback uri defined for the OAuth client."), ": the client has no callback URL", "hint: set a callback URL"),
-        (400, json("invalid_grant", "Unsupported grant type: None"), ": the endpoint does not know this grant", "hint: check bbtoken.tokenUrl"),
-        (400, json("invalid_request", "Invalid refresh_token"), ": its login has ended", "hint: run 'git bbtoken login work'"),
-        (400, json("invalid_grant", ""), ": its login has ended", "hint: run 'git bbtoken login work'"),
-        (401, String::new(), ": its login has ended", "hint: run 'git bbtoken login work'"),
-        (403, "<html>".to_owned(), "\n", "hint: a proxy, a sign-on page"),
-        (500, "<html>".to_owned(), "\n", "hint: the fault is on the side of 'localhost'"),
+        (
+            400,
+            json("unauthorized_client", "Invalid OAuth client credentials"),
+            ": its id or secret is wrong",
+            "hint: compare BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET",
+        ),
+        (
+            400,
+            json(
+                "unauthorized_client",
+                "Requests must be authenticated using OAuth client credentials",
+            ),
+            ": the client's id and secret did not arrive",
+            "hint: a proxy may have removed the Authorization header",
+        ),
+        (
+            400,
+            json(
+                "invalid_grant",
+                "Cannot use client_credentials with a consumer marked as \"public\". Calls for auto generated consumers should use urn:bitbucket:oauth2:jwt instead.",
+            ),
+            ": the client is not private",
+            "hint: tick 'This is a private consumer'",
+        ),
+        (
+            400,
+            json(
+                "invalid_request",
+                "No callback uri defined for the OAuth client.",
+            ),
+            ": the client has no callback URL",
+            "hint: set a callback URL",
+        ),
+        (
+            400,
+            json("invalid_grant", "Unsupported grant type: None"),
+            ": the endpoint does not know this grant",
+            "hint: check bbtoken.tokenUrl",
+        ),
+        (
+            400,
+            json("invalid_request", "Invalid refresh_token"),
+            ": its login has ended",
+            "hint: run 'git bbtoken login work'",
+        ),
+        (
+            400,
+            json("invalid_grant", ""),
+            ": its login has ended",
+            "hint: run 'git bbtoken login work'",
+        ),
+        (
+            401,
+            String::new(),
+            ": its login has ended",
+            "hint: run 'git bbtoken login work'",
+        ),
+        (
+            403,
+            "<html>".to_owned(),
+            "\n",
+            "hint: a proxy, a sign-on page",
+        ),
+        (
+            500,
+            "<html>".to_owned(),
+            "\n",
+            "hint: the fault is on the side of 'localhost'",
+        ),
     ];
     world.bitbucket.revoke_access_tokens();
     for (status, body, cause, remedy) in &cases {
-        let mut rule = Rule::answer(*status).body(body.as_bytes()).kind(Kind::Token).forever();
+        let mut rule = Rule::answer(*status)
+            .body(body.as_bytes())
+            .kind(Kind::Token)
+            .forever();
         if body.starts_with('<') {
             rule = rule.header("Content-Type", "text/html");
         }
         world.bitbucket.script(rule);
         let done = list(world).fails(128);
-        let who = format!("error: cannot get a token for profile 'work' with client '{key}'{cause}");
-        done.says(&[&who, &format!("caused by: the token endpoint answered {status}"), remedy]);
+        let who =
+            format!("error: cannot get a token for profile 'work' with client '{key}'{cause}");
+        done.says(&[
+            &who,
+            &format!("caused by: the token endpoint answered {status}"),
+            remedy,
+        ]);
         world.bitbucket.clear_script();
     }
     assert_eq!(cases.len(), 10);
-    assert_eq!(list(world).done().expect(0).stderr, "", "none of them cost the login");
+    assert_eq!(
+        list(world).done().expect(0).stderr,
+        "",
+        "none of them cost the login"
+    );
 }
 
 #[test]
 fn a_busy_endpoint_is_waited_for_within_bounds_and_the_person_is_told() {
     let world = &world();
     person(world);
-    for (status, why) in [(429, "has had too many requests"), (503, "is not available")] {
+    for (status, why) in [
+        (429, "has had too many requests"),
+        (503, "is not available"),
+    ] {
         for by_login in [true, false] {
             world.bitbucket.revoke_access_tokens();
             world.bitbucket.clear_requests();
-            let busy = |seconds| Rule::answer(status).header("Retry-After", seconds).kind(Kind::Token);
-            let run = || if by_login { list(world) } else { limited(world, ["ls-remote", "bbtoken::ws/repo"]) };
+            let busy = |seconds| {
+                Rule::answer(status)
+                    .header("Retry-After", seconds)
+                    .kind(Kind::Token)
+            };
+            let run = || {
+                if by_login {
+                    list(world)
+                } else {
+                    limited(world, ["ls-remote", "bbtoken::ws/repo"])
+                }
+            };
             world.bitbucket.script(busy("1"));
             let done = run().done().expect(0);
             assert_eq!(
                 done.stderr,
-                format!("warning: waiting 1 s for a token, because 'localhost' {why} (status {status})\n")
+                format!(
+                    "warning: waiting 1 s for a token, because 'localhost' {why} (status {status})\n"
+                )
             );
             assert_eq!(world.bitbucket.token_requests().len(), 2);
             world.bitbucket.revoke_access_tokens();
             world.bitbucket.script(busy("3600"));
             let begun = Instant::now();
             let done = run().fails(128);
-            assert!(begun.elapsed() < Duration::from_secs(20), "an hour is not waited for");
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "an hour is not waited for"
+            );
             done.says(&["asks to wait 3600 seconds\n", "hint: Bitbucket is busy"]);
             assert!(!done.stderr.contains("waiting"), "{}", done.stderr);
             run().ok();
@@ -267,14 +440,28 @@ fn a_dead_network_is_told_in_seconds_with_the_host() {
         let begun = Instant::now();
         // Others who wait for the first one share its failure, instead of waiting one after the other.
         std::thread::scope(|scope| {
-            let run = || limited(world, ["ls-remote", "bbtoken::ws/repo"]).env("BBTOKEN_TOKEN_URL", &url);
-            let commands: Vec<_> = (0..4).map(|_| { let run = run(); scope.spawn(move || run.fails(128)) }).collect();
+            let run =
+                || limited(world, ["ls-remote", "bbtoken::ws/repo"]).env("BBTOKEN_TOKEN_URL", &url);
+            let commands: Vec<_> = (0..4)
+                .map(|_| {
+                    let run = run();
+                    scope.spawn(move || run.fails(128))
+                })
+                .collect();
             for command in commands {
                 let done = command.join().expect("it ran");
-                done.says(&["error: cannot get a token for profile 'environment' with client '", "'localhost'", "hint: check the network, the proxy settings and the status of 'localhost'"]);
+                done.says(&[
+                    "error: cannot get a token for profile 'environment' with client '",
+                    "'localhost'",
+                    "hint: check the network, the proxy settings and the status of 'localhost'",
+                ]);
             }
         });
-        assert!(begun.elapsed() < Duration::from_secs(limit_s), "{:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(limit_s),
+            "{:?}",
+            begun.elapsed()
+        );
     }
     list(world).ok();
 }
@@ -286,10 +473,16 @@ fn one_secret_taken_for_another_is_explained_and_not_sent() {
     let (key, secret) = (&world.consumer.key, &world.consumer.secret);
     let pair = format!("{key}:{secret}");
     let tokens = [
-        (pair.as_str(), "has the form 'key:secret' or 'user:password'"),
+        (
+            pair.as_str(),
+            "has the form 'key:secret' or 'user:password'",
+        ),
         ("ann:ATBBcanary", "is an app password"),
         ("Bearer canary", "is a whole header"),
-        ("oauth_token=canary&oauth_token_secret=canary", "is one of OAuth 1"),
+        (
+            "oauth_token=canary&oauth_token_secret=canary",
+            "is one of OAuth 1",
+        ),
         ("canary canary", "is more than one word"),
         (secret.as_str(), "holds the client's secret"),
         (key.as_str(), "holds the client's id"),
@@ -298,22 +491,46 @@ fn one_secret_taken_for_another_is_explained_and_not_sent() {
     for (token, why) in tokens {
         let done = run().env("BBTOKEN_ACCESS_TOKEN", token).fails(128);
         done.says(&[why]);
-        assert!(!done.stderr.contains("canary") && !done.stderr.contains(secret.as_str()), "{}", done.stderr);
+        assert!(
+            !done.stderr.contains("canary") && !done.stderr.contains(secret.as_str()),
+            "{}",
+            done.stderr
+        );
     }
     let clients = [
         (key.as_str(), "ATBBcanary", "its secret is an app password"),
         (key.as_str(), "ATATTcanary", "its secret is a ready token"),
-        (key.as_str(), key.as_str(), "its id and its secret are the same"),
-        (pair.as_str(), secret.as_str(), "id and secret have to be given apart"),
-        (key.as_str(), pair.as_str(), "id and secret have to be given apart"),
+        (
+            key.as_str(),
+            key.as_str(),
+            "its id and its secret are the same",
+        ),
+        (
+            pair.as_str(),
+            secret.as_str(),
+            "id and secret have to be given apart",
+        ),
+        (
+            key.as_str(),
+            pair.as_str(),
+            "id and secret have to be given apart",
+        ),
     ];
     for (id, secret, why) in clients {
-        let run = run().env("BBTOKEN_CLIENT_ID", id).env("BBTOKEN_CLIENT_SECRET", secret);
+        let run = run()
+            .env("BBTOKEN_CLIENT_ID", id)
+            .env("BBTOKEN_CLIENT_SECRET", secret);
         let done = run.fails(128);
-        done.says(&["error: the client of profile 'environment' cannot be used: ", why]);
+        done.says(&[
+            "error: the client of profile 'environment' cannot be used: ",
+            why,
+        ]);
         assert!(!done.stderr.contains("canary"), "{}", done.stderr);
     }
-    assert!(world.bitbucket.requests().is_empty(), "none of them is sent");
+    assert!(
+        world.bitbucket.requests().is_empty(),
+        "none of them is sent"
+    );
     assert_eq!((tokens.len(), clients.len()), (7, 5));
 }
 
@@ -326,13 +543,19 @@ fn two_accounts_of_one_client_are_kept_apart_and_one_account_of_two_profiles_is_
     }
     configure_login(world, "alias", &world.consumer);
     configure(world, "alias", &[("account", "ann")]);
-    let as_profile = |profile: &str| git(world, ["ls-remote", &format!("bbtoken::{profile}@ws/repo")]);
+    let as_profile =
+        |profile: &str| git(world, ["ls-remote", &format!("bbtoken::{profile}@ws/repo")]);
     log_in(world, "ann").expect(0);
     as_profile("ann").ok();
     as_profile("alias").ok();
-    as_profile("bob").fails(128).says(&["hint: run 'git bbtoken login bob'"]);
+    as_profile("bob")
+        .fails(128)
+        .says(&["hint: run 'git bbtoken login bob'"]);
     log_in(world, "bob").expect(0);
-    let kept = names(&state(world)).into_iter().filter(|name| name.ends_with(".json")).count();
+    let kept = names(&state(world))
+        .into_iter()
+        .filter(|name| name.ends_with(".json"))
+        .count();
     assert_eq!(kept, 2);
     world.bitbucket.revoke_access_tokens();
     world.bitbucket.clear_requests();
@@ -348,35 +571,77 @@ fn two_accounts_of_one_client_are_kept_apart_and_one_account_of_two_profiles_is_
 #[test]
 fn workspaces_directories_and_submodules_find_their_profile() {
     on_every_git(|world| {
-        let other = Consumer { workspaces: Some(vec!["theirs".into()]), ..Consumer::new_private() };
-        let mine = Consumer { workspaces: Some(vec!["ours".into()]), ..Consumer::new_private() };
-        for (profile, consumer, workspace) in [("work", &mine, "ours"), ("play", &other, "theirs")] {
+        let other = Consumer {
+            workspaces: Some(vec!["theirs".into()]),
+            ..Consumer::new_private()
+        };
+        let mine = Consumer {
+            workspaces: Some(vec!["ours".into()]),
+            ..Consumer::new_private()
+        };
+        for (profile, consumer, workspace) in [("work", &mine, "ours"), ("play", &other, "theirs")]
+        {
             world.bitbucket.add_consumer(consumer.clone());
             let secret = world.path(profile);
             fs::write(&secret, &consumer.secret).expect("the world can be written");
             let command = format!("cat '{}'", secret.display());
-            configure(world, profile, &[("clientId", &consumer.key), ("clientSecretCommand", &command), ("workspace", workspace)]);
+            configure(
+                world,
+                profile,
+                &[
+                    ("clientId", &consumer.key),
+                    ("clientSecretCommand", &command),
+                    ("workspace", workspace),
+                ],
+            );
             world.repository(workspace, "repo");
         }
         let run = |run: crate::support::Run| as_person(run).without("BBTOKEN_CLIENT_SECRET");
-        world.git(["config", "--global", "protocol.bbtoken.allow", "always"]).ok();
-        run(limited(world, ["clone", "-q", "bbtoken::ours/repo", "tree"])).ok();
+        world
+            .git(["config", "--global", "protocol.bbtoken.allow", "always"])
+            .ok();
+        run(limited(
+            world,
+            ["clone", "-q", "bbtoken::ours/repo", "tree"],
+        ))
+        .ok();
         let tree = world.path("tree");
-        run(limited(world, ["submodule", "-q", "add", "bbtoken::theirs/repo", "sub"]).within(&tree)).ok();
-        assert!(tree.join("sub/file").exists(), "each part comes with its own profile");
+        run(limited(
+            world,
+            ["submodule", "-q", "add", "bbtoken::theirs/repo", "sub"],
+        )
+        .within(&tree))
+        .ok();
+        assert!(
+            tree.join("sub/file").exists(),
+            "each part comes with its own profile"
+        );
         // A directory of another profile, by git's own includeIf.
-        world.git(["config", "--global", "bbtoken.profile", "work"]).ok();
+        world
+            .git(["config", "--global", "bbtoken.profile", "work"])
+            .ok();
         let included = world.path("included");
         fs::write(&included, "[bbtoken]\n\tprofile = play\n").expect("the world can be written");
-        let condition = format!("includeIf.gitdir:{}/.path", world.path("elsewhere").display());
-        world.git(["config", "--global", &condition]).arg(&included).ok();
+        let condition = format!(
+            "includeIf.gitdir:{}/.path",
+            world.path("elsewhere").display()
+        );
+        world
+            .git(["config", "--global", &condition])
+            .arg(&included)
+            .ok();
         world.repository("third", "repo");
         world.git(["init", "-q", "elsewhere"]).ok();
         world.bitbucket.clear_requests();
-        let third = limited(world, ["ls-remote", "bbtoken::third/repo"]).within(world.path("elsewhere"));
+        let third =
+            limited(world, ["ls-remote", "bbtoken::third/repo"]).within(world.path("elsewhere"));
         run(third).fails(128).says(&["with profile 'play'"]);
-        run(limited(world, ["ls-remote", "bbtoken::third/repo"])).fails(128).says(&["with profile 'work'"]);
-        run(limited(world, ["ls-remote", "bbtoken::nobody@third/repo"])).fails(128).says(&["hint: the profiles are: play, work\n"]);
+        run(limited(world, ["ls-remote", "bbtoken::third/repo"]))
+            .fails(128)
+            .says(&["with profile 'work'"]);
+        run(limited(world, ["ls-remote", "bbtoken::nobody@third/repo"]))
+            .fails(128)
+            .says(&["hint: the profiles are: play, work\n"]);
     });
 }
 
@@ -384,32 +649,70 @@ fn workspaces_directories_and_submodules_find_their_profile() {
 fn a_fetch_never_holds_the_token_that_can_write() {
     on_every_git(|world| {
         world.repository("ws", "repo");
-        let scopes = |scope: &str| Consumer { scopes: vec![scope.into()], ..Consumer::new_private() };
-        let clients = [("reader", scopes("repository")), ("writer", scopes("repository:write"))];
+        let scopes = |scope: &str| Consumer {
+            scopes: vec![scope.into()],
+            ..Consumer::new_private()
+        };
+        let clients = [
+            ("reader", scopes("repository")),
+            ("writer", scopes("repository:write")),
+        ];
         for (profile, consumer) in &clients {
             world.bitbucket.add_consumer(consumer.clone());
             let secret = world.path(profile);
             fs::write(&secret, &consumer.secret).expect("the world can be written");
             let command = format!("cat '{}'", secret.display());
-            configure(world, profile, &[("clientId", &consumer.key), ("clientSecretCommand", &command)]);
+            configure(
+                world,
+                profile,
+                &[
+                    ("clientId", &consumer.key),
+                    ("clientSecretCommand", &command),
+                ],
+            );
         }
-        configure(world, "reader", &[("workspace", "ws"), ("pushProfile", "writer")]);
+        configure(
+            world,
+            "reader",
+            &[("workspace", "ws"), ("pushProfile", "writer")],
+        );
         for transport in ["native", "git"] {
             let _ = fs::remove_dir_all(world.cache());
-            let run = |run: crate::support::Run| as_person(run).without("BBTOKEN_CLIENT_SECRET").env("BBTOKEN_TRANSPORT", transport);
+            let run = |run: crate::support::Run| {
+                as_person(run)
+                    .without("BBTOKEN_CLIENT_SECRET")
+                    .env("BBTOKEN_TRANSPORT", transport)
+            };
             world.bitbucket.clear_requests();
             let tokens = |expected: &[usize]| {
-                let asked: Vec<_> = world.bitbucket.token_requests().iter().map(|request| {
-                    let place = clients.iter().position(|(_, consumer)| request.user.as_deref() == Some(&consumer.key));
-                    place.expect("it is one of the two")
-                }).collect();
+                let asked: Vec<_> = world
+                    .bitbucket
+                    .token_requests()
+                    .iter()
+                    .map(|request| {
+                        let place = clients.iter().position(|(_, consumer)| {
+                            request.user.as_deref() == Some(&consumer.key)
+                        });
+                        place.expect("it is one of the two")
+                    })
+                    .collect();
                 assert_eq!(asked, expected, "0 reads and 1 writes, by {transport}");
             };
             let tree = world.path(transport);
-            run(limited(world, ["clone", "-q", "bbtoken::ws/repo", transport])).ok();
+            run(limited(
+                world,
+                ["clone", "-q", "bbtoken::ws/repo", transport],
+            ))
+            .ok();
             run(limited(world, ["fetch", "-q"]).within(&tree)).ok();
             tokens(&[0]);
-            assert_eq!(names(&world.cache()).iter().filter(|name| name.ends_with(".json")).count(), 1);
+            assert_eq!(
+                names(&world.cache())
+                    .iter()
+                    .filter(|name| name.ends_with(".json"))
+                    .count(),
+                1
+            );
             assert!(tree.join("file").exists(), "the clone is not empty");
             world.commit(&tree, "file", transport);
             run(limited(world, ["push", "-q"]).within(&tree)).ok();
@@ -436,7 +739,10 @@ fn a_login_that_others_could_read_is_not_used() {
         }
         fs::set_permissions(&path, before).expect("it is ours");
     }
-    assert_eq!(manage(world, ["logout"]).ok(), "Profile 'work' is logged out on this machine.\n");
+    assert_eq!(
+        manage(world, ["logout"]).ok(),
+        "Profile 'work' is logged out on this machine.\n"
+    );
 }
 
 /// The file of the only login.
@@ -455,7 +761,9 @@ fn a_login_under_way_and_commands_do_not_disturb_each_other() {
     world.bitbucket.revoke_access_tokens();
     std::thread::scope(|scope| {
         let login = scope.spawn(|| log_in_by(world, manage(world, ["login"])));
-        let commands: Vec<_> = (0..10).map(|_| scope.spawn(|| list(world).done())).collect();
+        let commands: Vec<_> = (0..10)
+            .map(|_| scope.spawn(|| list(world).done()))
+            .collect();
         for command in commands {
             command.join().expect("it ran").expect(0);
         }
@@ -465,6 +773,13 @@ fn a_login_under_way_and_commands_do_not_disturb_each_other() {
     world.bitbucket.revoke_access_tokens();
     assert_eq!(list(world).done().expect(0).stderr, "");
     nothing_was_used_too_late(world);
-    let left: Vec<_> = names(&state(world)).into_iter().filter(|name| !Path::new(name).extension().is_some_and(|kind| kind == "lock")).collect();
+    let left: Vec<_> = names(&state(world))
+        .into_iter()
+        .filter(|name| {
+            !Path::new(name)
+                .extension()
+                .is_some_and(|kind| kind == "lock")
+        })
+        .collect();
     assert_eq!(left.len(), 1, "nothing but the login is left: {left:?}");
 }

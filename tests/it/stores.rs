@@ -32,7 +32,9 @@ type Within<'s> = &'s dyn Fn(&Path, &[&str]) -> Run;
 fn serves_a_login(world: &World, within: Within<'_>) {
     let git = world.git.program.clone();
     let list = || within(&git, &["ls-remote", "bbtoken::ws/repo"]).done();
-    list().expect(128).says(&["error: profile 'work' is not logged in\n"]);
+    list()
+        .expect(128)
+        .says(&["error: profile 'work' is not logged in\n"]);
     log_in_by(world, within(&git_bbtoken(), &["login", "work"])).expect(0);
     world.bitbucket.clear_requests();
     for refresh in 1..=4 {
@@ -40,19 +42,33 @@ fn serves_a_login(world: &World, within: Within<'_>) {
         for _ in 0..2 {
             assert_eq!(without_noise(&list().expect(0).stderr), "");
         }
-        assert_eq!(refreshes(world), refresh, "its refresh token of 2,500 characters came back");
+        assert_eq!(
+            refreshes(world),
+            refresh,
+            "its refresh token of 2,500 characters came back"
+        );
     }
     nothing_was_used_too_late(world);
-    let kept = names(&state(world)).into_iter().filter(|name| !name.ends_with(".lock"));
-    assert_eq!(kept.collect::<Vec<_>>(), Vec::<String>::new(), "no file holds the login");
+    let kept = names(&state(world))
+        .into_iter()
+        .filter(|name| !name.ends_with(".lock"));
+    assert_eq!(
+        kept.collect::<Vec<_>>(),
+        Vec::<String>::new(),
+        "no file holds the login"
+    );
     let out = within(&git_bbtoken(), &["logout"]).ok();
     assert_eq!(out, "Profile 'work' is logged out on this machine.\n");
-    list().expect(128).says(&["error: profile 'work' is not logged in\n"]);
+    list()
+        .expect(128)
+        .says(&["error: profile 'work' is not logged in\n"]);
     assert!(nothing_fell_back_to_a_file(world));
 }
 
 fn nothing_fell_back_to_a_file(world: &World) -> bool {
-    files(&state(world)).values().all(|content| content.len() < 100)
+    files(&state(world))
+        .values()
+        .all(|content| content.len() < 100)
 }
 
 /// A message bus of its own with a Secret Service on it that a password has unlocked, for one world.
@@ -65,7 +81,9 @@ impl Desktop {
     fn new(world: &World, keychain: &str) -> Self {
         let script = world.path("desktop");
         // The bus ends with the script, and the keychain with the bus.
-        let text = format!("#!/bin/sh\nexec dbus-run-session -- sh -c '{keychain}exec \"$@\"' sh \"$@\"\n");
+        let text = format!(
+            "#!/bin/sh\nexec dbus-run-session -- sh -c '{keychain}exec \"$@\"' sh \"$@\"\n"
+        );
         fs::write(&script, text).expect("the world can be written");
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it is ours");
         Desktop { script }
@@ -79,11 +97,14 @@ impl Desktop {
 }
 
 /// Starts gnome-keyring with its own keyring file in the world's home, unlocked by a password on its input.
-const KEYCHAIN: &str = "printf password | gnome-keyring-daemon --unlock --components=secrets >/dev/null 2>&1; ";
+const KEYCHAIN: &str =
+    "printf password | gnome-keyring-daemon --unlock --components=secrets >/dev/null 2>&1; ";
 
 /// What a bus says that may not raise its own limit of open files; it stands before our own words.
 fn without_noise(stderr: &str) -> String {
-    let lines = stderr.lines().filter(|line| !line.starts_with("dbus-daemon["));
+    let lines = stderr
+        .lines()
+        .filter(|line| !line.starts_with("dbus-daemon["));
     lines.map(|line| format!("{line}\n")).collect()
 }
 
@@ -91,14 +112,20 @@ fn without_noise(stderr: &str) -> String {
 fn a_secret_service_keeps_a_login() {
     let world = &world("keyring");
     let desktop = Desktop::new(world, KEYCHAIN);
-    serves_a_login(world, &|program, arguments| desktop.run(world, program, arguments));
+    serves_a_login(world, &|program, arguments| {
+        desktop.run(world, program, arguments)
+    });
 }
 
 #[test]
 fn a_keychain_that_is_locked_or_absent_is_told_and_nothing_else_is_used() {
     let world = &world("keyring");
     let unlocked = Desktop::new(world, KEYCHAIN);
-    log_in_by(world, unlocked.run(world, &git_bbtoken(), &["login", "work"])).expect(0);
+    log_in_by(
+        world,
+        unlocked.run(world, &git_bbtoken(), &["login", "work"]),
+    )
+    .expect(0);
     world.bitbucket.advance_clock(Duration::from_secs(7_300));
     world.bitbucket.clear_requests();
     let git = world.git.program.clone();
@@ -107,27 +134,51 @@ fn a_keychain_that_is_locked_or_absent_is_told_and_nothing_else_is_used() {
     for (keychain, what) in [(locked, "locked"), ("", "absent")] {
         let desktop = Desktop::new(world, keychain);
         let begun = Instant::now();
-        let done = desktop.run(world, &git, &["ls-remote", "bbtoken::ws/repo"]).done().expect(128);
+        let done = desktop
+            .run(world, &git, &["ls-remote", "bbtoken::ws/repo"])
+            .done()
+            .expect(128);
         let stderr = without_noise(&done.stderr);
-        assert!(stderr.contains("error: cannot ") && stderr.contains("keychain"), "{what}: {stderr}");
+        assert!(
+            stderr.contains("error: cannot ") && stderr.contains("keychain"),
+            "{what}: {stderr}"
+        );
         assert!(stderr.contains("hint: "), "{what}: {stderr}");
-        assert!(begun.elapsed() < Duration::from_secs(40), "{what}: it takes no longer than its limit");
-        let login = desktop.run(world, &git_bbtoken(), &["login", "work"]).done().expect(7);
-        assert_eq!(login.stdout, "", "{what}: no page is named before it is sure that a login can be kept");
+        assert!(
+            begun.elapsed() < Duration::from_secs(40),
+            "{what}: it takes no longer than its limit"
+        );
+        let login = desktop
+            .run(world, &git_bbtoken(), &["login", "work"])
+            .done()
+            .expect(7);
+        assert_eq!(
+            login.stdout, "",
+            "{what}: no page is named before it is sure that a login can be kept"
+        );
     }
     // Without any bus at all.
-    let list = as_person(world.git(["ls-remote", "bbtoken::ws/repo"])).done().expect(128);
+    let list = as_person(world.git(["ls-remote", "bbtoken::ws/repo"]))
+        .done()
+        .expect(128);
     list.says(&["keychain"]);
-    assert!(world.bitbucket.token_requests().is_empty(), "no refresh token is used");
+    assert!(
+        world.bitbucket.token_requests().is_empty(),
+        "no refresh token is used"
+    );
     assert!(nothing_fell_back_to_a_file(world));
     let desktop = Desktop::new(world, KEYCHAIN);
-    desktop.run(world, &git, &["ls-remote", "bbtoken::ws/repo"]).ok();
+    desktop
+        .run(world, &git, &["ls-remote", "bbtoken::ws/repo"])
+        .ok();
 }
 
 #[test]
 fn the_kernel_s_keyring_keeps_a_login() {
     let world = &world("kernel-keyring");
-    serves_a_login(world, &|program, arguments| as_person(world.run(program, arguments)));
+    serves_a_login(world, &|program, arguments| {
+        as_person(world.run(program, arguments))
+    });
 
     // Another session of the same user: what one refreshes the other one sees.
     let git = world.git.program.to_str().expect("it is text").to_owned();
@@ -137,7 +188,11 @@ fn the_kernel_s_keyring_keeps_a_login() {
         let arguments = ["session", "-", &git, "ls-remote", "bbtoken::ws/repo"];
         as_person(world.run(Path::new("keyctl"), arguments)).ok()
     };
-    log_in_by(world, as_person(world.run(&git_bbtoken(), ["login", "work"]))).expect(0);
+    log_in_by(
+        world,
+        as_person(world.run(&git_bbtoken(), ["login", "work"])),
+    )
+    .expect(0);
     for _ in 0..3 {
         for list in [&elsewhere as &dyn Fn() -> String, &here] {
             // Longer than the grace: a token that was used by the other one is dead.

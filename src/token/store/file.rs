@@ -313,15 +313,19 @@ mod tests {
     fn two_processes_without_a_lock_do_not_damage_each_others_secrets() {
         let (_directory, one) = store();
         let other = FileStore::at(one.directory.clone());
-        one.save("k", &Secret::new("zero")).expect("it can be written");
+        one.save("k", &Secret::new("zero"))
+            .expect("it can be written");
         one.reserve("k").expect("there is room");
         other.reserve("k").expect("there is room");
-        one.save("k", &Secret::new("one")).expect("it can be written");
+        one.save("k", &Secret::new("one"))
+            .expect("it can be written");
         other.reserve("k").expect("there is room");
         one.reserve("k").expect("there is room");
         assert_eq!(other.beside("k").expect("it can be read").len(), 1);
         assert_eq!(loaded(&one).as_deref(), Some("one"));
-        other.save("k", &Secret::new("other")).expect("it can be written");
+        other
+            .save("k", &Secret::new("other"))
+            .expect("it can be written");
         assert_eq!(loaded(&one).as_deref(), Some("other"));
         other.reserve("k").expect("there is room");
         other.release("k");

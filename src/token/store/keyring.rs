@@ -121,7 +121,9 @@ fn connect(keychain: Keychain) -> Result<Entries, Error> {
         #[cfg(any(target_os = "linux", target_os = "freebsd"))]
         Keychain::Session => Ok(Entries::Of(zbus_secret_service_keyring_store::Store::new()?)),
         #[cfg(target_os = "macos")]
-        Keychain::Session => Ok(Entries::Of(apple_native_keyring_store::keychain::Store::new()?)),
+        Keychain::Session => Ok(Entries::Of(
+            apple_native_keyring_store::keychain::Store::new()?,
+        )),
         #[cfg(windows)]
         Keychain::Session => Ok(Entries::Of(windows_native_keyring_store::Store::new()?)),
         #[cfg(target_os = "linux")]
@@ -266,7 +268,11 @@ impl Pieces {
             Ok(()) | Err(Error::NoEntry) => {}
             Err(error) => return Err(error),
         }
-        for generation in [generation.checked_sub(1), Some(generation), Some(generation + 1)] {
+        for generation in [
+            generation.checked_sub(1),
+            Some(generation),
+            Some(generation + 1),
+        ] {
             if let Some(generation) = generation {
                 self.remove_pieces(key, generation, 0);
             }
@@ -278,10 +284,7 @@ impl Pieces {
     fn remove_pieces(&self, key: &str, generation: u64, first: usize) {
         for number in first.. {
             let piece = self.piece(key, generation, number);
-            if piece
-                .and_then(|piece| piece.delete_credential())
-                .is_err()
-            {
+            if piece.and_then(|piece| piece.delete_credential()).is_err() {
                 return;
             }
         }
@@ -334,7 +337,8 @@ mod tests {
     fn names(pieces: &Pieces) -> usize {
         // Every name that could be in use.
         let generations = 0..8_u64;
-        let used = generations.flat_map(|generation| (0..20).map(move |number| (generation, number)));
+        let used =
+            generations.flat_map(|generation| (0..20).map(move |number| (generation, number)));
         used.filter(|(generation, number)| {
             let piece = pieces.piece("k", *generation, *number);
             piece.and_then(|piece| piece.get_password()).is_ok()
@@ -383,11 +387,7 @@ mod tests {
         let pieces = pieces();
         let secret = Secret::new("a".repeat(3_000));
         pieces.save("k", &secret).expect("it can be written");
-        for damage in [
-            ("k.0.1", "other"),
-            ("k", "1 2"),
-            ("k", "9 1 digest"),
-        ] {
+        for damage in [("k.0.1", "other"), ("k", "1 2"), ("k", "9 1 digest")] {
             let entry = pieces.entry(damage.0).expect("it can be named");
             entry.set_password(damage.1).expect("it can be written");
             assert!(pieces.load("k").is_err(), "{damage:?}");
