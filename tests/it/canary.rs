@@ -2,10 +2,16 @@
 
 use std::{fs, path::PathBuf};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+
+use ring::digest;
 
 use crate::{
     inspect::{files, names, noise, strace},
+    person,
     support::{Run, World, gits, on_every_git},
 };
 
@@ -59,9 +65,9 @@ impl Search {
         }
     }
 
-    /// Looks through every file of the world but the user's own secret file and the token cache.
+    /// Looks through every file of the world but the user's own secret file, the token cache and the logins.
     fn look_at_files(&mut self, world: &World) {
-        let allowed = [secret_file(world), world.cache()];
+        let allowed = [secret_file(world), world.cache(), person::state(world)];
         let root = world.path("");
         let files = files(&root);
         assert!(files.len() > 10, "there is something to look through");
@@ -69,7 +75,11 @@ impl Search {
             let is_kept = path
                 .extension()
                 .is_some_and(|extension| extension == "json");
-            let is_allowed = path == allowed[0] || (is_kept && path.parent() == Some(&allowed[1]));
+            let is_allowed = path == allowed[0]
+                || (is_kept
+                    && path
+                        .parent()
+                        .is_some_and(|parent| allowed[1..].iter().any(|kept| kept == parent)));
             if !is_allowed {
                 let shown = path.strip_prefix(&root).unwrap_or(&path).display();
                 self.look(&format!("file '{shown}'"), &content);
@@ -231,5 +241,161 @@ fn the_search_finds_a_secret_wherever_it_is_planted() {
             "the token in stderr",
             "the token's header in file 'tmp/planted'"
         ]
+    );
+}
+
+/// The refresh tokens that are kept now.
+fn refresh_tokens(world: &World) -> Vec<String> {
+    let mut tokens = Vec::new();
+    for (_, content) in files(&person::state(world)) {
+        let text = String::from_utf8_lossy(&content).into_owned();
+        if let Some((_, rest)) = text.split_once(r#"refresh_token\":\""#) {
+            tokens.push(rest.split('\\').next().unwrap_or("").to_owned());
+        }
+    }
+    tokens
+}
+
+/// Tells whether a text holds the verifier of a challenge, which nobody but the program ever sees (RFC 7636 section 4).
+fn holds_verifier(text: &[u8], challenge: &str) -> bool {
+    const LENGTH: usize = 43;
+    text.windows(LENGTH).any(|window| {
+        let is_one = window
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(byte));
+        is_one && URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, window)) == challenge
+    })
+}
+
+/// The value of a parameter in an address.
+fn parameter(address: &str, name: &str) -> String {
+    let start = address.find(&format!("{name}=")).expect("it is there") + name.len() + 1;
+    address[start..].split('&').next().unwrap_or("").to_owned()
+}
+
+#[test]
+fn no_secret_of_a_login_is_seen_in_arguments_environments_outputs_or_files() {
+    on_every_git(|world| {
+        world_with_a_secret_file(world);
+        person::configure_login(world, "work", &world.consumer);
+        let calls = world.path("calls");
+        let mut shown = Vec::new();
+        let traced = [
+            "-f",
+            "-qq",
+            "-v",
+            "-s",
+            "100000",
+            "-e",
+            "trace=execve",
+            "-o",
+        ];
+        let login = world
+            .run(std::path::Path::new("strace"), traced)
+            .arg(&calls);
+        let login = login
+            .arg(person::git_bbtoken())
+            .arg("login")
+            .arg("--no-browser");
+        let pasted =
+            person::log_in_by_pasting(world, prepared(world, "native", person::as_person(login)));
+        let calls_of_login = fs::read(&calls).expect("strace writes it");
+        fs::remove_file(&calls).expect("it is the test's");
+        let done = pasted.done.expect(0);
+        // The page is for the person: it holds the challenge and the state.
+        let printed = done.stdout.replace(&pasted.page, "");
+        shown.extend([
+            calls_of_login,
+            printed.into_bytes(),
+            done.stderr.into_bytes(),
+        ]);
+        let (mut seen, mut refresh) = (tokens(world), refresh_tokens(world));
+        let mut run = |arguments: &[&str], code: i32| {
+            let traced = strace(world, "execve", arguments, |run| {
+                prepared(world, "native", person::as_person(run))
+            });
+            let done = traced.done.expect(code);
+            shown.extend([traced.calls, done.stdout, done.stderr].map(String::into_bytes));
+            seen.extend(tokens(world));
+            refresh.extend(refresh_tokens(world));
+        };
+        let list = ["ls-remote", "bbtoken::ws/repo"];
+        run(&list, 0);
+        world.bitbucket.revoke_access_tokens();
+        run(&list, 0);
+        for status in [400, 500] {
+            world.bitbucket.revoke_access_tokens();
+            let rule = bitbucket_local::Rule::answer(status).kind(bitbucket_local::Kind::Token);
+            // An endpoint that repeats what it was sent, as a badly made one might.
+            let body = format!(
+                r#"{{"error":"x","error_description":"no"}} {}"#,
+                refresh_tokens(world)[0]
+            );
+            world.bitbucket.script(rule.body(body).forever());
+            run(&list, 128);
+            world.bitbucket.clear_script();
+        }
+        refresh.sort();
+        refresh.dedup();
+        assert!(
+            refresh.len() >= 2 && seen.len() >= 2,
+            "there was something to leak"
+        );
+        let mut search = Search::new(world, &seen);
+        let code = parameter(&pasted.callback, "code");
+        assert!(code.len() >= 16, "a code is no common word");
+        search.needles.push(("the code", code));
+        for token in &refresh {
+            search
+                .needles
+                .push(("the refresh token", token[..100].to_owned()));
+        }
+        let challenge = parameter(&pasted.page, "code_challenge");
+        shown
+            .iter()
+            .for_each(|bytes| search.look("arguments, environment or output", bytes));
+        search.look_at_files(world);
+        assert!(
+            search.found.is_empty(),
+            "a secret leaks: {:?}",
+            search.found
+        );
+        let of_files = files(&world.path(""));
+        assert!(
+            !shown
+                .iter()
+                .chain(of_files.values())
+                .any(|bytes| holds_verifier(bytes, &challenge))
+        );
+
+        // The search finds each of them.
+        let planted = world.path("tmp/planted");
+        fs::write(
+            &planted,
+            format!(
+                "{} {}",
+                refresh[0],
+                search
+                    .needles
+                    .iter()
+                    .map(|(_, needle)| needle.as_str())
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            ),
+        )
+        .expect("it can be written");
+        search.look_at_files(world);
+        let names: std::collections::BTreeSet<_> = search
+            .found
+            .iter()
+            .filter_map(|found| found.split(" in ").next())
+            .collect();
+        assert_eq!(names.len(), 6, "{names:?}");
+    });
+    let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+    let challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+    assert!(
+        holds_verifier(format!("xx {verifier} yy").as_bytes(), challenge),
+        "RFC 7636 appendix B"
     );
 }

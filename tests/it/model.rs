@@ -108,10 +108,13 @@ struct State {
     violations: Vec<String>,
 }
 
+/// What happens while a request is under way.
+type Meanwhile = Box<dyn Fn(&World)>;
+
 /// The server, the network and the clock; and what another process does during the next request.
 struct World {
     state: RefCell<State>,
-    meanwhile: RefCell<Option<Box<dyn Fn(&World)>>>,
+    meanwhile: RefCell<Option<Meanwhile>>,
     directory: tempfile::TempDir,
     profile: Profile,
 }

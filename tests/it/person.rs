@@ -1,7 +1,7 @@
 //! A person with a browser: logs profiles in whose grant is the authorization code.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     path::PathBuf,
     process::Stdio,
 };
@@ -100,6 +100,56 @@ pub(crate) fn log_in_by(world: &World, run: Run) -> Done {
         code: ended.status.code(),
         stdout,
         stderr: String::from_utf8_lossy(&ended.stderr).into_owned(),
+    }
+}
+
+/// What stood on the way of a login.
+pub(crate) struct Pasted {
+    pub(crate) done: Done,
+    /// The page that the person opened.
+    pub(crate) page: String,
+    /// The address where the browser ended, with the code.
+    pub(crate) callback: String,
+}
+
+/// Runs a login without a listener, and pastes the address at which the browser ends.
+pub(crate) fn log_in_by_pasting(world: &World, run: Run) -> Pasted {
+    world.bitbucket.set_consent(Consent::Granted);
+    let mut command = run.into_command();
+    let command = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let shown = format!("{command:?}");
+    let mut child = command.spawn().expect("the program starts");
+    let mut output = BufReader::new(child.stdout.take().expect("it is a pipe"));
+    let mut stdout = String::new();
+    let page = loop {
+        let length = output.read_line(&mut stdout).expect("it is text");
+        assert!(length > 0, "no page is named in: {stdout}");
+        if let Some(page) = stdout
+            .lines()
+            .last()
+            .and_then(|line| line.strip_prefix("  "))
+        {
+            break page.to_owned();
+        }
+    };
+    let callback = follow(world, &page).expect("access was granted before");
+    let mut input = child.stdin.take().expect("it is a pipe");
+    writeln!(input, "{callback}").expect("it is read");
+    output.read_to_string(&mut stdout).expect("it is text");
+    let ended = child.wait_with_output().expect("it ends");
+    let done = Done {
+        shown,
+        code: ended.status.code(),
+        stdout,
+        stderr: String::from_utf8_lossy(&ended.stderr).into_owned(),
+    };
+    Pasted {
+        done,
+        page,
+        callback,
     }
 }
 

@@ -776,9 +776,9 @@ fn a_login_under_way_and_commands_do_not_disturb_each_other() {
     let left: Vec<_> = names(&state(world))
         .into_iter()
         .filter(|name| {
-            !Path::new(name)
+            Path::new(name)
                 .extension()
-                .is_some_and(|kind| kind == "lock")
+                .is_none_or(|kind| kind != "lock")
         })
         .collect();
     assert_eq!(left.len(), 1, "nothing but the login is left: {left:?}");

@@ -4,7 +4,6 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::Command,
     time::{Duration, Instant},
 };
 
@@ -174,32 +173,8 @@ fn a_keychain_that_is_locked_or_absent_is_told_and_nothing_else_is_used() {
         .ok();
 }
 
-/// Says that a test runs in a session keyring of its own already.
-const INSIDE: &str = "BBTOKEN_TEST_IN_SESSION";
-
 #[test]
 fn the_kernel_s_keyring_keeps_a_login() {
-    if std::env::var_os(INSIDE).is_none() {
-        // The keyring is a process's, and its children's: the test runs itself in a new one (keyctl(1), "session").
-        let test = std::env::current_exe().expect("the test is a program");
-        let inside = Command::new("keyctl")
-            .args(["session", "-"])
-            .arg(test)
-            .args([
-                "--exact",
-                "stores::the_kernel_s_keyring_keeps_a_login",
-                "--nocapture",
-            ])
-            .env(INSIDE, "1")
-            .output()
-            .expect("the tests need keyctl");
-        let shown = String::from_utf8_lossy(&inside.stdout);
-        assert!(
-            inside.status.success() && shown.contains("1 passed"),
-            "{inside:?}"
-        );
-        return;
-    }
     let world = &world("kernel-keyring");
     serves_a_login(world, &|program, arguments| {
         as_person(world.run(program, arguments))
@@ -208,6 +183,7 @@ fn the_kernel_s_keyring_keeps_a_login() {
     // Another session of the same user: what one refreshes the other one sees.
     let git = world.git.program.to_str().expect("it is text").to_owned();
     let here = || as_person(world.git(["ls-remote", "bbtoken::ws/repo"])).ok();
+    // (keyctl(1), "session": a program in a new one)
     let elsewhere = || {
         let arguments = ["session", "-", &git, "ls-remote", "bbtoken::ws/repo"];
         as_person(world.run(Path::new("keyctl"), arguments)).ok()

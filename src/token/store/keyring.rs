@@ -41,7 +41,7 @@ pub enum Keychain {
 /// The keychain as a store.
 #[derive(Clone)]
 pub struct KeyringStore {
-    store: Arc<CredentialStore>,
+    entries: Entries,
     time_limit: Duration,
 }
 
@@ -52,10 +52,10 @@ impl KeyringStore {
     ///
     /// [`Kind::StoreUnusable`](crate::failure::Kind::StoreUnusable) when there is none or it does not answer.
     pub fn open(keychain: Keychain) -> anyhow::Result<Self> {
-        let store = within(TIME_LIMIT, move || connect(keychain))
+        let entries = within(TIME_LIMIT, move || connect(keychain))
             .context(unusable("cannot use the keychain".into()))?;
         Ok(KeyringStore {
-            store,
+            entries,
             time_limit: TIME_LIMIT,
         })
     }
@@ -66,7 +66,7 @@ impl KeyringStore {
         doing: &str,
         work: impl FnOnce(&Pieces) -> Result<T, Error> + Send + 'static,
     ) -> anyhow::Result<T> {
-        let pieces = Pieces(Arc::clone(&self.store));
+        let pieces = Pieces(self.entries.clone());
         within(self.time_limit, move || work(&pieces))
             .with_context(|| unusable(format!("cannot {doing} the keychain")))
     }
@@ -98,12 +98,36 @@ impl Store for KeyringStore {
     }
 }
 
-#[cfg(any(target_os = "linux", target_os = "freebsd"))]
-fn connect(keychain: Keychain) -> Result<Arc<CredentialStore>, Error> {
+/// Where entries are found by their names.
+#[derive(Clone)]
+enum Entries {
+    Of(Arc<CredentialStore>),
+    #[cfg(target_os = "linux")]
+    OfKernel,
+}
+
+impl Entries {
+    fn entry(&self, name: &str) -> Result<Entry, Error> {
+        match self {
+            Entries::Of(store) => store.build(SERVICE, name, None),
+            #[cfg(target_os = "linux")]
+            Entries::OfKernel => kernel_entry(name),
+        }
+    }
+}
+
+fn connect(keychain: Keychain) -> Result<Entries, Error> {
     match keychain {
-        Keychain::Session => Ok(zbus_secret_service_keyring_store::Store::new()?),
+        #[cfg(any(target_os = "linux", target_os = "freebsd"))]
+        Keychain::Session => Ok(Entries::Of(zbus_secret_service_keyring_store::Store::new()?)),
+        #[cfg(target_os = "macos")]
+        Keychain::Session => Ok(Entries::Of(
+            apple_native_keyring_store::keychain::Store::new()?,
+        )),
+        #[cfg(windows)]
+        Keychain::Session => Ok(Entries::Of(windows_native_keyring_store::Store::new()?)),
         #[cfg(target_os = "linux")]
-        Keychain::Kernel => Ok(linux_keyutils_keyring_store::Store::new()?),
+        Keychain::Kernel => Ok(Entries::OfKernel),
         #[cfg(not(target_os = "linux"))]
         Keychain::Kernel => Err(Error::NotSupportedByStore(
             "this system has no kernel keyring".into(),
@@ -111,24 +135,24 @@ fn connect(keychain: Keychain) -> Result<Arc<CredentialStore>, Error> {
     }
 }
 
-#[cfg(target_os = "macos")]
-fn connect(keychain: Keychain) -> Result<Arc<CredentialStore>, Error> {
-    match keychain {
-        Keychain::Session => Ok(apple_native_keyring_store::keychain::Store::new()?),
-        Keychain::Kernel => Err(Error::NotSupportedByStore(
-            "this system has no kernel keyring".into(),
-        )),
-    }
-}
-
-#[cfg(windows)]
-fn connect(keychain: Keychain) -> Result<Arc<CredentialStore>, Error> {
-    match keychain {
-        Keychain::Session => Ok(windows_native_keyring_store::Store::new()?),
-        Keychain::Kernel => Err(Error::NotSupportedByStore(
-            "this system has no kernel keyring".into(),
-        )),
-    }
+/// Names an entry in the user's keyring, which all sessions of the user share; the session's own keyring, where the
+/// crate puts entries by itself, may be one that ends with this process (keyrings(7), "session-keyring").
+#[cfg(target_os = "linux")]
+fn kernel_entry(name: &str) -> Result<Entry, Error> {
+    use linux_keyutils::{KeyError, KeyRing, KeyRingIdentifier};
+    let absent = |error: KeyError| Error::NoStorageAccess(error.into());
+    let user = KeyRing::from_special_id(KeyRingIdentifier::User, true).map_err(absent)?;
+    // Entries can be read only if their keyring hangs on one of this process's own (keyrings(7), "Possession").
+    KeyRing::from_special_id(KeyRingIdentifier::Process, true)
+        .and_then(|process| process.link_keyring(user))
+        .map_err(absent)?;
+    let credential = linux_keyutils_keyring_store::Cred {
+        session: user,
+        persistent: KeyRing::get_persistent(KeyRingIdentifier::User).ok(),
+        description: format!("{SERVICE}:{name}"),
+        specifiers: None,
+    };
+    Ok(Entry::new_with_credential(Arc::new(credential)))
 }
 
 /// Runs something that may never return. What it does late is lost, as after a kill; it is made to bear that.
@@ -155,7 +179,7 @@ fn within<T: Send + 'static>(
 }
 
 /// Secrets as numbered pieces of one generation, and an entry that names the generation in force.
-struct Pieces(Arc<CredentialStore>);
+struct Pieces(Entries);
 
 /// Which pieces count.
 struct Index {
@@ -217,8 +241,6 @@ impl Pieces {
         };
         for (number, piece) in pieces.iter().enumerate() {
             let entry = self.piece(key, index.generation, number)?;
-            // The kernel's keyring then changes the entry that every session sees, instead of adding one for this.
-            let _ = entry.get_password().map(Secret::new);
             entry.set_password(piece.expose())?;
         }
         self.entry(key)?.set_password(&format!(
@@ -296,7 +318,7 @@ impl Pieces {
     }
 
     fn entry(&self, name: &str) -> Result<Entry, Error> {
-        self.0.build(SERVICE, name, None)
+        self.0.entry(name)
     }
 }
 
@@ -310,7 +332,7 @@ mod tests {
     use keyring_core::mock;
 
     fn pieces() -> Pieces {
-        Pieces(mock::Store::new().expect("it is in memory"))
+        Pieces(Entries::Of(mock::Store::new().expect("it is in memory")))
     }
 
     fn names(pieces: &Pieces) -> usize {
