@@ -163,7 +163,7 @@ fn what_a_file_system_cannot_do_is_told_and_the_command_works() {
         (
             "fsync:error=EIO",
             128,
-            "error: cannot renew the login of profile 'work': what follows it could not be kept",
+            "error: cannot read repository 'ws/repo'\ncaused by: cannot renew the login of profile 'work': what follows it could not be kept",
         ),
     ];
     for (injection, code, says) in cases {
@@ -221,7 +221,7 @@ fn a_full_disk_is_met_before_the_refresh_token_is_used() {
     let run = person::as_person(world.run(&PathBuf::from("sh"), arguments));
     let done = run.done().expect(128);
     done.says(&[
-        "error: cannot renew the login of profile 'work': what follows it could not be kept\n\
+        "error: cannot read repository 'ws/repo'\ncaused by: cannot renew the login of profile 'work': what follows it could not be kept\n\
          caused by: cannot make room for a secret in '",
     ]);
     assert_eq!(refreshes(&world), 0);

@@ -67,6 +67,15 @@ fn broken_clone(world: &World, rule: Rule) -> Done {
     done
 }
 
+/// What a refusal's sentence means.
+fn meaning(why: &str) -> &'static str {
+    match why {
+        why if why.contains("unauthorized_client") => ": its id or secret is wrong",
+        why if why.contains("invalid_grant") => ": the client is not private",
+        _ => "",
+    }
+}
+
 #[test]
 fn a_token_endpoint_that_gives_no_token_is_an_error_that_says_what_it_gave() {
     let cases: Vec<(Rule, &str, &str)> = vec![
@@ -147,7 +156,7 @@ fn a_token_endpoint_that_gives_no_token_is_an_error_that_says_what_it_gave() {
                 "{\"error\":\"unauthorized_client\",\"error_description\":\"Invalid OAuth client credentials\"}",
             ),
             "the token endpoint answered 400, unauthorized_client: Invalid OAuth client credentials\n",
-            "hint: compare BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET, or the profile's settings, with key and secret of the OAuth consumer\n",
+            "hint: compare BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET, or the profile's settings, with key and secret of the OAuth consumer (workspace settings, OAuth consumers)\n",
         ),
         (
             json(
@@ -167,7 +176,9 @@ fn a_token_endpoint_that_gives_no_token_is_an_error_that_says_what_it_gave() {
                 done.stderr,
                 format!(
                     "error: cannot read repository 'ws/repo'\n\
-                     caused by: cannot get a token for profile 'environment'\ncaused by: {why}{hint}"
+                     caused by: cannot get a token for profile 'environment' with client '{}'{}\ncaused by: {why}{hint}",
+                    world.consumer.key,
+                    meaning(why)
                 )
             );
             assert_eq!(
@@ -695,8 +706,9 @@ fn a_server_that_is_not_there_is_named() {
             done.stderr,
             format!(
                 "error: cannot read repository 'ws/repo'\n\
-                 caused by: cannot get a token for profile 'environment'\ncaused by: cannot connect to 'localhost'\n\
-                 caused by: Connection refused (os error 111)\n{STATUS}"
+                 caused by: cannot get a token for profile 'environment' with client '{}'\ncaused by: cannot connect to 'localhost'\n\
+                 caused by: Connection refused (os error 111)\n{STATUS}",
+                world.consumer.key
             )
         );
         assert!(!world.path("tree").exists());
@@ -713,7 +725,8 @@ fn a_certificate_of_nobody_known_is_refused_before_anything_is_sent() {
             .fails(128);
         done.says(&[
             "error: cannot read repository 'ws/repo'\n\
-             caused by: cannot get a token for profile 'environment'\n\
+             caused by: cannot get a token for profile 'environment' with client '",
+            "\n\
              caused by: cannot make a secure connection to 'localhost'\ncaused by: ",
             "hint: if a proxy of your network stands in for 'localhost', set http.sslCAInfo to a file with its certificate; check the clock, too\n",
         ]);

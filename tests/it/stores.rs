@@ -32,9 +32,9 @@ type Within<'s> = &'s dyn Fn(&Path, &[&str]) -> Run;
 fn serves_a_login(world: &World, within: Within<'_>) {
     let git = world.git.program.clone();
     let list = || within(&git, &["ls-remote", "bbtoken::ws/repo"]).done();
-    list()
-        .expect(128)
-        .says(&["error: profile 'work' is not logged in\n"]);
+    list().expect(128).says(&[
+        "error: cannot read repository 'ws/repo'\ncaused by: profile 'work' is not logged in\n",
+    ]);
     log_in_by(world, within(&git_bbtoken(), &["login", "work"])).expect(0);
     world.bitbucket.clear_requests();
     for refresh in 1..=4 {
@@ -59,9 +59,9 @@ fn serves_a_login(world: &World, within: Within<'_>) {
     );
     let out = within(&git_bbtoken(), &["logout"]).ok();
     assert_eq!(out, "Profile 'work' is logged out on this machine.\n");
-    list()
-        .expect(128)
-        .says(&["error: profile 'work' is not logged in\n"]);
+    list().expect(128).says(&[
+        "error: cannot read repository 'ws/repo'\ncaused by: profile 'work' is not logged in\n",
+    ]);
     assert!(nothing_fell_back_to_a_file(world));
 }
 
