@@ -25,7 +25,7 @@ const RULES: [(&str, &[&str]); 17] = [
             "address", "clock", "config", "hangup", "http", "oauth", "profile", "relay", "token",
         ],
     ),
-    ("manage", &["wire", "config", "profile", "token"]),
+    ("manage", &["wire", "config", "profile", "address", "token"]),
     ("report", &[]),
     ("lib", &[]),
     ("bin/git-remote-bbtoken", &["wire", "relay", "report"]),

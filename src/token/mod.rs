@@ -3,6 +3,7 @@
 mod cache;
 mod files;
 mod journal;
+mod keep;
 mod lock;
 mod login;
 mod refresh;
@@ -28,6 +29,7 @@ use lock::Lock;
 use refresh::Refresh;
 use store::Store;
 
+pub use keep::{Kept, KeptToken};
 pub use login::Login;
 
 /// A token is replaced this long before it ends, so that it does not end on its way (cargo and Backstage keep
@@ -108,7 +110,7 @@ impl<'a> Tokens<'a> {
             return Ok(current.bearer.clone());
         }
         let current = match &self.profile.grant {
-            Grant::Token(source) => ready(source, self.profile)?,
+            Grant::Token(source) => self.ready(source)?,
             Grant::ClientCredentials(client) => match self.cached(margin) {
                 Some(current) => current,
                 None => self.obtain(client, margin, None)?,
@@ -134,8 +136,9 @@ impl<'a> Tokens<'a> {
                 Some(self.obtain(client, Duration::ZERO, Some(&refused.bearer.token))?)
             }
             // Its file or command may have been given a new one meanwhile.
-            Grant::Token(source) if again => Some(ready(source, profile)?)
-                .filter(|next| next.bearer.token != refused.bearer.token),
+            Grant::Token(source) if again => {
+                Some(self.ready(source)?).filter(|next| next.bearer.token != refused.bearer.token)
+            }
             _ => None,
         };
         let found = next.is_some();
@@ -143,14 +146,35 @@ impl<'a> Tokens<'a> {
         Ok(found)
     }
 
-    /// Forgets a token that somebody else saw refused, unless it was replaced already.
-    pub fn forget(&mut self, token: &Secret) {
+    /// Forgets a token that somebody else saw refused, unless it was replaced already; true if it was there.
+    pub fn forget(&mut self, token: &Secret) -> bool {
         if let Some((cache, key)) = self.cache()
             && let Ok(_lock) = self.lock(&key)
             && matches!(cache.read(&key), Cached::Token(entry) if entry.access_token == *token)
         {
             cache.remove(&key);
+            return true;
         }
+        false
+    }
+
+    /// Reads a ready token, from the store if it is kept there.
+    fn ready(&self, source: &Source) -> anyhow::Result<Current> {
+        let profile = self.profile;
+        if *source != Source::Stored {
+            return ready(source, profile);
+        }
+        let token = self.store()?.load(&profile.token_key())?;
+        let token = token.ok_or_else(|| {
+            let kind = Kind::LoginNeeded {
+                profile: profile.name.clone(),
+            };
+            Failure::new(
+                kind,
+                format!("no ready token is kept for profile '{profile}'"),
+            )
+        })?;
+        usable_token(token, profile)
     }
 
     /// Exchanges the code of a person's consent, and keeps the login before anything else is done with it.
@@ -412,6 +436,10 @@ fn new(entry: &Entry) -> Current {
 fn ready(source: &Source, profile: &Profile) -> anyhow::Result<Current> {
     let token = source::read(source)
         .with_context(|| format!("cannot read the access token of profile '{profile}'"))?;
+    usable_token(token, profile)
+}
+
+fn usable_token(token: Secret, profile: &Profile) -> anyhow::Result<Current> {
     if token.expose().starts_with("ATBB") {
         return Err(Failure::new(
             Kind::AppPassword,

@@ -1,5 +1,7 @@
 //! The only place that joins the rooms of the house: from git's arguments to a relay with a token.
 
+mod people;
+
 use std::{
     path::{Path, PathBuf},
     process::Command as Process,
@@ -19,10 +21,17 @@ use crate::{
     profile::{self, Grant, Profile, Store, Transport},
     relay::{self, Authorizer, Broken, Command, Connected, Git, Service, Session, Stage},
     secret::Secret,
-    token::{Bearer, Places, Tokens},
+    token::{Places, Tokens},
 };
 
-pub use crate::oauth::{Authorization, Callback, Listener};
+pub use crate::{
+    oauth::{Authorization, Callback, Listener},
+    token::Bearer,
+};
+pub use people::{
+    Explained, Overview, bearer_anew, bearer_instead, credential_helper, forget_all, given, keep,
+    kept, now_unix_s, server_time,
+};
 
 /// Git's own transport cannot replace a token, so it is given one that lasts longer.
 const GIT_TRANSPORT_MARGIN: Duration = Duration::from_secs(300);
@@ -102,19 +111,19 @@ impl Identity {
         if protocol != base.scheme() || !host.eq_ignore_ascii_case(&authority(&base)) {
             return Ok(None);
         }
-        let mut address = match path {
-            "" => None,
-            path => Some(parse_address(
-                &git,
-                None,
-                &format!("{protocol}://{host}/{path}"),
-                &base,
-            )?),
-        };
-        if let Some(address) = &mut address {
-            address.profile = profile.map(str::to_owned);
+        let below = base.path().trim_matches('/');
+        if !path.is_empty() && !below.is_empty() && !path.starts_with(&format!("{below}/")) {
+            return Ok(None);
         }
-        let profile = profile::choose(&raw, address.as_ref())?;
+        let url = format!("{protocol}://{host}/{path}");
+        // A path that names no repository is of no help in the choice, but it is Bitbucket that asks.
+        let address = (!path.is_empty())
+            .then(|| parse_address(&git, None, &url, &base).ok())
+            .flatten();
+        let profile = match profile {
+            Some(name) => profile::named(&raw, name, "the command line")?,
+            None => profile::choose(&raw, address.as_ref())?,
+        };
         Ok(Some(Identity::new(&git, profile, &base, None)?))
     }
 
@@ -409,15 +418,14 @@ pub fn bearer(identity: &Identity, notify: &dyn Fn(&str)) -> anyhow::Result<Bear
     tokens.bearer(GIT_TRANSPORT_MARGIN)
 }
 
-/// Drops a token that git saw refused.
+/// Drops a token that git saw refused; true if it was kept.
 ///
 /// # Errors
 ///
 /// When git's http settings cannot be followed.
-pub fn forget(identity: &Identity, token: &Secret, notify: &dyn Fn(&str)) -> anyhow::Result<()> {
+pub fn forget(identity: &Identity, token: &Secret, notify: &dyn Fn(&str)) -> anyhow::Result<bool> {
     let house = House::open(identity)?;
-    house.tokens(&identity.profile, notify).forget(token);
-    Ok(())
+    Ok(house.tokens(&identity.profile, notify).forget(token))
 }
 
 /// Makes the `Authorization` header of a token.
