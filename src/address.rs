@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use gix::{bstr::ByteSlice as _, url::Scheme};
+
 use crate::failure::{Failure, Kind, quote};
 
 /// The host that addresses name when they mean Bitbucket Cloud.
@@ -59,27 +61,14 @@ impl Address {
             )
         };
         let bare = text.strip_prefix("bbtoken::").unwrap_or(text);
-        if let Some(rest) = bare
-            .strip_prefix("https://")
-            .or_else(|| bare.strip_prefix("http://"))
-        {
-            return from_web(rest, base).map_err(refuse);
-        }
-        if let Some(rest) = bare.strip_prefix("ssh://") {
-            return from_ssh(rest, '/').map_err(refuse);
-        }
         if let Some(rest) = bare.strip_prefix("bbtoken://") {
             return from_short(rest).map_err(refuse);
         }
-        if bare.contains("://") {
-            return Err(refuse(
-                "only https, ssh and bbtoken addresses name a Bitbucket repository",
-            ));
+        let host = bare.split('/').next().unwrap_or("");
+        if !bare.contains("://") && !host.contains(':') {
+            return from_short(bare).map_err(refuse);
         }
-        match bare.split_once(':') {
-            Some((host, _)) if !host.contains('/') => from_ssh(bare, ':').map_err(refuse),
-            _ => from_short(bare).map_err(refuse),
-        }
+        from_url(bare, base).map_err(refuse)
     }
 }
 
@@ -106,18 +95,42 @@ fn from_short(text: &str) -> Result<Address, &'static str> {
     repository_in(workspace, repository, profile)
 }
 
-/// Takes what follows `https://`: the configured host's or bitbucket.org's, with pages below a repository cut off.
-fn from_web(text: &str, base: Base<'_>) -> Result<Address, &'static str> {
-    let (authority, path) = text.split_once('/').unwrap_or((text, ""));
-    let host = without_user(authority)?;
+/// Takes a URL, or what stands for one in ssh's short form.
+fn from_url(text: &str, base: Base<'_>) -> Result<Address, &'static str> {
+    let url = gix::url::parse(text).map_err(|_| "it is no URL that git understands")?;
+    if url.password().is_some() {
+        return Err("it holds a password; remove it from the URL and revoke it");
+    }
+    let path = url.path.to_str().map_err(|_| "its path is no text")?;
+    match url.scheme {
+        Scheme::Https | Scheme::Http => from_web(&authority(&url), path, base),
+        Scheme::Ssh => from_ssh(url.host().unwrap_or(""), path),
+        _ => Err("only https, ssh and bbtoken addresses name a Bitbucket repository"),
+    }
+}
+
+/// Host and, if it is not the scheme's own, port.
+fn authority(url: &gix::Url) -> String {
+    let host = url.host().unwrap_or("");
+    let usual = match url.scheme {
+        Scheme::Https => 443,
+        _ => 80,
+    };
+    match url.port.filter(|port| *port != usual) {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+/// Takes the configured host's paths or bitbucket.org's, with pages below a repository cut off.
+fn from_web(host: &str, path: &str, base: Base<'_>) -> Result<Address, &'static str> {
+    const OUTSIDE: &str = "it is not below the configured base URL";
+    let path = path.trim_start_matches('/');
     let path = if host.eq_ignore_ascii_case(base.authority) {
         let base_path = base.path.trim_matches('/');
-        match path.strip_prefix(base_path) {
-            Some(rest) if base_path.is_empty() => rest,
-            Some(rest) => rest
-                .strip_prefix('/')
-                .ok_or("it is not below the configured base URL")?,
-            None => return Err("it is not below the configured base URL"),
+        match path.strip_prefix(base_path).ok_or(OUTSIDE)? {
+            rest if base_path.is_empty() => rest,
+            rest => rest.strip_prefix('/').ok_or(OUTSIDE)?,
         }
     } else if BITBUCKET_HOSTS
         .iter()
@@ -132,13 +145,8 @@ fn from_web(text: &str, base: Base<'_>) -> Result<Address, &'static str> {
     repository_in(parts.next().unwrap_or(""), parts.next().unwrap_or(""), None)
 }
 
-/// Takes `git@bitbucket.org:workspace/repository` and what follows `ssh://`.
-fn from_ssh(text: &str, separator: char) -> Result<Address, &'static str> {
-    let (authority, path) = text
-        .split_once(separator)
-        .ok_or("expected workspace/repository behind the host")?;
-    let host = without_user(authority)?;
-    let host = host.split(':').next().unwrap_or("");
+/// Takes `git@bitbucket.org:workspace/repository` and `ssh://git@bitbucket.org/workspace/repository`.
+fn from_ssh(host: &str, path: &str) -> Result<Address, &'static str> {
     if !SSH_HOSTS.iter().any(|name| host.eq_ignore_ascii_case(name)) {
         return Err("its host is not Bitbucket");
     }
@@ -146,17 +154,6 @@ fn from_ssh(text: &str, separator: char) -> Result<Address, &'static str> {
         None => Ok(address),
         Some(_) => Err("the path of an ssh address holds no '@'"),
     })
-}
-
-/// Cuts a user name off host and port; a password is refused.
-fn without_user(authority: &str) -> Result<&str, &'static str> {
-    match authority.rsplit_once('@') {
-        Some((user, _)) if user.contains(':') => {
-            Err("it holds a password; remove it from the URL and revoke it")
-        }
-        Some((_, host)) => Ok(host),
-        None => Ok(authority),
-    }
 }
 
 fn repository_in(

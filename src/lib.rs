@@ -37,8 +37,9 @@
 //! | [`token`] | a token that works: cached, or got once for all processes |
 //! | [`relay`] | helper commands, pkt-lines, discovery, requests; defines the [`relay::Authorizer`] it needs |
 //! | [`hangup`] | ends the process when git is gone while a server is waited for |
+//! | [`user_agent`] | which git started us, for the `User-Agent` header |
 //! | [`wire`] | the only file that joins the rooms |
-//! | [`manage`] | `git bbtoken …`, one file per subcommand |
+//! | [`manage`] | `git bbtoken …`, one file per subcommand; `cli` defines the command line, `reference` lists every name |
 //! | [`report`] | error chains as `error:`, `caused by:`, `hint:` lines; exit codes |
 //! | `bin/*` | arguments and pipes, one call, an exit code |
 //!
@@ -56,13 +57,25 @@
 //! | invariant | test |
 //! | --- | --- |
 //! | a module knows only those below it; only `report` writes to stderr | `tests/layers.rs` |
-//! | a credential goes to https or to this machine, to the configured host, along no redirect | `http::tests`, `profile::tests` |
-//! | an address names a repository and never a host of its own | `address::tests` |
-//! | a warm command makes no token request, and one connection | `tests/it/figures.rs` |
-//! | settings are those git would read | `config` tests against `git config` |
-//! | an answer that is cut or garbled ends the command, and never leaves git waiting | `relay::pktline` tests |
-//! | files are 0600 in a 0700 directory and replaced as a whole | `token::cache` tests |
-//! | terminal control characters of a server or an address are never printed | `failure::tests` |
+//! | a credential goes to https or to this machine, to the configured host, along no redirect | `http::tests`, `profile::tests`, `tests/it/faults.rs` |
+//! | an address names a repository and never a host of its own | `address::tests`, `tests/it/addresses.rs` |
+//! | endpoints and commands come from protected configuration only | `tests/it/errors.rs` |
+//! | settings are those git would read | `tests/it/config.rs`, against git itself |
+//! | no secret stands in an argument, an environment, a URL, a file but the cache, or any output | `tests/it/canary.rs` |
+//! | a warm command makes no token request, on one connection, with three processes | `tests/it/figures.rs` |
+//! | one refused token gives at most one new one, inside the same command | `tests/it/tokens.rs` |
+//! | one process gets a token, the others wait and take it | `tests/it/figures.rs` |
+//! | an answer that is cut or garbled ends the command, and never leaves git waiting | `relay::pktline` tests, `tests/it/faults.rs` |
+//! | a push that may have been done is never called failed, nor one that was not done unknown | `tests/it/faults.rs` |
+//! | a killed git leaves no process, an ended clone no directory | `tests/it/signals.rs` |
+//! | packs stream: memory stays flat | `tests/it/memory.rs` |
+//! | files are 0600 in a 0700 directory and replaced as a whole | `token` tests, `tests/it/cache.rs` |
+//! | success is silent, and progress is git's own | `tests/it/progress.rs` |
+//! | a login that fails or is stopped changes nothing | `tests/it/login.rs` |
+//! | setup shows what it writes, and is taken back to the byte | `tests/it/setup.rs` |
+//! | the credential helper answers for the configured site only, and erases nothing but a cached token | `tests/it/credential.rs` |
+//! | the reference names every key, variable and command | `tests/it/help.rs` |
+//! | control characters of a server or an address never reach a terminal | `failure::tests` |
 
 pub mod address;
 pub mod clock;
@@ -77,4 +90,5 @@ pub mod relay;
 pub mod report;
 pub mod secret;
 pub mod token;
+pub mod user_agent;
 pub mod wire;

@@ -7,12 +7,13 @@ use std::{
 };
 
 /// Who may use whom; `failure` and `secret` are leaves that everybody may use.
-const RULES: [(&str, &[&str]); 17] = [
+const RULES: [(&str, &[&str]); 18] = [
     ("failure", &[]),
     ("secret", &[]),
     ("clock", &[]),
     ("address", &[]),
     ("hangup", &[]),
+    ("user_agent", &[]),
     ("http", &[]),
     ("oauth", &["http", "clock"]),
     ("profile", &["address", "http"]),
@@ -22,7 +23,16 @@ const RULES: [(&str, &[&str]); 17] = [
     (
         "wire",
         &[
-            "address", "clock", "config", "hangup", "http", "oauth", "profile", "relay", "token",
+            "address",
+            "clock",
+            "config",
+            "hangup",
+            "http",
+            "oauth",
+            "profile",
+            "relay",
+            "token",
+            "user_agent",
         ],
     ),
     ("manage", &["wire", "config", "profile", "address", "token"]),

@@ -1,22 +1,22 @@
 //! Git's configuration, read the way git reads it, without starting git.
 //!
-//! gix parses the files. Which files, in which order, their includes and `git -c` are ours, since gix differs
-//! there (includes are spliced in behind their section, `git -c` is not read, the system file is not git's).
-//! `git config --list` is the oracle of the tests.
+//! Which files, in which order, what they include and what `git -c` adds. `git config --list` is the oracle of the
+//! tests (`tests/it/config.rs`).
 
 use std::{
-    ffi::{OsStr, OsString},
+    cell::OnceCell,
+    ffi::OsString,
     fs,
     path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
-use gix::{
-    bstr::{BStr, BString, ByteSlice},
-    config::{File, Source, file::Metadata},
-    glob::wildmatch,
-};
 
+use super::{
+    include::{self, Condition},
+    parameters,
+    syntax::{self, Assignment},
+};
 use crate::failure::{Failure, Kind};
 
 /// How deep includes may nest (git: `MAX_INCLUDE_DEPTH`).
@@ -47,7 +47,7 @@ impl Scope {
 /// One setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The section, in lower case.
+    /// The section, in lower case; empty for a key that stands before the first one.
     pub section: String,
     /// The subsection, as written.
     pub subsection: Option<String>,
@@ -66,6 +66,7 @@ impl Entry {
     pub fn name(&self) -> String {
         match &self.subsection {
             Some(subsection) => format!("{}.{subsection}.{}", self.section, self.key),
+            None if self.section.is_empty() => self.key.clone(),
             None => format!("{}.{}", self.section, self.key),
         }
     }
@@ -88,19 +89,8 @@ impl GitConfig {
     /// [`Kind::Misconfigured`] for a file that cannot be read or parsed, as git itself would stop there.
     pub fn read(variables: Variables<'_>) -> anyhow::Result<Self> {
         let places = Places::find(variables);
-        let mut reader = Reader {
-            places: &places,
-            entries: Vec::new(),
-        };
-        for (path, scope) in places.files() {
-            reader.file(&path, scope, 0)?;
-        }
-        if let Some(git_dir) = &places.git_dir
-            && lookup(&reader.entries, "extensions", None, "worktreeconfig").is_some_and(is_true)
-        {
-            reader.file(&git_dir.join("config.worktree"), Scope::Worktree, 0)?;
-        }
-        reader.command_line(variables)?;
+        let mut reader = Reader::new(&places, variables, Mode::Settings);
+        reader.read()?;
         Ok(GitConfig {
             entries: reader.entries,
         })
@@ -130,23 +120,19 @@ fn lookup<'e>(
 
 /// Reads a boolean as git does (git-config(1), "Values"): no value, `yes`, `on`, `true` or a number other than 0.
 pub fn is_true(entry: &Entry) -> bool {
-    match entry.value.as_deref() {
-        None => true,
-        Some(word) => {
-            ["yes", "on", "true"]
-                .iter()
-                .any(|yes| word.eq_ignore_ascii_case(yes))
-                || word.parse::<i64>().is_ok_and(|number| number != 0)
-        }
-    }
+    entry.value.as_deref().is_none_or(is_true_word)
+}
+
+fn is_true_word(word: &str) -> bool {
+    gix::config::Boolean::try_from(word).is_ok_and(gix::config::Boolean::is_true)
 }
 
 /// The files and directories that matter, as git's environment tells them.
-struct Places {
+pub(super) struct Places {
     system: Option<PathBuf>,
     global: Vec<PathBuf>,
-    home: Option<PathBuf>,
-    git_dir: Option<PathBuf>,
+    pub(super) home: Option<PathBuf>,
+    pub(super) git_dir: Option<PathBuf>,
     common_dir: Option<PathBuf>,
 }
 
@@ -165,25 +151,39 @@ impl Places {
         }
     }
 
-    fn files(&self) -> Vec<(PathBuf, Scope)> {
+    /// Gives the files in the order in which they are read.
+    fn files(&self) -> anyhow::Result<Vec<(PathBuf, Scope)>> {
         let system = self.system.iter().map(|path| (path.clone(), Scope::System));
         let global = self.global.iter().map(|path| (path.clone(), Scope::Global));
-        let local = self
-            .common_dir
-            .iter()
-            .map(|directory| (directory.join("config"), Scope::Local));
-        system.chain(global).chain(local).collect()
+        let mut files: Vec<_> = system.chain(global).collect();
+        if let Some(common_dir) = &self.common_dir {
+            files.push((common_dir.join("config"), Scope::Local));
+        }
+        if let Some(git_dir) = &self.git_dir
+            && self.has_worktree_file()?
+        {
+            files.push((git_dir.join("config.worktree"), Scope::Worktree));
+        }
+        Ok(files)
+    }
+
+    /// Tells whether work trees have files of their own: the repository's file says so itself, with its format's
+    /// version beside it (git: `read_repository_format`).
+    fn has_worktree_file(&self) -> anyhow::Result<bool> {
+        let Some(common_dir) = &self.common_dir else {
+            return Ok(false);
+        };
+        let settings = read_file(&common_dir.join("config"), Scope::Local)?;
+        let last = |section: &str, key: &str| lookup(&settings, section, None, key);
+        Ok(last("core", "repositoryformatversion").is_some()
+            && last("extensions", "worktreeconfig").is_some_and(is_true))
     }
 }
 
 /// Finds the system's file: `GIT_CONFIG_SYSTEM`, else where a git with this exec path looks.
 fn system_file(variables: Variables<'_>) -> Option<PathBuf> {
-    let off = variables("GIT_CONFIG_NOSYSTEM").is_some_and(|value| {
-        let value = value.to_string_lossy().to_ascii_lowercase();
-        matches!(value.as_str(), "true" | "yes" | "on")
-            || value.parse::<i64>().is_ok_and(|number| number != 0)
-    });
-    if off {
+    let off = variables("GIT_CONFIG_NOSYSTEM");
+    if off.is_some_and(|value| is_true_word(&value.to_string_lossy())) {
         return None;
     }
     if let Some(path) = variables("GIT_CONFIG_SYSTEM") {
@@ -236,310 +236,181 @@ fn common_dir(variables: Variables<'_>, git_dir: &Path) -> PathBuf {
     }
 }
 
-/// Collects entries, following includes at the very place where they stand.
-struct Reader<'p> {
-    places: &'p Places,
-    entries: Vec<Entry>,
+/// What a pass over the files is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// The settings that hold.
+    Settings,
+    /// The URLs of all remotes, for `hasconfig`: whatever that would include is included.
+    RemoteUrls,
 }
 
-impl Reader<'_> {
-    /// Reads a file if it is there; git takes an absent or unreadable-by-permission global file as empty.
-    fn file(&mut self, path: &Path, scope: Scope, depth: usize) -> anyhow::Result<()> {
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if is_absent(&error) => return Ok(()),
-            Err(error) => return Err(error).context(unreadable(path)),
-        };
-        let file = File::from_bytes_no_includes(&bytes, metadata(scope, path), Default::default())
-            .map_err(|error| anyhow::anyhow!("{error}"))
-            .with_context(|| unreadable(path))?;
-        for section in file.sections() {
-            let header = section.header();
-            let body = section.body();
-            for (key, value) in body {
-                let implicit = value.is_empty() && section.value_implicit(&key) == Some(None);
-                let value = (!implicit).then(|| {
-                    gix::config::value::normalize(value.as_bstr())
-                        .to_str_lossy()
-                        .into_owned()
-                });
-                self.add(
-                    Entry {
-                        section: header.name().to_str_lossy().to_ascii_lowercase(),
-                        subsection: header
-                            .subsection_name()
-                            .map(|name| name.to_str_lossy().into_owned()),
-                        key: key.to_ascii_lowercase(),
-                        value,
-                        scope,
-                        origin: path.display().to_string(),
-                    },
-                    Some(path),
-                    depth,
-                )?;
-            }
+/// Collects entries, following includes at the very place where they stand.
+struct Reader<'r> {
+    places: &'r Places,
+    variables: Variables<'r>,
+    mode: Mode,
+    entries: Vec<Entry>,
+    remote_urls: OnceCell<Vec<String>>,
+}
+
+/// Where an entry was met.
+#[derive(Clone, Copy)]
+struct Here<'h> {
+    /// Its file; none for the command line.
+    file: Option<&'h Path>,
+    depth: usize,
+    /// Whether a condition let its file in.
+    is_conditional: bool,
+}
+
+impl<'r> Reader<'r> {
+    fn new(places: &'r Places, variables: Variables<'r>, mode: Mode) -> Self {
+        Reader {
+            places,
+            variables,
+            mode,
+            entries: Vec::new(),
+            remote_urls: OnceCell::new(),
         }
-        Ok(())
     }
 
-    fn add(&mut self, entry: Entry, file: Option<&Path>, depth: usize) -> anyhow::Result<()> {
-        let included = self.included(&entry, file);
+    fn read(&mut self) -> anyhow::Result<()> {
+        for (path, scope) in self.places.files()? {
+            let here = Here {
+                file: Some(&path),
+                depth: 0,
+                is_conditional: false,
+            };
+            self.add_all(read_file(&path, scope)?, here)?;
+        }
+        let settings = parameters::read(self.variables)?;
+        let here = Here {
+            file: None,
+            depth: 0,
+            is_conditional: false,
+        };
+        self.add_all(entries(settings, Scope::Command, "the command line"), here)
+    }
+
+    fn add_all(&mut self, entries: Vec<Entry>, here: Here<'_>) -> anyhow::Result<()> {
+        entries
+            .into_iter()
+            .try_for_each(|entry| self.add(entry, here))
+    }
+
+    fn add(&mut self, entry: Entry, here: Here<'_>) -> anyhow::Result<()> {
+        if self.mode == Mode::RemoteUrls && here.is_conditional && is_remote_url(&entry) {
+            return Err(misconfigured(format!(
+                "{} in {} names a remote's URL, which a file must not that 'includeIf' includes beside 'hasconfig'",
+                entry.name(),
+                entry.origin
+            )));
+        }
+        let condition = match (entry.section.as_str(), entry.subsection.as_deref()) {
+            _ if entry.key != "path" => None,
+            ("include", None) => Some(Condition::Always),
+            ("includeif", Some(condition)) => Some(Condition::parse(condition)),
+            _ => None,
+        };
+        let included = match condition {
+            Some(condition) if self.holds(&condition, here.file)? => {
+                let path = self.target(&entry, here)?;
+                let is_conditional = here.is_conditional || !matches!(condition, Condition::Always);
+                Some((path, is_conditional))
+            }
+            _ => None,
+        };
         let scope = entry.scope;
         self.entries.push(entry);
-        match included {
-            Some(path) if depth < MAX_INCLUDE_DEPTH => self.file(&path, scope, depth + 1),
-            Some(path) => Err(Failure::new(
-                Kind::Misconfigured,
-                format!(
-                    "git's configuration includes itself too deeply, at '{}'",
-                    path.display()
-                ),
-            )
-            .into()),
-            None => Ok(()),
-        }
-    }
-
-    /// Gives the file that an `include.path` or a fulfilled `includeIf.<condition>.path` names.
-    fn included(&self, entry: &Entry, file: Option<&Path>) -> Option<PathBuf> {
-        let wanted = match (entry.section.as_str(), &entry.subsection) {
-            ("include", None) => true,
-            ("includeif", Some(condition)) => self.holds(condition, file),
-            _ => false,
+        let Some((path, is_conditional)) = included else {
+            return Ok(());
         };
-        let path = entry
-            .value
-            .as_deref()
-            .filter(|_| wanted && entry.key == "path")?;
-        let path = self.expand_home(path);
-        match file {
-            _ if path.is_absolute() => Some(path),
-            Some(file) => Some(file.parent()?.join(path)),
-            None => None,
-        }
+        let there = Here {
+            file: Some(&path),
+            depth: here.depth + 1,
+            is_conditional,
+        };
+        self.add_all(read_file(&path, scope)?, there)
     }
 
-    /// Decides a condition (git-config(1), "Conditional includes"); an unknown one never holds.
-    fn holds(&self, condition: &str, file: Option<&Path>) -> bool {
-        match condition.split_once(':') {
-            Some(("gitdir", pattern)) => self.in_git_dir(pattern, file, wildmatch::Mode::empty()),
-            Some(("gitdir/i", pattern)) => {
-                self.in_git_dir(pattern, file, wildmatch::Mode::IGNORE_CASE)
+    fn holds(&self, condition: &Condition<'_>, file: Option<&Path>) -> anyhow::Result<bool> {
+        Ok(match *condition {
+            Condition::Always => true,
+            Condition::GitDirectory { pattern, case } => {
+                include::in_git_directory(self.places, pattern, case, file)
             }
-            Some(("onbranch", pattern)) => self.on_branch(pattern),
-            Some(("hasconfig", condition)) => condition
-                .strip_prefix("remote.*.url:")
-                .is_some_and(|pattern| self.has_remote_url(pattern)),
-            _ => false,
-        }
-    }
-
-    fn in_git_dir(&self, pattern: &str, file: Option<&Path>, case: wildmatch::Mode) -> bool {
-        let Some(git_dir) = &self.places.git_dir else {
-            return false;
-        };
-        let mut pattern = match pattern.strip_prefix("./") {
-            Some(relative) => match file.and_then(Path::parent) {
-                Some(directory) => format!(
-                    "{}/{relative}",
-                    fs::canonicalize(directory)
-                        .unwrap_or(directory.to_owned())
-                        .display()
-                ),
-                None => return false,
-            },
-            None => self.expand_home(pattern).display().to_string(),
-        };
-        if !Path::new(&pattern).is_absolute() {
-            pattern.insert_str(0, "**/");
-        }
-        if pattern.ends_with('/') {
-            pattern.push_str("**");
-        }
-        let mode = wildmatch::Mode::NO_MATCH_SLASH_LITERAL | case;
-        let matches = |path: &Path| {
-            wildmatch(
-                BStr::new(&path_bytes(path)),
-                BStr::new(pattern.as_bytes()),
-                mode,
-            )
-        };
-        // Git tries the resolved path first, then the one it was given.
-        fs::canonicalize(git_dir).is_ok_and(|path| matches(&path))
-            || std::path::absolute(git_dir).is_ok_and(|path| matches(&path))
-    }
-
-    fn on_branch(&self, pattern: &str) -> bool {
-        let head = self
-            .places
-            .git_dir
-            .as_ref()
-            .and_then(|directory| fs::read_to_string(directory.join("HEAD")).ok());
-        let Some(branch) = head
-            .as_deref()
-            .and_then(|head| head.trim_end().strip_prefix("ref: refs/heads/"))
-        else {
-            return false;
-        };
-        let pattern = if pattern.ends_with('/') {
-            format!("{pattern}**")
-        } else {
-            pattern.to_owned()
-        };
-        wildmatch(
-            branch.into(),
-            pattern.as_str().into(),
-            wildmatch::Mode::NO_MATCH_SLASH_LITERAL,
-        )
-    }
-
-    /// Looks through the files themselves, since remotes may stand behind the condition.
-    fn has_remote_url(&self, pattern: &str) -> bool {
-        let urls = self
-            .places
-            .files()
-            .into_iter()
-            .filter_map(|(path, _)| fs::read(path).ok())
-            .flat_map(|bytes| remote_urls(&bytes));
-        urls.into_iter().any(|url| {
-            wildmatch(
-                url.as_bstr(),
-                pattern.into(),
-                wildmatch::Mode::NO_MATCH_SLASH_LITERAL,
-            )
+            Condition::Branch(pattern) => include::on_branch(self.places, pattern),
+            Condition::RemoteUrl(_) if self.mode == Mode::RemoteUrls => true,
+            Condition::RemoteUrl(pattern) => self
+                .remote_urls()?
+                .iter()
+                .any(|url| include::is_remote_url(pattern, url)),
+            Condition::Unknown => false,
         })
     }
 
-    fn expand_home(&self, path: &str) -> PathBuf {
-        match (path.strip_prefix("~/"), &self.places.home) {
-            (Some(rest), Some(home)) => home.join(rest),
-            _ => PathBuf::from(path),
+    /// Looks through everything first, since remotes may stand behind the condition (git: `populate_remote_urls`).
+    fn remote_urls(&self) -> anyhow::Result<&[String]> {
+        if let Some(urls) = self.remote_urls.get() {
+            return Ok(urls);
         }
+        let mut reader = Reader::new(self.places, self.variables, Mode::RemoteUrls);
+        reader.read()?;
+        let remotes = reader.entries.into_iter().filter(is_remote_url);
+        let urls = remotes.filter_map(|entry| entry.value).collect();
+        Ok(self.remote_urls.get_or_init(|| urls))
     }
 
-    /// Adds `GIT_CONFIG_COUNT`'s settings and then `git -c`'s, which win (git: `git_config_from_parameters`).
-    fn command_line(&mut self, variables: Variables<'_>) -> anyhow::Result<()> {
-        for (name, value) in counted(variables)? {
-            self.parameter(&name, Some(value))?;
-        }
-        if let Some(parameters) = variables("GIT_CONFIG_PARAMETERS") {
-            for (name, value) in unquote_parameters(&parameters.to_string_lossy())? {
-                self.parameter(&name, value)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn parameter(&mut self, name: &str, value: Option<String>) -> anyhow::Result<()> {
-        let (section, rest) = name.split_once('.').ok_or_else(|| bad_parameter(name))?;
-        let (subsection, key) = match rest.rsplit_once('.') {
-            Some((subsection, key)) => (Some(subsection.to_owned()), key),
-            None => (None, rest),
-        };
-        let entry = Entry {
-            section: section.to_ascii_lowercase(),
-            subsection,
-            key: key.to_ascii_lowercase(),
-            value,
-            scope: Scope::Command,
-            origin: "the command line".into(),
-        };
-        self.add(entry, None, 0)
-    }
-}
-
-/// Reads `GIT_CONFIG_COUNT`, `GIT_CONFIG_KEY_<n>` and `GIT_CONFIG_VALUE_<n>` (git-config(1), "ENVIRONMENT").
-fn counted(variables: Variables<'_>) -> anyhow::Result<Vec<(String, String)>> {
-    let Some(count) = variables("GIT_CONFIG_COUNT").filter(|count| !count.is_empty()) else {
-        return Ok(Vec::new());
-    };
-    let count: usize = count
-        .to_string_lossy()
-        .parse()
-        .map_err(|_| bad_parameter("GIT_CONFIG_COUNT"))?;
-    (0..count)
-        .map(|index| {
-            let read = |name: String| match variables(&name) {
-                Some(value) => Ok(value.to_string_lossy().into_owned()),
-                None => Err(anyhow::Error::from(bad_parameter(&name))),
-            };
-            Ok((
-                read(format!("GIT_CONFIG_KEY_{index}"))?,
-                read(format!("GIT_CONFIG_VALUE_{index}"))?,
+    /// Finds the file that an include names.
+    fn target(&self, entry: &Entry, here: Here<'_>) -> anyhow::Result<PathBuf> {
+        let path = entry.value.as_deref().ok_or_else(|| {
+            misconfigured(format!("{} in {} has no value", entry.name(), entry.origin))
+        })?;
+        let path = include::target(self.places, path, here.file).ok_or_else(|| {
+            misconfigured(format!(
+                "{} in {} names no file that can be found from there",
+                entry.name(),
+                entry.origin
             ))
-        })
-        .collect()
-}
-
-/// Takes git's own quoting of `git -c` apart: `'key=value'`, or since git 2.30 `'key'='value'`.
-fn unquote_parameters(text: &str) -> anyhow::Result<Vec<(String, Option<String>)>> {
-    let mut parameters = Vec::new();
-    let mut rest = text.trim_start();
-    while !rest.is_empty() {
-        let (first, after) = unquote(rest).ok_or_else(|| bad_parameter("GIT_CONFIG_PARAMETERS"))?;
-        let parameter = match after.strip_prefix('=') {
-            Some(value) if value.starts_with('\'') => {
-                let (value, after) =
-                    unquote(value).ok_or_else(|| bad_parameter("GIT_CONFIG_PARAMETERS"))?;
-                rest = after;
-                (first, Some(value))
-            }
-            Some(after) => {
-                rest = after;
-                (first, None)
-            }
-            None => {
-                rest = after;
-                match first.split_once('=') {
-                    Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-                    None => (first, None),
-                }
-            }
-        };
-        parameters.push(parameter);
-        rest = rest.trim_start();
-    }
-    Ok(parameters)
-}
-
-/// Takes one single-quoted word off the front; `'\''` and `'\!'` stand for the character (git: `sq_dequote_step`).
-fn unquote(text: &str) -> Option<(String, &str)> {
-    let mut word = String::new();
-    let mut rest = text.strip_prefix('\'')?;
-    loop {
-        let end = rest.find('\'')?;
-        word.push_str(&rest[..end]);
-        rest = &rest[end + 1..];
-        match rest
-            .strip_prefix("\\'")
-            .or_else(|| rest.strip_prefix("\\!"))
-        {
-            Some(after) if after.starts_with('\'') => {
-                word.push_str(&rest[1..2]);
-                rest = &after[1..];
-            }
-            _ => return Some((word, rest)),
+        })?;
+        if here.depth < MAX_INCLUDE_DEPTH {
+            return Ok(path);
         }
+        Err(misconfigured(format!(
+            "git's configuration includes itself too deeply, at '{}'",
+            path.display()
+        )))
     }
 }
 
-fn remote_urls(bytes: &[u8]) -> Vec<BString> {
-    let Ok(file) = File::from_bytes_no_includes(bytes, Metadata::api(), Default::default()) else {
-        return Vec::new();
-    };
-    let sections = file.sections_by_name("remote").into_iter().flatten();
-    sections.flat_map(|section| section.values("url")).collect()
+fn is_remote_url(entry: &Entry) -> bool {
+    entry.section == "remote" && entry.subsection.is_some() && entry.key == "url"
 }
 
-fn metadata(scope: Scope, path: &Path) -> Metadata {
-    let source = match scope {
-        Scope::System => Source::System,
-        Scope::Global => Source::User,
-        Scope::Local => Source::Local,
-        Scope::Worktree => Source::Worktree,
-        Scope::Command => Source::Cli,
+/// Reads one file; an absent one is empty.
+fn read_file(path: &Path, scope: Scope) -> anyhow::Result<Vec<Entry>> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if is_absent(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(error).context(unreadable(path)),
     };
-    Metadata::from(source).at(path)
+    let settings = syntax::parse(&text).map_err(|line| {
+        anyhow::anyhow!("line {line} makes no sense to git").context(unreadable(path))
+    })?;
+    Ok(entries(settings, scope, &path.display().to_string()))
+}
+
+fn entries(settings: Vec<Assignment>, scope: Scope, origin: &str) -> Vec<Entry> {
+    let entry = |Assignment { name, value }| Entry {
+        section: name.section,
+        subsection: name.subsection,
+        key: name.key,
+        value,
+        scope,
+        origin: origin.to_owned(),
+    };
+    settings.into_iter().map(entry).collect()
 }
 
 /// Git passes over files it may not see at all, so that a HOME of somebody else does not stop it.
@@ -552,6 +423,10 @@ fn is_absent(error: &std::io::Error) -> bool {
     )
 }
 
+fn misconfigured(message: String) -> anyhow::Error {
+    Failure::new(Kind::Misconfigured, message).into()
+}
+
 fn unreadable(path: &Path) -> Failure {
     Failure::new(
         Kind::Misconfigured,
@@ -559,58 +434,9 @@ fn unreadable(path: &Path) -> Failure {
     )
 }
 
-fn bad_parameter(name: &str) -> Failure {
-    Failure::new(
-        Kind::Misconfigured,
-        format!(
-            "git's command line configuration is malformed, at '{}'",
-            crate::failure::quote(name)
-        ),
-    )
-}
-
-fn path_bytes(path: &Path) -> Vec<u8> {
-    let os: &OsStr = path.as_os_str();
-    let bytes = gix::path::os_str_into_bstr(os)
-        .map(|bytes| bytes.to_vec())
-        .unwrap_or_default();
-    // Patterns are written with slashes everywhere.
-    if cfg!(windows) {
-        bytes.replace("\\", "/")
-    } else {
-        bytes
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn both_quotings_of_git_are_taken_apart() {
-        let parsed = unquote_parameters(r"'a.b=c d' 'x.y'='it'\''s' 'p.q'= 'r.s' 'u.v'='n'\!'x'")
-            .expect("git wrote it");
-        let expected = [
-            ("a.b", Some("c d")),
-            ("x.y", Some("it's")),
-            ("p.q", None),
-            ("r.s", None),
-            ("u.v", Some("n!x")),
-        ];
-        let parsed: Vec<_> = parsed
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_deref()))
-            .collect();
-        assert_eq!(parsed, expected);
-    }
-
-    #[test]
-    fn broken_quoting_is_an_error_not_a_panic() {
-        for text in ["'", "a", "'a", "'a'\\''", "'a'='", "''x"] {
-            let _ = unquote_parameters(text);
-        }
-        assert!(unquote_parameters("'a.b").is_err());
-    }
 
     #[test]
     fn the_system_file_follows_gits_prefix() {

@@ -10,29 +10,89 @@ use crate::{
     secret::Secret,
 };
 
-/// Says that we are git, which Bitbucket's edge looks for, and which program we are.
-const USER_AGENT: &str = concat!("git/2 git-remote-bbtoken/", env!("CARGO_PKG_VERSION"));
+/// What becomes of a setting when the native transport carries git's protocol.
+#[derive(Clone, Copy, Debug)]
+pub enum Treatment {
+    /// It is followed.
+    Followed,
+    /// It has nothing to act on: there is one connection, one request at a time, and the credential goes at once.
+    WithoutEffect,
+    /// It is followed for values like this one; others need git's own transport.
+    FollowedIf(fn(&Entry) -> bool),
+    /// Only git's own transport has it.
+    NeedsGit,
+}
 
-/// Settings that change nothing for the native transport: it has one connection, reads whole pkt-lines, and
-/// always sends its credential at once.
-const WITHOUT_EFFECT: [&str; 7] = [
-    "http.emptyauth",
-    "http.maxrequests",
-    "http.minsessions",
-    "http.noepsv",
-    "http.postbuffer",
-    "http.proactiveauth",
-    "http.ssltry",
-];
-/// Settings that the native transport carries out.
-const NATIVE: [&str; 6] = [
-    "http.extraheader",
-    "http.proxy",
-    "http.sslcainfo",
-    "http.sslcapath",
-    "http.useragent",
-    "http.followredirects",
-];
+/// Every `http.<key>` that git knows (git-config(1), `git help -c`), in lower case, and what becomes of it.
+pub const TREATMENTS: [(&str, Treatment); 38] = {
+    use Treatment::{Followed, FollowedIf, NeedsGit, WithoutEffect};
+    [
+        ("cookiefile", FollowedIf(is_empty)),
+        ("curloptresolve", FollowedIf(is_empty)),
+        ("delegation", FollowedIf(|entry| is_word(entry, &["none"]))),
+        ("emptyauth", WithoutEffect),
+        ("extraheader", Followed),
+        // Git's default, and what the relay does: the first request only, on the same host.
+        (
+            "followredirects",
+            FollowedIf(|entry| is_word(entry, &["initial"])),
+        ),
+        ("keepalivecount", WithoutEffect),
+        ("keepaliveidle", WithoutEffect),
+        ("keepaliveinterval", WithoutEffect),
+        ("lowspeedlimit", NeedsGit),
+        ("lowspeedtime", NeedsGit),
+        ("maxrequests", WithoutEffect),
+        ("minsessions", WithoutEffect),
+        ("noepsv", WithoutEffect),
+        ("pinnedpubkey", FollowedIf(is_empty)),
+        ("postbuffer", WithoutEffect),
+        ("proactiveauth", WithoutEffect),
+        ("proxy", Followed),
+        (
+            "proxyauthmethod",
+            FollowedIf(|entry| is_word(entry, &["anyauth", "basic"])),
+        ),
+        ("proxysslcainfo", FollowedIf(is_empty)),
+        ("proxysslcert", FollowedIf(is_empty)),
+        ("proxysslcertpasswordprotected", FollowedIf(is_off)),
+        ("proxysslkey", FollowedIf(is_empty)),
+        ("savecookies", FollowedIf(is_off)),
+        ("schannelcheckrevoke", NeedsGit),
+        ("schannelusesslcainfo", FollowedIf(is_off)),
+        ("sslbackend", NeedsGit),
+        ("sslcainfo", Followed),
+        ("sslcapath", Followed),
+        ("sslcert", FollowedIf(is_empty)),
+        ("sslcertpasswordprotected", FollowedIf(is_off)),
+        ("sslcipherlist", FollowedIf(is_empty)),
+        ("sslkey", FollowedIf(is_empty)),
+        ("ssltry", WithoutEffect),
+        ("sslverify", FollowedIf(is_true)),
+        ("sslversion", FollowedIf(is_empty)),
+        ("useragent", Followed),
+        (
+            "version",
+            FollowedIf(|entry| is_word(entry, &["HTTP/1.1", "HTTP/2"])),
+        ),
+    ]
+};
+
+fn is_empty(entry: &Entry) -> bool {
+    is_word(entry, &[""])
+}
+
+fn is_off(entry: &Entry) -> bool {
+    !is_true(entry)
+}
+
+fn is_word(entry: &Entry, words: &[&str]) -> bool {
+    entry
+        .value
+        .as_deref()
+        .is_some_and(|value| words.contains(&value))
+}
+
 /// Variables that stand for settings only git's own transport carries out.
 const GIT_ONLY_VARIABLES: [&str; 12] = [
     "GIT_SSL_NO_VERIFY",
@@ -83,7 +143,7 @@ pub fn resolve(
         ca_file: path("GIT_SSL_CAINFO", "sslcainfo"),
         ca_directory: path("GIT_SSL_CAPATH", "sslcapath"),
         proxy: proxy(config, variables, url, remote),
-        user_agent: user_agent.unwrap_or_else(|| USER_AGENT.to_owned()),
+        user_agent,
         extra_headers: extra_headers(&urlmatch::values(config, "extraheader", url))?,
     };
     Ok(Resolved {
@@ -212,28 +272,13 @@ fn git_only(
     names
 }
 
+/// Tells whether the native transport does justice to a setting; one that is not known may mean anything.
 fn is_native(entry: &Entry) -> bool {
-    let name = format!("http.{}", entry.key);
-    match name.as_str() {
-        "http.sslverify" => is_true(entry),
-        "http.version" => entry
-            .value
-            .as_deref()
-            .is_some_and(|version| matches!(version, "HTTP/1.1" | "HTTP/2")),
-        "http.proxyauthmethod" => entry
-            .value
-            .as_deref()
-            .is_some_and(|method| matches!(method, "anyauth" | "basic")),
-        "http.delegation" => entry.value.as_deref() == Some("none"),
-        "http.sslcertpasswordprotected" | "http.savecookies" | "http.schannelusesslcainfo" => {
-            !is_true(entry)
-        }
-        "http.proxysslcertpasswordprotected" => !is_true(entry),
-        _ => {
-            NATIVE.contains(&name.as_str())
-                || WITHOUT_EFFECT.contains(&name.as_str())
-                || entry.value.as_deref() == Some("")
-        }
+    let known = TREATMENTS.iter().find(|(key, _)| *key == entry.key);
+    match known.map(|(_, treatment)| treatment) {
+        Some(Treatment::Followed | Treatment::WithoutEffect) => true,
+        Some(Treatment::FollowedIf(is_like_this)) => is_like_this(entry),
+        Some(Treatment::NeedsGit) | None => false,
     }
 }
 

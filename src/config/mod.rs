@@ -2,6 +2,9 @@
 
 pub mod git;
 mod http;
+mod include;
+mod parameters;
+mod syntax;
 mod urlmatch;
 
 use std::{ffi::OsString, path::PathBuf};
@@ -14,7 +17,10 @@ use crate::{
 };
 
 pub use git::{Entry, GitConfig, Scope, Variables};
-pub use http::{Resolved as HttpSettings, resolve as http_settings};
+pub use http::{
+    Resolved as HttpSettings, TREATMENTS as HTTP_TREATMENTS, Treatment as HttpTreatment,
+    resolve as http_settings,
+};
 
 /// Reads a variable of this process.
 pub fn process_variable(name: &str) -> Option<OsString> {

@@ -1,4 +1,4 @@
-//! `http.<url>.<key>`: which setting is the most specific for a URL (git-config(1), "http.<url>.*").
+//! `http.<url>.<key>`: which setting is the most specific for a URL (git-config(1), `http.<url>.*`).
 
 use super::git::{Entry, GitConfig};
 use crate::http::Url;
@@ -23,6 +23,9 @@ const GENERAL: Fit = Fit {
 /// A setting that is less specific than an earlier one is passed over; the last value wins for keys that hold one,
 /// and lists (`http.extraHeader`) are all of them.
 pub(super) fn values<'c>(config: &'c GitConfig, key: &str, url: &Url) -> Vec<&'c Entry> {
+    let Some(url) = Normal::parse(url.as_str(), Stars::Refused) else {
+        return Vec::new();
+    };
     let mut best = GENERAL;
     let mut found = Vec::new();
     for entry in config
@@ -31,10 +34,13 @@ pub(super) fn values<'c>(config: &'c GitConfig, key: &str, url: &Url) -> Vec<&'c
     {
         let fit = match &entry.subsection {
             None => GENERAL,
-            Some(pattern) => match fit(pattern, url) {
-                Some(fit) => fit,
-                None => continue,
-            },
+            Some(pattern) => {
+                match Normal::parse(pattern, Stars::Allowed).and_then(|pattern| fit(&pattern, &url))
+                {
+                    Some(fit) => fit,
+                    None => continue,
+                }
+            }
         };
         if fit >= best {
             best = fit;
@@ -44,24 +50,19 @@ pub(super) fn values<'c>(config: &'c GitConfig, key: &str, url: &Url) -> Vec<&'c
     found
 }
 
-fn fit(pattern: &str, url: &Url) -> Option<Fit> {
-    let pattern = Url::parse(pattern).ok()?;
-    if pattern.scheme() != url.scheme()
-        || pattern.port_or_known_default() != url.port_or_known_default()
-    {
+/// Decides how well a pattern fits, if it does (git: `match_urls`).
+fn fit(pattern: &Normal, url: &Normal) -> Option<Fit> {
+    let same_user = pattern.user.is_none() || pattern.user == url.user;
+    if pattern.scheme != url.scheme || pattern.port != url.port || !same_user {
         return None;
     }
-    if !pattern.username().is_empty() && pattern.username() != url.username() {
-        return None;
-    }
-    let host = pattern.host_str()?;
-    if !host_fits(host, url.host_str()?) {
+    if !host_fits(&pattern.host, &url.host) {
         return None;
     }
     Some(Fit {
-        host_length: host.len(),
-        path_length: path_fit(pattern.path(), url.path())?,
-        user: !pattern.username().is_empty(),
+        host_length: pattern.host.len(),
+        path_length: path_fit(&pattern.path, &url.path)?,
+        user: pattern.user.is_some(),
     })
 }
 
@@ -71,8 +72,7 @@ fn host_fits(pattern: &str, host: &str) -> bool {
     loop {
         match (pattern.next(), host.next()) {
             (None, None) => return true,
-            (Some(expected), Some(label))
-                if expected == "*" || expected.eq_ignore_ascii_case(label) => {}
+            (Some(expected), Some(label)) if expected == "*" || expected == label => {}
             _ => return false,
         }
     }
@@ -85,14 +85,142 @@ fn path_fit(prefix: &str, path: &str) -> Option<usize> {
     (rest.is_empty() || rest.starts_with('/')).then_some(prefix.len() + 1)
 }
 
+/// Whether a host may hold `*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stars {
+    Allowed,
+    Refused,
+}
+
+/// A URL as git compares it (git: `url_normalize`), which is not how browsers do.
+#[derive(Debug)]
+struct Normal {
+    scheme: String,
+    user: Option<String>,
+    host: String,
+    /// Empty for the scheme's own.
+    port: String,
+    /// The path, with a query or a fragment behind it.
+    path: String,
+}
+
+impl Normal {
+    fn parse(text: &str, stars: Stars) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://")?;
+        let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+.-".contains(&byte));
+        if !is_scheme {
+            return None;
+        }
+        let scheme = scheme.to_ascii_lowercase();
+        let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let (user, authority) = match authority.split_once('@') {
+            Some((user, authority)) => {
+                (Some(user.split(':').next().unwrap_or_default()), authority)
+            }
+            None => (None, authority),
+        };
+        let (host, port) = match authority.rfind(':') {
+            Some(colon) if !authority[colon..].contains(']') => {
+                (&authority[..colon], &authority[colon + 1..])
+            }
+            _ => (authority, ""),
+        };
+        let is_host = |byte: u8| {
+            byte.is_ascii_alphanumeric()
+                || b".-_[:]".contains(&byte)
+                || (byte == b'*' && stars == Stars::Allowed)
+        };
+        if host.is_empty() || !host.bytes().all(is_host) {
+            return None;
+        }
+        Some(Normal {
+            user: match user {
+                Some(user) => Some(escape(user, "!#$%&'()*+,/:;=?@[]")?),
+                None => None,
+            },
+            host: host.to_ascii_lowercase(),
+            port: port_of(&scheme, port)?,
+            path: path_of(rest)?,
+            scheme,
+        })
+    }
+}
+
+/// Reads a port; the scheme's own is left out.
+fn port_of(scheme: &str, port: &str) -> Option<String> {
+    if port.is_empty() {
+        return Some(String::new());
+    }
+    let digits = port.trim_start_matches('0');
+    let number: u16 = digits.parse().ok().filter(|number| *number > 0)?;
+    Some(match (scheme, number) {
+        ("http", 80) | ("https", 443) => String::new(),
+        _ => number.to_string(),
+    })
+}
+
+/// Takes `.` and `..` out of a path; one that leads above the root is none.
+fn path_of(text: &str) -> Option<String> {
+    let end = text.find(['?', '#']).unwrap_or(text.len());
+    let (path, rest) = text.split_at(end);
+    let mut steps: Vec<String> = Vec::new();
+    let mut last_is_directory = true;
+    for step in path.strip_prefix('/').unwrap_or(path).split('/') {
+        let step = escape(step, "/?#")?;
+        last_is_directory = matches!(step.as_str(), "." | "..");
+        match step.as_str() {
+            "." => {}
+            ".." => {
+                steps.pop()?;
+            }
+            _ => steps.push(step),
+        }
+    }
+    let slash = if last_is_directory && !steps.is_empty() {
+        "/"
+    } else {
+        ""
+    };
+    Some(format!(
+        "/{}{slash}{}",
+        steps.join("/"),
+        escape(rest, "/?#")?
+    ))
+}
+
+/// Writes each character in one way: escaped if it is unsafe, or if it was escaped and is one of `keep`.
+fn escape(text: &str, keep: &str) -> Option<String> {
+    let mut escaped = String::new();
+    let mut bytes = text.bytes();
+    while let Some(mut byte) = bytes.next() {
+        let was_escaped = byte == b'%';
+        if was_escaped {
+            let digits = [bytes.next()?, bytes.next()?];
+            let digits = std::str::from_utf8(&digits).ok()?;
+            byte = u8::from_str_radix(digits, 16).ok()?;
+        }
+        let is_unsafe = byte <= 0x1f || byte >= 0x7f || b" <>\"%{}|\\^`".contains(&byte);
+        if is_unsafe || (was_escaped && keep.as_bytes().contains(&byte)) {
+            escaped.push_str(&format!("%{byte:02X}"));
+        } else {
+            escaped.push(char::from(byte));
+        }
+    }
+    Some(escaped)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn specificity_is_host_then_path_then_user() {
-        let url = Url::parse("https://git.example.com/ws/repo.git").expect("it is a URL");
-        let fits = |pattern: &str| fit(pattern, &url);
+        let url = Normal::parse("https://git.example.com/ws/repo.git", Stars::Refused)
+            .expect("it is a URL");
+        let fits = |pattern: &str| fit(&Normal::parse(pattern, Stars::Allowed)?, &url);
         assert!(fits("https://git.example.com/ws") > fits("https://git.example.com"));
         assert!(fits("https://git.example.com") > fits("https://*.example.com/ws"));
         assert_eq!(
@@ -101,7 +229,7 @@ mod tests {
             "a path matches whole steps only"
         );
         assert_eq!(
-            fits("http://a.example.com"),
+            fits("http://git.example.com"),
             None,
             "the scheme matches exactly"
         );
@@ -111,7 +239,7 @@ mod tests {
             "the port matches exactly"
         );
         assert_eq!(
-            fits("https://joe@a.example.com"),
+            fits("https://joe@git.example.com"),
             None,
             "a user name must be there"
         );

@@ -40,13 +40,13 @@ pub struct Client {
 }
 
 impl Client {
-    /// Prepares a client; nothing is connected yet.
+    /// Prepares a client; nothing is connected yet. `user_agent` is ours, where the settings have none.
     ///
     /// # Errors
     ///
     /// When a setting does not make sense (a proxy that is no URL, a header that is none) or the system gives
     /// no runtime.
-    pub fn new(settings: &Settings) -> anyhow::Result<Self> {
+    pub fn new(settings: &Settings, user_agent: &str) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -56,7 +56,7 @@ impl Client {
             .redirect(Policy::none())
             .referer(false)
             .no_proxy()
-            .user_agent(&settings.user_agent)
+            .user_agent(settings.user_agent.as_deref().unwrap_or(user_agent))
             .connect_timeout(CONNECT_LIMIT);
         if let Some(proxy) = &settings.proxy {
             builder = builder

@@ -218,8 +218,8 @@ pub struct Settings {
     pub ca_directory: Option<PathBuf>,
     /// The proxy for every request; `None` for a direct connection.
     pub proxy: Option<ProxyUrl>,
-    /// The `User-Agent` header.
-    pub user_agent: String,
+    /// The `User-Agent` header (`http.userAgent`), if there is to be another one than the caller's own.
+    pub user_agent: Option<String>,
     /// Further headers for every request (`http.extraHeader`).
     pub extra_headers: Vec<(String, Secret)>,
 }

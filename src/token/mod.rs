@@ -275,6 +275,10 @@ impl<'a> Tokens<'a> {
         margin: Duration,
         refused: Option<&Secret>,
     ) -> anyhow::Result<Current> {
+        if client.secret == Source::Stored {
+            // Without it nothing can be got: that is said before anything is written.
+            self.client(client)?;
+        }
         let Some((cache, key)) = self.cache() else {
             return self.grant(client).map(|entry| new(&entry));
         };

@@ -22,6 +22,7 @@ use crate::{
     relay::{self, Authorizer, Broken, Command, Connected, Git, Service, Session, Stage},
     secret::Secret,
     token::{Places, Tokens},
+    user_agent::GitVersion,
 };
 
 pub use crate::{
@@ -326,7 +327,10 @@ pub fn serve(
         plan.address.to_string(),
     );
     match relay::connect(service, &mut session, git)? {
-        Connected::Finished => Ok(0),
+        Connected::Finished => {
+            house.git_version.iter().for_each(GitVersion::learn);
+            Ok(0)
+        }
         Connected::NotVersion2 => fall_back(&plan, service, git),
     }
 }
@@ -346,17 +350,25 @@ fn fall_back(plan: &Plan, service: Service, git: &mut Git) -> Result<u8, Broken>
 struct House {
     client: Client,
     watch: Watch,
+    git_version: Option<GitVersion>,
 }
 
 impl House {
     fn open(identity: &Identity) -> anyhow::Result<Self> {
-        let client = Client::new(&identity.http.settings);
+        let exec_path = process_variable("GIT_EXEC_PATH").map(PathBuf::from);
+        let cache = places(&identity.profile, &process_variable).cache;
+        let git_version = exec_path
+            .zip(cache)
+            .map(|(path, cache)| GitVersion::of(&path, &cache));
+        let user_agent = GitVersion::user_agent(git_version.as_ref());
+        let client = Client::new(&identity.http.settings, &user_agent);
         Ok(House {
             client: client.context(Failure::new(
                 Kind::Misconfigured,
                 "cannot follow git's http settings",
             ))?,
             watch: Watch::on_stdout(),
+            git_version,
         })
     }
 

@@ -132,7 +132,7 @@ fn half_a_client_is_told_what_is_missing() {
             world,
             "bbtoken::ws/repo",
             &[("BBTOKEN_CLIENT_SECRET", None)],
-            "error: the client of profile 'environment' has no secret: set BBTOKEN_CLIENT_SECRET, \
+            "error: cannot read repository 'ws/repo'\ncaused by: the client of profile 'environment' has no secret: set BBTOKEN_CLIENT_SECRET, \
              BBTOKEN_CLIENT_SECRET_FILE or bbtoken.environment.clientSecretCommand\n",
         );
     });
@@ -279,7 +279,9 @@ fn a_secret_that_cannot_be_read_is_named_by_where_it_should_be() {
     on_every_git(|world| {
         let file = world.path("secret");
         let hinted = |why: &str| {
-            format!("error: cannot read the client secret of profile 'environment'\n{why}")
+            format!(
+                "error: cannot read repository 'ws/repo'\ncaused by: cannot read the client secret of profile 'environment'\n{why}"
+            )
         };
         let secret_in_file = |message: &str| {
             is_refused_at_connect(

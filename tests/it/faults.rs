@@ -105,19 +105,20 @@ fn a_token_endpoint_that_gives_no_token_is_an_error_that_says_what_it_gave() {
             "the token endpoint answered 500 with an empty body\n",
             THEIRS,
         ),
+        // Longer than anybody waits at a prompt; shorter pauses are waited for.
         (
-            Rule::answer(503),
-            "the token endpoint answered 503, not available\n",
+            Rule::answer(503).header("Retry-After", "3600"),
+            "the token endpoint answered 503 and asks to wait 3600 seconds\n",
             LATER,
         ),
         (
-            Rule::answer(429),
-            "the token endpoint answered 429, too many requests\n",
+            Rule::answer(429).header("Retry-After", "3600"),
+            "the token endpoint answered 429 and asks to wait 3600 seconds\n",
             LATER,
         ),
         (
-            Rule::answer(429).header("Retry-After", "7"),
-            "the token endpoint answered 429 and asks to wait 7 seconds\n",
+            Rule::answer(429).header("Retry-After", "61"),
+            "the token endpoint answered 429 and asks to wait 61 seconds\n",
             LATER,
         ),
         (
@@ -165,7 +166,8 @@ fn a_token_endpoint_that_gives_no_token_is_an_error_that_says_what_it_gave() {
             assert_eq!(
                 done.stderr,
                 format!(
-                    "error: cannot get a token for profile 'environment'\ncaused by: {why}{hint}"
+                    "error: cannot read repository 'ws/repo'\n\
+                     caused by: cannot get a token for profile 'environment'\ncaused by: {why}{hint}"
                 )
             );
             assert_eq!(
@@ -692,7 +694,8 @@ fn a_server_that_is_not_there_is_named() {
         assert_eq!(
             done.stderr,
             format!(
-                "error: cannot get a token for profile 'environment'\ncaused by: cannot connect to 'localhost'\n\
+                "error: cannot read repository 'ws/repo'\n\
+                 caused by: cannot get a token for profile 'environment'\ncaused by: cannot connect to 'localhost'\n\
                  caused by: Connection refused (os error 111)\n{STATUS}"
             )
         );
@@ -709,7 +712,8 @@ fn a_certificate_of_nobody_known_is_refused_before_anything_is_sent() {
             .env("GIT_SSL_CAINFO", other.bitbucket.ca_file())
             .fails(128);
         done.says(&[
-            "error: cannot get a token for profile 'environment'\n\
+            "error: cannot read repository 'ws/repo'\n\
+             caused by: cannot get a token for profile 'environment'\n\
              caused by: cannot make a secure connection to 'localhost'\ncaused by: ",
             "hint: if a proxy of your network stands in for 'localhost', set http.sslCAInfo to a file with its certificate; check the clock, too\n",
         ]);

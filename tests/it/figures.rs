@@ -194,3 +194,27 @@ fn a_warm_ls_remote_is_three_processes() {
         assert!(world.bitbucket.token_requests().is_empty());
     });
 }
+
+#[test]
+fn the_server_is_told_which_git_asks() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let version = world.git(["version"]).ok();
+        let version = version.trim_start_matches("git version ").trim();
+        let ours = format!("git-remote-bbtoken/{}", env!("CARGO_PKG_VERSION"));
+        let agents = |expected: &str| {
+            world.bitbucket.clear_requests();
+            world.git(["ls-remote", "bbtoken::ws/repo"]).ok();
+            for request in world.bitbucket.requests() {
+                assert_eq!(request.user_agent.as_deref(), Some(expected));
+            }
+        };
+        // Its version costs a process, so that the first command does without.
+        agents(&format!("git/2 {ours}"));
+        agents(&format!("git/{version} {ours}"));
+        world
+            .git(["config", "--global", "http.userAgent", "mine/1"])
+            .ok();
+        agents("mine/1");
+    });
+}

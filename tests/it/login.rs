@@ -10,7 +10,10 @@ use std::{
 
 use bitbucket_local::{Consent, Consumer};
 
-use crate::support::{World, gits};
+use crate::{
+    inspect::strace,
+    support::{World, gits},
+};
 
 fn world() -> World {
     World::new(gits().remove(0))
@@ -121,6 +124,45 @@ fn a_client_is_logged_in_by_flags_and_stdin_and_then_clones() {
         "a login can be repeated"
     );
     assert_eq!(world.gitconfig(), config);
+}
+
+#[test]
+fn no_program_that_a_login_starts_sees_a_secret() {
+    let world = world();
+    world.repository("ws", "repo");
+    let arguments = [
+        "bbtoken",
+        "login",
+        "work",
+        "--client-credentials",
+        "--client-id",
+        &world.consumer.key,
+        "--with-secret",
+        "--try",
+        "ws/repo",
+    ];
+    let traced = strace(&world, "execve", arguments, |run| {
+        run.without_client().input(&world.consumer.secret)
+    });
+    traced.done.expect(0);
+    let traced_setup = strace(
+        &world,
+        "execve",
+        ["bbtoken", "setup", "--yes"],
+        crate::support::Run::without_client,
+    );
+    traced_setup.done.expect(0);
+    let calls = traced.calls + &traced_setup.calls;
+    let token = world.bbtoken(["token"]).without_client().ok();
+    assert!(
+        calls.contains("\"config\"") && calls.contains("ls-remote"),
+        "programs were started"
+    );
+    assert!(
+        calls.contains(&world.consumer.key),
+        "arguments and environments are seen whole"
+    );
+    assert!(!calls.contains(&world.consumer.secret) && !calls.contains(token.trim_end()));
 }
 
 #[test]

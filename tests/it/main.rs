@@ -1,9 +1,11 @@
 //! Behavior with real git against the local Bitbucket, on every git of this machine.
 
 mod addresses;
+mod browser;
 mod cache;
 mod canary;
 mod clone;
+mod config;
 mod credential;
 mod doctor;
 mod errors;

@@ -262,9 +262,16 @@ fn a_pipe_that_closes_inside_a_pack_ends_the_helper_in_silence() {
     on_every_git(|world| {
         let bare = world.repository("ws", "repo");
         let seed = world.path("seed-ws-repo");
-        let noise: Vec<u8> = (0u32..2 << 20)
-            .map(|number| (number.wrapping_mul(2_654_435_761) >> 13) as u8)
-            .collect();
+        // What does not compress fills the pipe many times over, so that the helper is still writing when it closes.
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let noise: Vec<u8> = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 32) as u8
+        })
+        .take(4 << 20)
+        .collect();
         world.commit(&seed, "noise", noise);
         world
             .git(["push", "-q"])

@@ -127,7 +127,8 @@ fn an_app_password_is_explained_and_not_sent() {
             .fails(128);
         assert_eq!(
             done.stderr,
-            "error: the access token of profile 'environment' is an app password\n\
+            "error: cannot read repository 'ws/repo'\n\
+             caused by: the access token of profile 'environment' is an app password\n\
              hint: Bitbucket removed app passwords in July 2026; use an OAuth consumer (BBTOKEN_CLIENT_ID and \
              BBTOKEN_CLIENT_SECRET) or an API token with scopes\n"
         );
@@ -230,7 +231,8 @@ fn a_command_that_gives_no_secret_is_named() {
             assert_eq!(
                 done.stderr,
                 format!(
-                    "error: cannot read the client secret of profile 'environment'\ncaused by: {why}"
+                    "error: cannot read repository 'ws/repo'\n\
+                     caused by: cannot read the client secret of profile 'environment'\ncaused by: {why}"
                 )
             );
             assert!(world.bitbucket.requests().is_empty());

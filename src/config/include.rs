@@ -1,0 +1,155 @@
+//! When a configuration file includes another (git-config(1), "Includes" and "Conditional includes").
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use gix::glob::{wildmatch, wildmatch::Mode};
+
+use super::git::Places;
+
+/// What decides whether a file is included.
+pub(super) enum Condition<'c> {
+    /// `[include]`: nothing.
+    Always,
+    /// `gitdir`, and `gitdir/i`, which ignores case.
+    GitDirectory { pattern: &'c str, case: Mode },
+    /// `onbranch`.
+    Branch(&'c str),
+    /// `hasconfig:remote.*.url`.
+    RemoteUrl(&'c str),
+    /// One that this version knows not: it never holds.
+    Unknown,
+}
+
+impl<'c> Condition<'c> {
+    pub(super) fn parse(text: &'c str) -> Self {
+        match text.split_once(':') {
+            Some(("gitdir", pattern)) => Condition::GitDirectory {
+                pattern,
+                case: Mode::empty(),
+            },
+            Some(("gitdir/i", pattern)) => Condition::GitDirectory {
+                pattern,
+                case: Mode::IGNORE_CASE,
+            },
+            Some(("onbranch", pattern)) => Condition::Branch(pattern),
+            Some(("hasconfig", rest)) => match rest.strip_prefix("remote.*.url:") {
+                Some(pattern) => Condition::RemoteUrl(pattern),
+                None => Condition::Unknown,
+            },
+            _ => Condition::Unknown,
+        }
+    }
+}
+
+/// Tells whether the repository's directory fits; `file` is where the condition stands (git: `include_by_gitdir`).
+pub(super) fn in_git_directory(
+    places: &Places,
+    pattern: &str,
+    case: Mode,
+    file: Option<&Path>,
+) -> bool {
+    let Some(git_dir) = &places.git_dir else {
+        return false;
+    };
+    let Some((literal, glob)) = absolute_pattern(places, pattern, file) else {
+        return false;
+    };
+    let fits = |directory: &Path| {
+        let directory = with_slashes(directory);
+        // A directory that is known is no pattern, whatever characters it has.
+        let (Some(head), Some(tail)) = (
+            directory.get(..literal.len()),
+            directory.get(literal.len()..),
+        ) else {
+            return false;
+        };
+        let is_head = if case.contains(Mode::IGNORE_CASE) {
+            head.eq_ignore_ascii_case(&literal)
+        } else {
+            head == literal
+        };
+        is_head && matches(&glob, tail, case)
+    };
+    // Git tries the resolved path first, then the one it was given.
+    fs::canonicalize(git_dir).is_ok_and(|path| fits(&path))
+        || std::path::absolute(git_dir).is_ok_and(|path| fits(&path))
+}
+
+/// Makes a pattern absolute: the part that is a known directory, and the rest.
+fn absolute_pattern(
+    places: &Places,
+    pattern: &str,
+    file: Option<&Path>,
+) -> Option<(String, String)> {
+    if let Some(relative) = pattern.strip_prefix("./") {
+        let file = fs::canonicalize(file?).ok()?;
+        let literal = format!("{}/", with_slashes(file.parent()?).trim_end_matches('/'));
+        return Some((literal, with_all_below(relative)));
+    }
+    let home = places
+        .home
+        .as_deref()
+        .and_then(|home| fs::canonicalize(home).ok());
+    let mut pattern = match (pattern.strip_prefix("~/"), home) {
+        (Some(rest), Some(home)) => format!("{}/{rest}", with_slashes(&home)),
+        _ => pattern.to_owned(),
+    };
+    if !Path::new(&pattern).is_absolute() {
+        pattern.insert_str(0, "**/");
+    }
+    Some((String::new(), with_all_below(&pattern)))
+}
+
+/// Tells whether the branch that is checked out fits (git: `include_by_branch`).
+pub(super) fn on_branch(places: &Places, pattern: &str) -> bool {
+    let head = places
+        .git_dir
+        .as_ref()
+        .and_then(|directory| fs::read_to_string(directory.join("HEAD")).ok());
+    let branch = head
+        .as_deref()
+        .and_then(|head| head.strip_prefix("ref:"))
+        .and_then(|name| name.trim().strip_prefix("refs/heads/"));
+    branch.is_some_and(|branch| matches(&with_all_below(pattern), branch, Mode::empty()))
+}
+
+/// Tells whether a remote's URL fits (git: `at_least_one_url_matches_glob`).
+pub(super) fn is_remote_url(pattern: &str, url: &str) -> bool {
+    matches(pattern, url, Mode::empty())
+}
+
+fn matches(pattern: &str, text: &str, case: Mode) -> bool {
+    let mode = Mode::NO_MATCH_SLASH_LITERAL | case;
+    wildmatch(pattern.into(), text.into(), mode)
+}
+
+fn with_all_below(pattern: &str) -> String {
+    let all_below = if pattern.ends_with('/') { "**" } else { "" };
+    format!("{pattern}{all_below}")
+}
+
+/// Gives a path as patterns are written: with slashes everywhere.
+fn with_slashes(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    if cfg!(windows) {
+        text.trim_start_matches(r"\\?\").replace('\\', "/")
+    } else {
+        text.into_owned()
+    }
+}
+
+/// Finds the file that an `include.path` names (git: `handle_path_include`); `None` if it has no place to be relative to.
+pub(super) fn target(places: &Places, path: &str, file: Option<&Path>) -> Option<PathBuf> {
+    let path = match (path.strip_prefix("~/"), &places.home) {
+        (Some(rest), Some(home)) => home.join(rest),
+        (Some(_), None) => return None,
+        (None, _) => PathBuf::from(path),
+    };
+    if path.is_absolute() {
+        return Some(path);
+    }
+    Some(file?.parent()?.join(path))
+}

@@ -1,0 +1,133 @@
+//! Settings of the command line: `GIT_CONFIG_COUNT` and what git makes of `git -c` for its children.
+
+use super::{
+    git::Variables,
+    syntax::{Assignment, Name},
+};
+use crate::failure::{Failure, Kind, quote};
+
+/// Reads them in the order in which they take effect: `git -c` wins (git: `git_config_from_parameters`).
+pub(super) fn read(variables: Variables<'_>) -> Result<Vec<Assignment>, Failure> {
+    let mut pairs = counted(variables)?;
+    if let Some(parameters) = variables("GIT_CONFIG_PARAMETERS") {
+        pairs.extend(unquote_parameters(&parameters.to_string_lossy())?);
+    }
+    pairs
+        .into_iter()
+        .map(|(text, value)| match Name::parse(&text) {
+            Some(name) => Ok(Assignment { name, value }),
+            None => Err(malformed(&text)),
+        })
+        .collect()
+}
+
+type Pair = (String, Option<String>);
+
+/// Reads `GIT_CONFIG_COUNT`, `GIT_CONFIG_KEY_<n>` and `GIT_CONFIG_VALUE_<n>` (git-config(1), "ENVIRONMENT").
+fn counted(variables: Variables<'_>) -> Result<Vec<Pair>, Failure> {
+    let Some(count) = variables("GIT_CONFIG_COUNT").filter(|count| !count.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let count: usize = count
+        .to_string_lossy()
+        .parse()
+        .map_err(|_| malformed("GIT_CONFIG_COUNT"))?;
+    let read = |name: String| match variables(&name) {
+        Some(value) => Ok(value.to_string_lossy().into_owned()),
+        None => Err(malformed(&name)),
+    };
+    (0..count)
+        .map(|index| {
+            let name = read(format!("GIT_CONFIG_KEY_{index}"))?;
+            Ok((name, Some(read(format!("GIT_CONFIG_VALUE_{index}"))?)))
+        })
+        .collect()
+}
+
+/// Takes git's own quoting of `git -c` apart: `'key=value'`, or since git 2.30 `'key'='value'`.
+fn unquote_parameters(text: &str) -> Result<Vec<Pair>, Failure> {
+    let broken = || malformed("GIT_CONFIG_PARAMETERS");
+    let mut parameters = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let (first, after) = unquote(rest).ok_or_else(broken)?;
+        let (parameter, after) = match after.strip_prefix('=') {
+            Some(value) if value.starts_with('\'') => {
+                let (value, after) = unquote(value).ok_or_else(broken)?;
+                ((first, Some(value)), after)
+            }
+            Some(after) => ((first, None), after),
+            None => match first.split_once('=') {
+                Some((key, value)) => ((key.to_owned(), Some(value.to_owned())), after),
+                None => ((first, None), after),
+            },
+        };
+        parameters.push(parameter);
+        rest = after.trim_start();
+    }
+    Ok(parameters)
+}
+
+/// Takes one single-quoted word off the front; `'\''` and `'\!'` stand for the character (git: `sq_dequote_step`).
+fn unquote(text: &str) -> Option<(String, &str)> {
+    let mut word = String::new();
+    let mut rest = text.strip_prefix('\'')?;
+    loop {
+        let end = rest.find('\'')?;
+        word.push_str(&rest[..end]);
+        rest = &rest[end + 1..];
+        match rest
+            .strip_prefix("\\'")
+            .or_else(|| rest.strip_prefix("\\!"))
+        {
+            Some(after) if after.starts_with('\'') => {
+                word.push_str(&rest[1..2]);
+                rest = &after[1..];
+            }
+            _ => return Some((word, rest)),
+        }
+    }
+}
+
+fn malformed(name: &str) -> Failure {
+    Failure::new(
+        Kind::Misconfigured,
+        format!(
+            "git's command line configuration is malformed, at '{}'",
+            quote(name)
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_quotings_of_git_are_taken_apart() {
+        let parsed = unquote_parameters(r"'a.b=c d' 'x.y'='it'\''s' 'p.q'= 'r.s' 'u.v'='n'\!'x'")
+            .expect("git wrote it");
+        let expected = [
+            ("a.b", Some("c d")),
+            ("x.y", Some("it's")),
+            ("p.q", None),
+            ("r.s", None),
+            ("u.v", Some("n!x")),
+        ];
+        let parsed: Vec<_> = parsed
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_deref()))
+            .collect();
+        assert_eq!(parsed, expected);
+    }
+
+    #[test]
+    fn broken_quoting_is_an_error_not_a_panic() {
+        for text in ["'", "a", "'a", "'a'\\''", "'a'='", "''x"] {
+            assert!(
+                unquote_parameters(text).is_err(),
+                "{text} is no quoting of git's"
+            );
+        }
+    }
+}

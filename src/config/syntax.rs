@@ -1,0 +1,272 @@
+//! The text of one of git's configuration files (git-config(1), "SYNTAX"), setting by setting.
+//!
+//! Git has no grammar beyond its reader; what that takes and what it refuses is held by `tests/it/config.rs`.
+
+/// A setting as it stands in a file or on a command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Assignment {
+    pub(super) name: Name,
+    /// `None` for a name without `=`.
+    pub(super) value: Option<String>,
+}
+
+/// A setting's name, taken apart; section and key are in lower case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Name {
+    /// Empty for a key that stands before the first section of a file.
+    pub(super) section: String,
+    pub(super) subsection: Option<String>,
+    pub(super) key: String,
+}
+
+impl Name {
+    /// Reads `section.key` or `section.subsection.key` (git: `git_config_parse_key`); `None` if it is no name.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (base, key) = text.rsplit_once('.')?;
+        let (section, subsection) = match base.split_once('.') {
+            Some((section, subsection)) => (section, Some(subsection)),
+            None => (base, None),
+        };
+        let is_section = !section.is_empty() && section.bytes().all(is_key_byte);
+        let is_key =
+            key.starts_with(|c: char| c.is_ascii_alphabetic()) && key.bytes().all(is_key_byte);
+        let is_subsection = !subsection.is_some_and(|subsection| subsection.contains('\n'));
+        (is_section && is_key && is_subsection).then(|| Name {
+            section: section.to_ascii_lowercase(),
+            subsection: subsection.map(str::to_owned),
+            key: key.to_ascii_lowercase(),
+        })
+    }
+}
+
+/// What git takes for a section or key: letters, digits and `-`.
+fn is_key_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-'
+}
+
+/// What git takes for blank.
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
+
+/// Reads all settings of a file; the error is the number of the line that git would not read.
+pub(super) fn parse(text: &[u8]) -> Result<Vec<Assignment>, usize> {
+    let mut reader = Reader {
+        rest: text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text),
+        line: 1,
+        at_end: false,
+    };
+    let mut settings = Vec::new();
+    let mut section = None;
+    loop {
+        let line = reader.line;
+        match reader.next() {
+            b'\n' if reader.at_end => return Ok(settings),
+            byte if is_space(byte) => {}
+            b'#' | b';' => reader.skip_line(),
+            b'[' => section = Some(reader.section().ok_or(line)?),
+            byte if byte.is_ascii_alphabetic() => {
+                let (key, value) = reader.setting(byte).ok_or(line)?;
+                settings.push(assignment(section.as_deref(), key, value));
+            }
+            _ => return Err(line),
+        }
+    }
+}
+
+/// Puts a setting below its section, whose first dot ends its own name.
+fn assignment(section: Option<&[u8]>, key: Vec<u8>, value: Option<Vec<u8>>) -> Assignment {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut parts = section.unwrap_or_default().splitn(2, |byte| *byte == b'.');
+    Assignment {
+        name: Name {
+            section: parts.next().map(text).unwrap_or_default(),
+            subsection: parts.next().map(text),
+            key: text(&key),
+        },
+        value: value.as_deref().map(text),
+    }
+}
+
+/// Reads byte by byte; an end of line may be written as CR LF, and the end of the file is one, too.
+struct Reader<'t> {
+    rest: &'t [u8],
+    line: usize,
+    at_end: bool,
+}
+
+impl Reader<'_> {
+    fn next(&mut self) -> u8 {
+        let byte = match self.rest {
+            [] => {
+                self.at_end = true;
+                return b'\n';
+            }
+            [b'\r', b'\n', rest @ ..] => {
+                self.rest = rest;
+                b'\n'
+            }
+            [byte, rest @ ..] => {
+                self.rest = rest;
+                *byte
+            }
+        };
+        self.line += usize::from(byte == b'\n');
+        byte
+    }
+
+    fn skip_line(&mut self) {
+        while self.next() != b'\n' {}
+    }
+
+    /// Reads a section behind its `[`: `name]`, `name.subsection]` in lower case, or `name "subsection"]`.
+    fn section(&mut self) -> Option<Vec<u8>> {
+        let mut name = Vec::new();
+        loop {
+            match self.next() {
+                b']' if name.is_empty() => return None,
+                b']' => return Some(name),
+                byte if self.at_end || byte == b'\n' => return None,
+                byte if is_space(byte) => break,
+                byte if is_key_byte(byte) || byte == b'.' => name.push(byte.to_ascii_lowercase()),
+                _ => return None,
+            }
+        }
+        name.push(b'.');
+        loop {
+            match self.next() {
+                b'"' => break,
+                byte if is_space(byte) && byte != b'\n' => {}
+                _ => return None,
+            }
+        }
+        loop {
+            let byte = match self.next() {
+                b'"' => break,
+                b'\\' => self.next(),
+                byte => byte,
+            };
+            if byte == b'\n' {
+                return None;
+            }
+            name.push(byte);
+        }
+        (self.next() == b']').then_some(name)
+    }
+
+    /// Reads a key that begins with `first`, and its value.
+    fn setting(&mut self, first: u8) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
+        let mut key = vec![first.to_ascii_lowercase()];
+        let mut byte = self.next();
+        while is_key_byte(byte) {
+            key.push(byte.to_ascii_lowercase());
+            byte = self.next();
+        }
+        while matches!(byte, b' ' | b'\t') {
+            byte = self.next();
+        }
+        match byte {
+            b'\n' => Some((key, None)),
+            b'=' => Some((key, Some(self.value()?))),
+            _ => None,
+        }
+    }
+
+    /// Reads a value: blanks around it do not count, nor do quotes, and a comment ends it.
+    ///
+    /// # Deviation
+    ///
+    /// Blanks inside a value stay what they are, as since git 2.45; older gits make each a space.
+    fn value(&mut self) -> Option<Vec<u8>> {
+        let mut value = Vec::new();
+        let mut quoted = false;
+        // Where the blanks begin that are cut off, should nothing follow them.
+        let mut blank_from = None;
+        loop {
+            let byte = self.next();
+            match byte {
+                b'\n' if quoted => return None,
+                b'\n' => break,
+                byte if is_space(byte) && !quoted => {
+                    if !value.is_empty() {
+                        blank_from.get_or_insert(value.len());
+                        value.push(byte);
+                    }
+                    continue;
+                }
+                b'#' | b';' if !quoted => {
+                    self.skip_line();
+                    break;
+                }
+                b'"' => quoted = !quoted,
+                b'\\' => match self.next() {
+                    b'\n' => {}
+                    b't' => value.push(b'\t'),
+                    b'b' => value.push(b'\x08'),
+                    b'n' => value.push(b'\n'),
+                    byte @ (b'\\' | b'"') => value.push(byte),
+                    _ => return None,
+                },
+                byte => value.push(byte),
+            }
+            blank_from = None;
+        }
+        value.truncate(blank_from.unwrap_or(value.len()));
+        Some(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> Result<Vec<String>, usize> {
+        let settings = parse(text.as_bytes())?;
+        let show = |setting: Assignment| {
+            let Name {
+                section,
+                subsection,
+                key,
+            } = setting.name;
+            format!("{section}|{subsection:?}|{key}={:?}", setting.value)
+        };
+        Ok(settings.into_iter().map(show).collect())
+    }
+
+    #[test]
+    fn sections_keys_and_values_are_taken_apart() {
+        let text = "[A]K\n[a.B] k = 1 # c\n[a \"B\\\"\"]\nk = \" x \" y \\\n z ;\n";
+        let expected = [
+            r#"a|None|k=None"#,
+            r#"a|Some("b")|k=Some("1")"#,
+            r#"a|Some("B\"")|k=Some(" x  y  z")"#,
+        ];
+        assert_eq!(shown(text), Ok(expected.map(str::to_owned).into()));
+    }
+
+    #[test]
+    fn the_line_that_cannot_be_read_is_told() {
+        for (text, line) in [
+            ("[a", 1),
+            ("[a]\nk v\n", 2),
+            ("[a]\n\nk = \"x\n", 3),
+            ("[a]\n\n\n9 = x", 4),
+        ] {
+            assert_eq!(shown(text), Err(line), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn names_of_the_command_line_are_checked() {
+        let name = Name::parse("A.b.C.Key").expect("it is one");
+        assert_eq!(
+            (name.section.as_str(), name.key.as_str()),
+            ("a", "key"),
+            "section and key are in lower case"
+        );
+        assert_eq!(name.subsection.as_deref(), Some("b.C"));
+        for text in ["", "a", ".k", "a.", "a_b.k", "a.2k", "a.k_x", "a.b\nc.k"] {
+            assert_eq!(Name::parse(text), None, "{text:?}");
+        }
+    }
+}
