@@ -19,7 +19,7 @@ use crate::{
     failure::{Failure, Kind},
     http::HttpClient,
     oauth,
-    profile::{Client, Grant, Profile, Source},
+    profile::{Client, ENVIRONMENT, Grant, Profile, Source},
     secret::Secret,
 };
 
@@ -414,8 +414,12 @@ impl<'a> Tokens<'a> {
 }
 
 fn no_secret(profile: &Profile) -> anyhow::Error {
+    let login = match profile.name.as_str() {
+        ENVIRONMENT => String::new(),
+        name => format!("run 'git bbtoken login {name}', or "),
+    };
     let message = format!(
-        "the client of profile '{profile}' has no secret: set BBTOKEN_CLIENT_SECRET, BBTOKEN_CLIENT_SECRET_FILE or bbtoken.{profile}.clientSecretCommand"
+        "the client of profile '{profile}' has no secret: {login}set BBTOKEN_CLIENT_SECRET, BBTOKEN_CLIENT_SECRET_FILE or bbtoken.{profile}.clientSecretCommand"
     );
     Failure::new(Kind::Misconfigured, message).into()
 }

@@ -153,6 +153,33 @@ fn a_secret_in_a_remote_is_found_and_not_shown() {
 }
 
 #[test]
+fn a_remote_that_git_lfs_cannot_follow_is_found_with_its_mend() {
+    let world = world();
+    world.git(["init", "-q", "tree"]).ok();
+    let tree = world.path("tree");
+    world
+        .git(["remote", "add", "origin", "bbtoken::ws/repo"])
+        .within(&tree)
+        .ok();
+    std::fs::write(
+        tree.join(".gitattributes"),
+        "*.bin filter=lfs diff=lfs merge=lfs -text\n",
+    )
+    .expect("it can be written");
+    let shown = world.bbtoken(["doctor"]).within(&tree).fails(1).stdout;
+    let url = format!("{}/ws/repo.git/info/lfs", world.bitbucket.base_url());
+    let expected = format!(
+        "problem  git-lfs: it cannot follow remote.origin.url = bbtoken::ws/repo\n         -> git config remote.origin.lfsurl {url}\n"
+    );
+    assert!(shown.contains(&expected), "{shown}");
+    world
+        .git(["config", "remote.origin.lfsurl", &url])
+        .within(&tree)
+        .ok();
+    world.bbtoken(["doctor"]).within(&tree).ok();
+}
+
+#[test]
 fn a_report_holds_nothing_of_the_user() {
     let world = world();
     world

@@ -96,7 +96,7 @@ fn a_client_is_logged_in_by_flags_and_stdin_and_then_clones() {
     );
     assert_eq!(
         done.stderr,
-        "Next: git clone bbtoken::<workspace>/<repository>\n"
+        "Next: git clone bbtoken::<workspace>/<repository>\n      git bbtoken setup, for submodules, plain https addresses and git-lfs\n"
     );
     let config = world.gitconfig();
     assert!(
@@ -377,9 +377,8 @@ fn a_refused_consent_is_told_in_the_browser_and_here() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("it starts");
-    let page = page(&mut BufReader::new(
-        child.stdout.take().expect("it is a pipe"),
-    ));
+    let mut output = BufReader::new(child.stdout.take().expect("it is a pipe"));
+    let page = page(&mut output);
     let state = page
         .split('&')
         .find_map(|pair| pair.strip_prefix("state="))
@@ -517,6 +516,39 @@ fn a_person_is_led_through_it() {
         !shown.contains('\u{1b}'),
         "a screen reader and a dumb terminal get plain text"
     );
+}
+
+#[test]
+fn by_ssh_the_address_is_pasted_and_the_forwarded_port_is_shown() {
+    let world = world();
+    let before = world.gitconfig();
+    let secret = format!("{}\n", world.consumer.secret);
+    let line = format!(
+        "SSH_TTY=/dev/pts/9 git bbtoken login me --browser --client-id {}",
+        world.consumer.key
+    );
+    let (shown, code) = converse(
+        &world,
+        &line,
+        &[
+            ("Workspace that it is for (Enter for every one): ", "\n"),
+            ("client secret (not shown): ", &secret),
+            (
+                "Paste that whole address here and press Enter:\r\n",
+                "http://127.0.0.1/callback?error=access_denied\n",
+            ),
+        ],
+    );
+    assert_eq!(code, Some(4), "{shown}");
+    for text in [
+        "No browser is opened here: you are here by ssh.",
+        "git bbtoken login me --port 8976",
+        "ssh -L 8976:127.0.0.1:8976 <this machine>",
+        "error: profile 'me' was not logged in: the address does not belong to this login",
+    ] {
+        assert!(shown.contains(text), "'{text}' in {shown}");
+    }
+    assert_eq!(world.gitconfig(), before);
 }
 
 #[test]

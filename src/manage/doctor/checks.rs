@@ -40,6 +40,7 @@ pub(super) fn all(address: Option<&str>, warn: &dyn Fn(&str)) -> Vec<Finding> {
     findings.extend(rewritten(&overview));
     findings.push(helper(&overview));
     findings.extend(remotes());
+    findings.extend(large_files(&overview));
     match identity(&overview, address) {
         Ok((identity, finding)) => {
             findings.push(finding);
@@ -267,6 +268,41 @@ fn remotes() -> Vec<Finding> {
         );
     }
     findings
+}
+
+/// Looks for a remote that git-lfs cannot follow: it makes no https address of a `bbtoken::` one (git-lfs issue 4086).
+fn large_files(overview: &Overview) -> Option<Finding> {
+    let repository = git::repository().ok()?;
+    let attributes = std::fs::read_to_string(repository.join(".gitattributes")).ok()?;
+    if !attributes.contains("filter=lfs") || repository.join(".lfsconfig").exists() {
+        return None;
+    }
+    let settings = Target::Local(repository)
+        .matching(r"^(remote\..*\.(url|lfsurl)|lfs\.url)$")
+        .ok()?;
+    if settings
+        .iter()
+        .any(|(key, _)| key.ends_with(".lfsurl") || key == "lfs.url")
+    {
+        return Some(Finding::good(
+            "git-lfs",
+            "it has an address of its own",
+            "it has an address of its own",
+        ));
+    }
+    let (key, url) = settings
+        .iter()
+        .find(|(_, url)| url.starts_with("bbtoken:"))?;
+    let https = overview.converted(url, true)?;
+    let lfs_key = key.strip_suffix("url")?;
+    Some(
+        Finding::problem(
+            "git-lfs",
+            format!("it cannot follow {key} = {}", quote(url)),
+            "it cannot follow a bbtoken:: address",
+        )
+        .mend(format!("git config {lfs_key}lfsurl {https}/info/lfs")),
+    )
 }
 
 fn identity(overview: &Overview, address: Option<&str>) -> Result<(Identity, Finding), Finding> {

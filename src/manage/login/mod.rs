@@ -318,7 +318,9 @@ fn tell(identity: &Identity, console: &mut Console<'_>) -> anyhow::Result<()> {
             );
         }
     }
-    console.tell("Next: git clone bbtoken::<workspace>/<repository>");
+    console.tell(
+        "Next: git clone bbtoken::<workspace>/<repository>\n      git bbtoken setup, for submodules, plain https addresses and git-lfs",
+    );
     Ok(())
 }
 
