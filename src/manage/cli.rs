@@ -190,6 +190,9 @@ pub(super) struct Setup {
     /// Turn https and ssh addresses of Bitbucket into bbtoken:: addresses in every repository
     #[arg(long)]
     pub(super) everywhere: bool,
+    /// Turn bbtoken:: addresses into https ones, for tools that know no remote helpers
+    #[arg(long, conflicts_with = "everywhere")]
+    pub(super) plain: bool,
     #[command(flatten)]
     pub(super) consent: Consent,
 }

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::Context as _;
-use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
+use clap::{CommandFactory as _, error::ErrorKind};
 use clap_complete::aot;
 
 use super::{Console, cli, reference, usage};
@@ -24,18 +24,22 @@ _git_bbtoken() {
 
 pub(super) fn help(topic: Option<&str>, console: &mut Console<'_>) -> anyhow::Result<()> {
     let text = match topic {
-        None => of_command(&[]).unwrap_or_default(),
-        Some(topic) => of_command(&[topic])
+        None => of_command(&[], None).unwrap_or_default(),
+        Some(topic) => of_command(&[topic], None)
             .or_else(|| reference::topic(topic))
             .ok_or_else(|| unknown(topic))?,
     };
     console.answer(text.trim_end())
 }
 
-/// Gives what `--help` behind a subcommand shows; `None` if there is no such subcommand.
-pub(super) fn of_command(words: &[&str]) -> Option<String> {
+/// Gives what `--help` behind a subcommand shows, for a width or the terminal's; `None` if there is no such subcommand.
+pub(super) fn of_command(words: &[&str], width: Option<usize>) -> Option<String> {
     let line = [NAME].iter().chain(words).chain(&["--help"]).copied();
-    let error = cli::Cli::try_parse_from(line).err()?;
+    let mut definition = cli::Cli::command();
+    if let Some(width) = width {
+        definition = definition.term_width(width);
+    }
+    let error = definition.try_get_matches_from(line).err()?;
     (error.kind() == ErrorKind::DisplayHelp).then(|| error.render().to_string())
 }
 

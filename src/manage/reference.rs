@@ -165,6 +165,9 @@ pub(super) const EXIT_CODES: [Name; 9] = [
     ),
 ];
 
+/// The width of help texts on the page, whatever the terminal is.
+const PAGE_WIDTH: usize = 90;
+
 const PROFILES: &str = "\
 A profile is a client or a token, by a name. The first of these that answers
 is used:
@@ -327,7 +330,8 @@ fn page() -> String {
     }
     page.push_str("\n## Commands\n");
     for command in super::cli::definition().get_subcommands() {
-        let help = super::pages::of_command(&[command.get_name()]).unwrap_or_default();
+        let help =
+            super::pages::of_command(&[command.get_name()], Some(PAGE_WIDTH)).unwrap_or_default();
         let help = help.lines().map(str::trim_end).collect::<Vec<_>>();
         let help = help.join("\n");
         let _ = write!(

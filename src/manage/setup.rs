@@ -25,7 +25,7 @@ struct Wish {
 
 pub(super) fn run(options: &cli::Setup, console: &mut Console<'_>) -> anyhow::Result<()> {
     let overview = Overview::read()?;
-    let wishes = wishes(&overview, options.everywhere)?;
+    let wishes = wishes(&overview, options)?;
     let there = Target::Global.matching(".")?;
     let mut changes = Vec::new();
     for Wish {
@@ -155,7 +155,7 @@ fn apply(changes: impl Iterator<Item = Change>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn wishes(overview: &Overview, everywhere: bool) -> anyhow::Result<Vec<Wish>> {
+fn wishes(overview: &Overview, options: &cli::Setup) -> anyhow::Result<Vec<Wish>> {
     let site = overview.site();
     let ask = wire::credential_helper().context("cannot find git-bbtoken itself")?;
     let wish = |key: String, value: &str, why, is_single| Wish {
@@ -190,8 +190,16 @@ fn wishes(overview: &Overview, everywhere: bool) -> anyhow::Result<Vec<Wish>> {
             true,
         ),
     ];
-    if everywhere {
-        let base = overview.base.as_str().trim_end_matches('/');
+    let base = overview.base.as_str().trim_end_matches('/');
+    if options.plain {
+        wishes.push(wish(
+            format!("url.{base}/.insteadOf"),
+            "bbtoken::",
+            "git and tools without helpers use https for bbtoken:: addresses",
+            false,
+        ));
+    }
+    if options.everywhere {
         let mut sites = vec![format!("{base}/")];
         if base == "https://bitbucket.org" {
             sites.extend(["git@bitbucket.org:", "ssh://git@bitbucket.org/"].map(str::to_owned));

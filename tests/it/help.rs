@@ -53,7 +53,17 @@ fn every_command_has_help_in_the_imperative() {
             .map(|line| line.chars().count())
             .max()
             .unwrap_or(0);
-        assert!(widest <= 120, "{command} is {widest} wide");
+        assert!(widest <= 90, "{command} is {widest} wide");
+        let narrow = world.bbtoken(["help", command]).env("COLUMNS", "40").ok();
+        let widest = narrow
+            .lines()
+            .map(|line| line.chars().count())
+            .max()
+            .unwrap_or(0);
+        assert!(
+            widest <= 60,
+            "{command} fits a narrow terminal, but for usage lines: {widest}"
+        );
     }
 }
 

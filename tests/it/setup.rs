@@ -96,6 +96,37 @@ fn what_the_user_has_set_is_kept_and_never_taken_back() {
 }
 
 #[test]
+fn plain_turns_our_addresses_into_https_for_tools_without_helpers() {
+    on_every_git(|world| {
+        let before = world.gitconfig();
+        let tree = world.clone_of_new("ws", "repo");
+        world
+            .bbtoken(["setup", "--plain", "--everywhere", "--yes"])
+            .fails(2)
+            .says(&["cannot be used with"]);
+        world.bbtoken(["setup", "--plain", "--yes"]).ok();
+        let url = world
+            .git(["remote", "get-url", "origin"])
+            .within(&tree)
+            .ok();
+        assert_eq!(url, format!("{}/ws/repo\n", world.bitbucket.base_url()));
+        world
+            .git(["fetch", "-q"])
+            .within(&tree)
+            .done()
+            .expect(0)
+            .quiet();
+        let found = world.bbtoken(["doctor"]).ok();
+        assert!(
+            found.contains("note     addresses: bbtoken:: addresses are turned into https ones"),
+            "{found}"
+        );
+        world.bbtoken(["unsetup", "--yes"]).ok();
+        assert_eq!(world.gitconfig(), before);
+    });
+}
+
+#[test]
 fn remotes_and_submodules_are_converted_and_back() {
     on_every_git(|world| {
         world.repository("ws", "lib");

@@ -179,6 +179,19 @@ fn rewritten(overview: &Overview) -> Option<Finding> {
                 .as_deref()
                 .is_some_and(|value| value.starts_with("bbtoken:"))
     })?;
+    let base = overview.base.as_str().trim_end_matches('/');
+    if entry
+        .subsection
+        .as_deref()
+        .is_some_and(|url| url.trim_end_matches('/') == base)
+    {
+        let text = "bbtoken:: addresses are turned into https ones; git's own transport is used";
+        return Some(Finding::note(
+            "addresses",
+            text,
+            "bbtoken:: is turned into https",
+        ));
+    }
     let text = format!(
         "{} in {} turns bbtoken:: addresses into others",
         entry.name(),

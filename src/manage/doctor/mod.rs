@@ -78,6 +78,7 @@ pub(super) fn run(options: &cli::Doctor, console: &mut Console<'_>) -> anyhow::R
         setup::run(
             &cli::Setup {
                 everywhere: false,
+                plain: false,
                 consent,
             },
             console,
