@@ -310,19 +310,24 @@ impl fmt::Display for Profile {
     }
 }
 
-/// Gives the base URL that addresses are compared with before a profile is known.
+/// Gives the base URLs that addresses are compared with before a profile is known: the general one first.
 ///
 /// # Errors
 ///
-/// [`Kind::Misconfigured`] if it is no URL that a credential may be sent to.
-pub fn base_url(raw: &Raw) -> Result<Url, Failure> {
-    let setting = raw
-        .environment
-        .settings
-        .base_url
-        .as_ref()
-        .or(raw.common.base_url.as_ref());
-    endpoint(setting, || "https://bitbucket.org".to_owned())
+/// [`Kind::Misconfigured`] if one is no URL that a credential may be sent to.
+pub fn base_urls(raw: &Raw) -> Result<Vec<Url>, Failure> {
+    let of_environment = raw.environment.settings.base_url.as_ref();
+    let general = of_environment.or(raw.common.base_url.as_ref());
+    let own = raw
+        .profiles
+        .values()
+        .filter_map(|profile| profile.base_url.as_ref());
+    // One in the environment is stronger than every profile's.
+    let own = own.filter(|_| of_environment.is_none()).map(Some);
+    std::iter::once(general)
+        .chain(own)
+        .map(|setting| endpoint(setting, || "https://bitbucket.org".to_owned()))
+        .collect()
 }
 
 /// Chooses the profile for an address, and resolves it.

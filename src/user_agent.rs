@@ -4,7 +4,8 @@
 //! command has done its work, and remembered until that git changes.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::UNIX_EPOCH,
@@ -55,6 +56,20 @@ impl GitVersion {
 
     fn ask(&self) -> io::Result<()> {
         let mark = self.mark()?;
+        // First the file: where nothing can be kept, nothing is asked, every time anew.
+        let new = self.note.with_extension(std::process::id().to_string());
+        let mut file = fs::File::create_new(&new)?;
+        let kept = self
+            .version()
+            .and_then(|version| file.write_all(format!("{mark}{version}\n").as_bytes()))
+            .and_then(|()| fs::rename(&new, &self.note));
+        if kept.is_err() {
+            let _ = fs::remove_file(&new);
+        }
+        kept
+    }
+
+    fn version(&self) -> io::Result<String> {
         let output = Command::new(&self.program)
             .arg("version")
             .stdin(Stdio::null())
@@ -64,16 +79,10 @@ impl GitVersion {
         let version = text
             .strip_prefix("git version ")
             .and_then(|rest| rest.split_whitespace().next());
-        let Some(version) = version.filter(|version| is_version(version)) else {
-            return Ok(());
-        };
-        let new = self.note.with_extension(std::process::id().to_string());
-        let replaced = fs::write(&new, format!("{mark}{version}\n"))
-            .and_then(|()| fs::rename(&new, &self.note));
-        if replaced.is_err() {
-            let _ = fs::remove_file(&new);
-        }
-        replaced
+        let version = version.filter(|version| is_version(version));
+        version
+            .map(str::to_owned)
+            .ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
     /// Names this very program file: another one, or a newer one, has another mark.

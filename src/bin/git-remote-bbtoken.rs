@@ -4,7 +4,7 @@ use std::{ffi::OsString, fs::File, process::ExitCode};
 
 use bbtoken::{
     failure::{Failure, Kind},
-    relay::{Broken, Git, Service, Stage},
+    relay::{Broken, Git, Stage},
     report,
     wire::{self, Plan},
 };
@@ -33,17 +33,17 @@ fn main() -> ExitCode {
 }
 
 fn run(remote: &str, address: &str) -> u8 {
-    let plan = Plan::make(remote, address);
-    if let Ok(plan) = &plan
-        && plan.is_handed_over()
+    let mut plan = Plan::make(remote, address);
+    if let Ok(ready) = &plan
+        && ready.is_handed_over()
     {
-        return match plan
-            .git_helper(Service::UploadPack)
-            .and_then(wire::replace_process)
-        {
-            Ok(code) => code,
-            Err(error) => failed(&error),
-        };
+        match ready.hand_over(&report::warn) {
+            Ok(helper) => {
+                return wire::replace_process(helper).unwrap_or_else(|error| failed(&error));
+            }
+            // Git hears of it when it asks for a connection, as of every other error.
+            Err(error) => plan = Err(error),
+        }
     }
     let mut git = match pipe() {
         Ok((input, output)) => Git::new(input, output),

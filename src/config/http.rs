@@ -5,7 +5,7 @@ use super::{
     urlmatch,
 };
 use crate::{
-    failure::{Failure, Kind},
+    failure::{Failure, Kind, quote},
     http::{ProxyUrl, Settings, Url},
     secret::Secret,
 };
@@ -146,10 +146,10 @@ pub fn resolve(
         user_agent,
         extra_headers: extra_headers(&urlmatch::values(config, "extraheader", url))?,
     };
-    Ok(Resolved {
-        git_only: git_only(config, variables, url, remote),
-        settings,
-    })
+    let mut git_only = git_only(config, variables, url, remote);
+    let unknown = settings.proxy.as_ref().and_then(unknown_proxy_scheme);
+    git_only.extend(unknown.map(|scheme| format!("a proxy by '{}'", quote(&scheme))));
+    Ok(Resolved { settings, git_only })
 }
 
 /// Reads `http.extraHeader`: a list, which an empty value starts anew.
@@ -210,12 +210,20 @@ fn proxy(
     if exempt.is_some_and(|list| is_exempt(&list.to_string_lossy(), url)) {
         return None;
     }
-    let proxy = if proxy.contains("://") {
-        proxy
-    } else {
-        format!("http://{proxy}")
+    let proxy = match proxy.split_once("://") {
+        // Git's word for the oldest of them.
+        Some(("socks", rest)) => format!("socks4://{rest}"),
+        Some((scheme, rest)) => format!("{}://{rest}", scheme.to_ascii_lowercase()),
+        None => format!("http://{proxy}"),
     };
     Some(ProxyUrl(Secret::new(proxy)))
+}
+
+/// Names a proxy's scheme if only libcurl may know what to make of it.
+fn unknown_proxy_scheme(proxy: &ProxyUrl) -> Option<String> {
+    const KNOWN: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
+    let (scheme, _) = proxy.0.expose().split_once("://")?;
+    (!KNOWN.contains(&scheme)).then(|| scheme.to_owned())
 }
 
 /// Matches a `no_proxy` list as libcurl does: `*`, a host, or a domain with all below it.

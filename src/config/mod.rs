@@ -7,7 +7,10 @@ mod parameters;
 mod syntax;
 mod urlmatch;
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     address::is_profile_name,
@@ -140,8 +143,15 @@ fn environment(variables: Variables<'_>) -> Result<Environment, Failure> {
         }))
     };
     // A path of any bytes; `wire` reads it.
-    if variables("BBTOKEN_HOME").is_some_and(|home| home.is_empty()) {
-        return Err(empty("BBTOKEN_HOME"));
+    if let Some(home) = variables("BBTOKEN_HOME") {
+        if home.is_empty() {
+            return Err(empty("BBTOKEN_HOME"));
+        }
+        if !Path::new(&home).is_absolute() {
+            return Err(misconfigured(
+                "BBTOKEN_HOME is not an absolute path: tokens would be written into whatever directory git runs in".into(),
+            ));
+        }
     }
     Ok(Environment {
         profile: read("BBTOKEN_PROFILE")?,

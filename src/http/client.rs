@@ -47,6 +47,13 @@ impl Client {
     /// When a setting does not make sense (a proxy that is no URL, a header that is none) or the system gives
     /// no runtime.
     pub fn new(settings: &Settings, user_agent: &str) -> anyhow::Result<Self> {
+        for place in settings.ca_file.iter().chain(&settings.ca_directory) {
+            anyhow::ensure!(
+                place.exists(),
+                "there are no certificates at '{}'",
+                place.display()
+            );
+        }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;

@@ -156,64 +156,80 @@ fn apply(changes: impl Iterator<Item = Change>) -> anyhow::Result<()> {
 }
 
 fn wishes(overview: &Overview, options: &cli::Setup) -> anyhow::Result<Vec<Wish>> {
-    let site = overview.site();
     let ask = wire::credential_helper().context("cannot find git-bbtoken itself")?;
-    let wish = |key: String, value: &str, why, is_single| Wish {
+    let mut wishes = vec![wish(
+        "protocol.bbtoken.allow".into(),
+        "always",
+        "submodules with bbtoken:: addresses are cloned",
+    )];
+    let mut sites: Vec<_> = overview.bases.iter().map(wire::site).collect();
+    sites.sort();
+    sites.dedup();
+    for site in sites {
+        wishes.extend(answering(&site, &ask));
+    }
+    let bases = overview
+        .bases
+        .iter()
+        .map(|base| base.as_str().trim_end_matches('/'));
+    if options.plain {
+        let base = overview.base().as_str().trim_end_matches('/');
+        wishes.push(Wish {
+            is_single: false,
+            ..wish(
+                format!("url.{base}/.insteadOf"),
+                "bbtoken::",
+                "git and tools without helpers use https for bbtoken:: addresses",
+            )
+        });
+    }
+    if options.everywhere {
+        wishes.extend(bases.flat_map(rewriting));
+    }
+    Ok(wishes)
+}
+
+fn wish(key: String, value: &str, why: &'static str) -> Wish {
+    Wish {
         key,
         value: value.to_owned(),
         why,
-        is_single,
+        is_single: true,
+    }
+}
+
+/// Makes us the one credential helper of a site.
+fn answering(site: &str, ask: &str) -> [Wish; 3] {
+    let helper = |value: &str, why| Wish {
+        is_single: false,
+        ..wish(format!("credential.{site}.helper"), value, why)
     };
-    let mut wishes = vec![
-        wish(
-            "protocol.bbtoken.allow".into(),
-            "always",
-            "submodules with bbtoken:: addresses are cloned",
-            true,
-        ),
-        wish(
-            format!("credential.{site}.helper"),
+    [
+        helper(
             "",
             "for this site alone, no other helper is asked, and none stores our tokens",
-            false,
         ),
-        wish(
-            format!("credential.{site}.helper"),
-            &ask,
-            "git's own https and git-lfs get tokens from us",
-            false,
-        ),
+        helper(ask, "git's own https and git-lfs get tokens from us"),
         wish(
             format!("credential.{site}.useHttpPath"),
             "true",
             "the profile follows the workspace",
-            true,
         ),
-    ];
-    let base = overview.base.as_str().trim_end_matches('/');
-    if options.plain {
-        wishes.push(wish(
-            format!("url.{base}/.insteadOf"),
-            "bbtoken::",
-            "git and tools without helpers use https for bbtoken:: addresses",
-            false,
-        ));
+    ]
+}
+
+/// Turns the addresses below a base URL into ours; those of Bitbucket Cloud's ssh, too.
+fn rewriting(base: &str) -> Vec<Wish> {
+    let mut starts = vec![format!("{base}/")];
+    if base == "https://bitbucket.org" {
+        starts.extend(["git@bitbucket.org:", "ssh://git@bitbucket.org/"].map(str::to_owned));
     }
-    if options.everywhere {
-        let mut sites = vec![format!("{base}/")];
-        if base == "https://bitbucket.org" {
-            sites.extend(["git@bitbucket.org:", "ssh://git@bitbucket.org/"].map(str::to_owned));
-        }
-        for site in sites {
-            wishes.push(wish(
-                "url.bbtoken::.insteadOf".into(),
-                &site,
-                "addresses of this form use the helper, in every repository",
-                false,
-            ));
-        }
-    }
-    Ok(wishes)
+    let why = "addresses of this form use the helper, in every repository";
+    let rewrite = |start: String| Wish {
+        is_single: false,
+        ..wish("url.bbtoken::.insteadOf".into(), &start, why)
+    };
+    starts.into_iter().map(rewrite).collect()
 }
 
 /// Compares keys as git does: section and name without case, the subsection with it.

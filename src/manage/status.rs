@@ -35,11 +35,10 @@ pub(super) fn run(options: &cli::Status, console: &mut Console<'_>) -> anyhow::R
         .collect();
     if options.json {
         let profiles: Vec<_> = views.iter().map(|view| view.json(now_unix_s)).collect();
-        let all =
-            json!({ "version": VERSION, "base_url": overview.base.as_str(), "profiles": profiles });
+        let all = json!({ "version": VERSION, "base_url": overview.base().as_str(), "profiles": profiles });
         return console.answer(&serde_json::to_string_pretty(&all)?);
     }
-    console.answer(&format!("Bitbucket is at {}", overview.base))?;
+    console.answer(&format!("Bitbucket is at {}", overview.base()))?;
     if views.is_empty() {
         console.answer("No profile is configured; 'git bbtoken login' makes one.")?;
     }

@@ -39,6 +39,7 @@ pub(super) fn exec(options: &cli::Exec, console: &Console<'_>) -> anyhow::Result
     for variable in [
         "BBTOKEN_CLIENT_SECRET",
         "BBTOKEN_CLIENT_SECRET_FILE",
+        "BBTOKEN_ACCESS_TOKEN_FILE",
         VARIABLE,
     ] {
         command.env_remove(variable);

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{
     Broken, Git, Service, Session, Stage,
     fetch::copy,
-    pktline,
+    pktline::{self, Boundaries},
     session::{BodyReader, Repeat},
 };
 use crate::http::{Body, Request};
@@ -28,6 +28,11 @@ pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<(), Brok
         },
     );
     let response = response.map_err(Broken::at(Stage::BeforeAnswer))?;
-    copy(session, git, &mut BodyReader::new(response))?;
+    copy(
+        session,
+        git,
+        &mut BodyReader::new(response),
+        Boundaries::default(),
+    )?;
     Ok(())
 }

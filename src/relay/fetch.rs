@@ -36,6 +36,8 @@ pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<Connecte
 /// Gets the v2 capability advertisement; `None` when the server speaks an older version.
 fn advertisement(session: &mut Session<'_>) -> anyhow::Result<Option<Vec<u8>>> {
     let response = session.discover(Service::UploadPack, Some("version=2"))?;
+    // Git has been answered nothing yet, so that its end means that nobody waits.
+    let _armed = session.watch_until_over(&Boundaries::default());
     let mut body = BodyReader::new(response);
     let first = first_packet(&mut body).map_err(|error| session.bad_packet(error))?;
     if let Some(message) = first[4..].strip_prefix(pktline::ERROR_PREFIX) {
@@ -108,7 +110,12 @@ fn answer(session: &mut Session<'_>, git: &mut Git, request: &[u8]) -> Result<()
         Ok(post)
     });
     let response = response.map_err(Broken::at(Stage::BeforeAnswer))?;
-    let ending = copy(session, git, &mut BodyReader::new(response))?;
+    let ending = copy(
+        session,
+        git,
+        &mut BodyReader::new(response),
+        Boundaries::default(),
+    )?;
     match ending {
         Ending::Flush => Ok(()),
         // An upload-pack that dies inside a 200 answer leaves git waiting for ever, and us for git's next request.
@@ -125,25 +132,31 @@ fn compress(request: &[u8]) -> anyhow::Result<(Bytes, Option<&'static str>)> {
     Ok((Bytes::from(encoder.finish()?), Some("gzip")))
 }
 
-/// Hands an answer to git as it comes and tells how it ended.
+/// Hands an answer to git as it comes and tells how it ended. `seen` is what git has of it already.
 pub(super) fn copy(
     session: &Session<'_>,
     git: &mut Git,
     body: &mut BodyReader,
+    mut seen: Boundaries,
 ) -> Result<Ending, Broken> {
-    let mut boundaries = Boundaries::default();
-    let mut stage = Stage::BeforeAnswer;
+    let mut stage = match seen.ending() {
+        Ending::Empty => Stage::BeforeAnswer,
+        _ => Stage::InAnswer,
+    };
+    let mut armed = session.watch_until_over(&seen);
     while let Some(chunk) = body
         .next_chunk()
         .map_err(|error| Broken::at(stage)(session.bad_answer(error)))?
     {
-        if boundaries.follow(&chunk).is_err() {
+        if seen.follow(&chunk).is_err() {
             return Err(Broken::at(stage)(session.no_pkt_line()));
         }
+        armed = session.watch_until_over(&seen);
         stage = Stage::InAnswer;
         git.write(&chunk).map_err(Broken::at(stage))?;
     }
-    Ok(boundaries.ending())
+    drop(armed);
+    Ok(seen.ending())
 }
 
 pub(super) fn incomplete(session: &Session<'_>, ending: Ending) -> Broken {

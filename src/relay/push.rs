@@ -35,7 +35,13 @@ pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<(), Brok
     };
     let reports = commands.reports;
     let response = send(session, git, commands).map_err(&lost)?;
-    let ending = copy(session, git, &mut BodyReader::new(response)).map_err(|broken| Broken {
+    let ending = copy(
+        session,
+        git,
+        &mut BodyReader::new(response),
+        Boundaries::default(),
+    )
+    .map_err(|broken| Broken {
         stage: Stage::InAnswer,
         error: session.unknown(broken.error),
     })?;
@@ -55,27 +61,19 @@ fn advertise(session: &mut Session<'_>, git: &mut Git) -> Result<(), Broken> {
         .discover(Service::ReceivePack, None)
         .map_err(&connecting)?;
     let mut body = BodyReader::new(response);
+    let armed = session.watch_until_over(&Boundaries::default());
     let first = first_packet(&mut body).map_err(|error| connecting(session.bad_packet(error)))?;
+    drop(armed);
     if let Some(message) = first[4..].strip_prefix(ERROR_PREFIX) {
         return Err(connecting(told(session, message)));
     }
-    let mut boundaries = Boundaries::default();
-    let greeting = [b"\n", first.as_slice()].concat();
-    if boundaries.follow(&first).is_err() {
+    let mut seen = Boundaries::default();
+    if seen.follow(&first).is_err() {
         return Err(connecting(session.no_pkt_line()));
     }
-    let begun = Broken::at(Stage::InAnswer);
-    git.write(&greeting).map_err(&begun)?;
-    while let Some(chunk) = body
-        .next_chunk()
-        .map_err(|error| begun(session.bad_answer(error)))?
-    {
-        if boundaries.follow(&chunk).is_err() {
-            return Err(begun(session.no_pkt_line()));
-        }
-        git.write(&chunk).map_err(&begun)?;
-    }
-    match boundaries.ending() {
+    let greeting = [b"\n", first.as_slice()].concat();
+    git.write(&greeting).map_err(Broken::at(Stage::InAnswer))?;
+    match copy(session, git, &mut body, seen)? {
         Ending::Flush => Ok(()),
         other => Err(super::fetch::incomplete(session, other)),
     }

@@ -9,10 +9,13 @@ use std::{
 use anyhow::Context as _;
 use bytes::{Buf as _, Bytes};
 
-use super::{Authorizer, Service};
+use super::{
+    Authorizer, Service,
+    pktline::{Boundaries, Ending},
+};
 use crate::{
     failure::{Failure, Kind, quote},
-    hangup::Watch,
+    hangup::{Armed, Watch},
     http::{HttpClient, Phase, Request, Response, TransportError, Url},
 };
 
@@ -70,6 +73,25 @@ impl<'a> Session<'a> {
             name,
             last_answer: Instant::now(),
         }
+    }
+
+    /// Finds out whether the repository can be used, and where it is now, without serving anything of it.
+    ///
+    /// # Errors
+    ///
+    /// When the server refuses, or cannot be reached.
+    pub fn probe(&mut self, service: Service) -> anyhow::Result<()> {
+        match service {
+            Service::UploadPack => self.discover(service, Some("version=2")).map(drop),
+            Service::ReceivePack => self.discover(service, None).map(drop),
+            // It has no advertisement.
+            Service::UploadArchive => Ok(()),
+        }
+    }
+
+    /// The repository, where it was found last.
+    pub fn repository(&self) -> &Url {
+        &self.repository
     }
 
     /// Tells whether the connection has been quiet for so long that the server may have closed it.
@@ -198,6 +220,11 @@ impl<'a> Session<'a> {
         })
     }
 
+    /// Lets the end of git end this process, until what git waits for is complete: then git closes its end by itself.
+    pub(super) fn watch_until_over(&self, answer: &Boundaries) -> Option<Armed> {
+        (answer.ending() != Ending::Flush).then(|| self.watch.arm())
+    }
+
     /// Says that a push may have been done, whatever broke its answer; git's own hangup stays what it is.
     pub(super) fn unknown(&self, error: anyhow::Error) -> anyhow::Error {
         match crate::failure::kind(&error) {
@@ -237,7 +264,7 @@ impl<'a> Session<'a> {
         let target = from
             .join(location)
             .ok()
-            .filter(|target| target.origin() == from.origin());
+            .filter(|target| !location.is_empty() && target.origin() == from.origin());
         let Some(mut target) = target else {
             return Err(self.no_git(&format!(
                 "it redirects to '{}', and a credential never follows to another host",

@@ -18,7 +18,7 @@ use crate::{
     failure::{Failure, Kind},
     hangup::Watch,
     http::{Client, Url},
-    profile::{self, Grant, Profile, Store, Transport},
+    profile::{self, Endpoints, Grant, Profile, Store, Transport},
     relay::{self, Authorizer, Broken, Command, Connected, Git, Service, Session, Stage},
     secret::Secret,
     token::{Places, Tokens},
@@ -31,7 +31,7 @@ pub use crate::{
 };
 pub use people::{
     Explained, Overview, bearer_anew, bearer_instead, credential_helper, forget_all, given, keep,
-    kept, now_unix_s, server_time,
+    kept, now_unix_s, server_time, site,
 };
 
 /// Git's own transport cannot replace a token, so it is given one that lasts longer.
@@ -70,6 +70,8 @@ pub struct Identity {
     /// Whose token is used.
     pub profile: Profile,
     http: HttpSettings,
+    /// How its token endpoint is reached, if that is on another host: settings for one are not for the other.
+    token_http: Option<HttpSettings>,
 }
 
 /// What the helper is to do: everything but the token.
@@ -94,6 +96,15 @@ enum Protocol {
     Older,
 }
 
+/// How git's own helper gets git's commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// From git, on the pipe that was ours.
+    InOurPlace,
+    /// From us, after git was told to do without `connect`.
+    Forwarded,
+}
+
 impl Identity {
     /// Resolves who answers git's credential protocol for a URL; `None` if it is not the configured Bitbucket's.
     ///
@@ -108,23 +119,29 @@ impl Identity {
     ) -> anyhow::Result<Option<Self>> {
         let git = GitConfig::read(&process_variable)?;
         let raw = config::profiles(&git, &process_variable, None)?;
-        let base = profile::base_url(&raw)?;
-        if protocol != base.scheme() || !host.eq_ignore_ascii_case(&authority(&base)) {
+        let is_asked_for =
+            |base: &Url| protocol == base.scheme() && host.eq_ignore_ascii_case(&authority(base));
+        let bases = profile::base_urls(&raw)?;
+        if !bases.iter().any(is_asked_for) {
             return Ok(None);
         }
-        let below = base.path().trim_matches('/');
-        if !path.is_empty() && !below.is_empty() && !path.starts_with(&format!("{below}/")) {
-            return Ok(None);
-        }
+        let is_below = |base: &Url| {
+            let below = base.path().trim_matches('/');
+            path.is_empty() || below.is_empty() || path.starts_with(&format!("{below}/"))
+        };
         let url = format!("{protocol}://{host}/{path}");
         // A path that names no repository is of no help in the choice, but it is Bitbucket that asks.
         let address = (!path.is_empty())
-            .then(|| parse_address(&git, None, &url, &base).ok())
+            .then(|| parse_address(&git, None, &url, &bases).ok())
             .flatten();
         let profile = match profile {
             Some(name) => profile::named(&raw, name, "the command line")?,
             None => profile::choose(&raw, address.as_ref())?,
         };
+        let base = profile.endpoints.base.clone();
+        if !is_asked_for(&base) || !is_below(&base) {
+            return Ok(None);
+        }
         Ok(Some(Identity::new(&git, profile, &base, None)?))
     }
 
@@ -153,8 +170,12 @@ impl Identity {
         url: &Url,
         remote: Option<&str>,
     ) -> anyhow::Result<Self> {
+        let settings = |url: &Url| config::http_settings(git, &process_variable, url, remote);
+        let Endpoints { base, token, .. } = &profile.endpoints;
+        let elsewhere = token.origin() != base.origin();
         Ok(Identity {
-            http: config::http_settings(git, &process_variable, url, remote)?,
+            http: settings(url)?,
+            token_http: elsewhere.then(|| settings(token)).transpose()?,
             profile,
         })
     }
@@ -171,8 +192,8 @@ impl Plan {
         // An address stands in the remote's place when there is no remote.
         let name = Some(remote).filter(|name| !name.contains(':'));
         let raw = config::profiles(&git, &process_variable, name)?;
-        let base = profile::base_url(&raw)?;
-        let address = parse_address(&git, name, address, &base)?;
+        let bases = profile::base_urls(&raw)?;
+        let address = parse_address(&git, name, address, &bases)?;
         let profile = profile::choose(&raw, Some(&address))?;
         let repository = profile.endpoints.repository(&address);
         Ok(Plan {
@@ -200,11 +221,39 @@ impl Plan {
     /// Tells whether git's own `git-remote-https` can take this process's place at once: it carries the protocol,
     /// and the same profile serves fetch and push, which are not told apart before git asks for a connection.
     pub fn is_handed_over(&self) -> bool {
-        self.is_for_git() && self.pusher.is_none()
+        let is_for_git =
+            self.is_for_git(Service::UploadPack) && self.is_for_git(Service::ReceivePack);
+        is_for_git && self.pusher.is_none()
+    }
+
+    /// Prepares git's own helper to take this process's place.
+    ///
+    /// # Errors
+    ///
+    /// When the repository cannot be used: git would say less about it.
+    pub fn hand_over(&self, notify: &dyn Fn(&str)) -> anyhow::Result<Process> {
+        let service = Service::UploadPack;
+        let house = House::open(&self.identity)?;
+        let mut bearing = house.bearing(&self.identity.profile, notify);
+        let mut session = house.session(&mut bearing, self);
+        self.probe(service, &mut session)?;
+        self.git_helper(service, session.repository(), Way::InOurPlace)
+    }
+
+    /// Replaces a token that is refused, and says why where nothing helps, before git takes over: it can do neither.
+    /// Where it takes over for a setting that we cannot follow, we may not reach the server at all.
+    fn probe(&self, service: Service, session: &mut Session<'_>) -> anyhow::Result<()> {
+        match self.identity_for(service).http.git_only.as_slice() {
+            [] => session.probe(service),
+            _ => Ok(()),
+        }
     }
 
     /// Tells whether git's own `git-remote-https` carries the protocol.
-    fn is_for_git(&self) -> bool {
+    fn is_for_git(&self, service: Service) -> bool {
+        if service == Service::UploadPack && self.protocol == Protocol::Older {
+            return true;
+        }
         match self.identity.profile.transport {
             Transport::Native => false,
             Transport::Git => true,
@@ -218,16 +267,15 @@ impl Plan {
     /// # Errors
     ///
     /// When `git-bbtoken`, which answers it, is not beside this program.
-    pub fn git_helper(&self, service: Service) -> anyhow::Result<Process> {
-        let repository = self.repository();
+    fn git_helper(&self, service: Service, repository: &Url, way: Way) -> anyhow::Result<Process> {
         let answerer = sibling("git-bbtoken")?;
         let ask = format!(
             "!{} credential --profile {}",
             quote_for_shell(&answerer),
             self.identity_for(service).profile.name
         );
-        let scope = format!("{}://{}", repository.scheme(), authority(&repository));
-        let settings = [
+        let scope = format!("{}://{}", repository.scheme(), authority(repository));
+        let mut settings = vec![
             // Foreign helpers are neither asked nor told; redirects would take the credential along.
             (format!("credential.{scope}.helper"), String::new()),
             (format!("credential.{scope}.helper"), ask),
@@ -245,6 +293,10 @@ impl Plan {
                 "always".to_owned(),
             ),
         ];
+        if way == Way::Forwarded && self.protocol == Protocol::Version2 {
+            // What is forwarded is `list`, which version 2 leaves without an answer.
+            settings.push(("protocol.version".to_owned(), "0".to_owned()));
+        }
         let mut process = Process::new("git");
         process
             .arg(format!("remote-{}", repository.scheme()))
@@ -263,17 +315,22 @@ fn parse_address(
     git: &GitConfig,
     remote: Option<&str>,
     address: &str,
-    base: &Url,
+    bases: &[Url],
 ) -> anyhow::Result<Address> {
-    let authority = authority(base);
-    let base = Base {
-        authority: &authority,
-        path: base.path(),
-    };
     let of_remote = || git.last("remote", Some(remote?), "url")?.value.clone();
     let is_name = remote == Some(address) && !address.contains('/');
     let text = if is_name { of_remote() } else { None };
-    Ok(Address::parse(text.as_deref().unwrap_or(address), base)?)
+    let parse = |base: &Url| {
+        let base_authority = authority(base);
+        let base = Base {
+            authority: &base_authority,
+            path: base.path(),
+        };
+        Address::parse(text.as_deref().unwrap_or(address), base)
+    };
+    let mut parsed = bases.iter().map(parse);
+    let first = parsed.next().context("there is a base URL")?;
+    Ok(first.or_else(|error| parsed.find_map(Result::ok).ok_or(error))?)
 }
 
 fn protocol(git: &GitConfig) -> Protocol {
@@ -306,38 +363,24 @@ pub fn serve(
         return Ok(0);
     };
     let (plan, house) = house.map_err(connecting)?;
-    if plan.is_for_git() || (service == Service::UploadPack && plan.protocol == Protocol::Older) {
-        return fall_back(&plan, service, git);
+    let mut bearing = house.bearing(&plan.identity_for(service).profile, notify);
+    let mut session = house.session(&mut bearing, &plan);
+    if plan.is_for_git(service) {
+        plan.probe(service, &mut session).map_err(connecting)?;
+        return fall_back(&plan, service, session.repository(), git);
     }
-    let profile = &plan.identity_for(service).profile;
-    let mut bearing = Bearing {
-        tokens: house.tokens(profile, notify),
-        name: &profile.name,
-        // A login that is being renewed is not cut off, though git is gone: its next refresh token would be lost.
-        watch: match profile.grant {
-            Grant::AuthorizationCode(_) => None,
-            Grant::ClientCredentials(_) | Grant::Token(_) => Some(&house.watch),
-        },
-    };
-    let mut session = Session::new(
-        &house.client,
-        &mut bearing,
-        &house.watch,
-        plan.repository(),
-        plan.address.to_string(),
-    );
     match relay::connect(service, &mut session, git)? {
         Connected::Finished => {
             house.git_version.iter().for_each(GitVersion::learn);
             Ok(0)
         }
-        Connected::NotVersion2 => fall_back(&plan, service, git),
+        Connected::NotVersion2 => fall_back(&plan, service, session.repository(), git),
     }
 }
 
-fn fall_back(plan: &Plan, service: Service, git: &mut Git) -> Result<u8, Broken> {
+fn fall_back(plan: &Plan, service: Service, repository: &Url, git: &mut Git) -> Result<u8, Broken> {
     let code = plan
-        .git_helper(service)
+        .git_helper(service, repository, Way::Forwarded)
         .and_then(|helper| relay::forward(git, helper));
     let code = code.map_err(|error| Broken {
         stage: Stage::Connecting,
@@ -349,6 +392,8 @@ fn fall_back(plan: &Plan, service: Service, git: &mut Git) -> Result<u8, Broken>
 /// What lives as long as a command.
 struct House {
     client: Client,
+    /// For the token endpoint, if that is on another host.
+    token_client: Option<Client>,
     watch: Watch,
     git_version: Option<GitVersion>,
 }
@@ -361,20 +406,41 @@ impl House {
             .zip(cache)
             .map(|(path, cache)| GitVersion::of(&path, &cache));
         let user_agent = GitVersion::user_agent(git_version.as_ref());
-        let client = Client::new(&identity.http.settings, &user_agent);
-        Ok(House {
-            client: client.context(Failure::new(
+        let client = |http: &HttpSettings| {
+            Client::new(&http.settings, &user_agent).context(Failure::new(
                 Kind::Misconfigured,
                 "cannot follow git's http settings",
-            ))?,
+            ))
+        };
+        Ok(House {
+            client: client(&identity.http)?,
+            token_client: identity.token_http.as_ref().map(client).transpose()?,
             watch: Watch::on_stdout(),
             git_version,
         })
     }
 
+    fn bearing<'a>(&'a self, profile: &'a Profile, notify: &'a dyn Fn(&str)) -> Bearing<'a> {
+        Bearing {
+            tokens: self.tokens(profile, notify),
+            name: &profile.name,
+            // A login that is being renewed is not cut off, though git is gone: its next refresh token would be lost.
+            watch: match profile.grant {
+                Grant::AuthorizationCode(_) => None,
+                Grant::ClientCredentials(_) | Grant::Token(_) => Some(&self.watch),
+            },
+        }
+    }
+
+    fn session<'a>(&'a self, bearing: &'a mut Bearing<'_>, plan: &Plan) -> Session<'a> {
+        let name = plan.address.to_string();
+        Session::new(&self.client, bearing, &self.watch, plan.repository(), name)
+    }
+
     fn tokens<'a>(&'a self, profile: &'a Profile, notify: &'a dyn Fn(&str)) -> Tokens<'a> {
         let places = places(profile, &process_variable);
-        Tokens::new(profile, &self.client, &SystemClock, places, notify)
+        let client = self.token_client.as_ref().unwrap_or(&self.client);
+        Tokens::new(profile, client, &SystemClock, places, notify)
     }
 }
 

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 
 use super::{GIT_TRANSPORT_MARGIN, House, Identity, authority, parse_address};
 use crate::{
+    address::Address,
     config::{self, GitConfig, process_variable},
     http::{HttpClient as _, Request, Url},
     profile::{self, Raw, RawProfile, Setting},
@@ -21,8 +22,8 @@ const FRONT_PAGE_LIMIT: Duration = Duration::from_secs(20);
 pub struct Overview {
     /// The settings of profiles.
     pub raw: Raw,
-    /// Where Bitbucket is.
-    pub base: Url,
+    /// Where Bitbucket is: for every profile that does not say otherwise, then for those that do.
+    pub bases: Vec<Url>,
     git: GitConfig,
 }
 
@@ -55,13 +56,21 @@ impl Overview {
         };
         let git = GitConfig::read(&variables)?;
         let raw = config::profiles(&git, &process_variable, None)?;
-        let base = profile::base_url(&raw)?;
-        Ok(Overview { raw, base, git })
+        let bases = profile::base_urls(&raw)?;
+        Ok(Overview { raw, bases, git })
     }
 
-    /// Scheme, host and port, as credential settings are scoped by.
-    pub fn site(&self) -> String {
-        format!("{}://{}", self.base.scheme(), authority(&self.base))
+    /// Where Bitbucket is, where no profile says otherwise.
+    pub fn base(&self) -> &Url {
+        &self.bases[0]
+    }
+
+    /// Gives the base URL of the profile that an address gets.
+    fn base_of(&self, address: &Address) -> Url {
+        match profile::choose(&self.raw, Some(address)) {
+            Ok(profile) => profile.endpoints.base,
+            Err(_) => self.base().clone(),
+        }
     }
 
     /// Goes through git's settings in the order in which they take effect.
@@ -100,8 +109,9 @@ impl Overview {
             return None;
         }
         if is_ours {
-            let address = parse_address(&self.git, None, url, &self.base).ok()?;
-            let base = self.base.as_str().trim_end_matches('/');
+            let address = parse_address(&self.git, None, url, &self.bases).ok()?;
+            let base = self.base_of(&address);
+            let base = base.as_str().trim_end_matches('/');
             return Some(format!("{base}/{address}.git"));
         }
         if !["https://", "http://", "ssh://", "git@"]
@@ -110,7 +120,7 @@ impl Overview {
         {
             return None;
         }
-        let address = parse_address(&self.git, None, &without_password(url), &self.base).ok()?;
+        let address = parse_address(&self.git, None, &without_password(url), &self.bases).ok()?;
         Some(format!("bbtoken::{address}"))
     }
 
@@ -126,7 +136,7 @@ impl Overview {
             Some(name) => &config::profiles(&self.git, &process_variable, Some(name))?,
             None => &self.raw,
         };
-        let address = parse_address(&self.git, remote, address, &self.base)?;
+        let address = parse_address(&self.git, remote, address, &self.bases)?;
         let (profile, why) = profile::explain(raw, Some(&address))?;
         Ok(Explained {
             repository: address.to_string(),
@@ -146,6 +156,11 @@ fn git_dir_here() -> Option<OsString> {
         .ok()?;
     let path = String::from_utf8(output.stdout).ok()?;
     (output.status.success() && !path.is_empty()).then(|| path.trim_end_matches('\n').into())
+}
+
+/// Gives scheme, host and port, as credential settings are scoped by.
+pub fn site(base: &Url) -> String {
+    format!("{}://{}", base.scheme(), authority(base))
 }
 
 fn without_password(url: &str) -> String {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::{
-    inspect::{limited, names},
+    inspect::{Gate, limited, names},
     support::{World, on_every_git},
 };
 
@@ -329,4 +329,100 @@ fn is_refused_at_connect(world: &World, variables: &[(&str, Option<&str>)], mess
         .filter(|name| !name.ends_with(".lock"))
         .collect();
     assert!(left.is_empty(), "nothing but the lock is left: {left:?}");
+}
+
+#[test]
+fn a_home_that_moves_with_the_work_tree_is_refused() {
+    on_every_git(|world| {
+        is_refused(
+            world,
+            "bbtoken::ws/repo",
+            &[("BBTOKEN_HOME", Some(".state"))],
+            "error: BBTOKEN_HOME is not an absolute path: tokens would be written into whatever directory git runs in\n",
+        );
+    });
+}
+
+#[test]
+fn a_proxy_that_we_do_not_know_is_never_passed_by() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        world.git(["ls-remote", "bbtoken::ws/repo"]).ok();
+        for proxy in [
+            "foo://127.0.0.1:9",
+            "socks://127.0.0.1:9",
+            "SOCKS5://127.0.0.1:9",
+            "127.0.0.1:9",
+        ] {
+            world.bitbucket.clear_requests();
+            let setting = format!("http.proxy={proxy}");
+            limited(world, ["-c", &setting, "ls-remote", "bbtoken::ws/repo"]).fails(128);
+            limited(world, ["ls-remote", "bbtoken::ws/repo"])
+                .env("all_proxy", proxy)
+                .fails(128);
+            assert!(world.bitbucket.requests().is_empty(), "{proxy}");
+        }
+    });
+}
+
+#[test]
+fn settings_for_one_host_are_not_sent_to_the_token_endpoint_of_another() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let gate = Gate::to(world);
+        let token_url = format!("{}/site/oauth2/access_token", gate.base_url());
+        let header = format!(
+            "http.{}/.extraHeader=User-Agent: canary",
+            world.bitbucket.base_url()
+        );
+        limited(world, ["-c", &header, "ls-remote", "bbtoken::ws/repo"])
+            .env("BBTOKEN_TOKEN_URL", token_url)
+            .done()
+            .expect(0);
+        let agent = |requests: Vec<bitbucket_local::Recorded>| {
+            requests[0].user_agent.clone().unwrap_or_default()
+        };
+        assert!(
+            agent(world.bitbucket.git_requests()).contains("canary"),
+            "the header is seen where it belongs"
+        );
+        assert!(!agent(world.bitbucket.token_requests()).contains("canary"));
+    });
+}
+
+#[test]
+fn a_base_url_of_a_profile_serves_every_form_of_address() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let base = world.bitbucket.base_url();
+        world
+            .git(["config", "--global", "bbtoken.work.baseUrl", base])
+            .ok();
+        world
+            .git([
+                "config",
+                "--global",
+                "bbtoken.work.clientId",
+                &world.consumer.key,
+            ])
+            .ok();
+        let address = format!("bbtoken::{base}/ws/repo.git");
+        for arguments in [
+            vec!["ls-remote", "bbtoken::ws/repo"],
+            vec!["ls-remote", &address],
+            vec!["-c", "protocol.version=0", "ls-remote", "bbtoken::ws/repo"],
+            vec![
+                "-c",
+                "http.lowSpeedLimit=1",
+                "ls-remote",
+                "bbtoken::ws/repo",
+            ],
+        ] {
+            world
+                .git(&arguments)
+                .without("BBTOKEN_BASE_URL")
+                .without("BBTOKEN_CLIENT_ID")
+                .ok();
+        }
+    });
 }

@@ -19,6 +19,7 @@ mod memory;
 mod processes;
 mod progress;
 mod push;
+mod redirects;
 mod setup;
 mod signals;
 mod status;

@@ -96,6 +96,34 @@ fn what_the_user_has_set_is_kept_and_never_taken_back() {
 }
 
 #[test]
+fn the_site_of_every_profile_is_set_up() {
+    let world = World::new(gits().remove(0));
+    world
+        .git([
+            "config",
+            "--global",
+            "bbtoken.other.baseUrl",
+            "https://git.example.org/bb",
+        ])
+        .ok();
+    let shown = world
+        .bbtoken(["setup", "--everywhere", "--dry-run"])
+        .without("BBTOKEN_BASE_URL")
+        .ok();
+    for line in [
+        "+ credential.https://bitbucket.org.useHttpPath = true",
+        "+ credential.https://git.example.org.useHttpPath = true",
+        "+ url.bbtoken::.insteadOf = git@bitbucket.org:",
+        "+ url.bbtoken::.insteadOf = https://git.example.org/bb/",
+    ] {
+        assert!(
+            shown.lines().any(|shown| shown == line),
+            "'{line}' in {shown}"
+        );
+    }
+}
+
+#[test]
 fn plain_turns_our_addresses_into_https_for_tools_without_helpers() {
     on_every_git(|world| {
         let before = world.gitconfig();

@@ -351,3 +351,73 @@ fn a_git_that_gives_up_inside_a_pack_ends_the_helper_without_a_word_of_ours() {
         assert_eq!(processes::of(world).len(), 0);
     });
 }
+
+#[test]
+fn a_git_that_is_killed_inside_an_answer_takes_the_helper_along() {
+    on_every_git(|world| {
+        let bare = world.repository("ws", "repo");
+        let tree = world.clone("ws/repo", "tree");
+        world.commit(&tree, "file", "two\n");
+        // More than fits into the pipe, so that git is in the middle of it.
+        for number in 0..2000 {
+            let name = format!("refs/heads/branch-{number:04}");
+            fs::write(
+                bare.join(&name),
+                format!("{}\n", world.rev(&tree, "HEAD~1")),
+            )
+            .expect("it is the test's");
+        }
+        let cases = [
+            (
+                "POST",
+                "git-upload-pack",
+                40_000,
+                vec!["ls-remote", "bbtoken::ws/repo"],
+            ),
+            (
+                "GET",
+                "service=git-receive-pack",
+                40_000,
+                vec!["-C", "tree", "push", "-q"],
+            ),
+            (
+                "POST",
+                "git-receive-pack",
+                10,
+                vec!["-C", "tree", "push", "-q"],
+            ),
+        ];
+        for (method, path, bytes, arguments) in cases {
+            world.bitbucket.clear_requests();
+            world
+                .bitbucket
+                .script(Rule::new(Action::Stall(bytes)).method(method).path(path));
+            let mut child = world
+                .git(&arguments)
+                .into_command()
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("git starts");
+            world
+                .bitbucket
+                .wait_for(|requests| {
+                    requests
+                        .iter()
+                        .any(|request| request.method == method && request.response_bytes >= bytes)
+                })
+                .unwrap_or_else(|error| {
+                    panic!(
+                        "{method} {path} stalls: {error}\n{:?}",
+                        world.bitbucket.requests()
+                    )
+                });
+            let processes = processes::of(world);
+            helper_in(&processes);
+            child.kill().expect("it is ours");
+            child.wait().expect("it is ours");
+            processes::all_end_within(&processes, SECOND);
+            assert_eq!(world.bitbucket.rules_left(), 0, "{path}");
+        }
+    });
+}

@@ -214,6 +214,15 @@ fn exec_gives_the_token_to_the_command_alone() {
         "the client's secret stays here"
     );
     exec("exit 7").fails(7);
+    fs::write(world.path("token"), &token).expect("it can be written");
+    let nested = exec("git bbtoken token")
+        .without_client()
+        .env("BBTOKEN_ACCESS_TOKEN_FILE", world.path("token"));
+    assert_eq!(
+        nested.ok(),
+        token,
+        "a command of ours inside uses the same token"
+    );
     exec("kill -TERM $$").fails(128 + 15);
     world
         .bbtoken(["exec", "--", "./not-there"])

@@ -179,7 +179,7 @@ fn rewritten(overview: &Overview) -> Option<Finding> {
                 .as_deref()
                 .is_some_and(|value| value.starts_with("bbtoken:"))
     })?;
-    let base = overview.base.as_str().trim_end_matches('/');
+    let base = overview.base().as_str().trim_end_matches('/');
     if entry
         .subsection
         .as_deref()
@@ -211,7 +211,7 @@ fn rewritten(overview: &Overview) -> Option<Finding> {
 /// Looks at the chain of credential helpers for Bitbucket's https addresses.
 fn helper(overview: &Overview) -> Finding {
     const CHECK: &str = "credential helper";
-    let site = overview.site();
+    let site = wire::site(overview.base());
     let mut chain: Vec<String> = Vec::new();
     for entry in overview
         .settings()

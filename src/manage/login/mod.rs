@@ -208,7 +208,7 @@ fn client_id(
         return Err(usage("the client's id is not said; give --client-id"));
     }
     let workspace = console.ask("Workspace that owns the OAuth client", "")?;
-    for line in steps(overview.base.as_str(), &workspace, kind) {
+    for line in steps(overview.base().as_str(), &workspace, kind) {
         console.tell(&line);
     }
     let id = console.ask("Key of the consumer", "")?;

@@ -195,6 +195,7 @@ impl Exchange<'_> {
             Some(Action::Truncate(bytes)) => {
                 (unmeasured(self.answer().await), Ending::Truncate(bytes))
             }
+            Some(Action::Stall(bytes)) => (self.answer().await, Ending::Stall(bytes)),
             Some(Action::ReplaceBody(body)) => {
                 (replace(self.answer().await, body).await, Ending::Usual)
             }

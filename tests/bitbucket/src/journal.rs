@@ -196,6 +196,13 @@ impl Ticket {
             .change(self.sequence, |recorded| recorded.status = Some(status));
     }
 
+    /// Records what was sent so far of an answer that stays open.
+    pub(crate) fn stalled(&self) {
+        self.journal.change(self.sequence, |recorded| {
+            recorded.response_bytes = self.response_bytes;
+        });
+    }
+
     pub(crate) fn complete(&mut self) {
         self.end(Progress::Complete);
     }

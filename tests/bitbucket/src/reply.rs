@@ -123,6 +123,8 @@ pub(crate) enum Ending {
     Truncate(u64),
     /// The connection ends after so many more bytes.
     Cut(u64),
+    /// Nothing comes after so many more bytes, and the connection stays open.
+    Stall(u64),
     /// The body is sent whole and the connection is closed after it.
     CloseIdle,
 }
@@ -153,7 +155,7 @@ impl Reply {
 
     /// Shortens a piece to what the ending leaves of it, and counts it.
     fn pass(&mut self, mut piece: Bytes) -> Bytes {
-        if let Ending::Truncate(left) | Ending::Cut(left) = &mut self.ending {
+        if let Ending::Truncate(left) | Ending::Cut(left) | Ending::Stall(left) = &mut self.ending {
             let kept = piece
                 .len()
                 .min(usize::try_from(*left).unwrap_or(usize::MAX));
@@ -193,6 +195,13 @@ impl Body for Reply {
                 self.ticket = None;
                 return Poll::Pending;
             }
+            // The client's end is what ends it: nothing here wakes it up.
+            Ending::Stall(0) => {
+                if let Some(ticket) = &self.ticket {
+                    ticket.stalled();
+                }
+                return Poll::Pending;
+            }
             _ => {}
         }
         let piece = match ready!(Pin::new(&mut self.payload).poll_frame(cx)) {
@@ -213,7 +222,7 @@ impl Body for Reply {
     fn is_end_stream(&self) -> bool {
         match self.ending {
             Ending::Truncate(0) => true,
-            Ending::Cut(_) => false,
+            Ending::Cut(_) | Ending::Stall(_) => false,
             _ => self.payload.is_end_stream(),
         }
     }

@@ -66,6 +66,8 @@ pub enum Action {
     CutAfter(u64),
     /// Ends the response body properly after this many bytes.
     Truncate(u64),
+    /// Sends this many bytes of the response body and then nothing more, with the connection open.
+    Stall(u64),
     /// Does all that was asked, then answers with its status and headers but this body.
     #[serde(deserialize_with = "text_bytes")]
     ReplaceBody(Vec<u8>),

@@ -1,0 +1,118 @@
+//! Where a credential goes when the server says that a repository is somewhere else.
+
+use bitbucket_local::Rule;
+
+use crate::support::{World, on_every_git};
+
+/// Lets every request for a repository's advertisement be answered by a redirect.
+fn redirect(world: &World, status: u16, location: &str) {
+    let rule = Rule::answer(status)
+        .header("Location", location)
+        .path("/ws/old.git/info/refs");
+    world.bitbucket.script(rule.forever());
+}
+
+#[test]
+fn a_renamed_repository_is_followed_on_the_same_host_by_fetch_and_push() {
+    on_every_git(|world| {
+        world.repository("ws", "new");
+        for status in [301, 302, 307, 308] {
+            world.bitbucket.clear_script();
+            redirect(
+                world,
+                status,
+                "/ws/new.git/info/refs?service=git-upload-pack",
+            );
+            let name = format!("tree-{status}");
+            world.git(["clone", "-q", "bbtoken::ws/old", &name]).ok();
+            let tree = world.path(&name);
+            world.commit(&tree, "file", format!("{status}\n"));
+            world.git(["push", "-q"]).within(&tree).ok();
+            let posts: Vec<_> = world
+                .bitbucket
+                .git_requests()
+                .into_iter()
+                .filter(|request| request.method == "POST")
+                .map(|request| request.path)
+                .collect();
+            assert!(
+                posts.iter().all(|path| path.starts_with("/ws/new.git/")),
+                "{posts:?}"
+            );
+            assert!(
+                posts.iter().any(|path| path.ends_with("git-receive-pack")),
+                "{posts:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_redirect_to_anywhere_else_ends_the_command_before_anything_is_sent_there() {
+    on_every_git(|world| {
+        world.repository("ws", "old");
+        let other = World::new(world.git.clone());
+        other.repository("ws", "old");
+        let elsewhere = other.bitbucket.base_url().to_owned();
+        let this = world.bitbucket.base_url().to_owned();
+        let cases = [
+            format!("{elsewhere}/ws/old.git/info/refs?service=git-upload-pack"),
+            format!(
+                "{}/ws/old.git/info/refs?service=git-upload-pack",
+                this.replace("https://", "http://")
+            ),
+            format!(
+                "{}/ws/old.git/info/refs",
+                this.replace("localhost", "127.0.0.1")
+            ),
+            "//evil.example/ws/old.git/info/refs".to_owned(),
+            "/login".to_owned(),
+            String::new(),
+        ];
+        for location in &cases {
+            world.bitbucket.clear_script();
+            redirect(world, 302, location);
+            let done = world
+                .git(["clone", "-q", "bbtoken::ws/old", "tree"])
+                .fails(128);
+            done.says(&["error: ", "it redirects to '", "hint: "]);
+            assert!(!world.path("tree").exists());
+        }
+        assert!(
+            other.bitbucket.requests().is_empty(),
+            "the other server hears nothing"
+        );
+        assert_eq!(cases.len(), 6);
+    });
+}
+
+#[test]
+fn redirects_without_end_are_ended() {
+    on_every_git(|world| {
+        world.repository("ws", "old");
+        redirect(world, 302, "/ws/old.git/info/refs?service=git-upload-pack");
+        world
+            .git(["ls-remote", "bbtoken::ws/old"])
+            .fails(128)
+            .says(&["it redirects without end"]);
+    });
+}
+
+#[test]
+fn a_request_that_is_redirected_after_the_advertisement_is_not_sent_again() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        world.bitbucket.script(
+            Rule::answer(307)
+                .header("Location", "https://evil.example/")
+                .method("POST")
+                .path("git-upload-pack"),
+        );
+        world.git(["ls-remote", "bbtoken::ws/repo"]).fails(128);
+        let posts = world
+            .git_requests()
+            .into_iter()
+            .filter(|request| request.starts_with("POST"));
+        assert_eq!(posts.count(), 1);
+    });
+}
