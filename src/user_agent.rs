@@ -4,7 +4,7 @@
 //! command has done its work, and remembered until that git changes.
 
 use std::{
-    fs,
+    fs::{self, OpenOptions},
     io::{self, Write as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -58,7 +58,12 @@ impl GitVersion {
         let mark = self.mark()?;
         // First the file: where nothing can be kept, nothing is asked, every time anew.
         let new = self.note.with_extension(std::process::id().to_string());
-        let mut file = fs::File::create_new(&new)?;
+        let mut options = OpenOptions::new();
+        options.create_new(true).write(true);
+        // No secret, but all that is written is the user's alone.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(&new)?;
         let kept = self
             .version()
             .and_then(|version| file.write_all(format!("{mark}{version}\n").as_bytes()))
