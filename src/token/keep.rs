@@ -88,6 +88,17 @@ impl Tokens<'_> {
         store.save(&key, secret)
     }
 
+    /// Gives back the room that was made sure of for a login that did not come about; an earlier login stays.
+    pub fn abandon_login(&self) {
+        let key = self.profile.login_key();
+        if let Ok(store) = self.store()
+            && matches!(store.load(&key), Ok(None))
+        {
+            // What stays is empty room, and is used by the next login.
+            let _ = store.forget(&key);
+        }
+    }
+
     /// Forgets login, client secret, ready token and cached token; names what was there.
     ///
     /// # Errors

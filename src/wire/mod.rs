@@ -30,8 +30,8 @@ pub use crate::{
     token::Bearer,
 };
 pub use people::{
-    Explained, Overview, bearer_anew, bearer_instead, credential_helper, forget_all, given, keep,
-    kept, now_unix_s, server_time, site,
+    Explained, Overview, abandon_login, bearer_anew, bearer_instead, credential_helper, forget_all,
+    given, keep, kept, now_unix_s, server_time, site,
 };
 
 /// Git's own transport cannot replace a token, so it is given one that lasts longer.

@@ -211,6 +211,13 @@ pub fn keep(identity: &Identity, secret: &Secret, notify: &dyn Fn(&str)) -> anyh
         .with_context(|| format!("profile '{}' was not saved", identity.profile))
 }
 
+/// Gives back the room that was made for a login that did not come about.
+pub fn abandon_login(identity: &Identity, notify: &dyn Fn(&str)) {
+    if let Ok(house) = House::open(identity) {
+        house.tokens(&identity.profile, notify).abandon_login();
+    }
+}
+
 /// Forgets all that is kept of a profile on this machine; names what was there.
 ///
 /// # Errors

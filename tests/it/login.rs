@@ -399,6 +399,12 @@ fn a_refused_consent_is_told_in_the_browser_and_here() {
         "{said}"
     );
     assert!(!world.gitconfig().contains("bbtoken"), "nothing is written");
+    let state = world.home().join(".local/state/git-remote-bbtoken");
+    let left: Vec<_> = fs::read_dir(state)
+        .expect("it was made")
+        .flatten()
+        .collect();
+    assert!(left.is_empty(), "nothing is kept: {left:?}");
 }
 
 #[test]

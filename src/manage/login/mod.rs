@@ -41,7 +41,10 @@ pub(super) fn run(options: &cli::Login, console: &mut Console<'_>) -> anyhow::Re
         use_secret(&mut identity, secret);
     }
     match identity.profile.grant {
-        Grant::AuthorizationCode(_) => browser::log_in(options, &identity, console)?,
+        Grant::AuthorizationCode(_) => {
+            browser::log_in(options, &identity, console)
+                .inspect_err(|_| wire::abandon_login(&identity, console.warn))?;
+        }
         // A token that is kept would hide that the secret is wrong.
         Grant::ClientCredentials(_) if secret.is_some() => {
             wire::bearer_anew(&identity, console.warn)?;
