@@ -39,7 +39,7 @@
 //! | [`hangup`] | ends the process when git is gone while a server is waited for |
 //! | [`user_agent`] | which git started us, for the `User-Agent` header |
 //! | [`wire`] | the only file that joins the rooms |
-//! | [`manage`] | `git bbtoken …`, one file per subcommand |
+//! | [`manage`] | `git bbtoken …`, one file per subcommand; `cli` defines the command line, `reference` lists every name |
 //! | [`report`] | error chains as `error:`, `caused by:`, `hint:` lines; exit codes |
 //! | `bin/*` | arguments and pipes, one call, an exit code |
 //!
@@ -71,6 +71,10 @@
 //! | packs stream: memory stays flat | `tests/it/memory.rs` |
 //! | files are 0600 in a 0700 directory and replaced as a whole | `token` tests, `tests/it/cache.rs` |
 //! | success is silent, and progress is git's own | `tests/it/progress.rs` |
+//! | a login that fails or is stopped changes nothing | `tests/it/login.rs` |
+//! | setup shows what it writes, and is taken back to the byte | `tests/it/setup.rs` |
+//! | the credential helper answers for the configured site only, and erases nothing but a cached token | `tests/it/credential.rs` |
+//! | the reference names every key, variable and command | `tests/it/help.rs` |
 //! | control characters of a server or an address never reach a terminal | `failure::tests` |
 
 pub mod address;

@@ -55,6 +55,44 @@ pub struct RawProfile {
     pub transport: Option<Setting>,
 }
 
+impl RawProfile {
+    /// Gives every setting that was made, by its key; each field is named, so that a new one cannot be forgotten.
+    pub fn settings(&self) -> Vec<(&'static str, &Setting)> {
+        let RawProfile {
+            client_id,
+            grant,
+            account,
+            push_profile,
+            workspaces,
+            client_secret_command,
+            access_token_command,
+            base_url,
+            token_url,
+            authorize_url,
+            store,
+            transport,
+        } = self;
+        let single = [
+            ("clientId", client_id),
+            ("grant", grant),
+            ("account", account),
+            ("pushProfile", push_profile),
+            ("clientSecretCommand", client_secret_command),
+            ("accessTokenCommand", access_token_command),
+            ("baseUrl", base_url),
+            ("tokenUrl", token_url),
+            ("authorizeUrl", authorize_url),
+            ("store", store),
+            ("transport", transport),
+        ];
+        let single = single
+            .into_iter()
+            .filter_map(|(key, setting)| Some((key, setting.as_ref()?)));
+        let workspaces = workspaces.iter().map(|setting| ("workspace", setting));
+        single.chain(workspaces).collect()
+    }
+}
+
 /// The `BBTOKEN_*` variables that bear on a profile.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
@@ -130,6 +168,17 @@ pub enum Grant {
     Token(Source),
 }
 
+impl Grant {
+    /// Its name in the configuration.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Grant::ClientCredentials(_) => "client-credentials",
+            Grant::AuthorizationCode(_) => "authorization-code",
+            Grant::Token(_) => "token",
+        }
+    }
+}
+
 /// The addresses of Bitbucket that a profile uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoints {
@@ -179,6 +228,18 @@ pub enum Store {
     Memory,
 }
 
+impl Store {
+    /// Its name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Store::File => "file",
+            Store::Keyring => "keyring",
+            Store::KernelKeyring => "kernel-keyring",
+            Store::Memory => "memory",
+        }
+    }
+}
+
 /// A profile that can be used.
 #[derive(Clone, Debug)]
 pub struct Profile {
@@ -221,6 +282,11 @@ impl Profile {
     /// Names the client secret that is kept for it.
     pub fn client_key(&self, client: &Client) -> String {
         self.key("client", &client.id, "")
+    }
+
+    /// Names the ready token that is kept for it.
+    pub fn token_key(&self) -> String {
+        self.key("token", "", &self.account)
     }
 
     /// The OAuth client, if it has one.
@@ -273,8 +339,46 @@ pub fn base_urls(raw: &Raw) -> Result<Vec<Url>, Failure> {
 ///
 /// [`Kind::UnknownProfile`], [`Kind::NotConfigured`] or [`Kind::Misconfigured`].
 pub fn choose(raw: &Raw, address: Option<&Address>) -> Result<Profile, Failure> {
-    let name = choose_name(raw, address)?;
+    let (name, _) = choose_name(raw, address)?;
     resolve(raw, &name)
+}
+
+/// Names every profile there is, in alphabetical order.
+pub fn names(raw: &Raw) -> Vec<String> {
+    let mut names: Vec<_> = raw.profiles.keys().cloned().collect();
+    if has_client(&raw.common) {
+        names.push(DEFAULT.to_owned());
+    }
+    if raw.environment.is_complete() {
+        names.push(
+            raw.environment
+                .profile
+                .clone()
+                .unwrap_or_else(|| ENVIRONMENT.to_owned()),
+        );
+    }
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Resolves the profile of a name.
+///
+/// # Errors
+///
+/// As [`choose`].
+pub fn named(raw: &Raw, name: &str, origin: &str) -> Result<Profile, Failure> {
+    let name = known(raw, name.to_owned(), origin)?;
+    resolve(raw, &name)
+}
+
+/// Tells which profile an address gets, and why, in words that follow "because".
+///
+/// # Errors
+///
+/// As [`choose`].
+pub fn explain(raw: &Raw, address: Option<&Address>) -> Result<(String, String), Failure> {
+    choose_name(raw, address)
 }
 
 /// Resolves the profile that pushes in a profile's place; `None` if it pushes itself.
@@ -296,29 +400,39 @@ pub fn for_push(raw: &Raw, profile: &Profile) -> Result<Option<Profile>, Failure
     Ok(Some(pusher))
 }
 
-fn choose_name(raw: &Raw, address: Option<&Address>) -> Result<String, Failure> {
+/// Chooses a name, and says why.
+fn choose_name(raw: &Raw, address: Option<&Address>) -> Result<(String, String), Failure> {
     let environment = &raw.environment;
-    if let Some(name) = address.and_then(|address| address.profile.clone()) {
-        return known(raw, name, "the address");
+    let asked = |name: &str, origin: &str| {
+        Ok((
+            known(raw, name.to_owned(), origin)?,
+            format!("{origin} asks for it"),
+        ))
+    };
+    if let Some(name) = address.and_then(|address| address.profile.as_deref()) {
+        return asked(name, "the address");
     }
     if let Some(Setting { value, origin }) = &raw.of_remote {
-        return known(raw, value.clone(), origin);
+        return asked(value, origin);
     }
     if let Some(name) = &environment.profile {
-        return known(raw, name.clone(), "BBTOKEN_PROFILE");
+        return asked(name, "BBTOKEN_PROFILE");
     }
     if environment.is_complete() {
-        return Ok(ENVIRONMENT.to_owned());
+        let why = match environment.access_token {
+            Some(_) => "a token is in the environment",
+            None => "BBTOKEN_CLIENT_ID is set",
+        };
+        return Ok((ENVIRONMENT.to_owned(), why.to_owned()));
     }
-    if let Some(name) = address
-        .map(|address| by_workspace(raw, &address.workspace))
-        .transpose()?
-        .flatten()
+    if let Some(address) = address
+        && let Some(name) = by_workspace(raw, &address.workspace)?
     {
-        return Ok(name);
+        let why = format!("bbtoken.{name}.workspace names '{}'", address.workspace);
+        return Ok((name, why));
     }
     if let Some(Setting { value, origin }) = &raw.selected {
-        return known(raw, value.clone(), origin);
+        return asked(value, origin);
     }
     the_only(raw)
 }
@@ -355,18 +469,24 @@ fn by_workspace(raw: &Raw, workspace: &str) -> Result<Option<String>, Failure> {
     }
 }
 
-fn the_only(raw: &Raw) -> Result<String, Failure> {
+fn the_only(raw: &Raw) -> Result<(String, String), Failure> {
+    let chosen = |name: &str, why: &str| Ok((name.to_owned(), why.to_owned()));
     if has_client(&raw.common) {
-        return Ok(DEFAULT.to_owned());
+        return chosen(
+            DEFAULT,
+            "settings without a profile's name make the default one",
+        );
     }
     let mut names = raw.profiles.keys();
     match (names.next(), names.next()) {
-        (Some(name), None) => Ok(name.clone()),
+        (Some(name), None) => chosen(name, "it is the only one"),
         (None, _) => Err(Failure::new(
             Kind::NotConfigured,
             "no OAuth client and no token is configured",
         )),
-        (Some(_), Some(_)) if raw.profiles.contains_key(DEFAULT) => Ok(DEFAULT.to_owned()),
+        (Some(_), Some(_)) if raw.profiles.contains_key(DEFAULT) => {
+            chosen(DEFAULT, "it is called so")
+        }
         (Some(_), Some(_)) => {
             let names: Vec<_> = raw
                 .profiles
@@ -469,9 +589,7 @@ fn grant(
         }
         (Some("token"), _, None) => match &raw.environment.access_token {
             Some(token) => Ok(Grant::Token(token.clone())),
-            None => Err(misconfigured(format!(
-                "profile '{name}' uses a ready token, and there is none: set BBTOKEN_ACCESS_TOKEN, BBTOKEN_ACCESS_TOKEN_FILE or bbtoken.{name}.accessTokenCommand"
-            ))),
+            None => Ok(Grant::Token(Source::Stored)),
         },
         (Some("client-credentials") | None, Some(id), _) => Ok(Grant::ClientCredentials(Client {
             id: id.clone(),

@@ -19,6 +19,16 @@ pub fn warn(message: &str) {
     print(&format!("warning: {message}\n"));
 }
 
+/// Says something to the person in front of a command: a question, or what is going on.
+pub fn say(text: &str) {
+    print(text);
+}
+
+/// Tells whether a person can see what is said.
+pub fn is_shown_on_a_terminal() -> bool {
+    std::io::IsTerminal::is_terminal(&std::io::stderr())
+}
+
 /// Writes an answer that a script may read to stdout; gives the exit code.
 pub fn answer(text: &str) -> u8 {
     u8::from(std::io::stdout().lock().write_all(text.as_bytes()).is_err())
@@ -91,10 +101,10 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
 
 fn hint(kind: &Kind) -> Option<String> {
     Some(match kind {
-        Kind::NotConfigured => "set BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET to the key and secret of a private OAuth consumer, \
+        Kind::NotConfigured => "run 'git bbtoken login'; or set BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET to the key and secret of a private OAuth consumer, \
              or BBTOKEN_ACCESS_TOKEN to a ready token"
             .into(),
-        Kind::UnknownProfile { known } if known.is_empty() => "no profile is configured; set bbtoken.<profile>.clientId with 'git config --global'".into(),
+        Kind::UnknownProfile { known } if known.is_empty() => "no profile is configured; run 'git bbtoken login'".into(),
         Kind::UnknownProfile { known } => format!("the profiles are: {}", known.join(", ")),
         Kind::BadAddress => "write it as 'bbtoken::workspace/repository'".into(),
         Kind::LoginNeeded { profile } => format!("run 'git bbtoken login {profile}' to authorize again"),

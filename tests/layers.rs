@@ -35,7 +35,7 @@ const RULES: [(&str, &[&str]); 18] = [
             "user_agent",
         ],
     ),
-    ("manage", &["wire", "config", "profile", "token"]),
+    ("manage", &["wire", "config", "profile", "address", "token"]),
     ("report", &[]),
     ("lib", &[]),
     ("bin/git-remote-bbtoken", &["wire", "relay", "report"]),

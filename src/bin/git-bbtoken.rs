@@ -1,21 +1,29 @@
 //! `git bbtoken`: the management command.
 
-use std::process::ExitCode;
+use std::{
+    io::{IsTerminal as _, stdin, stdout},
+    process::ExitCode,
+};
 
-use bbtoken::{manage, report};
+use bbtoken::{
+    manage::{self, Console},
+    report,
+};
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args_os()
-        .skip(1)
-        .map(|argument| argument.to_string_lossy().into_owned())
-        .collect();
-    match manage::run(
-        &arguments,
-        &mut std::io::stdin().lock(),
-        &mut std::io::stdout().lock(),
-        &report::warn,
-    ) {
-        Ok(()) => ExitCode::SUCCESS,
+    let outcome = manage::run(
+        std::env::args_os().collect(),
+        &mut Console {
+            is_interactive: stdin().is_terminal() && report::is_shown_on_a_terminal(),
+            is_output_a_terminal: stdout().is_terminal(),
+            input: &mut stdin().lock(),
+            output: &mut stdout().lock(),
+            say: &report::say,
+            warn: &report::warn,
+        },
+    );
+    match outcome {
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             report::show(&error);
             ExitCode::from(report::exit_code(&error))

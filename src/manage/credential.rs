@@ -1,26 +1,41 @@
 //! `git bbtoken credential`: git's credential protocol (git-credential(1)), for the configured Bitbucket only.
+//!
+//! User name and password are given, not `authtype`: git 2.46 to 2.53 sends a push over 1 MiB without the latter.
+//! With the capability `state` (git 2.46) the first answer is called one of several stages (`continue`), so that git
+//! asks again when the server refuses the token, with the state that names it.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, Read as _, Write};
 
 use anyhow::Context as _;
 
 use super::usage;
 use crate::{
-    failure::quote,
+    failure::{Kind, kind, quote},
     secret::Secret,
     wire::{self, Identity},
 };
 
 /// More than any request of git's.
 const MAX_REQUEST_BYTES: u64 = 1024 * 1024;
+/// What our states begin with; those of other helpers are passed over (git-credential(1), `state[]`).
+const STATE: &str = "bbtoken:given=";
 
 pub(super) fn run(
     profile: Option<&str>,
     action: &str,
-    input: &mut dyn Read,
+    input: &mut dyn BufRead,
     output: &mut dyn Write,
     warn: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
+    if action == "capability" {
+        return Ok(output.write_all(b"version 0\ncapability state\n")?);
+    }
+    if !["get", "store", "erase"].contains(&action) {
+        return Err(usage(&format!(
+            "'{}' is no credential action",
+            quote(action)
+        )));
+    }
     let mut text = String::new();
     input
         .take(MAX_REQUEST_BYTES)
@@ -31,11 +46,7 @@ pub(super) fn run(
         "get" => get(profile, &request, output, warn),
         "erase" => erase(profile, &request, warn),
         // Ours is kept already, and nobody else's is wanted.
-        "store" => Ok(()),
-        other => Err(usage(&format!(
-            "'{}' is no credential action",
-            quote(other)
-        ))),
+        _ => Ok(()),
     }
 }
 
@@ -45,24 +56,67 @@ fn get(
     output: &mut dyn Write,
     warn: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
-    let Some(identity) = identity(profile, request)? else {
-        return Ok(());
+    let identity = match identity(profile, request) {
+        Ok(Some(identity)) => identity,
+        Ok(None) => return Ok(()),
+        // Where nothing is configured another helper may know a credential.
+        Err(error) if kind(&error) == Some(&Kind::NotConfigured) => return Ok(()),
+        Err(error) => return quit(output, error),
     };
-    let bearer = wire::bearer(&identity, warn)?;
-    let mut answer = Secret::new(format!(
-        "username={}\npassword={}\n",
-        bearer.user,
-        bearer.token.expose()
-    ));
-    if let Some(expiry) = bearer.expires_at_unix_s {
-        answer = Secret::new(format!("{}password_expiry_utc={expiry}\n", answer.expose()));
+    let bearer = match &request.given {
+        Some(given) => wire::bearer_instead(&identity, given, warn),
+        None => wire::bearer(&identity, warn).map(Some),
+    };
+    let bearer = match bearer {
+        Ok(Some(bearer)) => bearer,
+        Ok(None) => return quit(output, refused(&identity)),
+        Err(error) => return quit(output, error),
+    };
+    let mut answer = String::new();
+    if request.knows_state && request.given.is_none() {
+        let given = bearer.token.fingerprint();
+        answer.push_str(&format!(
+            "capability[]=state\nstate[]={STATE}{given}\ncontinue=1\n"
+        ));
     }
+    if let Some(expiry) = bearer.expires_at_unix_s {
+        answer.push_str(&format!("password_expiry_utc={expiry}\n"));
+    }
+    let token = bearer.token.expose();
+    let answer = Secret::new(format!(
+        "{answer}username={}\npassword={token}\n",
+        bearer.user
+    ));
     Ok(output.write_all(answer.expose().as_bytes())?)
 }
 
+/// Lets git stop: Bitbucket takes no password that a person or another helper could give.
+fn quit(output: &mut dyn Write, error: anyhow::Error) -> anyhow::Result<()> {
+    output.write_all(b"quit=1\n")?;
+    Err(error)
+}
+
+fn refused(identity: &Identity) -> anyhow::Error {
+    let profile = &identity.profile;
+    let message =
+        format!("Bitbucket refused the token of profile '{profile}', and there is no other");
+    crate::failure::Failure::new(
+        Kind::LoginNeeded {
+            profile: profile.name.clone(),
+        },
+        message,
+    )
+    .into()
+}
+
 fn erase(profile: Option<&str>, request: &Request, warn: &dyn Fn(&str)) -> anyhow::Result<()> {
-    if let (Some(identity), Some(token)) = (identity(profile, request)?, &request.password) {
-        wire::forget(&identity, token, warn)?;
+    if let (Ok(Some(identity)), Some(token)) = (identity(profile, request), &request.password)
+        && wire::forget(&identity, token, warn)?
+    {
+        warn(&format!(
+            "Bitbucket refused the token of profile '{}', and it was dropped: run the command again to get a new one",
+            identity.profile
+        ));
     }
     Ok(())
 }
@@ -79,6 +133,10 @@ struct Request {
     host: String,
     path: String,
     password: Option<Secret>,
+    /// Git hands states back (`capability[]=state`).
+    knows_state: bool,
+    /// The fingerprint of the token that was given before, and refused.
+    given: Option<String>,
 }
 
 impl Request {
@@ -91,6 +149,13 @@ impl Request {
                 Some(("host", value)) => request.host = value.to_owned(),
                 Some(("path", value)) => request.path = value.to_owned(),
                 Some(("password", value)) => request.password = Some(Secret::new(value)),
+                Some(("capability[]", "state")) => request.knows_state = true,
+                Some(("state[]", value)) => {
+                    request.given = value
+                        .strip_prefix(STATE)
+                        .map(str::to_owned)
+                        .or(request.given);
+                }
                 _ => {}
             }
         }
@@ -103,9 +168,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unknown_keys_are_passed_over() {
+    fn unknown_keys_and_foreign_states_are_passed_over() {
         let request = Request::parse(&Secret::new(
-            "capability[]=state\nprotocol=https\nhost=bitbucket.org\npath=ws/r.git\npassword=a=b\n\nhost=x\n",
+            "capability[]=state\nstate[]=bbtoken:given=ab12\nstate[]=other:x\nprotocol=https\nhost=bitbucket.org\n\
+             path=ws/r.git\npassword=a=b\n\nhost=x\n",
         ));
         assert_eq!(
             (
@@ -116,5 +182,7 @@ mod tests {
             ("https", "bitbucket.org", "ws/r.git")
         );
         assert_eq!(request.password, Some(Secret::new("a=b")));
+        assert!(request.knows_state);
+        assert_eq!(request.given.as_deref(), Some("ab12"));
     }
 }

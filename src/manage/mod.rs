@@ -1,72 +1,87 @@
 //! `git bbtoken …`: for people, and for git's credential protocol.
 
+mod cli;
+mod console;
 mod credential;
+mod doctor;
+mod git;
 mod login;
+mod logout;
+mod pages;
+mod reference;
+mod remote;
+mod setup;
+mod signals;
+mod status;
+mod token;
+mod words;
 
-use std::io::{Read, Write};
+use std::ffi::OsString;
 
-use crate::failure::{Failure, Kind, quote};
+use clap::{Parser as _, error::ErrorKind};
 
-const HELP: &str = "\
-Manage the tokens of git-remote-bbtoken
+use crate::failure::{Failure, Kind};
+use cli::{Cli, Order};
 
-usage: git bbtoken login [--no-browser] [<profile>]
-       git bbtoken logout [<profile>]
-       git bbtoken credential [--profile <name>] (get | store | erase)
-       git bbtoken --version
-       git bbtoken --help
+pub use console::Console;
 
-Repositories are used with git itself: git clone bbtoken::workspace/repository
-
-commands:
-  login       authorize a profile whose grant is authorization-code: prints the
-              page to open and waits for the browser to come back; with
-              --no-browser the address it ends at is pasted here instead
-  logout      forget the login on this machine; Bitbucket's own record of it is
-              under Personal settings, App authorizations
-  credential  answer git's credential protocol for the configured Bitbucket
-              (git's own https transport asks it; see gitcredentials(7))
-
-exit codes: 0 done, 1 failed, 2 usage, 3 not configured, 4 login needed,
-5 refused by Bitbucket, 6 network, 7 store locked or unreadable
-";
-
-/// Runs one subcommand; `arguments` are those behind the program's name.
+/// Runs one subcommand; `arguments` begin with the program's name. Gives the exit code, which is another
+/// program's for `exec`.
 ///
 /// # Errors
 ///
 /// Whatever stands in the way; `report` has the exit code for it.
-pub fn run(
-    arguments: &[String],
-    input: &mut dyn Read,
-    output: &mut dyn Write,
-    warn: &dyn Fn(&str),
-) -> anyhow::Result<()> {
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match words.as_slice() {
-        ["--help" | "-h" | "help"] => Ok(output.write_all(HELP.as_bytes())?),
-        ["--version" | "-V" | "version"] => Ok(writeln!(
-            output,
-            "git-bbtoken {}",
-            env!("CARGO_PKG_VERSION")
-        )?),
-        ["credential", "--profile", name, action] => {
-            credential::run(Some(name), action, input, output, warn)
+pub fn run(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Result<u8> {
+    let order = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli.command,
+        Err(error) => return answer_or_refuse(&error, console),
+    };
+    match order {
+        Order::Exec(options) => return token::exec(&options, console),
+        Order::Doctor(options) => return doctor::run(&options, console),
+        Order::Login(options) => login::run(&options, console),
+        Order::Logout(options) => logout::run(&options, console),
+        Order::Status(options) => status::run(&options, console),
+        Order::Token(options) => token::print(&options, console),
+        Order::Setup(options) => setup::run(&options, console),
+        Order::Unsetup(options) => setup::undo(&options, console),
+        Order::Remote(cli::Remote::Convert { back, consent }) => {
+            remote::convert(back, &consent, console)
         }
-        ["login", "--no-browser"] => login::by_pasting(None, input, output, warn),
-        ["login", "--no-browser", name] | ["login", name, "--no-browser"] => {
-            login::by_pasting(Some(name), input, output, warn)
+        Order::Credential(cli::Credential { profile, action }) => credential::run(
+            profile.name.as_deref(),
+            &action,
+            console.input,
+            console.output,
+            console.warn,
+        ),
+        Order::Completions { shell } => pages::completions(shell, console),
+        Order::Man { directory } => pages::manual(directory.as_deref(), console),
+        Order::Help { topic } => pages::help(topic.as_deref(), console),
+    }?;
+    Ok(0)
+}
+
+/// Shows help and version, which the parser gives as errors; anything else is one.
+fn answer_or_refuse(error: &clap::Error, console: &mut Console<'_>) -> anyhow::Result<u8> {
+    let text = error.render().to_string();
+    match error.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            console.output.write_all(text.as_bytes())?;
+            Ok(0)
         }
-        ["login"] => login::by_listening(None, output, warn),
-        ["login", name] if !name.starts_with('-') => login::by_listening(Some(name), output, warn),
-        ["logout"] => login::out(None, output, warn),
-        ["logout", name] if !name.starts_with('-') => login::out(Some(name), output, warn),
-        ["credential", action] => credential::run(None, action, input, output, warn),
-        [] => Err(usage("no command was given")),
-        [first, ..] => Err(usage(&format!("'{}' is not used like this", quote(first)))),
+        _ => {
+            // Git takes '--help' for itself and looks for a manual page.
+            let text = text
+                .trim_end()
+                .replace("try '--help'", "try 'git bbtoken help'");
+            Err(Failure::new(Kind::Usage, text.strip_prefix("error: ").unwrap_or(&text)).into())
+        }
     }
 }
 
 fn usage(why: &str) -> anyhow::Error {
-    Failure::new(Kind::Usage, format!("{why}; see 'git bbtoken --help'")).into()
+    Failure::new(Kind::Usage, why).into()
 }

@@ -8,6 +8,7 @@ mod cache;
 mod explain;
 mod files;
 mod journal;
+mod keep;
 mod lock;
 mod login;
 mod mistaken;
@@ -24,7 +25,7 @@ use crate::{
     failure::{Failure, Kind, kind},
     http::HttpClient,
     oauth,
-    profile::{Client, Grant, Profile, Source},
+    profile::{Client, ENVIRONMENT, Grant, Profile, Source},
     secret::Secret,
 };
 
@@ -35,6 +36,7 @@ use lock::Turn;
 use refresh::Refresh;
 use store::Store;
 
+pub use keep::{Kept, KeptToken};
 pub use login::Login;
 
 /// A token is replaced this long before it ends, so that it does not end on its way (cargo and Backstage keep
@@ -116,7 +118,7 @@ impl<'a> Tokens<'a> {
             return Ok(current.bearer.clone());
         }
         let current = match &self.profile.grant {
-            Grant::Token(source) => ready(source, self.profile)?,
+            Grant::Token(source) => self.ready(source)?,
             Grant::ClientCredentials(client) => match self.cached(margin) {
                 Some(current) => current,
                 None => self.obtain(client, &Wish::of(margin))?,
@@ -146,8 +148,9 @@ impl<'a> Tokens<'a> {
                 Some(self.obtain(client, &wish)?)
             }
             // Its file or command may have been given a new one meanwhile.
-            Grant::Token(source) if again => Some(ready(source, profile)?)
-                .filter(|next| next.bearer.token != refused.bearer.token),
+            Grant::Token(source) if again => {
+                Some(self.ready(source)?).filter(|next| next.bearer.token != refused.bearer.token)
+            }
             _ => None,
         };
         let found = next.is_some();
@@ -155,14 +158,35 @@ impl<'a> Tokens<'a> {
         Ok(found)
     }
 
-    /// Forgets a token that somebody else saw refused, unless it was replaced already.
-    pub fn forget(&mut self, token: &Secret) {
+    /// Forgets a token that somebody else saw refused, unless it was replaced already; true if it was there.
+    pub fn forget(&mut self, token: &Secret) -> bool {
         if let Some((cache, key)) = self.cache()
             && let Ok(Turn::Ours(_lock)) = self.lock(&key)
             && matches!(cache.read(&key), Cached::Token(entry) if entry.access_token == *token)
         {
             cache.remove(&key);
+            return true;
         }
+        false
+    }
+
+    /// Reads a ready token, from the store if it is kept there.
+    fn ready(&self, source: &Source) -> anyhow::Result<Current> {
+        let profile = self.profile;
+        if *source != Source::Stored {
+            return ready(source, profile);
+        }
+        let token = self.store()?.load(&profile.token_key())?;
+        let token = token.ok_or_else(|| {
+            let kind = Kind::LoginNeeded {
+                profile: profile.name.clone(),
+            };
+            Failure::new(
+                kind,
+                format!("no ready token is kept for profile '{profile}'"),
+            )
+        })?;
+        usable_token(token, profile)
     }
 
     /// Exchanges the code of a person's consent, and keeps the login before anything else is done with it.
@@ -201,25 +225,6 @@ impl<'a> Tokens<'a> {
             self.tell_unsaved(&error);
         }
         Ok(())
-    }
-
-    /// Forgets a person's login and its access token on this machine; tells whether there was one.
-    ///
-    /// # Errors
-    ///
-    /// [`Kind::StoreUnusable`] when it is still there.
-    pub fn log_out(&self) -> anyhow::Result<bool> {
-        let key = self.profile.login_key();
-        let _lock = self.lock(&key);
-        if let Some((cache, key)) = self.cache() {
-            cache.remove(&key);
-        }
-        let store = self.store()?;
-        // One that cannot be read is a login, too.
-        let was_there = store.load(&key).map_or(true, |login| login.is_some());
-        store.forget(&key)?;
-        Journal::at(self.places.state.clone(), &key).end();
-        Ok(was_there)
     }
 
     /// Opens the profile's store of durable secrets.
@@ -472,8 +477,12 @@ impl Wish<'_> {
 }
 
 fn no_secret(profile: &Profile) -> anyhow::Error {
+    let login = match profile.name.as_str() {
+        ENVIRONMENT => String::new(),
+        name => format!("run 'git bbtoken login {name}', or "),
+    };
     let message = format!(
-        "the client of profile '{profile}' has no secret: set BBTOKEN_CLIENT_SECRET, BBTOKEN_CLIENT_SECRET_FILE or bbtoken.{profile}.clientSecretCommand"
+        "the client of profile '{profile}' has no secret: {login}set BBTOKEN_CLIENT_SECRET, BBTOKEN_CLIENT_SECRET_FILE or bbtoken.{profile}.clientSecretCommand"
     );
     Failure::new(Kind::Misconfigured, message).into()
 }
@@ -498,6 +507,10 @@ fn new(entry: &Entry) -> Current {
 fn ready(source: &Source, profile: &Profile) -> anyhow::Result<Current> {
     let token = source::read(source)
         .with_context(|| format!("cannot read the access token of profile '{profile}'"))?;
+    usable_token(token, profile)
+}
+
+fn usable_token(token: Secret, profile: &Profile) -> anyhow::Result<Current> {
     mistaken::check_token(&token, profile)?;
     Ok(Current {
         bearer: bearer(token, None),

@@ -113,7 +113,7 @@ fn a_password_in_an_address_is_refused_and_not_shown() {
 #[test]
 fn without_a_profile_the_two_variables_are_named() {
     let message = "error: no OAuth client and no token is configured\n\
-        hint: set BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET to the key and secret of a private OAuth consumer, or \
+        hint: run 'git bbtoken login'; or set BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET to the key and secret of a private OAuth consumer, or \
         BBTOKEN_ACCESS_TOKEN to a ready token\n";
     on_every_git(|world| {
         is_refused(

@@ -1,16 +1,21 @@
 //! Behavior with real git against the local Bitbucket, on every git of this machine.
 
 mod addresses;
+mod browser;
 mod cache;
 mod canary;
 mod clone;
 mod config;
 mod crashes;
+mod credential;
+mod doctor;
 mod errors;
 mod faults;
 mod fetch;
 mod figures;
+mod help;
 mod inspect;
+mod login;
 mod memory;
 mod model;
 mod person;
@@ -19,7 +24,9 @@ mod progress;
 mod push;
 mod redirects;
 mod sessions;
+mod setup;
 mod signals;
+mod status;
 mod stores;
 mod submodules;
 mod support;

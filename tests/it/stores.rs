@@ -58,7 +58,10 @@ fn serves_a_login(world: &World, within: Within<'_>) {
         "no file holds the login"
     );
     let out = within(&git_bbtoken(), &["logout"]).ok();
-    assert_eq!(out, "Profile 'work' is logged out on this machine.\n");
+    assert_eq!(
+        out,
+        "Forgot of profile 'work': login, cached access token.\n"
+    );
     list().expect(128).says(&[
         "error: cannot read repository 'ws/repo'\ncaused by: profile 'work' is not logged in\n",
     ]);

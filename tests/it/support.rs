@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     ffi::{OsStr, OsString},
     fs,
+    io::{Seek as _, Write as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -152,6 +153,16 @@ impl World {
         Run { command }
     }
 
+    /// Prepares `git-bbtoken`.
+    pub(crate) fn bbtoken<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Run {
+        self.run(&helper().with_file_name("git-bbtoken"), arguments)
+    }
+
+    /// The user's git configuration.
+    pub(crate) fn gitconfig(&self) -> String {
+        fs::read_to_string(self.home().join(".gitconfig")).expect("the user has one")
+    }
+
     /// Our two programs first, then this world's git, then the system's tools.
     pub(crate) fn search_path(&self) -> OsString {
         let ours = helper().parent().map(Path::to_owned);
@@ -185,6 +196,12 @@ impl World {
         self.git(["clone", "-q", &format!("bbtoken::{address}"), directory])
             .ok();
         self.path(directory)
+    }
+
+    /// Makes a repository on the server and clones it.
+    pub(crate) fn clone_of_new(&self, workspace: &str, name: &str) -> PathBuf {
+        self.repository(workspace, name);
+        self.clone(&format!("{workspace}/{name}"), name)
     }
 
     /// Commits a file's new content in a work tree.
@@ -297,6 +314,21 @@ impl Run {
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.command.env_remove(name);
         self
+    }
+
+    /// Lets it read a text.
+    pub(crate) fn input(mut self, text: &str) -> Self {
+        let mut file = tempfile::tempfile().expect("a temporary file");
+        file.write_all(text.as_bytes()).expect("it can be written");
+        file.rewind().expect("it is a file");
+        self.command.stdin(file);
+        self
+    }
+
+    /// Leaves the client out that is in the environment otherwise.
+    pub(crate) fn without_client(self) -> Self {
+        self.without("BBTOKEN_CLIENT_ID")
+            .without("BBTOKEN_CLIENT_SECRET")
     }
 
     /// Gives the command away, to be started in another way.

@@ -1,5 +1,7 @@
 //! The only place that joins the rooms of the house: from git's arguments to a relay with a token.
 
+mod people;
+
 use std::{
     path::{Path, PathBuf},
     process::Command as Process,
@@ -19,11 +21,18 @@ use crate::{
     profile::{self, Endpoints, Grant, Profile, Store, Transport},
     relay::{self, Authorizer, Broken, Command, Connected, Git, Service, Session, Stage},
     secret::Secret,
-    token::{Bearer, Places, Tokens},
+    token::{Places, Tokens},
     user_agent::GitVersion,
 };
 
-pub use crate::oauth::{Authorization, Callback, Listener};
+pub use crate::{
+    oauth::{Authorization, Callback, Listener},
+    token::Bearer,
+};
+pub use people::{
+    Explained, Overview, abandon_login, bearer_anew, bearer_instead, credential_helper, forget_all,
+    given, keep, kept, now_unix_s, server_time, site,
+};
 
 /// Git's own transport cannot replace a token, so it is given one that lasts longer.
 const GIT_TRANSPORT_MARGIN: Duration = Duration::from_secs(300);
@@ -116,21 +125,21 @@ impl Identity {
         if !bases.iter().any(is_asked_for) {
             return Ok(None);
         }
-        let mut address = match path {
-            "" => None,
-            path => Some(parse_address(
-                &git,
-                None,
-                &format!("{protocol}://{host}/{path}"),
-                &bases,
-            )?),
+        let is_below = |base: &Url| {
+            let below = base.path().trim_matches('/');
+            path.is_empty() || below.is_empty() || path.starts_with(&format!("{below}/"))
         };
-        if let Some(address) = &mut address {
-            address.profile = profile.map(str::to_owned);
-        }
-        let profile = profile::choose(&raw, address.as_ref())?;
+        let url = format!("{protocol}://{host}/{path}");
+        // A path that names no repository is of no help in the choice, but it is Bitbucket that asks.
+        let address = (!path.is_empty())
+            .then(|| parse_address(&git, None, &url, &bases).ok())
+            .flatten();
+        let profile = match profile {
+            Some(name) => profile::named(&raw, name, "the command line")?,
+            None => profile::choose(&raw, address.as_ref())?,
+        };
         let base = profile.endpoints.base.clone();
-        if !is_asked_for(&base) {
+        if !is_asked_for(&base) || !is_below(&base) {
             return Ok(None);
         }
         Ok(Some(Identity::new(&git, profile, &base, None)?))
@@ -477,16 +486,6 @@ pub fn log_in(
     tokens.log_in(authorization, code)
 }
 
-/// Forgets a person's login on this machine; tells whether there was one.
-///
-/// # Errors
-///
-/// [`Kind::StoreUnusable`] when it is still there.
-pub fn log_out(identity: &Identity, notify: &dyn Fn(&str)) -> anyhow::Result<bool> {
-    let house = House::open(identity)?;
-    house.tokens(&identity.profile, notify).log_out()
-}
-
 /// Gives a token to whoever asks by git's credential protocol.
 ///
 /// # Errors
@@ -498,15 +497,14 @@ pub fn bearer(identity: &Identity, notify: &dyn Fn(&str)) -> anyhow::Result<Bear
     tokens.bearer(GIT_TRANSPORT_MARGIN)
 }
 
-/// Drops a token that git saw refused.
+/// Drops a token that git saw refused; true if it was kept.
 ///
 /// # Errors
 ///
 /// When git's http settings cannot be followed.
-pub fn forget(identity: &Identity, token: &Secret, notify: &dyn Fn(&str)) -> anyhow::Result<()> {
+pub fn forget(identity: &Identity, token: &Secret, notify: &dyn Fn(&str)) -> anyhow::Result<bool> {
     let house = House::open(identity)?;
-    house.tokens(&identity.profile, notify).forget(token);
-    Ok(())
+    Ok(house.tokens(&identity.profile, notify).forget(token))
 }
 
 /// Makes the `Authorization` header of a token.

@@ -1,0 +1,233 @@
+//! The person in front of the command, or the script: what is asked, said and answered.
+
+use std::io::{BufRead, Read as _, Write};
+
+use anyhow::Context as _;
+use zeroize::Zeroizing;
+
+use super::usage;
+use crate::{
+    failure::{Failure, Kind},
+    secret::Secret,
+};
+
+/// More than any secret or address.
+const MAX_INPUT_BYTES: u64 = 1024 * 1024;
+
+/// The ways in and out. Answers that a script may read go to `output`, prose and questions to `say`.
+pub struct Console<'a> {
+    /// Standard input.
+    pub input: &'a mut dyn BufRead,
+    /// Standard output.
+    pub output: &'a mut dyn Write,
+    /// Says something to a person.
+    pub say: &'a dyn Fn(&str),
+    /// Warns a person.
+    pub warn: &'a dyn Fn(&str),
+    /// Whether a person can answer: standard input and the place for prose are terminals.
+    pub is_interactive: bool,
+    /// Whether standard output is a terminal.
+    pub is_output_a_terminal: bool,
+}
+
+impl Console<'_> {
+    /// Says a line.
+    pub(super) fn tell(&self, line: &str) {
+        (self.say)(&format!("{line}\n"));
+    }
+
+    /// Asks for a line of text; an empty answer is the default.
+    pub(super) fn ask(&mut self, question: &str, default: &str) -> anyhow::Result<String> {
+        let shown = if default.is_empty() {
+            String::new()
+        } else {
+            format!(" [{default}]")
+        };
+        (self.say)(&format!("{question}{shown}: "));
+        let line = self.line()?;
+        let answer = line.trim();
+        Ok(if answer.is_empty() { default } else { answer }.to_owned())
+    }
+
+    /// Asks for one of some choices by its number or its name.
+    pub(super) fn choose(
+        &mut self,
+        question: &str,
+        choices: &[(&str, &str)],
+    ) -> anyhow::Result<usize> {
+        self.tell(question);
+        for (number, (_, text)) in choices.iter().enumerate() {
+            self.tell(&format!("  {}  {text}", number + 1));
+        }
+        loop {
+            let answer = self.ask("Number", "1")?;
+            let chosen = choices.iter().enumerate().position(|(number, (name, _))| {
+                answer == (number + 1).to_string() || answer == *name
+            });
+            match chosen {
+                Some(chosen) => return Ok(chosen),
+                None => self.tell(&format!(
+                    "Answer with a number from 1 to {}.",
+                    choices.len()
+                )),
+            }
+        }
+    }
+
+    /// Asks for a yes; anything else is a no.
+    pub(super) fn confirm(&mut self, question: &str) -> anyhow::Result<bool> {
+        let answer = self.ask(&format!("{question} [y/N]"), "")?;
+        Ok(matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+
+    /// Asks a person for a secret without showing it, or reads all of standard input when it is no terminal.
+    pub(super) fn secret(&mut self, what: &str) -> anyhow::Result<Secret> {
+        let text = if self.is_interactive {
+            self.hidden(what)?
+        } else {
+            let mut text = String::new();
+            (&mut *self.input)
+                .take(MAX_INPUT_BYTES)
+                .read_to_string(&mut text)
+                .with_context(|| format!("cannot read the {what} from stdin"))?;
+            Secret::new(text)
+        };
+        let secret = Secret::new(text.expose().trim());
+        if secret.is_empty() {
+            return Err(usage(&format!("the {what} is empty; give it on stdin")));
+        }
+        if secret
+            .expose()
+            .contains(|c: char| c.is_control() || c.is_whitespace())
+        {
+            return Err(usage(&format!(
+                "the {what} is not one word; give it alone on stdin"
+            )));
+        }
+        Ok(secret)
+    }
+
+    /// Reads a line of a terminal without showing it. The terminal is silent before the question is seen.
+    fn hidden(&mut self, what: &str) -> anyhow::Result<Secret> {
+        let silence = Silence::fall().with_context(|| format!("cannot hide the {what}"))?;
+        (self.say)(&format!("{what} (not shown): "));
+        let typed = read_hidden(self.input);
+        drop(silence);
+        (self.say)("\n");
+        typed
+    }
+
+    /// Reads a line. The end of input is an error: nobody answers.
+    pub(super) fn line(&mut self) -> anyhow::Result<String> {
+        let mut line = String::new();
+        let length = (&mut *self.input)
+            .take(MAX_INPUT_BYTES)
+            .read_line(&mut line)?;
+        if length == 0 {
+            return Err(
+                Failure::new(Kind::Usage, "nothing was answered; nothing was changed").into(),
+            );
+        }
+        Ok(line)
+    }
+
+    /// Writes a line that a script may read.
+    pub(super) fn answer(&mut self, line: &str) -> anyhow::Result<()> {
+        Ok(writeln!(self.output, "{line}")?)
+    }
+}
+
+fn unanswered() -> anyhow::Error {
+    Failure::new(Kind::Usage, "nothing was answered; nothing was changed").into()
+}
+
+/// Reads what is typed on a silent terminal, key by key: a line of the terminal's own ends at 4,096 characters,
+/// and tokens may be longer.
+fn read_hidden(input: &mut dyn BufRead) -> anyhow::Result<Secret> {
+    const CTRL_C: u8 = 3;
+    const CTRL_D: u8 = 4;
+    const CTRL_U: u8 = 21;
+    const BACKSPACE: [u8; 2] = [8, 127];
+    let mut typed = Zeroizing::new(Vec::new());
+    loop {
+        let mut key = [0];
+        let length = input.read(&mut key)?;
+        match key[0] {
+            _ if length == 0 => return Err(unanswered()),
+            CTRL_C | CTRL_D => return Err(unanswered()),
+            b'\r' | b'\n' => break,
+            CTRL_U => typed.clear(),
+            key if BACKSPACE.contains(&key) => {
+                typed.pop();
+            }
+            key if typed.len() as u64 <= MAX_INPUT_BYTES => typed.push(key),
+            _ => {}
+        }
+    }
+    Ok(Secret::new(String::from_utf8_lossy(&typed).into_owned()))
+}
+
+/// A terminal that shows nothing of what is typed and gives every key at once, until this is dropped.
+#[cfg(unix)]
+struct Silence(rustix::termios::Termios);
+
+#[cfg(unix)]
+impl Silence {
+    fn fall() -> std::io::Result<Self> {
+        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+        let before = tcgetattr(std::io::stdin())?;
+        let mut silent = before.clone();
+        silent
+            .local_modes
+            .remove(LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG);
+        tcsetattr(std::io::stdin(), OptionalActions::Now, &silent)?;
+        Ok(Silence(before))
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Silence {
+    fn drop(&mut self) {
+        use rustix::termios::{OptionalActions, tcsetattr};
+        // A terminal that is gone needs no echo.
+        let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &self.0);
+    }
+}
+
+/// Windows consoles cannot be made silent from safe code here: a secret comes by a file or a pipe there.
+#[cfg(not(unix))]
+struct Silence;
+
+#[cfg(not(unix))]
+impl Silence {
+    fn fall() -> std::io::Result<Self> {
+        Err(std::io::Error::other(
+            "this console cannot be made silent; give the secret on stdin",
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_edit_what_is_hidden() {
+        let read = |keys: &str| read_hidden(&mut keys.as_bytes());
+        assert_eq!(read("abx\u{7f}c\r").expect("it is a line").expose(), "abc");
+        assert_eq!(
+            read("wrong\u{15}right\n").expect("it is a line").expose(),
+            "right"
+        );
+        assert_eq!(
+            read(&format!("{}\n", "t".repeat(5000)))
+                .expect("it is a line")
+                .expose()
+                .len(),
+            5000
+        );
+        for keys in ["abc\u{3}", "\u{4}", "abc"] {
+            assert!(read(keys).is_err(), "{keys:?} is no answer");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Writes git's configuration, by git itself.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::Context as _;
+
+use crate::failure::{Failure, Kind, quote};
+
+/// A file of git's configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// The user's.
+    Global,
+    /// The repository's at a path.
+    Local(PathBuf),
+    /// A file such as `.gitmodules`.
+    File(PathBuf),
+}
+
+/// One change of a setting. Keys may hold several values, so both key and value name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Add {
+        key: String,
+        value: String,
+    },
+    Remove {
+        key: String,
+        value: String,
+    },
+    Replace {
+        key: String,
+        from: String,
+        to: String,
+    },
+}
+
+impl Change {
+    /// Shows it as a line of a diff, or two.
+    pub(super) fn lines(&self) -> Vec<String> {
+        match self {
+            Change::Add { key, value } => vec![format!("+ {key} = {}", quote(value))],
+            Change::Remove { key, value } => vec![format!("- {key} = {}", quote(value))],
+            Change::Replace { key, from, to } => {
+                vec![
+                    format!("- {key} = {}", hide_password(from)),
+                    format!("+ {key} = {}", quote(to)),
+                ]
+            }
+        }
+    }
+}
+
+/// Shows a URL without the password in it.
+pub(super) fn hide_password(url: &str) -> String {
+    let Some((before, rest)) = url.split_once("://") else {
+        return quote(url);
+    };
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    match authority
+        .rsplit_once('@')
+        .map(|(user, host)| (user.split_once(':'), host))
+    {
+        Some((Some((user, _)), host)) => quote(&format!("{before}://{user}:***@{host}/{path}")),
+        _ => quote(url),
+    }
+}
+
+impl Target {
+    /// Reads all values of the keys that match a regular expression, each with its key.
+    pub(super) fn matching(&self, pattern: &str) -> anyhow::Result<Vec<(String, String)>> {
+        let output = self
+            .command()
+            .args(["--null", "--get-regexp", pattern])
+            .stderr(Stdio::null())
+            .output()
+            .context("cannot start git")?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let pairs = text.split('\0').filter(|pair| !pair.is_empty());
+        Ok(pairs
+            .map(|pair| pair.split_once('\n').unwrap_or((pair, "")))
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect())
+    }
+
+    /// Makes a change.
+    ///
+    /// # Errors
+    ///
+    /// When git refuses it.
+    pub(super) fn apply(&self, change: &Change) -> anyhow::Result<()> {
+        match change {
+            Change::Add { key, value } => self.git(&["--add", key, value]),
+            Change::Remove { key, value } => self.git(&["--fixed-value", "--unset", key, value]),
+            Change::Replace { key, from, to } => self.git(&["--fixed-value", key, to, from]),
+        }
+    }
+
+    /// Sets a key that has one value.
+    pub(super) fn set(&self, key: &str, value: &str) -> anyhow::Result<()> {
+        self.git(&["--replace-all", key, value])
+    }
+
+    fn git(&self, arguments: &[&str]) -> anyhow::Result<()> {
+        let output = self
+            .command()
+            .args(arguments)
+            .output()
+            .context("cannot start git")?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        let key = arguments
+            .iter()
+            .find(|argument| !argument.starts_with("--"))
+            .unwrap_or(&"");
+        Err(Failure::new(
+            Kind::Misconfigured,
+            format!(
+                "git cannot change '{key}' in its configuration: {}",
+                quote(said.trim_start_matches("error: "))
+            ),
+        )
+        .into())
+    }
+
+    fn command(&self) -> Command {
+        let mut git = Command::new("git");
+        match self {
+            Target::Global => git.args(["config", "--global"]),
+            Target::Local(repository) => git.arg("-C").arg(repository).args(["config", "--local"]),
+            Target::File(file) => git.args(["config", "--file"]).arg(file),
+        };
+        git.stdin(Stdio::null());
+        for variable in ["BBTOKEN_CLIENT_SECRET", "BBTOKEN_ACCESS_TOKEN"] {
+            git.env_remove(variable);
+        }
+        git
+    }
+}
+
+/// Finds the top of the work tree here, or the bare repository.
+pub(super) fn repository() -> anyhow::Result<PathBuf> {
+    for question in ["--show-toplevel", "--absolute-git-dir"] {
+        let output = Command::new("git")
+            .args(["rev-parse", question])
+            .stderr(Stdio::null())
+            .output()
+            .context("cannot start git")?;
+        if output.status.success() {
+            return Ok(Path::new(String::from_utf8_lossy(&output.stdout).trim_end()).to_owned());
+        }
+    }
+    Err(Failure::new(Kind::Usage, "this is no git repository; change into one").into())
+}
+
+/// Reads the refs of a repository with git itself, as a clone would first.
+///
+/// # Errors
+///
+/// With what git said.
+pub(super) fn reach(address: &str) -> anyhow::Result<()> {
+    let output = Command::new("git")
+        .args(["ls-remote", "--quiet", address, "HEAD"])
+        .stdin(Stdio::null())
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .output()
+        .context("cannot start git")?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let line = said
+        .lines()
+        .find_map(|line| line.split_once("error: "))
+        .map_or("git gave no reason", |(_, why)| why);
+    Err(Failure::new(
+        Kind::AccessRefused,
+        format!("cannot read '{}': {}", quote(address), quote(line)),
+    )
+    .into())
+}

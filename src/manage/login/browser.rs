@@ -1,0 +1,153 @@
+//! A person's consent, by a browser on this machine or on another one.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+
+use super::super::{Console, cli};
+use crate::{
+    failure::{Failure, Kind},
+    secret::Secret,
+    wire::{self, Authorization, Callback, Identity, Listener},
+};
+
+/// How long a person may take to consent.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+pub(super) fn log_in(
+    options: &cli::Login,
+    identity: &Identity,
+    console: &mut Console<'_>,
+) -> anyhow::Result<()> {
+    let obstacle = obstacle(&|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
+    // A port that was asked for is one that the person forwards.
+    let by_pasting = options.no_browser
+        || (options.port.is_none() && obstacle.is_some() && console.is_interactive);
+    if by_pasting {
+        return by_pasting_an_address(options, identity, obstacle, console);
+    }
+    by_listening(options, identity, obstacle.is_none(), console)
+}
+
+/// Waits on this machine for the browser to come back.
+fn by_listening(
+    options: &cli::Login,
+    identity: &Identity,
+    may_open: bool,
+    console: &mut Console<'_>,
+) -> anyhow::Result<()> {
+    let listener = Listener::bind(options.port.unwrap_or(0))?;
+    let redirect_uri = listener.redirect_uri();
+    let authorization = Arc::new(wire::authorize(
+        identity,
+        Some(&redirect_uri),
+        console.warn,
+    )?);
+    writeln!(
+        console.output,
+        "Open this page in a browser on this machine and grant access:\n\n  {}\n\nWaiting for it to come back to {redirect_uri} …",
+        authorization.url
+    )?;
+    console.output.flush()?;
+    if may_open && open::that_detached(authorization.url.as_str()).is_err() {
+        console.tell("No browser could be opened; open the page yourself.");
+    }
+    let visitor = listener
+        .wait(&authorization, PATIENCE)
+        .with_context(|| not_done(identity, "no browser came back in time"))?;
+    let outcome = match &visitor.outcome {
+        Ok(code) => wire::log_in(identity, &authorization, code, console.warn),
+        Err(why) => Err(not_done(identity, why).into()),
+    };
+    visitor.show(
+        outcome
+            .is_err()
+            .then_some("Bitbucket or git did not take the answer."),
+    );
+    outcome
+}
+
+/// Takes the address that a browser anywhere ended at.
+fn by_pasting_an_address(
+    options: &cli::Login,
+    identity: &Identity,
+    obstacle: Option<&str>,
+    console: &mut Console<'_>,
+) -> anyhow::Result<()> {
+    let authorization = wire::authorize(identity, None, console.warn)?;
+    if let Some(obstacle) = obstacle.filter(|_| !options.no_browser) {
+        console.tell(&format!(
+            "No browser is opened here: {obstacle}. To come back by itself, start again with\n  \
+             git bbtoken login {} --port 8976\nwhile this runs on the machine with the browser:\n  \
+             ssh -L 8976:127.0.0.1:8976 <this machine>\n",
+            identity.profile
+        ));
+    }
+    writeln!(
+        console.output,
+        "Open this page in a browser on any machine and grant access:\n\n  {}\n\n\
+         The browser then goes to an address that may show an error; that is fine.\n\
+         Paste that whole address here and press Enter:",
+        authorization.url
+    )?;
+    console.output.flush()?;
+    let address = Secret::new(console.line()?);
+    let code = code_in(address.expose(), &authorization).map_err(|why| not_done(identity, &why))?;
+    wire::log_in(identity, &authorization, &code, console.warn)
+}
+
+/// Says why a browser that is opened here would not be seen.
+fn obstacle(is_set: &dyn Fn(&str) -> bool) -> Option<&'static str> {
+    let in_container = ["/.dockerenv", "/run/.containerenv"]
+        .iter()
+        .any(|mark| std::path::Path::new(mark).exists());
+    if ["SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT"]
+        .iter()
+        .any(|name| is_set(name))
+    {
+        Some("you are here by ssh")
+    } else if in_container && !is_set("DISPLAY") {
+        Some("this is a container")
+    } else if cfg!(all(unix, not(target_os = "macos")))
+        && !["DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"]
+            .iter()
+            .any(|name| is_set(name))
+    {
+        Some("there is no display")
+    } else {
+        None
+    }
+}
+
+fn code_in(address: &str, authorization: &Authorization) -> Result<Secret, String> {
+    let query = address
+        .trim()
+        .split_once('?')
+        .map_or("", |(_, query)| query);
+    match authorization.read(query.split('#').next().unwrap_or("")) {
+        Callback::Code(code) => Ok(code),
+        Callback::Denied(why) => Err(why),
+        Callback::Foreign => Err(
+            "the address does not belong to this login; paste all of it, from http to the end"
+                .into(),
+        ),
+    }
+}
+
+fn not_done(identity: &Identity, why: &str) -> Failure {
+    let profile = identity.profile.name.clone();
+    let message = format!("profile '{profile}' was not logged in: {why}");
+    Failure::new(Kind::LoginNeeded { profile }, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_browser_is_opened_where_nobody_sees_it() {
+        let with = |names: &'static [&str]| obstacle(&move |name: &str| names.contains(&name));
+        assert_eq!(with(&["DISPLAY", "SSH_TTY"]), Some("you are here by ssh"));
+        assert_eq!(with(&["DISPLAY"]), None);
+    }
+}

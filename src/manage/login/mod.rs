@@ -1,0 +1,347 @@
+//! `git bbtoken login`: from nothing to a profile that works. Everything is asked first, then tried at the real
+//! endpoint, and only then written; whoever stops before that leaves nothing changed.
+
+mod browser;
+
+use super::{Console, cli, git::Target, status, usage, words};
+use crate::{
+    address::is_profile_name,
+    failure::{Failure, Kind, quote},
+    profile::{self, Grant, RawProfile, Source, Store},
+    secret::Secret,
+    wire::{self, Identity, Overview},
+};
+
+/// The kinds of login, in the order in which they are offered; the word is the one of the configuration.
+const KINDS: [(&str, &str); 3] = [
+    (
+        "authorization-code",
+        "Browser: as yourself, with an OAuth client (on a desktop)",
+    ),
+    (
+        "client-credentials",
+        "Client credentials: an OAuth client by itself (CI, servers, a team's robot)",
+    ),
+    (
+        "token",
+        "Ready token: an access token or an API token that you have made",
+    ),
+];
+
+pub(super) fn run(options: &cli::Login, console: &mut Console<'_>) -> anyhow::Result<()> {
+    let overview = Overview::read()?;
+    let wanted = Wanted::ask(options, &overview, console)?;
+    let mut identity = wanted.identity(&overview)?;
+    if identity.profile.store == Store::Memory {
+        let message = "the store 'memory' keeps no login; choose 'file' or 'keyring' with --store";
+        return Err(Failure::new(Kind::StoreUnusable, message).into());
+    }
+    let secret = secret(options, &identity, console)?;
+    if let Some(secret) = &secret {
+        use_secret(&mut identity, secret);
+    }
+    match identity.profile.grant {
+        Grant::AuthorizationCode(_) => {
+            browser::log_in(options, &identity, console)
+                .inspect_err(|_| wire::abandon_login(&identity, console.warn))?;
+        }
+        // A token that is kept would hide that the secret is wrong.
+        Grant::ClientCredentials(_) if secret.is_some() => {
+            wire::bearer_anew(&identity, console.warn)?;
+        }
+        Grant::ClientCredentials(_) | Grant::Token(_) => {
+            wire::bearer(&identity, console.warn)?;
+        }
+    }
+    if let Some(secret) = &secret {
+        wire::keep(&identity, secret, console.warn)?;
+    }
+    wanted.write()?;
+    tell(&identity, console)?;
+    try_repository(options, &identity.profile.name, console)
+}
+
+fn has_client(overview: &Overview, profile: &str) -> bool {
+    let own = overview.raw.profiles.get(profile);
+    own.is_some_and(|own| own.client_id.is_some() && own.grant.is_some())
+}
+
+/// What is to be configured.
+struct Wanted {
+    profile: String,
+    kind: &'static str,
+    client_id: Option<String>,
+    account: Option<String>,
+    store: Option<String>,
+    workspaces: Vec<String>,
+}
+
+impl Wanted {
+    fn ask(
+        options: &cli::Login,
+        overview: &Overview,
+        console: &mut Console<'_>,
+    ) -> anyhow::Result<Self> {
+        let profile = match &options.profile {
+            Some(name) => name.clone(),
+            None => name(overview, console)?,
+        };
+        if !is_profile_name(&profile) {
+            return Err(usage(&format!(
+                "'{}' is no name for a profile: use letters, digits, '.', '_' and '-'",
+                quote(&profile)
+            )));
+        }
+        let known = match overview.identity(&profile, |_| {}) {
+            Ok(identity) => Some(identity.profile),
+            // What stands in the way of a profile that has a client is told, not asked for anew.
+            Err(error) if has_client(overview, &profile) => return Err(error),
+            Err(_) => None,
+        };
+        let kind = kind(options, known.as_ref(), console)?;
+        let client_id = match (kind, &options.client_id) {
+            ("token", _) => None,
+            (_, Some(id)) => Some(id.clone()),
+            (_, None) => client_id(kind, known.as_ref(), overview, console)?,
+        };
+        let mut workspaces = options.workspaces.clone();
+        if known.is_none() && workspaces.is_empty() && console.is_interactive {
+            let workspace = console.ask("Workspace that it is for (Enter for every one)", "")?;
+            workspaces.extend(Some(workspace).filter(|workspace| !workspace.is_empty()));
+        }
+        Ok(Wanted {
+            profile,
+            kind,
+            client_id,
+            account: options.account.clone(),
+            store: options.store.clone(),
+            workspaces,
+        })
+    }
+
+    /// The profile as it will be, without anything written.
+    fn identity(&self, overview: &Overview) -> anyhow::Result<Identity> {
+        overview.identity(&self.profile, |own: &mut RawProfile| {
+            own.grant = wire::given(self.kind);
+            if let Some(id) = &self.client_id {
+                own.client_id = wire::given(id);
+            }
+            if let Some(account) = &self.account {
+                own.account = wire::given(account);
+            }
+            if let Some(store) = &self.store {
+                own.store = wire::given(store);
+            }
+        })
+    }
+
+    fn write(&self) -> anyhow::Result<()> {
+        let key = |name: &str| format!("bbtoken.{}.{name}", self.profile);
+        let singles = [
+            ("grant", Some(self.kind)),
+            ("clientId", self.client_id.as_deref()),
+            ("account", self.account.as_deref()),
+            ("store", self.store.as_deref()),
+        ];
+        let there = Target::Global.matching(r"^bbtoken\.")?;
+        let is_there = |key: &str, value: &str| {
+            there
+                .iter()
+                .any(|(name, its)| super::setup::same_key(name, key) && its == value)
+        };
+        for (name, value) in singles {
+            if let Some(value) = value.filter(|value| !is_there(&key(name), value)) {
+                Target::Global.set(&key(name), value)?;
+            }
+        }
+        for workspace in &self.workspaces {
+            let change = super::git::Change::Add {
+                key: key("workspace"),
+                value: workspace.clone(),
+            };
+            if !is_there(&key("workspace"), workspace) {
+                Target::Global.apply(&change)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Names the profile that is meant when none is named: the one in use, else 'default'.
+fn name(overview: &Overview, console: &mut Console<'_>) -> anyhow::Result<String> {
+    match profile::explain(&overview.raw, None) {
+        Ok((name, _)) if name != profile::ENVIRONMENT => Ok(name),
+        _ if console.is_interactive => console.ask("Name of the profile", profile::DEFAULT),
+        _ => Ok(profile::DEFAULT.to_owned()),
+    }
+}
+
+fn kind(
+    options: &cli::Login,
+    known: Option<&profile::Profile>,
+    console: &mut Console<'_>,
+) -> anyhow::Result<&'static str> {
+    let given = [
+        options.browser || options.no_browser || options.port.is_some(),
+        options.client_credentials,
+        options.with_token,
+    ];
+    let chosen = given.iter().position(|is_given| *is_given);
+    match (chosen, known) {
+        (Some(chosen), _) => Ok(KINDS[chosen].0),
+        (None, Some(profile)) => Ok(profile.grant.name()),
+        (None, None) if console.is_interactive => {
+            let chosen = console.choose("How do you want to log in?", &KINDS)?;
+            Ok(KINDS[chosen].0)
+        }
+        (None, None) => Err(usage(
+            "how to log in is not said; give --browser, --client-credentials or --with-token",
+        )),
+    }
+}
+
+/// Finds the client's id, or asks for it after showing how a client is made.
+fn client_id(
+    kind: &str,
+    known: Option<&profile::Profile>,
+    overview: &Overview,
+    console: &mut Console<'_>,
+) -> anyhow::Result<Option<String>> {
+    let from_environment = overview.raw.environment.client_id.clone();
+    if known.and_then(profile::Profile::client).is_some() {
+        return Ok(None);
+    }
+    if let Some(id) = from_environment {
+        return Ok(Some(id));
+    }
+    if !console.is_interactive {
+        return Err(usage("the client's id is not said; give --client-id"));
+    }
+    let workspace = console.ask("Workspace that owns the OAuth client", "")?;
+    for line in steps(overview.base().as_str(), &workspace, kind) {
+        console.tell(&line);
+    }
+    let id = console.ask("Key of the consumer", "")?;
+    match id.as_str() {
+        "" => Err(usage("the client's id is empty; nothing was changed")),
+        id => Ok(Some(id.to_owned())),
+    }
+}
+
+/// Says what to click at Bitbucket (Bitbucket support: "Use OAuth on Bitbucket Cloud").
+fn steps(base: &str, workspace: &str, kind: &str) -> Vec<String> {
+    let workspace = if workspace.is_empty() {
+        "<workspace>"
+    } else {
+        workspace
+    };
+    let base = base.trim_end_matches('/');
+    let private = match kind {
+        "client-credentials" => "     tick     This is a private consumer",
+        _ => {
+            "     leave    This is a private consumer   (tick it only if nobody else gets the client)"
+        }
+    };
+    [
+        "",
+        "Make an OAuth client (once for everybody who uses it):",
+        &format!("  1. Open {base}/{workspace}/workspace/settings/api"),
+        "  2. OAuth consumers, Add consumer:",
+        "     Name     any",
+        "     Callback http://127.0.0.1/callback",
+        private,
+        "     tick     Repositories: Read    (Write, too, to push)",
+        "  3. Save, open the consumer in the list: it shows a key and a secret.",
+        "",
+    ]
+    .map(str::to_owned)
+    .into()
+}
+
+/// Gets the client's secret or the ready token, if it is not where the profile says already.
+fn secret(
+    options: &cli::Login,
+    identity: &Identity,
+    console: &mut Console<'_>,
+) -> anyhow::Result<Option<Secret>> {
+    let profile = &identity.profile;
+    let (what, source) = match &profile.grant {
+        Grant::Token(source) => ("token", source),
+        Grant::ClientCredentials(client) | Grant::AuthorizationCode(client) => {
+            ("client secret", &client.secret)
+        }
+    };
+    if options.with_secret || options.with_token {
+        return console.secret(what).map(Some);
+    }
+    if *source != Source::Stored {
+        return Ok(None);
+    }
+    let (kept, problem) = wire::kept(identity, console.warn)?;
+    if let Some(problem) = problem {
+        return Err(problem);
+    }
+    let is_kept = match &profile.grant {
+        Grant::Token(_) => false,
+        _ => kept.client_secret.is_some(),
+    };
+    match (is_kept, console.is_interactive) {
+        (true, _) => Ok(None),
+        (false, true) => console.secret(what).map(Some),
+        (false, false) if what == "token" => Err(usage(
+            "the token is not said; give it on stdin with --with-token",
+        )),
+        (false, false) => Err(usage(
+            "the client's secret is not said; give it on stdin with --with-secret",
+        )),
+    }
+}
+
+/// Lets the profile use a secret that is not kept yet.
+fn use_secret(identity: &mut Identity, secret: &Secret) {
+    let given = Source::Given {
+        variable: "stdin",
+        secret: secret.clone(),
+    };
+    match &mut identity.profile.grant {
+        Grant::Token(source) => *source = given,
+        Grant::ClientCredentials(client) | Grant::AuthorizationCode(client) => {
+            client.secret = given
+        }
+    }
+}
+
+/// Says how it ended: what the token may do, how long it lasts, what is missing.
+fn tell(identity: &Identity, console: &mut Console<'_>) -> anyhow::Result<()> {
+    let profile = &identity.profile;
+    console.answer(&format!("Profile '{profile}' is logged in."))?;
+    let (kept, _) = wire::kept(identity, console.warn)?;
+    if let Some(token) = &kept.access_token {
+        let expiry = words::expiry(token.expires_at_unix_s, wire::now_unix_s());
+        console.answer(&format!(
+            "  access token: {}, {expiry}",
+            status::scopes(&token.scopes)
+        ))?;
+        if !token.scopes.is_empty() && !status::may_push(&token.scopes) {
+            console.tell(
+                "  To push, tick 'Repositories: Write' at the OAuth consumer and log in again.",
+            );
+        }
+    }
+    console.tell(
+        "Next: git clone bbtoken::<workspace>/<repository>\n      git bbtoken setup, for submodules, plain https addresses and git-lfs",
+    );
+    Ok(())
+}
+
+fn try_repository(
+    options: &cli::Login,
+    profile: &str,
+    console: &mut Console<'_>,
+) -> anyhow::Result<()> {
+    let Some(repository) = &options.repository else {
+        return Ok(());
+    };
+    super::git::reach(&format!("bbtoken::{profile}@{repository}"))?;
+    console.answer(&format!("Repository '{}' can be read.", quote(repository)))
+}

@@ -1,0 +1,344 @@
+//! Every key, variable and exit code in one table each: `git bbtoken help` and `docs/reference.md` are made of them.
+
+use std::fmt::Write as _;
+
+/// A setting in git's configuration.
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    /// Whether it is read from system, global and command line only, never from a repository.
+    pub(super) protected: bool,
+    pub(super) meaning: &'static str,
+}
+
+/// A setting or variable by its name, and what it means.
+pub(super) struct Name {
+    pub(super) name: &'static str,
+    pub(super) meaning: &'static str,
+}
+
+const fn key(name: &'static str, protected: bool, meaning: &'static str) -> Key {
+    Key {
+        name,
+        protected,
+        meaning,
+    }
+}
+
+const fn name(name: &'static str, meaning: &'static str) -> Name {
+    Name { name, meaning }
+}
+
+/// `bbtoken.<key>` for every profile, `bbtoken.<profile>.<key>` for one.
+pub(super) const KEYS: [Key; 14] = [
+    key(
+        "clientId",
+        false,
+        "the OAuth client's id (Bitbucket: the consumer's key)",
+    ),
+    key(
+        "grant",
+        false,
+        "how tokens are got: client-credentials (default), authorization-code, token",
+    ),
+    key(
+        "workspace",
+        false,
+        "a workspace that is served by this profile; may be set more than once",
+    ),
+    key(
+        "account",
+        false,
+        "whose login it is, where one client serves two accounts; default: the profile's name",
+    ),
+    key(
+        "pushProfile",
+        false,
+        "the profile that pushes in this one's place",
+    ),
+    key(
+        "clientSecretCommand",
+        true,
+        "a command that prints the client's secret; with '!' in front, a line for the shell",
+    ),
+    key(
+        "accessTokenCommand",
+        true,
+        "a command that prints a ready token",
+    ),
+    key(
+        "baseUrl",
+        true,
+        "where Bitbucket is; default https://bitbucket.org",
+    ),
+    key(
+        "tokenUrl",
+        true,
+        "the token endpoint; default <baseUrl>/site/oauth2/access_token",
+    ),
+    key(
+        "authorizeUrl",
+        true,
+        "the page for consent; default <baseUrl>/site/oauth2/authorize",
+    ),
+    key(
+        "store",
+        false,
+        "where secrets are kept: file (default), keyring, kernel-keyring, memory",
+    ),
+    key(
+        "transport",
+        false,
+        "who speaks HTTP: auto (default), native, git",
+    ),
+    key(
+        "profile",
+        false,
+        "without a profile's name only: the profile that is used where nothing names one",
+    ),
+    key(
+        "addedBySetup",
+        false,
+        "without a profile's name only: what 'git bbtoken setup' has added and unsetup removes",
+    ),
+];
+
+/// Keys outside `bbtoken.`.
+pub(super) const OTHER_KEYS: [Name; 1] = [name(
+    "remote.<name>.bbtokenProfile",
+    "the profile for this remote",
+)];
+
+/// Environment variables; they win over git's configuration.
+pub(super) const VARIABLES: [Name; 13] = [
+    name("BBTOKEN_PROFILE", "the profile to use"),
+    name(
+        "BBTOKEN_CLIENT_ID",
+        "the OAuth client's id (Bitbucket: the consumer's key)",
+    ),
+    name("BBTOKEN_CLIENT_SECRET", "its secret"),
+    name("BBTOKEN_CLIENT_SECRET_FILE", "a file with its secret"),
+    name("BBTOKEN_ACCESS_TOKEN", "a ready token, instead of a client"),
+    name("BBTOKEN_ACCESS_TOKEN_FILE", "a file with a ready token"),
+    name(
+        "BBTOKEN_BASE_URL",
+        "where Bitbucket is; default https://bitbucket.org",
+    ),
+    name(
+        "BBTOKEN_TOKEN_URL",
+        "the token endpoint; default <base>/site/oauth2/access_token",
+    ),
+    name(
+        "BBTOKEN_AUTHORIZE_URL",
+        "the page for consent; default <base>/site/oauth2/authorize",
+    ),
+    name(
+        "BBTOKEN_TRANSPORT",
+        "auto (default), native, or git for git's own https",
+    ),
+    name(
+        "BBTOKEN_STORE",
+        "file (default), keyring, kernel-keyring, or memory to write nothing",
+    ),
+    name(
+        "BBTOKEN_HOME",
+        "one directory for everything that is written; default: the user's cache and state directories",
+    ),
+    name(
+        "BROWSER",
+        "the program that opens pages, where the desktop names none",
+    ),
+];
+
+/// Exit codes of `git bbtoken`.
+pub(super) const EXIT_CODES: [Name; 9] = [
+    name("0", "done"),
+    name("1", "failed"),
+    name("2", "usage: the command line or an address is wrong"),
+    name("3", "not configured"),
+    name("4", "login needed, or the client was refused"),
+    name("5", "refused by Bitbucket: scope or access"),
+    name("6", "network"),
+    name("7", "store locked or unreadable"),
+    name(
+        "128",
+        "the helper git-remote-bbtoken failed, as git's own do",
+    ),
+];
+
+/// The width of help texts on the page, whatever the terminal is.
+const PAGE_WIDTH: usize = 90;
+
+const PROFILES: &str = "\
+A profile is a client or a token, by a name. The first of these that answers
+is used:
+
+  1. profile@ in the address: bbtoken::work@workspace/repository
+  2. remote.<name>.bbtokenProfile
+  3. BBTOKEN_PROFILE
+  4. a client or token in the environment
+  5. a profile whose workspace names the address's
+  6. bbtoken.profile
+  7. the only profile there is, or the one called 'default'
+
+'git bbtoken status --explain <address>' tells which it is, and why.
+";
+
+pub(super) const BITBUCKET: &str = "\
+An OAuth client is made once, in the workspace that owns it:
+
+  https://bitbucket.org/<workspace>/workspace/settings/api
+  (Workspace settings, OAuth consumers, Add consumer)
+
+  Name          any
+  Callback URL  http://127.0.0.1/callback
+  This is a private consumer
+                tick it for client credentials (CI, servers)
+  Permissions   Repositories: Read to fetch, Write to push
+
+Bitbucket then shows a key and a secret: the client's id and secret.
+Its words and OAuth's: consumer = client, key = client id, secret = client
+secret, permission = scope.
+
+A ready token works, too: an access token of a repository, project or
+workspace (its settings, Access tokens), or an API token with scopes
+(https://id.atlassian.com/manage-profile/security/api-tokens).
+";
+
+const JSON: &str = "\
+'git bbtoken status --json' prints one object. Fields are added without
+notice; a change of meaning raises 'version'.
+
+  version               1
+  base_url              where Bitbucket is
+  profiles[]            in alphabetical order
+    name
+    problem             why it cannot be used; the fields below are then absent
+    grant               client-credentials, authorization-code or token
+    client_id           absent for a token
+    account             whose login it is
+    workspaces[]        that it serves
+    store               file, keyring, kernel-keyring or memory
+    settings[]          key, value, origin; commands by their program only
+    access_token        absent if none is cached
+      fingerprint       first 8 hexadecimal digits of its SHA-256
+      scopes[]
+      got_at, expires_at
+                        seconds since 1970-01-01T00:00:00Z
+      expires_in_s      negative when it has ended
+    login               absent without one; a person's login
+      fingerprint, scopes[]
+      refreshed_at      seconds since 1970-01-01T00:00:00Z
+    client_secret       fingerprint of the one in the store; absent without
+    ready_token         the same of a ready token
+    store_problem       why the store could not be read; absent if it was
+";
+
+/// The topics of `git bbtoken help`.
+pub(super) const TOPICS: [&str; 7] = [
+    "config",
+    "environment",
+    "exit-codes",
+    "profiles",
+    "bitbucket",
+    "json",
+    "reference",
+];
+
+/// Explains a topic; `None` if there is none of this name.
+pub(super) fn topic(topic: &str) -> Option<String> {
+    Some(match topic {
+        "config" => config(),
+        "environment" => format!(
+            "A variable that is set but empty is an error. They win over git's configuration.\n\n{}",
+            list(VARIABLES.iter())
+        ),
+        "exit-codes" => list(EXIT_CODES.iter()),
+        "profiles" => PROFILES.to_owned(),
+        "bitbucket" => BITBUCKET.to_owned(),
+        "json" => JSON.to_owned(),
+        "reference" => page(),
+        _ => return None,
+    })
+}
+
+fn config() -> String {
+    let mut text = "bbtoken.<key> is for every profile, bbtoken.<profile>.<key> for one. Keys with * are not\n\
+         read from a repository's own configuration.\n\n"
+        .to_owned();
+    for Key {
+        name,
+        protected,
+        meaning,
+    } in &KEYS
+    {
+        let star = if *protected { "*" } else { "" };
+        entry(&mut text, &format!("{name}{star}"), meaning);
+    }
+    text.push('\n');
+    text.push_str(&list(OTHER_KEYS.iter()));
+    text
+}
+
+fn list<'n>(names: impl Iterator<Item = &'n Name>) -> String {
+    let mut text = String::new();
+    for Name { name, meaning } in names {
+        entry(&mut text, name, meaning);
+    }
+    text
+}
+
+fn entry(text: &mut String, name: &str, meaning: &str) {
+    text.push_str(&format!("  {name}\n      {meaning}\n"));
+}
+
+/// Writes everything as the page `docs/reference.md`.
+fn page() -> String {
+    let mut page = "# Reference\n\n\
+         Made by `git bbtoken help reference`; a test compares the two.\n\n\
+         ## Git configuration\n\n\
+         `bbtoken.<key>` is for every profile, `bbtoken.<profile>.<key>` for one.\n\n\
+         | key | meaning | read from a repository |\n| --- | --- | --- |\n"
+        .to_owned();
+    let cell = |text: &str| text.replace('|', "\\|");
+    // Writing to a string cannot fail.
+    for Key {
+        name,
+        protected,
+        meaning,
+    } in &KEYS
+    {
+        let local = if *protected { "no" } else { "yes" };
+        let _ = writeln!(page, "| `{name}` | {} | {local} |", cell(meaning));
+    }
+    for Name { name, meaning } in &OTHER_KEYS {
+        let _ = writeln!(page, "| `{name}` | {} | yes |", cell(meaning));
+    }
+    page.push_str("\n## Environment\n\nA variable that is set but empty is an error. They win over git's configuration.\n\n| variable | meaning |\n| --- | --- |\n");
+    for Name { name, meaning } in &VARIABLES {
+        let _ = writeln!(page, "| `{name}` | {} |", cell(meaning));
+    }
+    page.push_str("\n## Exit codes\n\n| code | meaning |\n| --- | --- |\n");
+    for Name { name, meaning } in &EXIT_CODES {
+        let _ = writeln!(page, "| {name} | {} |", cell(meaning));
+    }
+    for (title, text) in [
+        ("Profiles", PROFILES),
+        ("At Bitbucket", BITBUCKET),
+        ("Status as JSON", JSON),
+    ] {
+        let _ = write!(page, "\n## {title}\n\n```text\n{text}```\n");
+    }
+    page.push_str("\n## Commands\n");
+    for command in super::cli::definition().get_subcommands() {
+        let help =
+            super::pages::of_command(&[command.get_name()], Some(PAGE_WIDTH)).unwrap_or_default();
+        let help = help.lines().map(str::trim_end).collect::<Vec<_>>();
+        let help = help.join("\n");
+        let _ = write!(
+            page,
+            "\n### git bbtoken {}\n\n```text\n{help}\n```\n",
+            command.get_name()
+        );
+    }
+    page
+}

@@ -1,0 +1,248 @@
+//! `git bbtoken setup` and `unsetup`: git's configuration, changed in the open and taken back exactly.
+//!
+//! What was added is noted in `bbtoken.addedBySetup`, in the same file, so that it goes wherever the file goes.
+
+use anyhow::Context as _;
+
+use super::{
+    Console, cli,
+    git::{Change, Target},
+    usage,
+};
+use crate::wire::{self, Overview};
+
+/// Where it is noted.
+const NOTE: &str = "bbtoken.addedBySetup";
+
+/// A setting that is wanted, and why.
+struct Wish {
+    key: String,
+    value: String,
+    why: &'static str,
+    /// A value of the user's own is respected; else ours is added to what is there.
+    is_single: bool,
+}
+
+pub(super) fn run(options: &cli::Setup, console: &mut Console<'_>) -> anyhow::Result<()> {
+    let overview = Overview::read()?;
+    let wishes = wishes(&overview, options)?;
+    let there = Target::Global.matching(".")?;
+    let mut changes = Vec::new();
+    for Wish {
+        key,
+        value,
+        why,
+        is_single,
+    } in wishes
+    {
+        let values: Vec<_> = there
+            .iter()
+            .filter(|(name, _)| same_key(name, &key))
+            .map(|(_, value)| value)
+            .collect();
+        if values.contains(&&value) {
+            continue;
+        }
+        if let Some(own) = values.last().filter(|_| is_single) {
+            console.tell(&format!(
+                "kept as it is: {key} = {own} (setup would say {value}, so that {why})"
+            ));
+            continue;
+        }
+        changes.push((
+            Change::Add {
+                key: key.clone(),
+                value: value.clone(),
+            },
+            why,
+        ));
+        let note = format!("{key}={value}");
+        changes.push((
+            Change::Add {
+                key: NOTE.to_owned(),
+                value: note,
+            },
+            "unsetup takes back just this",
+        ));
+    }
+    if changes.is_empty() {
+        return console.answer("Git is set up already; nothing to change.");
+    }
+    for (change, why) in &changes {
+        if matches!(change, Change::Add { key, .. } if key == NOTE) {
+            continue;
+        }
+        for line in change.lines() {
+            console.answer(&line)?;
+        }
+        console.answer(&format!("      {why}"))?;
+    }
+    if !may_write(
+        &options.consent,
+        console,
+        "Write this to your git configuration?",
+    )? {
+        return Ok(());
+    }
+    apply(changes.into_iter().map(|(change, _)| change))?;
+    console.answer("Git is set up; 'git bbtoken unsetup' takes it back.")
+}
+
+pub(super) fn undo(options: &cli::Consent, console: &mut Console<'_>) -> anyhow::Result<()> {
+    let there = Target::Global.matching(".")?;
+    let notes: Vec<_> = there
+        .iter()
+        .filter(|(key, _)| same_key(key, NOTE))
+        .filter_map(|(_, note)| Some((note, note.split_once('=')?)))
+        .collect();
+    if notes.is_empty() {
+        return console.answer("Setup has added nothing; nothing to take back.");
+    }
+    let mut changes = Vec::new();
+    for (note, (key, value)) in notes.iter().rev() {
+        let (key, value) = ((*key).to_owned(), (*value).to_owned());
+        if there
+            .iter()
+            .any(|(name, its)| same_key(name, &key) && *its == value)
+        {
+            let change = Change::Remove { key, value };
+            for line in change.lines() {
+                console.answer(&line)?;
+            }
+            changes.push(change);
+        }
+        changes.push(Change::Remove {
+            key: NOTE.to_owned(),
+            value: (*note).clone(),
+        });
+    }
+    if !may_write(options, console, "Take this out of your git configuration?")? {
+        return Ok(());
+    }
+    apply(changes.into_iter())?;
+    console.answer("Git is as it was before setup.")
+}
+
+/// Asks whether what was shown may be written; a script has to say so itself.
+pub(super) fn may_write(
+    options: &cli::Consent,
+    console: &mut Console<'_>,
+    question: &str,
+) -> anyhow::Result<bool> {
+    if options.dry_run {
+        console.tell("Nothing was written.");
+        return Ok(false);
+    }
+    if options.yes {
+        return Ok(true);
+    }
+    if !console.is_interactive {
+        return Err(usage(
+            "nobody can be asked here; give --yes to write this, or --dry-run",
+        ));
+    }
+    let agreed = console.confirm(question)?;
+    if !agreed {
+        console.tell("Nothing was written.");
+    }
+    Ok(agreed)
+}
+
+fn apply(changes: impl Iterator<Item = Change>) -> anyhow::Result<()> {
+    for change in changes {
+        Target::Global.apply(&change)?;
+    }
+    Ok(())
+}
+
+fn wishes(overview: &Overview, options: &cli::Setup) -> anyhow::Result<Vec<Wish>> {
+    let ask = wire::credential_helper().context("cannot find git-bbtoken itself")?;
+    let mut wishes = vec![wish(
+        "protocol.bbtoken.allow".into(),
+        "always",
+        "submodules with bbtoken:: addresses are cloned",
+    )];
+    let mut sites: Vec<_> = overview.bases.iter().map(wire::site).collect();
+    sites.sort();
+    sites.dedup();
+    for site in sites {
+        wishes.extend(answering(&site, &ask));
+    }
+    let bases = overview
+        .bases
+        .iter()
+        .map(|base| base.as_str().trim_end_matches('/'));
+    if options.plain {
+        let base = overview.base().as_str().trim_end_matches('/');
+        wishes.push(Wish {
+            is_single: false,
+            ..wish(
+                format!("url.{base}/.insteadOf"),
+                "bbtoken::",
+                "git and tools without helpers use https for bbtoken:: addresses",
+            )
+        });
+    }
+    if options.everywhere {
+        wishes.extend(bases.flat_map(rewriting));
+    }
+    Ok(wishes)
+}
+
+fn wish(key: String, value: &str, why: &'static str) -> Wish {
+    Wish {
+        key,
+        value: value.to_owned(),
+        why,
+        is_single: true,
+    }
+}
+
+/// Makes us the one credential helper of a site.
+fn answering(site: &str, ask: &str) -> [Wish; 3] {
+    let helper = |value: &str, why| Wish {
+        is_single: false,
+        ..wish(format!("credential.{site}.helper"), value, why)
+    };
+    [
+        helper(
+            "",
+            "for this site alone, no other helper is asked, and none stores our tokens",
+        ),
+        helper(ask, "git's own https and git-lfs get tokens from us"),
+        wish(
+            format!("credential.{site}.useHttpPath"),
+            "true",
+            "the profile follows the workspace",
+        ),
+    ]
+}
+
+/// Turns the addresses below a base URL into ours; those of Bitbucket Cloud's ssh, too.
+fn rewriting(base: &str) -> Vec<Wish> {
+    let mut starts = vec![format!("{base}/")];
+    if base == "https://bitbucket.org" {
+        starts.extend(["git@bitbucket.org:", "ssh://git@bitbucket.org/"].map(str::to_owned));
+    }
+    let why = "addresses of this form use the helper, in every repository";
+    let rewrite = |start: String| Wish {
+        is_single: false,
+        ..wish("url.bbtoken::.insteadOf".into(), &start, why)
+    };
+    starts.into_iter().map(rewrite).collect()
+}
+
+/// Compares keys as git does: section and name without case, the subsection with it.
+pub(super) fn same_key(one: &str, other: &str) -> bool {
+    parts(one) == parts(other)
+}
+
+fn parts(key: &str) -> (String, &str, String) {
+    let (section, rest) = key.split_once('.').unwrap_or((key, ""));
+    let (subsection, name) = rest.rsplit_once('.').unwrap_or(("", rest));
+    (
+        section.to_ascii_lowercase(),
+        subsection,
+        name.to_ascii_lowercase(),
+    )
+}

@@ -1,0 +1,107 @@
+//! `git bbtoken token` and `git bbtoken exec`: a fresh token for scripts.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus},
+};
+
+use anyhow::Context as _;
+
+use super::{Console, cli, signals::Signals, usage};
+use crate::wire::{self, Bearer, Identity};
+
+/// The variable that `exec` gives to its command, and only to it.
+const VARIABLE: &str = "BBTOKEN_ACCESS_TOKEN";
+
+pub(super) fn print(options: &cli::Token, console: &mut Console<'_>) -> anyhow::Result<()> {
+    if console.is_output_a_terminal && !options.force {
+        return Err(usage(
+            "a token is not printed on a terminal, where it stays readable; give --force to do it all the same",
+        ));
+    }
+    let identity = Identity::named(options.profile.name.as_deref())?;
+    let bearer = wire::bearer(&identity, console.warn)?;
+    console.answer(bearer.token.expose())
+}
+
+/// Runs the command; gives its exit code.
+pub(super) fn exec(options: &cli::Exec, console: &Console<'_>) -> anyhow::Result<u8> {
+    let identity = Identity::named(options.profile.name.as_deref())?;
+    let bearer = wire::bearer(&identity, console.warn)?;
+    let (program, arguments) = options
+        .command
+        .split_first()
+        .context("no command was given")?;
+    let mut command = Command::new(program);
+    command.args(arguments);
+    for variable in [
+        "BBTOKEN_CLIENT_SECRET",
+        "BBTOKEN_CLIENT_SECRET_FILE",
+        "BBTOKEN_ACCESS_TOKEN_FILE",
+        VARIABLE,
+    ] {
+        command.env_remove(variable);
+    }
+    let _netrc = match &options.netrc {
+        None => {
+            command.env(VARIABLE, bearer.token.expose());
+            None
+        }
+        Some(path) => Some(Netrc::write(path, &identity, &bearer)?),
+    };
+    let signals = Signals::hold()?;
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("cannot start '{}'", program.display()))?;
+    signals.pass_to(&child);
+    let status = child.wait().context("cannot wait for the command")?;
+    Ok(code(status))
+}
+
+/// A netrc-like file that is removed when it is dropped.
+struct Netrc(PathBuf);
+
+impl Netrc {
+    fn write(path: &Path, identity: &Identity, bearer: &Bearer) -> anyhow::Result<Self> {
+        let host = identity.profile.endpoints.base.host_str().unwrap_or("");
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt as _;
+            options.mode(0o600);
+        }
+        let refuse = || format!("cannot make '{}'", path.display());
+        let mut file = options.open(path).with_context(refuse)?;
+        let netrc = Netrc(path.to_owned());
+        let token = bearer.token.expose();
+        writeln!(
+            file,
+            "machine {host} login {} password {token}",
+            bearer.user
+        )
+        .with_context(refuse)?;
+        Ok(netrc)
+    }
+}
+
+impl Drop for Netrc {
+    fn drop(&mut self) {
+        // The command may have removed it.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// The command's own exit code; as a shell tells it when a signal ended it.
+fn code(status: ExitStatus) -> u8 {
+    #[cfg(unix)]
+    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
+        return u8::try_from(128 + signal).unwrap_or(1);
+    }
+    status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(1)
+}

@@ -1,0 +1,136 @@
+//! What is kept of a profile, for people: what is there, what is put there, and what is taken away.
+
+use super::{Cached, Login, Tokens};
+use crate::{
+    failure::{Failure, Kind},
+    profile::Grant,
+    secret::Secret,
+};
+
+/// What is kept of one profile.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// The cached access token.
+    pub access_token: Option<KeptToken>,
+    /// A person's login.
+    pub login: Option<Login>,
+    /// The client's secret in the store.
+    pub client_secret: Option<Secret>,
+    /// A ready token in the store.
+    pub ready_token: Option<Secret>,
+}
+
+/// A cached access token.
+#[derive(Debug)]
+pub struct KeptToken {
+    /// The token.
+    pub token: Secret,
+    /// When it was got, by this machine's clock.
+    pub got_at_unix_s: u64,
+    /// When it ends.
+    pub expires_at_unix_s: u64,
+    /// What it may do, as the server told.
+    pub scopes: Vec<String>,
+}
+
+impl Tokens<'_> {
+    /// Looks at what is kept, without any request; a store that cannot be read is told beside what could be.
+    pub fn kept(&self) -> (Kept, Option<anyhow::Error>) {
+        let mut kept = Kept {
+            access_token: self.kept_token(),
+            ..Kept::default()
+        };
+        let problem = self.read_store(&mut kept).err();
+        (kept, problem)
+    }
+
+    fn kept_token(&self) -> Option<KeptToken> {
+        let (cache, key) = self.cache()?;
+        match cache.read(&key) {
+            Cached::Token(entry) => Some(KeptToken {
+                token: entry.access_token,
+                got_at_unix_s: entry.expires_at_unix_s.saturating_sub(entry.lifetime_s),
+                expires_at_unix_s: entry.expires_at_unix_s,
+                scopes: entry.scopes,
+            }),
+            Cached::Nothing | Cached::Corrupt => None,
+        }
+    }
+
+    fn read_store(&self, kept: &mut Kept) -> anyhow::Result<()> {
+        let store = self.store()?;
+        if let Some(client) = self.profile.client() {
+            kept.client_secret = store.load(&self.profile.client_key(client))?;
+        }
+        match &self.profile.grant {
+            Grant::AuthorizationCode(_) => {
+                let record = store.load(&self.profile.login_key())?;
+                kept.login = record.as_ref().and_then(Login::from_record);
+            }
+            Grant::Token(_) => kept.ready_token = store.load(&self.profile.token_key())?,
+            Grant::ClientCredentials(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Keeps the client's secret or, for a profile with a ready token, that token; proves before that it can be kept.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::StoreUnusable`].
+    pub fn keep(&self, secret: &Secret) -> anyhow::Result<()> {
+        let key = match self.profile.client() {
+            Some(client) => self.profile.client_key(client),
+            None => self.profile.token_key(),
+        };
+        let store = self.store()?;
+        store.reserve(&key)?;
+        store.save(&key, secret)
+    }
+
+    /// Gives back the room that was made sure of for a login that did not come about; an earlier login stays.
+    pub fn abandon_login(&self) {
+        let key = self.profile.login_key();
+        if let Ok(store) = self.store()
+            && matches!(store.load(&key), Ok(None))
+        {
+            // What stays is empty room, and is used by the next login.
+            let _ = store.forget(&key);
+        }
+    }
+
+    /// Forgets login, client secret, ready token and cached token; names what was there.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::StoreUnusable`] when something is still there.
+    pub fn forget_all(&self) -> anyhow::Result<Vec<&'static str>> {
+        let (kept, problem) = self.kept();
+        if let Some(problem) = problem {
+            return Err(problem.context(Failure::new(
+                Kind::StoreUnusable,
+                format!("cannot forget what is kept for profile '{}'", self.profile),
+            )));
+        }
+        let mut forgotten = Vec::new();
+        let store = self.store()?;
+        if kept.login.is_some() {
+            store.forget(&self.profile.login_key())?;
+            forgotten.push("login");
+        }
+        if let (Some(_), Some(client)) = (&kept.client_secret, self.profile.client()) {
+            store.forget(&self.profile.client_key(client))?;
+            forgotten.push("client secret");
+        }
+        if kept.ready_token.is_some() {
+            store.forget(&self.profile.token_key())?;
+            forgotten.push("ready token");
+        }
+        if let (Some(_), Some((cache, key))) = (&kept.access_token, self.cache()) {
+            let _lock = self.lock(&key)?;
+            cache.remove(&key);
+            forgotten.push("cached access token");
+        }
+        Ok(forgotten)
+    }
+}

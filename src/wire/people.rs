@@ -1,0 +1,298 @@
+//! What the commands for people need: profiles as they are configured, and what is kept of them.
+
+use std::{ffi::OsString, process::Stdio, time::Duration};
+
+use anyhow::Context as _;
+
+use super::{GIT_TRANSPORT_MARGIN, House, Identity, authority, parse_address};
+use crate::{
+    address::Address,
+    config::{self, GitConfig, process_variable},
+    http::{HttpClient as _, Request, Url},
+    profile::{self, Raw, RawProfile, Setting},
+    secret::Secret,
+    token::{Bearer, Kept},
+};
+
+/// How long a front page may take.
+const FRONT_PAGE_LIMIT: Duration = Duration::from_secs(20);
+
+/// Everything that is configured.
+#[derive(Debug)]
+pub struct Overview {
+    /// The settings of profiles.
+    pub raw: Raw,
+    /// Where Bitbucket is: for every profile that does not say otherwise, then for those that do.
+    pub bases: Vec<Url>,
+    git: GitConfig,
+}
+
+/// Which profile an address gets.
+#[derive(Debug)]
+pub struct Explained {
+    /// The repository, as `workspace/repository`.
+    pub repository: String,
+    /// The profile's name.
+    pub profile: String,
+    /// Why it is this one.
+    pub why: String,
+}
+
+impl Overview {
+    /// Reads git's configuration and the environment.
+    ///
+    /// # Errors
+    ///
+    /// For a setting that cannot be used.
+    pub fn read() -> anyhow::Result<Self> {
+        // Git names the repository to its helpers; a person's command has to find it.
+        let here = match process_variable("GIT_DIR") {
+            None => git_dir_here(),
+            given => given,
+        };
+        let variables = |name: &str| match name {
+            "GIT_DIR" => here.clone(),
+            name => process_variable(name),
+        };
+        let git = GitConfig::read(&variables)?;
+        let raw = config::profiles(&git, &process_variable, None)?;
+        let bases = profile::base_urls(&raw)?;
+        Ok(Overview { raw, bases, git })
+    }
+
+    /// Where Bitbucket is, where no profile says otherwise.
+    pub fn base(&self) -> &Url {
+        &self.bases[0]
+    }
+
+    /// Gives the base URL of the profile that an address gets.
+    fn base_of(&self, address: &Address) -> Url {
+        match profile::choose(&self.raw, Some(address)) {
+            Ok(profile) => profile.endpoints.base,
+            Err(_) => self.base().clone(),
+        }
+    }
+
+    /// Goes through git's settings in the order in which they take effect.
+    pub fn settings(&self) -> impl Iterator<Item = &config::Entry> {
+        self.git.entries()
+    }
+
+    /// Resolves a profile, with some settings in the place of its own, which are not written anywhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`profile::named`].
+    pub fn identity(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut RawProfile),
+    ) -> anyhow::Result<Identity> {
+        let mut raw = self.raw.clone();
+        if !profile::names(&raw).iter().any(|known| known == name) {
+            raw.profiles.entry(name.to_owned()).or_default();
+        }
+        if let Some(own) = raw.profiles.get_mut(name) {
+            change(own);
+        }
+        let profile = profile::named(&raw, name, "the command line")?;
+        let base = profile.endpoints.base.clone();
+        Identity::new(&self.git, profile, &base, None)
+    }
+
+    /// Turns a Bitbucket address into a `bbtoken::` one, or back into an https one; `None` for any other.
+    ///
+    /// An address with a password is turned, too: that is how the password gets out of the configuration.
+    pub fn converted(&self, url: &str, back: bool) -> Option<String> {
+        let is_ours = url.starts_with("bbtoken:");
+        if is_ours != back {
+            return None;
+        }
+        if is_ours {
+            let address = parse_address(&self.git, None, url, &self.bases).ok()?;
+            let base = self.base_of(&address);
+            let base = base.as_str().trim_end_matches('/');
+            return Some(format!("{base}/{address}.git"));
+        }
+        if !["https://", "http://", "ssh://", "git@"]
+            .iter()
+            .any(|start| url.starts_with(start))
+        {
+            return None;
+        }
+        let address = parse_address(&self.git, None, &without_password(url), &self.bases).ok()?;
+        Some(format!("bbtoken::{address}"))
+    }
+
+    /// Tells which profile an address gets. It may be a remote's name.
+    ///
+    /// # Errors
+    ///
+    /// For an address or a profile that cannot be used.
+    pub fn explain(&self, address: &str) -> anyhow::Result<Explained> {
+        let is_remote = self.git.last("remote", Some(address), "url").is_some();
+        let remote = is_remote.then_some(address);
+        let raw = match remote {
+            Some(name) => &config::profiles(&self.git, &process_variable, Some(name))?,
+            None => &self.raw,
+        };
+        let address = parse_address(&self.git, remote, address, &self.bases)?;
+        let (profile, why) = profile::explain(raw, Some(&address))?;
+        Ok(Explained {
+            repository: address.to_string(),
+            profile,
+            why,
+        })
+    }
+}
+
+/// Asks git which repository this is.
+fn git_dir_here() -> Option<OsString> {
+    let output = std::process::Command::new("git")
+        .args(["rev-parse", "--absolute-git-dir"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    let path = String::from_utf8(output.stdout).ok()?;
+    (output.status.success() && !path.is_empty()).then(|| path.trim_end_matches('\n').into())
+}
+
+/// Gives scheme, host and port, as credential settings are scoped by.
+pub fn site(base: &Url) -> String {
+    format!("{}://{}", base.scheme(), authority(base))
+}
+
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    match authority.rsplit_once('@') {
+        Some((user, _)) if user.contains(':') => format!("{scheme}://{host}/{path}"),
+        _ => url.to_owned(),
+    }
+}
+
+/// Makes a setting that stands nowhere yet.
+pub fn given(value: &str) -> Option<Setting> {
+    Some(Setting {
+        value: value.to_owned(),
+        origin: "the command line".to_owned(),
+    })
+}
+
+/// Looks at what is kept of a profile, without a request; the error tells that its store could not be read.
+///
+/// # Errors
+///
+/// When git's http settings cannot be followed.
+pub fn kept(
+    identity: &Identity,
+    notify: &dyn Fn(&str),
+) -> anyhow::Result<(Kept, Option<anyhow::Error>)> {
+    let house = House::open(identity)?;
+    Ok(house.tokens(&identity.profile, notify).kept())
+}
+
+/// Keeps a client's secret or a ready token in the profile's store.
+///
+/// # Errors
+///
+/// [`crate::failure::Kind::StoreUnusable`].
+pub fn keep(identity: &Identity, secret: &Secret, notify: &dyn Fn(&str)) -> anyhow::Result<()> {
+    let house = House::open(identity)?;
+    house
+        .tokens(&identity.profile, notify)
+        .keep(secret)
+        .with_context(|| format!("profile '{}' was not saved", identity.profile))
+}
+
+/// Gives back the room that was made for a login that did not come about.
+pub fn abandon_login(identity: &Identity, notify: &dyn Fn(&str)) {
+    if let Ok(house) = House::open(identity) {
+        house.tokens(&identity.profile, notify).abandon_login();
+    }
+}
+
+/// Forgets all that is kept of a profile on this machine; names what was there.
+///
+/// # Errors
+///
+/// When something is still there.
+pub fn forget_all(identity: &Identity, notify: &dyn Fn(&str)) -> anyhow::Result<Vec<&'static str>> {
+    let house = House::open(identity)?;
+    house.tokens(&identity.profile, notify).forget_all()
+}
+
+/// Gives a token in the place of one that the server refused, which is named by its fingerprint; `None` if there is no other.
+///
+/// # Errors
+///
+/// As [`super::bearer`].
+pub fn bearer_instead(
+    identity: &Identity,
+    refused: &str,
+    notify: &dyn Fn(&str),
+) -> anyhow::Result<Option<Bearer>> {
+    let house = House::open(identity)?;
+    let mut tokens = house.tokens(&identity.profile, notify);
+    let bearer = tokens.bearer(GIT_TRANSPORT_MARGIN)?;
+    if bearer.token.fingerprint() != refused {
+        return Ok(Some(bearer));
+    }
+    match tokens.refused()? {
+        true => tokens.bearer(GIT_TRANSPORT_MARGIN).map(Some),
+        false => Ok(None),
+    }
+}
+
+/// Tells the time of this machine's clock.
+pub fn now_unix_s() -> u64 {
+    use crate::clock::Clock as _;
+    crate::clock::SystemClock.now_unix_s()
+}
+
+/// Gives the value of `credential.<url>.helper` that makes git ask this very program.
+///
+/// # Errors
+///
+/// When the program's own place is unknown.
+pub fn credential_helper() -> anyhow::Result<String> {
+    let program = super::sibling("git-bbtoken")?;
+    Ok(format!("!{} credential", super::quote_for_shell(&program)))
+}
+
+/// Gets a token from the endpoint although one may be kept, to prove that the grant works.
+///
+/// # Errors
+///
+/// As [`super::bearer`].
+pub fn bearer_anew(identity: &Identity, notify: &dyn Fn(&str)) -> anyhow::Result<Bearer> {
+    let house = House::open(identity)?;
+    let mut tokens = house.tokens(&identity.profile, notify);
+    let (kept, _) = tokens.kept();
+    if let Some(old) = kept.access_token {
+        tokens.forget(&old.token);
+    }
+    tokens.bearer(Duration::ZERO)
+}
+
+/// Asks for Bitbucket's front page and gives the time in its answer's `Date` (RFC 9110 section 6.6.1), if it has one.
+///
+/// # Errors
+///
+/// When Bitbucket cannot be reached.
+pub fn server_time(identity: &Identity) -> anyhow::Result<Option<u64>> {
+    let house = House::open(identity)?;
+    let mut request = Request::get(identity.profile.endpoints.base.clone());
+    request.time_limit = Some(FRONT_PAGE_LIMIT);
+    let response = house.client.send(request)?;
+    let date = response
+        .header("Date")
+        .and_then(|date| gix::date::parse(date, None).ok());
+    Ok(date.and_then(|date| u64::try_from(date.seconds).ok()))
+}

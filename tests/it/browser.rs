@@ -1,0 +1,227 @@
+//! The whole login in a real browser: headless Chromium against the local Bitbucket's consent page, driven by the
+//! WebDriver protocol (W3C "WebDriver").
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    path::Path,
+    process::{Child, ChildStdout, Command, Stdio},
+};
+
+use serde_json::{Value, json};
+
+use crate::support::{World, gits};
+
+/// Keeps Chromium from calling anybody but the local Bitbucket, and lets it run as root in a container.
+const FLAGS: [&str; 9] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+];
+
+/// A Chromium and its driver; both end with this.
+struct Browser<'w> {
+    world: &'w World,
+    driver: Child,
+    session: String,
+}
+
+impl<'w> Browser<'w> {
+    fn start(world: &'w World) -> Self {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", world.home())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver starts; Debian has it in the package chromium-driver");
+        let output = BufReader::new(driver.stdout.take().expect("it is a pipe"));
+        let port = output
+            .lines()
+            .map_while(Result::ok)
+            .find_map(|line| {
+                line.split_once("successfully on port ")
+                    .map(|(_, port)| port.trim_end_matches('.').to_owned())
+            })
+            .expect("chromedriver tells its port");
+        let mut browser = Browser {
+            world,
+            driver,
+            session: format!("http://127.0.0.1:{port}/session"),
+        };
+        let profile = format!("--user-data-dir={}", world.path("chromium").display());
+        let arguments: Vec<_> = FLAGS
+            .iter()
+            .map(|flag| (*flag).to_owned())
+            .chain([profile])
+            .collect();
+        let wanted = json!({ "capabilities": { "alwaysMatch": {
+            "acceptInsecureCerts": true,
+            "goog:chromeOptions": { "args": arguments },
+        } } });
+        let made = browser.ask("POST", "", &wanted);
+        let id = made["sessionId"]
+            .as_str()
+            .unwrap_or_else(|| panic!("a session is made: {made}"));
+        browser.session = format!("{}/{id}", browser.session);
+        browser
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
+        let url = format!("{}{path}", self.session);
+        let mut curl = self.world.run(
+            Path::new("/usr/bin/curl"),
+            ["-s", "--max-time", "60", "-X", method, &url],
+        );
+        if method == "POST" {
+            curl = curl.args([
+                "-H",
+                "Content-Type: application/json",
+                "-d",
+                &body.to_string(),
+            ]);
+        }
+        let answer: Value = serde_json::from_str(&curl.ok()).expect("a driver answers in JSON");
+        answer["value"].clone()
+    }
+
+    fn open(&self, url: &str) {
+        self.ask("POST", "/url", &json!({ "url": url }));
+    }
+
+    fn click(&self, selector: &str) {
+        let found = self.ask(
+            "POST",
+            "/element",
+            &json!({ "using": "css selector", "value": selector }),
+        );
+        let element = found
+            .as_object()
+            .and_then(|element| element.values().next())
+            .and_then(Value::as_str)
+            .unwrap_or_else(|| panic!("'{selector}' is on the page: {found}"));
+        self.ask("POST", &format!("/element/{element}/click"), &json!({}));
+    }
+
+    fn page(&self) -> String {
+        let page = self.ask("GET", "/source", &json!({}));
+        page.as_str().unwrap_or_default().to_owned()
+    }
+}
+
+impl Drop for Browser<'_> {
+    fn drop(&mut self) {
+        let _ = self
+            .world
+            .run(
+                Path::new("/usr/bin/curl"),
+                ["-s", "--max-time", "20", "-X", "DELETE", &self.session],
+            )
+            .done();
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
+
+/// A login that waits for its browser.
+struct Login {
+    child: Child,
+    output: BufReader<ChildStdout>,
+    page: String,
+}
+
+impl Login {
+    fn start(world: &World) -> Self {
+        let arguments = [
+            "login",
+            "me",
+            "--browser",
+            "--client-id",
+            &world.consumer.key,
+            "--with-secret",
+        ];
+        let run = world
+            .bbtoken(arguments)
+            .without_client()
+            .input(&world.consumer.secret);
+        let mut child = run
+            .into_command()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut output = BufReader::new(child.stdout.take().expect("it is a pipe"));
+        let mut lines = output.by_ref().lines().map_while(Result::ok);
+        let page = lines
+            .find(|line| line.trim_start().starts_with("https://"))
+            .expect("the page is shown");
+        Login {
+            child,
+            output,
+            page: page.trim().to_owned(),
+        }
+    }
+
+    /// Waits for its end; gives its exit code and all that it still said.
+    fn end(mut self) -> (Option<i32>, String) {
+        let mut said = String::new();
+        self.output.read_to_string(&mut said).expect("it is text");
+        let rest = self.child.wait_with_output().expect("it ends");
+        (
+            rest.status.code(),
+            said + &String::from_utf8_lossy(&rest.stderr),
+        )
+    }
+}
+
+#[test]
+fn a_person_grants_access_in_a_browser_and_clones() {
+    let world = World::new(gits().remove(0));
+    world.repository("ws", "repo");
+    let browser = Browser::start(&world);
+
+    let login = Login::start(&world);
+    browser.open(&login.page);
+    let page = browser.page();
+    assert!(
+        page.contains("Local consumer") && page.contains("repository:write"),
+        "the consent page is shown: {page}"
+    );
+    browser.click("button[value=cancel]");
+    assert!(
+        browser.page().contains("Not logged in"),
+        "{}",
+        browser.page()
+    );
+    let (code, said) = login.end();
+    assert_eq!(code, Some(4), "{said}");
+    assert!(
+        said.contains("error: profile 'me' was not logged in: access_denied"),
+        "{said}"
+    );
+
+    let login = Login::start(&world);
+    browser.open(&login.page);
+    browser.click("button[value=grant]");
+    let page = browser.page();
+    assert!(
+        page.contains("<h1>Logged in</h1>") && page.contains("You can close this page."),
+        "{page}"
+    );
+    let (code, said) = login.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("Profile 'me' is logged in."), "{said}");
+    world
+        .git(["clone", "-q", "bbtoken::ws/repo"])
+        .without_client()
+        .done()
+        .expect(0)
+        .quiet();
+}

@@ -1,0 +1,316 @@
+//! Git's credential protocol: plain https with our credential helper, on every git.
+
+use std::fs;
+
+use crate::support::{World, gits, helper, on_every_git};
+
+/// The first git that hands a helper its state back.
+const GIT_WITH_STATE: (u32, u32) = (2, 46);
+
+/// Makes our helper the one for the local Bitbucket, as `setup` does.
+fn set_up(world: &World) {
+    world.bbtoken(["setup", "--yes"]).ok();
+}
+
+fn request(world: &World, host: &str, path: &str) -> String {
+    let host = host.replace(
+        "BASE",
+        world.bitbucket.base_url().trim_start_matches("https://"),
+    );
+    format!(
+        "capability[]=authtype\ncapability[]=state\nprotocol=https\nhost={host}\npath={path}\n\n"
+    )
+}
+
+#[test]
+fn plain_https_gets_its_token_from_us() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        set_up(world);
+        let url = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        world
+            .git(["clone", "-q", &url, "plain"])
+            .done()
+            .expect(0)
+            .quiet();
+        let tree = world.path("plain");
+        world.commit(&tree, "file", "two\n");
+        world
+            .git(["push", "-q"])
+            .within(&tree)
+            .done()
+            .expect(0)
+            .quiet();
+        assert_eq!(
+            world.bitbucket.token_requests().len(),
+            1,
+            "one token serves them all"
+        );
+    });
+}
+
+#[test]
+fn a_revoked_token_is_replaced_inside_the_same_git_command_where_git_can() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        set_up(world);
+        let url = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        world.git(["clone", "-q", &url, "plain"]).ok();
+        let tree = world.path("plain");
+        world.bitbucket.revoke_access_tokens();
+        world.bitbucket.clear_requests();
+        let fetch = || world.git(["fetch", "-q"]).within(&tree);
+        if world.git.version >= GIT_WITH_STATE {
+            fetch().done().expect(0).quiet();
+        } else {
+            fetch().fails(128).says(&[
+                "warning: Bitbucket refused the token of profile 'environment', and it was dropped: run the command again",
+            ]);
+            fetch().done().expect(0).quiet();
+        }
+        assert_eq!(
+            world.bitbucket.token_requests().len(),
+            1,
+            "one refusal gives one new token"
+        );
+        world.bitbucket.revoke_access_tokens();
+        world.commit(&tree, "file", "two\n");
+        let push = || world.git(["push", "-q"]).within(&tree);
+        if world.git.version >= GIT_WITH_STATE {
+            push().done().expect(0).quiet();
+        } else {
+            push().fails(128);
+            push().ok();
+        }
+    });
+}
+
+#[test]
+fn a_token_that_stays_refused_ends_the_command_after_one_repair() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        set_up(world);
+        let url = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        let refusal = bitbucket_local::Rule::answer(401)
+            .kind(bitbucket_local::Kind::Git)
+            .forever();
+        world.bitbucket.script(refusal);
+        world.git(["ls-remote", &url]).fails(128);
+        let asked = world.bitbucket.token_requests().len();
+        assert!(asked <= 2, "a refusal gives one new token at most: {asked}");
+        // A ready token has no successor; the person hears who refused what.
+        let done = world
+            .git(["ls-remote", &url])
+            .without_client()
+            .env("BBTOKEN_ACCESS_TOKEN", "no-good")
+            .fails(128);
+        if world.git.version >= GIT_WITH_STATE {
+            done.says(&["error: Bitbucket refused the token of profile 'environment', and there is no other"]);
+        }
+        assert!(
+            !done.stderr.contains("Username"),
+            "nobody is asked for a password: {}",
+            done.stderr
+        );
+    });
+}
+
+#[test]
+fn nobody_else_gets_a_token() {
+    let world = World::new(gits().remove(0));
+    let ask = |host: &str, path: &str| {
+        world
+            .bbtoken(["credential", "get"])
+            .input(&request(&world, host, path))
+            .done()
+            .expect(0)
+            .quiet()
+            .stdout
+    };
+    for host in [
+        "bitbucket.org",
+        "evil.org",
+        "BASE.evil.org",
+        "xBASE",
+        "localhost",
+        "localhost:1",
+    ] {
+        assert_eq!(
+            ask(host, "ws/repo.git"),
+            "",
+            "{host} is not the configured Bitbucket"
+        );
+    }
+    let http = request(&world, "BASE", "").replace("protocol=https", "protocol=http");
+    assert_eq!(
+        world.bbtoken(["credential", "get"]).input(&http).ok(),
+        "",
+        "http is another site"
+    );
+    assert_eq!(world.bitbucket.token_requests().len(), 0);
+    let answer = ask("BASE", "ws/repo.git");
+    let keys: Vec<_> = answer
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, _)| key)
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            "capability[]",
+            "state[]",
+            "continue",
+            "password_expiry_utc",
+            "username",
+            "password"
+        ]
+    );
+}
+
+#[test]
+fn a_git_without_state_is_not_told_of_it() {
+    let world = World::new(gits().remove(0));
+    let plain = request(&world, "BASE", "").replace("capability[]=state\n", "");
+    let answer = world.bbtoken(["credential", "get"]).input(&plain).ok();
+    assert!(
+        answer.starts_with("password_expiry_utc="),
+        "the rest is a secret"
+    );
+    assert_eq!(
+        world.bbtoken(["credential", "capability"]).ok(),
+        "version 0\ncapability state\n"
+    );
+}
+
+#[test]
+fn the_workspace_chooses_the_profile_where_git_gives_the_path() {
+    let world = World::new(gits().remove(0));
+    for (name, workspace) in [("one", "first"), ("two", "second")] {
+        let command = format!("printf token-of-{name}");
+        for (key, value) in [
+            ("workspace", workspace),
+            ("accessTokenCommand", command.as_str()),
+        ] {
+            world
+                .git([
+                    "config",
+                    "--global",
+                    &format!("bbtoken.{name}.{key}"),
+                    value,
+                ])
+                .ok();
+        }
+    }
+    let ask = |path: &str| {
+        let request = request(&world, "BASE", path);
+        world
+            .bbtoken(["credential", "get"])
+            .without_client()
+            .input(&request)
+    };
+    assert!(
+        ask("second/repo.git")
+            .ok()
+            .ends_with("password=token-of-two\n")
+    );
+    assert!(
+        ask("first/repo.git/info/lfs")
+            .ok()
+            .ends_with("password=token-of-one\n")
+    );
+    let done = ask("").fails(3);
+    done.says(&["several profiles are configured"]);
+    assert_eq!(done.stdout, "quit=1\n", "git asks nobody for a password");
+    world
+        .git(["config", "--global", "bbtoken.profile", "one"])
+        .ok();
+    assert!(
+        ask("").ok().ends_with("password=token-of-one\n"),
+        "without a path the default is used"
+    );
+}
+
+#[test]
+fn where_nothing_is_configured_another_helper_may_answer() {
+    let world = World::new(gits().remove(0));
+    let request = request(&world, "BASE", "ws/repo.git");
+    let done = world
+        .bbtoken(["credential", "get"])
+        .without_client()
+        .input(&request)
+        .done()
+        .expect(0)
+        .quiet();
+    assert_eq!(done.stdout, "");
+}
+
+#[test]
+fn erase_drops_the_token_it_is_told_of_and_nothing_else() {
+    let world = World::new(gits().remove(0));
+    let erase = |password: &str| {
+        let request = request(&world, "BASE", "").replace(
+            "\n\n",
+            &format!("\nusername=x-token-auth\npassword={password}\n\n"),
+        );
+        world
+            .bbtoken(["credential", "erase"])
+            .input(&request)
+            .done()
+            .expect(0)
+    };
+    let token = world.bbtoken(["token"]).ok();
+    erase("another").quiet();
+    assert_eq!(
+        world.bbtoken(["token"]).ok(),
+        token,
+        "a foreign token drops nothing"
+    );
+    erase(token.trim_end()).says(&["it was dropped"]);
+    assert_ne!(world.bbtoken(["token"]).ok(), token);
+    world
+        .bbtoken(["credential", "store"])
+        .input("protocol=https\nhost=bitbucket.org\npassword=x\n\n")
+        .done()
+        .expect(0)
+        .quiet();
+}
+
+#[test]
+fn other_helpers_store_nothing_of_ours() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let stored = world.path("stored");
+        let store = format!("store --file={}", stored.display());
+        world
+            .git(["config", "--global", "credential.helper", &store])
+            .ok();
+        let url = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        set_up(world);
+        world.git(["clone", "-q", &url, "plain"]).ok();
+        assert!(
+            !stored.exists(),
+            "setup keeps the other helpers out, for this site alone"
+        );
+        // Without setup git tells every helper in the chain, and git has no way for us to prevent it.
+        world.bbtoken(["unsetup", "--yes"]).ok();
+        let ours = format!(
+            "!'{}' credential",
+            helper().with_file_name("git-bbtoken").display()
+        );
+        world
+            .git(["config", "--global", "--add", "credential.helper", &ours])
+            .ok();
+        world.git(["ls-remote", "-q", &url]).ok();
+        assert!(
+            fs::metadata(&stored).is_ok_and(|file| file.len() > 0),
+            "the search for it would find it"
+        );
+    });
+}
+
+#[test]
+fn an_unknown_action_is_told() {
+    let world = World::new(gits().remove(0));
+    let done = world.bbtoken(["credential", "fill"]).fails(2);
+    assert_eq!(done.stderr, "error: 'fill' is no credential action\n");
+}

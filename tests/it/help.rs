@@ -1,0 +1,192 @@
+//! Help, completions, manual pages and the reference: all from one definition, and never apart from the code.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use crate::support::{World, gits};
+
+const COMMANDS: [&str; 13] = [
+    "login",
+    "logout",
+    "status",
+    "token",
+    "exec",
+    "setup",
+    "unsetup",
+    "remote",
+    "credential",
+    "doctor",
+    "completions",
+    "man",
+    "help",
+];
+
+fn world() -> World {
+    World::new(gits().remove(0))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap_or_default()
+}
+
+#[test]
+fn every_command_has_help_in_the_imperative() {
+    let world = world();
+    let all = world.bbtoken(["help"]).done().expect(0).quiet().stdout;
+    assert_eq!(
+        world.git(["bbtoken", "-h"]).ok().lines().next(),
+        all.lines().next()
+    );
+    for command in COMMANDS {
+        let help = world.bbtoken(["help", command]).ok();
+        assert_eq!(
+            world.bbtoken([command, "--help"]).ok().trim_end(),
+            help.trim_end()
+        );
+        let first = help.lines().next().unwrap_or("");
+        assert!(
+            !first.ends_with('.') && first.starts_with(|c: char| c.is_uppercase()),
+            "{first}"
+        );
+        assert!(all.contains(&format!("  {command}")), "{command} is listed");
+        let widest = help
+            .lines()
+            .map(|line| line.chars().count())
+            .max()
+            .unwrap_or(0);
+        assert!(widest <= 90, "{command} is {widest} wide");
+        let narrow = world.bbtoken(["help", command]).env("COLUMNS", "40").ok();
+        let widest = narrow
+            .lines()
+            .map(|line| line.chars().count())
+            .max()
+            .unwrap_or(0);
+        assert!(
+            widest <= 60,
+            "{command} fits a narrow terminal, but for usage lines: {widest}"
+        );
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_told_with_what_is_near() {
+    let world = world();
+    let done = world.bbtoken(["lgoin"]).fails(2);
+    assert_eq!(
+        done.stderr,
+        "error: unrecognized subcommand 'lgoin'\n\n  tip: a similar subcommand exists: 'login'\n\n\
+         Usage: git bbtoken <COMMAND>\n\nFor more information, try 'git bbtoken help'.\n"
+    );
+    world
+        .bbtoken(["status", "--jsno"])
+        .fails(2)
+        .says(&["tip: a similar argument exists: '--json'"]);
+    let done = world.bbtoken(["help", "nothing"]).fails(2);
+    assert_eq!(
+        done.stderr,
+        "error: there is no help for 'nothing'; the topics are config, environment, exit-codes, profiles, bitbucket, json, reference\n"
+    );
+    assert_eq!(
+        world.bbtoken(["--version"]).ok(),
+        format!("git-bbtoken {}\n", env!("CARGO_PKG_VERSION"))
+    );
+}
+
+#[test]
+fn the_reference_is_the_one_in_the_code() {
+    let made = world().bbtoken(["help", "reference"]).ok();
+    let kept = read("docs/reference.md");
+    assert!(
+        made == kept,
+        "docs/reference.md has drifted; write it anew: git bbtoken help reference > docs/reference.md"
+    );
+}
+
+#[test]
+fn every_variable_and_key_is_in_the_reference() {
+    let reference = read("docs/reference.md");
+    let source = read("src/config/mod.rs") + &read("src/wire/mod.rs");
+    let variables: BTreeSet<_> = source
+        .split('"')
+        .filter(|word| {
+            word.starts_with("BBTOKEN_") && word.chars().all(|c| c.is_ascii_uppercase() || c == '_')
+        })
+        .collect();
+    assert!(variables.len() >= 12, "they were found: {variables:?}");
+    for variable in variables {
+        assert!(
+            reference.contains(&format!("| `{variable}` |")),
+            "{variable} is missing"
+        );
+    }
+    let config = read("src/config/mod.rs");
+    let keys: BTreeSet<_> = config
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix('"')?.split_once("\" =>"))
+        .map(|(key, _)| key)
+        .collect();
+    assert!(keys.len() >= 12, "they were found: {keys:?}");
+    let lower = reference.to_lowercase();
+    for key in keys {
+        assert!(lower.contains(&format!("| `{key}` |")), "{key} is missing");
+    }
+    let readme = read("README.md");
+    for word in readme.split(|c: char| !c.is_ascii_uppercase() && c != '_') {
+        if word.starts_with("BBTOKEN_") {
+            assert!(
+                reference.contains(word),
+                "the README's {word} is in the reference"
+            );
+        }
+    }
+}
+
+#[test]
+fn completions_and_manual_pages_are_made_for_every_command() {
+    let world = world();
+    for (shell, checker) in [
+        ("bash", Some("bash")),
+        ("zsh", None),
+        ("fish", None),
+        ("powershell", None),
+    ] {
+        let script = world.bbtoken(["completions", shell]).ok();
+        for command in COMMANDS {
+            assert!(script.contains(command), "{command} in {shell}");
+        }
+        if let Some(checker) = checker {
+            world
+                .run(Path::new("/usr/bin").join(checker).as_path(), ["-n"])
+                .input(&script)
+                .done()
+                .expect(0)
+                .quiet();
+        }
+    }
+    let pages = world.path("man1");
+    world.bbtoken(["man", "--directory"]).arg(&pages).ok();
+    for command in COMMANDS {
+        let page = fs::read_to_string(pages.join(format!("git-bbtoken-{command}.1")))
+            .expect("it is there");
+        assert!(
+            page.contains(".SH NAME") && page.contains(".SH SYNOPSIS"),
+            "{command}"
+        );
+    }
+    assert!(pages.join("git-bbtoken.1").exists());
+    assert!(world.bbtoken(["man"]).ok().contains("git\\-bbtoken"));
+}
+
+#[test]
+fn bash_completes_git_bbtoken() {
+    let world = world();
+    let script = world.path("completion");
+    fs::write(&script, world.bbtoken(["completions", "bash"]).ok()).expect("it can be written");
+    let line = format!(
+        ". '{}'; __git_cmd_idx=1; COMP_WORDS=(git bbtoken sta); COMP_CWORD=2; _git_bbtoken; echo \"${{COMPREPLY[*]}}\"",
+        script.display()
+    );
+    assert_eq!(
+        world.run(Path::new("/usr/bin/bash"), ["-c", &line]).ok(),
+        "status\n"
+    );
+}

@@ -1,0 +1,640 @@
+//! `login`: by flags and stdin, by conversation on a terminal, by a browser that comes back or whose address is pasted.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    path::Path,
+    process::Stdio,
+};
+
+use bitbucket_local::{Consent, Consumer};
+
+use crate::{
+    inspect::strace,
+    support::{World, gits},
+};
+
+fn world() -> World {
+    World::new(gits().remove(0))
+}
+
+fn login(world: &World, arguments: &[&str]) -> crate::support::Run {
+    world
+        .bbtoken(["login"])
+        .args(arguments.iter().copied())
+        .without_client()
+}
+
+/// Asks a plain http address of this machine; gives the whole answer.
+fn visit(url: &str) -> String {
+    let (authority, path) = url
+        .strip_prefix("http://")
+        .and_then(|rest| rest.split_once('/'))
+        .expect("it is a callback");
+    let mut stream = TcpStream::connect(authority).expect("somebody listens");
+    write!(stream, "GET /{path} HTTP/1.1\r\nHost: {authority}\r\n\r\n").expect("it is read");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    answer
+}
+
+/// What a browser does with the page: asks Bitbucket and gives the address it is sent to.
+fn consent(world: &World, url: &str) -> String {
+    world.bitbucket.set_consent(Consent::Granted);
+    let done = world
+        .run(
+            Path::new("/usr/bin/curl"),
+            ["-s", "-o", "/dev/null", "-w", "%{redirect_url}", "--cacert"],
+        )
+        .arg(world.bitbucket.ca_file())
+        .arg(url)
+        .ok();
+    assert!(
+        done.starts_with("http://127.0.0.1"),
+        "Bitbucket sends it back: {done}"
+    );
+    done
+}
+
+/// Reads the page's address from what is shown.
+fn page(output: &mut impl std::io::BufRead) -> String {
+    let mut lines = output.lines().map(|line| line.expect("it is text"));
+    lines
+        .find(|line| line.trim_start().starts_with("http"))
+        .expect("the page is shown")
+        .trim()
+        .to_owned()
+}
+
+#[test]
+fn a_client_is_logged_in_by_flags_and_stdin_and_then_clones() {
+    let world = world();
+    world.repository("acme", "app");
+    let arguments = [
+        "work",
+        "--client-credentials",
+        "--client-id",
+        &world.consumer.key,
+        "--with-secret",
+        "--workspace",
+        "acme",
+        "--try",
+        "acme/app",
+    ];
+    let done = login(&world, &arguments)
+        .input(&format!("{}\n", world.consumer.secret))
+        .done()
+        .expect(0);
+    let stdout = done
+        .stdout
+        .replace("expires in 1 h 59 min", "expires in 2 h");
+    assert_eq!(
+        stdout,
+        "Profile 'work' is logged in.\n  access token: scopes account, repository, repository:write, expires in 2 h\n\
+         Repository 'acme/app' can be read.\n"
+    );
+    assert_eq!(
+        done.stderr,
+        "Next: git clone bbtoken::<workspace>/<repository>\n      git bbtoken setup, for submodules, plain https addresses and git-lfs\n"
+    );
+    let config = world.gitconfig();
+    assert!(
+        config.contains("[bbtoken \"work\"]") && config.contains("workspace = acme"),
+        "{config}"
+    );
+    assert!(
+        !config.contains(&world.consumer.secret),
+        "the secret is in no configuration"
+    );
+    world
+        .git(["clone", "-q", "bbtoken::acme/app"])
+        .without_client()
+        .done()
+        .expect(0)
+        .quiet();
+    assert_eq!(
+        world.bitbucket.token_requests().len(),
+        1,
+        "the login's token is used"
+    );
+    let again = login(&world, &["work"]).done().expect(0);
+    assert!(
+        again.stdout.starts_with("Profile 'work' is logged in."),
+        "a login can be repeated"
+    );
+    assert_eq!(world.gitconfig(), config);
+}
+
+#[test]
+fn no_program_that_a_login_starts_sees_a_secret() {
+    let world = world();
+    world.repository("ws", "repo");
+    let arguments = [
+        "bbtoken",
+        "login",
+        "work",
+        "--client-credentials",
+        "--client-id",
+        &world.consumer.key,
+        "--with-secret",
+        "--try",
+        "ws/repo",
+    ];
+    let traced = strace(&world, "execve", arguments, |run| {
+        run.without_client().input(&world.consumer.secret)
+    });
+    traced.done.expect(0);
+    let traced_setup = strace(
+        &world,
+        "execve",
+        ["bbtoken", "setup", "--yes"],
+        crate::support::Run::without_client,
+    );
+    traced_setup.done.expect(0);
+    let calls = traced.calls + &traced_setup.calls;
+    let token = world.bbtoken(["token"]).without_client().ok();
+    assert!(
+        calls.contains("\"config\"") && calls.contains("ls-remote"),
+        "programs were started"
+    );
+    assert!(
+        calls.contains(&world.consumer.key),
+        "arguments and environments are seen whole"
+    );
+    assert!(!calls.contains(&world.consumer.secret) && !calls.contains(token.trim_end()));
+}
+
+#[test]
+fn a_ready_token_is_read_from_stdin_and_kept() {
+    let world = world();
+    world.repository("ws", "repo");
+    let token = world.bitbucket.issue_resource_token();
+    login(&world, &["bot", "--with-token"]).input(&token).ok();
+    assert!(!world.gitconfig().contains(&token));
+    world
+        .git(["ls-remote", "-q", "bbtoken::ws/repo"])
+        .without_client()
+        .done()
+        .expect(0)
+        .quiet();
+    let shown = world.bbtoken(["status", "bot"]).without_client().ok();
+    assert!(
+        shown.contains("ready token    ") && !shown.contains(&token),
+        "{shown}"
+    );
+    world.bbtoken(["logout", "bot"]).without_client().ok();
+    let done = world.bbtoken(["token"]).without_client().fails(4);
+    assert_eq!(
+        done.stderr,
+        "error: no ready token is kept for profile 'bot'\nhint: run 'git bbtoken login bot' to authorize again\n"
+    );
+}
+
+#[test]
+fn a_login_that_fails_changes_nothing() {
+    let world = world();
+    let before = world.gitconfig();
+    let key = world.consumer.key.clone();
+    let client = [
+        "work",
+        "--client-credentials",
+        "--client-id",
+        key.as_str(),
+        "--with-secret",
+    ];
+    let public = Consumer::new_public();
+    world.bitbucket.add_consumer(public.clone());
+    let cases: [(&[&str], &str, i32, &str); 8] = [
+        (
+            &client,
+            "wrong",
+            4,
+            "hint: compare BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET",
+        ),
+        (
+            &client,
+            "",
+            2,
+            "the client secret is empty; give it on stdin",
+        ),
+        (&client, "two words", 2, "the client secret is not one word"),
+        (
+            &client[..4],
+            "",
+            2,
+            "the client's secret is not said; give it on stdin with --with-secret",
+        ),
+        (
+            &["work", "--client-credentials"],
+            "",
+            2,
+            "the client's id is not said; give --client-id",
+        ),
+        (
+            &["work"],
+            "",
+            2,
+            "how to log in is not said; give --browser, --client-credentials or --with-token",
+        ),
+        (
+            &["wo rk", "--with-token"],
+            "x",
+            2,
+            "'wo rk' is no name for a profile",
+        ),
+        (
+            &["work", "--with-token"],
+            "ATBBxyz",
+            5,
+            "Bitbucket removed app passwords",
+        ),
+    ];
+    for (arguments, stdin, code, said) in cases {
+        login(&world, arguments)
+            .input(stdin)
+            .fails(code)
+            .says(&[said]);
+    }
+    let arguments = [
+        "work",
+        "--client-credentials",
+        "--client-id",
+        &public.key,
+        "--with-secret",
+    ];
+    login(&world, &arguments)
+        .input(&public.secret)
+        .fails(4)
+        .says(&["tick 'This is a private consumer'"]);
+    let memory = login(&world, &client)
+        .env("BBTOKEN_STORE", "memory")
+        .input(&world.consumer.secret)
+        .fails(7);
+    memory.says(&["the store 'memory' keeps no login"]);
+    assert_eq!(world.gitconfig(), before);
+    assert!(!world.home().join(".local").exists(), "nothing is kept");
+    login(&world, &["--client-secret", "x"])
+        .fails(2)
+        .says(&["unexpected argument '--client-secret'"]);
+}
+
+#[test]
+fn a_client_that_cannot_push_is_told_what_is_missing() {
+    let world = world();
+    let reader = Consumer {
+        scopes: vec!["repository".to_owned()],
+        ..Consumer::new_private()
+    };
+    world.bitbucket.add_consumer(reader.clone());
+    let arguments = [
+        "ro",
+        "--client-credentials",
+        "--client-id",
+        &reader.key,
+        "--with-secret",
+    ];
+    let done = login(&world, &arguments)
+        .input(&reader.secret)
+        .done()
+        .expect(0);
+    assert!(
+        done.stdout.contains("scopes repository; it cannot push"),
+        "{}",
+        done.stdout
+    );
+    done.says(&["To push, tick 'Repositories: Write' at the OAuth consumer and log in again."]);
+}
+
+#[test]
+fn a_browser_that_comes_back_ends_the_login() {
+    let world = world();
+    world.repository("ws", "repo");
+    let arguments = [
+        "me",
+        "--browser",
+        "--client-id",
+        &world.consumer.key,
+        "--with-secret",
+    ];
+    let mut command = login(&world, &arguments)
+        .input(&world.consumer.secret)
+        .into_command();
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut output = BufReader::new(child.stdout.take().expect("it is a pipe"));
+    let page = page(&mut output);
+    let callback = consent(&world, &page);
+    // Nothing of these ends the login or fakes one.
+    let (address, _) = callback
+        .split_once("/callback")
+        .expect("it is the callback");
+    for hostile in [
+        "/callback?code=x&state=y",
+        "/callback?error=access_denied",
+        "/favicon.ico",
+        "/callback",
+    ] {
+        let answer = visit(&format!("{address}{hostile}"));
+        assert!(answer.starts_with("HTTP/1.1 4"), "{hostile}: {answer}");
+    }
+    let answer = visit(&callback);
+    assert!(
+        answer.contains("Logged in"),
+        "the page says that it is done: {answer}"
+    );
+    let status = child.wait().expect("it ends");
+    assert!(status.success());
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).expect("it is text");
+    assert!(rest.contains("Profile 'me' is logged in.\n  access token: scopes account, repository, repository:write"), "{rest}");
+    world
+        .git(["ls-remote", "-q", "bbtoken::ws/repo"])
+        .without_client()
+        .done()
+        .expect(0)
+        .quiet();
+}
+
+#[test]
+fn a_refused_consent_is_told_in_the_browser_and_here() {
+    let world = world();
+    let arguments = [
+        "me",
+        "--browser",
+        "--client-id",
+        &world.consumer.key,
+        "--with-secret",
+    ];
+    let mut command = login(&world, &arguments)
+        .input(&world.consumer.secret)
+        .into_command();
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut output = BufReader::new(child.stdout.take().expect("it is a pipe"));
+    let page = page(&mut output);
+    let state = page
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("state="))
+        .expect("it has a state")
+        .to_owned();
+    let back = page
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("redirect_uri="))
+        .expect("it has a callback");
+    let back = back.replace("%3A", ":").replace("%2F", "/");
+    let answer = visit(&format!("{back}?error=access_denied&state={state}"));
+    assert!(answer.contains("Not logged in"), "{answer}");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(4));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("error: profile 'me' was not logged in: access_denied"),
+        "{said}"
+    );
+    assert!(!world.gitconfig().contains("bbtoken"), "nothing is written");
+    let state = world.home().join(".local/state/git-remote-bbtoken");
+    let left: Vec<_> = fs::read_dir(state)
+        .expect("it was made")
+        .flatten()
+        .collect();
+    assert!(left.is_empty(), "nothing is kept: {left:?}");
+}
+
+#[test]
+fn without_a_browser_the_address_is_pasted() {
+    let world = world();
+    world
+        .git([
+            "config",
+            "--global",
+            "bbtoken.me.grant",
+            "authorization-code",
+        ])
+        .ok();
+    world
+        .git([
+            "config",
+            "--global",
+            "bbtoken.me.clientId",
+            &world.consumer.key,
+        ])
+        .ok();
+    let secret = world.path("secret");
+    fs::write(&secret, &world.consumer.secret).expect("it can be written");
+    let run = || login(&world, &["me", "--no-browser"]).env("BBTOKEN_CLIENT_SECRET_FILE", &secret);
+    let mut command = run().into_command();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut output = BufReader::new(child.stdout.take().expect("it is a pipe"));
+    let page = page(&mut output);
+    let callback = consent(&world, &page);
+    let mut input = child.stdin.take().expect("it is a pipe");
+    writeln!(input, "{callback}").expect("it is read");
+    assert!(child.wait().expect("it ends").success());
+    run()
+        .input("http://127.0.0.1/callback?code=x&state=y\n")
+        .fails(4)
+        .says(&["the address does not belong to this login"]);
+    run()
+        .fails(2)
+        .says(&["nothing was answered; nothing was changed"]);
+}
+
+/// Plays a person at a terminal: waits for each question, then types the answer; gives all that was shown.
+fn converse(world: &World, line: &str, exchange: &[(&str, &str)]) -> (String, Option<i32>) {
+    let mut command = world
+        .run(Path::new("/usr/bin/script"), ["-qec", line, "/dev/null"])
+        .without_client()
+        .env("TERM", "dumb")
+        .into_command();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut input = child.stdin.take().expect("it is a pipe");
+    let mut output = child.stdout.take().expect("it is a pipe");
+    let mut shown = String::new();
+    let mut seen = 0;
+    for (question, answer) in exchange {
+        while !shown[seen..].contains(question) {
+            let mut bytes = [0; 1024];
+            let length = output.read(&mut bytes).expect("it can be read");
+            assert!(length > 0, "'{question}' is asked: {shown}");
+            shown.push_str(&String::from_utf8_lossy(&bytes[..length]));
+        }
+        seen = shown.len();
+        input.write_all(answer.as_bytes()).expect("it is read");
+    }
+    let mut rest = Vec::new();
+    output.read_to_end(&mut rest).expect("it ends");
+    shown.push_str(&String::from_utf8_lossy(&rest));
+    let code = child.wait().expect("it ends").code();
+    (shown.replace('\r', ""), code)
+}
+
+#[test]
+fn a_person_is_led_through_it() {
+    let world = world();
+    let secret = format!("{}\n", world.consumer.secret);
+    let key = format!("{}\n", world.consumer.key);
+    let (shown, code) = converse(
+        &world,
+        "git bbtoken login",
+        &[
+            ("Name of the profile [default]: ", "work\n"),
+            ("Number [1]: ", "2\n"),
+            ("Workspace that owns the OAuth client: ", "acme\n"),
+            ("Key of the consumer: ", &key),
+            ("Workspace that it is for (Enter for every one): ", "\n"),
+            ("client secret (not shown): ", &secret),
+        ],
+    );
+    assert_eq!(code, Some(0), "{shown}");
+    for text in [
+        "How do you want to log in?",
+        "  2  Client credentials: an OAuth client by itself",
+        &format!(
+            "1. Open {}/acme/workspace/settings/api",
+            world.bitbucket.base_url()
+        ),
+        "Callback http://127.0.0.1/callback",
+        "tick     This is a private consumer",
+        "Profile 'work' is logged in.",
+    ] {
+        assert!(shown.contains(text), "'{text}' in {shown}");
+    }
+    assert!(
+        !shown.contains(&world.consumer.secret),
+        "the secret is not shown"
+    );
+    assert!(
+        !shown.contains('\u{1b}'),
+        "a screen reader and a dumb terminal get plain text"
+    );
+}
+
+#[test]
+fn by_ssh_the_address_is_pasted_and_the_forwarded_port_is_shown() {
+    let world = world();
+    let before = world.gitconfig();
+    let secret = format!("{}\n", world.consumer.secret);
+    let line = format!(
+        "SSH_TTY=/dev/pts/9 git bbtoken login me --browser --client-id {}",
+        world.consumer.key
+    );
+    let (shown, code) = converse(
+        &world,
+        &line,
+        &[
+            ("Workspace that it is for (Enter for every one): ", "\n"),
+            ("client secret (not shown): ", &secret),
+            (
+                "Paste that whole address here and press Enter:\r\n",
+                "http://127.0.0.1/callback?error=access_denied\n",
+            ),
+        ],
+    );
+    assert_eq!(code, Some(4), "{shown}");
+    for text in [
+        "No browser is opened here: you are here by ssh.",
+        "git bbtoken login me --port 8976",
+        "ssh -L 8976:127.0.0.1:8976 <this machine>",
+        "error: profile 'me' was not logged in: the address does not belong to this login",
+    ] {
+        assert!(shown.contains(text), "'{text}' in {shown}");
+    }
+    assert_eq!(world.gitconfig(), before);
+}
+
+#[test]
+fn whoever_stops_at_a_question_has_changed_nothing() {
+    let world = world();
+    let before = world.gitconfig();
+    let key = format!("{}\n", world.consumer.key);
+    let whole = [
+        ("Name of the profile [default]: ", "work\n"),
+        ("Number [1]: ", "2\n"),
+        ("Workspace that owns the OAuth client: ", "\n"),
+        ("Key of the consumer: ", key.as_str()),
+        ("Workspace that it is for (Enter for every one): ", "\n"),
+        ("client secret (not shown): ", ""),
+    ];
+    for stop in 0..whole.len() {
+        let mut exchange = whole[..=stop].to_vec();
+        exchange[stop].1 = "\u{3}";
+        let (shown, code) = converse(&world, "git bbtoken login", &exchange);
+        assert_ne!(code, Some(0), "{shown}");
+        assert_eq!(
+            world.gitconfig(),
+            before,
+            "stopped at '{}'",
+            exchange[stop].0
+        );
+        assert!(!world.home().join(".local").exists() && !world.cache().exists());
+    }
+}
+
+#[test]
+fn the_page_is_opened_where_there_is_a_display_and_never_through_ssh() {
+    let world = world();
+    let programs = world.path("programs");
+    let opened = world.path("opened");
+    fs::create_dir(&programs).expect("the world can be written");
+    let script = format!(
+        "#!/bin/sh\nprintf '%s' \"$1\" >'{0}.new' && mv '{0}.new' '{0}'\n",
+        opened.display()
+    );
+    let browser = programs.join("xdg-open");
+    fs::write(&browser, script).expect("it can be written");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(&browser, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    }
+    let path = format!("{}:/usr/bin:/bin", programs.display());
+    for (variable, value, is_opened) in [("X", "x", true), ("SSH_CONNECTION", "1 2 3 4", false)] {
+        let arguments = [
+            "me",
+            "--browser",
+            "--client-id",
+            &world.consumer.key,
+            "--with-secret",
+        ];
+        let run = login(&world, &arguments)
+            .env("PATH", &path)
+            .env("DISPLAY", ":7")
+            .env(variable, value);
+        let mut command = run.input(&world.consumer.secret).into_command();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let mut output = BufReader::new(child.stdout.take().expect("it is a pipe"));
+        let page = page(&mut output);
+        let callback = consent(&world, &page);
+        visit(&callback);
+        assert!(child.wait().expect("it ends").success());
+        if is_opened {
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+            while !opened.exists() && std::time::Instant::now() < deadline {
+                std::thread::yield_now();
+            }
+            assert_eq!(fs::read_to_string(&opened).expect("it was opened"), page);
+            fs::remove_file(&opened).expect("it is there");
+        } else {
+            assert!(!opened.exists(), "nobody would see it");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! `setup`, `unsetup`, `remote convert`: git's configuration, changed in the open and taken back exactly.
+
+use std::fs;
+
+use crate::support::{World, gits, helper, on_every_git};
+
+fn normal(world: &World, text: &str) -> String {
+    let program = helper().with_file_name("git-bbtoken").display().to_string();
+    text.replace(&program, "PROGRAM")
+        .replace(world.bitbucket.base_url(), "BASE")
+}
+
+#[test]
+fn setup_shows_what_it_writes_and_unsetup_takes_back_exactly_that() {
+    on_every_git(|world| {
+        world
+            .git(["config", "--global", "credential.helper", "cache"])
+            .ok();
+        world.git(["config", "--global", "alias.st", "status"]).ok();
+        let before = world.gitconfig();
+        let dry = world
+            .bbtoken(["setup", "--everywhere", "--dry-run"])
+            .done()
+            .expect(0);
+        let expected = "\
++ protocol.bbtoken.allow = always
+      submodules with bbtoken:: addresses are cloned
++ credential.BASE.helper = 
+      for this site alone, no other helper is asked, and none stores our tokens
++ credential.BASE.helper = !'PROGRAM' credential
+      git's own https and git-lfs get tokens from us
++ credential.BASE.useHttpPath = true
+      the profile follows the workspace
++ url.bbtoken::.insteadOf = BASE/
+      addresses of this form use the helper, in every repository
+";
+        assert_eq!(normal(world, &dry.stdout), expected);
+        assert_eq!(dry.stderr, "Nothing was written.\n");
+        assert_eq!(world.gitconfig(), before);
+
+        world
+            .bbtoken(["setup"])
+            .fails(2)
+            .says(&["nobody can be asked here; give --yes"]);
+        assert_eq!(
+            world.gitconfig(),
+            before,
+            "without a yes nothing is written"
+        );
+
+        world
+            .bbtoken(["setup", "--everywhere", "--yes"])
+            .done()
+            .expect(0)
+            .quiet();
+        let after = world.gitconfig();
+        assert_eq!(
+            world.bbtoken(["setup", "--everywhere", "--yes"]).ok(),
+            "Git is set up already; nothing to change.\n"
+        );
+        assert_eq!(world.gitconfig(), after, "once more changes nothing");
+
+        world.repository("ws", "repo");
+        let url = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        world.git(["clone", "-q", &url, "tree"]).ok();
+
+        assert_eq!(
+            world.bbtoken(["unsetup", "--dry-run"]).ok().lines().count(),
+            5
+        );
+        world.bbtoken(["unsetup", "--yes"]).done().expect(0).quiet();
+        assert_eq!(world.gitconfig(), before, "every byte is as it was");
+        assert_eq!(
+            world.bbtoken(["unsetup", "--yes"]).ok(),
+            "Setup has added nothing; nothing to take back.\n"
+        );
+    });
+}
+
+#[test]
+fn what_the_user_has_set_is_kept_and_never_taken_back() {
+    on_every_git(|world| {
+        world
+            .git(["config", "--global", "protocol.bbtoken.allow", "user"])
+            .ok();
+        let key = format!("credential.{}.helper", world.bitbucket.base_url());
+        world.git(["config", "--global", &key, "mine"]).ok();
+        let before = world.gitconfig();
+        let done = world.bbtoken(["setup", "--yes"]).done().expect(0);
+        done.says(&["kept as it is: protocol.bbtoken.allow = user"]);
+        let helpers = world.git(["config", "--get-all", &key]).ok();
+        assert!(helpers.starts_with("mine\n\n!"), "{helpers}");
+        world.bbtoken(["unsetup", "--yes"]).ok();
+        assert_eq!(world.gitconfig(), before);
+    });
+}
+
+#[test]
+fn the_site_of_every_profile_is_set_up() {
+    let world = World::new(gits().remove(0));
+    world
+        .git([
+            "config",
+            "--global",
+            "bbtoken.other.baseUrl",
+            "https://git.example.org/bb",
+        ])
+        .ok();
+    let shown = world
+        .bbtoken(["setup", "--everywhere", "--dry-run"])
+        .without("BBTOKEN_BASE_URL")
+        .ok();
+    for line in [
+        "+ credential.https://bitbucket.org.useHttpPath = true",
+        "+ credential.https://git.example.org.useHttpPath = true",
+        "+ url.bbtoken::.insteadOf = git@bitbucket.org:",
+        "+ url.bbtoken::.insteadOf = https://git.example.org/bb/",
+    ] {
+        assert!(
+            shown.lines().any(|shown| shown == line),
+            "'{line}' in {shown}"
+        );
+    }
+}
+
+#[test]
+fn plain_turns_our_addresses_into_https_for_tools_without_helpers() {
+    on_every_git(|world| {
+        let before = world.gitconfig();
+        let tree = world.clone_of_new("ws", "repo");
+        world
+            .bbtoken(["setup", "--plain", "--everywhere", "--yes"])
+            .fails(2)
+            .says(&["cannot be used with"]);
+        world.bbtoken(["setup", "--plain", "--yes"]).ok();
+        let url = world
+            .git(["remote", "get-url", "origin"])
+            .within(&tree)
+            .ok();
+        assert_eq!(url, format!("{}/ws/repo\n", world.bitbucket.base_url()));
+        world
+            .git(["fetch", "-q"])
+            .within(&tree)
+            .done()
+            .expect(0)
+            .quiet();
+        let found = world.bbtoken(["doctor"]).ok();
+        assert!(
+            found.contains("note     addresses: bbtoken:: addresses are turned into https ones"),
+            "{found}"
+        );
+        world.bbtoken(["unsetup", "--yes"]).ok();
+        assert_eq!(world.gitconfig(), before);
+    });
+}
+
+#[test]
+fn remotes_and_submodules_are_converted_and_back() {
+    on_every_git(|world| {
+        world.repository("ws", "lib");
+        let tree = world.clone_of_new("ws", "app");
+        let base = world.bitbucket.base_url();
+        world
+            .git(["config", "--global", "protocol.bbtoken.allow", "always"])
+            .ok();
+        world
+            .git(["submodule", "add", "-q", "bbtoken::ws/lib", "lib"])
+            .within(&tree)
+            .ok();
+        let convert = |arguments: &[&str]| {
+            world
+                .bbtoken(["remote", "convert"])
+                .args(arguments.iter().copied())
+                .within(&tree)
+        };
+        world
+            .git(["remote", "add", "elsewhere", "https://example.org/ws/app"])
+            .within(&tree)
+            .ok();
+        let read = || {
+            let config = fs::read_to_string(tree.join(".git/config")).expect("it is there");
+            let modules = fs::read_to_string(tree.join(".gitmodules")).expect("it is there");
+            let module =
+                fs::read_to_string(tree.join(".git/modules/lib/config")).expect("it is there");
+            [config, modules, module]
+        };
+        let before = read();
+        assert_eq!(convert(&["--yes"]).ok(), "No address is to be changed.\n");
+        let shown = convert(&["--back", "--dry-run"]).ok().replace(base, "BASE");
+        for line in [
+            "  - remote.origin.url = bbtoken::ws/app",
+            "  + remote.origin.url = BASE/ws/app.git",
+            "  + submodule.lib.url = BASE/ws/lib.git",
+        ] {
+            assert!(
+                shown.lines().any(|shown| shown == line),
+                "'{line}' in {shown}"
+            );
+        }
+        assert_eq!(read(), before);
+        let done = convert(&["--back", "--yes"]).done().expect(0);
+        done.says(&["Commit '.gitmodules'"]);
+        assert!(
+            read()
+                .iter()
+                .all(|text| text.contains(base) && !text.contains("bbtoken::")),
+            "{:?}",
+            read()
+        );
+        convert(&["--yes"]).ok();
+        assert_eq!(read(), before, "there and back changes nothing");
+        world
+            .git(["fetch", "-q", "--recurse-submodules"])
+            .within(&tree)
+            .ok();
+    });
+}
+
+#[test]
+fn a_password_leaves_the_configuration_and_is_not_shown() {
+    let world = World::new(gits().remove(0));
+    world.git(["init", "-q", "tree"]).ok();
+    let tree = world.path("tree");
+    let base = world
+        .bitbucket
+        .base_url()
+        .replace("https://", "https://x-token-auth:canary@");
+    world
+        .git(["remote", "add", "origin", &format!("{base}/ws/app.git")])
+        .within(&tree)
+        .ok();
+    let done = world
+        .bbtoken(["remote", "convert", "--yes"])
+        .within(&tree)
+        .done()
+        .expect(0);
+    assert!(
+        !done.stdout.contains("canary") && !done.stderr.contains("canary"),
+        "{done:?}"
+    );
+    let url = world
+        .git(["config", "remote.origin.url"])
+        .within(&tree)
+        .ok();
+    assert_eq!(url, "bbtoken::ws/app\n");
+}
+
+#[test]
+fn convert_needs_a_repository() {
+    let world = World::new(gits().remove(0));
+    let done = world.bbtoken(["remote", "convert", "--yes"]).fails(2);
+    assert_eq!(
+        done.stderr,
+        "error: this is no git repository; change into one\n"
+    );
+}

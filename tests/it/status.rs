@@ -1,0 +1,313 @@
+//! `status`, `token`, `exec`, `logout`: what is configured and kept, and a token for scripts.
+
+use std::{fs, path::Path};
+
+use crate::support::{World, gits};
+
+fn world() -> World {
+    World::new(gits().remove(0))
+}
+
+/// Runs a shell line on a terminal of its own, as a person would; gives all that is on it.
+fn on_a_terminal(world: &World, line: &str) -> String {
+    world
+        .run(Path::new("/usr/bin/script"), ["-qec", line, "/dev/null"])
+        .done()
+        .stdout
+        .replace('\r', "")
+}
+
+#[test]
+fn status_says_where_everything_comes_from() {
+    let world = world();
+    world
+        .git(["config", "--global", "bbtoken.work.clientId", "some-key"])
+        .ok();
+    world
+        .git([
+            "config",
+            "--global",
+            "bbtoken.work.clientSecretCommand",
+            "printf hunter2",
+        ])
+        .ok();
+    world
+        .git(["config", "--global", "bbtoken.work.workspace", "acme"])
+        .ok();
+    world
+        .git([
+            "config",
+            "--global",
+            "bbtoken.me.grant",
+            "authorization-code",
+        ])
+        .ok();
+    world
+        .git(["config", "--global", "bbtoken.me.clientId", "my-key"])
+        .ok();
+    let shown = world
+        .bbtoken(["status"])
+        .without_client()
+        .done()
+        .expect(0)
+        .quiet()
+        .stdout;
+    let home = world.home().display().to_string();
+    let shown = shown
+        .replace(&home, "HOME")
+        .replace(world.bitbucket.base_url(), "BASE");
+    let expected = "\
+Bitbucket is at BASE/
+
+profile 'me'
+  grant          authorization-code
+  client id      my-key
+  store          file
+  login          none; run 'git bbtoken login me'
+  set            baseUrl = BASE   (BBTOKEN_BASE_URL)
+  set            clientId = my-key   (bbtoken.me.clientid in HOME/.gitconfig)
+  set            grant = authorization-code   (bbtoken.me.grant in HOME/.gitconfig)
+
+profile 'work'
+  grant          client-credentials
+  client id      some-key
+  store          file
+  set            baseUrl = BASE   (BBTOKEN_BASE_URL)
+  set            clientId = some-key   (bbtoken.work.clientid in HOME/.gitconfig)
+  set            clientSecretCommand = printf …   (bbtoken.work.clientsecretcommand in HOME/.gitconfig)
+  set            workspace = acme   (bbtoken.work.workspace in HOME/.gitconfig)
+";
+    assert_eq!(shown, expected);
+    assert_eq!(
+        world.bitbucket.requests().len(),
+        0,
+        "status makes no request"
+    );
+}
+
+#[test]
+fn status_as_json_holds_fingerprints_and_no_secret() {
+    let world = world();
+    let token = world.bbtoken(["token"]).ok();
+    let text = world
+        .bbtoken(["status", "--json"])
+        .done()
+        .expect(0)
+        .quiet()
+        .stdout;
+    assert!(!text.contains(token.trim_end()) && !text.contains(&world.consumer.secret));
+    let value: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    assert_eq!(value["version"], 1);
+    let profile = &value["profiles"][0];
+    assert_eq!(profile["name"], "environment");
+    assert_eq!(profile["grant"], "client-credentials");
+    assert_eq!(profile["client_id"], world.consumer.key.as_str());
+    let cached = &profile["access_token"];
+    assert_eq!(cached["fingerprint"].as_str().map(str::len), Some(8));
+    assert_eq!(
+        cached["scopes"],
+        serde_json::json!(["account", "repository", "repository:write"])
+    );
+    let left_s = cached["expires_in_s"].as_i64().expect("it is a number");
+    assert!((7_000..=7_200).contains(&left_s), "{left_s}");
+    let documented = world.bbtoken(["help", "json"]).ok();
+    let all = [&value, profile, cached]
+        .into_iter()
+        .filter_map(|value| value.as_object());
+    for field in all.flat_map(|object| object.keys()) {
+        assert!(
+            documented.contains(field.as_str()),
+            "'{field}' is documented"
+        );
+    }
+}
+
+#[test]
+fn status_explains_which_profile_an_address_gets() {
+    let world = world();
+    for (name, workspace) in [("one", "first"), ("two", "second")] {
+        world
+            .git([
+                "config",
+                "--global",
+                &format!("bbtoken.{name}.clientId"),
+                name,
+            ])
+            .ok();
+        world
+            .git([
+                "config",
+                "--global",
+                &format!("bbtoken.{name}.workspace"),
+                workspace,
+            ])
+            .ok();
+    }
+    let explain = |address: &str| {
+        world
+            .bbtoken(["status", "--explain", address])
+            .without_client()
+    };
+    assert_eq!(
+        explain("https://bitbucket.org/second/r").ok(),
+        "second/r uses profile 'two': bbtoken.two.workspace names 'second'\n"
+    );
+    assert_eq!(
+        explain("one@second/r").ok(),
+        "second/r uses profile 'one': the address asks for it\n"
+    );
+    explain("third/r")
+        .fails(3)
+        .says(&["several profiles are configured ('one', 'two') and none is chosen"]);
+    explain("what")
+        .fails(2)
+        .says(&["cannot use address 'what'", "hint: write it as"]);
+    let by_variable = explain("second/r").env("BBTOKEN_PROFILE", "one");
+    assert_eq!(
+        by_variable.ok(),
+        "second/r uses profile 'one': BBTOKEN_PROFILE asks for it\n"
+    );
+    world.git(["init", "-q", "tree"]).ok();
+    let tree = world.path("tree");
+    world
+        .git(["remote", "add", "origin", "bbtoken::first/r"])
+        .within(&tree)
+        .ok();
+    world
+        .git(["config", "remote.origin.bbtokenProfile", "two"])
+        .within(&tree)
+        .ok();
+    let said = explain("origin").within(&tree).ok();
+    assert!(
+        said.starts_with("first/r uses profile 'two': remote.origin.bbtokenprofile in "),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_token_goes_to_a_script_but_not_to_a_terminal() {
+    let world = world();
+    let token = world.bbtoken(["token"]).done().expect(0).quiet().stdout;
+    assert_eq!(token.lines().count(), 1);
+    let shown = on_a_terminal(&world, "git bbtoken token; echo code $?");
+    assert_eq!(
+        shown,
+        "error: a token is not printed on a terminal, where it stays readable; give --force to do it all the same\ncode 2\n"
+    );
+    assert_eq!(on_a_terminal(&world, "git bbtoken token --force"), token);
+    let done = world.bbtoken(["token", "--profile", "none"]).fails(3);
+    assert_eq!(
+        done.stderr,
+        "error: there is no profile 'none', which the command line asks for\nhint: no profile is configured; run 'git bbtoken login'\n"
+    );
+}
+
+#[test]
+fn exec_gives_the_token_to_the_command_alone() {
+    let world = world();
+    let token = world.bbtoken(["token"]).ok();
+    let exec = |line: &str| world.bbtoken(["exec", "--", "sh", "-c", line]);
+    assert_eq!(exec("echo $BBTOKEN_ACCESS_TOKEN").ok(), token);
+    assert_eq!(
+        exec("echo [$BBTOKEN_CLIENT_SECRET]").ok(),
+        "[]\n",
+        "the client's secret stays here"
+    );
+    exec("exit 7").fails(7);
+    fs::write(world.path("token"), &token).expect("it can be written");
+    let nested = exec("git bbtoken token")
+        .without_client()
+        .env("BBTOKEN_ACCESS_TOKEN_FILE", world.path("token"));
+    assert_eq!(
+        nested.ok(),
+        token,
+        "a command of ours inside uses the same token"
+    );
+    exec("kill -TERM $$").fails(128 + 15);
+    world
+        .bbtoken(["exec", "--", "./not-there"])
+        .fails(1)
+        .says(&["cannot start './not-there'"]);
+    world
+        .bbtoken(["exec"])
+        .fails(2)
+        .says(&["required arguments were not provided"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_netrc_is_private_new_and_removed_afterwards() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = world();
+    let token = world.bbtoken(["token"]).ok();
+    let netrc = world.path("netrc");
+    let exec = |line: &str| {
+        world
+            .bbtoken(["exec", "--netrc"])
+            .arg(&netrc)
+            .args(["--", "sh", "-c", line])
+    };
+    let copy = exec("cp -p netrc copy; echo [$BBTOKEN_ACCESS_TOKEN]").ok();
+    assert_eq!(copy, "[]\n", "the token is in the file only");
+    let text = fs::read_to_string(world.path("copy")).expect("it was copied");
+    assert_eq!(
+        text,
+        format!("machine localhost login x-token-auth password {token}")
+    );
+    let mode = fs::metadata(world.path("copy"))
+        .expect("it is there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(!netrc.exists(), "it is removed");
+    // A signal that a terminal sends to both ends the command, not us before the file is removed.
+    exec("trap '' INT; kill -INT $PPID; kill -TERM $$").fails(128 + 15);
+    assert!(!netrc.exists(), "it is removed after a signal, too");
+    fs::write(&netrc, "mine").expect("it can be written");
+    exec("true").fails(1).says(&["cannot make '"]);
+    assert_eq!(fs::read_to_string(&netrc).expect("it is there"), "mine");
+}
+
+#[test]
+fn a_signal_is_passed_on_to_the_command() {
+    let world = world();
+    let line = "trap 'echo told; exit 3' TERM; kill -TERM $PPID; while :; do sleep 0.01; done";
+    let done = world.bbtoken(["exec", "--", "sh", "-c", line]).fails(3);
+    assert_eq!(done.stdout, "told\n");
+}
+
+#[test]
+fn logout_forgets_and_says_what_it_cannot() {
+    let world = world();
+    world
+        .bbtoken([
+            "login",
+            "work",
+            "--client-credentials",
+            "--client-id",
+            &world.consumer.key,
+            "--with-secret",
+        ])
+        .without_client()
+        .input(&world.consumer.secret)
+        .ok();
+    let done = world
+        .bbtoken(["logout", "work"])
+        .without_client()
+        .done()
+        .expect(0);
+    assert_eq!(
+        done.stdout,
+        "Forgot of profile 'work': client secret, cached access token.\n"
+    );
+    done.says(&[
+        "Bitbucket has no way to revoke a token from here",
+        "/workspace/settings/api",
+        "--remove-section bbtoken.work",
+    ]);
+    let again = world.bbtoken(["logout", "work"]).without_client().ok();
+    assert_eq!(again, "Nothing was kept of profile 'work'.\n");
+    world.bbtoken(["token"]).without_client().fails(3).says(&[
+        "the client of profile 'work' has no secret: run 'git bbtoken login work', or set",
+    ]);
+}
