@@ -119,18 +119,23 @@ impl Refresh<'_> {
         let mut may_be_used = self.note(tokens, &login);
         let mut pauses = PAUSES.iter().filter(|_| !patience.is_zero());
         loop {
-            let ask = || client.refresh(tokens.http, tokens.clock, &login.refresh_token);
+            let ask = || {
+                let answer = client.refresh(tokens.http, tokens.clock, &login.refresh_token);
+                // Seen here, since not every answer is the last one: a busy endpoint is waited for.
+                may_be_used |= matches!(
+                    answer.as_ref().map_err(Fate::of),
+                    Err(Fate::Lost | Fate::Unknown)
+                );
+                answer
+            };
             let error = match tokens.patiently(patience, ask) {
                 Ok(answer) => return Ok((answer, login)),
                 Err(error) => error,
             };
-            let fate = Fate::of(&error);
-            match fate {
+            match Fate::of(&error) {
                 Fate::Unused if !may_be_used => self.journal.end(),
-                Fate::Unused => {}
-                Fate::Unknown => {}
+                Fate::Unused | Fate::Unknown => {}
                 Fate::Lost => {
-                    may_be_used = true;
                     if let Some(pause) = pauses.next() {
                         tokens.clock.wait(*pause);
                         continue;

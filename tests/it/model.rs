@@ -477,6 +477,32 @@ fn every_short_sequence_of_faults_leaves_a_login_that_works() {
     assert_eq!(walks, 12 * 36 * 12);
 }
 
+#[test]
+fn any_faults_of_one_commands_requests_are_made_up_for_by_the_next_command() {
+    let mut walks = 0;
+    for first in FAULTS {
+        for second in FAULTS {
+            for third in FAULTS {
+                let disturbed = Step {
+                    gap: Gap::Seconds,
+                    how: Use::Misled,
+                    faults: vec![first, second, third],
+                };
+                let plain = Step {
+                    how: Use::Fetch,
+                    faults: Vec::new(),
+                    ..disturbed.clone()
+                };
+                walks += 1;
+                if let Some(problem) = walk(&[disturbed, plain]) {
+                    panic!("{problem}\nafter {first:?}, {second:?}, {third:?}");
+                }
+            }
+        }
+    }
+    assert_eq!(walks, 12 * 12 * 12);
+}
+
 /// Marsaglia's xorshift: numbers that a seed repeats.
 pub(crate) struct Chance(pub(crate) u64);
 
@@ -516,7 +542,7 @@ fn random_walks_leave_a_login_that_works() {
         let mut chance = Chance((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let steps: Vec<_> = (0..20).map(|_| chance.step()).collect();
         if let Some(problem) = walk(&steps) {
-            panic!("{problem}\nrepeat it with BBTOKEN_TEST_SEED={seed}");
+            panic!("{problem}\nin {steps:?}\nrepeat it with BBTOKEN_TEST_SEED={seed}");
         }
     }
 }
