@@ -57,6 +57,10 @@
 //! | invariant | test |
 //! | --- | --- |
 //! | a module knows only those below it; only `report` writes to stderr | `tests/layers.rs` |
+//! | no kill, lost answer, race or wrong clock costs a login; no refresh token is used twice but for a lost answer | `tests/it/model.rs` |
+//! | the same at every system call, for kills and for errors of the file system | `tests/it/crashes.rs` |
+//! | a login is kept where the profile says, or there is an error | `tests/it/stores.rs` |
+//! | a fetch never holds the token of the profile that pushes | `tests/it/sessions.rs` |
 //! | a credential goes to https or to this machine, to the configured host, along no redirect | `http::tests`, `profile::tests`, `tests/it/faults.rs` |
 //! | an address names a repository and never a host of its own | `address::tests`, `tests/it/addresses.rs` |
 //! | endpoints and commands come from protected configuration only | `tests/it/errors.rs` |
