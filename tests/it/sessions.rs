@@ -788,3 +788,34 @@ fn a_login_under_way_and_commands_do_not_disturb_each_other() {
         .collect();
     assert_eq!(left.len(), 1, "nothing but the login is left: {left:?}");
 }
+
+#[test]
+fn a_clock_that_is_wrong_by_hours_and_jumps_costs_one_token_call_and_no_login() {
+    let world = &world();
+    person(world);
+    let git = world.git.program.to_str().expect("its path is text");
+    // By clocks ahead of the server's and behind it; each of them jumps against the one before.
+    let clocks = ["+5h", "-5h", "+0", "-20h", "+20d", "-1h", "+1h"];
+    for clock in clocks {
+        world.bitbucket.clear_requests();
+        for command in 1..=3 {
+            // faketime(1); time limits go by the clock that does not jump.
+            let arguments = ["-f", clock, git, "ls-remote", "bbtoken::ws/repo"];
+            let run = as_person(world.run(Path::new("faketime"), arguments));
+            let done = run.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").done();
+            assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""), "{clock}");
+            let calls = world.bitbucket.token_requests().len();
+            assert!(
+                calls <= 1,
+                "{clock}, command {command}: {calls} token calls"
+            );
+        }
+        // By a wrong clock, too, a token is used until it ends, and then replaced once.
+        world.bitbucket.advance_clock(Duration::from_secs(7_300));
+        let arguments = ["-f", clock, git, "ls-remote", "bbtoken::ws/repo"];
+        let run = as_person(world.run(Path::new("faketime"), arguments));
+        run.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").ok();
+    }
+    nothing_was_used_too_late(world);
+    assert_eq!(clocks.len(), 7);
+}
