@@ -13,6 +13,35 @@ use crate::failure::{Failure, Kind, quote};
 const BITBUCKET_HOSTS: [&str; 2] = ["bitbucket.org", "www.bitbucket.org"];
 /// The hosts of Bitbucket Cloud's SSH service (Bitbucket support: "Use SSH keys … over port 443").
 const SSH_HOSTS: [&str; 2] = ["bitbucket.org", "altssh.bitbucket.org"];
+/// The host of the REST service, and where it keeps repositories (Bitbucket: "REST API", `repositories`).
+const API_HOST: &str = "api.bitbucket.org";
+const API_REPOSITORIES: &str = "2.0/repositories/";
+/// What follows a repository in the addresses of its pages; a browser's address arrives without its host once
+/// `insteadOf` has taken it over. A repository's own name comes first, so that none is taken for a page.
+const PAGES: [&str; 22] = [
+    "addon",
+    "admin",
+    "annotate",
+    "branch",
+    "branches",
+    "commit",
+    "commits",
+    "compare",
+    "deployments",
+    "diff",
+    "downloads",
+    "fork",
+    "forks",
+    "get",
+    "history-node",
+    "issues",
+    "jira",
+    "pipelines",
+    "pull-request",
+    "pull-requests",
+    "raw",
+    "src",
+];
 
 /// A repository on Bitbucket, as named by an address.
 ///
@@ -72,7 +101,7 @@ impl Address {
     }
 }
 
-/// Takes `[profile@]workspace/repository[.git][/]`.
+/// Takes `[profile@]workspace/repository[.git][/]`, and a page of the repository behind it.
 fn from_short(text: &str) -> Result<Address, &'static str> {
     let (profile, path) = match text.split_once('@') {
         Some((profile, path)) => (Some(profile), path),
@@ -86,13 +115,23 @@ fn from_short(text: &str) -> Result<Address, &'static str> {
             return Err("the profile before '@' may hold letters, digits, '.', '_' and '-' only");
         }
     }
-    let path = path.strip_suffix('/').unwrap_or(path);
-    let mut parts = path.split('/');
+    let mut parts = plain(path).split('/');
     let (workspace, repository) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
-    if parts.next().is_some() {
-        return Err("expected workspace/repository, without further parts");
+    match parts.next().unwrap_or("") {
+        "" if parts.next().is_none() => {}
+        "wiki" => return Err(NO_WIKI),
+        page if PAGES.contains(&page) => {}
+        _ => return Err("expected workspace/repository, without further parts"),
     }
     repository_in(workspace, repository, profile)
+}
+
+/// A wiki was a repository of its own below the code's, which must not be cloned, or pushed to, in its place.
+const NO_WIKI: &str = "it names a wiki, and Bitbucket has had none since August 2026";
+
+/// Cuts off the query and the fragment that a browser's address may have.
+fn plain(path: &str) -> &str {
+    path.split(['?', '#']).next().unwrap_or("")
 }
 
 /// Takes a URL, or what stands for one in ssh's short form.
@@ -137,12 +176,18 @@ fn from_web(host: &str, path: &str, base: Base<'_>) -> Result<Address, &'static 
         .any(|name| host.eq_ignore_ascii_case(name))
     {
         path
+    } else if host.eq_ignore_ascii_case(API_HOST) {
+        path.strip_prefix(API_REPOSITORIES)
+            .ok_or("it is no repository of Bitbucket's REST API")?
     } else {
         return Err("its host is not the configured Bitbucket");
     };
-    let path = path.split(['?', '#']).next().unwrap_or("");
-    let mut parts = path.split('/');
-    repository_in(parts.next().unwrap_or(""), parts.next().unwrap_or(""), None)
+    let mut parts = plain(path).split('/');
+    let (workspace, repository) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+    if parts.next() == Some("wiki") {
+        return Err(NO_WIKI);
+    }
+    repository_in(workspace, repository, None)
 }
 
 /// Takes `git@bitbucket.org:workspace/repository` and `ssh://git@bitbucket.org/workspace/repository`.
@@ -161,8 +206,9 @@ fn repository_in(
     repository: &str,
     profile: Option<&str>,
 ) -> Result<Address, &'static str> {
-    let repository = repository.strip_suffix(".git").unwrap_or(repository);
-    if !is_slug(workspace) {
+    let [workspace, repository] = [workspace, repository].map(with_braces);
+    let repository = repository.strip_suffix(".git").unwrap_or(&repository);
+    if !is_slug(&workspace) {
         return Err(
             "expected workspace/repository; the workspace is empty or holds characters Bitbucket has not",
         );
@@ -174,9 +220,17 @@ fn repository_in(
     }
     Ok(Address {
         profile: profile.map(str::to_owned),
-        workspace: workspace.to_owned(),
+        workspace,
         repository: repository.to_owned(),
     })
+}
+
+/// Writes a `{uuid}` as Bitbucket does; browsers escape its braces.
+fn with_braces(part: &str) -> String {
+    part.replace("%7B", "{")
+        .replace("%7b", "{")
+        .replace("%7D", "}")
+        .replace("%7d", "}")
 }
 
 /// Tells what Bitbucket allows in a slug or a `{uuid}`; never a path step and never something that looks like an option.
@@ -256,12 +310,37 @@ mod tests {
             ("git@bitbucket.org:ws/repo.git", "ws/repo"),
             ("ssh://git@bitbucket.org/ws/repo.git", "ws/repo"),
             ("ssh://git@altssh.bitbucket.org:443/ws/repo.git", "ws/repo"),
+            ("https://bitbucket.org/ws/repo.git/", "ws/repo"),
+            ("https://bitbucket.org/ws/repo/branch/feature/x", "ws/repo"),
+            (
+                "https://bitbucket.org/ws/repo/commits/0f1e?at=main",
+                "ws/repo",
+            ),
+            (
+                "https://api.bitbucket.org/2.0/repositories/ws/repo",
+                "ws/repo",
+            ),
+            (
+                "https://api.bitbucket.org/2.0/repositories/ws/repo/commits?page=2",
+                "ws/repo",
+            ),
+            ("bbtoken::ws/repo.git/", "ws/repo"),
+            ("bbtoken::ws/repo/src/main/a%20b.md?x=1#lines-3", "ws/repo"),
+            ("bbtoken::ws/repo/pull-requests/12/diff", "ws/repo"),
+            ("bbtoken::ws/repo?at=main", "ws/repo"),
+            ("bbtoken::work@ws/repo#readme", "work@ws/repo"),
+            ("bbtoken::ws/src", "ws/src"),
+            ("bbtoken::src/src/src", "src/src"),
             ("{0f1e}/{aa-bb}", "{0f1e}/{aa-bb}"),
+            (
+                "https://bitbucket.org/%7B0f1e%7D/%7baa-bb%7d/src",
+                "{0f1e}/{aa-bb}",
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(parse(text).as_deref(), Ok(expected), "{text}");
         }
-        assert_eq!(cases.len(), 16);
+        assert_eq!(cases.len(), 29);
     }
 
     #[test]
@@ -279,8 +358,19 @@ mod tests {
             "ws/.git",
             "ws/repo\n",
             "ws/re po",
-            "ws/repo?x",
-            "ws/repo#x",
+            "ws?/repo",
+            "ws/#repo",
+            "ws/repo//",
+            "ws/repo/source/main",
+            "ws/repo.git/wiki",
+            "ws/repo%2e%2e",
+            "https://bitbucket.org/ws/repo.git/wiki",
+            "https://bitbucket.org/ws/repo/wiki/Home",
+            "git@bitbucket.org:ws/repo.git/wiki",
+            "git@altssh.bitbucket.org:443/ws/repo",
+            "https://api.bitbucket.org/2.0/workspaces/ws",
+            "https://api.bitbucket.org/ws/repo",
+            "https://api.bitbucket.org.evil.org/2.0/repositories/ws/repo",
             "-ws/repo",
             "ws/-repo",
             "@ws/repo",
@@ -301,7 +391,7 @@ mod tests {
         for text in cases {
             assert!(parse(text).is_err(), "{text:?} was accepted");
         }
-        assert_eq!(cases.len(), 30);
+        assert_eq!(cases.len(), 41);
     }
 
     #[test]

@@ -174,14 +174,7 @@ fn wishes(overview: &Overview, options: &cli::Setup) -> anyhow::Result<Vec<Wish>
         .map(|base| base.as_str().trim_end_matches('/'));
     if options.plain {
         let base = overview.base().as_str().trim_end_matches('/');
-        wishes.push(Wish {
-            is_single: false,
-            ..wish(
-                format!("url.{base}/.insteadOf"),
-                "bbtoken::",
-                "git and tools without helpers use https for bbtoken:: addresses",
-            )
-        });
+        wishes.extend(plain(base));
     }
     if options.everywhere {
         wishes.extend(bases.flat_map(rewriting));
@@ -218,11 +211,30 @@ fn answering(site: &str, ask: &str) -> [Wish; 3] {
     ]
 }
 
+/// Turns our addresses into plain https ones, also those that were made of a full URL.
+fn plain(base: &str) -> [Wish; 3] {
+    let why = "git and tools without helpers use https for bbtoken:: addresses";
+    let starts = [
+        "bbtoken::".into(),
+        "bbtoken://".into(),
+        format!("bbtoken::{base}/"),
+    ];
+    starts.map(|start: String| Wish {
+        is_single: false,
+        ..wish(format!("url.{base}/.insteadOf"), &start, why)
+    })
+}
+
 /// Turns the addresses below a base URL into ours; those of Bitbucket Cloud's ssh, too.
 fn rewriting(base: &str) -> Vec<Wish> {
     let mut starts = vec![format!("{base}/")];
     if base == "https://bitbucket.org" {
-        starts.extend(["git@bitbucket.org:", "ssh://git@bitbucket.org/"].map(str::to_owned));
+        let ssh = [
+            "git@bitbucket.org:",
+            "ssh://git@bitbucket.org/",
+            "ssh://git@altssh.bitbucket.org:443/",
+        ];
+        starts.extend(ssh.map(str::to_owned));
     }
     let why = "addresses of this form use the helper, in every repository";
     let rewrite = |start: String| Wish {

@@ -32,3 +32,4 @@ mod submodules;
 mod support;
 mod tokens;
 mod transport;
+mod urls;
