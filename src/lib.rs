@@ -75,7 +75,10 @@
 //! | packs stream: memory stays flat | `tests/it/memory.rs` |
 //! | files are 0600 in a 0700 directory and replaced as a whole | `token` tests, `tests/it/cache.rs` |
 //! | success is silent, and progress is git's own | `tests/it/progress.rs` |
-//! | a login that fails or is stopped changes nothing | `tests/it/login.rs` |
+//! | a login that fails or is stopped changes nothing | `tests/it/login.rs`, `tests/it/callbacks.rs` |
+//! | whoever else talks to a login's port neither ends nor fakes it, nor keeps the browser out | `tests/it/callbacks.rs` |
+//! | whose login it is, is asked where it can be, and is never a reason to fail | `tests/it/account.rs` |
+//! | what earlier advice has left is found in each of its places, and no secret of it shown | `tests/it/leftovers.rs` |
 //! | setup shows what it writes, and is taken back to the byte | `tests/it/setup.rs` |
 //! | the credential helper answers for the configured site only, and erases nothing but a cached token | `tests/it/credential.rs` |
 //! | the reference names every key, variable and command | `tests/it/help.rs` |

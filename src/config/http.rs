@@ -116,6 +116,8 @@ pub struct Resolved {
     pub settings: Settings,
     /// Settings in force that it cannot follow, by the name a person knows.
     pub git_only: Vec<String>,
+    /// Which setting or variable asks for the proxy, if there is one.
+    pub proxy_origin: Option<String>,
 }
 
 /// Resolves git's http settings for a URL; `remote` is the remote's name, for `remote.<name>.proxy`.
@@ -139,17 +141,22 @@ pub fn resolve(
     let user_agent = variables("GIT_HTTP_USER_AGENT")
         .map(|agent| agent.to_string_lossy().into_owned())
         .or_else(|| last("useragent").and_then(|entry| entry.value.clone()));
+    let (proxy, proxy_origin) = proxy(config, variables, url, remote).unzip();
     let settings = Settings {
         ca_file: path("GIT_SSL_CAINFO", "sslcainfo"),
         ca_directory: path("GIT_SSL_CAPATH", "sslcapath"),
-        proxy: proxy(config, variables, url, remote),
+        proxy,
         user_agent,
         extra_headers: extra_headers(&urlmatch::values(config, "extraheader", url))?,
     };
     let mut git_only = git_only(config, variables, url, remote);
     let unknown = settings.proxy.as_ref().and_then(unknown_proxy_scheme);
     git_only.extend(unknown.map(|scheme| format!("a proxy by '{}'", quote(&scheme))));
-    Ok(Resolved { settings, git_only })
+    Ok(Resolved {
+        settings,
+        git_only,
+        proxy_origin,
+    })
 }
 
 /// Reads `http.extraHeader`: a list, which an empty value starts anew.
@@ -178,17 +185,17 @@ fn extra_headers(entries: &[&Entry]) -> Result<Vec<(String, Secret)>, Failure> {
 }
 
 /// Finds the proxy as git and libcurl do: `remote.<name>.proxy`, `http.proxy`, `https_proxy`, `all_proxy`, unless
-/// `no_proxy` names the host. An empty setting means none.
+/// `no_proxy` names the host. An empty setting means none. Tells which of them it was, too.
 fn proxy(
     config: &GitConfig,
     variables: Variables<'_>,
     url: &Url,
     remote: Option<&str>,
-) -> Option<ProxyUrl> {
+) -> Option<(ProxyUrl, String)> {
     let of_remote = remote.and_then(|name| config.last("remote", Some(name), "proxy"));
     let configured = of_remote
         .or_else(|| urlmatch::values(config, "proxy", url).pop())
-        .and_then(|entry| entry.value.clone());
+        .and_then(|entry| Some((entry.value.clone()?, entry)));
     let by_scheme: &[&str] = match url.scheme() {
         "https" => &["https_proxy", "HTTPS_PROXY"],
         // Only in lower case: HTTP_PROXY is what a web server sets from a request's "Proxy" header.
@@ -196,14 +203,14 @@ fn proxy(
     };
     let from_environment = || {
         let names = by_scheme.iter().chain(&["all_proxy", "ALL_PROXY"]);
-        names
-            .filter_map(|name| variables(name))
-            .map(|value| value.to_string_lossy().into_owned())
-            .next()
+        let mut values = names.filter_map(|name| Some((variables(name)?, *name)));
+        let (value, name) = values.next()?;
+        Some((value.to_string_lossy().into_owned(), name.to_owned()))
     };
-    let proxy = configured
+    let (proxy, origin) = configured
+        .map(|(proxy, entry)| (proxy, format!("{} in {}", entry.name(), entry.origin)))
         .or_else(from_environment)
-        .filter(|proxy| !proxy.is_empty())?;
+        .filter(|(proxy, _)| !proxy.is_empty())?;
     let exempt = ["no_proxy", "NO_PROXY"]
         .iter()
         .find_map(|name| variables(name));
@@ -216,7 +223,7 @@ fn proxy(
         Some((scheme, rest)) => format!("{}://{rest}", scheme.to_ascii_lowercase()),
         None => format!("http://{proxy}"),
     };
-    Some(ProxyUrl(Secret::new(proxy)))
+    Some((ProxyUrl(Secret::new(proxy)), origin))
 }
 
 /// Names a proxy's scheme if only libcurl may know what to make of it.

@@ -137,6 +137,10 @@ pub(super) struct Login {
     /// Listen for the browser on this port of 127.0.0.1
     #[arg(long, value_name = "number", conflicts_with_all = ["no_browser", "client_credentials", "with_token"])]
     pub(super) port: Option<u16>,
+    /// Wait this long for the browser to come back
+    #[arg(long, value_name = "seconds", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400),
+        conflicts_with_all = ["no_browser", "client_credentials", "with_token"])]
+    pub(super) timeout: u64,
     /// Try the profile on this repository afterwards
     #[arg(long = "try", value_name = "workspace/repository")]
     pub(super) repository: Option<String>,

@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 
+use super::exposed::masked;
 use crate::failure::{Failure, Kind, quote};
 
 /// A file of git's configuration.
@@ -46,26 +47,11 @@ impl Change {
             Change::Remove { key, value } => vec![format!("- {key} = {}", quote(value))],
             Change::Replace { key, from, to } => {
                 vec![
-                    format!("- {key} = {}", hide_password(from)),
+                    format!("- {key} = {}", masked(from)),
                     format!("+ {key} = {}", quote(to)),
                 ]
             }
         }
-    }
-}
-
-/// Shows a URL without the password in it.
-pub(super) fn hide_password(url: &str) -> String {
-    let Some((before, rest)) = url.split_once("://") else {
-        return quote(url);
-    };
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    match authority
-        .rsplit_once('@')
-        .map(|(user, host)| (user.split_once(':'), host))
-    {
-        Some((Some((user, _)), host)) => quote(&format!("{before}://{user}:***@{host}/{path}")),
-        _ => quote(url),
     }
 }
 

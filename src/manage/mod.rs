@@ -4,6 +4,7 @@ mod cli;
 mod console;
 mod credential;
 mod doctor;
+mod exposed;
 mod git;
 mod login;
 mod logout;

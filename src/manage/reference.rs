@@ -228,6 +228,9 @@ notice; a change of meaning raises 'version'.
     login               absent without one; a person's login
       fingerprint, scopes[]
       refreshed_at      seconds since 1970-01-01T00:00:00Z
+    owner               absent unless Bitbucket said whose login or token it is
+      name
+      told_at           seconds since 1970-01-01T00:00:00Z
     client_secret       fingerprint of the one in the store; absent without
     ready_token         the same of a ready token
     store_problem       why the store could not be read; absent if it was

@@ -7,7 +7,7 @@ use crate::{
     failure::quote,
     profile::{self, Profile, RawProfile, Setting},
     secret::Secret,
-    token::{Kept, KeptToken, Login},
+    token::{Kept, KeptOwner, KeptToken, Login},
     wire::{self, Overview},
 };
 
@@ -84,6 +84,13 @@ impl View {
                 }
                 if profile.account != profile.name {
                     line("account", &quote(&profile.account));
+                }
+                if let Some(owner) = &kept.owner {
+                    let since = words::ago(owner.told_at_unix_s, now_unix_s);
+                    line(
+                        "at Bitbucket",
+                        &format!("{}, as it said {since}", quote(&owner.name)),
+                    );
                 }
                 line("store", profile.store.name());
                 if let Some(problem) = problem {
@@ -172,6 +179,7 @@ impl View {
                     .map(|token| token_json(token, now_unix_s)),
             ),
             ("login", kept.login.as_ref().map(login_json)),
+            ("owner", kept.owner.as_ref().map(owner_json)),
             (
                 "client_secret",
                 kept.client_secret.as_ref().map(fingerprint_json),
@@ -215,6 +223,10 @@ fn login_json(login: &Login) -> Value {
         "scopes": login.scopes,
         "refreshed_at": login.obtained_at_unix_s,
     })
+}
+
+fn owner_json(owner: &KeptOwner) -> Value {
+    json!({ "name": owner.name, "told_at": owner.told_at_unix_s })
 }
 
 fn fingerprint_json(secret: &Secret) -> Value {

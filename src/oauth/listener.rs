@@ -4,10 +4,11 @@
 //! dropped without ending or faking the login.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    collections::VecDeque,
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
@@ -22,11 +23,14 @@ use crate::secret::Secret;
 
 /// The only path that is answered.
 const PATH: &str = "/callback";
-/// What a client may take to send its request, and how long that may be.
+/// What a client may take to send its request.
 const CLIENT_LIMIT: Duration = Duration::from_secs(5);
-const MAX_HEAD_BYTES: u64 = 16 * 1024;
-/// More connections at once than a browser makes are dropped.
-const MAX_CLIENTS: usize = 16;
+/// How long a request's head may be: a browser sends the cookies of every other program on 127.0.0.1 along, since
+/// cookies know no ports (RFC 6265 section 8.5).
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// How many requests are waited for at once. A further connection takes the place of the oldest, so that nobody keeps
+/// the browser out by holding connections open.
+const MAX_CLIENTS: usize = 32;
 
 /// A port on this machine that waits for a browser to come back.
 #[derive(Debug)]
@@ -107,39 +111,46 @@ fn accept(
     sender: &mpsc::Sender<Visitor>,
     over: &AtomicBool,
 ) {
-    let clients = Arc::new(());
+    let mut clients = VecDeque::new();
     for stream in socket.incoming() {
         if over.load(Ordering::SeqCst) {
             return;
         }
-        let Ok(stream) = stream else { continue };
-        if Arc::strong_count(&clients) > MAX_CLIENTS {
+        let Ok(stream) = stream.map(Arc::new) else {
             continue;
-        }
-        thread::spawn({
-            let (authorization, sender, client) = (
-                Arc::clone(authorization),
-                sender.clone(),
-                Arc::clone(&clients),
-            );
-            move || {
-                if let Some(visitor) = receive(stream, address, &authorization) {
-                    // A second answer finds nobody who waits.
-                    let _ = sender.send(visitor);
-                }
-                drop(client);
+        };
+        make_room(&mut clients);
+        clients.push_back(Arc::downgrade(&stream));
+        let (authorization, sender) = (Arc::clone(authorization), sender.clone());
+        thread::spawn(move || {
+            if let Some(visitor) = receive(stream, address, &authorization) {
+                // A second answer finds nobody who waits.
+                let _ = sender.send(visitor);
             }
         });
     }
 }
 
+/// Hangs up on the oldest clients whose request is still waited for, if there are too many.
+fn make_room(clients: &mut VecDeque<Weak<TcpStream>>) {
+    clients.retain(|client| client.strong_count() > 0);
+    while clients.len() >= MAX_CLIENTS {
+        if let Some(oldest) = clients.pop_front().and_then(|client| client.upgrade()) {
+            // One that has hung up already is gone as well.
+            let _ = oldest.shutdown(Shutdown::Both);
+        }
+    }
+}
+
 /// Reads one request; only the callback with the right state becomes a visitor.
 fn receive(
-    mut stream: TcpStream,
+    stream: Arc<TcpStream>,
     address: SocketAddr,
     authorization: &Authorization,
 ) -> Option<Visitor> {
     let head = read_head(&stream)?;
+    // From here on nobody takes its place.
+    let mut stream = Arc::into_inner(stream)?;
     let Some(query) = callback_query(&head, address) else {
         let _ = answer(
             &mut stream,
@@ -165,38 +176,42 @@ fn receive(
 }
 
 /// Reads a request's head within a limit of time, however slowly it drips.
-fn read_head(stream: &TcpStream) -> Option<Vec<String>> {
+fn read_head(mut stream: &TcpStream) -> Option<String> {
+    const END: &[u8] = b"\r\n\r\n";
     let deadline = Instant::now() + CLIENT_LIMIT;
-    let mut reader = BufReader::new(stream.take(MAX_HEAD_BYTES));
     let mut head = Vec::new();
-    loop {
+    let mut block = [0; 4096];
+    while head.len() < MAX_HEAD_BYTES {
         let left = deadline
             .checked_duration_since(Instant::now())
             .filter(|left| !left.is_zero())?;
         stream.set_read_timeout(Some(left)).ok()?;
-        let mut line = String::new();
-        reader
-            .read_line(&mut line)
-            .ok()
-            .filter(|length| *length > 0)?;
-        match line.trim_end() {
-            "" => return Some(head),
-            line => head.push(line.to_owned()),
+        let length = stream.read(&mut block).ok().filter(|length| *length > 0)?;
+        // The end may have begun in the block before.
+        let unseen = head.len().saturating_sub(END.len());
+        head.extend_from_slice(&block[..length]);
+        let is_end = |window: &[u8]| window == END;
+        if let Some(end) = head[unseen..].windows(END.len()).position(is_end) {
+            head.truncate(unseen + end);
+            return Some(String::from_utf8_lossy(&head).into_owned());
         }
     }
+    None
 }
 
 /// Gives the query of a GET of the one path, asked of this very address (a foreign `Host` is a rebound name).
-fn callback_query(head: &[String], address: SocketAddr) -> Option<&str> {
-    let mut words = head.first()?.split(' ');
+fn callback_query(head: &str, address: SocketAddr) -> Option<&str> {
+    let mut lines = head.split("\r\n");
+    let mut words = lines.next()?.split(' ');
     let (method, target) = (words.next()?, words.next()?);
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let host = head.iter().skip(1).find_map(|line| {
-        line.split_once(':')
-            .filter(|(name, _)| name.eq_ignore_ascii_case("host"))
-    });
-    let host = host.map(|(_, value)| value.trim())?;
-    let is_ours = host == address.to_string() || host == format!("localhost:{}", address.port());
+    let mut hosts = lines
+        .filter_map(|line| line.split_once(':'))
+        .filter(|(name, _)| name.eq_ignore_ascii_case("host"));
+    let host = hosts.next().map(|(_, value)| value.trim())?;
+    // There must not be two (RFC 9112 section 3.2).
+    let is_ours = hosts.next().is_none()
+        && (host == address.to_string() || host == format!("localhost:{}", address.port()));
     (method == "GET" && path == PATH && is_ours).then_some(query)
 }
 

@@ -1,6 +1,10 @@
 //! What is kept of a profile, for people: what is there, what is put there, and what is taken away.
 
-use super::{Cached, Login, Tokens};
+use std::{fs, path::PathBuf};
+
+use serde_json::{Value, json};
+
+use super::{Cached, Login, Tokens, files};
 use crate::{
     failure::{Failure, Kind},
     profile::Grant,
@@ -18,6 +22,17 @@ pub struct Kept {
     pub client_secret: Option<Secret>,
     /// A ready token in the store.
     pub ready_token: Option<Secret>,
+    /// Whose login or ready token it is, as Bitbucket said last.
+    pub owner: Option<KeptOwner>,
+}
+
+/// A person's name at Bitbucket, which is no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptOwner {
+    /// The name, as it is shown.
+    pub name: String,
+    /// When Bitbucket said it, by this machine's clock.
+    pub told_at_unix_s: u64,
 }
 
 /// A cached access token.
@@ -38,6 +53,7 @@ impl Tokens<'_> {
     pub fn kept(&self) -> (Kept, Option<anyhow::Error>) {
         let mut kept = Kept {
             access_token: self.kept_token(),
+            owner: self.kept_owner(),
             ..Kept::default()
         };
         let problem = self.read_store(&mut kept).err();
@@ -88,15 +104,38 @@ impl Tokens<'_> {
         store.save(&key, secret)
     }
 
-    /// Gives back the room that was made sure of for a login that did not come about; an earlier login stays.
-    pub fn abandon_login(&self) {
-        let key = self.profile.login_key();
-        if let Ok(store) = self.store()
-            && matches!(store.load(&key), Ok(None))
-        {
-            // What stays is empty room, and is used by the next login.
-            let _ = store.forget(&key);
-        }
+    /// Keeps the name of whoever logged in; `None` forgets it.
+    pub fn keep_owner(&self, name: Option<&str>) {
+        let Some(path) = self.owner_file() else {
+            return;
+        };
+        // What cannot be kept is not shown; what cannot be removed is replaced by the next.
+        let _ = match name {
+            None => fs::remove_file(path).map_err(anyhow::Error::from),
+            Some(name) => {
+                let note = json!({ "name": name, "told_at_unix_s": self.clock.now_unix_s() });
+                files::replace(&path, note.to_string().as_bytes()).map_err(anyhow::Error::from)
+            }
+        };
+    }
+
+    fn kept_owner(&self) -> Option<KeptOwner> {
+        let text = fs::read(self.owner_file()?).ok()?;
+        let note: Value = serde_json::from_slice(&text).ok()?;
+        Some(KeptOwner {
+            name: note.get("name")?.as_str()?.to_owned(),
+            told_at_unix_s: note.get("told_at_unix_s")?.as_u64()?,
+        })
+    }
+
+    fn owner_file(&self) -> Option<PathBuf> {
+        let key = match &self.profile.grant {
+            Grant::AuthorizationCode(_) => self.profile.login_key(),
+            Grant::Token(_) => self.profile.token_key(),
+            Grant::ClientCredentials(_) => return None,
+        };
+        let directory = self.places.state.as_ref()?;
+        Some(directory.join(format!("{key}.owner")))
     }
 
     /// Forgets login, client secret, ready token and cached token; names what was there.
@@ -114,6 +153,7 @@ impl Tokens<'_> {
         }
         let mut forgotten = Vec::new();
         let store = self.store()?;
+        self.keep_owner(None);
         if kept.login.is_some() {
             store.forget(&self.profile.login_key())?;
             forgotten.push("login");

@@ -36,7 +36,7 @@ use lock::Turn;
 use refresh::Refresh;
 use store::Store;
 
-pub use keep::{Kept, KeptToken};
+pub use keep::{Kept, KeptOwner, KeptToken};
 pub use login::Login;
 
 /// A token is replaced this long before it ends, so that it does not end on its way (cargo and Backstage keep
@@ -189,6 +189,18 @@ impl<'a> Tokens<'a> {
         usable_token(token, profile)
     }
 
+    /// Makes sure that a login could be kept, and leaves nothing there: nobody knows whether one will come about.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::StoreUnusable`].
+    pub fn prove_room(&self) -> anyhow::Result<()> {
+        let (store, key) = (self.store()?, self.profile.login_key());
+        store.reserve(&key)?;
+        store.release(&key);
+        Ok(())
+    }
+
     /// Exchanges the code of a person's consent, and keeps the login before anything else is done with it.
     ///
     /// # Errors
@@ -205,18 +217,26 @@ impl<'a> Tokens<'a> {
         let key = profile.login_key();
         // Without a lock a refresh under way may be kept after this, which the person then sees and repeats.
         let _lock = self.lock(&key);
+        let store = self.store()?;
+        store.reserve(&key)?;
         let answer = self
             .patiently(BUSY_LIMIT, || {
                 client.authorization_code(self.http, self.clock, authorization, code)
             })
+            .inspect_err(|_| store.release(&key))
             .map_err(|error| explain(error, profile))?;
         match refresh::first_login(&answer, self.clock.now_unix_s()) {
-            Some(login) => self.store()?.save(&key, &login.to_record())?,
-            None => (self.notify)(
-                "Bitbucket gave no refresh token: this login ends with its first access token",
-            ),
+            Some(login) => store.save(&key, &login.to_record())?,
+            None => {
+                store.release(&key);
+                (self.notify)(
+                    "Bitbucket gave no refresh token: this login ends with its first access token",
+                );
+            }
         }
         Journal::at(self.places.state.clone(), &key).end();
+        // It may be another person's from now on.
+        self.keep_owner(None);
         if let Some((cache, key)) = self.cache()
             && let Err(error) = cache.write(&key, &entry_of(answer))
         {

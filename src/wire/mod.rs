@@ -1,5 +1,7 @@
 //! The only place that joins the rooms of the house: from git's arguments to a relay with a token.
 
+mod account;
+mod network;
 mod people;
 
 use std::{
@@ -29,9 +31,11 @@ pub use crate::{
     oauth::{Authorization, Callback, Listener},
     token::Bearer,
 };
+pub use account::{Account, Owner};
+pub use network::{Proxy, Route};
 pub use people::{
-    Explained, Overview, abandon_login, bearer_anew, bearer_instead, credential_helper, forget_all,
-    given, keep, kept, now_unix_s, server_time, site,
+    Explained, Overview, bearer_anew, bearer_instead, credential_helper, forget_all, given, keep,
+    kept, now_unix_s, site,
 };
 
 /// Git's own transport cannot replace a token, so it is given one that lasts longer.
@@ -466,7 +470,7 @@ pub fn authorize(
     let tokens = house.tokens(profile, notify);
     // Neither a page nor a code is worth anything without the secret and a place for what follows.
     tokens.client(client)?;
-    tokens.store()?.reserve(&profile.login_key())?;
+    tokens.prove_room()?;
     Authorization::new(&profile.endpoints.authorize, &client.id, redirect_uri)
 }
 

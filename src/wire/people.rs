@@ -8,14 +8,11 @@ use super::{GIT_TRANSPORT_MARGIN, House, Identity, authority, parse_address};
 use crate::{
     address::Address,
     config::{self, GitConfig, process_variable},
-    http::{HttpClient as _, Request, Url},
+    http::Url,
     profile::{self, Raw, RawProfile, Setting},
     secret::Secret,
     token::{Bearer, Kept},
 };
-
-/// How long a front page may take.
-const FRONT_PAGE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Everything that is configured.
 #[derive(Debug)]
@@ -24,7 +21,7 @@ pub struct Overview {
     pub raw: Raw,
     /// Where Bitbucket is: for every profile that does not say otherwise, then for those that do.
     pub bases: Vec<Url>,
-    git: GitConfig,
+    pub(super) git: GitConfig,
 }
 
 /// Which profile an address gets.
@@ -211,13 +208,6 @@ pub fn keep(identity: &Identity, secret: &Secret, notify: &dyn Fn(&str)) -> anyh
         .with_context(|| format!("profile '{}' was not saved", identity.profile))
 }
 
-/// Gives back the room that was made for a login that did not come about.
-pub fn abandon_login(identity: &Identity, notify: &dyn Fn(&str)) {
-    if let Ok(house) = House::open(identity) {
-        house.tokens(&identity.profile, notify).abandon_login();
-    }
-}
-
 /// Forgets all that is kept of a profile on this machine; names what was there.
 ///
 /// # Errors
@@ -279,20 +269,4 @@ pub fn bearer_anew(identity: &Identity, notify: &dyn Fn(&str)) -> anyhow::Result
         tokens.forget(&old.token);
     }
     tokens.bearer(Duration::ZERO)
-}
-
-/// Asks for Bitbucket's front page and gives the time in its answer's `Date` (RFC 9110 section 6.6.1), if it has one.
-///
-/// # Errors
-///
-/// When Bitbucket cannot be reached.
-pub fn server_time(identity: &Identity) -> anyhow::Result<Option<u64>> {
-    let house = House::open(identity)?;
-    let mut request = Request::get(identity.profile.endpoints.base.clone());
-    request.time_limit = Some(FRONT_PAGE_LIMIT);
-    let response = house.client.send(request)?;
-    let date = response
-        .header("Date")
-        .and_then(|date| gix::date::parse(date, None).ok());
-    Ok(date.and_then(|date| u64::try_from(date.seconds).ok()))
 }

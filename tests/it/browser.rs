@@ -2,14 +2,17 @@
 //! WebDriver protocol (W3C "WebDriver").
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader},
     path::Path,
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use serde_json::{Value, json};
 
-use crate::support::{World, gits};
+use crate::{
+    login::Waiting,
+    support::{World, gits},
+};
 
 /// Keeps Chromium from calling anybody but the local Bitbucket, and lets it run as root in a container.
 const FLAGS: [&str; 9] = [
@@ -130,64 +133,13 @@ impl Drop for Browser<'_> {
     }
 }
 
-/// A login that waits for its browser.
-struct Login {
-    child: Child,
-    output: BufReader<ChildStdout>,
-    page: String,
-}
-
-impl Login {
-    fn start(world: &World) -> Self {
-        let arguments = [
-            "login",
-            "me",
-            "--browser",
-            "--client-id",
-            &world.consumer.key,
-            "--with-secret",
-        ];
-        let run = world
-            .bbtoken(arguments)
-            .without_client()
-            .input(&world.consumer.secret);
-        let mut child = run
-            .into_command()
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        let mut output = BufReader::new(child.stdout.take().expect("it is a pipe"));
-        let mut lines = output.by_ref().lines().map_while(Result::ok);
-        let page = lines
-            .find(|line| line.trim_start().starts_with("https://"))
-            .expect("the page is shown");
-        Login {
-            child,
-            output,
-            page: page.trim().to_owned(),
-        }
-    }
-
-    /// Waits for its end; gives its exit code and all that it still said.
-    fn end(mut self) -> (Option<i32>, String) {
-        let mut said = String::new();
-        self.output.read_to_string(&mut said).expect("it is text");
-        let rest = self.child.wait_with_output().expect("it ends");
-        (
-            rest.status.code(),
-            said + &String::from_utf8_lossy(&rest.stderr),
-        )
-    }
-}
-
 #[test]
 fn a_person_grants_access_in_a_browser_and_clones() {
     let world = World::new(gits().remove(0));
     world.repository("ws", "repo");
     let browser = Browser::start(&world);
 
-    let login = Login::start(&world);
+    let login = Waiting::start(&world, &[]);
     browser.open(&login.page);
     let page = browser.page();
     assert!(
@@ -207,7 +159,7 @@ fn a_person_grants_access_in_a_browser_and_clones() {
         "{said}"
     );
 
-    let login = Login::start(&world);
+    let login = Waiting::start(&world, &[]);
     browser.open(&login.page);
     browser.click("button[value=grant]");
     let page = browser.page();

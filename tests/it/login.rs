@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
     path::Path,
-    process::Stdio,
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 use bitbucket_local::{Consent, Consumer};
@@ -26,8 +26,62 @@ fn login(world: &World, arguments: &[&str]) -> crate::support::Run {
         .without_client()
 }
 
+/// A login that waits for its browser.
+pub(crate) struct Waiting {
+    pub(crate) child: Child,
+    output: BufReader<ChildStdout>,
+    /// The page that a person is to open.
+    pub(crate) page: String,
+}
+
+impl Waiting {
+    /// Starts a login of the profile `me` with the world's client.
+    pub(crate) fn start(world: &World, arguments: &[&str]) -> Self {
+        let client = [
+            "login",
+            "me",
+            "--browser",
+            "--client-id",
+            &world.consumer.key,
+        ];
+        let run = world.bbtoken(client).args(arguments).arg("--with-secret");
+        Waiting::of(
+            run.without_client()
+                .input(&world.consumer.secret)
+                .into_command(),
+        )
+    }
+
+    /// Starts a command that logs in.
+    pub(crate) fn of(mut command: Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut output = BufReader::new(child.stdout.take().expect("it is a pipe"));
+        let page = page(&mut output);
+        Waiting {
+            child,
+            output,
+            page,
+        }
+    }
+
+    /// Waits for its end; gives its exit code and all that it still said.
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
+        let mut said = String::new();
+        self.output.read_to_string(&mut said).expect("it is text");
+        let rest = self.child.wait_with_output().expect("it ends");
+        (
+            rest.status.code(),
+            said + &String::from_utf8_lossy(&rest.stderr),
+        )
+    }
+}
+
 /// Asks a plain http address of this machine; gives the whole answer.
-fn visit(url: &str) -> String {
+pub(crate) fn visit(url: &str) -> String {
     let (authority, path) = url
         .strip_prefix("http://")
         .and_then(|rest| rest.split_once('/'))
@@ -40,7 +94,7 @@ fn visit(url: &str) -> String {
 }
 
 /// What a browser does with the page: asks Bitbucket and gives the address it is sent to.
-fn consent(world: &World, url: &str) -> String {
+pub(crate) fn consent(world: &World, url: &str) -> String {
     world.bitbucket.set_consent(Consent::Granted);
     let done = world
         .run(
@@ -310,47 +364,15 @@ fn a_client_that_cannot_push_is_told_what_is_missing() {
 fn a_browser_that_comes_back_ends_the_login() {
     let world = world();
     world.repository("ws", "repo");
-    let arguments = [
-        "me",
-        "--browser",
-        "--client-id",
-        &world.consumer.key,
-        "--with-secret",
-    ];
-    let mut command = login(&world, &arguments)
-        .input(&world.consumer.secret)
-        .into_command();
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut output = BufReader::new(child.stdout.take().expect("it is a pipe"));
-    let page = page(&mut output);
-    let callback = consent(&world, &page);
-    // Nothing of these ends the login or fakes one.
-    let (address, _) = callback
-        .split_once("/callback")
-        .expect("it is the callback");
-    for hostile in [
-        "/callback?code=x&state=y",
-        "/callback?error=access_denied",
-        "/favicon.ico",
-        "/callback",
-    ] {
-        let answer = visit(&format!("{address}{hostile}"));
-        assert!(answer.starts_with("HTTP/1.1 4"), "{hostile}: {answer}");
-    }
-    let answer = visit(&callback);
+    let login = Waiting::start(&world, &[]);
+    let answer = visit(&consent(&world, &login.page));
     assert!(
         answer.contains("Logged in"),
         "the page says that it is done: {answer}"
     );
-    let status = child.wait().expect("it ends");
-    assert!(status.success());
-    let mut rest = String::new();
-    output.read_to_string(&mut rest).expect("it is text");
-    assert!(rest.contains("Profile 'me' is logged in.\n  access token: scopes account, repository, repository:write"), "{rest}");
+    let (code, said) = login.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("Profile 'me' is logged in.\n"), "{said}");
     world
         .git(["ls-remote", "-q", "bbtoken::ws/repo"])
         .without_client()
@@ -362,38 +384,22 @@ fn a_browser_that_comes_back_ends_the_login() {
 #[test]
 fn a_refused_consent_is_told_in_the_browser_and_here() {
     let world = world();
-    let arguments = [
-        "me",
-        "--browser",
-        "--client-id",
-        &world.consumer.key,
-        "--with-secret",
-    ];
-    let mut command = login(&world, &arguments)
-        .input(&world.consumer.secret)
-        .into_command();
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut output = BufReader::new(child.stdout.take().expect("it is a pipe"));
-    let page = page(&mut output);
-    let state = page
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("state="))
-        .expect("it has a state")
-        .to_owned();
-    let back = page
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("redirect_uri="))
-        .expect("it has a callback");
-    let back = back.replace("%3A", ":").replace("%2F", "/");
-    let answer = visit(&format!("{back}?error=access_denied&state={state}"));
+    let login = Waiting::start(&world, &[]);
+    let given = |name: &str| {
+        let mut pairs = login.page.split('&');
+        let value = pairs.find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        value.expect("the page's address has it").to_owned()
+    };
+    let back = given("redirect_uri")
+        .replace("%3A", ":")
+        .replace("%2F", "/");
+    let answer = visit(&format!(
+        "{back}?error=access_denied&state={}",
+        given("state")
+    ));
     assert!(answer.contains("Not logged in"), "{answer}");
-    let output = child.wait_with_output().expect("it ends");
-    assert_eq!(output.status.code(), Some(4));
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let (code, said) = login.end();
+    assert_eq!(code, Some(4));
     assert!(
         said.contains("error: profile 'me' was not logged in: access_denied"),
         "{said}"

@@ -1,8 +1,10 @@
 //! Behavior with real git against the local Bitbucket, on every git of this machine.
 
+mod account;
 mod addresses;
 mod browser;
 mod cache;
+mod callbacks;
 mod canary;
 mod clone;
 mod config;
@@ -15,6 +17,7 @@ mod fetch;
 mod figures;
 mod help;
 mod inspect;
+mod leftovers;
 mod login;
 mod memory;
 mod model;

@@ -47,7 +47,7 @@ fn start_and_hold(world: &World, rule: Rule, command: Run) -> Child {
 }
 
 /// Makes a command heed Ctrl-C even where these tests run in a shell's background, which has it ignored.
-fn with_interrupts(command: &Command) -> Command {
+pub(crate) fn with_interrupts(command: &Command) -> Command {
     let mut with = Command::new("/usr/bin/env");
     with.arg("--default-signal=INT")
         .arg(command.get_program())

@@ -1,8 +1,15 @@
 //! `git bbtoken doctor`: what keeps git and Bitbucket apart, each with its mend.
 
-mod checks;
+mod access;
+mod files;
+mod leftovers;
+mod lfs;
+mod network;
+mod programs;
+mod settings;
 
 use super::{Console, cli, setup};
+use crate::wire::Overview;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +27,7 @@ struct Finding {
     level: Level,
     /// For the person.
     text: String,
-    /// For the public: made of words of ours and of version numbers only.
+    /// For the public: made of words of ours and of numbers only.
     public: String,
     /// What to do, as a command or a sentence.
     mend: Option<String>,
@@ -62,6 +69,14 @@ impl Finding {
         self
     }
 
+    fn mark(&self) -> &'static str {
+        match self.level {
+            Level::Good => "ok     ",
+            Level::Note => "note   ",
+            Level::Problem => "problem",
+        }
+    }
+
     fn by_setup(mut self) -> Self {
         self.is_for_setup = true;
         self.mend("git bbtoken setup")
@@ -69,7 +84,8 @@ impl Finding {
 }
 
 pub(super) fn run(options: &cli::Doctor, console: &mut Console<'_>) -> anyhow::Result<u8> {
-    let mut findings = checks::all(options.address.as_deref(), console.warn);
+    let address = options.address.as_deref();
+    let mut findings = all(address, console.warn);
     if options.fix && findings.iter().any(|finding| finding.is_for_setup) {
         let consent = cli::Consent {
             yes: true,
@@ -84,34 +100,94 @@ pub(super) fn run(options: &cli::Doctor, console: &mut Console<'_>) -> anyhow::R
             console,
         )?;
         console.answer("")?;
-        findings = checks::all(options.address.as_deref(), console.warn);
+        findings = all(address, console.warn);
     }
     if options.report {
-        console.answer(&format!(
-            "git-bbtoken {} on {}",
-            env!("CARGO_PKG_VERSION"),
-            std::env::consts::OS
-        ))?;
+        report(&findings, console)?;
+    } else {
+        show(&findings, console)?;
+        console.answer(&format!("\n{}", summary(&findings)))?;
     }
-    for finding in &findings {
-        let mark = match finding.level {
-            Level::Good => "ok     ",
-            Level::Note => "note   ",
-            Level::Problem => "problem",
-        };
-        let text = if options.report {
-            &finding.public
-        } else {
-            &finding.text
-        };
-        console.answer(&format!("{mark}  {}: {text}", finding.check))?;
-        if let Some(mend) = finding.mend.as_ref().filter(|_| !options.report) {
+    let is_problem = |finding: &Finding| finding.level == Level::Problem;
+    Ok(u8::from(findings.iter().any(is_problem)))
+}
+
+/// Runs all checks, from the machine outwards: a later one may need what an earlier one looks at.
+fn all(address: Option<&str>, warn: &dyn Fn(&str)) -> Vec<Finding> {
+    let mut findings = programs::ours();
+    findings.push(programs::git());
+    let overview = match Overview::read() {
+        Ok(overview) => overview,
+        Err(error) => {
+            findings.push(
+                Finding::problem("configuration", format!("{error:#}"), "cannot be read")
+                    .mend("mend the setting that is named"),
+            );
+            return findings;
+        }
+    };
+    let (network, is_reachable) = network::check(&overview);
+    findings.extend(network);
+    findings.extend(access::all(&overview, address, is_reachable, warn));
+    findings.extend(settings::rewritten(&overview));
+    findings.push(settings::protocol(&overview));
+    findings.push(settings::helper(&overview));
+    findings.extend(lfs::large_files(&overview));
+    findings.extend(leftovers::in_configuration(&overview));
+    findings.extend(leftovers::in_environment());
+    findings.extend(files::all(&overview));
+    findings
+}
+
+fn show(findings: &[Finding], console: &mut Console<'_>) -> anyhow::Result<()> {
+    for finding in findings {
+        let Finding { check, text, .. } = finding;
+        console.answer(&format!("{}  {check}: {text}", finding.mark()))?;
+        if let Some(mend) = &finding.mend {
             console.answer(&format!("         -> {mend}"))?;
         }
     }
-    let problems = findings
-        .iter()
-        .filter(|finding| finding.level == Level::Problem)
-        .count();
-    Ok(u8::from(problems > 0))
+    Ok(())
+}
+
+fn report(findings: &[Finding], console: &mut Console<'_>) -> anyhow::Result<()> {
+    console.answer(&format!(
+        "git-bbtoken {} on {}",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::OS
+    ))?;
+    for finding in findings {
+        let Finding { check, public, .. } = finding;
+        console.answer(&format!("{}  {check}: {public}", finding.mark()))?;
+    }
+    Ok(())
+}
+
+/// Says in one line what there is to do, since the rest may have scrolled away.
+fn summary(findings: &[Finding]) -> String {
+    let checks = |level| -> Vec<&str> {
+        let of_level = findings.iter().filter(|finding| finding.level == level);
+        of_level.map(|finding| finding.check).collect()
+    };
+    let (mut problems, notes) = (checks(Level::Problem), checks(Level::Note).len());
+    let count = problems.len();
+    problems.dedup();
+    let several = |count, what| match count {
+        1 => format!("1 {what}"),
+        count => format!("{count} {what}s"),
+    };
+    let mut parts = vec![match count {
+        0 => "Nothing is in the way".to_owned(),
+        count => format!("{} ({})", several(count, "problem"), problems.join(", ")),
+    }];
+    if notes > 0 {
+        parts.push(several(notes, "note"));
+    }
+    let fixable = findings.iter().filter(|finding| finding.is_for_setup);
+    match fixable.count() {
+        0 => {}
+        1 => parts.push("'git bbtoken doctor --fix' mends one of them".to_owned()),
+        count => parts.push(format!("'git bbtoken doctor --fix' mends {count} of them")),
+    }
+    parts.join("; ")
 }

@@ -4,15 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 
-use super::super::{Console, cli};
+use super::super::{Console, cli, words};
 use crate::{
     failure::{Failure, Kind},
     secret::Secret,
     wire::{self, Authorization, Callback, Identity, Listener},
 };
-
-/// How long a person may take to consent.
-const PATIENCE: Duration = Duration::from_secs(600);
 
 pub(super) fn log_in(
     options: &cli::Login,
@@ -53,8 +50,11 @@ fn by_listening(
         console.tell("No browser could be opened; open the page yourself.");
     }
     let visitor = listener
-        .wait(&authorization, PATIENCE)
-        .with_context(|| not_done(identity, "no browser came back in time"))?;
+        .wait(&authorization, Duration::from_secs(options.timeout))
+        .with_context(|| {
+            let limit = words::span(options.timeout);
+            not_done(identity, &format!("no browser came back within {limit}"))
+        })?;
     let outcome = match &visitor.outcome {
         Ok(code) => wire::log_in(identity, &authorization, code, console.warn),
         Err(why) => Err(not_done(identity, why).into()),

@@ -2,8 +2,9 @@
 //! endpoint, and only then written; whoever stops before that leaves nothing changed.
 
 mod browser;
+mod outcome;
 
-use super::{Console, cli, git::Target, status, usage, words};
+use super::{Console, cli, git::Target, usage};
 use crate::{
     address::is_profile_name,
     failure::{Failure, Kind, quote},
@@ -11,6 +12,8 @@ use crate::{
     secret::Secret,
     wire::{self, Identity, Overview},
 };
+
+pub(super) use outcome::{other_account, to_push};
 
 /// The kinds of login, in the order in which they are offered; the word is the one of the configuration.
 const KINDS: [(&str, &str); 3] = [
@@ -42,8 +45,7 @@ pub(super) fn run(options: &cli::Login, console: &mut Console<'_>) -> anyhow::Re
     }
     match identity.profile.grant {
         Grant::AuthorizationCode(_) => {
-            browser::log_in(options, &identity, console)
-                .inspect_err(|_| wire::abandon_login(&identity, console.warn))?;
+            browser::log_in(options, &identity, console)?;
         }
         // A token that is kept would hide that the secret is wrong.
         Grant::ClientCredentials(_) if secret.is_some() => {
@@ -57,7 +59,7 @@ pub(super) fn run(options: &cli::Login, console: &mut Console<'_>) -> anyhow::Re
         wire::keep(&identity, secret, console.warn)?;
     }
     wanted.write()?;
-    tell(&identity, console)?;
+    outcome::tell(&overview, &identity, console)?;
     try_repository(options, &identity.profile.name, console)
 }
 
@@ -309,29 +311,6 @@ fn use_secret(identity: &mut Identity, secret: &Secret) {
             client.secret = given
         }
     }
-}
-
-/// Says how it ended: what the token may do, how long it lasts, what is missing.
-fn tell(identity: &Identity, console: &mut Console<'_>) -> anyhow::Result<()> {
-    let profile = &identity.profile;
-    console.answer(&format!("Profile '{profile}' is logged in."))?;
-    let (kept, _) = wire::kept(identity, console.warn)?;
-    if let Some(token) = &kept.access_token {
-        let expiry = words::expiry(token.expires_at_unix_s, wire::now_unix_s());
-        console.answer(&format!(
-            "  access token: {}, {expiry}",
-            status::scopes(&token.scopes)
-        ))?;
-        if !token.scopes.is_empty() && !status::may_push(&token.scopes) {
-            console.tell(
-                "  To push, tick 'Repositories: Write' at the OAuth consumer and log in again.",
-            );
-        }
-    }
-    console.tell(
-        "Next: git clone bbtoken::<workspace>/<repository>\n      git bbtoken setup, for submodules, plain https addresses and git-lfs",
-    );
-    Ok(())
 }
 
 fn try_repository(

@@ -41,11 +41,11 @@ fn token(site: &Site, credentials: &Credentials) -> Result<Token, &'static str> 
                 .filter(|token| token.kind != TokenKind::Api);
             token.ok_or(DEAD_ACCESS_TOKEN)
         }
-        Credentials::Basic { secret, .. } => {
+        Credentials::Basic { user, secret } => {
             let token = site
                 .oauth
                 .token(secret, now)
-                .filter(|token| token.kind == TokenKind::Api);
+                .filter(|token| token.kind == TokenKind::Api && user.contains('@'));
             token.ok_or(DEAD_API_TOKEN)
         }
         Credentials::Anonymous | Credentials::Malformed => Err(DEAD_API_TOKEN),
@@ -58,7 +58,7 @@ fn user(token: &Token) -> Answer {
     }
     page::json(
         StatusCode::OK,
-        &json!({ "type": "user", "username": "local", "display_name": "Local User", "account_id": "local" }),
+        &json!({ "type": "user", "username": "local", "nickname": "local", "display_name": "Local User", "account_id": "local" }),
     )
 }
 

@@ -11,10 +11,13 @@ fn the_user_and_the_repository_are_shown_to_who_may_see_them() {
     let full = bearer(&bitbucket.issue_access_token(&["account", "repository"]));
     let account = bearer(&bitbucket.issue_access_token(&["account"]));
     let repository = bearer(&bitbucket.issue_access_token(&["repository"]));
-    let api = basic("someone@example.com", &bitbucket.issue_api_token());
+    let token = bitbucket.issue_api_token();
+    let api = basic("someone@example.com", &token);
+    let git_user = basic("x-bitbucket-api-token-auth", &token);
     let cases = [
         (&full, "/2.0/user", 200),
         (&api, "/2.0/user", 200),
+        (&git_user, "/2.0/user", 401),
         (&repository, "/2.0/user", 403),
         (&full, "/2.0/repositories/ws/repo", 200),
         (&api, "/2.0/repositories/ws/repo", 200),

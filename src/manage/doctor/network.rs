@@ -1,0 +1,162 @@
+//! The route to Bitbucket: name, connection, proxy, certificate, and the clock that its answer is compared with.
+
+use super::Finding;
+use crate::{
+    failure::{Kind, kind, quote},
+    manage::words,
+    wire::{self, Overview, Route},
+};
+
+/// A clock that is off by more makes tokens look alive that are not.
+const CLOCK_LIMIT_S: u64 = 60;
+
+/// Follows the route as far as it leads; true if Bitbucket answers.
+pub(super) fn check(overview: &Overview) -> (Vec<Finding>, bool) {
+    let route = match overview.route() {
+        Ok(route) => route,
+        Err(error) => {
+            let finding = Finding::problem(
+                "network",
+                format!("{error:#}"),
+                "a setting cannot be followed",
+            )
+            .mend("mend the setting that is named");
+            return (vec![finding], false);
+        }
+    };
+    let mut findings: Vec<_> = proxy(&route).into_iter().collect();
+    findings.push(name(&route));
+    if route.addresses.is_ok() {
+        findings.push(connection(&route));
+    }
+    let Some(answer) = &route.answer else {
+        return (findings, false);
+    };
+    if let Some(settings) = git_only(&route) {
+        findings.push(settings);
+    }
+    match answer {
+        Ok(server_unix_s) => {
+            let host = &route.host;
+            findings.push(Finding::good(
+                "certificate",
+                format!("'{host}' is trusted, and answers"),
+                "trusted",
+            ));
+            findings.extend(server_unix_s.map(clock));
+            (findings, true)
+        }
+        // Git itself may get through.
+        Err(_) if !route.git_only.is_empty() => (findings, true),
+        Err(error) => {
+            findings.push(no_answer(&route, error));
+            (findings, false)
+        }
+    }
+}
+
+fn proxy(route: &Route) -> Option<Finding> {
+    let proxy = route.proxy.as_ref()?;
+    let text = format!(
+        "connections go through '{}', because of {}",
+        quote(&proxy.address),
+        proxy.origin
+    );
+    Some(Finding::good("proxy", text, "one is used"))
+}
+
+fn name(route: &Route) -> Finding {
+    const CHECK: &str = "name";
+    let hop = route.hop();
+    match &route.addresses {
+        Ok(count) => {
+            let addresses = if *count == 1 { "address" } else { "addresses" };
+            Finding::good(
+                CHECK,
+                format!("'{hop}' has {count} {addresses}"),
+                "resolved",
+            )
+        }
+        Err(why) => {
+            let mend = match &route.proxy {
+                Some(proxy) => format!("correct or unset {}", proxy.origin),
+                None => "check that you are online, and /etc/resolv.conf or the name server of your network; behind a proxy: git config --global http.proxy <address>".to_owned(),
+            };
+            Finding::problem(
+                CHECK,
+                format!("'{hop}' is not found: {}", quote(why)),
+                "not resolved",
+            )
+            .mend(mend)
+        }
+    }
+}
+
+fn connection(route: &Route) -> Finding {
+    const CHECK: &str = "connection";
+    let (hop, port) = (route.hop(), route.port);
+    match &route.connected {
+        Ok(()) => Finding::good(
+            CHECK,
+            format!("'{hop}' takes connections on port {port}"),
+            "made",
+        ),
+        Err(why) => {
+            let mend = match &route.proxy {
+                Some(proxy) => format!("start the proxy, or correct {}", proxy.origin),
+                None => "a firewall may block it; if this network has a proxy: git config --global http.proxy <address>".to_owned(),
+            };
+            let text = format!("'{hop}' takes none on port {port}: {}", quote(why));
+            Finding::problem(CHECK, text, "refused or not answered").mend(mend)
+        }
+    }
+}
+
+fn git_only(route: &Route) -> Option<Finding> {
+    if route.git_only.is_empty() {
+        return None;
+    }
+    let text = format!(
+        "git's own transport is used, which is slower, because of {}",
+        route.git_only.join(", ")
+    );
+    Some(Finding::note("transport", text, "git's own").mend("unset what is no longer needed"))
+}
+
+fn no_answer(route: &Route, error: &anyhow::Error) -> Finding {
+    let why = format!("{error:#}");
+    if matches!(kind(error), Some(Kind::Untrusted { .. })) {
+        let mend = if why.contains("xpired") || why.contains("NotValidYet") {
+            "set the clock of this machine, or wait until the certificate is renewed"
+        } else if why.contains("NotValidForName") || why.contains("not valid for") {
+            "this network answers in Bitbucket's place: log in to it, or use another"
+        } else {
+            "if your network opens secure connections, ask for its CA certificate: git config --global http.sslCAInfo <file>"
+        };
+        return Finding::problem("certificate", why, "not trusted").mend(mend);
+    }
+    let mend = match &route.proxy {
+        Some(proxy) => format!(
+            "the proxy may want a password, or not let you there: see {}",
+            proxy.origin
+        ),
+        None => {
+            "try again later; https://bitbucket.status.atlassian.com tells of outages".to_owned()
+        }
+    };
+    Finding::problem("answer", why, "Bitbucket does not answer").mend(mend)
+}
+
+fn clock(server_unix_s: u64) -> Finding {
+    let off_s = wire::now_unix_s().abs_diff(server_unix_s);
+    if off_s <= CLOCK_LIMIT_S {
+        return Finding::good("clock", "it is right", "right");
+    }
+    let off = words::span(off_s);
+    Finding::problem(
+        "clock",
+        format!("it is off by {off}, so that tokens look good that are not"),
+        format!("off by {off}"),
+    )
+    .mend("set the clock of this machine; let it follow a time server")
+}

@@ -1,0 +1,205 @@
+//! Whose token it is: asked of Bitbucket's REST API where the kind of token can be asked at all.
+
+use std::time::Duration;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use serde_json::Value;
+
+use super::{House, Identity, people::Overview};
+use crate::{
+    config::{self, process_variable},
+    failure::quote,
+    http::{Client, HttpClient as _, Request, Response, Url},
+    profile::{Grant, Profile},
+    secret::Secret,
+    token::Bearer,
+    user_agent::GitVersion,
+};
+
+/// How long the answer may take.
+const TIME_LIMIT: Duration = Duration::from_secs(20);
+/// The largest answer that is read.
+const MAX_ANSWER_BYTES: usize = 256 * 1024;
+/// The OAuth scopes that open `/2.0/user` (Bitbucket: "REST API scopes").
+const SCOPES: [&str; 2] = ["account", "account:write"];
+
+/// Whose token it is.
+#[derive(Debug)]
+pub enum Owner {
+    /// Bitbucket told.
+    Account(Account),
+    /// It cannot be asked, or did not tell: why, in plain words, and the token's scopes if it named those.
+    Untold(String, Vec<String>),
+    /// Bitbucket does not take the token (status 401).
+    Refused,
+}
+
+/// An account at Bitbucket.
+#[derive(Debug)]
+pub struct Account {
+    /// The name that people see.
+    pub display_name: String,
+    /// The name that addresses and settings use; Bitbucket has another one for people to see.
+    pub names: Vec<String>,
+}
+
+impl Account {
+    /// Shows it in one line.
+    pub fn shown(&self) -> String {
+        match self.names.first() {
+            Some(name) => format!("{} ({})", quote(&self.display_name), quote(name)),
+            None => quote(&self.display_name),
+        }
+    }
+
+    /// Tells whether a person may have meant it by a name.
+    pub fn is_called(&self, name: &str) -> bool {
+        let mut names = self.names.iter().chain([&self.display_name]);
+        names.any(|own| own.eq_ignore_ascii_case(name))
+    }
+
+    fn of(user: &Value) -> Option<Self> {
+        let text = |name: &str| user.get(name)?.as_str().map(str::to_owned);
+        let names: Vec<_> = ["username", "nickname", "account_id"]
+            .into_iter()
+            .filter_map(text)
+            .collect();
+        let display_name = text("display_name").or_else(|| names.first().cloned())?;
+        Some(Account {
+            display_name,
+            names,
+        })
+    }
+}
+
+impl Overview {
+    /// Asks Bitbucket whose a profile's token is, and keeps the answer for `status`. `scopes` are the token's, as far
+    /// as they are known.
+    ///
+    /// # Errors
+    ///
+    /// When there is no token, or Bitbucket cannot be asked.
+    pub fn owner(
+        &self,
+        identity: &Identity,
+        scopes: &[String],
+        notify: &dyn Fn(&str),
+    ) -> anyhow::Result<Owner> {
+        let profile = &identity.profile;
+        if let Some(why) = cannot_tell(profile, scopes) {
+            return Ok(Owner::Untold(why.to_owned(), Vec::new()));
+        }
+        let house = House::open(identity)?;
+        let mut tokens = house.tokens(profile, notify);
+        let bearer = tokens.bearer(Duration::ZERO)?;
+        let Some(authorization) = authorization(profile, &bearer) else {
+            let why = "an API token tells it only together with the e-mail address of its account: --account <address>";
+            return Ok(Owner::Untold(why.to_owned(), Vec::new()));
+        };
+        let url = user_url(&profile.endpoints.base)?;
+        let http = config::http_settings(&self.git, &process_variable, &url, None)?;
+        let client = Client::new(&http.settings, &GitVersion::user_agent(None))?;
+        let mut request = Request::get(url).header("Accept", "application/json");
+        request.authorization = Some(authorization);
+        request.time_limit = Some(TIME_LIMIT);
+        let owner = read(client.send(request)?)?;
+        match &owner {
+            Owner::Account(account) => tokens.keep_owner(Some(&account.shown())),
+            Owner::Untold(..) | Owner::Refused => tokens.keep_owner(None),
+        }
+        Ok(owner)
+    }
+}
+
+/// Says why it need not be asked.
+fn cannot_tell(profile: &Profile, scopes: &[String]) -> Option<&'static str> {
+    let has_scope =
+        scopes.is_empty() || scopes.iter().any(|scope| SCOPES.contains(&scope.as_str()));
+    match &profile.grant {
+        Grant::ClientCredentials(_) => Some("it is the client's own, not a person's"),
+        Grant::AuthorizationCode(_) if !has_scope => {
+            Some("Bitbucket tells it only if 'Account: Read' is ticked at the OAuth consumer")
+        }
+        Grant::AuthorizationCode(_) | Grant::Token(_) => None,
+    }
+}
+
+/// OAuth and resource tokens go as Bearer, API tokens with their account's e-mail address (Bitbucket: "Using API tokens").
+fn authorization(profile: &Profile, bearer: &Bearer) -> Option<Secret> {
+    let token = bearer.token.expose();
+    if bearer.user == "x-token-auth" {
+        return Some(Secret::new(format!("Bearer {token}")));
+    }
+    let address = Some(&profile.account).filter(|account| account.contains('@'))?;
+    let pair = Secret::new(format!("{address}:{token}"));
+    Some(Secret::new(format!(
+        "Basic {}",
+        BASE64.encode(pair.expose())
+    )))
+}
+
+/// Bitbucket Cloud's API has a host of its own; any other base URL has it below itself.
+fn user_url(base: &Url) -> anyhow::Result<Url> {
+    let url = match base.host_str() {
+        Some("bitbucket.org") => "https://api.bitbucket.org/2.0/user".to_owned(),
+        _ => format!("{}/2.0/user", base.as_str().trim_end_matches('/')),
+    };
+    Ok(Url::parse(&url)?)
+}
+
+fn read(mut response: Response) -> anyhow::Result<Owner> {
+    let status = response.status;
+    let body =
+        Secret::new(String::from_utf8_lossy(&response.read_body(MAX_ANSWER_BYTES)?).into_owned());
+    let answer: Value = serde_json::from_str(body.expose()).unwrap_or_default();
+    Ok(match status {
+        200 => match Account::of(&answer) {
+            Some(account) => Owner::Account(account),
+            None => untold("Bitbucket's answer has no name in it"),
+        },
+        401 => Owner::Refused,
+        403 => {
+            let granted = answer.pointer("/error/detail/granted");
+            let granted = granted.and_then(Value::as_array).into_iter().flatten();
+            let scopes = granted.filter_map(Value::as_str).map(str::to_owned);
+            let why = "the token may not tell: it has no scope for accounts";
+            Owner::Untold(why.to_owned(), scopes.collect())
+        }
+        status => untold(&format!("Bitbucket answered {status}")),
+    })
+}
+
+fn untold(why: &str) -> Owner {
+    Owner::Untold(why.to_owned(), Vec::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bitbucket_is_asked_at_the_host_of_its_api_and_any_other_below_its_base() {
+        for (base, asked) in [
+            (
+                "https://bitbucket.org",
+                "https://api.bitbucket.org/2.0/user",
+            ),
+            (
+                "https://git.example.com:8443/bb",
+                "https://git.example.com:8443/bb/2.0/user",
+            ),
+        ] {
+            let base = Url::parse(base).expect("it is a URL");
+            assert_eq!(user_url(&base).expect("it is a URL").as_str(), asked);
+        }
+    }
+
+    #[test]
+    fn an_account_is_known_by_each_of_its_names() {
+        let user = serde_json::json!({ "display_name": "Ann\u{1b} B", "nickname": "annb", "type": "user" });
+        let account = Account::of(&user).expect("it has a name");
+        assert_eq!(account.shown(), "Ann\\u{1b} B (annb)");
+        assert!(account.is_called("ANNB") && !account.is_called("bob"));
+        assert!(Account::of(&serde_json::json!({ "type": "error" })).is_none());
+    }
+}

@@ -1,0 +1,155 @@
+//! The route to Bitbucket, step by step, for a person who asks why it is not reached.
+
+use std::{
+    net::{TcpStream, ToSocketAddrs as _},
+    time::Duration,
+};
+
+use super::people::Overview;
+use crate::{
+    config::{self, HttpSettings, process_variable},
+    failure::{Failure, Kind},
+    http::{Client, HttpClient as _, Phase, Request, TransportError, Url},
+    user_agent::GitVersion,
+};
+
+/// How long one address may take to answer.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How long a front page may take.
+const FRONT_PAGE_LIMIT: Duration = Duration::from_secs(20);
+/// What a SOCKS proxy listens on if its address does not say (RFC 1928).
+const SOCKS_PORT: u16 = 1080;
+
+/// How far one gets.
+#[derive(Debug)]
+pub struct Route {
+    /// Bitbucket's host.
+    pub host: String,
+    /// The proxy in between.
+    pub proxy: Option<Proxy>,
+    /// The port that is connected to: the proxy's, or Bitbucket's.
+    pub port: u16,
+    /// How many addresses the name of the first hop has, or why none.
+    pub addresses: Result<usize, String>,
+    /// Whether one of them takes connections.
+    pub connected: Result<(), String>,
+    /// What Bitbucket's front page says: the time in its `Date`; `None` if nothing could be connected to.
+    pub answer: Option<anyhow::Result<Option<u64>>>,
+    /// Settings that only git's own transport carries out: it is used then, and gets further or not as far.
+    pub git_only: Vec<String>,
+}
+
+/// A proxy, and who asked for it.
+#[derive(Debug)]
+pub struct Proxy {
+    /// Its host and port, without a password.
+    pub address: String,
+    /// The setting or the variable.
+    pub origin: String,
+    host: String,
+}
+
+impl Route {
+    /// The host that is connected to: the proxy's, or Bitbucket's.
+    pub fn hop(&self) -> &str {
+        self.proxy.as_ref().map_or(&self.host, |proxy| &proxy.host)
+    }
+}
+
+impl Overview {
+    /// Follows the route to Bitbucket.
+    ///
+    /// # Errors
+    ///
+    /// When git's http settings cannot be followed.
+    pub fn route(&self) -> anyhow::Result<Route> {
+        let base = self.base();
+        let http = config::http_settings(&self.git, &process_variable, base, None)?;
+        let proxy = proxy(&http);
+        let host = base.host_str().unwrap_or("").to_owned();
+        let (hop, port) = match &proxy {
+            Some((proxy, port)) => (proxy.host.clone(), *port),
+            None => (host.clone(), base.port_or_known_default().unwrap_or(443)),
+        };
+        let addresses = (hop.trim_matches(['[', ']']), port).to_socket_addrs();
+        let addresses: Result<Vec<_>, _> = addresses.map(Iterator::collect);
+        let connected = match &addresses {
+            Ok(addresses) => connect(addresses),
+            Err(_) => Err("it has no address".to_owned()),
+        };
+        let answer = connected.is_ok().then(|| front_page(&http, base));
+        Ok(Route {
+            host,
+            proxy: proxy.map(|(proxy, _)| proxy),
+            port,
+            addresses: addresses
+                .map(|addresses| addresses.len())
+                .map_err(|error| reason(&error)),
+            connected,
+            answer,
+            git_only: http.git_only,
+        })
+    }
+}
+
+fn proxy(http: &HttpSettings) -> Option<(Proxy, u16)> {
+    let url = Url::parse(http.settings.proxy.as_ref()?.0.expose()).ok();
+    let host = url
+        .as_ref()
+        .and_then(Url::host_str)
+        .unwrap_or("")
+        .to_owned();
+    let port = url
+        .and_then(|url| url.port_or_known_default())
+        .unwrap_or(SOCKS_PORT);
+    let proxy = Proxy {
+        address: format!("{host}:{port}"),
+        origin: http.proxy_origin.clone().unwrap_or_default(),
+        host,
+    };
+    Some((proxy, port))
+}
+
+/// Says why a name is not found, without the system library's own words before that.
+fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let why = text.rsplit(": ").next().unwrap_or_default();
+    why.to_owned()
+}
+
+fn connect(addresses: &[std::net::SocketAddr]) -> Result<(), String> {
+    let mut problem = "it has no address".to_owned();
+    for address in addresses {
+        match TcpStream::connect_timeout(address, CONNECT_LIMIT) {
+            Ok(_) => return Ok(()),
+            Err(error) => problem = error.to_string(),
+        }
+    }
+    Err(problem)
+}
+
+/// Asks for Bitbucket's front page and gives the time in its answer's `Date` (RFC 9110 section 6.6.1), if it has one.
+fn front_page(http: &HttpSettings, base: &Url) -> anyhow::Result<Option<u64>> {
+    let client = Client::new(&http.settings, &GitVersion::user_agent(None))?;
+    let mut request = Request::get(base.clone());
+    request.time_limit = Some(FRONT_PAGE_LIMIT);
+    let response = client.send(request).map_err(of_kind)?;
+    let date = response
+        .header("Date")
+        .and_then(|date| gix::date::parse(date, None).ok());
+    Ok(date.and_then(|date| u64::try_from(date.seconds).ok()))
+}
+
+fn of_kind(error: TransportError) -> anyhow::Error {
+    let host = error.host.clone();
+    let message = error.to_string();
+    let kind = match error.phase {
+        Phase::Tls => Kind::Untrusted { host },
+        _ => Kind::Unreachable { host },
+    };
+    let why = std::error::Error::source(&error).map(ToString::to_string);
+    match why {
+        Some(why) => anyhow::Error::msg(why).context(Failure::new(kind, message)),
+        None => Failure::new(kind, message).into(),
+    }
+}

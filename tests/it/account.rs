@@ -1,0 +1,212 @@
+//! Whose login it is: asked of Bitbucket where the token may ask, said in plain words where it may not, and never a
+//! reason for a login to fail.
+
+use bitbucket_local::{Action, Consumer, Kind, Rule};
+
+use crate::{
+    login::{Waiting, consent, visit},
+    support::{Done, Run, World, gits},
+};
+
+fn world() -> World {
+    World::new(gits().remove(0))
+}
+
+/// Logs the profile `me` in by a browser; gives all that was said.
+fn log_in(world: &World, consumer: &Consumer, arguments: &[&str]) -> String {
+    let client = ["login", "me", "--browser", "--client-id", &consumer.key];
+    let run = world.bbtoken(client).args(arguments).arg("--with-secret");
+    let run = run.without_client().input(&consumer.secret);
+    let login = Waiting::of(run.into_command());
+    visit(&consent(world, &login.page));
+    let (code, said) = login.end();
+    assert_eq!(code, Some(0), "{said}");
+    said
+}
+
+/// Logs the profile `bot` in with a ready token.
+fn log_in_with(world: &World, token: &str, arguments: &[&str]) -> Done {
+    let run = world.bbtoken(["login", "bot", "--with-token"]);
+    let run = run.args(arguments).without_client().input(token);
+    run.done().expect(0)
+}
+
+fn bbtoken<const N: usize>(world: &World, arguments: [&str; N]) -> Run {
+    world.bbtoken(arguments).without_client()
+}
+
+fn api_requests(world: &World) -> usize {
+    let requests = world.bitbucket.requests();
+    let of_api = requests.iter().filter(|request| request.kind == Kind::Api);
+    of_api.count()
+}
+
+#[test]
+fn a_login_says_whose_it_is_and_status_remembers_it() {
+    let world = world();
+    let said = log_in(&world, &world.consumer, &[]);
+    assert!(
+        said.contains("Profile 'me' is logged in.\n  account: Local User (local)\n  access token: scopes account, "),
+        "{said}"
+    );
+    assert_eq!(api_requests(&world), 1);
+    world.bitbucket.clear_requests();
+    let shown = bbtoken(&world, ["status"]).ok();
+    assert!(
+        shown.contains("  at Bitbucket   Local User (local), as it said "),
+        "{shown}"
+    );
+    let shown = bbtoken(&world, ["status", "--json"]).ok();
+    let value: serde_json::Value = serde_json::from_str(&shown).expect("it is JSON");
+    let owner = &value["profiles"][0]["owner"];
+    assert_eq!(owner["name"], "Local User (local)");
+    assert!(owner["told_at"].is_u64());
+    assert!(world.bitbucket.requests().is_empty(), "status asks nobody");
+    let shown = bbtoken(&world, ["doctor"]).ok();
+    assert!(
+        shown.contains("ok       account: Local User (local)\n"),
+        "{shown}"
+    );
+    bbtoken(&world, ["logout", "me"]).ok();
+    let shown = bbtoken(&world, ["status"]).ok();
+    assert!(!shown.contains("Local User"), "{shown}");
+    let state = world.home().join(".local/state/git-remote-bbtoken");
+    for entry in std::fs::read_dir(state).expect("it was made").flatten() {
+        let text = std::fs::read_to_string(entry.path()).expect("it is text");
+        assert_eq!(text, "", "{:?} is left of a login", entry.path());
+    }
+}
+
+#[test]
+fn a_client_that_may_not_tell_is_not_asked_and_an_earlier_name_is_forgotten() {
+    let world = world();
+    log_in(&world, &world.consumer, &[]);
+    world.bitbucket.clear_requests();
+    let reader = Consumer {
+        scopes: vec!["repository".to_owned()],
+        ..world.consumer.clone()
+    };
+    world.bitbucket.add_consumer(reader.clone());
+    let said = log_in(&world, &reader, &[]);
+    let why = "Whose it is, is not known: Bitbucket tells it only if 'Account: Read' is ticked at the OAuth consumer.";
+    assert!(said.contains(why) && !said.contains("account:"), "{said}");
+    assert!(
+        said.contains(
+            "To push, tick 'Repositories: Write' at the OAuth consumer and log in again."
+        ),
+        "{said}"
+    );
+    assert_eq!(api_requests(&world), 0);
+    let shown = bbtoken(&world, ["status"]).ok();
+    assert!(!shown.contains("Local User"), "{shown}");
+}
+
+#[test]
+fn an_account_that_is_not_the_one_that_was_meant_is_told() {
+    let world = world();
+    let said = log_in(&world, &world.consumer, &["--account", "ann"]);
+    let warned = "warning: profile 'me' is for the account 'ann', and this is Local User (local); if that is not meant";
+    assert!(said.contains(warned), "{said}");
+    let shown = bbtoken(&world, ["doctor"]).ok();
+    assert!(
+        shown.contains("note     account: profile 'me' is for the account 'ann', and this is Local User (local)\n"),
+        "{shown}"
+    );
+    for name in ["LOCAL", "local user"] {
+        let said = log_in(&world, &world.consumer, &["--account", name]);
+        assert!(!said.contains("warning"), "{name}: {said}");
+    }
+}
+
+#[test]
+fn a_ready_token_tells_what_it_may() {
+    let world = world();
+    let issue = |scopes: &[&str]| world.bitbucket.issue_access_token(scopes);
+    let done = log_in_with(&world, &issue(&["account", "repository:write"]), &[]);
+    assert!(
+        done.stdout.contains("  account: Local User (local)\n"),
+        "{}",
+        done.stdout
+    );
+    let done = log_in_with(&world, &issue(&["repository"]), &[]);
+    assert!(
+        done.stdout
+            .contains("  token: scopes repository; it cannot push\n"),
+        "{}",
+        done.stdout
+    );
+    done.says(&[
+        "Whose it is, is not known: the token may not tell: it has no scope for accounts.",
+        "To push, make a token that may write repositories",
+    ]);
+    log_in_with(&world, "ATCTTwrong", &[]).says(&[
+        "warning: Bitbucket did not take the token when asked whose it is: it is wrong, or not made for that",
+    ]);
+    let api = world.bitbucket.issue_api_token();
+    world.bitbucket.clear_requests();
+    log_in_with(&world, &api, &[]).says(&[
+        "an API token tells it only together with the e-mail address of its account: --account <address>",
+    ]);
+    assert_eq!(api_requests(&world), 0);
+    let done = log_in_with(&world, &api, &["--account", "joe@example.com"]);
+    assert!(
+        done.stdout.contains("  account: Local User (local)\n"),
+        "{}",
+        done.stdout
+    );
+    assert!(!done.stderr.contains("warning"), "{}", done.stderr);
+}
+
+#[test]
+fn a_login_does_not_fail_for_want_of_a_name() {
+    let world = world();
+    let answer = |status, body: &str| Action::Answer {
+        status,
+        headers: Vec::new(),
+        body: body.into(),
+        early: false,
+    };
+    let cases = [
+        (
+            answer(500, "oops"),
+            "Whose it is, is not known: Bitbucket answered 500.",
+        ),
+        (
+            answer(302, ""),
+            "Whose it is, is not known: Bitbucket answered 302.",
+        ),
+        (
+            answer(200, "<html>"),
+            "Whose it is, is not known: Bitbucket's answer has no name in it.",
+        ),
+        (
+            answer(403, "no"),
+            "Whose it is, is not known: the token may not tell",
+        ),
+        (
+            Action::CloseWithoutAnswer,
+            "Whose it is could not be asked: 'localhost' closed the connection",
+        ),
+    ];
+    for (action, told) in cases {
+        world.bitbucket.script(Rule {
+            kind: Some(Kind::Api),
+            ..Rule::new(action)
+        });
+        let said = log_in(&world, &world.consumer, &[]);
+        assert!(
+            said.contains(told) && said.contains("  access token: scopes account, "),
+            "{told}: {said}"
+        );
+    }
+    let hostile = r#"{"display_name":"a\u001b[2Jb\nc","username":"x"}"#;
+    world.bitbucket.script(Rule {
+        kind: Some(Kind::Api),
+        ..Rule::new(answer(200, hostile))
+    });
+    let said = log_in(&world, &world.consumer, &[]);
+    assert!(
+        said.contains("  account: a\\u{1b}[2Jb\\u{a}c (x)\n"),
+        "control characters reach no terminal: {said}"
+    );
+}

@@ -1,0 +1,274 @@
+//! What earlier advice has left on a machine: `doctor` finds it in each of its places, says what to do, and shows no
+//! secret of it to anybody.
+
+use std::{fs, path::Path};
+
+use crate::support::{Run, World, gits};
+
+/// A part of every secret that is planted.
+const CANARY: &str = "canary7";
+
+/// A user who has followed every advice there was, with a repository to show for it.
+struct Old {
+    world: World,
+}
+
+impl Old {
+    fn new() -> Self {
+        let old = Old {
+            world: World::new(gits().remove(0)),
+        };
+        old.world.git(["init", "-q", "tree"]).ok();
+        old
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        let path = self.world.path(file);
+        let directory = path.parent().expect("it has one");
+        fs::create_dir_all(directory).expect("the world can be written");
+        fs::write(path, text.replace("CANARY", CANARY)).expect("the world can be written");
+    }
+
+    fn config(&self, scope: &str, key: &str, value: &str) {
+        let (key, value) = (
+            key.replace("CANARY", CANARY),
+            value.replace("CANARY", CANARY),
+        );
+        self.world
+            .git(["config", scope, "--add", &key, &value])
+            .within(self.world.path("tree"))
+            .ok();
+    }
+
+    fn doctor(&self, arguments: &[&str]) -> Run {
+        let run = self.world.bbtoken(["doctor"]).args(arguments);
+        run.within(self.world.path("tree"))
+    }
+
+    /// Runs `doctor` and expects findings, and none of the secrets.
+    #[track_caller]
+    fn finds(&self, texts: &[&str]) {
+        let done = self.doctor(&[]).done();
+        for text in texts {
+            let home = self.world.home().display().to_string();
+            let text = text.replace("HOME", &home);
+            assert!(done.stdout.contains(&text), "'{text}' in {}", done.stdout);
+        }
+        assert!(!done.stdout.contains(CANARY), "{}", done.stdout);
+        assert!(!done.stderr.contains(CANARY), "{}", done.stderr);
+    }
+
+    #[track_caller]
+    fn finds_nothing(&self) {
+        let shown = self.doctor(&[]).ok();
+        assert!(!shown.contains(" secrets: "), "{shown}");
+    }
+}
+
+#[test]
+fn secrets_in_addresses_are_found_and_turned_by_the_command_that_is_named() {
+    let old = Old::new();
+    let remote = |name: &str, url: &str| old.config("--local", &format!("remote.{name}.url"), url);
+    remote("a", "https://joe:ATBBCANARYxyz@bitbucket.org/ws/repo");
+    remote("b", "https://x-token-auth:CANARY@bitbucket.org/ws/repo");
+    remote("c", "https://ATCTTCANARYxyz@bitbucket.org/ws/repo");
+    remote("d", "https://elsewhere:fine@example.org/ws/repo");
+    old.config(
+        "--local",
+        "remote.a.pushurl",
+        "https://joe:ATATTCANARYxyz@bitbucket.org/ws/repo",
+    );
+    old.write(
+        "tree/.gitmodules",
+        "[submodule \"s\"]\n\tpath = s\n\turl = https://joe:CANARY@bitbucket.org/ws/sub\n",
+    );
+    old.finds(&[
+        "problem  secrets: remote.a.url in ",
+        " holds an app password, which no longer works: https://joe:***@bitbucket.org/ws/repo\n         -> git bbtoken remote convert; then revoke it at Bitbucket\n",
+        " holds a password or token: https://x-token-auth:***@bitbucket.org/ws/repo\n",
+        " holds an access token: https://***@bitbucket.org/ws/repo\n",
+        " holds an API token: https://joe:***@bitbucket.org/ws/repo\n",
+        "problem  secrets: submodule.s.url in ",
+        "5 problems (secrets)",
+    ]);
+    let shown = old
+        .world
+        .bbtoken(["remote", "convert", "--yes"])
+        .env("BBTOKEN_BASE_URL", "https://bitbucket.org")
+        .within(old.world.path("tree"))
+        .ok();
+    assert!(!shown.contains(CANARY), "{shown}");
+    old.finds_nothing();
+}
+
+#[test]
+fn secrets_in_settings_are_found_with_the_place_and_the_command_that_takes_them_out() {
+    let old = Old::new();
+    let global = |key: &str, value: &str| old.config("--global", key, value);
+    global("http.extraHeader", "Authorization: Bearer CANARY");
+    global(
+        "http.https://bitbucket.org/.extraHeader",
+        "AUTHORIZATION: basic CANARY",
+    );
+    global(
+        "http.https://example.org/.extraHeader",
+        "Authorization: Bearer fine",
+    );
+    global(
+        "url.https://x-token-auth:CANARY@bitbucket.org/.insteadOf",
+        "https://bitbucket.org/",
+    );
+    global(
+        "credential.https://joe:CANARY@bitbucket.org.username",
+        "joe",
+    );
+    global(
+        "credential.helper",
+        "!f() { echo password=ATBBCANARYxyz; }; f",
+    );
+    global(
+        "alias.clone-it",
+        "!curl -H \"oauth_token=CANARY\" https://bitbucket.org/",
+    );
+    old.config(
+        "--local",
+        "lfs.url",
+        "https://joe:CANARY@bitbucket.org/ws/repo/info/lfs",
+    );
+    old.write(
+        "tree/.git/modules/lib/deep/config",
+        "[remote \"origin\"]\n\turl = https://joe:CANARY@bitbucket.org/ws/deep\n",
+    );
+    old.finds(&[
+        "problem  secrets: http.extraheader in HOME/.gitconfig holds an Authorization header",
+        "-> git config --file 'HOME/.gitconfig' --unset-all http.extraheader '^[Aa][Uu][Tt][Hh]'; then revoke it at Bitbucket\n",
+        "problem  secrets: http.https://bitbucket.org/.extraheader in HOME/.gitconfig holds an Authorization header",
+        "problem  secrets: url.https://x-token-auth:***@bitbucket.org/.insteadof in HOME/.gitconfig holds a password or token\n         -> take it out of HOME/.gitconfig; then revoke it at Bitbucket\n",
+        "problem  secrets: credential.https://joe:***@bitbucket.org.username in HOME/.gitconfig holds a password or token\n",
+        "problem  secrets: credential.helper in HOME/.gitconfig holds an app password, which no longer works\n         -> take it out of HOME/.gitconfig; ",
+        "problem  secrets: alias.clone-it in HOME/.gitconfig holds keys of OAuth 1, which git over https does not take\n",
+        "problem  secrets: lfs.url in ",
+        "/.git/modules/lib/deep/config holds a password or token: https://joe:***@bitbucket.org/ws/deep\n",
+        "8 problems (secrets)",
+    ]);
+}
+
+#[test]
+fn files_of_other_programs_are_read_for_bitbucket_alone() {
+    let old = Old::new();
+    old.write("home/.netrc", "machine example.org login a password fine\n");
+    old.write("home/.git-credentials", "https://a:fine@example.org\n");
+    old.write(
+        "home/.hgrc",
+        "[auth]\na.prefix = example.org\na.password = fine\n",
+    );
+    old.finds_nothing();
+    old.write(
+        "home/.netrc",
+        "machine example.org login a password b\nmachine api.bitbucket.org\n  login joe\n  password ATBBCANARYxyz\n",
+    );
+    old.write(
+        "home/.git-credentials",
+        "https://a:b@example.org\nhttps://joe:CANARY@bitbucket.org\nhttps://x:ATATTCANARYxyz%3D1@bitbucket.org\n",
+    );
+    old.write(
+        "home/.hgrc",
+        "[auth]\nbb.prefix = https://bitbucket.org/\nbb.username = joe\nbb.password = CANARY\n",
+    );
+    old.write(
+        "tree/.hg/hgrc",
+        "[paths]\ndefault = https://joe:CANARY@bitbucket.org/ws/old\n",
+    );
+    old.config(
+        "--local",
+        "remote.old.url",
+        "hg::https://joe:CANARY@bitbucket.org/ws/old",
+    );
+    old.finds(&[
+        "problem  secrets: 'HOME/.netrc' holds an app password, which no longer works for 'api.bitbucket.org'; git sends it",
+        "-> take the lines of 'machine api.bitbucket.org' out of 'HOME/.netrc', then: git bbtoken setup",
+        "problem  secrets: 'HOME/.git-credentials' holds a password or token for 'bitbucket.org'",
+        "problem  secrets: 'HOME/.hgrc' holds a password for Bitbucket, which has had no Mercurial since 2020",
+        "note     secrets: '",
+        "/tree/.hg/hgrc' names a Mercurial repository at Bitbucket",
+        "problem  secrets: remote.old.url in ",
+        " is a Mercurial repository: hg::https://joe:***@bitbucket.org/ws/old; Bitbucket removed all of them in 2020",
+    ]);
+    let mend = "printf 'protocol=https\\nhost=bitbucket.org\\n\\n' | git credential-store --file 'HOME/.git-credentials' erase";
+    let home = old.world.home().display().to_string();
+    let shown = old.doctor(&[]).done().stdout;
+    let mend = mend.replace("HOME", &home);
+    assert!(shown.contains(&mend), "'{mend}' in {shown}");
+    old.world.run(Path::new("sh"), ["-c", &mend]).ok();
+    let left = fs::read_to_string(old.world.home().join(".git-credentials"));
+    assert_eq!(left.expect("it is there"), "https://a:b@example.org\n");
+}
+
+#[test]
+fn no_secret_that_is_found_is_printed_by_any_command() {
+    let old = Old::new();
+    let secret = format!("ATBB{CANARY}xyz");
+    let url = "https://joe:CANARY@bitbucket.org/ws/repo";
+    old.config("--local", "remote.origin.url", url);
+    old.config(
+        "--global",
+        "http.extraHeader",
+        "Authorization: Bearer CANARY",
+    );
+    old.config(
+        "--global",
+        "url.https://CANARY:x-oauth-basic@bitbucket.org/.insteadOf",
+        "bbtoken::",
+    );
+    old.config("--global", "http.proxy", "http://joe:CANARY@127.0.0.1:1");
+    old.config("--global", "bbtoken.work.accessTokenCommand", "echo CANARY");
+    old.config("--global", "credential.helper", "!echo password=CANARY");
+    old.write(
+        "home/.netrc",
+        "machine bitbucket.org login joe password CANARY\n",
+    );
+    old.write(
+        "home/.git-credentials",
+        "https://joe:CANARY@bitbucket.org\n",
+    );
+    old.write(
+        "home/.hgrc",
+        "[auth]\nbb.prefix = bitbucket.org\nbb.password = CANARY\n",
+    );
+    old.write(
+        "tree/.gitmodules",
+        &format!("[submodule \"s\"]\n\tpath = s\n\turl = {url}\n"),
+    );
+    for arguments in [
+        &["doctor"][..],
+        &["doctor", "origin"],
+        &["doctor", "--report"],
+        &["doctor", "--report", "origin"],
+        &["doctor", "--fix"],
+        &["status"],
+        &["status", "--json"],
+        &["remote", "convert", "--dry-run"],
+        &["setup", "--dry-run"],
+    ] {
+        let run = old.world.bbtoken(arguments.iter().copied());
+        let done = run
+            .env("SOME_PASSWORD", &secret)
+            .within(old.world.path("tree"))
+            .done();
+        assert!(
+            !done.stdout.contains(CANARY) && !done.stderr.contains(CANARY),
+            "{arguments:?}: {}{}",
+            done.stdout,
+            done.stderr
+        );
+        let is_report = arguments.contains(&"--report");
+        if is_report {
+            let place = old.world.path("");
+            assert!(!done.stdout.contains(place.to_str().expect("it is text")));
+        }
+        if arguments[0] == "doctor" && !is_report {
+            let found = "the variable SOME_PASSWORD holds an app password";
+            assert!(done.stdout.contains(found), "{}", done.stdout);
+        }
+    }
+}
