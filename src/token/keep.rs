@@ -134,7 +134,7 @@ impl Tokens<'_> {
             Grant::Token(_) => self.profile.token_key(),
             Grant::ClientCredentials(_) => return None,
         };
-        let directory = self.places.state.as_ref()?;
+        let directory = self.places.cache.as_ref()?;
         Some(directory.join(format!("{key}.owner")))
     }
 
