@@ -23,6 +23,7 @@ mod memory;
 mod model;
 mod person;
 mod processes;
+mod programs;
 mod progress;
 mod push;
 mod redirects;
