@@ -175,6 +175,7 @@ fn problems_are_found_with_their_mends() {
 #[test]
 fn a_remote_that_git_lfs_cannot_follow_is_found_with_its_mend() {
     let world = world();
+    world.repository("ws", "repo");
     world.git(["init", "-q", "tree"]).ok();
     let tree = world.path("tree");
     world
@@ -210,6 +211,88 @@ fn a_remote_that_git_lfs_cannot_follow_is_found_with_its_mend() {
     let shown = world.bbtoken(["doctor"]).within(&tree).ok();
     assert!(
         shown.contains("ok       git-lfs: remote.origin.lfsurl is its own address"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn settings_that_are_in_the_way_are_named() {
+    let world = world();
+    let finds = |run: crate::support::Run, texts: &[&str]| {
+        let shown = run.done().stdout;
+        for text in texts {
+            assert!(shown.contains(text), "'{text}' in {shown}");
+        }
+    };
+    let doctor = || world.bbtoken(["doctor"]);
+    let global = |key: &str, value: &str| {
+        world.git(["config", "--global", key, value]).ok();
+    };
+    finds(
+        doctor().env("GIT_SSL_NO_VERIFY", "1"),
+        &[
+            "problem  certificate: it is not checked, because of GIT_SSL_NO_VERIFY: whoever is in between can read every token\n         -> unset GIT_SSL_NO_VERIFY; ",
+            "note     transport: git's own transport is used, which is slower, because of GIT_SSL_NO_VERIFY\n",
+        ],
+    );
+    finds(
+        doctor().env("GIT_SSL_CAINFO", "/nowhere"),
+        &[
+            "problem  answer: cannot follow git's http settings: there are no certificates at '/nowhere'\n         -> mend the setting: ",
+        ],
+    );
+    global(
+        "url.git@elsewhere:.insteadOf",
+        &format!("{}/", world.bitbucket.base_url()),
+    );
+    finds(
+        doctor(),
+        &["note     addresses: url.git@elsewhere:.insteadof in "],
+    );
+    finds(
+        doctor()
+            .without("HOME")
+            .env("BBTOKEN_HOME", world.path("b")),
+        &["ok       profile: 'environment'"],
+    );
+    global("bbtoken.work.clientId", "x");
+    global("bbtoken.work.grant", "client-credentials");
+    global("bbtoken.work.pushProfile", "nobody");
+    finds(
+        doctor().without_client(),
+        &["problem  profile: there is no profile 'nobody', which bbtoken.work.pushprofile in "],
+    );
+    global("bbtoken.odd.grant", "magic");
+    finds(
+        doctor(),
+        &[
+            "note     profile: 'odd' cannot be used: ",
+            "-> mend it, or: git config --global --remove-section bbtoken.odd\n",
+        ],
+    );
+    std::fs::write(world.home().join(".gitconfig"), "[core\n").expect("it is the world's");
+    finds(
+        doctor(),
+        &["problem  configuration: ", "1 problem (configuration)"],
+    );
+}
+
+#[test]
+fn in_a_clone_its_own_repository_is_tried() {
+    let world = world();
+    let clone = world.clone_of_new("ws", "repo");
+    let shown = world.bbtoken(["doctor"]).within(&clone).ok();
+    assert!(
+        shown.contains("ok       repository: 'origin' can be read\n"),
+        "{shown}"
+    );
+    world
+        .git(["remote", "set-url", "origin", "bbtoken::ws/gone"])
+        .within(&clone)
+        .ok();
+    let shown = world.bbtoken(["doctor"]).within(&clone).fails(1).stdout;
+    assert!(
+        shown.contains("problem  repository: cannot read 'origin': "),
         "{shown}"
     );
 }

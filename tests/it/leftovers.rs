@@ -68,6 +68,7 @@ impl Old {
 #[test]
 fn secrets_in_addresses_are_found_and_turned_by_the_command_that_is_named() {
     let old = Old::new();
+    old.world.repository("ws", "repo");
     let remote = |name: &str, url: &str| old.config("--local", &format!("remote.{name}.url"), url);
     remote("a", "https://joe:ATBBCANARYxyz@bitbucket.org/ws/repo");
     remote("b", "https://x-token-auth:CANARY@bitbucket.org/ws/repo");
@@ -135,6 +136,7 @@ fn secrets_in_settings_are_found_with_the_place_and_the_command_that_takes_them_
         "lfs.url",
         "https://joe:CANARY@bitbucket.org/ws/repo/info/lfs",
     );
+    old.write("tree/.git/modules/lib/deep/HEAD", "ref: refs/heads/main\n");
     old.write(
         "tree/.git/modules/lib/deep/config",
         "[remote \"origin\"]\n\turl = https://joe:CANARY@bitbucket.org/ws/deep\n",
@@ -202,6 +204,19 @@ fn files_of_other_programs_are_read_for_bitbucket_alone() {
     old.world.run(Path::new("sh"), ["-c", &mend]).ok();
     let left = fs::read_to_string(old.world.home().join(".git-credentials"));
     assert_eq!(left.expect("it is there"), "https://a:b@example.org\n");
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_not_waited_for() {
+    let old = Old::new();
+    for name in [".netrc", ".git-credentials", ".hgrc"] {
+        let path = old.world.home().join(name);
+        old.world.run(Path::new("mkfifo"), [path]).ok();
+    }
+    let program = assert_cmd::cargo::cargo_bin!("git-bbtoken");
+    let run = old.world.run(Path::new("timeout"), ["60"]);
+    let shown = run.arg(program).arg("doctor").ok();
+    assert!(!shown.contains(" secrets: "), "{shown}");
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub(super) fn all(
     warn: &dyn Fn(&str),
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let remote = address.is_none().then(|| remote(overview)).flatten();
+    let address = address.or(remote);
     match identity(overview, address) {
         Err(finding) => findings.push(finding),
         Ok((identity, finding)) => {
@@ -23,7 +25,7 @@ pub(super) fn all(
             findings.push(store(&identity, warn));
             if is_reachable {
                 findings.extend(token(overview, &identity, warn));
-                findings.extend(address.map(repository));
+                findings.extend(address.map(|address| repository(overview, address)));
             } else {
                 let text = "not tried, since Bitbucket is not reached";
                 findings.push(Finding::note("token", text, "not tried"));
@@ -32,6 +34,19 @@ pub(super) fn all(
     }
     findings.extend(other_profiles(overview));
     findings
+}
+
+/// Finds the remote of the repository here that is ours, `origin` before others.
+fn remote(overview: &Overview) -> Option<&str> {
+    let remotes = overview.settings().filter_map(|entry| {
+        let is_ours = entry.section == "remote"
+            && entry.key == "url"
+            && entry.value.as_deref()?.starts_with("bbtoken:");
+        entry.subsection.as_deref().filter(|_| is_ours)
+    });
+    let remotes: Vec<_> = remotes.collect();
+    let origin = remotes.iter().find(|name| **name == "origin");
+    origin.or(remotes.first()).copied()
 }
 
 fn identity(overview: &Overview, address: Option<&str>) -> Result<(Identity, Finding), Finding> {
@@ -53,6 +68,7 @@ fn identity(overview: &Overview, address: Option<&str>) -> Result<(Identity, Fin
         None => profile::explain(&overview.raw, None).map_err(|error| refuse(error.into()))?,
     };
     let identity = overview.identity(&name, |_| {}).map_err(refuse)?;
+    profile::for_push(&overview.raw, &identity.profile).map_err(|error| refuse(error.into()))?;
     let grant = identity.profile.grant.name();
     let text = format!("'{name}' ({grant}), since {why}");
     let finding = Finding::good(CHECK, text, format!("grant {grant}"));
@@ -146,9 +162,12 @@ fn account(profile: &profile::Profile, owner: anyhow::Result<Owner>) -> Finding 
     }
 }
 
-fn repository(address: &str) -> Finding {
+fn repository(overview: &Overview, address: &str) -> Finding {
     const CHECK: &str = "repository";
-    let full = if address.starts_with("bbtoken:") {
+    let is_remote = overview
+        .settings()
+        .any(|entry| entry.name() == format!("remote.{address}.url"));
+    let full = if address.starts_with("bbtoken:") || is_remote {
         address.to_owned()
     } else {
         format!("bbtoken::{address}")

@@ -97,13 +97,21 @@ fn in_file(file: &Path) -> Vec<Line> {
     settings.into_iter().map(line).collect()
 }
 
+/// Finds the configurations of the repositories below a directory, and of those within them.
 fn configurations_below(directory: &Path, depth: u32) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let mut found = Vec::new();
-    for path in entries.map(|entry| entry.path()) {
-        if path.file_name().is_some_and(|name| name == "config") {
-            found.push(path);
-        } else if depth > 0 && path.is_dir() {
+    for path in entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+    {
+        if path.join("HEAD").is_file() {
+            found.push(path.join("config"));
+            found.extend(configurations_below(
+                &path.join("modules"),
+                depth.saturating_sub(1),
+            ));
+        } else if depth > 0 {
             found.extend(configurations_below(&path, depth - 1));
         }
     }

@@ -121,7 +121,7 @@ fn all(address: Option<&str>, warn: &dyn Fn(&str)) -> Vec<Finding> {
         Err(error) => {
             findings.push(
                 Finding::problem("configuration", format!("{error:#}"), "cannot be read")
-                    .mend("mend the setting that is named"),
+                    .mend("mend what is named; git itself stops at much of it, too"),
             );
             return findings;
         }

@@ -3,7 +3,7 @@
 use super::Finding;
 use crate::{
     failure::{Kind, kind, quote},
-    manage::words,
+    manage::{exposed::masked, words},
     wire::{self, Overview, Route},
 };
 
@@ -32,9 +32,8 @@ pub(super) fn check(overview: &Overview) -> (Vec<Finding>, bool) {
     let Some(answer) = &route.answer else {
         return (findings, false);
     };
-    if let Some(settings) = git_only(&route) {
-        findings.push(settings);
-    }
+    findings.extend(unchecked(&route));
+    findings.extend(git_only(&route));
     match answer {
         Ok(server_unix_s) => {
             let host = &route.host;
@@ -112,13 +111,34 @@ fn connection(route: &Route) -> Finding {
     }
 }
 
+/// Finds whether anybody in the network may answer in Bitbucket's place.
+fn unchecked(route: &Route) -> Option<Finding> {
+    let setting = route.git_only.iter().find(|name| {
+        let name = name.to_ascii_lowercase();
+        name.ends_with("sslverify") || name == "git_ssl_no_verify"
+    })?;
+    let text = format!(
+        "it is not checked, because of {}: whoever is in between can read every token",
+        masked(setting)
+    );
+    let unset = match setting.strip_prefix("GIT_") {
+        Some(_) => format!("unset {setting}"),
+        None => format!("git config --global --unset {}", masked(setting)),
+    };
+    Some(
+        Finding::problem("certificate", text, "not checked").mend(format!(
+            "{unset}; if your network has a CA of its own: git config --global http.sslCAInfo <file>"
+        )),
+    )
+}
+
 fn git_only(route: &Route) -> Option<Finding> {
     if route.git_only.is_empty() {
         return None;
     }
     let text = format!(
         "git's own transport is used, which is slower, because of {}",
-        route.git_only.join(", ")
+        masked(&route.git_only.join(", "))
     );
     Some(Finding::note("transport", text, "git's own").mend("unset what is no longer needed"))
 }
@@ -134,6 +154,10 @@ fn no_answer(route: &Route, error: &anyhow::Error) -> Finding {
             "if your network opens secure connections, ask for its CA certificate: git config --global http.sslCAInfo <file>"
         };
         return Finding::problem("certificate", why, "not trusted").mend(mend);
+    }
+    if matches!(kind(error), Some(Kind::Misconfigured)) {
+        return Finding::problem("answer", why, "a setting cannot be followed")
+            .mend("mend the setting: git config --show-origin --get-regexp '^http[.]', and the GIT_SSL_* variables");
     }
     let mend = match &route.proxy {
         Some(proxy) => format!(

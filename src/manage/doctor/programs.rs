@@ -65,7 +65,10 @@ pub(super) fn ours() -> Vec<Finding> {
 
 pub(super) fn git() -> Finding {
     const CHECK: &str = "git";
-    let Some(line) = first_line(Command::new("git").arg("--version")) else {
+    let mut git = Command::new("git");
+    // A configuration that git cannot read is found elsewhere.
+    git.arg("--version").env("GIT_CONFIG_GLOBAL", "");
+    let Some(line) = first_line(&mut git) else {
         return Finding::problem(CHECK, "git cannot be started", "not found").mend("install git");
     };
     let version = line.strip_prefix("git version ").unwrap_or("");

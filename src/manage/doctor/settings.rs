@@ -2,6 +2,7 @@
 
 use super::Finding;
 use crate::{
+    config::Entry,
     failure::quote,
     manage::exposed::masked,
     wire::{self, Overview},
@@ -24,7 +25,7 @@ pub(super) fn protocol(overview: &Overview) -> Finding {
         };
     }
     let last = |name: &str| {
-        let of_name = |entry: &&crate::config::Entry| entry.name().eq_ignore_ascii_case(name);
+        let of_name = |entry: &&Entry| entry.name().eq_ignore_ascii_case(name);
         overview.settings().filter(of_name).last()
     };
     let setting = last("protocol.bbtoken.allow").or_else(|| last("protocol.allow"));
@@ -56,39 +57,68 @@ fn submodules_refused() -> Finding {
     Finding::note("submodules", text, "not allowed yet").by_setup()
 }
 
-/// Finds settings that turn our addresses into others.
-pub(super) fn rewritten(overview: &Overview) -> Option<Finding> {
-    const CHECK: &str = "addresses";
-    let entry = overview.settings().find(|entry| {
-        let of_url =
-            entry.section == "url" && (entry.key == "insteadof" || entry.key == "pushinsteadof");
-        of_url
-            && entry
-                .value
-                .as_deref()
-                .is_some_and(|value| value.starts_with("bbtoken:"))
-    })?;
-    let base = overview.base().as_str().trim_end_matches('/');
-    if entry
-        .subsection
-        .as_deref()
-        .is_some_and(|url| url.trim_end_matches('/') == base)
-    {
-        let text = "bbtoken:: addresses are turned into https ones; git's own transport is used";
-        return Some(Finding::note(CHECK, text, "bbtoken:: is turned into https"));
-    }
+/// Finds settings that turn our addresses into others, or Bitbucket's https ones away from us.
+pub(super) fn rewritten(overview: &Overview) -> Vec<Finding> {
+    let site = wire::site(overview.base());
+    let of_url = |entry: &&Entry| {
+        entry.section == "url" && ["insteadof", "pushinsteadof"].contains(&entry.key.as_str())
+    };
+    let entries = overview.settings().filter(of_url);
+    entries
+        .filter_map(|entry| {
+            let from = entry.value.as_deref().unwrap_or("");
+            let to = entry.subsection.as_deref().unwrap_or("");
+            let is_ours = |url: &str| url.starts_with("bbtoken:");
+            let is_https = |url: &str| is_at(&site, url);
+            match () {
+                () if is_ours(from) && is_https(to) => Some(Finding::note(
+                    "addresses",
+                    "bbtoken:: addresses are turned into https ones; git's own transport is used",
+                    "bbtoken:: is turned into https",
+                )),
+                () if is_ours(from) && !is_ours(to) => Some(turned_away(
+                    entry,
+                    Finding::problem,
+                    "bbtoken:: addresses into others",
+                )),
+                () if is_https(from) && !is_ours(to) && !is_https(to) => Some(turned_away(
+                    entry,
+                    Finding::note,
+                    "Bitbucket's https addresses into others, which get no token from us",
+                )),
+                () => None,
+            }
+        })
+        .collect()
+}
+
+/// Tells whether an address leads to a site, with a user in it or without.
+fn is_at(site: &str, address: &str) -> bool {
+    let Some((scheme, rest)) = address.split_once("://") else {
+        return false;
+    };
+    let authority = rest.split('/').next().unwrap_or("");
+    let host = authority.rsplit('@').next().unwrap_or("");
+    format!("{scheme}://{host}") == site
+}
+
+fn turned_away(
+    entry: &Entry,
+    of_level: fn(&'static str, String, String) -> Finding,
+    what: &str,
+) -> Finding {
     let name = entry.name();
-    let text = format!(
-        "{} in {} turns bbtoken:: addresses into others",
-        masked(&name),
-        entry.origin
-    );
-    let finding = Finding::problem(CHECK, text, "an insteadOf setting turns ours into others");
-    Some(if masked(&name) == name {
-        finding.mend(format!("git config --global --unset {name}"))
+    let shown = masked(&name);
+    let text = format!("{shown} in {} turns {what}", entry.origin);
+    let finding = of_level("addresses", text, format!("a setting turns {what}"));
+    if shown == name {
+        finding.mend(format!(
+            "git config --file '{}' --unset '{name}'",
+            entry.origin
+        ))
     } else {
-        finding.mend(format!("remove that section from {}", entry.origin))
-    })
+        finding.mend(format!("take it out of {}", entry.origin))
+    }
 }
 
 /// Looks at the chain of credential helpers for Bitbucket's https addresses.
