@@ -193,7 +193,8 @@ An OAuth client is made once, in the workspace that owns it:
   Callback URL  http://127.0.0.1/callback
   This is a private consumer
                 tick it for client credentials (CI, servers)
-  Permissions   Repositories: Read to fetch, Write to push
+  Permissions   Repositories: Read to fetch, Write to push; Account: Read
+                to see whose login it is
 
 Bitbucket then shows a key and a secret: the client's id and secret.
 Its words and OAuth's: consumer = client, key = client id, secret = client

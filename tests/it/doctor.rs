@@ -135,8 +135,7 @@ fn problems_are_found_with_their_mends() {
     finds(
         world.bbtoken(["doctor"]).without("GIT_SSL_CAINFO"),
         &[
-            "problem  certificate: cannot make a secure connection to 'localhost': ",
-            "-> if your network opens secure connections, ask for its CA certificate: git config --global http.sslCAInfo <file>",
+            "problem  certificate: that of 'localhost' is signed by nobody whom this machine trusts\n         -> if your network opens secure connections, ask for its CA certificate: git config --global http.sslCAInfo <file>",
         ],
     );
     finds(
@@ -240,6 +239,27 @@ fn settings_that_are_in_the_way_are_named() {
         &[
             "problem  answer: cannot follow git's http settings: there are no certificates at '/nowhere'\n         -> mend the setting: ",
         ],
+    );
+    finds(
+        world
+            .run(std::path::Path::new("faketime"), ["2090-01-01"])
+            .arg(assert_cmd::cargo::cargo_bin!("git-bbtoken"))
+            .arg("doctor"),
+        &[
+            "problem  certificate: that of 'localhost' has ended, by this machine's clock\n         -> set the clock",
+        ],
+    );
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = listener.local_addr().expect("it has one").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            use std::io::Write as _;
+            let _ = (&stream).write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    finds(
+        doctor().env("BBTOKEN_BASE_URL", format!("https://127.0.0.1:{port}")),
+        &["problem  connection: what answers in the place of '127.0.0.1' does not speak TLS\n"],
     );
     global(
         "url.git@elsewhere:.insteadOf",

@@ -187,9 +187,9 @@ fn files_of_other_programs_are_read_for_bitbucket_alone() {
         "hg::https://joe:CANARY@bitbucket.org/ws/old",
     );
     old.finds(&[
-        "problem  secrets: 'HOME/.netrc' holds an app password, which no longer works for 'api.bitbucket.org'; git sends it",
+        "problem  secrets: 'HOME/.netrc' holds, for 'api.bitbucket.org', an app password, which no longer works; git sends it",
         "-> take the lines of 'machine api.bitbucket.org' out of 'HOME/.netrc', then: git bbtoken setup",
-        "problem  secrets: 'HOME/.git-credentials' holds a password or token for 'bitbucket.org'",
+        "problem  secrets: 'HOME/.git-credentials' holds, for 'bitbucket.org', a password or token, in the clear",
         "problem  secrets: 'HOME/.hgrc' holds a password for Bitbucket, which has had no Mercurial since 2020",
         "note     secrets: '",
         "/tree/.hg/hgrc' names a Mercurial repository at Bitbucket",

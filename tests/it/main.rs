@@ -8,6 +8,7 @@ mod callbacks;
 mod canary;
 mod clone;
 mod config;
+mod conversation;
 mod crashes;
 mod credential;
 mod doctor;

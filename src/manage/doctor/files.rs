@@ -115,10 +115,10 @@ fn in_netrc(path: &Path, text: &str, is_ours: &dyn Fn(&str) -> bool) -> Option<F
                 };
                 let what = Exposed::in_text(password).unwrap_or(Exposed::Password);
                 let text = format!(
-                    "'{}' holds {} for '{}'; git sends it to https addresses before any helper is asked",
+                    "'{}' holds, for '{}', {}; git sends it to https addresses before any helper is asked",
                     path.display(),
-                    what.words(),
-                    quote(host)
+                    quote(host),
+                    what.words()
                 );
                 let mend = format!(
                     "take the lines of 'machine {}' out of '{}', then: git bbtoken setup (other programs: git bbtoken exec --netrc -- <command>)",
@@ -141,10 +141,10 @@ fn in_credentials(path: &Path, text: &str, is_ours: &dyn Fn(&str) -> bool) -> Op
     let host = line.rsplit('@').next().unwrap_or("");
     let host = host.split(['/', ':']).next().unwrap_or("");
     let text = format!(
-        "'{}' holds {} for '{}', for everybody to read who can read your files",
+        "'{}' holds, for '{}', {}, in the clear",
         path.display(),
-        what.words(),
-        masked(host)
+        masked(host),
+        what.words()
     );
     let mend = format!(
         "printf 'protocol=https\\nhost={}\\n\\n' | git credential-store --file '{}' erase; then: git bbtoken setup",

@@ -61,8 +61,7 @@ pub(super) fn in_configuration(overview: &Overview) -> Vec<Finding> {
 /// Looks for app passwords in the environment, by their shape alone.
 pub(super) fn in_environment() -> Vec<Finding> {
     std::env::vars_os()
-        // Settings that git is given there are read as settings.
-        .filter(|(name, _)| !name.to_string_lossy().starts_with("GIT_CONFIG_"))
+        .filter(|(name, _)| !is_read_elsewhere(&name.to_string_lossy()))
         .filter(|(_, value)| {
             Exposed::in_text(&value.to_string_lossy()) == Some(Exposed::AppPassword)
         })
@@ -73,6 +72,13 @@ pub(super) fn in_environment() -> Vec<Finding> {
                 .mend("unset it where it is set; 'git bbtoken exec -- <command>' gives a command a token of today")
         })
         .collect()
+}
+
+/// Settings that git is given there are read as settings, and our own variables with their profile.
+fn is_read_elsewhere(name: &str) -> bool {
+    ["GIT_CONFIG_", "BBTOKEN_"]
+        .iter()
+        .any(|start| name.starts_with(start))
 }
 
 fn of_entry(entry: &Entry) -> Line {

@@ -146,14 +146,7 @@ fn git_only(route: &Route) -> Option<Finding> {
 fn no_answer(route: &Route, error: &anyhow::Error) -> Finding {
     let why = format!("{error:#}");
     if matches!(kind(error), Some(Kind::Untrusted { .. })) {
-        let mend = if why.contains("xpired") || why.contains("NotValidYet") {
-            "set the clock of this machine, or wait until the certificate is renewed"
-        } else if why.contains("NotValidForName") || why.contains("not valid for") {
-            "this network answers in Bitbucket's place: log in to it, or use another"
-        } else {
-            "if your network opens secure connections, ask for its CA certificate: git config --global http.sslCAInfo <file>"
-        };
-        return Finding::problem("certificate", why, "not trusted").mend(mend);
+        return untrusted(&route.host, why);
     }
     if matches!(kind(error), Some(Kind::Misconfigured)) {
         return Finding::problem("answer", why, "a setting cannot be followed")
@@ -169,6 +162,51 @@ fn no_answer(route: &Route, error: &anyhow::Error) -> Finding {
         }
     };
     Finding::problem("answer", why, "Bitbucket does not answer").mend(mend)
+}
+
+/// Says what is wrong with a certificate. The words looked for are those of rustls.
+fn untrusted(host: &str, why: String) -> Finding {
+    const SET_CLOCK: &str =
+        "set the clock of this machine; if it is right, wait until the certificate is renewed";
+    let says = |word: &str| why.contains(word);
+    let (check, text, mend) = if says("certificate expired") {
+        (
+            "certificate",
+            format!("that of '{host}' has ended, by this machine's clock"),
+            SET_CLOCK,
+        )
+    } else if says("not valid yet") {
+        (
+            "certificate",
+            format!("that of '{host}' is of the future, by this machine's clock"),
+            SET_CLOCK,
+        )
+    } else if says("not valid for name") {
+        (
+            "certificate",
+            format!("what answers in the place of '{host}' has one for another name"),
+            "this network may want you to log in: open any page in a browser; or use another network",
+        )
+    } else if says("UnknownIssuer") {
+        (
+            "certificate",
+            format!("that of '{host}' is signed by nobody whom this machine trusts"),
+            "if your network opens secure connections, ask for its CA certificate: git config --global http.sslCAInfo <file>",
+        )
+    } else if says("corrupt message") {
+        (
+            "connection",
+            format!("what answers in the place of '{host}' does not speak TLS"),
+            "check bbtoken.baseUrl and the proxy, or log in to this network in a browser",
+        )
+    } else {
+        (
+            "certificate",
+            why,
+            "check the proxy, and the CA certificates of this machine",
+        )
+    };
+    Finding::problem(check, text, "not trusted").mend(mend)
 }
 
 fn clock(server_unix_s: u64) -> Finding {

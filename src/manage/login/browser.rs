@@ -8,7 +8,7 @@ use super::super::{Console, cli, words};
 use crate::{
     failure::{Failure, Kind},
     secret::Secret,
-    wire::{self, Authorization, Callback, Identity, Listener},
+    wire::{self, Callback, Identity, Listener},
 };
 
 pub(super) fn log_in(
@@ -91,8 +91,20 @@ fn by_pasting_an_address(
         authorization.url
     )?;
     console.output.flush()?;
-    let address = Secret::new(console.line()?);
-    let code = code_in(address.expose(), &authorization).map_err(|why| not_done(identity, &why))?;
+    let code = loop {
+        let address = Secret::new(console.line()?);
+        match authorization.read(query_of(address.expose())) {
+            Callback::Code(code) => break code,
+            Callback::Denied(why) => return Err(not_done(identity, &why).into()),
+            Callback::Foreign if console.is_interactive => console.tell(
+                "That address does not belong to this login. Paste all of it, from http to the end:",
+            ),
+            Callback::Foreign => {
+                let why = "the address does not belong to this login; paste all of it, from http to the end";
+                return Err(not_done(identity, why).into());
+            }
+        }
+    };
     wire::log_in(identity, &authorization, &code, console.warn)
 }
 
@@ -119,19 +131,11 @@ fn obstacle(is_set: &dyn Fn(&str) -> bool) -> Option<&'static str> {
     }
 }
 
-fn code_in(address: &str, authorization: &Authorization) -> Result<Secret, String> {
-    let query = address
-        .trim()
-        .split_once('?')
-        .map_or("", |(_, query)| query);
-    match authorization.read(query.split('#').next().unwrap_or("")) {
-        Callback::Code(code) => Ok(code),
-        Callback::Denied(why) => Err(why),
-        Callback::Foreign => Err(
-            "the address does not belong to this login; paste all of it, from http to the end"
-                .into(),
-        ),
-    }
+/// Finds the query in what was pasted, in quotes or not.
+fn query_of(pasted: &str) -> &str {
+    let pasted = pasted.trim_matches(|c: char| c.is_whitespace() || "\"'<>".contains(c));
+    let query = pasted.split_once('?').map_or(pasted, |(_, query)| query);
+    query.split('#').next().unwrap_or("")
 }
 
 fn not_done(identity: &Identity, why: &str) -> Failure {
@@ -143,6 +147,18 @@ fn not_done(identity: &Identity, why: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_query_is_found_in_what_people_paste() {
+        for pasted in [
+            "http://127.0.0.1/callback?code=a&state=b",
+            " 'http://127.0.0.1/callback?code=a&state=b'\r\n",
+            "<http://127.0.0.1/callback?code=a&state=b#top>",
+            "code=a&state=b\n",
+        ] {
+            assert_eq!(query_of(pasted), "code=a&state=b", "{pasted}");
+        }
+    }
 
     #[test]
     fn no_browser_is_opened_where_nobody_sees_it() {

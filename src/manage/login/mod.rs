@@ -244,6 +244,10 @@ fn steps(base: &str, workspace: &str, kind: &str) -> Vec<String> {
             "     leave    This is a private consumer   (tick it only if nobody else gets the client)"
         }
     };
+    let account = match kind {
+        "client-credentials" => "",
+        _ => "     tick     Account: Read    (lets Bitbucket tell whose login it is)\n",
+    };
     [
         "",
         "Make an OAuth client (once for everybody who uses it):",
@@ -252,7 +256,7 @@ fn steps(base: &str, workspace: &str, kind: &str) -> Vec<String> {
         "     Name     any",
         "     Callback http://127.0.0.1/callback",
         private,
-        "     tick     Repositories: Read    (Write, too, to push)",
+        &format!("{account}     tick     Repositories: Read    (Write, too, to push)"),
         "  3. Save, open the consumer in the list: it shows a key and a secret.",
         "",
     ]

@@ -1,0 +1,156 @@
+//! `login` at a terminal: a person is led through it, and may stop at every question.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    path::Path,
+    process::Stdio,
+};
+
+use crate::support::{World, gits};
+
+fn world() -> World {
+    World::new(gits().remove(0))
+}
+
+/// Plays a person at a terminal: waits for each question, then types the answer; gives all that was shown.
+fn converse(world: &World, line: &str, exchange: &[(&str, &str)]) -> (String, Option<i32>) {
+    let mut command = world
+        .run(Path::new("/usr/bin/script"), ["-qec", line, "/dev/null"])
+        .without_client()
+        .env("TERM", "dumb")
+        .into_command();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut input = child.stdin.take().expect("it is a pipe");
+    let mut output = child.stdout.take().expect("it is a pipe");
+    let mut shown = String::new();
+    let mut seen = 0;
+    for (question, answer) in exchange {
+        while !shown[seen..].contains(question) {
+            let mut bytes = [0; 1024];
+            let length = output.read(&mut bytes).expect("it can be read");
+            assert!(length > 0, "'{question}' is asked: {shown}");
+            shown.push_str(&String::from_utf8_lossy(&bytes[..length]));
+        }
+        seen = shown.len();
+        input.write_all(answer.as_bytes()).expect("it is read");
+    }
+    let mut rest = Vec::new();
+    output.read_to_end(&mut rest).expect("it ends");
+    shown.push_str(&String::from_utf8_lossy(&rest));
+    let code = child.wait().expect("it ends").code();
+    (shown.replace('\r', ""), code)
+}
+
+#[test]
+fn a_person_is_led_through_it() {
+    let world = world();
+    let secret = format!("{}\n", world.consumer.secret);
+    let key = format!("{}\n", world.consumer.key);
+    let (shown, code) = converse(
+        &world,
+        "git bbtoken login",
+        &[
+            ("Name of the profile [default]: ", "work\n"),
+            ("Number [1]: ", "2\n"),
+            ("Workspace that owns the OAuth client: ", "acme\n"),
+            ("Key of the consumer: ", &key),
+            ("Workspace that it is for (Enter for every one): ", "\n"),
+            ("client secret (not shown): ", &secret),
+        ],
+    );
+    assert_eq!(code, Some(0), "{shown}");
+    for text in [
+        "How do you want to log in?",
+        "  2  Client credentials: an OAuth client by itself",
+        &format!(
+            "1. Open {}/acme/workspace/settings/api",
+            world.bitbucket.base_url()
+        ),
+        "Callback http://127.0.0.1/callback",
+        "tick     This is a private consumer",
+        "Profile 'work' is logged in.",
+    ] {
+        assert!(shown.contains(text), "'{text}' in {shown}");
+    }
+    assert!(
+        !shown.contains(&world.consumer.secret),
+        "the secret is not shown"
+    );
+    assert!(
+        !shown.contains('\u{1b}'),
+        "a screen reader and a dumb terminal get plain text"
+    );
+}
+
+#[test]
+fn by_ssh_the_address_is_pasted_and_the_forwarded_port_is_shown() {
+    let world = world();
+    let before = world.gitconfig();
+    let secret = format!("{}\n", world.consumer.secret);
+    let key = format!("{}\n", world.consumer.key);
+    let (shown, code) = converse(
+        &world,
+        "SSH_TTY=/dev/pts/9 git bbtoken login me --browser",
+        &[
+            ("Workspace that owns the OAuth client: ", "\n"),
+            ("Key of the consumer: ", &key),
+            ("Workspace that it is for (Enter for every one): ", "\n"),
+            ("client secret (not shown): ", &secret),
+            (
+                "Paste that whole address here and press Enter:\r\n",
+                "http://127.0.0.1/callback?error=access_denied\n",
+            ),
+            (
+                "Paste all of it, from http to the end:\r\n",
+                "http://127.0.0.1/callback\n",
+            ),
+            ("Paste all of it, from http to the end:\r\n", "\u{3}"),
+        ],
+    );
+    assert_ne!(code, Some(0), "{shown}");
+    for text in [
+        "No browser is opened here: you are here by ssh.",
+        "git bbtoken login me --port 8976",
+        "ssh -L 8976:127.0.0.1:8976 <this machine>",
+        "tick     Account: Read    (lets Bitbucket tell whose login it is)",
+    ] {
+        assert!(shown.contains(text), "'{text}' in {shown}");
+    }
+    assert_eq!(world.gitconfig(), before);
+    let state = world.home().join(".local/state/git-remote-bbtoken");
+    let left = fs::read_dir(state).expect("it was made").count();
+    assert_eq!(left, 0, "Ctrl-C has left nothing");
+}
+
+#[test]
+fn whoever_stops_at_a_question_has_changed_nothing() {
+    let world = world();
+    let before = world.gitconfig();
+    let key = format!("{}\n", world.consumer.key);
+    let whole = [
+        ("Name of the profile [default]: ", "work\n"),
+        ("Number [1]: ", "2\n"),
+        ("Workspace that owns the OAuth client: ", "\n"),
+        ("Key of the consumer: ", key.as_str()),
+        ("Workspace that it is for (Enter for every one): ", "\n"),
+        ("client secret (not shown): ", ""),
+    ];
+    for stop in 0..whole.len() {
+        let mut exchange = whole[..=stop].to_vec();
+        exchange[stop].1 = "\u{3}";
+        let (shown, code) = converse(&world, "git bbtoken login", &exchange);
+        assert_ne!(code, Some(0), "{shown}");
+        assert_eq!(
+            world.gitconfig(),
+            before,
+            "stopped at '{}'",
+            exchange[stop].0
+        );
+        assert!(!world.home().join(".local").exists() && !world.cache().exists());
+    }
+}
