@@ -27,6 +27,9 @@ const FLAGS: [&str; 9] = [
     "--disable-sync",
 ];
 
+/// How long the driver looks for what a page is to show: a click does not wait for all that follows it.
+const PATIENCE_MS: u32 = 30_000;
+
 /// A Chromium and its driver; both end with this.
 struct Browser<'w> {
     world: &'w World,
@@ -74,6 +77,7 @@ impl<'w> Browser<'w> {
             .as_str()
             .unwrap_or_else(|| panic!("a session is made: {made}"));
         browser.session = format!("{}/{id}", browser.session);
+        browser.ask("POST", "/timeouts", &json!({ "implicit": PATIENCE_MS }));
         browser
     }
 
@@ -113,6 +117,19 @@ impl<'w> Browser<'w> {
         self.ask("POST", &format!("/element/{element}/click"), &json!({}));
     }
 
+    /// Waits for a page with this heading; gives it whole.
+    fn page_of(&self, heading: &str) -> String {
+        let path = format!("//h1[normalize-space()='{heading}']");
+        let wanted = json!({ "using": "xpath", "value": path });
+        let found = self.ask("POST", "/element", &wanted);
+        assert!(
+            found.get("error").is_none(),
+            "'{heading}' is shown: {}",
+            self.page()
+        );
+        self.page()
+    }
+
     fn page(&self) -> String {
         let page = self.ask("GET", "/source", &json!({}));
         page.as_str().unwrap_or_default().to_owned()
@@ -147,11 +164,7 @@ fn a_person_grants_access_in_a_browser_and_clones() {
         "the consent page is shown: {page}"
     );
     browser.click("button[value=cancel]");
-    assert!(
-        browser.page().contains("Not logged in"),
-        "{}",
-        browser.page()
-    );
+    browser.page_of("Not logged in");
     let (code, said) = login.end();
     assert_eq!(code, Some(4), "{said}");
     assert!(
@@ -162,11 +175,8 @@ fn a_person_grants_access_in_a_browser_and_clones() {
     let login = Waiting::start(&world, &[]);
     browser.open(&login.page);
     browser.click("button[value=grant]");
-    let page = browser.page();
-    assert!(
-        page.contains("<h1>Logged in</h1>") && page.contains("You can close this page."),
-        "{page}"
-    );
+    let page = browser.page_of("Logged in");
+    assert!(page.contains("You can close this page."), "{page}");
     let (code, said) = login.end();
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("Profile 'me' is logged in."), "{said}");
