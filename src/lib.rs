@@ -40,10 +40,11 @@
 //! | [`user_agent`] | which git started us, for the `User-Agent` header |
 //! | [`wire`] | the only file that joins the rooms |
 //! | [`manage`] | `git bbtoken …`, one file per subcommand; `cli` defines the command line, `reference` lists every name |
+//! | [`trace`] | what happens, told while it happens: `BBTOKEN_TRACE`, `GIT_TRACE_CURL`, `GIT_TRACE2_EVENT`; redacted by type |
 //! | [`report`] | error chains as `error:`, `caused by:`, `hint:` lines; exit codes |
 //! | `bin/*` | arguments and pipes, one call, an exit code |
 //!
-//! [`failure`] and [`secret`] are leaves that every module may use; the other rules are the table of
+//! [`failure`], [`secret`] and [`trace`] are leaves that every module may use; the other rules are the table of
 //! `tests/layers.rs`, which fails on an import that is not in it.
 //!
 //! # Two interfaces
@@ -56,7 +57,7 @@
 //!
 //! | invariant | test |
 //! | --- | --- |
-//! | a module knows only those below it; only `report` writes to stderr | `tests/layers.rs` |
+//! | a module knows only those below it; only `report` and `trace` write to stderr | `tests/layers.rs` |
 //! | no kill, lost answer, race or wrong clock costs a login; no refresh token is used twice but for a lost answer | `tests/it/model.rs` |
 //! | the same at every system call, for kills and for errors of the file system | `tests/it/crashes.rs` |
 //! | a login is kept where the profile says, or there is an error | `tests/it/stores.rs` |
@@ -97,5 +98,6 @@ pub mod relay;
 pub mod report;
 pub mod secret;
 pub mod token;
+pub mod trace;
 pub mod user_agent;
 pub mod wire;

@@ -1,0 +1,267 @@
+//! `GIT_TRACE_CURL` and `GIT_CURL_VERBOSE`, in the form of git's own https (git: `curl_trace` in http.c).
+
+use std::{
+    ffi::OsString,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use super::target::{Asked, Target};
+
+/// How many bytes of a body stand in a line (git: `curl_dump_data`).
+const BYTES_PER_LINE: usize = 60;
+/// Where the text of a line begins (git: `prepare_trace_line`).
+const TEXT_COLUMN: usize = 40;
+
+/// Which way something goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// To the server.
+    Sent,
+    /// From the server.
+    Received,
+}
+
+/// Who may see a header's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Privacy {
+    /// Everybody.
+    Open,
+    /// Who sets `GIT_TRACE_REDACT=0`.
+    Private,
+    /// Nobody: it holds our token, or the client's secret.
+    Secret,
+}
+
+/// One header line.
+#[derive(Clone, Debug)]
+pub struct Header {
+    /// Its name, as it is written.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// Who may see the value.
+    pub privacy: Privacy,
+}
+
+impl Header {
+    /// Gives the line, its value redacted where it must be: the scheme of a credential and the names of cookies stay.
+    pub(super) fn shown(&self, redact: bool) -> String {
+        let Header {
+            name,
+            value,
+            privacy,
+        } = self;
+        let shown = match privacy {
+            Privacy::Open => value.clone(),
+            Privacy::Private if !redact => value.clone(),
+            _ if name.eq_ignore_ascii_case("cookie") => without_values(value, "; "),
+            _ if name.eq_ignore_ascii_case("set-cookie") => {
+                let (cookie, attributes) = value.split_once(';').unwrap_or((value, ""));
+                let rest = if attributes.is_empty() { "" } else { ";" };
+                format!("{}{rest}{attributes}", without_values(cookie, "; "))
+            }
+            _ => match value.split_once(' ') {
+                Some((scheme, _)) if name.to_ascii_lowercase().ends_with("authorization") => {
+                    format!("{scheme} <redacted>")
+                }
+                _ => "<redacted>".to_owned(),
+            },
+        };
+        format!("{name}: {shown}")
+    }
+
+    /// How long the line is on the wire, with its end.
+    fn length(&self) -> usize {
+        self.name.len() + ": ".len() + self.value.len() + "\r\n".len()
+    }
+}
+
+fn without_values(cookies: &str, separator: &str) -> String {
+    let shown: Vec<_> = cookies
+        .split(separator)
+        .map(|cookie| match cookie.split_once('=') {
+            Some((name, _)) => format!("{name}=<redacted>"),
+            None => "<redacted>".to_owned(),
+        })
+        .collect();
+    shown.join(separator)
+}
+
+/// The trace that git's variables ask for.
+pub(super) struct Curl {
+    target: Target,
+    data: bool,
+    redact: bool,
+}
+
+impl Curl {
+    pub(super) fn asked_for(
+        variables: &dyn Fn(&str) -> Option<OsString>,
+        warn: &dyn Fn(&str),
+    ) -> Option<Self> {
+        // Set to whatever, it means the header lines, on stderr (git: `http_init`).
+        let is_verbose = variables("GIT_CURL_VERBOSE").is_some();
+        let value = match is_verbose {
+            true => OsString::from("1"),
+            false => variables("GIT_TRACE_CURL")?,
+        };
+        let target = Target::open(&Asked::read(&value)).unwrap_or_else(|error| {
+            warn(&format!("GIT_TRACE_CURL is not followed: {error}"));
+            None
+        })?;
+        let is_false = |name: &str| {
+            variables(name).is_some_and(|value| {
+                matches!(Asked::read(&value), Asked::Nothing) && !value.is_empty()
+            })
+        };
+        Some(Curl {
+            target,
+            data: !is_verbose && variables("GIT_TRACE_CURL_NO_DATA").is_none(),
+            redact: !is_false("GIT_TRACE_REDACT"),
+        })
+    }
+
+    pub(super) fn head(&self, direction: Direction, first: &str, headers: &[Header]) {
+        let label = label(direction, "header");
+        let lines: Vec<(String, usize)> = std::iter::once((first.to_owned(), first.len() + 2))
+            .chain(
+                headers
+                    .iter()
+                    .map(|it| (it.shown(self.redact), it.length())),
+            )
+            .chain(std::iter::once((String::new(), 2)))
+            .collect();
+        match direction {
+            // A request's head is handed over as a whole, an answer's line by line.
+            Direction::Sent => {
+                let length = lines.iter().map(|(_, length)| length).sum();
+                self.lines(
+                    std::iter::once(size(&label, length))
+                        .chain(lines.iter().map(|(line, _)| labeled(&label, line))),
+                );
+            }
+            Direction::Received => self.lines(
+                lines
+                    .iter()
+                    .flat_map(|(line, length)| [size(&label, *length), labeled(&label, line)]),
+            ),
+        }
+    }
+
+    pub(super) fn body(&self, direction: Direction, bytes: &[u8]) {
+        if !self.data {
+            return;
+        }
+        let label = label(direction, "data");
+        let rows = bytes.chunks(BYTES_PER_LINE).map(|row| {
+            let shown: String = row.iter().copied().map(printable).collect();
+            format!("{label}: {shown}")
+        });
+        self.lines(std::iter::once(size(&label, bytes.len())).chain(rows));
+    }
+
+    fn lines(&self, lines: impl Iterator<Item = String>) {
+        let start = format!("{} bbtoken", clock());
+        let text: String = lines
+            .map(|line| {
+                let line: String = line
+                    .chars()
+                    .map(|c| if c.is_control() { '.' } else { c })
+                    .collect();
+                format!("{start:TEXT_COLUMN$}{line}\n")
+            })
+            .collect();
+        self.target.write(&text);
+    }
+}
+
+fn label(direction: Direction, what: &str) -> String {
+    match direction {
+        Direction::Sent => format!("=> Send {what}"),
+        Direction::Received => format!("<= Recv {what}"),
+    }
+}
+
+/// Puts the label before a header line; the empty one at the end of a head has no blank behind it.
+fn labeled(label: &str, line: &str) -> String {
+    format!("{label}: {line}").trim_end().to_owned()
+}
+
+fn size(label: &str, length: usize) -> String {
+    format!("{label}, {length:010} bytes (0x{length:08x})")
+}
+
+fn printable(byte: u8) -> char {
+    match byte {
+        b' '..=b'~' => char::from(byte),
+        _ => '.',
+    }
+}
+
+/// The local time of day, to the microsecond.
+fn clock() -> String {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let local = gix::date::Time::now_local_or_utc();
+    let second = (local.seconds + i64::from(local.offset)).rem_euclid(86_400);
+    let (hours, minutes, seconds) = (second / 3600, second / 60 % 60, second % 60);
+    format!(
+        "{hours:02}:{minutes:02}:{seconds:02}.{:06}",
+        now.subsec_micros()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(name: &str, value: &str, privacy: Privacy, redact: bool) -> String {
+        let header = Header {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            privacy,
+        };
+        header.shown(redact)
+    }
+
+    #[test]
+    fn what_is_private_is_shown_on_demand_and_what_is_secret_never() {
+        let cases = [
+            (
+                "Authorization",
+                "Basic abc",
+                "Authorization: Basic <redacted>",
+            ),
+            ("Cookie", "a=1; b=2", "Cookie: a=<redacted>; b=<redacted>"),
+            (
+                "Set-Cookie",
+                "a=1; Path=/",
+                "Set-Cookie: a=<redacted>; Path=/",
+            ),
+            ("X-Key", "abc def", "X-Key: <redacted>"),
+        ];
+        for (name, value, expected) in cases {
+            for (privacy, redact) in [
+                (Privacy::Private, true),
+                (Privacy::Secret, true),
+                (Privacy::Secret, false),
+            ] {
+                assert_eq!(shown(name, value, privacy, redact), expected);
+            }
+            assert_eq!(
+                shown(name, value, Privacy::Private, false),
+                format!("{name}: {value}")
+            );
+        }
+        assert_eq!(shown("Accept", "*/*", Privacy::Open, true), "Accept: */*");
+    }
+
+    #[test]
+    fn sizes_are_written_as_git_writes_them() {
+        assert_eq!(
+            size("=> Send header", 2796),
+            "=> Send header, 0000002796 bytes (0x00000aec)"
+        );
+    }
+}

@@ -1,0 +1,217 @@
+//! What happens, told while it happens: `BBTOKEN_TRACE`, and git's own `GIT_TRACE_CURL` and `GIT_TRACE2_EVENT`.
+//!
+//! Everything here is off until [`start`] finds a trace asked for, and costs one look at a static then. What is secret
+//! is so by its type: a [`Secret`] becomes a [`Value::Redacted`], and there is no way to hand one in otherwise.
+
+mod curl;
+mod own;
+mod target;
+mod trace2;
+
+use std::{
+    ffi::OsString,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use crate::secret::Secret;
+
+pub use curl::{Direction, Header, Privacy};
+use target::Target;
+
+/// What is traced, and to where. Set once, before anything happens.
+static TRACE: OnceLock<Trace> = OnceLock::new();
+
+/// The traces that were asked for.
+#[derive(Default)]
+struct Trace {
+    own: Option<own::Own>,
+    curl: Option<curl::Curl>,
+    trace2: Option<trace2::Trace2>,
+}
+
+/// What is known of an event.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Text; control characters are escaped where it is shown.
+    Text(String),
+    /// A count.
+    Number(u64),
+    /// A time in milliseconds.
+    Milliseconds(f64),
+    /// Something that must not be shown.
+    Redacted,
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Value::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Value::Text(text)
+    }
+}
+
+impl From<u64> for Value {
+    fn from(count: u64) -> Self {
+        Value::Number(count)
+    }
+}
+
+impl From<Duration> for Value {
+    fn from(span: Duration) -> Self {
+        Value::Milliseconds(span.as_secs_f64() * 1000.0)
+    }
+}
+
+impl From<&Secret> for Value {
+    fn from(_: &Secret) -> Self {
+        Value::Redacted
+    }
+}
+
+/// Something that happened.
+struct Event<'a> {
+    /// How long after the start of the process.
+    at: Duration,
+    name: &'static str,
+    fields: &'a [(&'static str, Value)],
+}
+
+/// Looks at the environment for traces that are asked for; `program` is this program's name.
+///
+/// What cannot be followed is told by `warn` and left out, as git does: a trace must not break a command.
+pub fn start(
+    program: &'static str,
+    variables: &dyn Fn(&str) -> Option<OsString>,
+    warn: &dyn Fn(&str),
+) {
+    let trace = Trace {
+        own: own::Own::asked_for(variables, warn),
+        curl: curl::Curl::asked_for(variables, warn),
+        trace2: trace2::Trace2::asked_for(variables),
+    };
+    if trace.own.is_none() && trace.curl.is_none() && trace.trace2.is_none() {
+        return;
+    }
+    begin();
+    // Nobody else sets it; a second start would change nothing.
+    let _ = TRACE.set(trace);
+    if let Some(trace2) = on().and_then(|trace| trace.trace2.as_ref()) {
+        trace2.start(program);
+    }
+    event("start", || {
+        vec![
+            ("program", program.into()),
+            ("version", env!("CARGO_PKG_VERSION").into()),
+        ]
+    });
+}
+
+/// Tells the end of the process.
+pub fn end(exit_code: u8) {
+    event("exit", || vec![("code", u64::from(exit_code).into())]);
+    if let Some(trace2) = on().and_then(|trace| trace.trace2.as_ref()) {
+        trace2.exit(begin().elapsed(), exit_code);
+    }
+}
+
+fn on() -> Option<&'static Trace> {
+    TRACE.get()
+}
+
+/// When the process began, near enough: the first call.
+fn begin() -> Instant {
+    static BEGIN: OnceLock<Instant> = OnceLock::new();
+    *BEGIN.get_or_init(Instant::now)
+}
+
+/// Tells whether anything is traced.
+pub fn is_on() -> bool {
+    on().is_some()
+}
+
+/// Tells an event; what is known of it is asked for only if somebody wants it.
+pub fn event(name: &'static str, fields: impl FnOnce() -> Vec<(&'static str, Value)>) {
+    let Some(trace) = on() else { return };
+    let event = Event {
+        at: begin().elapsed(),
+        name,
+        fields: &fields(),
+    };
+    if let Some(own) = &trace.own {
+        own.tell(&event);
+    }
+    if let Some(trace2) = &trace.trace2 {
+        trace2.tell(&event);
+    }
+}
+
+/// Tells the head of a request or an answer, in git's form and, at level 2, in ours.
+pub fn head(direction: Direction, first: &str, headers: impl FnOnce() -> Vec<Header>) {
+    let Some(trace) = on() else { return };
+    if trace.curl.is_none() && !trace.own.as_ref().is_some_and(own::Own::shows_headers) {
+        return;
+    }
+    let headers = headers();
+    if let Some(curl) = &trace.curl {
+        curl.head(direction, first, &headers);
+    }
+    if let Some(own) = &trace.own {
+        own.head(begin().elapsed(), direction, first, &headers);
+    }
+}
+
+/// Tells a piece of a body, in git's form only.
+pub fn body(direction: Direction, bytes: &[u8]) {
+    if let Some(curl) = on().and_then(|trace| trace.curl.as_ref()) {
+        curl.body(direction, bytes);
+    }
+}
+
+/// A part of the work whose time is told when it is over.
+#[must_use = "it measures until it is dropped"]
+pub struct Span {
+    name: &'static str,
+    /// None where nothing is traced.
+    running: Option<(Instant, Vec<(&'static str, Value)>)>,
+}
+
+/// Begins to measure a part of the work.
+pub fn span(name: &'static str) -> Span {
+    Span {
+        name,
+        running: is_on().then(|| (Instant::now(), Vec::new())),
+    }
+}
+
+impl Span {
+    /// Adds what is known; it is asked for only if somebody wants it.
+    pub fn note(&mut self, field: &'static str, value: impl FnOnce() -> Value) {
+        if let Some((_, fields)) = &mut self.running {
+            fields.push((field, value()));
+        }
+    }
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        if let Some((began, mut fields)) = self.running.take() {
+            fields.insert(0, ("took_ms", began.elapsed().into()));
+            event(self.name, || fields);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_has_no_value_to_be_shown() {
+        assert_eq!(Value::from(&Secret::new("canary")), Value::Redacted);
+    }
+}

@@ -1,0 +1,218 @@
+//! `BBTOKEN_TRACE`: a line for each phase, with its time; as text or as JSON.
+
+use std::{ffi::OsString, path::Path, time::Duration};
+
+use serde_json::{Map, Value as Json, json};
+
+use super::{
+    Event, Target, Value,
+    curl::{Direction, Header},
+};
+use crate::failure::quote;
+
+/// Stands for what is not shown.
+const REDACTED: &str = "<redacted>";
+
+/// How a trace was asked for: words with commas between, of which a path is the last.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Wish<'v> {
+    /// Header lines, too.
+    headers: bool,
+    json: bool,
+    path: Option<&'v Path>,
+}
+
+/// The trace that `BBTOKEN_TRACE` asks for.
+pub(super) struct Own {
+    target: Target,
+    headers: bool,
+    json: bool,
+}
+
+impl<'v> Wish<'v> {
+    /// Reads the variable; `Ok(None)` is off, an error is a word that makes no sense.
+    fn read(value: &'v str) -> Result<Option<Self>, String> {
+        let mut wish = Wish::default();
+        let mut rest = value;
+        if ["0", "false"].contains(&value) {
+            return Ok(None);
+        }
+        while !rest.is_empty() {
+            if Path::new(rest).is_absolute() {
+                wish.path = Some(Path::new(rest));
+                break;
+            }
+            let (word, behind) = rest.split_once(',').unwrap_or((rest, ""));
+            match word {
+                "1" | "true" => {}
+                "2" => wish.headers = true,
+                "json" => wish.json = true,
+                word => return Err(format!("'{}' is none of its words", quote(word))),
+            }
+            rest = behind;
+        }
+        if value.is_empty() {
+            return Err("it is empty".into());
+        }
+        Ok(Some(wish))
+    }
+}
+
+impl Own {
+    pub(super) fn asked_for(
+        variables: &dyn Fn(&str) -> Option<OsString>,
+        warn: &dyn Fn(&str),
+    ) -> Option<Self> {
+        let value = variables("BBTOKEN_TRACE")?;
+        let value = value.to_string_lossy();
+        let refuse = |why: &str| {
+            warn(&format!(
+                "BBTOKEN_TRACE is not followed: {why}; set it to 1 (phases), 2 (header lines, too), with ',json' for JSON and \
+                 ',/absolute/path' for a file"
+            ));
+        };
+        let wish = match Wish::read(&value) {
+            Ok(wish) => wish?,
+            Err(why) => {
+                refuse(&why);
+                return None;
+            }
+        };
+        let target = match wish.path {
+            None => Target::Stderr,
+            Some(path) => Target::open_private(path)
+                .map_err(|error| refuse(&format!("cannot write to '{}': {error}", path.display())))
+                .ok()?,
+        };
+        Some(Own {
+            target,
+            headers: wish.headers,
+            json: wish.json,
+        })
+    }
+
+    pub(super) fn shows_headers(&self) -> bool {
+        self.headers
+    }
+
+    pub(super) fn tell(&self, event: &Event<'_>) {
+        let line = if self.json {
+            as_json(event)
+        } else {
+            as_text(event)
+        };
+        self.target.write(&line);
+    }
+
+    /// Tells header lines, of which nothing that is private is shown, whatever git is told.
+    pub(super) fn head(&self, at: Duration, direction: Direction, first: &str, headers: &[Header]) {
+        if !self.headers {
+            return;
+        }
+        let name = match direction {
+            Direction::Sent => "sent",
+            Direction::Received => "received",
+        };
+        for line in std::iter::once(first.to_owned()).chain(headers.iter().map(|it| it.shown(true)))
+        {
+            let fields = [("line", Value::Text(line))];
+            self.tell(&Event {
+                at,
+                name,
+                fields: &fields,
+            });
+        }
+    }
+}
+
+fn as_text(event: &Event<'_>) -> String {
+    let mut line = format!("bbtoken {:.6} {}", event.at.as_secs_f64(), event.name);
+    for (name, value) in event.fields {
+        let value = match value {
+            // As long as it is: header lines are longer than what a message quotes.
+            Value::Text(text) => text.chars().flat_map(visible).collect(),
+            Value::Number(count) => count.to_string(),
+            Value::Milliseconds(span) => format!("{span:.3}"),
+            Value::Redacted => REDACTED.to_owned(),
+        };
+        line.push_str(&format!(" {name}={value}"));
+    }
+    line.push('\n');
+    line
+}
+
+/// Escapes what would act on a terminal.
+fn visible(character: char) -> Vec<char> {
+    match character.is_control() {
+        true => character.escape_unicode().collect(),
+        false => vec![character],
+    }
+}
+
+fn as_json(event: &Event<'_>) -> String {
+    let mut object = Map::new();
+    object.insert("at_ms".into(), rounded(event.at.as_secs_f64() * 1000.0));
+    object.insert("pid".into(), json!(std::process::id()));
+    object.insert("event".into(), json!(event.name));
+    for (name, value) in event.fields {
+        let value = match value {
+            Value::Text(text) => json!(text),
+            Value::Number(count) => json!(count),
+            Value::Milliseconds(span) => rounded(*span),
+            Value::Redacted => json!(REDACTED),
+        };
+        object.insert((*name).to_owned(), value);
+    }
+    format!("{}\n", Json::Object(object))
+}
+
+/// To microseconds: the rest is noise.
+fn rounded(milliseconds: f64) -> Json {
+    json!((milliseconds * 1000.0).round() / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_read_in_any_order_and_a_path_is_the_last() {
+        let path = if cfg!(windows) { "C:\\a,b" } else { "/a,b" };
+        let all = format!("json,2,{path}");
+        assert_eq!(Wish::read("1"), Ok(Some(Wish::default())));
+        assert_eq!(Wish::read("0"), Ok(None));
+        assert_eq!(
+            Wish::read(&all),
+            Ok(Some(Wish {
+                headers: true,
+                json: true,
+                path: Some(Path::new(path))
+            }))
+        );
+        for wrong in ["", "yes", "1,relative/path", "3"] {
+            assert!(Wish::read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_event_is_one_line_in_both_forms() {
+        let event = Event {
+            at: Duration::from_micros(1500),
+            name: "token",
+            fields: &[
+                ("took_ms", Value::Milliseconds(0.25)),
+                ("host", Value::Text("a\nb\u{1b}".into())),
+                ("value", Value::Redacted),
+            ],
+        };
+        assert_eq!(
+            as_text(&event),
+            "bbtoken 0.001500 token took_ms=0.250 host=a\\u{a}b\\u{1b} value=<redacted>\n"
+        );
+        let json: Json = serde_json::from_str(&as_json(&event)).expect("it is JSON");
+        assert_eq!(
+            (&json["at_ms"], &json["host"]),
+            (&json!(1.5), &json!("a\nb\u{1b}"))
+        );
+    }
+}
