@@ -7,10 +7,11 @@ use std::{
 
 use bbtoken::{
     manage::{self, Console},
-    report,
+    report, trace,
 };
 
 fn main() -> ExitCode {
+    trace::start("git-bbtoken", &|name| std::env::var_os(name), &report::warn);
     let outcome = manage::run(
         std::env::args_os().collect(),
         &mut Console {
@@ -22,11 +23,10 @@ fn main() -> ExitCode {
             warn: &report::warn,
         },
     );
-    match outcome {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            report::show(&error);
-            ExitCode::from(report::exit_code(&error))
-        }
-    }
+    let code = outcome.unwrap_or_else(|error| {
+        report::show(&error);
+        report::exit_code(&error)
+    });
+    trace::end(code);
+    ExitCode::from(code)
 }

@@ -5,11 +5,16 @@ use std::{ffi::OsString, fs::File, process::ExitCode};
 use bbtoken::{
     failure::{Failure, Kind},
     relay::{Broken, Git, Stage},
-    report,
+    report, trace,
     wire::{self, Plan},
 };
 
 fn main() -> ExitCode {
+    trace::start(
+        "git-remote-bbtoken",
+        &|name| std::env::var_os(name),
+        &report::warn,
+    );
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let words: Option<Vec<&str>> = arguments.iter().map(|argument| argument.to_str()).collect();
     let code = match words.as_deref() {
@@ -28,6 +33,7 @@ fn main() -> ExitCode {
             .into(),
         ),
     };
+    trace::end(code);
     // At once: threads that still read or wait must not hold git up.
     std::process::exit(i32::from(code));
 }

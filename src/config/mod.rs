@@ -21,7 +21,7 @@ use crate::{
 
 pub use git::{Entry, GitConfig, Scope, Variables};
 pub use http::{
-    Resolved as HttpSettings, TREATMENTS as HTTP_TREATMENTS, Treatment as HttpTreatment,
+    HTTP_KEYS, HttpKey, Resolved as HttpSettings, Treatment as HttpTreatment,
     resolve as http_settings,
 };
 

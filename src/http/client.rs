@@ -1,33 +1,27 @@
 //! The client on reqwest: one runtime on the calling thread, HTTP/1.1, no redirect ever followed.
 
 use std::{
-    error::Error as _,
-    fmt,
     io::{self, Read},
     rc::Rc,
     thread,
-    time::Duration,
+    time::Instant,
 };
 
 use bytes::Bytes;
 use futures_util::stream;
-use reqwest::{
-    header::{HeaderName, HeaderValue},
-    redirect::Policy,
-};
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue, USER_AGENT};
 use tokio::{runtime::Runtime, sync::mpsc};
 
 use super::{
-    Body, HttpClient, Method, Phase, Request, Response, ResponseBody, Settings, TransportError,
-    Url, may_carry_credentials, tls,
+    Body, HttpClient, LowSpeed, Method, Phase, ProxyLogins, Request, Response, ResponseBody,
+    Settings, TransportError, broken::classify, may_carry_credentials, observe, pace::Pace,
+    pool::Pool,
 };
-use crate::secret::Secret;
+use crate::{
+    secret::Secret,
+    trace::{self, Direction, Header, Privacy, Span},
+};
 
-/// How long TCP and TLS may take; a network that is down is then told in seconds.
-const CONNECT_LIMIT: Duration = Duration::from_secs(15);
-/// How often the runtime is given a turn to notice a closed connection: one to see the socket, one for the connection
-/// to read its end, one to spare.
-const LOOKS: usize = 3;
 /// Uploads are read in blocks of this size, and as many as [`UPLOAD_BLOCKS`] wait to be sent.
 const UPLOAD_BLOCK_BYTES: usize = 64 * 1024;
 const UPLOAD_BLOCKS: usize = 4;
@@ -35,9 +29,14 @@ const UPLOAD_BLOCKS: usize = 4;
 /// A connection pool, and the runtime that drives it while a call waits.
 pub struct Client {
     runtime: Rc<Runtime>,
-    inner: reqwest::Client,
+    pool: Pool,
+    user_agent: HeaderValue,
     extra_headers: Vec<(HeaderName, HeaderValue)>,
+    low_speed: Option<LowSpeed>,
 }
+
+/// A header, and who may see its value.
+type Line = (HeaderName, HeaderValue, Privacy);
 
 impl Client {
     /// Prepares a client; nothing is connected yet. `user_agent` is ours, where the settings have none.
@@ -47,7 +46,8 @@ impl Client {
     /// When a setting does not make sense (a proxy that is no URL, a header that is none) or the system gives
     /// no runtime.
     pub fn new(settings: &Settings, user_agent: &str) -> anyhow::Result<Self> {
-        for place in settings.ca_file.iter().chain(&settings.ca_directory) {
+        let places = settings.ca_file.iter().chain(&settings.ca_directory);
+        for place in places.chain(&settings.proxy_ca_file) {
             anyhow::ensure!(
                 place.exists(),
                 "there are no certificates at '{}'",
@@ -57,115 +57,166 @@ impl Client {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::config(settings)?)
-            .http1_only()
-            .redirect(Policy::none())
-            .referer(false)
-            .no_proxy()
-            .user_agent(settings.user_agent.as_deref().unwrap_or(user_agent))
-            .connect_timeout(CONNECT_LIMIT);
-        if let Some(proxy) = &settings.proxy {
-            builder = builder
-                .proxy(reqwest::Proxy::all(proxy.0.expose()).map_err(reqwest::Error::without_url)?);
-        }
+        let user_agent = settings.user_agent.as_deref().unwrap_or(user_agent);
+        let user_agent = HeaderValue::from_str(user_agent)?;
         Ok(Client {
             runtime: Rc::new(runtime),
-            inner: builder.build()?,
+            pool: Pool::new(settings, &user_agent)?,
+            user_agent,
             extra_headers: settings
                 .extra_headers
                 .iter()
                 .map(parse_header)
                 .collect::<anyhow::Result<_>>()?,
+            low_speed: settings.low_speed,
         })
     }
 
-    fn prepare(&self, request: Request) -> Result<reqwest::RequestBuilder, TransportError> {
-        let host = host_of(&request.url);
-        let secret_in_clear =
-            request.authorization.is_some() && !may_carry_credentials(&request.url);
-        let mut builder = match request.method {
-            Method::Get => self.inner.get(request.url),
-            Method::Post => self.inner.post(request.url),
-        };
-        for (name, value) in &self.extra_headers {
-            builder = builder.header(name, value);
-        }
-        for (name, value) in request.headers {
-            builder = builder.header(name, value);
-        }
-        if let Some(authorization) = request.authorization {
-            if secret_in_clear {
-                return Err(TransportError::new(
-                    Phase::Connect,
+    /// Lets the client ask for the login of a proxy that wants one.
+    #[must_use]
+    pub fn with_proxy_logins(mut self, logins: Box<dyn ProxyLogins>) -> Self {
+        self.pool.set_logins(logins);
+        self
+    }
+
+    /// Gives the headers of a request in the order in which they are sent.
+    fn lines(&self, request: &Request, host: &str) -> Result<Vec<Line>, TransportError> {
+        let extra = self.extra_headers.iter().cloned();
+        let mut lines: Vec<Line> = extra
+            .map(|(name, value)| (name, value, Privacy::Private))
+            .collect();
+        lines.push((USER_AGENT, self.user_agent.clone(), Privacy::Open));
+        for (name, value) in &request.headers {
+            let header = (HeaderName::from_bytes(name.as_bytes()), value.parse());
+            let (Ok(name), Ok(value)) = header else {
+                return Err(unsendable(
                     host,
-                    "a credential is sent over https only",
+                    "a header holds characters that none may have",
                 ));
+            };
+            lines.push((name, value, Privacy::Open));
+        }
+        if let Some(authorization) = &request.authorization {
+            if !may_carry_credentials(&request.url) {
+                return Err(unsendable(host, "a credential is sent over https only"));
             }
-            builder = builder.header("Authorization", sensitive(&authorization, &host)?);
+            lines.push((
+                AUTHORIZATION,
+                sensitive(authorization, host)?,
+                Privacy::Secret,
+            ));
+        }
+        Ok(lines)
+    }
+
+    /// Puts a request into the library's terms.
+    fn prepare(
+        &self,
+        request: Request,
+        lines: Vec<Line>,
+        host: &str,
+        pace: &Pace,
+    ) -> Result<reqwest::Request, TransportError> {
+        let client = self.pool.client();
+        let mut builder = match request.method {
+            Method::Get => client.get(request.url),
+            Method::Post => client.post(request.url),
+        };
+        for (name, value, _) in lines {
+            builder = builder.header(name, value);
         }
         if let Some(limit) = request.time_limit {
             builder = builder.timeout(limit);
         }
-        Ok(match request.body {
+        let builder = match request.body {
             Body::Empty => builder,
             Body::Bytes(bytes) => builder.body(bytes),
-            Body::Stream(source) => builder.body(streamed(source)),
-        })
+            Body::Form(form) => builder.body(form.expose().to_owned()),
+            Body::Stream(source) => builder.body(streamed(source, pace.clone())),
+        };
+        builder
+            .build()
+            .map_err(|error| classify(error, host, None, Phase::Connect))
     }
 }
 
 impl HttpClient for Client {
     fn send(&self, request: Request) -> Result<Response, TransportError> {
-        let host = host_of(&request.url);
-        let builder = self.prepare(request)?;
-        let answer = self
-            .runtime
-            // Built inside, since time limits need the runtime's clock.
-            .block_on(async {
-                notice_closed_connections().await;
-                builder.send().await
-            })
-            .map_err(|error| classify(error, &host, Phase::Request))?;
+        let host = request.url.host_str().unwrap_or("").to_owned();
+        let is_secret = matches!(request.body, Body::Form(_));
+        let pace = Pace::new(self.low_speed);
+        let lines = self.lines(&request, &host)?;
+        let shown = trace::is_on().then(|| lines.iter().map(shown).collect());
+        let request = self.prepare(request, lines, &host, &pace)?;
+        if let Some(shown) = shown {
+            let body = request.body().and_then(reqwest::Body::as_bytes);
+            observe::request(&request, shown, body.filter(|_| !is_secret));
+        }
+        let began = Instant::now();
+        let answer = self.pool.send(&self.runtime, request, &pace, &host)?;
+        observe::answer(began, &answer);
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let body = Incoming {
             runtime: Rc::clone(&self.runtime),
             answer,
             host,
+            pace,
+            is_secret,
+            span: trace::span("body"),
+            bytes: 0,
         };
         Ok(Response::new(status, headers, Box::new(body)))
     }
 }
 
-/// Lets the runtime look at its sockets, which nobody did since the last call: a connection that the server has closed
-/// meanwhile then leaves the pool, instead of swallowing a request that cannot be sent twice.
-async fn notice_closed_connections() {
-    for _ in 0..LOOKS {
-        tokio::task::yield_now().await;
-    }
-}
-
+/// An answer's body, on its way.
 struct Incoming {
     runtime: Rc<Runtime>,
     answer: reqwest::Response,
     host: String,
+    pace: Pace,
+    /// It holds secrets, and must not be shown.
+    is_secret: bool,
+    /// Tells when it is over.
+    span: Span,
+    bytes: u64,
 }
 
 impl ResponseBody for Incoming {
     fn next_chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
-        self.runtime
-            .block_on(self.answer.chunk())
-            .map_err(|error| classify(error, &self.host, Phase::Answer))
+        let chunk = self.runtime.block_on(self.pace.keep(self.answer.chunk()));
+        let chunk = chunk
+            .map_err(|slow| TransportError::new(Phase::TimeLimit, &self.host, slow))?
+            .map_err(|error| classify(error, &self.host, None, Phase::Answer))?;
+        if let Some(chunk) = &chunk {
+            self.pace.moved(chunk.len());
+            self.bytes += chunk.len() as u64;
+            if !self.is_secret {
+                trace::body(Direction::Received, chunk);
+            }
+        }
+        Ok(chunk)
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        let bytes = self.bytes;
+        self.span.note("bytes", || bytes.into());
     }
 }
 
 /// Reads a body on a thread of its own, so that an early answer of the server is seen while git still writes.
-fn streamed(mut source: Box<dyn Read + Send>) -> reqwest::Body {
+fn streamed(mut source: Box<dyn Read + Send>, pace: Pace) -> reqwest::Body {
     let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(UPLOAD_BLOCKS);
+    let reading = pace.clone();
     thread::spawn(move || {
         loop {
             let mut block = vec![0; UPLOAD_BLOCK_BYTES];
-            let block = match source.read(&mut block) {
+            reading.waits_here(true);
+            let length = source.read(&mut block);
+            reading.waits_here(false);
+            let block = match length {
                 Ok(0) => break,
                 Ok(length) => {
                     block.truncate(length);
@@ -181,19 +232,33 @@ fn streamed(mut source: Box<dyn Read + Send>) -> reqwest::Body {
             }
         }
     });
-    reqwest::Body::wrap_stream(stream::unfold(receiver, |mut receiver| async move {
-        receiver.recv().await.map(|block| (block, receiver))
-    }))
+    let blocks = stream::unfold((receiver, pace), |(mut receiver, pace)| async move {
+        let block = receiver.recv().await?;
+        if let Ok(block) = &block {
+            pace.moved(block.len());
+            trace::body(Direction::Sent, block);
+        }
+        Some((block, (receiver, pace)))
+    });
+    reqwest::Body::wrap_stream(blocks)
 }
 
-fn host_of(url: &Url) -> String {
-    url.host_str().unwrap_or("").to_owned()
+fn shown((name, value, privacy): &Line) -> Header {
+    Header {
+        name: observe::title_case(name),
+        value: String::from_utf8_lossy(value.as_bytes()).into_owned(),
+        privacy: *privacy,
+    }
+}
+
+fn unsendable(host: &str, why: &'static str) -> TransportError {
+    TransportError::new(Phase::Connect, host, why)
 }
 
 fn sensitive(value: &Secret, host: &str) -> Result<HeaderValue, TransportError> {
-    let mut value = HeaderValue::from_str(value.expose()).map_err(|_| {
-        TransportError::new(
-            Phase::Connect,
+    let value = HeaderValue::from_str(value.expose());
+    let mut value = value.map_err(|_| {
+        unsendable(
             host,
             "the credential holds characters that no header may have",
         )
@@ -208,56 +273,3 @@ fn parse_header((name, value): &(String, Secret)) -> anyhow::Result<(HeaderName,
     value.set_sensitive(true);
     Ok((name, value))
 }
-
-/// Tells from reqwest's error how far the exchange had come. The URL is left out: the host is named already.
-fn classify(error: reqwest::Error, host: &str, phase: Phase) -> TransportError {
-    let error = error.without_url();
-    let phase = match () {
-        () if is_tls(&error) => Phase::Tls,
-        () if error.is_connect() => Phase::Connect,
-        () if error.is_timeout() => Phase::TimeLimit,
-        () => phase,
-    };
-    TransportError::new(phase, host, Innermost(error))
-}
-
-fn is_tls(error: &reqwest::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(link) = cause {
-        if link.is::<rustls::Error>() || link.downcast_ref::<io::Error>().is_some_and(wraps_rustls)
-        {
-            return true;
-        }
-        cause = link.source();
-    }
-    false
-}
-
-/// Looks through I/O errors, which may wrap each other and do not name what they wrap as their source.
-fn wraps_rustls(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| {
-        inner.is::<rustls::Error>() || inner.downcast_ref::<io::Error>().is_some_and(wraps_rustls)
-    })
-}
-
-/// reqwest's error, shown by what it wraps in the end: its own words ("error sending request") say less.
-#[derive(Debug)]
-struct Innermost(reqwest::Error);
-
-impl fmt::Display for Innermost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut last: &dyn std::error::Error = &self.0;
-        while let Some(next) = last.source() {
-            last = next;
-        }
-        match last.downcast_ref::<io::Error>() {
-            // rustls explains at length, to programmers, what a missing close_notify may mean.
-            Some(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                f.write_str("the connection ended unexpectedly")
-            }
-            _ => write!(f, "{last}"),
-        }
-    }
-}
-
-impl std::error::Error for Innermost {}

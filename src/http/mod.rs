@@ -1,10 +1,17 @@
-//! One HTTPS client: TLS roots, proxy, time limits and the redirect rule. It knows neither git nor OAuth.
+//! One HTTPS client: TLS roots, proxy, time limits. It knows neither git nor OAuth.
 //!
 //! The interface is synchronous: a call drives the connection until the answer's head is there, and each
 //! [`Response::next_chunk`] drives it on, also an upload that is still under way. Nothing runs in between.
 
+mod broken;
 mod client;
+mod identity;
+mod observe;
+mod pace;
+mod pool;
+mod proxy;
 mod tls;
+mod trust;
 
 use std::{fmt, io::Read, path::PathBuf, time::Duration};
 
@@ -14,6 +21,10 @@ pub use reqwest::{Url, header::HeaderMap};
 use crate::secret::Secret;
 
 pub use client::Client;
+pub use identity::ClientCertificate;
+pub use pace::LowSpeed;
+pub use proxy::{Proxy, ProxyLogin, ProxyLogins, ProxyUser};
+pub use trust::PinnedKeys;
 
 /// Carries requests to a server: the door through which another implementation (a keep-alive agent) can come in.
 pub trait HttpClient {
@@ -85,6 +96,8 @@ pub enum Body {
     Empty,
     /// Bytes of known length, sent with `Content-Length`.
     Bytes(Bytes),
+    /// A form that holds secrets, as does the answer to it: no trace shows either.
+    Form(Secret),
     /// Bytes that are read to their end while they are sent, in chunks (RFC 9112 section 7.1).
     Stream(Box<dyn Read + Send>),
 }
@@ -157,6 +170,8 @@ pub struct TransportError {
     pub phase: Phase,
     /// The host it was about, without port.
     pub host: String,
+    /// The proxy on the way, with the setting that names it, where it may be the cause.
+    proxy: Option<String>,
     source: Box<dyn std::error::Error + Send + Sync>,
 }
 
@@ -185,8 +200,16 @@ impl TransportError {
         TransportError {
             phase,
             host: host.into(),
+            proxy: None,
             source: source.into(),
         }
+    }
+
+    /// Names the proxy on the way.
+    #[must_use]
+    fn through(mut self, proxy: Option<&Proxy>) -> Self {
+        self.proxy = proxy.map(ToString::to_string);
+        self
     }
 }
 
@@ -199,6 +222,10 @@ impl fmt::Display for TransportError {
             Phase::Request => write!(f, "'{host}' closed the connection without an answer"),
             Phase::Answer => write!(f, "the answer of '{host}' broke off"),
             Phase::TimeLimit => write!(f, "'{host}' did not answer in time"),
+        }?;
+        match &self.proxy {
+            Some(proxy) => write!(f, " through proxy {proxy}"),
+            None => Ok(()),
         }
     }
 }
@@ -216,22 +243,24 @@ pub struct Settings {
     pub ca_file: Option<PathBuf>,
     /// A directory whose files hold trusted certificates in PEM form (`http.sslCAPath`, `GIT_SSL_CAPATH`).
     pub ca_directory: Option<PathBuf>,
+    /// The setting by which whoever answers is taken for the server (`http.sslVerify` false), if one is in force.
+    pub unverified_by: Option<String>,
+    /// The public keys of which the server must have one (`http.pinnedPubkey`).
+    pub pinned_keys: Option<PinnedKeys>,
+    /// Whether no TLS below 1.3 will do (`http.sslVersion`).
+    pub only_tls_1_3: bool,
+    /// Who we are to a server that asks for a certificate (`http.sslCert`, `http.sslKey`).
+    pub client_certificate: Option<ClientCertificate>,
     /// The proxy for every request; `None` for a direct connection.
-    pub proxy: Option<ProxyUrl>,
+    pub proxy: Option<Proxy>,
+    /// A file with certificates trusted in a proxy that is spoken to by TLS (`http.proxySSLCAInfo`).
+    pub proxy_ca_file: Option<PathBuf>,
     /// The `User-Agent` header (`http.userAgent`), if there is to be another one than the caller's own.
     pub user_agent: Option<String>,
     /// Further headers for every request (`http.extraHeader`).
     pub extra_headers: Vec<(String, Secret)>,
-}
-
-/// A proxy's address, which may hold its password: shown redacted.
-#[derive(Clone)]
-pub struct ProxyUrl(pub Secret);
-
-impl fmt::Debug for ProxyUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ProxyUrl(redacted)")
-    }
+    /// The slowest a transfer may be (`http.lowSpeedLimit`, `http.lowSpeedTime`).
+    pub low_speed: Option<LowSpeed>,
 }
 
 /// Tells whether a credential may be sent to a URL: over https anywhere, over http to this machine only.

@@ -11,28 +11,68 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    ALL_VERSIONS, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    SupportedProtocolVersion,
     client::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
+    version::TLS13,
 };
 
-use super::Settings;
+use super::{Settings, trust::Trust};
+use crate::trace;
+
+/// The versions where nothing below 1.3 will do.
+static TLS_1_3: &[&SupportedProtocolVersion] = &[&TLS13];
 
 /// Makes the TLS configuration and starts to read the trusted certificates on a thread of their own.
 pub(super) fn config(settings: &Settings) -> Result<ClientConfig, Error> {
     let provider = Arc::new(ring::default_provider());
-    let verifier = verifier(settings, &provider)?;
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
+    let usual = verifier(settings, &provider)?;
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(if settings.only_tls_1_3 {
+            TLS_1_3
+        } else {
+            ALL_VERSIONS
+        })?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(trust(settings, usual, &provider));
+    let mut config = match &settings.client_certificate {
+        Some(own) => builder.with_client_auth_cert(own.chain(), own.key())?,
+        None => builder.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// Puts what the settings want beside trusted certificates before the usual verifier, where they want anything.
+fn trust(
+    settings: &Settings,
+    usual: Arc<dyn ServerCertVerifier>,
+    provider: &Arc<CryptoProvider>,
+) -> Arc<dyn ServerCertVerifier> {
+    let proxy = settings.proxy.as_ref().and_then(|proxy| {
+        let roots = Settings {
+            ca_file: Some(settings.proxy_ca_file.clone()?),
+            ..Settings::default()
+        };
+        let verifier: Arc<dyn ServerCertVerifier> = SystemRoots::new(&roots, provider);
+        Some((proxy.host()?, verifier))
+    });
+    let is_plain =
+        proxy.is_none() && settings.pinned_keys.is_none() && settings.unverified_by.is_none();
+    if is_plain && !trace::is_on() {
+        return usual;
+    }
+    Arc::new(Trust {
+        usual,
+        proxy,
+        anybody: settings.unverified_by.is_some(),
+        pinned: settings.pinned_keys.clone(),
+    })
 }
 
 #[cfg(not(any(target_os = "macos", windows)))]

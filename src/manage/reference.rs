@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::config::HTTP_KEYS;
+
 /// A setting in git's configuration.
 pub(super) struct Key {
     pub(super) name: &'static str,
@@ -109,7 +111,7 @@ pub(super) const OTHER_KEYS: [Name; 1] = [name(
 )];
 
 /// Environment variables; they win over git's configuration.
-pub(super) const VARIABLES: [Name; 13] = [
+pub(super) const VARIABLES: [Name; 16] = [
     name("BBTOKEN_PROFILE", "the profile to use"),
     name(
         "BBTOKEN_CLIENT_ID",
@@ -144,6 +146,19 @@ pub(super) const VARIABLES: [Name; 13] = [
         "one directory for everything that is written; default: the user's cache and state directories",
     ),
     name(
+        "BBTOKEN_TRACE",
+        "tells on stderr what happens: 1 each phase with its time, 2 header lines, too; with ',json' as JSON, with \
+         ',/absolute/path' into a file; secrets are never shown",
+    ),
+    name(
+        "GIT_TRACE_CURL, GIT_CURL_VERBOSE",
+        "git's own traces of requests and answers, with GIT_TRACE_CURL_NO_DATA and GIT_TRACE_REDACT; the token is never shown",
+    ),
+    name(
+        "GIT_TRACE2_EVENT",
+        "git's own trace of events, in which each phase is a 'data' event of the category 'bbtoken'",
+    ),
+    name(
         "BROWSER",
         "the program that opens pages, where the desktop names none",
     ),
@@ -164,6 +179,15 @@ pub(super) const EXIT_CODES: [Name; 9] = [
         "the helper git-remote-bbtoken failed, as git's own do",
     ),
 ];
+
+const HTTP_INTRODUCTION: &str = "
+## Git's http settings
+
+They hold as they do for https: `http.<key>`, `http.<url>.<key>` by the longest match, `remote.<name>.proxy`, and git's
+variables before them. What the native transport lacks, and every key that is not in this table, is handed to git's own
+transport (`bbtoken.transport` is `auto`); the token is the same, but redirects are not followed there. Only the call for
+a new token cannot be handed over; if a setting it lacks keeps it from being answered, the error names the setting.
+";
 
 /// The width of help texts on the page, whatever the terminal is.
 const PAGE_WIDTH: usize = 90;
@@ -320,6 +344,17 @@ fn page() -> String {
     page.push_str("\n## Environment\n\nA variable that is set but empty is an error. They win over git's configuration.\n\n| variable | meaning |\n| --- | --- |\n");
     for Name { name, meaning } in &VARIABLES {
         let _ = writeln!(page, "| `{name}` | {} |", cell(meaning));
+    }
+    page.push_str(HTTP_INTRODUCTION);
+    page.push_str("\n| key | in the native transport | |\n| --- | --- | --- |\n");
+    for key in &HTTP_KEYS {
+        let _ = writeln!(
+            page,
+            "| `http.{}` | {} | {} |",
+            key.name,
+            key.treatment.shown(),
+            cell(key.note)
+        );
     }
     page.push_str("\n## Exit codes\n\n| code | meaning |\n| --- | --- |\n");
     for Name { name, meaning } in &EXIT_CODES {

@@ -9,7 +9,6 @@ mod listener;
 use std::{fmt, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use bytes::Bytes;
 
 use crate::{
     clock::Clock,
@@ -161,7 +160,7 @@ impl Client {
         form: &[(&str, &str)],
     ) -> Result<TokenAnswer, Error> {
         let body = encode_form(form);
-        let mut request = Request::post(self.token_url.clone(), Body::Bytes(Bytes::from(body)))
+        let mut request = Request::post(self.token_url.clone(), Body::Form(Secret::new(body)))
             .header("Content-Type", "application/x-www-form-urlencoded")
             .header("Accept", "application/json");
         request.authorization = Some(self.basic());

@@ -124,8 +124,7 @@ mod tests {
     #[test]
     fn a_session_is_named_behind_its_parent() {
         let own = session("");
-        // As in "20261124T001935.321376Z-Localhost-P00000001".
-        assert_eq!(own.len(), 42, "{own}");
+        assert!(own.contains("Z-Localhost-P"), "{own}");
         assert!(session("20260101T000000.0Z-H1-P1").starts_with("20260101T000000.0Z-H1-P1/20"));
     }
 }

@@ -3,8 +3,10 @@
 mod account;
 mod network;
 mod people;
+mod proxy;
 
 use std::{
+    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
     process::Command as Process,
     time::Duration,
@@ -17,15 +19,17 @@ use crate::{
     address::{Address, Base},
     clock::SystemClock,
     config::{self, GitConfig, HttpSettings, Variables, process_variable},
-    failure::{Failure, Kind},
+    failure::{self, Failure, Kind},
     hangup::Watch,
     http::{Client, Url},
     profile::{self, Endpoints, Grant, Profile, Store, Transport},
     relay::{self, Authorizer, Broken, Command, Connected, Git, Service, Session, Stage},
     secret::Secret,
     token::{Places, Tokens},
+    trace,
     user_agent::GitVersion,
 };
+use proxy::GitLogins;
 
 pub use crate::{
     oauth::{Authorization, Callback, Listener},
@@ -90,6 +94,8 @@ pub struct Plan {
     /// By whom it is pushed to, if that is somebody else.
     pub pusher: Option<Identity>,
     protocol: Protocol,
+    /// The setting that forbids git's own transport for the server's scheme, by name.
+    https_ban: Option<String>,
 }
 
 /// The protocol version git is configured to speak when it fetches (git-config(1), `protocol.version`).
@@ -192,16 +198,20 @@ impl Plan {
     ///
     /// For an address, a profile or a setting that cannot be used; nothing was sent yet.
     pub fn make(remote: &str, address: &str) -> anyhow::Result<Self> {
+        let mut span = trace::span("config");
         let git = GitConfig::read(&process_variable)?;
+        span.note("settings", || (git.entries().count() as u64).into());
         // An address stands in the remote's place when there is no remote.
         let name = Some(remote).filter(|name| !name.contains(':'));
         let raw = config::profiles(&git, &process_variable, name)?;
         let bases = profile::base_urls(&raw)?;
         let address = parse_address(&git, name, address, &bases)?;
         let profile = profile::choose(&raw, Some(&address))?;
+        span.note("profile", || profile.name.as_str().into());
         let repository = profile.endpoints.repository(&address);
         Ok(Plan {
             protocol: protocol(&git),
+            https_ban: ban(&git, repository.scheme()),
             pusher: profile::for_push(&raw, &profile)?
                 .map(|profile| Identity::new(&git, profile, &repository, name))
                 .transpose()?,
@@ -237,6 +247,9 @@ impl Plan {
     /// When the repository cannot be used: git would say less about it.
     pub fn hand_over(&self, notify: &dyn Fn(&str)) -> anyhow::Result<Process> {
         let service = Service::UploadPack;
+        if !self.can_probe(service) {
+            return self.git_helper(service, &self.repository(), Way::InOurPlace);
+        }
         let house = House::open(&self.identity)?;
         let mut bearing = house.bearing(&self.identity.profile, notify);
         let mut session = house.session(&mut bearing, self);
@@ -247,10 +260,14 @@ impl Plan {
     /// Replaces a token that is refused, and says why where nothing helps, before git takes over: it can do neither.
     /// Where it takes over for a setting that we cannot follow, we may not reach the server at all.
     fn probe(&self, service: Service, session: &mut Session<'_>) -> anyhow::Result<()> {
-        match self.identity_for(service).http.git_only.as_slice() {
-            [] => session.probe(service),
-            _ => Ok(()),
+        match self.can_probe(service) {
+            true => session.probe(service),
+            false => Ok(()),
         }
+    }
+
+    fn can_probe(&self, service: Service) -> bool {
+        self.identity_for(service).http.git_only.is_empty()
     }
 
     /// Tells whether git's own `git-remote-https` carries the protocol.
@@ -272,6 +289,10 @@ impl Plan {
     ///
     /// When `git-bbtoken`, which answers it, is not beside this program.
     fn git_helper(&self, service: Service, repository: &Url, way: Way) -> anyhow::Result<Process> {
+        if let Some(ban) = &self.https_ban {
+            let message = format!("git's own transport is needed here, and {ban} forbids it");
+            return Err(Failure::new(Kind::Misconfigured, message).into());
+        }
         let answerer = sibling("git-bbtoken")?;
         let ask = format!(
             "!{} credential --profile {}",
@@ -311,6 +332,18 @@ impl Plan {
         process
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_ASKPASS", "");
+        if let Some(allowed) = process_variable("GIT_ALLOW_PROTOCOL") {
+            process.env(
+                "GIT_ALLOW_PROTOCOL",
+                allowing(&allowed, repository.scheme()),
+            );
+        }
+        trace::event("hand-over", || {
+            vec![(
+                "settings",
+                self.identity_for(service).http.git_only.join(" ").into(),
+            )]
+        });
         Ok(process)
     }
 }
@@ -346,6 +379,25 @@ fn protocol(git: &GitConfig) -> Protocol {
         Some("0" | "1") => Protocol::Older,
         _ => Protocol::Version2,
     }
+}
+
+/// Names the setting that forbids a scheme and nothing else. What merely does not permit it (`protocol.allow`,
+/// `GIT_ALLOW_PROTOCOL`) was about the address, which begins with `bbtoken`.
+fn ban(git: &GitConfig, scheme: &str) -> Option<String> {
+    let entry = git.last("protocol", Some(scheme), "allow")?;
+    let is_ban = entry.value.as_deref() == Some("never");
+    is_ban.then(|| format!("{} in {}", entry.name(), entry.origin))
+}
+
+/// Adds a scheme to git's list of those that are allowed (git(1), `GIT_ALLOW_PROTOCOL`).
+fn allowing(list: &OsStr, scheme: &str) -> OsString {
+    let mut list = list.to_owned();
+    let is_there = list.to_string_lossy().split(':').any(|it| it == scheme);
+    if !is_there {
+        list.push(":");
+        list.push(scheme);
+    }
+    list
 }
 
 /// Serves git's commands on a pipe; gives the exit code of a helper that took over.
@@ -401,6 +453,10 @@ struct House {
     token_client: Option<Client>,
     watch: Watch,
     git_version: Option<GitVersion>,
+    /// The hosts that are not verified, each behind the setting that says so.
+    unverified: Vec<(String, String)>,
+    /// Settings that are not followed where a token is asked for.
+    git_only: Vec<String>,
 }
 
 impl House {
@@ -412,12 +468,25 @@ impl House {
             .map(|(path, cache)| GitVersion::of(&path, &cache));
         let user_agent = GitVersion::user_agent(git_version.as_ref());
         let client = |http: &HttpSettings| {
-            Client::new(&http.settings, &user_agent).context(Failure::new(
+            let client = Client::new(&http.settings, &user_agent).context(Failure::new(
                 Kind::Misconfigured,
                 "cannot follow git's http settings",
-            ))
+            ));
+            client.map(|client| client.with_proxy_logins(Box::new(GitLogins)))
         };
+        let endpoints = &identity.profile.endpoints;
+        let token_http = identity.token_http.as_ref();
+        let ways = [
+            (&endpoints.base, Some(&identity.http)),
+            (&endpoints.token, token_http),
+        ];
+        let unverified = ways.into_iter().filter_map(|(url, http)| {
+            let by = http?.settings.unverified_by.as_ref()?;
+            Some((by.clone(), authority(url)))
+        });
         Ok(House {
+            unverified: unverified.collect(),
+            git_only: token_http.unwrap_or(&identity.http).git_only.clone(),
             client: client(&identity.http)?,
             token_client: identity.token_http.as_ref().map(client).transpose()?,
             watch: Watch::on_stdout(),
@@ -429,6 +498,7 @@ impl House {
         Bearing {
             tokens: self.tokens(profile, notify),
             name: &profile.name,
+            git_only: &self.git_only,
             // A login that is being renewed is not cut off, though git is gone: its next refresh token would be lost.
             watch: match profile.grant {
                 Grant::AuthorizationCode(_) => None,
@@ -443,6 +513,11 @@ impl House {
     }
 
     fn tokens<'a>(&'a self, profile: &'a Profile, notify: &'a dyn Fn(&str)) -> Tokens<'a> {
+        for (setting, host) in &self.unverified {
+            notify(&format!(
+                "'{host}' is not verified, because of {setting}: whoever answers in its place gets the token"
+            ));
+        }
         let places = places(profile, &process_variable);
         let client = self.token_client.as_ref().unwrap_or(&self.client);
         Tokens::new(profile, client, &SystemClock, places, notify)
@@ -498,7 +573,25 @@ pub fn log_in(
 pub fn bearer(identity: &Identity, notify: &dyn Fn(&str)) -> anyhow::Result<Bearer> {
     let house = House::open(identity)?;
     let mut tokens = house.tokens(&identity.profile, notify);
-    tokens.bearer(GIT_TRANSPORT_MARGIN)
+    let bearer = tokens.bearer(GIT_TRANSPORT_MARGIN);
+    bearer.map_err(|error| under(&house.git_only, error))
+}
+
+/// Names the settings that git's own transport follows and the token call cannot, where it was not answered.
+fn under(git_only: &[String], error: anyhow::Error) -> anyhow::Error {
+    match failure::kind(&error) {
+        Some(kind @ (Kind::Unreachable { .. } | Kind::Untrusted { .. }))
+            if !git_only.is_empty() =>
+        {
+            let message = format!(
+                "cannot ask for a token as '{}' wants it: only git's own transport can, and it asks for none",
+                git_only.join("' and '")
+            );
+            let kind = kind.clone();
+            error.context(Failure::new(kind, message))
+        }
+        _ => error,
+    }
 }
 
 /// Drops a token that git saw refused; true if it was kept.
@@ -515,6 +608,8 @@ pub fn forget(identity: &Identity, token: &Secret, notify: &dyn Fn(&str)) -> any
 struct Bearing<'a> {
     tokens: Tokens<'a>,
     name: &'a str,
+    /// Settings that are not followed where a token is asked for.
+    git_only: &'a [String],
     /// Ends the process when git is gone while a token is waited for.
     watch: Option<&'a Watch>,
 }
@@ -522,7 +617,10 @@ struct Bearing<'a> {
 impl Authorizer for Bearing<'_> {
     fn authorization(&mut self) -> anyhow::Result<Secret> {
         let _armed = self.watch.map(Watch::arm);
-        let Bearer { token, user, .. } = self.tokens.bearer(Duration::ZERO)?;
+        let mut span = trace::span("token");
+        span.note("profile", || self.name.into());
+        let bearer = self.tokens.bearer(Duration::ZERO);
+        let Bearer { token, user, .. } = bearer.map_err(|error| under(self.git_only, error))?;
         let pair = Secret::new(format!("{user}:{}", token.expose()));
         Ok(Secret::new(format!(
             "Basic {}",

@@ -39,6 +39,8 @@ pub struct Route {
     pub answer: Option<anyhow::Result<Option<u64>>>,
     /// Settings that only git's own transport carries out: it is used then, and gets further or not as far.
     pub git_only: Vec<String>,
+    /// The setting that lets whoever answers pass for Bitbucket.
+    pub unverified_by: Option<String>,
 }
 
 /// A proxy, and who asked for it.
@@ -90,26 +92,19 @@ impl Overview {
             connected,
             answer,
             git_only: http.git_only,
+            unverified_by: http.settings.unverified_by,
         })
     }
 }
 
 fn proxy(http: &HttpSettings) -> Option<(Proxy, u16)> {
-    let url = Url::parse(http.settings.proxy.as_ref()?.0.expose()).ok();
-    let host = url
-        .as_ref()
-        .and_then(Url::host_str)
-        .unwrap_or("")
-        .to_owned();
-    let port = url
-        .and_then(|url| url.port_or_known_default())
-        .unwrap_or(SOCKS_PORT);
-    let proxy = Proxy {
-        address: format!("{host}:{port}"),
-        origin: http.proxy_origin.clone().unwrap_or_default(),
-        host,
+    let proxy = http.settings.proxy.as_ref()?;
+    let told = Proxy {
+        address: proxy.place().to_owned(),
+        origin: proxy.origin().to_owned(),
+        host: proxy.host().unwrap_or_default(),
     };
-    Some((proxy, port))
+    Some((told, proxy.port().unwrap_or(SOCKS_PORT)))
 }
 
 /// Says why a name is not found, without the system library's own words before that.

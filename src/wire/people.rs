@@ -230,7 +230,8 @@ pub fn bearer_instead(
 ) -> anyhow::Result<Option<Bearer>> {
     let house = House::open(identity)?;
     let mut tokens = house.tokens(&identity.profile, notify);
-    let bearer = tokens.bearer(GIT_TRANSPORT_MARGIN)?;
+    let bearer = tokens.bearer(GIT_TRANSPORT_MARGIN);
+    let bearer = bearer.map_err(|error| super::under(&house.git_only, error))?;
     if bearer.token.fingerprint() != refused {
         return Ok(Some(bearer));
     }

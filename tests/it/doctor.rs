@@ -231,7 +231,12 @@ fn settings_that_are_in_the_way_are_named() {
         doctor().env("GIT_SSL_NO_VERIFY", "1"),
         &[
             "problem  certificate: it is not checked, because of GIT_SSL_NO_VERIFY: whoever is in between can read every token\n         -> unset GIT_SSL_NO_VERIFY; ",
-            "note     transport: git's own transport is used, which is slower, because of GIT_SSL_NO_VERIFY\n",
+        ],
+    );
+    finds(
+        doctor().env("GIT_SSL_CIPHER_LIST", "NORMAL"),
+        &[
+            "note     transport: git's own transport is used, which is slower, because of GIT_SSL_CIPHER_LIST\n",
         ],
     );
     finds(

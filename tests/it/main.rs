@@ -36,5 +36,6 @@ mod stores;
 mod submodules;
 mod support;
 mod tokens;
+mod trace;
 mod transport;
 mod urls;

@@ -113,10 +113,7 @@ fn connection(route: &Route) -> Finding {
 
 /// Finds whether anybody in the network may answer in Bitbucket's place.
 fn unchecked(route: &Route) -> Option<Finding> {
-    let setting = route.git_only.iter().find(|name| {
-        let name = name.to_ascii_lowercase();
-        name.ends_with("sslverify") || name == "git_ssl_no_verify"
-    })?;
+    let setting = route.unverified_by.as_ref()?;
     let text = format!(
         "it is not checked, because of {}: whoever is in between can read every token",
         masked(setting)
@@ -164,12 +161,12 @@ fn no_answer(route: &Route, error: &anyhow::Error) -> Finding {
     Finding::problem("answer", why, "Bitbucket does not answer").mend(mend)
 }
 
-/// Says what is wrong with a certificate. The words looked for are those of rustls.
+/// Says what is wrong with a certificate. The words looked for are those of `http`, and of rustls.
 fn untrusted(host: &str, why: String) -> Finding {
     const SET_CLOCK: &str =
         "set the clock of this machine; if it is right, wait until the certificate is renewed";
     let says = |word: &str| why.contains(word);
-    let (check, text, mend) = if says("certificate expired") {
+    let (check, text, mend) = if says("has expired") {
         (
             "certificate",
             format!("that of '{host}' has ended, by this machine's clock"),
@@ -181,13 +178,13 @@ fn untrusted(host: &str, why: String) -> Finding {
             format!("that of '{host}' is of the future, by this machine's clock"),
             SET_CLOCK,
         )
-    } else if says("not valid for name") {
+    } else if says("for another host") {
         (
             "certificate",
             format!("what answers in the place of '{host}' has one for another name"),
             "this network may want you to log in: open any page in a browser; or use another network",
         )
-    } else if says("UnknownIssuer") {
+    } else if says("nobody who is trusted") {
         (
             "certificate",
             format!("that of '{host}' is signed by nobody whom this machine trusts"),

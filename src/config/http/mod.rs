@@ -1,0 +1,295 @@
+//! Git's http settings for one URL: what the native transport does itself, and what only git's own can.
+
+mod no_proxy;
+mod treatment;
+mod trust;
+
+use std::{path::PathBuf, time::Duration};
+
+use super::{
+    git::{Entry, GitConfig, Variables},
+    urlmatch,
+};
+use crate::{
+    failure::{Failure, Kind, quote},
+    http::{ClientCertificate, LowSpeed, PinnedKeys, Proxy, Settings, Url},
+    secret::Secret,
+};
+use treatment::{TLS_VERSIONS, is_native};
+
+pub use treatment::{HTTP_KEYS, HttpKey, Treatment};
+
+/// Variables that stand for settings only git's own transport carries out.
+const GIT_ONLY_VARIABLES: [&str; 5] = [
+    "GIT_SSL_CERT_PASSWORD_PROTECTED",
+    "GIT_SSL_CIPHER_LIST",
+    "GIT_PROXY_SSL_CERT",
+    "GIT_PROXY_SSL_KEY",
+    "GIT_HTTP_PROXY_AUTHMETHOD",
+];
+
+/// How to reach a URL, and which settings that would have asked for git's own transport.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// What the native transport follows.
+    pub settings: Settings,
+    /// Settings in force that it cannot follow, by the name a person knows.
+    pub git_only: Vec<String>,
+}
+
+/// Resolves git's http settings for a URL; `remote` is the remote's name, for `remote.<name>.proxy`.
+///
+/// # Errors
+///
+/// [`Kind::Misconfigured`] for a header that is none, for a file that cannot be read, and where a setting would let
+/// anybody pass for Bitbucket.
+pub fn resolve(
+    config: &GitConfig,
+    variables: Variables<'_>,
+    url: &Url,
+    remote: Option<&str>,
+) -> Result<Resolved, Failure> {
+    let asked = Asked {
+        config,
+        variables,
+        url,
+    };
+    let mut git_only = git_only(config, variables, url, remote);
+    let proxy = proxy(config, variables, url, remote);
+    git_only.extend(proxy.as_ref().and_then(unknown_proxy));
+    let version = asked.text("GIT_SSL_VERSION", "sslversion");
+    let unknown = version
+        .as_deref()
+        .filter(|name| !TLS_VERSIONS.contains(name));
+    git_only.extend(unknown.map(|_| "http.sslVersion".to_owned()));
+    let (client_certificate, locked) = client_certificate(&asked)?;
+    git_only.extend(locked);
+    let settings = Settings {
+        ca_file: asked.path("GIT_SSL_CAINFO", "sslcainfo"),
+        ca_directory: asked.path("GIT_SSL_CAPATH", "sslcapath"),
+        unverified_by: trust::unverified_by(config, variables, url)?,
+        pinned_keys: asked
+            .text("", "pinnedpubkey")
+            .map(|value| PinnedKeys::read(&value))
+            .transpose()
+            .map_err(|error| unreadable("http.pinnedPubkey", &error))?,
+        only_tls_1_3: version.as_deref() == Some("tlsv1.3"),
+        client_certificate,
+        proxy,
+        proxy_ca_file: asked.path("GIT_PROXY_SSL_CAINFO", "proxysslcainfo"),
+        user_agent: asked.text("GIT_HTTP_USER_AGENT", "useragent"),
+        extra_headers: extra_headers(&urlmatch::values(config, "extraheader", url))?,
+        low_speed: low_speed(&asked),
+    };
+    git_only.sort_unstable();
+    git_only.dedup();
+    Ok(Resolved { settings, git_only })
+}
+
+/// Looks settings up for one URL.
+struct Asked<'a> {
+    config: &'a GitConfig,
+    variables: Variables<'a>,
+    url: &'a Url,
+}
+
+impl Asked<'_> {
+    /// The value of a variable, else of the setting; none if that is empty.
+    fn text(&self, variable: &str, key: &str) -> Option<String> {
+        let own = (self.variables)(variable).map(|value| value.to_string_lossy().into_owned());
+        let configured = || {
+            urlmatch::values(self.config, key, self.url)
+                .pop()?
+                .value
+                .clone()
+        };
+        own.or_else(configured).filter(|value| !value.is_empty())
+    }
+
+    fn path(&self, variable: &str, key: &str) -> Option<PathBuf> {
+        let path = self.text(variable, key)?;
+        Some(expand_home(&path, self.variables))
+    }
+
+    /// A number with git's suffixes k, m and g (git-config(1), "integer").
+    fn number(&self, variable: &str, key: &str) -> Option<u64> {
+        let text = self.text(variable, key)?;
+        let number = gix::config::Integer::try_from(text.as_str()).ok()?;
+        u64::try_from(number.to_decimal()?).ok()
+    }
+}
+
+/// Reads `http.lowSpeedLimit` and `http.lowSpeedTime`; either alone means nothing (git: `get_curl_handle`).
+fn low_speed(asked: &Asked<'_>) -> Option<LowSpeed> {
+    let bytes_per_s = asked.number("GIT_HTTP_LOW_SPEED_LIMIT", "lowspeedlimit")?;
+    let span_s = asked.number("GIT_HTTP_LOW_SPEED_TIME", "lowspeedtime")?;
+    (bytes_per_s > 0 && span_s > 0).then_some(LowSpeed {
+        bytes_per_s,
+        span: Duration::from_secs(span_s),
+    })
+}
+
+/// Reads the client's certificate, or names the setting if only curl may know what to do with its files.
+fn client_certificate(
+    asked: &Asked<'_>,
+) -> Result<(Option<ClientCertificate>, Option<String>), Failure> {
+    let Some(certificate) = asked.path("GIT_SSL_CERT", "sslcert") else {
+        return Ok((None, None));
+    };
+    let key = asked.path("GIT_SSL_KEY", "sslkey");
+    let read = ClientCertificate::read(&certificate, key.as_deref())
+        .map_err(|error| unreadable("http.sslCert", &error))?;
+    let locked = read.is_none().then(|| "http.sslCert".to_owned());
+    Ok((read, locked))
+}
+
+fn unreadable(setting: &str, error: &std::io::Error) -> Failure {
+    let message = format!(
+        "{setting} cannot be followed: {}",
+        quote(&error.to_string())
+    );
+    Failure::new(Kind::Misconfigured, message)
+}
+
+/// Reads `http.extraHeader`: a list, which an empty value starts anew.
+fn extra_headers(entries: &[&Entry]) -> Result<Vec<(String, Secret)>, Failure> {
+    let mut headers = Vec::new();
+    for entry in entries {
+        let line = entry.value.as_deref().unwrap_or("");
+        if line.is_empty() {
+            headers.clear();
+            continue;
+        }
+        let (name, value) = line.split_once(':').ok_or_else(|| {
+            Failure::new(
+                Kind::Misconfigured,
+                format!(
+                    "http.extraHeader in {} is no header: it has no colon",
+                    entry.origin
+                ),
+            )
+        })?;
+        headers.push((name.trim().to_owned(), Secret::new(value.trim())));
+    }
+    // Ours is the only credential that goes to Bitbucket: a second one makes it refuse both.
+    headers.retain(|(name, _)| !name.eq_ignore_ascii_case("authorization"));
+    Ok(headers)
+}
+
+/// Finds the proxy as git and libcurl do: `remote.<name>.proxy`, `http.proxy`, `https_proxy`, `all_proxy`, unless
+/// `no_proxy` names the host. An empty setting means none.
+fn proxy(
+    config: &GitConfig,
+    variables: Variables<'_>,
+    url: &Url,
+    remote: Option<&str>,
+) -> Option<Proxy> {
+    let of_remote = remote.and_then(|name| config.last("remote", Some(name), "proxy"));
+    let configured = of_remote
+        .or_else(|| urlmatch::values(config, "proxy", url).pop())
+        .and_then(|entry| {
+            let origin = format!("{} in {}", entry.name(), entry.origin);
+            Some((entry.value.clone()?, origin))
+        });
+    let by_scheme: &[&str] = match url.scheme() {
+        "https" => &["https_proxy", "HTTPS_PROXY"],
+        // Only in lower case: HTTP_PROXY is what a web server sets from a request's "Proxy" header.
+        _ => &["http_proxy"],
+    };
+    let from_environment = || {
+        let mut names = by_scheme.iter().chain(&["all_proxy", "ALL_PROXY"]);
+        names.find_map(|name| {
+            let value = variables(name)?.to_string_lossy().into_owned();
+            Some((value, (*name).to_owned()))
+        })
+    };
+    let (proxy, origin) = configured
+        .or_else(from_environment)
+        .filter(|(proxy, _)| !proxy.is_empty())?;
+    let exempt = ["no_proxy", "NO_PROXY"]
+        .iter()
+        .find_map(|name| variables(name));
+    if exempt.is_some_and(|list| no_proxy::is_exempt(&list.to_string_lossy(), url)) {
+        return None;
+    }
+    let proxy = match proxy.split_once("://") {
+        // Git's word for the oldest of them.
+        Some(("socks", rest)) => format!("socks4://{rest}"),
+        Some((scheme, rest)) => format!("{}://{rest}", scheme.to_ascii_lowercase()),
+        None => format!("http://{proxy}"),
+    };
+    let has_port = proxy
+        .split_once("://")
+        .and_then(|(_, rest)| rest.split('/').next()?.rsplit('@').next())
+        .is_some_and(|place| {
+            place
+                .rsplit(']')
+                .next()
+                .is_some_and(|end| end.contains(':'))
+        });
+    Some(Proxy::new(
+        match has_port {
+            true => proxy,
+            false => with_default_port(&proxy),
+        },
+        origin,
+    ))
+}
+
+/// Gives a proxy the port that curl takes, which is not that of the scheme (curl: `CURL_DEFAULT_PROXY_PORT`).
+fn with_default_port(proxy: &str) -> String {
+    let (scheme, rest) = proxy.split_once("://").unwrap_or(("http", proxy));
+    let (place, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let port = if scheme == "https" { 443 } else { 1080 };
+    format!("{scheme}://{place}:{port}/{path}")
+}
+
+/// Names a proxy that only libcurl may know how to speak to.
+fn unknown_proxy(proxy: &Proxy) -> Option<String> {
+    const KNOWN: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
+    let scheme = proxy.scheme();
+    if !KNOWN.contains(&scheme) {
+        return Some(format!("a proxy by '{}'", quote(scheme)));
+    }
+    let is_socket = scheme.starts_with("socks") && proxy.path().len() > 1;
+    is_socket.then(|| "a proxy on a Unix socket".to_owned())
+}
+
+/// Names the settings in force for a URL that the native transport has not got.
+fn git_only(
+    config: &GitConfig,
+    variables: Variables<'_>,
+    url: &Url,
+    remote: Option<&str>,
+) -> Vec<String> {
+    let mut keys: Vec<&str> = config
+        .entries()
+        .filter(|entry| entry.section == "http")
+        .map(|entry| entry.key.as_str())
+        .collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let in_force = keys
+        .into_iter()
+        .filter_map(|key| urlmatch::values(config, key, url).pop());
+    let mut names: Vec<String> = in_force
+        .filter(|entry| !is_native(entry))
+        .map(Entry::name)
+        .collect();
+    let of_remote = remote.and_then(|name| config.last("remote", Some(name), "proxyauthmethod"));
+    names.extend(of_remote.map(Entry::name));
+    names.extend(
+        GIT_ONLY_VARIABLES
+            .iter()
+            .filter(|name| variables(name).is_some())
+            .map(|name| (*name).to_owned()),
+    );
+    names
+}
+
+fn expand_home(path: &str, variables: Variables<'_>) -> PathBuf {
+    match (path.strip_prefix("~/"), variables("HOME")) {
+        (Some(rest), Some(home)) => PathBuf::from(home).join(rest),
+        _ => path.into(),
+    }
+}

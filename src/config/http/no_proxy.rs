@@ -1,0 +1,119 @@
+//! `no_proxy`: which hosts are reached without a proxy, as libcurl reads it (curl: `Curl_check_noproxy`).
+
+use std::net::IpAddr;
+
+use crate::http::Url;
+
+/// Matches a list: `*`, a host, a domain with all below it, an address, or a network (`10.0.0.0/8`).
+pub(super) fn is_exempt(list: &str, url: &Url) -> bool {
+    let host = url.host_str().unwrap_or("").trim_matches(['[', ']']);
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    let address: Option<IpAddr> = host.parse().ok();
+    list.split([',', ' ', '\t'])
+        .filter(|entry| !entry.is_empty())
+        .any(|entry| match address {
+            _ if entry == "*" => true,
+            Some(address) => is_in_network(address, entry),
+            None => is_in_domain(&host, entry),
+        })
+}
+
+fn is_in_domain(host: &str, entry: &str) -> bool {
+    let domain = entry.strip_prefix('.').unwrap_or(entry);
+    let domain = domain.trim_end_matches('.').to_ascii_lowercase();
+    let above = host.strip_suffix(&domain);
+    !domain.is_empty() && above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
+}
+
+/// Compares the leading bits that the entry names; all of them without a number.
+fn is_in_network(address: IpAddr, entry: &str) -> bool {
+    let (network, bits) = match entry.split_once('/') {
+        Some((network, bits)) => (network, bits.parse::<u32>().ok()),
+        None => (entry, Some(128)),
+    };
+    let network = network.trim_matches(['[', ']']).parse::<IpAddr>();
+    let (Ok(network), Some(bits)) = (network, bits) else {
+        return false;
+    };
+    match (address, network) {
+        (IpAddr::V4(address), IpAddr::V4(network)) => {
+            let shift = 32 - bits.min(32);
+            (u64::from(u32::from(address)) >> shift) == (u64::from(u32::from(network)) >> shift)
+        }
+        (IpAddr::V6(address), IpAddr::V6(network)) => {
+            let shift = 128 - bits.min(128);
+            let leading = |bits: u128| bits.checked_shr(shift).unwrap_or(0);
+            leading(u128::from(address)) == leading(u128::from(network))
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_match_as_they_do_for_curl() {
+        let cases: [(&str, &[&str], &[&str]); 4] = [
+            (
+                "https://git.example.com/x",
+                &[
+                    "*",
+                    "example.com",
+                    ".example.com",
+                    "a,git.example.com",
+                    "a b example.com",
+                    "EXAMPLE.com.",
+                ],
+                &[
+                    "",
+                    ",",
+                    ".",
+                    "ample.com",
+                    "xgit.example.com",
+                    "example.org",
+                    "*.example.com",
+                ],
+            ),
+            (
+                "https://10.1.2.3/x",
+                &[
+                    "*",
+                    "10.1.2.3",
+                    "10.0.0.0/8",
+                    "10.1.2.3/32",
+                    "0.0.0.0/0",
+                    "x, 10.1.0.0/16",
+                ],
+                &[
+                    "10.1.2.4",
+                    "11.0.0.0/8",
+                    "10.1.2.0/x",
+                    "1.2.3",
+                    "10.1.2.2/32",
+                    "::/0",
+                ],
+            ),
+            (
+                "https://[fd00::1]/x",
+                &["fd00::1", "[fd00::1]", "fd00::/8", "::/0"],
+                &["fd00::2", "fe00::/8", "0.0.0.0/0"],
+            ),
+            (
+                "https://localhost/x",
+                &["localhost", ".localhost"],
+                &["127.0.0.1", "host"],
+            ),
+        ];
+        for (url, matching, other) in cases {
+            let url = Url::parse(url).expect("it is a URL");
+            for list in matching {
+                assert!(is_exempt(list, &url), "{list} {url}");
+            }
+            for list in other {
+                assert!(!is_exempt(list, &url), "{list} {url}");
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What becomes of each of git's http settings: the table that the reference shows and a test holds against git's own.
+
+use crate::config::git::{Entry, is_true};
+
+/// What becomes of a setting when the native transport carries git's protocol.
+#[derive(Clone, Copy, Debug)]
+pub enum Treatment {
+    /// It is followed.
+    Followed,
+    /// It has nothing to act on: there is one connection, one request at a time, and the credential goes at once.
+    WithoutEffect,
+    /// It is followed for values like this one; others need git's own transport.
+    FollowedIf(fn(&Entry) -> bool),
+    /// Only git's own transport has it.
+    NeedsGit,
+}
+
+/// One of git's http settings.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpKey {
+    /// Its name behind `http.`, as git's manual writes it.
+    pub name: &'static str,
+    /// What becomes of it.
+    pub treatment: Treatment,
+    /// What a person should know of that.
+    pub note: &'static str,
+}
+
+const fn key(name: &'static str, treatment: Treatment, note: &'static str) -> HttpKey {
+    HttpKey {
+        name,
+        treatment,
+        note,
+    }
+}
+
+/// The versions that rustls has, as git writes them; a version is the least that will do (curl: `CURLOPT_SSLVERSION`).
+pub(super) const TLS_VERSIONS: [&str; 3] = ["", "tlsv1.2", "tlsv1.3"];
+
+/// Every `http.<key>` that git knows (git-config(1), `git help -c`), and what becomes of it.
+pub const HTTP_KEYS: [HttpKey; 38] = {
+    use Treatment::{Followed, FollowedIf, NeedsGit, WithoutEffect};
+    [
+        key("cookieFile", FollowedIf(is_empty), ""),
+        key("curloptResolve", FollowedIf(is_empty), ""),
+        key(
+            "delegation",
+            FollowedIf(|entry| is_word(entry, &["none"])),
+            "'none' is followed",
+        ),
+        key("emptyAuth", WithoutEffect, ""),
+        key(
+            "extraHeader",
+            Followed,
+            "but for Authorization, which would stand beside the token",
+        ),
+        key(
+            "followRedirects",
+            FollowedIf(|entry| is_word(entry, &["initial"]) || is_true(entry)),
+            "'initial' is followed on the same host, and 'true' means no more than that",
+        ),
+        key("keepAliveCount", WithoutEffect, ""),
+        key("keepAliveIdle", WithoutEffect, ""),
+        key("keepAliveInterval", WithoutEffect, ""),
+        key("lowSpeedLimit", Followed, ""),
+        key(
+            "lowSpeedTime",
+            Followed,
+            "without both, a connection on which nothing moves for ten minutes is given up",
+        ),
+        key("maxRequests", WithoutEffect, ""),
+        key("minSessions", WithoutEffect, ""),
+        key("noEPSV", WithoutEffect, ""),
+        key("pinnedPubkey", Followed, ""),
+        key(
+            "postBuffer",
+            WithoutEffect,
+            "what does not fit into 1 MiB is sent in chunks",
+        ),
+        key(
+            "proactiveAuth",
+            WithoutEffect,
+            "the token is sent at once in any case",
+        ),
+        key(
+            "proxy",
+            Followed,
+            "http, https, socks4, socks4a, socks5 and socks5h; others, and Unix sockets, are git's",
+        ),
+        key(
+            "proxyAuthMethod",
+            FollowedIf(|entry| is_word(entry, &["anyauth", "basic"])),
+            "'basic' and 'anyauth' send the password as Basic; others are git's",
+        ),
+        key("proxySSLCAInfo", Followed, ""),
+        key("proxySSLCert", FollowedIf(is_empty), ""),
+        key("proxySSLCertPasswordProtected", FollowedIf(is_off), ""),
+        key("proxySSLKey", FollowedIf(is_empty), ""),
+        key("saveCookies", FollowedIf(is_off), ""),
+        key("schannelCheckRevoke", NeedsGit, ""),
+        key("schannelUseSSLCAInfo", FollowedIf(is_off), ""),
+        key("sslBackend", NeedsGit, ""),
+        key("sslCAInfo", Followed, ""),
+        key("sslCAPath", Followed, ""),
+        key(
+            "sslCert",
+            Followed,
+            "PEM files; others, and keys with a password, are git's",
+        ),
+        key("sslCertPasswordProtected", FollowedIf(is_off), ""),
+        key("sslCipherList", FollowedIf(is_empty), ""),
+        key("sslKey", Followed, ""),
+        key("sslTry", WithoutEffect, "it is about FTP"),
+        key(
+            "sslVerify",
+            Followed,
+            "with a warning; refused for bitbucket.org unless 'http.https://bitbucket.org/.sslVerify' says so",
+        ),
+        key(
+            "sslVersion",
+            FollowedIf(|entry| is_word(entry, &TLS_VERSIONS)),
+            "'tlsv1.2' and 'tlsv1.3' are followed",
+        ),
+        key("userAgent", Followed, ""),
+        key(
+            "version",
+            FollowedIf(|entry| is_word(entry, &["HTTP/1.1", "HTTP/2"])),
+            "HTTP/1.1 is spoken in both cases",
+        ),
+    ]
+};
+
+/// Tells whether the native transport does justice to a setting; one that is not known may mean anything.
+pub(super) fn is_native(entry: &Entry) -> bool {
+    let known = HTTP_KEYS
+        .iter()
+        .find(|key| key.name.eq_ignore_ascii_case(&entry.key));
+    match known.map(|key| key.treatment) {
+        Some(Treatment::Followed | Treatment::WithoutEffect) => true,
+        Some(Treatment::FollowedIf(is_like_this)) => is_like_this(entry),
+        Some(Treatment::NeedsGit) | None => false,
+    }
+}
+
+impl Treatment {
+    /// Says it in a word or two, for the reference.
+    pub fn shown(self) -> &'static str {
+        match self {
+            Treatment::Followed => "native",
+            Treatment::WithoutEffect => "without effect",
+            Treatment::FollowedIf(_) => "native or handed to git",
+            Treatment::NeedsGit => "handed to git",
+        }
+    }
+}
+
+fn is_empty(entry: &Entry) -> bool {
+    is_word(entry, &[""])
+}
+
+fn is_off(entry: &Entry) -> bool {
+    !is_true(entry)
+}
+
+fn is_word(entry: &Entry, words: &[&str]) -> bool {
+    let value = entry.value.as_deref();
+    value.is_some_and(|value| words.contains(&value))
+}

@@ -1,0 +1,55 @@
+//! Who we are to a server that asks for a certificate: `http.sslCert` and `http.sslKey`.
+
+use std::{fs, io, path::Path, sync::Arc};
+
+use rustls::pki_types::{
+    CertificateDer, PrivateKeyDer,
+    pem::{self, PemObject as _},
+};
+
+/// A certificate with its key. The key does not print itself.
+#[derive(Clone, Debug)]
+pub struct ClientCertificate(Arc<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>);
+
+impl ClientCertificate {
+    /// Reads a certificate and its key from PEM files; the key may stand in the certificate's file (curl: `--cert`).
+    ///
+    /// `None` for files of other forms, and for a key that is locked by a password: curl may know what to do with them.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read; the message names it.
+    pub fn read(certificate: &Path, key: Option<&Path>) -> io::Result<Option<Self>> {
+        let pem = read(certificate)?;
+        let chain: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&pem).collect();
+        let key = match key {
+            Some(path) => PrivateKeyDer::from_pem_slice(&read(path)?),
+            None => PrivateKeyDer::from_pem_slice(&pem),
+        };
+        Ok(match (chain, key) {
+            (Ok(chain), Ok(key)) if !chain.is_empty() => {
+                Some(ClientCertificate(Arc::new((chain, key))))
+            }
+            _ => None,
+        })
+    }
+
+    /// The chain, the certificate first.
+    pub(super) fn chain(&self) -> Vec<CertificateDer<'static>> {
+        self.0.0.clone()
+    }
+
+    /// The key.
+    pub(super) fn key(&self) -> PrivateKeyDer<'static> {
+        self.0.1.clone_key()
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    fs::read(path).map_err(|error| {
+        io::Error::new(
+            error.kind(),
+            format!("cannot read '{}': {error}", path.display()),
+        )
+    })
+}

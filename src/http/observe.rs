@@ -1,0 +1,171 @@
+//! What the client tells a trace: requests and answers, and how long each part took. Nothing of it runs without one.
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use reqwest::{
+    dns::{Addrs, Name, Resolve, Resolving},
+    header::{HeaderName, SET_COOKIE},
+};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::trace::{self, Direction, Header, Privacy};
+
+/// Writes a header's name as it is sent: each word with a capital.
+pub(super) fn title_case(name: &HeaderName) -> String {
+    let words = name.as_str().split('-').map(|word| {
+        let (first, rest) = word.split_at(word.len().min(1));
+        format!("{}{rest}", first.to_ascii_uppercase())
+    });
+    words.collect::<Vec<_>>().join("-")
+}
+
+/// Tells the head of a request, and its body where it is at hand and no secret. `headers` are those that were set.
+pub(super) fn request(request: &reqwest::Request, mut headers: Vec<Header>, body: Option<&[u8]>) {
+    let (method, url) = (request.method().as_str(), request.url());
+    let path = match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    };
+    trace::event("request", || {
+        vec![
+            ("method", method.into()),
+            ("host", url.host_str().unwrap_or("").into()),
+            ("path", path.as_str().into()),
+        ]
+    });
+    let first = format!("{method} {path} HTTP/1.1");
+    trace::head(Direction::Sent, &first, || {
+        let host = url.host_str().unwrap_or("");
+        let port = url
+            .port()
+            .map_or_else(String::new, |port| format!(":{port}"));
+        headers.insert(0, open("Host", format!("{host}{port}")));
+        match request.body().map(reqwest::Body::as_bytes) {
+            Some(Some(body)) => headers.push(open("Content-Length", body.len().to_string())),
+            Some(None) => headers.push(open("Transfer-Encoding", "chunked".into())),
+            None => {}
+        }
+        headers
+    });
+    if let Some(body) = body {
+        trace::body(Direction::Sent, body);
+    }
+}
+
+/// Tells the head of an answer.
+pub(super) fn answer(began: Instant, answer: &reqwest::Response) {
+    let status = answer.status();
+    trace::event("answer", || {
+        vec![
+            ("took_ms", began.elapsed().into()),
+            ("status", u64::from(status.as_u16()).into()),
+        ]
+    });
+    if !trace::is_on() {
+        return;
+    }
+    let reason = status.canonical_reason().unwrap_or("");
+    let first = format!("{:?} {} {reason}", answer.version(), status.as_str());
+    trace::head(Direction::Received, first.trim_end(), || {
+        let lines = answer.headers().iter().map(|(name, value)| Header {
+            name: title_case(name),
+            value: String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            privacy: match name {
+                &SET_COOKIE => Privacy::Private,
+                _ => Privacy::Open,
+            },
+        });
+        lines.collect()
+    });
+}
+
+fn open(name: &str, value: String) -> Header {
+    Header {
+        name: name.to_owned(),
+        value,
+        privacy: Privacy::Open,
+    }
+}
+
+/// Resolves names as the client does without us, and tells how long that took.
+pub(super) struct Resolver;
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let mut span = trace::span("resolve");
+            let host = name.as_str().to_owned();
+            span.note("host", || host.as_str().into());
+            let addresses: Vec<SocketAddr> =
+                tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
+            span.note("addresses", || (addresses.len() as u64).into());
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Tells how long connecting took: name, TCP, proxy and TLS together.
+#[derive(Clone)]
+pub(super) struct Timed<S = ()>(S);
+
+impl Timed {
+    pub(super) fn layer() -> Self {
+        Timed(())
+    }
+}
+
+impl<S> Layer<S> for Timed {
+    type Service = Timed<S>;
+
+    fn layer(&self, inner: S) -> Timed<S> {
+        Timed(inner)
+    }
+}
+
+impl<S, R> Service<R> for Timed<S>
+where
+    S: Service<R>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        let connecting = self.0.call(request);
+        let mut span = trace::span("connect");
+        Box::pin(async move {
+            let connected = connecting.await;
+            span.note("ok", || if connected.is_ok() { "yes" } else { "no" }.into());
+            connected
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_names_are_written_as_they_are_sent() {
+        for (name, shown) in [
+            ("git-protocol", "Git-Protocol"),
+            ("te", "Te"),
+            ("x--y", "X--Y"),
+        ] {
+            let name: HeaderName = name.parse().expect("it is a header's name");
+            assert_eq!(title_case(&name), shown);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! A proxy: its address, where that stands, and the login it may want.
+
+use std::fmt;
+
+use super::Url;
+use crate::secret::Secret;
+
+/// A proxy, as a setting or variable names it.
+#[derive(Clone)]
+pub struct Proxy {
+    url: Secret,
+    /// The setting or variable, for messages.
+    origin: String,
+}
+
+/// What a proxy wants to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyUser {
+    /// Its scheme: `http`, `https`, `socks5` and the like.
+    pub scheme: String,
+    /// Its host, with the port.
+    pub host: String,
+    /// The user name that is configured, if any.
+    pub user: Option<String>,
+}
+
+/// A user's name and password for a proxy.
+#[derive(Clone, Debug)]
+pub struct ProxyLogin {
+    /// The name.
+    pub user: String,
+    /// The password.
+    pub password: Secret,
+}
+
+/// Knows users' names and passwords for proxies, and hears which were right (git: `proxy_auth` in http.c).
+pub trait ProxyLogins {
+    /// Gives a login, from wherever it is kept or from a person.
+    fn ask(&self, proxy: &ProxyUser) -> Option<ProxyLogin>;
+
+    /// Hears whether the proxy took it.
+    fn tell(&self, proxy: &ProxyUser, login: &ProxyLogin, is_right: bool);
+}
+
+impl Proxy {
+    /// Takes an address with a scheme; it may hold a login.
+    pub fn new(url: impl Into<String>, origin: impl Into<String>) -> Self {
+        Proxy {
+            url: Secret::new(url),
+            origin: origin.into(),
+        }
+    }
+
+    /// The whole address, for whoever connects to it, with a login in the place of its own.
+    pub(super) fn with_login(&self, login: Option<&ProxyLogin>) -> Secret {
+        let Some(ProxyLogin { user, password }) = login else {
+            return self.url.clone();
+        };
+        let (scheme, place, path) = (self.scheme(), self.place(), self.path());
+        let (user, password) = (encode(user), encode(password.expose()));
+        Secret::new(format!("{scheme}://{user}:{password}@{place}{path}"))
+    }
+
+    /// The scheme, in lower case.
+    pub fn scheme(&self) -> &str {
+        let url = self.url.expose();
+        url.split_once("://").map_or("", |(scheme, _)| scheme)
+    }
+
+    /// What stands behind host and port; a Unix socket's path, for curl (CURLOPT_PROXY).
+    pub fn path(&self) -> &str {
+        let rest = self.after_scheme();
+        rest.find('/').map_or("", |start| &rest[start..])
+    }
+
+    /// Host and port as they are written, without the login.
+    pub fn place(&self) -> &str {
+        let authority = self.authority();
+        authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, place)| place)
+    }
+
+    /// The setting or variable that names it.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The port.
+    pub fn port(&self) -> Option<u16> {
+        self.place().rsplit_once(':')?.1.parse().ok()
+    }
+
+    /// The host alone.
+    pub fn host(&self) -> Option<String> {
+        let url = Url::parse(self.url.expose()).ok()?;
+        url.host_str().map(str::to_owned)
+    }
+
+    /// What is known of the user.
+    pub(super) fn user(&self) -> ProxyUser {
+        let login = self.authority().rsplit_once('@').map(|(login, _)| login);
+        let user = login.map(|login| login.split(':').next().unwrap_or(login));
+        ProxyUser {
+            scheme: self.scheme().to_owned(),
+            host: self.place().to_owned(),
+            user: user.filter(|user| !user.is_empty()).map(str::to_owned),
+        }
+    }
+
+    /// Tells whether a user is named without a password, so that it has to be asked for (git: `init_curl_proxy_auth`).
+    pub(super) fn lacks_password(&self) -> bool {
+        let login = self.authority().rsplit_once('@').map(|(login, _)| login);
+        login.is_some_and(|login| !login.is_empty() && !login.contains(':'))
+    }
+
+    /// Tells whether a whole login stands in the address.
+    pub(super) fn has_login(&self) -> bool {
+        self.authority().contains('@') && !self.lacks_password()
+    }
+
+    fn authority(&self) -> &str {
+        let rest = self.after_scheme();
+        rest.split('/').next().unwrap_or(rest)
+    }
+
+    fn after_scheme(&self) -> &str {
+        let url = self.url.expose();
+        url.split_once("://").map_or(url, |(_, rest)| rest)
+    }
+}
+
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}' ({})", self.place(), self.origin)
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proxy({self})")
+    }
+}
+
+/// Encodes for the part of a URL before the host (RFC 3986 section 3.2.1).
+fn encode(text: &str) -> String {
+    let encoded = text.bytes().map(|byte| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            char::from(byte).to_string()
+        }
+        other => format!("%{other:02X}"),
+    });
+    encoded.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_that_was_asked_for_takes_its_place() {
+        let login = ProxyLogin {
+            user: "ann@x".into(),
+            password: Secret::new("p:/ä"),
+        };
+        for url in ["http://ann@proxy:1", "http://proxy:1"] {
+            let url = Proxy::new(url, "").with_login(Some(&login));
+            assert_eq!(url.expose(), "http://ann%40x:p%3A%2F%C3%A4@proxy:1");
+        }
+    }
+
+    #[test]
+    fn a_login_is_seen_and_never_shown() {
+        let cases = [
+            ("http://proxy:8080", None, false, false),
+            ("http://ann@proxy:8080", Some("ann"), true, false),
+            ("http://ann:can%40ary@proxy:8080/", Some("ann"), false, true),
+            ("socks5h://ann:@proxy:8080", Some("ann"), false, true),
+        ];
+        for (url, user, lacks_password, has_login) in cases {
+            let proxy = Proxy::new(url, "http.proxy");
+            assert_eq!(proxy.user().user.as_deref(), user, "{url}");
+            assert_eq!(
+                (proxy.lacks_password(), proxy.has_login()),
+                (lacks_password, has_login),
+                "{url}"
+            );
+            assert_eq!(format!("{proxy:?}"), "Proxy('proxy:8080' (http.proxy))");
+        }
+        assert_eq!(cases.len(), 4);
+    }
+
+    #[test]
+    fn a_path_behind_the_host_is_found() {
+        assert_eq!(
+            Proxy::new("socks5h://localhost/run/proxy", "").path(),
+            "/run/proxy"
+        );
+        assert_eq!(Proxy::new("http://localhost:1", "").path(), "");
+    }
+}

@@ -1,0 +1,158 @@
+//! Whom to believe beyond the usual: pinned keys, a proxy with its own authority, or anybody, where that is insisted on.
+
+use std::{fs, io, path::Path, sync::Arc};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use ring::digest::{SHA256, digest};
+use rustls::{
+    CertificateError, DigitallySignedStruct, Error, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    pki_types::{
+        CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime, pem::PemObject as _,
+    },
+    server::ParsedCertificate,
+};
+
+use crate::trace;
+
+/// The public keys of which a server must have one (curl: `CURLOPT_PINNEDPUBLICKEY`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PinnedKeys {
+    /// SHA-256 of a key in DER form (RFC 5280, SubjectPublicKeyInfo).
+    digests: Vec<Vec<u8>>,
+}
+
+impl PinnedKeys {
+    /// Reads `sha256//<base64>`, several with `;` between, or else the name of a file with the key, PEM or DER.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read.
+    pub fn read(value: &str) -> io::Result<Self> {
+        if value.starts_with("sha256//") {
+            let digests = value.split(';').map(|part| {
+                let digest = part.trim().strip_prefix("sha256//").unwrap_or_default();
+                // What is no digest matches no key.
+                BASE64.decode(digest).unwrap_or_default()
+            });
+            return Ok(PinnedKeys {
+                digests: digests.collect(),
+            });
+        }
+        let bytes = fs::read(Path::new(value)).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot read '{value}': {error}"))
+        })?;
+        let key = match SubjectPublicKeyInfoDer::from_pem_slice(&bytes) {
+            Ok(key) => key.as_ref().to_vec(),
+            Err(_) => bytes,
+        };
+        Ok(PinnedKeys {
+            digests: vec![digest(&SHA256, &key).as_ref().to_vec()],
+        })
+    }
+
+    fn check(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
+        let key = ParsedCertificate::try_from(certificate)?.subject_public_key_info();
+        let found = digest(&SHA256, key.as_ref());
+        if self.digests.iter().any(|pinned| pinned == found.as_ref()) {
+            return Ok(());
+        }
+        Err(Error::General(
+            "the server's public key is none of those in http.pinnedPubkey".into(),
+        ))
+    }
+}
+
+/// Verifies servers by what the settings say beside the trusted certificates.
+#[derive(Debug)]
+pub(super) struct Trust {
+    pub(super) usual: Arc<dyn ServerCertVerifier>,
+    /// The name of a proxy that is spoken to by TLS, and who vouches for it.
+    pub(super) proxy: Option<(String, Arc<dyn ServerCertVerifier>)>,
+    pub(super) anybody: bool,
+    pub(super) pinned: Option<PinnedKeys>,
+}
+
+impl Trust {
+    fn is_proxy(&self, name: &ServerName<'_>) -> Option<&Arc<dyn ServerCertVerifier>> {
+        let (proxy, verifier) = self.proxy.as_ref()?;
+        let proxy = proxy.trim_start_matches('[').trim_end_matches(']');
+        name.to_str()
+            .eq_ignore_ascii_case(proxy)
+            .then_some(verifier)
+    }
+}
+
+impl ServerCertVerifier for Trust {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let mut span = trace::span("certificate");
+        span.note("host", || server_name.to_str().as_ref().into());
+        let verify = |by: &Arc<dyn ServerCertVerifier>| {
+            by.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        };
+        // Only the name tells proxy and server apart: where they have the same, either authority will do.
+        if let Some(by) = self.is_proxy(server_name)
+            && let Ok(verified) = verify(by)
+        {
+            return Ok(verified);
+        }
+        let verified = match self.anybody {
+            true => ServerCertVerified::assertion(),
+            false => verify(&self.usual)?,
+        };
+        match &self.pinned {
+            Some(pinned) => pinned.check(end_entity).map(|()| verified),
+            None => Ok(verified),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.usual.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.usual.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.usual.supported_verify_schemes()
+    }
+}
+
+/// Says in a few words what is wrong with a certificate; `None` where rustls says it well enough.
+pub(super) fn complaint(error: &Error) -> Option<&'static str> {
+    let Error::InvalidCertificate(error) = error else {
+        return None;
+    };
+    Some(match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "its certificate has expired"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "its certificate is not valid yet"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "its certificate is for another host"
+        }
+        CertificateError::UnknownIssuer => "nobody who is trusted vouches for its certificate",
+        CertificateError::Revoked => "its certificate was revoked",
+        _ => return None,
+    })
+}

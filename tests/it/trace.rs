@@ -1,0 +1,394 @@
+//! Traces: git's own, in git's form, and ours; none of them ever shows a secret.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use serde_json::Value;
+
+use crate::support::{World, on_every_git};
+
+/// One request's or answer's head: its first line, and the rest in no order.
+type Head = (String, BTreeSet<String>);
+
+/// What a line says, behind its time and place.
+fn said(line: &str) -> Option<&str> {
+    line.find("=> ")
+        .or_else(|| line.find("<= "))
+        .map(|at| &line[at..])
+}
+
+/// Gives the heads that a trace shows, with what differs by nature taken out: sizes, dates, names of programs, schemes.
+fn heads(trace: &str) -> Vec<Head> {
+    let mut heads: Vec<Head> = Vec::new();
+    for line in trace.lines().filter_map(said) {
+        let Some((label, header)) = line.split_once(" header: ") else {
+            continue;
+        };
+        let is_first = header.starts_with("GET ")
+            || header.starts_with("POST ")
+            || header.starts_with("HTTP/1.1 ");
+        if is_first {
+            heads.push((format!("{label} {header}"), BTreeSet::new()));
+            continue;
+        }
+        let (name, value) = header.split_once(": ").unwrap_or((header, ""));
+        let name = name.to_ascii_lowercase();
+        let value = match name.as_str() {
+            // What each of them speaks beside git's protocol.
+            "accept-encoding" | "accept-language" => continue,
+            "user-agent" | "date" => "#",
+            "authorization" => value.split_once(' ').map_or(value, |(_, value)| value),
+            _ => value,
+        };
+        let (_, rest) = heads.last_mut().expect("a head begins with its first line");
+        rest.insert(format!("{name}: {value}"));
+    }
+    heads
+}
+
+/// Runs `ls-remote` through the helper and over https, each with a trace in a file; gives both traces.
+fn both(world: &World, variables: &[(&str, &str)]) -> [String; 2] {
+    let token = world.bitbucket.issue_access_token(&["repository"]);
+    let https = format!("{}/ws/repo.git", world.bitbucket.base_url());
+    let run = |address: &str, setting: &str, name: &str| {
+        let file = world.path(name);
+        let _ = fs::remove_file(&file);
+        let mut run = world
+            .git(["-c", "http.version=HTTP/1.1", "-c", setting])
+            .args(["ls-remote", address])
+            .env("GIT_TRACE_CURL", &file);
+        for (variable, value) in variables {
+            run = run.env(variable, value);
+        }
+        run.done().expect(0).quiet();
+        fs::read_to_string(file).expect("the trace was written")
+    };
+    world.git(["ls-remote", "bbtoken::ws/repo"]).ok();
+    [
+        run("bbtoken::ws/repo", "core.x=y", "ours"),
+        run(&https, &world.with_header(&token), "gits"),
+    ]
+}
+
+#[test]
+fn header_lines_are_shown_as_git_shows_its_own() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let [ours, gits] = both(world, &[]);
+        assert_eq!(heads(&ours), heads(&gits));
+        assert_eq!(heads(&ours).len(), 4, "{ours}");
+        assert!(ours.contains(
+            "=> Send header: GET /ws/repo.git/info/refs?service=git-upload-pack HTTP/1.1\n"
+        ));
+        assert!(ours.contains("=> Send header: Git-Protocol: version=2\n"));
+        assert!(ours.contains("=> Send header: Authorization: Basic <redacted>\n"));
+
+        // The same shape to the column, digits aside.
+        let shape = |line: &str| -> String {
+            let (start, said) = line.split_at(40);
+            let start = &start[..15];
+            let digits = format!("{start}{said}").replace(|c: char| c.is_ascii_digit(), "#");
+            digits.replace(|c: char| ('a'..='f').contains(&c), "#")
+        };
+        for what in [
+            "=> Send header, ",
+            "<= Recv header, ",
+            "=> Send header: Host: ",
+            "<= Recv header: HTTP/1.1 ",
+        ] {
+            let line = |trace: &str| {
+                let line = trace.lines().find(|line| line.contains(what));
+                shape(line.unwrap_or_else(|| panic!("no '{what}' in {trace}")))
+            };
+            assert_eq!(line(&ours), line(&gits));
+        }
+        let ends = |trace: &str| {
+            let ends = trace.lines().filter_map(said);
+            ends.filter(|line| line.trim_end().ends_with("header:"))
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(ends(&ours), ends(&gits), "a head ends with an empty line");
+    });
+}
+
+#[test]
+fn bodies_are_shown_as_git_shows_them_or_not_at_all() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let data = |trace: &str, label: &str| {
+            let lines = trace.lines().filter_map(said);
+            lines
+                .filter_map(|line| line.strip_prefix(label))
+                .collect::<String>()
+        };
+        let [ours, gits] = both(world, &[]);
+        assert_eq!(data(&ours, "=> Send data: "), data(&gits, "=> Send data: "));
+        assert!(data(&ours, "=> Send data: ").contains("command=ls-refs"));
+        assert!(data(&ours, "<= Recv data: ").contains("symref-target:refs/heads/main"));
+        let [ours, gits] = both(world, &[("GIT_TRACE_CURL_NO_DATA", "1")]);
+        for trace in [ours, gits] {
+            assert!(
+                !trace.contains(" data") && trace.contains(" header"),
+                "{trace}"
+            );
+        }
+    });
+}
+
+#[test]
+fn git_curl_verbose_shows_the_header_lines_on_stderr() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let done = world
+            .git(["ls-remote", "bbtoken::ws/repo"])
+            .env("GIT_CURL_VERBOSE", "1")
+            .done()
+            .expect(0);
+        done.says(&[
+            "=> Send header: POST /ws/repo.git/git-upload-pack HTTP/1.1",
+            "<= Recv header: HTTP/1.1 200 OK",
+        ]);
+        assert!(!done.stderr.contains(" data"));
+    });
+}
+
+#[test]
+fn a_trace_goes_to_a_descriptor_that_the_caller_opened() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let script = "exec 7>trace && GIT_TRACE_CURL=7 git ls-remote bbtoken::ws/repo";
+        world
+            .run(Path::new("/bin/sh"), ["-c", script])
+            .done()
+            .expect(0)
+            .quiet();
+        let trace = fs::read_to_string(world.path("trace")).expect("the shell made it");
+        assert!(
+            trace.contains("=> Send header: Git-Protocol: version=2"),
+            "{trace}"
+        );
+    });
+}
+
+/// The token that a world's commands use, from the cache.
+fn token(world: &World) -> String {
+    let cached = fs::read_dir(world.cache()).expect("a token was cached");
+    let texts = cached
+        .flatten()
+        .filter_map(|file| fs::read_to_string(file.path()).ok());
+    let token = texts.into_iter().find_map(|text| {
+        let text: Value = serde_json::from_str(&text).ok()?;
+        Some(text.get("access_token")?.as_str()?.to_owned())
+    });
+    token.expect("the cache holds the token")
+}
+
+#[test]
+fn no_trace_shows_the_token_or_the_clients_secret_whatever_is_asked_for() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        world
+            .git([
+                "config",
+                "--global",
+                "--add",
+                "http.extraHeader",
+                "X-Key: canary-of-a-header",
+            ])
+            .ok();
+        let trace = |redact: &str| {
+            let _ = fs::remove_dir_all(world.cache());
+            let file = |name: &str| world.path(&format!("{name}-{redact}"));
+            let tree = world.path(&format!("tree-{redact}"));
+            let own = format!("2,{}", file("own").display());
+            world
+                .git(["clone", "-q", "bbtoken::ws/repo"])
+                .arg(&tree)
+                .env("GIT_TRACE_CURL", file("curl"))
+                .env("GIT_TRACE2_EVENT", file("event"))
+                .env("GIT_TRACE_REDACT", redact)
+                .env("BBTOKEN_TRACE", own)
+                .done()
+                .expect(0)
+                .quiet();
+            ["curl", "event", "own"].map(|name| {
+                let bytes = fs::read(file(name)).expect("it was written");
+                String::from_utf8_lossy(&bytes).into_owned()
+            })
+        };
+        for redact in ["1", "0"] {
+            let traces = trace(redact);
+            let token = token(world);
+            assert!(token.len() > 1000);
+            for trace in &traces {
+                assert!(trace.len() > 1000, "it was traced");
+                // Sixty characters stand in a line.
+                assert!(
+                    !trace.contains(&token[..50]) && !trace.contains(&token[token.len() - 50..])
+                );
+                assert!(!trace.contains(&world.consumer.secret[..40]));
+                assert!(
+                    !trace.contains("access_token\":"),
+                    "nothing of the token's answer is shown"
+                );
+            }
+            let [curl, event, own] = &traces;
+            assert!(curl.contains("POST /site/oauth2/access_token HTTP/1.1"));
+            assert_eq!(
+                curl.contains("canary-of-a-header"),
+                redact == "0",
+                "as git does"
+            );
+            assert!(!own.contains("canary-of-a-header") && !event.contains("canary-of-a-header"));
+        }
+    });
+}
+
+#[test]
+fn phases_are_told_with_their_times() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let done = world
+            .git(["ls-remote", "bbtoken::ws/repo"])
+            .env("BBTOKEN_TRACE", "1")
+            .done()
+            .expect(0);
+        let mut at = 0;
+        for phase in [
+            "start program=git-remote-bbtoken",
+            "config took_ms=",
+            "request method=POST host=localhost path=/site/oauth2/access_token\n",
+            "resolve took_ms=",
+            "certificate took_ms=",
+            "connect took_ms=",
+            "answer took_ms=",
+            "token took_ms=",
+            "request method=GET host=localhost path=/ws/repo.git/info/refs?service=git-upload-pack\n",
+            "body took_ms=",
+            "exit code=0\n",
+        ] {
+            let found = done.stderr[at..].find(phase);
+            at += found.unwrap_or_else(|| panic!("'{phase}' comes next in {}", done.stderr));
+        }
+        assert!(
+            !done.stderr.contains("Authorization"),
+            "header lines are level 2"
+        );
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn our_trace_can_be_json_in_a_file_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let file = world.path("trace, with a comma");
+        for expected in [1, 2] {
+            world
+                .git(["ls-remote", "bbtoken::ws/repo"])
+                .env("BBTOKEN_TRACE", format!("2,json,{}", file.display()))
+                .done()
+                .expect(0)
+                .quiet();
+            let text = fs::read_to_string(&file).expect("it was written");
+            let events: Vec<Value> = text
+                .lines()
+                .map(|line| serde_json::from_str(line).expect("a line is an object"))
+                .collect();
+            let count = |name: &str| events.iter().filter(|event| event["event"] == name).count();
+            assert_eq!((count("start"), count("exit")), (expected, expected));
+            assert!(count("sent") > 10 && count("received") > 10, "{text}");
+            assert!(
+                events
+                    .iter()
+                    .all(|event| event["at_ms"].is_f64() && event["pid"].is_u64())
+            );
+        }
+        let mode = fs::metadata(&file)
+            .expect("it is there")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    });
+}
+
+#[test]
+fn a_trace_that_cannot_be_written_is_told_and_breaks_nothing() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        for (variable, value) in [
+            ("BBTOKEN_TRACE", "loud"),
+            ("BBTOKEN_TRACE", ""),
+            ("BBTOKEN_TRACE", "1,/no/such/directory/file"),
+            ("GIT_TRACE_CURL", "/no/such/directory/file"),
+        ] {
+            let done = world
+                .git(["ls-remote", "bbtoken::ws/repo"])
+                .env(variable, value)
+                .done()
+                .expect(0);
+            done.says(&[&format!("warning: {variable} is not followed: ")]);
+        }
+        for off in ["0", "false"] {
+            world
+                .git(["ls-remote", "bbtoken::ws/repo"])
+                .env("BBTOKEN_TRACE", off)
+                .env("GIT_TRACE_CURL", off)
+                .done()
+                .expect(0)
+                .quiet();
+        }
+    });
+}
+
+#[test]
+fn gits_own_event_trace_holds_our_phases_under_its_session() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let directory = world.path("events");
+        fs::create_dir(&directory).expect("the world's directory can be written");
+        let file = world.path("event");
+        for target in [&file, &directory] {
+            world
+                .git(["ls-remote", "bbtoken::ws/repo"])
+                .env("GIT_TRACE2_EVENT", target)
+                .done()
+                .expect(0)
+                .quiet();
+        }
+        let text = fs::read_to_string(&file).expect("it was written");
+        let events: Vec<Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("a line is an object"))
+            .collect();
+        let sessions: BTreeSet<&str> = events
+            .iter()
+            .filter_map(|event| event["sid"].as_str())
+            .collect();
+        let ours: Vec<&Value> = events
+            .iter()
+            .filter(|event| event["category"] == "bbtoken")
+            .collect();
+        assert!(ours.len() > 5, "{text}");
+        let session = ours[0]["sid"].as_str().expect("every event has one");
+        let (parent, _) = session.rsplit_once('/').expect("git started us");
+        assert!(sessions.contains(parent), "{session} is below one of git's");
+        for event in ["version", "start", "exit"] {
+            let found = events
+                .iter()
+                .any(|it| it["event"] == event && it["sid"] == session);
+            assert!(found, "{event}");
+        }
+        let files: Vec<_> = fs::read_dir(&directory)
+            .expect("it is there")
+            .flatten()
+            .collect();
+        let ours = files.iter().filter(|file| {
+            let text = fs::read_to_string(file.path()).expect("it was written");
+            text.contains("\"category\":\"bbtoken\"")
+        });
+        assert_eq!(ours.count(), 1, "our process has a file of its own");
+        assert!(files.len() > 2);
+    });
+}
