@@ -27,6 +27,7 @@ mod processes;
 mod programs;
 mod progress;
 mod push;
+mod recipes;
 mod redirects;
 mod sessions;
 mod setup;

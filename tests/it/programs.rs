@@ -10,7 +10,7 @@ use crate::support::{Done, Run, World, gits, on_every_git};
 const PAGE: &str = include_str!("../../docs/programs.md");
 
 /// Where `scripts/programs` puts what is not Debian's.
-fn installed(name: &str) -> PathBuf {
+pub(crate) fn installed(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("programs");
     let path = path.join(name);
     assert!(

@@ -1,0 +1,571 @@
+//! The recipes of docs/ci, run as they stand there, as their runners would.
+
+use std::{
+    env, fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    thread,
+};
+
+use serde_json::Value;
+
+use crate::{
+    inspect::strace,
+    programs::installed,
+    support::{Run, World, helper, on_every_git},
+};
+
+/// How many jobs run on one runner at the same time.
+const PARALLEL: usize = 20;
+/// A user that no passwd file knows, and another.
+const USERS: [&str; 2] = ["12345", "12346"];
+
+fn recipe(name: &str) -> String {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ci");
+    fs::read_to_string(directory.join(name)).expect("the recipe is there")
+}
+
+/// Reads a recipe as its runner does.
+fn yaml(world: &World, name: &str) -> Value {
+    let script = "import json, sys, yaml; print(json.dumps(yaml.load(sys.stdin, yaml.BaseLoader)))";
+    let json = world
+        .run(&installed("venv/bin/python"), ["-c", script])
+        .input(&recipe(name))
+        .ok();
+    serde_json::from_str(&json).expect("it was just written")
+}
+
+/// The lines of a script that is a list or a text.
+fn script(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(lines) => lines.iter().map(script).collect::<Vec<_>>().join("\n"),
+        _ => panic!("a script is a list or a text: {value}"),
+    }
+}
+
+/// A world with `acme/library` and `acme/tools`, and both as submodules of `acme/app`.
+fn prepare(world: &World) {
+    for name in ["library", "tools", "app"] {
+        world.repository("acme", name);
+    }
+    let tree = world.clone("acme/app", "prepared");
+    for (name, url) in [
+        ("library", "../library.git"),
+        ("tools", "git@bitbucket.org:acme/tools.git"),
+    ] {
+        world
+            .git(["-c", "url.bbtoken::.insteadOf=git@bitbucket.org:"])
+            .args(["-c", "protocol.bbtoken.allow=always"])
+            .args(["submodule", "--quiet", "add", url, name])
+            .within(&tree)
+            .ok();
+    }
+    world
+        .git(["commit", "-q", "-m", "modules"])
+        .within(&tree)
+        .ok();
+    world.git(["push", "-q"]).within(&tree).ok();
+    fs::remove_dir_all(world.home()).expect("it is the test's");
+    fs::create_dir(world.home()).expect("it was just removed");
+    install(world);
+    world.bitbucket.clear_requests();
+}
+
+/// Puts our programs where every user can start them; `setup` takes Bitbucket to be where it is for everybody.
+fn install(world: &World) {
+    let [ours, bin] = ["programs", "bin"].map(|name| world.path(name));
+    for directory in [&ours, &bin] {
+        fs::create_dir(directory).expect("the world can be written");
+    }
+    for name in ["git-remote-bbtoken", "git-bbtoken"] {
+        let (built, installed) = (helper().with_file_name(name), ours.join(name));
+        fs::hard_link(&built, &installed)
+            .or_else(|_| fs::copy(&built, &installed).map(drop))
+            .expect("it was built");
+    }
+    std::os::unix::fs::symlink(
+        ours.join("git-remote-bbtoken"),
+        bin.join("git-remote-bbtoken"),
+    )
+    .expect("it is new");
+    let text = format!(
+        "#!/bin/sh\n[ \"$1\" != setup ] || unset BBTOKEN_BASE_URL\nexec '{}' \"$@\"\n",
+        ours.join("git-bbtoken").display()
+    );
+    fs::write(bin.join("git-bbtoken"), text).expect("it is new");
+    allow(&bin.join("git-bbtoken"), 0o755);
+    allow(&world.path(""), 0o755);
+}
+
+fn allow(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is the test's");
+}
+
+/// The search path of an image that has our programs.
+fn search_path(world: &World) -> std::ffi::OsString {
+    let usual = world.search_path();
+    let usual = env::split_paths(&usual).skip(1);
+    env::join_paths([world.path("bin")].into_iter().chain(usual)).expect("no path holds a colon")
+}
+
+/// A place of the test's that everybody may write to.
+fn open_place(world: &World, name: &str) -> PathBuf {
+    let path = world.path(name);
+    fs::create_dir_all(&path).expect("the world can be written");
+    allow(&path, 0o777);
+    path
+}
+
+/// A runner's shell, in a fresh directory.
+fn shell(world: &World, script: &str, directory: &str) -> Run {
+    let within = open_place(world, directory);
+    world
+        .run(Path::new("sh"), ["-ec", script])
+        .env("PATH", search_path(world))
+        .within(within)
+}
+
+/// The same as a user that owns nothing, where the tests may choose; else as the one who runs them.
+fn shell_as(world: &World, user: &str, script: &str, directory: &str) -> Run {
+    if !rustix::process::geteuid().is_root() {
+        return shell(world, script, directory);
+    }
+    let within = open_place(world, directory);
+    world
+        .run(
+            Path::new("setpriv"),
+            [
+                &format!("--reuid={user}"),
+                &format!("--regid={user}"),
+                "--clear-groups",
+            ],
+        )
+        .args(["sh", "-ec", script])
+        .env("PATH", search_path(world))
+        .within(within)
+}
+
+#[track_caller]
+fn are_there(world: &World, directory: &str, files: &[&str]) {
+    for file in files {
+        let content = fs::read_to_string(world.path(directory).join(file));
+        assert_eq!(content.ok().as_deref(), Some("one\n"), "{directory}/{file}");
+    }
+}
+
+const APP: [&str; 3] = ["app/file", "app/library/file", "app/tools/file"];
+
+#[track_caller]
+fn token_calls(world: &World, expected: usize) {
+    assert_eq!(world.bitbucket.token_requests().len(), expected);
+}
+
+#[test]
+fn every_recipe_is_run_here() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ci");
+    let mut names: Vec<_> = fs::read_dir(directory)
+        .expect("it is there")
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    assert_eq!(
+        names,
+        [
+            "Dockerfile",
+            "Jenkinsfile",
+            "bitbucket-pipelines.yml",
+            "crontab",
+            "git-mirror.service",
+            "github-actions.yml",
+            "gitlab-ci.yml",
+            "kubernetes.yaml"
+        ]
+    );
+}
+
+#[test]
+fn bitbucket_pipelines_clones_others_and_submodules() {
+    on_every_git(|world| {
+        prepare(world);
+        let recipe = yaml(world, "bitbucket-pipelines.yml");
+        let script = script(&recipe["pipelines"]["default"][0]["step"]["script"]);
+        // The build's own clone has an http origin, for which there is a proxy that we do not have here.
+        let bare = world.bitbucket.repository_path("acme", "app");
+        world.git(["clone", "-q"]).arg(bare).arg("build").ok();
+        let build = world.path("build");
+        let origin = "http://bitbucket.org/acme/app";
+        world
+            .git(["remote", "set-url", "origin", origin])
+            .within(&build)
+            .ok();
+        shell(world, &script, "build").done().expect(0);
+        are_there(world, "build", &["library/file", "tools/file", "file"]);
+        token_calls(world, 1);
+        let pushed_to = world
+            .git(["remote", "get-url", "origin"])
+            .within(&build)
+            .ok();
+        assert_eq!(pushed_to.trim_end(), origin, "pushing back is left alone");
+    });
+}
+
+#[test]
+fn github_actions_leaves_nothing_in_the_runners_home() {
+    on_every_git(|world| {
+        prepare(world);
+        let recipe = yaml(world, "github-actions.yml");
+        let job = &recipe["jobs"]["build"];
+        let script = script(&job["steps"][0]["run"]);
+        let temporary = open_place(world, "temporary");
+        let run = |directory: &str| shell(world, &script, directory).env("RUNNER_TEMP", &temporary);
+        run("build").done().expect(0);
+        are_there(world, "build", &APP);
+        are_there(world, "build", &["library/file"]);
+        token_calls(world, 1);
+        assert_eq!(names_in(&world.home()), [""; 0]);
+
+        // A pull request from a fork: the secret is there, and empty.
+        assert_eq!(
+            job["env"]["BBTOKEN_CLIENT_SECRET"],
+            "${{ secrets.BBTOKEN_CLIENT_SECRET }}"
+        );
+        let fork = run("fork").env("BBTOKEN_CLIENT_SECRET", "").done();
+        assert_ne!(fork.code, Some(0));
+        fork.says(&["BBTOKEN_CLIENT_SECRET", "empty"]);
+    });
+}
+
+fn names_in(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).expect("it is a directory");
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect()
+}
+
+/// One job of GitLab's, with what the runner sets.
+fn gitlab_job(world: &World, recipe: &Value, number: usize) -> Run {
+    let job = &recipe["build"];
+    let builds = open_place(world, "builds");
+    let project = builds.join(format!("job{number}"));
+    let temporary = open_place(world, &format!("builds/job{number}.tmp"));
+    // The type File of the variable: its value is in a file of the job's.
+    let secret = temporary.join("BBTOKEN_CLIENT_SECRET_FILE");
+    fs::write(&secret, &world.consumer.secret).expect("it is ours");
+    let mut run = shell(
+        world,
+        &script(&job["script"]),
+        &format!("builds/job{number}"),
+    )
+    .without("BBTOKEN_CLIENT_SECRET")
+    .env("BBTOKEN_CLIENT_SECRET_FILE", secret);
+    let variables = job["variables"].as_object().expect("it has variables");
+    assert_eq!(variables.len(), 2);
+    for (name, value) in variables {
+        let value = value
+            .as_str()
+            .expect("a text")
+            .replace("$CI_BUILDS_DIR", &builds.display().to_string())
+            .replace("$CI_PROJECT_DIR", &project.display().to_string());
+        run = run.env(name, value);
+    }
+    run
+}
+
+#[test]
+fn twenty_jobs_of_one_gitlab_runner_share_one_token() {
+    on_every_git(|world| {
+        prepare(world);
+        let recipe = yaml(world, "gitlab-ci.yml");
+        let jobs: Vec<_> = (0..PARALLEL)
+            .map(|number| gitlab_job(world, &recipe, number))
+            .map(|job| thread::spawn(move || job.done()))
+            .collect();
+        for (number, job) in jobs.into_iter().enumerate() {
+            job.join().expect("it ends").expect(0);
+            let directory = format!("builds/job{number}");
+            are_there(world, &directory, &APP);
+            are_there(world, &directory, &["library/file"]);
+        }
+        token_calls(world, 1);
+        assert_eq!(names_in(&world.home()), [""; 0]);
+    });
+}
+
+#[test]
+fn jenkins_leaves_nothing_on_the_agent() {
+    on_every_git(|world| {
+        prepare(world);
+        let recipe = recipe("Jenkinsfile");
+        let script = recipe.split("'''").nth(1).expect("it has a script");
+        let temporary = open_place(world, "workspace@tmp");
+        for directory in ["first", "second"] {
+            shell_as(world, USERS[0], script, directory)
+                .without("HOME")
+                .env("WORKSPACE_TMP", &temporary)
+                .done()
+                .expect(0);
+            are_there(world, directory, &APP);
+            assert_eq!(names_in(&temporary), [""; 0], "the trap has cleaned up");
+        }
+        token_calls(world, 2);
+    });
+}
+
+#[test]
+fn an_image_is_built_with_its_secret_in_no_layer() {
+    on_every_git(|world| {
+        prepare(world);
+        let recipe = recipe("Dockerfile").replace("\\\n", " ");
+        let run = recipe
+            .lines()
+            .find_map(|line| line.strip_prefix("RUN --mount=type=secret,id=bbtoken_client_secret "))
+            .expect("it has a secret");
+        let secrets = open_place(world, "secrets");
+        fs::write(
+            secrets.join("bbtoken_client_secret"),
+            &world.consumer.secret,
+        )
+        .expect("it is ours");
+        let layer = open_place(world, "layer");
+        let script = run
+            .replace("/run/secrets", &secrets.display().to_string())
+            .replace("/opt", &layer.display().to_string());
+        shell(world, &script, "layer")
+            .without("BBTOKEN_CLIENT_SECRET")
+            .done()
+            .expect(0);
+        are_there(world, "layer", &["library/file", "tools/file"]);
+        token_calls(world, 2);
+        assert_eq!(names_in(&world.home()), [""; 0], "no token is in the layer");
+        for (path, content) in crate::inspect::files(&layer) {
+            let secret = world.consumer.secret.as_bytes();
+            let found = content.windows(secret.len()).any(|window| window == secret);
+            assert!(!found, "the secret is in '{}'", path.display());
+        }
+    });
+}
+
+#[test]
+fn a_kubernetes_job_needs_no_home_and_no_name() {
+    on_every_git(|world| {
+        prepare(world);
+        let job = yaml(world, "kubernetes.yaml");
+        let container = &job["spec"]["template"]["spec"]["containers"][0];
+        assert_eq!(
+            job["spec"]["template"]["spec"]["securityContext"]["runAsUser"],
+            USERS[0]
+        );
+        let work = open_place(world, "work");
+        let secrets = open_place(world, "bitbucket");
+        fs::write(secrets.join("client-secret"), &world.consumer.secret).expect("it is ours");
+        let place = |text: &str| {
+            text.replace("/work", &work.display().to_string())
+                .replace("/etc/bitbucket", &secrets.display().to_string())
+        };
+        let script = place(&script(&container["args"]));
+        let mut run = shell_as(world, USERS[0], &script, "elsewhere")
+            .without("HOME")
+            .without("BBTOKEN_CLIENT_SECRET");
+        for variable in container["env"].as_array().expect("it has variables") {
+            if let (Some(name), Some(value)) =
+                (variable["name"].as_str(), variable["value"].as_str())
+            {
+                run = run.env(name, place(value));
+            }
+        }
+        run.done().expect(0);
+        are_there(world, "work", &APP);
+        are_there(world, "work", &["library/file"]);
+        token_calls(world, 1);
+        assert_eq!(names_in(&world.path("elsewhere")), [""; 0]);
+    });
+}
+
+#[test]
+fn cron_finds_the_helper_and_the_profile() {
+    on_every_git(|world| {
+        prepare(world);
+        let ca_file = world.bitbucket.ca_file().display().to_string();
+        for (key, value) in [
+            ("bbtoken.baseUrl", world.bitbucket.base_url()),
+            ("http.sslCAInfo", ca_file.as_str()),
+        ] {
+            world.git(["config", "--global", key, value]).ok();
+        }
+        world
+            .bbtoken(["login", "mirror", "--client-credentials", "--client-id"])
+            .args([&world.consumer.key, "--with-secret"])
+            .input(&world.consumer.secret)
+            .without_client()
+            .without("BBTOKEN_BASE_URL")
+            .done()
+            .expect(0);
+        let mirror = world.home().join("library.git");
+        world
+            .git(["clone", "-q", "--mirror", "bbtoken::mirror@acme/library"])
+            .arg(&mirror)
+            .without_client()
+            .ok();
+        let bare = world.bitbucket.repository_path("acme", "library");
+        world.git(["branch", "news", "main"]).within(&bare).ok();
+
+        let recipe = recipe("crontab");
+        let lines = recipe
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let [path, job] = lines.collect::<Vec<_>>()[..] else {
+            panic!("a variable and a job")
+        };
+        let command = job
+            .strip_prefix("*/15 * * * * ")
+            .expect("every quarter of an hour");
+        let cron = |path: &std::ffi::OsStr| {
+            let mut command = shell(world, command, "home").into_command();
+            command
+                .env_clear()
+                .env("HOME", world.home())
+                .env("LOGNAME", "ann")
+                .env("SHELL", "/bin/sh")
+                .env("PATH", path);
+            command.output().expect("the shell starts")
+        };
+        let lost = cron("/usr/bin:/bin".as_ref());
+        assert!(
+            String::from_utf8_lossy(&lost.stderr).contains("remote-bbtoken"),
+            "the path of cron leads to no helper"
+        );
+        assert!(path.starts_with("PATH=/home/you/.cargo/bin:"));
+        let done = cron(&search_path(world));
+        assert!(done.status.success(), "{done:?}");
+        assert_eq!(done.stdout, b"");
+        assert_eq!(world.rev(&mirror, "news"), world.rev(&bare, "main"));
+    });
+}
+
+#[test]
+fn a_systemd_unit_has_its_directories_and_nothing_else() {
+    on_every_git(|world| {
+        prepare(world);
+        let unit = recipe("git-mirror.service");
+        let [state, cache, credentials] = ["S", "C", "d"].map(|name| open_place(world, name));
+        for directory in [&state, &cache] {
+            let place = directory.join("git-mirror");
+            fs::create_dir(&place).expect("it is ours");
+            allow(&place, 0o777);
+        }
+        fs::write(credentials.join("client-secret"), &world.consumer.secret).expect("it is ours");
+        let place = |text: &str| {
+            let place = |path: &Path| path.display().to_string();
+            text.replace("%S", &place(&state))
+                .replace("%C", &place(&cache))
+                .replace("%d", &place(&credentials))
+                .replace("your-consumers-key", &world.consumer.key)
+                .replace("/usr/bin/git", "git")
+        };
+        let values = |key: &str| {
+            let start = format!("{key}=");
+            unit.lines()
+                .filter_map(|line| line.strip_prefix(&start).map(place))
+                .collect::<Vec<_>>()
+        };
+        let commands = [values("ExecStartPre"), values("ExecStart")].concat();
+        assert_eq!((commands.len(), values("Environment").len()), (2, 3));
+        // The unit starts twice: the first time it clones, the second time it only updates.
+        for _ in 0..2 {
+            for command in &commands {
+                // For a user that is made for the unit, systemd sets HOME to the root directory.
+                let mut run = shell_as(world, USERS[0], command, "S/git-mirror")
+                    .without_client()
+                    .env("HOME", "/");
+                for variable in values("Environment") {
+                    let (name, value) = variable.split_once('=').expect("a name and a value");
+                    run = run.env(name, value);
+                }
+                run.done().expect(0);
+            }
+        }
+        are_mirrored(world, &state.join("git-mirror/library.git"));
+        token_calls(world, 1);
+    });
+}
+
+fn are_mirrored(world: &World, mirror: &Path) {
+    let bare = world.bitbucket.repository_path("acme", "library");
+    // The mirror is another user's, whose ownership git looks at.
+    let shown = world
+        .git(["-c", "safe.directory=*", "--git-dir"])
+        .arg(mirror)
+        .args(["rev-parse", "main"])
+        .ok();
+    assert_eq!(shown.trim_end(), world.rev(&bare, "main"));
+}
+
+/// The files that a traced command has made, changed or removed.
+fn written(calls: &str) -> Vec<&str> {
+    let changes = |line: &&str| {
+        let opened =
+            line.contains("O_WRONLY") || line.contains("O_RDWR") || line.contains("O_CREAT");
+        let failed = line.contains(" = -1 ");
+        (opened || !line.contains("openat(")) && !failed && !line.contains("\"/dev/")
+    };
+    calls.lines().filter(changes).collect()
+}
+
+#[test]
+fn memory_writes_nothing_at_all() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let calls = "openat,creat,mkdir,mkdirat,rename,renameat,renameat2,unlink,unlinkat,link,symlink,chmod";
+        let trace = |store: &str| {
+            let traced = strace(
+                world,
+                calls,
+                ["ls-remote", "-q", "bbtoken::ws/repo"],
+                |run| run.env("BBTOKEN_STORE", store),
+            );
+            traced.done.expect(0).quiet();
+            traced.calls
+        };
+        let memory = trace("memory");
+        assert_eq!(written(&memory), [""; 0]);
+        assert_eq!(names_in(&world.home()), [".gitconfig"]);
+        let file = trace("file");
+        assert!(written(&file).len() > 3, "what is written would be seen");
+        token_calls(world, 2);
+    });
+}
+
+#[test]
+fn containers_with_different_users_do_not_share_a_cache_and_are_told() {
+    on_every_git(|world| {
+        prepare(world);
+        let shared = open_place(world, "shared");
+        let list = |user: &str| {
+            shell_as(
+                world,
+                user,
+                "git ls-remote -q bbtoken::acme/library",
+                "elsewhere",
+            )
+            .without("HOME")
+            .env("BBTOKEN_HOME", &shared)
+            .done()
+            .expect(0)
+        };
+        list(USERS[0]).quiet();
+        if !rustix::process::geteuid().is_root() {
+            allow(&shared.join("cache"), 0o000);
+        }
+        let other = list(USERS[1]);
+        other.says(&[
+            "warning: the token was not saved, so every command has to get its own: cannot ",
+            &shared.display().to_string(),
+            "Permission denied",
+        ]);
+        assert_eq!(other.stderr.lines().count(), 1, "{}", other.stderr);
+        allow(&shared.join("cache"), 0o700);
+        list(USERS[0]).quiet();
+        token_calls(world, 2);
+    });
+}
