@@ -29,6 +29,7 @@
 //! | [`failure`] | what went wrong, as a kind that decides what to do next |
 //! | [`secret`] | a string that does not print itself |
 //! | [`clock`] | time as a parameter |
+//! | `files` | files that only the user can read, replaced as a whole |
 //! | [`address`] | what git hands us, parsed |
 //! | [`http`] | one client on reqwest and rustls: TLS roots, proxy, time limits; follows no redirect |
 //! | [`oauth`] | RFC 6749 grants and the answers to them; opens no file, prints nothing |
@@ -47,11 +48,11 @@
 //! [`failure`], [`secret`] and [`trace`] are leaves that every module may use; the other rules are the table of
 //! `tests/layers.rs`, which fails on an import that is not in it.
 //!
-//! # Two interfaces
+//! # Three interfaces
 //!
 //! [`relay::Authorizer`] gives the relay a header value and hears when the server refused it; [`wire`] implements it
 //! on [`token`]. [`http::HttpClient`] takes a request and gives an answer or a transport error; a keep-alive agent
-//! can be a second implementation of it.
+//! can be a second implementation of it. [`relay::Memory`] keeps what a server said of itself; [`wire`] has it on disk.
 //!
 //! # Invariants, and the tests that hold them
 //!
@@ -73,6 +74,7 @@
 //! | an answer that is cut or garbled ends the command, and never leaves git waiting | `relay::pktline` tests, `tests/it/faults.rs` |
 //! | a push that may have been done is never called failed, nor one that was not done unknown | `tests/it/faults.rs` |
 //! | a killed git leaves no process, an ended clone no directory | `tests/it/signals.rs` |
+//! | what is remembered of a server never makes a command end otherwise | `tests/it/advertisement.rs` |
 //! | packs stream: memory stays flat | `tests/it/memory.rs` |
 //! | files are 0600 in a 0700 directory and replaced as a whole | `token` tests, `tests/it/cache.rs` |
 //! | success is silent, and progress is git's own | `tests/it/progress.rs` |
@@ -89,6 +91,7 @@ pub mod address;
 pub mod clock;
 pub mod config;
 pub mod failure;
+mod files;
 pub mod hangup;
 pub mod http;
 pub mod manage;

@@ -53,6 +53,8 @@ pub struct RawProfile {
     pub store: Option<Setting>,
     /// `transport`.
     pub transport: Option<Setting>,
+    /// `rememberAdvertisement`.
+    pub remember_advertisement: Option<Setting>,
 }
 
 impl RawProfile {
@@ -71,6 +73,7 @@ impl RawProfile {
             authorize_url,
             store,
             transport,
+            remember_advertisement,
         } = self;
         let single = [
             ("clientId", client_id),
@@ -84,6 +87,7 @@ impl RawProfile {
             ("authorizeUrl", authorize_url),
             ("store", store),
             ("transport", transport),
+            ("rememberAdvertisement", remember_advertisement),
         ];
         let single = single
             .into_iter()
@@ -104,7 +108,8 @@ pub struct Environment {
     pub client_secret: Option<Source>,
     /// `BBTOKEN_ACCESS_TOKEN` or `BBTOKEN_ACCESS_TOKEN_FILE`.
     pub access_token: Option<Source>,
-    /// `BBTOKEN_BASE_URL`, `BBTOKEN_TOKEN_URL`, `BBTOKEN_AUTHORIZE_URL`, `BBTOKEN_STORE`, `BBTOKEN_TRANSPORT`.
+    /// `BBTOKEN_BASE_URL`, `BBTOKEN_TOKEN_URL`, `BBTOKEN_AUTHORIZE_URL`, `BBTOKEN_STORE`, `BBTOKEN_TRANSPORT`,
+    /// `BBTOKEN_REMEMBER_ADVERTISEMENT`.
     pub settings: RawProfile,
 }
 
@@ -257,6 +262,8 @@ pub struct Profile {
     pub transport: Transport,
     /// Where its tokens are kept.
     pub store: Store,
+    /// Whether a repository's advertisement is remembered between commands.
+    pub remembers_advertisement: bool,
 }
 
 impl Profile {
@@ -542,6 +549,7 @@ fn resolve(raw: &Raw, name: &str) -> Result<Profile, Failure> {
         endpoints: endpoints(&settings)?,
         transport: transport(settings.pick(|p| p.transport.as_ref()))?,
         store,
+        remembers_advertisement: truth(settings.pick(|p| p.remember_advertisement.as_ref()))?,
     })
 }
 
@@ -698,6 +706,13 @@ fn transport(setting: Option<&Setting>) -> Result<Transport, Failure> {
             ("git", Transport::Git),
         ],
     )
+}
+
+/// Reads a truth value by git's words (git-config(1), "boolean"); true where there is none.
+fn truth(setting: Option<&Setting>) -> Result<bool, Failure> {
+    let words = ["true", "yes", "on", "1"].map(|word| (word, true));
+    let others = ["false", "no", "off", "0"].map(|word| (word, false));
+    one_of(setting, &[words, others].concat())
 }
 
 fn store(setting: Option<&Setting>) -> Result<Store, Failure> {

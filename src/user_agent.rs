@@ -4,12 +4,14 @@
 //! command has done its work, and remembered until that git changes.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::UNIX_EPOCH,
 };
+
+use crate::files;
 
 /// Names the git by its major version alone, as long as no more is known; Bitbucket looks for `git/`.
 const UNKNOWN: &str = "2";
@@ -57,21 +59,9 @@ impl GitVersion {
     fn ask(&self) -> io::Result<()> {
         let mark = self.mark()?;
         // First the file: where nothing can be kept, nothing is asked, every time anew.
-        let new = self.note.with_extension(std::process::id().to_string());
-        let mut options = OpenOptions::new();
-        options.create_new(true).write(true);
-        // No secret, but all that is written is the user's alone.
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&new)?;
-        let kept = self
-            .version()
-            .and_then(|version| file.write_all(format!("{mark}{version}\n").as_bytes()))
-            .and_then(|()| fs::rename(&new, &self.note));
-        if kept.is_err() {
-            let _ = fs::remove_file(&new);
-        }
-        kept
+        files::exchange(&self.note, |file| {
+            file.write_all(format!("{mark}{}\n", self.version()?).as_bytes())
+        })
     }
 
     fn version(&self) -> io::Result<String> {

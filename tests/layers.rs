@@ -7,19 +7,20 @@ use std::{
 };
 
 /// Who may use whom; `failure`, `secret` and `trace` are leaves that everybody may use.
-const RULES: [(&str, &[&str]); 19] = [
+const RULES: [(&str, &[&str]); 20] = [
     ("failure", &[]),
     ("secret", &[]),
     ("trace", &[]),
     ("clock", &[]),
+    ("files", &[]),
     ("address", &[]),
     ("hangup", &[]),
-    ("user_agent", &[]),
+    ("user_agent", &["files"]),
     ("http", &[]),
     ("oauth", &["http", "clock"]),
     ("profile", &["address", "http"]),
     ("config", &["profile", "address", "http"]),
-    ("token", &["oauth", "profile", "http", "clock"]),
+    ("token", &["oauth", "profile", "http", "clock", "files"]),
     ("relay", &["http", "hangup"]),
     (
         "wire",
@@ -27,6 +28,7 @@ const RULES: [(&str, &[&str]); 19] = [
             "address",
             "clock",
             "config",
+            "files",
             "hangup",
             "http",
             "oauth",

@@ -78,6 +78,7 @@ fn assign(profile: &mut RawProfile, entry: &Entry) -> Result<(), Failure> {
         "account" => &mut profile.account,
         "pushprofile" => &mut profile.push_profile,
         "transport" => &mut profile.transport,
+        "rememberadvertisement" => &mut profile.remember_advertisement,
         "clientsecretcommand" => protected(entry, &mut profile.client_secret_command)?,
         "accesstokencommand" => protected(entry, &mut profile.access_token_command)?,
         "baseurl" => protected(entry, &mut profile.base_url)?,
@@ -164,6 +165,7 @@ fn environment(variables: Variables<'_>) -> Result<Environment, Failure> {
             authorize_url: setting("BBTOKEN_AUTHORIZE_URL")?,
             store: setting("BBTOKEN_STORE")?,
             transport: setting("BBTOKEN_TRANSPORT")?,
+            remember_advertisement: setting("BBTOKEN_REMEMBER_ADVERTISEMENT")?,
             ..RawProfile::default()
         },
     })

@@ -13,9 +13,9 @@ use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue, USER_AGENT};
 use tokio::{runtime::Runtime, sync::mpsc};
 
 use super::{
-    Body, HttpClient, LowSpeed, Method, Phase, ProxyLogins, Request, Response, ResponseBody,
-    Settings, TransportError, broken::classify, may_carry_credentials, observe, pace::Pace,
-    pool::Pool,
+    Begun, Body, HttpClient, LowSpeed, Method, Phase, ProxyLogins, Request, Response, ResponseBody,
+    Settings, TransportError, beside::Beside, broken::classify, may_carry_credentials, observe,
+    pace::Pace, pool::Pool,
 };
 use crate::{
     secret::Secret,
@@ -109,6 +109,24 @@ impl Client {
         Ok(lines)
     }
 
+    /// Makes a request ready to be sent, and shows it to whoever traces.
+    fn start(
+        &self,
+        request: Request,
+        host: &str,
+        pace: &Pace,
+    ) -> Result<reqwest::Request, TransportError> {
+        let is_secret = matches!(request.body, Body::Form(_));
+        let lines = self.lines(&request, host)?;
+        let shown = trace::is_on().then(|| lines.iter().map(shown).collect());
+        let request = self.prepare(request, lines, host, pace)?;
+        if let Some(shown) = shown {
+            let body = request.body().and_then(reqwest::Body::as_bytes);
+            observe::request(&request, shown, body.filter(|_| !is_secret));
+        }
+        Ok(request)
+    }
+
     /// Puts a request into the library's terms.
     fn prepare(
         &self,
@@ -145,13 +163,7 @@ impl HttpClient for Client {
         let host = request.url.host_str().unwrap_or("").to_owned();
         let is_secret = matches!(request.body, Body::Form(_));
         let pace = Pace::new(self.low_speed);
-        let lines = self.lines(&request, &host)?;
-        let shown = trace::is_on().then(|| lines.iter().map(shown).collect());
-        let request = self.prepare(request, lines, &host, &pace)?;
-        if let Some(shown) = shown {
-            let body = request.body().and_then(reqwest::Body::as_bytes);
-            observe::request(&request, shown, body.filter(|_| !is_secret));
-        }
+        let request = self.start(request, &host, &pace)?;
         let began = Instant::now();
         let answer = self.pool.send(&self.runtime, request, &pace, &host)?;
         observe::answer(began, &answer);
@@ -166,6 +178,13 @@ impl HttpClient for Client {
             bytes: 0,
         };
         Ok(Response::new(status, headers, Box::new(body)))
+    }
+
+    fn begin(&self, request: Request) -> Option<Box<dyn Begun>> {
+        let host = request.url.host_str().unwrap_or("").to_owned();
+        let request = self.start(request, &host, &Pace::new(None)).ok()?;
+        let begun = Beside::start(&self.runtime, self.pool.client(), request);
+        Some(Box::new(begun))
     }
 }
 

@@ -3,6 +3,7 @@
 //! The interface is synchronous: a call drives the connection until the answer's head is there, and each
 //! [`Response::next_chunk`] drives it on, also an upload that is still under way. Nothing runs in between.
 
+mod beside;
 mod broken;
 mod client;
 mod identity;
@@ -34,6 +35,17 @@ pub trait HttpClient {
     ///
     /// A [`TransportError`] when there is no answer. Every status is an answer; redirects are answers, too.
     fn send(&self, request: Request) -> Result<Response, TransportError>;
+
+    /// Begins an exchange beside those that are waited for; `None` where that cannot be done. A time limit has no effect.
+    fn begin(&self, _request: Request) -> Option<Box<dyn Begun>> {
+        None
+    }
+}
+
+/// An exchange that nobody waits for.
+pub trait Begun {
+    /// Gives the answer if all of it is there by now; else the exchange ends here.
+    fn finished(self: Box<Self>) -> Option<Response>;
 }
 
 /// The methods that git and OAuth need.

@@ -172,7 +172,7 @@ fn build(
 
 /// Lets the runtime look at its sockets, which nobody did since the last call: a connection that the server has closed
 /// meanwhile then leaves the pool, instead of swallowing a request that cannot be sent twice.
-async fn notice_closed_connections() {
+pub(super) async fn notice_closed_connections() {
     for _ in 0..LOOKS {
         tokio::task::yield_now().await;
     }

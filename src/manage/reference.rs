@@ -31,7 +31,7 @@ const fn name(name: &'static str, meaning: &'static str) -> Name {
 }
 
 /// `bbtoken.<key>` for every profile, `bbtoken.<profile>.<key>` for one.
-pub(super) const KEYS: [Key; 14] = [
+pub(super) const KEYS: [Key; 15] = [
     key(
         "clientId",
         false,
@@ -93,6 +93,11 @@ pub(super) const KEYS: [Key; 14] = [
         "who speaks HTTP: auto (default), native, git",
     ),
     key(
+        "rememberAdvertisement",
+        false,
+        "whether what a server can do is remembered for an hour, to save a round trip: true (default), false",
+    ),
+    key(
         "profile",
         false,
         "without a profile's name only: the profile that is used where nothing names one",
@@ -111,7 +116,7 @@ pub(super) const OTHER_KEYS: [Name; 1] = [name(
 )];
 
 /// Environment variables; they win over git's configuration.
-pub(super) const VARIABLES: [Name; 16] = [
+pub(super) const VARIABLES: [Name; 17] = [
     name("BBTOKEN_PROFILE", "the profile to use"),
     name(
         "BBTOKEN_CLIENT_ID",
@@ -136,6 +141,10 @@ pub(super) const VARIABLES: [Name; 16] = [
     name(
         "BBTOKEN_TRANSPORT",
         "auto (default), native, or git for git's own https",
+    ),
+    name(
+        "BBTOKEN_REMEMBER_ADVERTISEMENT",
+        "true (default), or false to ask the server every time what it can do",
     ),
     name(
         "BBTOKEN_STORE",

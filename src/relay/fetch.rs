@@ -1,122 +1,123 @@
 //! `connect git-upload-pack`: protocol v2 over HTTP (gitprotocol-v2(5), gitprotocol-http(5)).
 
-use std::io::{self, BufRead, Read as _, Write as _};
+use std::io::Write as _;
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 
 use super::{
     Broken, Connected, Git, Service, Session, Stage,
+    advertisement::{self, Foreseen},
     pktline::{self, Boundaries, Ending},
     session::{BodyReader, Repeat},
 };
 use crate::{
-    failure::{Failure, Kind, quote},
-    http::{Body, Request},
+    failure::{Failure, Kind},
+    http::{Body, Request, Response},
 };
 
-/// The longest v2 capability advertisement that is believed; real ones have some hundred bytes.
-const MAX_ADVERTISEMENT_BYTES: u64 = 1024 * 1024;
 /// Longer requests are compressed (git: `rpc_service` in remote-curl.c).
 const COMPRESS_OVER_BYTES: usize = 1024;
 
 /// Relays the advertisement, then request after request until git has enough.
 pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<Connected, Broken> {
-    let Some(advertisement) = advertisement(session).map_err(Broken::at(Stage::Connecting))? else {
+    let foreseen = Foreseen::ask(session, git).map_err(Broken::at(Stage::Connecting))?;
+    if let Some(foreseen) = foreseen {
+        serve_foreseen(session, git, foreseen).inspect_err(|_| session.forget())?;
+        return Ok(Connected::Finished);
+    }
+    let advertisement = advertisement::discover(session).map_err(Broken::at(Stage::Connecting))?;
+    let Some(advertisement) = advertisement else {
         return Ok(Connected::NotVersion2);
     };
-    let greeting = [b"\n", advertisement.as_slice()].concat();
-    git.write(&greeting).map_err(Broken::at(Stage::InAnswer))?;
-    while let Some(request) = next_request(git).map_err(Broken::at(Stage::InAnswer))? {
+    greet(git, &advertisement)?;
+    if let Some(request) = next_request(git)? {
         answer(session, git, &request)?;
+        advertisement::remember(session, &advertisement, &request);
     }
+    serve_rest(session, git)?;
     Ok(Connected::Finished)
 }
 
-/// Gets the v2 capability advertisement; `None` when the server speaks an older version.
-fn advertisement(session: &mut Session<'_>) -> anyhow::Result<Option<Vec<u8>>> {
-    let response = session.discover(Service::UploadPack, Some("version=2"))?;
-    // Git has been answered nothing yet, so that its end means that nobody waits.
-    let _armed = session.watch_until_over(&Boundaries::default());
-    let mut body = BodyReader::new(response);
-    let first = first_packet(&mut body).map_err(|error| session.bad_packet(error))?;
-    if let Some(message) = first[4..].strip_prefix(pktline::ERROR_PREFIX) {
-        return Err(told(session, message));
+/// Relays a remembered advertisement, whose first question has been answered already if it is git's.
+fn serve_foreseen(
+    session: &mut Session<'_>,
+    git: &mut Git,
+    mut foreseen: Foreseen,
+) -> Result<(), Broken> {
+    greet(git, &foreseen.advertisement)?;
+    if let Some(request) = next_request(git)? {
+        match foreseen.answer(session, &request) {
+            Some((head, body)) => relay(session, git, &head, body)?,
+            None => answer(session, git, &request)?,
+        }
     }
-    if !first[4..].starts_with(b"version 2") {
-        return Ok(None);
-    }
-    let rest = pktline::read_section(&mut (&mut body).take(MAX_ADVERTISEMENT_BYTES), |_| {});
-    let rest = rest.and_then(|rest| rest.ok_or_else(|| empty("it ends without a flush-pkt")));
-    let rest = rest.map_err(|error| session.bad_packet(error))?;
-    // To its end, so that the connection can be used again.
-    while body
-        .next_chunk()
-        .map_err(|error| session.bad_answer(error))?
-        .is_some()
-    {}
-    Ok(Some([first, rest].concat()))
+    serve_rest(session, git)?;
+    foreseen.renew(session);
+    Ok(())
 }
 
-/// Reads the first pkt-line behind the `# service=` header, which is not part of what git reads over `connect`.
-pub(super) fn first_packet(body: &mut dyn BufRead) -> io::Result<Vec<u8>> {
-    let mut first = read_one(body)?;
-    if first[4..].starts_with(b"# service=") {
-        pktline::read_section(body, |_| {})?;
-        first = read_one(body)?;
+fn serve_rest(session: &mut Session<'_>, git: &mut Git) -> Result<(), Broken> {
+    while let Some(request) = next_request(git)? {
+        answer(session, git, &request)?;
     }
-    Ok(first)
+    Ok(())
 }
 
-fn read_one(body: &mut dyn BufRead) -> io::Result<Vec<u8>> {
-    let mut packet = Vec::new();
-    match pktline::read_packet(body, &mut packet)? {
-        Some(_) => Ok(packet),
-        None => Err(empty("it is empty")),
-    }
-}
-
-fn empty(why: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, why)
-}
-
-/// Puts the server's own `ERR ` message into ours.
-pub(super) fn told(session: &Session<'_>, message: &[u8]) -> anyhow::Error {
-    session.told(&quote(&String::from_utf8_lossy(message)))
+fn greet(git: &mut Git, advertisement: &[u8]) -> Result<(), Broken> {
+    let greeting = [b"\n", advertisement].concat();
+    git.write(&greeting).map_err(Broken::at(Stage::InAnswer))
 }
 
 /// Reads git's next request; git says good-bye with a lone flush-pkt (git: `disconnect_git`), which is none.
-fn next_request(git: &mut Git) -> anyhow::Result<Option<Vec<u8>>> {
+fn next_request(git: &mut Git) -> Result<Option<Vec<u8>>, Broken> {
     loop {
         match pktline::read_section(git.input(), |_| {}) {
             Ok(Some(request)) if request == b"0000" => {}
             Ok(request) => return Ok(request),
             Err(error) => {
-                return Err(anyhow::Error::new(error)
-                    .context(Failure::new(Kind::Hangup, "git's request is not complete")));
+                let error = anyhow::Error::new(error)
+                    .context(Failure::new(Kind::Hangup, "git's request is not complete"));
+                return Err(Broken::at(Stage::InAnswer)(error));
             }
         }
     }
 }
 
 fn answer(session: &mut Session<'_>, git: &mut Git, request: &[u8]) -> Result<(), Broken> {
-    let (body, encoding) = compress(request).map_err(Broken::at(Stage::BeforeAnswer))?;
-    let response = session.post(Service::UploadPack, Repeat::Safe, &|post: Request| {
+    let response = ask(session, request).map_err(Broken::at(Stage::BeforeAnswer))?;
+    relay(session, git, &[], BodyReader::new(response))
+}
+
+/// Posts a request of git's and returns once its answer begins.
+pub(super) fn ask(session: &mut Session<'_>, request: &[u8]) -> anyhow::Result<Response> {
+    let (body, encoding) = compress(request)?;
+    session.post(Service::UploadPack, Repeat::Safe, &|post: Request| {
         let mut post = post.header("Git-Protocol", "version=2");
         if let Some(encoding) = encoding {
             post = post.header("Content-Encoding", encoding);
         }
         post.body = Body::Bytes(body.clone());
         Ok(post)
-    });
-    let response = response.map_err(Broken::at(Stage::BeforeAnswer))?;
-    let ending = copy(
-        session,
-        git,
-        &mut BodyReader::new(response),
-        Boundaries::default(),
-    )?;
-    match ending {
+    })
+}
+
+/// Hands an answer to git, which must be a whole one; `head` is what was read of it before.
+fn relay(
+    session: &Session<'_>,
+    git: &mut Git,
+    head: &[u8],
+    mut rest: BodyReader,
+) -> Result<(), Broken> {
+    let mut seen = Boundaries::default();
+    if !head.is_empty() {
+        let broken = Broken::at(Stage::BeforeAnswer);
+        if seen.follow(head).is_err() {
+            return Err(broken(session.no_pkt_line()));
+        }
+        git.write(head).map_err(broken)?;
+    }
+    match copy(session, git, &mut rest, seen)? {
         Ending::Flush => Ok(()),
         // An upload-pack that dies inside a 200 answer leaves git waiting for ever, and us for git's next request.
         other => Err(incomplete(session, other)),

@@ -4,6 +4,7 @@
 //! `connect` makes git run its own fetch-pack and send-pack on our pipe, so that every option of fetch and push is
 //! git's code; `list` and `fetch` are announced for servers that cannot do protocol v2, which git's own helper serves.
 
+mod advertisement;
 mod archive;
 mod fallback;
 mod fetch;
@@ -14,6 +15,7 @@ mod session;
 
 use crate::secret::Secret;
 
+pub use advertisement::{Memory, Remembered};
 pub use fallback::forward;
 pub use git::{Command, Git, Service};
 pub use session::Session;

@@ -13,7 +13,8 @@ use bytes::Bytes;
 
 use super::{
     Broken, Git, Service, Session, Stage,
-    fetch::{copy, first_packet, told},
+    advertisement::{first_packet, told},
+    fetch::copy,
     pktline::{self, Boundaries, ERROR_PREFIX, Ending},
     session::{BodyReader, Repeat},
 };

@@ -1,6 +1,7 @@
 //! The requests of one command: each with the credential, repaired once when the server refuses it.
 
 use std::{
+    fmt,
     io::{self, BufRead, Read},
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
@@ -10,13 +11,14 @@ use anyhow::Context as _;
 use bytes::{Buf as _, Bytes};
 
 use super::{
-    Authorizer, Service,
+    Authorizer, Memory, Service,
     pktline::{Boundaries, Ending},
 };
 use crate::{
     failure::{Failure, Kind, quote},
     hangup::{Armed, Watch},
-    http::{HttpClient, Phase, Request, Response, TransportError, Url},
+    http::{Begun, HttpClient, Phase, Request, Response, TransportError, Url},
+    secret::Secret,
 };
 
 /// How many redirects of `info/refs` are followed before it counts as a loop (git: `CURLOPT_MAXREDIRS` 20).
@@ -35,6 +37,18 @@ pub struct Session<'a> {
     /// What messages call the repository.
     name: String,
     last_answer: Instant,
+    memory: Option<&'a dyn Memory>,
+    was_moved: bool,
+}
+
+/// There is no credential to ask a server with.
+#[derive(Debug)]
+pub(super) struct NoCredential(String);
+
+impl fmt::Display for NoCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// Whether a request may be sent a second time when its answer was lost.
@@ -72,7 +86,29 @@ impl<'a> Session<'a> {
             repository,
             name,
             last_answer: Instant::now(),
+            memory: None,
+            was_moved: false,
         }
+    }
+
+    /// Lets what the server says of the repository be remembered.
+    pub fn remembering(self, memory: Option<&'a dyn Memory>) -> Self {
+        Session { memory, ..self }
+    }
+
+    /// What is remembered of the repository, if anything may be.
+    pub(super) fn memory(&self) -> Option<&'a dyn Memory> {
+        self.memory
+    }
+
+    /// Forgets what is remembered of the repository.
+    pub(super) fn forget(&self) {
+        self.memory.inspect(|memory| memory.forget());
+    }
+
+    /// Tells whether the repository was found at another place than it was looked for.
+    pub(super) fn was_moved(&self) -> bool {
+        self.was_moved
     }
 
     /// Finds out whether the repository can be used, and where it is now, without serving anything of it.
@@ -106,25 +142,40 @@ impl<'a> Session<'a> {
         protocol: Option<&str>,
     ) -> anyhow::Result<Response> {
         for _ in 0..MAX_REDIRECTS {
-            let mut url = below(&self.repository, "info/refs");
-            url.set_query(Some(&format!("service={}", service.name())));
-            let response = self.exchange(Repeat::Safe, service, &|| {
-                let request = Request::get(url.clone())
-                    .header("Accept", "*/*")
-                    .header("Pragma", "no-cache");
-                Ok(match protocol {
-                    Some(protocol) => request.header("Git-Protocol", protocol),
-                    None => request,
-                })
-            })?;
+            let url = discovery_url(&self.repository, service);
+            let response =
+                self.exchange(Repeat::Safe, service, &|| Ok(discovery(&url, protocol)))?;
             match response.status {
                 301 | 302 | 303 | 307 | 308 => {
-                    self.repository = self.redirected(&url, &response)?
+                    self.repository = self.redirected(&url, &response)?;
+                    self.was_moved = true;
                 }
                 _ => return self.expect(response, service, "advertisement"),
             }
         }
         Err(self.no_git("it redirects without end"))
+    }
+
+    /// Begins to ask for the v2 capability advertisement, beside the next request; nobody waits for it.
+    pub(super) fn begin_discovery(&mut self) -> anyhow::Result<Option<Box<dyn Begun>>> {
+        let authorization = self.authorization(Service::UploadPack)?;
+        let url = discovery_url(&self.repository, Service::UploadPack);
+        let mut request = discovery(&url, Some("version=2"));
+        request.authorization = Some(authorization);
+        Ok(self.http.begin(request))
+    }
+
+    /// Checks an answer to [`Session::begin_discovery`].
+    pub(super) fn expect_advertisement(&self, response: Response) -> anyhow::Result<Response> {
+        match response.status {
+            200 => self.expect(response, Service::UploadPack, "advertisement"),
+            status => Err(self.refusal(status, "", Service::UploadPack)),
+        }
+    }
+
+    fn authorization(&mut self, service: Service) -> anyhow::Result<Secret> {
+        let authorization = self.authorizer.authorization();
+        authorization.with_context(|| NoCredential(self.cannot(service)))
     }
 
     /// Posts a request of a service (gitprotocol-http(5)) and returns once its answer begins.
@@ -179,7 +230,7 @@ impl<'a> Session<'a> {
 
     fn replace_credential(&mut self, service: Service) -> anyhow::Result<bool> {
         let replaced = self.authorizer.refused();
-        replaced.with_context(|| self.cannot(service))
+        replaced.with_context(|| NoCredential(self.cannot(service)))
     }
 
     fn send(
@@ -188,8 +239,7 @@ impl<'a> Session<'a> {
         service: Service,
         make: &dyn Fn() -> anyhow::Result<Request>,
     ) -> anyhow::Result<Response> {
-        let authorization = self.authorizer.authorization();
-        let authorization = authorization.with_context(|| self.cannot(service))?;
+        let authorization = self.authorization(service)?;
         let _armed = self.watch.arm();
         let attempt = || -> anyhow::Result<Result<Response, TransportError>> {
             let mut request = make()?;
@@ -282,7 +332,7 @@ impl<'a> Session<'a> {
         Ok(target)
     }
 
-    fn no_git(&self, why: &str) -> anyhow::Error {
+    pub(super) fn no_git(&self, why: &str) -> anyhow::Error {
         anyhow::anyhow!("{why}").context(Failure::new(
             Kind::NotGit,
             format!(
@@ -392,6 +442,23 @@ impl<'a> Session<'a> {
     }
 }
 
+/// Makes the request for a service's ref advertisement (gitprotocol-http(5), "Smart Clients").
+fn discovery(url: &Url, protocol: Option<&str>) -> Request {
+    let request = Request::get(url.clone())
+        .header("Accept", "*/*")
+        .header("Pragma", "no-cache");
+    match protocol {
+        Some(protocol) => request.header("Git-Protocol", protocol),
+        None => request,
+    }
+}
+
+fn discovery_url(repository: &Url, service: Service) -> Url {
+    let mut url = below(repository, "info/refs");
+    url.set_query(Some(&format!("service={}", service.name())));
+    url
+}
+
 /// Gives a URL below a repository's.
 fn below(repository: &Url, path: &str) -> Url {
     let mut url = repository.clone();
@@ -427,6 +494,17 @@ impl BodyReader {
         BodyReader {
             response,
             current: Bytes::new(),
+        }
+    }
+
+    /// Reads what nobody wants, so that the connection can be used again; a longer answer costs the connection.
+    pub(super) fn drain(mut self, max_bytes: usize) {
+        let mut room = max_bytes;
+        while let Ok(Some(chunk)) = self.next_chunk() {
+            let Some(left) = room.checked_sub(chunk.len()) else {
+                return;
+            };
+            room = left;
         }
     }
 

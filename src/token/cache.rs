@@ -5,8 +5,7 @@ use std::{fs, io, path::PathBuf};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::files;
-use crate::secret::Secret;
+use crate::{files, secret::Secret};
 
 /// The file format's version: another one is not read.
 const VERSION: u64 = 1;

@@ -15,8 +15,7 @@ use std::{
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::files;
-use crate::secret::Secret;
+use crate::{files, secret::Secret};
 
 /// For how long a note makes commands use the token again although theirs is good: longer than the grace (600 s,
 /// git-credential-manager pull request 2429). After that the token is dead, or was never used.

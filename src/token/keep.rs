@@ -4,9 +4,10 @@ use std::{fs, path::PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{Cached, Login, Tokens, files};
+use super::{Cached, Login, Tokens};
 use crate::{
     failure::{Failure, Kind},
+    files,
     profile::Grant,
     secret::Secret,
 };

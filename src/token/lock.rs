@@ -10,10 +10,10 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::files;
 use crate::{
     clock::Clock,
     failure::{Failure, Kind},
+    files,
 };
 
 /// How long to wait between two looks at a lock, at first and at most.

@@ -6,7 +6,6 @@
 
 mod cache;
 mod explain;
-mod files;
 mod journal;
 mod keep;
 mod lock;

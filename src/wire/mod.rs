@@ -1,6 +1,7 @@
 //! The only place that joins the rooms of the house: from git's arguments to a relay with a token.
 
 mod account;
+mod memory;
 mod network;
 mod people;
 mod proxy;
@@ -23,7 +24,7 @@ use crate::{
     hangup::Watch,
     http::{Client, Url},
     profile::{self, Endpoints, Grant, Profile, Store, Transport},
-    relay::{self, Authorizer, Broken, Command, Connected, Git, Service, Session, Stage},
+    relay::{self, Authorizer, Broken, Command, Connected, Git, Memory, Service, Session, Stage},
     secret::Secret,
     token::{Places, Tokens},
     trace,
@@ -35,6 +36,8 @@ pub use crate::{
     oauth::{Authorization, Callback, Listener},
     token::Bearer,
 };
+use memory::{OnDisk, Place};
+
 pub use account::{Account, Owner};
 pub use network::{Proxy, Route};
 pub use people::{
@@ -421,7 +424,10 @@ pub fn serve(
     };
     let (plan, house) = house.map_err(connecting)?;
     let mut bearing = house.bearing(&plan.identity_for(service).profile, notify);
-    let mut session = house.session(&mut bearing, &plan);
+    let memory = house.memory(&plan);
+    let mut session = house
+        .session(&mut bearing, &plan)
+        .remembering(memory.as_ref().map(|memory| memory as &dyn Memory));
     if plan.is_for_git(service) {
         plan.probe(service, &mut session).map_err(connecting)?;
         return fall_back(&plan, service, session.repository(), git);
@@ -510,6 +516,16 @@ impl House {
     fn session<'a>(&'a self, bearing: &'a mut Bearing<'_>, plan: &Plan) -> Session<'a> {
         let name = plan.address.to_string();
         Session::new(&self.client, bearing, &self.watch, plan.repository(), name)
+    }
+
+    /// Opens what is remembered of the repository for those who read it.
+    fn memory(&self, plan: &Plan) -> Option<OnDisk<'static>> {
+        let profile = &plan.identity.profile;
+        let cache = places(profile, &process_variable).cache?;
+        let place = Place::of(&plan.remote, &process_variable);
+        profile
+            .remembers_advertisement
+            .then(|| OnDisk::of(&cache, profile, &plan.repository(), place, &SystemClock))
     }
 
     fn tokens<'a>(&'a self, profile: &'a Profile, notify: &'a dyn Fn(&str)) -> Tokens<'a> {

@@ -4,7 +4,7 @@ use std::{ffi::OsString, process::Stdio, time::Duration};
 
 use anyhow::Context as _;
 
-use super::{GIT_TRANSPORT_MARGIN, House, Identity, authority, parse_address};
+use super::{GIT_TRANSPORT_MARGIN, House, Identity, authority, memory, parse_address, places};
 use crate::{
     address::Address,
     config::{self, GitConfig, process_variable},
@@ -215,6 +215,9 @@ pub fn keep(identity: &Identity, secret: &Secret, notify: &dyn Fn(&str)) -> anyh
 /// When something is still there.
 pub fn forget_all(identity: &Identity, notify: &dyn Fn(&str)) -> anyhow::Result<Vec<&'static str>> {
     let house = House::open(identity)?;
+    if let Some(cache) = places(&identity.profile, &process_variable).cache {
+        memory::forget_all(&cache);
+    }
     house.tokens(&identity.profile, notify).forget_all()
 }
 

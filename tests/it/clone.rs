@@ -45,6 +45,7 @@ fn ls_remote_shows_what_the_server_has_in_two_requests() {
         world.bitbucket.clear_requests();
         let shown = world
             .git(["ls-remote", "--symref", "bbtoken::ws/repo"])
+            .without_memory()
             .done()
             .expect(0);
         assert_eq!(
@@ -112,6 +113,7 @@ fn a_shallow_clone_is_deepened_and_made_whole() {
             world
                 .git(["fetch", "-q", option])
                 .within(&tree)
+                .without_memory()
                 .done()
                 .expect(0)
                 .quiet();

@@ -50,7 +50,9 @@ fn on_every_git_with_a_token(test: impl Fn(&World)) {
 #[track_caller]
 fn broken_clone(world: &World, rule: Rule) -> Done {
     world.bitbucket.script(rule);
-    let done = limited(world, ["clone", "-q", "bbtoken::ws/repo", "broken"]).done();
+    let done = limited(world, ["clone", "-q", "bbtoken::ws/repo", "broken"])
+        .without_memory()
+        .done();
     assert_ne!(done.code, Some(HUNG), "git ends by itself");
     let done = done.expect(128);
     assert!(

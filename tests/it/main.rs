@@ -2,6 +2,7 @@
 
 mod account;
 mod addresses;
+mod advertisement;
 mod browser;
 mod cache;
 mod callbacks;

@@ -297,6 +297,7 @@ impl World {
                 },
                 transport: Transport::Auto,
                 store: Store::File,
+                remembers_advertisement: true,
             },
         };
         let page = url("https://server/authorize");

@@ -325,6 +325,11 @@ impl Run {
         self
     }
 
+    /// Lets it ask the server what it can do, whatever was remembered of that.
+    pub(crate) fn without_memory(self) -> Self {
+        self.env("BBTOKEN_REMEMBER_ADVERTISEMENT", "false")
+    }
+
     /// Leaves the client out that is in the environment otherwise.
     pub(crate) fn without_client(self) -> Self {
         self.without("BBTOKEN_CLIENT_ID")

@@ -110,8 +110,9 @@ fn a_ready_token_goes_with_the_user_name_of_its_kind() {
                 fs::remove_dir_all(&tree).expect("it is the test's");
             }
         }
-        assert!(
-            !world.home().join(".cache").exists(),
+        assert_eq!(
+            names(&world.cache()),
+            ["advertisements", "git-version"],
             "a ready token is not copied"
         );
     });
@@ -302,9 +303,14 @@ fn a_token_revoked_between_two_requests_is_replaced() {
         world.repository("ws", "repo");
         let tree = world.clone("ws/repo", "tree");
         let other = world.clone("ws/repo", "other");
-        let listing = || list(world);
-        let cloning = || limited(world, ["clone", "-q", "bbtoken::ws/repo", "two"]);
-        let fetching = || limited(world, ["fetch", "-q"]).within(&tree);
+        let listing = || list(world).without_memory();
+        let cloning =
+            || limited(world, ["clone", "-q", "bbtoken::ws/repo", "two"]).without_memory();
+        let fetching = || {
+            limited(world, ["fetch", "-q"])
+                .within(&tree)
+                .without_memory()
+        };
         let pushing = || limited(world, ["push", "-q"]).within(&other);
         let cases: [(&str, usize, &dyn Fn() -> Run); 6] = [
             ("the list of refs", 2, &listing),

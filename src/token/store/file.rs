@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::{RESERVE_BYTES, Store, unusable};
-use crate::{secret::Secret, token::files};
+use crate::{files, secret::Secret};
 
 /// The file format's version: another one is not read.
 const VERSION: u64 = 1;

@@ -95,7 +95,8 @@ impl Bitbucket {
         let repositories =
             std::path::absolute(repositories).context("cannot find the current directory")?;
         let git = options.git.clone().unwrap_or_else(|| PathBuf::from("git"));
-        let site = Arc::new(Site::new(git, home, repositories, options.protocol_v2)?);
+        let site = Arc::new(Site::new(git, home, repositories)?);
+        site.change(|settings| settings.protocol_v2 = options.protocol_v2);
         let consumer = Consumer::new_private();
         site.oauth.add_consumer(consumer.clone());
 

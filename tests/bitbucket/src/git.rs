@@ -100,7 +100,8 @@ pub(crate) async fn answer(
         path: format!("/{workspace}/{slug}.git/{}", address.rest),
         query: query.to_owned(),
         user,
-        git_protocol: header(&parts.headers, "git-protocol").filter(|_| site.protocol_v2),
+        git_protocol: header(&parts.headers, "git-protocol")
+            .filter(|_| site.settings().protocol_v2),
         content_type: header(&parts.headers, CONTENT_TYPE.as_str()),
         content_encoding: header(&parts.headers, CONTENT_ENCODING.as_str()),
         content_length: content_length(&parts.headers),

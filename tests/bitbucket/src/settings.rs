@@ -28,6 +28,8 @@ pub struct Settings {
     pub consent: Consent,
     /// The status for a repository that does not exist: 401, or 404 as in older texts.
     pub missing_repository_status: u16,
+    /// Whether git's protocol version 2 is spoken with those who ask for it.
+    pub protocol_v2: bool,
 }
 
 impl Default for Settings {
@@ -44,6 +46,7 @@ impl Default for Settings {
             pkce_checked: true,
             consent: Consent::Ask,
             missing_repository_status: 401,
+            protocol_v2: true,
         }
     }
 }

@@ -23,7 +23,6 @@ pub(crate) struct Site {
     pub(crate) script: Script,
     pub(crate) oauth: Oauth,
     pub(crate) backend: Backend,
-    pub(crate) protocol_v2: bool,
     /// Counts the releases of held answers.
     pub(crate) releases: watch::Sender<u64>,
     /// What control requests over HTTP must send.
@@ -36,19 +35,13 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    pub(crate) fn new(
-        git: PathBuf,
-        home: PathBuf,
-        repositories: PathBuf,
-        protocol_v2: bool,
-    ) -> Result<Self> {
+    pub(crate) fn new(git: PathBuf, home: PathBuf, repositories: PathBuf) -> Result<Self> {
         Ok(Self {
             clock: Clock::default(),
             journal: Arc::default(),
             script: Script::default(),
             oauth: Oauth::default(),
             backend: Backend::new(&git, repositories.clone(), home.clone())?,
-            protocol_v2,
             releases: watch::Sender::new(0),
             control_key: crate::random::alphanumeric(32),
             git,

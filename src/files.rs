@@ -14,7 +14,11 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// Makes a directory that only the user may enter, and makes an existing one of the user's so.
-pub(super) fn make_private_directory(path: &Path) -> io::Result<()> {
+///
+/// # Errors
+///
+/// When the file system refuses.
+pub(crate) fn make_private_directory(path: &Path) -> io::Result<()> {
     let is_new = !path.exists();
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -39,37 +43,70 @@ pub(super) fn make_private_directory(path: &Path) -> io::Result<()> {
 
 /// Lets a new file be the user's alone.
 #[cfg(unix)]
-pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     use std::os::unix::fs::OpenOptionsExt as _;
     options.mode(0o600)
 }
 
 /// The user's profile directory is private to begin with.
 #[cfg(not(unix))]
-pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options
 }
 
 /// Replaces a file as a whole, durably, by one that only the user can read.
-pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+///
+/// When the file system refuses; the old file is then still there.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let directory = path.parent().unwrap_or(path);
     make_private_directory(directory)?;
-    let new = beside(path, "new")?;
-    let mut options = OpenOptions::new();
-    let mut file = private(options.create_new(true).write(true)).open(&new)?;
-    let written = file.write_all(content).and_then(|()| file.sync_all());
-    drop(file);
-    if let Err(error) = written.and_then(|()| fs::rename(&new, path)) {
-        let _ = fs::remove_file(&new);
-        return Err(error);
-    }
+    exchange(path, |file| {
+        file.write_all(content).and_then(|()| file.sync_all())
+    })?;
     sync_directory(directory);
     let _ = all_beside(path, "new").map(|left| left.iter().for_each(|path| remove_abandoned(path)));
     Ok(())
 }
 
+/// Replaces a file as [`replace`], but without waiting for the disk: for what a loss of power may take.
+///
+/// # Errors
+///
+/// When the file system refuses; the old file is then still there.
+pub(crate) fn replace_in_passing(path: &Path, content: &[u8]) -> io::Result<()> {
+    make_private_directory(path.parent().unwrap_or(path))?;
+    exchange(path, |file| file.write_all(content))
+}
+
+/// Lets a new file be written, and puts it into another one's place.
+///
+/// # Errors
+///
+/// When it cannot be written; the old file is then still there.
+pub(crate) fn exchange(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
+    let new = beside(path, "new")?;
+    let mut options = OpenOptions::new();
+    let mut file = private(options.create_new(true).write(true)).open(&new)?;
+    let written = write(&mut file);
+    drop(file);
+    let exchanged = written.and_then(|()| fs::rename(&new, path));
+    if exchanged.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    exchanged
+}
+
 /// Names a file beside another one that no other process uses: `<stem>.<chance>.<extension>`.
-pub(super) fn beside(path: &Path, extension: &str) -> io::Result<PathBuf> {
+///
+/// # Errors
+///
+/// When the system gives no random bytes.
+pub(crate) fn beside(path: &Path, extension: &str) -> io::Result<PathBuf> {
     let mut chance = [0; 8];
     SystemRandom::new()
         .fill(&mut chance)
@@ -79,7 +116,11 @@ pub(super) fn beside(path: &Path, extension: &str) -> io::Result<PathBuf> {
 }
 
 /// Finds what [`beside`] named, by any process; a directory that is not there holds none.
-pub(super) fn all_beside(path: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
+///
+/// # Errors
+///
+/// When the file system refuses.
+pub(crate) fn all_beside(path: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
     let directory = path.parent().unwrap_or(path);
     let stem = path.file_stem().unwrap_or_default();
     let entries = match fs::read_dir(directory) {
@@ -100,15 +141,20 @@ pub(super) fn all_beside(path: &Path, extension: &str) -> io::Result<Vec<PathBuf
 }
 
 /// Removes what a killed process has left; what may still be in use stays.
-pub(super) fn remove_abandoned(path: &Path) {
+pub(crate) fn remove_abandoned(path: &Path) {
+    remove_older(path, ABANDONED);
+}
+
+/// Removes a file that was not changed for so long.
+pub(crate) fn remove_older(path: &Path, limit: Duration) {
     let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
-    if modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > ABANDONED)) {
+    if modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > limit)) {
         let _ = fs::remove_file(path);
     }
 }
 
 /// Says why a file or directory is not the user's alone; `None` if it is.
-pub(super) fn exposure(path: &Path) -> Option<&'static str> {
+pub(crate) fn exposure(path: &Path) -> Option<&'static str> {
     // In containers the user may be unknown to the system; the mode then has to be enough.
     if gix::sec::identity::is_path_owned_by_current_user(path).is_ok_and(|owned| !owned) {
         return Some("it belongs to another user");
@@ -124,7 +170,7 @@ pub(super) fn exposure(path: &Path) -> Option<&'static str> {
 }
 
 /// Makes a rename survive a loss of power, where directories can be synced.
-pub(super) fn sync_directory(path: &Path) {
+pub(crate) fn sync_directory(path: &Path) {
     if let Ok(directory) = File::open(path) {
         // Some file systems cannot; the rename is as durable there as it gets.
         let _ = directory.sync_all();
@@ -132,10 +178,10 @@ pub(super) fn sync_directory(path: &Path) {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    pub(in crate::token) fn make_private(path: &Path) {
+    pub(crate) fn make_private(path: &Path) {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;

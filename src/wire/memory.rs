@@ -1,0 +1,254 @@
+//! Repositories' advertisements on disk: a file for each repository and account, readable by the user only.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    clock::Clock,
+    config::Variables,
+    files,
+    http::Url,
+    profile::Profile,
+    relay::{Memory, Remembered},
+    secret::hex_digest,
+};
+
+/// The file format's version: another one is not read.
+const VERSION: u32 = 1;
+/// The directory below the cache's.
+const DIRECTORY: &str = "advertisements";
+/// An advertisement that is older is not used.
+const MAX_AGE_S: u64 = 3600;
+/// One that is older is renewed in passing.
+const RENEW_AGE_S: u64 = 600;
+/// How many places' questions are remembered of a repository.
+const MAX_QUESTIONS: usize = 8;
+/// A longer file is none of ours.
+const MAX_FILE_BYTES: u64 = 256 * 1024;
+/// Files of repositories that were not used for so long are removed.
+const ABANDONED: Duration = Duration::from_secs(MAX_AGE_S);
+
+/// Where git runs: git asks the same question there again.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// Names the place among all others.
+    name: String,
+    kind: Kind,
+}
+
+/// What git is likely to ask at a place that is not known yet: the same as at others of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Kind {
+    /// In no repository.
+    Outside,
+    /// In one that has no objects: for a clone.
+    Empty,
+    /// In one that has.
+    Filled,
+}
+
+impl Place {
+    pub(super) fn of(remote: &str, variables: Variables<'_>) -> Self {
+        let variable = |name| variables(name).unwrap_or_default();
+        let directory = std::env::current_dir().unwrap_or_default();
+        // Absolute already in a clone; else relative to where we are, or not there.
+        let repository = variables("GIT_DIR").map(|path| directory.join(path));
+        let kind = match &repository {
+            None => Kind::Outside,
+            Some(path) if has_objects(path) => Kind::Filled,
+            Some(_) => Kind::Empty,
+        };
+        let mut parts = vec![remote.as_bytes().to_vec()];
+        // Another git, or one that was told another name, asks otherwise.
+        for part in [variable("GIT_EXEC_PATH"), variable("GIT_USER_AGENT")] {
+            parts.push(part.into_encoded_bytes());
+        }
+        parts.push(match repository {
+            Some(path) if kind == Kind::Filled => path.into_os_string().into_encoded_bytes(),
+            _ => format!("{kind:?}").into_bytes(),
+        });
+        Place {
+            name: hex_digest(&parts.join(&0))[..16].to_owned(),
+            kind,
+        }
+    }
+}
+
+/// Tells whether a repository holds anything: a new one's object directory has two empty directories.
+fn has_objects(repository: &Path) -> bool {
+    // A worktree's objects are elsewhere, and it is never new.
+    if repository.join("commondir").exists() {
+        return true;
+    }
+    let objects = repository.join("objects");
+    let is_used =
+        |name: &str| fs::read_dir(objects.join(name)).is_ok_and(|mut all| all.next().is_some());
+    let has_loose = fs::read_dir(&objects).is_ok_and(|mut entries| {
+        entries.any(|entry| entry.is_ok_and(|entry| entry.file_name().len() == 2))
+    });
+    has_loose || is_used("pack") || is_used("info")
+}
+
+/// Forgets every repository; their names are not kept, so that nobody can tell which are whose.
+pub(super) fn forget_all(cache: &Path) {
+    // It holds no secret and ends by itself.
+    let _ = fs::remove_dir_all(cache.join(DIRECTORY));
+}
+
+/// What is remembered of one repository, in a file.
+pub(super) struct OnDisk<'a> {
+    file: PathBuf,
+    place: Place,
+    clock: &'a dyn Clock,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Record {
+    version: u32,
+    learned_unix_s: u64,
+    advertisement: String,
+    /// The newest first.
+    questions: Vec<Question>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Question {
+    place: String,
+    kind: Kind,
+    text: String,
+    /// What was foreseen here the last time was not asked; only two in a row make a rule again.
+    is_doubtful: bool,
+}
+
+impl<'a> OnDisk<'a> {
+    /// Uses a file below a directory for what an account sees of a repository.
+    pub(super) fn of(
+        cache: &Path,
+        profile: &Profile,
+        repository: &Url,
+        place: Place,
+        clock: &'a dyn Clock,
+    ) -> Self {
+        let account = profile.cache_key().unwrap_or_else(|| profile.token_key());
+        let name = hex_digest(format!("{account}\n{repository}").as_bytes());
+        OnDisk {
+            file: cache.join(DIRECTORY).join(format!("{}.json", &name[..32])),
+            place,
+            clock,
+        }
+    }
+
+    fn read(&self) -> Option<Record> {
+        let is_ours = fs::metadata(&self.file).is_ok_and(|file| file.len() <= MAX_FILE_BYTES);
+        let text = is_ours.then(|| fs::read(&self.file).ok()).flatten()?;
+        let record: Record = serde_json::from_slice(&text).ok()?;
+        let age_s = self.clock.now_unix_s().checked_sub(record.learned_unix_s)?;
+        (record.version == VERSION && age_s <= MAX_AGE_S).then_some(record)
+    }
+
+    fn write(&self, record: &Record) {
+        let Ok(text) = serde_json::to_vec(record) else {
+            return;
+        };
+        if !self.file.exists() {
+            self.tidy();
+        }
+        // Without it the next command takes a round trip more; that is all.
+        let _: io::Result<()> = files::replace_in_passing(&self.file, &text);
+    }
+
+    /// Removes what will not be used any more.
+    fn tidy(&self) {
+        let directory = self.file.parent().unwrap_or(&self.file);
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            files::remove_older(&entry.path(), ABANDONED);
+        }
+    }
+
+    fn foreseen<'r>(&self, record: &'r Record) -> Option<&'r Question> {
+        let here = |question: &&Question| question.place == self.place.name;
+        let alike = |question: &&Question| question.kind == self.place.kind;
+        let mut questions = record.questions.iter();
+        questions
+            .clone()
+            .find(here)
+            .or_else(|| questions.find(alike))
+    }
+
+    /// Puts a question at the head of a record; it is doubtful as long as it is another one each time.
+    fn note(&self, record: &mut Record, question: &[u8], was_mistaken: bool) {
+        let Ok(text) = String::from_utf8(question.to_vec()) else {
+            return;
+        };
+        let before = self.foreseen(record);
+        let is_the_same = before.is_some_and(|before| before.text == text);
+        let is_doubtful =
+            was_mistaken || before.is_some_and(|before| before.is_doubtful && !is_the_same);
+        record
+            .questions
+            .retain(|question| question.place != self.place.name);
+        record.questions.truncate(MAX_QUESTIONS - 1);
+        let question = Question {
+            place: self.place.name.clone(),
+            kind: self.place.kind,
+            text,
+            is_doubtful,
+        };
+        record.questions.insert(0, question);
+    }
+}
+
+impl Memory for OnDisk<'_> {
+    fn recall(&self) -> Option<Remembered> {
+        let record = self.read()?;
+        let question = self
+            .foreseen(&record)
+            .filter(|question| !question.is_doubtful)?;
+        Some(Remembered {
+            question: question.text.clone().into_bytes(),
+            is_old: self.clock.now_unix_s() > record.learned_unix_s + RENEW_AGE_S,
+            advertisement: record.advertisement.into_bytes(),
+        })
+    }
+
+    fn keep(&self, advertisement: &[u8], question: &[u8]) {
+        let Ok(advertisement) = String::from_utf8(advertisement.to_vec()) else {
+            return;
+        };
+        let mut record = Record {
+            version: VERSION,
+            learned_unix_s: self.clock.now_unix_s(),
+            advertisement,
+            questions: self.read().map_or_else(Vec::new, |record| record.questions),
+        };
+        self.note(&mut record, question, false);
+        self.write(&record);
+    }
+
+    fn correct(&self, question: &[u8]) {
+        if let Some(mut record) = self.read() {
+            self.note(&mut record, question, true);
+            self.write(&record);
+        }
+    }
+
+    fn renew(&self, advertisement: &[u8]) {
+        if let (Some(mut record), Ok(text)) =
+            (self.read(), String::from_utf8(advertisement.to_vec()))
+        {
+            record.learned_unix_s = self.clock.now_unix_s();
+            record.advertisement = text;
+            self.write(&record);
+        }
+    }
+
+    fn forget(&self) {
+        // One that cannot be removed is found out again, before git sees it.
+        let _ = fs::remove_file(&self.file);
+    }
+}
