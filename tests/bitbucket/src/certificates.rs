@@ -15,16 +15,32 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 const SECONDS_PER_YEAR: u64 = 31_556_952;
 
+/// What is said of a server in its certificate.
+#[derive(Clone, Debug, Default)]
+pub struct Claims {
+    /// The name it is for, in the place of loopback's.
+    pub name: Option<String>,
+    /// It ended last year.
+    pub expired: bool,
+}
+
 /// A fresh authority with one certificate for loopback.
 pub(crate) struct Certificates {
     /// The authority's certificate, for clients to trust.
     pub(crate) authority_pem: String,
+    /// The server's own certificate.
+    pub(crate) server_der: Vec<u8>,
+    issuer: Issuer<'static, KeyPair>,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 }
 
 impl Certificates {
     pub(crate) fn generate() -> Result<Self> {
+        Self::claiming(&Claims::default())
+    }
+
+    pub(crate) fn claiming(claims: &Claims) -> Result<Self> {
         let mut authority = params(Vec::new(), "bitbucket-local test authority")?;
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -33,7 +49,14 @@ impl Certificates {
             .self_signed(&authority_key)
             .context("cannot sign the authority's certificate")?;
 
-        let mut leaf = params(NAMES.map(str::to_owned).to_vec(), "localhost")?;
+        let names = match &claims.name {
+            Some(name) => vec![name.clone()],
+            None => NAMES.map(str::to_owned).to_vec(),
+        };
+        let mut leaf = params(names, claims.name.as_deref().unwrap_or("localhost"))?;
+        if claims.expired {
+            leaf.not_after = date_time_ymd(current_year() - 1, 12, 2);
+        }
         leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         leaf.use_authority_key_identifier_extension = true;
         let leaf_key = KeyPair::generate().context("cannot make a key for the server")?;
@@ -44,9 +67,28 @@ impl Certificates {
 
         Ok(Self {
             authority_pem: root.pem(),
+            server_der: signed.der().to_vec(),
+            issuer,
             chain: vec![signed.der().clone()],
             key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf_key.serialize_der())),
         })
+    }
+
+    /// A certificate for a client and its key, as PEM.
+    pub(crate) fn for_client(&self) -> Result<(String, String)> {
+        let mut client = params(Vec::new(), "a client")?;
+        client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        client.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate().context("cannot make a key for a client")?;
+        let signed = client
+            .signed_by(&key, &self.issuer)
+            .context("cannot sign a client's certificate")?;
+        Ok((signed.pem(), key.serialize_pem()))
+    }
+
+    /// The certificate with its key, for whoever builds a configuration of another kind.
+    pub(crate) fn chain_and_key(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        (self.chain.clone(), self.key.clone_key())
     }
 
     /// The server side of TLS; offers HTTP/2 by ALPN (RFC 7301) when asked.

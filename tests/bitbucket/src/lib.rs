@@ -47,6 +47,7 @@ mod git;
 mod journal;
 mod oauth;
 mod page;
+pub mod proxy;
 mod random;
 mod reply;
 mod rest;
@@ -55,6 +56,7 @@ mod settings;
 mod site;
 
 pub use bitbucket::{Bitbucket, ObjectFormat, Options};
+pub use certificates::Claims;
 pub use journal::{Kind, Progress, Recorded};
 pub use oauth::{Consumer, RefreshUse, TokenKind};
 pub use script::{Action, Rule};

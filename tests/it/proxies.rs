@@ -1,0 +1,437 @@
+//! Proxies between us and Bitbucket: real ones, beside git's own https through the same ones.
+
+use std::fs;
+
+use bitbucket_local::proxy::{Asked, Options, Proxy, Speaks};
+
+use crate::support::{Done, World, on_every_git};
+
+const ANN: (&str, &str) = ("ann", "pass word");
+
+fn proxy(options: Options) -> Proxy {
+    Proxy::start(options).expect("a proxy starts on loopback")
+}
+
+fn login() -> Option<(String, String)> {
+    Some((ANN.0.to_owned(), ANN.1.to_owned()))
+}
+
+/// Lists refs through the helper and through git's https, with a setting; without a token in the cache.
+fn both(world: &World, settings: &[&str]) -> [Done; 2] {
+    let _ = fs::remove_dir_all(world.cache());
+    let token = world.bitbucket.issue_access_token(&["repository"]);
+    let https = format!("{}/ws/repo.git", world.bitbucket.base_url());
+    let run = |address: &str, setting: &str| {
+        let settings = settings.iter().flat_map(|setting| ["-c", setting]);
+        world
+            .git(settings)
+            .args(["-c", setting, "ls-remote", address])
+            .done()
+    };
+    [
+        run("bbtoken::ws/repo", "core.x=y"),
+        run(&https, &world.with_header(&token)),
+    ]
+}
+
+/// Expects that both worked and gives what the proxy was asked for by us.
+#[track_caller]
+fn work(world: &World, proxy: &Proxy, settings: &[&str]) -> Vec<Asked> {
+    let [ours, gits] = both(world, settings);
+    let refs = ours.expect(0).quiet().stdout;
+    assert_eq!(refs, gits.expect(0).stdout);
+    assert!(refs.contains("refs/heads/main"));
+    let asked = proxy.asked();
+    let connected = asked.iter().filter(|asked| asked.connected).count();
+    assert!(connected >= 2, "each went through the proxy: {asked:?}");
+    asked
+}
+
+fn host(world: &World) -> String {
+    world.bitbucket.base_url().replace("https://", "")
+}
+
+/// Expects that a proxy was told nothing that was meant for the server.
+fn heard_no_secret(world: &World, asked: &[Asked]) {
+    for asked in asked {
+        let said = String::from_utf8_lossy(&asked.said);
+        for line in said.lines() {
+            assert!(
+                !line.to_ascii_lowercase().starts_with("authorization"),
+                "{said}"
+            );
+        }
+        assert!(
+            !said.contains(&world.consumer.secret[..20]) && said.len() < 1000,
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn an_http_proxy_connects_us_and_hears_no_token() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let proxy = proxy(Options::default());
+        let asked = work(
+            world,
+            &proxy,
+            &[&format!("http.proxy=http://127.0.0.1:{}", proxy.port())],
+        );
+        heard_no_secret(world, &asked);
+        let said = String::from_utf8_lossy(&asked[0].said).into_owned();
+        assert!(
+            said.starts_with(&format!("CONNECT {} HTTP/1.1\r\n", host(world))),
+            "{said}"
+        );
+    });
+}
+
+#[test]
+fn a_proxys_password_is_taken_from_its_address() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let proxy = proxy(Options {
+            login: login(),
+            ..Options::default()
+        });
+        let port = proxy.port();
+        let asked = work(
+            world,
+            &proxy,
+            &[&format!(
+                "http.proxy=http://ann:pass%20word@127.0.0.1:{port}"
+            )],
+        );
+        heard_no_secret(world, &asked);
+    });
+}
+
+/// A credential helper that knows a password, and notes what it is told.
+fn helper(world: &World, password: &str) -> String {
+    let script = world.path("helper");
+    let log = world.path("helper.log");
+    let text = format!(
+        "#!/bin/sh\n{{ echo \"- $1\"; cat; }} >>'{}'\n[ \"$1\" != get ] || printf 'username=ann\\npassword={password}\\n'\n",
+        log.display()
+    );
+    fs::write(&script, text).expect("the world's directory can be written");
+    format!("credential.helper=!sh '{}'", script.display())
+}
+
+#[test]
+fn a_proxys_password_is_asked_for_as_git_does() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let proxy = proxy(Options {
+            login: login(),
+            ..Options::default()
+        });
+        let port = proxy.port();
+        let helper = helper(world, "pass word");
+        let log = world.path("helper.log");
+        for user in ["ann@", ""] {
+            let setting = format!("http.proxy=http://{user}127.0.0.1:{port}");
+            let [ours, _] = both(world, &[&setting, &helper]);
+            ours.expect(0).quiet();
+            let said = fs::read_to_string(&log).expect("the helper was asked");
+            let place = format!("protocol=http\nhost=127.0.0.1:{port}\n");
+            assert!(
+                said.starts_with("- get\n") && said.contains(&place),
+                "{said}"
+            );
+            let stored = said
+                .split("- store\n")
+                .nth(1)
+                .expect("it is told that the password is right");
+            assert!(
+                stored.contains("username=ann\npassword=pass word\n"),
+                "{said}"
+            );
+            assert!(!said.contains("bitbucket"), "{said}");
+            fs::remove_file(&log).expect("it is there");
+        }
+        heard_no_secret(world, &proxy.asked());
+    });
+}
+
+#[test]
+fn a_proxys_wrong_password_is_told_and_forgotten() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let proxy = proxy(Options {
+            login: login(),
+            ..Options::default()
+        });
+        let place = format!("127.0.0.1:{}", proxy.port());
+        let helper = helper(world, "wrong");
+        let [ours, gits] = both(world, &[&format!("http.proxy=http://{place}"), &helper]);
+        gits.expect(128);
+        let ours = ours.expect(128);
+        ours.says(&[
+            &format!("caused by: cannot connect to 'localhost' through proxy '{place}' (http.proxy in the command line)\n"),
+            "caused by: the proxy wants another user name and password",
+        ]);
+        let said = fs::read_to_string(world.path("helper.log")).expect("the helper was asked");
+        assert!(said.contains("- erase\n"), "{said}");
+        assert!(world.bitbucket.requests().is_empty());
+    });
+}
+
+#[test]
+fn nobody_is_asked_where_nobody_can_be() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let proxy = proxy(Options {
+            login: login(),
+            ..Options::default()
+        });
+        let [ours, gits] = both(
+            world,
+            &[&format!("http.proxy=http://127.0.0.1:{}", proxy.port())],
+        );
+        gits.expect(128);
+        ours.expect(128)
+            .says(&["caused by: the proxy wants a user name and password, and none is known\n"]);
+    });
+}
+
+#[test]
+fn a_socks_proxy_resolves_names_where_the_setting_says() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        for (scheme, login_in_url, login, resolved_there) in [
+            ("socks5", "", None, false),
+            ("socks5h", "", None, true),
+            ("socks5h", "ann:pass%20word@", login(), true),
+        ] {
+            let proxy = proxy(Options {
+                speaks: Speaks::Socks5,
+                login,
+                ..Options::default()
+            });
+            let setting = format!(
+                "http.proxy={scheme}://{login_in_url}127.0.0.1:{}",
+                proxy.port()
+            );
+            let asked = work(world, &proxy, &[&setting]);
+            for asked in &asked {
+                assert_eq!(
+                    asked.target.starts_with("localhost:"),
+                    resolved_there,
+                    "{scheme} {}",
+                    asked.target
+                );
+            }
+            heard_no_secret(world, &asked);
+        }
+    });
+}
+
+#[test]
+fn a_socks_proxy_that_refuses_is_named() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        for options in [
+            Options {
+                speaks: Speaks::Socks5,
+                login: login(),
+                ..Options::default()
+            },
+            Options {
+                speaks: Speaks::Socks5,
+                refuses: true,
+                ..Options::default()
+            },
+        ] {
+            let proxy = proxy(options);
+            let place = format!("127.0.0.1:{}", proxy.port());
+            let [ours, gits] = both(world, &[&format!("http.proxy=socks5h://ann:x@{place}")]);
+            gits.expect(128);
+            ours.expect(128).says(&[&format!(
+                "through proxy '{place}' (http.proxy in the command line)\n"
+            )]);
+        }
+    });
+}
+
+#[test]
+fn a_proxy_behind_tls_is_trusted_by_its_own_authority() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let proxy = proxy(Options {
+            speaks: Speaks::Https,
+            login: login(),
+            ..Options::default()
+        });
+        let setting = format!(
+            "http.proxy=https://ann:pass%20word@127.0.0.1:{}",
+            proxy.port()
+        );
+        let ca = format!("http.proxySSLCAInfo={}", proxy.ca_file().display());
+        let asked = work(world, &proxy, &[&setting, &ca]);
+        heard_no_secret(world, &asked);
+        let [ours, gits] = both(world, &[&setting]);
+        gits.expect(128);
+        ours.expect(128)
+            .says(&["nobody who is trusted vouches for its certificate\n"]);
+    });
+}
+
+#[test]
+fn a_proxy_that_opens_what_passes_is_trusted_by_a_setting_alone() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let server = host(world).replace("localhost", "127.0.0.1");
+        let opens = Some((server, world.bitbucket.ca_file().to_owned()));
+        let proxy = proxy(Options {
+            opens,
+            ..Options::default()
+        });
+        let setting = format!("http.proxy=http://127.0.0.1:{}", proxy.port());
+        let run = |ca: &std::path::Path| {
+            let _ = fs::remove_dir_all(world.cache());
+            world
+                .git(["-c", &setting, "ls-remote", "bbtoken::ws/repo"])
+                .without("GIT_SSL_CAINFO")
+                .env("GIT_SSL_CAINFO", ca)
+                .done()
+        };
+        run(&proxy.ca_file()).expect(0).quiet();
+        run(world.bitbucket.ca_file()).expect(128).says(&[
+            "caused by: cannot make a secure connection to 'localhost' through proxy '127.0.0.1:",
+            "caused by: nobody who is trusted vouches for its certificate\n",
+            "hint: if a proxy of your network stands in for 'localhost', set http.sslCAInfo",
+        ]);
+    });
+}
+
+#[test]
+fn a_proxy_that_refuses_or_is_dead_is_named_with_the_setting_it_comes_from() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let proxy = proxy(Options {
+            refuses: true,
+            ..Options::default()
+        });
+        let place = format!("127.0.0.1:{}", proxy.port());
+        let [ours, gits] = both(world, &[&format!("http.proxy={place}")]);
+        gits.expect(128);
+        ours.expect(128).says(&[
+            &format!("caused by: cannot connect to 'localhost' through proxy '{place}' (http.proxy in the command line)\n"),
+            "caused by: the proxy refuses to connect there\n",
+        ]);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let place = listener.local_addr().expect("it has one").to_string();
+        drop(listener);
+        world.git(["ls-remote", "bbtoken::ws/repo"]).ok();
+        for (variable, scheme) in [("https_proxy", "http"), ("all_proxy", "socks5h")] {
+            world
+                .git(["ls-remote", "bbtoken::ws/repo"])
+                .env(variable, format!("{scheme}://{place}"))
+                .fails(128)
+                .says(&[&format!(
+                    "cannot connect to 'localhost' through proxy '{place}' ({variable})\n"
+                )]);
+        }
+        assert!(!world.bitbucket.requests().is_empty());
+    });
+}
+
+#[test]
+fn a_remotes_own_proxy_wins_and_an_empty_one_is_none() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let tree = world.clone("ws/repo", "tree");
+        let proxy = proxy(Options::default());
+        let dead = Options {
+            refuses: true,
+            ..Options::default()
+        };
+        let other = Proxy::start(dead).expect("a proxy starts on loopback");
+        world
+            .git(["config", "--global", "http.proxy"])
+            .arg(format!("127.0.0.1:{}", other.port()))
+            .ok();
+        world.git(["fetch", "-q"]).within(&tree).fails(128);
+        world
+            .git(["config", "remote.origin.proxy"])
+            .arg(format!("127.0.0.1:{}", proxy.port()))
+            .within(&tree)
+            .ok();
+        world
+            .git(["fetch", "-q"])
+            .within(&tree)
+            .done()
+            .expect(0)
+            .quiet();
+        assert_eq!(proxy.asked().len(), 1);
+        world
+            .git(["config", "remote.origin.proxy", ""])
+            .within(&tree)
+            .ok();
+        world
+            .git(["fetch", "-q"])
+            .within(&tree)
+            .done()
+            .expect(0)
+            .quiet();
+        assert_eq!(proxy.asked().len(), 1, "there was none");
+    });
+}
+
+#[test]
+fn hosts_that_are_exempt_are_reached_directly_as_by_git() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let proxy = proxy(Options::default());
+        let ip = world.bitbucket.base_url().replace("localhost", "127.0.0.1");
+        let token = world.bitbucket.issue_access_token(&["repository"]);
+        world.git(["ls-remote", "bbtoken::ws/repo"]).ok();
+        let mut compared = 0;
+        for (base, lists) in [
+            (
+                world.bitbucket.base_url(),
+                [
+                    "localhost",
+                    "*",
+                    ".localhost",
+                    "127.0.0.0/8",
+                    "local",
+                    "x,localhost",
+                    "",
+                ],
+            ),
+            (
+                &ip,
+                [
+                    "127.0.0.1",
+                    "127.0.0.0/8",
+                    "127.0.0.2",
+                    "10.0.0.0/8",
+                    "127.0.0.1/32",
+                    "localhost",
+                    "0.0.0.0/0",
+                ],
+            ),
+        ] {
+            for list in lists {
+                let through = |address: &str, setting: &str| {
+                    let before = proxy.asked().len();
+                    world
+                        .git(["-c", setting, "ls-remote", address])
+                        .env("BBTOKEN_BASE_URL", base)
+                        .env("https_proxy", format!("127.0.0.1:{}", proxy.port()))
+                        .env("no_proxy", list)
+                        .ok();
+                    proxy.asked().len() > before
+                };
+                let ours = through("bbtoken::ws/repo", "core.x=y");
+                let gits = through(&format!("{base}/ws/repo.git"), &world.with_header(&token));
+                assert_eq!(ours, gits, "{base} {list}");
+                compared += 1;
+            }
+        }
+        assert_eq!(compared, 14);
+    });
+}

@@ -1,0 +1,305 @@
+//! Whom we trust and who we are: git's TLS settings, beside git's own https under the same ones.
+
+use std::fs;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use bitbucket_local::{
+    Claims, Options as Server,
+    proxy::{Options, Proxy, Speaks},
+};
+use rustls::{pki_types::CertificateDer, server::ParsedCertificate};
+
+use crate::support::{Done, World, gits, on_every_git};
+
+/// Starts a server of another kind before the world's.
+fn front(world: &World, options: Options) -> Proxy {
+    let server = world.bitbucket.base_url();
+    let server = server.replace("https://localhost", "127.0.0.1");
+    let opens = Some((server, world.bitbucket.ca_file().to_owned()));
+    let options = Options {
+        speaks: Speaks::Server,
+        opens,
+        ..options
+    };
+    Proxy::start(options).expect("it starts on loopback")
+}
+
+/// Lists refs at a base URL through the helper and through git's https, with settings.
+fn both(world: &World, base: &str, ca: &std::path::Path, settings: &[&str]) -> [Done; 2] {
+    let _ = fs::remove_dir_all(world.cache());
+    let token = world.bitbucket.issue_access_token(&["repository"]);
+    let run = |address: &str, setting: &str| {
+        let settings = settings.iter().flat_map(|setting| ["-c", setting]);
+        world
+            .git(settings)
+            .args(["-c", setting, "ls-remote", address])
+            .env("BBTOKEN_BASE_URL", base)
+            .env("GIT_SSL_CAINFO", ca)
+            .env("GIT_SSL_CAPATH", world.path("no-directory"))
+            .done()
+    };
+    fs::create_dir_all(world.path("no-directory")).expect("the world's directory can be written");
+    [
+        run("bbtoken::ws/repo", "core.x=y"),
+        run(&format!("{base}/ws/repo.git"), &world.with_header(&token)),
+    ]
+}
+
+/// Expects that both work, ours without git's help.
+#[track_caller]
+fn work(world: &World, base: &str, ca: &std::path::Path, settings: &[&str]) {
+    world.bitbucket.clear_requests();
+    let [ours, gits] = both(world, base, ca, settings);
+    assert_eq!(ours.expect(0).quiet().stdout, gits.expect(0).stdout);
+    let agents = world.bitbucket.git_requests();
+    let agent = agents[0].user_agent.clone().unwrap_or_default();
+    assert!(
+        agent.contains("git-remote-bbtoken"),
+        "{settings:?} is followed natively"
+    );
+}
+
+/// Expects that neither works, and that we say why.
+#[track_caller]
+fn fail(world: &World, base: &str, ca: &std::path::Path, settings: &[&str], why: &str) {
+    let [ours, gits] = both(world, base, ca, settings);
+    gits.expect(128);
+    let ours = ours.expect(128);
+    ours.says(&[&format!("caused by: {why}"), "hint: "]);
+    assert_eq!(ours.stderr.matches("error:").count(), 1, "{}", ours.stderr);
+}
+
+fn base(front: &Proxy) -> String {
+    format!("https://localhost:{}", front.port())
+}
+
+#[test]
+fn a_certificate_that_does_not_hold_is_told_with_the_reason() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let expired = Claims {
+            expired: true,
+            ..Claims::default()
+        };
+        let foreign = Claims {
+            name: Some("elsewhere.example".into()),
+            ..Claims::default()
+        };
+        for (claims, why) in [
+            (expired, "its certificate has expired\n"),
+            (foreign, "its certificate is for another host\n"),
+        ] {
+            let front = front(
+                world,
+                Options {
+                    claims,
+                    ..Options::default()
+                },
+            );
+            fail(world, &base(&front), &front.ca_file(), &[], why);
+        }
+        let front = front(world, Options::default());
+        let why = "nobody who is trusted vouches for its certificate\n";
+        fail(world, &base(&front), world.bitbucket.ca_file(), &[], why);
+        assert!(world.bitbucket.requests().is_empty(), "nothing was sent");
+    });
+}
+
+#[test]
+fn a_server_that_wants_a_certificate_of_ours_gets_it() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let front = front(
+            world,
+            Options {
+                wants_certificate: true,
+                ..Options::default()
+            },
+        );
+        let (certificate, key) = front.client_certificate();
+        let base = base(&front);
+        let cert = format!("http.sslCert={}", certificate.display());
+        let key = format!("http.sslKey={}", key.display());
+        work(world, &base, &front.ca_file(), &[&cert, &key]);
+
+        let both_in_one = world.path("both.pem");
+        let text = [certificate, front.client_certificate().1]
+            .map(|file| fs::read_to_string(file).expect("it is there"));
+        fs::write(&both_in_one, text.concat()).expect("the world's directory can be written");
+        let one = format!("http.{base}/.sslCert={}", both_in_one.display());
+        work(world, &base, &front.ca_file(), &[&one]);
+
+        fail(
+            world,
+            &base,
+            &front.ca_file(),
+            &[],
+            "received fatal alert: CertificateRequired\n",
+        );
+        let missing = world.path("missing.pem");
+        let [ours, _] = both(
+            world,
+            &base,
+            &front.ca_file(),
+            &[&format!("http.sslCert={}", missing.display())],
+        );
+        ours.expect(128).says(&[&format!(
+            "http.sslCert cannot be followed: cannot read '{}'",
+            missing.display()
+        )]);
+    });
+}
+
+#[test]
+fn authorities_are_read_from_a_directory_and_a_file_without_any_is_told() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let directory = world.path("authorities");
+        fs::create_dir(&directory).expect("the world's directory can be written");
+        fs::copy(world.bitbucket.ca_file(), directory.join("any-name.pem"))
+            .expect("it can be copied");
+        fs::write(directory.join("README"), "no certificate").expect("it can be written");
+        let run = |key: &str, value: &std::path::Path| {
+            let _ = fs::remove_dir_all(world.cache());
+            world
+                .git(["-c", &format!("http.{key}={}", value.display())])
+                .args(["ls-remote", "bbtoken::ws/repo"])
+                .without("GIT_SSL_CAINFO")
+                .done()
+        };
+        run("sslCAPath", &directory).expect(0).quiet();
+        let empty = directory.join("README");
+        run("sslCAInfo", &empty).expect(128).says(&[&format!(
+            "no trusted certificate found in '{}'\n",
+            empty.display()
+        )]);
+        let missing = directory.join("missing");
+        run("sslCAInfo", &missing).expect(128).says(&[&format!(
+            "error: cannot follow git's http settings\ncaused by: there are no certificates at '{}'\n",
+            missing.display()
+        )]);
+    });
+}
+
+#[test]
+fn a_server_with_a_pinned_key_is_known_by_it() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let front = front(world, Options::default());
+        let der = CertificateDer::from(fs::read(front.server_certificate()).expect("it is there"));
+        let key = ParsedCertificate::try_from(&der)
+            .expect("it is a certificate")
+            .subject_public_key_info();
+        let digest = ring::digest::digest(&ring::digest::SHA256, key.as_ref());
+        let digest = BASE64.encode(digest.as_ref());
+        let file = world.path("key.der");
+        fs::write(&file, key.as_ref()).expect("the world's directory can be written");
+        let (base, ca) = (base(&front), front.ca_file());
+        let other = BASE64.encode([0; 32]);
+        for right in [
+            format!("sha256//{digest}"),
+            format!("sha256//{other};sha256//{digest}"),
+            file.display().to_string(),
+        ] {
+            work(world, &base, &ca, &[&format!("http.pinnedPubkey={right}")]);
+        }
+        let wrong = format!("http.pinnedPubkey=sha256//{other}");
+        fail(
+            world,
+            &base,
+            &ca,
+            &[&wrong],
+            "the server's public key is none of those in http.pinnedPubkey\n",
+        );
+    });
+}
+
+#[test]
+fn the_least_version_of_tls_is_kept() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let front = front(
+            world,
+            Options {
+                only_tls_1_2: true,
+                ..Options::default()
+            },
+        );
+        let (base, ca) = (base(&front), front.ca_file());
+        work(world, &base, &ca, &["http.sslVersion=tlsv1.2"]);
+        fail(
+            world,
+            &base,
+            &ca,
+            &["http.sslVersion=tlsv1.3"],
+            "received fatal alert: ProtocolVersion\n",
+        );
+        work(
+            world,
+            world.bitbucket.base_url(),
+            world.bitbucket.ca_file(),
+            &["http.sslVersion=tlsv1.3"],
+        );
+    });
+}
+
+#[test]
+fn verification_is_given_up_where_it_is_asked_for_and_told_each_time() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let front = front(world, Options::default());
+        let place = format!("localhost:{}", front.port());
+        let ca = world.bitbucket.ca_file();
+        let [ours, gits] = both(world, &base(&front), ca, &["http.sslVerify=false"]);
+        gits.expect(0);
+        let ours = ours.expect(0);
+        assert_eq!(
+            ours.stderr,
+            format!(
+                "warning: '{place}' is not verified, because of http.sslverify: whoever answers in its place gets the token\n"
+            )
+        );
+        let why = "nobody who is trusted vouches for its certificate\n";
+        fail(world, &base(&front), ca, &[], why);
+    });
+}
+
+#[test]
+fn verification_of_bitbucket_org_is_never_given_up_by_a_setting_for_all() {
+    on_every_git(|world| {
+        let proxy = Proxy::start(Options {
+            refuses: true,
+            ..Options::default()
+        });
+        let proxy = proxy.expect("a proxy starts on loopback");
+        let run = |setting: &str| {
+            world
+                .git(["-c", setting, "ls-remote", "bbtoken::ws/repo"])
+                .without("BBTOKEN_BASE_URL")
+                .env("https_proxy", format!("127.0.0.1:{}", proxy.port()))
+                .fails(128)
+        };
+        run("http.sslVerify=false").says(&[
+            "error: http.sslverify in the command line would let anybody pass for bitbucket.org and take the token; ",
+            "'git config --global http.https://bitbucket.org/.sslVerify false' insists on it\n",
+        ]);
+        assert!(proxy.asked().is_empty(), "nobody was connected to");
+        run("http.https://bitbucket.org/.sslVerify=false")
+            .says(&["warning: 'bitbucket.org' is not verified, because of http.https://bitbucket.org/.sslverify: "]);
+        assert_eq!(proxy.asked().len(), 1);
+    });
+}
+
+#[test]
+fn a_server_is_reached_by_ipv6() {
+    for git in gits() {
+        let options = Server {
+            ipv6: true,
+            ..Server::default()
+        };
+        let world = World::with(git, options);
+        world.repository("ws", "repo");
+        let base = world.bitbucket.base_url().replace("localhost", "[::1]");
+        work(&world, &base, world.bitbucket.ca_file(), &[]);
+    }
+}
