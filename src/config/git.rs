@@ -212,6 +212,11 @@ fn prefix_of(exec_path: &Path) -> Option<PathBuf> {
     Some(prefix.to_owned())
 }
 
+/// Finds the user's own file, whether it exists or not; `None` without a home.
+pub fn user_file(variables: Variables<'_>) -> Option<PathBuf> {
+    Places::find(variables).global.pop()
+}
+
 fn global_files(variables: Variables<'_>, home: Option<&Path>) -> Vec<PathBuf> {
     if let Some(path) = variables("GIT_CONFIG_GLOBAL") {
         return vec![path.into()];

@@ -2,6 +2,12 @@
 //!
 //! What was added is noted in `bbtoken.addedBySetup`, in the same file, so that it goes wherever the file goes.
 
+use std::{
+    fs::{File, TryLockError},
+    thread,
+    time::{Duration, Instant},
+};
+
 use anyhow::Context as _;
 
 use super::{
@@ -9,10 +15,17 @@ use super::{
     git::{Change, Target},
     usage,
 };
-use crate::wire::{self, Overview};
+use crate::{
+    config::{self, process_variable},
+    wire::{self, Overview},
+};
 
 /// Where it is noted.
 const NOTE: &str = "bbtoken.addedBySetup";
+/// How long one setup waits for others; each takes some tens of milliseconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long it waits before it looks again.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A setting that is wanted, and why.
 struct Wish {
@@ -26,6 +39,7 @@ struct Wish {
 pub(super) fn run(options: &cli::Setup, console: &mut Console<'_>) -> anyhow::Result<()> {
     let overview = Overview::read()?;
     let wishes = wishes(&overview, options)?;
+    let _alone = alone(&options.consent);
     let there = Target::Global.matching(".")?;
     let mut changes = Vec::new();
     for Wish {
@@ -89,6 +103,7 @@ pub(super) fn run(options: &cli::Setup, console: &mut Console<'_>) -> anyhow::Re
 }
 
 pub(super) fn undo(options: &cli::Consent, console: &mut Console<'_>) -> anyhow::Result<()> {
+    let _alone = alone(options);
     let there = Target::Global.matching(".")?;
     let notes: Vec<_> = there
         .iter()
@@ -121,6 +136,20 @@ pub(super) fn undo(options: &cli::Consent, console: &mut Console<'_>) -> anyhow:
     }
     apply(changes.into_iter())?;
     console.answer("Git is as it was before setup.")
+}
+
+/// Keeps other setups out from reading to writing, until it is dropped: the jobs of a runner may begin with one each.
+///
+/// A person who is asked takes too long for that, and is alone. Locked is the directory of the file, as git replaces the
+/// file itself; where that cannot be done, git's own lock is all there is, and git says so.
+fn alone(consent: &cli::Consent) -> Option<File> {
+    let file = config::user_file(&process_variable).filter(|_| consent.yes)?;
+    let directory = File::open(file.parent()?).ok()?;
+    let end = Instant::now() + PATIENCE;
+    while matches!(directory.try_lock(), Err(TryLockError::WouldBlock)) && Instant::now() < end {
+        thread::sleep(PAUSE);
+    }
+    Some(directory)
 }
 
 /// Asks whether what was shown may be written; a script has to say so itself.

@@ -1,8 +1,11 @@
 //! `setup`, `unsetup`, `remote convert`: git's configuration, changed in the open and taken back exactly.
 
-use std::fs;
+use std::{fs, thread};
 
-use crate::support::{World, gits, helper, on_every_git};
+use crate::{
+    inspect::names,
+    support::{World, gits, helper, on_every_git},
+};
 
 fn normal(world: &World, text: &str) -> String {
     let program = helper().with_file_name("git-bbtoken").display().to_string();
@@ -74,6 +77,31 @@ fn setup_shows_what_it_writes_and_unsetup_takes_back_exactly_that() {
             world.bbtoken(["unsetup", "--yes"]).ok(),
             "Setup has added nothing; nothing to take back.\n"
         );
+    });
+}
+
+#[test]
+fn the_jobs_of_a_runner_may_all_begin_with_setup() {
+    on_every_git(|world| {
+        let before = world.gitconfig();
+        let at_once = |arguments: &[&str]| {
+            let runs: Vec<_> = (0..20)
+                .map(|_| world.bbtoken(arguments.iter().copied()))
+                .map(|run| thread::spawn(move || run.done()))
+                .collect();
+            for run in runs {
+                run.join().expect("it ends").expect(0).quiet();
+            }
+        };
+        at_once(&["setup", "--everywhere", "--yes"]);
+        let after = world.gitconfig();
+        world.bbtoken(["unsetup", "--yes"]).ok();
+        assert_eq!(world.gitconfig(), before);
+        world.bbtoken(["setup", "--everywhere", "--yes"]).ok();
+        assert_eq!(world.gitconfig(), after, "twenty write what one writes");
+        at_once(&["unsetup", "--yes"]);
+        assert_eq!(world.gitconfig(), before);
+        assert_eq!(names(&world.home()), [".gitconfig"], "no lock stays");
     });
 }
 
