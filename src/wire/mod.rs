@@ -132,6 +132,11 @@ impl Identity {
     ) -> anyhow::Result<Option<Self>> {
         let git = GitConfig::read(&process_variable)?;
         let raw = config::profiles(&git, &process_variable, None)?;
+        // Git writes the port as the address has it, also where it is the scheme's own.
+        let host = match protocol {
+            "https" => host.strip_suffix(":443").unwrap_or(host),
+            _ => host.strip_suffix(":80").unwrap_or(host),
+        };
         let is_asked_for =
             |base: &Url| protocol == base.scheme() && host.eq_ignore_ascii_case(&authority(base));
         let bases = profile::base_urls(&raw)?;

@@ -168,6 +168,26 @@ fn nobody_else_gets_a_token() {
 }
 
 #[test]
+fn the_usual_port_may_be_written_out() {
+    let world = World::new(gits().remove(0));
+    let ask = |host: &str| {
+        world
+            .bbtoken(["credential", "get"])
+            .without_client()
+            .without("BBTOKEN_BASE_URL")
+            .env("BBTOKEN_ACCESS_TOKEN", "ready")
+            .input(&request(&world, host, "ws/repo.git"))
+            .ok()
+    };
+    for host in ["bitbucket.org", "bitbucket.org:443", "BitBucket.org:443"] {
+        assert!(ask(host).ends_with("password=ready\n"), "{host}");
+    }
+    for host in ["bitbucket.org:80", "bitbucket.org:4433", "bitbucket.org:"] {
+        assert_eq!(ask(host), "", "{host}");
+    }
+}
+
+#[test]
 fn a_git_without_state_is_not_told_of_it() {
     let world = World::new(gits().remove(0));
     let plain = request(&world, "BASE", "").replace("capability[]=state\n", "");
