@@ -470,7 +470,7 @@ impl<'a> Tokens<'a> {
 
     fn tell_unsaved(&self, error: &anyhow::Error) {
         (self.notify)(&format!(
-            "the token was not saved, so every command has to get its own: {error:#}"
+            "the token was not saved, so every command has to get its own: {error:#}; BBTOKEN_HOME can name another directory"
         ));
     }
 }

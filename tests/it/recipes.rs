@@ -561,7 +561,7 @@ fn containers_with_different_users_do_not_share_a_cache_and_are_told() {
         other.says(&[
             "warning: the token was not saved, so every command has to get its own: cannot ",
             &shared.display().to_string(),
-            "Permission denied",
+            "Permission denied (os error 13); BBTOKEN_HOME can name another directory",
         ]);
         assert_eq!(other.stderr.lines().count(), 1, "{}", other.stderr);
         allow(&shared.join("cache"), 0o700);
