@@ -253,10 +253,10 @@ impl<'a> Session<'a> {
             answer => answer,
         };
         answer.map_err(|error| match (error.phase, repeat) {
-            (Phase::Request | Phase::Answer, Repeat::Never { .. }) if repeat.may_be_done() => {
+            (Phase::Request | Phase::Answer | Phase::TimeLimit, Repeat::Never { .. }) if repeat.may_be_done() => {
                 self.unknown(error.into())
             }
-            (Phase::Request | Phase::Answer, Repeat::Never { .. }) => {
+            (Phase::Request | Phase::Answer | Phase::TimeLimit, Repeat::Never { .. }) => {
                 let host = error.host.clone();
                 anyhow::Error::new(error).context(Failure::new(
                     Kind::Unreachable { host },

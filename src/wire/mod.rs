@@ -337,9 +337,13 @@ impl Plan {
             .arg(&self.remote)
             .arg(repository.as_str());
         append_settings(&mut process, &settings, &process_variable)?;
-        process
-            .env("GIT_TERMINAL_PROMPT", "0")
-            .env("GIT_ASKPASS", "");
+        let Identity { http, .. } = self.identity_for(service);
+        if http.git_only.is_empty() && http.settings.proxy.is_none() {
+            // Nobody is asked for anything but by a proxy or for the password of a certificate's key.
+            process
+                .env("GIT_TERMINAL_PROMPT", "0")
+                .env("GIT_ASKPASS", "");
+        }
         if let Some(allowed) = process_variable("GIT_ALLOW_PROTOCOL") {
             process.env(
                 "GIT_ALLOW_PROTOCOL",
@@ -347,10 +351,7 @@ impl Plan {
             );
         }
         trace::event("hand-over", || {
-            vec![(
-                "settings",
-                self.identity_for(service).http.git_only.join(" ").into(),
-            )]
+            vec![("settings", http.git_only.join(" ").into())]
         });
         Ok(process)
     }

@@ -20,6 +20,7 @@ mod figures;
 mod help;
 mod inspect;
 mod leftovers;
+mod limits;
 mod login;
 mod memory;
 mod model;

@@ -52,9 +52,13 @@ fn both(world: &World, variables: &[(&str, &str)]) -> [String; 2] {
     let run = |address: &str, setting: &str, name: &str| {
         let file = world.path(name);
         let _ = fs::remove_file(&file);
+        // Nothing is remembered, so that everything is asked for.
         let mut run = world
             .git(["-c", "http.version=HTTP/1.1", "-c", setting])
             .args(["ls-remote", address])
+            .without_client()
+            .env("BBTOKEN_ACCESS_TOKEN", &token)
+            .env("BBTOKEN_STORE", "memory")
             .env("GIT_TRACE_CURL", &file);
         for (variable, value) in variables {
             run = run.env(variable, value);
@@ -62,7 +66,6 @@ fn both(world: &World, variables: &[(&str, &str)]) -> [String; 2] {
         run.done().expect(0).quiet();
         fs::read_to_string(file).expect("the trace was written")
     };
-    world.git(["ls-remote", "bbtoken::ws/repo"]).ok();
     [
         run("bbtoken::ws/repo", "core.x=y", "ours"),
         run(&https, &world.with_header(&token), "gits"),

@@ -286,3 +286,79 @@ fn a_revoked_token_is_replaced_before_git_takes_over() {
         });
     }
 }
+
+#[test]
+fn a_list_of_protocols_that_permits_ours_alone_is_enough_for_gits_transport() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let run = |settings: &[&str]| {
+            world
+                .git(settings)
+                .args(["ls-remote", "bbtoken::ws/repo"])
+                .env("BBTOKEN_TRANSPORT", "git")
+        };
+        run(&[])
+            .env("GIT_ALLOW_PROTOCOL", "bbtoken")
+            .done()
+            .expect(0)
+            .quiet();
+        run(&[
+            "-c",
+            "protocol.allow=never",
+            "-c",
+            "protocol.bbtoken.allow=always",
+        ])
+        .done()
+        .expect(0)
+        .quiet();
+        run(&["-c", "protocol.https.allow=user"])
+            .env("GIT_PROTOCOL_FROM_USER", "0")
+            .env("GIT_ALLOW_PROTOCOL", "bbtoken:file")
+            .done()
+            .expect(0)
+            .quiet();
+    });
+}
+
+#[test]
+fn an_explicit_ban_on_https_holds_for_gits_transport() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let run = |transport: &str| {
+            world
+                .git([
+                    "-c",
+                    "protocol.https.allow=never",
+                    "ls-remote",
+                    "bbtoken::ws/repo",
+                ])
+                .env("BBTOKEN_TRANSPORT", transport)
+                .done()
+        };
+        run("native").expect(0).quiet();
+        run("git").expect(128).says(&[
+            "error: git's own transport is needed here, and protocol.https.allow in the command line forbids it\n",
+        ]);
+    });
+}
+
+#[test]
+fn a_token_call_that_lacks_a_setting_of_gits_says_so() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let done = world
+            .git([
+                "-c",
+                "http.proxyAuthMethod=ntlm",
+                "-c",
+                "http.proxy=127.0.0.1:1",
+            ])
+            .args(["bbtoken", "token"])
+            .done();
+        assert_eq!(done.code, Some(6));
+        done.says(&[
+            "error: cannot ask for a token as 'http.proxyauthmethod' wants it: only git's own transport can, and it asks for none\n",
+            "caused by: cannot connect to 'localhost' through proxy '127.0.0.1:1' (http.proxy in the command line)\n",
+        ]);
+    });
+}

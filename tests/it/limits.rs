@@ -1,0 +1,139 @@
+//! Time limits: what stands still or crawls is given up as git's settings say, beside git's own https under the same ones.
+
+use std::fs;
+
+use bitbucket_local::{Action, Rule};
+
+use crate::support::on_every_git;
+
+/// Slower than this for a second is too slow.
+const LIMIT: [&str; 4] = ["-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=1"];
+const TOO_SLOW: &str = "caused by: less than 1000 bytes a second for 1 seconds (http.lowSpeedLimit, http.lowSpeedTime)\n";
+
+#[test]
+fn a_server_that_does_not_answer_is_given_up() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        world.git(["ls-remote", "bbtoken::ws/other"]).fails(128);
+        let token = world.bitbucket.issue_access_token(&["repository"]);
+        let https = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        for (address, setting) in [
+            ("bbtoken::ws/repo", "core.x=y".to_owned()),
+            (&https, world.with_header(&token)),
+        ] {
+            world.bitbucket.clear_script();
+            world
+                .bitbucket
+                .script(Rule::new(Action::Hold).path("info/refs"));
+            let done = world
+                .git(LIMIT)
+                .args(["-c", &setting, "ls-remote", address])
+                .fails(128);
+            if address.starts_with("bbtoken") {
+                done.says(&[
+                    "error: cannot reach repository 'ws/repo'\n",
+                    "caused by: 'localhost' did not answer in time\n",
+                    TOO_SLOW,
+                    "hint: ",
+                ]);
+            }
+            world.bitbucket.release();
+        }
+    });
+}
+
+#[test]
+fn a_token_endpoint_that_does_not_answer_is_given_up() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        world
+            .bitbucket
+            .script(Rule::new(Action::Hold).path("access_token"));
+        world
+            .git(LIMIT)
+            .args(["ls-remote", "bbtoken::ws/repo"])
+            .fails(128)
+            .says(&[
+                "caused by: cannot get a token for profile 'environment'",
+                TOO_SLOW,
+            ]);
+        world.bitbucket.release();
+    });
+}
+
+#[test]
+fn a_pack_that_stops_is_given_up_and_leaves_nothing() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        world.git(["ls-remote", "bbtoken::ws/repo"]).ok();
+        world
+            .bitbucket
+            .script(Rule::new(Action::Stall(100)).method("POST").skip(1));
+        let done = world
+            .git(LIMIT)
+            .args(["clone", "-q", "bbtoken::ws/repo", "tree"])
+            .fails(128);
+        done.says(&[TOO_SLOW]);
+        assert!(!world.path("tree").exists());
+        world.bitbucket.release();
+    });
+}
+
+#[test]
+fn a_push_whose_answer_does_not_come_in_time_is_not_known_to_have_failed() {
+    on_every_git(|world| {
+        let tree = world.clone_of_new("ws", "repo");
+        world.commit(&tree, "file", "two\n");
+        world.bitbucket.script(
+            Rule::new(Action::Stall(0))
+                .method("POST")
+                .path("git-receive-pack"),
+        );
+        let done = world
+            .git(LIMIT)
+            .args(["push", "-q"])
+            .within(&tree)
+            .fails(128);
+        done.says(&["it is not known whether the push was done\n", TOO_SLOW]);
+        world.bitbucket.release();
+    });
+}
+
+#[test]
+fn a_transfer_that_keeps_up_the_pace_has_no_limit() {
+    on_every_git(|world| {
+        let tree = world.clone_of_new("ws", "repo");
+        let noise: Vec<u8> = (0..3_000_000_u32)
+            .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+            .collect();
+        world.commit(&tree, "large", &noise);
+        world
+            .git(LIMIT)
+            .args(["push", "-q"])
+            .within(&tree)
+            .done()
+            .expect(0)
+            .quiet();
+        world
+            .git(LIMIT)
+            .args(["clone", "-q", "bbtoken::ws/repo", "again"])
+            .done()
+            .expect(0)
+            .quiet();
+        assert_eq!(fs::read(world.path("again/large")).ok(), Some(noise));
+    });
+}
+
+#[test]
+fn one_of_the_two_settings_alone_means_nothing() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        for setting in ["http.lowSpeedLimit=1000000000", "http.lowSpeedTime=1"] {
+            world
+                .git(["-c", setting, "ls-remote", "bbtoken::ws/repo"])
+                .done()
+                .expect(0)
+                .quiet();
+        }
+    });
+}
