@@ -80,7 +80,9 @@ impl Target {
     pub(super) fn apply(&self, change: &Change) -> anyhow::Result<()> {
         match change {
             Change::Add { key, value } => self.git(&["--add", key, value]),
-            Change::Remove { key, value } => self.git(&["--fixed-value", "--unset", key, value]),
+            Change::Remove { key, value } => {
+                self.git(&["--fixed-value", "--unset-all", key, value])
+            }
             Change::Replace { key, from, to } => self.git(&["--fixed-value", key, to, from]),
         }
     }

@@ -41,6 +41,36 @@ pub(super) fn run(options: &cli::Setup, console: &mut Console<'_>) -> anyhow::Re
     let wishes = wishes(&overview, options)?;
     let _alone = alone(&options.consent);
     let there = Target::Global.matching(".")?;
+    let changes = missing(wishes, &there, console);
+    if changes.is_empty() {
+        return console.answer("Git is set up already; nothing to change.");
+    }
+    for (change, why) in &changes {
+        if matches!(change, Change::Add { key, .. } if key == NOTE) {
+            continue;
+        }
+        for line in change.lines() {
+            console.answer(&line)?;
+        }
+        console.answer(&format!("      {why}"))?;
+    }
+    if !may_write(
+        &options.consent,
+        console,
+        "Write this to your git configuration?",
+    )? {
+        return Ok(());
+    }
+    apply(changes.into_iter().map(|(change, _)| change))?;
+    console.answer("Git is set up; 'git bbtoken unsetup' takes it back.")
+}
+
+/// Finds what of the wishes is not there yet, each change with its reason, and tells what the user has set differently.
+fn missing(
+    wishes: Vec<Wish>,
+    there: &[(String, String)],
+    console: &mut Console<'_>,
+) -> Vec<(Change, &'static str)> {
     let mut changes = Vec::new();
     for Wish {
         key,
@@ -71,6 +101,13 @@ pub(super) fn run(options: &cli::Setup, console: &mut Console<'_>) -> anyhow::Re
             why,
         ));
         let note = format!("{key}={value}");
+        // It stays when a setting is taken out by hand.
+        if there
+            .iter()
+            .any(|(key, value)| same_key(key, NOTE) && *value == note)
+        {
+            continue;
+        }
         changes.push((
             Change::Add {
                 key: NOTE.to_owned(),
@@ -79,37 +116,20 @@ pub(super) fn run(options: &cli::Setup, console: &mut Console<'_>) -> anyhow::Re
             "unsetup takes back just this",
         ));
     }
-    if changes.is_empty() {
-        return console.answer("Git is set up already; nothing to change.");
-    }
-    for (change, why) in &changes {
-        if matches!(change, Change::Add { key, .. } if key == NOTE) {
-            continue;
-        }
-        for line in change.lines() {
-            console.answer(&line)?;
-        }
-        console.answer(&format!("      {why}"))?;
-    }
-    if !may_write(
-        &options.consent,
-        console,
-        "Write this to your git configuration?",
-    )? {
-        return Ok(());
-    }
-    apply(changes.into_iter().map(|(change, _)| change))?;
-    console.answer("Git is set up; 'git bbtoken unsetup' takes it back.")
+    changes
 }
 
 pub(super) fn undo(options: &cli::Consent, console: &mut Console<'_>) -> anyhow::Result<()> {
     let _alone = alone(options);
     let there = Target::Global.matching(".")?;
-    let notes: Vec<_> = there
-        .iter()
-        .filter(|(key, _)| same_key(key, NOTE))
-        .filter_map(|(_, note)| Some((note, note.split_once('=')?)))
-        .collect();
+    let mut notes = Vec::new();
+    for (_, note) in there.iter().filter(|(key, _)| same_key(key, NOTE)) {
+        if let Some(setting) = note.split_once('=')
+            && !notes.contains(&(note, setting))
+        {
+            notes.push((note, setting));
+        }
+    }
     if notes.is_empty() {
         return console.answer("Setup has added nothing; nothing to take back.");
     }

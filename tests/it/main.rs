@@ -24,6 +24,7 @@ mod limits;
 mod login;
 mod memory;
 mod model;
+mod packages;
 mod person;
 mod processes;
 mod programs;

@@ -1,7 +1,7 @@
 //! The table of docs/programs.md: other programs, each tried for real. `scripts/test` installs them.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -22,13 +22,13 @@ pub(crate) fn installed(name: &str) -> PathBuf {
 }
 
 /// A world with `ws/repo`, for a program that brings a git of its own or takes the one it finds.
-fn world() -> World {
+pub(crate) fn world() -> World {
     let world = World::new(gits().remove(0));
     world.repository("ws", "repo");
     world
 }
 
-fn set_up(world: &World, options: &[&str]) {
+pub(crate) fn set_up(world: &World, options: &[&str]) {
     world
         .bbtoken(["setup", "--yes"])
         .args(options.iter().copied())
@@ -40,12 +40,12 @@ fn set_up(world: &World, options: &[&str]) {
         .ok();
 }
 
-fn https(world: &World) -> String {
+pub(crate) fn https(world: &World) -> String {
     format!("{}/ws/repo.git", world.bitbucket.base_url())
 }
 
 /// Runs a program with the certificates of the local Bitbucket for all that is not git.
-fn program(world: &World, program: &Path, arguments: &[&str]) -> Run {
+pub(crate) fn program(world: &World, program: &Path, arguments: &[&str]) -> Run {
     let ca_file = world.bitbucket.ca_file();
     world
         .run(program, arguments)
@@ -88,7 +88,7 @@ fn clones_and_keeps_nothing(world: &World, run: Run) {
 
 /// Says how a program refuses an address, so that the table stays true when it learns to take it.
 #[track_caller]
-fn refuses(done: &Done, why: &str) {
+pub(crate) fn refuses(done: &Done, why: &str) {
     assert_ne!(done.code, Some(0), "the table says that this is refused");
     let told = format!("{}{}", done.stdout, done.stderr);
     assert!(told.contains(why), "'{why}' is missing in: {told}");
@@ -322,150 +322,6 @@ fn go_git_clones_with_the_token_of_the_page() {
         .within(&source)
         .ok();
     clones_and_keeps_nothing(&world, program(&world, &binary, &[]));
-}
-
-/// Puts a package for pip, cargo and npm into `ws/repo`.
-fn publish_package(world: &World) {
-    let tree = world.clone("ws/repo", "package");
-    fs::create_dir(tree.join("src")).expect("it is ours");
-    world.commit(&tree, "src/lib.rs", "");
-    let manifest = "[package]\nname = \"example\"\nversion = \"1.0.0\"\nedition = \"2021\"\n";
-    world.commit(&tree, "Cargo.toml", manifest);
-    world.commit(&tree, "example.py", "");
-    let setup = "from setuptools import setup\nsetup(name='example', version='1', py_modules=['example'])\n";
-    world.commit(&tree, "setup.py", setup);
-    world.commit(
-        &tree,
-        "package.json",
-        r#"{"name": "example", "version": "1.0.0"}"#,
-    );
-    world.git(["push", "-q"]).within(&tree).ok();
-}
-
-#[test]
-fn pip_installs_from_a_private_repository() {
-    let world = world();
-    publish_package(&world);
-    set_up(&world, &[]);
-    let install = |requirement: &str, to: &str| {
-        let options = ["-m", "pip", "install", "-q", "--disable-pip-version-check"];
-        program(&world, &installed("venv/bin/python"), &options)
-            .args([
-                "--no-index",
-                "--no-deps",
-                "--no-build-isolation",
-                "--target",
-                to,
-            ])
-            .arg(requirement)
-            .env("GIT_SSH_COMMAND", "false")
-            .done()
-    };
-    refuses(
-        &install("git+bbtoken://ws/repo", "no"),
-        "Invalid requirement",
-    );
-    install(&format!("git+{}", https(&world)), "https").expect(0);
-    assert!(world.path("https/example.py").exists());
-
-    world
-        .bbtoken(["setup", "--everywhere", "--yes"])
-        .without("BBTOKEN_BASE_URL")
-        .ok();
-    let ssh = "example @ git+ssh://git@bitbucket.org/ws/repo.git@main";
-    install(ssh, "ssh").expect(0);
-    assert!(world.path("ssh/example.py").exists());
-    assert_eq!(world.bitbucket.token_requests().len(), 1);
-}
-
-#[test]
-fn npm_installs_from_a_private_repository() {
-    let world = world();
-    publish_package(&world);
-    set_up(&world, &[]);
-    let install = |package: &str| {
-        let options = [
-            "install",
-            "--no-audit",
-            "--no-fund",
-            "--no-update-notifier",
-            package,
-        ];
-        program(&world, Path::new("npm"), &options).done()
-    };
-    refuses(&install("git+bbtoken://ws/repo"), "Unsupported URL Type");
-    install(&format!("git+{}", https(&world))).expect(0);
-    assert!(world.path("node_modules/example/package.json").exists());
-    let lock = fs::read_to_string(world.path("package-lock.json")).expect("npm writes it");
-    assert!(lock.contains(&format!("git+{}#", https(&world))), "{lock}");
-    assert_eq!(world.bitbucket.token_requests().len(), 1);
-}
-
-/// Lets cargo fetch a dependency; says what it said.
-fn cargo_fetch(world: &World, url: &str, by_git: bool) -> Done {
-    let crate_directory = world.path("crate");
-    // Nothing of another run is left: neither lock file nor cargo's own clone.
-    for directory in [&crate_directory, &world.path("cargo-home")] {
-        let _ = fs::remove_dir_all(directory);
-    }
-    fs::create_dir_all(crate_directory.join("src")).expect("the world can be written");
-    fs::write(crate_directory.join("src/lib.rs"), "").expect("it is ours");
-    let manifest = format!(
-        "[package]\nname = \"user\"\nversion = \"1.0.0\"\nedition = \"2021\"\n\
-         [dependencies]\nexample = {{ git = \"{url}\" }}\n"
-    );
-    fs::write(crate_directory.join("Cargo.toml"), manifest).expect("it is ours");
-    let cargo = PathBuf::from(env::var_os("CARGO").expect("cargo runs the tests"));
-    let tools = cargo.parent().map(Path::to_owned);
-    let search_path = world.search_path();
-    let path = env::split_paths(&search_path).chain(tools);
-    program(world, &cargo, &["fetch"])
-        .env(
-            "PATH",
-            env::join_paths(path).expect("no path holds a colon"),
-        )
-        .env("CARGO_HOME", world.path("cargo-home"))
-        .env("CARGO_NET_RETRY", "0")
-        .env("CARGO_NET_GIT_FETCH_WITH_CLI", by_git.to_string())
-        .within(&crate_directory)
-        .done()
-}
-
-#[test]
-fn cargo_fetches_from_a_private_repository() {
-    let world = world();
-    publish_package(&world);
-    set_up(&world, &[]);
-    refuses(
-        &cargo_fetch(&world, "bbtoken::ws/repo", true),
-        "invalid url",
-    );
-    refuses(
-        &cargo_fetch(&world, "bbtoken://ws/repo", false),
-        "failed to clone into",
-    );
-    cargo_fetch(&world, "bbtoken://ws/repo", true).expect(0);
-    cargo_fetch(&world, &https(&world), true).expect(0);
-    // By itself cargo looks for the helper of a host without its port, which bitbucket.org has not and we have.
-    let helper = world
-        .git([
-            "config",
-            "--get-regexp",
-            r"^credential\..*\.helper$",
-            "credential$",
-        ])
-        .ok();
-    let (_, helper) = helper.trim_end().split_once(' ').expect("setup wrote it");
-    world
-        .git([
-            "config",
-            "--global",
-            "credential.https://localhost.helper",
-            helper,
-        ])
-        .ok();
-    cargo_fetch(&world, &https(&world), false).expect(0);
-    assert_eq!(world.bitbucket.token_requests().len(), 1);
 }
 
 #[test]

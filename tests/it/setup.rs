@@ -124,6 +124,35 @@ fn what_the_user_has_set_is_kept_and_never_taken_back() {
 }
 
 #[test]
+fn what_the_user_takes_out_by_hand_is_written_and_taken_back_again() {
+    on_every_git(|world| {
+        let before = world.gitconfig();
+        let setup = || world.bbtoken(["setup", "--everywhere", "--yes"]).ok();
+        setup();
+        let after = world.gitconfig();
+        for _ in 0..2 {
+            world
+                .git([
+                    "config",
+                    "--global",
+                    "--unset-all",
+                    "url.bbtoken::.insteadOf",
+                ])
+                .ok();
+            setup();
+        }
+        assert_eq!(world.gitconfig(), after, "it is noted once");
+        // As it was noted by versions that did it twice.
+        let note = "protocol.bbtoken.allow=always";
+        world
+            .git(["config", "--global", "--add", "bbtoken.addedBySetup", note])
+            .ok();
+        world.bbtoken(["unsetup", "--yes"]).done().expect(0).quiet();
+        assert_eq!(world.gitconfig(), before);
+    });
+}
+
+#[test]
 fn the_site_of_every_profile_is_set_up() {
     let world = World::new(gits().remove(0));
     world
