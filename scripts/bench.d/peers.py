@@ -209,7 +209,7 @@ git_remote_codecommit.main()
 
 
 class Ours(Contender):
-    """bbtoken:: with a client in the environment. `build` names another build than the one measured."""
+    """bbtoken:: with a client in the environment."""
 
     name = OURS
     configuration = {"protocol.bbtoken.allow": "always"}
@@ -230,6 +230,13 @@ class Ours(Contender):
         shutil.rmtree(self.environment["BBTOKEN_HOME"], ignore_errors=True)
 
 
+class OursFirstTime(Ours):
+    """As it is with a repository that this machine has not asked before, or with a client that remembers nothing."""
+
+    name = OURS + ", not remembered"
+    configuration = {**Ours.configuration, "bbtoken.rememberAdvertisement": "false"}
+
+
 def another_build(name, directory):
     """The same from another directory of binaries, to compare two builds in one run."""
 
@@ -241,7 +248,7 @@ def another_build(name, directory):
     return type("AnotherBuild", (Ours,), {"name": f"{OURS} {name}", "prepare": prepare})
 
 
-ALL = [PlainDirectory, PlainBundle, TokenInUrl, Store, GitCredentialOauth, Script, Codecommit, Ours]
+ALL = [PlainDirectory, PlainBundle, TokenInUrl, Store, GitCredentialOauth, Script, Codecommit, OursFirstTime, Ours]
 
 
 def executable(path, text):

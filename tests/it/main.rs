@@ -19,6 +19,7 @@ mod fetch;
 mod figures;
 mod help;
 mod inspect;
+mod instructions;
 mod leftovers;
 mod limits;
 mod login;
