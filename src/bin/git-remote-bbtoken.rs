@@ -55,7 +55,7 @@ fn run(remote: &str, address: &str) -> u8 {
         Ok((input, output)) => Git::new(input, output),
         Err(error) => return failed(&error.into()),
     };
-    match wire::serve(plan, &mut git, &report::warn) {
+    match wire::serve(plan, &mut git, &report::warn, &report::say) {
         Ok(code) => code,
         Err(broken) => tell(&broken, &mut git),
     }

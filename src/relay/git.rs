@@ -104,6 +104,16 @@ impl Git {
         }
     }
 
+    /// How much git was asked to tell; 1 unless it says otherwise.
+    pub fn verbosity(&self) -> u32 {
+        let said = self.options.iter().rev();
+        let value = said.filter_map(|line| line.strip_prefix("option verbosity "));
+        value
+            .filter_map(|value| value.parse().ok())
+            .next()
+            .unwrap_or(1)
+    }
+
     /// The `option` lines so far, for git's own helper when it takes over.
     pub(super) fn options(&self) -> &[String] {
         &self.options

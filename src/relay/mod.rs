@@ -18,7 +18,7 @@ use crate::secret::Secret;
 pub use advertisement::{Memory, Remembered};
 pub use fallback::forward;
 pub use git::{Command, Git, Service};
-pub use session::Session;
+pub use session::{Session, Voice};
 
 /// Gives the credential for the git server, and hears when the server does not take it.
 ///

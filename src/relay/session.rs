@@ -17,7 +17,7 @@ use super::{
 use crate::{
     failure::{Failure, Kind, quote},
     hangup::{Armed, Watch},
-    http::{Begun, HttpClient, Phase, Request, Response, TransportError, Url},
+    http::{Begun, Body, HttpClient, Phase, Request, Response, TransportError, Url},
     secret::Secret,
 };
 
@@ -39,6 +39,18 @@ pub struct Session<'a> {
     last_answer: Instant,
     memory: Option<&'a dyn Memory>,
     was_moved: bool,
+    voice: Option<Voice<'a>>,
+}
+
+/// Tells a person what git's own https tells.
+#[derive(Clone, Copy)]
+pub struct Voice<'a> {
+    /// Shows a line as a warning.
+    pub warn: &'a dyn Fn(&str),
+    /// Shows a line as it is.
+    pub say: &'a dyn Fn(&str),
+    /// How much git was asked to tell (gitremote-helpers(7), "option verbosity"): 0 is quiet, 1 usual.
+    pub verbosity: u32,
 }
 
 /// There is no credential to ask a server with.
@@ -88,12 +100,59 @@ impl<'a> Session<'a> {
             last_answer: Instant::now(),
             memory: None,
             was_moved: false,
+            voice: None,
         }
     }
 
     /// Lets what the server says of the repository be remembered.
     pub fn remembering(self, memory: Option<&'a dyn Memory>) -> Self {
         Session { memory, ..self }
+    }
+
+    /// Lets a person hear what git's own https tells.
+    pub fn heard_by(self, voice: Voice<'a>) -> Self {
+        Session {
+            voice: Some(voice),
+            ..self
+        }
+    }
+
+    /// Tells where the repository is, if it was looked for elsewhere (git: `discover_refs` in remote-curl.c).
+    fn tell_of_redirect(&self) {
+        if let Some(voice) = self
+            .voice
+            .filter(|voice| self.was_moved && voice.verbosity > 0)
+        {
+            (voice.warn)(&format!(
+                "redirecting to {}/",
+                quote(self.repository.as_str())
+            ));
+        }
+    }
+
+    /// Tells what is posted (git: `post_rpc` in remote-curl.c).
+    fn tell_of_post(&self, service: Service, request: &Request) {
+        let Some(voice) = self.voice.filter(|voice| voice.verbosity > 1) else {
+            return;
+        };
+        let is_compressed = request
+            .headers
+            .iter()
+            .any(|(name, _)| *name == "Content-Encoding");
+        let what = match &request.body {
+            // A gzip file ends with the length of what it holds (RFC 1952 section 2.3.1).
+            Body::Bytes(bytes) if is_compressed => match bytes.last_chunk() {
+                Some(length) => {
+                    let length = u32::from_le_bytes(*length);
+                    format!("gzip {length} to {} bytes", bytes.len())
+                }
+                None => return,
+            },
+            Body::Bytes(bytes) => format!("{} bytes", bytes.len()),
+            Body::Stream(_) => "chunked".to_owned(),
+            Body::Empty | Body::Form(_) => return,
+        };
+        (voice.say)(&format!("POST {} ({what})\n", service.name()));
     }
 
     /// What is remembered of the repository, if anything may be.
@@ -150,7 +209,11 @@ impl<'a> Session<'a> {
                     self.repository = self.redirected(&url, &response)?;
                     self.was_moved = true;
                 }
-                _ => return self.expect(response, service, "advertisement"),
+                _ => {
+                    let response = self.expect(response, service, "advertisement")?;
+                    self.tell_of_redirect();
+                    return Ok(response);
+                }
             }
         }
         Err(self.no_git("it redirects without end"))
@@ -187,7 +250,7 @@ impl<'a> Session<'a> {
     ) -> anyhow::Result<Response> {
         let url = below(&self.repository, service.name());
         let response = self.exchange(repeat, service, &|| {
-            let post = Request::post(url.clone(), crate::http::Body::Empty)
+            let post = Request::post(url.clone(), Body::Empty)
                 .header(
                     "Content-Type",
                     format!("application/x-{}-request", service.name()),
@@ -243,6 +306,7 @@ impl<'a> Session<'a> {
         let _armed = self.watch.arm();
         let attempt = || -> anyhow::Result<Result<Response, TransportError>> {
             let mut request = make()?;
+            self.tell_of_post(service, &request);
             request.authorization = Some(authorization.clone());
             Ok(self.http.send(request))
         };

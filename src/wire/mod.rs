@@ -24,7 +24,9 @@ use crate::{
     hangup::Watch,
     http::{Client, Url},
     profile::{self, Endpoints, Grant, Profile, Store, Transport},
-    relay::{self, Authorizer, Broken, Command, Connected, Git, Memory, Service, Session, Stage},
+    relay::{
+        self, Authorizer, Broken, Command, Connected, Git, Memory, Service, Session, Stage, Voice,
+    },
     secret::Secret,
     token::{Places, Tokens},
     trace,
@@ -418,6 +420,7 @@ pub fn serve(
     plan: anyhow::Result<Plan>,
     git: &mut Git,
     notify: &dyn Fn(&str),
+    say: &dyn Fn(&str),
 ) -> Result<u8, Broken> {
     let connecting = |error| Broken {
         stage: Stage::Connecting,
@@ -433,6 +436,11 @@ pub fn serve(
     let memory = house.memory(&plan);
     let mut session = house
         .session(&mut bearing, &plan)
+        .heard_by(Voice {
+            warn: notify,
+            say,
+            verbosity: git.verbosity(),
+        })
         .remembering(memory.as_ref().map(|memory| memory as &dyn Memory));
     if plan.is_for_git(service) {
         plan.probe(service, &mut session).map_err(connecting)?;

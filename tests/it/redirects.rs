@@ -24,7 +24,11 @@ fn a_renamed_repository_is_followed_on_the_same_host_by_fetch_and_push() {
                 "/ws/new.git/info/refs?service=git-upload-pack",
             );
             let name = format!("tree-{status}");
-            world.git(["clone", "-q", "bbtoken::ws/old", &name]).ok();
+            world
+                .git(["clone", "-q", "bbtoken::ws/old", &name])
+                .done()
+                .expect(0)
+                .quiet();
             let tree = world.path(&name);
             world.commit(&tree, "file", format!("{status}\n"));
             world.git(["push", "-q"]).within(&tree).ok();
@@ -114,5 +118,37 @@ fn a_request_that_is_redirected_after_the_advertisement_is_not_sent_again() {
             .into_iter()
             .filter(|request| request.starts_with("POST"));
         assert_eq!(posts.count(), 1);
+    });
+}
+
+#[test]
+fn a_redirect_is_told_as_git_tells_it() {
+    on_every_git(|world| {
+        world.repository("ws", "new");
+        redirect(world, 301, "/ws/new.git/info/refs?service=git-upload-pack");
+        let token = world.bitbucket.issue_access_token(&["repository"]);
+        let https = format!("{}/ws/old.git", world.bitbucket.base_url());
+        let told = |address: &str, settings: &[&str]| {
+            let done = world.git(settings).args(["ls-remote", address]).done();
+            done.expect(0).stderr
+        };
+        let header = world.with_header(&token);
+        let expected = format!(
+            "warning: redirecting to {}/ws/new.git/\n",
+            world.bitbucket.base_url()
+        );
+        assert_eq!(told(&https, &["-c", &header]), expected);
+        for follow in ["initial", "true"] {
+            let setting = format!("http.followRedirects={follow}");
+            assert_eq!(told("bbtoken::ws/old", &["-c", &setting]), expected);
+        }
+        world
+            .git([
+                "-c",
+                "http.followRedirects=false",
+                "ls-remote",
+                "bbtoken::ws/old",
+            ])
+            .fails(128);
     });
 }
