@@ -17,11 +17,19 @@ use super::{
 };
 use crate::{
     config::{self, process_variable},
+    profile,
     wire::{self, Overview},
 };
 
 /// Where it is noted.
 const NOTE: &str = "bbtoken.addedBySetup";
+/// Bitbucket Cloud, and what its ssh addresses begin with.
+const CLOUD: &str = "https://bitbucket.org";
+const CLOUD_SSH: [&str; 3] = [
+    "git@bitbucket.org:",
+    "ssh://git@bitbucket.org/",
+    "ssh://git@altssh.bitbucket.org:443/",
+];
 /// How long one setup waits for others; each takes some tens of milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it waits before it looks again.
@@ -223,7 +231,7 @@ fn wishes(overview: &Overview, options: &cli::Setup) -> anyhow::Result<Vec<Wish>
         .map(|base| base.as_str().trim_end_matches('/'));
     if options.plain {
         let base = overview.base().as_str().trim_end_matches('/');
-        wishes.extend(plain(base));
+        wishes.extend(plain(base, &profile::names(&overview.raw)));
     }
     if options.everywhere {
         wishes.extend(bases.flat_map(rewriting));
@@ -260,30 +268,48 @@ fn answering(site: &str, ask: &str) -> [Wish; 3] {
     ]
 }
 
-/// Turns our addresses into plain https ones, also those that were made of a full URL.
-fn plain(base: &str) -> [Wish; 3] {
-    let why = "git and tools without helpers use https for bbtoken:: addresses";
-    let starts = [
-        "bbtoken::".into(),
-        "bbtoken://".into(),
+/// Turns our addresses into plain https ones, also those that were made of a full URL; not those that name a profile,
+/// for which https has no place.
+fn plain(base: &str, profiles: &[String]) -> Vec<Wish> {
+    let mut starts = vec![
+        "bbtoken::".to_owned(),
+        "bbtoken://".to_owned(),
         format!("bbtoken::{base}/"),
     ];
-    starts.map(|start: String| Wish {
-        is_single: false,
-        ..wish(format!("url.{base}/.insteadOf"), &start, why)
-    })
+    if base == CLOUD {
+        starts.extend(CLOUD_SSH.map(|start| format!("bbtoken::{start}")));
+    }
+    let https = starts.into_iter().map(|start| {
+        (
+            format!("{base}/"),
+            start,
+            "git and tools without helpers use https for bbtoken:: addresses",
+        )
+    });
+    let ours = profiles
+        .iter()
+        .flat_map(|name| [format!("bbtoken::{name}@"), format!("bbtoken://{name}@")])
+        .map(|start| {
+            (
+                start.clone(),
+                start,
+                "an address that names its profile stays as it is",
+            )
+        });
+    https
+        .chain(ours)
+        .map(|(to, start, why)| Wish {
+            is_single: false,
+            ..wish(format!("url.{to}.insteadOf"), &start, why)
+        })
+        .collect()
 }
 
 /// Turns the addresses below a base URL into ours; those of Bitbucket Cloud's ssh, too.
 fn rewriting(base: &str) -> Vec<Wish> {
     let mut starts = vec![format!("{base}/")];
-    if base == "https://bitbucket.org" {
-        let ssh = [
-            "git@bitbucket.org:",
-            "ssh://git@bitbucket.org/",
-            "ssh://git@altssh.bitbucket.org:443/",
-        ];
-        starts.extend(ssh.map(str::to_owned));
+    if base == CLOUD {
+        starts.extend(CLOUD_SSH.map(str::to_owned));
     }
     let why = "addresses of this form use the helper, in every repository";
     let rewrite = |start: String| Wish {

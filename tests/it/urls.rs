@@ -154,6 +154,93 @@ fn plain_serves_every_form_of_our_addresses_by_gits_own_https() {
 }
 
 #[test]
+fn plain_leaves_addresses_with_a_profile_to_git() {
+    on_every_git(|world| {
+        let bare = world.repository("ws", "repo");
+        configure(world, "bbtoken.work.clientId", &world.consumer.key);
+        world.bbtoken(["setup", "--plain", "--yes"]).ok();
+        for (number, form) in [
+            "bbtoken::environment@ws/repo",
+            "bbtoken://environment@ws/repo",
+        ]
+        .iter()
+        .enumerate()
+        {
+            let tree = world.path(&format!("tree{number}"));
+            works(world, form, &bare, &tree);
+            assert_eq!(remote_url(world, &tree, &[]), *form);
+        }
+        let shown = world
+            .git(["ls-remote", "--get-url", "bbtoken::work@ws/repo"])
+            .ok();
+        assert_eq!(shown, "bbtoken::work@ws/repo\n");
+    });
+}
+
+#[test]
+fn plain_knows_bitbuckets_own_forms_behind_our_name() {
+    on_every_git(|world| {
+        set_up(world, "--plain");
+        for form in [
+            "https://bitbucket.org/ws/repo.git",
+            "git@bitbucket.org:ws/repo.git",
+            "ssh://git@bitbucket.org/ws/repo.git",
+            "ssh://git@altssh.bitbucket.org:443/ws/repo.git",
+        ] {
+            let shown = world
+                .git(["ls-remote", "--get-url", &format!("bbtoken::{form}")])
+                .ok();
+            assert_eq!(shown, "https://bitbucket.org/ws/repo.git\n", "{form}");
+        }
+    });
+}
+
+#[test]
+fn convert_writes_every_form_as_our_own() {
+    let world = World::new(crate::support::gits().remove(0));
+    world.git(["init", "-q", "tree"]).ok();
+    let tree = world.path("tree");
+    let forms = [
+        "https://bitbucket.org/ws/repo/src/main/",
+        "https://joe@bitbucket.org/ws/repo.git",
+        "https://BitBucket.org/ws/repo.git/",
+        "https://bitbucket.org/ws/repo?at=main",
+        "https://api.bitbucket.org/2.0/repositories/ws/repo",
+        "ssh://git@altssh.bitbucket.org:443/ws/repo.git",
+    ];
+    let others = [
+        "https://bitbucket.org/ws/repo.git/wiki",
+        "git@bitbucket.org-work:ws/repo.git",
+        "https://example.org/ws/repo",
+    ];
+    for (number, url) in forms.iter().chain(&others).enumerate() {
+        world
+            .git(["remote", "add", &format!("r{number}"), url])
+            .within(&tree)
+            .ok();
+    }
+    world
+        .bbtoken(["remote", "convert", "--yes"])
+        .within(&tree)
+        .ok();
+    let urls = world
+        .git(["config", "--get-regexp", "^remote\\.r.*\\.url$"])
+        .within(&tree)
+        .ok();
+    let urls: Vec<_> = urls
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(_, url)| url)
+        .collect();
+    let expected: Vec<_> = forms
+        .map(|_| "bbtoken::ws/repo")
+        .into_iter()
+        .chain(others)
+        .collect();
+    assert_eq!(urls, expected);
+}
+
+#[test]
 fn a_wiki_is_never_taken_for_its_repository() {
     on_every_git(|world| {
         world.repository("ws", "repo");
