@@ -9,7 +9,7 @@ use super::{House, Identity, people::Overview};
 use crate::{
     config::{self, process_variable},
     failure::quote,
-    http::{Client, HttpClient as _, Request, Response, Url},
+    http::{HttpClient as _, Request, Response, Url},
     profile::{Grant, Profile},
     secret::Secret,
     token::Bearer,
@@ -98,7 +98,13 @@ impl Overview {
         };
         let url = user_url(&profile.endpoints.base)?;
         let http = config::http_settings(&self.git, &process_variable, &url, None)?;
-        let client = Client::new(&http.settings, &GitVersion::user_agent(None))?;
+        if let Some(setting) = &http.settings.unverified_by {
+            let why = format!(
+                "no token is sent for a name where {setting} has nobody's certificate checked"
+            );
+            return Ok(untold(&why));
+        }
+        let client = super::client(&http, &GitVersion::user_agent(None))?;
         let mut request = Request::get(url).header("Accept", "application/json");
         request.authorization = Some(authorization);
         request.time_limit = Some(TIME_LIMIT);

@@ -487,13 +487,7 @@ impl House {
             .zip(cache)
             .map(|(path, cache)| GitVersion::of(&path, &cache));
         let user_agent = GitVersion::user_agent(git_version.as_ref());
-        let client = |http: &HttpSettings| {
-            let client = Client::new(&http.settings, &user_agent).context(Failure::new(
-                Kind::Misconfigured,
-                "cannot follow git's http settings",
-            ));
-            client.map(|client| client.with_proxy_logins(Box::new(GitLogins)))
-        };
+        let client = |http: &HttpSettings| client(http, &user_agent);
         let endpoints = &identity.profile.endpoints;
         let token_http = identity.token_http.as_ref();
         let ways = [
@@ -552,6 +546,15 @@ impl House {
         let client = self.token_client.as_ref().unwrap_or(&self.client);
         Tokens::new(profile, client, &SystemClock, places, notify)
     }
+}
+
+/// Makes a client that follows git's settings and asks for a proxy's login as git does.
+fn client(http: &HttpSettings, user_agent: &str) -> anyhow::Result<Client> {
+    let client = Client::new(&http.settings, user_agent).context(Failure::new(
+        Kind::Misconfigured,
+        "cannot follow git's http settings",
+    ))?;
+    Ok(client.with_proxy_logins(Box::new(GitLogins)))
 }
 
 /// Prepares a person's login: makes sure that it can be kept, then gives the request for consent.

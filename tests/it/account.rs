@@ -156,6 +156,19 @@ fn a_ready_token_tells_what_it_may() {
 }
 
 #[test]
+fn no_token_is_sent_for_a_name_to_whom_nobody_has_checked() {
+    let world = world();
+    let token = world.bitbucket.issue_access_token(&["account"]);
+    let run = world.bbtoken(["login", "bot", "--with-token"]);
+    let run = run.without_client().env("GIT_SSL_NO_VERIFY", "1");
+    run.input(&token)
+        .done()
+        .expect(0)
+        .says(&["Whose it is, is not known: no token is sent for a name where GIT_SSL_NO_VERIFY"]);
+    assert_eq!(api_requests(&world), 0);
+}
+
+#[test]
 fn a_login_does_not_fail_for_want_of_a_name() {
     let world = world();
     let answer = |status, body: &str| Action::Answer {

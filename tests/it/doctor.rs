@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bitbucket_local::proxy::{Options, Proxy};
+
 use crate::support::{World, gits};
 
 fn world() -> World {
@@ -299,6 +301,50 @@ fn settings_that_are_in_the_way_are_named() {
     finds(
         doctor(),
         &["problem  configuration: ", "1 problem (configuration)"],
+    );
+}
+
+#[test]
+fn a_proxy_in_the_way_is_named_with_the_setting_that_asks_for_it() {
+    let world = world();
+    let login = Some(("ann".to_owned(), "pass".to_owned()));
+    let proxy = Proxy::start(Options {
+        login,
+        ..Options::default()
+    })
+    .expect("a proxy starts on loopback");
+    let url = format!("http://127.0.0.1:{}", proxy.port());
+    let set = |key: &str, value: &str| {
+        world.git(["config", "--global", key, value]).ok();
+    };
+    set("http.proxy", &url);
+    let shown = world.bbtoken(["doctor"]).fails(1).stdout;
+    let place = url.trim_start_matches("http://");
+    let text =
+        format!("ok       proxy: connections go through '{place}', because of http.proxy in ");
+    assert!(shown.contains(&text), "{shown}");
+    let text = "the proxy wants a user name and password, and none is known\n";
+    let mend = "         -> let one of git's credential helpers know the proxy's user and password";
+    assert!(shown.contains(text) && shown.contains(mend), "{shown}");
+    // What the helpers give to a fetch they give to doctor and to the question whose token it is.
+    set(
+        &format!("credential.{url}.helper"),
+        "!f() { test \"$1\" = get && printf 'username=ann\\npassword=pass\\n'; }; f",
+    );
+    let shown = world.bbtoken(["doctor"]).ok();
+    assert!(
+        shown.contains("ok       certificate: 'localhost' is trusted, and answers"),
+        "{shown}"
+    );
+    let token = world.bitbucket.issue_access_token(&["account"]);
+    let shown = world
+        .bbtoken(["doctor"])
+        .without_client()
+        .env("BBTOKEN_ACCESS_TOKEN", &token)
+        .ok();
+    assert!(
+        shown.contains("ok       account: Local User (local)"),
+        "{shown}"
     );
 }
 

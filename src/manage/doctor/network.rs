@@ -150,8 +150,11 @@ fn no_answer(route: &Route, error: &anyhow::Error) -> Finding {
             .mend("mend the setting: git config --show-origin --get-regexp '^http[.]', and the GIT_SSL_* variables");
     }
     let mend = match &route.proxy {
+        Some(_) if why.contains("user name and password") => {
+            "let one of git's credential helpers know the proxy's user and password (git help credential)".to_owned()
+        }
         Some(proxy) => format!(
-            "the proxy may want a password, or not let you there: see {}",
+            "ask whoever runs the proxy whether it lets you there, or correct {}",
             proxy.origin
         ),
         None => {
