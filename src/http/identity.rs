@@ -53,3 +53,38 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_behind_a_password_and_files_of_other_forms_are_left_to_curl() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            fs::write(&path, text).expect("it can be written");
+            path
+        };
+        let block = |kind: &str| format!("-----BEGIN {kind}-----\nAAAA\n-----END {kind}-----\n");
+        let certificate = file("certificate", &block("CERTIFICATE"));
+        let open = file("open", &block("PRIVATE KEY"));
+        let locked = file("locked", &block("ENCRYPTED PRIVATE KEY"));
+        let der = file("der", "0");
+        let is_ours = |certificate: &Path, key: Option<&Path>| {
+            let read = ClientCertificate::read(certificate, key);
+            read.expect("both can be read").is_some()
+        };
+        assert!(is_ours(&certificate, Some(&open)));
+        assert!(!is_ours(&certificate, Some(&locked)));
+        assert!(!is_ours(&certificate, None));
+        assert!(!is_ours(&der, Some(&open)));
+        let missing = ClientCertificate::read(&directory.path().join("missing"), None);
+        assert!(
+            missing
+                .expect_err("it is not there")
+                .to_string()
+                .contains("missing")
+        );
+    }
+}

@@ -137,3 +137,24 @@ fn one_of_the_two_settings_alone_means_nothing() {
         }
     });
 }
+
+#[test]
+fn whoever_takes_a_connection_and_says_nothing_is_given_up() {
+    on_every_git(|world| {
+        // The system completes the connection; nobody speaks TLS on it, nor HTTP.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let place = listener.local_addr().expect("it has one").to_string();
+        world
+            .git(LIMIT)
+            .args(["ls-remote", "bbtoken::ws/repo"])
+            .env("BBTOKEN_BASE_URL", format!("https://{place}"))
+            .fails(128)
+            .says(&["caused by: '127.0.0.1' did not answer in time\n", TOO_SLOW]);
+        world
+            .git(LIMIT)
+            .args(["ls-remote", "bbtoken::ws/repo"])
+            .env("https_proxy", &place)
+            .fails(128)
+            .says(&["caused by: 'localhost' did not answer in time\n", TOO_SLOW]);
+    });
+}

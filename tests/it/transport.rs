@@ -362,3 +362,50 @@ fn a_token_call_that_lacks_a_setting_of_gits_says_so() {
         ]);
     });
 }
+
+#[test]
+fn cookies_are_sent_and_kept_by_gits_transport() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let jar = world.path("cookies");
+        let line = "localhost\tFALSE\t/\tTRUE\t0\tsession\tcrumbs\n";
+        fs::write(&jar, line).expect("the world's directory can be written");
+        world
+            .git(["config", "--global", "http.cookieFile"])
+            .arg(&jar)
+            .ok();
+        world
+            .git(["config", "--global", "http.saveCookies", "true"])
+            .ok();
+        world.bitbucket.script(
+            Rule::answer(401)
+                .header("WWW-Authenticate", "Basic realm=\"once\"")
+                .header("Set-Cookie", "seen=once; Path=/; Secure")
+                .path("info/refs"),
+        );
+        let run = |trace: &str| {
+            world
+                .git(["ls-remote", "bbtoken::ws/repo"])
+                .env("GIT_TRACE_CURL", world.path(trace))
+                .env("GIT_TRACE_REDACT", "0")
+                .done()
+        };
+        run("first").expect(0);
+        let kept = fs::read_to_string(&jar).expect("it is there");
+        assert!(
+            kept.contains("session\tcrumbs") && kept.contains("seen\tonce"),
+            "{kept}"
+        );
+        run("second").expect(0);
+        let trace = fs::read(world.path("second")).expect("it was written");
+        let trace = String::from_utf8_lossy(&trace).to_ascii_lowercase();
+        let sent = trace
+            .lines()
+            .find(|line| line.contains("send header: cookie: "));
+        let sent = sent.unwrap_or_else(|| panic!("a cookie is sent: {trace}"));
+        assert!(
+            sent.contains("session=crumbs") && sent.contains("seen=once"),
+            "{sent}"
+        );
+    });
+}
