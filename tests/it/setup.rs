@@ -202,10 +202,8 @@ fn plain_turns_our_addresses_into_https_for_tools_without_helpers() {
             .expect(0)
             .quiet();
         let found = world.bbtoken(["doctor"]).ok();
-        assert!(
-            found.contains("note     addresses: bbtoken:: addresses are turned into https ones"),
-            "{found}"
-        );
+        let note = "note     addresses: bbtoken:: addresses are turned into https ones";
+        assert_eq!(found.matches(note).count(), 1, "{found}");
         world.bbtoken(["unsetup", "--yes"]).ok();
         assert_eq!(world.gitconfig(), before);
     });

@@ -1,5 +1,7 @@
 //! Git's configuration: what forbids our addresses, turns them into others, or answers in our place.
 
+use std::mem;
+
 use super::Finding;
 use crate::{
     config::Entry,
@@ -64,6 +66,7 @@ pub(super) fn rewritten(overview: &Overview) -> Vec<Finding> {
         entry.section == "url" && ["insteadof", "pushinsteadof"].contains(&entry.key.as_str())
     };
     let entries = overview.settings().filter(of_url);
+    let mut is_noted = false;
     entries
         .filter_map(|entry| {
             let from = entry.value.as_deref().unwrap_or("");
@@ -71,11 +74,14 @@ pub(super) fn rewritten(overview: &Overview) -> Vec<Finding> {
             let is_ours = |url: &str| url.starts_with("bbtoken:");
             let is_https = |url: &str| is_at(&site, url);
             match () {
-                () if is_ours(from) && is_https(to) => Some(Finding::note(
-                    "addresses",
-                    "bbtoken:: addresses are turned into https ones; git's own transport is used",
-                    "bbtoken:: is turned into https",
-                )),
+                // There is one rule for each form of our addresses, and one note for them all.
+                () if is_ours(from) && is_https(to) => (!mem::replace(&mut is_noted, true)).then(|| {
+                    Finding::note(
+                        "addresses",
+                        "bbtoken:: addresses are turned into https ones; git's own transport is used",
+                        "bbtoken:: is turned into https",
+                    )
+                }),
                 () if is_ours(from) && !is_ours(to) => Some(turned_away(
                     entry,
                     Finding::problem,
