@@ -65,6 +65,25 @@ fn pip_installs_from_a_private_repository() {
 }
 
 #[test]
+fn uv_installs_from_a_private_repository() {
+    let world = world();
+    publish_package(&world);
+    set_up(&world, &[]);
+    let install = |address: &str| {
+        program(&world, &installed("venv/bin/uv"), &["pip", "install", "-q"])
+            .args(["--no-index", "--no-deps", "--no-build-isolation"])
+            .args(["--target", "installed", "--python"])
+            .arg(installed("venv/bin/python"))
+            .arg(format!("example @ git+{address}"))
+            .done()
+    };
+    refuses(&install("bbtoken://ws/repo"), "Unsupported Git URL scheme");
+    install(&https(&world)).expect(0);
+    assert!(world.path("installed/example.py").exists());
+    assert_eq!(world.bitbucket.token_requests().len(), 1);
+}
+
+#[test]
 fn npm_installs_from_a_private_repository() {
     let world = world();
     publish_package(&world);

@@ -98,13 +98,13 @@ pub(crate) fn refuses(done: &Done, why: &str) {
 fn the_table_names_the_versions_that_are_tried() {
     let world = World::new(gits().remove(0));
     let script = "import importlib.metadata as m\n\
-                  for name in ['pip', 'pygit2', 'dulwich', 'GitPython']: print(name, m.version(name))";
+                  for name in ['pip', 'uv', 'pygit2', 'dulwich', 'GitPython']: print(name, m.version(name))";
     let node = fs::read_to_string(installed("node/node_modules/isomorphic-git/package.json"))
         .expect("it is installed");
     let node: serde_json::Value = serde_json::from_str(&node).expect("npm reads it, too");
     let isomorphic = format!("isomorphic-git {}", node["version"].as_str().unwrap_or(""));
     let names = python(&world, script).ok() + &isomorphic;
-    assert_eq!(names.lines().count(), 5);
+    assert_eq!(names.lines().count(), 6);
     for name in names.lines() {
         assert!(
             PAGE.contains(&format!("| {name} ")),
