@@ -305,6 +305,34 @@ fn settings_that_are_in_the_way_are_named() {
 }
 
 #[test]
+fn programs_that_do_not_belong_together_are_found() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = world();
+    let old = world.path("old");
+    std::fs::create_dir(&old).expect("the world can be written");
+    let program = old.join("git-remote-bbtoken");
+    std::fs::write(&program, "#!/bin/sh\necho git-remote-bbtoken 0.0.1\n").expect("it is ours");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let path = world.search_path().into_string().expect("it is text");
+    let (old, program) = (old.display(), program.display());
+    let doctor = |path: String| world.bbtoken(["doctor"]).env("PATH", path);
+    let shown = doctor(format!("{old}:{path}")).fails(1).stdout;
+    for text in [
+        format!("problem  programs: '{program}' is of another version\n"),
+        format!(
+            "problem  programs: '{old}/git-bbtoken' is missing, without which git's own https gets no token\n"
+        ),
+    ] {
+        assert!(shown.contains(&text), "'{text}' in {shown}");
+    }
+    let shown = doctor(format!("{path}:{old}")).ok();
+    let text = format!(
+        "note     programs: '{program}' is of another version, and is used where PATH is in another order\n         -> remove it\n"
+    );
+    assert!(shown.contains(&text), "'{text}' in {shown}");
+}
+
+#[test]
 fn a_proxy_in_the_way_is_named_with_the_setting_that_asks_for_it() {
     let world = world();
     let login = Some(("ann".to_owned(), "pass".to_owned()));

@@ -268,6 +268,7 @@ fn no_secret_that_is_found_is_printed_by_any_command() {
         let run = old.world.bbtoken(arguments.iter().copied());
         let done = run
             .env("SOME_PASSWORD", &secret)
+            .env("BBTOKEN_TRACE", "2")
             .within(old.world.path("tree"))
             .done();
         assert!(

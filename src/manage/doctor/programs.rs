@@ -1,7 +1,7 @@
 //! The programs: ours, where git and programs with windows find them, and git itself.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -23,27 +23,34 @@ const SHORT_PATH: [&str; 5] = [
 
 pub(super) fn ours() -> Vec<Finding> {
     const CHECK: &str = "programs";
-    let Some(helper) = on_path("git-remote-bbtoken") else {
+    let helpers = on_path("git-remote-bbtoken");
+    let Some(helper) = helpers.first() else {
         let text = "git-remote-bbtoken is not on your PATH, so git cannot find it";
         return vec![Finding::problem(CHECK, text, "helper not on PATH").mend(
             "put the directory with both programs on PATH, in the file that your shell reads at login",
         )];
     };
-    let version = first_line(Command::new(&helper).arg("--version"));
     let expected = format!("git-remote-bbtoken {}", env!("CARGO_PKG_VERSION"));
-    let mut findings = vec![match version {
-        Some(version) if version == expected => Finding::good(
-            CHECK,
-            format!("{expected} in '{}'", helper.display()),
-            "helper found, same version",
-        ),
-        _ => Finding::problem(
-            CHECK,
-            format!("'{}' is of another version", helper.display()),
-            "helper of another version",
-        )
-        .mend("install both programs together; remove the old ones"),
+    let is_same = |helper: &Path| {
+        first_line(Command::new(helper).arg("--version")).as_deref() == Some(expected.as_str())
+    };
+    let mut findings = vec![if is_same(helper) {
+        let text = format!("{expected} in '{}'", helper.display());
+        Finding::good(CHECK, text, "helper found, same version")
+    } else {
+        let text = format!("'{}' is of another version", helper.display());
+        Finding::problem(CHECK, text, "helper of another version")
+            .mend("install both programs together; remove the old ones")
     }];
+    findings.extend(apart(helper));
+    let others = helpers.iter().skip(1).filter(|other| !is_same(other));
+    findings.extend(others.map(|other| {
+        let text = format!(
+            "'{}' is of another version, and is used where PATH is in another order",
+            other.display()
+        );
+        Finding::note(CHECK, text, "a second helper of another version").mend("remove it")
+    }));
     let directory = helper
         .parent()
         .map(|parent| parent.to_string_lossy().into_owned())
@@ -99,13 +106,34 @@ pub(super) fn git() -> Finding {
     Finding::good(CHECK, format!("version {}", quote(version)), public)
 }
 
-/// Looks for a program as git does.
-fn on_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
+/// Finds whether the helper lacks the program that answers git's credential protocol, which it looks for beside itself.
+fn apart(helper: &Path) -> Option<Finding> {
+    let place = helper.canonicalize().ok()?;
+    let other = place.with_file_name(format!("git-bbtoken{}", std::env::consts::EXE_SUFFIX));
+    if other.is_file() {
+        return None;
+    }
+    let text = format!(
+        "'{}' is missing, without which git's own https gets no token",
+        other.display()
+    );
+    Some(
+        Finding::problem("programs", text, "the programs are apart")
+            .mend("install both programs side by side"),
+    )
+}
+
+/// Looks for a program as git does; gives each that is there, the one that is used first.
+fn on_path(name: &str) -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
     let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
-    std::env::split_paths(&path)
-        .map(|directory| directory.join(&file))
-        .find(|path| path.is_file())
+    let mut found: Vec<PathBuf> = Vec::new();
+    for program in std::env::split_paths(&path).map(|directory| directory.join(&file)) {
+        if program.is_file() && !found.contains(&program) {
+            found.push(program);
+        }
+    }
+    found
 }
 
 /// Runs a program and gives the first line that it prints.
