@@ -5,6 +5,8 @@ use std::io::{BufRead, Read as _, Write};
 use anyhow::Context as _;
 use zeroize::Zeroizing;
 
+#[cfg(unix)]
+use super::signals;
 use super::usage;
 use crate::{
     failure::{Failure, Kind},
@@ -124,9 +126,7 @@ impl Console<'_> {
             .take(MAX_INPUT_BYTES)
             .read_line(&mut line)?;
         if length == 0 {
-            return Err(
-                Failure::new(Kind::Usage, "nothing was answered; nothing was changed").into(),
-            );
+            return Err(unanswered());
         }
         Ok(line)
     }
@@ -147,6 +147,8 @@ fn read_hidden(input: &mut dyn BufRead) -> anyhow::Result<Secret> {
     const CTRL_C: u8 = 3;
     const CTRL_D: u8 = 4;
     const CTRL_U: u8 = 21;
+    const CTRL_Z: u8 = 26;
+    const CTRL_BACKSLASH: u8 = 28;
     const BACKSPACE: [u8; 2] = [8, 127];
     let mut typed = Zeroizing::new(Vec::new());
     loop {
@@ -154,7 +156,7 @@ fn read_hidden(input: &mut dyn BufRead) -> anyhow::Result<Secret> {
         let length = input.read(&mut key)?;
         match key[0] {
             _ if length == 0 => return Err(unanswered()),
-            CTRL_C | CTRL_D => return Err(unanswered()),
+            CTRL_C | CTRL_D | CTRL_Z | CTRL_BACKSLASH => return Err(unanswered()),
             b'\r' | b'\n' => break,
             CTRL_U => typed.clear(),
             key if BACKSPACE.contains(&key) => {
@@ -176,6 +178,11 @@ impl Silence {
     fn fall() -> std::io::Result<Self> {
         use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
         let before = tcgetattr(std::io::stdin())?;
+        let again = before.clone();
+        signals::before_end(move || {
+            // A terminal that is gone needs no echo.
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &again);
+        })?;
         let mut silent = before.clone();
         silent
             .local_modes
@@ -226,7 +233,7 @@ mod tests {
                 .len(),
             5000
         );
-        for keys in ["abc\u{3}", "\u{4}", "abc"] {
+        for keys in ["abc\u{3}", "\u{4}", "\u{1a}", "\u{1c}", "abc"] {
             assert!(read(keys).is_err(), "{keys:?} is no answer");
         }
     }

@@ -2,15 +2,15 @@
 //!
 //! User name and password are given, not `authtype`: git 2.46 to 2.53 sends a push over 1 MiB without the latter.
 //! With the capability `state` (git 2.46) the first answer is called one of several stages (`continue`), so that git
-//! asks again when the server refuses the token, with the state that names it.
+//! asks again when the server refuses the token, with the state that names it. `ephemeral` asks the other helpers of
+//! the chain not to store the token; git hands it on together with the capability `authtype` (git 2.46).
 
 use std::io::{BufRead, Read as _, Write};
 
 use anyhow::Context as _;
 
-use super::usage;
 use crate::{
-    failure::{Kind, kind, quote},
+    failure::{Failure, Kind, kind},
     secret::Secret,
     wire::{self, Identity},
 };
@@ -28,13 +28,11 @@ pub(super) fn run(
     warn: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
     if action == "capability" {
-        return Ok(output.write_all(b"version 0\ncapability state\n")?);
+        return Ok(output.write_all(b"version 0\ncapability authtype\ncapability state\n")?);
     }
-    if !["get", "store", "erase"].contains(&action) {
-        return Err(usage(&format!(
-            "'{}' is no credential action",
-            quote(action)
-        )));
+    // Ours is kept already, and nobody else's is wanted: 'store' needs no answer, nor does what git may ask some day.
+    if !["get", "erase"].contains(&action) {
+        return Ok(());
     }
     let mut text = String::new();
     input
@@ -44,9 +42,7 @@ pub(super) fn run(
     let request = Request::parse(&Secret::new(text));
     match action {
         "get" => get(profile, &request, output, warn),
-        "erase" => erase(profile, &request, warn),
-        // Ours is kept already, and nobody else's is wanted.
-        _ => Ok(()),
+        _ => erase(profile, &request, warn),
     }
 }
 
@@ -64,7 +60,7 @@ fn get(
         Err(error) => return quit(output, error),
     };
     let bearer = match &request.given {
-        Some(given) => wire::bearer_instead(&identity, given, warn),
+        Some(given) => wire::bearer_instead(&identity, &given.fingerprint, warn),
         None => wire::bearer(&identity, warn).map(Some),
     };
     let bearer = match bearer {
@@ -73,8 +69,14 @@ fn get(
         Err(error) => return quit(output, error),
     };
     let mut answer = String::new();
+    if request.knows_ephemeral {
+        answer.push_str("capability[]=authtype\nephemeral=1\n");
+    }
     if request.knows_state && request.given.is_none() {
-        let given = bearer.token.fingerprint();
+        let given = Given {
+            fingerprint: bearer.token.fingerprint(),
+            profile: request.asked_profile(&identity),
+        };
         answer.push_str(&format!(
             "capability[]=state\nstate[]={STATE}{given}\ncontinue=1\n"
         ));
@@ -100,7 +102,7 @@ fn refused(identity: &Identity) -> anyhow::Error {
     let profile = &identity.profile;
     let message =
         format!("Bitbucket refused the token of profile '{profile}', and there is no other");
-    crate::failure::Failure::new(
+    Failure::new(
         Kind::LoginNeeded {
             profile: profile.name.clone(),
         },
@@ -110,20 +112,38 @@ fn refused(identity: &Identity) -> anyhow::Error {
 }
 
 fn erase(profile: Option<&str>, request: &Request, warn: &dyn Fn(&str)) -> anyhow::Result<()> {
-    if let (Ok(Some(identity)), Some(token)) = (identity(profile, request), &request.password)
-        && wire::forget(&identity, token, warn)?
-    {
-        warn(&format!(
-            "Bitbucket refused the token of profile '{}', and it was dropped: run the command again to get a new one",
-            identity.profile
-        ));
+    let Some(token) = &request.password else {
+        return Ok(());
+    };
+    // The user name of the token stands in the place of one that may have named the profile: the token tells whose it is.
+    let first = identity(profile, request).ok().flatten();
+    let others = || Identity::all_for_site(&request.protocol, &request.host);
+    for identity in first.into_iter().chain(others().unwrap_or_default()) {
+        if wire::forget(&identity, token, warn)? {
+            warn(&format!(
+                "Bitbucket refused the token of profile '{}', and it was dropped: run the command again to get a new one",
+                identity.profile
+            ));
+            break;
+        }
     }
     Ok(())
 }
 
 /// Resolves whose token a request is about; `None` if it is not about Bitbucket, so that git asks the next helper.
 fn identity(profile: Option<&str>, request: &Request) -> anyhow::Result<Option<Identity>> {
-    Identity::for_url(&request.protocol, &request.host, &request.path, profile)
+    let given = request
+        .given
+        .as_ref()
+        .and_then(|given| given.profile.as_deref());
+    let user = given.unwrap_or(&request.user);
+    Identity::for_url(
+        &request.protocol,
+        &request.host,
+        &request.path,
+        profile,
+        user,
+    )
 }
 
 /// What git asks about.
@@ -132,11 +152,45 @@ struct Request {
     protocol: String,
     host: String,
     path: String,
+    user: String,
     password: Option<Secret>,
     /// Git hands states back (`capability[]=state`).
     knows_state: bool,
-    /// The fingerprint of the token that was given before, and refused.
-    given: Option<String>,
+    /// Git tells the other helpers what is not to be stored (`capability[]=authtype`).
+    knows_ephemeral: bool,
+    /// The token that was given before, and refused.
+    given: Option<Given>,
+}
+
+/// The state that git keeps between two answers.
+#[derive(Debug, PartialEq, Eq)]
+struct Given {
+    fingerprint: String,
+    /// The profile that the URL's user name asked for: our answer puts the token's in its place.
+    profile: Option<String>,
+}
+
+impl Given {
+    fn parse(text: &str) -> Self {
+        let (fingerprint, profile) = match text.split_once('@') {
+            Some((fingerprint, profile)) => (fingerprint, Some(profile.to_owned())),
+            None => (text, None),
+        };
+        Given {
+            fingerprint: fingerprint.to_owned(),
+            profile,
+        }
+    }
+}
+
+impl std::fmt::Display for Given {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.fingerprint)?;
+        match &self.profile {
+            Some(profile) => write!(f, "@{profile}"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Request {
@@ -148,18 +202,25 @@ impl Request {
                 Some(("protocol", value)) => request.protocol = value.to_owned(),
                 Some(("host", value)) => request.host = value.to_owned(),
                 Some(("path", value)) => request.path = value.to_owned(),
+                Some(("username", value)) => request.user = value.to_owned(),
                 Some(("password", value)) => request.password = Some(Secret::new(value)),
                 Some(("capability[]", "state")) => request.knows_state = true,
+                Some(("capability[]", "authtype")) => request.knows_ephemeral = true,
                 Some(("state[]", value)) => {
                     request.given = value
                         .strip_prefix(STATE)
-                        .map(str::to_owned)
+                        .map(Given::parse)
                         .or(request.given);
                 }
                 _ => {}
             }
         }
         request
+    }
+
+    /// Names the profile if the URL's user name chose it.
+    fn asked_profile(&self, identity: &Identity) -> Option<String> {
+        (identity.profile.name == self.user).then(|| self.user.clone())
     }
 }
 
@@ -183,6 +244,13 @@ mod tests {
         );
         assert_eq!(request.password, Some(Secret::new("a=b")));
         assert!(request.knows_state);
-        assert_eq!(request.given.as_deref(), Some("ab12"));
+        let given = |fingerprint: &str, profile: Option<&str>| Given {
+            fingerprint: fingerprint.to_owned(),
+            profile: profile.map(str::to_owned),
+        };
+        assert_eq!(request.given, Some(given("ab12", None)));
+        for state in [given("ab12", None), given("ab12", Some("work"))] {
+            assert_eq!(Given::parse(&state.to_string()), state);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Console, cli};
 use crate::{
-    profile::Grant,
+    profile::{ENVIRONMENT, Grant},
     wire::{self, Identity},
 };
 
@@ -30,9 +30,16 @@ pub(super) fn run(options: &cli::Profile, console: &mut Console<'_>) -> anyhow::
         }
         Grant::Token(_) => "to revoke the token, open the page on which it was made".to_owned(),
     };
+    let settings = if profile.name == ENVIRONMENT {
+        "The client or token in the environment stays: unset it to stop its use.".to_owned()
+    } else {
+        format!(
+            "The profile's settings stay: 'git config --global --remove-section bbtoken.{profile}' removes them."
+        )
+    };
     console.tell(&format!(
-        "Bitbucket has no way to revoke a token from here: an access token that is out ends by itself within two hours;\n{where_to_revoke}\n\
-         The profile's settings stay: 'git config --global --remove-section bbtoken.{profile}' removes them."
+        "Nothing was revoked at Bitbucket, which has no way to do that from here:\n\
+         an access token that is out ends by itself within two hours;\n{where_to_revoke}.\n{settings}"
     ));
     Ok(())
 }

@@ -1,6 +1,39 @@
 //! Signals while a command runs in our place: they are the command's to answer, and what we made is removed after it.
+//! And signals that end us: what must not be left behind is put away first.
 
 use std::process::Child;
+#[cfg(unix)]
+use std::sync::{Mutex, PoisonError};
+
+/// What is done before a signal ends this process.
+#[cfg(unix)]
+static BEFORE_END: Mutex<Vec<Box<dyn Fn() + Send>>> = Mutex::new(Vec::new());
+
+/// Lets something be done before Ctrl-C or another signal ends this process; it may be done when there is no need, too.
+#[cfg(unix)]
+pub(super) fn before_end(act: impl Fn() + Send + 'static) -> std::io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    let mut acts = BEFORE_END.lock().unwrap_or_else(PoisonError::into_inner);
+    if acts.is_empty() {
+        let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
+        std::thread::spawn(move || {
+            for signal in signals.forever() {
+                let acts = BEFORE_END.lock().unwrap_or_else(PoisonError::into_inner);
+                acts.iter().for_each(|act| act());
+                // The end that it would have been: the shell sees which signal it was.
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
+            }
+        });
+    }
+    acts.push(Box::new(act));
+    Ok(())
+}
+
+/// Elsewhere nothing can be done any more.
+#[cfg(not(unix))]
+pub(super) fn before_end(_act: impl Fn() + Send + 'static) -> std::io::Result<()> {
+    Ok(())
+}
 
 /// Keeps the signals that end a program from ending this one.
 #[cfg(unix)]
@@ -9,9 +42,9 @@ pub(super) struct Signals(signal_hook::iterator::Signals);
 #[cfg(unix)]
 impl Signals {
     pub(super) fn hold() -> anyhow::Result<Self> {
-        use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
         Ok(Signals(signal_hook::iterator::Signals::new([
-            SIGHUP, SIGINT, SIGQUIT, SIGTERM,
+            SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
         ])?))
     }
 

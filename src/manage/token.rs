@@ -18,7 +18,7 @@ const VARIABLE: &str = "BBTOKEN_ACCESS_TOKEN";
 pub(super) fn print(options: &cli::Token, console: &mut Console<'_>) -> anyhow::Result<()> {
     if console.is_output_a_terminal && !options.force {
         return Err(usage(
-            "a token is not printed on a terminal, where it stays readable; give --force to do it all the same",
+            "a token is not printed on a terminal, where it stays readable; send it to a file or a command, or give --force",
         ));
     }
     let identity = Identity::named(options.profile.name.as_deref())?;
@@ -44,6 +44,8 @@ pub(super) fn exec(options: &cli::Exec, console: &Console<'_>) -> anyhow::Result
     ] {
         command.env_remove(variable);
     }
+    // Held before the file is there: it is removed whatever ends us, but for SIGKILL.
+    let signals = Signals::hold()?;
     let _netrc = match &options.netrc {
         None => {
             command.env(VARIABLE, bearer.token.expose());
@@ -51,7 +53,6 @@ pub(super) fn exec(options: &cli::Exec, console: &Console<'_>) -> anyhow::Result
         }
         Some(path) => Some(Netrc::write(path, &identity, &bearer)?),
     };
-    let signals = Signals::hold()?;
     let mut child = command
         .spawn()
         .with_context(|| format!("cannot start '{}'", program.display()))?;
@@ -73,7 +74,12 @@ impl Netrc {
             use std::os::unix::fs::OpenOptionsExt as _;
             options.mode(0o600);
         }
-        let refuse = || format!("cannot make '{}'", path.display());
+        let refuse = || {
+            format!(
+                "cannot make '{}', which must not be there yet",
+                path.display()
+            )
+        };
         let mut file = options.open(path).with_context(refuse)?;
         let netrc = Netrc(path.to_owned());
         let token = bearer.token.expose();

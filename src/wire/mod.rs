@@ -131,6 +131,7 @@ impl Identity {
         host: &str,
         path: &str,
         profile: Option<&str>,
+        user: &str,
     ) -> anyhow::Result<Option<Self>> {
         let git = GitConfig::read(&process_variable)?;
         let raw = config::profiles(&git, &process_variable, None)?;
@@ -154,15 +155,37 @@ impl Identity {
         let address = (!path.is_empty())
             .then(|| parse_address(&git, None, &url, &bases).ok())
             .flatten();
-        let profile = match profile {
-            Some(name) => profile::named(&raw, name, "the command line")?,
-            None => profile::choose(&raw, address.as_ref())?,
+        let by_user = profile::names(&raw).into_iter().find(|name| name == user);
+        let profile = match (profile, by_user) {
+            (Some(name), _) => profile::named(&raw, name, "the command line")?,
+            (None, Some(name)) => profile::named(&raw, &name, "the user name in the URL")?,
+            (None, None) => profile::choose(&raw, address.as_ref())?,
         };
         let base = profile.endpoints.base.clone();
         if !is_asked_for(&base) || !is_below(&base) {
             return Ok(None);
         }
         Ok(Some(Identity::new(&git, profile, &base, None)?))
+    }
+
+    /// Resolves every profile that gets tokens for a site; those that cannot be used are passed over.
+    ///
+    /// # Errors
+    ///
+    /// For a setting that cannot be read.
+    pub fn all_for_site(protocol: &str, host: &str) -> anyhow::Result<Vec<Self>> {
+        let git = GitConfig::read(&process_variable)?;
+        let raw = config::profiles(&git, &process_variable, None)?;
+        let identity = |name: String| {
+            let profile = profile::named(&raw, &name, "the configuration").ok()?;
+            let base = profile.endpoints.base.clone();
+            let is_its = protocol == base.scheme() && host.eq_ignore_ascii_case(&authority(&base));
+            is_its.then(|| Identity::new(&git, profile, &base, None).ok())?
+        };
+        Ok(profile::names(&raw)
+            .into_iter()
+            .filter_map(identity)
+            .collect())
     }
 
     /// Resolves a profile by its name, or the one that is used where nothing names one.

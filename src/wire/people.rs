@@ -99,7 +99,8 @@ impl Overview {
 
     /// Turns a Bitbucket address into a `bbtoken::` one, or back into an https one; `None` for any other.
     ///
-    /// An address with a password is turned, too: that is how the password gets out of the configuration.
+    /// An address with a password is turned, too: that is how the password gets out of the configuration. A profile in
+    /// the address is the user name of the https one.
     pub fn converted(&self, url: &str, back: bool) -> Option<String> {
         let is_ours = url.starts_with("bbtoken:");
         if is_ours != back {
@@ -107,18 +108,28 @@ impl Overview {
         }
         if is_ours {
             let address = parse_address(&self.git, None, url, &self.bases).ok()?;
-            let base = self.base_of(&address);
+            let mut base = self.base_of(&address);
+            if let Some(profile) = &address.profile {
+                base.set_username(profile).ok()?;
+            }
             let base = base.as_str().trim_end_matches('/');
             return Some(format!("{base}/{address}.git"));
         }
-        if !["https://", "http://", "ssh://", "git@"]
-            .iter()
-            .any(|start| url.starts_with(start))
-        {
+        // Anything else is a path, or short for one beside the repository itself.
+        if !url.split('/').next().unwrap_or("").contains(':') {
             return None;
         }
         let address = parse_address(&self.git, None, &without_password(url), &self.bases).ok()?;
-        Some(format!("bbtoken::{address}"))
+        let profile = self.profile_in(url).map(|name| format!("{name}@"));
+        Some(format!("bbtoken::{}{address}", profile.unwrap_or_default()))
+    }
+
+    /// Finds the profile that the user name of a web address names. Bitbucket's pages put the person's there.
+    fn profile_in(&self, url: &str) -> Option<String> {
+        let url = Url::parse(url).ok()?;
+        let is_web = matches!(url.scheme(), "https" | "http");
+        let names = profile::names(&self.raw).into_iter();
+        names.filter(|_| is_web).find(|name| name == url.username())
     }
 
     /// Tells which profile an address gets. It may be a remote's name.
