@@ -40,6 +40,18 @@ pub(super) enum Change {
 }
 
 impl Change {
+    fn reverse(&self) -> Self {
+        match self.clone() {
+            Change::Add { key, value } => Change::Remove { key, value },
+            Change::Remove { key, value } => Change::Add { key, value },
+            Change::Replace { key, from, to } => Change::Replace {
+                key,
+                from: to,
+                to: from,
+            },
+        }
+    }
+
     /// Shows it as a line of a diff, or two.
     pub(super) fn lines(&self) -> Vec<String> {
         match self {
@@ -55,15 +67,53 @@ impl Change {
     }
 }
 
+/// Makes all changes, or none: those before one that fails are taken back.
+///
+/// # Errors
+///
+/// When git refuses one.
+pub(super) fn apply_all(changes: &[(Target, Change)]) -> anyhow::Result<()> {
+    for (index, (target, change)) in changes.iter().enumerate() {
+        if let Err(error) = target.apply(change) {
+            for (target, change) in changes[..index].iter().rev() {
+                // What stands in the way of that is told already.
+                let _ = target.apply(&change.reverse());
+            }
+            return Err(error.context("git's configuration was left as it was"));
+        }
+    }
+    Ok(())
+}
+
+/// Gives what git said, in one line.
+fn said(stderr: &[u8]) -> String {
+    let said = String::from_utf8_lossy(stderr);
+    let line = said.lines().next().unwrap_or("");
+    let line = ["error: ", "fatal: ", "warning: "]
+        .iter()
+        .find_map(|start| line.strip_prefix(start))
+        .unwrap_or(line);
+    quote(line)
+}
+
 impl Target {
     /// Reads all values of the keys that match a regular expression, each with its key.
+    ///
+    /// # Errors
+    ///
+    /// When git cannot read the file; one that is not there is empty.
     pub(super) fn matching(&self, pattern: &str) -> anyhow::Result<Vec<(String, String)>> {
         let output = self
             .command()
             .args(["--null", "--get-regexp", pattern])
-            .stderr(Stdio::null())
             .output()
             .context("cannot start git")?;
+        // 1: nothing matches (git-config(1)).
+        if !matches!(output.status.code(), Some(0 | 1)) {
+            let said = said(&output.stderr);
+            let message = format!("git cannot read its configuration: {said}");
+            return Err(Failure::new(Kind::Misconfigured, message).into());
+        }
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let pairs = text.split('\0').filter(|pair| !pair.is_empty());
         Ok(pairs
@@ -101,17 +151,14 @@ impl Target {
         if output.status.success() {
             return Ok(());
         }
-        let said = String::from_utf8_lossy(&output.stderr);
+        let said = said(&output.stderr);
         let key = arguments
             .iter()
             .find(|argument| !argument.starts_with("--"))
             .unwrap_or(&"");
         Err(Failure::new(
             Kind::Misconfigured,
-            format!(
-                "git cannot change '{key}' in its configuration: {}",
-                quote(said.trim_start_matches("error: "))
-            ),
+            format!("git cannot change '{key}' in its configuration: {said}"),
         )
         .into())
     }

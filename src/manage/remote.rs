@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Console, cli,
-    git::{Change, Target, repository},
+    git::{Change, Target, apply_all, repository},
     setup::may_write,
 };
 use crate::wire::Overview;
+
+/// What may hold an address. The remotes of branches and the default to push to do, where they are no names.
+const ADDRESSES: &str = r"^(remote\..*\.(url|pushurl)|remote\.pushdefault|branch\..*\.(remote|pushremote)|submodule\..*\.url)$";
 
 pub(super) fn convert(
     back: bool,
@@ -37,9 +40,7 @@ pub(super) fn convert(
     if !may_write(options, console, "Write this?")? {
         return Ok(());
     }
-    for (target, change) in &changes {
-        target.apply(change)?;
-    }
+    apply_all(&changes)?;
     console.answer("The addresses were changed.")?;
     if changes
         .iter()
@@ -59,7 +60,7 @@ fn collect(
     let local = Target::Local(repository.to_owned());
     let modules = repository.join(".gitmodules");
     for (target, pattern) in [
-        (local, r"^(remote\..*\.(url|pushurl)|submodule\..*\.url)$"),
+        (local, ADDRESSES),
         (Target::File(modules.clone()), r"^submodule\..*\.url$"),
     ] {
         for (key, from) in target.matching(pattern)? {

@@ -12,7 +12,7 @@ use anyhow::Context as _;
 
 use super::{
     Console, cli,
-    git::{Change, Target},
+    git::{Change, Target, apply_all},
     usage,
 };
 use crate::{
@@ -69,7 +69,11 @@ pub(super) fn run(options: &cli::Setup, console: &mut Console<'_>) -> anyhow::Re
     )? {
         return Ok(());
     }
-    apply(changes.into_iter().map(|(change, _)| change))?;
+    let changes: Vec<_> = changes
+        .into_iter()
+        .map(|(change, _)| (Target::Global, change))
+        .collect();
+    apply_all(&changes)?;
     console.answer("Git is set up; 'git bbtoken unsetup' takes it back.")
 }
 
@@ -101,28 +105,19 @@ fn missing(
             ));
             continue;
         }
-        changes.push((
-            Change::Add {
-                key: key.clone(),
-                value: value.clone(),
-            },
-            why,
-        ));
+        // First the note: nothing is ever added that unsetup does not know of. It stays when a setting is taken out by hand.
         let note = format!("{key}={value}");
-        // It stays when a setting is taken out by hand.
-        if there
+        if !there
             .iter()
             .any(|(key, value)| same_key(key, NOTE) && *value == note)
         {
-            continue;
-        }
-        changes.push((
-            Change::Add {
+            let note = Change::Add {
                 key: NOTE.to_owned(),
                 value: note,
-            },
-            "unsetup takes back just this",
-        ));
+            };
+            changes.push((note, "unsetup takes back just this"));
+        }
+        changes.push((Change::Add { key, value }, why));
     }
     changes
 }
@@ -152,17 +147,18 @@ pub(super) fn undo(options: &cli::Consent, console: &mut Console<'_>) -> anyhow:
             for line in change.lines() {
                 console.answer(&line)?;
             }
-            changes.push(change);
+            changes.push((Target::Global, change));
         }
-        changes.push(Change::Remove {
+        let note = Change::Remove {
             key: NOTE.to_owned(),
             value: (*note).clone(),
-        });
+        };
+        changes.push((Target::Global, note));
     }
     if !may_write(options, console, "Take this out of your git configuration?")? {
         return Ok(());
     }
-    apply(changes.into_iter())?;
+    apply_all(&changes)?;
     console.answer("Git is as it was before setup.")
 }
 
@@ -195,7 +191,7 @@ pub(super) fn may_write(
     }
     if !console.is_interactive {
         return Err(usage(
-            "nobody can be asked here; give --yes to write this, or --dry-run",
+            "nobody can be asked here, and nothing was changed; give --yes to write this",
         ));
     }
     let agreed = console.confirm(question)?;
@@ -203,13 +199,6 @@ pub(super) fn may_write(
         console.tell("Nothing was written.");
     }
     Ok(agreed)
-}
-
-fn apply(changes: impl Iterator<Item = Change>) -> anyhow::Result<()> {
-    for change in changes {
-        Target::Global.apply(&change)?;
-    }
-    Ok(())
 }
 
 fn wishes(overview: &Overview, options: &cli::Setup) -> anyhow::Result<Vec<Wish>> {

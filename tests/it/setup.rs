@@ -44,7 +44,7 @@ fn setup_shows_what_it_writes_and_unsetup_takes_back_exactly_that() {
         world
             .bbtoken(["setup"])
             .fails(2)
-            .says(&["nobody can be asked here; give --yes"]);
+            .says(&["nobody can be asked here, and nothing was changed; give --yes"]);
         assert_eq!(
             world.gitconfig(),
             before,
