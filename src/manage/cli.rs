@@ -1,8 +1,11 @@
 //! The one definition of the command line: parser, help, completions and man pages all come from it.
 
-use std::path::PathBuf;
+use std::{ffi::OsStr, path::PathBuf};
 
-use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{
+    Arg, Args, Command, CommandFactory, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValue, StringValueParser, TypedValueParser},
+};
 
 /// What `git bbtoken` understands.
 #[derive(Debug, Parser)]
@@ -71,7 +74,8 @@ pub(super) enum Order {
     Doctor(Doctor),
     /// Print the completions of a shell
     Completions {
-        /// The shell
+        /// The shell: bash, zsh, fish or powershell
+        #[arg(hide_possible_values = true)]
         shell: Shell,
     },
     /// Print the manual page, or write all of them to a directory
@@ -83,21 +87,22 @@ pub(super) enum Order {
     /// Explain a subcommand or a topic
     Help {
         /// A subcommand, or: config, environment, exit-codes, profiles, bitbucket, json, reference
-        topic: Option<String>,
+        #[arg(value_parser = Known(&HELP), hide_possible_values = true)]
+        topic: Vec<String>,
     },
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Profile {
     /// The profile; the one that is used where nothing names one
-    #[arg(value_name = "profile")]
+    #[arg(id = "profile", value_name = "profile")]
     pub(super) name: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Chosen {
     /// Use this profile
-    #[arg(long = "profile", value_name = "name")]
+    #[arg(long = "profile", value_name = "profile")]
     pub(super) name: Option<String>,
 }
 
@@ -129,7 +134,7 @@ pub(super) struct Login {
     #[arg(long, value_name = "name")]
     pub(super) account: Option<String>,
     /// Where secrets are kept: file, keyring, kernel-keyring
-    #[arg(long, value_name = "store")]
+    #[arg(long, value_name = "store", value_parser = Known(&["file", "keyring", "kernel-keyring"]), hide_possible_values = true)]
     pub(super) store: Option<String>,
     /// Open no browser here: print the page's address and take the one it ends at
     #[arg(long, conflicts_with_all = ["client_credentials", "with_token"])]
@@ -154,7 +159,7 @@ pub(super) struct Status {
     #[arg(long)]
     pub(super) json: bool,
     /// Tell which profile an address gets, and why
-    #[arg(long, value_name = "address", conflicts_with_all = ["name", "json"])]
+    #[arg(long, value_name = "address", conflicts_with_all = ["profile", "json"])]
     pub(super) explain: Option<String>,
 }
 
@@ -217,7 +222,8 @@ pub(super) enum Remote {
 pub(super) struct Credential {
     #[command(flatten)]
     pub(super) profile: Chosen,
-    /// get, store, erase or capability
+    /// get, store, erase or capability; any other is passed over, as git asks of helpers
+    #[arg(value_parser = Known(&["get", "store", "erase", "capability"]), hide_possible_values = true)]
     pub(super) action: String,
 }
 
@@ -240,6 +246,52 @@ pub(super) enum Shell {
     Zsh,
     Fish,
     Powershell,
+}
+
+/// What `git bbtoken help` explains; a test compares it with the subcommands and topics there are.
+const HELP: [&str; 21] = [
+    "login",
+    "logout",
+    "status",
+    "token",
+    "exec",
+    "setup",
+    "unsetup",
+    "remote",
+    "convert",
+    "credential",
+    "doctor",
+    "completions",
+    "man",
+    "help",
+    "config",
+    "environment",
+    "exit-codes",
+    "profiles",
+    "bitbucket",
+    "json",
+    "reference",
+];
+
+/// Words that completions offer; whether another one is wrong is decided where it is used.
+#[derive(Clone)]
+struct Known(&'static [&'static str]);
+
+impl TypedValueParser for Known {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.0.iter().map(PossibleValue::new)))
+    }
 }
 
 /// Gives the definition itself.

@@ -1,6 +1,7 @@
 //! `git bbtoken …`: for people, and for git's credential protocol.
 
 mod cli;
+mod completions;
 mod console;
 mod credential;
 mod doctor;
@@ -56,9 +57,9 @@ pub fn run(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Resul
             console.output,
             console.warn,
         ),
-        Order::Completions { shell } => pages::completions(shell, console),
+        Order::Completions { shell } => completions::print(shell, console),
         Order::Man { directory } => pages::manual(directory.as_deref(), console),
-        Order::Help { topic } => pages::help(topic.as_deref(), console),
+        Order::Help { topic } => pages::help(&topic, console),
     }?;
     Ok(0)
 }

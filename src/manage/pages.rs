@@ -1,34 +1,25 @@
-//! Help, completions and manual pages, made from the one definition of the command line.
+//! Help and manual pages, made from the one definition of the command line.
 
 use std::{fs, path::Path};
 
 use anyhow::Context as _;
-use clap::{CommandFactory as _, error::ErrorKind};
-use clap_complete::aot;
+use clap::{Command, CommandFactory as _, error::ErrorKind};
 
 use super::{Console, cli, reference, usage};
 use crate::failure::quote;
 
 /// The name that files and functions are called by; git finds `git-bbtoken` for `git bbtoken`.
-const NAME: &str = "git-bbtoken";
+pub(super) const NAME: &str = "git-bbtoken";
 
-/// Lets git's own completion, which calls `_git_<command>`, complete `git bbtoken`, too.
-const BASH_FOR_GIT: &str = r#"
-_git_bbtoken() {
-    local start=${__git_cmd_idx:-1}
-    local words=(git-bbtoken "${COMP_WORDS[@]:start+1}") place=$((COMP_CWORD - start))
-    local COMP_WORDS=("${words[@]}") COMP_CWORD=$place
-    _git__bbtoken git-bbtoken "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
-}
-"#;
-
-pub(super) fn help(topic: Option<&str>, console: &mut Console<'_>) -> anyhow::Result<()> {
-    let text = match topic {
-        None => of_command(&[], None).unwrap_or_default(),
-        Some(topic) => of_command(&[topic], None)
-            .or_else(|| reference::topic(topic))
-            .ok_or_else(|| unknown(topic))?,
+pub(super) fn help(words: &[String], console: &mut Console<'_>) -> anyhow::Result<()> {
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    let topic = || match words[..] {
+        [word] => reference::topic(word),
+        _ => None,
     };
+    let text = of_command(&words, None)
+        .or_else(topic)
+        .ok_or_else(|| unknown(&words.join(" ")))?;
     console.answer(text.trim_end())
 }
 
@@ -45,37 +36,53 @@ pub(super) fn of_command(words: &[&str], width: Option<usize>) -> Option<String>
 
 fn unknown(topic: &str) -> anyhow::Error {
     usage(&format!(
-        "there is no help for '{}'; the topics are {}",
+        "there is no help for '{}'; give a subcommand ('git bbtoken help' lists them) or one of: {}",
         quote(topic),
         reference::TOPICS.join(", ")
     ))
 }
 
-pub(super) fn completions(shell: cli::Shell, console: &mut Console<'_>) -> anyhow::Result<()> {
-    let mut definition = cli::Cli::command();
-    let mut script = Vec::new();
-    let mut generate =
-        |shell| aot::generate::<aot::Shell, _>(shell, &mut definition, NAME, &mut script);
-    match shell {
-        cli::Shell::Bash => generate(aot::Shell::Bash),
-        cli::Shell::Zsh => generate(aot::Shell::Zsh),
-        cli::Shell::Fish => generate(aot::Shell::Fish),
-        cli::Shell::Powershell => generate(aot::Shell::PowerShell),
-    }
-    if matches!(shell, cli::Shell::Bash) {
-        script.extend_from_slice(BASH_FOR_GIT.as_bytes());
-    }
-    Ok(console.output.write_all(&script)?)
-}
-
 pub(super) fn manual(directory: Option<&Path>, console: &mut Console<'_>) -> anyhow::Result<()> {
     let definition = cli::definition();
     let Some(directory) = directory else {
-        let mut page = Vec::new();
-        clap_mangen::Man::new(definition).render(&mut page)?;
-        return Ok(console.output.write_all(&page)?);
+        return Ok(console.output.write_all(page(&definition)?.as_bytes())?);
     };
-    fs::create_dir_all(directory)
-        .and_then(|()| clap_mangen::generate_to(definition, directory))
-        .with_context(|| format!("cannot write manual pages to '{}'", directory.display()))
+    let cannot = || format!("cannot write manual pages to '{}'", directory.display());
+    fs::create_dir_all(directory).with_context(cannot)?;
+    write_pages(&definition, directory).with_context(cannot)
+}
+
+/// Writes the page of a command, then those of its subcommands.
+fn write_pages(command: &Command, directory: &Path) -> anyhow::Result<()> {
+    fs::write(
+        directory.join(format!("{}.1", title(command))),
+        page(command)?,
+    )?;
+    command
+        .get_subcommands()
+        .try_for_each(|subcommand| write_pages(subcommand, directory))
+}
+
+/// Makes the page of one command. The day it was built is left out, so that two builds give the same bytes.
+fn page(command: &Command) -> anyhow::Result<String> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command.clone()).render(&mut page)?;
+    let head = format!(
+        ".TH \"{}\" \"1\" \"\" \"git-remote-bbtoken {}\" \"Git Manual\"",
+        title(command).to_uppercase(),
+        env!("CARGO_PKG_VERSION")
+    );
+    let lines = String::from_utf8(page)?;
+    let lines = lines.lines().map(|line| match line.starts_with(".TH ") {
+        true => head.as_str(),
+        false => line.trim_end(),
+    });
+    Ok(lines.flat_map(|line| [line, "\n"]).collect())
+}
+
+fn title(command: &Command) -> String {
+    command
+        .get_display_name()
+        .unwrap_or(command.get_name())
+        .to_owned()
 }
