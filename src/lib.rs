@@ -85,6 +85,9 @@
 //! | setup shows what it writes, and is taken back to the byte | `tests/it/setup.rs` |
 //! | the credential helper answers for the configured site only, and erases nothing but a cached token | `tests/it/credential.rs` |
 //! | the reference names every key, variable and command | `tests/it/help.rs` |
+//! | every message is kept as expected text | `tests/it/texts/` |
+//! | whoever leaves a question has changed nothing, and the terminal is as it was | `tests/it/terminals.rs` |
+//! | completions offer what there is, in the shells themselves | `tests/it/completions.rs` |
 //! | control characters of a server or an address never reach a terminal | `failure::tests` |
 
 pub mod address;

@@ -1,0 +1,418 @@
+//! Prompts on a real terminal and without one: every question can be left, nothing is changed by that, and the
+//! terminal is as it was. What is shown is plain text in lines: for a dumb terminal, a narrow one and a screen reader.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    path::Path,
+    process::Stdio,
+};
+
+use crate::{
+    person::configure_login,
+    support::{World, gits},
+};
+
+/// What a person types to leave a question, and what it is called.
+const WAYS_OUT: [(&str, &str); 2] = [("\u{3}", "Ctrl-C"), ("\u{4}", "Ctrl-D")];
+
+fn world() -> World {
+    World::new(gits().remove(0))
+}
+
+/// A terminal of some width and kind.
+#[derive(Clone, Copy)]
+struct Terminal<'t> {
+    columns: u16,
+    environment: &'t [(&'t str, &'t str)],
+}
+
+const DUMB: Terminal<'static> = Terminal {
+    columns: 80,
+    environment: &[("TERM", "dumb")],
+};
+
+impl Terminal<'_> {
+    /// Plays a person: waits for each question, types the answer; gives all that was shown, and the exit code.
+    ///
+    /// Whether the terminal shows again what is typed stands in a last line.
+    fn run(&self, world: &World, line: &str, exchange: &[(&str, &str)]) -> (String, Option<i32>) {
+        let line = format!(
+            "trap : INT; stty rows 24 cols {}; {line}; code=$?; stty -a | grep -qw -e '-echo' -e '-icanon' && echo SILENT; exit $code",
+            self.columns
+        );
+        let mut run = world
+            .run(
+                // A question that is never asked must not be waited for for ever.
+                Path::new("/usr/bin/timeout"),
+                ["60", "/usr/bin/script", "-qec", &line, "/dev/null"],
+            )
+            .without_client();
+        for (name, value) in self.environment {
+            run = run.env(name, value);
+        }
+        let mut command = run.into_command();
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut input = child.stdin.take().expect("it is a pipe");
+        let mut output = child.stdout.take().expect("it is a pipe");
+        let (mut shown, mut seen) = (String::new(), 0);
+        for (question, answer) in exchange {
+            while !shown[seen..].contains(question) {
+                let mut bytes = [0; 1024];
+                let length = output.read(&mut bytes).expect("it can be read");
+                assert!(length > 0, "'{question}' is asked: {shown}");
+                shown.push_str(&String::from_utf8_lossy(&bytes[..length]));
+            }
+            seen = shown.len();
+            input.write_all(answer.as_bytes()).expect("it is read");
+        }
+        let mut rest = Vec::new();
+        output.read_to_end(&mut rest).expect("it ends");
+        shown.push_str(&String::from_utf8_lossy(&rest));
+        (
+            shown.replace("\r\n", "\n"),
+            child.wait().expect("it ends").code(),
+        )
+    }
+}
+
+/// A question, and the answers to those before it.
+struct Prompt<'p> {
+    line: String,
+    before: Vec<(&'p str, &'p str)>,
+    question: &'p str,
+}
+
+/// Every question that is asked anywhere.
+fn prompts(world: &World) -> Vec<Prompt<'_>> {
+    let new = [
+        ("Name of the profile [default]: ", "ci\n"),
+        ("Number [1]: ", "2\n"),
+        ("Workspace that owns the OAuth client: ", "acme\n"),
+        ("Key of the consumer: ", "key\n"),
+        ("Workspace that it is for (Enter for every one): ", "\n"),
+        ("client secret (not shown): ", ""),
+    ];
+    let prompt = |line: &str, before: &[(&'static str, &'static str)], question| Prompt {
+        line: line.to_owned(),
+        before: before.to_vec(),
+        question,
+    };
+    let mut prompts: Vec<_> = (0..new.len())
+        .map(|index| prompt("git bbtoken login", &new[..index], new[index].0))
+        .collect();
+    prompts.push(prompt(
+        "git bbtoken login bot --with-token",
+        &new[4..5],
+        "token (not shown): ",
+    ));
+    let paste = format!(
+        "BBTOKEN_CLIENT_SECRET={} git bbtoken login me --no-browser",
+        world.consumer.secret
+    );
+    prompts.push(prompt(
+        &paste,
+        &[],
+        "Paste that whole address here and press Enter:\r\n",
+    ));
+    prompts.push(prompt(
+        "git bbtoken setup --plain",
+        &[],
+        "Write this to your git configuration? [y/N]: ",
+    ));
+    prompts.push(prompt(
+        "git bbtoken unsetup",
+        &[],
+        "Take this out of your git configuration? [y/N]: ",
+    ));
+    prompts.push(prompt(
+        "cd tree && git bbtoken remote convert",
+        &[],
+        "Write this? [y/N]: ",
+    ));
+    prompts
+}
+
+/// Prepares what the questions need: a person's profile, something to take back, a repository to convert.
+fn prepared() -> World {
+    let world = world();
+    // Two of them, so that none is chosen before a name is asked for.
+    for profile in ["me", "other"] {
+        configure_login(&world, profile, &world.consumer);
+    }
+    world.bbtoken(["setup", "--yes"]).ok();
+    world.git(["init", "-q", "tree"]).ok();
+    let url = format!("{}/acme/app.git", world.bitbucket.base_url());
+    world
+        .git(["remote", "add", "origin", &url])
+        .within(world.path("tree"))
+        .ok();
+    world
+}
+
+/// Everything that a command could have written.
+fn written(world: &World) -> Vec<(String, String)> {
+    fn walk(directory: &Path, found: &mut Vec<(String, String)>) {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            if entry.path().is_dir() {
+                walk(&entry.path(), found);
+            } else {
+                let text = fs::read(entry.path()).expect("it can be read");
+                found.push((
+                    entry.path().display().to_string(),
+                    String::from_utf8_lossy(&text).into_owned(),
+                ));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&world.home(), &mut found);
+    found.push((
+        "tree".to_owned(),
+        fs::read_to_string(world.path("tree/.git/config")).expect("it is there"),
+    ));
+    found.sort();
+    found
+}
+
+#[test]
+fn every_question_can_be_left_and_nothing_is_changed() {
+    let world = prepared();
+    let before = written(&world);
+    for prompt in prompts(&world) {
+        for (keys, name) in WAYS_OUT {
+            let mut exchange = prompt.before.clone();
+            exchange.push((prompt.question, keys));
+            let (shown, code) = DUMB.run(&world, &prompt.line, &exchange);
+            let at = format!("{name} at '{}': {shown}", prompt.question);
+            assert!(
+                code.is_some_and(|code| code != 0),
+                "it is no success: {code:?}, {at}"
+            );
+            assert!(!shown.contains("SILENT"), "the terminal is as it was: {at}");
+            assert_eq!(written(&world), before, "nothing is changed: {at}");
+        }
+    }
+}
+
+#[test]
+fn no_question_is_left_out_here() {
+    let mut asked = 0;
+    let mut directories = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/manage")];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).expect("it is there").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                directories.push(path);
+                continue;
+            }
+            let source = fs::read_to_string(&path).expect("it is text");
+            let asks = ["ask", "choose", "confirm", "secret", "line"];
+            asked += asks
+                .iter()
+                .map(|ask| source.matches(&format!("console.{ask}(")).count())
+                .sum::<usize>();
+        }
+    }
+    // Asked in two places: for a secret. Asked by three commands: for a yes.
+    let questions = prompts(&prepared()).len();
+    assert_eq!(asked + 2, questions, "a new question is tried here, too");
+}
+
+#[test]
+fn a_yes_is_taken_at_a_terminal_and_anything_else_is_a_no() {
+    let world = world();
+    let before = world.gitconfig();
+    for answer in ["\n", "n\n", "maybe\n"] {
+        let question = ("Write this to your git configuration? [y/N]: ", answer);
+        let (shown, code) = DUMB.run(&world, "git bbtoken setup", &[question]);
+        assert_eq!(code, Some(0));
+        assert!(shown.ends_with("Nothing was written.\n"), "{shown}");
+        assert_eq!(world.gitconfig(), before);
+    }
+    let question = ("Write this to your git configuration? [y/N]: ", "Yes\n");
+    let (shown, _) = DUMB.run(&world, "git bbtoken setup", &[question]);
+    assert!(
+        shown.ends_with("'git bbtoken unsetup' takes it back.\n"),
+        "{shown}"
+    );
+    let question = ("Take this out of your git configuration? [y/N]: ", "y\n");
+    DUMB.run(&world, "git bbtoken unsetup", &[question]);
+    assert_eq!(world.gitconfig(), before);
+}
+
+#[test]
+fn a_choice_is_made_by_number_or_by_name_and_asked_again() {
+    let world = world();
+    let exchange = [
+        ("Name of the profile [default]: ", "\n"),
+        ("Number [1]: ", "9\n"),
+        (
+            "Answer with a number from 1 to 3.\r\nNumber [1]: ",
+            "token\n",
+        ),
+        ("Workspace that it is for (Enter for every one): ", "\n"),
+        ("token (not shown): ", "\u{3}"),
+    ];
+    let (shown, code) = DUMB.run(&world, "git bbtoken login", &exchange);
+    assert_eq!(code, Some(2), "{shown}");
+    assert!(
+        shown.contains("error: nothing was answered; nothing was changed"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_client_without_an_id_is_none() {
+    let world = world();
+    let exchange = [
+        ("Workspace that owns the OAuth client: ", "\n"),
+        ("Key of the consumer: ", "\n"),
+    ];
+    let (shown, code) = DUMB.run(&world, "git bbtoken login ci --browser", &exchange);
+    assert_eq!(code, Some(2), "{shown}");
+    assert!(
+        shown.ends_with("error: the client's id is empty; nothing was changed\n"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_token_is_shown_at_a_terminal_only_when_that_is_asked_for() {
+    let world = world();
+    let client = format!(
+        "BBTOKEN_CLIENT_ID={} BBTOKEN_CLIENT_SECRET={}",
+        world.consumer.key, world.consumer.secret
+    );
+    let (shown, code) = DUMB.run(&world, &format!("{client} git bbtoken token"), &[]);
+    assert_eq!(code, Some(2));
+    assert_eq!(
+        shown,
+        "error: a token is not printed on a terminal, where it stays readable; send it to a file or a command, or give --force\n"
+    );
+    assert_eq!(
+        world.bitbucket.token_requests().len(),
+        0,
+        "none was asked for"
+    );
+    let (shown, code) = DUMB.run(&world, &format!("{client} git bbtoken token --force"), &[]);
+    assert_eq!(code, Some(0));
+    let (piped, _) = DUMB.run(&world, &format!("{client} git bbtoken token | cat"), &[]);
+    assert_eq!(piped, shown, "a pipe gets it");
+}
+
+/// Commands that show something of each kind: help, a list, a question, an error.
+const SHOWN: [(&str, &[(&str, &str)]); 6] = [
+    ("git bbtoken help login", &[]),
+    ("git bbtoken status", &[]),
+    ("git bbtoken setup", &[("[y/N]: ", "n\n")]),
+    ("git bbtoken lgoin", &[]),
+    ("git bbtoken token --force", &[]),
+    (
+        "git bbtoken login ci",
+        &[
+            ("Number [1]: ", "1\n"),
+            ("Workspace that owns the OAuth client: ", "\n"),
+            ("Key of the consumer: ", "\n"),
+        ],
+    ),
+];
+
+#[test]
+fn what_is_shown_is_plain_text_on_every_terminal() {
+    let world = world();
+    let kinds: [&[(&str, &str)]; 4] = [
+        &[
+            ("TERM", "xterm-256color"),
+            ("COLORTERM", "truecolor"),
+            ("CLICOLOR_FORCE", "1"),
+        ],
+        &[("TERM", "xterm-256color"), ("NO_COLOR", "1")],
+        &[("TERM", "dumb")],
+        &[],
+    ];
+    for (line, exchange) in SHOWN {
+        let mut shown = kinds.iter().map(|environment| {
+            let terminal = Terminal {
+                columns: 80,
+                environment,
+            };
+            terminal.run(&world, line, exchange).0
+        });
+        let first = shown.next().expect("there is a first one");
+        let odd = first.chars().find(|c| c.is_control() && *c != '\n');
+        assert_eq!(odd, None, "lines of text alone can be read aloud: {first}");
+        assert!(first.lines().count() > 0);
+        for other in shown {
+            assert_eq!(other, first, "every terminal shows the same");
+        }
+    }
+}
+
+#[test]
+fn help_fits_a_narrow_terminal() {
+    let world = world();
+    let narrow = Terminal {
+        columns: 40,
+        environment: &[("TERM", "dumb")],
+    };
+    let commands = [
+        "login",
+        "logout",
+        "status",
+        "token",
+        "exec",
+        "setup",
+        "unsetup",
+        "remote",
+        "credential",
+        "doctor",
+        "completions",
+        "man",
+        "help",
+    ];
+    for command in commands {
+        let (shown, code) = narrow.run(&world, &format!("git bbtoken {command} -h"), &[]);
+        assert_eq!(code, Some(0));
+        let wide: Vec<_> = shown
+            .lines()
+            .filter(|line| line.chars().count() > 40 && !line.starts_with("Usage:"))
+            .filter(|line| line.trim().contains("  ") || line.split_whitespace().count() > 2)
+            .collect();
+        assert!(wide.is_empty(), "{command}: {wide:#?}");
+    }
+}
+
+#[test]
+fn without_a_terminal_a_question_is_an_error_that_names_the_flag() {
+    let world = prepared();
+    let before = written(&world);
+    let tree = world.path("tree");
+    let cases: [(&[&str], &str); 7] = [
+        (
+            &["login", "ci"],
+            "--browser, --client-credentials or --with-token",
+        ),
+        (&["login", "ci", "--client-credentials"], "--client-id"),
+        (
+            &["login", "ci", "--client-credentials", "--client-id", "x"],
+            "--with-secret",
+        ),
+        (&["login", "bot", "--with-token"], "give it on stdin"),
+        (&["setup", "--plain"], "--yes"),
+        (&["unsetup"], "--yes"),
+        (&["remote", "convert"], "--yes"),
+    ];
+    for (arguments, flag) in cases {
+        for input in ["", "\n"] {
+            let run = world.bbtoken(arguments.iter().copied()).without_client();
+            let done = run.input(input).within(&tree).fails(2);
+            done.says(&[flag]);
+            assert_eq!(written(&world), before);
+        }
+    }
+}
