@@ -343,3 +343,85 @@ fn an_action_of_a_git_to_come_is_passed_over() {
         .quiet();
     assert_eq!(done.stdout, "");
 }
+
+#[test]
+fn a_user_name_that_is_a_profiles_chooses_it_and_a_refusal_is_repaired_for_it() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        world
+            .git(["config", "--global", "bbtoken.work.clientId"])
+            .arg(&world.consumer.key)
+            .ok();
+        let other = bitbucket_local::Consumer::new_private();
+        world
+            .git(["config", "--global", "bbtoken.default.clientId"])
+            .arg(&other.key)
+            .ok();
+        set_up(world);
+        let url = format!("{}/ws/repo.git", world.bitbucket.base_url())
+            .replace("https://", "https://work@");
+        // The default's client is not known to the server: only 'work' gets a token.
+        let list = || {
+            world
+                .git(["ls-remote", "-q", &url])
+                .without("BBTOKEN_CLIENT_ID")
+        };
+        list().done().expect(0).quiet();
+        world.bitbucket.revoke_access_tokens();
+        if world.git.version >= GIT_WITH_STATE {
+            list().done().expect(0).quiet();
+        } else {
+            list().fails(128).says(&[
+                "warning: Bitbucket refused the token of profile 'work', and it was dropped: run the command again",
+            ]);
+            list().done().expect(0).quiet();
+        }
+    });
+}
+
+#[test]
+fn a_helper_that_honors_ephemeral_stores_nothing_of_ours_without_setup() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let log = world.path("told");
+        let told = format!(
+            "!f() {{ echo \"$1\" >>'{0}'; cat >>'{0}'; }}; f",
+            log.display()
+        );
+        let ours = format!(
+            "!'{}' credential",
+            helper().with_file_name("git-bbtoken").display()
+        );
+        for helper in [&told, &ours] {
+            world
+                .git(["config", "--global", "--add", "credential.helper", helper])
+                .ok();
+        }
+        let tree = world.clone_of_new("ws", "big");
+        let url = format!("{}/ws/big.git", world.bitbucket.base_url());
+        // Over 1 MiB, where git of some versions probes first.
+        let mut noise = 1_u64;
+        let content: Vec<u8> = std::iter::repeat_with(|| {
+            noise = noise
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (noise >> 56) as u8
+        })
+        .take(2 << 20)
+        .collect();
+        world.commit(&tree, "big", content);
+        world
+            .git(["push", "-q", &url, "HEAD:main"])
+            .within(&tree)
+            .done()
+            .expect(0)
+            .quiet();
+        let told = fs::read_to_string(&log).expect("it was asked");
+        let stored = told.split("store\n").nth(1).expect("it was told");
+        assert_eq!(
+            stored.contains("ephemeral=1\n"),
+            world.git.version >= GIT_WITH_STATE,
+            "git hands it on where it knows it"
+        );
+    });
+}

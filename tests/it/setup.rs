@@ -309,3 +309,159 @@ fn convert_needs_a_repository() {
         "error: this is no git repository; change into one\n"
     );
 }
+
+/// A file in which everything is odd that git allows: comments, spacing, case, several values.
+const ODD: &str = "\
+# kept
+[Remote \"origin\"] ; here, too
+  url=git@bitbucket.org:ws/app.git
+\tPushURL = ssh://git@altssh.bitbucket.org:443/ws/app.git
+    fetch = +refs/heads/*:refs/remotes/origin/*   # not this
+[remote \"web\"]
+\turl = https://bitbucket.org/ws/app/src/main/
+\turl = https://ann@bitbucket.org/ws/other.git
+[remote \"mine\"]
+\turl = https://work@bitbucket.org/ws/app.git
+[remote \"short\"]
+\turl = bitbucket.org:ws/app
+[remote \"elsewhere\"]
+\turl = git@github.com:ws/app.git
+[remote \"near\"]
+\turl = ../ws/app
+[submodule \"lib\"]
+\turl = \"https://bitbucket.org/ws/lib\"
+[branch \"main\"]
+\tremote = https://bitbucket.org/ws/app
+\tpushRemote = origin
+";
+
+#[test]
+fn every_form_of_address_is_converted_and_no_other_byte_is_changed() {
+    on_every_git(|world| {
+        world
+            .git(["config", "--global", "bbtoken.work.clientId", "x"])
+            .ok();
+        world.git(["init", "-q", "tree"]).ok();
+        let tree = world.path("tree");
+        let config = tree.join(".git/config");
+        let core = fs::read_to_string(&config).expect("it was made");
+        fs::write(&config, core.clone() + ODD).expect("it is ours");
+        let convert = |arguments: &[&str]| {
+            world
+                .bbtoken(["remote", "convert"])
+                .args(arguments.iter().copied())
+                .without("BBTOKEN_BASE_URL")
+                .within(&tree)
+        };
+        let read = || fs::read_to_string(&config).expect("it is there");
+        convert(&["--dry-run"]).ok();
+        assert_eq!(read(), core.clone() + ODD, "a dry run writes nothing");
+        convert(&["--yes"]).ok();
+        let changed = [
+            (
+                "  url=git@bitbucket.org:ws/app.git",
+                "\turl = bbtoken::ws/app",
+            ),
+            (
+                "\tPushURL = ssh://git@altssh.bitbucket.org:443/ws/app.git",
+                "\tpushurl = bbtoken::ws/app",
+            ),
+            ("https://bitbucket.org/ws/app/src/main/", "bbtoken::ws/app"),
+            (
+                "https://ann@bitbucket.org/ws/other.git",
+                "bbtoken::ws/other",
+            ),
+            (
+                "https://work@bitbucket.org/ws/app.git",
+                "bbtoken::work@ws/app",
+            ),
+            ("bitbucket.org:ws/app\n", "bbtoken::ws/app\n"),
+            ("\"https://bitbucket.org/ws/lib\"", "bbtoken::ws/lib"),
+            ("https://bitbucket.org/ws/app\n", "bbtoken::ws/app\n"),
+        ];
+        let expected = changed.iter().fold(ODD.to_owned(), |text, (from, to)| {
+            assert!(text.contains(from), "'{from}' is there");
+            text.replacen(from, to, 1)
+        });
+        assert_eq!(read(), core.clone() + &expected);
+        assert_eq!(convert(&["--yes"]).ok(), "No address is to be changed.\n");
+        assert_eq!(
+            read(),
+            core.clone() + &expected,
+            "once more changes nothing"
+        );
+        convert(&["--back", "--yes"]).ok();
+        let back = read();
+        assert!(
+            back.contains("\turl = https://work@bitbucket.org/ws/app.git\n"),
+            "the profile is kept: {back}"
+        );
+        convert(&["--yes"]).ok();
+        assert_eq!(read(), core + &expected, "back and there changes nothing");
+    });
+}
+
+#[test]
+fn a_configuration_that_cannot_be_written_is_left_as_it_was() {
+    let world = World::new(gits().remove(0));
+    let before = world.gitconfig();
+    let lock = world.home().join(".gitconfig.lock");
+    fs::write(&lock, "").expect("the home is ours");
+    world.bbtoken(["setup", "--yes"]).fails(3).says(&[
+        "git's configuration was left as it was",
+        "could not lock config file",
+    ]);
+    assert_eq!(world.gitconfig(), before);
+    fs::remove_file(&lock).expect("it is there");
+    world.bbtoken(["setup", "--yes"]).ok();
+    let after = world.gitconfig();
+    fs::write(&lock, "").expect("the home is ours");
+    world.bbtoken(["unsetup", "--yes"]).fails(3);
+    assert_eq!(world.gitconfig(), after);
+    fs::remove_file(&lock).expect("it is there");
+    fs::write(world.home().join(".gitconfig"), "[broken\n").expect("the home is ours");
+    for command in ["setup", "unsetup"] {
+        let done = world.bbtoken([command, "--yes"]).fails(3);
+        done.says(&["cannot read"]);
+        assert_eq!(world.gitconfig(), "[broken\n");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn the_users_file_is_found_wherever_git_has_it() {
+    on_every_git(|world| {
+        let home = world.home();
+        let plain = home.join(".gitconfig");
+        let text = world.gitconfig();
+        let round = |file: &std::path::Path, variables: &[(&str, &std::path::Path)]| {
+            for command in ["setup", "unsetup"] {
+                let mut run = world.bbtoken([command, "--yes"]);
+                for (name, value) in variables {
+                    run = run.env(name, value);
+                }
+                run.ok();
+                let now = fs::read_to_string(file).expect("it is there");
+                assert_eq!(
+                    now == text,
+                    command == "unsetup",
+                    "{command} {file:?}: {now}"
+                );
+            }
+        };
+        // A link stays one, as dotfiles are kept in a repository.
+        let dotfiles = world.path("dotfiles");
+        fs::rename(&plain, &dotfiles).expect("it is ours");
+        std::os::unix::fs::symlink(&dotfiles, &plain).expect("it is gone");
+        round(&dotfiles, &[]);
+        assert!(fs::symlink_metadata(&plain).is_ok_and(|link| link.is_symlink()));
+        fs::remove_file(&plain).expect("it is a link");
+        let other = world.path("other");
+        fs::write(&other, &text).expect("the world is ours");
+        round(&other, &[("GIT_CONFIG_GLOBAL", &other)]);
+        let xdg = world.path("xdg");
+        fs::create_dir_all(xdg.join("git")).expect("the world is ours");
+        fs::write(xdg.join("git/config"), &text).expect("the world is ours");
+        round(&xdg.join("git/config"), &[("XDG_CONFIG_HOME", &xdg)]);
+    });
+}

@@ -416,3 +416,52 @@ fn without_a_terminal_a_question_is_an_error_that_names_the_flag() {
         }
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_signal_goes_to_the_command_and_its_netrc_file_is_removed() {
+    let world = world();
+    for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129), ("USR1", 138)] {
+        let netrc = world.path("netrc");
+        let mut run = world
+            .bbtoken(["exec", "--netrc"])
+            .arg(&netrc)
+            .into_command();
+        // The command says that it is there, then waits for the signal.
+        let mut child = run
+            .args([
+                "--",
+                "sh",
+                "-c",
+                "test -s \"$0\" && echo ready; exec sleep 60",
+            ])
+            .arg(&netrc)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut ready = [0; 6];
+        let mut output = child.stdout.take().expect("it is a pipe");
+        output.read_exact(&mut ready).expect("the file is there");
+        let pid = child.id().to_string();
+        world
+            .run(Path::new("/usr/bin/kill"), ["-s", signal, &pid])
+            .ok();
+        let status = child.wait().expect("it ends");
+        assert_eq!(status.code(), Some(code), "as a shell tells it: {signal}");
+        assert!(!netrc.exists(), "{signal} leaves no token behind");
+    }
+}
+
+#[test]
+fn a_signal_at_a_hidden_prompt_leaves_the_terminal_as_it_was() {
+    let world = world();
+    let line = "(until stty -a </dev/tty | grep -qw -e '-icanon'; do sleep 0.01; done; kill -TERM $(cat pid)) & \
+        sh -c 'echo $$ >pid; exec git-bbtoken login bot --with-token'";
+    let exchange = [("Workspace that it is for (Enter for every one): ", "\n")];
+    let (shown, code) = DUMB.run(&world, line, &exchange);
+    assert_eq!(code, Some(143), "{shown}");
+    assert!(
+        shown.contains("token (not shown): ") && !shown.contains("SILENT"),
+        "{shown}"
+    );
+}

@@ -3,6 +3,7 @@
 //! `UPDATE_EXPECT=1 cargo test --test it -- texts` writes the files anew; read what `git diff` then shows as the person
 //! who gets it. Nothing is ever written where `CI` is set. What differs from run to run has a name in capitals.
 
+#[cfg(unix)]
 mod errors;
 mod messages;
 
