@@ -2,8 +2,8 @@
 
 use super::{Console, cli};
 use crate::{
-    profile::{ENVIRONMENT, Grant},
-    wire::{self, Identity},
+    profile::{self, ENVIRONMENT, Grant, Profile},
+    wire::{self, Identity, Overview},
 };
 
 pub(super) fn run(options: &cli::Profile, console: &mut Console<'_>) -> anyhow::Result<()> {
@@ -17,6 +17,13 @@ pub(super) fn run(options: &cli::Profile, console: &mut Console<'_>) -> anyhow::
             "Forgot of profile '{profile}': {}.",
             forgotten.join(", ")
         ))?;
+    }
+    if forgotten.contains(&"client secret") {
+        for other in sharing(profile)? {
+            console.tell(&format!(
+                "Profile '{other}' has the same client and needs its secret again: git bbtoken login {other}"
+            ));
+        }
     }
     let base = profile.endpoints.base.as_str().trim_end_matches('/');
     let where_to_revoke = match &profile.grant {
@@ -42,4 +49,18 @@ pub(super) fn run(options: &cli::Profile, console: &mut Console<'_>) -> anyhow::
          an access token that is out ends by itself within two hours;\n{where_to_revoke}.\n{settings}"
     ));
     Ok(())
+}
+
+/// Names the other profiles with the client of this one.
+fn sharing(profile: &Profile) -> anyhow::Result<Vec<String>> {
+    let overview = Overview::read()?;
+    let id = |profile: &Profile| profile.client().map(|client| client.id.clone());
+    let has_it = |name: &String| {
+        let other = overview.identity(name, |_| {});
+        *name != profile.name && other.is_ok_and(|other| id(&other.profile) == id(profile))
+    };
+    Ok(profile::names(&overview.raw)
+        .into_iter()
+        .filter(has_it)
+        .collect())
 }
