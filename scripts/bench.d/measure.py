@@ -142,7 +142,10 @@ class Observer:
         return max(sizes)
 
     def helper_cost(self, commands, environment, namespace):
-        """CPU seconds and memory of the process that talks to the server."""
+        """CPU seconds and memory of the process that talks to the server.
+
+        Its children are on its account: git-remote-https starts git send-pack and git pack-objects itself.
+        """
         wrapped = {**environment, "GIT_EXEC_PATH": self.exec_path, "PATH": self.wrappers + os.pathsep + environment["PATH"]}
         run(commands, wrapped, namespace)
         with open(self.report) as file:

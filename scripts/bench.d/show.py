@@ -65,7 +65,7 @@ def rows(cells):
             f" {number(counts.programs, 5)} {number(counts.wire_bytes, 8, 1, 1 / 1000)} {number(cell.round_trips, 5, 1)}"
         )
         if counts.helper_memory_mb is not None:
-            line += f"  carrying process: {counts.helper_cpu_s:.2f} s of CPU, {counts.helper_memory_mb:.1f} MB"
+            line += f"  transport: {counts.helper_cpu_s:.2f} s of CPU, {counts.helper_memory_mb:.1f} MB"
         yield line
 
 

@@ -6,6 +6,8 @@ SUBMODULES = 30
 JOBS = 8
 PARALLEL = 50
 PUSH_BYTES = 10 << 20
+# Large ones are many files of this size: git reads a file as a whole.
+PIECE_BYTES = 1 << 20
 # 1,000 files of 10 kB; a tiny repository has one file of 1 kB.
 MEDIUM_FILES, MEDIUM_FILE_BYTES = 1000, 10_000
 
@@ -80,6 +82,8 @@ class Work:
     quick = False
     # Whether most of it is carrying bytes: only plain git and bbtoken:: differ, and the carrying process counts.
     bulk = False
+    # Whether it is many commands in one; they take long, and only the delay of a usual link is of interest.
+    many = False
     # Only contenders that get tokens by themselves.
     cold = False
 
@@ -194,7 +198,7 @@ class LargeClone(Clone):
     bulk = True
 
     def make(self):
-        self.repositories.make("large", [1 << 20] * self.options.large_mb)
+        self.repositories.make("large", [PIECE_BYTES] * self.options.large_mb)
 
 
 class ColdClone(Clone):
@@ -225,8 +229,11 @@ class Push(Work):
         self.repositories.make(self.repository, [1000])
         self.tree = os.path.join(self.scratch, self.repository)
         self.repositories.run("clone", "-q", self.repositories.bare(self.repository), self.tree)
-        self.repositories.write(os.path.join(self.tree, "pushed"), self.size)
+        for number in range(self.size // PIECE_BYTES or 1):
+            self.repositories.write(os.path.join(self.tree, f"pushed-{number}"), min(self.size, PIECE_BYTES))
         self.repositories.commit(self.tree, "what is pushed")
+        # Packed, so that what is measured is the way and not the compression.
+        self.repositories.run("-c", "pack.window=0", "repack", "-adfq", within=self.tree)
 
     def begin(self, contender):
         branch = os.path.join(self.repositories.bare(self.repository), "refs", "heads", "pushed")
@@ -265,13 +272,15 @@ class LargePush(Push):
 
     def end(self, contender):
         super().end(contender)
-        # The disk must not run full.
-        self.repositories.run("prune", "--expire=now", within=self.repositories.bare(self.repository))
+        # The disk must not run full: what nothing leads to goes.
+        self.repositories.run("repack", "-adq", within=self.repositories.bare(self.repository))
 
 
 class Submodules(Work):
     name = f"{SUBMODULES} submodules, {JOBS} jobs"
+    rtts = (0, 50)
     rounds = 8
+    many = True
     modules = [f"module-{number}" for number in range(SUBMODULES)]
 
     def make(self):
@@ -296,7 +305,9 @@ class Submodules(Work):
 
 class ParallelFetches(Work):
     name = f"{PARALLEL} fetches at once"
+    rtts = (0, 50)
     rounds = 8
+    many = True
 
     def make(self):
         self.repositories.make("shared", [1000])
