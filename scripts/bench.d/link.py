@@ -112,9 +112,15 @@ class Link:
         self.counters, counters = socket.socketpair()
         self.carrier = os.fork()
         if self.carrier == 0:
-            die_with_parent()
-            os.setpriority(os.PRIO_PROCESS, 0, -10)
-            carry(near, far, self.rtt_ms / 2000, counters)
+            # What ends the whole group is the parent's business: this process must never clean up in its place.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            try:
+                die_with_parent()
+                os.setpriority(os.PRIO_PROCESS, 0, -10)
+                carry(near, far, self.rtt_ms / 2000, counters)
+            finally:
+                os._exit(0)
         os.close(near), os.close(far), counters.close()
 
     def wire_bytes(self):
@@ -158,7 +164,7 @@ def carry(near, far, delay_s, counters):
         for ready in select.select([near, far, counters], [], [], patience)[0]:
             if ready is counters:
                 if not counters.recv(1):
-                    sys.exit()
+                    return
                 counters.send(struct.pack("q", carried))
                 continue
             at = time.monotonic() + delay_s
