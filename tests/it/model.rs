@@ -155,10 +155,10 @@ impl Clock for World {
 
 impl HttpClient for World {
     fn send(&self, request: Request) -> Result<Response, TransportError> {
-        let Body::Bytes(form) = request.body else {
+        let Body::Form(form) = request.body else {
             panic!("a token request has a form");
         };
-        let url = Url::parse(&format!("x:?{}", String::from_utf8_lossy(&form))).expect("a form");
+        let url = Url::parse(&format!("x:?{}", form.expose())).expect("a form");
         let form: HashMap<_, _> = url.query_pairs().into_owned().collect();
         let fault = {
             let mut state = self.state.borrow_mut();

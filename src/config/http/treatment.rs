@@ -11,6 +11,8 @@ pub enum Treatment {
     WithoutEffect,
     /// It is followed for values like this one; others need git's own transport.
     FollowedIf(fn(&Entry) -> bool),
+    /// Only git's own transport has it, unless the value says as much as none.
+    NeedsGitUnless(fn(&Entry) -> bool),
     /// Only git's own transport has it.
     NeedsGit,
 }
@@ -39,14 +41,14 @@ pub(super) const TLS_VERSIONS: [&str; 3] = ["", "tlsv1.2", "tlsv1.3"];
 
 /// Every `http.<key>` that git knows (git-config(1), `git help -c`), and what becomes of it.
 pub const HTTP_KEYS: [HttpKey; 38] = {
-    use Treatment::{Followed, FollowedIf, NeedsGit, WithoutEffect};
+    use Treatment::{Followed, FollowedIf, NeedsGit, NeedsGitUnless, WithoutEffect};
     [
-        key("cookieFile", FollowedIf(is_empty), ""),
-        key("curloptResolve", FollowedIf(is_empty), ""),
+        key("cookieFile", NeedsGitUnless(is_empty), ""),
+        key("curloptResolve", NeedsGitUnless(is_empty), ""),
         key(
             "delegation",
-            FollowedIf(|entry| is_word(entry, &["none"])),
-            "'none' is followed",
+            NeedsGitUnless(|entry| is_word(entry, &["none"])),
+            "",
         ),
         key("emptyAuth", WithoutEffect, ""),
         key(
@@ -57,7 +59,7 @@ pub const HTTP_KEYS: [HttpKey; 38] = {
         key(
             "followRedirects",
             FollowedIf(|entry| is_word(entry, &["initial"]) || is_true(entry)),
-            "'initial' is followed on the same host, and 'true' means no more than that",
+            "'initial' is followed on the same host, and 'true' means no more than that; 'false' is git's",
         ),
         key("keepAliveCount", WithoutEffect, ""),
         key("keepAliveIdle", WithoutEffect, ""),
@@ -93,12 +95,12 @@ pub const HTTP_KEYS: [HttpKey; 38] = {
             "'basic' and 'anyauth' send the password as Basic; others are git's",
         ),
         key("proxySSLCAInfo", Followed, ""),
-        key("proxySSLCert", FollowedIf(is_empty), ""),
-        key("proxySSLCertPasswordProtected", FollowedIf(is_off), ""),
-        key("proxySSLKey", FollowedIf(is_empty), ""),
-        key("saveCookies", FollowedIf(is_off), ""),
+        key("proxySSLCert", NeedsGitUnless(is_empty), ""),
+        key("proxySSLCertPasswordProtected", NeedsGitUnless(is_off), ""),
+        key("proxySSLKey", NeedsGitUnless(is_empty), ""),
+        key("saveCookies", NeedsGitUnless(is_off), ""),
         key("schannelCheckRevoke", NeedsGit, ""),
-        key("schannelUseSSLCAInfo", FollowedIf(is_off), ""),
+        key("schannelUseSSLCAInfo", NeedsGitUnless(is_off), ""),
         key("sslBackend", NeedsGit, ""),
         key("sslCAInfo", Followed, ""),
         key("sslCAPath", Followed, ""),
@@ -107,8 +109,8 @@ pub const HTTP_KEYS: [HttpKey; 38] = {
             Followed,
             "PEM files; others, and keys with a password, are git's",
         ),
-        key("sslCertPasswordProtected", FollowedIf(is_off), ""),
-        key("sslCipherList", FollowedIf(is_empty), ""),
+        key("sslCertPasswordProtected", NeedsGitUnless(is_off), ""),
+        key("sslCipherList", NeedsGitUnless(is_empty), ""),
         key("sslKey", Followed, ""),
         key("sslTry", WithoutEffect, "it is about FTP"),
         key(
@@ -125,7 +127,7 @@ pub const HTTP_KEYS: [HttpKey; 38] = {
         key(
             "version",
             FollowedIf(|entry| is_word(entry, &["HTTP/1.1", "HTTP/2"])),
-            "HTTP/1.1 is spoken in both cases",
+            "'HTTP/1.1' and 'HTTP/2' are followed: HTTP/1.1 is spoken in both cases",
         ),
     ]
 };
@@ -137,7 +139,9 @@ pub(super) fn is_native(entry: &Entry) -> bool {
         .find(|key| key.name.eq_ignore_ascii_case(&entry.key));
     match known.map(|key| key.treatment) {
         Some(Treatment::Followed | Treatment::WithoutEffect) => true,
-        Some(Treatment::FollowedIf(is_like_this)) => is_like_this(entry),
+        Some(Treatment::FollowedIf(is_like_this) | Treatment::NeedsGitUnless(is_like_this)) => {
+            is_like_this(entry)
+        }
         Some(Treatment::NeedsGit) | None => false,
     }
 }
@@ -149,7 +153,7 @@ impl Treatment {
             Treatment::Followed => "native",
             Treatment::WithoutEffect => "without effect",
             Treatment::FollowedIf(_) => "native or handed to git",
-            Treatment::NeedsGit => "handed to git",
+            Treatment::NeedsGit | Treatment::NeedsGitUnless(_) => "handed to git",
         }
     }
 }
