@@ -51,7 +51,7 @@ fn a_malformed_address_is_named_with_what_is_wrong() {
             "ws/repo/more",
             "expected workspace/repository, without further parts",
         ),
-        ("ws/repo?x#y", "ws/repo?x#y", EMPTY_REPOSITORY),
+        ("ws/?x#y", "ws/?x#y", EMPTY_REPOSITORY),
         ("ws/re\u{1b}[31mpo", "ws/re\\u{1b}[31mpo", EMPTY_REPOSITORY),
         ("-x/repo", "-x/repo", EMPTY_WORKSPACE),
         (
