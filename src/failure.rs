@@ -36,6 +36,10 @@ pub enum Kind {
         /// The Bitbucket permission to tick: `repository` or `repository:write`.
         scope: &'static str,
     },
+    /// The workspace admits only certain network addresses, and this machine's is not one of them (status 403).
+    PlaceRefused,
+    /// The repository or its workspace is over a limit of its plan (status 403).
+    OverLimit,
     /// An app password was sent (status 410, or the `ATBB` prefix): Bitbucket removed them in July 2026.
     AppPassword,
     /// A secret of another kind stands where a ready token is needed: consumer key and secret, a header, OAuth 1.

@@ -83,6 +83,8 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         Some(
             Kind::AccessRefused
             | Kind::ScopeMissing { .. }
+            | Kind::PlaceRefused
+            | Kind::OverLimit
             | Kind::AppPassword
             | Kind::TooLarge
             | Kind::Refused,
@@ -115,6 +117,12 @@ fn hint(kind: &Kind) -> Option<String> {
         Kind::ScopeMissing { scope } => format!(
             "tick the permission '{scope}' at the OAuth consumer (workspace settings, OAuth consumers), or use a token that has it"
         ),
+        Kind::PlaceRefused => "the workspace admits listed network addresses only: use its network or VPN, or have an admin add this machine's \
+             address (workspace settings, access controls)"
+            .into(),
+        Kind::OverLimit => "the repository or its workspace is over a limit of its plan: reading goes on, pushes are refused until it is below \
+             again; see the repository's settings"
+            .into(),
         Kind::AppPassword => "Bitbucket removed app passwords in July 2026; use an OAuth consumer (BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET) \
              or an API token with scopes"
             .into(),

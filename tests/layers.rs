@@ -21,7 +21,7 @@ const RULES: [(&str, &[&str]); 20] = [
     ("profile", &["address", "http"]),
     ("config", &["profile", "address", "http"]),
     ("token", &["oauth", "profile", "http", "clock", "files"]),
-    ("relay", &["http", "hangup"]),
+    ("relay", &["http", "hangup", "clock"]),
     (
         "wire",
         &[

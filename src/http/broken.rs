@@ -35,6 +35,28 @@ pub(super) fn wants_proxy_login(error: &TransportError) -> bool {
     inner.is_some_and(|inner| inner.last().to_string().contains(WANTS_LOGIN))
 }
 
+/// Tells a connection that was refused, reset or found no way; a name that nobody has stays one.
+pub(super) fn is_of_the_network(error: &TransportError) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkDown,
+        NetworkUnreachable, UnexpectedEof,
+    };
+    let inner = error.source().and_then(|it| it.downcast_ref::<Innermost>());
+    let mut cause = inner.map(|inner| &inner.0 as &(dyn Error + 'static));
+    while let Some(link) = cause {
+        let kind = link.downcast_ref::<io::Error>().map(io::Error::kind);
+        if let Some(
+            ConnectionAborted | ConnectionRefused | ConnectionReset | HostUnreachable | NetworkDown
+            | NetworkUnreachable | UnexpectedEof,
+        ) = kind
+        {
+            return true;
+        }
+        cause = link.source();
+    }
+    false
+}
+
 fn is_tls(error: &reqwest::Error) -> bool {
     rustls_error(error).is_some()
 }

@@ -11,6 +11,7 @@ mod observe;
 mod pace;
 mod pool;
 mod proxy;
+mod retry_after;
 mod tls;
 mod trust;
 
@@ -215,6 +216,11 @@ impl TransportError {
             proxy: None,
             source: source.into(),
         }
+    }
+
+    /// Tells whether it was the network that failed, which may be there again in a moment.
+    pub fn is_of_the_network(&self) -> bool {
+        broken::is_of_the_network(self)
     }
 
     /// Names the proxy on the way.

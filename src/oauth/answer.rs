@@ -81,7 +81,7 @@ pub(super) fn read(
     match (status, fields) {
         (429 | 503, _) => Err(Error::Busy {
             status,
-            retry_after_s: retry_after_s(response),
+            retry_after_s: response.retry_after().map(|span| span.as_secs()),
         }),
         (200..=299, Some(fields)) if fields.contains_key("access_token") => {
             token(&fields, asked_at_unix_s).ok_or_else(|| unusable(status, "an empty access token"))
@@ -102,18 +102,6 @@ pub(super) fn read(
 fn is_page(response: &Response) -> bool {
     let kind = response.header("content-type").unwrap_or("");
     kind.starts_with("text/html")
-}
-
-/// Reads `Retry-After`, seconds or a date (RFC 9110 section 10.2.3). The date is the server's, and so is what it is
-/// compared with: our clock may be wrong.
-fn retry_after_s(response: &Response) -> Option<u64> {
-    let value = response.header("retry-after")?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(seconds);
-    }
-    let date = |text: &str| httpdate::parse_http_date(text.trim()).ok();
-    let (then, now) = (date(value)?, date(response.header("date")?)?);
-    Some(then.duration_since(now).map_or(0, |span| span.as_secs()))
 }
 
 fn token(fields: &Map<String, Value>, asked_at_unix_s: u64) -> Option<TokenAnswer> {

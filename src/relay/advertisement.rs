@@ -85,7 +85,7 @@ impl Foreseen {
         if !git.options().iter().all(|option| may_be_used_with(option)) {
             return Ok(None);
         }
-        match Foreseen::begin(session, remembered) {
+        match session.foreseeing(|session| Foreseen::begin(session, remembered)) {
             Ok(foreseen) => Ok(Some(foreseen)),
             Err(error) if would_be_the_same(&error) => Err(error),
             Err(_) => {
@@ -157,10 +157,15 @@ impl Foreseen {
 
 /// Asks the server for its v2 capability advertisement; `None` when it speaks an older version.
 pub(super) fn discover(session: &mut Session<'_>) -> anyhow::Result<Option<Vec<u8>>> {
-    let response = session.discover(Service::UploadPack, Some("version=2"))?;
-    // Git has been answered nothing yet, so that its end means that nobody waits.
-    let _armed = session.watch_until_over(&Boundaries::default());
-    read(session, response)
+    loop {
+        let response = session.discover(Service::UploadPack, Some("version=2"))?;
+        // Git has been answered nothing yet, so that its end means that nobody waits.
+        let _armed = session.watch_until_over(&Boundaries::default());
+        match read(session, response) {
+            Err(error) if session.is_asked_again(&error) => {}
+            outcome => return outcome,
+        }
+    }
 }
 
 fn read(session: &Session<'_>, response: Response) -> anyhow::Result<Option<Vec<u8>>> {

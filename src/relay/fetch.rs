@@ -85,8 +85,16 @@ fn next_request(git: &mut Git) -> Result<Option<Vec<u8>>, Broken> {
 }
 
 fn answer(session: &mut Session<'_>, git: &mut Git, request: &[u8]) -> Result<(), Broken> {
-    let response = ask(session, request).map_err(Broken::at(Stage::BeforeAnswer))?;
-    relay(session, git, &[], BodyReader::new(response))
+    loop {
+        let response = ask(session, request).map_err(Broken::at(Stage::BeforeAnswer))?;
+        match relay(session, git, &[], BodyReader::new(response)) {
+            Err(Broken {
+                stage: Stage::BeforeAnswer,
+                error,
+            }) if session.is_asked_again(&error) => {}
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Posts a request of git's and returns once its answer begins.

@@ -11,6 +11,7 @@ mod fetch;
 mod git;
 mod pktline;
 mod push;
+mod retry;
 mod session;
 
 use crate::secret::Secret;

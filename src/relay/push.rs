@@ -58,13 +58,18 @@ pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<(), Brok
 /// Hands the ref advertisement to git: it may be megabytes long, so it streams.
 fn advertise(session: &mut Session<'_>, git: &mut Git) -> Result<(), Broken> {
     let connecting = Broken::at(Stage::Connecting);
-    let response = session
-        .discover(Service::ReceivePack, None)
-        .map_err(&connecting)?;
-    let mut body = BodyReader::new(response);
-    let armed = session.watch_until_over(&Boundaries::default());
-    let first = first_packet(&mut body).map_err(|error| connecting(session.bad_packet(error)))?;
-    drop(armed);
+    let (first, mut body) = loop {
+        let response = session
+            .discover(Service::ReceivePack, None)
+            .map_err(&connecting)?;
+        let mut body = BodyReader::new(response);
+        let _armed = session.watch_until_over(&Boundaries::default());
+        match first_packet(&mut body).map_err(|error| session.bad_packet(error)) {
+            Ok(first) => break (first, body),
+            Err(error) if session.is_asked_again(&error) => {}
+            Err(error) => return Err(connecting(error)),
+        }
+    };
     if let Some(message) = first[4..].strip_prefix(ERROR_PREFIX) {
         return Err(connecting(told(session, message)));
     }
@@ -170,6 +175,7 @@ fn send(
         let body = Bytes::from(head);
         let repeat = Repeat::Never {
             sent: &AtomicBool::new(true),
+            is_kept: true,
         };
         return session.post(Service::ReceivePack, repeat, &|mut post: Request| {
             post.body = Body::Bytes(body.clone());
@@ -185,7 +191,10 @@ fn send(
         source: Cursor::new(head).chain(git.take_input()),
         read: Arc::clone(&sent),
     }));
-    let repeat = Repeat::Never { sent: &sent };
+    let repeat = Repeat::Never {
+        sent: &sent,
+        is_kept: false,
+    };
     session.post(Service::ReceivePack, repeat, &|mut post: Request| {
         let stream = stream.take().ok_or_else(|| {
             Failure::new(

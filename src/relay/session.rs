@@ -13,8 +13,10 @@ use bytes::{Buf as _, Bytes};
 use super::{
     Authorizer, Memory, Service,
     pktline::{Boundaries, Ending},
+    retry::{Retries, Trouble},
 };
 use crate::{
+    clock::Clock,
     failure::{Failure, Kind, quote},
     hangup::{Armed, Watch},
     http::{Begun, Body, HttpClient, Phase, Request, Response, TransportError, Url},
@@ -40,6 +42,10 @@ pub struct Session<'a> {
     memory: Option<&'a dyn Memory>,
     was_moved: bool,
     voice: Option<Voice<'a>>,
+    clock: &'a dyn Clock,
+    retries: Retries,
+    /// What is asked is only foreseen: if the question is the cause of what goes wrong, the next one takes its place.
+    is_foreseen: bool,
 }
 
 /// Tells a person what git's own https tells.
@@ -72,13 +78,29 @@ pub(super) enum Repeat<'a> {
     Never {
         /// The server cannot have the whole request before this is true.
         sent: &'a AtomicBool,
+        /// It is still here, and can be sent again if the server has certainly not taken it.
+        is_kept: bool,
     },
 }
 
 impl Repeat<'_> {
     /// Tells whether the server may have done what it was asked, although it did not say so.
     fn may_be_done(self) -> bool {
-        matches!(self, Repeat::Never { sent } if sent.load(Ordering::SeqCst))
+        matches!(self, Repeat::Never { sent, .. } if sent.load(Ordering::SeqCst))
+    }
+
+    fn is_allowed_after(self, error: &TransportError) -> bool {
+        match self {
+            Repeat::Safe => true,
+            Repeat::Never { is_kept, .. } => is_kept && error.phase == Phase::Connect,
+        }
+    }
+
+    fn is_allowed_after_status(self, status: u16) -> bool {
+        match self {
+            Repeat::Safe => true,
+            Repeat::Never { is_kept, .. } => is_kept && status == 429,
+        }
     }
 }
 
@@ -88,6 +110,7 @@ impl<'a> Session<'a> {
         http: &'a dyn HttpClient,
         authorizer: &'a mut dyn Authorizer,
         watch: &'a Watch,
+        clock: &'a dyn Clock,
         repository: Url,
         name: String,
     ) -> Self {
@@ -101,6 +124,9 @@ impl<'a> Session<'a> {
             memory: None,
             was_moved: false,
             voice: None,
+            clock,
+            retries: Retries::default(),
+            is_foreseen: false,
         }
     }
 
@@ -261,34 +287,83 @@ impl<'a> Session<'a> {
         self.expect(response, service, "result")
     }
 
-    /// Sends a request with the credential; a refused credential is replaced once, a lost safe request repeated once.
+    /// Sends a request with the credential; a refused credential is replaced once, and what may pass is tried again.
     fn exchange(
         &mut self,
         repeat: Repeat<'_>,
         service: Service,
         make: &dyn Fn() -> anyhow::Result<Request>,
     ) -> anyhow::Result<Response> {
-        let mut response = self.send(repeat, service, make)?;
-        if response.status == 401 {
-            let reason = reason(&mut response);
-            if !self.replace_credential(service)? {
-                return Err(self.refusal(401, &reason, service));
-            }
-            response = self.send(repeat, service, make)?;
-        }
-        self.last_answer = Instant::now();
-        match response.status {
-            200..=399 => Ok(response),
-            status => {
-                let reason = reason(&mut response);
-                let refusal = self.refusal(status, &reason, service);
-                // A gateway answers so when it has lost the answer of the server behind it.
-                if matches!(status, 500 | 502 | 504..) && repeat.may_be_done() {
-                    return Err(self.unknown(refusal));
+        let mut is_replaced = false;
+        loop {
+            let mut response = match self.send(repeat, service, make)? {
+                Ok(response) => response,
+                Err(error) => {
+                    let trouble = Trouble::of_connection(&error)
+                        .filter(|_| !self.is_foreseen || error.phase == Phase::Connect);
+                    if repeat.is_allowed_after(&error) && self.is_tried_again(trouble) {
+                        continue;
+                    }
+                    return Err(self.lost(error, repeat));
                 }
-                Err(refusal)
+            };
+            self.last_answer = Instant::now();
+            let status = response.status;
+            if let 200..=399 = status {
+                return Ok(response);
             }
+            let reason = reason(&mut response);
+            if status == 401 && !is_replaced && self.replace_credential(service)? {
+                is_replaced = true;
+                continue;
+            }
+            let trouble = Trouble::of_status(&response, self.host())
+                .filter(|_| !self.is_foreseen || matches!(status, 429 | 503));
+            if repeat.is_allowed_after_status(status) && self.is_tried_again(trouble) {
+                continue;
+            }
+            let refusal = self.refusal(status, &reason, service);
+            // A gateway answers so when it has lost the answer of the server behind it; one that is merely busy says
+            // how long.
+            let may_be_lost = match status {
+                503 => response.retry_after().is_none(),
+                _ => matches!(status, 500 | 502 | 504..),
+            };
+            return Err(match may_be_lost && repeat.may_be_done() {
+                true => self.unknown(refusal),
+                false => refusal,
+            });
         }
+    }
+
+    /// Waits and says so, if there is a reason to try again and it was not done too often.
+    fn is_tried_again(&mut self, trouble: Option<Trouble>) -> bool {
+        let Some(trouble) = trouble else {
+            return false;
+        };
+        let Some(pause) = self.retries.pause(&trouble) else {
+            return false;
+        };
+        if let Some(voice) = self.voice {
+            let seconds = pause.as_secs_f64();
+            (voice.warn)(&format!("{trouble}; trying again in {seconds:.1} s"));
+        }
+        let _armed = self.watch.arm();
+        self.clock.wait(pause);
+        true
+    }
+
+    /// Asks what is only foreseen: it is tried again only where any question would have to wait.
+    pub(super) fn foreseeing<T>(&mut self, attempt: impl FnOnce(&mut Self) -> T) -> T {
+        self.is_foreseen = true;
+        let outcome = attempt(self);
+        self.is_foreseen = false;
+        outcome
+    }
+
+    /// Waits and says so, if an answer broke off of which git has seen nothing.
+    pub(super) fn is_asked_again(&mut self, error: &anyhow::Error) -> bool {
+        self.is_tried_again(Trouble::inside(error))
     }
 
     fn replace_credential(&mut self, service: Service) -> anyhow::Result<bool> {
@@ -296,12 +371,13 @@ impl<'a> Session<'a> {
         replaced.with_context(|| NoCredential(self.cannot(service)))
     }
 
+    /// Sends a request once, or twice at once where a connection was kept that the server has closed.
     fn send(
         &mut self,
         repeat: Repeat<'_>,
         service: Service,
         make: &dyn Fn() -> anyhow::Result<Request>,
-    ) -> anyhow::Result<Response> {
+    ) -> anyhow::Result<Result<Response, TransportError>> {
         let authorization = self.authorization(service)?;
         let _armed = self.watch.arm();
         let attempt = || -> anyhow::Result<Result<Response, TransportError>> {
@@ -310,14 +386,20 @@ impl<'a> Session<'a> {
             request.authorization = Some(authorization.clone());
             Ok(self.http.send(request))
         };
-        let answer = match attempt()? {
+        match attempt()? {
             Err(error) if matches!(repeat, Repeat::Safe) && error.phase == Phase::Request => {
-                attempt()?
+                attempt()
             }
-            answer => answer,
-        };
-        answer.map_err(|error| match (error.phase, repeat) {
-            (Phase::Request | Phase::Answer | Phase::TimeLimit, Repeat::Never { .. }) if repeat.may_be_done() => {
+            answer => Ok(answer),
+        }
+    }
+
+    /// Says what a request without an answer means.
+    fn lost(&self, error: TransportError, repeat: Repeat<'_>) -> anyhow::Error {
+        match (error.phase, repeat) {
+            (Phase::Request | Phase::Answer | Phase::TimeLimit, Repeat::Never { .. })
+                if repeat.may_be_done() =>
+            {
                 self.unknown(error.into())
             }
             (Phase::Request | Phase::Answer | Phase::TimeLimit, Repeat::Never { .. }) => {
@@ -331,7 +413,7 @@ impl<'a> Session<'a> {
                 ))
             }
             _ => self.unreachable(error),
-        })
+        }
     }
 
     /// Lets the end of git end this process, until what git waits for is complete: then git closes its end by itself.
@@ -354,7 +436,12 @@ impl<'a> Session<'a> {
     }
 
     /// Checks the answer's type (gitprotocol-http(5)): a portal or sign-on page answers 200, too.
-    fn expect(&self, response: Response, service: Service, kind: &str) -> anyhow::Result<Response> {
+    fn expect(
+        &self,
+        mut response: Response,
+        service: Service,
+        kind: &str,
+    ) -> anyhow::Result<Response> {
         let expected = format!("application/x-{}-{kind}", service.name());
         let found = response
             .header("content-type")
@@ -364,9 +451,15 @@ impl<'a> Session<'a> {
             .unwrap_or("")
             .trim();
         if !found.eq_ignore_ascii_case(&expected) {
+            let found = quote(found);
+            let _armed = self.watch.arm();
+            let body = response.read_body(MAX_ERROR_BYTES).unwrap_or_default();
+            let whose = match title(&String::from_utf8_lossy(&body)) {
+                Some(title) => format!(", a page titled '{}',", quote(title)),
+                None => String::new(),
+            };
             return Err(self.no_git(&format!(
-                "it answered with '{}' instead of '{expected}'",
-                quote(found)
+                "it answered with '{found}'{whose} instead of '{expected}'"
             )));
         }
         Ok(response)
@@ -436,7 +529,7 @@ impl<'a> Session<'a> {
         };
         let kind = match status {
             401 | 404 => Kind::AccessRefused,
-            403 => Kind::ScopeMissing { scope },
+            403 => forbidden(reason, scope),
             407 => Kind::Unreachable {
                 host: self.host().to_owned(),
             },
@@ -531,6 +624,28 @@ fn below(repository: &Url, path: &str) -> Url {
         repository.path().trim_end_matches('/')
     ));
     url
+}
+
+/// Tells from the server's words what a status 403 is about; without any it is the scope, as a rule.
+fn forbidden(reason: &str, scope: &'static str) -> Kind {
+    let said = reason.to_lowercase();
+    let speaks_of = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    match () {
+        () if speaks_of(&["scope", "privilege"]) => Kind::ScopeMissing { scope },
+        () if speaks_of(&["whitelist", "allowlist", "ip address", "your ip"]) => Kind::PlaceRefused,
+        () if speaks_of(&["limit", "exceed", "quota", "read-only", "read only"]) => Kind::OverLimit,
+        () => Kind::ScopeMissing { scope },
+    }
+}
+
+/// Finds the title of a page, which tells whose it is.
+fn title(page: &str) -> Option<&str> {
+    // ASCII alone changes case, so that places stay where they are.
+    let lower = page.to_ascii_lowercase();
+    let start = lower.find("<title")?;
+    let start = start + lower[start..].find('>')? + 1;
+    let end = start + lower[start..].find("</title")?;
+    Some(page[start..end].trim()).filter(|title| !title.is_empty())
 }
 
 /// Reads the server's own sentence from an error answer, if it is text meant for people.

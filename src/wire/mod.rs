@@ -546,7 +546,14 @@ impl House {
 
     fn session<'a>(&'a self, bearing: &'a mut Bearing<'_>, plan: &Plan) -> Session<'a> {
         let name = plan.address.to_string();
-        Session::new(&self.client, bearing, &self.watch, plan.repository(), name)
+        Session::new(
+            &self.client,
+            bearing,
+            &self.watch,
+            &SystemClock,
+            plan.repository(),
+            name,
+        )
     }
 
     /// Opens what is remembered of the repository for those who read it.

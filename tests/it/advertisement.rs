@@ -413,7 +413,12 @@ fn copy(from: &Path, to: &Path) {
 
 /// What a person sees of a command: its end, its output, and what it has fetched.
 fn seen(world: &World, done: &Done) -> String {
-    let mut seen = format!("{:?}\n{}{}", done.code, done.stdout, done.stderr);
+    // A fault may meet a question that is tried again, or a foreseen one that another takes the place of.
+    let lines = done.stderr.lines();
+    let stderr: Vec<_> = lines
+        .filter(|line| !line.contains("; trying again in "))
+        .collect();
+    let mut seen = format!("{:?}\n{}{stderr:?}", done.code, done.stdout);
     for tree in ["tree", "deep", "new"].map(|name| world.path(name)) {
         if !tree.exists() {
             continue;

@@ -35,6 +35,7 @@ mod proxies;
 mod push;
 mod recipes;
 mod redirects;
+mod retries;
 mod sessions;
 mod setup;
 mod signals;

@@ -1,0 +1,191 @@
+//! When a request is sent again that did not get its answer, and how long is waited before.
+//!
+//! Only what the server cannot have done, or may do twice, is sent again: reading always, until git has been given
+//! a byte of the answer; a push only when there was no connection, or the server has refused to look at it (status 429).
+//! A gateway answers 503 also when it has lost the answer of the server behind it, so that this says nothing of a push.
+
+use std::{collections::hash_map::RandomState, fmt, hash::BuildHasher as _, io, time::Duration};
+
+use crate::http::{Phase, Response, TransportError};
+
+/// How often one command tries again, all of its requests together.
+const TIMES: u32 = 3;
+/// How long one command waits, all of its pauses together.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The first pause after a connection that could not be made or broke; each one is twice as long as the last.
+const LOST_PAUSE: Duration = Duration::from_millis(250);
+/// The first pause when a busy server does not say how long.
+const BUSY_PAUSE: Duration = Duration::from_secs(1);
+
+/// What stood in the way of an answer, and may not the next time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// A connection could not be made, or broke.
+    Lost(String),
+    /// The server or its gateway is busy.
+    Busy {
+        host: String,
+        status: u16,
+        retry_after: Option<Duration>,
+    },
+}
+
+impl Trouble {
+    /// Sorts an exchange without an answer; `None` when it would end the same way.
+    pub(super) fn of_connection(error: &TransportError) -> Option<Self> {
+        let may_pass = match error.phase {
+            Phase::Connect => error.is_of_the_network(),
+            Phase::Request | Phase::Answer => true,
+            Phase::Tls | Phase::TimeLimit => false,
+        };
+        may_pass.then(|| Trouble::Lost(error.to_string()))
+    }
+
+    /// Finds the broken connection in what was made of it.
+    pub(super) fn inside(error: &anyhow::Error) -> Option<Self> {
+        let found = error.chain().find_map(|link| {
+            let wrapped = || link.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref();
+            link.downcast_ref::<TransportError>().or_else(wrapped)
+        });
+        Trouble::of_connection(found?)
+    }
+
+    /// Sorts a status; `None` when it is the server's last word.
+    pub(super) fn of_status(response: &Response, host: &str) -> Option<Self> {
+        matches!(response.status, 429 | 502..=504).then(|| Trouble::Busy {
+            host: host.to_owned(),
+            status: response.status,
+            retry_after: response.retry_after(),
+        })
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Lost(how) => f.write_str(how),
+            Trouble::Busy {
+                host, status: 429, ..
+            } => write!(f, "'{host}' has had too many requests (status 429)"),
+            Trouble::Busy { host, status, .. } => {
+                write!(f, "'{host}' is not available (status {status})")
+            }
+        }
+    }
+}
+
+/// What is left of the attempts of one command.
+#[derive(Debug)]
+pub(super) struct Retries {
+    done: u32,
+    patience: Duration,
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Retries {
+            done: 0,
+            patience: PATIENCE,
+        }
+    }
+}
+
+impl Retries {
+    /// Gives the pause before the next attempt; `None` when there is none.
+    pub(super) fn pause(&mut self, trouble: &Trouble) -> Option<Duration> {
+        if self.done == TIMES {
+            return None;
+        }
+        let doubled = |first: Duration| {
+            let pause = first * 2_u32.pow(self.done);
+            pause / 2 + some_of(pause / 2)
+        };
+        let pause = match trouble {
+            Trouble::Lost(_) => doubled(LOST_PAUSE),
+            Trouble::Busy {
+                retry_after: None, ..
+            } => doubled(BUSY_PAUSE),
+            // Never earlier than it asks for, and not all at the same moment.
+            Trouble::Busy {
+                retry_after: Some(asked),
+                ..
+            } => asked.checked_add(some_of(*asked / 8))?,
+        };
+        self.patience = self.patience.checked_sub(pause)?;
+        self.done += 1;
+        Some(pause)
+    }
+}
+
+/// Gives a random part of a span.
+fn some_of(span: Duration) -> Duration {
+    // The standard library's only source of chance: its hash keys.
+    let chance = RandomState::new().hash_one(0) >> 32;
+    span.mul_f64(chance as f64 / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn busy(retry_after_s: Option<u64>) -> Trouble {
+        Trouble::Busy {
+            host: "h".into(),
+            status: 503,
+            retry_after: retry_after_s.map(Duration::from_secs),
+        }
+    }
+
+    #[test]
+    fn pauses_double_within_bounds_and_are_counted() {
+        for (trouble, first_ms) in [(Trouble::Lost(String::new()), 250), (busy(None), 1000)] {
+            let mut retries = Retries::default();
+            for attempt in 0..TIMES {
+                let pause = retries.pause(&trouble).expect("it is one of those allowed");
+                let most = Duration::from_millis(first_ms << attempt);
+                assert!(pause >= most / 2 && pause <= most, "{pause:?} of {most:?}");
+            }
+            assert_eq!(retries.pause(&trouble), None, "three times are enough");
+        }
+    }
+
+    #[test]
+    fn a_server_is_waited_for_as_long_as_it_asks_and_no_shorter_within_the_patience() {
+        let mut retries = Retries::default();
+        let pause = retries.pause(&busy(Some(40))).expect("it is short enough");
+        assert!(pause >= Duration::from_secs(40) && pause <= Duration::from_secs(45));
+        assert_eq!(
+            retries.pause(&busy(Some(40))),
+            None,
+            "together it is too long"
+        );
+        for too_long in [61, 3600, u64::MAX] {
+            assert_eq!(Retries::default().pause(&busy(Some(too_long))), None);
+        }
+        assert_eq!(
+            Retries::default().pause(&busy(Some(0))),
+            Some(Duration::ZERO)
+        );
+    }
+
+    #[test]
+    fn pauses_differ_from_each_other() {
+        let pauses: std::collections::BTreeSet<_> = (0..20)
+            .map(|_| some_of(Duration::from_secs(1000)))
+            .collect();
+        assert!(pauses.len() > 15, "{pauses:?}");
+    }
+
+    #[test]
+    fn what_would_end_the_same_way_is_not_tried_again() {
+        for phase in [Phase::Connect, Phase::Tls, Phase::TimeLimit] {
+            let error = TransportError::new(phase, "h", "a credential is sent over https only");
+            assert_eq!(Trouble::of_connection(&error), None, "{phase:?}");
+        }
+        let lost = TransportError::new(Phase::Answer, "h", "cut");
+        assert!(Trouble::of_connection(&lost).is_some());
+        let wrapped = anyhow::Error::new(io::Error::other(lost)).context("outer");
+        assert!(Trouble::inside(&wrapped).is_some());
+        assert_eq!(Trouble::inside(&anyhow::anyhow!("no")), None);
+    }
+}

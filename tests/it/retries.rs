@@ -1,0 +1,184 @@
+//! What is tried again, how often, and what a person hears of it.
+
+use bitbucket_local::{Action, Kind, Rule};
+
+use crate::{
+    inspect::{Gate, is_sound, limited},
+    support::{Done, World, on_every_git},
+};
+
+/// A busy server that wants to be asked again at once, so that no test has to wait.
+fn busy(status: u16) -> Rule {
+    Rule::answer(status)
+        .header("Retry-After", "0")
+        .kind(Kind::Git)
+}
+
+/// How often a person was told of another attempt.
+fn announcements(done: &Done) -> usize {
+    let lines = done.stderr.lines();
+    lines
+        .filter(|line| line.starts_with("warning: ") && line.contains("; trying again in "))
+        .count()
+}
+
+/// A world with `ws/repo`, whose token is cached and whose advertisement is asked for each time.
+fn on_every_git_with_a_token(test: impl Fn(&World)) {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let never = ["config", "--global", "bbtoken.rememberAdvertisement", "no"];
+        world.git(never).ok();
+        world.git(["ls-remote", "bbtoken::ws/repo"]).ok();
+        world.bitbucket.clear_requests();
+        test(world);
+    });
+}
+
+#[test]
+fn a_busy_server_is_asked_again_by_whatever_only_reads() {
+    on_every_git_with_a_token(|world| {
+        for status in [429, 502, 503, 504] {
+            for (method, skip) in [("GET", 0), ("POST", 0), ("POST", 1)] {
+                let rule = busy(status).method(method).skip(skip).times(2);
+                world.bitbucket.script(rule);
+                let tree = format!("tree-{status}-{method}-{skip}");
+                let done = limited(world, ["clone", "-q", "bbtoken::ws/repo", &tree]);
+                let done = done.done().expect(0);
+                assert_eq!(world.bitbucket.rules_left(), 0, "the fault happened");
+                assert_eq!(announcements(&done), 2, "{}", done.stderr);
+                done.says(&[&format!("(status {status}); trying again in 0.0 s\n")]);
+                assert_eq!(done.stderr.lines().count(), 2, "{}", done.stderr);
+                is_sound(world, &world.path(&tree));
+            }
+        }
+        assert!(world.bitbucket.token_requests().is_empty());
+    });
+}
+
+#[test]
+fn a_server_that_stays_busy_is_asked_four_times_in_all() {
+    on_every_git_with_a_token(|world| {
+        world.bitbucket.script(busy(503).forever());
+        let done = limited(world, ["clone", "-q", "bbtoken::ws/repo", "tree"]).fails(128);
+        assert_eq!(announcements(&done), 3, "{}", done.stderr);
+        done.says(&["caused by: 'localhost' answered 503\n"]);
+        assert_eq!(world.git_requests(), ["GET info/refs"; 4]);
+        assert!(!world.path("tree").exists());
+    });
+}
+
+#[test]
+fn a_time_that_is_too_far_off_is_not_waited_for() {
+    on_every_git_with_a_token(|world| {
+        for when in ["3600", "Fri, 31 Dec 2100 23:59:59 GMT"] {
+            world.bitbucket.clear_requests();
+            world
+                .bitbucket
+                .script(Rule::answer(429).header("Retry-After", when));
+            let done = limited(world, ["ls-remote", "bbtoken::ws/repo"]).fails(128);
+            assert_eq!(announcements(&done), 0, "{when}: {}", done.stderr);
+            assert_eq!(world.git_requests().len(), 1, "{when}");
+        }
+    });
+}
+
+#[test]
+fn a_connection_that_breaks_before_git_has_seen_anything_is_made_again() {
+    on_every_git_with_a_token(|world| {
+        // The advertisement is read as a whole before git gets any of it.
+        for (method, skip, length) in [
+            ("GET", 0, 0),
+            ("GET", 0, 60),
+            ("POST", 0, 0),
+            ("POST", 1, 0),
+        ] {
+            let cut = Rule::new(Action::CutAfter(length)).kind(Kind::Git);
+            world.bitbucket.script(cut.method(method).skip(skip));
+            let tree = format!("tree-{method}-{skip}-{length}");
+            let done = limited(world, ["clone", "-q", "bbtoken::ws/repo", &tree]);
+            let done = done.done().expect(0);
+            assert_eq!(world.bitbucket.rules_left(), 0, "the fault happened");
+            assert_eq!(announcements(&done), 1, "{}", done.stderr);
+            done.says(&["warning: the answer of 'localhost' broke off; trying again in 0."]);
+            is_sound(world, &world.path(&tree));
+        }
+    });
+}
+
+#[test]
+fn a_connection_that_is_refused_is_tried_again_and_then_named() {
+    on_every_git_with_a_token(|world| {
+        let mut gate = Gate::to(world);
+        let list = || gate_list(world);
+        gate.between(world, list()).ok();
+        let base = gate.base_url();
+        gate.close();
+        world.bitbucket.clear_requests();
+        let token_url = format!("{}/site/oauth2/access_token", world.bitbucket.base_url());
+        let done = list()
+            .env("BBTOKEN_BASE_URL", base)
+            .env("BBTOKEN_TOKEN_URL", token_url)
+            .fails(128);
+        assert_eq!(announcements(&done), 3, "{}", done.stderr);
+        done.says(&[
+            "warning: cannot connect to 'localhost'; trying again in 0.",
+            "error: cannot reach repository 'ws/repo'\ncaused by: cannot connect to 'localhost'\n",
+        ]);
+    });
+}
+
+fn gate_list(world: &World) -> crate::support::Run {
+    limited(world, ["ls-remote", "bbtoken::ws/repo"])
+}
+
+#[test]
+fn a_push_is_sent_again_only_when_the_server_has_refused_to_look_at_it() {
+    on_every_git_with_a_token(|world| {
+        let tree = world.clone("ws/repo", "tree");
+        let bare = world.bitbucket.repository_path("ws", "repo");
+        for (status, posts) in [(429, 2), (502, 1), (503, 1), (504, 1)] {
+            world.commit(&tree, "file", format!("{status}"));
+            let before = world.rev(&bare, "main");
+            world.bitbucket.clear_requests();
+            world.bitbucket.script(busy(status).method("POST"));
+            let done = limited(world, ["push", "-q"]).within(&tree).done();
+            let sent = world.git_requests();
+            let sent = sent.iter().filter(|request| request.starts_with("POST"));
+            assert_eq!(sent.count(), posts, "{status}: {}", done.stderr);
+            assert_eq!(announcements(&done), posts - 1, "{status}");
+            let is_pushed = world.rev(&bare, "main") != before;
+            assert_eq!((done.code == Some(0), is_pushed), (posts == 2, posts == 2));
+            world.git(["push", "-q"]).within(&tree).ok();
+        }
+    });
+}
+
+#[test]
+fn what_a_403_is_about_is_told_from_the_servers_words() {
+    let cases = [
+        (
+            "Your credentials lack one or more required privilege scopes.",
+            "hint: tick the permission 'repository' at the OAuth consumer",
+        ),
+        (
+            "To access this repository, an admin must whitelist your IP.",
+            "hint: the workspace admits listed network addresses only: ",
+        ),
+        (
+            "This repository has exceeded its size limit.",
+            "hint: the repository or its workspace is over a limit of its plan: ",
+        ),
+    ];
+    on_every_git_with_a_token(|world| {
+        for (words, hint) in cases {
+            world.bitbucket.clear_requests();
+            let rule = Rule::answer(403).header("Content-Type", "text/plain");
+            world.bitbucket.script(rule.body(words));
+            let done = limited(world, ["ls-remote", "bbtoken::ws/repo"]).fails(128);
+            done.says(&[words, hint]);
+            assert_eq!(world.git_requests().len(), 1, "a 403 is the last word");
+        }
+        assert!(world.bitbucket.token_requests().is_empty());
+    });
+    assert_eq!(cases.len(), 3);
+}
