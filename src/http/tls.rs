@@ -10,6 +10,7 @@ use std::{
     thread,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use rustls::{
     ALL_VERSIONS, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     SupportedProtocolVersion,
@@ -209,9 +210,33 @@ impl Sources {
 
 fn add_file(roots: &mut RootCertStore, path: &Path) -> io::Result<()> {
     let pem = fs::read(path)?;
-    let certificates = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok);
-    roots.add_parsable_certificates(certificates);
+    match plain_certificates(&pem) {
+        Some(certificates) => roots.add_parsable_certificates(certificates),
+        None => {
+            let certificates = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok);
+            roots.add_parsable_certificates(certificates)
+        }
+    };
     Ok(())
+}
+
+/// Reads a bundle in which every certificate is as it should be; `None` leaves the file to the library.
+///
+/// The library's decoder takes the same time for every input, as private keys need it. For a system's bundle of public
+/// certificates that was most of the helper's start.
+fn plain_certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    let text = std::str::from_utf8(pem).ok()?;
+    let mut encoded = Vec::new();
+    let sections = text.split("-----BEGIN CERTIFICATE-----").skip(1);
+    let certificates = sections.map(|section| {
+        let (body, _) = section.split_once("-----END CERTIFICATE-----")?;
+        encoded.clear();
+        for line in body.lines() {
+            encoded.extend_from_slice(line.trim_ascii().as_bytes());
+        }
+        BASE64.decode(&encoded).ok().map(CertificateDer::from)
+    });
+    certificates.collect()
 }
 
 impl ServerCertVerifier for SystemRoots {
@@ -264,5 +289,36 @@ impl ServerCertVerifier for SystemRoots {
         self.provider
             .signature_verification_algorithms
             .supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_bundle_is_read_as_the_library_reads_it() {
+        const ONE: &str =
+            "-----BEGIN CERTIFICATE-----\nAAECAwQF\nBgcI\n-----END CERTIFICATE-----\n";
+        const KEY: &str = "-----BEGIN PUBLIC KEY-----\nAAEC\n-----END PUBLIC KEY-----\n";
+        let by_the_library = |text: &str| -> Vec<CertificateDer<'static>> {
+            let found = CertificateDer::pem_slice_iter(text.as_bytes());
+            found.filter_map(Result::ok).collect()
+        };
+        let plain = [
+            String::new(),
+            "# no certificate\n".to_owned(),
+            ONE.to_owned(),
+            format!("# first\n{ONE}\n# second\n{KEY}{ONE}"),
+            ONE.replace('\n', "\r\n"),
+        ];
+        for (text, count) in plain.iter().zip([0, 0, 1, 2, 1]) {
+            let found = plain_certificates(text.as_bytes()).expect("it is plain");
+            assert_eq!(found, by_the_library(text), "{text}");
+            assert_eq!(found.len(), count, "{text}");
+        }
+        for text in [ONE.replace("AAEC", "A*EC"), ONE.replace("END", "EMD")] {
+            assert_eq!(plain_certificates(text.as_bytes()), None, "{text}");
+        }
     }
 }
