@@ -37,6 +37,7 @@
 //! | [`config`] | git's configuration and the environment, raw, each setting with its origin |
 //! | [`token`] | a token that works: cached, or got once for all processes |
 //! | [`relay`] | helper commands, pkt-lines, discovery, requests; defines the [`relay::Authorizer`] it needs |
+//! | [`lfs`] | what git-lfs must be told of a remote, written into the repository's configuration |
 //! | [`hangup`] | ends the process when git is gone while a server is waited for |
 //! | [`user_agent`] | which git started us, for the `User-Agent` header |
 //! | [`wire`] | the only file that joins the rooms |
@@ -87,6 +88,7 @@
 //! | the credential helper answers for the configured site only, and erases nothing but a cached token | `tests/it/credential.rs` |
 //! | addresses that are there already work as they stand, beside the user's own rules | `tests/it/urls.rs` |
 //! | other programs work as the table says, recipes as they are written | `tests/it/programs.rs`, `tests/it/packages.rs`, `tests/it/recipes.rs` |
+//! | git-lfs is told where objects are, once, and nobody's own settings are changed | `tests/it/lfs.rs` |
 //! | the reference names every key, variable and command | `tests/it/help.rs` |
 //! | every message is kept as expected text | `tests/it/texts/` |
 //! | whoever leaves a question has changed nothing, and the terminal is as it was | `tests/it/terminals.rs` |
@@ -100,6 +102,7 @@ pub mod failure;
 mod files;
 pub mod hangup;
 pub mod http;
+pub mod lfs;
 pub mod manage;
 pub mod oauth;
 pub mod profile;

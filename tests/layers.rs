@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Who may use whom; `failure`, `secret` and `trace` are leaves that everybody may use.
-const RULES: [(&str, &[&str]); 20] = [
+const RULES: [(&str, &[&str]); 21] = [
     ("failure", &[]),
     ("secret", &[]),
     ("trace", &[]),
@@ -20,6 +20,7 @@ const RULES: [(&str, &[&str]); 20] = [
     ("oauth", &["http", "clock"]),
     ("profile", &["address", "http"]),
     ("config", &["profile", "address", "http"]),
+    ("lfs", &["config", "http"]),
     ("token", &["oauth", "profile", "http", "clock", "files"]),
     ("relay", &["http", "hangup", "clock"]),
     (
@@ -31,6 +32,7 @@ const RULES: [(&str, &[&str]); 20] = [
             "files",
             "hangup",
             "http",
+            "lfs",
             "oauth",
             "profile",
             "relay",

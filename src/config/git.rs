@@ -79,6 +79,8 @@ pub type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 #[derive(Clone, Debug, Default)]
 pub struct GitConfig {
     entries: Vec<Entry>,
+    local_file: Option<PathBuf>,
+    worktree_file: Option<PathBuf>,
 }
 
 impl GitConfig {
@@ -93,12 +95,26 @@ impl GitConfig {
         reader.read()?;
         Ok(GitConfig {
             entries: reader.entries,
+            local_file: places.common_dir.as_ref().map(|path| path.join("config")),
+            worktree_file: places
+                .git_dir
+                .as_ref()
+                .map(|path| path.join("config.worktree")),
         })
     }
 
     /// Goes through all settings in order.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()
+    }
+
+    /// Names the repository's file of a scope.
+    pub fn file(&self, scope: Scope) -> Option<&Path> {
+        match scope {
+            Scope::Local => self.local_file.as_deref(),
+            Scope::Worktree => self.worktree_file.as_deref(),
+            Scope::System | Scope::Global | Scope::Command => None,
+        }
     }
 
     /// Finds the setting that wins: the last one. Section and key are in lower case.

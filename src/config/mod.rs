@@ -19,11 +19,12 @@ use crate::{
     secret::Secret,
 };
 
-pub use git::{Entry, GitConfig, Scope, Variables, user_file};
+pub use git::{Entry, GitConfig, Scope, Variables, is_true, user_file};
 pub use http::{
     HTTP_KEYS, HttpKey, Resolved as HttpSettings, Treatment as HttpTreatment,
     resolve as http_settings,
 };
+pub use urlmatch::values as url_values;
 
 /// Reads a variable of this process.
 pub fn process_variable(name: &str) -> Option<OsString> {

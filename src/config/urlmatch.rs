@@ -1,4 +1,4 @@
-//! `http.<url>.<key>`: which setting is the most specific for a URL (git-config(1), `http.<url>.*`).
+//! `<section>.<url>.<key>`: which setting is the most specific for a URL (git-config(1), `http.<url>.*`).
 
 use super::git::{Entry, GitConfig};
 use crate::http::Url;
@@ -18,11 +18,11 @@ const GENERAL: Fit = Fit {
     user: false,
 };
 
-/// Collects the values of an `http` key that hold for a URL, in the order in which git would meet them.
+/// Collects the values of a key that hold for a URL, in the order in which git would meet them.
 ///
 /// A setting that is less specific than an earlier one is passed over; the last value wins for keys that hold one,
 /// and lists (`http.extraHeader`) are all of them.
-pub(super) fn values<'c>(config: &'c GitConfig, key: &str, url: &Url) -> Vec<&'c Entry> {
+pub fn values<'c>(config: &'c GitConfig, section: &str, key: &str, url: &Url) -> Vec<&'c Entry> {
     let Some(url) = Normal::parse(url.as_str(), Stars::Refused) else {
         return Vec::new();
     };
@@ -30,7 +30,7 @@ pub(super) fn values<'c>(config: &'c GitConfig, key: &str, url: &Url) -> Vec<&'c
     let mut found = Vec::new();
     for entry in config
         .entries()
-        .filter(|entry| entry.section == "http" && entry.key == key)
+        .filter(|entry| entry.section == section && entry.key == key)
     {
         let fit = match &entry.subsection {
             None => GENERAL,

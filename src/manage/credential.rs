@@ -119,13 +119,17 @@ fn erase(profile: Option<&str>, request: &Request, warn: &dyn Fn(&str)) -> anyho
     let first = identity(profile, request).ok().flatten();
     let others = || Identity::all_for_site(&request.protocol, &request.host);
     for identity in first.into_iter().chain(others().unwrap_or_default()) {
-        if wire::forget(&identity, token, warn)? {
+        if !wire::forget(&identity, token, warn)? {
+            continue;
+        }
+        // git-lfs asks again by itself.
+        if !request.path.ends_with("/info/lfs") {
             warn(&format!(
                 "Bitbucket refused the token of profile '{}', and it was dropped: run the command again to get a new one",
                 identity.profile
             ));
-            break;
         }
+        break;
     }
     Ok(())
 }
@@ -137,6 +141,7 @@ fn identity(profile: Option<&str>, request: &Request) -> anyhow::Result<Option<I
         .as_ref()
         .and_then(|given| given.profile.as_deref());
     let user = given.unwrap_or(&request.user);
+    let profile = profile.or_else(|| wire::profile_of(user));
     Identity::for_url(
         &request.protocol,
         &request.host,

@@ -31,7 +31,7 @@ const fn name(name: &'static str, meaning: &'static str) -> Name {
 }
 
 /// `bbtoken.<key>` for every profile, `bbtoken.<profile>.<key>` for one.
-pub(super) const KEYS: [Key; 15] = [
+pub(super) const KEYS: [Key; 16] = [
     key(
         "clientId",
         false,
@@ -101,6 +101,11 @@ pub(super) const KEYS: [Key; 15] = [
         "profile",
         false,
         "without a profile's name only: the profile that is used where nothing names one",
+    ),
+    key(
+        "lfs",
+        false,
+        "without a profile's name only: whether git-lfs is told where a remote's objects are; default true",
     ),
     key(
         "addedBySetup",
@@ -270,14 +275,39 @@ notice; a change of meaning raises 'version'.
     store_problem       why the store could not be read; absent if it was
 ";
 
+/// What is done for git-lfs.
+const LFS: &str = "\
+git-lfs knows no remote helpers. When a remote is used for the first time, in
+a clone, a fetch or a push, this is written into the repository's
+configuration, if git-lfs is installed and nothing is said there yet:
+
+  remote.<name>.lfsurl      the repository's LFS endpoint, over https
+  remote.<name>.lfspushurl  the same for pushes, if they go elsewhere or have
+                            another profile
+  lfs.<site>/.access        basic: Bitbucket answers 403 where git-lfs waits
+                            for 401 to ask for credentials
+  credential.<endpoint>     git asks 'git bbtoken credential' for this endpoint
+                            alone; not if 'git bbtoken setup' was run
+
+The user name in the address ('bbtoken', 'bbtoken+<profile>') shows that it is
+ours: it follows the remote's address, also after 'git remote set-url'. An
+address of your own, or lfs.url, is never changed, nor is a remote that pushes
+to another site. 'git config --global bbtoken.lfs false' switches it off.
+
+Push to a remote by its name: git-lfs refuses an address in its place.
+An lfs.url in a repository's .lfsconfig wins over all of this; a
+remote.<name>.lfsurl there does not: set bbtoken.lfs to false for it.
+";
+
 /// The topics of `git bbtoken help`.
-pub(super) const TOPICS: [&str; 7] = [
+pub(super) const TOPICS: [&str; 8] = [
     "config",
     "environment",
     "exit-codes",
     "profiles",
     "bitbucket",
     "json",
+    "lfs",
     "reference",
 ];
 
@@ -293,6 +323,7 @@ pub(super) fn topic(topic: &str) -> Option<String> {
         "profiles" => PROFILES.to_owned(),
         "bitbucket" => BITBUCKET.to_owned(),
         "json" => JSON.to_owned(),
+        "lfs" => LFS.to_owned(),
         "reference" => page(),
         _ => return None,
     })
@@ -372,6 +403,7 @@ fn page() -> String {
     for (title, text) in [
         ("Profiles", PROFILES),
         ("At Bitbucket", BITBUCKET),
+        ("Git LFS", LFS),
         ("Status as JSON", JSON),
     ] {
         let _ = write!(page, "\n## {title}\n\n```text\n{text}```\n");

@@ -237,8 +237,8 @@ fn wish(key: String, value: &str, why: &'static str) -> Wish {
     }
 }
 
-/// Makes us the one credential helper of a site.
-fn answering(site: &str, ask: &str) -> [Wish; 3] {
+/// Makes us the one credential helper of a site, also for git-lfs.
+fn answering(site: &str, ask: &str) -> [Wish; 4] {
     let helper = |value: &str, why| Wish {
         is_single: false,
         ..wish(format!("credential.{site}.helper"), value, why)
@@ -253,6 +253,11 @@ fn answering(site: &str, ask: &str) -> [Wish; 3] {
             format!("credential.{site}.useHttpPath"),
             "true",
             "the profile follows the workspace",
+        ),
+        wish(
+            format!("lfs.{site}/.access"),
+            "basic",
+            "git-lfs asks for credentials at once: Bitbucket answers 403 where it waits for 401",
         ),
     ]
 }

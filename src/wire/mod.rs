@@ -1,6 +1,7 @@
 //! The only place that joins the rooms of the house: from git's arguments to a relay with a token.
 
 mod account;
+mod large_files;
 mod memory;
 mod network;
 mod people;
@@ -23,6 +24,7 @@ use crate::{
     failure::{self, Failure, Kind},
     hangup::Watch,
     http::{Client, Url},
+    lfs,
     profile::{self, Endpoints, Grant, Profile, Store, Transport},
     relay::{
         self, Authorizer, Broken, Command, Connected, Git, Memory, Service, Session, Stage, Voice,
@@ -35,6 +37,7 @@ use crate::{
 use proxy::GitLogins;
 
 pub use crate::{
+    lfs::profile_of,
     oauth::{Authorization, Callback, Listener},
     token::Bearer,
 };
@@ -101,6 +104,7 @@ pub struct Plan {
     protocol: Protocol,
     /// The setting that forbids git's own transport for the server's scheme, by name.
     https_ban: Option<String>,
+    lfs: Option<lfs::Wiring>,
 }
 
 /// The protocol version git is configured to speak when it fetches (git-config(1), `protocol.version`).
@@ -241,11 +245,17 @@ impl Plan {
         let address = parse_address(&git, name, address, &bases)?;
         let profile = profile::choose(&raw, Some(&address))?;
         span.note("profile", || profile.name.as_str().into());
+        let pusher = profile::for_push(&raw, &profile)?;
         let repository = profile.endpoints.repository(&address);
         Ok(Plan {
             protocol: protocol(&git),
             https_ban: ban(&git, repository.scheme()),
-            pusher: profile::for_push(&raw, &profile)?
+            lfs: name.and_then(|name| {
+                let is_asked_for = address.profile.is_some() || raw.of_remote.is_some();
+                let fetcher = (&profile, is_asked_for);
+                large_files::wiring(&git, name, &bases, &address, fetcher, pusher.as_ref())
+            }),
+            pusher: pusher
                 .map(|profile| Identity::new(&git, profile, &repository, name))
                 .transpose()?,
             identity: Identity::new(&git, profile, &repository, name)?,
@@ -287,6 +297,7 @@ impl Plan {
         let mut bearing = house.bearing(&self.identity.profile, notify);
         let mut session = house.session(&mut bearing, self);
         self.probe(service, &mut session)?;
+        self.wire_lfs(notify);
         self.git_helper(service, session.repository(), Way::InOurPlace)
     }
 
@@ -455,6 +466,7 @@ pub fn serve(
         return Ok(0);
     };
     let (plan, house) = house.map_err(connecting)?;
+    plan.wire_lfs(notify);
     let mut bearing = house.bearing(&plan.identity_for(service).profile, notify);
     let memory = house.memory(&plan);
     let mut session = house

@@ -188,16 +188,34 @@ fn a_remote_that_git_lfs_cannot_follow_is_found_with_its_mend() {
         "*.bin filter=lfs diff=lfs merge=lfs -text\n",
     )
     .expect("it can be written");
+    // Or a look at the repository would be its first use.
+    world.git(["config", "--global", "bbtoken.lfs", "no"]).ok();
     let shown = world.bbtoken(["doctor"]).within(&tree).fails(1).stdout;
     let expected = "problem  git-lfs: it is installed, but git does not call it\n         -> git lfs install && git lfs pull\n";
     assert!(shown.contains(expected), "{shown}");
     world.git(["lfs", "install"]).ok();
     let shown = world.bbtoken(["doctor"]).within(&tree).fails(1).stdout;
     let url = format!("{}/ws/repo.git/info/lfs", world.bitbucket.base_url());
+    let mend = "git config --global bbtoken.lfs true && git fetch origin";
     let expected = format!(
-        "problem  git-lfs: it cannot follow remote.origin.url = bbtoken::ws/repo\n         -> git config remote.origin.lfsurl {url}\n"
+        "problem  git-lfs: it cannot follow remote.origin.url = bbtoken::ws/repo\n         -> {mend}\n"
     );
     assert!(shown.contains(&expected), "{shown}");
+    world
+        .run(std::path::Path::new("sh"), ["-c", mend])
+        .within(&tree)
+        .ok();
+    let shown = world.bbtoken(["doctor"]).within(&tree).ok();
+    let good = "ok       git-lfs: remote.origin.lfsurl is its own address";
+    assert!(shown.contains(good), "{shown}");
+
+    // An address of the user's own has an access mode of its own.
+    std::fs::remove_dir_all(tree.join(".git")).expect("it is the test's");
+    world.git(["init", "-q", "tree"]).ok();
+    world
+        .git(["remote", "add", "origin", "bbtoken::ws/repo"])
+        .within(&tree)
+        .ok();
     world
         .git(["config", "remote.origin.lfsurl", &url])
         .within(&tree)
@@ -210,10 +228,7 @@ fn a_remote_that_git_lfs_cannot_follow_is_found_with_its_mend() {
         .within(&tree)
         .ok();
     let shown = world.bbtoken(["doctor"]).within(&tree).ok();
-    assert!(
-        shown.contains("ok       git-lfs: remote.origin.lfsurl is its own address"),
-        "{shown}"
-    );
+    assert!(shown.contains(good), "{shown}");
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn a_wrong_command_line_is_told_with_what_is_near() {
     let done = world.bbtoken(["help", "nothing"]).fails(2);
     assert_eq!(
         done.stderr,
-        "error: there is no help for 'nothing'; give a subcommand ('git bbtoken help' lists them) or one of: config, environment, exit-codes, profiles, bitbucket, json, reference\n"
+        "error: there is no help for 'nothing'; give a subcommand ('git bbtoken help' lists them) or one of: config, environment, exit-codes, profiles, bitbucket, json, lfs, reference\n"
     );
     assert_eq!(
         world.bbtoken(["--version"]).ok(),

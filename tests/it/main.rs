@@ -22,6 +22,7 @@ mod help;
 mod inspect;
 mod instructions;
 mod leftovers;
+mod lfs;
 mod limits;
 mod login;
 mod memory;

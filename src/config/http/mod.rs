@@ -78,7 +78,7 @@ pub fn resolve(
         proxy,
         proxy_ca_file: asked.path("GIT_PROXY_SSL_CAINFO", "proxysslcainfo"),
         user_agent: asked.text("GIT_HTTP_USER_AGENT", "useragent"),
-        extra_headers: extra_headers(&urlmatch::values(config, "extraheader", url))?,
+        extra_headers: extra_headers(&urlmatch::values(config, "http", "extraheader", url))?,
         low_speed: low_speed(&asked),
     };
     git_only.sort_unstable();
@@ -98,7 +98,7 @@ impl Asked<'_> {
     fn text(&self, variable: &str, key: &str) -> Option<String> {
         let own = (self.variables)(variable).map(|value| value.to_string_lossy().into_owned());
         let configured = || {
-            urlmatch::values(self.config, key, self.url)
+            urlmatch::values(self.config, "http", key, self.url)
                 .pop()?
                 .value
                 .clone()
@@ -186,7 +186,7 @@ fn proxy(
 ) -> Option<Proxy> {
     let of_remote = remote.and_then(|name| config.last("remote", Some(name), "proxy"));
     let configured = of_remote
-        .or_else(|| urlmatch::values(config, "proxy", url).pop())
+        .or_else(|| urlmatch::values(config, "http", "proxy", url).pop())
         .and_then(|entry| {
             let origin = format!("{} in {}", entry.name(), entry.origin);
             Some((entry.value.clone()?, origin))
@@ -271,7 +271,7 @@ fn git_only(
     keys.dedup();
     let in_force = keys
         .into_iter()
-        .filter_map(|key| urlmatch::values(config, key, url).pop());
+        .filter_map(|key| urlmatch::values(config, "http", key, url).pop());
     let mut names: Vec<String> = in_force
         .filter(|entry| !is_native(entry))
         .map(Entry::name)

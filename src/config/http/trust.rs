@@ -27,7 +27,7 @@ pub(super) fn unverified_by(
     variables: Variables<'_>,
     url: &Url,
 ) -> Result<Option<String>, Failure> {
-    let entry = urlmatch::values(config, "sslverify", url).pop();
+    let entry = urlmatch::values(config, "http", "sslverify", url).pop();
     let is_off = entry.is_some_and(|entry| !is_true(entry));
     let by_variable = variables("GIT_SSL_NO_VERIFY").is_some();
     if !is_off && !by_variable {

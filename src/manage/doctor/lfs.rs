@@ -4,6 +4,7 @@ use std::process::Command;
 
 use super::{Finding, programs::first_line};
 use crate::{
+    config,
     failure::quote,
     manage::git::{self, Target},
     wire::Overview,
@@ -57,7 +58,9 @@ fn endpoint(overview: &Overview, repository: &Target) -> Option<Finding> {
     if let Some((key, url)) = own {
         let access = format!("lfs.{}.access", url.trim_end_matches('/'));
         let has_access = overview.settings().any(|entry| {
-            entry.name().eq_ignore_ascii_case(&access) && entry.value.as_deref() == Some("basic")
+            let scope = entry.subsection.as_deref().unwrap_or_default();
+            let is_access = entry.section == "lfs" && entry.key == "access";
+            is_access && url.starts_with(scope) && entry.value.as_deref() == Some("basic")
         });
         let is_ours = overview
             .bases
@@ -79,14 +82,23 @@ fn endpoint(overview: &Overview, repository: &Target) -> Option<Finding> {
     let (key, url) = settings
         .iter()
         .find(|(_, url)| url.starts_with("bbtoken:"))?;
-    let https = overview.converted(url, true)?;
-    let remote = key.strip_suffix("url")?;
+    let remote = key.strip_prefix("remote.")?.strip_suffix(".url")?;
+    let is_off = overview
+        .settings()
+        .filter(|entry| entry.name() == "bbtoken.lfs")
+        .last()
+        .is_some_and(|entry| !config::is_true(entry));
+    let mend = if is_off {
+        format!("git config --global bbtoken.lfs true && git fetch {remote}")
+    } else {
+        format!("git fetch {remote}")
+    };
     Some(
         Finding::problem(
             CHECK,
             format!("it cannot follow {key} = {}", quote(url)),
             "it cannot follow a bbtoken:: address",
         )
-        .mend(format!("git config {remote}lfsurl {https}/info/lfs")),
+        .mend(mend),
     )
 }

@@ -86,6 +86,14 @@ impl Credentials {
 pub(crate) struct Refusal(StatusCode, &'static str);
 
 impl Refusal {
+    pub(crate) fn status(&self) -> StatusCode {
+        self.0
+    }
+
+    pub(crate) fn text(&self) -> &'static str {
+        self.1
+    }
+
     /// The answer; text that git shows to its user, and a challenge where other credentials may help.
     pub(crate) fn answer(self) -> Answer {
         let Self(status, text) = self;

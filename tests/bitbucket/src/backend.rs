@@ -18,7 +18,7 @@ use crate::page::Answer;
 use crate::reply::{Payload, Upload};
 
 /// What is read from the program at once; the capacity of a pipe on Linux.
-const PIECE_BYTES: usize = 64 << 10;
+pub(crate) const PIECE_BYTES: usize = 64 << 10;
 /// The longest header block that a CGI program may print.
 const MAX_HEADER_BYTES: usize = 16 << 10;
 

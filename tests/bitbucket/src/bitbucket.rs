@@ -16,7 +16,7 @@ use crate::git::Repository;
 use crate::journal::{Kind, Recorded};
 use crate::oauth::{Consumer, RefreshUse, TokenKind};
 use crate::script::Rule;
-use crate::settings::{Consent, ScopeField, Settings};
+use crate::settings::{Consent, LfsLinks, ScopeField, Settings};
 use crate::site::Site;
 
 /// How often a free port of IPv4 may turn out to be taken on IPv6.
@@ -130,6 +130,7 @@ impl Bitbucket {
         } else {
             format!("http://127.0.0.1:{port}")
         };
+        site.base_url.get_or_init(|| base_url.clone());
         Ok(Self {
             site,
             consumer,
@@ -288,6 +289,11 @@ impl Bitbucket {
         self.change_settings(|settings| settings.consent = consent);
     }
 
+    /// Sets how the links to LFS objects are to be used. Default: with the client's own credentials.
+    pub fn set_lfs_links(&self, links: LfsLinks) {
+        self.change_settings(|settings| settings.lfs_links = links);
+    }
+
     /// Sets the status for a repository that does not exist. Default: 401.
     pub fn set_missing_repository_status(&self, status: u16) {
         self.change_settings(|settings| settings.missing_repository_status = status);
@@ -311,6 +317,11 @@ impl Bitbucket {
     /// The requests of git.
     pub fn git_requests(&self) -> Vec<Recorded> {
         self.requests_of(Kind::Git)
+    }
+
+    /// The requests of git-lfs.
+    pub fn lfs_requests(&self) -> Vec<Recorded> {
+        self.requests_of(Kind::Lfs)
     }
 
     /// Forgets the requests and connections so far.

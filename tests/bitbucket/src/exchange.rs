@@ -19,6 +19,7 @@ use crate::connection::Connection;
 use crate::control;
 use crate::git::{self, Address, content_length, header};
 use crate::journal::{Kind, Progress, Recorded, Ticket};
+use crate::lfs;
 use crate::oauth::authorize;
 use crate::oauth::token_endpoint::{self, Form, MAX_FORM_BYTES};
 use crate::page::{self, Answer};
@@ -84,6 +85,7 @@ fn hand_over(
 /// The part of the site that a path is about.
 enum Asked {
     Git(Address),
+    Lfs(lfs::Address),
     Token,
     Authorize,
     Api,
@@ -96,13 +98,17 @@ impl Asked {
             "/site/oauth2/access_token" => Self::Token,
             "/site/oauth2/authorize" => Self::Authorize,
             _ if path.starts_with("/2.0/") => Self::Api,
-            _ => Address::parse(path).map_or(Self::Other, Self::Git),
+            _ => Address::parse(path)
+                .map(Self::Git)
+                .or_else(|| lfs::Address::parse(path).map(Self::Lfs))
+                .unwrap_or(Self::Other),
         }
     }
 
     fn kind(&self) -> Kind {
         match self {
             Self::Git(_) => Kind::Git,
+            Self::Lfs(_) => Kind::Lfs,
             Self::Token => Kind::Token,
             Self::Authorize => Kind::Authorize,
             Self::Api => Kind::Api,
@@ -147,7 +153,7 @@ async fn read_form(asked: &Asked, upload: &mut Upload) -> Form {
         Asked::Token | Asked::Authorize => {
             Form::parse(&upload.collect(MAX_FORM_BYTES).await.unwrap_or_default())
         }
-        Asked::Git(_) | Asked::Api | Asked::Other => Form::parse(b""),
+        Asked::Git(_) | Asked::Lfs(_) | Asked::Api | Asked::Other => Form::parse(b""),
     }
 }
 
@@ -214,6 +220,7 @@ impl Exchange<'_> {
         } = self;
         match asked {
             Asked::Git(address) => git::answer(site, &address, &parts, upload).await,
+            Asked::Lfs(address) => lfs::answer(site, &address, &parts, upload).await,
             Asked::Token => token_endpoint::answer(site, &parts, &form),
             Asked::Authorize => authorize::answer(site, &parts, &form),
             Asked::Api => rest::answer(site, &parts),

@@ -63,6 +63,8 @@ pub struct Recorded {
 pub enum Kind {
     /// Git over HTTP.
     Git,
+    /// Git LFS.
+    Lfs,
     /// The token endpoint.
     Token,
     /// The authorize page.

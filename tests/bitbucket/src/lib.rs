@@ -2,7 +2,8 @@
 //!
 //! [`Bitbucket::start`] makes a certificate authority, an OAuth consumer and a directory of bare repositories, and
 //! serves them until it is dropped. It speaks the `git http-backend` protocol of the git it was given, the OAuth 2
-//! endpoints as Bitbucket Cloud answers them since 2026 and the two REST calls that tell users and repositories apart.
+//! endpoints as Bitbucket Cloud answers them since 2026, Git LFS with its locks, and the two REST calls that tell users
+//! and repositories apart.
 //!
 //! Everything that happens is recorded without a secret ([`Recorded`]), and any answer can be scripted ([`Rule`]).
 //!
@@ -33,7 +34,7 @@
 //!
 //! # What it does not do
 //!
-//! No LFS, no dumb HTTP, no JWT grant, no rate limit but a scripted one, no users beyond their tokens.
+//! No dumb HTTP, no JWT grant, no rate limit but a scripted one, no users beyond their tokens.
 
 mod access;
 mod backend;
@@ -45,6 +46,7 @@ mod control;
 mod exchange;
 mod git;
 mod journal;
+mod lfs;
 mod oauth;
 mod page;
 pub mod proxy;
@@ -60,4 +62,4 @@ pub use certificates::Claims;
 pub use journal::{Kind, Progress, Recorded};
 pub use oauth::{Consumer, RefreshUse, TokenKind};
 pub use script::{Action, Rule};
-pub use settings::{Consent, ScopeField, Settings};
+pub use settings::{Consent, LfsLinks, ScopeField, Settings};

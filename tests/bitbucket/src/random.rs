@@ -26,11 +26,11 @@ pub(crate) fn url_safe(bytes: usize) -> String {
 
 /// The SHA-256 of a secret in hexadecimal: what is stored and shown in its place.
 pub(crate) fn fingerprint(secret: &str) -> String {
-    digest(&SHA256, secret.as_bytes())
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hexadecimal(digest(&SHA256, secret.as_bytes()).as_ref())
+}
+
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn fill(bytes: &mut [u8]) {

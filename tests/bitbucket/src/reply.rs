@@ -1,6 +1,7 @@
 //! Bodies: counted on the way in, counted and ended where a rule says on the way out.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
-use crate::backend::Output;
+use crate::backend::{Output, PIECE_BYTES};
 use crate::connection::Connection;
 use crate::journal::Ticket;
 
@@ -74,6 +75,8 @@ pub(crate) enum Payload {
     Whole(Option<Bytes>),
     /// What a running `git http-backend` prints.
     Git(Output),
+    /// The rest of a file.
+    File(io::Take<File>),
 }
 
 impl Payload {
@@ -94,6 +97,8 @@ impl Body for Payload {
         match self.get_mut() {
             Payload::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Payload::Git(output) => output.poll_piece(cx).map_ok(Frame::data),
+            // The file was just looked at or written, so that reading it does not wait.
+            Payload::File(file) => Poll::Ready(piece_of(file).map(|piece| piece.map(Frame::data))),
         }
     }
 
@@ -101,6 +106,7 @@ impl Body for Payload {
         match self {
             Payload::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Payload::Git(_) => false,
+            Payload::File(file) => file.limit() == 0,
         }
     }
 
@@ -110,7 +116,20 @@ impl Body for Payload {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64)
             }
             Payload::Git(_) => SizeHint::default(),
+            Payload::File(file) => SizeHint::with_exact(file.limit()),
         }
+    }
+}
+
+fn piece_of(file: &mut io::Take<File>) -> Option<io::Result<Bytes>> {
+    let mut piece = vec![0; PIECE_BYTES];
+    match file.read(&mut piece) {
+        Ok(0) => None,
+        Ok(length) => {
+            piece.truncate(length);
+            Some(Ok(piece.into()))
+        }
+        Err(error) => Some(Err(error)),
     }
 }
 

@@ -30,6 +30,12 @@ pub struct Settings {
     pub missing_repository_status: u16,
     /// Whether git's protocol version 2 is spoken with those who ask for it.
     pub protocol_v2: bool,
+    /// The status for git-lfs without credentials: 403 (git-lfs issue 2658), or 401 as the protocol says.
+    pub lfs_anonymous_status: u16,
+    /// How the links to LFS objects are to be used.
+    pub lfs_links: LfsLinks,
+    /// The life of links that need no credentials of the client's.
+    pub lfs_link_lifetime_s: u64,
 }
 
 impl Default for Settings {
@@ -47,6 +53,9 @@ impl Default for Settings {
             consent: Consent::Ask,
             missing_repository_status: 401,
             protocol_v2: true,
+            lfs_anonymous_status: 403,
+            lfs_links: LfsLinks::Plain,
+            lfs_link_lifetime_s: 3_600,
         }
     }
 }
@@ -59,6 +68,18 @@ pub enum ScopeField {
     Scope,
     /// `scopes`, before.
     Scopes,
+}
+
+/// How the links to LFS objects are to be used ("Git LFS Batch API", successful responses).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LfsLinks {
+    /// With the client's own credentials.
+    Plain,
+    /// With the `Authorization` header that comes with them.
+    Header,
+    /// As they are: they are signed.
+    Signed,
 }
 
 /// What happens when a browser opens the authorize address.

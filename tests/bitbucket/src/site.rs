@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use anyhow::{Context as _, Result, bail};
 use tokio::sync::watch;
@@ -12,6 +12,7 @@ use crate::backend::{self, Backend};
 use crate::clock::Clock;
 use crate::git::Repository;
 use crate::journal::Journal;
+use crate::lfs::Locks;
 use crate::oauth::{Oauth, TokenKind};
 use crate::script::Script;
 use crate::settings::Settings;
@@ -27,6 +28,9 @@ pub(crate) struct Site {
     pub(crate) releases: watch::Sender<u64>,
     /// What control requests over HTTP must send.
     pub(crate) control_key: String,
+    /// Where it is reached, once it listens.
+    pub(crate) base_url: OnceLock<String>,
+    pub(crate) locks: Locks,
     pub(crate) git: PathBuf,
     pub(crate) home: PathBuf,
     pub(crate) repositories: PathBuf,
@@ -44,6 +48,8 @@ impl Site {
             backend: Backend::new(&git, repositories.clone(), home.clone())?,
             releases: watch::Sender::new(0),
             control_key: crate::random::alphanumeric(32),
+            base_url: OnceLock::new(),
+            locks: Locks::default(),
             git,
             home,
             repositories,

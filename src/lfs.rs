@@ -1,0 +1,230 @@
+//! Git LFS: settings that lead git-lfs, which knows no remote helpers, to a remote's repository over https.
+//!
+//! git-lfs reads git's configuration when it is started, which in a clone is after the fetch: what is written before
+//! git is answered comes in time. Nothing is written where nothing is missing, where somebody else has said where
+//! the objects are, or where there is no git-lfs.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use gix::{
+    config::{
+        File,
+        file::{Metadata, init::Options},
+    },
+    lock::acquire::{Fail, resolve_symlink},
+};
+
+use crate::{
+    config::{GitConfig, Variables, is_true, url_values},
+    http::Url,
+};
+
+/// The user name in our addresses: it tells them from the user's own, and keeps `url.<base>.insteadOf`, which git-lfs
+/// follows, too, from turning them into remote helper addresses. A profile's name may follow a `+`.
+const USER: &str = "bbtoken";
+/// What git asks for credentials, where `setup` has not made us the site's helper.
+const HELPER: &str = "!git bbtoken credential";
+/// How long another process may hold the lock of the file.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What is missing in a repository's configuration, and where it belongs.
+#[derive(Debug)]
+pub struct Wiring {
+    file: PathBuf,
+    remote: String,
+    /// `remote.<name>.lfsurl` and `remote.<name>.lfspushurl`.
+    addresses: Vec<(&'static str, String)>,
+    /// `lfs.<url>.access`: Bitbucket answers 403 where git-lfs waits for 401 to ask for credentials.
+    access: Option<String>,
+    /// `credential.<url>.helper`, for this endpoint alone.
+    credential: Option<String>,
+}
+
+/// A repository, and the profile that must be used there, if it does not follow from the repository's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The repository, as git over https would name it.
+    pub repository: Url,
+    /// The profile.
+    pub profile: Option<String>,
+}
+
+impl Place {
+    /// Gives the LFS endpoint ("Git LFS Server Discovery").
+    fn endpoint(&self) -> Url {
+        let mut url = self.repository.clone();
+        url.set_path(&format!("{}/info/lfs", self.repository.path()));
+        url
+    }
+
+    /// Gives the endpoint as it stands in the configuration.
+    fn address(&self) -> String {
+        let mut url = self.endpoint();
+        let user = match &self.profile {
+            Some(profile) => format!("{USER}+{profile}"),
+            None => USER.to_owned(),
+        };
+        // Only URLs without a host take no user.
+        let _ = url.set_username(&user);
+        url.into()
+    }
+}
+
+/// Gives the profile that a user name of ours asks for.
+pub fn profile_of(user: &str) -> Option<&str> {
+    user.strip_prefix(USER)?.strip_prefix('+')
+}
+
+/// Finds out what git-lfs must be told of a remote; `None` if that is nothing.
+pub fn wiring(
+    git: &GitConfig,
+    variables: Variables<'_>,
+    remote: &str,
+    down: &Place,
+    up: &Place,
+) -> Option<Wiring> {
+    if git
+        .last("bbtoken", None, "lfs")
+        .is_some_and(|lfs| !is_true(lfs))
+    {
+        return None;
+    }
+    // Who has said where the objects are is not talked over.
+    if ["url", "pushurl"]
+        .iter()
+        .any(|key| git.last("lfs", None, key).is_some())
+    {
+        return None;
+    }
+    let file = git.file(git.last("remote", Some(remote), "url")?.scope)?;
+    let addresses = addresses(git, remote, down, up)?;
+    let endpoint = down.endpoint();
+    let site = site(&endpoint);
+    let wiring = Wiring {
+        file: file.to_owned(),
+        remote: remote.to_owned(),
+        access: url_values(git, "lfs", "access", &endpoint)
+            .is_empty()
+            .then_some(site),
+        credential: (!is_answered(git, &endpoint)).then(|| endpoint.to_string()),
+        addresses,
+    };
+    let is_complete =
+        wiring.addresses.is_empty() && wiring.access.is_none() && wiring.credential.is_none();
+    (!is_complete && is_installed(git, variables)).then_some(wiring)
+}
+
+/// Finds the addresses that are missing or out of date; `None` if there is one that is not ours.
+fn addresses(
+    git: &GitConfig,
+    remote: &str,
+    down: &Place,
+    up: &Place,
+) -> Option<Vec<(&'static str, String)>> {
+    let mut wanted = Vec::new();
+    let there = |key: &str| {
+        let entry = git.last("remote", Some(remote), key)?;
+        Some(entry.value.as_deref().unwrap_or_default())
+    };
+    for (key, place) in [("lfsurl", down), ("lfspushurl", up)] {
+        let address = place.address();
+        match there(key) {
+            Some(own) if !is_ours(own) => return None,
+            Some(ours) if ours == address => {}
+            None if key == "lfspushurl" && up == down => {}
+            _ => wanted.push((key, address)),
+        }
+    }
+    Some(wanted)
+}
+
+fn is_ours(address: &str) -> bool {
+    let user = Url::parse(address).map(|url| url.username().to_owned());
+    user.is_ok_and(|user| user == USER || profile_of(&user).is_some())
+}
+
+/// Tells whether git asks us for the credentials of a URL (gitcredentials(7): an empty helper clears the list).
+fn is_answered(git: &GitConfig, url: &Url) -> bool {
+    let mut answered = false;
+    for entry in url_values(git, "credential", "helper", url) {
+        match entry.value.as_deref().unwrap_or_default() {
+            "" => answered = false,
+            helper => answered |= helper.contains("bbtoken"),
+        }
+    }
+    answered
+}
+
+/// Tells whether this user has git-lfs: set up for git, or at least there.
+fn is_installed(git: &GitConfig, variables: Variables<'_>) -> bool {
+    let is_filter = ["process", "smudge"]
+        .iter()
+        .any(|key| git.last("filter", Some("lfs"), key).is_some());
+    let program = format!("git-lfs{}", std::env::consts::EXE_SUFFIX);
+    let path = || variables("PATH").unwrap_or_default();
+    is_filter || std::env::split_paths(&path()).any(|directory| directory.join(&program).is_file())
+}
+
+/// Gives scheme, host and port, with a slash at the end.
+fn site(url: &Url) -> String {
+    let mut site = url.clone();
+    site.set_path("");
+    site.into()
+}
+
+impl Wiring {
+    /// Writes what is missing, as git would: under its lock, and the file as a whole.
+    ///
+    /// # Errors
+    ///
+    /// When the file is locked for long, or cannot be read or written.
+    pub fn write(&self) -> anyhow::Result<()> {
+        let shown = self.file.display();
+        let mode = Fail::AfterDurationWithBackoff(LOCK_PATIENCE);
+        let mut lock = gix::lock::File::acquire(&self.file, mode, None, 0, Some(&resolve_symlink))
+            .with_context(|| format!("cannot lock '{shown}'"))?;
+        let target = lock.resource_path();
+        let text = self.added_to(&target)?;
+        let permissions = fs::metadata(&target).map(|metadata| metadata.permissions());
+        lock.with_mut(|file| {
+            file.write_all(&text)?;
+            file.set_permissions(permissions?)
+        })
+        .with_context(|| format!("cannot write '{}'", lock.lock_path().display()))?;
+        lock.commit()
+            .map_err(|error| error.error)
+            .with_context(|| format!("cannot replace '{shown}'"))?;
+        Ok(())
+    }
+
+    /// Gives the file with what is missing in it, all else as it was.
+    fn added_to(&self, file: &Path) -> anyhow::Result<Vec<u8>> {
+        let shown = file.display();
+        let text = fs::read(file).with_context(|| format!("cannot read '{shown}'"))?;
+        let mut config =
+            File::from_bytes_no_includes(&text, Metadata::default(), Options::default())
+                .with_context(|| format!("cannot read '{shown}'"))?;
+        let mut section = config.section_mut_or_create_new("remote", self.remote.as_str())?;
+        for (key, address) in &self.addresses {
+            section.set(key, address.as_str())?;
+        }
+        if let Some(site) = &self.access {
+            config
+                .section_mut_or_create_new("lfs", site.as_str())?
+                .set("access", "basic")?;
+        }
+        if let Some(url) = &self.credential {
+            let mut section = config.new_section("credential", url.as_str())?;
+            section.push("helper", "")?;
+            section.push("helper", HELPER)?;
+            section.push("useHttpPath", "true")?;
+        }
+        Ok(config.to_bstring().into())
+    }
+}
