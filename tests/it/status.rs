@@ -192,7 +192,7 @@ fn a_token_goes_to_a_script_but_not_to_a_terminal() {
     let shown = on_a_terminal(&world, "git bbtoken token; echo code $?");
     assert_eq!(
         shown,
-        "error: a token is not printed on a terminal, where it stays readable; give --force to do it all the same\ncode 2\n"
+        "error: a token is not printed on a terminal, where it stays readable; send it to a file or a command, or give --force\ncode 2\n"
     );
     assert_eq!(on_a_terminal(&world, "git bbtoken token --force"), token);
     let done = world.bbtoken(["token", "--profile", "none"]).fails(3);
@@ -301,7 +301,7 @@ fn logout_forgets_and_says_what_it_cannot() {
         "Forgot of profile 'work': client secret, cached access token.\n"
     );
     done.says(&[
-        "Bitbucket has no way to revoke a token from here",
+        "Nothing was revoked at Bitbucket, which has no way to do that from here",
         "/workspace/settings/api",
         "--remove-section bbtoken.work",
     ]);
