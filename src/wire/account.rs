@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::Value;
 
-use super::{House, Identity, people::Overview};
+use super::{Identity, house::House, people::Overview};
 use crate::{
     config::{self, process_variable},
     failure::quote,
@@ -104,7 +104,7 @@ impl Overview {
             );
             return Ok(untold(&why));
         }
-        let client = super::client(&http, &GitVersion::user_agent(None))?;
+        let client = super::house::client(&http, &GitVersion::user_agent(None))?;
         let mut request = Request::get(url).header("Accept", "application/json");
         request.authorization = Some(authorization);
         request.time_limit = Some(TIME_LIMIT);

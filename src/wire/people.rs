@@ -4,7 +4,13 @@ use std::{ffi::OsString, process::Stdio, time::Duration};
 
 use anyhow::Context as _;
 
-use super::{GIT_TRANSPORT_MARGIN, House, Identity, authority, memory, parse_address, places};
+use super::{
+    GIT_TRANSPORT_MARGIN, Identity,
+    handover::{quote_for_shell, sibling},
+    house::{House, places, under},
+    identity::{authority, parse_address},
+    memory,
+};
 use crate::{
     address::Address,
     config::{self, GitConfig, process_variable},
@@ -245,7 +251,7 @@ pub fn bearer_instead(
     let house = House::open(identity)?;
     let mut tokens = house.tokens(&identity.profile, notify);
     let bearer = tokens.bearer(GIT_TRANSPORT_MARGIN);
-    let bearer = bearer.map_err(|error| super::under(&house.git_only, error))?;
+    let bearer = bearer.map_err(|error| under(&house.git_only, error))?;
     if bearer.token.fingerprint() != refused {
         return Ok(Some(bearer));
     }
@@ -267,8 +273,8 @@ pub fn now_unix_s() -> u64 {
 ///
 /// When the program's own place is unknown.
 pub fn credential_helper() -> anyhow::Result<String> {
-    let program = super::sibling("git-bbtoken")?;
-    Ok(format!("!{} credential", super::quote_for_shell(&program)))
+    let program = sibling("git-bbtoken")?;
+    Ok(format!("!{} credential", quote_for_shell(&program)))
 }
 
 /// Gets a token from the endpoint although one may be kept, to prove that the grant works.

@@ -1,0 +1,178 @@
+//! Git's own helper in our place: for what only it can follow or speak.
+
+use std::{
+    ffi::{OsStr, OsString},
+    path::{Path, PathBuf},
+    process::Command as Process,
+};
+
+use anyhow::Context as _;
+
+use super::{Identity, Plan, Protocol, Way, identity::authority};
+use crate::{
+    config::{Variables, process_variable},
+    failure::{Failure, Kind},
+    http::Url,
+    relay::Service,
+    trace,
+};
+
+/// Lets another program take this one's place, pipe and all.
+///
+/// # Errors
+///
+/// When it cannot be started.
+#[cfg(unix)]
+pub fn replace_process(mut process: Process) -> anyhow::Result<u8> {
+    use std::os::unix::process::CommandExt as _;
+    Err(process.exec()).context("cannot start git's own https helper")
+}
+
+/// Runs another program on our pipe and gives its exit code.
+///
+/// # Errors
+///
+/// When it cannot be started.
+#[cfg(not(unix))]
+pub fn replace_process(mut process: Process) -> anyhow::Result<u8> {
+    let status = process
+        .status()
+        .context("cannot start git's own https helper")?;
+    Ok(status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(1))
+}
+
+/// Adds a scheme to git's list of those that are allowed (git(1), `GIT_ALLOW_PROTOCOL`).
+fn allowing(list: &OsStr, scheme: &str) -> OsString {
+    let mut list = list.to_owned();
+    let is_there = list.to_string_lossy().split(':').any(|it| it == scheme);
+    if !is_there {
+        list.push(":");
+        list.push(scheme);
+    }
+    list
+}
+
+/// Appends settings to the child's `GIT_CONFIG_COUNT` list, behind the user's own.
+fn append_settings(
+    process: &mut Process,
+    settings: &[(String, String)],
+    variables: Variables<'_>,
+) -> anyhow::Result<()> {
+    let before = match variables("GIT_CONFIG_COUNT").filter(|count| !count.is_empty()) {
+        Some(count) => count
+            .to_string_lossy()
+            .parse::<usize>()
+            .context("GIT_CONFIG_COUNT is not a number")?,
+        None => 0,
+    };
+    for (index, (key, value)) in settings.iter().enumerate() {
+        process.env(format!("GIT_CONFIG_KEY_{}", before + index), key);
+        process.env(format!("GIT_CONFIG_VALUE_{}", before + index), value);
+    }
+    process.env("GIT_CONFIG_COUNT", (before + settings.len()).to_string());
+    Ok(())
+}
+
+/// Finds a program that was installed beside this one.
+pub(super) fn sibling(name: &str) -> anyhow::Result<PathBuf> {
+    let path =
+        std::env::current_exe()?.with_file_name(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    if !path.exists() {
+        return Err(Failure::new(
+            Kind::Misconfigured,
+            format!(
+                "'{}' is missing; install both programs side by side",
+                path.display()
+            ),
+        )
+        .into());
+    }
+    Ok(path)
+}
+
+/// Quotes a path for the shell that git starts credential helpers with.
+pub(super) fn quote_for_shell(path: &Path) -> String {
+    format!(
+        "'{}'",
+        path.display()
+            .to_string()
+            .replace('\\', "/")
+            .replace('\'', r"'\''")
+    )
+}
+
+impl Plan {
+    /// Prepares git's own helper: it asks us for the token by the credential protocol, so that none stands in its
+    /// arguments, environment or configuration.
+    ///
+    /// # Errors
+    ///
+    /// When `git-bbtoken`, which answers it, is not beside this program.
+    pub(super) fn git_helper(
+        &self,
+        service: Service,
+        repository: &Url,
+        way: Way,
+    ) -> anyhow::Result<Process> {
+        if let Some(ban) = &self.https_ban {
+            let message = format!("git's own transport is needed here, and {ban} forbids it");
+            return Err(Failure::new(Kind::Misconfigured, message).into());
+        }
+        let answerer = sibling("git-bbtoken")?;
+        let ask = format!(
+            "!{} credential --profile {}",
+            quote_for_shell(&answerer),
+            self.identity_for(service).profile.name
+        );
+        let scope = format!("{}://{}", repository.scheme(), authority(repository));
+        let settings = [
+            // Foreign helpers are neither asked nor told; redirects would take the credential along.
+            (format!("credential.{scope}.helper"), String::new()),
+            (format!("credential.{scope}.helper"), ask),
+            (format!("credential.{scope}.useHttpPath"), "true".to_owned()),
+            (
+                format!("http.{repository}.followRedirects"),
+                "false".to_owned(),
+            ),
+            (
+                format!("http.{repository}.proactiveAuth"),
+                "basic".to_owned(),
+            ),
+            (
+                format!("protocol.{}.allow", repository.scheme()),
+                "always".to_owned(),
+            ),
+        ];
+        let mut process = Process::new("git");
+        if way == Way::Forwarded && self.protocol == Protocol::Version2 {
+            // Behind `fallback` git asks for `list`, which in version 2 lists nothing, so that a clone would be empty
+            // without a word (git: discover_refs in remote-curl.c). `-c` wins over every other setting.
+            process.args(["-c", "protocol.version=0"]);
+        }
+        process
+            .arg(format!("remote-{}", repository.scheme()))
+            .arg(&self.remote)
+            .arg(repository.as_str());
+        append_settings(&mut process, &settings, &process_variable)?;
+        let Identity { http, .. } = self.identity_for(service);
+        if http.git_only.is_empty() && http.settings.proxy.is_none() {
+            // Nobody is asked for anything but by a proxy or for the password of a certificate's key.
+            process
+                .env("GIT_TERMINAL_PROMPT", "0")
+                .env("GIT_ASKPASS", "");
+        }
+        if let Some(allowed) = process_variable("GIT_ALLOW_PROTOCOL") {
+            process.env(
+                "GIT_ALLOW_PROTOCOL",
+                allowing(&allowed, repository.scheme()),
+            );
+        }
+        trace::event("hand-over", || {
+            vec![("settings", http.git_only.join(" ").into())]
+        });
+        Ok(process)
+    }
+}

@@ -1,0 +1,204 @@
+//! What lives as long as a command: clients, places, and the one who brings tokens.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+
+use super::{
+    Identity, Plan,
+    identity::authority,
+    memory::{OnDisk, Place},
+    proxy::GitLogins,
+};
+use crate::{
+    clock::SystemClock,
+    config::{HttpSettings, Variables, process_variable},
+    failure::{self, Failure, Kind},
+    hangup::Watch,
+    http::Client,
+    profile::{Grant, Profile, Store},
+    relay::{Authorizer, Session},
+    secret::Secret,
+    token::{Bearer, Places, Tokens},
+    trace,
+    user_agent::GitVersion,
+};
+
+/// What lives as long as a command.
+pub(super) struct House {
+    pub(super) client: Client,
+    /// For the token endpoint, if that is on another host.
+    token_client: Option<Client>,
+    pub(super) watch: Watch,
+    pub(super) git_version: Option<GitVersion>,
+    /// The hosts that are not verified, each behind the setting that says so.
+    unverified: Vec<(String, String)>,
+    /// Settings that are not followed where a token is asked for.
+    pub(super) git_only: Vec<String>,
+}
+
+impl House {
+    pub(super) fn open(identity: &Identity) -> anyhow::Result<Self> {
+        let exec_path = process_variable("GIT_EXEC_PATH").map(PathBuf::from);
+        let cache = places(&identity.profile, &process_variable).cache;
+        let git_version = exec_path
+            .zip(cache)
+            .map(|(path, cache)| GitVersion::of(&path, &cache));
+        let user_agent = GitVersion::user_agent(git_version.as_ref());
+        let client = |http: &HttpSettings| client(http, &user_agent);
+        let endpoints = &identity.profile.endpoints;
+        let token_http = identity.token_http.as_ref();
+        let ways = [
+            (&endpoints.base, Some(&identity.http)),
+            (&endpoints.token, token_http),
+        ];
+        let unverified = ways.into_iter().filter_map(|(url, http)| {
+            let by = http?.settings.unverified_by.as_ref()?;
+            Some((by.clone(), authority(url)))
+        });
+        Ok(House {
+            unverified: unverified.collect(),
+            git_only: token_http.unwrap_or(&identity.http).git_only.clone(),
+            client: client(&identity.http)?,
+            token_client: identity.token_http.as_ref().map(client).transpose()?,
+            watch: Watch::on_stdout(),
+            git_version,
+        })
+    }
+
+    pub(super) fn bearing<'a>(
+        &'a self,
+        profile: &'a Profile,
+        notify: &'a dyn Fn(&str),
+    ) -> Bearing<'a> {
+        Bearing {
+            tokens: self.tokens(profile, notify),
+            name: &profile.name,
+            git_only: &self.git_only,
+            // A login that is being renewed is not cut off, though git is gone: its next refresh token would be lost.
+            watch: match profile.grant {
+                Grant::AuthorizationCode(_) => None,
+                Grant::ClientCredentials(_) | Grant::Token(_) => Some(&self.watch),
+            },
+        }
+    }
+
+    pub(super) fn session<'a>(&'a self, bearing: &'a mut Bearing<'_>, plan: &Plan) -> Session<'a> {
+        let name = plan.address.to_string();
+        Session::new(
+            &self.client,
+            bearing,
+            &self.watch,
+            &SystemClock,
+            plan.repository(),
+            name,
+        )
+    }
+
+    /// Opens what is remembered of the repository for those who read it.
+    pub(super) fn memory(&self, plan: &Plan) -> Option<OnDisk<'static>> {
+        let profile = &plan.identity.profile;
+        let cache = places(profile, &process_variable).cache?;
+        let place = Place::of(&plan.remote, &process_variable);
+        profile
+            .remembers_advertisement
+            .then(|| OnDisk::of(&cache, profile, &plan.repository(), place, &SystemClock))
+    }
+
+    pub(super) fn tokens<'a>(
+        &'a self,
+        profile: &'a Profile,
+        notify: &'a dyn Fn(&str),
+    ) -> Tokens<'a> {
+        for (setting, host) in &self.unverified {
+            notify(&format!(
+                "'{host}' is not verified, because of {setting}: whoever answers in its place gets the token"
+            ));
+        }
+        let places = places(profile, &process_variable);
+        let client = self.token_client.as_ref().unwrap_or(&self.client);
+        Tokens::new(profile, client, &SystemClock, places, notify)
+    }
+}
+
+/// Makes a client that follows git's settings and asks for a proxy's login as git does.
+pub(super) fn client(http: &HttpSettings, user_agent: &str) -> anyhow::Result<Client> {
+    let client = Client::new(&http.settings, user_agent).context(Failure::new(
+        Kind::Misconfigured,
+        "cannot follow git's http settings",
+    ))?;
+    Ok(client.with_proxy_logins(Box::new(GitLogins)))
+}
+
+/// Names the settings that git's own transport follows and the token call cannot, where it was not answered.
+pub(super) fn under(git_only: &[String], error: anyhow::Error) -> anyhow::Error {
+    match failure::kind(&error) {
+        Some(kind @ (Kind::Unreachable { .. } | Kind::Untrusted { .. }))
+            if !git_only.is_empty() =>
+        {
+            let message = format!(
+                "cannot ask for a token as '{}' wants it: only git's own transport can, and it asks for none",
+                git_only.join("' and '")
+            );
+            let kind = kind.clone();
+            error.context(Failure::new(kind, message))
+        }
+        _ => error,
+    }
+}
+
+/// Makes the `Authorization` header of a token.
+pub(super) struct Bearing<'a> {
+    tokens: Tokens<'a>,
+    name: &'a str,
+    /// Settings that are not followed where a token is asked for.
+    pub(super) git_only: &'a [String],
+    /// Ends the process when git is gone while a token is waited for.
+    pub(super) watch: Option<&'a Watch>,
+}
+
+impl Authorizer for Bearing<'_> {
+    fn authorization(&mut self) -> anyhow::Result<Secret> {
+        let _armed = self.watch.map(Watch::arm);
+        let mut span = trace::span("token");
+        span.note("profile", || self.name.into());
+        let bearer = self.tokens.bearer(Duration::ZERO);
+        let Bearer { token, user, .. } = bearer.map_err(|error| under(self.git_only, error))?;
+        let pair = Secret::new(format!("{user}:{}", token.expose()));
+        Ok(Secret::new(format!(
+            "Basic {}",
+            BASE64.encode(pair.expose())
+        )))
+    }
+
+    fn refused(&mut self) -> anyhow::Result<bool> {
+        let _armed = self.watch.map(Watch::arm);
+        self.tokens.refused()
+    }
+
+    fn identity(&self) -> &str {
+        self.name
+    }
+}
+
+/// Finds the directories for what is kept: below `BBTOKEN_HOME`, else the user's own; none in memory mode.
+pub(super) fn places(profile: &Profile, variables: Variables<'_>) -> Places {
+    const NAME: &str = "git-remote-bbtoken";
+    if profile.store == Store::Memory {
+        return Places::default();
+    }
+    match variables("BBTOKEN_HOME").map(PathBuf::from) {
+        Some(home) => Places {
+            cache: Some(home.join("cache")),
+            state: Some(home.join("state")),
+        },
+        None => Places {
+            cache: dirs::cache_dir().map(|directory| directory.join(NAME)),
+            // Only Linux has a place of its own for state.
+            state: dirs::state_dir()
+                .or_else(dirs::data_local_dir)
+                .map(|directory| directory.join(NAME)),
+        },
+    }
+}
