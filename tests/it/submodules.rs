@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path};
 
-use crate::support::{World, on_every_git};
+use crate::{
+    lfs,
+    support::{Run, World, on_every_git},
+};
 
 /// Lets git start our helper for what `.gitmodules` names.
 const ALLOWED: [&str; 2] = ["-c", "protocol.bbtoken.allow=always"];
@@ -16,12 +19,6 @@ fn application(world: &World, modules: &[(&str, &str)]) {
     let tree = world.path("app-seed");
     world.git(["init", "-q"]).arg(&tree).ok();
     for (path, url) in modules {
-        let head = world
-            .git(["ls-remote", "-q"])
-            .arg(world.bitbucket.repository_path(workspace(path), path))
-            .arg("refs/heads/main")
-            .ok();
-        let id = head.split('\t').next().unwrap_or_default();
         for (key, value) in [("path", *path), ("url", *url)] {
             world
                 .git([
@@ -34,17 +31,24 @@ fn application(world: &World, modules: &[(&str, &str)]) {
                 .within(&tree)
                 .ok();
         }
+    }
+    world.git(["add", ".gitmodules"]).within(&tree).ok();
+    let paths: Vec<_> = modules.iter().map(|(path, _)| *path).collect();
+    record(world, &paths);
+}
+
+/// Pushes an application that has each submodule where its `main` is on the server.
+fn record(world: &World, modules: &[&str]) {
+    let tree = world.path("app-seed");
+    for path in modules {
+        let bare = world.bitbucket.repository_path(workspace(path), path);
+        let id = world.rev(&bare, "main");
         world
-            .git([
-                "update-index",
-                "--add",
-                "--cacheinfo",
-                &format!("160000,{id},{path}"),
-            ])
+            .git(["update-index", "--add", "--cacheinfo"])
+            .arg(format!("160000,{id},{path}"))
             .within(&tree)
             .ok();
     }
-    world.git(["add", ".gitmodules"]).within(&tree).ok();
     world
         .git(["commit", "-q", "-m", "modules"])
         .within(&tree)
@@ -219,5 +223,119 @@ fn eight_submodules_are_cloned_at_once_with_one_token() {
             (0, 9)
         );
         assert_eq!(world.git_requests().len(), 3 * 9);
+    });
+}
+
+/// A user who has done nothing but `git lfs install` and one setup.
+fn newcomer(world: &World, run: Run) -> Run {
+    run.env("HOME", world.path("newcomer"))
+}
+
+fn set_up_newcomer(world: &World, how: &[&str]) {
+    fs::create_dir(world.path("newcomer")).expect("it is new");
+    let lfs = world.git(["lfs", "install", "--skip-repo"]);
+    newcomer(world, lfs).ok();
+    // One for this server, and one for the addresses of Bitbucket, which are led here.
+    let setup = || newcomer(world, world.bbtoken(["setup", "--yes"]).args(how));
+    setup().ok();
+    setup().without("BBTOKEN_BASE_URL").ok();
+}
+
+/// Clones a superproject with one command, and pulls into it after the token was revoked. Counts are those of git, with
+/// one request more for each submodule that git's own https fetches: it sends no token before it was refused.
+fn everything_comes(world: &World, superproject: &str, modules: &[(&str, &str)], by_https: usize) {
+    let names: Vec<_> = modules.iter().map(|(name, _)| *name).collect();
+    lfs::install(world);
+    let with_files = ["relative", "https"];
+    for name in &names {
+        if with_files.contains(name) {
+            lfs::repository(world, "ws", name, &["a.bin", "b.bin"]);
+        } else {
+            world.repository(workspace(name), name);
+        }
+    }
+    application(world, modules);
+    let has = |file: &str| {
+        let path = |name: &&str| world.path("tree").join(name).join(file);
+        let there = |name| fs::read(path(name)).ok().as_deref() == Some(&lfs::content(file)[..]);
+        with_files.iter().all(there)
+    };
+
+    world.bitbucket.clear_requests();
+    let clone = world.git(["clone", "-q", "--recurse-submodules", superproject, "tree"]);
+    newcomer(world, clone).done().expect(0).quiet();
+    are_there(world, &world.path("tree"), &names);
+    assert!(has("a.bin") && has("b.bin"));
+    assert_eq!(world.bitbucket.token_requests().len(), 1);
+    let all = 1 + names.len();
+    assert_eq!(world.git_requests().len(), 3 * all + by_https);
+    let lfs = world.bitbucket.lfs_requests();
+    assert_eq!(lfs.len(), 2 * 3, "a batch and two files");
+
+    for name in with_files {
+        let seed = world.path(&format!("lfs-{name}"));
+        world.commit(&seed, "c.bin", lfs::content("c.bin"));
+        world.git(["push", "-q"]).within(&seed).done().expect(0);
+    }
+    record(world, &with_files);
+    world.bitbucket.revoke_access_tokens();
+    let pull = || {
+        world.bitbucket.clear_requests();
+        let pull = world.git(["pull", "-q", "--recurse-submodules"]);
+        let pull = newcomer(world, pull).within(world.path("tree"));
+        pull.done().expect(0).quiet();
+        let requests = world.bitbucket.git_requests();
+        let refused = requests.iter().filter(|it| it.status == Some(401)).count();
+        (refused, requests.len() - refused)
+    };
+    let news = 1 + with_files.len();
+    assert_eq!(
+        pull(),
+        (1 + by_https, 2 * all + news),
+        "one finds out for all"
+    );
+    are_there(world, &world.path("tree"), &names);
+    assert!(has("c.bin"));
+    assert_eq!(world.bitbucket.token_requests().len(), 1);
+    let lfs = world.bitbucket.lfs_requests();
+    assert_eq!(lfs.len(), 2 * 2, "a batch and the new file");
+    assert!(lfs.iter().all(|request| request.status == Some(200)));
+
+    // With nothing new, and what the servers are like remembered.
+    assert_eq!(pull(), (by_https, all + by_https));
+    let others = [
+        world.bitbucket.token_requests(),
+        world.bitbucket.lfs_requests(),
+    ];
+    assert_eq!(others.map(|requests| requests.len()), [0, 0]);
+}
+
+#[test]
+fn one_command_clones_a_superproject_of_every_sort_and_pulls_after_the_token_ended() {
+    let modules = [
+        ("relative", "../relative.git"),
+        ("https", "https://bitbucket.org/ws/https.git"),
+        ("ssh", "git@bitbucket.org:ws/ssh.git"),
+        ("other", "../../ws2/other.git"),
+    ];
+    for superproject in ["bbtoken::ws/app", "https://bitbucket.org/ws/app.git"] {
+        on_every_git(|world| {
+            set_up_newcomer(world, &["--everywhere"]);
+            everything_comes(world, superproject, &modules, 0);
+        });
+    }
+}
+
+#[test]
+fn without_rewriting_https_submodules_get_the_same_token_from_the_credential_helper() {
+    on_every_git(|world| {
+        set_up_newcomer(world, &[]);
+        let https = format!("{}/ws/https.git", world.bitbucket.base_url());
+        let modules = [
+            ("relative", "../relative.git"),
+            ("https", https.as_str()),
+            ("other", "../../ws2/other.git"),
+        ];
+        everything_comes(world, "bbtoken::ws/app", &modules, 1);
     });
 }
