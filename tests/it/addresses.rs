@@ -16,12 +16,7 @@ fn works(world: &World, tree: &Path, bare: &Path) {
         .git(["branch", "-f", "news", &branch])
         .within(bare)
         .ok();
-    world
-        .git(["fetch", "-q"])
-        .within(tree)
-        .done()
-        .expect(0)
-        .quiet();
+    world.fetch(tree);
     assert_eq!(world.rev(tree, "origin/news"), branch);
     world.commit(tree, "file", format!("by {}\n", tree.display()));
     world

@@ -84,12 +84,7 @@ fn a_shallow_clone_is_deepened_and_made_whole() {
         let bare = world.repository("ws", "repo");
         let seed = world.path("seed-ws-repo");
         world.commits(&seed, 9, "day");
-        world
-            .git(["push", "-q"])
-            .arg(&bare)
-            .arg("main")
-            .within(&seed)
-            .ok();
+        world.publish(&bare, &seed);
 
         world.git(["ls-remote", "bbtoken::ws/repo"]).ok();
         world.bitbucket.clear_requests();
@@ -167,12 +162,7 @@ fn a_blobless_clone_fetches_blobs_at_checkout_and_later() {
         let bare = world.repository("ws", "repo");
         let seed = world.path("seed-ws-repo");
         world.commit(&seed, "file", "two\n");
-        world
-            .git(["push", "-q"])
-            .arg(&bare)
-            .arg("main")
-            .within(&seed)
-            .ok();
+        world.publish(&bare, &seed);
 
         world
             .git([
@@ -424,12 +414,7 @@ fn a_bundle_gives_the_clone_a_start() {
             .ok();
         let seed = world.path("seed-ws-repo");
         world.commit(&seed, "file", "two\n");
-        world
-            .git(["push", "-q"])
-            .arg(&bare)
-            .arg("main")
-            .within(&seed)
-            .ok();
+        world.publish(&bare, &seed);
         world.bitbucket.script(
             Rule::answer(200)
                 .path("/start.bundle")

@@ -34,20 +34,10 @@ fn a_fetch_after_divergence_negotiates_in_several_rounds_on_one_connection() {
         world.commits(&tree, 700, "ours");
         let seed = world.path("seed-ws-repo");
         world.commits(&seed, 700, "theirs");
-        world
-            .git(["push", "-q"])
-            .arg(&bare)
-            .arg("main")
-            .within(&seed)
-            .ok();
+        world.publish(&bare, &seed);
 
         world.bitbucket.clear_requests();
-        world
-            .git(["fetch", "-q"])
-            .within(&tree)
-            .done()
-            .expect(0)
-            .quiet();
+        world.fetch(&tree);
         let requests = world.git_requests();
         let posts = requests
             .iter()
@@ -190,12 +180,7 @@ fn work_trees_and_directories_below_fetch_pull_and_push() {
 
         let seed = world.path("seed-ws-repo");
         world.commit(&seed, "file", "two\n");
-        world
-            .git(["push", "-q"])
-            .arg(&bare)
-            .arg("main")
-            .within(&seed)
-            .ok();
+        world.publish(&bare, &seed);
         let below = tree.join("below");
         fs::create_dir(&below).expect("the work tree can be written");
         world
@@ -205,12 +190,7 @@ fn work_trees_and_directories_below_fetch_pull_and_push() {
             .expect(0)
             .quiet();
         assert_eq!(world.rev(&tree, "HEAD"), world.rev(&bare, "main"));
-        world
-            .git(["fetch", "-q"])
-            .within(&second)
-            .done()
-            .expect(0)
-            .quiet();
+        world.fetch(&second);
     });
 }
 

@@ -58,12 +58,7 @@ fn progress_quiet_and_verbose_are_as_with_https() {
         let bare = world.repository("ws", "repo");
         let seed = world.path("seed-ws-repo");
         world.commits(&seed, 60, "day");
-        world
-            .git(["push", "-q"])
-            .arg(&bare)
-            .arg("main")
-            .within(&seed)
-            .ok();
+        world.publish(&bare, &seed);
 
         let [ours, gits] = both(world, &["clone", "--progress"], &["tree"], "");
         assert_eq!(ours, gits, "clone --progress");
@@ -84,12 +79,7 @@ fn progress_quiet_and_verbose_are_as_with_https() {
         assert_eq!(ours, gits, "clone -v");
 
         world.commits(&seed, 3, "more");
-        world
-            .git(["push", "-q"])
-            .arg(&bare)
-            .arg("main")
-            .within(&seed)
-            .ok();
+        world.publish(&bare, &seed);
         let fetch = ["fetch", "--progress", "-v"];
         let [ours, gits] = both(world, &fetch, &["main"], "tree");
         assert_eq!(ours, gits, "fetch -v");
@@ -100,12 +90,7 @@ fn progress_quiet_and_verbose_are_as_with_https() {
             world.commits(&tree.0, 200, tree.1);
         }
         world.commits(&seed, 3, "late");
-        world
-            .git(["push", "-q"])
-            .arg(&bare)
-            .arg("main")
-            .within(&seed)
-            .ok();
+        world.publish(&bare, &seed);
         let [ours, gits] = both(world, &["fetch", "-v"], &["main"], "tree");
         assert_eq!(ours, gits, "a long fetch -v");
         assert!(

@@ -359,23 +359,13 @@ fn a_remotes_own_proxy_wins_and_an_empty_one_is_none() {
             .arg(format!("127.0.0.1:{}", proxy.port()))
             .within(&tree)
             .ok();
-        world
-            .git(["fetch", "-q"])
-            .within(&tree)
-            .done()
-            .expect(0)
-            .quiet();
+        world.fetch(&tree);
         assert_eq!(proxy.asked().len(), 1);
         world
             .git(["config", "remote.origin.proxy", ""])
             .within(&tree)
             .ok();
-        world
-            .git(["fetch", "-q"])
-            .within(&tree)
-            .done()
-            .expect(0)
-            .quiet();
+        world.fetch(&tree);
         assert_eq!(proxy.asked().len(), 1, "there was none");
     });
 }

@@ -197,12 +197,7 @@ fn plain_turns_our_addresses_into_https_for_tools_without_helpers() {
             .within(&tree)
             .ok();
         assert_eq!(url, format!("{}/ws/repo\n", world.bitbucket.base_url()));
-        world
-            .git(["fetch", "-q"])
-            .within(&tree)
-            .done()
-            .expect(0)
-            .quiet();
+        world.fetch(&tree);
         let found = world.bbtoken(["doctor"]).ok();
         let note = "note     addresses: bbtoken:: addresses are turned into https ones";
         assert_eq!(found.matches(note).count(), 1, "{found}");

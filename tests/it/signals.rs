@@ -273,12 +273,7 @@ fn a_pipe_that_closes_inside_a_pack_ends_the_helper_in_silence() {
         .take(4 << 20)
         .collect();
         world.commit(&seed, "noise", noise);
-        world
-            .git(["push", "-q"])
-            .arg(&bare)
-            .arg("main")
-            .within(&seed)
-            .ok();
+        world.publish(&bare, &seed);
         let mut child = world
             .run(&helper(), ["origin", "ws/repo"])
             .into_command()

@@ -248,6 +248,24 @@ impl World {
         self.git(["reset", "-q", "--hard"]).within(tree).ok();
     }
 
+    /// Brings a work tree's `main` to a bare repository on the server, past the helper.
+    pub(crate) fn publish(&self, bare: &Path, tree: &Path) {
+        self.git(["push", "-q"])
+            .arg(bare)
+            .arg("main")
+            .within(tree)
+            .ok();
+    }
+
+    /// Fetches in a work tree, which succeeds and says nothing.
+    pub(crate) fn fetch(&self, tree: &Path) {
+        self.git(["fetch", "-q"])
+            .within(tree)
+            .done()
+            .expect(0)
+            .quiet();
+    }
+
     /// What a revision names in a repository, work tree or bare.
     pub(crate) fn rev(&self, repository: &Path, revision: &str) -> String {
         let id = self

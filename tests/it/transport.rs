@@ -23,18 +23,8 @@ fn works(world: &World) {
     let seed = world.path("seed-ws-repo");
     world.commits(&seed, 40, "theirs");
     world.commits(&tree, 40, "ours");
-    world
-        .git(["push", "-q"])
-        .arg(&bare)
-        .arg("main")
-        .within(&seed)
-        .ok();
-    world
-        .git(["fetch", "-q"])
-        .within(&tree)
-        .done()
-        .expect(0)
-        .quiet();
+    world.publish(&bare, &seed);
+    world.fetch(&tree);
     assert_eq!(world.rev(&tree, "origin/main"), world.rev(&bare, "main"));
 
     world
