@@ -30,7 +30,10 @@ pub enum Kind {
         remedy: String,
     },
     /// The repository is missing or the token may not see it: Bitbucket does not tell which (status 401 or 404).
-    AccessRefused,
+    AccessRefused {
+        /// The repository's address, to ask `git bbtoken doctor` about.
+        address: String,
+    },
     /// The token is good but lacks a scope (status 403).
     ScopeMissing {
         /// The Bitbucket permission to tick: `repository` or `repository:write`.

@@ -81,7 +81,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         ) => 3,
         Some(Kind::LoginNeeded { .. } | Kind::ClientRefused { .. }) => 4,
         Some(
-            Kind::AccessRefused
+            Kind::AccessRefused { .. }
             | Kind::ScopeMissing { .. }
             | Kind::PlaceRefused
             | Kind::OverLimit
@@ -111,9 +111,10 @@ fn hint(kind: &Kind) -> Option<String> {
         Kind::BadAddress => "write it as 'bbtoken::workspace/repository'".into(),
         Kind::LoginNeeded { profile } => format!("run 'git bbtoken login {profile}' to authorize again"),
         Kind::ClientRefused { remedy } => remedy.clone(),
-        Kind::AccessRefused => "Bitbucket does not tell which: the name is wrong, or this profile's client or token may not see the \
-             repository; check the address and the profile's access"
-            .into(),
+        Kind::AccessRefused { address } => format!(
+            "Bitbucket does not tell which: the name is wrong, or this profile's client or token may not see the repository; \
+             run 'git bbtoken doctor {address}'"
+        ),
         Kind::ScopeMissing { scope } => format!(
             "tick the permission '{scope}' at the OAuth consumer (workspace settings, OAuth consumers), or use a token that has it"
         ),

@@ -211,10 +211,14 @@ pub(super) fn reach(address: &str) -> anyhow::Result<()> {
     let said = String::from_utf8_lossy(&output.stderr);
     let line = said
         .lines()
+        // What the server says in its own words is no message of ours.
+        .filter(|line| !line.starts_with("remote: "))
         .find_map(|line| line.split_once("error: "))
         .map_or("git gave no reason", |(_, why)| why);
     Err(Failure::new(
-        Kind::AccessRefused,
+        Kind::AccessRefused {
+            address: quote(address.trim_start_matches("bbtoken::")),
+        },
         format!("cannot read '{}': {}", quote(address), quote(line)),
     )
     .into())

@@ -14,9 +14,10 @@ use std::io::{self, BufRead, Read as _};
 
 use super::{
     Git, Service, Session,
+    body::BodyReader,
     fetch::ask,
     pktline::{self, Boundaries},
-    session::{BodyReader, NoCredential},
+    session::NoCredential,
 };
 use crate::{
     failure::{Kind, kind, quote},

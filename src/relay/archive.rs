@@ -4,9 +4,10 @@ use bytes::Bytes;
 
 use super::{
     Broken, Git, Service, Session, Stage,
+    body::BodyReader,
     fetch::copy,
     pktline::{self, Boundaries},
-    session::{BodyReader, Repeat},
+    session::Repeat,
 };
 use crate::http::{Body, Request};
 

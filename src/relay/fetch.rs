@@ -8,8 +8,9 @@ use flate2::{Compression, write::GzEncoder};
 use super::{
     Broken, Connected, Git, Service, Session, Stage,
     advertisement::{self, Foreseen},
+    body::BodyReader,
     pktline::{self, Boundaries, Ending},
-    session::{BodyReader, Repeat},
+    session::Repeat,
 };
 use crate::{
     failure::{Failure, Kind},

@@ -6,6 +6,7 @@
 
 mod advertisement;
 mod archive;
+mod body;
 mod fallback;
 mod fetch;
 mod git;

@@ -14,9 +14,10 @@ use bytes::Bytes;
 use super::{
     Broken, Git, Service, Session, Stage,
     advertisement::{first_packet, told},
+    body::BodyReader,
     fetch::copy,
     pktline::{self, Boundaries, ERROR_PREFIX, Ending},
-    session::{BodyReader, Repeat},
+    session::Repeat,
 };
 use crate::{
     failure::{Failure, Kind},

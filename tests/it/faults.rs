@@ -208,7 +208,7 @@ fn a_token_endpoint_that_gives_no_token_is_an_error_that_says_what_it_gave() {
 
 #[test]
 fn a_status_that_means_no_is_told_with_the_servers_words_and_what_to_do() {
-    const ACCESS: &str = "hint: Bitbucket does not tell which: the name is wrong, or this profile's client or token may not see the repository; check the address and the profile's access\n";
+    const ACCESS: &str = "hint: Bitbucket does not tell which: the name is wrong, or this profile's client or token may not see the repository; run 'git bbtoken doctor ws/repo'\n";
     let cases = [
         (400, ""),
         (401, ACCESS),
@@ -243,14 +243,19 @@ fn a_status_that_means_no_is_told_with_the_servers_words_and_what_to_do() {
                 let rule = Rule::answer(status)
                     .header("Content-Type", "text/plain")
                     .header("Retry-After", "3600")
-                    .body("words of\u{1b}[31m the server")
+                    .body("words of\u{1b}[31m the server\n\nin lines\n\n")
                     .times(times);
                 let done = broken_clone(world, rule.kind(Kind::Git).method(method).skip(skip));
+                let waits = match status {
+                    429 | 503 => " and asks to wait 3600 seconds",
+                    _ => "",
+                };
                 assert_eq!(
                     done.stderr,
                     format!(
-                        "{begin}cannot read repository 'ws/repo' with profile 'environment'\n\
-                         caused by: 'localhost' answered {status}: words of\\u{{1b}}[31m the server\n{hint}"
+                        "remote: words of\\u{{1b}}[31m the server\nremote: \nremote: in lines\n\
+                         {begin}cannot read repository 'ws/repo' with profile 'environment'\n\
+                         caused by: 'localhost' answered {status}{waits}\n{hint}"
                     )
                 );
                 assert_eq!(
@@ -474,7 +479,12 @@ fn a_push_that_was_refused_is_not_called_unknown() {
                 let done = limited(world, ["push", "-q"]).within(&tree).fails(128);
                 done.says(&[
                     "error: cannot push to repository 'ws/repo' with profile 'environment'\n",
-                    &format!("caused by: 'localhost' answered {status}\n"),
+                    &match status {
+                        429 | 503 => format!(
+                            "caused by: 'localhost' answered {status} and asks to wait 3600 seconds\n"
+                        ),
+                        _ => format!("caused by: 'localhost' answered {status}\n"),
+                    },
                     hint,
                 ]);
                 is_known(&done);
@@ -553,7 +563,8 @@ fn an_early_no_to_a_large_push_is_told_without_sending_the_rest() {
             let done = gate.between(world, push).fails(128);
             done.says(&[
                 "error: cannot push to repository 'ws/repo' with profile 'environment'\n",
-                &format!("caused by: 'localhost' answered {status}: words of the server\n"),
+                "remote: words of the server\n",
+                &format!("caused by: 'localhost' answered {status}\n"),
                 hint,
             ]);
             is_known(&done);

@@ -36,6 +36,7 @@ mod proxies;
 mod push;
 mod recipes;
 mod redirects;
+mod refusals;
 mod retries;
 mod sessions;
 mod setup;

@@ -157,7 +157,8 @@ fn a_ready_token_that_is_refused_is_an_error_without_a_second_try() {
             .env("BBTOKEN_ACCESS_TOKEN", "canary")
             .fails(128);
         done.says(&[
-            "error: cannot read repository 'ws/repo' with profile 'environment'\ncaused by: 'localhost' answered 401: ",
+            "remote: You may not have access",
+            "\nerror: cannot read repository 'ws/repo' with profile 'environment'\ncaused by: 'localhost' answered 401\n",
             "hint: Bitbucket does not tell which: the name is wrong",
         ]);
         assert!(!done.stderr.contains("canary"));
@@ -434,7 +435,11 @@ fn a_new_token_that_is_refused_too_is_the_end() {
         list(world).ok();
         world.bitbucket.clear_requests();
         let done = limited(world, ["ls-remote", "bbtoken::ws/missing"]).fails(128);
-        done.says(&["error: cannot read repository 'ws/missing' with profile 'environment'\ncaused by: 'localhost' answered 401: You may not have access"]);
+        done.says(&[
+            "remote: You may not have access",
+            "\nerror: cannot read repository 'ws/missing' with profile 'environment'\ncaused by: 'localhost' answered 401\n",
+            "; run 'git bbtoken doctor ws/missing'\n",
+        ]);
         assert_eq!(token_calls(world), 1, "one try with a new token, no more");
         assert_eq!(world.git_requests(), ["GET info/refs", "GET info/refs"]);
         world.bitbucket.clear_requests();
@@ -463,8 +468,9 @@ fn a_missing_scope_is_no_reason_for_another_token() {
         let done = as_reader(limited(world, ["push", "-q"]).within(&tree)).fails(128);
         assert_eq!(
             done.stderr,
-            "error: cannot push to repository 'ws/repo' with profile 'environment'\n\
-             caused by: 'localhost' answered 403: Your credentials lack one or more required privilege scopes.\n\
+            "remote: Your credentials lack one or more required privilege scopes.\n\
+             error: cannot push to repository 'ws/repo' with profile 'environment'\n\
+             caused by: 'localhost' answered 403\n\
              hint: tick the permission 'repository:write' at the OAuth consumer (workspace settings, OAuth consumers), \
              or use a token that has it\n"
         );

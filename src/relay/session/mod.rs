@@ -1,15 +1,17 @@
 //! The requests of one command: each with the credential, repaired once when the server refuses it.
 
+mod refusal;
+mod words;
+
 use std::{
     fmt,
-    io::{self, BufRead, Read},
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
-use bytes::{Buf as _, Bytes};
 
+use self::refusal::{Refusal, title};
 use super::{
     Authorizer, Memory, Service,
     pktline::{Boundaries, Ending},
@@ -17,7 +19,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    failure::{Failure, Kind, quote},
+    failure::quote,
     hangup::{Armed, Watch},
     http::{Begun, Body, HttpClient, Phase, Request, Response, TransportError, Url},
     secret::Secret,
@@ -25,8 +27,8 @@ use crate::{
 
 /// How many redirects of `info/refs` are followed before it counts as a loop (git: `CURLOPT_MAXREDIRS` 20).
 const MAX_REDIRECTS: usize = 20;
-/// The longest text of an error answer that is looked at.
-const MAX_ERROR_BYTES: usize = 4096;
+/// How much of a page is looked at, to find its title.
+const MAX_PAGE_BYTES: usize = 4096;
 /// After this long without a request the server may have closed the connection.
 const IDLE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -258,7 +260,7 @@ impl<'a> Session<'a> {
     pub(super) fn expect_advertisement(&self, response: Response) -> anyhow::Result<Response> {
         match response.status {
             200 => self.expect(response, Service::UploadPack, "advertisement"),
-            status => Err(self.refusal(status, "", Service::UploadPack)),
+            status => Err(self.no_git(&format!("it answered {status}"))),
         }
     }
 
@@ -312,27 +314,37 @@ impl<'a> Session<'a> {
             if let 200..=399 = status {
                 return Ok(response);
             }
-            let reason = reason(&mut response);
+            let trouble = Trouble::of_status(&response, self.host())
+                .filter(|_| !self.is_foreseen || matches!(status, 429 | 503));
+            let refusal = Refusal::read(&mut response, self.host());
             if status == 401 && !is_replaced && self.replace_credential(service)? {
                 is_replaced = true;
                 continue;
             }
-            let trouble = Trouble::of_status(&response, self.host())
-                .filter(|_| !self.is_foreseen || matches!(status, 429 | 503));
             if repeat.is_allowed_after_status(status) && self.is_tried_again(trouble) {
                 continue;
             }
-            let refusal = self.refusal(status, &reason, service);
-            // A gateway answers so when it has lost the answer of the server behind it; one that is merely busy says
-            // how long.
-            let may_be_lost = match status {
-                503 => response.retry_after().is_none(),
-                _ => matches!(status, 500 | 502 | 504..),
-            };
-            return Err(match may_be_lost && repeat.may_be_done() {
-                true => self.unknown(refusal),
-                false => refusal,
-            });
+            return Err(self.refused_or_lost(refusal, repeat, service));
+        }
+    }
+
+    /// Says what a status that means "no" means for what was asked.
+    fn refused_or_lost(
+        &self,
+        refusal: Refusal,
+        repeat: Repeat<'_>,
+        service: Service,
+    ) -> anyhow::Error {
+        // A gateway answers so when it has lost the answer of the server behind it; one that is merely busy says
+        // how long.
+        let may_be_lost = match refusal.status {
+            503 => refusal.retry_after.is_none(),
+            status => matches!(status, 500 | 502 | 504..),
+        };
+        let error = self.refused(refusal, service);
+        match may_be_lost && repeat.may_be_done() {
+            true => self.unknown(error),
+            false => error,
         }
     }
 
@@ -394,45 +406,9 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Says what a request without an answer means.
-    fn lost(&self, error: TransportError, repeat: Repeat<'_>) -> anyhow::Error {
-        match (error.phase, repeat) {
-            (Phase::Request | Phase::Answer | Phase::TimeLimit, Repeat::Never { .. })
-                if repeat.may_be_done() =>
-            {
-                self.unknown(error.into())
-            }
-            (Phase::Request | Phase::Answer | Phase::TimeLimit, Repeat::Never { .. }) => {
-                let host = error.host.clone();
-                anyhow::Error::new(error).context(Failure::new(
-                    Kind::Unreachable { host },
-                    format!(
-                        "the push to '{}' broke off before all of it was sent; nothing was changed there",
-                        self.name
-                    ),
-                ))
-            }
-            _ => self.unreachable(error),
-        }
-    }
-
     /// Lets the end of git end this process, until what git waits for is complete: then git closes its end by itself.
     pub(super) fn watch_until_over(&self, answer: &Boundaries) -> Option<Armed> {
         (answer.ending() != Ending::Flush).then(|| self.watch.arm())
-    }
-
-    /// Says that a push may have been done, whatever broke its answer; git's own hangup stays what it is.
-    pub(super) fn unknown(&self, error: anyhow::Error) -> anyhow::Error {
-        match crate::failure::kind(&error) {
-            Some(Kind::Hangup) => error,
-            _ => error.context(Failure::new(
-                Kind::PushUnknown,
-                format!(
-                    "the answer to the push to '{}' was lost: it is not known whether the push was done",
-                    self.name
-                ),
-            )),
-        }
     }
 
     /// Checks the answer's type (gitprotocol-http(5)): a portal or sign-on page answers 200, too.
@@ -453,9 +429,9 @@ impl<'a> Session<'a> {
         if !found.eq_ignore_ascii_case(&expected) {
             let found = quote(found);
             let _armed = self.watch.arm();
-            let body = response.read_body(MAX_ERROR_BYTES).unwrap_or_default();
+            let body = response.read_body(MAX_PAGE_BYTES).unwrap_or_default();
             let whose = match title(&String::from_utf8_lossy(&body)) {
-                Some(title) => format!(", a page titled '{}',", quote(title)),
+                Some(title) => format!(", a page titled '{title}',"),
                 None => String::new(),
             };
             return Err(self.no_git(&format!(
@@ -489,111 +465,6 @@ impl<'a> Session<'a> {
         Ok(target)
     }
 
-    pub(super) fn no_git(&self, why: &str) -> anyhow::Error {
-        anyhow::anyhow!("{why}").context(Failure::new(
-            Kind::NotGit,
-            format!(
-                "cannot use repository '{}': '{}' did not answer as a git server",
-                self.name,
-                self.host()
-            ),
-        ))
-    }
-
-    fn unreachable(&self, error: TransportError) -> anyhow::Error {
-        let host = error.host.clone();
-        let kind = match error.phase {
-            Phase::Tls => Kind::Untrusted { host },
-            _ => Kind::Unreachable { host },
-        };
-        anyhow::Error::new(error).context(Failure::new(
-            kind,
-            format!("cannot reach repository '{}'", self.name),
-        ))
-    }
-
-    /// Says what the person wanted and does not get.
-    fn cannot(&self, service: Service) -> String {
-        let doing = match service {
-            Service::ReceivePack => "push to",
-            Service::UploadPack | Service::UploadArchive => "read",
-        };
-        format!("cannot {doing} repository '{}'", self.name)
-    }
-
-    /// Puts a status that means "no" into words (shared knowledge: Bitbucket's answers to git).
-    fn refusal(&self, status: u16, reason: &str, service: Service) -> anyhow::Error {
-        let scope = match service {
-            Service::ReceivePack => "repository:write",
-            Service::UploadPack | Service::UploadArchive => "repository",
-        };
-        let kind = match status {
-            401 | 404 => Kind::AccessRefused,
-            403 => forbidden(reason, scope),
-            407 => Kind::Unreachable {
-                host: self.host().to_owned(),
-            },
-            410 => Kind::AppPassword,
-            413 if service == Service::ReceivePack => Kind::TooLarge,
-            429 | 503 => Kind::Busy,
-            500.. => Kind::ServerFailed {
-                host: self.host().to_owned(),
-            },
-            _ => Kind::Refused,
-        };
-        let said = match reason {
-            "" => format!("'{}' answered {status}", self.host()),
-            reason => format!("'{}' answered {status}: {reason}", self.host()),
-        };
-        anyhow::anyhow!(said).context(Failure::new(
-            kind,
-            format!(
-                "{} with profile '{}'",
-                self.cannot(service),
-                self.authorizer.identity()
-            ),
-        ))
-    }
-
-    /// Hands on the server's own `ERR ` message in the place of a ref advertisement.
-    pub(super) fn told(&self, said: &str) -> anyhow::Error {
-        anyhow::anyhow!("'{}' says: {said}", self.host()).context(Failure::new(
-            Kind::Refused,
-            format!(
-                "cannot use repository '{}' with profile '{}'",
-                self.name,
-                self.authorizer.identity()
-            ),
-        ))
-    }
-
-    /// Names an answer that is not made of pkt-lines.
-    pub(super) fn no_pkt_line(&self) -> anyhow::Error {
-        self.no_git("a pkt-line in its answer has no valid length")
-    }
-
-    /// Names an answer whose pkt-lines could not be read.
-    pub(super) fn bad_packet(&self, error: io::Error) -> anyhow::Error {
-        match error.kind() {
-            io::ErrorKind::InvalidData => self.no_pkt_line(),
-            _ => self.bad_answer(error),
-        }
-    }
-
-    /// Names an answer that broke off.
-    pub(super) fn bad_answer(&self, why: impl Into<anyhow::Error>) -> anyhow::Error {
-        why.into().context(Failure::new(
-            Kind::Unreachable {
-                host: self.host().to_owned(),
-            },
-            format!(
-                "the answer of '{}' for repository '{}' is not complete",
-                self.host(),
-                self.name
-            ),
-        ))
-    }
-
     fn host(&self) -> &str {
         self.repository.host_str().unwrap_or("")
     }
@@ -624,104 +495,4 @@ fn below(repository: &Url, path: &str) -> Url {
         repository.path().trim_end_matches('/')
     ));
     url
-}
-
-/// Tells from the server's words what a status 403 is about; without any it is the scope, as a rule.
-fn forbidden(reason: &str, scope: &'static str) -> Kind {
-    let said = reason.to_lowercase();
-    let speaks_of = |words: &[&str]| words.iter().any(|word| said.contains(word));
-    match () {
-        () if speaks_of(&["scope", "privilege"]) => Kind::ScopeMissing { scope },
-        () if speaks_of(&["whitelist", "allowlist", "ip address", "your ip"]) => Kind::PlaceRefused,
-        () if speaks_of(&["limit", "exceed", "quota", "read-only", "read only"]) => Kind::OverLimit,
-        () => Kind::ScopeMissing { scope },
-    }
-}
-
-/// Finds the title of a page, which tells whose it is.
-fn title(page: &str) -> Option<&str> {
-    // ASCII alone changes case, so that places stay where they are.
-    let lower = page.to_ascii_lowercase();
-    let start = lower.find("<title")?;
-    let start = start + lower[start..].find('>')? + 1;
-    let end = start + lower[start..].find("</title")?;
-    Some(page[start..end].trim()).filter(|title| !title.is_empty())
-}
-
-/// Reads the server's own sentence from an error answer, if it is text meant for people.
-fn reason(response: &mut Response) -> String {
-    let is_text = response
-        .header("content-type")
-        .is_some_and(|kind| kind.starts_with("text/plain"));
-    // Read it in any case, so that the connection can be used again; a body that breaks off has said enough.
-    let body = response.read_body(MAX_ERROR_BYTES).unwrap_or_default();
-    if is_text {
-        quote(&String::from_utf8_lossy(&body))
-    } else {
-        String::new()
-    }
-}
-
-/// Reads an answer's body as a stream of bytes.
-pub(super) struct BodyReader {
-    response: Response,
-    current: Bytes,
-}
-
-impl BodyReader {
-    pub(super) fn new(response: Response) -> Self {
-        BodyReader {
-            response,
-            current: Bytes::new(),
-        }
-    }
-
-    /// Reads what nobody wants, so that the connection can be used again; a longer answer costs the connection.
-    pub(super) fn drain(mut self, max_bytes: usize) {
-        let mut room = max_bytes;
-        while let Ok(Some(chunk)) = self.next_chunk() {
-            let Some(left) = room.checked_sub(chunk.len()) else {
-                return;
-            };
-            room = left;
-        }
-    }
-
-    /// Gives the next piece, what was read ahead first; `None` at the end.
-    pub(super) fn next_chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
-        if !self.current.is_empty() {
-            return Ok(Some(std::mem::take(&mut self.current)));
-        }
-        loop {
-            match self.response.next_chunk()? {
-                Some(chunk) if chunk.is_empty() => {}
-                chunk => return Ok(chunk),
-            }
-        }
-    }
-}
-
-impl Read for BodyReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let available = self.fill_buf()?;
-        let length = available.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&available[..length]);
-        self.consume(length);
-        Ok(length)
-    }
-}
-
-impl BufRead for BodyReader {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.current.is_empty()
-            && let Some(chunk) = self.next_chunk().map_err(io::Error::other)?
-        {
-            self.current = chunk;
-        }
-        Ok(&self.current)
-    }
-
-    fn consume(&mut self, amount: usize) {
-        self.current.advance(amount);
-    }
 }
