@@ -88,6 +88,7 @@
 //! | the credential helper answers for the configured site only, and erases nothing but a cached token | `tests/it/credential.rs` |
 //! | addresses that are there already work as they stand, beside the user's own rules | `tests/it/urls.rs` |
 //! | other programs work as the table says, recipes as they are written | `tests/it/programs.rs`, `tests/it/packages.rs`, `tests/it/recipes.rs` |
+//! | a submodule that git refuses is named with its remedy, and nothing is said of any other | `tests/it/submodules.rs` |
 //! | one token serves a superproject, its submodules and their large files, also when it is refused on the way | `tests/it/submodules.rs` |
 //! | git-lfs is told where objects are, once, and nobody's own settings are changed | `tests/it/lfs.rs` |
 //! | the reference names every key, variable and command | `tests/it/help.rs` |

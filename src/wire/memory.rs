@@ -80,7 +80,7 @@ impl Place {
 }
 
 /// Tells whether a repository holds anything: a new one's object directory has two empty directories.
-fn has_objects(repository: &Path) -> bool {
+pub(super) fn has_objects(repository: &Path) -> bool {
     // A worktree's objects are elsewhere, and it is never new.
     if repository.join("commondir").exists() {
         return true;

@@ -9,6 +9,7 @@ mod memory;
 mod network;
 mod people;
 mod proxy;
+mod submodules;
 
 use std::{process::Command as Process, time::Duration};
 
@@ -60,6 +61,8 @@ pub struct Plan {
     /// The setting that forbids git's own transport for the server's scheme, by name.
     https_ban: Option<String>,
     lfs: Option<lfs::Wiring>,
+    /// What to tell of submodules that git refuses.
+    refused_submodules: Option<String>,
 }
 
 /// The protocol version git is configured to speak when it fetches (git-config(1), `protocol.version`).
@@ -101,6 +104,7 @@ impl Plan {
         Ok(Plan {
             protocol: protocol(&git),
             https_ban: ban(&git, repository.scheme()),
+            refused_submodules: name.and_then(|_| submodules::refused(&git, &process_variable)),
             lfs: name.and_then(|name| {
                 let is_asked_for = address.profile.is_some() || raw.of_remote.is_some();
                 let fetcher = (&profile, is_asked_for);
@@ -149,7 +153,15 @@ impl Plan {
         let mut session = house.session(&mut bearing, self);
         self.probe(service, &mut session)?;
         self.wire_lfs(notify);
+        self.tell_of_submodules(service, notify);
         self.git_helper(service, session.repository(), Way::InOurPlace)
+    }
+
+    /// Tells of submodules that git refuses, where it fetches.
+    fn tell_of_submodules(&self, service: Service, notify: &dyn Fn(&str)) {
+        if service == Service::UploadPack {
+            self.refused_submodules.iter().for_each(|line| notify(line));
+        }
     }
 
     /// Replaces a token that is refused, and says why where nothing helps, before git takes over: it can do neither.
@@ -230,9 +242,12 @@ pub fn serve(
         .remembering(memory.as_ref().map(|memory| memory as &dyn Memory));
     if plan.is_for_git(service) {
         plan.probe(service, &mut session).map_err(connecting)?;
+        plan.tell_of_submodules(service, notify);
         return fall_back(&plan, service, session.repository(), git);
     }
-    match relay::connect(service, &mut session, git)? {
+    let connected = relay::connect(service, &mut session, git)?;
+    plan.tell_of_submodules(service, notify);
+    match connected {
         Connected::Finished => {
             house.git_version.iter().for_each(GitVersion::learn);
             Ok(0)

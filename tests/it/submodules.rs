@@ -141,17 +141,114 @@ fn a_submodule_is_not_cloned_without_leave() {
     on_every_git(|world| {
         world.repository("ws", "lib");
         application(world, &[("lib", "../lib")]);
-        let refused = world
-            .git([
-                "clone",
-                "-q",
-                "--recurse-submodules",
-                "bbtoken::ws/app",
-                "tree",
-            ])
-            .done();
+        let mend = "'git config --global protocol.bbtoken.allow always'";
+        let clone = |name: &str| {
+            world
+                .git(["clone", "-q", "--recurse-submodules"])
+                .args(["bbtoken::ws/app", name])
+        };
+        let refused = clone("tree").done();
         assert_ne!(refused.code, Some(0));
         refused.says(&["fatal: transport 'bbtoken' not allowed"]);
+        let told: Vec<_> = refused
+            .stderr
+            .lines()
+            .filter(|line| line.contains("warning"))
+            .collect();
+        let of_clone = format!(
+            "warning: if there are submodules with bbtoken:: addresses, also relative ones, git refuses them until you have run {mend}"
+        );
+        assert_eq!(told, [of_clone], "ours stands beside git's own");
+
+        // What is missing is named again by the next fetch.
+        let tree = world.path("tree");
+        let fetch = || world.git(["fetch", "-q"]).within(&tree).done().expect(0);
+        let of_fetch = format!(
+            "warning: submodule 'lib' is not here: git refuses to clone it from a bbtoken:: address until you have run {mend}; \
+             then run 'git submodule update'\n"
+        );
+        assert_eq!(fetch().stderr, of_fetch);
+        let line = mend.trim_matches('\'');
+        world.run(Path::new("sh"), ["-c", line]).ok();
+        fetch().quiet();
+        world
+            .git(["submodule", "update", "-q"])
+            .within(&tree)
+            .done()
+            .expect(0)
+            .quiet();
+        are_there(world, &tree, &["lib"]);
+        clone("other").done().expect(0).quiet();
+    });
+}
+
+#[test]
+fn nothing_is_said_of_submodules_that_git_clones_or_nobody_wants() {
+    on_every_git(|world| {
+        world.repository("ws", "lib");
+        let bare = world.bitbucket.repository_path("ws", "lib");
+        let elsewhere = format!("file://{}", bare.display());
+        application(world, &[("lib", "../lib")]);
+        let clone = |name: &str, options: &[&str]| {
+            let clone = world.git(["clone", "-q", "bbtoken::ws/app", name]);
+            clone.args(options).done().expect(0).quiet();
+            world.path(name)
+        };
+        let fetches_quietly = |tree: &Path| {
+            let fetch = world.git(["fetch", "-q"]).within(tree);
+            fetch.done().expect(0).quiet();
+        };
+        let tree = clone("tree", &[]);
+        fetches_quietly(&tree);
+        world.git(["submodule", "init", "-q"]).within(&tree).ok();
+        let warns = || {
+            let fetch = world.git(["fetch", "-q"]).within(&tree).done().expect(0);
+            fetch.stderr.contains("submodule 'lib' is not here")
+        };
+        assert!(warns());
+        let (own, user) = (tree.join(".git/config"), world.home().join(".gitconfig"));
+        let instead = format!("url.{elsewhere}.insteadOf");
+        for (file, key, value, is_left) in [
+            (&own, "submodule.lib.url", elsewhere.as_str(), false),
+            (&own, "submodule.lib.active", "false", false),
+            (&own, "submodule.lib.update", "none", false),
+            (&user, "protocol.bbtoken.allow", "always", false),
+            (&user, "protocol.allow", "always", false),
+            (&user, &instead, "bbtoken::ws/lib", false),
+            // A submodule is cloned outside of its superproject.
+            (&own, "protocol.bbtoken.allow", "always", true),
+            (&own, &instead, "bbtoken::ws/lib", true),
+        ] {
+            let before = fs::read(file).expect("it is there");
+            world
+                .git(["config", "-f"])
+                .arg(file)
+                .args([key, value])
+                .ok();
+            assert_eq!(warns(), is_left, "{key} in {}", file.display());
+            if key == "protocol.bbtoken.allow" {
+                let doctor = world.bbtoken(["doctor"]).within(&tree).done();
+                let is_found = doctor.stdout.contains("git refuses submodules");
+                assert_eq!(is_found, is_left, "{}", doctor.stdout);
+            }
+            fs::write(file, before).expect("it is there");
+        }
+        let allowed = world.git(["fetch", "-q"]).within(&tree);
+        let allowed = allowed.env("GIT_ALLOW_PROTOCOL", "https:bbtoken:file");
+        allowed.done().expect(0).quiet();
+        assert!(warns());
+        // An address becomes ours by a rule.
+        let https = "https://bitbucket.org/ws/lib.git";
+        let config = world.git(["config", "submodule.lib.url", https]);
+        config.within(&tree).ok();
+        assert!(!warns());
+        let rule = ["url.bbtoken::.insteadOf", "https://bitbucket.org/"];
+        world.git(["config", "--global"]).args(rule).ok();
+        assert!(warns());
+        // Git was let do it once.
+        let submodule = world.git(ALLOWED).args(["submodule", "update", "-q"]);
+        submodule.within(&tree).ok();
+        assert!(!warns());
     });
 }
 

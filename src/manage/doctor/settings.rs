@@ -35,6 +35,8 @@ pub(super) fn protocol(overview: &Overview) -> Finding {
         return submodules_refused();
     };
     match setting.value.as_deref() {
+        // A submodule is cloned outside of the repository that allows it.
+        Some("always") if !setting.scope.is_protected() => submodules_refused(),
         Some("always") => Finding::good(
             CHECK,
             "bbtoken:: addresses are allowed everywhere",
