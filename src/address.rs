@@ -256,14 +256,29 @@ pub fn is_profile_name(name: &str) -> bool {
 }
 
 /// Makes an address fit for an error message: a password in it is replaced, control characters are escaped.
+///
+/// A password that was pasted unescaped may hold any character, so that everything from the first colon to the last
+/// `@` counts as one.
 fn redact(text: &str) -> String {
     let Some(at) = text.rfind('@') else {
         return quote(text);
     };
-    let user_start = text[..at].rfind('/').map_or(0, |slash| slash + 1);
-    match text[user_start..at].split_once(':') {
+    let user_start = text.len() - without_scheme(text).len();
+    match text
+        .get(user_start..at)
+        .and_then(|login| login.split_once(':'))
+    {
         Some((user, _)) => quote(&format!("{}{user}:***{}", &text[..user_start], &text[at..])),
         None => quote(text),
+    }
+}
+
+/// Cuts `bbtoken::` and `https://` off.
+fn without_scheme(text: &str) -> &str {
+    let bare = text.strip_prefix("bbtoken::").unwrap_or(text);
+    match bare.split_once("://") {
+        Some((scheme, rest)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => rest,
+        _ => bare,
     }
 }
 
@@ -417,5 +432,74 @@ mod tests {
         assert_eq!(parsed.ok().as_deref(), Some("ws/repo"));
         assert!(Address::parse("https://localhost:8443/bbws/repo.git", base).is_err());
         assert!(Address::parse("https://bitbucket.org/ws/repo", base).is_ok());
+    }
+
+    #[test]
+    fn a_password_is_not_shown_whatever_it_or_the_path_holds() {
+        for login in [
+            "u:canary",
+            "u:can/ary",
+            "u:can@ary",
+            "u:canary@x",
+            ":canary",
+            "u:c:a",
+        ] {
+            for path in ["ws/repo", "ws/re@po"] {
+                let message = parse(&format!("https://{login}@bitbucket.org/{path}"));
+                let message = message.expect_err("it holds a password");
+                assert!(
+                    message.contains(":***@") && !message.contains("qqq"),
+                    "{message}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_is_an_address_names_a_repository_and_whatever_is_not_is_told_without_a_password() {
+        let kept = [
+            "work@ws/repo.git",
+            "bbtoken://ws/{6f1c}/",
+            "https://u:canary@bitbucket.org/ws/repo/src/main/?at=x#l",
+            "bbtoken::https://u:canary@example.org/ws/repo",
+            "ssh://git@bitbucket.org:22/ws/repo",
+            "git@bitbucket.org:ws/repo.git",
+            "https://api.bitbucket.org/2.0/repositories/ws/repo",
+            "https://bitbucket.org/%7B6f1c%7D/..%2f",
+        ];
+        crate::fuzz::check_text(&kept, |text| {
+            match Address::parse(text, CLOUD) {
+                Ok(address) => {
+                    assert!(
+                        [&address.workspace, &address.repository]
+                            .iter()
+                            .all(|part| is_slug(part))
+                    );
+                    let profile = address
+                        .profile
+                        .as_ref()
+                        .map_or(String::new(), |name| format!("{name}@"));
+                    let written = format!("bbtoken::{profile}{address}");
+                    // One whose name ends in '.git' twice is found, but not written so.
+                    let again = Address::parse(&written, CLOUD).ok();
+                    assert!(
+                        again.as_ref() == Some(&address) || address.repository.ends_with(".git"),
+                        "{written}"
+                    );
+                }
+                Err(failure) => crate::fuzz::expect_printable(&failure.to_string()),
+            }
+            // Whatever stands around it, a password before an '@' is not shown.
+            for (before, after) in [("https://u", text), (text, "/ws/repo")] {
+                let address = format!("{before}:canary-4f1c@{after}");
+                // There it stands as a profile, which is no secret.
+                if address.starts_with("bbtoken::canary") {
+                    continue;
+                }
+                if let Err(failure) = Address::parse(&address, CLOUD) {
+                    assert!(!failure.to_string().contains("canary-4f1c"), "{failure}");
+                }
+            }
+        });
     }
 }

@@ -174,4 +174,17 @@ mod tests {
     fn long_texts_are_cut() {
         assert_eq!(quote(&"x".repeat(500)).chars().count(), 201);
     }
+
+    #[test]
+    fn whatever_is_quoted_is_short_and_printable() {
+        crate::fuzz::check_text(
+            &["a\u{1b}[31mb\nc\u{202e}", "\u{9b}31m", "\u{e000}"],
+            |text| {
+                let quoted = quote(text);
+                crate::fuzz::expect_printable(&quoted);
+                assert!(!quoted.contains(is_invisible));
+                assert!(quoted.chars().count() <= 200 * "\\u{10ffff}".len() + 1);
+            },
+        );
+    }
 }

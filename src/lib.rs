@@ -96,12 +96,15 @@
 //! | whoever leaves a question has changed nothing, and the terminal is as it was | `tests/it/terminals.rs` |
 //! | completions offer what there is, in the shells themselves | `tests/it/completions.rs` |
 //! | control characters of a server or an address never reach a terminal | `failure::tests` |
+//! | no text from outside makes a parser panic, lose what it read or show a secret | `fuzz`, in the tests of each parser |
 
 pub mod address;
 pub mod clock;
 pub mod config;
 pub mod failure;
 mod files;
+#[cfg(test)]
+mod fuzz;
 pub mod hangup;
 pub mod http;
 pub mod lfs;

@@ -130,4 +130,34 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn whatever_stands_in_the_environment_is_taken_apart_or_refused_without_its_value() {
+        let kept = [
+            r"'a.b=c d' 'x.y'='it'\''s' 'p.q'= 'r.s' 'u.v'='n'\!'x'",
+            "'http.extraheader=Authorization: canary'",
+            "'a'\\''",
+        ];
+        crate::fuzz::check_text(&kept, |text| {
+            let Ok(pairs) = unquote_parameters(text) else {
+                return;
+            };
+            let quote = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
+            let written: Vec<_> = pairs
+                .iter()
+                .map(|(key, value)| {
+                    format!(
+                        "{}={}",
+                        quote(key),
+                        value.as_deref().map_or_else(String::new, quote)
+                    )
+                })
+                .collect();
+            assert_eq!(unquote_parameters(&written.join(" ")).ok(), Some(pairs));
+            let variables = |name: &str| (name == "GIT_CONFIG_PARAMETERS").then(|| text.into());
+            if let Err(failure) = read(&variables) {
+                crate::fuzz::expect_printable(&failure.to_string());
+            }
+        });
+    }
 }

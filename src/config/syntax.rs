@@ -269,4 +269,48 @@ mod tests {
             assert_eq!(Name::parse(text), None, "{text:?}");
         }
     }
+
+    /// Writes settings so that git reads them.
+    fn write(settings: &[Assignment]) -> String {
+        let escape = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+        let mut text = String::new();
+        for Assignment { name, value } in settings {
+            match (&name.subsection, name.section.as_str()) {
+                (Some(subsection), section) => {
+                    text.push_str(&format!("[{section} \"{}\"]\n", escape(subsection)))
+                }
+                (None, "") => {}
+                (None, section) => text.push_str(&format!("[{section}]\n")),
+            }
+            text.push_str(&name.key);
+            if let Some(value) = value {
+                let value = escape(value).replace('\n', "\\n").replace('\u{8}', "\\b");
+                text.push_str(&format!(" = \"{value}\""));
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    #[test]
+    fn whatever_is_in_a_file_is_read_so_that_it_can_be_written_again_or_a_line_is_told() {
+        let kept = [
+            "[A]K\n[a.B] k = 1 # c\n[a \"B\\\"\"]\nk = \" x \" y \\\n z ;\n",
+            "\u{feff}[http \"https://x/\"]\n\textraHeader = a: b\r\n\textraHeader =\r\n",
+            "k = v\n[s]\nk = \\t\\b\\n\\\\\\\"\n",
+            "[s \"a\\\nb\"]\n[s]\nk=\"",
+            "[include]\n\tpath = ~/x\n[includeIf \"gitdir/i:**/\"]\n\tpath = y\n",
+        ];
+        crate::fuzz::check_text(&kept, |text| match parse(text.as_bytes()) {
+            Ok(settings) => {
+                let held: usize = settings
+                    .iter()
+                    .map(|s| s.name.key.len() + s.value.as_ref().map_or(0, String::len))
+                    .sum();
+                assert!(held <= 3 * text.len(), "{held}");
+                assert_eq!(parse(write(&settings).as_bytes()), Ok(settings));
+            }
+            Err(line) => assert!(line <= text.matches('\n').count() + 1, "line {line}"),
+        });
+    }
 }

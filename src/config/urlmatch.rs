@@ -248,4 +248,23 @@ mod tests {
             "the default port may be written"
         );
     }
+
+    #[test]
+    fn whatever_stands_as_a_url_fits_itself_or_nothing() {
+        let kept = [
+            "https://u:p@*.example.org:443/a/../b?q#f",
+            "http://[::1]:80",
+            "HTTPS://EXAMPLE.org//./%7e%2F",
+            "a+b.c://h",
+        ];
+        crate::fuzz::check_text(&kept, |text| {
+            let Some(url) = Normal::parse(text, Stars::Refused) else {
+                return;
+            };
+            let pattern =
+                Normal::parse(text, Stars::Allowed).expect("it is a URL without stars, too");
+            assert!(fit(&pattern, &url).is_some(), "{url:?}");
+            assert!(url.host.len() + url.path.len() <= 3 * text.len() + 1);
+        });
+    }
 }

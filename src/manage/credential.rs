@@ -258,4 +258,59 @@ mod tests {
             assert_eq!(Given::parse(&state.to_string()), state);
         }
     }
+
+    #[test]
+    fn whatever_is_asked_is_read_or_passed_over() {
+        let real = "capability[]=authtype\ncapability[]=state\nprotocol=https\nhost=bitbucket.org\npath=ws/r.git\n\
+                    username=u\npassword=a=b\nstate[]=bbtoken:given=ab12@work\nwwwauth[]=Basic realm=\"x\"\n\n";
+        crate::fuzz::check_text(
+            &[
+                real,
+                "=\n",
+                "host",
+                "state[]=bbtoken:given=@\n",
+                "host=a\0b\r\n",
+            ],
+            |text| {
+                let Request {
+                    protocol,
+                    host,
+                    path,
+                    user,
+                    password,
+                    knows_state,
+                    knows_ephemeral,
+                    given,
+                } = Request::parse(&Secret::new(text));
+                let password = password.as_ref().map_or("", Secret::expose);
+                let state = given
+                    .as_ref()
+                    .map(|given| format!("state[]={STATE}{given}\r\n"));
+                let capability = |is_known: bool, name: &str| {
+                    if is_known {
+                        format!("capability[]={name}\r\n")
+                    } else {
+                        String::new()
+                    }
+                };
+                // One CR before an end of line belongs to it, as git reads it; a value may have another.
+                let again = Request::parse(&Secret::new(format!(
+                    "{}{}{}protocol={protocol}\r\nhost={host}\r\npath={path}\r\nusername={user}\r\npassword={password}\r\n",
+                    capability(knows_state, "state"),
+                    capability(knows_ephemeral, "authtype"),
+                    state.unwrap_or_default(),
+                )));
+                assert_eq!(
+                    (&again.protocol, &again.host, &again.path, &again.user),
+                    (&protocol, &host, &path, &user)
+                );
+                assert_eq!(
+                    (again.knows_state, again.knows_ephemeral),
+                    (knows_state, knows_ephemeral)
+                );
+                assert_eq!(again.password.as_ref().map_or("", Secret::expose), password);
+                assert_eq!(again.given, given);
+            },
+        );
+    }
 }

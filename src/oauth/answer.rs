@@ -307,4 +307,73 @@ mod tests {
             "{error:?}"
         );
     }
+
+    const CANARY: &str = "canary-4f1c";
+
+    fn body_of(name: &str, value: &str) -> String {
+        format!(r#"{{"access_token":"{CANARY}","refresh_token":"{CANARY}","{name}":{value}}}"#)
+    }
+
+    #[test]
+    fn whatever_is_answered_is_a_token_or_an_error_without_one() {
+        let kept = [
+            body_of("expires_in", "7200"),
+            body_of("expires_in", "1e300"),
+            body_of("scopes", r#""repository account""#),
+            body_of("error", r#""invalid_grant""#),
+            body_of("error_description", r#""no \u001b[31m""#),
+            format!(r#"{{"error":"{}"}}"#, "\u{1b}".repeat(300)),
+            format!("<html>{CANARY}</html>"),
+        ];
+        let kept: Vec<_> = kept.iter().map(String::as_str).collect();
+        crate::fuzz::check_text(&kept, |body| {
+            for (status, kind) in [
+                (200, "application/json"),
+                (200, "text/html"),
+                (400, "application/json"),
+                (401, "text/html"),
+                (503, "text/plain"),
+            ] {
+                match answer(status, &[("content-type", kind)], body) {
+                    Ok(token) => assert!(token.access_token.expose().len() <= body.len()),
+                    Err(error) => {
+                        let text = error.to_string();
+                        crate::fuzz::expect_printable(&text);
+                        assert!(text.chars().count() < 3_000, "{text}");
+                        let is_its_word = matches!(&error, Error::Refused(refusal)
+                            if refusal.to_string().contains(CANARY));
+                        assert!(!text.contains(CANARY) || is_its_word, "{text}");
+                    }
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn whatever_a_busy_endpoint_says_of_when_to_come_back_is_a_number_or_nothing() {
+        let kept = [
+            "7",
+            "0",
+            "-1",
+            "18446744073709551615",
+            "Wed, 21 Oct 2015 07:28:30 GMT",
+            "Wednesday, 21-Oct-15 07:28:30 GMT",
+            "Wed Oct 21 07:28:30 2015",
+            "Fri, 31 Dec 9999 23:59:59 GMT",
+            "Thu, 01 Jan 1970 00:00:00 GMT",
+        ];
+        crate::fuzz::check_text(&kept, |text| {
+            let Ok(value) = text.parse::<reqwest::header::HeaderValue>() else {
+                return;
+            };
+            for date in kept {
+                let mut headers = HeaderMap::new();
+                headers.insert("retry-after", value.clone());
+                headers.insert("date", date.parse().expect("it is one"));
+                let response = Response::new(503, headers, Box::new(NoBody));
+                let error = read(&response, &Secret::new(""), 1_000).expect_err("it is no token");
+                crate::fuzz::expect_printable(&error.to_string());
+            }
+        });
+    }
 }

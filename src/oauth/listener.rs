@@ -334,4 +334,40 @@ mod tests {
         let authorization = authorization(&listener);
         assert!(listener.wait(&authorization, Duration::ZERO).is_none());
     }
+
+    #[test]
+    fn whatever_is_asked_of_the_port_without_the_state_is_no_login() {
+        let listener = Listener::bind(0).expect("a port is free");
+        let (address, authorization) = (listener.address, authorization(&listener));
+        let state = state(&authorization);
+        let get = |query: &str| format!("GET /callback?{query} HTTP/1.1\r\nHost: {address}");
+        let good = get(&format!("code=good&state={state}"));
+        let kept = [
+            good.clone(),
+            get(&format!("error=no%1b&error_description=%00&state={state}")),
+            get("code=x&state=y"),
+            get("%"),
+            format!("GET http://{address}/callback HTTP/1.1\r\nhost:{address}\r\nHost : x"),
+        ];
+        let kept: Vec<_> = kept.iter().map(String::as_str).collect();
+        let codes = std::cell::Cell::new(0);
+        crate::fuzz::check_text(&kept, |head| {
+            let Some(query) = callback_query(head, address) else {
+                return;
+            };
+            match authorization.read(query) {
+                Callback::Foreign => {}
+                // Blanks inside a URL are nothing (URL standard, "basic URL parser"); no case writes it with escapes.
+                _ if !head.replace(['\t', '\r', '\n'], "").contains(&state) => {
+                    panic!("a callback without its state was believed")
+                }
+                Callback::Denied(why) => crate::fuzz::expect_printable(&why),
+                Callback::Code(code) => {
+                    assert!(!code.is_empty());
+                    codes.set(codes.get() + 1);
+                }
+            }
+        });
+        assert!(codes.get() > 1, "some cases come through: {}", codes.get());
+    }
 }

@@ -374,4 +374,28 @@ mod tests {
         assert!(!may_be_used_with("option filter blob:none"));
         assert!(!may_be_used_with("option from-promisor 1"));
     }
+
+    #[test]
+    fn whatever_a_server_says_of_itself_is_read_or_refused() {
+        let real = encode(&REAL);
+        let with_header = [b"001e# service=git-upload-pack\n0000", real.as_slice()].concat();
+        let question = encode(&["command=ls-refs", "agent=git/2", "peel"]);
+        let kept = [
+            real.as_slice(),
+            &with_header,
+            &question,
+            b"000cERR oops",
+            b"0004",
+            b"001e# service=git-upload-pack\n",
+        ];
+        crate::fuzz::check(&kept, |input| {
+            if let Ok(first) = first_packet(&mut &input[..]) {
+                assert!(first.len() >= 4 && first.len() <= input.len());
+            }
+            let data = packets(input).map(|packets| packets.concat().len());
+            assert!(data.is_none_or(|length| length <= input.len()));
+            assert!(!is_complete(input) || input.len() <= MAX_REMEMBERED_BYTES);
+            assert!(!is_question(input) || input.len() <= MAX_QUESTION_BYTES);
+        });
+    }
 }

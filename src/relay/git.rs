@@ -265,4 +265,30 @@ mod tests {
             Command::End
         );
     }
+
+    #[test]
+    fn whatever_stands_on_git_s_pipe_is_answered_or_refused() {
+        let kept: [&[u8]; 5] = [
+            b"capabilities\noption verbosity 1\noption progress true\nconnect git-upload-pack\n0000",
+            b"option verbosity 99999999999\noption\n\n",
+            b"option filter x\noption  \nconnect git-receive-pack\n",
+            b"list for-push\n",
+            b"connect git-upload-archive\n\xff\n",
+        ];
+        crate::fuzz::check(&kept, |input| {
+            let mut git = Git::new(std::io::Cursor::new(input.to_vec()), io::sink());
+            match git.next_command() {
+                Ok(_) => {
+                    let _: u32 = git.verbosity();
+                    let held: usize = git.options().iter().map(String::len).sum();
+                    assert!(held <= input.len());
+                }
+                Err(error) => {
+                    let text = format!("{error:#}");
+                    crate::fuzz::expect_printable(&text);
+                    assert!(text.len() < 3_000, "{text}");
+                }
+            }
+        });
+    }
 }

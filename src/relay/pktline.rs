@@ -257,4 +257,71 @@ mod tests {
         assert_eq!(long.len(), 65516 + 4);
         assert!(std::str::from_utf8(&long[4..]).is_ok());
     }
+
+    const KEPT: [&[u8]; 10] = [
+        b"",
+        b"0000",
+        b"0009abcde00010008wxyz0000",
+        b"001e# service=git-upload-pack\n0000000eversion 2\n000cagent=x\n0000",
+        b"000cERR oops",
+        b"0004000400040002",
+        b"fff0",
+        b"fff1",
+        b"+0050-01",
+        b"0003 00d000D",
+    ];
+
+    /// Reads all pkt-lines, and tells how they end in the words of [`Boundaries`].
+    fn read_to_the_end(mut input: &[u8]) -> (Vec<u8>, Result<Ending, Malformed>) {
+        let whole = input;
+        let (mut raw, mut boundaries) = (Vec::new(), Boundaries::default());
+        loop {
+            match read_packet(&mut input, &mut raw) {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    return (raw, Err(Malformed));
+                }
+                Err(error) if error.to_string().contains("length") => {
+                    return (raw, Ok(Ending::CutLength));
+                }
+                Err(_) => return (raw, Ok(Ending::CutData)),
+            }
+        }
+        assert_eq!(raw, whole, "what was read is what was there");
+        boundaries.follow(&raw).expect("every pkt-line was read");
+        (raw, Ok(boundaries.ending()))
+    }
+
+    #[test]
+    fn whatever_comes_is_read_and_followed_alike() {
+        crate::fuzz::check(&KEPT, |input| {
+            let (raw, ending) = read_to_the_end(input);
+            assert!(input.starts_with(&raw), "nothing is made up");
+            for step in [1, 3, 4, 5, 4096] {
+                let mut boundaries = Boundaries::default();
+                let followed = input
+                    .chunks(step)
+                    .try_for_each(|piece| boundaries.follow(piece));
+                assert_eq!(
+                    followed.map(|()| boundaries.ending()),
+                    ending,
+                    "in steps of {step}"
+                );
+                assert!(boundaries.prefix.len() < 5 && boundaries.head.len() < 5);
+            }
+        });
+    }
+
+    #[test]
+    fn whatever_text_is_encoded_is_read_again() {
+        crate::fuzz::check_text(&["", "ERR a\n", "é\u{10ffff}"], |text| {
+            let packet = encode(text);
+            let mut raw = Vec::new();
+            let read = read_packet(&mut packet.as_slice(), &mut raw).expect("it is a pkt-line");
+            assert_eq!(read, Some(Packet::Data(packet.len() - 4)));
+            assert!(text.as_bytes().starts_with(&raw[4..]));
+            assert!(raw.len() - 4 == text.len() || raw.len() > MAX_DATA_BYTES);
+        });
+    }
 }

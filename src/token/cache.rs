@@ -56,18 +56,8 @@ impl Cache {
 
     /// Keeps a token. The caller holds the key's lock.
     pub(super) fn write(&self, key: &str, entry: &Entry) -> anyhow::Result<()> {
-        let text = Secret::new(
-            json!({
-                "version": VERSION,
-                "access_token": entry.access_token.expose(),
-                "expires_at_unix_s": entry.expires_at_unix_s,
-                "lifetime_s": entry.lifetime_s,
-                "scopes": entry.scopes,
-            })
-            .to_string(),
-        );
         let path = self.file(key);
-        files::replace(&path, text.expose().as_bytes())
+        files::replace(&path, render(entry).expose().as_bytes())
             .with_context(|| format!("cannot write '{}'", path.display()))
     }
 
@@ -92,6 +82,17 @@ impl Cache {
     fn file(&self, key: &str) -> PathBuf {
         self.directory.join(format!("{key}.json"))
     }
+}
+
+fn render(entry: &Entry) -> Secret {
+    let record = json!({
+        "version": VERSION,
+        "access_token": entry.access_token.expose(),
+        "expires_at_unix_s": entry.expires_at_unix_s,
+        "lifetime_s": entry.lifetime_s,
+        "scopes": entry.scopes,
+    });
+    Secret::new(record.to_string())
 }
 
 fn parse(text: &Secret) -> Option<Entry> {
@@ -171,5 +172,17 @@ mod tests {
             assert_eq!(fs::read_to_string(aside).expect("it is there"), text);
             assert!(matches!(cache.read("k"), Cached::Nothing));
         }
+    }
+
+    #[test]
+    fn whatever_is_in_a_file_is_a_token_or_damaged() {
+        let real = render(&entry());
+        let small = r#"{"version":1,"access_token":"t","expires_at_unix_s":18446744073709551615,"lifetime_s":1,"scopes":["a"]}"#;
+        crate::fuzz::check_text(&[real.expose(), small], |text| {
+            if let Some(entry) = parse(&Secret::new(text)) {
+                assert!(!entry.access_token.is_empty());
+                assert_eq!(parse(&render(&entry)), Some(entry));
+            }
+        });
     }
 }

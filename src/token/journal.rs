@@ -119,4 +119,29 @@ mod tests {
         journal.end();
         assert!(!journal.is_pending(&one) && !journal.is_urgent(0));
     }
+
+    #[test]
+    fn whatever_is_in_a_note_is_a_note() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let journal = Journal::at(Some(directory.path().to_owned()), "k");
+        let token = Secret::new("one");
+        journal.begin(&token, 1_000).expect("it can be written");
+        let path = directory.path().join("k.pending");
+        let real = fs::read(&path).expect("it was just written");
+        crate::fuzz::check_on_disk(
+            &[&real, br#"{"sent_at_unix_s":18446744073709551615}"#],
+            |input| {
+                fs::write(&path, input).expect("it is ours");
+                let says_which = serde_json::from_slice::<Value>(input)
+                    .is_ok_and(|note| note.get("refresh_token").is_some());
+                assert!(
+                    says_which || journal.is_pending(&token),
+                    "a note that names no token is of any"
+                );
+                for now in [0, 1_000, u64::MAX] {
+                    let _: bool = journal.is_urgent(now);
+                }
+            },
+        );
+    }
 }

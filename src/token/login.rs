@@ -41,3 +41,24 @@ impl Login {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_store_kept_is_a_login_that_is_kept_again_alike_or_none() {
+        let login = Login {
+            refresh_token: Secret::new("one"),
+            scopes: vec!["repository".into(), "account".into()],
+            obtained_at_unix_s: 1_000,
+        };
+        let record = login.to_record();
+        assert_eq!(Login::from_record(&record), Some(login));
+        crate::fuzz::check_text(&[record.expose()], |text| {
+            if let Some(login) = Login::from_record(&Secret::new(text)) {
+                assert_eq!(Login::from_record(&login.to_record()), Some(login));
+            }
+        });
+    }
+}

@@ -300,7 +300,7 @@ impl<'a> Tokens<'a> {
         let margin = margin.as_secs().max(MARGIN_S).min(entry.lifetime_s / 4);
         let is_alive = entry.expires_at_unix_s > now_unix_s + margin;
         // More life than it was given: the clock was ahead when it came, or has been set back, and tells nothing.
-        let is_sane = entry.expires_at_unix_s <= now_unix_s + entry.lifetime_s;
+        let is_sane = entry.expires_at_unix_s <= now_unix_s.saturating_add(entry.lifetime_s);
         let is_good = is_alive && is_sane && Some(&entry.access_token) != refused;
         is_good.then(|| Current {
             bearer: bearer(entry.access_token, Some(entry.expires_at_unix_s)),

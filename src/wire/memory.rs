@@ -252,3 +252,55 @@ impl Memory for OnDisk<'_> {
         let _ = fs::remove_file(&self.file);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixed(u64);
+
+    impl Clock for Fixed {
+        fn now_unix_s(&self) -> u64 {
+            self.0
+        }
+
+        fn wait(&self, _span: Duration) {}
+    }
+
+    #[test]
+    fn whatever_is_in_a_file_is_used_or_passed_over() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let clock = Fixed(10_000);
+        let memory = OnDisk {
+            file: directory.path().join("kept.json"),
+            place: Place {
+                name: "here".into(),
+                kind: Kind::Outside,
+            },
+            clock: &clock,
+        };
+        memory.keep(b"0000", b"0001");
+        let real = fs::read(&memory.file).expect("it was just written");
+        let found = memory.recall().expect("it was just kept");
+        assert_eq!(
+            (found.advertisement, found.question),
+            (b"0000".into(), b"0001".into())
+        );
+        let future = br#"{"version":1,"learned_unix_s":18446744073709551615,"advertisement":"","questions":[]}"#;
+        crate::fuzz::check_on_disk(&[&real, future], |input| {
+            fs::write(&memory.file, input).expect("it is ours");
+            if let Some(found) = memory.recall() {
+                assert!(found.advertisement.len() + found.question.len() < 3 * input.len());
+            }
+            memory.correct(b"0002");
+            memory.renew(b"0003");
+            memory.keep(b"0000", b"0001");
+            assert!(fs::metadata(&memory.file).is_ok_and(|file| file.len() < 2 * MAX_FILE_BYTES));
+            assert!(
+                memory
+                    .read()
+                    .is_some_and(|record| record.questions.len() <= MAX_QUESTIONS)
+            );
+        });
+    }
+}

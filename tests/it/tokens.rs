@@ -527,6 +527,22 @@ fn a_short_lived_token_is_used_for_most_of_its_life() {
 }
 
 #[test]
+fn a_life_longer_than_any_clock_counts_is_no_error() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let token = world.bitbucket.issue_access_token(&["repository"]);
+        let answer = format!(r#"{{"access_token":"{token}","expires_in":1e300}}"#);
+        let rule = Rule::answer(200).header("Content-Type", "application/json");
+        world
+            .bitbucket
+            .script(rule.path("access_token").body(answer));
+        list(world).ok();
+        list(world).done().expect(0).quiet();
+        assert_eq!(token_calls(world), 1, "it is kept");
+    });
+}
+
+#[test]
 fn a_token_that_ended_by_the_servers_clock_is_replaced() {
     on_every_git(|world| {
         world.repository("ws", "repo");

@@ -359,4 +359,21 @@ mod tests {
         }
         assert!(store.load("k").is_ok());
     }
+
+    #[test]
+    fn whatever_is_in_a_file_is_a_secret_or_damaged_and_never_shown() {
+        let (_directory, store) = store();
+        store
+            .save("k", &Secret::new("canary"))
+            .expect("it can be written");
+        let current = store.current("k");
+        let real = fs::read(&current).expect("it was just written");
+        crate::fuzz::check_on_disk(&[&real], |input| {
+            fs::write(&current, input).expect("it is ours");
+            match store.load("k") {
+                Ok(secret) => assert!(secret.is_some_and(|secret| !secret.is_empty())),
+                Err(error) => assert!(!format!("{error:#}").contains("canary"), "{error:#}"),
+            }
+        });
+    }
 }
