@@ -3,7 +3,8 @@
 //! What was added is noted in `bbtoken.addedBySetup`, in the same file, so that it goes wherever the file goes.
 
 use std::{
-    fs::{File, TryLockError},
+    fs::{self, File, TryLockError},
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -23,6 +24,8 @@ use crate::{
 
 /// Where it is noted.
 const NOTE: &str = "bbtoken.addedBySetup";
+/// What the note says of the file itself, where there was none.
+const WHOLE_FILE: &str = "this file";
 /// Bitbucket Cloud, and what its ssh addresses begin with.
 const CLOUD: &str = "https://bitbucket.org";
 const CLOUD_SSH: [&str; 3] = [
@@ -69,9 +72,13 @@ pub(super) fn run(options: &cli::Setup, console: &mut Console<'_>) -> anyhow::Re
     )? {
         return Ok(());
     }
-    let changes: Vec<_> = changes
+    let of_file = file()
+        .filter(|file| !file.exists())
+        .map(|_| noted(WHOLE_FILE.to_owned()));
+    let changes: Vec<_> = of_file
         .into_iter()
-        .map(|(change, _)| (Target::Global, change))
+        .chain(changes.into_iter().map(|(change, _)| change))
+        .map(|change| (Target::Global, change))
         .collect();
     apply_all(&changes)?;
     console.answer("Git is set up; 'git bbtoken unsetup' takes it back.")
@@ -111,15 +118,18 @@ fn missing(
             .iter()
             .any(|(key, value)| same_key(key, NOTE) && *value == note)
         {
-            let note = Change::Add {
-                key: NOTE.to_owned(),
-                value: note,
-            };
-            changes.push((note, "unsetup takes back just this"));
+            changes.push((noted(note), "unsetup takes back just this"));
         }
         changes.push((Change::Add { key, value }, why));
     }
     changes
+}
+
+fn noted(value: String) -> Change {
+    Change::Add {
+        key: NOTE.to_owned(),
+        value,
+    }
 }
 
 pub(super) fn undo(options: &cli::Consent, console: &mut Console<'_>) -> anyhow::Result<()> {
@@ -155,11 +165,39 @@ pub(super) fn undo(options: &cli::Consent, console: &mut Console<'_>) -> anyhow:
         };
         changes.push((Target::Global, note));
     }
+    let made_by_setup = there
+        .iter()
+        .any(|(key, note)| same_key(key, NOTE) && note == WHOLE_FILE);
+    if made_by_setup {
+        let note = Change::Remove {
+            key: NOTE.to_owned(),
+            value: WHOLE_FILE.to_owned(),
+        };
+        changes.push((Target::Global, note));
+    }
     if !may_write(options, console, "Take this out of your git configuration?")? {
         return Ok(());
     }
     apply_all(&changes)?;
+    if made_by_setup && let Some(file) = file() {
+        remove_empty(&file);
+    }
     console.answer("Git is as it was before setup.")
+}
+
+/// Finds the file that `git config --global` writes to.
+fn file() -> Option<PathBuf> {
+    config::user_file(&process_variable)
+}
+
+/// Removes the file that setup made, unless something else has come into it; a link to it stays.
+fn remove_empty(file: &Path) {
+    if let Ok(file) = file.canonicalize()
+        && fs::metadata(&file).is_ok_and(|metadata| metadata.len() == 0)
+    {
+        // An empty file is as good as none to git.
+        let _ = fs::remove_file(file);
+    }
 }
 
 /// Keeps other setups out from reading to writing, until it is dropped: the jobs of a runner may begin with one each.
@@ -167,7 +205,7 @@ pub(super) fn undo(options: &cli::Consent, console: &mut Console<'_>) -> anyhow:
 /// A person who is asked takes too long for that, and is alone. Locked is the directory of the file, as git replaces the
 /// file itself; where that cannot be done, git's own lock is all there is, and git says so.
 fn alone(consent: &cli::Consent) -> Option<File> {
-    let file = config::user_file(&process_variable).filter(|_| consent.yes)?;
+    let file = file().filter(|_| consent.yes)?;
     let directory = File::open(file.parent()?).ok()?;
     let end = Instant::now() + PATIENCE;
     while matches!(directory.try_lock(), Err(TryLockError::WouldBlock)) && Instant::now() < end {

@@ -462,3 +462,28 @@ fn the_users_file_is_found_wherever_git_has_it() {
         round(&xdg.join("git/config"), &[("XDG_CONFIG_HOME", &xdg)]);
     });
 }
+
+#[test]
+fn a_file_that_setup_has_made_is_gone_after_unsetup_unless_it_is_used() {
+    on_every_git(|world| {
+        let file = world.home().join(".gitconfig");
+        fs::remove_file(&file).expect("the world has one");
+        let run = |command| world.bbtoken([command, "--yes"]).ok();
+        for times in 1..=2 {
+            for _ in 0..times {
+                run("setup");
+            }
+            run("unsetup");
+            assert!(!file.exists(), "nothing of it is left");
+        }
+        run("setup");
+        world.git(["config", "--global", "user.name", "Ann"]).ok();
+        run("unsetup");
+        let own = "[user]\n\tname = Ann\n";
+        assert_eq!(world.gitconfig(), own, "the user's own stays");
+        fs::write(&file, "").expect("it is ours");
+        run("setup");
+        run("unsetup");
+        assert_eq!(world.gitconfig(), "", "a file that was there stays");
+    });
+}
