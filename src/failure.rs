@@ -80,6 +80,10 @@ pub enum Kind {
     Hangup,
     /// The command line was wrong.
     Usage,
+    /// The program that was to be run is not there.
+    NoProgram,
+    /// The program that was to be run is there and cannot be.
+    NotExecutable,
 }
 
 /// One link of an error chain that says what can be done about it.

@@ -69,7 +69,7 @@ fn body(error: &anyhow::Error) -> String {
 }
 
 /// The exit code of `git bbtoken` for an error: 1 failed, 2 usage, 3 not configured, 4 login needed, 5 refused by
-/// Bitbucket, 6 network, 7 store.
+/// Bitbucket, 6 network, 7 store, 126 and 127 for a command that cannot be run or is not there.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     match kind(error) {
         Some(Kind::Usage | Kind::BadAddress) => 2,
@@ -97,6 +97,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
             | Kind::NotGit,
         ) => 6,
         Some(Kind::StoreUnusable) => 7,
+        // As shells, env(1) and others that run a command tell it apart from the command's own end.
+        Some(Kind::NoProgram) => 127,
+        Some(Kind::NotExecutable) => 126,
         Some(Kind::PushUnknown | Kind::PushAgain | Kind::Hangup) | None => 1,
     }
 }
@@ -143,7 +146,12 @@ fn hint(kind: &Kind) -> Option<String> {
         Kind::StoreUnusable => "mend that, or unlock it, and try again; another store is chosen with bbtoken.<profile>.store (file, keyring, \
              kernel-keyring) and a new 'git bbtoken login'"
             .into(),
-        Kind::Refused | Kind::Misconfigured | Kind::Usage | Kind::Hangup => {
+        Kind::Refused
+        | Kind::Misconfigured
+        | Kind::Usage
+        | Kind::NoProgram
+        | Kind::NotExecutable
+        | Kind::Hangup => {
             return None;
         }
     })

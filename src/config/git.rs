@@ -44,6 +44,22 @@ impl Scope {
     }
 }
 
+/// Keys with capitals that messages name.
+const SPELLINGS: [&str; 12] = [
+    "clientId",
+    "clientSecretCommand",
+    "accessTokenCommand",
+    "baseUrl",
+    "tokenUrl",
+    "authorizeUrl",
+    "pushProfile",
+    "rememberAdvertisement",
+    "bbtokenProfile",
+    "insteadOf",
+    "pushInsteadOf",
+    "useHttpPath",
+];
+
 /// One setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -65,10 +81,20 @@ impl Entry {
     /// Gives the key as a person writes it.
     pub fn name(&self) -> String {
         match &self.subsection {
-            Some(subsection) => format!("{}.{subsection}.{}", self.section, self.key),
+            Some(subsection) => format!("{}.{subsection}.{}", self.section, self.documented_key()),
             None if self.section.is_empty() => self.key.clone(),
-            None => format!("{}.{}", self.section, self.key),
+            None => format!("{}.{}", self.section, self.documented_key()),
         }
+    }
+
+    /// Gives the key with the capitals that it has where it is documented.
+    fn documented_key(&self) -> &str {
+        let of_http = super::HTTP_KEYS.iter().map(|key| key.name);
+        let of_http = of_http.filter(|_| self.section == "http");
+        let mut known = SPELLINGS.into_iter().chain(of_http);
+        known
+            .find(|name| name.eq_ignore_ascii_case(&self.key))
+            .unwrap_or(&self.key)
     }
 }
 

@@ -13,6 +13,8 @@ const SHAPES: [(&str, Exposed); 3] = [
 const LEAST_REST: usize = 6;
 /// A user name is shorter; what is longer may be a token in its place.
 const LONGEST_NAME: usize = 30;
+/// What Bitbucket has a token's user called.
+const PUBLIC_NAMES: [&str; 2] = ["x-token-auth", "x-bitbucket-api-token-auth"];
 /// Passwords that stand beside a token in the place of the name.
 const FILLERS: [&str; 2] = ["", "x-oauth-basic"];
 /// Parameters of a URL that hold a token (Bitbucket removed the first in 2026; the others are those of OAuth 1).
@@ -110,9 +112,8 @@ fn masked_url(url: &str) -> String {
     let (user, after) = match user_of(url) {
         None => (String::new(), url),
         Some((user, after)) => match user.split_once(':') {
-            Some((name, password)) if is_name(name) && !FILLERS.contains(&password) => {
-                (format!("{name}:{MASK}@"), after)
-            }
+            // Either of two may be the secret, whatever the other looks like.
+            Some((name, _)) if PUBLIC_NAMES.contains(&name) => (format!("{name}:{MASK}@"), after),
             None if is_name(user) => (format!("{user}@"), after),
             _ => (format!("{MASK}@"), after),
         },
@@ -195,17 +196,17 @@ mod tests {
             (
                 "https://joe:ATBBcanary12@bitbucket.org/w/r",
                 AppPassword,
-                "https://joe:***@bitbucket.org/w/r",
+                "https://***@bitbucket.org/w/r",
             ),
             (
                 "https://joe:hunter2@bitbucket.org/w/r",
                 Password,
-                "https://joe:***@bitbucket.org/w/r",
+                "https://***@bitbucket.org/w/r",
             ),
             (
                 "https://joe:hun/te@r2@bitbucket.org/w",
                 Password,
-                "https://joe:***@bitbucket.org/w",
+                "https://***@bitbucket.org/w",
             ),
             (
                 "https://ATCTTcanary12@bitbucket.org/w",
@@ -215,7 +216,17 @@ mod tests {
             (
                 "ssh://x:ATATTcanary=12@bitbucket.org:22/w",
                 ApiToken,
-                "ssh://x:***@bitbucket.org:22/w",
+                "ssh://***@bitbucket.org:22/w",
+            ),
+            (
+                "https://canary:x@bitbucket.org/w",
+                Password,
+                "https://***@bitbucket.org/w",
+            ),
+            (
+                "https://x-token-auth:canary@bitbucket.org/w",
+                Password,
+                "https://x-token-auth:***@bitbucket.org/w",
             ),
             (
                 "https://bitbucket.org/w?access_token=canary",
@@ -225,7 +236,7 @@ mod tests {
             (
                 "see 'https://a:b@bitbucket.org/' too",
                 Password,
-                "see 'https://a:***@bitbucket.org/' too",
+                "see 'https://***@bitbucket.org/' too",
             ),
             (
                 &format!("https://{long}@bitbucket.org/w"),
@@ -250,7 +261,7 @@ mod tests {
             ),
             (
                 "https://joe:secret@example.org/",
-                "https://joe:***@example.org/",
+                "https://***@example.org/",
             ),
             ("git@bitbucket.org:w/r.git", "git@bitbucket.org:w/r.git"),
         ] {

@@ -208,18 +208,16 @@ pub(super) fn reach(address: &str) -> anyhow::Result<()> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let line = said
-        .lines()
-        // What the server says in its own words is no message of ours.
-        .filter(|line| !line.starts_with("remote: "))
-        .find_map(|line| line.split_once("error: "))
-        .map_or("git gave no reason", |(_, why)| why);
-    Err(Failure::new(
-        Kind::AccessRefused {
+    let text = String::from_utf8_lossy(&output.stderr);
+    // What the server says in its own words is no message of ours.
+    let mut lines = text.lines().filter(|line| !line.starts_with("remote: "));
+    // Our own helper's name the repository and the profile already.
+    if let Some((_, ours)) = lines.clone().find_map(|line| line.split_once("error: ")) {
+        let kind = Kind::AccessRefused {
             address: quote(address.trim_start_matches("bbtoken::")),
-        },
-        format!("cannot read '{}': {}", quote(address), quote(line)),
-    )
-    .into())
+        };
+        return Err(Failure::new(kind, quote(ours)).into());
+    }
+    let gits = said(lines.next().unwrap_or("git gave no reason").as_bytes());
+    Err(anyhow::anyhow!("cannot read '{}': {gits}", quote(address)))
 }

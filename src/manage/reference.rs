@@ -179,7 +179,7 @@ pub(super) const VARIABLES: [Name; 17] = [
 ];
 
 /// Exit codes of `git bbtoken`.
-pub(super) const EXIT_CODES: [Name; 9] = [
+pub(super) const EXIT_CODES: [Name; 11] = [
     name("0", "done"),
     name("1", "failed"),
     name("2", "usage: the command line or an address is wrong"),
@@ -188,6 +188,11 @@ pub(super) const EXIT_CODES: [Name; 9] = [
     name("5", "refused by Bitbucket: scope or access"),
     name("6", "network"),
     name("7", "store locked or unreadable"),
+    name(
+        "126",
+        "'git bbtoken exec': the command is there and cannot be run",
+    ),
+    name("127", "'git bbtoken exec': the command is not there"),
     name(
         "128",
         "the helper git-remote-bbtoken failed, as git's own do",

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::Write as _,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
 };
@@ -10,7 +10,10 @@ use std::{
 use anyhow::Context as _;
 
 use super::{Console, cli, signals::Signals, usage};
-use crate::wire::{self, Bearer, Identity};
+use crate::{
+    failure::{Failure, Kind},
+    wire::{self, Bearer, Identity},
+};
 
 /// The variable that `exec` gives to its command, and only to it.
 const VARIABLE: &str = "BBTOKEN_ACCESS_TOKEN";
@@ -53,9 +56,14 @@ pub(super) fn exec(options: &cli::Exec, console: &Console<'_>) -> anyhow::Result
         }
         Some(path) => Some(Netrc::write(path, &identity, &bearer)?),
     };
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("cannot start '{}'", program.display()))?;
+    let mut child = command.spawn().map_err(|error| {
+        let kind = match error.kind() {
+            io::ErrorKind::NotFound => Kind::NoProgram,
+            _ => Kind::NotExecutable,
+        };
+        let message = format!("cannot start '{}'", program.display());
+        anyhow::Error::from(error).context(Failure::new(kind, message))
+    })?;
     signals.pass_to(&child);
     let status = child.wait().context("cannot wait for the command")?;
     Ok(code(status))

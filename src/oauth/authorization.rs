@@ -13,6 +13,8 @@ use crate::{failure::quote, http::Url, secret::Secret};
 
 /// Bytes of chance in state and verifier: 32 make the 43 characters that RFC 7636 section 4.1 asks for at least.
 const RANDOM_BYTES: usize = 32;
+/// A shorter word is a slip of the keyboard: a code that short could be guessed (RFC 6749 section 10.10).
+const SHORTEST_CODE: usize = 10;
 
 /// A request for a person's consent, and what its answer has to match.
 #[derive(Debug)]
@@ -96,6 +98,18 @@ impl Authorization {
     }
 }
 
+/// Reads a code that stands alone, as a person takes it out of the address; `None` for anything else.
+///
+/// Nothing says which request it answers, so it is for the terminal of the login that printed the page, and never for
+/// the listener: whoever types there means this login, and a code of another one fails at the exchange where the server
+/// checks the PKCE verifier (RFC 7636 section 4.6).
+pub fn bare_code(pasted: &str) -> Option<Secret> {
+    // Letters, digits and what else needs no escape in a query (RFC 3986 section 2.3).
+    let is_code = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+    let code = pasted.trim();
+    (code.len() >= SHORTEST_CODE && code.chars().all(is_code)).then(|| Secret::new(code))
+}
+
 fn random() -> anyhow::Result<Secret> {
     let mut bytes = [0; RANDOM_BYTES];
     SystemRandom::new()
@@ -133,6 +147,25 @@ mod tests {
         assert_eq!(one.verifier.expose().len(), 43);
         assert_ne!(one.verifier, other.verifier);
         assert_ne!(one.state, other.state);
+    }
+
+    #[test]
+    fn a_code_alone_is_told_from_what_is_none() {
+        let read = |pasted: &str| bare_code(pasted).map(|code| code.expose().to_owned());
+        assert_eq!(
+            read(" Ab3dE5gH7jK9mN1pQr\r\n").as_deref(),
+            Some("Ab3dE5gH7jK9mN1pQr")
+        );
+        for pasted in [
+            "",
+            "y",
+            "yes please, I agree",
+            "code=Ab3dE5gH7jK9mN1pQr",
+            "http://127.0.0.1/callback?code=Ab3dE5gH7jK9mN1pQr",
+            "127.0.0.1/callback",
+        ] {
+            assert_eq!(read(pasted), None, "{pasted}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub use answer::{Refusal, TokenAnswer};
-pub use authorization::{Authorization, Callback};
+pub use authorization::{Authorization, Callback, bare_code};
 pub use listener::{Listener, Visitor};
 
 /// How long one call of the token endpoint may take.

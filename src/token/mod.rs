@@ -200,6 +200,13 @@ impl<'a> Tokens<'a> {
         Ok(())
     }
 
+    /// Gives back the room that was made sure of for a login, where it will not come about.
+    pub fn release_room(&self) {
+        if let Ok(store) = self.store() {
+            store.release(&self.profile.login_key());
+        }
+    }
+
     /// Exchanges the code of a person's consent, and keeps the login before anything else is done with it.
     ///
     /// # Errors

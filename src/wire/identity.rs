@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Who gets tokens, and how servers are reached: what the configuration says, resolved.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Identity {
     /// Whose token is used.
     pub profile: Profile,

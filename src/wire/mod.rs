@@ -30,7 +30,7 @@ use identity::parse_address;
 
 pub use crate::{
     lfs::profile_of,
-    oauth::{Authorization, Callback, Listener},
+    oauth::{Authorization, Callback, Listener, bare_code},
     token::Bearer,
 };
 
@@ -290,6 +290,13 @@ pub fn authorize(
     tokens.client(client)?;
     tokens.prove_room()?;
     Authorization::new(&profile.endpoints.authorize, &client.id, redirect_uri)
+}
+
+/// Gives back the room that a login was to take: it is stopped.
+pub fn stop_login(identity: &Identity) {
+    if let Ok(house) = House::open(identity) {
+        house.tokens(&identity.profile, &|_| {}).release_room();
+    }
 }
 
 /// Exchanges the code of a consent and keeps the login.

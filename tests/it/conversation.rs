@@ -1,13 +1,15 @@
 //! `login` at a terminal: a person is led through it, and may stop at every question.
 
 use std::{
-    fs,
     io::{Read as _, Write as _},
     path::Path,
     process::Stdio,
 };
 
-use crate::support::{World, gits};
+use crate::{
+    person,
+    support::{World, gits},
+};
 
 fn world() -> World {
     World::new(gits().remove(0))
@@ -15,6 +17,19 @@ fn world() -> World {
 
 /// Plays a person at a terminal: waits for each question, then types the answer; gives all that was shown.
 fn converse(world: &World, line: &str, exchange: &[(&str, &str)]) -> (String, Option<i32>) {
+    let questions: Vec<_> = exchange.iter().map(|(question, _)| *question).collect();
+    converse_by(world, line, &questions, &|number, _| {
+        exchange[number].1.to_owned()
+    })
+}
+
+/// Plays a person who answers each question, by its number, after reading all that was shown.
+fn converse_by(
+    world: &World,
+    line: &str,
+    questions: &[&str],
+    answer: &dyn Fn(usize, &str) -> String,
+) -> (String, Option<i32>) {
     let mut command = world
         .run(Path::new("/usr/bin/script"), ["-qec", line, "/dev/null"])
         .without_client()
@@ -29,7 +44,7 @@ fn converse(world: &World, line: &str, exchange: &[(&str, &str)]) -> (String, Op
     let mut output = child.stdout.take().expect("it is a pipe");
     let mut shown = String::new();
     let mut seen = 0;
-    for (question, answer) in exchange {
+    for (number, question) in questions.iter().enumerate() {
         while !shown[seen..].contains(question) {
             let mut bytes = [0; 1024];
             let length = output.read(&mut bytes).expect("it can be read");
@@ -37,6 +52,7 @@ fn converse(world: &World, line: &str, exchange: &[(&str, &str)]) -> (String, Op
             shown.push_str(&String::from_utf8_lossy(&bytes[..length]));
         }
         seen = shown.len();
+        let answer = answer(number, &shown);
         input.write_all(answer.as_bytes()).expect("it is read");
     }
     let mut rest = Vec::new();
@@ -102,7 +118,7 @@ fn by_ssh_the_address_is_pasted_and_the_forwarded_port_is_shown() {
             ("Workspace that it is for (Enter for every one): ", "\n"),
             ("client secret (not shown): ", &secret),
             (
-                "Paste that whole address here and press Enter:\r\n",
+                "Paste that whole address here, or the code in it, and press Enter:\r\n",
                 "http://127.0.0.1/callback?error=access_denied\n",
             ),
             (
@@ -122,9 +138,36 @@ fn by_ssh_the_address_is_pasted_and_the_forwarded_port_is_shown() {
         assert!(shown.contains(text), "'{text}' in {shown}");
     }
     assert_eq!(world.gitconfig(), before);
-    let state = world.home().join(".local/state/git-remote-bbtoken");
-    let left = fs::read_dir(state).expect("it was made").count();
-    assert_eq!(left, 0, "Ctrl-C has left nothing");
+    assert!(
+        !world.home().join(".local").exists(),
+        "Ctrl-C has left nothing, not even a directory"
+    );
+}
+
+#[test]
+fn the_code_alone_is_taken_where_the_page_was_printed() {
+    let world = world();
+    person::configure_login(&world, "me", &world.consumer);
+    let line = format!(
+        "BBTOKEN_CLIENT_SECRET={} git bbtoken login me --no-browser",
+        world.consumer.secret
+    );
+    let ask = "Paste that whole address here, or the code in it, and press Enter:\r\n";
+    let (shown, code) = converse_by(&world, &line, &[ask], &|_, shown| {
+        let page = shown.lines().find(|line| line.starts_with("  https://"));
+        let callback = person::callback_of(&world, page.expect("it is shown").trim());
+        format!(" '{}'\n", person::code_in(&callback))
+    });
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("Profile 'me' is logged in."), "{shown}");
+    // A slip is asked for again, a code that is none of this login's is not.
+    let again = "Paste all of it, from http to the end:\r\n";
+    let (shown, code) = converse(
+        &world,
+        &line,
+        &[(ask, "yes\n"), (again, "NoSuchCode0123456\n")],
+    );
+    assert_eq!(code, Some(4), "{shown}");
 }
 
 #[test]

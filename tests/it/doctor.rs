@@ -99,7 +99,7 @@ fn problems_are_found_with_their_mends() {
     finds(
         world.bbtoken(["doctor", "ws/missing"]),
         &[
-            "problem  repository: cannot read 'bbtoken::ws/missing'",
+            "problem  repository: cannot read repository 'ws/missing' with profile 'environment'",
             "-> check the address",
         ],
     );
@@ -166,7 +166,7 @@ fn problems_are_found_with_their_mends() {
         &[
             "problem  submodules: git refuses every bbtoken:: address: protocol.bbtoken.allow is 'never' in ",
             "-> git config --global protocol.bbtoken.allow always",
-            "problem  addresses: url.https://bitbucket.org/.insteadof in ",
+            "problem  addresses: url.https://bitbucket.org/.insteadOf in ",
             "problem  clock: it is off by ",
             "-> set the clock of this machine",
         ],
@@ -289,7 +289,7 @@ fn settings_that_are_in_the_way_are_named() {
     );
     finds(
         doctor(),
-        &["note     addresses: url.git@elsewhere:.insteadof in "],
+        &["note     addresses: url.git@elsewhere:.insteadOf in "],
     );
     finds(
         doctor()
@@ -302,7 +302,7 @@ fn settings_that_are_in_the_way_are_named() {
     global("bbtoken.work.pushProfile", "nobody");
     finds(
         doctor().without_client(),
-        &["problem  profile: there is no profile 'nobody', which bbtoken.work.pushprofile in "],
+        &["problem  profile: there is no profile 'nobody', which bbtoken.work.pushProfile in "],
     );
     global("bbtoken.odd.grant", "magic");
     finds(

@@ -85,10 +85,10 @@ fn secrets_in_addresses_are_found_and_turned_by_the_command_that_is_named() {
     );
     old.finds(&[
         "problem  secrets: remote.a.url in ",
-        " holds an app password, which no longer works: https://joe:***@bitbucket.org/ws/repo\n         -> git bbtoken remote convert; then revoke it at Bitbucket\n",
+        " holds an app password, which no longer works: https://***@bitbucket.org/ws/repo\n         -> git bbtoken remote convert; then revoke it at Bitbucket\n",
         " holds a password or token: https://x-token-auth:***@bitbucket.org/ws/repo\n",
         " holds an access token: https://***@bitbucket.org/ws/repo\n",
-        " holds an API token: https://joe:***@bitbucket.org/ws/repo\n",
+        " holds an API token: https://***@bitbucket.org/ws/repo\n",
         "problem  secrets: submodule.s.url in ",
         "5 problems (secrets)",
     ]);
@@ -142,15 +142,15 @@ fn secrets_in_settings_are_found_with_the_place_and_the_command_that_takes_them_
         "[remote \"origin\"]\n\turl = https://joe:CANARY@bitbucket.org/ws/deep\n",
     );
     old.finds(&[
-        "problem  secrets: http.extraheader in HOME/.gitconfig holds an Authorization header",
-        "-> git config --file 'HOME/.gitconfig' --unset-all http.extraheader '^[Aa][Uu][Tt][Hh]'; then revoke it at Bitbucket\n",
-        "problem  secrets: http.https://bitbucket.org/.extraheader in HOME/.gitconfig holds an Authorization header",
-        "problem  secrets: url.https://x-token-auth:***@bitbucket.org/.insteadof in HOME/.gitconfig holds a password or token\n         -> take it out of HOME/.gitconfig; then revoke it at Bitbucket\n",
-        "problem  secrets: credential.https://joe:***@bitbucket.org.username in HOME/.gitconfig holds a password or token\n",
+        "problem  secrets: http.extraHeader in HOME/.gitconfig holds an Authorization header",
+        "-> git config --file 'HOME/.gitconfig' --unset-all http.extraHeader '^[Aa][Uu][Tt][Hh]'; then revoke it at Bitbucket\n",
+        "problem  secrets: http.https://bitbucket.org/.extraHeader in HOME/.gitconfig holds an Authorization header",
+        "problem  secrets: url.https://x-token-auth:***@bitbucket.org/.insteadOf in HOME/.gitconfig holds a password or token\n         -> take it out of HOME/.gitconfig; then revoke it at Bitbucket\n",
+        "problem  secrets: credential.https://***@bitbucket.org.username in HOME/.gitconfig holds a password or token\n",
         "problem  secrets: credential.helper in HOME/.gitconfig holds an app password, which no longer works\n         -> take it out of HOME/.gitconfig; ",
         "problem  secrets: alias.clone-it in HOME/.gitconfig holds keys of OAuth 1, which git over https does not take\n",
         "problem  secrets: lfs.url in ",
-        "/.git/modules/lib/deep/config holds a password or token: https://joe:***@bitbucket.org/ws/deep\n",
+        "/.git/modules/lib/deep/config holds a password or token: https://***@bitbucket.org/ws/deep\n",
         "8 problems (secrets)",
     ]);
 }
@@ -194,7 +194,7 @@ fn files_of_other_programs_are_read_for_bitbucket_alone() {
         "note     secrets: '",
         "/tree/.hg/hgrc' names a Mercurial repository at Bitbucket",
         "problem  secrets: remote.old.url in ",
-        " is a Mercurial repository: hg::https://joe:***@bitbucket.org/ws/old; Bitbucket removed all of them in 2020",
+        " is a Mercurial repository: hg::https://***@bitbucket.org/ws/old; Bitbucket removed all of them in 2020",
     ]);
     let mend = "printf 'protocol=https\\nhost=bitbucket.org\\n\\n' | git credential-store --file 'HOME/.git-credentials' erase";
     let home = old.world.home().display().to_string();

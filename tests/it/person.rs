@@ -114,7 +114,15 @@ pub(crate) struct Pasted {
 
 /// Runs a login without a listener, and pastes the address at which the browser ends.
 pub(crate) fn log_in_by_pasting(world: &World, run: Run) -> Pasted {
-    world.bitbucket.set_consent(Consent::Granted);
+    log_in_by_pasting_of(world, run, &str::to_owned)
+}
+
+/// Runs such a login, and pastes what the person takes out of that address.
+pub(crate) fn log_in_by_pasting_of(
+    world: &World,
+    run: Run,
+    taken: &dyn Fn(&str) -> String,
+) -> Pasted {
     let mut command = run.into_command();
     let command = command
         .stdin(Stdio::piped())
@@ -135,9 +143,10 @@ pub(crate) fn log_in_by_pasting(world: &World, run: Run) -> Pasted {
             break page.to_owned();
         }
     };
-    let callback = follow(world, &page).expect("access was granted before");
+    let callback = callback_of(world, &page);
     let mut input = child.stdin.take().expect("it is a pipe");
-    writeln!(input, "{callback}").expect("it is read");
+    writeln!(input, "{}", taken(&callback)).expect("it is read");
+    drop(input);
     output.read_to_string(&mut stdout).expect("it is text");
     let ended = child.wait_with_output().expect("it ends");
     let done = Done {
@@ -151,6 +160,19 @@ pub(crate) fn log_in_by_pasting(world: &World, run: Run) -> Pasted {
         page,
         callback,
     }
+}
+
+/// Grants access on the page of a login; gives where the browser ends.
+pub(crate) fn callback_of(world: &World, page: &str) -> String {
+    world.bitbucket.set_consent(Consent::Granted);
+    follow(world, page).expect("access is granted")
+}
+
+/// Finds the code in the address where a browser has ended.
+pub(crate) fn code_in(callback: &str) -> String {
+    let url = Url::parse(callback).expect("it is a URL");
+    let code = url.query_pairs().find(|(name, _)| name == "code");
+    code.expect("access was granted").1.into_owned()
 }
 
 /// Asks for a page; gives where it sends the browser.

@@ -12,8 +12,10 @@ use bitbucket_local::{Action, Kind, Recorded, Rule};
 use rustix::process::Signal;
 
 use crate::{
+    login::{self, Waiting},
+    person,
     processes::{self, Process},
-    support::{Run, World, helper, on_every_git},
+    support::{Run, World, gits, helper, on_every_git},
 };
 
 /// What a person takes for "at once".
@@ -415,4 +417,42 @@ fn a_git_that_is_killed_inside_an_answer_takes_the_helper_along() {
             assert_eq!(world.bitbucket.rules_left(), 0, "{path}");
         }
     });
+}
+
+#[test]
+fn a_login_that_is_interrupted_at_the_exchange_keeps_nothing() {
+    let world = World::new(gits().remove(0));
+    person::configure_login(&world, "me", &world.consumer);
+    let command = person::manage(&world, ["login", "me", "--browser"]).into_command();
+    let mut command = with_interrupts(&command);
+    command.process_group(0);
+    let mut login = Waiting::of(command);
+    let rule = Rule::new(Action::Hold)
+        .kind(Kind::Token)
+        .path("access_token");
+    world.bitbucket.clear_requests();
+    world.bitbucket.script(rule);
+    let callback = person::callback_of(&world, &login.page);
+    let _browser = login::bring(&callback);
+    let is_exchange = |request: &Recorded| request.path.contains("access_token");
+    world
+        .bitbucket
+        .wait_for(|requests| requests.iter().any(is_exchange))
+        .expect("the code is exchanged");
+    let records = || {
+        let entries = fs::read_dir(person::state(&world)).expect("it was made");
+        let names = entries.map(|entry| entry.expect("it can be read").file_name());
+        let names = names.map(|name| name.to_string_lossy().into_owned());
+        names.filter(|name| !name.ends_with(".lock")).count()
+    };
+    assert_eq!(records(), 1, "there is room for what is to come");
+    processes::signal_group(login.child.id(), Signal::INT);
+    let status = login.child.wait().expect("it ends");
+    assert_eq!(
+        status.signal(),
+        Some(Signal::INT.as_raw()),
+        "a shell sees it"
+    );
+    assert_eq!(records(), 0, "the room is given back");
+    world.bitbucket.release();
 }

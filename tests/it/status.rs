@@ -65,7 +65,7 @@ profile 'me'
   store          file
   login          none; run 'git bbtoken login me'
   set            baseUrl = BASE   (BBTOKEN_BASE_URL)
-  set            clientId = my-key   (bbtoken.me.clientid in HOME/.gitconfig)
+  set            clientId = my-key   (bbtoken.me.clientId in HOME/.gitconfig)
   set            grant = authorization-code   (bbtoken.me.grant in HOME/.gitconfig)
 
 profile 'work'
@@ -73,8 +73,8 @@ profile 'work'
   client id      some-key
   store          file
   set            baseUrl = BASE   (BBTOKEN_BASE_URL)
-  set            clientId = some-key   (bbtoken.work.clientid in HOME/.gitconfig)
-  set            clientSecretCommand = printf …   (bbtoken.work.clientsecretcommand in HOME/.gitconfig)
+  set            clientId = some-key   (bbtoken.work.clientId in HOME/.gitconfig)
+  set            clientSecretCommand = printf …   (bbtoken.work.clientSecretCommand in HOME/.gitconfig)
   set            workspace = acme   (bbtoken.work.workspace in HOME/.gitconfig)
 ";
     assert_eq!(shown, expected);
@@ -179,7 +179,7 @@ fn status_explains_which_profile_an_address_gets() {
         .ok();
     let said = explain("origin").within(&tree).ok();
     assert!(
-        said.starts_with("first/r uses profile 'two': remote.origin.bbtokenprofile in "),
+        said.starts_with("first/r uses profile 'two': remote.origin.bbtokenProfile in "),
         "{said}"
     );
 }
@@ -226,8 +226,12 @@ fn exec_gives_the_token_to_the_command_alone() {
     exec("kill -TERM $$").fails(128 + 15);
     world
         .bbtoken(["exec", "--", "./not-there"])
-        .fails(1)
-        .says(&["cannot start './not-there'"]);
+        .fails(127)
+        .says(&["error: cannot start './not-there'\ncaused by: "]);
+    world
+        .bbtoken(["exec", "--", "./token"])
+        .fails(126)
+        .says(&["error: cannot start './token'\ncaused by: "]);
     world
         .bbtoken(["exec"])
         .fails(2)

@@ -117,7 +117,7 @@ fn prompts(world: &World) -> Vec<Prompt<'_>> {
     prompts.push(prompt(
         &paste,
         &[],
-        "Paste that whole address here and press Enter:\r\n",
+        "Paste that whole address here, or the code in it, and press Enter:\r\n",
     ));
     prompts.push(prompt(
         "git bbtoken setup --plain",

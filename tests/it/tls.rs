@@ -256,7 +256,7 @@ fn verification_is_given_up_where_it_is_asked_for_and_told_each_time() {
         assert_eq!(
             ours.stderr,
             format!(
-                "warning: '{place}' is not verified, because of http.sslverify: whoever answers in its place gets the token\n"
+                "warning: '{place}' is not verified, because of http.sslVerify: whoever answers in its place gets the token\n"
             )
         );
         let why = "nobody who is trusted vouches for its certificate\n";
@@ -280,12 +280,12 @@ fn verification_of_bitbucket_org_is_never_given_up_by_a_setting_for_all() {
                 .fails(128)
         };
         run("http.sslVerify=false").says(&[
-            "error: http.sslverify in the command line would let anybody pass for bitbucket.org and take the token; ",
+            "error: http.sslVerify in the command line would let anybody pass for bitbucket.org and take the token; ",
             "'git config --global http.https://bitbucket.org/.sslVerify false' insists on it\n",
         ]);
         assert!(proxy.asked().is_empty(), "nobody was connected to");
         run("http.https://bitbucket.org/.sslVerify=false")
-            .says(&["warning: 'bitbucket.org' is not verified, because of http.https://bitbucket.org/.sslverify: "]);
+            .says(&["warning: 'bitbucket.org' is not verified, because of http.https://bitbucket.org/.sslVerify: "]);
         assert_eq!(proxy.asked().len(), 1);
     });
 }

@@ -202,7 +202,7 @@ fn a_command_that_gives_no_secret_is_named() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let origin = format!(
-            "bbtoken.clientsecretcommand in {}/.gitconfig",
+            "bbtoken.clientSecretCommand in {}/.gitconfig",
             world.home().display()
         );
         let cases = [

@@ -347,7 +347,7 @@ fn a_token_call_that_lacks_a_setting_of_gits_says_so() {
             .done();
         assert_eq!(done.code, Some(6));
         done.says(&[
-            "error: cannot ask for a token as 'http.proxyauthmethod' wants it: only git's own transport can, and it asks for none\n",
+            "error: cannot ask for a token as 'http.proxyAuthMethod' wants it: only git's own transport can, and it asks for none\n",
             "caused by: cannot connect to 'localhost' through proxy '127.0.0.1:1' (http.proxy in the command line)\n",
         ]);
     });

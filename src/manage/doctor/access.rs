@@ -178,7 +178,12 @@ fn repository(overview: &Overview, address: &str) -> Finding {
             format!("'{}' can be read", quote(address)),
             "can be read",
         ),
-        Err(error) => Finding::problem(CHECK, format!("{error:#}"), "cannot be read")
-            .mend("check the address, and that the client or token may see the repository"),
+        Err(error) => {
+            // The reason names the repository, and not the remote.
+            let of_remote = is_remote.then(|| format!("cannot read '{}': ", quote(address)));
+            let text = format!("{}{error:#}", of_remote.unwrap_or_default());
+            Finding::problem(CHECK, text, "cannot be read")
+                .mend("check the address, and that the client or token may see the repository")
+        }
     }
 }

@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 
-use super::super::{Console, cli, words};
+use super::super::{Console, cli, signals, words};
 use crate::{
     failure::{Failure, Kind},
     secret::Secret,
-    wire::{self, Callback, Identity, Listener},
+    wire::{self, Authorization, Callback, Identity, Listener},
 };
 
 pub(super) fn log_in(
@@ -56,7 +56,7 @@ fn by_listening(
             not_done(identity, &format!("no browser came back within {limit}"))
         })?;
     let outcome = match &visitor.outcome {
-        Ok(code) => wire::log_in(identity, &authorization, code, console.warn),
+        Ok(code) => exchange(identity, &authorization, code, console),
         Err(why) => Err(not_done(identity, why).into()),
     };
     visitor.show(
@@ -87,12 +87,15 @@ fn by_pasting_an_address(
         console.output,
         "Open this page in a browser on any machine and grant access:\n\n  {}\n\n\
          The browser then goes to an address that may show an error; that is fine.\n\
-         Paste that whole address here and press Enter:",
+         Paste that whole address here, or the code in it, and press Enter:",
         authorization.url
     )?;
     console.output.flush()?;
     let code = loop {
         let address = Secret::new(console.line()?);
+        if let Some(code) = wire::bare_code(trimmed(address.expose())) {
+            break code;
+        }
         match authorization.read(query_of(address.expose())) {
             Callback::Code(code) => break code,
             Callback::Denied(why) => return Err(not_done(identity, &why).into()),
@@ -105,7 +108,19 @@ fn by_pasting_an_address(
             }
         }
     };
-    wire::log_in(identity, &authorization, &code, console.warn)
+    exchange(identity, &authorization, &code, console)
+}
+
+/// Exchanges the code for a login; whoever stops it meanwhile finds nothing left of that.
+fn exchange(
+    identity: &Identity,
+    authorization: &Authorization,
+    code: &Secret,
+    console: &Console<'_>,
+) -> anyhow::Result<()> {
+    let stopped = identity.clone();
+    signals::before_end(move || wire::stop_login(&stopped))?;
+    wire::log_in(identity, authorization, code, console.warn)
 }
 
 /// Says why a browser that is opened here would not be seen.
@@ -133,9 +148,14 @@ fn obstacle(is_set: &dyn Fn(&str) -> bool) -> Option<&'static str> {
 
 /// Finds the query in what was pasted, in quotes or not.
 fn query_of(pasted: &str) -> &str {
-    let pasted = pasted.trim_matches(|c: char| c.is_whitespace() || "\"'<>".contains(c));
+    let pasted = trimmed(pasted);
     let query = pasted.split_once('?').map_or(pasted, |(_, query)| query);
     query.split('#').next().unwrap_or("")
+}
+
+/// Leaves out what surrounds an address or a code where it was copied.
+fn trimmed(pasted: &str) -> &str {
+    pasted.trim_matches(|c: char| c.is_whitespace() || "\"'<>".contains(c))
 }
 
 fn not_done(identity: &Identity, why: &str) -> Failure {

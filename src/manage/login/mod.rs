@@ -7,7 +7,7 @@ mod outcome;
 use super::{Console, cli, git::Target, usage};
 use crate::{
     address::is_profile_name,
-    failure::{Failure, Kind, quote},
+    failure::quote,
     profile::{self, Grant, RawProfile, Source, Store},
     secret::Secret,
     wire::{self, Identity, Overview},
@@ -36,8 +36,9 @@ pub(super) fn run(options: &cli::Login, console: &mut Console<'_>) -> anyhow::Re
     let wanted = Wanted::ask(options, &overview, console)?;
     let mut identity = wanted.identity(&overview)?;
     if identity.profile.store == Store::Memory {
-        let message = "the store 'memory' keeps no login; choose 'file' or 'keyring' with --store";
-        return Err(Failure::new(Kind::StoreUnusable, message).into());
+        return Err(usage(
+            "the store 'memory' keeps no login; choose 'file', 'keyring' or 'kernel-keyring' with --store",
+        ));
     }
     let secret = secret(options, &identity, console)?;
     if let Some(secret) = &secret {

@@ -26,6 +26,8 @@ const VERSION: u64 = 1;
 pub struct FileStore {
     directory: PathBuf,
     reserved: RefCell<HashMap<String, PathBuf>>,
+    /// The directories that were made for it and hold nothing else yet, the innermost first.
+    made: RefCell<Vec<PathBuf>>,
 }
 
 struct Record {
@@ -40,6 +42,7 @@ impl FileStore {
         FileStore {
             directory,
             reserved: RefCell::default(),
+            made: RefCell::default(),
         }
     }
 
@@ -82,6 +85,28 @@ impl FileStore {
             .into_iter()
             .flatten()
             .max_by_key(|record| record.generation))
+    }
+
+    /// Makes the directory and, in it, a new file with room for a secret.
+    fn make_place(&self, key: &str) -> io::Result<PathBuf> {
+        let ancestors = self.directory.ancestors();
+        let missing = ancestors.take_while(|directory| !directory.exists());
+        let missing: Vec<_> = missing.map(Path::to_owned).collect();
+        if !missing.is_empty() {
+            self.made.replace(missing);
+        }
+        files::make_private_directory(&self.directory)?;
+        let path = files::beside(&self.current(key), "next")?;
+        self.make_room(&path).map(|()| path)
+    }
+
+    /// Removes the directories again that were made and in which nothing has come to be.
+    fn remove_made(&self) {
+        for directory in self.made.take() {
+            if fs::remove_dir(directory).is_err() {
+                return;
+            }
+        }
     }
 
     /// Writes a new file with room for a secret.
@@ -130,11 +155,14 @@ impl Store for FileStore {
 
     fn reserve(&self, key: &str) -> anyhow::Result<()> {
         self.release(key);
-        self.clean(key, Some(0));
-        let current = self.current(key);
-        let path = files::make_private_directory(&self.directory)
-            .and_then(|()| files::beside(&current, "next"))
-            .and_then(|path| self.make_room(&path).map(|()| path))
+        let path = self
+            .make_place(key)
+            .or_else(|error| match error.kind() {
+                // Another process has taken away the directory that it had made.
+                io::ErrorKind::NotFound => self.make_place(key),
+                _ => Err(error),
+            })
+            .inspect_err(|_| self.remove_made())
             .with_context(|| {
                 let place = self.directory.display();
                 unusable(format!("cannot make room for a secret in '{place}'"))
@@ -147,6 +175,8 @@ impl Store for FileStore {
         if let Some(path) = self.reserved.borrow_mut().remove(key) {
             let _ = fs::remove_file(path);
         }
+        self.clean(key, Some(0));
+        self.remove_made();
     }
 
     fn save(&self, key: &str, secret: &Secret) -> anyhow::Result<()> {

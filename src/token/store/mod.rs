@@ -37,7 +37,7 @@ pub trait Store {
     /// [`Kind::StoreUnusable`] when it has not; nothing was lost then.
     fn reserve(&self, key: &str) -> anyhow::Result<()>;
 
-    /// Gives back the room that [`Store::reserve`] took and no [`Store::save`] used.
+    /// Gives back the room that [`Store::reserve`] took and no [`Store::save`] used, in this process or one that ended.
     fn release(&self, _key: &str) {}
 
     /// Replaces a secret as a whole; once this returns it survives a loss of power.

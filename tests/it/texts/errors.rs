@@ -684,6 +684,11 @@ fn of_addresses_and_repositories() {
         "ws/none",
     ];
     said.bbtoken(&login, |run| run.input(&world.consumer.secret));
+    // Git does not find the helper.
+    said.bbtoken(&login, |run| {
+        run.input(&world.consumer.secret)
+            .env("PATH", "/usr/bin:/bin")
+    });
     use std::os::unix::ffi::OsStrExt as _;
     let no_text = std::ffi::OsStr::from_bytes(b"\xff");
     said.bbtoken(&["token"], |run| run.env("BBTOKEN_CLIENT_ID", no_text));
