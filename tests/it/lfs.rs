@@ -330,7 +330,9 @@ fn a_configuration_that_cannot_be_written_does_not_end_a_fetch() {
             .within(&tree)
             .done()
             .expect(0);
-        done.says(&["warning: git-lfs was not told about remote 'origin': cannot lock "]);
+        done.says(&[
+            "warning: git-lfs was not told about remote 'origin': cannot lock '.git/config'",
+        ]);
         assert_eq!(done.stderr.lines().count(), 1, "{}", done.stderr);
         fs::remove_file(&lock).expect("it is still there");
         world

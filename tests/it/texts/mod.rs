@@ -163,13 +163,14 @@ const HELP: [&[&str]; 15] = [
     &["man"],
     &["help"],
 ];
-const TOPICS: [&str; 6] = [
+const TOPICS: [&str; 7] = [
     "config",
     "environment",
     "exit-codes",
     "profiles",
     "bitbucket",
     "json",
+    "lfs",
 ];
 
 #[test]
