@@ -1,0 +1,267 @@
+//! A valid profile from its settings, or the setting that stands in the way.
+
+use super::{
+    Client, DEFAULT, Endpoints, Environment, Grant, Profile, Raw, RawProfile, Setting, Source,
+    Store, Transport, choice::has_client,
+};
+use crate::{
+    failure::{Failure, Kind, quote},
+    http::{Url, may_carry_credentials},
+};
+
+/// Gives the base URLs that addresses are compared with before a profile is known: the general one first.
+///
+/// # Errors
+///
+/// [`Kind::Misconfigured`] if one is no URL that a credential may be sent to.
+pub fn base_urls(raw: &Raw) -> Result<Vec<Url>, Failure> {
+    let of_environment = raw.environment.settings.base_url.as_ref();
+    let general = of_environment.or(raw.common.base_url.as_ref());
+    let own = raw
+        .profiles
+        .values()
+        .filter_map(|profile| profile.base_url.as_ref());
+    // One in the environment is stronger than every profile's.
+    let own = own.filter(|_| of_environment.is_none()).map(Some);
+    std::iter::once(general)
+        .chain(own)
+        .map(|setting| endpoint(setting, || "https://bitbucket.org".to_owned()))
+        .collect()
+}
+
+pub(super) fn resolve(raw: &Raw, name: &str) -> Result<Profile, Failure> {
+    let none = RawProfile::default();
+    let own = raw.profiles.get(name).unwrap_or(&none);
+    let settings = Layers {
+        environment: &raw.environment.settings,
+        own,
+        common: &raw.common,
+    };
+    // The environment's client takes the place of a configured one only where nothing names a profile.
+    let from_environment = raw.environment.is_complete()
+        && (!has_client(own) || raw.environment.profile.as_deref() == Some(name));
+    let environment = from_environment.then_some(&raw.environment);
+    // Whose login it is and who pushes are one profile's own affair; the settings without a profile are one, too.
+    let own = if name == DEFAULT && !raw.profiles.contains_key(DEFAULT) {
+        &raw.common
+    } else {
+        own
+    };
+    let grant = grant(raw, environment, &settings, name)?;
+    let store = store(settings.pick(|p| p.store.as_ref()))?;
+    if matches!(grant, Grant::AuthorizationCode(_)) && store == Store::Memory {
+        return Err(misconfigured(format!(
+            "profile '{name}' needs a login, and the store 'memory' keeps none; choose 'file', 'keyring' or 'kernel-keyring'"
+        )));
+    }
+    Ok(Profile {
+        name: name.to_owned(),
+        account: own
+            .account
+            .as_ref()
+            .map_or(name, |setting| &setting.value)
+            .to_owned(),
+        push_profile: own.push_profile.clone(),
+        grant,
+        endpoints: endpoints(&settings)?,
+        transport: transport(settings.pick(|p| p.transport.as_ref()))?,
+        store,
+        remembers_advertisement: truth(settings.pick(|p| p.remember_advertisement.as_ref()))?,
+    })
+}
+
+/// The places a setting can stand in, strongest first.
+struct Layers<'a> {
+    environment: &'a RawProfile,
+    own: &'a RawProfile,
+    common: &'a RawProfile,
+}
+
+impl<'a> Layers<'a> {
+    fn pick<T>(&self, field: impl Fn(&'a RawProfile) -> Option<&'a T>) -> Option<&'a T> {
+        [self.environment, self.own, self.common]
+            .into_iter()
+            .find_map(field)
+    }
+}
+
+fn grant(
+    raw: &Raw,
+    environment: Option<&Environment>,
+    settings: &Layers<'_>,
+    name: &str,
+) -> Result<Grant, Failure> {
+    if let Some(token) = environment.and_then(|environment| environment.access_token.clone()) {
+        is_no_client(&token, &raw.environment)?;
+        return Ok(Grant::Token(token));
+    }
+    let token_command = settings.pick(|p| p.access_token_command.as_ref());
+    let client_id = environment
+        .and_then(|environment| environment.client_id.as_ref())
+        .or_else(|| {
+            settings
+                .pick(|p| p.client_id.as_ref())
+                .map(|setting| &setting.value)
+        });
+    let kind = settings.pick(|p| p.grant.as_ref());
+    match (
+        kind.map(|setting| setting.value.as_str()),
+        client_id,
+        token_command,
+    ) {
+        (Some("token"), _, Some(command)) | (None, None, Some(command)) => {
+            Ok(Grant::Token(Source::Command(command.clone())))
+        }
+        (Some("token"), _, None) => match &raw.environment.access_token {
+            Some(token) => Ok(Grant::Token(token.clone())),
+            None => Ok(Grant::Token(Source::Stored)),
+        },
+        (Some("client-credentials") | None, Some(id), _) => Ok(Grant::ClientCredentials(Client {
+            id: id.clone(),
+            secret: client_secret(raw, settings, id),
+        })),
+        (Some("authorization-code"), Some(id), _) => Ok(Grant::AuthorizationCode(Client {
+            id: id.clone(),
+            secret: client_secret(raw, settings, id),
+        })),
+        (Some("client-credentials" | "authorization-code") | None, None, _) => {
+            Err(misconfigured(format!(
+                "profile '{name}' has no client: set bbtoken.{name}.clientId or BBTOKEN_CLIENT_ID"
+            )))
+        }
+        (Some(other), _, _) => {
+            let origin = kind.map_or("", |setting| &setting.origin);
+            Err(misconfigured(format!(
+                "'{}' ({origin}) is no grant; expected client-credentials, authorization-code or token",
+                quote(other)
+            )))
+        }
+    }
+}
+
+/// Refuses a ready token that is half of the client beside it: the server would answer 401 and no more.
+fn is_no_client(token: &Source, environment: &Environment) -> Result<(), Failure> {
+    let Source::Given { secret: token, .. } = token else {
+        return Ok(());
+    };
+    let is_secret =
+        matches!(&environment.client_secret, Some(Source::Given { secret, .. }) if secret == token);
+    let is_id = environment.client_id.as_deref() == Some(token.expose());
+    let half = match (is_secret, is_id) {
+        (true, _) => "secret",
+        (_, true) => "id",
+        _ => return Ok(()),
+    };
+    Err(misconfigured(format!(
+        "BBTOKEN_ACCESS_TOKEN holds the client's {half}, which is no token; unset it, and a token is got with the client"
+    )))
+}
+
+/// Finds where a client's secret is. One in the environment belongs to the client there, if one is there.
+fn client_secret(raw: &Raw, settings: &Layers<'_>, id: &str) -> Source {
+    let environment = &raw.environment;
+    let is_its = environment.client_id.as_deref().is_none_or(|its| its == id);
+    if let Some(source) = environment.client_secret.as_ref().filter(|_| is_its) {
+        return source.clone();
+    }
+    let command = settings.pick(|p| p.client_secret_command.as_ref());
+    command.map_or(Source::Stored, |command| Source::Command(command.clone()))
+}
+
+fn endpoints(settings: &Layers<'_>) -> Result<Endpoints, Failure> {
+    let base = endpoint(settings.pick(|p| p.base_url.as_ref()), || {
+        "https://bitbucket.org".to_owned()
+    })?;
+    let below = |path: &str| format!("{}{path}", base.as_str().trim_end_matches('/'));
+    Ok(Endpoints {
+        token: endpoint(settings.pick(|p| p.token_url.as_ref()), || {
+            below("/site/oauth2/access_token")
+        })?,
+        authorize: endpoint(settings.pick(|p| p.authorize_url.as_ref()), || {
+            below("/site/oauth2/authorize")
+        })?,
+        base,
+    })
+}
+
+fn endpoint(setting: Option<&Setting>, default: impl FnOnce() -> String) -> Result<Url, Failure> {
+    let default = setting.is_none().then(default);
+    let (text, origin) = match (setting, &default) {
+        (Some(setting), _) => (setting.value.as_str(), setting.origin.as_str()),
+        (None, Some(text)) => (text.as_str(), "the default"),
+        (None, None) => ("", ""),
+    };
+    let refuse = |why: &str| {
+        misconfigured(format!(
+            "'{}' ({origin}) cannot be used: {why}",
+            quote(text)
+        ))
+    };
+    let url = Url::parse(text).map_err(|error| refuse(&error.to_string()))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(misconfigured(format!(
+            "the URL of {origin} holds a user name or password; remove it"
+        )));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(refuse("it has a query or a fragment"));
+    }
+    if !may_carry_credentials(&url) {
+        return Err(refuse(
+            "tokens are sent over https only, or over http to this machine",
+        ));
+    }
+    Ok(url)
+}
+
+fn transport(setting: Option<&Setting>) -> Result<Transport, Failure> {
+    one_of(
+        setting,
+        &[
+            ("auto", Transport::Auto),
+            ("native", Transport::Native),
+            ("git", Transport::Git),
+        ],
+    )
+}
+
+/// Reads a truth value by git's words (git-config(1), "boolean"); true where there is none.
+fn truth(setting: Option<&Setting>) -> Result<bool, Failure> {
+    let words = ["true", "yes", "on", "1"].map(|word| (word, true));
+    let others = ["false", "no", "off", "0"].map(|word| (word, false));
+    one_of(setting, &[words, others].concat())
+}
+
+fn store(setting: Option<&Setting>) -> Result<Store, Failure> {
+    one_of(
+        setting,
+        &[
+            ("file", Store::File),
+            ("keyring", Store::Keyring),
+            ("kernel-keyring", Store::KernelKeyring),
+            ("memory", Store::Memory),
+        ],
+    )
+}
+
+/// Reads a word; the first choice is the default.
+fn one_of<T: Copy>(setting: Option<&Setting>, choices: &[(&str, T)]) -> Result<T, Failure> {
+    let Some(Setting { value, origin }) = setting else {
+        return Ok(choices[0].1);
+    };
+    let chosen = choices
+        .iter()
+        .find(|(word, _)| value.eq_ignore_ascii_case(word));
+    chosen.map(|(_, choice)| *choice).ok_or_else(|| {
+        let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+        misconfigured(format!(
+            "'{}' ({origin}) is not one of {}",
+            quote(value),
+            words.join(", ")
+        ))
+    })
+}
+
+pub(super) fn misconfigured(message: String) -> Failure {
+    Failure::new(Kind::Misconfigured, message)
+}

@@ -1,0 +1,263 @@
+//! Choice and resolution together, by settings as a user writes them.
+
+use super::*;
+use crate::failure::Kind;
+
+fn setting(value: &str) -> Option<Setting> {
+    Some(Setting {
+        value: value.into(),
+        origin: "test".into(),
+    })
+}
+
+fn client(id: &str, workspaces: &[&str]) -> RawProfile {
+    RawProfile {
+        client_id: setting(id),
+        client_secret_command: setting("echo s"),
+        workspaces: workspaces.iter().filter_map(|name| setting(name)).collect(),
+        ..RawProfile::default()
+    }
+}
+
+fn address(profile: Option<&str>, workspace: &str) -> Address {
+    Address {
+        profile: profile.map(str::to_owned),
+        workspace: workspace.into(),
+        repository: "repo".into(),
+    }
+}
+
+fn raw(profiles: &[(&str, RawProfile)]) -> Raw {
+    Raw {
+        profiles: profiles
+            .iter()
+            .map(|(name, profile)| ((*name).to_owned(), profile.clone()))
+            .collect(),
+        ..Raw::default()
+    }
+}
+
+fn with_token(raw: &Raw) -> Raw {
+    let mut raw = raw.clone();
+    raw.environment.access_token = Some(Source::Given {
+        variable: "BBTOKEN_ACCESS_TOKEN",
+        secret: Secret::new("t"),
+    });
+    raw
+}
+
+#[test]
+fn the_first_that_answers_is_chosen() {
+    let two = raw(&[
+        ("home", client("h", &["mine"])),
+        ("work", client("w", &["ours", "theirs"])),
+    ]);
+    let mut all = two.clone();
+    all.selected = setting("home");
+    let mut of_remote = all.clone();
+    of_remote.of_remote = setting("work");
+    let mut by_variable = all.clone();
+    by_variable.environment.profile = Some("work".into());
+    let cases = [
+        (&two, Some("home"), "ours", "home"),
+        (&of_remote, None, "mine", "work"),
+        (&by_variable, None, "mine", "work"),
+        (&with_token(&all), None, "ours", ENVIRONMENT),
+        (&with_token(&all), Some("work"), "ours", "work"),
+        (&two, None, "Theirs", "work"),
+        (&all, None, "other", "home"),
+    ];
+    for (raw, profile, workspace, expected) in cases {
+        let chosen = choose(raw, Some(&address(profile, workspace))).expect("one answers");
+        assert_eq!(chosen.name, expected, "{profile:?} {workspace}");
+    }
+    assert_eq!(cases.len(), 7);
+}
+
+#[test]
+fn the_only_profile_needs_no_choice_and_several_do() {
+    let one = raw(&[("work", client("w", &[]))]);
+    assert_eq!(choose(&one, None).expect("it is the only one").name, "work");
+    let two = raw(&[("a", client("a", &[])), ("b", client("b", &[]))]);
+    let error = choose(&two, None).expect_err("none is chosen");
+    assert!(error.to_string().contains("'a', 'b'"), "{error}");
+    assert_eq!(
+        choose(&Raw::default(), None)
+            .expect_err("nothing is there")
+            .kind,
+        Kind::NotConfigured
+    );
+}
+
+#[test]
+fn an_unknown_profile_lists_the_known_ones() {
+    let two = raw(&[("a", client("a", &[])), ("b", client("b", &[]))]);
+    let error = choose(&two, Some(&address(Some("c"), "ws"))).expect_err("there is no c");
+    assert_eq!(
+        error.kind,
+        Kind::UnknownProfile {
+            known: vec!["a".into(), "b".into()]
+        }
+    );
+}
+
+#[test]
+fn two_profiles_for_one_workspace_are_an_error() {
+    let two = raw(&[("a", client("a", &["ws"])), ("b", client("b", &["ws"]))]);
+    assert!(choose(&two, Some(&address(None, "ws"))).is_err());
+}
+
+#[test]
+fn a_secret_in_the_environment_belongs_to_the_client_there() {
+    let mut raw = raw(&[("work", client("w", &[]))]);
+    raw.environment.client_id = Some("other".into());
+    raw.environment.client_secret = Some(Source::File("/secret".into()));
+    let chosen = choose(&raw, Some(&address(Some("work"), "ws"))).expect("it is there");
+    assert!(matches!(
+        chosen.client().map(|client| &client.secret),
+        Some(Source::Command(_))
+    ));
+    raw.environment.client_id = None;
+    let chosen = choose(&raw, Some(&address(Some("work"), "ws"))).expect("it is there");
+    assert!(matches!(
+        chosen.client().map(|client| &client.secret),
+        Some(Source::File(_))
+    ));
+}
+
+#[test]
+fn another_profile_can_push_in_ones_place() {
+    let mut reader = client("r", &["ws"]);
+    reader.push_profile = setting("writer");
+    let raw = raw(&[("reader", reader), ("writer", client("w", &[]))]);
+    let chosen = choose(&raw, Some(&address(None, "ws"))).expect("it serves the workspace");
+    assert_eq!(chosen.name, "reader");
+    let pushing = for_push(&raw, &chosen)
+        .expect("it is there")
+        .expect("it is named");
+    assert_eq!(pushing.name, "writer");
+    assert_eq!(
+        for_push(&raw, &pushing)
+            .expect("it is there")
+            .map(|p| p.name),
+        None
+    );
+}
+
+#[test]
+fn who_pushes_must_use_the_same_bitbucket() {
+    let mut reader = client("r", &["ws"]);
+    reader.push_profile = setting("writer");
+    let mut writer = client("w", &[]);
+    writer.base_url = setting("https://other.example");
+    let raw = raw(&[("reader", reader), ("writer", writer)]);
+    let chosen = choose(&raw, Some(&address(None, "ws"))).expect("it serves the workspace");
+    let message = for_push(&raw, &chosen)
+        .map(|_| ())
+        .expect_err("its token would go to a foreign host");
+    assert!(
+        message.to_string().contains("its baseUrl is another one"),
+        "{message}"
+    );
+}
+
+#[test]
+fn settings_without_a_profile_can_name_account_and_pusher() {
+    let mut raw = raw(&[("writer", client("w", &[]))]);
+    raw.common = client("r", &[]);
+    raw.common.account = setting("ann");
+    raw.common.push_profile = setting("writer");
+    let chosen = choose(&raw, None).expect("it is the default");
+    assert_eq!(
+        (chosen.name.as_str(), chosen.account.as_str()),
+        (DEFAULT, "ann")
+    );
+    let pusher = for_push(&raw, &chosen).expect("it is there");
+    let pusher = pusher.expect("it is named");
+    assert_eq!(
+        (pusher.account.as_str(), pusher.push_profile),
+        ("writer", None)
+    );
+}
+
+#[test]
+fn a_login_is_kept_by_client_account_and_endpoint_and_not_in_memory() {
+    let with = |change: &dyn Fn(&mut RawProfile)| {
+        let mut profile = client("x", &[]);
+        profile.grant = setting("authorization-code");
+        profile.account = setting("ann");
+        change(&mut profile);
+        choose(&raw(&[("a", profile)]), None)
+    };
+    let one = with(&|_| ()).expect("it is valid").login_key();
+    type Change<'c> = &'c dyn Fn(&mut RawProfile);
+    let changes: [(Change<'_>, bool); 5] = [
+        (&|profile| profile.workspaces = vec![], true),
+        (&|profile| profile.account = setting("bob"), false),
+        (&|profile| profile.client_id = setting("y"), false),
+        (
+            &|profile| profile.token_url = setting("https://other.example/token"),
+            false,
+        ),
+        (
+            &|profile| profile.base_url = setting("https://other.example"),
+            false,
+        ),
+    ];
+    for (change, is_same) in changes {
+        let other = with(change).expect("it is valid").login_key();
+        assert_eq!(one == other, is_same);
+    }
+    let error = with(&|profile| profile.store = setting("memory")).map(|_| ());
+    let error = error.expect_err("it would be lost at once");
+    assert!(error.to_string().contains("keeps none"), "{error}");
+}
+
+#[test]
+fn half_a_client_is_no_token() {
+    let mut raw = with_token(&Raw::default());
+    raw.environment.client_id = Some("t".into());
+    assert!(choose(&raw, None).is_err_and(|error| error.to_string().contains("client's id")));
+    raw.environment.client_id = Some("id".into());
+    raw.environment.client_secret = raw.environment.access_token.clone();
+    assert!(choose(&raw, None).is_err_and(|error| error.to_string().contains("client's secret")));
+    raw.environment.client_secret = None;
+    assert!(choose(&raw, None).is_ok());
+}
+
+#[test]
+fn credentials_are_never_pointed_at_plain_http() {
+    for url in [
+        "http://bitbucket.org",
+        "ftp://localhost",
+        "https://u:p@localhost",
+        "https://x/?q",
+        "nonsense",
+        "",
+    ] {
+        let mut raw = with_token(&Raw::default());
+        raw.environment.settings.base_url = setting(url);
+        assert!(choose(&raw, None).is_err(), "{url}");
+    }
+}
+
+#[test]
+fn a_password_in_a_base_url_is_not_shown() {
+    let mut raw = with_token(&Raw::default());
+    raw.environment.settings.base_url = setting("https://u:canary@localhost");
+    let error = choose(&raw, None).expect_err("it is refused");
+    assert!(!error.to_string().contains("canary"), "{error}");
+}
+
+#[test]
+fn the_cache_key_knows_client_and_endpoint() {
+    let one = choose(&raw(&[("a", client("x", &[]))]), None).expect("one");
+    let same = choose(&raw(&[("b", client("x", &[]))]), None).expect("one");
+    let other = choose(&raw(&[("a", client("y", &[]))]), None).expect("one");
+    assert_eq!(
+        one.cache_key(),
+        same.cache_key(),
+        "a profile's name does not matter"
+    );
+    assert_ne!(one.cache_key(), other.cache_key());
+}
