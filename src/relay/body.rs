@@ -4,7 +4,38 @@ use std::io::{self, BufRead, Read};
 
 use bytes::{Buf as _, Bytes};
 
-use crate::http::{Response, TransportError};
+use super::pktline;
+use crate::http::{Response, ResponseBody, TransportError};
+
+/// Looks whether an answer's body begins with a pkt-line; the answer is given back whole.
+pub(super) fn begins_with_pkt_line(
+    mut response: Response,
+) -> Result<(bool, Response), TransportError> {
+    let first = response.next_chunk()?;
+    let prefix = first.as_ref().and_then(|first| first.first_chunk());
+    let is_pkt_line = prefix.is_some_and(|prefix| pktline::decode(*prefix).is_some());
+    let (status, headers) = (response.status, response.headers.clone());
+    let body = Ahead {
+        first,
+        rest: response,
+    };
+    Ok((is_pkt_line, Response::new(status, headers, Box::new(body))))
+}
+
+/// A body of which the first piece was looked at.
+struct Ahead {
+    first: Option<Bytes>,
+    rest: Response,
+}
+
+impl ResponseBody for Ahead {
+    fn next_chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
+        match self.first.take() {
+            Some(first) => Ok(Some(first)),
+            None => self.rest.next_chunk(),
+        }
+    }
+}
 
 /// Reads an answer's body as a stream of bytes.
 pub(super) struct BodyReader {

@@ -154,10 +154,14 @@ pub(super) fn copy(
         _ => Stage::InAnswer,
     };
     let mut armed = session.watch_until_over(&seen);
-    while let Some(chunk) = body
-        .next_chunk()
-        .map_err(|error| Broken::at(stage)(session.bad_answer(error)))?
-    {
+    loop {
+        let chunk = match body.next_chunk() {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => break,
+            // Git has all of it, whatever HTTP still had to say.
+            Err(_) if seen.ending() == Ending::Flush => break,
+            Err(error) => return Err(Broken::at(stage)(session.bad_answer(error))),
+        };
         if seen.follow(&chunk).is_err() {
             return Err(Broken::at(stage)(session.no_pkt_line()));
         }

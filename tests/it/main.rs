@@ -16,6 +16,7 @@ mod credential;
 mod doctor;
 mod errors;
 mod faults;
+mod faulttable;
 mod fetch;
 mod figures;
 mod help;

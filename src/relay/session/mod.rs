@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use self::refusal::{Refusal, title};
 use super::{
     Authorizer, Memory, Service,
+    body::begins_with_pkt_line,
     pktline::{Boundaries, Ending},
     retry::{Retries, Trouble},
 };
@@ -412,33 +413,31 @@ impl<'a> Session<'a> {
     }
 
     /// Checks the answer's type (gitprotocol-http(5)): a portal or sign-on page answers 200, too.
-    fn expect(
-        &self,
-        mut response: Response,
-        service: Service,
-        kind: &str,
-    ) -> anyhow::Result<Response> {
+    ///
+    /// Git looks at the type of an advertisement only (git: `check_smart_http` in remote-curl.c); any other answer of
+    /// another type passes if it begins as one of git's, since a push would be called refused that was done.
+    fn expect(&self, response: Response, service: Service, kind: &str) -> anyhow::Result<Response> {
         let expected = format!("application/x-{}-{kind}", service.name());
-        let found = response
-            .header("content-type")
-            .unwrap_or("nothing")
-            .split(';')
-            .next()
-            .unwrap_or("")
-            .trim();
-        if !found.eq_ignore_ascii_case(&expected) {
-            let found = quote(found);
-            let _armed = self.watch.arm();
-            let body = response.read_body(MAX_PAGE_BYTES).unwrap_or_default();
-            let whose = match title(&String::from_utf8_lossy(&body)) {
-                Some(title) => format!(", a page titled '{title}',"),
-                None => String::new(),
-            };
-            return Err(self.no_git(&format!(
-                "it answered with '{found}'{whose} instead of '{expected}'"
-            )));
+        let found = response.header("content-type").unwrap_or("nothing");
+        let found = found.split(';').next().unwrap_or("").trim();
+        if found.eq_ignore_ascii_case(&expected) {
+            return Ok(response);
         }
-        Ok(response)
+        let found = quote(found);
+        let _armed = self.watch.arm();
+        let (is_gits, mut response) =
+            begins_with_pkt_line(response).map_err(|error| self.bad_answer(error))?;
+        if is_gits && kind != "advertisement" {
+            return Ok(response);
+        }
+        let body = response.read_body(MAX_PAGE_BYTES).unwrap_or_default();
+        let whose = match title(&String::from_utf8_lossy(&body)) {
+            Some(title) => format!(", a page titled '{title}',"),
+            None => String::new(),
+        };
+        Err(self.no_git(&format!(
+            "it answered with '{found}'{whose} instead of '{expected}'"
+        )))
     }
 
     /// Gives the repository's new place: on the same scheme, host and port, or an error, since the credential goes along.

@@ -111,6 +111,8 @@ pub(crate) struct Connection {
 #[derive(Default)]
 struct State {
     ending: Ending,
+    /// Whether it ends by a reset.
+    is_reset: bool,
     /// Whether answers are driven by other tasks than the connection, as they are over HTTP/2.
     multiplexed: bool,
     /// Wakes the task that drives the connection.
@@ -159,6 +161,11 @@ impl Connection {
     /// Closes the connection properly as soon as what was written is flushed.
     pub(crate) fn close_when_flushed(&self) {
         self.end(Manner::Close);
+    }
+
+    /// Makes whatever ends the connection reset it.
+    pub(crate) fn reset_when_dropped(&self) {
+        self.state().is_reset = true;
     }
 
     /// Says that requests of this version come on the connection.
@@ -226,6 +233,19 @@ macro_rules! on_stream {
             Stream::Tls(stream) => Pin::new(stream.as_mut()).$method($($argument),*),
         }
     };
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        if self.connection.state().is_reset {
+            let socket = match &self.stream {
+                Stream::Plain(stream) => stream,
+                Stream::Tls(stream) => stream.get_ref().0,
+            };
+            // A socket that is gone already is as good.
+            let _ = socket.set_zero_linger();
+        }
+    }
 }
 
 impl AsyncRead for Wire {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{
-    ACCEPT, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderValue,
-    USER_AGENT,
+    ACCEPT, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName,
+    HeaderValue, USER_AGENT,
 };
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
@@ -193,11 +193,26 @@ impl Exchange<'_> {
                 (self.answer().await, Ending::Usual)
             }
             Some(Action::CloseWithoutAnswer) => vanish(connection).await,
+            Some(Action::ResetWithoutAnswer) => {
+                connection.reset_when_dropped();
+                vanish(connection).await
+            }
             Some(Action::AnswerLost) => {
                 self.answer().await.into_body().discard().await;
                 vanish(connection).await
             }
             Some(Action::CutAfter(bytes)) => (self.answer().await, Ending::Cut(bytes)),
+            Some(Action::Reset(bytes)) => {
+                let answer = self.answer().await;
+                connection.reset_when_dropped();
+                (answer, Ending::Cut(bytes))
+            }
+            Some(Action::Drip) => (self.answer().await, Ending::Drip),
+            Some(Action::Alter(headers)) => {
+                let mut answer = self.answer().await;
+                alter(&mut answer, &headers);
+                (answer, Ending::Usual)
+            }
             Some(Action::Truncate(bytes)) => {
                 (unmeasured(self.answer().await), Ending::Truncate(bytes))
             }
@@ -243,13 +258,8 @@ fn scripted(status: u16, headers: &[(String, String)], body: Vec<u8>, early: boo
     let mut answer = Response::new(Payload::Whole(Some(Bytes::from(body))));
     *answer.status_mut() =
         StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    for (name, value) in headers {
-        if let (Ok(name), Ok(value)) = (
-            name.parse::<hyper::header::HeaderName>(),
-            HeaderValue::from_str(value),
-        ) {
-            answer.headers_mut().append(name, value);
-        }
+    for (name, value) in parsed(headers) {
+        answer.headers_mut().append(name, value);
     }
     if early {
         answer
@@ -257,6 +267,21 @@ fn scripted(status: u16, headers: &[(String, String)], body: Vec<u8>, early: boo
             .insert(CONNECTION, HeaderValue::from_static("close"));
     }
     answer
+}
+
+/// The headers of a rule that are well-formed.
+fn parsed(headers: &[(String, String)]) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    let header = |(name, value): &(String, String)| {
+        Some((name.parse().ok()?, HeaderValue::from_str(value).ok()?))
+    };
+    headers.iter().filter_map(header)
+}
+
+/// Puts headers in the place of the answer's own.
+fn alter(answer: &mut Answer, headers: &[(String, String)]) {
+    for (name, value) in parsed(headers) {
+        answer.headers_mut().insert(name, value);
+    }
 }
 
 async fn replace(answer: Answer, body: Vec<u8>) -> Answer {

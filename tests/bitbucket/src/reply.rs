@@ -6,15 +6,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use tokio::time::{Sleep, sleep};
 
 use crate::backend::{Output, PIECE_BYTES};
 use crate::connection::Connection;
 use crate::journal::Ticket;
+
+/// The pause after each byte of [`Ending::Drip`].
+const DRIP_PAUSE: Duration = Duration::from_millis(100);
 
 /// A request body whose bytes are counted.
 pub(crate) struct Upload {
@@ -144,6 +149,8 @@ pub(crate) enum Ending {
     Cut(u64),
     /// Nothing comes after so many more bytes, and the connection stays open.
     Stall(u64),
+    /// Each byte is followed by a pause.
+    Drip,
     /// The body is sent whole and the connection is closed after it.
     CloseIdle,
 }
@@ -155,6 +162,9 @@ pub(crate) struct Reply {
     connection: Arc<Connection>,
     /// `None` for requests that are not recorded.
     ticket: Option<Ticket>,
+    /// What comes after the byte that was sent last.
+    dripping: Bytes,
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Reply {
@@ -169,7 +179,30 @@ impl Reply {
             ending,
             connection,
             ticket,
+            dripping: Bytes::new(),
+            pause: None,
         }
+    }
+
+    /// Gives the next byte, after the pause that follows the last one.
+    fn drip(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.as_mut().poll(cx));
+            self.pause = None;
+        }
+        if self.dripping.is_empty() {
+            match ready!(Pin::new(&mut self.payload).poll_frame(cx)) {
+                None => {
+                    self.complete();
+                    return Poll::Ready(None);
+                }
+                Some(frame) => self.dripping = frame?.into_data().unwrap_or_default(),
+            }
+        }
+        let piece = self.dripping.split_to(self.dripping.len().min(1));
+        self.pause = Some(Box::pin(sleep(DRIP_PAUSE)));
+        let piece = self.pass(piece);
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     /// Shortens a piece to what the ending leaves of it, and counts it.
@@ -204,6 +237,7 @@ impl Body for Reply {
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.ending {
+            Ending::Drip => return self.drip(cx),
             Ending::Truncate(0) => {
                 self.complete();
                 return Poll::Ready(None);
@@ -241,7 +275,7 @@ impl Body for Reply {
     fn is_end_stream(&self) -> bool {
         match self.ending {
             Ending::Truncate(0) => true,
-            Ending::Cut(_) | Ending::Stall(_) => false,
+            Ending::Cut(_) | Ending::Stall(_) | Ending::Drip => false,
             _ => self.payload.is_end_stream(),
         }
     }

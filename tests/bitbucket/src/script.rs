@@ -60,10 +60,18 @@ pub enum Action {
     Hold,
     /// Closes the connection without an answer, before the request body is read.
     CloseWithoutAnswer,
+    /// Resets the connection (RFC 9293 section 3.5.2) without an answer, before the request body is read.
+    ResetWithoutAnswer,
     /// Does all that was asked, then closes the connection without an answer.
     AnswerLost,
     /// Closes the connection after this many bytes of the response body.
     CutAfter(u64),
+    /// Resets the connection after this many bytes of the response body.
+    Reset(u64),
+    /// Sends the response body byte by byte, with a pause after each.
+    Drip,
+    /// Does all that was asked, then answers with these headers in the place of its own.
+    Alter(Vec<(String, String)>),
     /// Ends the response body properly after this many bytes.
     Truncate(u64),
     /// Sends this many bytes of the response body and then nothing more, with the connection open.
