@@ -45,6 +45,7 @@ mod signals;
 mod status;
 mod stores;
 mod submodules;
+mod superprojects;
 mod support;
 mod terminals;
 mod texts;

@@ -1,6 +1,9 @@
 //! Submodules: relative addresses, absolute ones taken over by `insteadOf`, many at once.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     lfs,
@@ -8,38 +11,40 @@ use crate::{
 };
 
 /// Lets git start our helper for what `.gitmodules` names.
-const ALLOWED: [&str; 2] = ["-c", "protocol.bbtoken.allow=always"];
+pub(crate) const ALLOWED: [&str; 2] = ["-c", "protocol.bbtoken.allow=always"];
 
 /// Pushes an application whose submodules are written as told.
 fn application(world: &World, modules: &[(&str, &str)]) {
+    superproject(world, "app", modules);
+}
+
+/// Pushes a new repository whose submodules are written as told; gives the work tree that has pushed it.
+pub(crate) fn superproject(world: &World, name: &str, modules: &[(&str, &str)]) -> PathBuf {
     world
         .bitbucket
-        .create_repository("ws", "app")
+        .create_repository("ws", name)
         .expect("it can be made");
-    let tree = world.path("app-seed");
+    let tree = world.path(&format!("{name}-seed"));
     world.git(["init", "-q"]).arg(&tree).ok();
     for (path, url) in modules {
         for (key, value) in [("path", *path), ("url", *url)] {
             world
-                .git([
-                    "config",
-                    "-f",
-                    ".gitmodules",
-                    &format!("submodule.{path}.{key}"),
-                    value,
-                ])
+                .git(["config", "-f", ".gitmodules"])
+                .args([&format!("submodule.{path}.{key}"), value])
                 .within(&tree)
                 .ok();
         }
     }
-    world.git(["add", ".gitmodules"]).within(&tree).ok();
+    fs::write(tree.join("file"), "one\n").expect("the work tree can be written");
+    world.git(["add", "file", ".gitmodules"]).within(&tree).ok();
     let paths: Vec<_> = modules.iter().map(|(path, _)| *path).collect();
-    record(world, &paths);
+    record(world, name, &paths);
+    tree
 }
 
-/// Pushes an application that has each submodule where its `main` is on the server.
-fn record(world: &World, modules: &[&str]) {
-    let tree = world.path("app-seed");
+/// Pushes a superproject that has each submodule where its `main` is on the server.
+pub(crate) fn record(world: &World, name: &str, modules: &[&str]) {
+    let tree = world.path(&format!("{name}-seed"));
     for path in modules {
         let bare = world.bitbucket.repository_path(workspace(path), path);
         let id = world.rev(&bare, "main");
@@ -54,7 +59,7 @@ fn record(world: &World, modules: &[&str]) {
         .within(&tree)
         .ok();
     world
-        .git(["push", "-q", "bbtoken::ws/app", "main"])
+        .git(["push", "-q", &format!("bbtoken::ws/{name}"), "main"])
         .within(&tree)
         .ok();
 }
@@ -63,7 +68,8 @@ fn workspace(repository: &str) -> &str {
     if repository == "other" { "ws2" } else { "ws" }
 }
 
-fn are_there(world: &World, tree: &Path, modules: &[&str]) {
+/// Expects a superproject with all its submodules, also those of submodules, at their commits.
+pub(crate) fn are_there(world: &World, tree: &Path, modules: &[&str]) {
     for module in modules {
         assert_eq!(
             fs::read_to_string(tree.join(module).join("file"))
@@ -374,7 +380,7 @@ fn everything_comes(world: &World, superproject: &str, modules: &[(&str, &str)],
         world.commit(&seed, "c.bin", lfs::content("c.bin"));
         world.git(["push", "-q"]).within(&seed).done().expect(0);
     }
-    record(world, &with_files);
+    record(world, "app", &with_files);
     world.bitbucket.revoke_access_tokens();
     let pull = || {
         world.bitbucket.clear_requests();
