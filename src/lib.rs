@@ -89,8 +89,9 @@
 //! | addresses that are there already work as they stand, beside the user's own rules | `tests/it/urls.rs` |
 //! | other programs work as the table says, recipes as they are written | `tests/it/programs.rs`, `tests/it/packages.rs`, `tests/it/recipes.rs` |
 //! | a submodule that git refuses is named with its remedy, and nothing is said of any other | `tests/it/submodules.rs` |
+//! | submodules follow git's own rules at any depth | `tests/it/superprojects.rs` |
 //! | one token serves a superproject, its submodules and their large files, also when it is refused on the way | `tests/it/submodules.rs` |
-//! | git-lfs is told where objects are, once, and nobody's own settings are changed | `tests/it/lfs.rs` |
+//! | git-lfs is told where objects are, once, and nobody's own settings are changed | `tests/it/lfs.rs`, `tests/it/large_files.rs` |
 //! | the reference names every key, variable and command | `tests/it/help.rs` |
 //! | every message is kept as expected text | `tests/it/texts/` |
 //! | whoever leaves a question has changed nothing, and the terminal is as it was | `tests/it/terminals.rs` |

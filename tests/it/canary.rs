@@ -11,7 +11,7 @@ use ring::digest;
 
 use crate::{
     inspect::{files, names, noise, strace},
-    person,
+    lfs, person,
     support::{Run, World, gits, on_every_git},
 };
 
@@ -208,6 +208,49 @@ fn no_secret_is_seen_in_arguments_environments_outputs_or_files() {
                 search.found
             );
         }
+    });
+}
+
+#[test]
+fn no_secret_of_large_files_is_seen_in_arguments_environments_outputs_or_files() {
+    on_every_git(|world| {
+        world_with_a_secret_file(world);
+        lfs::install(world);
+        let seed = lfs::repository(world, "ws", "large", &["a.bin", "b.bin"]);
+        let mut shown = Vec::new();
+        let mut seen_tokens = tokens(world);
+        let mut run = |arguments: &[&str], within: &PathBuf, code: i32| {
+            let traced = strace(world, "execve", arguments, |run| {
+                let run = prepared(world, "native", run).within(within);
+                run.env("GIT_TRANSFER_TRACE", "1")
+            });
+            let done = traced.done.expect(code);
+            assert!(traced.calls.contains("git-lfs"), "{arguments:?}");
+            shown.extend([traced.calls, done.stdout, done.stderr].map(String::into_bytes));
+            seen_tokens.extend(tokens(world));
+        };
+        run(&["clone", "bbtoken::ws/large", "tree"], &world.path(""), 0);
+        let tree = world.path("tree");
+        world.commit(&seed, "c.bin", lfs::content("c.bin"));
+        world.bitbucket.revoke_access_tokens();
+        run(&["push", "origin", "main"], &seed, 0);
+        run(&["pull"], &tree, 0);
+        let objects = tree.join(".git/lfs/objects");
+        fs::remove_dir_all(objects).expect("they were fetched");
+        let refusal = bitbucket_local::Rule::answer(403).kind(bitbucket_local::Kind::Lfs);
+        world.bitbucket.script(refusal.forever());
+        run(&["lfs", "fetch"], &tree, 2);
+
+        seen_tokens.sort();
+        seen_tokens.dedup();
+        assert!(seen_tokens.len() >= 2, "tokens were there to leak");
+        let mut search = Search::new(world, &seen_tokens);
+        for bytes in &shown {
+            search.look("arguments, environment or output", bytes);
+        }
+        search.look_at_files(world);
+        let found = search.found;
+        assert!(found.is_empty(), "a secret leaks: {found:?}");
     });
 }
 

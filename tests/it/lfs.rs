@@ -58,7 +58,7 @@ fn settings(world: &World, tree: &Path) -> String {
     text.replace(authority, "HOST")
 }
 
-fn get(world: &World, tree: &Path, key: &str) -> String {
+pub(crate) fn get(world: &World, tree: &Path, key: &str) -> String {
     let done = world.git(["config", "--get-all", key]).within(tree).done();
     let (_, authority) = world
         .bitbucket
@@ -68,7 +68,7 @@ fn get(world: &World, tree: &Path, key: &str) -> String {
     done.stdout.trim_end().replace(authority, "HOST")
 }
 
-const ENDPOINT: &str = "https://bbtoken@HOST/ws/repo.git/info/lfs";
+pub(crate) const ENDPOINT: &str = "https://bbtoken@HOST/ws/repo.git/info/lfs";
 
 #[test]
 fn a_clone_brings_lfs_files_without_a_manual_step() {

@@ -22,6 +22,7 @@ mod figures;
 mod help;
 mod inspect;
 mod instructions;
+mod large_files;
 mod leftovers;
 mod lfs;
 mod limits;
