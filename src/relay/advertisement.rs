@@ -194,7 +194,8 @@ fn read(session: &Session<'_>, response: Response) -> anyhow::Result<Option<Vec<
 pub(super) fn first_packet(body: &mut dyn BufRead) -> io::Result<Vec<u8>> {
     let mut first = read_one(body)?;
     if first[4..].starts_with(b"# service=") {
-        pktline::read_section(body, |_| {})?;
+        // It holds nothing that is read: one that does not end soon is none.
+        pktline::read_section(&mut body.take(MAX_BYTES), |_| {})?;
         first = read_one(body)?;
     }
     Ok(first)

@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::fd::OwnedFd,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -65,11 +65,21 @@ impl Process {
         let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
         Some(kilobytes * 1024)
     }
+
+    /// How many descriptors it has open; none once it has ended.
+    pub(crate) fn handles(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid)).map_or(0, Iterator::count)
+    }
 }
 
 /// Finds every process of a world that runs now; the server and what it starts have another HOME.
 pub(crate) fn of(world: &World) -> Vec<Process> {
-    let marker = format!("HOME={}", world.home().display());
+    at(&world.home())
+}
+
+/// Finds every process that runs now with such a home.
+pub(crate) fn at(home: &Path) -> Vec<Process> {
+    let marker = format!("HOME={}", home.display());
     let entries = fs::read_dir("/proc").expect("this system shows its processes");
     entries
         .flatten()
