@@ -1,0 +1,223 @@
+//! The certificates that are trusted: those of the system, or of the files that git's settings name.
+//!
+//! The bundle file is read directly: asking for "the system's roots" in the usual way also reads every file of
+//! the certificate directory, which costs more than the whole rest of a start. It is read while the name is resolved, and
+//! of its 145 or so certificates only those are decoded that may have issued the server's.
+
+use std::{
+    fs, io, iter,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    thread,
+};
+
+use rustls::{
+    DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
+};
+
+use super::{Settings, bundle::Bundle};
+
+/// Verifies with roots from files, which are read once, at the first use or on the side thread before it.
+#[derive(Debug)]
+pub(super) struct SystemRoots {
+    files: Sources,
+    provider: Arc<CryptoProvider>,
+    bundle: OnceLock<Option<Bundle>>,
+    verifier: OnceLock<Result<Arc<WebPkiServerVerifier>, String>>,
+}
+
+/// Where trusted certificates are read from.
+#[derive(Clone, Debug)]
+struct Sources {
+    file: Option<PathBuf>,
+    directories: Vec<PathBuf>,
+}
+
+impl SystemRoots {
+    /// Starts to read what the settings name, or the system's bundle, on a thread of its own.
+    pub(super) fn new(settings: &Settings, provider: &Arc<CryptoProvider>) -> Arc<Self> {
+        let roots = Arc::new(SystemRoots {
+            files: Sources::of(settings),
+            provider: Arc::clone(provider),
+            bundle: OnceLock::new(),
+            verifier: OnceLock::new(),
+        });
+        let early = Arc::clone(&roots);
+        // Without a thread the first handshake reads them: slower, not wrong.
+        let _ = thread::Builder::new().name("roots".into()).spawn(move || {
+            if early.bundle().is_none() {
+                let _ = early.verifier();
+            }
+        });
+        roots
+    }
+
+    /// The bundle, if there is nothing else that certificates are read from, and it is as bundles are.
+    fn bundle(&self) -> Option<&Bundle> {
+        let read = || self.files.only_file().and_then(Bundle::read);
+        self.bundle.get_or_init(read).as_ref()
+    }
+
+    /// Makes a verifier of those certificates alone that may have issued one of a server's.
+    fn verifier_for(&self, chain: &[&CertificateDer<'_>]) -> Option<Arc<WebPkiServerVerifier>> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(self.bundle()?.issuers(chain));
+        self.verifier_of(roots).ok()
+    }
+
+    fn verifier(&self) -> Result<&WebPkiServerVerifier, Error> {
+        match self.verifier.get_or_init(|| self.load()) {
+            Ok(verifier) => Ok(verifier),
+            Err(message) => Err(Error::General(message.clone())),
+        }
+    }
+
+    fn load(&self) -> Result<Arc<WebPkiServerVerifier>, String> {
+        let mut roots = RootCertStore::empty();
+        self.files.add_to(&mut roots)?;
+        if roots.is_empty() {
+            return Err(format!(
+                "no trusted certificate found in {}",
+                self.files.describe()
+            ));
+        }
+        self.verifier_of(roots)
+    }
+
+    fn verifier_of(&self, roots: RootCertStore) -> Result<Arc<WebPkiServerVerifier>, String> {
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider))
+            .build()
+            .map_err(|error| error.to_string())
+    }
+}
+
+impl Sources {
+    fn of(settings: &Settings) -> Self {
+        if settings.ca_file.is_some() || settings.ca_directory.is_some() {
+            return Sources {
+                file: settings.ca_file.clone(),
+                directories: settings.ca_directory.iter().cloned().collect(),
+            };
+        }
+        let found = openssl_probe::probe();
+        Sources {
+            // The directory holds the same certificates once more, one file each.
+            directories: if found.cert_file.is_some() {
+                Vec::new()
+            } else {
+                found.cert_dir
+            },
+            file: found.cert_file,
+        }
+    }
+
+    fn only_file(&self) -> Option<&Path> {
+        self.file.as_deref().filter(|_| self.directories.is_empty())
+    }
+
+    fn add_to(&self, roots: &mut RootCertStore) -> Result<(), String> {
+        if let Some(file) = &self.file {
+            add_file(roots, file).map_err(|error| {
+                format!(
+                    "cannot read trusted certificates from '{}': {error}",
+                    file.display()
+                )
+            })?;
+        }
+        for directory in &self.directories {
+            let entries = fs::read_dir(directory).map_err(|error| {
+                format!(
+                    "cannot read the certificate directory '{}': {error}",
+                    directory.display()
+                )
+            })?;
+            for entry in entries.flatten() {
+                // Such directories hold other things, too; what is not a certificate is passed over.
+                let _ = add_file(roots, &entry.path());
+            }
+        }
+        Ok(())
+    }
+
+    fn describe(&self) -> String {
+        let names: Vec<_> = self
+            .file
+            .iter()
+            .chain(&self.directories)
+            .map(|path| format!("'{}'", path.display()))
+            .collect();
+        if names.is_empty() {
+            return "the usual places of this system".into();
+        }
+        names.join(" and ")
+    }
+}
+
+fn add_file(roots: &mut RootCertStore, path: &Path) -> io::Result<()> {
+    let pem = fs::read(path)?;
+    let certificates = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok);
+    roots.add_parsable_certificates(certificates);
+    Ok(())
+}
+
+impl ServerCertVerifier for SystemRoots {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let chain: Vec<_> = iter::once(end_entity).chain(intermediates).collect();
+        let verified_by = |verifier: &WebPkiServerVerifier| {
+            verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        };
+        // Whatever is not trusted so is judged by all certificates, and the answer is theirs.
+        let quick = self.verifier_for(&chain).map(|few| verified_by(&few));
+        if let Some(Ok(verified)) = quick {
+            return Ok(verified);
+        }
+        verified_by(self.verifier()?)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
