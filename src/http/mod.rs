@@ -4,7 +4,7 @@
 //! [`Response::next_chunk`] drives it on, also an upload that is still under way. Nothing runs in between.
 //!
 //! What was weighed and left out: **TLS tickets on disk** save no round trip of TLS 1.3, only the check of a certificate
-//! (a millisecond), for a secret more to guard; early data, which would save one, may be replayed. **HTTP/2** has nothing to
+//! (0.1 ms), for a secret more to guard; early data, which would save one, may be replayed. **HTTP/2** has nothing to
 //! share a connection between, as requests follow each other, and its usual windows (2 MiB) hold a link of 100 ms at 20 MB/s.
 //! **Compressed answers** pay for refs alone (1,000 of them: 85 kB to 29 kB, one round trip; 100 arrive in one anyhow),
 //! while packs do not shrink and `git http-backend` compresses nothing.
