@@ -13,6 +13,10 @@ use webpki::EndEntityCert;
 
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 const END: &[u8] = b"-----END CERTIFICATE-----";
+/// A name with one character takes so many bytes; a shorter one would be found everywhere.
+const SHORTEST_NAME_BYTES: usize = 12;
+/// A server has no use for more certificates, which each are a search.
+const MAX_CHAIN: usize = 16;
 
 /// Certificates in base64, one behind the other, without line ends.
 #[derive(Debug, Default)]
@@ -51,6 +55,7 @@ impl Bundle {
     pub(super) fn issuers(&self, chain: &[&CertificateDer<'_>]) -> Vec<CertificateDer<'static>> {
         let parsed = chain
             .iter()
+            .take(MAX_CHAIN)
             .filter_map(|certificate| EndEntityCert::try_from(*certificate).ok());
         let mut found: Vec<usize> = parsed
             .flat_map(|certificate| self.holding(certificate.issuer()))
@@ -66,6 +71,9 @@ impl Bundle {
     /// Finds the certificates that hold these bytes.
     fn holding(&self, bytes: &[u8]) -> Vec<usize> {
         let mut found = Vec::new();
+        if bytes.len() < SHORTEST_NAME_BYTES {
+            return found;
+        }
         for before in 0..3 {
             let wanted = within(bytes, before);
             for at in memmem::find_iter(&self.text, &wanted) {
@@ -139,6 +147,16 @@ mod tests {
                 assert_eq!(decoded.expect("it is base64"), with);
             }
         }
+    }
+
+    #[test]
+    fn a_name_that_says_nothing_is_not_looked_for() {
+        let bundle = bundle(&pem(&[0xff; 600], 64, "\n")).expect("it is as bundles are");
+        for length in 0..SHORTEST_NAME_BYTES {
+            assert!(bundle.holding(&vec![0xff; length]).is_empty());
+        }
+        let found = bundle.holding(&[0xff; SHORTEST_NAME_BYTES]);
+        assert!(!found.is_empty() && found.iter().all(|number| *number == 0));
     }
 
     #[test]
