@@ -415,9 +415,11 @@ fn copy(from: &Path, to: &Path) {
 fn seen(world: &World, done: &Done) -> String {
     // A fault may meet a question that is tried again, or a foreseen one that another takes the place of.
     let lines = done.stderr.lines();
-    let stderr: Vec<_> = lines
+    let mut stderr: Vec<_> = lines
         .filter(|line| !line.contains("; trying again in "))
         .collect();
+    // Where both git and its helper have something to say, either may be the first.
+    stderr.sort_unstable();
     let mut seen = format!("{:?}\n{}{stderr:?}", done.code, done.stdout);
     for tree in ["tree", "deep", "new"].map(|name| world.path(name)) {
         if !tree.exists() {
