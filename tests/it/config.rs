@@ -191,7 +191,11 @@ fn read(variables: &BTreeMap<String, OsString>) -> Settings {
             Scope::Worktree => "worktree",
             Scope::Command => "command",
         };
-        (scope.to_owned(), entry.name(), entry.value.clone())
+        // Git prints the key in lower case, and we as it is documented.
+        let mut name = entry.name();
+        let key = name.rfind('.').map_or(0, |dot| dot + 1);
+        name[key..].make_ascii_lowercase();
+        (scope.to_owned(), name, entry.value.clone())
     });
     Some(settings.collect())
 }

@@ -231,11 +231,10 @@ fn endpoints_and_commands_of_a_repositorys_own_configuration_are_refused() {
                 let done = limited(world, ["fetch", "bbtoken::ws/repo"])
                     .within(&tree)
                     .fails(128);
-                let shown = name.replace(key, &key.to_ascii_lowercase());
                 assert_eq!(
                     done.stderr,
                     format!(
-                        "error: {shown} in {} is not honored: a repository must not choose where tokens are sent or \
+                        "error: {name} in {} is not honored: a repository must not choose where tokens are sent or \
                          what is run; set it with 'git config --global'\n",
                         ".git/config"
                     )
