@@ -32,7 +32,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).expect("it is text")
 }
 
-/// Reads every file below a directory whose name ends so.
+/// Reads every file below a directory whose name ends so, but for unit tests that have a file of their own.
 fn files(directory: &Path, ending: &str, into: &mut Vec<String>) {
     let mut entries: Vec<_> = fs::read_dir(directory)
         .expect("it is a directory")
@@ -42,7 +42,7 @@ fn files(directory: &Path, ending: &str, into: &mut Vec<String>) {
     for path in entries {
         if path.is_dir() {
             files(&path, ending, into);
-        } else if path.to_string_lossy().ends_with(ending) {
+        } else if path.to_string_lossy().ends_with(ending) && !path.ends_with("tests.rs") {
             into.push(read(&path));
         }
     }
