@@ -6,6 +6,8 @@
 #[cfg(unix)]
 mod errors;
 mod messages;
+#[cfg(target_os = "linux")]
+mod warnings;
 
 use expect_test::ExpectFile;
 
