@@ -6,6 +6,8 @@
 #[cfg(unix)]
 mod errors;
 mod messages;
+#[cfg(unix)]
+mod relayed;
 #[cfg(target_os = "linux")]
 mod warnings;
 

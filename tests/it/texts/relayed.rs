@@ -1,0 +1,62 @@
+//! Errors that a person meets in git's own commands, each with the circumstances that bring it about.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use bitbucket_local::{Action, Rule};
+
+use super::{Transcript, is_kept, world};
+use crate::support::helper;
+
+#[test]
+fn of_commands_of_git() {
+    let world = world();
+    let tree = world.clone_of_new("ws", "repo");
+    let mut said = Transcript::new(&world);
+    let refusal = Rule::answer(200)
+        .header(
+            "content-type",
+            "application/x-git-upload-pack-advertisement",
+        )
+        .body("0019ERR under maintenance0000");
+    world.bitbucket.script(refusal.path("info/refs"));
+    let list = world.git(["ls-remote", "bbtoken::ws/repo"]);
+    let done = list.without_memory().done().expect(128);
+    said.note("git ls-remote bbtoken::ws/repo", &done);
+
+    world.commit(&tree, "file", "two\n");
+    let cut = Rule::new(Action::Truncate(0)).method("POST");
+    world.bitbucket.script(cut.path("git-receive-pack"));
+    let push = world.git(["push", "-q"]).within(&tree);
+    let mut done = push.done().expect(128);
+    // What git says itself may come before or after.
+    let ours = |line: &&str| !line.starts_with("send-pack: ") && !line.starts_with("fatal: ");
+    done.stderr = done
+        .stderr
+        .lines()
+        .filter(ours)
+        .collect::<Vec<_>>()
+        .join("\n");
+    said.note("git push -q", &done);
+    assert_eq!(world.bitbucket.rules_left(), 0, "all of it happened");
+
+    let programs = world.path("programs");
+    fs::create_dir(&programs).expect("the name is free");
+    let program = programs.join("git");
+    // What is written after its answer has no reader.
+    fs::write(&program, "#!/bin/sh\nexec <&-\necho ok\n").expect("it is the test's");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is the test's");
+    world
+        .git(["config", "--global", "protocol.version", "0"])
+        .ok();
+    let options = "option verbosity 1\noption progress false\noption cloning true\n";
+    let fetch = world
+        .run(&helper(), ["origin", "bbtoken::ws/repo"])
+        .env("PATH", &programs)
+        .input(&format!("{options}connect git-upload-pack\n"));
+    let done = fetch.done();
+    said.note("git-remote-bbtoken origin bbtoken::ws/repo", &done);
+    is_kept(
+        &expect_test::expect_file!["../expected/errors-relayed.txt"],
+        &said.text,
+    );
+}
