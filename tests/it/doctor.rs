@@ -231,6 +231,29 @@ fn a_remote_that_git_lfs_cannot_follow_is_found_with_its_mend() {
     assert!(shown.contains(good), "{shown}");
 }
 
+#[cfg(unix)]
+#[test]
+fn files_in_git_lfs_without_git_lfs_are_found_with_their_mend() {
+    let world = world();
+    let tree = world.clone_of_new("ws", "repo");
+    let programs = world.path("programs");
+    std::fs::create_dir(&programs).expect("the name is free");
+    std::os::unix::fs::symlink(&world.git.program, programs.join("git")).expect("it is empty");
+    let doctor = || {
+        world
+            .bbtoken(["doctor"])
+            .within(&tree)
+            .env("PATH", &programs)
+    };
+    let shown = doctor().fails(1).stdout;
+    assert!(!shown.contains("git-lfs: "), "nothing is in it: {shown}");
+    let attributes = "*.bin filter=lfs diff=lfs merge=lfs -text\n";
+    world.commit(&tree, ".gitattributes", attributes);
+    let shown = doctor().fails(1).stdout;
+    let expected = "problem  git-lfs: files of this repository are in git-lfs, which is not installed: they are small text files here\n         -> install git-lfs, then: git lfs install && git lfs pull\n";
+    assert!(shown.contains(expected), "{shown}");
+}
+
 #[test]
 fn settings_that_are_in_the_way_are_named() {
     let world = world();
