@@ -23,6 +23,7 @@ use gix::{
 use crate::{
     config::{GitConfig, Variables, is_true, url_values},
     http::Url,
+    signals,
 };
 
 /// The user name in our addresses: it tells them from the user's own, and keeps `url.<base>.insteadOf`, which git-lfs
@@ -186,6 +187,8 @@ impl Wiring {
     /// When the file is locked for long, or cannot be read or written.
     pub fn write(&self) -> anyhow::Result<()> {
         let shown = self.file.display();
+        // A lock that is left behind keeps git from writing its own settings.
+        let _held = signals::hold().context("cannot hold signals back")?;
         let mode = Fail::AfterDurationWithBackoff(LOCK_PATIENCE);
         let mut lock = gix::lock::File::acquire(&self.file, mode, None, 0, Some(&resolve_symlink))
             .with_context(|| format!("cannot lock '{shown}'"))?;

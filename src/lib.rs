@@ -30,6 +30,7 @@
 //! | [`secret`] | a string that does not print itself |
 //! | [`clock`] | time as a parameter |
 //! | `files` | files that only the user can read, replaced as a whole |
+//! | `signals` | signals held back during a write that must not be left half done |
 //! | [`address`] | what git hands us, parsed |
 //! | [`http`] | one client on reqwest and rustls: TLS roots, proxy, time limits; follows no redirect |
 //! | [`oauth`] | RFC 6749 grants and the answers to them; opens no file, prints nothing |
@@ -117,6 +118,7 @@ pub mod profile;
 pub mod relay;
 pub mod report;
 pub mod secret;
+mod signals;
 pub mod token;
 pub mod trace;
 pub mod user_agent;

@@ -7,12 +7,13 @@ use std::{
 };
 
 /// Who may use whom; `failure`, `secret` and `trace` are leaves that everybody may use.
-const RULES: [(&str, &[&str]); 22] = [
+const RULES: [(&str, &[&str]); 23] = [
     ("failure", &[]),
     ("secret", &[]),
     ("trace", &[]),
     ("clock", &[]),
     ("files", &[]),
+    ("signals", &[]),
     ("fuzz", &[]),
     ("address", &[]),
     ("hangup", &[]),
@@ -21,7 +22,7 @@ const RULES: [(&str, &[&str]); 22] = [
     ("oauth", &["http", "clock"]),
     ("profile", &["address", "http"]),
     ("config", &["profile", "address", "http"]),
-    ("lfs", &["config", "http"]),
+    ("lfs", &["config", "http", "signals"]),
     ("token", &["oauth", "profile", "http", "clock", "files"]),
     ("relay", &["http", "hangup", "clock"]),
     (

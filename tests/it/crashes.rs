@@ -1,4 +1,5 @@
-//! A refresh that is cut or fails at any system call costs no login. One git: it has no part in this.
+//! A refresh that is cut or fails at any system call costs no login, and a signal leaves no lock in a repository.
+//! One git: it has no part in this.
 
 #![expect(
     clippy::print_stdout,
@@ -8,7 +9,7 @@
 use std::{
     fs,
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Stdio},
     time::{Duration, Instant},
 };
@@ -18,6 +19,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::{
     inspect::names,
+    lfs,
     model::{Chance, seed},
     person::{self, list, nothing_was_used_too_late, person, refreshes, state},
     support::{Done, Run, World, gits, helper},
@@ -34,12 +36,22 @@ fn world() -> World {
 
 /// Makes a command run the helper under `strace` with an injection (strace(1), "Tampering").
 fn injected(world: &World, run: Run, injection: &str) -> Run {
+    injected_at(world, run, injection, &[], "")
+}
+
+/// The same, for the calls on some paths alone (none are all), and with a command that starts the helper: `strace`
+/// passes ignored signals on as heeded ones.
+fn injected_at(world: &World, run: Run, injection: &str, paths: &[&Path], start: &str) -> Run {
     let directory = world.path("injected");
     fs::create_dir_all(&directory).expect("the world can be written");
     let script = directory.join("git-remote-bbtoken");
     let call = injection.split(':').next().unwrap_or("");
+    let paths: String = paths
+        .iter()
+        .map(|path| format!(" -P '{}'", path.display()))
+        .collect();
     let text = format!(
-        "#!/bin/sh\nexec strace -f -o '{}' -e 'trace={call}' -e 'inject={injection}' '{}' \"$@\"\n",
+        "#!/bin/sh\nexec strace -f -o '{}'{paths} -e 'trace={call}' -e 'inject={injection}' {start} '{}' \"$@\"\n",
         world.path("strace").display(),
         helper().display()
     );
@@ -326,4 +338,52 @@ fn a_thousand_commands_over_expiries_refresh_as_often_as_tokens_end() {
     );
     assert_eq!(refreshes(&world), expiries);
     nothing_was_used_too_late(&world);
+}
+
+#[test]
+fn a_signal_while_lfs_settings_are_written_waits_for_the_end_of_it() {
+    let world = World::new(gits().remove(0));
+    lfs::install(&world);
+    world.repository("ws", "repo");
+    // (what the helper is started with, the signal, whether it ends the helper)
+    let cases = [
+        ("--default-signal=TERM", "TERM", true),
+        ("--default-signal=INT", "INT", true),
+        ("--default-signal=HUP", "HUP", true),
+        ("--ignore-signal=HUP", "HUP", false),
+    ];
+    for (start, signal, ends) in cases {
+        for call in ["openat", "write", "fchmod", "rename"] {
+            let name = format!("{call}{start}");
+            let case = format!("SIG{signal} at {call} with {start}");
+            world.git(["init", "-q", &name]).ok();
+            let tree = world.path(&name);
+            let lock = tree.join(".git/config.lock");
+            world
+                .git(["remote", "add", "origin", "bbtoken::ws/repo"])
+                .within(&tree)
+                .ok();
+            let fetch = ["fetch", "-q", "origin"];
+            let run = world.git(fetch).within(&tree);
+            // The kernel has some of them in several forms.
+            let injection = format!("/^{call}:signal={signal}:when=1");
+            let start = format!("env {start}");
+            let paths = [Path::new(".git/config.lock"), &lock];
+            let done = injected_at(&world, run, &injection, &paths, &start).done();
+            let calls = fs::read_to_string(world.path("strace")).expect("strace writes it");
+            assert!(calls.contains(&format!(" {call}")), "{case}: {calls}");
+            let was_ended = calls.contains(&format!("killed by SIG{signal}"));
+            assert_eq!(was_ended, ends, "{case}: {calls}");
+            assert_eq!(done.code == Some(0), !ends, "{case}: {}", done.stderr);
+            assert!(!lock.exists(), "{case} leaves a lock");
+            let address = lfs::get(&world, &tree, "remote.origin.lfsurl");
+            assert_eq!(address, lfs::ENDPOINT, "{case}");
+            world
+                .git(["fetch", "-q", "origin"])
+                .within(&tree)
+                .done()
+                .expect(0)
+                .quiet();
+        }
+    }
 }
