@@ -7,6 +7,9 @@ use clap::{
     builder::{PossibleValue, StringValueParser, TypedValueParser},
 };
 
+/// The widest line of a help text, in columns.
+pub(super) const MAX_WIDTH: usize = 90;
+
 /// What `git bbtoken` understands.
 #[derive(Debug, Parser)]
 #[command(
@@ -17,12 +20,13 @@ use clap::{
     about = "Manage the tokens of git-remote-bbtoken",
     long_about = "Manage the tokens of git-remote-bbtoken\n\n\
         Repositories are used with git itself: git clone bbtoken::workspace/repository",
-    after_help = "Topics: 'git bbtoken help config', 'environment', 'exit-codes', 'profiles', 'bitbucket', 'json'.\n\
-        Exit codes: 0 done, 1 failed, 2 usage, 3 not configured, 4 login needed,\n\
-        5 refused by Bitbucket, 6 network, 7 store locked or unreadable.",
+    after_help = "Topics: 'git bbtoken help config', 'environment', 'exit-codes', 'profiles', 'bitbucket', 'json', 'lfs', \
+        'reference'.\n\
+        Exit codes: 0 done, 1 failed, 2 usage, 3 not configured, 4 login needed, 5 refused by Bitbucket, \
+        6 network, 7 store locked or unreadable.",
     disable_help_subcommand = true,
     arg_required_else_help = true,
-    max_term_width = 90
+    max_term_width = MAX_WIDTH
 )]
 pub(super) struct Cli {
     #[command(subcommand)]
@@ -35,10 +39,9 @@ pub(super) enum Order {
     /// Set a profile up and log in: by browser, as a client, or with a ready token
     #[command(
         long_about = "Set a profile up and log in: by browser, as a client, or with a ready token\n\n\
-            On a terminal it asks for what is missing. In a script give everything: the kind,\n\
-            --client-id, and the secret on stdin (--with-secret, --with-token). No secret is\n\
-            ever taken as an argument. The profile is written with 'git config --global', its\n\
-            secret to the profile's store."
+            On a terminal it asks for what is missing. In a script give everything: the kind, --client-id, and the \
+            secret on stdin (--with-secret, --with-token). No secret is ever taken as an argument. The profile is \
+            written with 'git config --global', its secret to the profile's store."
     )]
     Login(Login),
     /// Forget a profile's login, client secret and cached token on this machine
@@ -51,9 +54,9 @@ pub(super) enum Order {
     Token(Token),
     /// Run a command with a fresh access token
     #[command(long_about = "Run a command with a fresh access token\n\n\
-            The token is in the variable BBTOKEN_ACCESS_TOKEN of that command alone; with --netrc it is\n\
-            in a file instead, which only you can read and which is removed afterwards. The exit code is\n\
-            the command's; 128 and the signal's number if a signal ended it.")]
+            The token is in the variable BBTOKEN_ACCESS_TOKEN of that command alone; with --netrc it is in a file \
+            instead, which only you can read and which is removed afterwards. The exit code is the command's; 128 \
+            and the signal's number if a signal ended it.")]
     Exec(Exec),
     /// Make git use bbtoken:: addresses, and our credential helper for Bitbucket
     Setup(Setup),
@@ -65,9 +68,9 @@ pub(super) enum Order {
     /// Answer git's credential protocol for the configured Bitbucket
     #[command(
         long_about = "Answer git's credential protocol for the configured Bitbucket\n\n\
-            Git starts it (see gitcredentials(7)); 'git bbtoken setup' arranges that. A token that was\n\
-            refused is replaced inside the same git command by git 2.46 and later. Older gits report\n\
-            the failure, and the next command gets a new token."
+            Git starts it (see gitcredentials(7)); 'git bbtoken setup' arranges that. A token that was refused is \
+            replaced inside the same git command by git 2.46 and later. Older gits report the failure, and the next \
+            command gets a new token."
     )]
     Credential(Credential),
     /// Look for what keeps git and Bitbucket apart, and mend it
@@ -86,7 +89,7 @@ pub(super) enum Order {
     },
     /// Explain a subcommand or a topic
     Help {
-        /// A subcommand, or: config, environment, exit-codes, profiles, bitbucket, json, reference
+        /// A subcommand, or: config, environment, exit-codes, profiles, bitbucket, json, lfs, reference
         #[arg(value_parser = Known(&HELP), hide_possible_values = true)]
         topic: Vec<String>,
     },
@@ -249,7 +252,7 @@ pub(super) enum Shell {
 }
 
 /// What `git bbtoken help` explains; a test compares it with the subcommands and topics there are.
-const HELP: [&str; 21] = [
+const HELP: [&str; 22] = [
     "login",
     "logout",
     "status",
@@ -270,6 +273,7 @@ const HELP: [&str; 21] = [
     "profiles",
     "bitbucket",
     "json",
+    "lfs",
     "reference",
 ];
 

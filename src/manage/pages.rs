@@ -34,6 +34,18 @@ pub(super) fn of_command(words: &[&str], width: Option<usize>) -> Option<String>
     (error.kind() == ErrorKind::DisplayHelp).then(|| error.render().to_string())
 }
 
+/// Breaks the lines of a text, as of a subcommand's help, at a width or the terminal's; each keeps its indentation.
+pub(super) fn wrapped(text: &str, width: Option<usize>) -> String {
+    let mut page = Command::new(NAME)
+        .about(text.to_owned())
+        .help_template("{about}")
+        .max_term_width(cli::MAX_WIDTH);
+    if let Some(width) = width {
+        page = page.term_width(width);
+    }
+    page.render_help().to_string()
+}
+
 fn unknown(topic: &str) -> anyhow::Error {
     usage(&format!(
         "there is no help for '{}'; give a subcommand ('git bbtoken help' lists them) or one of: {}",

@@ -2,6 +2,10 @@
 
 use std::fmt::Write as _;
 
+use super::{
+    cli::{self, MAX_WIDTH},
+    pages::{of_command, wrapped},
+};
 use crate::config::HTTP_KEYS;
 
 /// A setting in git's configuration.
@@ -208,12 +212,8 @@ transport (`bbtoken.transport` is `auto`); the token is the same, but redirects 
 a new token cannot be handed over; if a setting it lacks keeps it from being answered, the error names the setting.
 ";
 
-/// The width of help texts on the page, whatever the terminal is.
-const PAGE_WIDTH: usize = 90;
-
 const PROFILES: &str = "\
-A profile is a client or a token, by a name. The first of these that answers
-is used:
+A profile is a client or a token, by a name. The first of these that answers is used:
 
   1. profile@ in the address: bbtoken::work@workspace/repository
   2. remote.<name>.bbtokenProfile
@@ -226,82 +226,78 @@ is used:
 'git bbtoken status --explain <address>' tells which it is, and why.
 ";
 
-pub(super) const BITBUCKET: &str = "\
+const BITBUCKET: &str = "\
 An OAuth client is made once, in the workspace that owns it:
 
   https://bitbucket.org/<workspace>/workspace/settings/api
   (Workspace settings, OAuth consumers, Add consumer)
 
-  Name          any
-  Callback URL  http://127.0.0.1/callback
+  Name
+      any
+  Callback URL
+      http://127.0.0.1/callback
   This is a private consumer
-                tick it for client credentials (CI, servers)
-  Permissions   Repositories: Read to fetch, Write to push; Account: Read
-                to see whose login it is
+      tick it for client credentials (CI, servers)
+  Permissions
+      Repositories: Read to fetch, Write to push; Account: Read to see whose login it is
 
-Bitbucket then shows a key and a secret: the client's id and secret.
-Its words and OAuth's: consumer = client, key = client id, secret = client
-secret, permission = scope.
+Bitbucket then shows a key and a secret: the client's id and secret. Its words and OAuth's: consumer = client, \
+key = client id, secret = client secret, permission = scope.
 
-A ready token works, too: an access token of a repository, project or
-workspace (its settings, Access tokens), or an API token with scopes
-(https://id.atlassian.com/manage-profile/security/api-tokens).
+A ready token works, too: an access token of a repository, project or workspace (its settings, Access tokens), or an \
+API token with scopes (https://id.atlassian.com/manage-profile/security/api-tokens).
 ";
 
 const JSON: &str = "\
-'git bbtoken status --json' prints one object. Fields are added without
-notice; a change of meaning raises 'version'.
+'git bbtoken status --json' prints one object. Fields are added without notice; a change of meaning raises 'version'.
 
-  version               1
-  base_url              where Bitbucket is
-  profiles[]            in alphabetical order
+  version: 1
+  base_url: where Bitbucket is
+  profiles[]: in alphabetical order
     name
-    problem             why it cannot be used; the fields below are then absent
-    grant               client-credentials, authorization-code or token
-    client_id           absent for a token
-    account             whose login it is
-    workspaces[]        that it serves
-    store               file, keyring, kernel-keyring or memory
-    settings[]          key, value, origin; commands by their program only
-    access_token        absent if none is cached
-      fingerprint       first 8 hexadecimal digits of its SHA-256
+    problem: why it cannot be used; the fields below are then absent
+    grant: client-credentials, authorization-code or token
+    client_id: absent for a token
+    account: whose login it is
+    workspaces[]: that it serves
+    store: file, keyring, kernel-keyring or memory
+    settings[]: key, value, origin; commands by their program only
+    access_token: absent if none is cached
+      fingerprint: first 8 hexadecimal digits of its SHA-256
       scopes[]
-      got_at, expires_at
-                        seconds since 1970-01-01T00:00:00Z
-      expires_in_s      negative when it has ended
-    login               absent without one; a person's login
+      got_at, expires_at: seconds since 1970-01-01T00:00:00Z
+      expires_in_s: negative when it has ended
+    login: absent without one; a person's login
       fingerprint, scopes[]
-      refreshed_at      seconds since 1970-01-01T00:00:00Z
-    owner               absent unless Bitbucket said whose login or token it is
+      refreshed_at: seconds since 1970-01-01T00:00:00Z
+    owner: absent unless Bitbucket said whose login or token it is
       name
-      told_at           seconds since 1970-01-01T00:00:00Z
-    client_secret       fingerprint of the one in the store; absent without
-    ready_token         the same of a ready token
-    store_problem       why the store could not be read; absent if it was
+      told_at: seconds since 1970-01-01T00:00:00Z
+    client_secret: fingerprint of the one in the store; absent without
+    ready_token: the same of a ready token
+    store_problem: why the store could not be read; absent if it was
 ";
 
 /// What is done for git-lfs.
 const LFS: &str = "\
-git-lfs knows no remote helpers. When a remote is used for the first time, in
-a clone, a fetch or a push, this is written into the repository's
-configuration, if git-lfs is installed and nothing is said there yet:
+git-lfs knows no remote helpers. When a remote is used for the first time, in a clone, a fetch or a push, this is \
+written into the repository's configuration, if git-lfs is installed and nothing is said there yet:
 
-  remote.<name>.lfsurl      the repository's LFS endpoint, over https
-  remote.<name>.lfspushurl  the same for pushes, if they go elsewhere or have
-                            another profile
-  lfs.<site>/.access        basic: Bitbucket answers 403 where git-lfs waits
-                            for 401 to ask for credentials
-  credential.<endpoint>     git asks 'git bbtoken credential' for this endpoint
-                            alone; not if 'git bbtoken setup' was run
+  remote.<name>.lfsurl
+      the repository's LFS endpoint, over https
+  remote.<name>.lfspushurl
+      the same for pushes, if they go elsewhere or have another profile
+  lfs.<site>/.access
+      basic: Bitbucket answers 403 where git-lfs waits for 401 to ask for credentials
+  credential.<endpoint>
+      git asks 'git bbtoken credential' for this endpoint alone; not if 'git bbtoken setup' was run
 
-The user name in the address ('bbtoken', 'bbtoken+<profile>') shows that it is
-ours: it follows the remote's address, also after 'git remote set-url'. An
-address of your own, or lfs.url, is never changed, nor is a remote that pushes
-to another site. 'git config --global bbtoken.lfs false' switches it off.
+The user name in the address ('bbtoken', 'bbtoken+<profile>') shows that it is ours: it follows the remote's address, \
+also after 'git remote set-url'. An address of your own, or lfs.url, is never changed, nor is a remote that pushes to \
+another site. 'git config --global bbtoken.lfs false' switches it off.
 
-Push to a remote by its name: git-lfs refuses an address in its place.
-An lfs.url in a repository's .lfsconfig wins over all of this; a
-remote.<name>.lfsurl there does not: set bbtoken.lfs to false for it.
+Push to a remote by its name: git-lfs refuses an address in its place. An lfs.url in a repository's .lfsconfig wins \
+over all of this; a remote.<name>.lfsurl there does not: set bbtoken.lfs to false for it.
 ";
 
 /// The topics of `git bbtoken help`.
@@ -316,9 +312,9 @@ pub(super) const TOPICS: [&str; 8] = [
     "reference",
 ];
 
-/// Explains a topic; `None` if there is none of this name.
+/// Explains a topic, in lines that fit the terminal; `None` if there is none of this name.
 pub(super) fn topic(topic: &str) -> Option<String> {
-    Some(match topic {
+    let text = match topic {
         "config" => config(),
         "environment" => format!(
             "A variable that is set but empty is an error. They win over git's configuration.\n\n{}",
@@ -329,15 +325,18 @@ pub(super) fn topic(topic: &str) -> Option<String> {
         "bitbucket" => BITBUCKET.to_owned(),
         "json" => JSON.to_owned(),
         "lfs" => LFS.to_owned(),
-        "reference" => page(),
+        // Markdown is for a file: its tables have no lines to break.
+        "reference" => return Some(page()),
         _ => return None,
-    })
+    };
+    Some(wrapped(&text, None))
 }
 
 fn config() -> String {
-    let mut text = "bbtoken.<key> is for every profile, bbtoken.<profile>.<key> for one. Keys with * are not\n\
+    let mut text =
+        "bbtoken.<key> is for every profile, bbtoken.<profile>.<key> for one. Keys with * are not \
          read from a repository's own configuration.\n\n"
-        .to_owned();
+            .to_owned();
     for Key {
         name,
         protected,
@@ -411,12 +410,12 @@ fn page() -> String {
         ("Git LFS", LFS),
         ("Status as JSON", JSON),
     ] {
+        let text = wrapped(text, Some(MAX_WIDTH));
         let _ = write!(page, "\n## {title}\n\n```text\n{text}```\n");
     }
     page.push_str("\n## Commands\n");
-    for command in super::cli::definition().get_subcommands() {
-        let help =
-            super::pages::of_command(&[command.get_name()], Some(PAGE_WIDTH)).unwrap_or_default();
+    for command in cli::definition().get_subcommands() {
+        let help = of_command(&[command.get_name()], Some(MAX_WIDTH)).unwrap_or_default();
         let help = help.lines().map(str::trim_end).collect::<Vec<_>>();
         let help = help.join("\n");
         let _ = write!(

@@ -92,6 +92,24 @@ fn a_wrong_command_line_is_told_with_what_is_near() {
 }
 
 #[test]
+fn every_topic_is_named_where_help_is_looked_for() {
+    let world = world();
+    let told = world.bbtoken(["help", "nothing"]).fails(2).stderr;
+    let topics = told.trim_end().rsplit("one of: ").next().unwrap_or("");
+    let topics: Vec<_> = topics.split(", ").collect();
+    assert!(topics.len() >= 8, "{topics:?}");
+    let all = world.bbtoken(["help"]).ok();
+    let help = world.bbtoken(["help", "help"]).ok();
+    let script = world.bbtoken(["completions", "bash"]).ok();
+    for topic in topics {
+        for text in [&all, &help, &script] {
+            let is_topic = |word: &str| word.trim_matches(|c: char| "',.\"".contains(c)) == topic;
+            assert!(text.split_whitespace().any(is_topic), "{topic}: {text}");
+        }
+    }
+}
+
+#[test]
 fn the_reference_is_the_one_in_the_code() {
     let made = world().bbtoken(["help", "reference"]).ok();
     let kept = read("docs/reference.md");

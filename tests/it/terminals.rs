@@ -388,6 +388,41 @@ fn help_fits_a_narrow_terminal() {
 }
 
 #[test]
+fn topics_fit_a_narrow_terminal() {
+    let world = world();
+    let narrow = Terminal {
+        columns: 40,
+        environment: &[("TERM", "dumb")],
+    };
+    let topics = [
+        "config",
+        "environment",
+        "exit-codes",
+        "profiles",
+        "bitbucket",
+        "json",
+        "lfs",
+    ];
+    for topic in topics {
+        let (shown, code) = narrow.run(&world, &format!("git bbtoken help {topic}"), &[]);
+        assert_eq!(code, Some(0));
+        // One word may be longer than the line is wide.
+        let wide: Vec<_> = shown
+            .lines()
+            .filter(|line| line.chars().count() > 40 && line.split_whitespace().count() > 1)
+            .collect();
+        assert!(wide.is_empty(), "{topic}: {wide:#?}");
+        let whole = world.bbtoken(["help", topic]).ok();
+        let words = |text: &str| {
+            text.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(words(&shown), words(&whole), "{topic} loses nothing");
+    }
+}
+
+#[test]
 fn without_a_terminal_a_question_is_an_error_that_names_the_flag() {
     let world = prepared();
     let before = written(&world);
