@@ -183,11 +183,8 @@ fn a_remote_that_git_lfs_cannot_follow_is_found_with_its_mend() {
         .git(["remote", "add", "origin", "bbtoken::ws/repo"])
         .within(&tree)
         .ok();
-    std::fs::write(
-        tree.join(".gitattributes"),
-        "*.bin filter=lfs diff=lfs merge=lfs -text\n",
-    )
-    .expect("it can be written");
+    world.commit(&tree, ".gitattributes", LARGE);
+    world.commit(&tree, "large.bin", "large");
     // Or a look at the repository would be its first use.
     world.git(["config", "--global", "bbtoken.lfs", "no"]).ok();
     let shown = world.bbtoken(["doctor"]).within(&tree).fails(1).stdout;
@@ -216,6 +213,7 @@ fn a_remote_that_git_lfs_cannot_follow_is_found_with_its_mend() {
         .git(["remote", "add", "origin", "bbtoken::ws/repo"])
         .within(&tree)
         .ok();
+    world.git(["add", "."]).within(&tree).ok();
     world
         .git(["config", "remote.origin.lfsurl", &url])
         .within(&tree)
@@ -231,27 +229,53 @@ fn a_remote_that_git_lfs_cannot_follow_is_found_with_its_mend() {
     assert!(shown.contains(good), "{shown}");
 }
 
+/// Attributes of what is kept in git-lfs.
+const LARGE: &str = "*.bin filter=lfs diff=lfs merge=lfs -text\n";
+
 #[cfg(unix)]
 #[test]
 fn files_in_git_lfs_without_git_lfs_are_found_with_their_mend() {
     let world = world();
-    let tree = world.clone_of_new("ws", "repo");
+    world.repository("ws", "repo");
     let programs = world.path("programs");
     std::fs::create_dir(&programs).expect("the name is free");
     std::os::unix::fs::symlink(&world.git.program, programs.join("git")).expect("it is empty");
-    let doctor = || {
+    let doctor = |place: &std::path::Path| {
         world
             .bbtoken(["doctor"])
-            .within(&tree)
+            .within(place)
             .env("PATH", &programs)
+            .fails(1)
+            .stdout
     };
-    let shown = doctor().fails(1).stdout;
-    assert!(!shown.contains("git-lfs: "), "nothing is in it: {shown}");
-    let attributes = "*.bin filter=lfs diff=lfs merge=lfs -text\n";
-    world.commit(&tree, ".gitattributes", attributes);
-    let shown = doctor().fails(1).stdout;
-    let expected = "problem  git-lfs: files of this repository are in git-lfs, which is not installed: they are small text files here\n         -> install git-lfs, then: git lfs install && git lfs pull\n";
-    assert!(shown.contains(expected), "{shown}");
+    let of_user = world.home().join(".config/git/attributes");
+    // Wherever git reads that a file is kept there.
+    for place in [
+        ".gitattributes",
+        "deep/er/.gitattributes",
+        ".git/info/attributes",
+        "user's",
+    ] {
+        let tree = world.clone("ws/repo", "tree");
+        let deep = tree.join("deep/er");
+        std::fs::create_dir_all(&deep).expect("the names are free");
+        world.commit(&tree, "deep/er/large.bin", "large");
+        let shown = doctor(&tree);
+        assert!(!shown.contains("git-lfs: "), "nothing is in it: {shown}");
+        let attributes = if place == "user's" {
+            of_user.clone()
+        } else {
+            tree.join(place)
+        };
+        std::fs::create_dir_all(attributes.parent().expect("it has one")).expect("it can be made");
+        std::fs::write(attributes, LARGE).expect("it can be written");
+        let expected = "problem  git-lfs: files of this repository are in git-lfs, which is not installed: they are small text files here\n         -> install git-lfs, then: git lfs install && git lfs pull\n";
+        for place in [&tree, &deep] {
+            let shown = doctor(place);
+            assert!(shown.contains(expected), "{shown}");
+        }
+        std::fs::remove_dir_all(&tree).expect("it is the test's");
+    }
 }
 
 #[test]

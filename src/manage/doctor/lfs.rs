@@ -1,6 +1,6 @@
 //! Git LFS: whether its files are fetched here, from where, and by whose token.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use super::{Finding, programs::first_line};
 use crate::{
@@ -17,8 +17,7 @@ pub(super) fn large_files(overview: &Overview) -> Vec<Finding> {
     let Ok(repository) = git::repository() else {
         return Vec::new();
     };
-    let attributes = std::fs::read_to_string(repository.join(".gitattributes")).unwrap_or_default();
-    if !attributes.contains("filter=lfs") {
+    if !has_large_files(&repository) {
         return Vec::new();
     }
     let Some(version) = first_line(Command::new("git").args(["lfs", "version"])) else {
@@ -44,6 +43,13 @@ pub(super) fn large_files(overview: &Overview) -> Vec<Finding> {
         findings.extend(endpoint(overview, &Target::Local(repository)));
     }
     findings
+}
+
+/// Asks git, which reads attributes in every directory, in the repository and of the user (gitattributes(5)).
+fn has_large_files(repository: &Path) -> bool {
+    let mut git = Command::new("git");
+    git.arg("-C").arg(repository);
+    first_line(git.args(["ls-files", "--", ":(attr:filter=lfs)"])).is_some()
 }
 
 /// Git-lfs makes no https address of a `bbtoken::` one (git-lfs issue 4086), and asks for no credential where
