@@ -55,8 +55,8 @@ pub(super) enum Order {
     /// Run a command with a fresh access token
     #[command(long_about = "Run a command with a fresh access token\n\n\
             The token is in the variable BBTOKEN_ACCESS_TOKEN of that command alone; with --netrc it is in a file \
-            instead, which only you can read and which is removed afterwards. The exit code is the command's; 128 \
-            and the signal's number if a signal ended it.")]
+            instead, which only you can read and which is removed afterwards; one that SIGKILL has left is written \
+            anew by the next. The exit code is the command's; 128 and the signal's number if a signal ended it.")]
     Exec(Exec),
     /// Make git use bbtoken:: addresses, and our credential helper for Bitbucket
     Setup(Setup),

@@ -1,7 +1,7 @@
 //! `git bbtoken token` and `git bbtoken exec`: a fresh token for scripts.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write as _},
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
@@ -47,7 +47,7 @@ pub(super) fn exec(options: &cli::Exec, console: &Console<'_>) -> anyhow::Result
     ] {
         command.env_remove(variable);
     }
-    // Held before the file is there: it is removed whatever ends us, but for SIGKILL.
+    // Held before the file is there: it is removed whatever ends us, but for SIGKILL. The next command takes that over.
     let signals = Signals::hold()?;
     let _netrc = match &options.netrc {
         None => {
@@ -69,8 +69,14 @@ pub(super) fn exec(options: &cli::Exec, console: &Console<'_>) -> anyhow::Result
     Ok(code(status))
 }
 
-/// A netrc-like file that is removed when it is dropped.
-struct Netrc(PathBuf);
+/// What tells a file of ours from the user's own, in netrc's own words; programs that speak http pass it over.
+const MARK: &str = "account git-bbtoken-exec";
+
+/// A netrc-like file that is removed when it is dropped, and locked until then.
+struct Netrc {
+    path: PathBuf,
+    file: File,
+}
 
 impl Netrc {
     fn write(path: &Path, identity: &Identity, bearer: &Bearer) -> anyhow::Result<Self> {
@@ -88,12 +94,18 @@ impl Netrc {
                 path.display()
             )
         };
-        let mut file = options.open(path).with_context(refuse)?;
-        let netrc = Netrc(path.to_owned());
+        let file = match options.open(path) {
+            Ok(file) => locked(file),
+            Err(error) => left_behind(path).ok_or(error),
+        };
+        let mut netrc = Netrc {
+            path: path.to_owned(),
+            file: file.with_context(refuse)?,
+        };
         let token = bearer.token.expose();
         writeln!(
-            file,
-            "machine {host} login {} password {token}",
+            netrc.file,
+            "machine {host} login {} password {token} {MARK}",
             bearer.user
         )
         .with_context(refuse)?;
@@ -101,10 +113,46 @@ impl Netrc {
     }
 }
 
+#[cfg(unix)]
+fn locked(file: File) -> io::Result<File> {
+    file.try_lock()?;
+    Ok(file)
+}
+
+/// Elsewhere a lock would keep the command from reading the file.
+#[cfg(not(unix))]
+fn locked(file: File) -> io::Result<File> {
+    Ok(file)
+}
+
+/// Takes over the file that a killed process has left, empty; `None` where it is another one, or still in use.
+#[cfg(unix)]
+fn left_behind(path: &Path) -> Option<File> {
+    use std::io::Seek as _;
+    // Whatever is no plain file is not ours, and may keep whoever opens it waiting.
+    if !fs::symlink_metadata(path).ok()?.is_file() {
+        return None;
+    }
+    let file = OpenOptions::new().read(true).write(true).open(path).ok()?;
+    let mut file = locked(file).ok()?;
+    let text = io::read_to_string(&file).ok()?;
+    if !text.trim_end().ends_with(MARK) {
+        return None;
+    }
+    file.set_len(0).and_then(|()| file.rewind()).ok()?;
+    Some(file)
+}
+
+/// Elsewhere nothing tells whether it is still in use.
+#[cfg(not(unix))]
+fn left_behind(_path: &Path) -> Option<File> {
+    None
+}
+
 impl Drop for Netrc {
     fn drop(&mut self) {
         // The command may have removed it.
-        let _ = fs::remove_file(&self.0);
+        let _ = fs::remove_file(&self.path);
     }
 }
 

@@ -256,7 +256,10 @@ fn a_netrc_is_private_new_and_removed_afterwards() {
     let text = fs::read_to_string(world.path("copy")).expect("it was copied");
     assert_eq!(
         text,
-        format!("machine localhost login x-token-auth password {token}")
+        format!(
+            "machine localhost login x-token-auth password {} account git-bbtoken-exec\n",
+            token.trim_end()
+        )
     );
     let mode = fs::metadata(world.path("copy"))
         .expect("it is there")
@@ -270,6 +273,47 @@ fn a_netrc_is_private_new_and_removed_afterwards() {
     fs::write(&netrc, "mine").expect("it can be written");
     exec("true").fails(1).says(&["cannot make '"]);
     assert_eq!(fs::read_to_string(&netrc).expect("it is there"), "mine");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_netrc_that_a_killed_command_has_left_is_taken_over_and_no_other() {
+    let world = world();
+    let netrc = world.path("netrc");
+    let exec = |line: &str| {
+        world
+            .bbtoken(["exec", "--netrc", "netrc", "--", "sh", "-c", line])
+            .done()
+    };
+    let inner = "git-bbtoken exec --netrc netrc -- true";
+    // The inner one finds a file that is in use.
+    let done = exec(&format!("{inner}; test $? = 1 && test -s netrc"));
+    done.expect(0)
+        .says(&["cannot make 'netrc', which must not be there yet\ncaused by: "]);
+
+    let killed = exec("kill -KILL $PPID");
+    assert_eq!(killed.code, None, "a signal ended it");
+    let left = fs::read_to_string(&netrc).expect("nobody has removed it");
+    exec("test $(wc -l <netrc) = 1 && cp netrc copy")
+        .expect(0)
+        .quiet();
+    let anew = fs::read_to_string(world.path("copy")).expect("it was copied");
+    assert_eq!(
+        anew, left,
+        "with the token that is good now, and nothing else"
+    );
+    assert!(!netrc.exists(), "it is removed like any other");
+
+    // A user's own entry ends otherwise.
+    let own = left.replace(" account git-bbtoken-exec", "");
+    assert!(own.len() < left.len());
+    fs::write(&netrc, &own).expect("it can be written");
+    exec("true").expect(1);
+    assert_eq!(fs::read_to_string(&netrc).expect("it is there"), own);
+    // A pipe would keep us waiting for ever.
+    fs::remove_file(&netrc).expect("it is the test's");
+    world.run(Path::new("/usr/bin/mkfifo"), ["netrc"]).ok();
+    exec("true").expect(1);
 }
 
 #[test]
