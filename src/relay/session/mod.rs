@@ -1,5 +1,6 @@
 //! The requests of one command: each with the credential, repaired once when the server refuses it.
 
+mod redirect;
 mod refusal;
 mod words;
 
@@ -235,7 +236,9 @@ impl<'a> Session<'a> {
                 self.exchange(Repeat::Safe, service, &|| Ok(discovery(&url, protocol)))?;
             match response.status {
                 301 | 302 | 303 | 307 | 308 => {
-                    self.repository = self.redirected(&url, &response)?;
+                    let location = response.header("location").unwrap_or("");
+                    self.repository = redirect::follow(&url, location)
+                        .map_err(|unfollowed| self.no_git(&unfollowed.to_string()))?;
                     self.was_moved = true;
                 }
                 _ => {
@@ -438,30 +441,6 @@ impl<'a> Session<'a> {
         Err(self.no_git(&format!(
             "it answered with '{found}'{whose} instead of '{expected}'"
         )))
-    }
-
-    /// Gives the repository's new place: on the same scheme, host and port, or an error, since the credential goes along.
-    fn redirected(&self, from: &Url, response: &Response) -> anyhow::Result<Url> {
-        let location = response.header("location").unwrap_or("");
-        let target = from
-            .join(location)
-            .ok()
-            .filter(|target| !location.is_empty() && target.origin() == from.origin());
-        let Some(mut target) = target else {
-            return Err(self.no_git(&format!(
-                "it redirects to '{}', and a credential never follows to another host",
-                quote(location.split('?').next().unwrap_or(""))
-            )));
-        };
-        let Some(repository) = target.path().strip_suffix("/info/refs").map(str::to_owned) else {
-            return Err(self.no_git(&format!(
-                "it redirects to '{}', which is no repository",
-                quote(target.path())
-            )));
-        };
-        target.set_path(&repository);
-        target.set_query(None);
-        Ok(target)
     }
 
     fn host(&self) -> &str {

@@ -1,0 +1,152 @@
+//! Where a repository is when the server says that it is elsewhere.
+
+use std::fmt;
+
+use crate::{failure::quote, http::Url};
+
+/// What a repository's URL and that of its ref advertisement differ by.
+const ADVERTISEMENT: &str = "/info/refs";
+
+/// Why a redirect is not followed, with what the server says, safe for a terminal.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unfollowed {
+    /// It leads to another host, port or scheme, where the credential must not go; or nowhere.
+    Elsewhere(String),
+    /// It leads to something else than a ref advertisement.
+    NoRepository(String),
+}
+
+impl fmt::Display for Unfollowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unfollowed::Elsewhere(location) => write!(
+                f,
+                "it redirects to '{location}', and a credential never follows to another host"
+            ),
+            Unfollowed::NoRepository(path) => {
+                write!(f, "it redirects to '{path}', which is no repository")
+            }
+        }
+    }
+}
+
+/// Gives the repository's new place from the `Location` with which `asked`, the URL of its ref advertisement, was
+/// answered (RFC 9110 section 10.2.2): on the same scheme, host and port, since the credential goes along.
+///
+/// # Deviation
+///
+/// Git follows to any host and asks for a credential there, or takes it from the new URL.
+pub(super) fn follow(asked: &Url, location: &str) -> Result<Url, Unfollowed> {
+    let target = asked
+        .join(location)
+        .ok()
+        .filter(|target| !location.is_empty() && target.origin() == asked.origin());
+    let Some(target) = target else {
+        let shown = location.split('?').next().unwrap_or("");
+        return Err(Unfollowed::Elsewhere(quote(&without_login(shown))));
+    };
+    let Some(repository) = target.path().strip_suffix(ADVERTISEMENT) else {
+        return Err(Unfollowed::NoRepository(quote(target.path())));
+    };
+    // From the URL that was asked, so that nothing but the path is the server's.
+    let mut place = asked.clone();
+    place.set_path(repository);
+    place.set_query(None);
+    Ok(place)
+}
+
+/// Leaves out a name and a password, which are nobody's business.
+fn without_login(location: &str) -> String {
+    let Some((scheme, rest)) = location.split_once("//") else {
+        return location.to_owned();
+    };
+    let end = rest.find('/').unwrap_or(rest.len());
+    let place = rest[..end].rfind('@').map_or(0, |at| at + 1);
+    format!("{scheme}//{}", &rest[place..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ASKED: &str = "https://host:444/ws/old.git/info/refs?service=git-upload-pack";
+
+    fn follow(location: &str) -> Result<String, Unfollowed> {
+        let asked = Url::parse(ASKED).expect("it is a URL");
+        super::follow(&asked, location).map(String::from)
+    }
+
+    #[test]
+    fn what_stays_on_the_host_is_followed_and_keeps_nothing_but_its_path() {
+        let cases = [
+            "/ws/new.git/info/refs?service=git-upload-pack",
+            "/ws/new.git/info/refs",
+            "../../new.git/info/refs#part",
+            "https://host:444/ws/new.git/info/refs",
+            "HTTPS://HOST:444/ws/new.git/info/refs",
+            "//host:444/ws/new.git/info/refs",
+            "https://ann:secret@host:444/ws/new.git/info/refs",
+            "/ws/x/../new.git/info/refs",
+            "/\tws/new.git/info/refs",
+        ];
+        for location in cases {
+            let followed = follow(location);
+            assert_eq!(followed.as_deref(), Ok("https://host:444/ws/new.git"), "{location}");
+        }
+        assert_eq!(cases.len(), 9);
+    }
+
+    #[test]
+    fn what_leaves_scheme_host_or_port_is_not_followed() {
+        let cases = [
+            "",
+            "http://host:444/ws/new.git/info/refs",
+            "http://host/ws/new.git/info/refs",
+            "https://host/ws/new.git/info/refs",
+            "https://host:443/ws/new.git/info/refs",
+            "https://host.evil:444/ws/new.git/info/refs",
+            "https://evil.host:444/ws/new.git/info/refs",
+            "https://host:444@evil/ws/new.git/info/refs",
+            "https://host:444%2f@evil/ws/new.git/info/refs",
+            "https://evil\\@host:444/ws/new.git/info/refs",
+            "//evil/ws/new.git/info/refs",
+            "/\\evil/ws/new.git/info/refs",
+            "\\\\evil/ws/new.git/info/refs",
+            "/\t/evil/ws/new.git/info/refs",
+            "https:\t//evil/ws/new.git/info/refs",
+            "ftp://host:444/ws/new.git/info/refs",
+            "file:///ws/new.git/info/refs",
+            "ext::sh -c id/info/refs",
+            "bbtoken::ws/new/info/refs",
+            "data:,/info/refs",
+            "https://[::1/info/refs",
+        ];
+        for location in cases {
+            let found = follow(location);
+            assert!(matches!(found, Err(Unfollowed::Elsewhere(_))), "{location}: {found:?}");
+        }
+        assert_eq!(cases.len(), 21);
+    }
+
+    #[test]
+    fn what_is_no_ref_advertisement_is_no_repository() {
+        for location in ["/login", "/ws/new.git/info/refs/", "/ws/new.git", "/info/refs.x"] {
+            let found = follow(location);
+            assert_eq!(found, Err(Unfollowed::NoRepository(location.to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_location_is_shown_without_what_is_secret_in_it() {
+        let cases = [
+            ("http://ann:canary@evil/x?code=canary", "http://evil/x"),
+            ("//canary@evil", "//evil"),
+            ("http://evil/a@b", "http://evil/a@b"),
+            ("http://evil/\u{1b}[2J\u{202e}", "http://evil/\\u{1b}[2J\\u{202e}"),
+        ];
+        for (location, shown) in cases {
+            assert_eq!(follow(location), Err(Unfollowed::Elsewhere(shown.to_owned())));
+        }
+        assert_eq!(cases.len(), 4);
+    }
+}
