@@ -130,7 +130,7 @@ pub fn quote(text: &str) -> String {
     let mut quoted = String::new();
     for character in text.trim().chars().take(MAX_CHARACTERS) {
         match character {
-            c if c.is_control() || is_invisible(c) => quoted.extend(c.escape_unicode()),
+            c if is_harmful(c) => quoted.extend(c.escape_unicode()),
             c => quoted.push(c),
         }
     }
@@ -140,9 +140,12 @@ pub fn quote(text: &str) -> String {
     quoted
 }
 
-/// Tells characters that change how the rest of a line is shown: bidirectional controls and zero-width ones.
-fn is_invisible(character: char) -> bool {
-    matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+/// Tells characters that act on a terminal, or change how the rest of a line is shown: controls, bidirectional and
+/// invisible ones, separators of lines (Unicode's categories Cc, Cf, Zl and Zp, without those that scripts need).
+pub fn is_harmful(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -182,11 +185,11 @@ mod tests {
     #[test]
     fn whatever_is_quoted_is_short_and_printable() {
         crate::fuzz::check_text(
-            &["a\u{1b}[31mb\nc\u{202e}", "\u{9b}31m", "\u{e000}"],
+            &["a\u{1b}[31mb\nc\u{202e}", "\u{9b}31m", "\u{e000}", "\u{61c}\u{2028}"],
             |text| {
                 let quoted = quote(text);
                 crate::fuzz::expect_printable(&quoted);
-                assert!(!quoted.contains(is_invisible));
+                assert!(!quoted.contains(is_harmful));
                 assert!(quoted.chars().count() <= 200 * "\\u{10ffff}".len() + 1);
             },
         );

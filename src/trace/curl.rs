@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::target::{Asked, Target};
+use crate::failure::is_harmful;
 
 /// How many bytes of a body stand in a line (git: `curl_dump_data`).
 const BYTES_PER_LINE: usize = 60;
@@ -166,7 +167,7 @@ impl Curl {
             .map(|line| {
                 let line: String = line
                     .chars()
-                    .map(|c| if c.is_control() { '.' } else { c })
+                    .map(|c| if is_harmful(c) { '.' } else { c })
                     .collect();
                 format!("{start:TEXT_COLUMN$}{line}\n")
             })

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::secret::Secret;
+use crate::{failure::is_harmful, secret::Secret};
 
 pub use curl::{Direction, Header, Privacy};
 use target::Target;
@@ -206,6 +206,24 @@ impl Drop for Span {
     }
 }
 
+/// Writes an object as one line, in which nothing acts on a terminal: JSON itself escapes the first 32 characters only
+/// (RFC 8259 section 7).
+fn as_line(object: &serde_json::Value) -> String {
+    let mut line = String::new();
+    for character in object.to_string().chars() {
+        match is_harmful(character) {
+            true => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    line.push_str(&format!("\\u{unit:04x}"));
+                }
+            }
+            false => line.push(character),
+        }
+    }
+    line.push('\n');
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,5 +231,15 @@ mod tests {
     #[test]
     fn a_secret_has_no_value_to_be_shown() {
         assert_eq!(Value::from(&Secret::new("canary")), Value::Redacted);
+    }
+
+    #[test]
+    fn a_line_of_json_holds_nothing_that_acts_on_a_terminal() {
+        let said = "a\u{1b}b\u{9b}c\u{7f}d\u{202e}e\u{e0041}f\u{e9}";
+        let line = as_line(&serde_json::json!({ "said": said }));
+        assert!(!line.trim_end().contains(is_harmful), "{line}");
+        assert!(line.contains('\u{e9}') && line.contains("\\udb40\\udc41"));
+        let read: serde_json::Value = serde_json::from_str(&line).expect("it is JSON");
+        assert_eq!(read["said"], said);
     }
 }

@@ -8,7 +8,7 @@ use super::{
     Event, Target, Value,
     curl::{Direction, Header},
 };
-use crate::failure::quote;
+use crate::failure::{is_harmful, quote};
 
 /// Stands for what is not shown.
 const REDACTED: &str = "<redacted>";
@@ -143,7 +143,7 @@ fn as_text(event: &Event<'_>) -> String {
 
 /// Escapes what would act on a terminal.
 fn visible(character: char) -> Vec<char> {
-    match character.is_control() {
+    match is_harmful(character) {
         true => character.escape_unicode().collect(),
         false => vec![character],
     }
@@ -163,7 +163,7 @@ fn as_json(event: &Event<'_>) -> String {
         };
         object.insert((*name).to_owned(), value);
     }
-    format!("{}\n", Json::Object(object))
+    super::as_line(&Json::Object(object))
 }
 
 /// To microseconds: the rest is noise.

@@ -88,7 +88,7 @@ impl Trace2 {
         if let Json::Object(fields) = fields {
             object.extend(fields);
         }
-        self.target.write(&format!("{}\n", Json::Object(object)));
+        self.target.write(&super::as_line(&Json::Object(object)));
     }
 }
 
