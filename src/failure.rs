@@ -185,7 +185,12 @@ mod tests {
     #[test]
     fn whatever_is_quoted_is_short_and_printable() {
         crate::fuzz::check_text(
-            &["a\u{1b}[31mb\nc\u{202e}", "\u{9b}31m", "\u{e000}", "\u{61c}\u{2028}"],
+            &[
+                "a\u{1b}[31mb\nc\u{202e}",
+                "\u{9b}31m",
+                "\u{e000}",
+                "\u{61c}\u{2028}",
+            ],
             |text| {
                 let quoted = quote(text);
                 crate::fuzz::expect_printable(&quoted);

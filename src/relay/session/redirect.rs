@@ -91,7 +91,11 @@ mod tests {
         ];
         for location in cases {
             let followed = follow(location);
-            assert_eq!(followed.as_deref(), Ok("https://host:444/ws/new.git"), "{location}");
+            assert_eq!(
+                followed.as_deref(),
+                Ok("https://host:444/ws/new.git"),
+                "{location}"
+            );
         }
         assert_eq!(cases.len(), 9);
     }
@@ -123,14 +127,22 @@ mod tests {
         ];
         for location in cases {
             let found = follow(location);
-            assert!(matches!(found, Err(Unfollowed::Elsewhere(_))), "{location}: {found:?}");
+            assert!(
+                matches!(found, Err(Unfollowed::Elsewhere(_))),
+                "{location}: {found:?}"
+            );
         }
         assert_eq!(cases.len(), 21);
     }
 
     #[test]
     fn what_is_no_ref_advertisement_is_no_repository() {
-        for location in ["/login", "/ws/new.git/info/refs/", "/ws/new.git", "/info/refs.x"] {
+        for location in [
+            "/login",
+            "/ws/new.git/info/refs/",
+            "/ws/new.git",
+            "/info/refs.x",
+        ] {
             let found = follow(location);
             assert_eq!(found, Err(Unfollowed::NoRepository(location.to_owned())));
         }
@@ -142,10 +154,16 @@ mod tests {
             ("http://ann:canary@evil/x?code=canary", "http://evil/x"),
             ("//canary@evil", "//evil"),
             ("http://evil/a@b", "http://evil/a@b"),
-            ("http://evil/\u{1b}[2J\u{202e}", "http://evil/\\u{1b}[2J\\u{202e}"),
+            (
+                "http://evil/\u{1b}[2J\u{202e}",
+                "http://evil/\\u{1b}[2J\\u{202e}",
+            ),
         ];
         for (location, shown) in cases {
-            assert_eq!(follow(location), Err(Unfollowed::Elsewhere(shown.to_owned())));
+            assert_eq!(
+                follow(location),
+                Err(Unfollowed::Elsewhere(shown.to_owned()))
+            );
         }
         assert_eq!(cases.len(), 4);
     }

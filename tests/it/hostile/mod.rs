@@ -1,8 +1,11 @@
 //! A server that means harm: it gets no second host, no file, no command, no control of the terminal and no memory.
 
+mod talk;
+
 use std::{
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    io::{self, Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    path::Path,
     sync::{Arc, Mutex, mpsc},
     thread,
 };
@@ -32,6 +35,11 @@ struct Server {
 
 impl Server {
     fn start(serve: impl Fn(&mut TcpStream) + Send + 'static) -> Self {
+        Server::hearing(move |_, stream| serve(stream))
+    }
+
+    /// Looks at the head of a request before it answers.
+    fn hearing(serve: impl Fn(&str, &mut TcpStream) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let server = Server {
             address: listener.local_addr().expect("it has one"),
@@ -44,8 +52,13 @@ impl Server {
                 let mut head = vec![0; 16 << 10];
                 let length = stream.read(&mut head).unwrap_or(0);
                 let head = String::from_utf8_lossy(&head[..length]).into_owned();
-                asked.lock().expect("no thread panics with it").push(head);
-                serve(&mut stream);
+                let mut all = asked.lock().expect("no thread panics with it");
+                all.push(head.clone());
+                drop(all);
+                serve(&head, &mut stream);
+                // Unread bytes would take the answer back (RFC 9293 section 3.6.1).
+                let _ = stream.shutdown(Shutdown::Write);
+                let _ = io::copy(&mut stream, &mut io::sink());
             }
         });
         server
@@ -64,17 +77,27 @@ impl Server {
 
 /// Prepares `git ls-remote` at a server, with a token in the place of a client.
 fn list(world: &World, server: &Server) -> Run {
-    limited(world, ["ls-remote", "bbtoken::ws/repo"])
+    run(world, server, &["ls-remote", "bbtoken::ws/repo"])
+}
+
+/// Prepares git with a token in the place of a client.
+fn run(world: &World, server: &Server, arguments: &[&str]) -> Run {
+    limited(world, arguments)
         .without_client()
         .without_memory()
         .env("BBTOKEN_BASE_URL", format!("http://{}", server.address))
         .env("BBTOKEN_ACCESS_TOKEN", TOKEN)
 }
 
+/// Tells what a terminal obeys, or by which it shows the rest of a line otherwise.
+fn is_harmful(character: char) -> bool {
+    character.is_control() && character != '\n'
+        || "\u{61c}\u{202e}\u{2028}\u{2066}".contains(character)
+}
+
 #[track_caller]
 fn expect_harmless(done: &Done) {
-    let is_control = |c: char| c.is_control() && c != '\n';
-    assert!(!done.stderr.contains(is_control), "{:?}", done.stderr);
+    assert!(!done.stderr.contains(is_harmful), "{:?}", done.stderr);
     assert!(done.stderr.len() < 4_000, "{}", done.stderr);
     assert!(!done.stderr.contains(TOKEN), "{}", done.stderr);
 }
@@ -147,37 +170,66 @@ fn endless(
     again: &str,
     list: impl Fn(&World, &Server) -> Run,
 ) {
+    let (flood, peaks) = flood(world, start, again);
+    let server = Server::start(flood);
+    let done = list(world, &server).fails(128);
+    expect_harmless(&done);
+    let asked = server.asked().len();
+    assert!(asked > 0, "{what} was sent");
+    peaks
+        .iter()
+        .take(asked)
+        .for_each(|seen| seen.expect_bounded(what));
+}
+
+/// How much was sent without end, and the most memory a helper had by then, if it was still there.
+struct Seen {
+    sent: usize,
+    peak: Option<u64>,
+}
+
+impl Seen {
+    #[track_caller]
+    fn expect_bounded(&self, what: &str) {
+        let Seen { sent, peak } = *self;
+        assert!(
+            sent < BUFFERED_BYTES || peak.is_some_and(|peak| peak < MAX_MEMORY_BYTES),
+            "{what} without end: {sent} bytes, {peak:?} of memory"
+        );
+    }
+}
+
+/// Sends something again and again, and looks at the helper before the connection ends.
+fn flood(
+    world: &World,
+    start: &str,
+    again: &str,
+) -> (impl Fn(&mut TcpStream) + Send + use<>, mpsc::Receiver<Seen>) {
     let (sender, peaks) = mpsc::channel();
     let (start, again) = (
         start.as_bytes().to_vec(),
         again.repeat((64 << 10) / again.len()),
     );
     let home = world.home();
-    let server = Server::start(move |stream| {
+    let flood = move |stream: &mut TcpStream| {
         let mut sent = start.len();
         let mut goes_on = stream.write_all(&start).is_ok();
         while goes_on && sent < ENDLESS_BYTES {
             goes_on = stream.write_all(again.as_bytes()).is_ok();
             sent += again.len();
         }
-        let peak = processes::at(&home)
-            .iter()
-            .filter(|process| process.is_helper())
-            .filter_map(|helper| helper.peak_memory())
-            .max();
+        let peak = peak(&home);
         // The test may have failed.
-        let _ = sender.send((sent, peak));
-    });
-    let done = list(world, &server).fails(128);
-    expect_harmless(&done);
-    let asked = server.asked().len();
-    assert!(asked > 0, "{what} was sent");
-    for (sent, peak) in peaks.iter().take(asked) {
-        assert!(
-            sent < BUFFERED_BYTES || peak.is_some_and(|peak| peak < MAX_MEMORY_BYTES),
-            "{what} without end: {sent} bytes, {peak:?} of memory"
-        );
-    }
+        let _ = sender.send(Seen { sent, peak });
+    };
+    (flood, peaks)
+}
+
+/// The most memory that a helper with such a home has had so far.
+fn peak(home: &Path) -> Option<u64> {
+    let processes = processes::at(home);
+    let helpers = processes.iter().filter(|process| process.is_helper());
+    helpers.filter_map(|helper| helper.peak_memory()).max()
 }
 
 #[test]
