@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::{
     inspect::strace,
+    lfs,
     programs::installed,
     support::{Run, World, helper, on_every_git},
 };
@@ -45,11 +46,19 @@ fn script(value: &Value) -> String {
     }
 }
 
-/// A world with `acme/library` and `acme/tools`, and both as submodules of `acme/app`.
+/// A world with `acme/library` and `acme/tools`, and both as submodules of `acme/app`; the library has a file in LFS.
 fn prepare(world: &World) {
     for name in ["library", "tools", "app"] {
         world.repository("acme", name);
     }
+    lfs::install(world);
+    let library = world.clone("acme/library", "library");
+    world.git(["lfs", "track", "*.bin"]).within(&library).ok();
+    fs::write(library.join("large.bin"), "one\n").expect("the work tree can be written");
+    world.git(["add", "."]).within(&library).ok();
+    world.git(["commit", "-qm", "large"]).within(&library).ok();
+    world.git(["push", "-q"]).within(&library).ok();
+    assert!(!world.bitbucket.lfs_requests().is_empty(), "it is in LFS");
     let tree = world.clone("acme/app", "prepared");
     for (name, url) in [
         ("modules/library", "../library.git"),
@@ -69,11 +78,14 @@ fn prepare(world: &World) {
     world.git(["push", "-q"]).within(&tree).ok();
     fs::remove_dir_all(world.home()).expect("it is the test's");
     fs::create_dir(world.home()).expect("it was just removed");
+    for left in ["library", "prepared"] {
+        fs::remove_dir_all(world.path(left)).expect("it is the test's");
+    }
     install(world);
     world.bitbucket.clear_requests();
 }
 
-/// Puts our programs where every user can start them; `setup` takes Bitbucket to be where it is for everybody.
+/// Puts our programs where every user can start them, and git-lfs as Debian's package does; `setup` takes Bitbucket to be where it is for everybody.
 fn install(world: &World) {
     let [ours, bin] = ["programs", "bin"].map(|name| world.path(name));
     for directory in [&ours, &bin] {
@@ -97,6 +109,14 @@ fn install(world: &World) {
     fs::write(bin.join("git-bbtoken"), text).expect("it is new");
     allow(&bin.join("git-bbtoken"), 0o755);
     allow(&world.path(""), 0o755);
+    let lfs = world.git(["lfs", "install", "--system", "--skip-repo"]);
+    with_system(world, lfs).ok();
+}
+
+/// Lets git read a system's configuration: that of the image.
+fn with_system(world: &World, run: Run) -> Run {
+    run.without("GIT_CONFIG_NOSYSTEM")
+        .env("GIT_CONFIG_SYSTEM", world.path("gitconfig"))
 }
 
 fn allow(path: &Path, mode: u32) {
@@ -121,8 +141,8 @@ fn open_place(world: &World, name: &str) -> PathBuf {
 /// A runner's shell, in a fresh directory.
 fn shell(world: &World, script: &str, directory: &str) -> Run {
     let within = open_place(world, directory);
-    world
-        .run(Path::new("sh"), ["-ec", script])
+    let run = world.run(Path::new("sh"), ["-ec", script]);
+    with_system(world, run)
         .env("PATH", search_path(world))
         .within(within)
 }
@@ -133,15 +153,15 @@ fn shell_as(world: &World, user: &str, script: &str, directory: &str) -> Run {
         return shell(world, script, directory);
     }
     let within = open_place(world, directory);
-    world
-        .run(
-            Path::new("setpriv"),
-            [
-                &format!("--reuid={user}"),
-                &format!("--regid={user}"),
-                "--clear-groups",
-            ],
-        )
+    let run = world.run(
+        Path::new("setpriv"),
+        [
+            &format!("--reuid={user}"),
+            &format!("--regid={user}"),
+            "--clear-groups",
+        ],
+    );
+    with_system(world, run)
         .args(["sh", "-ec", script])
         .env("PATH", search_path(world))
         .within(within)
@@ -155,11 +175,13 @@ fn are_there(world: &World, directory: &str, files: &[&str]) {
     }
 }
 
-const APP: [&str; 3] = [
+const APP: [&str; 4] = [
     "app/file",
     "app/modules/library/file",
+    "app/modules/library/large.bin",
     "app/modules/tools/file",
 ];
+const LIBRARY: [&str; 2] = ["library/file", "library/large.bin"];
 
 #[track_caller]
 fn token_calls(world: &World, expected: usize) {
@@ -208,8 +230,13 @@ fn bitbucket_pipelines_clones_others_and_submodules() {
         are_there(
             world,
             "build",
-            &["library/file", "modules/library/file", "modules/tools/file"],
+            &[
+                "modules/library/file",
+                "modules/library/large.bin",
+                "modules/tools/file",
+            ],
         );
+        are_there(world, "build", &LIBRARY);
         token_calls(world, 1);
         let pushed_to = world
             .git(["remote", "get-url", "origin"])
@@ -230,7 +257,7 @@ fn github_actions_leaves_nothing_in_the_runners_home() {
         let run = |directory: &str| shell(world, &script, directory).env("RUNNER_TEMP", &temporary);
         run("build").done().expect(0);
         are_there(world, "build", &APP);
-        are_there(world, "build", &["library/file"]);
+        are_there(world, "build", &LIBRARY);
         token_calls(world, 1);
         assert_eq!(names_in(&world.home()), [""; 0]);
 
@@ -294,7 +321,7 @@ fn twenty_jobs_of_one_gitlab_runner_share_one_token() {
             job.join().expect("it ends").expect(0);
             let directory = format!("builds/job{number}");
             are_there(world, &directory, &APP);
-            are_there(world, &directory, &["library/file"]);
+            are_there(world, &directory, &LIBRARY);
         }
         token_calls(world, 1);
         assert_eq!(names_in(&world.home()), [""; 0]);
@@ -344,8 +371,10 @@ fn an_image_is_built_with_its_secret_in_no_layer() {
             .without("BBTOKEN_CLIENT_SECRET")
             .done()
             .expect(0);
-        are_there(world, "layer", &["library/file", "tools/file"]);
-        token_calls(world, 2);
+        are_there(world, "layer", &LIBRARY);
+        are_there(world, "layer", &["tools/file"]);
+        // One for each clone, and one for git-lfs.
+        token_calls(world, 3);
         assert_eq!(names_in(&world.home()), [""; 0], "no token is in the layer");
         for (path, content) in crate::inspect::files(&layer) {
             let secret = world.consumer.secret.as_bytes();
@@ -385,7 +414,7 @@ fn a_kubernetes_job_needs_no_home_and_no_name() {
         }
         run.done().expect(0);
         are_there(world, "work", &APP);
-        are_there(world, "work", &["library/file"]);
+        are_there(world, "work", &LIBRARY);
         token_calls(world, 1);
         assert_eq!(names_in(&world.path("elsewhere")), [""; 0]);
     });
