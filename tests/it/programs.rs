@@ -206,6 +206,70 @@ fn front_ends_that_start_git_take_our_addresses() {
     assert_eq!(world.rev(&tree, "origin/cola"), head);
 }
 
+/// Runs one of git's Tcl programs on a screen that nobody sees, with a script around it.
+fn on_a_screen(world: &World, script: &str, tree: &Path) -> Done {
+    let file = world.path("script.tcl");
+    fs::write(&file, script).expect("the world can be written");
+    // A window that waits for a person must not be waited for for ever.
+    let arguments = ["60", "xvfb-run", "-a", "wish"];
+    program(world, Path::new("timeout"), &arguments)
+        .arg(file)
+        .within(tree)
+        .done()
+}
+
+#[test]
+fn git_gui_fetches_and_pushes() {
+    let world = world();
+    let bare = world.bitbucket.repository_path("ws", "repo");
+    let tree = world.clone("ws/repo", "tree");
+    world.git(["branch", "news", "main"]).within(&bare).ok();
+    world.commit(&tree, "file", "two\n");
+    // What its menus do; the console says whether the command it shows has succeeded.
+    let script = "set argv0 /usr/lib/git-core/git-gui
+        source $argv0
+        source [file join $oguilib console.tcl]
+        set ended {}
+        trace add execution ::console::done leave {apply {{command args} {lappend ::ended [lindex $command end]}}}
+        fetch_from origin
+        vwait ended
+        push_to origin
+        vwait ended
+        puts $ended
+        exit";
+    let done = on_a_screen(&world, script, &tree).expect(0);
+    assert_eq!(done.stdout, "1 1\n", "{}", done.stderr);
+    let head = world.rev(&tree, "HEAD");
+    assert_eq!(world.rev(&bare, "main"), head);
+    assert_eq!(world.rev(&tree, "origin/news"), world.rev(&tree, "HEAD~"));
+    assert_eq!(world.bitbucket.token_requests().len(), 1);
+}
+
+#[test]
+fn gitk_shows_what_a_partial_clone_has_to_fetch() {
+    let world = world();
+    let filtered = ["clone", "-q", "--no-checkout", "--filter=blob:none"];
+    let clone = world.git(filtered).args(["bbtoken::ws/repo", "tree"]);
+    clone.ok();
+    let tree = world.path("tree");
+    let missing = || {
+        let objects = ["rev-list", "--objects", "--all", "--missing=print"];
+        let objects = world.git(objects).within(&tree).ok();
+        objects.lines().filter(|line| line.starts_with('?')).count()
+    };
+    assert_eq!(missing(), 1);
+    // The difference of the commit that it shows first is complete.
+    let script = "set argv0 /usr/bin/gitk
+        source $argv0
+        trace add execution getblobdiffline leave {apply {{command code is_more args} {
+            if {!$is_more} {puts [$::ctext get 1.0 end]; flush stdout; after idle exit}
+        }}}";
+    let done = on_a_screen(&world, script, &tree).expect(0);
+    assert!(done.stdout.contains("\n+one\n"), "{done:?}");
+    assert_eq!(missing(), 0);
+    assert_eq!(world.bitbucket.token_requests().len(), 1);
+}
+
 #[test]
 fn pygit2_clones_with_the_callback_of_the_page() {
     let world = world();
