@@ -68,6 +68,7 @@
 //! | a credential goes to https or to this machine, to the configured host, along no redirect | `http::tests`, `profile::tests`, `tests/it/faults.rs` |
 //! | an address names a repository and never a host of its own | `address::tests`, `tests/it/addresses.rs` |
 //! | endpoints and commands come from protected configuration only | `tests/it/errors.rs` |
+//! | older protocol versions, and none, ask the server what plain https asks it | `tests/it/versions.rs` |
 //! | settings are those git would read | `tests/it/config.rs`, against git itself |
 //! | no secret stands in an argument, an environment, a URL, a file but the cache, or any output | `tests/it/canary.rs` |
 //! | a warm command makes no token request, on one connection, with three processes | `tests/it/figures.rs` |

@@ -5,7 +5,7 @@
 
 use std::{
     cell::OnceCell,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs,
     path::{Path, PathBuf},
 };
@@ -163,6 +163,11 @@ fn lookup<'e>(
 /// Reads a boolean as git does (git-config(1), "Values"): no value, `yes`, `on`, `true` or a number other than 0.
 pub fn is_true(entry: &Entry) -> bool {
     entry.value.as_deref().is_none_or(is_true_word)
+}
+
+/// Tells whether a variable's value means true (git: `git_env_bool`).
+pub fn is_true_text(value: &OsStr) -> bool {
+    is_true_word(&value.to_string_lossy())
 }
 
 fn is_true_word(word: &str) -> bool {

@@ -19,7 +19,7 @@ use crate::{
     secret::Secret,
 };
 
-pub use git::{Entry, GitConfig, Scope, Variables, is_true, user_file};
+pub use git::{Entry, GitConfig, Scope, Variables, is_true, is_true_text, user_file};
 pub use http::{
     HTTP_KEYS, HttpKey, Resolved as HttpSettings, Treatment as HttpTreatment,
     resolve as http_settings,

@@ -125,7 +125,7 @@ pub(super) const OTHER_KEYS: [Name; 1] = [name(
 )];
 
 /// Environment variables; they win over git's configuration.
-pub(super) const VARIABLES: [Name; 17] = [
+pub(super) const VARIABLES: [Name; 18] = [
     name("BBTOKEN_PROFILE", "the profile to use"),
     name(
         "BBTOKEN_CLIENT_ID",
@@ -175,6 +175,10 @@ pub(super) const VARIABLES: [Name; 17] = [
     name(
         "GIT_TRACE2_EVENT",
         "git's own trace of events, in which each phase is a 'data' event of the category 'bbtoken'",
+    ),
+    name(
+        "GIT_SMART_HTTP",
+        "0 turns git's protocol off, as over https: git's own transport reads the repository's files, where the server hands them out",
     ),
     name(
         "BROWSER",

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{
-    Broken, Git, Service, Session, Stage,
+    Broken, Connected, Git, Service, Session, Stage, advertisement,
     body::BodyReader,
     fetch::copy,
     pktline::{self, Boundaries},
@@ -12,22 +12,26 @@ use super::{
 use crate::http::{Body, Request};
 
 /// Relays a remote archive, for servers that allow it over HTTP; Bitbucket does over SSH only.
-pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<(), Broken> {
+///
+/// Protocol v2 is what git asks for there, and an archive has no advertisement: that of a fetch tells whether the
+/// server knows it (git: `stateless_connect` in remote-curl.c).
+pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<Connected, Broken> {
+    let advertisement = advertisement::discover(session).map_err(Broken::at(Stage::Connecting))?;
+    if advertisement.is_none() {
+        return Ok(Connected::NotVersion2);
+    }
     let in_answer = Broken::at(Stage::InAnswer);
     git.write(b"\n").map_err(&in_answer)?;
     let request =
         pktline::read_section(git.input(), |_| {}).map_err(|error| in_answer(error.into()))?;
     let Some(request) = request.map(Bytes::from) else {
-        return Ok(());
+        return Ok(Connected::Finished);
     };
-    let response = session.post(
-        Service::UploadArchive,
-        Repeat::Safe,
-        &|mut post: Request| {
-            post.body = Body::Bytes(request.clone());
-            Ok(post)
-        },
-    );
+    let response = session.post(Service::UploadArchive, Repeat::Safe, &|post: Request| {
+        let mut post = post.header("Git-Protocol", "version=2");
+        post.body = Body::Bytes(request.clone());
+        Ok(post)
+    });
     let response = response.map_err(Broken::at(Stage::BeforeAnswer))?;
     copy(
         session,
@@ -35,5 +39,5 @@ pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<(), Brok
         &mut BodyReader::new(response),
         Boundaries::default(),
     )?;
-    Ok(())
+    Ok(Connected::Finished)
 }

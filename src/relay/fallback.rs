@@ -19,6 +19,10 @@ use crate::failure::{Failure, Kind};
 /// How long git's own helper may take to end after git has gone.
 const END_LIMIT: Duration = Duration::from_millis(500);
 
+/// The command that git's own helper does not know, and the answer to it (gitremote-helpers(7), "COMMANDS").
+const CONNECT: &[u8] = b"connect ";
+const FALLBACK: &[u8] = b"fallback\n";
+
 type Output = Arc<Mutex<Box<dyn Write + Send>>>;
 
 /// Which of the two that are joined came to its end.
@@ -27,16 +31,23 @@ enum Ended {
     Helper,
 }
 
-/// Answers `fallback` and forwards git's commands to `helper` (`git remote-https`) until one of them ends.
+/// Answers `fallback` and forwards git's commands to the helper that `prepare` gives (`git remote-https`) until one of
+/// them ends. Nothing is prepared before git wants more than a connection: some commands give up without one.
 ///
 /// Git sends `connect` a second time before it fetches (git: `fetch_refs` in transport-helper.c); that is answered
 /// here, since the helper does not know the command. Gives the helper's exit code.
 ///
 /// # Errors
 ///
-/// When the helper cannot be started or a pipe breaks.
-pub fn forward(git: &mut Git, mut helper: Process) -> anyhow::Result<i32> {
-    let mut child = helper
+/// When there is no helper, it cannot be started, or a pipe breaks.
+pub fn forward(
+    git: &mut Git,
+    prepare: impl FnOnce() -> anyhow::Result<Process>,
+) -> anyhow::Result<i32> {
+    let Some(first) = first_command(git)? else {
+        return Ok(0);
+    };
+    let mut child = prepare()?
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -57,8 +68,8 @@ pub fn forward(git: &mut Git, mut helper: Process) -> anyhow::Result<i32> {
             .and_then(|()| answers.read_line(&mut String::new()))
             .map_err(helper_ended)?;
     }
+    commands.write_all(&first).map_err(helper_ended)?;
     let output: Output = Arc::new(Mutex::new(git.take_output()));
-    write(&output, b"fallback\n")?;
     // Neither thread is waited for: a read of one that lives goes on when the other has ended.
     let (ended, end) = mpsc::channel();
     thread::spawn({
@@ -68,6 +79,22 @@ pub fn forward(git: &mut Git, mut helper: Process) -> anyhow::Result<i32> {
     let input = git.take_input();
     thread::spawn(move || command(input, commands, &output, &ended));
     wait(&mut child, &end)
+}
+
+/// Answers `connect`, and gives the command after it as it stands on the pipe; `None` when git says good-bye.
+fn first_command(git: &mut Git) -> anyhow::Result<Option<Vec<u8>>> {
+    loop {
+        git.write(FALLBACK)?;
+        let mut line = Vec::new();
+        git.input()
+            .read_until(b'\n', &mut line)
+            .context("cannot read git's command")?;
+        match line.as_slice() {
+            b"" | b"\n" => return Ok(None),
+            line if line.starts_with(CONNECT) => {}
+            _ => return Ok(Some(line)),
+        }
+    }
 }
 
 /// Hands the helper's answers to git, byte by byte as they come.
@@ -96,8 +123,8 @@ fn command(
         .read_until(b'\n', &mut line)
         .is_ok_and(|length| length > 0)
     {
-        let forwarded = if line.starts_with(b"connect ") {
-            write(output, b"fallback\n").is_ok()
+        let forwarded = if line.starts_with(CONNECT) {
+            write(output, FALLBACK).is_ok()
         } else {
             // If it has ended, it has said why on stderr.
             commands.write_all(&line).is_ok()

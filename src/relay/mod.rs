@@ -94,6 +94,6 @@ pub fn connect(
     match service {
         Service::UploadPack => fetch::serve(session, git),
         Service::ReceivePack => push::serve(session, git).map(|()| Connected::Finished),
-        Service::UploadArchive => archive::serve(session, git).map(|()| Connected::Finished),
+        Service::UploadArchive => archive::serve(session, git),
     }
 }

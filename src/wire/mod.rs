@@ -15,8 +15,8 @@ use std::{process::Command as Process, time::Duration};
 
 use crate::{
     address::Address,
-    config::{self, GitConfig, process_variable},
-    failure::{Failure, Kind},
+    config::{self, GitConfig, Variables, is_true_text, process_variable},
+    failure::{self, Failure, Kind},
     http::Url,
     lfs,
     profile::{self, Grant, Transport},
@@ -69,8 +69,11 @@ pub struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Protocol {
     Version2,
-    /// Version 0 or 1: stateful over `connect`, so that only git's own helper can speak them over HTTP.
-    Older,
+    /// Version 1, or 0 as `None`, by its `Git-Protocol` header: stateful over `connect`, so that only git's own helper
+    /// can speak it over HTTP.
+    Older(Option<&'static str>),
+    /// None: the repository's files are read one by one (gitprotocol-http(5), "Dumb Clients").
+    Files,
 }
 
 /// How git's own helper gets git's commands.
@@ -102,7 +105,7 @@ impl Plan {
         let pusher = profile::for_push(&raw, &profile)?;
         let repository = profile.endpoints.repository(&address);
         Ok(Plan {
-            protocol: protocol(&git),
+            protocol: protocol(&git, &process_variable),
             https_ban: ban(&git, repository.scheme()),
             refused_submodules: name.and_then(|_| submodules::refused(&git, &process_variable)),
             lfs: name.and_then(|name| {
@@ -167,9 +170,29 @@ impl Plan {
     /// Replaces a token that is refused, and says why where nothing helps, before git takes over: it can do neither.
     /// Where it takes over for a setting that we cannot follow, we may not reach the server at all.
     fn probe(&self, service: Service, session: &mut Session<'_>) -> anyhow::Result<()> {
-        match self.can_probe(service) {
-            true => session.probe(service),
-            false => Ok(()),
+        if !self.can_probe(service) {
+            return Ok(());
+        }
+        match (self.protocol, service) {
+            (Protocol::Files, _) => session.probe_files().map_err(|error| self.of_files(error)),
+            // Pushes have no version 2.
+            (Protocol::Version2, Service::ReceivePack) => session.probe(service, None),
+            (Protocol::Version2, _) => session.probe(service, Some("version=2")),
+            (Protocol::Older(header), _) => session.probe(service, header),
+        }
+    }
+
+    /// Says why a server forbids what only old gits and `GIT_SMART_HTTP` ask for: no scope is missing.
+    fn of_files(&self, error: anyhow::Error) -> anyhow::Error {
+        match failure::kind(&error) {
+            Some(Kind::ScopeMissing { .. }) => error.context(Failure::new(
+                Kind::Misconfigured,
+                format!(
+                    "GIT_SMART_HTTP turns git's protocol off, and the server does not hand out the files of '{}' instead",
+                    self.address
+                ),
+            )),
+            _ => error,
         }
     }
 
@@ -179,8 +202,10 @@ impl Plan {
 
     /// Tells whether git's own `git-remote-https` carries the protocol.
     fn is_for_git(&self, service: Service) -> bool {
-        if service == Service::UploadPack && self.protocol == Protocol::Older {
-            return true;
+        match self.protocol {
+            Protocol::Files => return true,
+            Protocol::Older(_) if service != Service::ReceivePack => return true,
+            Protocol::Older(_) | Protocol::Version2 => {}
         }
         match self.identity.profile.transport {
             Transport::Native => false,
@@ -190,12 +215,14 @@ impl Plan {
     }
 }
 
-fn protocol(git: &GitConfig) -> Protocol {
-    match git
-        .last("protocol", None, "version")
-        .and_then(|entry| entry.value.as_deref())
-    {
-        Some("0" | "1") => Protocol::Older,
+fn protocol(git: &GitConfig, variables: Variables<'_>) -> Protocol {
+    // What is no boolean ends git's own helper with a message (git: `git_env_bool`).
+    let is_smart = variables("GIT_SMART_HTTP").is_none_or(|value| is_true_text(&value));
+    let version = git.last("protocol", None, "version");
+    match version.and_then(|entry| entry.value.as_deref()) {
+        _ if !is_smart => Protocol::Files,
+        Some("0") => Protocol::Older(None),
+        Some("1") => Protocol::Older(Some("version=1")),
         _ => Protocol::Version2,
     }
 }
@@ -240,31 +267,26 @@ pub fn serve(
             verbosity: git.verbosity(),
         })
         .remembering(memory.as_ref().map(|memory| memory as &dyn Memory));
-    if plan.is_for_git(service) {
-        plan.probe(service, &mut session).map_err(connecting)?;
-        plan.tell_of_submodules(service, notify);
-        return fall_back(&plan, service, session.repository(), git);
-    }
-    let connected = relay::connect(service, &mut session, git)?;
-    plan.tell_of_submodules(service, notify);
-    match connected {
-        Connected::Finished => {
-            house.git_version.iter().for_each(GitVersion::learn);
-            Ok(0)
+    let connected = match plan.is_for_git(service) {
+        true => Connected::NotVersion2,
+        false => {
+            let connected = relay::connect(service, &mut session, git)?;
+            plan.tell_of_submodules(service, notify);
+            connected
         }
-        Connected::NotVersion2 => fall_back(&plan, service, session.repository(), git),
+    };
+    if connected == Connected::Finished {
+        house.git_version.iter().for_each(GitVersion::learn);
+        return Ok(0);
     }
-}
-
-fn fall_back(plan: &Plan, service: Service, repository: &Url, git: &mut Git) -> Result<u8, Broken> {
-    let code = plan
-        .git_helper(service, repository, Way::Forwarded)
-        .and_then(|helper| relay::forward(git, helper));
-    let code = code.map_err(|error| Broken {
-        stage: Stage::Connecting,
-        error,
-    })?;
-    Ok(u8::try_from(code).unwrap_or(1))
+    let code = relay::forward(git, || {
+        if plan.is_for_git(service) {
+            plan.probe(service, &mut session)?;
+            plan.tell_of_submodules(service, notify);
+        }
+        plan.git_helper(service, session.repository(), Way::Forwarded)
+    });
+    Ok(u8::try_from(code.map_err(connecting)?).unwrap_or(1))
 }
 
 /// Prepares a person's login: makes sure that it can be kept, then gives the request for consent.

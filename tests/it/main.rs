@@ -57,3 +57,4 @@ mod tokens;
 mod trace;
 mod transport;
 mod urls;
+mod versions;

@@ -1,5 +1,6 @@
 //! The requests of one command: each with the credential, repaired once when the server refuses it.
 
+mod discovery;
 mod redirect;
 mod refusal;
 mod words;
@@ -23,12 +24,10 @@ use crate::{
     clock::Clock,
     failure::quote,
     hangup::{Armed, Watch},
-    http::{Begun, Body, HttpClient, Phase, Request, Response, TransportError, Url},
+    http::{Body, HttpClient, Phase, Request, Response, TransportError, Url},
     secret::Secret,
 };
 
-/// How many redirects of `info/refs` are followed before it counts as a loop (git: `CURLOPT_MAXREDIRS` 20).
-const MAX_REDIRECTS: usize = 20;
 /// How much of a page is looked at, to find its title.
 const MAX_PAGE_BYTES: usize = 4096;
 /// After this long without a request the server may have closed the connection.
@@ -147,19 +146,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Tells where the repository is, if it was looked for elsewhere (git: `discover_refs` in remote-curl.c).
-    fn tell_of_redirect(&self) {
-        if let Some(voice) = self
-            .voice
-            .filter(|voice| self.was_moved && voice.verbosity > 0)
-        {
-            (voice.warn)(&format!(
-                "redirecting to {}/",
-                quote(self.repository.as_str())
-            ));
-        }
-    }
-
     /// Tells what is posted (git: `post_rpc` in remote-curl.c).
     fn tell_of_post(&self, service: Service, request: &Request) {
         let Some(voice) = self.voice.filter(|voice| voice.verbosity > 1) else {
@@ -200,20 +186,6 @@ impl<'a> Session<'a> {
         self.was_moved
     }
 
-    /// Finds out whether the repository can be used, and where it is now, without serving anything of it.
-    ///
-    /// # Errors
-    ///
-    /// When the server refuses, or cannot be reached.
-    pub fn probe(&mut self, service: Service) -> anyhow::Result<()> {
-        match service {
-            Service::UploadPack => self.discover(service, Some("version=2")).map(drop),
-            Service::ReceivePack => self.discover(service, None).map(drop),
-            // It has no advertisement.
-            Service::UploadArchive => Ok(()),
-        }
-    }
-
     /// The repository, where it was found last.
     pub fn repository(&self) -> &Url {
         &self.repository
@@ -222,50 +194,6 @@ impl<'a> Session<'a> {
     /// Tells whether the connection has been quiet for so long that the server may have closed it.
     pub(super) fn is_idle(&self) -> bool {
         self.last_answer.elapsed() > IDLE_LIMIT
-    }
-
-    /// Asks for a service's ref advertisement (gitprotocol-http(5), "Smart Clients"), following redirects on the host.
-    pub(super) fn discover(
-        &mut self,
-        service: Service,
-        protocol: Option<&str>,
-    ) -> anyhow::Result<Response> {
-        for _ in 0..MAX_REDIRECTS {
-            let url = discovery_url(&self.repository, service);
-            let response =
-                self.exchange(Repeat::Safe, service, &|| Ok(discovery(&url, protocol)))?;
-            match response.status {
-                301 | 302 | 303 | 307 | 308 => {
-                    let location = response.header("location").unwrap_or("");
-                    self.repository = redirect::follow(&url, location)
-                        .map_err(|unfollowed| self.no_git(&unfollowed.to_string()))?;
-                    self.was_moved = true;
-                }
-                _ => {
-                    let response = self.expect(response, service, "advertisement")?;
-                    self.tell_of_redirect();
-                    return Ok(response);
-                }
-            }
-        }
-        Err(self.no_git("it redirects without end"))
-    }
-
-    /// Begins to ask for the v2 capability advertisement, beside the next request; nobody waits for it.
-    pub(super) fn begin_discovery(&mut self) -> anyhow::Result<Option<Box<dyn Begun>>> {
-        let authorization = self.authorization(Service::UploadPack)?;
-        let url = discovery_url(&self.repository, Service::UploadPack);
-        let mut request = discovery(&url, Some("version=2"));
-        request.authorization = Some(authorization);
-        Ok(self.http.begin(request))
-    }
-
-    /// Checks an answer to [`Session::begin_discovery`].
-    pub(super) fn expect_advertisement(&self, response: Response) -> anyhow::Result<Response> {
-        match response.status {
-            200 => self.expect(response, Service::UploadPack, "advertisement"),
-            status => Err(self.no_git(&format!("it answered {status}"))),
-        }
     }
 
     fn authorization(&mut self, service: Service) -> anyhow::Result<Secret> {
@@ -446,23 +374,6 @@ impl<'a> Session<'a> {
     fn host(&self) -> &str {
         self.repository.host_str().unwrap_or("")
     }
-}
-
-/// Makes the request for a service's ref advertisement (gitprotocol-http(5), "Smart Clients").
-fn discovery(url: &Url, protocol: Option<&str>) -> Request {
-    let request = Request::get(url.clone())
-        .header("Accept", "*/*")
-        .header("Pragma", "no-cache");
-    match protocol {
-        Some(protocol) => request.header("Git-Protocol", protocol),
-        None => request,
-    }
-}
-
-fn discovery_url(repository: &Url, service: Service) -> Url {
-    let mut url = below(repository, "info/refs");
-    url.set_query(Some(&format!("service={}", service.name())));
-    url
 }
 
 /// Gives a URL below a repository's.

@@ -52,7 +52,7 @@ fn of_commands_of_git() {
     let fetch = world
         .run(&helper(), ["origin", "bbtoken::ws/repo"])
         .env("PATH", &programs)
-        .input(&format!("{options}connect git-upload-pack\n"));
+        .input(&format!("{options}connect git-upload-pack\nlist\n"));
     let done = fetch.done();
     said.note("git-remote-bbtoken origin bbtoken::ws/repo", &done);
     is_kept(
