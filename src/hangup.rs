@@ -15,6 +15,7 @@ pub struct Watch {
     armed: Arc<AtomicUsize>,
     #[cfg(unix)]
     thread: std::sync::OnceLock<Option<std::thread::JoinHandle<()>>>,
+    #[cfg(unix)]
     enabled: bool,
 }
 
@@ -32,6 +33,7 @@ impl Watch {
     /// Watches this process's standard output.
     pub fn on_stdout() -> Self {
         Watch {
+            #[cfg(unix)]
             enabled: true,
             ..Watch::default()
         }

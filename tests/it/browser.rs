@@ -30,6 +30,34 @@ const FLAGS: [&str; 9] = [
 /// How long the driver looks for what a page is to show: a click does not wait for all that follows it.
 const PATIENCE_MS: u32 = 30_000;
 
+/// How often a driver is started: it may lose the port it has picked to another test before it listens on it.
+const STARTS: usize = 5;
+
+/// Starts a driver on a port of its own choice.
+fn start_driver(world: &World) -> (Child, String) {
+    let mut said = Vec::new();
+    for _ in 0..STARTS {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", world.home())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("chromedriver starts; Debian has it in the package chromium-driver");
+        let output = BufReader::new(driver.stdout.take().expect("it is a pipe"));
+        for line in output.lines().map_while(Result::ok) {
+            if let Some((_, port)) = line.split_once("successfully on port ") {
+                return (driver, port.trim_end_matches('.').to_owned());
+            }
+            said.push(line);
+        }
+        let status = driver.wait().expect("it has closed its output");
+        said.push(status.to_string());
+    }
+    panic!("chromedriver tells no port: {said:#?}")
+}
+
 /// A Chromium and its driver; both end with this.
 struct Browser<'w> {
     world: &'w World,
@@ -39,24 +67,7 @@ struct Browser<'w> {
 
 impl<'w> Browser<'w> {
     fn start(world: &'w World) -> Self {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("HOME", world.home())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver starts; Debian has it in the package chromium-driver");
-        let output = BufReader::new(driver.stdout.take().expect("it is a pipe"));
-        let port = output
-            .lines()
-            .map_while(Result::ok)
-            .find_map(|line| {
-                line.split_once("successfully on port ")
-                    .map(|(_, port)| port.trim_end_matches('.').to_owned())
-            })
-            .expect("chromedriver tells its port");
+        let (driver, port) = start_driver(world);
         let mut browser = Browser {
             world,
             driver,
