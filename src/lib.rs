@@ -61,10 +61,10 @@
 //! | invariant | test |
 //! | --- | --- |
 //! | a module knows only those below it; only `report` and `trace` write to stderr | `tests/layers.rs` |
-//! | no kill, lost answer, race or wrong clock costs a login; no refresh token is used twice but for a lost answer | `tests/it/model.rs` |
+//! | no kill, lost answer, race or wrong clock costs a login; no refresh token is used twice but for a lost answer | `tests/it/model/` |
 //! | the same at every system call, for kills and for errors of the file system | `tests/it/crashes.rs` |
 //! | a login is kept where the profile says, or there is an error | `tests/it/stores.rs` |
-//! | a fetch never holds the token of the profile that pushes | `tests/it/sessions.rs` |
+//! | a fetch never holds the token of the profile that pushes | `tests/it/sessions/accounts.rs` |
 //! | a credential goes to https or to this machine, to the configured host, along no redirect | `http::tests`, `profile::tests`, `tests/it/faults.rs` |
 //! | an address names a repository and never a host of its own | `address::tests`, `tests/it/addresses.rs` |
 //! | endpoints and commands come from protected configuration only | `tests/it/errors.rs` |
@@ -72,7 +72,7 @@
 //! | settings are those git would read | `tests/it/config.rs`, against git itself |
 //! | no secret stands in an argument, an environment, a URL, a file but the cache, or any output | `tests/it/canary.rs` |
 //! | a warm command makes no token request, on one connection, with three processes | `tests/it/figures.rs` |
-//! | one refused token gives at most one new one, inside the same command | `tests/it/tokens.rs` |
+//! | one refused token gives at most one new one, inside the same command | `tests/it/tokens/refused.rs` |
 //! | one process gets a token, the others wait and take it | `tests/it/figures.rs` |
 //! | an answer that is cut or garbled ends the command, and never leaves git waiting | `relay::pktline` tests, `tests/it/faults.rs` |
 //! | a push that may have been done is never called failed, nor one that was not done unknown | `tests/it/faults.rs` |

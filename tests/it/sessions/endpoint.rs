@@ -1,0 +1,306 @@
+//! What the token endpoint answers to a login, and what a person is told of it.
+
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
+
+use bitbucket_local::{Kind, Rule, ScopeField};
+
+use crate::{
+    inspect::limited,
+    person::{list, person, refreshes},
+};
+
+use super::world;
+
+#[test]
+fn old_and_new_answers_are_understood() {
+    let world = &world();
+    person(world);
+    let changes: [&dyn Fn(); 4] = [
+        &|| world.bitbucket.set_rotation(false),
+        &|| world.bitbucket.set_scope_field(ScopeField::Scopes),
+        &|| world.bitbucket.set_expires_in_omitted(true),
+        &|| {
+            world
+                .bitbucket
+                .change_settings(|settings| settings.refresh_token_omitted = true)
+        },
+    ];
+    for change in changes {
+        change();
+        for _ in 0..2 {
+            world.bitbucket.advance_clock(Duration::from_secs(7_300));
+            assert_eq!(list(world).done().expect(0).stderr, "");
+        }
+    }
+    assert_eq!(refreshes(world), 8);
+}
+
+#[test]
+fn every_refusal_of_the_token_endpoint_names_profile_client_cause_and_remedy() {
+    let world = &world();
+    person(world);
+    let key = &world.consumer.key;
+    let json = |error: &str, description: &str| {
+        let description = description.replace('"', "\\\"");
+        format!(r#"{{"error_description":"{description}","error":"{error}"}}"#)
+    };
+    // Bitbucket's own answers; (status, body, cause, what mends it)
+    let cases = [
+        (
+            400,
+            json("unauthorized_client", "Invalid OAuth client credentials"),
+            ": its id or secret is wrong",
+            "hint: compare BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET",
+        ),
+        (
+            400,
+            json(
+                "unauthorized_client",
+                "Requests must be authenticated using OAuth client credentials",
+            ),
+            ": the client's id and secret did not arrive",
+            "hint: a proxy may have removed the Authorization header",
+        ),
+        (
+            400,
+            json(
+                "invalid_grant",
+                "Cannot use client_credentials with a consumer marked as \"public\". Calls for auto generated consumers should use urn:bitbucket:oauth2:jwt instead.",
+            ),
+            ": the client is not private",
+            "hint: tick 'This is a private consumer'",
+        ),
+        (
+            400,
+            json(
+                "invalid_request",
+                "No callback uri defined for the OAuth client.",
+            ),
+            ": the client has no callback URL",
+            "hint: set a callback URL",
+        ),
+        (
+            400,
+            json("invalid_grant", "Unsupported grant type: None"),
+            ": the endpoint does not know this grant",
+            "hint: check bbtoken.tokenUrl",
+        ),
+        (
+            400,
+            json("invalid_request", "Invalid refresh_token"),
+            ": its login has ended",
+            "hint: run 'git bbtoken login work'",
+        ),
+        (
+            400,
+            json("invalid_grant", ""),
+            ": its login has ended",
+            "hint: run 'git bbtoken login work'",
+        ),
+        (
+            401,
+            String::new(),
+            ": its login has ended",
+            "hint: run 'git bbtoken login work'",
+        ),
+        (
+            403,
+            "<html>".to_owned(),
+            "\n",
+            "hint: a proxy, a sign-on page",
+        ),
+        (
+            500,
+            "<html>".to_owned(),
+            "\n",
+            "hint: the fault is on the side of 'localhost'",
+        ),
+    ];
+    world.bitbucket.revoke_access_tokens();
+    for (status, body, cause, remedy) in &cases {
+        let mut rule = Rule::answer(*status)
+            .body(body.as_bytes())
+            .kind(Kind::Token)
+            .forever();
+        if body.starts_with('<') {
+            rule = rule.header("Content-Type", "text/html");
+        }
+        world.bitbucket.script(rule);
+        let done = list(world).fails(128);
+        let who = format!(
+            "error: cannot read repository 'ws/repo'\ncaused by: cannot get a token for profile 'work' with client '{key}'{cause}"
+        );
+        done.says(&[
+            &who,
+            &format!("caused by: the token endpoint answered {status}"),
+            remedy,
+        ]);
+        world.bitbucket.clear_script();
+    }
+    assert_eq!(cases.len(), 10);
+    assert_eq!(
+        list(world).done().expect(0).stderr,
+        "",
+        "none of them cost the login"
+    );
+}
+
+#[test]
+fn a_busy_endpoint_is_waited_for_within_bounds_and_the_person_is_told() {
+    let world = &world();
+    person(world);
+    for (status, why) in [
+        (429, "has had too many requests"),
+        (503, "is not available"),
+    ] {
+        for by_login in [true, false] {
+            world.bitbucket.revoke_access_tokens();
+            world.bitbucket.clear_requests();
+            let busy = |seconds| {
+                Rule::answer(status)
+                    .header("Retry-After", seconds)
+                    .kind(Kind::Token)
+            };
+            let run = || {
+                if by_login {
+                    list(world)
+                } else {
+                    limited(world, ["ls-remote", "bbtoken::ws/repo"])
+                }
+            };
+            world.bitbucket.script(busy("1"));
+            let done = run().done().expect(0);
+            assert_eq!(
+                done.stderr,
+                format!(
+                    "warning: waiting 1 s for a token, because 'localhost' {why} (status {status})\n"
+                )
+            );
+            assert_eq!(world.bitbucket.token_requests().len(), 2);
+            world.bitbucket.revoke_access_tokens();
+            world.bitbucket.script(busy("3600"));
+            let begun = Instant::now();
+            let done = run().fails(128);
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "an hour is not waited for"
+            );
+            done.says(&["asks to wait 3600 seconds\n", "hint: Bitbucket is busy"]);
+            assert!(!done.stderr.contains("waiting"), "{}", done.stderr);
+            run().ok();
+        }
+    }
+}
+
+#[test]
+fn a_dead_network_is_told_in_seconds_with_the_host() {
+    let world = &world();
+    person(world);
+    let port = {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+        listener.local_addr().expect("it is bound").port()
+    };
+    // Nobody listens; and somebody who takes connections and never says a word.
+    let silent = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+    let silent_port = silent.local_addr().expect("it is bound").port();
+    for (port, limit_s) in [(port, 5), (silent_port, 25)] {
+        let url = format!("https://localhost:{port}/token");
+        let begun = Instant::now();
+        // Others who wait for the first one share its failure, instead of waiting one after the other.
+        std::thread::scope(|scope| {
+            let run =
+                || limited(world, ["ls-remote", "bbtoken::ws/repo"]).env("BBTOKEN_TOKEN_URL", &url);
+            let commands: Vec<_> = (0..4)
+                .map(|_| {
+                    let run = run();
+                    scope.spawn(move || run.fails(128))
+                })
+                .collect();
+            for command in commands {
+                let done = command.join().expect("it ran");
+                done.says(&[
+                    "error: cannot read repository 'ws/repo'\ncaused by: cannot get a token for profile 'environment' with client '",
+                    "'localhost'",
+                    "hint: check the network, the proxy settings and the status of 'localhost'",
+                ]);
+            }
+        });
+        assert!(
+            begun.elapsed() < Duration::from_secs(limit_s),
+            "{:?}",
+            begun.elapsed()
+        );
+    }
+    list(world).ok();
+}
+
+#[test]
+fn one_secret_taken_for_another_is_explained_and_not_sent() {
+    let world = &world();
+    world.repository("ws", "repo");
+    let (key, secret) = (&world.consumer.key, &world.consumer.secret);
+    let pair = format!("{key}:{secret}");
+    let tokens = [
+        (
+            pair.as_str(),
+            "has the form 'key:secret' or 'user:password'",
+        ),
+        ("ann:ATBBcanary", "is an app password"),
+        ("Bearer canary", "is a whole header"),
+        (
+            "oauth_token=canary&oauth_token_secret=canary",
+            "is one of OAuth 1",
+        ),
+        ("canary canary", "is more than one word"),
+        (secret.as_str(), "holds the client's secret"),
+        (key.as_str(), "holds the client's id"),
+    ];
+    let run = || limited(world, ["ls-remote", "bbtoken::ws/repo"]);
+    for (token, why) in tokens {
+        let done = run().env("BBTOKEN_ACCESS_TOKEN", token).fails(128);
+        done.says(&[why]);
+        assert!(
+            !done.stderr.contains("canary") && !done.stderr.contains(secret.as_str()),
+            "{}",
+            done.stderr
+        );
+    }
+    let clients = [
+        (key.as_str(), "ATBBcanary", "its secret is an app password"),
+        (key.as_str(), "ATATTcanary", "its secret is a ready token"),
+        (
+            key.as_str(),
+            key.as_str(),
+            "its id and its secret are the same",
+        ),
+        (
+            pair.as_str(),
+            secret.as_str(),
+            "id and secret have to be given apart",
+        ),
+        (
+            key.as_str(),
+            pair.as_str(),
+            "id and secret have to be given apart",
+        ),
+    ];
+    for (id, secret, why) in clients {
+        let run = run()
+            .env("BBTOKEN_CLIENT_ID", id)
+            .env("BBTOKEN_CLIENT_SECRET", secret);
+        let done = run.fails(128);
+        done.says(&[
+            "error: cannot read repository 'ws/repo'\ncaused by: the client of profile 'environment' cannot be used: ",
+            why,
+        ]);
+        assert!(!done.stderr.contains("canary"), "{}", done.stderr);
+    }
+    assert!(
+        world.bitbucket.requests().is_empty(),
+        "none of them is sent"
+    );
+    assert_eq!((tokens.len(), clients.len()), (7, 5));
+}
