@@ -7,6 +7,7 @@ use std::{
     cell::OnceCell,
     ffi::{OsStr, OsString},
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -334,7 +335,12 @@ impl<'r> Reader<'r> {
                 depth: 0,
                 is_conditional: false,
             };
-            self.add_all(read_file(&path, scope)?, here)?;
+            let settings = match read_file(&path, scope) {
+                // Git passes over the user's files that it may not see, so that a HOME of somebody else does not stop it.
+                Err(error) if scope == Scope::Global && is_hidden(&error) => Vec::new(),
+                settings => settings?,
+            };
+            self.add_all(settings, here)?;
         }
         let settings = parameters::read(self.variables)?;
         let here = Here {
@@ -444,7 +450,9 @@ fn is_remote_url(entry: &Entry) -> bool {
 fn read_file(path: &Path, scope: Scope) -> anyhow::Result<Vec<Entry>> {
     let text = match fs::read(path) {
         Ok(text) => text,
-        Err(error) if is_absent(&error) => return Ok(Vec::new()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(error).context(unreadable(path)),
     };
     let settings = syntax::parse(&text).map_err(|line| {
@@ -465,14 +473,10 @@ fn entries(settings: Vec<Assignment>, scope: Scope, origin: &str) -> Vec<Entry> 
     settings.into_iter().map(entry).collect()
 }
 
-/// Git passes over files it may not see at all, so that a HOME of somebody else does not stop it.
-fn is_absent(error: &std::io::Error) -> bool {
-    matches!(
-        error.kind(),
-        std::io::ErrorKind::NotFound
-            | std::io::ErrorKind::NotADirectory
-            | std::io::ErrorKind::PermissionDenied
-    )
+/// Tells whether a file could not be read for want of the right to.
+fn is_hidden(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<std::io::Error>();
+    cause.is_some_and(|cause| cause.kind() == ErrorKind::PermissionDenied)
 }
 
 fn misconfigured(message: String) -> anyhow::Error {

@@ -626,3 +626,51 @@ fn containers_with_different_users_do_not_share_a_cache_and_are_told() {
         token_calls(world, 2);
     });
 }
+
+/// Images and mounts bring files of other users; git passes over the user's own, and stops at every other.
+#[test]
+fn a_configuration_that_may_not_be_read_is_told_where_git_stops_at_it() {
+    on_every_git(|world| {
+        install(world);
+        let home = open_place(world, "person");
+        let tree = home.join("tree");
+        let run = |script: &str| {
+            let run = shell_as(world, USERS[0], script, "person");
+            run.env("HOME", &home).done()
+        };
+        run("git init -q tree && git -C tree config extensions.worktreeConfig true").expect(0);
+        for (file, text) in [
+            (home.join(".gitconfig"), "[include]\npath = included\n"),
+            (home.join("included"), ""),
+            (tree.join(".git/config.worktree"), ""),
+        ] {
+            fs::write(file, text).expect("the world can be written");
+        }
+        for (file, stops) in [
+            (home.join(".gitconfig"), false),
+            (home.join("included"), true),
+            (world.path("gitconfig"), true),
+            (tree.join(".git/config"), true),
+            (tree.join(".git/config.worktree"), true),
+        ] {
+            allow(&file, 0o000);
+            let shown = file.display();
+            let gits = run("cd tree && git config --list");
+            assert_eq!(gits.code != Some(0), stops, "{shown}: {}", gits.stderr);
+            // Git says where the repository is when it starts us.
+            let ours = run("GIT_DIR=$PWD/tree/.git git-bbtoken status");
+            assert_eq!(
+                ours.code,
+                Some(if stops { 3 } else { 0 }),
+                "{shown}: {}",
+                ours.stderr
+            );
+            if stops {
+                ours.says(&[&format!(
+                    "error: cannot read git's configuration in '{shown}'\ncaused by: Permission denied"
+                )]);
+            }
+            allow(&file, 0o644);
+        }
+    });
+}
