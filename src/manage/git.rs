@@ -111,7 +111,14 @@ impl Target {
         // 1: nothing matches (git-config(1)).
         if !matches!(output.status.code(), Some(0 | 1)) {
             let said = said(&output.stderr);
-            let message = format!("git cannot read its configuration: {said}");
+            let is_nowhere = |name| std::env::var_os(name).is_none();
+            let mend = match self {
+                Target::Global if ["HOME", "GIT_CONFIG_GLOBAL"].iter().all(is_nowhere) => {
+                    "; set HOME, or GIT_CONFIG_GLOBAL to the file to use"
+                }
+                _ => "",
+            };
+            let message = format!("git cannot read its configuration: {said}{mend}");
             return Err(Failure::new(Kind::Misconfigured, message).into());
         }
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -366,6 +366,46 @@ fn settings_that_are_in_the_way_are_named() {
     );
 }
 
+#[cfg(unix)]
+#[test]
+fn a_store_that_cannot_be_read_is_mended_where_it_is() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = world();
+    let login = [
+        "login",
+        "ci",
+        "--client-credentials",
+        "--client-id",
+        &world.consumer.key,
+        "--with-secret",
+    ];
+    let secret = &world.consumer.secret;
+    world.bbtoken(login).without_client().input(secret).ok();
+    for kept in crate::person::state(&world)
+        .read_dir()
+        .expect("it is there")
+    {
+        let path = kept.expect("it is there").path();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).expect("it is ours");
+    }
+    let mend = |store: &str| {
+        let doctor = world.bbtoken(["doctor"]).without_client();
+        let shown = doctor.env("BBTOKEN_STORE", store).done().stdout;
+        let (_, mend) = shown.split_once("problem  store: ").expect("it is found");
+        let (_, mend) = mend.split_once("-> ").expect("it has a mend");
+        mend.lines().next().unwrap_or("").to_owned()
+    };
+    assert_eq!(
+        mend("file"),
+        "mend what is named, or name another directory of yours in BBTOKEN_HOME"
+    );
+    // There is no keychain here.
+    assert_eq!(
+        mend("keyring"),
+        "unlock it, or choose another: git config --global bbtoken.ci.store file"
+    );
+}
+
 #[test]
 fn programs_that_do_not_belong_together_are_found() {
     use std::os::unix::fs::PermissionsExt as _;

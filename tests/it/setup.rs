@@ -464,6 +464,19 @@ fn the_users_file_is_found_wherever_git_has_it() {
 }
 
 #[test]
+fn without_a_home_it_is_said_how_to_name_the_file() {
+    on_every_git(|world| {
+        let setup = || world.bbtoken(["setup", "--yes"]).without("HOME");
+        let done = setup().fails(3);
+        assert_eq!(
+            done.stderr,
+            "error: git cannot read its configuration: $HOME not set; set HOME, or GIT_CONFIG_GLOBAL to the file to use\n"
+        );
+        setup().env("GIT_CONFIG_GLOBAL", world.path("config")).ok();
+    });
+}
+
+#[test]
 fn a_file_that_setup_has_made_is_gone_after_unsetup_unless_it_is_used() {
     on_every_git(|world| {
         let file = world.home().join(".gitconfig");

@@ -4,7 +4,7 @@ use super::Finding;
 use crate::{
     failure::{Kind, kind, quote},
     manage::{git, login, status, words},
-    profile,
+    profile::{self, Store},
     wire::{self, Identity, Overview, Owner},
 };
 
@@ -103,10 +103,15 @@ fn store(identity: &Identity, warn: &dyn Fn(&str)) -> Finding {
         format!("{problem:#}"),
         format!("{name} cannot be read"),
     )
-    .mend(format!(
-        "unlock it, or choose another: git config --global bbtoken.{}.store file",
-        identity.profile
-    ))
+    .mend(match identity.profile.store {
+        Store::File => {
+            "mend what is named, or name another directory of yours in BBTOKEN_HOME".to_owned()
+        }
+        _ => format!(
+            "unlock it, or choose another: git config --global bbtoken.{}.store file",
+            identity.profile
+        ),
+    })
 }
 
 fn token(overview: &Overview, identity: &Identity, warn: &dyn Fn(&str)) -> Vec<Finding> {
