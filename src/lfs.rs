@@ -4,18 +4,13 @@
 //! git is answered comes in time. Nothing is written where nothing is missing, where somebody else has said where
 //! the objects are, or where there is no git-lfs.
 
-use std::{
-    fs,
-    io::Write as _,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, io::Write as _, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use gix::{
     config::{
         File,
-        file::{Metadata, init::Options},
+        file::{Metadata, SectionMut, init::Options},
     },
     lock::acquire::{Fail, resolve_symlink},
 };
@@ -193,7 +188,9 @@ impl Wiring {
         let mut lock = gix::lock::File::acquire(&self.file, mode, None, 0, Some(&resolve_symlink))
             .with_context(|| format!("cannot lock '{shown}'"))?;
         let target = lock.resource_path();
-        let text = self.added_to(&target)?;
+        let text = fs::read(&target).with_context(|| format!("cannot read '{shown}'"))?;
+        let config = read(text).with_context(|| format!("cannot read '{shown}'"))?;
+        let text = self.added_to(config)?;
         let permissions = fs::metadata(&target).map(|metadata| metadata.permissions());
         lock.with_mut(|file| {
             file.write_all(&text)?;
@@ -206,21 +203,15 @@ impl Wiring {
         Ok(())
     }
 
-    /// Gives the file with what is missing in it, all else as it was.
-    fn added_to(&self, file: &Path) -> anyhow::Result<Vec<u8>> {
-        let shown = file.display();
-        let text = fs::read(file).with_context(|| format!("cannot read '{shown}'"))?;
-        let mut config =
-            File::from_bytes_no_includes(&text, Metadata::default(), Options::default())
-                .with_context(|| format!("cannot read '{shown}'"))?;
+    /// Gives a configuration with what is missing in it, all else as it was.
+    fn added_to(&self, mut config: File) -> anyhow::Result<Vec<u8>> {
         let mut section = config.section_mut_or_create_new("remote", self.remote.as_str())?;
         for (key, address) in &self.addresses {
-            section.set(key, address.as_str())?;
+            set(&mut section, key, address)?;
         }
         if let Some(site) = &self.access {
-            config
-                .section_mut_or_create_new("lfs", site.as_str())?
-                .set("access", "basic")?;
+            let mut section = config.section_mut_or_create_new("lfs", site.as_str())?;
+            set(&mut section, "access", "basic")?;
         }
         if let Some(url) = &self.credential {
             let mut section = config.new_section("credential", url.as_str())?;
@@ -229,5 +220,86 @@ impl Wiring {
             section.push("useHttpPath", "true")?;
         }
         Ok(config.to_bstring().into())
+    }
+}
+
+/// Sets a value. A key without one goes first: gix would put the value right behind its name, as one word.
+fn set(section: &mut SectionMut<'_>, key: &str, value: &str) -> anyhow::Result<()> {
+    while section.value_implicit(key) == Some(None) {
+        section.remove(key);
+    }
+    section.set(key, value)?;
+    Ok(())
+}
+
+fn read(mut text: Vec<u8>) -> anyhow::Result<File> {
+    let is_open = |text: &[u8]| {
+        let is_continued = text.ends_with(b"\\\n") || text.ends_with(b"\\\r\n");
+        !text.is_empty() && (!text.ends_with(b"\n") || is_continued)
+    };
+    // Behind a last line that has no end, or is continued, gix would write as if that belonged to its value.
+    while is_open(&text) {
+        text.push(b'\n');
+    }
+    Ok(File::from_bytes_no_includes(
+        &text,
+        Metadata::default(),
+        Options::default(),
+    )?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::settings;
+
+    #[test]
+    fn whatever_stands_in_a_configuration_stays_beside_what_is_added() {
+        let wiring = Wiring {
+            file: PathBuf::new(),
+            remote: "origin".into(),
+            addresses: vec![("lfsurl", "https://bbtoken@h/ws/r/info/lfs".into())],
+            access: Some("https://h/".into()),
+            credential: Some("https://h/ws/r/info/lfs".into()),
+        };
+        let added = [
+            ("remote.origin.lfsurl", "https://bbtoken@h/ws/r/info/lfs"),
+            ("lfs.https://h/.access", "basic"),
+            ("credential.https://h/ws/r/info/lfs.helper", ""),
+            ("credential.https://h/ws/r/info/lfs.helper", HELPER),
+            ("credential.https://h/ws/r/info/lfs.usehttppath", "true"),
+        ]
+        .map(|(name, value)| (name.to_owned(), Some(value.to_owned())));
+        let kept = [
+            "[core]\n\tbare = false\n[remote \"origin\"]\n\turl = bbtoken::ws/r\n\tlfsurl = x ; y\n",
+            "[Remote \"origin\"] url = a b # c\r\n\r\n[lfs \"https://h/\"]\r\n\taccess\r\n",
+            "[remote.origin]\nurl = x\n[credential \"https://h/ws/r/info/lfs\"]\nhelper = !x \\\n y\n",
+            "[credential \"https://h/ws/r/info/lfs\"]\nhelper = !x \\\n ",
+            "[a]\nk = \\",
+            "\u{feff}[a \"b\\\\\\\"\"]\nk = \"#\\t;\" z\n[lfs]k=v",
+        ];
+        let compared = std::cell::Cell::new(0);
+        crate::fuzz::check_text(&kept, |text| {
+            let (Some(before), Ok(config)) = (settings(text), read(text.into())) else {
+                return;
+            };
+            let after = wiring.added_to(config).expect("its names are allowed");
+            let after = settings(&String::from_utf8_lossy(&after)).expect("git reads it, too");
+            let is_of_others = |(name, _): &&(String, _)| added.iter().all(|(own, _)| own != name);
+            assert!(
+                before
+                    .iter()
+                    .filter(is_of_others)
+                    .eq(after.iter().filter(is_of_others)),
+                "{before:?} became {after:?}"
+            );
+            for (name, value) in &added[..2] {
+                let found = after.iter().rfind(|(found, _)| found == name);
+                assert_eq!(found.map(|(_, value)| value), Some(value), "{name}");
+            }
+            assert!(after.windows(3).any(|three| three == &added[2..]));
+            compared.set(compared.get() + 1);
+        });
+        assert!(compared.get() > 500, "{}", compared.get());
     }
 }

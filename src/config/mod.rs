@@ -31,6 +31,20 @@ pub fn process_variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
 
+/// Gives what git would read of a configuration file's text, each setting by its whole name.
+#[cfg(test)]
+pub(crate) fn settings(text: &str) -> Option<Vec<(String, Option<String>)>> {
+    let all = syntax::parse(text.as_bytes()).ok()?.into_iter();
+    let named = all.map(|syntax::Assignment { name, value }| {
+        let parts = [Some(name.section), name.subsection, Some(name.key)];
+        (
+            parts.into_iter().flatten().collect::<Vec<_>>().join("."),
+            value,
+        )
+    });
+    Some(named.collect())
+}
+
 /// Collects what bears on profiles from git's configuration and the environment.
 ///
 /// # Errors
