@@ -81,6 +81,14 @@ impl Proxy {
             .map_or(authority, |(_, place)| place)
     }
 
+    /// Host and port for messages. A password that was pasted unescaped may hold any character, so that everything up
+    /// to the last `@` counts as one.
+    pub fn shown(&self) -> &str {
+        let rest = self.after_scheme();
+        let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+        place.split(['/', '?', '#']).next().unwrap_or(place)
+    }
+
     /// The setting or variable that names it.
     pub fn origin(&self) -> &str {
         &self.origin
@@ -99,12 +107,14 @@ impl Proxy {
 
     /// What is known of the user.
     pub(super) fn user(&self) -> ProxyUser {
-        let login = self.authority().rsplit_once('@').map(|(login, _)| login);
-        let user = login.map(|login| login.split(':').next().unwrap_or(login));
+        let url = gix::url::parse(self.url.expose()).ok();
+        // A line of its own would be another question to git's credential helpers.
+        let is_whole = |user: &&str| !user.is_empty() && !user.contains(char::is_control);
+        let user = url.as_ref().and_then(|url| url.user()).filter(is_whole);
         ProxyUser {
             scheme: self.scheme().to_owned(),
             host: self.place().to_owned(),
-            user: user.filter(|user| !user.is_empty()).map(str::to_owned),
+            user: user.map(str::to_owned),
         }
     }
 
@@ -132,7 +142,7 @@ impl Proxy {
 
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "'{}' ({})", self.place(), self.origin)
+        write!(f, "'{}' ({})", self.shown(), self.origin)
     }
 }
 
@@ -176,6 +186,8 @@ mod tests {
             ("http://ann@proxy:8080", Some("ann"), true, false),
             ("http://ann:can%40ary@proxy:8080/", Some("ann"), false, true),
             ("socks5h://ann:@proxy:8080", Some("ann"), false, true),
+            ("http://ann%40x@proxy:8080", Some("ann@x"), true, false),
+            ("http://a%0ahost=x@proxy:8080", None, true, false),
         ];
         for (url, user, lacks_password, has_login) in cases {
             let proxy = Proxy::new(url, "http.proxy");
@@ -187,7 +199,7 @@ mod tests {
             );
             assert_eq!(format!("{proxy:?}"), "Proxy('proxy:8080' (http.proxy))");
         }
-        assert_eq!(cases.len(), 4);
+        assert_eq!(cases.len(), 6);
     }
 
     #[test]
@@ -197,5 +209,20 @@ mod tests {
             "/run/proxy"
         );
         assert_eq!(Proxy::new("http://localhost:1", "").path(), "");
+    }
+
+    #[test]
+    fn whatever_stands_in_a_proxy_s_password_is_not_shown() {
+        let kept = ["", "/", "@", "x@y", "#x?", "\\", "%2f:", "[::1]:80/path"];
+        crate::fuzz::check_text(&kept, |text| {
+            if text.contains("canary") {
+                return;
+            }
+            for (before, after) in [("", text), (text, "")] {
+                let url = format!("http://ann:{before}canary{after}@proxy:8080");
+                let shown = Proxy::new(url, "http.proxy").to_string();
+                assert!(!shown.contains("canary"), "{shown}");
+            }
+        });
     }
 }

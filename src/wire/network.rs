@@ -98,7 +98,7 @@ impl Overview {
 fn proxy(http: &HttpSettings) -> Option<(Proxy, u16)> {
     let proxy = http.settings.proxy.as_ref()?;
     let told = Proxy {
-        address: proxy.place().to_owned(),
+        address: proxy.shown().to_owned(),
         origin: proxy.origin().to_owned(),
         host: proxy.host().unwrap_or_default(),
     };

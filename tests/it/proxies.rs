@@ -130,7 +130,7 @@ fn a_proxys_password_is_asked_for_as_git_does() {
         let port = proxy.port();
         let helper = helper(world, "pass word");
         let log = world.path("helper.log");
-        for user in ["ann@", ""] {
+        for user in ["ann@", "%61nn@", ""] {
             let setting = format!("http.proxy=http://{user}127.0.0.1:{port}");
             let [ours, _] = both(world, &[&setting, &helper]);
             ours.expect(0).quiet();
@@ -140,6 +140,9 @@ fn a_proxys_password_is_asked_for_as_git_does() {
                 said.starts_with("- get\n") && said.contains(&place),
                 "{said}"
             );
+            let asked = said.split("- store\n").next().unwrap_or_default();
+            let is_named = asked.contains("username=ann\n");
+            assert_eq!(is_named, !user.is_empty(), "{said}");
             let stored = said
                 .split("- store\n")
                 .nth(1)
