@@ -64,6 +64,12 @@ pub struct Remembered {
     pub is_old: bool,
 }
 
+impl Remembered {
+    fn is_sound(&self) -> bool {
+        is_complete(&self.advertisement) && is_question(&self.question)
+    }
+}
+
 /// A question that was asked before git did, and the beginning of its answer.
 pub(super) struct Foreseen {
     pub(super) advertisement: Vec<u8>,
@@ -80,7 +86,9 @@ impl Foreseen {
     ///
     /// When the server cannot be reached or used, whatever it is asked.
     pub(super) fn ask(session: &mut Session<'_>, git: &Git) -> anyhow::Result<Option<Self>> {
-        let Some(remembered) = session.memory().and_then(Memory::recall) else {
+        let remembered = session.memory().and_then(Memory::recall);
+        // The rules may be newer than the file, and the file may be damaged.
+        let Some(remembered) = remembered.filter(Remembered::is_sound) else {
             return Ok(None);
         };
         if !git.options().iter().all(|option| may_be_used_with(option)) {

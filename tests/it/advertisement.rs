@@ -115,6 +115,25 @@ fn nothing_is_remembered_where_that_is_switched_off() {
 }
 
 #[test]
+fn what_would_not_be_remembered_is_not_believed_either() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let list = || world.git(["ls-remote", "bbtoken::ws/repo"]);
+        list().ok();
+        let damages: [fn(&mut Value); 3] = [
+            |record| record["advertisement"] = "no pkt-lines".into(),
+            |record| record["advertisement"] = "000eversion 2\n0000".into(),
+            |record| record["questions"][0]["text"] = "0012command=fetch\n0000".into(),
+        ];
+        for damage in damages {
+            rewrite(world, damage);
+            assert_eq!(requests(world, list()), [DISCOVERS, ASKS]);
+            assert_eq!(requests(world, list()), [ASKS], "it is remembered anew");
+        }
+    });
+}
+
+#[test]
 fn what_is_remembered_is_the_users_alone_and_holds_no_token() {
     on_every_git(|world| {
         world.repository("ws", "repo");
