@@ -160,7 +160,8 @@ fn read_hidden(input: &mut dyn BufRead) -> anyhow::Result<Secret> {
             b'\r' | b'\n' => break,
             CTRL_U => typed.clear(),
             key if BACKSPACE.contains(&key) => {
-                typed.pop();
+                // A character as a whole, whose first byte is none of those that continue one.
+                while typed.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
             }
             key if typed.len() as u64 <= MAX_INPUT_BYTES => typed.push(key),
             _ => {}
@@ -232,6 +233,11 @@ mod tests {
                 .expose()
                 .len(),
             5000
+        );
+        assert_eq!(
+            read("x\u{e9}\u{7f}y\n").expect("it is a line").expose(),
+            "xy",
+            "a character goes as a whole"
         );
         for keys in ["abc\u{3}", "\u{4}", "\u{1a}", "\u{1c}", "abc"] {
             assert!(read(keys).is_err(), "{keys:?} is no answer");
