@@ -194,7 +194,6 @@ mod tests {
             |text| {
                 let quoted = quote(text);
                 crate::fuzz::expect_printable(&quoted);
-                assert!(!quoted.contains(is_harmful));
                 assert!(quoted.chars().count() <= 200 * "\\u{10ffff}".len() + 1);
             },
         );

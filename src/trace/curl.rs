@@ -163,17 +163,18 @@ impl Curl {
 
     fn lines(&self, lines: impl Iterator<Item = String>) {
         let start = format!("{} bbtoken", clock());
-        let text: String = lines
-            .map(|line| {
-                let line: String = line
-                    .chars()
-                    .map(|c| if is_harmful(c) { '.' } else { c })
-                    .collect();
-                format!("{start:TEXT_COLUMN$}{line}\n")
-            })
-            .collect();
+        let text: String = lines.map(|line| row(&start, &line)).collect();
         self.target.write(&text);
     }
+}
+
+/// Puts what every line begins with before one, without what would act on a terminal.
+fn row(start: &str, line: &str) -> String {
+    let line: String = line
+        .chars()
+        .map(|c| if is_harmful(c) { '.' } else { c })
+        .collect();
+    format!("{start:TEXT_COLUMN$}{line}\n")
 }
 
 fn label(direction: Direction, what: &str) -> String {
@@ -264,5 +265,36 @@ mod tests {
             size("=> Send header", 2796),
             "=> Send header, 0000002796 bytes (0x00000aec)"
         );
+    }
+
+    #[test]
+    fn whatever_a_header_holds_its_secret_is_not_shown() {
+        let kept = [
+            "",
+            "a=1; b",
+            "Bearer",
+            "x;y",
+            "=",
+            "; ;",
+            "Basic realm=\"x\"",
+        ];
+        crate::fuzz::check_text(&kept, |text| {
+            if text.contains("canary") {
+                return;
+            }
+            let one = text.split(';').next().unwrap_or_default();
+            for (name, value) in [
+                ("Authorization", format!("Bearer {text}canary")),
+                ("Proxy-Authorization", format!("Basic canary{text}")),
+                ("COOKIE", format!("{text}=canary{one}")),
+                ("Set-Cookie", format!("{one}=canary; {text}")),
+                ("X-Key", format!("{text}canary{text}")),
+            ] {
+                let line = shown(name, &value, Privacy::Secret, false);
+                assert!(!line.contains("canary"), "{line}");
+                let line = row("", &line);
+                crate::fuzz::expect_printable(line.strip_suffix('\n').expect("it is a line"));
+            }
+        });
     }
 }
