@@ -13,9 +13,9 @@ use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue, USER_AGENT};
 use tokio::{runtime::Runtime, sync::mpsc};
 
 use super::{
-    Begun, Body, HttpClient, LowSpeed, Method, Phase, ProxyLogins, Request, Response, ResponseBody,
-    Settings, TransportError, beside::Beside, broken::classify, may_carry_credentials, observe,
-    pace::Pace, pool::Pool,
+    Begun, Body, Family, HttpClient, LowSpeed, Method, Phase, ProxyLogins, Request, Response,
+    ResponseBody, Settings, TransportError, beside::Beside, broken::classify,
+    may_carry_credentials, observe, pace::Pace, pool::Pool,
 };
 use crate::{
     secret::Secret,
@@ -77,6 +77,15 @@ impl Client {
     pub fn with_proxy_logins(mut self, logins: Box<dyn ProxyLogins>) -> Self {
         self.pool.set_logins(logins);
         self
+    }
+
+    /// Connects by one family of addresses only from now on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::new`].
+    pub fn keep_to(&mut self, family: Family) -> anyhow::Result<()> {
+        self.pool.keep_to(family)
     }
 
     /// Gives the headers of a request in the order in which they are sent.

@@ -13,6 +13,7 @@ mod beside;
 mod broken;
 mod bundle;
 mod client;
+mod family;
 mod identity;
 mod observe;
 mod pace;
@@ -31,6 +32,7 @@ pub use reqwest::{Url, header::HeaderMap};
 use crate::secret::Secret;
 
 pub use client::Client;
+pub use family::Family;
 pub use identity::ClientCertificate;
 pub use pace::LowSpeed;
 pub use proxy::{Proxy, ProxyLogin, ProxyLogins, ProxyUser};

@@ -2,16 +2,12 @@
 
 use std::{
     future::Future,
-    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
     time::Instant,
 };
 
-use reqwest::{
-    dns::{Addrs, Name, Resolve, Resolving},
-    header::{HeaderName, SET_COOKIE},
-};
+use reqwest::header::{HeaderName, SET_COOKIE};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -91,23 +87,6 @@ fn open(name: &str, value: String) -> Header {
         name: name.to_owned(),
         value,
         privacy: Privacy::Open,
-    }
-}
-
-/// Resolves names as the client does without us, and tells how long that took.
-pub(super) struct Resolver;
-
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let mut span = trace::span("resolve");
-            let host = name.as_str().to_owned();
-            span.note("host", || host.as_str().into());
-            let addresses: Vec<SocketAddr> =
-                tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
-            span.note("addresses", || (addresses.len() as u64).into());
-            Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
     }
 }
 

@@ -1,14 +1,17 @@
 //! The library's connections, through a proxy where there is one, and the login that it may want.
 
-use std::cell::{Cell, RefCell};
-use std::time::Duration;
+use std::{
+    cell::{Cell, RefCell},
+    time::Duration,
+};
 
 use reqwest::{header::HeaderValue, redirect::Policy};
 use tokio::runtime::Runtime;
 
 use super::{
-    Phase, Proxy, ProxyLogin, ProxyLogins, Settings, TransportError,
+    Family, Phase, Proxy, ProxyLogin, ProxyLogins, Settings, TransportError,
     broken::{classify, wants_proxy_login},
+    family::Resolver,
     observe,
     pace::Pace,
     tls,
@@ -23,9 +26,7 @@ const LOOKS: usize = 3;
 
 /// Connections to wherever requests go.
 pub(super) struct Pool {
-    tls: rustls::ClientConfig,
-    user_agent: HeaderValue,
-    proxy: Option<Proxy>,
+    way: Way,
     logins: Option<Box<dyn ProxyLogins>>,
     /// The login that is tried or was taken.
     login: RefCell<Option<ProxyLogin>>,
@@ -35,13 +36,15 @@ pub(super) struct Pool {
 
 impl Pool {
     pub(super) fn new(settings: &Settings, user_agent: &HeaderValue) -> anyhow::Result<Self> {
-        let tls = tls::config(settings)?;
-        let proxy = settings.proxy.clone();
-        let client = build(&tls, user_agent, proxy.as_ref(), None)?;
-        Ok(Pool {
-            tls,
+        let way = Way {
+            tls: tls::config(settings)?,
             user_agent: user_agent.clone(),
-            proxy,
+            proxy: settings.proxy.clone(),
+            family: None,
+        };
+        let client = way.client(None)?;
+        Ok(Pool {
+            way,
             logins: None,
             login: RefCell::default(),
             is_login_judged: Cell::new(false),
@@ -51,6 +54,14 @@ impl Pool {
 
     pub(super) fn set_logins(&mut self, logins: Box<dyn ProxyLogins>) {
         self.logins = Some(logins);
+    }
+
+    /// Connects by one family of addresses only from now on.
+    pub(super) fn keep_to(&mut self, family: Family) -> anyhow::Result<()> {
+        self.way.family = Some(family);
+        let client = self.way.client(self.login.borrow().as_ref())?;
+        self.client.replace(client);
+        Ok(())
     }
 
     /// The library's client as it is now, to start a request with.
@@ -66,7 +77,9 @@ impl Pool {
         pace: &Pace,
         host: &str,
     ) -> Result<reqwest::Response, TransportError> {
-        if self.proxy.as_ref().is_some_and(Proxy::lacks_password) && self.login.borrow().is_none() {
+        if self.way.proxy.as_ref().is_some_and(Proxy::lacks_password)
+            && self.login.borrow().is_none()
+        {
             self.ask_for_login(host)?;
         }
         let again = request.try_clone();
@@ -100,17 +113,17 @@ impl Pool {
         });
         answer
             .map_err(|slow| TransportError::new(Phase::TimeLimit, host, slow))?
-            .map_err(|error| classify(error, host, self.proxy.as_ref(), Phase::Request))
+            .map_err(|error| classify(error, host, self.way.proxy.as_ref(), Phase::Request))
     }
 
     /// Tells whether a login could still be had: none was given, and there is somebody to ask.
     fn may_ask(&self) -> bool {
-        let has_login = self.proxy.as_ref().is_some_and(Proxy::has_login);
+        let has_login = self.way.proxy.as_ref().is_some_and(Proxy::has_login);
         self.logins.is_some() && !has_login && self.login.borrow().is_none()
     }
 
     fn ask_for_login(&self, host: &str) -> Result<(), TransportError> {
-        let (Some(logins), Some(proxy)) = (&self.logins, &self.proxy) else {
+        let (Some(logins), Some(proxy)) = (&self.logins, &self.way.proxy) else {
             return Ok(());
         };
         let broken = |why: String| TransportError::new(Phase::Connect, host, why);
@@ -118,7 +131,7 @@ impl Pool {
             broken("the proxy wants a user name and password, and none is known".into())
                 .through(Some(proxy))
         })?;
-        let client = build(&self.tls, &self.user_agent, Some(proxy), Some(&login));
+        let client = self.way.client(Some(&login));
         let client = client.map_err(|error| broken(error.to_string()).through(Some(proxy)))?;
         self.client.replace(client);
         self.login.replace(Some(login));
@@ -133,7 +146,7 @@ impl Pool {
             Err(_) => return,
         };
         if let (Some(logins), Some(proxy), Some(login)) =
-            (&self.logins, &self.proxy, &*self.login.borrow())
+            (&self.logins, &self.way.proxy, &*self.login.borrow())
             && !self.is_login_judged.replace(true)
         {
             logins.tell(&proxy.user(), login, is_right);
@@ -141,33 +154,43 @@ impl Pool {
     }
 }
 
-/// Makes the library's client.
-fn build(
-    tls: &rustls::ClientConfig,
-    user_agent: &HeaderValue,
-    proxy: Option<&Proxy>,
-    login: Option<&ProxyLogin>,
-) -> anyhow::Result<reqwest::Client> {
-    let mut builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls.clone())
-        .http1_only()
-        .http1_title_case_headers()
-        .redirect(Policy::none())
-        .referer(false)
-        .no_proxy()
-        .user_agent(user_agent)
-        .connect_timeout(CONNECT_LIMIT);
-    if trace::is_on() {
-        builder = builder
-            .connector_layer(observe::Timed::layer())
-            .dns_resolver(observe::Resolver);
+/// How servers are reached.
+struct Way {
+    tls: rustls::ClientConfig,
+    user_agent: HeaderValue,
+    proxy: Option<Proxy>,
+    family: Option<Family>,
+}
+
+impl Way {
+    /// Makes the library's client.
+    fn client(&self, login: Option<&ProxyLogin>) -> anyhow::Result<reqwest::Client> {
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(self.tls.clone())
+            .http1_only()
+            .http1_title_case_headers()
+            .redirect(Policy::none())
+            .referer(false)
+            .no_proxy()
+            .user_agent(&self.user_agent)
+            .connect_timeout(CONNECT_LIMIT);
+        if trace::is_on() {
+            builder = builder.connector_layer(observe::Timed::layer());
+        }
+        if trace::is_on() || self.family.is_some() {
+            builder = builder.dns_resolver(Resolver(self.family));
+        }
+        if let Some(family) = self.family {
+            // Names are looked up for one family; this holds for addresses in the place of a name.
+            builder = builder.local_address(family.any());
+        }
+        if let Some(proxy) = &self.proxy {
+            let url = proxy.with_login(login);
+            let proxy = reqwest::Proxy::all(url.expose()).map_err(reqwest::Error::without_url)?;
+            builder = builder.proxy(proxy);
+        }
+        Ok(builder.build()?)
     }
-    if let Some(proxy) = proxy {
-        let url = proxy.with_login(login);
-        let proxy = reqwest::Proxy::all(url.expose()).map_err(reqwest::Error::without_url)?;
-        builder = builder.proxy(proxy);
-    }
-    Ok(builder.build()?)
 }
 
 /// Lets the runtime look at its sockets, which nobody did since the last call: a connection that the server has closed

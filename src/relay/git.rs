@@ -5,7 +5,10 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use anyhow::Context as _;
 
 use super::pktline;
-use crate::failure::{Failure, Kind, quote};
+use crate::{
+    failure::{Failure, Kind, quote},
+    http::Family,
+};
 
 /// What the helper can do (gitremote-helpers(7), "Capabilities"). What follows it is only used after
 /// `connect` was answered with `fallback`.
@@ -106,12 +109,27 @@ impl Git {
 
     /// How much git was asked to tell; 1 unless it says otherwise.
     pub fn verbosity(&self) -> u32 {
-        let said = self.options.iter().rev();
-        let value = said.filter_map(|line| line.strip_prefix("option verbosity "));
-        value
-            .filter_map(|value| value.parse().ok())
-            .next()
+        self.option("verbosity")
+            .and_then(|value| value.parse().ok())
             .unwrap_or(1)
+    }
+
+    /// The only addresses that git wants to be used (git-fetch(1), `--ipv4`, `--ipv6`).
+    pub fn family(&self) -> Option<Family> {
+        match self.option("family")? {
+            "ipv4" => Some(Family::Ipv4),
+            "ipv6" => Some(Family::Ipv6),
+            _ => None,
+        }
+    }
+
+    /// What an option was set to last.
+    fn option(&self, name: &str) -> Option<&str> {
+        let mut said = self.options.iter().rev();
+        said.find_map(|line| {
+            let (found, value) = line.strip_prefix("option ")?.split_once(' ')?;
+            (found == name).then_some(value)
+        })
     }
 
     /// The `option` lines so far, for git's own helper when it takes over.

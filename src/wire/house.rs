@@ -16,7 +16,7 @@ use crate::{
     config::{HttpSettings, Variables, process_variable},
     failure::{self, Failure, Kind},
     hangup::Watch,
-    http::Client,
+    http::{Client, Family},
     profile::{Grant, Profile, Store},
     relay::{Authorizer, Session},
     secret::Secret,
@@ -65,6 +65,14 @@ impl House {
             watch: Watch::on_stdout(),
             git_version,
         })
+    }
+
+    /// Reaches servers by one family of addresses only.
+    pub(super) fn keep_to(&mut self, family: Family) -> anyhow::Result<()> {
+        let clients = std::iter::once(&mut self.client).chain(&mut self.token_client);
+        clients
+            .into_iter()
+            .try_for_each(|client| client.keep_to(family))
     }
 
     pub(super) fn bearing<'a>(

@@ -255,7 +255,9 @@ pub fn serve(
     let Command::Connect(service) = git.next_command().map_err(connecting)? else {
         return Ok(0);
     };
-    let (plan, house) = house.map_err(connecting)?;
+    let (plan, mut house) = house.map_err(connecting)?;
+    let keep_to = |family| house.keep_to(family);
+    git.family().map_or(Ok(()), keep_to).map_err(connecting)?;
     plan.wire_lfs(notify);
     let mut bearing = house.bearing(&plan.identity_for(service).profile, notify);
     let memory = house.memory(&plan);

@@ -15,6 +15,7 @@ mod crashes;
 mod credential;
 mod doctor;
 mod errors;
+mod families;
 mod faults;
 mod faulttable;
 mod fetch;

@@ -1,0 +1,121 @@
+//! Which addresses a server is reached by: those of IPv4, of IPv6, or all.
+
+use std::{
+    fmt, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+use crate::trace;
+
+/// One of the two kinds of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// 32 bits (RFC 791).
+    Ipv4,
+    /// 128 bits (RFC 8200).
+    Ipv6,
+}
+
+impl Family {
+    /// The address that stands for any of this machine's.
+    pub(super) fn any(self) -> IpAddr {
+        match self {
+            Family::Ipv4 => Ipv4Addr::UNSPECIFIED.into(),
+            Family::Ipv6 => Ipv6Addr::UNSPECIFIED.into(),
+        }
+    }
+
+    fn loopback(self) -> IpAddr {
+        match self {
+            Family::Ipv4 => Ipv4Addr::LOCALHOST.into(),
+            Family::Ipv6 => Ipv6Addr::LOCALHOST.into(),
+        }
+    }
+
+    fn has(self, address: &SocketAddr) -> bool {
+        address.is_ipv4() == (self == Family::Ipv4)
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Family::Ipv4 => "IPv4",
+            Family::Ipv6 => "IPv6",
+        })
+    }
+}
+
+/// Resolves names as the client does without us, for one family if there is one, and tells how long that took.
+pub(super) struct Resolver(pub(super) Option<Family>);
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let family = self.0;
+        Box::pin(async move {
+            let mut span = trace::span("resolve");
+            let host = name.as_str().to_owned();
+            span.note("host", || host.as_str().into());
+            let addresses = match family {
+                Some(family) => of_family(&host, family).await?,
+                None => look_up(&host).await?,
+            };
+            span.note("addresses", || (addresses.len() as u64).into());
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+async fn look_up(host: &str) -> io::Result<Vec<SocketAddr>> {
+    Ok(tokio::net::lookup_host((host, 0)).await?.collect())
+}
+
+async fn of_family(host: &str, family: Family) -> io::Result<Vec<SocketAddr>> {
+    // This machine has both, whatever its table of hosts says (RFC 6761 section 6.3); curl does the same.
+    if host == "localhost" {
+        return Ok(vec![SocketAddr::new(family.loopback(), 0)]);
+    }
+    let mut addresses = look_up(host).await?;
+    addresses.retain(|address| family.has(address));
+    match addresses.is_empty() {
+        true => Err(io::Error::other(format!(
+            "it has no {family} address, and no other was to be used"
+        ))),
+        false => Ok(addresses),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(host: &str, family: Family) -> Result<Vec<SocketAddr>, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let runtime = runtime.expect("the system gives a runtime");
+        let found = runtime.block_on(of_family(host, family));
+        found.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_name_without_an_address_of_the_family_is_told_and_this_machine_has_both() {
+        for (family, other) in [
+            (Family::Ipv4, ("::1", Family::Ipv6)),
+            (Family::Ipv6, ("127.0.0.1", Family::Ipv4)),
+        ] {
+            let local = found("localhost", family).expect("this machine has both");
+            assert!(local.len() == 1 && family.has(&local[0]) && local[0].ip().is_loopback());
+            let (host, its_own) = other;
+            assert_eq!(found(host, its_own).map(|found| found.len()), Ok(1));
+            assert_eq!(
+                found(host, family),
+                Err(format!(
+                    "it has no {family} address, and no other was to be used"
+                ))
+            );
+        }
+    }
+}
