@@ -110,7 +110,7 @@ impl Foreseen {
         } else {
             None
         };
-        let mut rest = BodyReader::new(ask(session, &remembered.question)?);
+        let mut rest = BodyReader::new(ask(session, &remembered.question.clone().into())?);
         let _armed = session.watch_until_over(&Boundaries::default());
         let mut head = Vec::new();
         let first = pktline::read_packet(&mut rest, &mut head);

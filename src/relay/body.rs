@@ -1,4 +1,4 @@
-//! An answer's body as bytes to be read.
+//! A request's body, as a whole or in chunks, and an answer's body as bytes to be read.
 
 use std::io::{self, BufRead, Read};
 
@@ -6,6 +6,33 @@ use bytes::{Buf as _, Bytes};
 
 use super::pktline;
 use crate::http::{Response, ResponseBody, TransportError};
+
+/// The longest pkt-line with its length (gitprotocol-common(5)).
+const LARGEST_PACKET_BYTES: usize = 65520;
+
+/// What a request is kept in before it is sent, in bytes; one that does not fit is sent in chunks of no known length
+/// (git-config(1), `http.postBuffer`).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Buffer(pub(super) usize);
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Buffer(1024 * 1024)
+    }
+}
+
+impl Buffer {
+    /// How long a request may be that is sent as a whole: git wants room for one more pkt-line at any time (git:
+    /// `rpc_read_from_out` in remote-curl.c).
+    pub(super) fn room(self) -> usize {
+        self.0.saturating_sub(LARGEST_PACKET_BYTES)
+    }
+
+    /// Tells whether a request fits.
+    pub(super) fn holds(self, request: &[u8]) -> bool {
+        request.len() <= self.room()
+    }
+}
 
 /// Looks whether an answer's body begins with a pkt-line; the answer is given back whole.
 pub(super) fn begins_with_pkt_line(

@@ -1,6 +1,6 @@
 //! `connect git-upload-pack`: protocol v2 over HTTP (gitprotocol-v2(5), gitprotocol-http(5)).
 
-use std::io::Write as _;
+use std::io::{Cursor, Write as _};
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
@@ -71,11 +71,11 @@ fn greet(git: &mut Git, advertisement: &[u8]) -> Result<(), Broken> {
 }
 
 /// Reads git's next request; git says good-bye with a lone flush-pkt (git: `disconnect_git`), which is none.
-fn next_request(git: &mut Git) -> Result<Option<Vec<u8>>, Broken> {
+fn next_request(git: &mut Git) -> Result<Option<Bytes>, Broken> {
     loop {
         match pktline::read_section(git.input(), |_| {}) {
             Ok(Some(request)) if request == b"0000" => {}
-            Ok(request) => return Ok(request),
+            Ok(request) => return Ok(request.map(Bytes::from)),
             Err(error) => {
                 let error = anyhow::Error::new(error)
                     .context(Failure::new(Kind::Hangup, "git's request is not complete"));
@@ -85,7 +85,7 @@ fn next_request(git: &mut Git) -> Result<Option<Vec<u8>>, Broken> {
     }
 }
 
-fn answer(session: &mut Session<'_>, git: &mut Git, request: &[u8]) -> Result<(), Broken> {
+fn answer(session: &mut Session<'_>, git: &mut Git, request: &Bytes) -> Result<(), Broken> {
     loop {
         let response = ask(session, request).map_err(Broken::at(Stage::BeforeAnswer))?;
         match relay(session, git, &[], BodyReader::new(response)) {
@@ -99,14 +99,25 @@ fn answer(session: &mut Session<'_>, git: &mut Git, request: &[u8]) -> Result<()
 }
 
 /// Posts a request of git's and returns once its answer begins.
-pub(super) fn ask(session: &mut Session<'_>, request: &[u8]) -> anyhow::Result<Response> {
-    let (body, encoding) = compress(request)?;
+///
+/// One that does not fit into the buffer goes out as it is, in chunks (git: `post_rpc` in remote-curl.c). It is kept,
+/// as git does itself while it writes it, so that it can be sent again.
+pub(super) fn ask(session: &mut Session<'_>, request: &Bytes) -> anyhow::Result<Response> {
+    let in_chunks = !session.buffer().holds(request);
+    let (body, encoding) = match in_chunks {
+        true => (request.clone(), None),
+        false => compress(request)?,
+    };
     session.post(Service::UploadPack, Repeat::Safe, &|post: Request| {
         let mut post = post.header("Git-Protocol", "version=2");
         if let Some(encoding) = encoding {
             post = post.header("Content-Encoding", encoding);
         }
-        post.body = Body::Bytes(body.clone());
+        let body = body.clone();
+        post.body = match in_chunks {
+            true => Body::Stream(Box::new(Cursor::new(body))),
+            false => Body::Bytes(body),
+        };
         Ok(post)
     })
 }
@@ -133,9 +144,9 @@ fn relay(
     }
 }
 
-fn compress(request: &[u8]) -> anyhow::Result<(Bytes, Option<&'static str>)> {
+fn compress(request: &Bytes) -> anyhow::Result<(Bytes, Option<&'static str>)> {
     if request.len() <= COMPRESS_OVER_BYTES {
-        return Ok((Bytes::copy_from_slice(request), None));
+        return Ok((request.clone(), None));
     }
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(request)?;

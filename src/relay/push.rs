@@ -24,10 +24,6 @@ use crate::{
     http::{Body, Request},
 };
 
-/// Up to this size a push is sent as one body of known length, which can be sent again after a refused token
-/// (git-config(1), `http.postBuffer`: 1 MiB).
-const BUFFER_BYTES: usize = 1024 * 1024;
-
 /// Relays a push: the report of the server is git's to judge.
 pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<(), Broken> {
     advertise(session, git)?;
@@ -156,7 +152,8 @@ fn is_object_id(word: &[u8]) -> bool {
     matches!(word.len(), 40 | 64) && word.iter().all(u8::is_ascii_hexdigit)
 }
 
-/// Sends commands and pack: a small push as a whole, a large one while git still writes it.
+/// Sends commands and pack: what fits into the buffer as a whole, so that it can be sent again after a refused token,
+/// and a larger push while git still writes it.
 fn send(
     session: &mut Session<'_>,
     git: &mut Git,
@@ -165,7 +162,7 @@ fn send(
     let mut head = commands.bytes;
     let mut complete = true;
     if commands.pack_follows {
-        let room = BUFFER_BYTES.saturating_sub(head.len()) as u64;
+        let room = session.buffer().room().saturating_sub(head.len()) as u64;
         let read = git.input().take(room + 1).read_to_end(&mut head);
         complete = read.map_err(anyhow::Error::new)? as u64 <= room;
     }

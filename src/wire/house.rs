@@ -102,6 +102,7 @@ impl House {
             plan.repository(),
             name,
         )
+        .buffering(plan.identity.http.post_buffer_bytes)
     }
 
     /// Opens what is remembered of the repository for those who read it.

@@ -20,13 +20,20 @@ use treatment::{TLS_VERSIONS, is_native};
 pub use treatment::{HTTP_KEYS, HttpKey, Treatment};
 
 /// Variables that stand for settings only git's own transport carries out.
-const GIT_ONLY_VARIABLES: [&str; 5] = [
+const GIT_ONLY_VARIABLES: [&str; 7] = [
     "GIT_SSL_CERT_PASSWORD_PROTECTED",
+    "GIT_SSL_CERT_TYPE",
+    "GIT_SSL_KEY_TYPE",
     "GIT_SSL_CIPHER_LIST",
     "GIT_PROXY_SSL_CERT",
     "GIT_PROXY_SSL_KEY",
     "GIT_HTTP_PROXY_AUTHMETHOD",
 ];
+
+/// The default of `http.postBuffer` (git-config(1)).
+const POST_BUFFER_BYTES: usize = 1024 * 1024;
+/// The longest pkt-line with its length (gitprotocol-common(5)).
+const LARGEST_PACKET_BYTES: usize = 65520;
 
 /// How to reach a URL, and which settings that would have asked for git's own transport.
 #[derive(Clone, Debug)]
@@ -35,6 +42,8 @@ pub struct Resolved {
     pub settings: Settings,
     /// Settings in force that it cannot follow, by the name a person knows.
     pub git_only: Vec<String>,
+    /// Requests are sent as a whole as long as they fit in here, in bytes (`http.postBuffer`).
+    pub post_buffer_bytes: usize,
 }
 
 /// Resolves git's http settings for a URL; `remote` is the remote's name, for `remote.<name>.proxy`.
@@ -83,7 +92,11 @@ pub fn resolve(
     };
     git_only.sort_unstable();
     git_only.dedup();
-    Ok(Resolved { settings, git_only })
+    Ok(Resolved {
+        settings,
+        git_only,
+        post_buffer_bytes: post_buffer_bytes(&asked),
+    })
 }
 
 /// Looks settings up for one URL.
@@ -117,6 +130,14 @@ impl Asked<'_> {
         let number = gix::config::Integer::try_from(text.as_str()).ok()?;
         u64::try_from(number.to_decimal()?).ok()
     }
+}
+
+/// Reads `http.postBuffer`; git has no smaller one than its longest pkt-line (git: `LARGE_PACKET_MAX`).
+fn post_buffer_bytes(asked: &Asked<'_>) -> usize {
+    let configured = asked.number("", "postbuffer");
+    configured
+        .and_then(|bytes| usize::try_from(bytes).ok())
+        .map_or(POST_BUFFER_BYTES, |bytes| bytes.max(LARGEST_PACKET_BYTES))
 }
 
 /// Reads `http.lowSpeedLimit` and `http.lowSpeedTime`; either alone means nothing (git: `get_curl_handle`).

@@ -39,8 +39,11 @@ const fn key(name: &'static str, treatment: Treatment, note: &'static str) -> Ht
 /// The versions that rustls has, as git writes them; a version is the least that will do (curl: `CURLOPT_SSLVERSION`).
 pub(super) const TLS_VERSIONS: [&str; 3] = ["", "tlsv1.2", "tlsv1.3"];
 
+/// The kind of files that certificates and keys are read from (curl: `CURLOPT_SSLCERTTYPE`).
+const PEM: [&str; 3] = ["", "PEM", "pem"];
+
 /// Every `http.<key>` that git knows (git-config(1), `git help -c`), and what becomes of it.
-pub const HTTP_KEYS: [HttpKey; 38] = {
+pub const HTTP_KEYS: [HttpKey; 43] = {
     use Treatment::{Followed, FollowedIf, NeedsGit, NeedsGitUnless, WithoutEffect};
     [
         key("cookieFile", NeedsGitUnless(is_empty), ""),
@@ -71,13 +74,23 @@ pub const HTTP_KEYS: [HttpKey; 38] = {
             "without both, a connection on which nothing moves for ten minutes is given up",
         ),
         key("maxRequests", WithoutEffect, ""),
+        key(
+            "maxRetries",
+            WithoutEffect,
+            "what a busy server keeps back is asked for up to three times more in any case",
+        ),
+        key(
+            "maxRetryTime",
+            WithoutEffect,
+            "a command waits a minute in all",
+        ),
         key("minSessions", WithoutEffect, ""),
         key("noEPSV", WithoutEffect, ""),
         key("pinnedPubkey", Followed, ""),
         key(
             "postBuffer",
-            WithoutEffect,
-            "what does not fit into 1 MiB is sent in chunks",
+            Followed,
+            "what does not fit is sent in chunks, requests of a fetch and pushes alike",
         ),
         key(
             "proactiveAuth",
@@ -98,6 +111,11 @@ pub const HTTP_KEYS: [HttpKey; 38] = {
         key("proxySSLCert", NeedsGitUnless(is_empty), ""),
         key("proxySSLCertPasswordProtected", NeedsGitUnless(is_off), ""),
         key("proxySSLKey", NeedsGitUnless(is_empty), ""),
+        key(
+            "retryAfter",
+            WithoutEffect,
+            "a second, then longer, where the server does not say",
+        ),
         key("saveCookies", NeedsGitUnless(is_off), ""),
         key("schannelCheckRevoke", NeedsGit, ""),
         key("schannelUseSSLCAInfo", NeedsGitUnless(is_off), ""),
@@ -110,8 +128,18 @@ pub const HTTP_KEYS: [HttpKey; 38] = {
             "PEM files; others, and keys with a password, are git's",
         ),
         key("sslCertPasswordProtected", NeedsGitUnless(is_off), ""),
+        key(
+            "sslCertType",
+            FollowedIf(|entry| is_word(entry, &PEM)),
+            "PEM files",
+        ),
         key("sslCipherList", NeedsGitUnless(is_empty), ""),
         key("sslKey", Followed, ""),
+        key(
+            "sslKeyType",
+            FollowedIf(|entry| is_word(entry, &PEM)),
+            "PEM files; engines and tokens are git's",
+        ),
         key("sslTry", WithoutEffect, "it is about FTP"),
         key(
             "sslVerify",

@@ -16,7 +16,7 @@ use anyhow::Context as _;
 use self::refusal::{Refusal, title};
 use super::{
     Authorizer, Memory, Service,
-    body::begins_with_pkt_line,
+    body::{Buffer, begins_with_pkt_line},
     pktline::{Boundaries, Ending},
     retry::{Retries, Trouble},
 };
@@ -45,6 +45,7 @@ pub struct Session<'a> {
     memory: Option<&'a dyn Memory>,
     was_moved: bool,
     voice: Option<Voice<'a>>,
+    buffer: Buffer,
     clock: &'a dyn Clock,
     retries: Retries,
     /// What is asked is only foreseen: if the question is the cause of what goes wrong, the next one takes its place.
@@ -127,6 +128,7 @@ impl<'a> Session<'a> {
             memory: None,
             was_moved: false,
             voice: None,
+            buffer: Buffer::default(),
             clock,
             retries: Retries::default(),
             is_foreseen: false,
@@ -136,6 +138,19 @@ impl<'a> Session<'a> {
     /// Lets what the server says of the repository be remembered.
     pub fn remembering(self, memory: Option<&'a dyn Memory>) -> Self {
         Session { memory, ..self }
+    }
+
+    /// Sends requests as a whole that fit into so many bytes.
+    pub fn buffering(self, bytes: usize) -> Self {
+        Session {
+            buffer: Buffer(bytes),
+            ..self
+        }
+    }
+
+    /// How much of a request is sent as a whole.
+    pub(super) fn buffer(&self) -> Buffer {
+        self.buffer
     }
 
     /// Lets a person hear what git's own https tells.
