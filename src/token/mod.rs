@@ -163,8 +163,7 @@ impl<'a> Tokens<'a> {
             && let Ok(Turn::Ours(_lock)) = self.lock(&key)
             && matches!(cache.read(&key), Cached::Token(entry) if entry.access_token == *token)
         {
-            cache.remove(&key);
-            return true;
+            return cache.remove(&key).is_ok();
         }
         false
     }
@@ -246,8 +245,8 @@ impl<'a> Tokens<'a> {
         if let Some((cache, key)) = self.cache()
             && let Err(error) = cache.write(&key, &entry_of(answer))
         {
-            // It may be that of another account.
-            cache.remove(&key);
+            // It may be that of another account. Where nothing can be written, that is told once.
+            let _ = cache.remove(&key);
             self.tell_unsaved(&error);
         }
         Ok(())
