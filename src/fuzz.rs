@@ -2,7 +2,9 @@
 //!
 //! A target is a test beside its parser: kept inputs, and a property that holds for every input. Chance is seeded, so
 //! that case 4711 is the same everywhere; an input that was a finding joins the kept ones. `BBTOKEN_FUZZ_CASES` makes
-//! a run longer. Coverage does not guide it, since that needs a nightly compiler; the kept inputs reach every branch.
+//! a run longer, and `BBTOKEN_TEST_SEED` gives it other cases. Coverage does not guide it, since that takes code that is
+//! not safe: libFuzzer's driver in the place of [`run`], and the compiler's `-Cpasses=sancov-module` (LLVM's documentation,
+//! "SanitizerCoverage").
 
 use std::{
     env,

@@ -232,6 +232,11 @@ impl Request {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::{
+        fs,
+        path::Path,
+        process::{Command, Stdio},
+    };
 
     #[test]
     fn unknown_keys_and_foreign_states_are_passed_over() {
@@ -312,5 +317,66 @@ mod tests {
                 assert_eq!(again.given, given);
             },
         );
+    }
+
+    /// Gives what git asks its credential helpers when it is asked this itself; `None` where it refuses it.
+    fn as_git_asks(request: &[u8], directory: &Path) -> Option<String> {
+        let asked = directory.join("asked");
+        let helper = format!(
+            "credential.helper=!cat >'{}'; echo quit=1 #",
+            asked.display()
+        );
+        let mut git = Command::new("git")
+            .args(["-c", "credential.useHttpPath=true", "-c", &helper])
+            .args(["credential", "fill"])
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_CONFIG_GLOBAL", directory.join("none"))
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("LC_ALL", "C")
+            .current_dir(directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("git is there");
+        let mut input = git.stdin.take().expect("it is piped");
+        // It may have refused the first lines already.
+        let _ = input.write_all(request);
+        drop(input);
+        let done = git.wait_with_output().expect("it is ours");
+        // It may refuse while it asks already; only a helper that heard all of it says anything.
+        let is_whole = String::from_utf8_lossy(&done.stderr).contains("told us to quit");
+        is_whole.then(|| fs::read_to_string(asked).expect("the helper wrote it"))
+    }
+
+    #[test]
+    fn whatever_git_understands_of_a_request_is_what_we_understand() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let kept: [&[u8]; 4] = [
+            b"protocol=https\nhost=bitbucket.org\npath=ws/r.git\nusername=u\n\n",
+            b"host=a\r\nhost=b=c\nprotocol=https\npath=\npath=x y\n\nhost=d\n",
+            b"protocol=http\nhost=h:80\nusername=\nusername=a b \npath=//x\n",
+            b"wwwauth[]=Basic realm=\"x\"\nprotocol=https\nhost=h\nunknown=1\n",
+        ];
+        let compared = std::cell::Cell::new(0);
+        crate::fuzz::check_on_disk(&kept, |input| {
+            let Ok(text) = std::str::from_utf8(input) else {
+                return;
+            };
+            // What only git itself is asked, and what it reads as the end of a text.
+            if text.contains("url=") || text.contains('\0') {
+                return;
+            }
+            let Some(asked) = as_git_asks(input, directory.path()) else {
+                return;
+            };
+            let parts = |text: &str| {
+                let request = Request::parse(&Secret::new(text));
+                (request.protocol, request.host, request.path, request.user)
+            };
+            assert_eq!(parts(text), parts(&asked));
+            compared.set(compared.get() + 1);
+        });
+        assert!(compared.get() > kept.len(), "{}", compared.get());
     }
 }
