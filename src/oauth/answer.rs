@@ -319,6 +319,11 @@ mod tests {
         let kept = [
             body_of("expires_in", "7200"),
             body_of("expires_in", "1e300"),
+            body_of("expires_in", "-0.5E+3"),
+            body_of(
+                "scope",
+                r#"[true,false,null,{"a":[]},"\ud83d\ude00\/\b\f"]"#,
+            ),
             body_of("scopes", r#""repository account""#),
             body_of("error", r#""invalid_grant""#),
             body_of("error_description", r#""no \u001b[31m""#),
