@@ -18,7 +18,7 @@ mod status;
 mod token;
 mod words;
 
-use std::ffi::OsString;
+use std::{ffi::OsString, io};
 
 use clap::{Parser as _, error::ErrorKind};
 
@@ -34,6 +34,18 @@ pub use console::Console;
 ///
 /// Whatever stands in the way; `report` has the exit code for it.
 pub fn run(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Result<u8> {
+    run_one(arguments, console).map_err(|error| {
+        let written = error.downcast_ref::<io::Error>();
+        let is_pipe = written.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+        // With no word on what was done, it was the answer that nobody takes, as in `git bbtoken status | head -1`.
+        if is_pipe && error.chain().count() == 1 {
+            return error.context(Failure::new(Kind::Hangup, "nobody reads the answer"));
+        }
+        error
+    })
+}
+
+fn run_one(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Result<u8> {
     let order = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli.command,
         Err(error) => return answer_or_refuse(&error, console),

@@ -123,6 +123,31 @@ fn status_as_json_holds_fingerprints_and_no_secret() {
 }
 
 #[test]
+fn whoever_reads_no_further_is_not_told_of_it() {
+    let world = world();
+    let commands: [&[&str]; 9] = [
+        &["status"],
+        &["status", "--json"],
+        &["help"],
+        &["help", "lfs"],
+        &["--version"],
+        &["token"],
+        &["man"],
+        &["doctor"],
+        &["setup", "--dry-run"],
+    ];
+    for arguments in commands {
+        let (reader, writer) = std::io::pipe().expect("there are descriptors");
+        drop(reader);
+        let mut command = world.bbtoken(arguments).into_command();
+        let output = command.stdout(writer).output().expect("it starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said, "", "{arguments:?}");
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+    }
+}
+
+#[test]
 fn status_explains_which_profile_an_address_gets() {
     let world = world();
     for (name, workspace) in [("one", "first"), ("two", "second")] {
