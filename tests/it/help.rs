@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use crate::support::{World, gits};
 
-const COMMANDS: [&str; 13] = [
+pub(crate) const COMMANDS: [&str; 13] = [
     "login",
     "logout",
     "status",
@@ -18,6 +18,17 @@ const COMMANDS: [&str; 13] = [
     "completions",
     "man",
     "help",
+];
+
+/// What `git bbtoken help` explains apart from commands, but for the reference, which holds them all.
+pub(crate) const TOPICS: [&str; 7] = [
+    "config",
+    "environment",
+    "exit-codes",
+    "profiles",
+    "bitbucket",
+    "json",
+    "lfs",
 ];
 
 fn world() -> World {

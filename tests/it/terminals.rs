@@ -9,6 +9,7 @@ use std::{
 };
 
 use crate::{
+    help::{COMMANDS, TOPICS},
     person::configure_login,
     support::{World, gits},
 };
@@ -360,22 +361,7 @@ fn help_fits_a_narrow_terminal() {
         columns: 40,
         environment: &[("TERM", "dumb")],
     };
-    let commands = [
-        "login",
-        "logout",
-        "status",
-        "token",
-        "exec",
-        "setup",
-        "unsetup",
-        "remote",
-        "credential",
-        "doctor",
-        "completions",
-        "man",
-        "help",
-    ];
-    for command in commands {
+    for command in COMMANDS {
         let (shown, code) = narrow.run(&world, &format!("git bbtoken {command} -h"), &[]);
         assert_eq!(code, Some(0));
         let wide: Vec<_> = shown
@@ -394,16 +380,7 @@ fn topics_fit_a_narrow_terminal() {
         columns: 40,
         environment: &[("TERM", "dumb")],
     };
-    let topics = [
-        "config",
-        "environment",
-        "exit-codes",
-        "profiles",
-        "bitbucket",
-        "json",
-        "lfs",
-    ];
-    for topic in topics {
+    for topic in TOPICS {
         let (shown, code) = narrow.run(&world, &format!("git bbtoken help {topic}"), &[]);
         assert_eq!(code, Some(0));
         // One word may be longer than the line is wide.

@@ -14,6 +14,7 @@ mod warnings;
 use expect_test::ExpectFile;
 
 use crate::{
+    help::TOPICS,
     person,
     support::{Done, Run, World, gits, helper},
 };
@@ -166,15 +167,6 @@ const HELP: [&[&str]; 15] = [
     &["completions"],
     &["man"],
     &["help"],
-];
-const TOPICS: [&str; 7] = [
-    "config",
-    "environment",
-    "exit-codes",
-    "profiles",
-    "bitbucket",
-    "json",
-    "lfs",
 ];
 
 #[test]
