@@ -4,6 +4,8 @@
 //! clock that is wrong by hours does no harm. One that jumps between two commands makes a token look ended, or to have
 //! more life than it was given: it is replaced then, once; or it looks good and is not, which the server tells.
 
+mod bearer;
+mod busy;
 mod cache;
 mod explain;
 mod journal;
@@ -28,6 +30,8 @@ use crate::{
     secret::Secret,
 };
 
+use bearer::Current;
+use busy::Patience;
 use cache::{Cache, Cached, Entry};
 use explain::{explain, who};
 use journal::Journal;
@@ -35,6 +39,7 @@ use lock::Turn;
 use refresh::Refresh;
 use store::Store;
 
+pub use bearer::Bearer;
 pub use keep::{Kept, KeptOwner, KeptToken};
 pub use login::Login;
 
@@ -43,22 +48,8 @@ pub use login::Login;
 const MARGIN_S: u64 = 120;
 /// How long a busy token endpoint is waited for, all of its requests to wait together.
 const BUSY_LIMIT: Duration = Duration::from_secs(60);
-/// How long to wait when it does not say, and at least.
-const BUSY_PAUSE: Duration = Duration::from_secs(2);
-const LEAST_BUSY_PAUSE: Duration = Duration::from_secs(1);
 /// How long to wait for another process that is getting the same token: longer than that may take.
 const LOCK_LIMIT: Duration = Duration::from_secs(180);
-
-/// A token for Bitbucket's git server, and the user name that tells what kind it is.
-#[derive(Clone, Debug)]
-pub struct Bearer {
-    /// The token.
-    pub token: Secret,
-    /// `x-token-auth` or `x-bitbucket-api-token-auth`.
-    pub user: &'static str,
-    /// When it ends, if that is known.
-    pub expires_at_unix_s: Option<u64>,
-}
 
 /// Where things are kept between commands; `None` keeps nothing.
 #[derive(Clone, Debug, Default)]
@@ -78,13 +69,6 @@ pub struct Tokens<'a> {
     notify: &'a dyn Fn(&str),
     current: Option<Current>,
     replaced: bool,
-}
-
-#[derive(Clone)]
-struct Current {
-    bearer: Bearer,
-    /// It came from the server during this command: if that is refused, a further one will be, too.
-    is_new: bool,
 }
 
 impl<'a> Tokens<'a> {
@@ -168,11 +152,13 @@ impl<'a> Tokens<'a> {
         false
     }
 
-    /// Reads a ready token, from the store if it is kept there.
+    /// Reads a token that somebody else made, from the store if it is kept there.
     fn ready(&self, source: &Source) -> anyhow::Result<Current> {
         let profile = self.profile;
         if *source != Source::Stored {
-            return ready(source, profile);
+            let token = source::read(source)
+                .with_context(|| format!("cannot read the access token of profile '{profile}'"))?;
+            return Current::ready(token, profile);
         }
         let token = self.store()?.load(&profile.token_key())?;
         let token = token.ok_or_else(|| {
@@ -184,7 +170,7 @@ impl<'a> Tokens<'a> {
                 format!("no ready token is kept for profile '{profile}'"),
             )
         })?;
-        usable_token(token, profile)
+        Current::ready(token, profile)
     }
 
     /// Makes sure that a login could be kept, and leaves nothing there: nobody knows whether one will come about.
@@ -309,7 +295,7 @@ impl<'a> Tokens<'a> {
         let is_sane = entry.expires_at_unix_s <= now_unix_s.saturating_add(entry.lifetime_s);
         let is_good = is_alive && is_sane && Some(&entry.access_token) != refused;
         is_good.then(|| Current {
-            bearer: bearer(entry.access_token, Some(entry.expires_at_unix_s)),
+            bearer: Bearer::new(entry.access_token, Some(entry.expires_at_unix_s)),
             is_new: false,
         })
     }
@@ -321,7 +307,9 @@ impl<'a> Tokens<'a> {
             self.client(client)?;
         }
         let Some((cache, key)) = self.cache() else {
-            return self.grant(client, wish.patience).map(|entry| new(&entry));
+            return self
+                .grant(client, wish.patience)
+                .map(|entry| Current::new(&entry));
         };
         let mut lock = self.lock(&key);
         if let Ok(Turn::Unreachable) = lock {
@@ -357,7 +345,7 @@ impl<'a> Tokens<'a> {
             )),
             (Ok(()), Ok(_)) => {}
         }
-        Ok(new(&entry))
+        Ok(Current::new(&entry))
     }
 
     fn has_unfinished_refresh(&self) -> bool {
@@ -420,42 +408,19 @@ impl<'a> Tokens<'a> {
         })
     }
 
-    /// Asks again as often as a busy endpoint tells to, within a bound; the person hears what is waited for.
+    /// Asks again as often as a busy endpoint tells to, within a bound.
     fn patiently(
         &self,
         patience: Duration,
-        mut ask: impl FnMut() -> Result<oauth::TokenAnswer, oauth::Error>,
+        ask: impl FnMut() -> Result<oauth::TokenAnswer, oauth::Error>,
     ) -> Result<oauth::TokenAnswer, oauth::Error> {
-        let mut left = patience;
-        loop {
-            let (status, pause) = match ask() {
-                Err(oauth::Error::Busy {
-                    status,
-                    retry_after_s,
-                }) => (
-                    status,
-                    retry_after_s.map_or(BUSY_PAUSE, Duration::from_secs),
-                ),
-                outcome => return outcome,
-            };
-            let pause = pause.max(LEAST_BUSY_PAUSE);
-            let Some(rest) = left.checked_sub(pause) else {
-                return Err(oauth::Error::Busy {
-                    status,
-                    retry_after_s: Some(pause.as_secs()),
-                });
-            };
-            left = rest;
-            let (host, seconds) = (self.token_host(), pause.as_secs());
-            let why = match status {
-                429 => "has had too many requests",
-                _ => "is not available",
-            };
-            (self.notify)(&format!(
-                "waiting {seconds} s for a token, because '{host}' {why} (status {status})"
-            ));
-            self.clock.wait(pause);
-        }
+        let patience = Patience {
+            span: patience,
+            host: self.token_host(),
+            clock: self.clock,
+            notify: self.notify,
+        };
+        patience.ask(ask)
     }
 
     fn token_host(&self) -> &str {
@@ -518,42 +483,5 @@ fn entry_of(answer: oauth::TokenAnswer) -> Entry {
         lifetime_s: answer.lifetime_s,
         access_token: answer.access_token,
         scopes: answer.scopes,
-    }
-}
-
-fn new(entry: &Entry) -> Current {
-    Current {
-        bearer: bearer(entry.access_token.clone(), Some(entry.expires_at_unix_s)),
-        is_new: true,
-    }
-}
-
-/// Reads a token that somebody else made. Its documented prefix tells its user name; its length tells nothing.
-fn ready(source: &Source, profile: &Profile) -> anyhow::Result<Current> {
-    let token = source::read(source)
-        .with_context(|| format!("cannot read the access token of profile '{profile}'"))?;
-    usable_token(token, profile)
-}
-
-fn usable_token(token: Secret, profile: &Profile) -> anyhow::Result<Current> {
-    mistaken::check_token(&token, profile)?;
-    Ok(Current {
-        bearer: bearer(token, None),
-        is_new: false,
-    })
-}
-
-/// Bitbucket reads the secret by the user name: API tokens (`ATATT`) have one of their own
-/// (Bitbucket support: "Using API tokens").
-fn bearer(token: Secret, expires_at_unix_s: Option<u64>) -> Bearer {
-    let user = if token.expose().starts_with("ATATT") {
-        "x-bitbucket-api-token-auth"
-    } else {
-        "x-token-auth"
-    };
-    Bearer {
-        token,
-        user,
-        expires_at_unix_s,
     }
 }
