@@ -228,6 +228,18 @@ fn as_line(object: &serde_json::Value) -> String {
 mod tests {
     use super::*;
 
+    /// No test of the library starts a trace.
+    #[test]
+    fn what_nobody_asked_for_is_not_even_put_together() {
+        event("event", || unreachable!("nobody wants its fields"));
+        head(Direction::Sent, "", || {
+            unreachable!("nobody wants the header lines")
+        });
+        let mut span = span("span");
+        assert!(span.running.is_none(), "no clock is read");
+        span.note("field", || unreachable!("nobody wants it"));
+    }
+
     #[test]
     fn a_secret_has_no_value_to_be_shown() {
         assert_eq!(Value::from(&Secret::new("canary")), Value::Redacted);

@@ -157,6 +157,8 @@ impl Plan {
             .arg(&self.remote)
             .arg(repository.as_str());
         append_settings(&mut process, &settings, &process_variable)?;
+        // Whatever else a person wants to see: GIT_TRACE_CURL would show the token.
+        process.env("GIT_TRACE_REDACT", "1");
         let Identity { http, .. } = self.identity_for(service);
         if http.git_only.is_empty() && http.settings.proxy.is_none() {
             // Nobody is asked for anything but by a proxy or for the password of a certificate's key.

@@ -2,9 +2,13 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-use crate::support::{World, on_every_git};
+use crate::{
+    inspect::files,
+    support::{Run, World, on_every_git},
+};
 
 /// One request's or answer's head: its first line, and the rest in no order.
 type Head = (String, BTreeSet<String>);
@@ -243,6 +247,104 @@ fn no_trace_shows_the_token_or_the_clients_secret_whatever_is_asked_for() {
                 "as git does"
             );
             assert!(!own.contains("canary-of-a-header") && !event.contains("canary-of-a-header"));
+        }
+    });
+}
+
+/// Every trace that git and we have, each into a file of its name.
+const TRACES: [&str; 9] = [
+    "GIT_TRACE",
+    "GIT_TRACE_SETUP",
+    "GIT_TRACE_PACKET",
+    "GIT_TRACE_CURL",
+    "GIT_TRACE2",
+    "GIT_TRACE2_PERF",
+    "GIT_TRACE2_EVENT",
+    "GIT_TRACE_PACK_ACCESS",
+    "BBTOKEN_TRACE",
+];
+
+/// Pieces of a secret, none longer than what stands in a line: as it is, and as a header holds it behind a user's name.
+fn pieces(user: &str, secret: &str) -> Vec<String> {
+    const LENGTH: usize = 30;
+    let header = STANDARD.encode(format!("{user}:{secret}"));
+    let texts = [secret, &header[(user.len() + 1).div_ceil(3) * 4..]];
+    let pieces = texts.iter().flat_map(|text| {
+        let most = text.len() / LENGTH * LENGTH;
+        (0..most)
+            .step_by(LENGTH)
+            .map(|at| text[at..at + LENGTH].to_owned())
+    });
+    pieces.collect()
+}
+
+#[test]
+fn all_traces_at_once_show_no_secret_by_either_transport() {
+    on_every_git(|world| {
+        for (transport, redact, verbose) in [
+            ("native", "1", false),
+            ("native", "0", false),
+            ("native", "0", true),
+            ("git", "1", false),
+            ("git", "0", false),
+            ("git", "0", true),
+        ] {
+            let _ = fs::remove_dir_all(world.cache());
+            let name = format!("{transport}-{redact}-{verbose}");
+            world.repository("ws", &name);
+            let traces = world.path(&format!("traces-{name}"));
+            fs::create_dir(&traces).expect("the world can be written");
+            let traced = |mut run: Run| {
+                for trace in TRACES {
+                    let file = traces.join(trace);
+                    let value = match trace {
+                        "BBTOKEN_TRACE" => format!("2,json,{}", file.display()),
+                        // It wins over the file.
+                        "GIT_TRACE_CURL" if verbose => continue,
+                        _ => file.display().to_string(),
+                    };
+                    run = run.env(trace, value);
+                }
+                if verbose {
+                    run = run.env("GIT_CURL_VERBOSE", "1");
+                }
+                run.env("GIT_TRACE_REDACT", redact)
+                    .env("BBTOKEN_TRANSPORT", transport)
+                    .done()
+                    .expect(0)
+            };
+            let address = format!("bbtoken::ws/{name}");
+            let cloned = traced(world.git(["clone", "-q", &address]).arg(&name));
+            let tree = world.path(&name);
+            world.commit(&tree, "file", "two\n");
+            let pushed = traced(world.git(["push", "-q"]).within(&tree));
+
+            let mut shown: Vec<_> = ["clone", "push"].map(str::to_owned).into();
+            let mut texts = vec![
+                cloned.stderr + &cloned.stdout,
+                pushed.stderr + &pushed.stdout,
+            ];
+            for (path, bytes) in files(&traces) {
+                shown.push(path.display().to_string());
+                texts.push(String::from_utf8_lossy(&bytes).into_owned());
+            }
+            let all = texts.concat();
+            assert!(
+                all.len() > 20_000 && all.contains("git-receive-pack"),
+                "{name} was traced"
+            );
+            assert!(all.contains("Authorization: Basic <redacted>"), "{name}");
+            let token = token(world);
+            let secrets = [
+                pieces("x-token-auth", &token),
+                pieces(&world.consumer.key, &world.consumer.secret),
+            ];
+            let pieces = secrets.concat();
+            assert!(pieces.len() > 60, "{}", pieces.len());
+            for (place, text) in shown.iter().zip(&texts) {
+                let found = pieces.iter().find(|piece| text.contains(*piece));
+                assert_eq!(found, None, "{name}: {place}");
+            }
         }
     });
 }
