@@ -41,6 +41,8 @@ pub enum Kind {
     },
     /// The workspace admits only certain network addresses, and this machine's is not one of them (status 403).
     PlaceRefused,
+    /// The workspace admits only accounts with two-step verification (status 403).
+    SecondStepNeeded,
     /// The repository or its workspace is over a limit of its plan (status 403).
     OverLimit,
     /// An app password was sent (status 410, or the `ATBB` prefix): Bitbucket removed them in July 2026.

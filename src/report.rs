@@ -84,6 +84,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
             Kind::AccessRefused { .. }
             | Kind::ScopeMissing { .. }
             | Kind::PlaceRefused
+            | Kind::SecondStepNeeded
             | Kind::OverLimit
             | Kind::AppPassword
             | Kind::TooLarge
@@ -123,6 +124,9 @@ fn hint(kind: &Kind) -> Option<String> {
         ),
         Kind::PlaceRefused => "the workspace admits listed network addresses only: use its network or VPN, or have an admin add this machine's \
              address (workspace settings, access controls)"
+            .into(),
+        Kind::SecondStepNeeded => "the workspace admits accounts with two-step verification only: turn it on for the account (personal settings, \
+             security), or use a profile of an account that has it"
             .into(),
         Kind::OverLimit => "the repository or its workspace is over a limit of its plan: reading goes on, pushes are refused until it is below \
              again; see the repository's settings"

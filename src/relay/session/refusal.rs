@@ -64,7 +64,7 @@ impl Refusal {
             401 | 404 => Kind::AccessRefused {
                 address: name.to_owned(),
             },
-            403 => self.forbidden(service),
+            403 => self.forbidden(service, name),
             407 => Kind::Unreachable { host: host() },
             410 => Kind::AppPassword,
             413 if service == Service::ReceivePack => Kind::TooLarge,
@@ -74,8 +74,9 @@ impl Refusal {
         }
     }
 
-    /// Tells from the server's words what a status 403 is about; without any it is the scope, as a rule.
-    fn forbidden(&self, service: Service) -> Kind {
+    /// Tells from the server's words what a status 403 is about; without any it is the scope, as a rule (Bitbucket's
+    /// knowledge base, "Error 403 when performing Git operations").
+    fn forbidden(&self, service: Service, name: &str) -> Kind {
         // Bitbucket answers git in plain text; pages are those of proxies and portals.
         if let Words::Page(_) = self.words {
             return Kind::NotGit;
@@ -91,6 +92,10 @@ impl Refusal {
             () if speaks_of(&["whitelist", "allowlist", "ip address", "your ip"]) => {
                 Kind::PlaceRefused
             }
+            () if speaks_of(&["two-step", "two step", "2sv", "2fa"]) => Kind::SecondStepNeeded,
+            () if speaks_of(&["does not exist", "not have access"]) => Kind::AccessRefused {
+                address: name.to_owned(),
+            },
             () if speaks_of(&["limit", "exceed", "quota", "read-only", "read only"]) => {
                 Kind::OverLimit
             }

@@ -6,6 +6,7 @@
 #[cfg(unix)]
 mod errors;
 mod messages;
+mod refused;
 #[cfg(unix)]
 mod relayed;
 #[cfg(target_os = "linux")]
