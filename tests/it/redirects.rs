@@ -1,8 +1,14 @@
 //! Where a credential goes when the server says that a repository is somewhere else.
 
+use std::{fs, path::Path};
+
 use bitbucket_local::Rule;
 
-use crate::support::{World, on_every_git};
+use crate::{
+    hostile::Server,
+    lfs,
+    support::{Run, World, on_every_git},
+};
 
 /// Lets every request for a repository's advertisement be answered by a redirect.
 fn redirect(world: &World, status: u16, location: &str) {
@@ -150,5 +156,81 @@ fn a_redirect_is_told_as_git_tells_it() {
                 "bbtoken::ws/old",
             ])
             .fails(128);
+    });
+}
+
+/// The requests of a push, of a fetch, and of the token for either: method, and end of the path.
+const REQUESTS: [(&str, &str); 5] = [
+    ("POST", "access_token"),
+    ("GET", "info/refs?service=git-upload-pack"),
+    ("POST", "git-upload-pack"),
+    ("GET", "info/refs?service=git-receive-pack"),
+    ("POST", "git-receive-pack"),
+];
+
+#[test]
+fn nothing_is_sent_in_plain_text_where_https_redirects_to_http() {
+    on_every_git(|world| {
+        let tree = world.clone_of_new("ws", "repo");
+        world.commit(&tree, "file", "two\n");
+        let plain = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        for transport in ["native", "git"] {
+            for (number, (method, path)) in REQUESTS.into_iter().enumerate() {
+                for status in [302, 307] {
+                    let host = ["127.0.0.1", "localhost"][number % 2];
+                    let place = format!("http://{host}:{}/ws/repo.git/{path}", plain.port());
+                    let rule = Rule::answer(status).header("Location", &place);
+                    world.bitbucket.clear_script();
+                    world.bitbucket.clear_requests();
+                    world
+                        .bitbucket
+                        .script(rule.method(method).path(path).forever());
+                    let _ = fs::remove_dir_all(world.cache());
+                    let is_push = path.ends_with("receive-pack");
+                    let run = world
+                        .git([if is_push { "push" } else { "fetch" }])
+                        .within(&tree);
+                    let run = run.without_memory().env("BBTOKEN_TRANSPORT", transport);
+                    assert_ne!(run.done().code, Some(0), "{transport} {path}");
+                    let asked = world.bitbucket.requests();
+                    let was_redirected = asked.iter().any(|request| request.status == Some(status));
+                    assert!(was_redirected, "{transport} {path}");
+                    assert_eq!(plain.asked(), Vec::<String>::new(), "{transport} {path}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn large_files_are_not_asked_for_in_plain_text_either() {
+    on_every_git(|world| {
+        lfs::install(world);
+        lfs::repository(world, "ws", "repo", &["a.bin"]);
+        let skipping = |run: Run| run.env("GIT_LFS_SKIP_SMUDGE", "1");
+        skipping(world.git(["clone", "-q", "bbtoken::ws/repo", "tree"])).ok();
+        let tree = world.path("tree");
+        let plain = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        for status in [302, 307, 308] {
+            let place = format!(
+                "http://localhost:{}/ws/repo.git/info/lfs/objects/batch",
+                plain.port()
+            );
+            world.bitbucket.clear_script();
+            let rule = Rule::answer(status).header("Location", &place);
+            world.bitbucket.script(rule.path("objects/batch").forever());
+            world.git(["lfs", "pull"]).within(&tree).fails(2);
+            for head in plain.asked() {
+                assert!(
+                    !head.to_ascii_lowercase().contains("authorization"),
+                    "{head}"
+                );
+            }
+        }
+        assert!(!world.bitbucket.lfs_requests().is_empty());
+        assert_ne!(
+            fs::read(Path::new(&tree).join("a.bin")).ok(),
+            Some(lfs::content("a.bin"))
+        );
     });
 }

@@ -27,7 +27,7 @@ const ADVERTISEMENT: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-advertisement\r\n";
 
 /// A server on loopback, without TLS, that says what it is told to say, whatever it is asked.
-struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
     /// The heads of the requests.
     asked: Arc<Mutex<Vec<String>>>,
@@ -65,12 +65,18 @@ impl Server {
     }
 
     /// Answers the same, and hangs up.
-    fn answering(answer: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn answering(answer: impl Into<Vec<u8>>) -> Self {
         let answer = answer.into();
         Server::start(move |stream| drop(stream.write_all(&answer)))
     }
 
-    fn asked(&self) -> Vec<String> {
+    /// The port on loopback.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// The heads of the requests so far.
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().expect("no thread panics with it").clone()
     }
 }
