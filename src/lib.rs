@@ -101,6 +101,7 @@
 //! | whoever leaves a question has changed nothing, and the terminal is as it was | `tests/it/terminals.rs` |
 //! | completions offer what there is, in the shells themselves | `tests/it/completions.rs` |
 //! | control characters of a server or an address never reach a terminal | `failure::tests` |
+//! | a proxy's password goes the way the proxy wants, and our token never to it | `tests/it/proxies.rs`, `tests/it/squid.rs` |
 //! | a hostile server gets no second host, file, program, terminal or memory | `tests/it/hostile/` |
 //! | many commands at once share one token, through faults | `tests/it/load.rs` |
 //! | no text from outside makes a parser panic, lose what it read or show a secret | `fuzz`, in the tests of each parser |

@@ -35,6 +35,38 @@ pub(super) fn wants_proxy_login(error: &TransportError) -> bool {
     inner.is_some_and(|inner| inner.last().to_string().contains(WANTS_LOGIN))
 }
 
+/// The proxy takes a password in no way that the library has.
+#[derive(Debug)]
+pub(super) struct OtherLogin {
+    /// The names of the ways that it has, if they are known.
+    pub(super) ways: String,
+    /// Whether the proxy's address names a user: git asks for no password otherwise.
+    pub(super) has_user: bool,
+}
+
+impl fmt::Display for OtherLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ways.as_str() {
+            "" => f.write_str("http.proxyAuthMethod wants another way of telling the proxy a password than the native transport has")?,
+            ways => write!(f, "the proxy takes a password by {ways} only, which git's own transport has, and the native one has not")?,
+        }
+        match self.has_user {
+            true => Ok(()),
+            false => f.write_str("; git wants the user's name in the proxy's address for that: http://<user>@<host>:<port>"),
+        }
+    }
+}
+
+impl Error for OtherLogin {}
+
+/// Tells whether git's own transport gets further.
+pub(super) fn wants_other_login(error: &TransportError) -> bool {
+    let other = error
+        .source()
+        .and_then(|it| it.downcast_ref::<OtherLogin>());
+    other.is_some_and(|other| other.has_user)
+}
+
 /// Tells a connection that was refused, reset or found no way; a name that nobody has stays one.
 pub(super) fn is_of_the_network(error: &TransportError) -> bool {
     use io::ErrorKind::{

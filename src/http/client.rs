@@ -14,7 +14,7 @@ use tokio::{runtime::Runtime, sync::mpsc};
 
 use super::{
     Begun, Body, Family, HttpClient, LowSpeed, Method, Phase, ProxyLogins, Request, Response,
-    ResponseBody, Settings, TransportError, beside::Beside, broken::classify,
+    ResponseBody, Settings, TransportError, beside::Beside, broken::classify, curl::Small,
     may_carry_credentials, observe, pace::Pace, pool::Pool,
 };
 use crate::{
@@ -118,6 +118,17 @@ impl Client {
         Ok(lines)
     }
 
+    /// Copies a request for curl, where that may be needed.
+    fn small(&self, request: &Request, host: &str) -> Result<Option<Small>, TransportError> {
+        let Some(small) = Small::of(request).filter(|_| self.pool.has_curl()) else {
+            return Ok(None);
+        };
+        let lines = self.lines(request, host)?.into_iter();
+        Ok(Some(small.with(
+            lines.map(|(name, value, _)| (name, value)).collect(),
+        )))
+    }
+
     /// Makes a request ready to be sent, and shows it to whoever traces.
     fn start(
         &self,
@@ -172,9 +183,12 @@ impl HttpClient for Client {
         let host = request.url.host_str().unwrap_or("").to_owned();
         let is_secret = matches!(request.body, Body::Form(_));
         let pace = Pace::new(self.low_speed);
+        let small = self.small(&request, &host)?;
         let request = self.start(request, &host, &pace)?;
         let began = Instant::now();
-        let answer = self.pool.send(&self.runtime, request, &pace, &host)?;
+        let answer = self
+            .pool
+            .send(&self.runtime, request, small.as_ref(), &pace, &host)?;
         observe::answer(began, &answer);
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let body = Incoming {

@@ -13,9 +13,11 @@ mod beside;
 mod broken;
 mod bundle;
 mod client;
+mod curl;
 mod family;
 mod identity;
 mod observe;
+mod offer;
 mod pace;
 mod pool;
 mod proxy;
@@ -35,7 +37,7 @@ pub use client::Client;
 pub use family::Family;
 pub use identity::ClientCertificate;
 pub use pace::LowSpeed;
-pub use proxy::{Proxy, ProxyLogin, ProxyLogins, ProxyUser};
+pub use proxy::{Proxy, ProxyAuth, ProxyLogin, ProxyLogins, ProxyUser};
 pub use trust::PinnedKeys;
 
 /// Carries requests to a server: the door through which another implementation (a keep-alive agent) can come in.
@@ -233,6 +235,11 @@ impl TransportError {
         broken::is_of_the_network(self)
     }
 
+    /// Tells whether a proxy takes a password in a way that git's own transport may have, and this one has not.
+    pub fn wants_other_login(&self) -> bool {
+        broken::wants_other_login(self)
+    }
+
     /// Names the proxy on the way.
     #[must_use]
     fn through(mut self, proxy: Option<&Proxy>) -> Self {
@@ -281,6 +288,8 @@ pub struct Settings {
     pub client_certificate: Option<ClientCertificate>,
     /// The proxy for every request; `None` for a direct connection.
     pub proxy: Option<Proxy>,
+    /// How the proxy may be told a password (`http.proxyAuthMethod`).
+    pub proxy_auth: ProxyAuth,
     /// A file with certificates trusted in a proxy that is spoken to by TLS (`http.proxySSLCAInfo`).
     pub proxy_ca_file: Option<PathBuf>,
     /// The `User-Agent` header (`http.userAgent`), if there is to be another one than the caller's own.

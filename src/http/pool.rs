@@ -1,7 +1,7 @@
 //! The library's connections, through a proxy where there is one, and the login that it may want.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     time::Duration,
 };
 
@@ -9,10 +9,12 @@ use reqwest::{header::HeaderValue, redirect::Policy};
 use tokio::runtime::Runtime;
 
 use super::{
-    Family, Phase, Proxy, ProxyLogin, ProxyLogins, Settings, TransportError,
-    broken::{classify, wants_proxy_login},
+    Family, Phase, Proxy, ProxyAuth, ProxyLogin, ProxyLogins, Settings, TransportError, Url,
+    broken::{OtherLogin, classify, wants_proxy_login},
+    curl::{Curl, Small, Unanswered},
     family::Resolver,
     observe,
+    offer::{self, Offer},
     pace::Pace,
     tls,
 };
@@ -27,6 +29,11 @@ const LOOKS: usize = 3;
 /// Connections to wherever requests go.
 pub(super) struct Pool {
     way: Way,
+    proxy_auth: ProxyAuth,
+    /// How the proxy takes a password, once it was asked.
+    offer: OnceCell<Offer>,
+    /// Takes the library's place where the proxy takes a password in no way that the library has.
+    curl: Option<Curl>,
     logins: Option<Box<dyn ProxyLogins>>,
     /// The login that is tried or was taken.
     login: RefCell<Option<ProxyLogin>>,
@@ -44,7 +51,14 @@ impl Pool {
         };
         let client = way.client(None)?;
         Ok(Pool {
+            curl: way
+                .proxy
+                .as_ref()
+                .filter(|proxy| proxy.is_http() || proxy.is_socks_4_with_user())
+                .and_then(|_| Curl::new(settings)),
             way,
+            proxy_auth: settings.proxy_auth,
+            offer: OnceCell::new(),
             logins: None,
             login: RefCell::default(),
             is_login_judged: Cell::new(false),
@@ -59,6 +73,9 @@ impl Pool {
     /// Connects by one family of addresses only from now on.
     pub(super) fn keep_to(&mut self, family: Family) -> anyhow::Result<()> {
         self.way.family = Some(family);
+        if let Some(curl) = &mut self.curl {
+            curl.keep_to(family);
+        }
         let client = self.way.client(self.login.borrow().as_ref())?;
         self.client.replace(client);
         Ok(())
@@ -69,33 +86,103 @@ impl Pool {
         self.client.borrow().clone()
     }
 
+    /// Tells whether a copy of a small request may be needed.
+    pub(super) fn has_curl(&self) -> bool {
+        self.curl.is_some()
+    }
+
     /// Sends a request, and a second time with a login where the proxy wants one: the server has seen nothing of it.
+    /// Where the login goes in no way that the library has, `small`, a copy of the request, is carried by curl.
     pub(super) fn send(
         &self,
         runtime: &Runtime,
         request: reqwest::Request,
+        small: Option<&Small>,
         pace: &Pace,
         host: &str,
     ) -> Result<reqwest::Response, TransportError> {
+        if self
+            .way
+            .proxy
+            .as_ref()
+            .is_some_and(|proxy| self.is_for_others(proxy))
+        {
+            return self.otherwise(small, host, &Offer::default());
+        }
+        let url = request.url().clone();
+        // A password does not go out as it is before the proxy has said that it takes it so, as with curl.
+        if self.way.proxy.as_ref().is_some_and(Proxy::has_user) && !self.offer(&url).has_basic() {
+            return self.otherwise(small, host, self.offer(&url));
+        }
         if self.way.proxy.as_ref().is_some_and(Proxy::lacks_password)
             && self.login.borrow().is_none()
         {
             self.ask_for_login(host)?;
+            self.use_login(host)?;
         }
         let again = request.try_clone();
         let answer = self.attempt(runtime, request, pace, host);
-        match (&answer, again) {
-            (Err(error), Some(request)) if wants_proxy_login(error) && self.may_ask() => {
-                self.ask_for_login(host)?;
-                let answer = self.attempt(runtime, request, pace, host);
-                self.judge_login(&answer);
-                answer
+        if answer.as_ref().is_err_and(wants_proxy_login) {
+            let offer = self.offer(&url);
+            if !offer.has_basic() {
+                return self.otherwise(small, host, offer);
             }
-            _ => {
-                self.judge_login(&answer);
-                answer
+            if let Some(request) = again.filter(|_| self.may_ask()) {
+                self.ask_for_login(host)?;
+                self.use_login(host)?;
+                let answer = self.attempt(runtime, request, pace, host);
+                self.judge_login(was_login_taken(&answer));
+                return answer;
             }
         }
+        self.judge_login(was_login_taken(&answer));
+        answer
+    }
+
+    /// Tells whether the library cannot or must not speak to the proxy.
+    fn is_for_others(&self, proxy: &Proxy) -> bool {
+        proxy.is_socks_4_with_user() || proxy.is_http() && !self.proxy_auth.allows_basic()
+    }
+
+    /// How the proxy takes a password; it is asked only where curl could use another way than Basic.
+    fn offer(&self, url: &Url) -> &Offer {
+        self.offer.get_or_init(|| match &self.way.proxy {
+            Some(proxy) if self.proxy_auth == ProxyAuth::Any && self.curl.is_some() => {
+                offer::ask(proxy, url)
+            }
+            _ => Offer::default(),
+        })
+    }
+
+    /// Goes on where the library cannot.
+    fn otherwise(
+        &self,
+        small: Option<&Small>,
+        host: &str,
+        offer: &Offer,
+    ) -> Result<reqwest::Response, TransportError> {
+        let (Some(small), Some(curl), Some(proxy)) = (small, &self.curl, &self.way.proxy) else {
+            let other = OtherLogin {
+                ways: offer.to_string(),
+                has_user: self.way.proxy.as_ref().is_some_and(Proxy::has_user),
+            };
+            let error = TransportError::new(Phase::Connect, host, other);
+            return Err(error.through(self.way.proxy.as_ref()));
+        };
+        if proxy.lacks_password() && self.login.borrow().is_none() {
+            self.ask_for_login(host)?;
+        }
+        let ask_curl = || curl.send(small, proxy, self.login.borrow().as_ref(), host);
+        let mut answer = ask_curl();
+        if answer.as_ref().is_err_and(|it| it.is_for_login) && self.may_ask() {
+            self.ask_for_login(host)?;
+            answer = ask_curl();
+        }
+        self.judge_login(match &answer {
+            Ok(_) => Some(true),
+            Err(unanswered) => unanswered.is_for_login.then_some(false),
+        });
+        answer.map_err(|Unanswered { error, .. }| error)
     }
 
     fn attempt(
@@ -131,26 +218,41 @@ impl Pool {
             broken("the proxy wants a user name and password, and none is known".into())
                 .through(Some(proxy))
         })?;
-        let client = self.way.client(Some(&login));
-        let client = client.map_err(|error| broken(error.to_string()).through(Some(proxy)))?;
-        self.client.replace(client);
         self.login.replace(Some(login));
         Ok(())
     }
 
-    /// Passes on, once, what a proxy made of a login; a network that fails says nothing of it.
-    fn judge_login(&self, answer: &Result<reqwest::Response, TransportError>) {
-        let is_right = match answer {
-            Ok(_) => true,
-            Err(error) if wants_proxy_login(error) => false,
-            Err(_) => return,
-        };
-        if let (Some(logins), Some(proxy), Some(login)) =
-            (&self.logins, &self.way.proxy, &*self.login.borrow())
-            && !self.is_login_judged.replace(true)
+    /// Lets the library tell the proxy the login.
+    fn use_login(&self, host: &str) -> Result<(), TransportError> {
+        let login = self.login.borrow();
+        let client = self.way.client(login.as_ref());
+        let client = client.map_err(|error| {
+            TransportError::new(Phase::Connect, host, error.to_string())
+                .through(self.way.proxy.as_ref())
+        })?;
+        self.client.replace(client);
+        Ok(())
+    }
+
+    /// Passes on, once, what a proxy made of a login, if that is known.
+    fn judge_login(&self, is_right: Option<bool>) {
+        if let (Some(logins), Some(proxy), Some(login), Some(is_right)) = (
+            &self.logins,
+            &self.way.proxy,
+            &*self.login.borrow(),
+            is_right,
+        ) && !self.is_login_judged.replace(true)
         {
             logins.tell(&proxy.user(), login, is_right);
         }
+    }
+}
+
+/// Tells what a proxy made of a login; a network that fails says nothing of it.
+fn was_login_taken(answer: &Result<reqwest::Response, TransportError>) -> Option<bool> {
+    match answer {
+        Ok(_) => Some(true),
+        Err(error) => wants_proxy_login(error).then_some(false),
     }
 }
 

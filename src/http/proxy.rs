@@ -13,6 +13,40 @@ pub struct Proxy {
     origin: String,
 }
 
+/// In which ways a proxy may be told a password (git-config(1), `http.proxyAuthMethod`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProxyAuth {
+    /// In any that it offers.
+    #[default]
+    Any,
+    /// As it is.
+    Basic,
+    /// Hashed (RFC 7616).
+    Digest,
+    /// By Kerberos or what else the system has (RFC 4559).
+    Negotiate,
+    /// By Microsoft's own way.
+    Ntlm,
+}
+
+impl ProxyAuth {
+    /// Reads git's word; one that git does not know means any, as it does to git.
+    pub fn read(word: &str) -> Self {
+        match word {
+            "basic" => ProxyAuth::Basic,
+            "digest" => ProxyAuth::Digest,
+            "negotiate" => ProxyAuth::Negotiate,
+            "ntlm" => ProxyAuth::Ntlm,
+            _ => ProxyAuth::Any,
+        }
+    }
+
+    /// Tells whether the password may be sent as it is.
+    pub(super) fn allows_basic(self) -> bool {
+        matches!(self, ProxyAuth::Any | ProxyAuth::Basic)
+    }
+}
+
 /// What a proxy wants to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyUser {
@@ -65,6 +99,16 @@ impl Proxy {
     pub fn scheme(&self) -> &str {
         let url = self.url.expose();
         url.split_once("://").map_or("", |(scheme, _)| scheme)
+    }
+
+    /// Tells whether it is asked by CONNECT.
+    pub(super) fn is_http(&self) -> bool {
+        matches!(self.scheme(), "http" | "https")
+    }
+
+    /// Tells whether a user is to be named to a SOCKS 4 proxy, which the library does not do.
+    pub fn is_socks_4_with_user(&self) -> bool {
+        self.scheme().starts_with("socks4") && self.has_user()
     }
 
     /// What stands behind host and port; a Unix socket's path, for curl (CURLOPT_PROXY).
@@ -122,6 +166,11 @@ impl Proxy {
     pub(super) fn lacks_password(&self) -> bool {
         let login = self.authority().rsplit_once('@').map(|(login, _)| login);
         login.is_some_and(|login| !login.is_empty() && !login.contains(':'))
+    }
+
+    /// Tells whether a user is named, with a password or without.
+    pub(super) fn has_user(&self) -> bool {
+        self.has_login() || self.lacks_password()
     }
 
     /// Tells whether a whole login stands in the address.

@@ -17,7 +17,7 @@ use crate::{
     address::Address,
     config::{self, GitConfig, Variables, is_true_text, process_variable},
     failure::{self, Failure, Kind},
-    http::Url,
+    http::{TransportError, Url},
     lfs,
     profile::{self, Grant, Transport},
     relay::{self, Broken, Command, Connected, Git, Memory, Service, Session, Stage, Voice},
@@ -200,6 +200,17 @@ impl Plan {
         self.identity_for(service).http.git_only.is_empty()
     }
 
+    /// Tells whether a proxy takes a password only in a way that git's own transport has.
+    fn gets_further_by_git(&self, broken: &Broken) -> bool {
+        let is_for_git = |link: &(dyn std::error::Error + 'static)| {
+            let error = link.downcast_ref::<TransportError>();
+            error.is_some_and(TransportError::wants_other_login)
+        };
+        self.identity.profile.transport == Transport::Auto
+            && matches!(broken.stage, Stage::Connecting)
+            && broken.error.chain().any(is_for_git)
+    }
+
     /// Tells whether git's own `git-remote-https` carries the protocol.
     fn is_for_git(&self, service: Service) -> bool {
         match self.protocol {
@@ -272,7 +283,11 @@ pub fn serve(
     let connected = match plan.is_for_git(service) {
         true => Connected::NotVersion2,
         false => {
-            let connected = relay::connect(service, &mut session, git)?;
+            let connected = match relay::connect(service, &mut session, git) {
+                // Git has been told nothing yet.
+                Err(broken) if plan.gets_further_by_git(&broken) => Connected::NotVersion2,
+                connected => connected?,
+            };
             plan.tell_of_submodules(service, notify);
             connected
         }

@@ -48,6 +48,8 @@ mod sessions;
 mod settings;
 mod setup;
 mod signals;
+#[cfg(target_os = "linux")]
+mod squid;
 mod status;
 mod stores;
 mod submodules;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     failure::{Failure, Kind, quote},
-    http::{ClientCertificate, LowSpeed, PinnedKeys, Proxy, Settings, Url},
+    http::{ClientCertificate, LowSpeed, PinnedKeys, Proxy, ProxyAuth, Settings, Url},
     secret::Secret,
 };
 use treatment::{TLS_VERSIONS, is_native};
@@ -85,6 +85,7 @@ pub fn resolve(
         only_tls_1_3: version.as_deref() == Some("tlsv1.3"),
         client_certificate,
         proxy,
+        proxy_auth: proxy_auth(&asked, remote),
         proxy_ca_file: asked.path("GIT_PROXY_SSL_CAINFO", "proxysslcainfo"),
         user_agent: asked.text("GIT_HTTP_USER_AGENT", "useragent"),
         extra_headers: extra_headers(&urlmatch::values(config, "http", "extraheader", url))?,
@@ -197,6 +198,17 @@ fn extra_headers(entries: &[&Entry]) -> Result<Vec<(String, Secret)>, Failure> {
     Ok(headers)
 }
 
+/// Finds how a proxy may be told a password (git: `init_curl_proxy_auth`).
+fn proxy_auth(asked: &Asked<'_>, remote: Option<&str>) -> ProxyAuth {
+    let of_remote =
+        remote.and_then(|name| asked.config.last("remote", Some(name), "proxyauthmethod"));
+    let word = (asked.variables)("GIT_HTTP_PROXY_AUTHMETHOD")
+        .map(|word| word.to_string_lossy().into_owned())
+        .or_else(|| of_remote?.value.clone())
+        .or_else(|| asked.text("", "proxyauthmethod"));
+    word.map_or(ProxyAuth::Any, |word| ProxyAuth::read(&word))
+}
+
 /// Finds the proxy as git and libcurl do: `remote.<name>.proxy`, `http.proxy`, `https_proxy`, `all_proxy`, unless
 /// `no_proxy` names the host. An empty setting means none.
 fn proxy(
@@ -273,7 +285,11 @@ fn unknown_proxy(proxy: &Proxy) -> Option<String> {
         return Some(format!("a proxy by '{}'", quote(scheme)));
     }
     let is_socket = scheme.starts_with("socks") && proxy.path().len() > 1;
-    is_socket.then(|| "a proxy on a Unix socket".to_owned())
+    match () {
+        () if is_socket => Some("a proxy on a Unix socket".to_owned()),
+        () if proxy.is_socks_4_with_user() => Some("a user of a SOCKS 4 proxy".to_owned()),
+        () => None,
+    }
 }
 
 /// Names the settings in force for a URL that the native transport has not got.

@@ -4,15 +4,22 @@ use std::net::IpAddr;
 
 use crate::http::Url;
 
-/// Matches a list: `*`, a host, a domain with all below it, an address, or a network (`10.0.0.0/8`).
+/// Matches `*` or a list: a host, a domain with all below it, an address, or a network (`10.0.0.0/8`).
+///
+/// # Deviation
+///
+/// An IPv6 address may stand in brackets and be that of a network; libcurl compares it as text.
 pub(super) fn is_exempt(list: &str, url: &Url) -> bool {
     let host = url.host_str().unwrap_or("").trim_matches(['[', ']']);
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let address: Option<IpAddr> = host.parse().ok();
+    // Alone it means all; among others it is no host.
+    if list == "*" {
+        return true;
+    }
     list.split([',', ' ', '\t'])
         .filter(|entry| !entry.is_empty())
         .any(|entry| match address {
-            _ if entry == "*" => true,
             Some(address) => is_in_network(address, entry),
             None => is_in_domain(&host, entry),
         })

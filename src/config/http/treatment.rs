@@ -105,7 +105,7 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
         key(
             "proxyAuthMethod",
             FollowedIf(|entry| is_word(entry, &["anyauth", "basic"])),
-            "'basic' and 'anyauth' send the password as Basic; others are git's",
+            "'basic' and 'anyauth' are followed where the proxy takes Basic; else git's, and tokens are asked for by the program curl",
         ),
         key("proxySSLCAInfo", Followed, ""),
         key("proxySSLCert", NeedsGitUnless(is_empty), ""),

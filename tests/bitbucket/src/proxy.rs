@@ -1,7 +1,7 @@
 //! What may stand between a client and a server: proxies of several kinds, and servers with certificates of several kinds.
 
 use std::io::{Error, ErrorKind, Result as IoResult};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -29,6 +29,8 @@ pub enum Speaks {
     Http,
     /// The same over TLS.
     Https,
+    /// SOCKS 4, with 4a's names.
+    Socks4,
     /// SOCKS 5 (RFC 1928, RFC 1929).
     Socks5,
     /// TLS, as if it were the server itself.
@@ -52,6 +54,8 @@ pub struct Options {
     pub wants_certificate: bool,
     /// It knows no TLS 1.3.
     pub only_tls_1_2: bool,
+    /// It listens on `::1` instead of 127.0.0.1.
+    pub ipv6: bool,
 }
 
 /// What a client said to a proxy.
@@ -102,7 +106,11 @@ impl Proxy {
         write("client.pem", certificate.as_bytes())?;
         write("client-key.pem", key.as_bytes())?;
 
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address: IpAddr = match options.ipv6 {
+            true => Ipv6Addr::LOCALHOST.into(),
+            false => Ipv4Addr::LOCALHOST.into(),
+        };
+        let listener = std::net::TcpListener::bind((address, 0))?;
         listener.set_nonblocking(true)?;
         let port = listener.local_addr()?.port();
         let asked = Arc::default();
@@ -130,7 +138,7 @@ impl Proxy {
         })
     }
 
-    /// The port on 127.0.0.1.
+    /// The port on loopback.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -224,11 +232,12 @@ impl Inner {
     async fn serve(&self, stream: TcpStream) -> IoResult<()> {
         let mut stream: Box<dyn Stream> = match self.options.speaks {
             Speaks::Https | Speaks::Server => Box::new(self.acceptor.accept(stream).await?),
-            Speaks::Http | Speaks::Socks5 => Box::new(stream),
+            Speaks::Http | Speaks::Socks4 | Speaks::Socks5 => Box::new(stream),
         };
         let mut asked = Asked::default();
         let is_allowed = match self.options.speaks {
             Speaks::Http | Speaks::Https => self.connect(&mut stream, &mut asked).await,
+            Speaks::Socks4 => self.socks4(&mut stream, &mut asked).await,
             Speaks::Socks5 => self.socks(&mut stream, &mut asked).await,
             Speaks::Server => {
                 self.record(&mut asked, true);
@@ -294,10 +303,35 @@ impl Inner {
         }
     }
 
+    /// Reads the request of SOCKS 4, or of 4a, whose address is `0.0.0.x` before a name; true if the client is to be
+    /// connected. The login's name is the user, who has no password there.
+    async fn socks4(&self, stream: &mut Box<dyn Stream>, asked: &mut Asked) -> IoResult<bool> {
+        let request = read(stream, 8, asked).await?;
+        let port = u16::from_be_bytes([request[2], request[3]]);
+        let user = read_to_nul(stream, asked).await?;
+        let host = match request[4..8] {
+            [0, 0, 0, mark] if mark != 0 => read_to_nul(stream, asked).await?,
+            [a, b, c, d] => Ipv4Addr::new(a, b, c, d).to_string(),
+            _ => return Err(ErrorKind::InvalidData.into()),
+        };
+        asked.target = format!("{host}:{port}");
+        let is_known = self
+            .options
+            .login
+            .as_ref()
+            .is_none_or(|(name, _)| *name == user);
+        let connects = is_known && !self.options.refuses;
+        self.record(asked, connects);
+        let status = if connects { 90 } else { 91 };
+        stream.write_all(&[0, status, 0, 0, 0, 0, 0, 0]).await?;
+        Ok(connects)
+    }
+
     /// Reads the greeting, the login and the request of SOCKS 5; true if the client is to be connected.
     async fn socks(&self, stream: &mut Box<dyn Stream>, asked: &mut Asked) -> IoResult<bool> {
         const BY_PASSWORD: u8 = 2;
         const DOMAIN_NAME: u8 = 3;
+        const IPV6: u8 = 4;
         let greeting = read(stream, 2, asked).await?;
         let methods = read(stream, usize::from(greeting[1]), asked).await?;
         match &self.options.login {
@@ -330,6 +364,13 @@ impl Inner {
                 let name = read(stream, usize::from(length), asked).await?;
                 String::from_utf8_lossy(&name).into_owned()
             }
+            IPV6 => {
+                let bytes: [u8; 16] = read(stream, 16, asked)
+                    .await?
+                    .try_into()
+                    .unwrap_or_default();
+                format!("[{}]", Ipv6Addr::from(bytes))
+            }
             _ => {
                 let bytes: [u8; 4] = read(stream, 4, asked).await?.try_into().unwrap_or_default();
                 Ipv4Addr::from(bytes).to_string()
@@ -351,6 +392,16 @@ async fn read(stream: &mut Box<dyn Stream>, length: usize, asked: &mut Asked) ->
     stream.read_exact(&mut bytes).await?;
     asked.said.extend(&bytes);
     Ok(bytes)
+}
+
+async fn read_to_nul(stream: &mut Box<dyn Stream>, asked: &mut Asked) -> IoResult<String> {
+    let mut text = Vec::new();
+    loop {
+        match read(stream, 1, asked).await?[0] {
+            0 => return Ok(String::from_utf8_lossy(&text).into_owned()),
+            byte => text.push(byte),
+        }
+    }
 }
 
 fn has_login(head: &str, (user, password): &(String, String)) -> bool {

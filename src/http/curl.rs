@@ -1,0 +1,328 @@
+//! Small exchanges by the program `curl`: for a proxy that takes its password by NTLM, Kerberos or Digest only, which the
+//! library has not got, and libcurl has in the way of each system. Git's own https is on libcurl, too.
+
+use std::{
+    fmt,
+    io::{self, Read as _, Write as _},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use reqwest::header::{HeaderName, HeaderValue};
+
+use super::{
+    Body, Family, Method, Phase, Proxy, ProxyAuth, ProxyLogin, Request, Settings, TransportError,
+};
+use crate::{failure::quote, secret::Secret};
+
+/// More than any answer that is wanted here.
+const MAX_ANSWER_BYTES: u64 = 2 << 20;
+/// How much of what curl says is read.
+const MAX_WORDS_BYTES: u64 = 4096;
+/// What curl exits with when a certificate is not trusted, or its own files are not good (curl(1), "EXIT CODES").
+const TLS_EXIT_CODES: [i32; 7] = [35, 51, 58, 60, 77, 83, 90];
+/// What curl exits with when its time is over.
+const TIME_OVER_EXIT_CODE: i32 = 28;
+
+/// What curl is told whoever is asked.
+#[derive(Clone)]
+pub(super) struct Curl {
+    options: String,
+}
+
+/// A request that curl can carry, with all its headers.
+pub(super) struct Small {
+    method: Method,
+    url: String,
+    lines: Vec<(HeaderName, HeaderValue)>,
+    form: Option<Secret>,
+    time_limit: Duration,
+}
+
+/// There was no answer.
+pub(super) struct Unanswered {
+    /// The proxy did not take the login, or wants one.
+    pub(super) is_for_login: bool,
+    pub(super) error: TransportError,
+}
+
+impl Small {
+    /// Copies a request whose whole exchange is limited in time; transfers are not for curl.
+    pub(super) fn of(request: &Request) -> Option<Self> {
+        let form = match &request.body {
+            Body::Empty => None,
+            Body::Form(form) => Some(form.clone()),
+            Body::Bytes(_) | Body::Stream(_) => return None,
+        };
+        Some(Small {
+            method: request.method,
+            url: request.url.to_string(),
+            lines: Vec::new(),
+            form,
+            time_limit: request.time_limit?,
+        })
+    }
+
+    /// Adds the headers as they are sent.
+    pub(super) fn with(mut self, lines: Vec<(HeaderName, HeaderValue)>) -> Self {
+        self.lines = lines;
+        self
+    }
+}
+
+impl Curl {
+    /// Puts settings into curl's words; `None` where a setting is one that we read ourselves and curl would have to.
+    pub(super) fn new(settings: &Settings) -> Option<Self> {
+        if settings.pinned_keys.is_some() || settings.client_certificate.is_some() {
+            return None;
+        }
+        let mut options = Options::default();
+        let words = [
+            "silent",
+            "show-error",
+            "include",
+            "suppress-connect-headers",
+            "http1.1",
+        ];
+        words.iter().for_each(|word| options.word(word));
+        options.value("proto", "=https,http");
+        options.value("write-out", "%{http_connect}");
+        // The proxy was decided upon already.
+        options.value("noproxy", "");
+        options.value("header", "Expect:");
+        let mut file = |name: &str, path: Option<&Path>| {
+            if let Some(path) = path {
+                options.value(name, &path.to_string_lossy());
+            }
+        };
+        file("cacert", settings.ca_file.as_deref());
+        file("capath", settings.ca_directory.as_deref());
+        file("proxy-cacert", settings.proxy_ca_file.as_deref());
+        if settings.unverified_by.is_some() {
+            options.word("insecure");
+        }
+        if settings.only_tls_1_3 {
+            options.word("tlsv1.3");
+        }
+        options.word(match settings.proxy_auth {
+            ProxyAuth::Any => "proxy-anyauth",
+            ProxyAuth::Basic => "proxy-basic",
+            ProxyAuth::Digest => "proxy-digest",
+            ProxyAuth::Negotiate => "proxy-negotiate",
+            ProxyAuth::Ntlm => "proxy-ntlm",
+        });
+        Some(Curl { options: options.0 })
+    }
+
+    /// Connects by one family of addresses only from now on.
+    pub(super) fn keep_to(&mut self, family: Family) {
+        self.options.push_str(match family {
+            Family::Ipv4 => "ipv4\n",
+            Family::Ipv6 => "ipv6\n",
+        });
+    }
+
+    /// Carries a request through a proxy. Nothing of it stands in curl's arguments: it reads them from a pipe.
+    pub(super) fn send(
+        &self,
+        small: &Small,
+        proxy: &Proxy,
+        login: Option<&ProxyLogin>,
+        host: &str,
+    ) -> Result<reqwest::Response, Unanswered> {
+        let broken = |phase: Phase, why: String| Unanswered {
+            is_for_login: false,
+            error: TransportError::new(phase, host, why).through(Some(proxy)),
+        };
+        let text = self.configuration(small, proxy, login);
+        let run = Run::of(&text).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => broken(Phase::Connect, MISSING.to_owned()),
+            _ => broken(Phase::Connect, format!("curl cannot be used: {error}")),
+        })?;
+        let answer = (run.exit_code == Some(0))
+            .then(|| answer(&run.output))
+            .flatten();
+        answer.ok_or_else(|| {
+            let is_for_login = run.connect_status() == "407";
+            let phase = match run.exit_code {
+                Some(code) if TLS_EXIT_CODES.contains(&code) => Phase::Tls,
+                Some(TIME_OVER_EXIT_CODE) => Phase::TimeLimit,
+                _ if run.connect_status() == "200" => Phase::Request,
+                _ => Phase::Connect,
+            };
+            let why = match is_for_login {
+                true => "the proxy wants another user name and password".to_owned(),
+                false => format!("curl says: {}", quote(&run.words)),
+            };
+            Unanswered {
+                is_for_login,
+                ..broken(phase, why)
+            }
+        })
+    }
+
+    fn configuration(&self, small: &Small, proxy: &Proxy, login: Option<&ProxyLogin>) -> Secret {
+        let mut options = Options(self.options.clone());
+        options.value("url", &small.url);
+        options.value("max-time", &small.time_limit.as_secs().max(1).to_string());
+        options.value("proxy", proxy.with_login(login).expose());
+        for (name, value) in &small.lines {
+            options.value(
+                "header",
+                &format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())),
+            );
+        }
+        match (&small.form, small.method) {
+            (Some(form), _) => options.value("data-raw", form.expose()),
+            (None, Method::Post) => options.value("data-raw", ""),
+            (None, Method::Get) => {}
+        }
+        Secret::new(options.0)
+    }
+}
+
+const MISSING: &str = "it takes a password by NTLM, Kerberos or Digest only, and for that the program curl is needed, which is not there";
+
+/// Lines of a configuration file (curl(1), "--config").
+#[derive(Default)]
+struct Options(String);
+
+impl Options {
+    fn word(&mut self, name: &str) {
+        self.0.push_str(name);
+        self.0.push('\n');
+    }
+
+    fn value(&mut self, name: &str, value: &str) {
+        let value = value
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('\n', "\\n")
+            .replace('\r', "\\r");
+        self.0.push_str(&format!("{name} = \"{value}\"\n"));
+    }
+}
+
+/// What became of curl.
+struct Run {
+    exit_code: Option<i32>,
+    output: Vec<u8>,
+    words: String,
+}
+
+impl Run {
+    fn of(configuration: &Secret) -> io::Result<Self> {
+        // The user's own .curlrc is about other things.
+        let mut child = Command::new("curl")
+            .args(["--disable", "--config", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let run = Run::talk(&mut child, configuration);
+        if run.is_err() {
+            // It may have ended by itself.
+            let _ = child.kill();
+        }
+        let exit_code = child.wait()?.code();
+        let (output, words) = run?;
+        Ok(Run {
+            exit_code,
+            output,
+            words,
+        })
+    }
+
+    fn talk(child: &mut Child, configuration: &Secret) -> io::Result<(Vec<u8>, String)> {
+        let lost = || io::Error::from(io::ErrorKind::BrokenPipe);
+        let mut input = child.stdin.take().ok_or_else(lost)?;
+        input.write_all(configuration.expose().as_bytes())?;
+        drop(input);
+        let mut output = Vec::new();
+        let stdout = child.stdout.take().ok_or_else(lost)?;
+        stdout.take(MAX_ANSWER_BYTES).read_to_end(&mut output)?;
+        if output.len() as u64 == MAX_ANSWER_BYTES {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the answer is too long",
+            ));
+        }
+        let mut words = String::new();
+        let stderr = child.stderr.take().ok_or_else(lost)?;
+        // It says a line or two, which fit into the pipe.
+        let _ = stderr.take(MAX_WORDS_BYTES).read_to_string(&mut words);
+        Ok((output, words))
+    }
+
+    /// What the proxy answered to CONNECT: the end of the output, `000` for nothing.
+    fn connect_status(&self) -> &str {
+        let end = self.output.len().saturating_sub(CONNECT_STATUS_BYTES);
+        std::str::from_utf8(&self.output[end..]).unwrap_or("")
+    }
+}
+
+/// How long a status is.
+const CONNECT_STATUS_BYTES: usize = 3;
+
+impl fmt::Debug for Curl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Curl")
+    }
+}
+
+/// Reads an answer's head and body, as they came over the connection.
+fn answer(output: &[u8]) -> Option<reqwest::Response> {
+    let mut rest = &output[..output.len().checked_sub(CONNECT_STATUS_BYTES)?];
+    loop {
+        let end = memchr::memmem::find(rest, b"\r\n\r\n")?;
+        let head = String::from_utf8_lossy(&rest[..end]).into_owned();
+        rest = &rest[end + 4..];
+        let mut lines = head.split("\r\n");
+        let status: u16 = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+        // Early hints and the like come before the answer.
+        if (100..200).contains(&status) {
+            continue;
+        }
+        let mut response = ::http::Response::builder().status(status);
+        for line in lines {
+            let (name, value) = line.split_once(':')?;
+            response = response.header(name, value.trim());
+        }
+        return Some(response.body(rest.to_vec()).ok()?.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_quoted_for_curl() {
+        let mut options = Options::default();
+        options.value("header", "a: \"b\\c\"\r\nurl = x");
+        assert_eq!(options.0, "header = \"a: \\\"b\\\\c\\\"\\r\\nurl = x\"\n");
+    }
+
+    #[test]
+    fn an_answer_is_read_behind_those_that_are_none() {
+        let output = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 400 Bad Request\r\nA: b\r\nA: c\r\n\r\n{}200";
+        let response = answer(output).expect("it is one");
+        assert_eq!(response.status(), 400);
+        assert_eq!(response.headers().get_all("a").iter().count(), 2);
+        assert_eq!(response.content_length(), Some(2));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_none() {
+        for output in [
+            "",
+            "000",
+            "HTTP/1.1 200 OK\r\n000",
+            "x\r\n\r\n000",
+            "HTTP/1.1 99999 x\r\n\r\n200",
+        ] {
+            assert!(answer(output.as_bytes()).is_none(), "{output}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! In which ways a proxy takes a password: the library does not tell, so that it is asked once more.
+
+use std::{
+    fmt,
+    io::{self, Read as _, Write as _},
+    net::{TcpStream, ToSocketAddrs as _},
+    time::{Duration, Instant},
+};
+
+use super::{Proxy, Url};
+use crate::failure::quote;
+
+/// How long the proxy may take; it has just answered.
+const LIMIT: Duration = Duration::from_secs(5);
+/// The longest head of an answer that is read.
+const MAX_HEAD_BYTES: u64 = 16 * 1024;
+
+/// The names of the ways (RFC 9110 section 11.7.1), in lower case; none if they are not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Offer(Vec<String>);
+
+impl Offer {
+    /// Tells whether Basic may do.
+    pub(super) fn has_basic(&self) -> bool {
+        self.0.is_empty() || self.0.iter().any(|way| way == "basic")
+    }
+
+    fn read(head: &str) -> Self {
+        let mut ways: Vec<String> = head
+            .lines()
+            .filter_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                let is_offer = name.trim().eq_ignore_ascii_case("proxy-authenticate");
+                let way = value.split_whitespace().next().filter(|_| is_offer)?;
+                Some(way.trim_end_matches(',').to_ascii_lowercase())
+            })
+            .collect();
+        ways.sort();
+        ways.dedup();
+        Offer(ways)
+    }
+}
+
+impl fmt::Display for Offer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ways: Vec<_> = self.0.iter().map(|way| quote(way)).collect();
+        f.write_str(&ways.join(" or "))
+    }
+}
+
+/// Asks a proxy to connect without a password; what cannot be found out is not known.
+pub(super) fn ask(proxy: &Proxy, url: &Url) -> Offer {
+    // To one behind TLS the library alone has the way.
+    if proxy.scheme() != "http" {
+        return Offer::default();
+    }
+    head(proxy, url).map_or_else(|_| Offer::default(), |head| Offer::read(&head))
+}
+
+fn head(proxy: &Proxy, url: &Url) -> io::Result<String> {
+    let unknown = || io::Error::from(io::ErrorKind::NotFound);
+    let host = proxy.host().ok_or_else(unknown)?;
+    let place = (
+        host.trim_matches(['[', ']']),
+        proxy.port().ok_or_else(unknown)?,
+    );
+    let address = place.to_socket_addrs()?.next().ok_or_else(unknown)?;
+    let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.set_write_timeout(Some(LIMIT))?;
+    let host = url.host_str().ok_or_else(unknown)?;
+    let target = format!(
+        "{host}:{}",
+        url.port_or_known_default().ok_or_else(unknown)?
+    );
+    stream.write_all(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n").as_bytes())?;
+    // One that sends byte by byte is not waited for either.
+    let deadline = Instant::now() + LIMIT;
+    let mut head = Vec::new();
+    for byte in io::BufReader::new(stream.take(MAX_HEAD_BYTES)).bytes() {
+        head.push(byte?);
+        if head.ends_with(b"\r\n\r\n") || Instant::now() > deadline {
+            break;
+        }
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ways_are_read_from_the_head_of_a_refusal() {
+        let cases = [
+            (
+                "Proxy-Authenticate: NTLM\r\nproxy-authenticate: Negotiate\r\n",
+                "negotiate or ntlm",
+                false,
+            ),
+            (
+                "Proxy-Authenticate: Basic realm=\"x, NTLM\"\r\n",
+                "basic",
+                true,
+            ),
+            (
+                "Proxy-Authenticate: NTLM\r\nProxy-Authenticate: BASIC\r\n",
+                "basic or ntlm",
+                true,
+            ),
+            ("WWW-Authenticate: NTLM\r\n", "", true),
+            ("Proxy-Authenticate:\r\n", "", true),
+            ("Proxy-Authenticate: \u{9b}31m\r\n", "\\u{9b}31m", false),
+        ];
+        for (lines, shown, has_basic) in cases {
+            let offer = Offer::read(&format!("HTTP/1.1 407 No\r\n{lines}\r\n"));
+            assert_eq!(
+                (offer.to_string().as_str(), offer.has_basic()),
+                (shown, has_basic)
+            );
+        }
+        assert_eq!(cases.len(), 6);
+    }
+}
