@@ -15,6 +15,9 @@ class Run:
 
     wall_s: float
     cpu_s: float
+    # Of the process that talks to the server, where it was looked at.
+    helper_cpu_s: float = None
+    helper_memory_mb: float = None
 
 
 @dataclass
@@ -27,8 +30,6 @@ class Counts:
     connections: int = None
     programs: int = None
     wire_bytes: int = None
-    helper_cpu_s: float = None
-    helper_memory_mb: float = None
 
 
 @dataclass
@@ -44,7 +45,9 @@ class Cell:
     round_trips: float = None
 
     def median(self, figure):
-        return statistics.median(getattr(run, figure) for run in self.runs)
+        """The median of a figure of the runs; None where it was not looked at."""
+        found = [getattr(run, figure) for run in self.runs]
+        return None if None in found else statistics.median(found)
 
     def ratios(self, other, figure):
         """First quartile, median and third of the ratios to another contender's run in the same round."""
@@ -83,7 +86,7 @@ def run(commands, environment, namespace=None):
 
 
 class Observer:
-    """Counts programs, memory and the cost of the transport process alone, with wrappers that timed runs do without."""
+    """Counts programs, memory and the cost of the transport process alone, with wrappers that short timed runs do without."""
 
     def __init__(self, directory, git, helper):
         self.directory = directory
@@ -141,14 +144,16 @@ class Observer:
             os.remove(log)
         return max(sizes)
 
-    def helper_cost(self, commands, environment, namespace):
-        """CPU seconds and memory of the process that talks to the server.
+    def run(self, commands, environment, namespace):
+        """Runs commands with an eye on CPU seconds and memory of the process that talks to the server.
 
         Its children are on its account: git-remote-https starts git send-pack and git pack-objects itself.
         """
         wrapped = {**environment, "GIT_EXEC_PATH": self.exec_path, "PATH": self.wrappers + os.pathsep + environment["PATH"]}
-        run(commands, wrapped, namespace)
+        done = run(commands, wrapped, namespace)
         with open(self.report) as file:
             rows = [[float(word) for word in line.split()] for line in file]
         os.remove(self.report)
-        return sum(row[0] + row[1] for row in rows), max(row[2] for row in rows) / 1024
+        done.helper_cpu_s = sum(row[0] + row[1] for row in rows)
+        done.helper_memory_mb = max(row[2] for row in rows) / 1024
+        return done

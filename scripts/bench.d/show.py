@@ -17,12 +17,14 @@ TARGETS = [
     ("30 submodules, 8 jobs", 50, "wall_s", peers.CA_DIRECTORY, 0.80),
     ("push of 10 MB", 50, "wall_s", peers.CA_DIRECTORY, 0.85),
     ("cold token, tiny clone", 50, "wall_s", peers.SCRIPT, 0.60),
-    ("large clone", 0, "wall_s", peers.CA_DIRECTORY, 0.95),
-    ("large clone", 0, "helper_cpu_s", peers.CA_DIRECTORY, 0.80),
-    ("large push", 0, "wall_s", peers.CA_DIRECTORY, 0.95),
-    ("large push", 0, "helper_cpu_s", peers.CA_DIRECTORY, 0.80),
+    ("large clone", 0, "wall_s", peers.REFERENCE, 0.95),
+    ("large clone", 0, "helper_cpu_s", peers.REFERENCE, 0.80),
+    ("large push", 0, "wall_s", peers.REFERENCE, 0.95),
+    ("large push", 0, "helper_cpu_s", peers.REFERENCE, 0.80),
 ]
 HELPER_MEMORY_MB = 16
+# The figures that each run has, so that ratios are those of runs of the same round.
+OF_RUNS = ("wall_s", "cpu_s", "helper_cpu_s")
 
 HEAD = (
     f"{'':26}{'n':>3} {'wall ms':>9} {'ratio':>6} {'quartiles':>11} {'CPU ms':>8} {'ratio':>6} {'MB':>6}"
@@ -64,13 +66,13 @@ def rows(cells):
             f" {number(counts.requests, 4)} {number(counts.token_calls, 4)} {number(counts.connections, 4)}"
             f" {number(counts.programs, 5)} {number(counts.wire_bytes, 8, 1, 1 / 1000)} {number(cell.round_trips, 5, 1)}"
         )
-        if counts.helper_memory_mb is not None:
-            line += f"  transport: {counts.helper_cpu_s:.2f} s of CPU, {counts.helper_memory_mb:.1f} MB"
+        if (cpu := cell.median("helper_cpu_s")) is not None:
+            line += f"  transport: {cpu:.2f} s of CPU, {cell.median('helper_memory_mb'):.1f} MB"
         yield line
 
 
 def figure(cell, name):
-    return cell.median(name) if name in ("wall_s", "cpu_s") else getattr(cell.counts, name)
+    return cell.median(name) if name in OF_RUNS else getattr(cell.counts, name)
 
 
 def targets(cells):
@@ -83,13 +85,13 @@ def targets(cells):
         ours, theirs = (figure(found[who], name) for who in (peers.OURS, reference))
         if ours is None or not theirs:
             continue
-        ratio = found[peers.OURS].ratios(found[reference], name)[1] if name in ("wall_s", "cpu_s") else ours / theirs
+        ratio = found[peers.OURS].ratios(found[reference], name)[1] if name in OF_RUNS else ours / theirs
         verdict = "reached" if ratio <= limit else "MISSED"
         yield f"  {verdict:8} {ratio:5.2f} ≤ {limit:.2f}  {work}, RTT {rtt} ms, {name.rpartition('_')[0]}, against {reference}"
     for work in ("large clone", "large push"):
         cell = groups.get((work, "bitbucket", 0), {}).get(peers.OURS)
-        if cell and cell.counts.helper_memory_mb is not None:
-            memory = cell.counts.helper_memory_mb
+        if cell and cell.median("helper_memory_mb") is not None:
+            memory = max(run.helper_memory_mb for run in cell.runs)
             verdict = "reached" if memory <= HELPER_MEMORY_MB else "MISSED"
             yield f"  {verdict:8} {memory:5.1f} ≤ {HELPER_MEMORY_MB} MB  {work}, memory of the helper"
     for (work, server, rtt), found in groups.items():

@@ -6,7 +6,7 @@ SUBMODULES = 30
 JOBS = 8
 PARALLEL = 50
 PUSH_BYTES = 10 << 20
-# Large ones are many files of this size: git reads a file as a whole.
+# Larger ones are many files of this size: git reads a file as a whole.
 PIECE_BYTES = 1 << 20
 # 1,000 files of 10 kB; a tiny repository has one file of 1 kB.
 MEDIUM_FILES, MEDIUM_FILE_BYTES = 1000, 10_000
@@ -52,6 +52,20 @@ class Repositories:
         self.run("add", ".gitmodules", within=tree)
         self.run("commit", "-q", "-m", "modules", within=tree)
         self.publish(tree, bare)
+
+    def make_large(self, repository, megabytes):
+        """Writes a commit with so much that nothing makes smaller, as one pack that nobody has to compress or to pack again."""
+        stream = ["fast-import", "--quiet", "--done"]
+        words = [self.git, "-c", "pack.compression=0", "-c", "core.bigFileThreshold=1", *stream]
+        importer = subprocess.Popen(words, cwd=repository, env=self.environment, stdin=subprocess.PIPE)
+        with importer.stdin as to:
+            to.write(b"commit refs/heads/large\ncommitter Ann Example <ann@example.org> 1700000000 +0000\ndata 5\nlarge\n")
+            for number in range(megabytes):
+                to.write(b"M 100644 inline file-%d\ndata %d\n" % (number, PIECE_BYTES))
+                to.write(os.urandom(PIECE_BYTES) + b"\n")
+            to.write(b"done\n")
+        if importer.wait():
+            raise subprocess.CalledProcessError(importer.returncode, words)
 
     def write(self, path, size):
         with open(path, "wb") as file:
@@ -194,11 +208,13 @@ class LargeClone(Clone):
     repository = "large"
     words = ("--bare",)
     rtts = (0,)
-    rounds = 3
+    rounds = 7
     bulk = True
 
     def make(self):
-        self.repositories.make("large", [PIECE_BYTES] * self.options.large_mb)
+        self.repositories.make("large", [1000])
+        bare = self.repositories.bare("large")
+        self.repositories.make_large(bare, self.options.large_mb)
 
 
 class ColdClone(Clone):
@@ -220,15 +236,20 @@ class Push(Work):
     """Pushes a new branch from a tree that all share; the branch is taken away again behind the server's back."""
 
     size = None
+    # What is pushed.
+    tip = "HEAD"
 
     @property
     def repository(self):
         return self.name.replace(" ", "-")
 
-    def make(self):
+    def begin_tree(self):
         self.repositories.make(self.repository, [1000])
         self.tree = os.path.join(self.scratch, self.repository)
         self.repositories.run("clone", "-q", self.repositories.bare(self.repository), self.tree)
+
+    def make(self):
+        self.begin_tree()
         for number in range(self.size // PIECE_BYTES or 1):
             self.repositories.write(os.path.join(self.tree, f"pushed-{number}"), min(self.size, PIECE_BYTES))
         self.repositories.commit(self.tree, "what is pushed")
@@ -241,7 +262,7 @@ class Push(Work):
             os.remove(branch)
 
     def commands(self, contender):
-        return [[contender.git, "-C", self.tree, "push", "-q", contender.url(self.repository), "HEAD:refs/heads/pushed"]]
+        return [[contender.git, "-C", self.tree, "push", "-q", contender.url(self.repository), f"{self.tip}:refs/heads/pushed"]]
 
     def end(self, contender):
         self.begin(contender)
@@ -263,12 +284,13 @@ class TenMegabytePush(Push):
 class LargePush(Push):
     name = "large push"
     rtts = (0,)
-    rounds = 3
+    rounds = 7
     bulk = True
+    tip = "large"
 
-    @property
-    def size(self):
-        return self.options.large_mb << 20
+    def make(self):
+        self.begin_tree()
+        self.repositories.make_large(self.tree, self.options.large_mb)
 
     def end(self, contender):
         super().end(contender)
