@@ -4,7 +4,7 @@
 //! holds the name of whom it belongs to, so that the issuer of a server's certificate is among those that hold its issuer's
 //! name. Which of them it is, and whether it is trusted, is not decided here.
 
-use std::{fs, ops::Range, path::Path};
+use std::{fs::File, io::Read, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use memchr::{memchr, memmem};
@@ -13,95 +13,114 @@ use webpki::EndEntityCert;
 
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 const END: &[u8] = b"-----END CERTIFICATE-----";
+/// So much of a bundle is in memory at a time; a line is shorter.
+const BLOCK_BYTES: usize = 16 * 1024;
+/// Room for the base64 of most certificates.
+const USUAL_BYTES: usize = 4096;
 /// A name with one character takes so many bytes; a shorter one would be found everywhere.
 const SHORTEST_NAME_BYTES: usize = 12;
 /// A server has no use for more certificates, which each are a search.
 const MAX_CHAIN: usize = 16;
 
-/// Certificates in base64, one behind the other, without line ends.
-#[derive(Debug, Default)]
-pub(super) struct Bundle {
-    text: Vec<u8>,
-    /// Where each of them ends.
-    ends: Vec<usize>,
+/// Gives the certificates of a bundle that hold the name of an issuer of one of a server's certificates.
+///
+/// `None` leaves a file that cannot be read, or is not as bundles are, to those who read everything.
+pub(super) fn issuers(
+    path: &Path,
+    chain: &[&CertificateDer<'_>],
+) -> Option<Vec<CertificateDer<'static>>> {
+    let parsed = chain
+        .iter()
+        .take(MAX_CHAIN)
+        .filter_map(|certificate| EndEntityCert::try_from(*certificate).ok());
+    let names: Vec<Vec<u8>> = parsed
+        .map(|certificate| certificate.issuer().to_vec())
+        .collect();
+    let mut search = Search::of(&names);
+    each_line(File::open(path).ok()?, BLOCK_BYTES, |line| {
+        search.read(line)
+    })?;
+    let found = search.end()?;
+    let decoded = found.iter().filter_map(|text| BASE64.decode(text).ok());
+    Some(decoded.map(CertificateDer::from).collect())
 }
 
-impl Bundle {
-    /// Reads a file; `None` leaves one that cannot be read, or is not as bundles are, to those who read everything.
-    pub(super) fn read(path: &Path) -> Option<Self> {
-        Bundle::of(fs::read(path).ok()?)
-    }
-
-    fn of(mut text: Vec<u8>) -> Option<Self> {
-        let begin = memmem::Finder::new(BEGIN);
-        let end = memmem::Finder::new(END);
-        let (mut read, mut written, mut ends) = (0, 0, Vec::new());
-        while let Some(found) = begin.find(&text[read..]) {
-            let start = read + found;
-            if start > 0 && text[start - 1] != b'\n' {
-                return None;
-            }
-            let body = start + BEGIN.len();
-            let until = body + end.find(&text[body..])?;
-            written = join_lines(&mut text, body..until, written);
-            ends.push(written);
-            read = until + END.len();
+/// Reads lines one after the other; `None` when nobody wants more, or they cannot be read so.
+fn each_line(
+    mut source: impl Read,
+    block_bytes: usize,
+    mut tell: impl FnMut(&[u8]) -> Option<()>,
+) -> Option<()> {
+    let mut block = vec![0; block_bytes];
+    let mut filled = 0;
+    while filled < block.len() {
+        let length = source.read(&mut block[filled..]).ok()?;
+        filled += length;
+        let mut told = 0;
+        while let Some(end) = memchr(b'\n', &block[told..filled]) {
+            tell(&block[told..told + end])?;
+            told += end + 1;
         }
-        text.truncate(written);
-        Some(Bundle { text, ends })
+        if length == 0 {
+            return tell(&block[told..filled]);
+        }
+        block.copy_within(told..filled, 0);
+        filled -= told;
     }
+    None
+}
 
-    /// Gives the certificates that hold the name of an issuer of one of a server's certificates.
-    pub(super) fn issuers(&self, chain: &[&CertificateDer<'_>]) -> Vec<CertificateDer<'static>> {
-        let parsed = chain
+/// Looks for names in the certificates of a bundle.
+struct Search {
+    wanted: Vec<memmem::Finder<'static>>,
+    begin: memmem::Finder<'static>,
+    /// The base64 of the certificate that is being read.
+    certificate: Option<Vec<u8>>,
+    found: Vec<Vec<u8>>,
+}
+
+impl Search {
+    fn of(names: &[Vec<u8>]) -> Self {
+        let names = names
             .iter()
-            .take(MAX_CHAIN)
-            .filter_map(|certificate| EndEntityCert::try_from(*certificate).ok());
-        let mut found: Vec<usize> = parsed
-            .flat_map(|certificate| self.holding(certificate.issuer()))
-            .collect();
-        found.sort_unstable();
-        found.dedup();
-        let decoded = found
-            .into_iter()
-            .filter_map(|number| BASE64.decode(&self.text[self.range(number)]).ok());
-        decoded.map(CertificateDer::from).collect()
+            .filter(|name| name.len() >= SHORTEST_NAME_BYTES);
+        let wanted = names
+            .flat_map(|name| (0..3).map(|before| within(name, before)))
+            .map(|text| memmem::Finder::new(&text).into_owned());
+        Search {
+            wanted: wanted.collect(),
+            begin: memmem::Finder::new(BEGIN),
+            certificate: None,
+            found: Vec::new(),
+        }
     }
 
-    /// Finds the certificates that hold these bytes.
-    fn holding(&self, bytes: &[u8]) -> Vec<usize> {
-        let mut found = Vec::new();
-        if bytes.len() < SHORTEST_NAME_BYTES {
-            return found;
-        }
-        for before in 0..3 {
-            let wanted = within(bytes, before);
-            for at in memmem::find_iter(&self.text, &wanted) {
-                found.push(self.ends.partition_point(|end| *end <= at));
+    /// Takes the next line; `None` when bundles have none such.
+    fn read(&mut self, line: &[u8]) -> Option<()> {
+        let text = line.trim_ascii();
+        match &mut self.certificate {
+            None if text == BEGIN && line.starts_with(BEGIN) => {
+                self.certificate = Some(Vec::with_capacity(USUAL_BYTES));
             }
+            None if self.begin.find(text).is_some() => return None,
+            None => {}
+            Some(_) if text == END => {
+                let certificate = self.certificate.take()?;
+                let mut wanted = self.wanted.iter();
+                if wanted.any(|name| name.find(&certificate).is_some()) {
+                    self.found.push(certificate);
+                }
+            }
+            Some(_) if text.starts_with(b"-") => return None,
+            Some(certificate) => certificate.extend_from_slice(text),
         }
-        found
+        Some(())
     }
 
-    fn range(&self, number: usize) -> Range<usize> {
-        let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
-        start..self.ends[number]
+    /// Gives the certificates that hold one of the names, each as its base64 in one line.
+    fn end(self) -> Option<Vec<Vec<u8>>> {
+        self.certificate.is_none().then_some(self.found)
     }
-}
-
-/// Moves the lines of a range to where they are written, one behind the other, and tells where they end there.
-fn join_lines(text: &mut [u8], range: Range<usize>, mut written: usize) -> usize {
-    let mut line = range.start;
-    while line < range.end {
-        let rest = &text[line..range.end];
-        let length = memchr(b'\n', rest).unwrap_or(rest.len());
-        let leading = rest[..length].len() - rest[..length].trim_ascii_start().len();
-        let kept = rest[..length].trim_ascii().len();
-        text.copy_within(line + leading..line + leading + kept, written);
-        written += kept;
-        line += length + 1;
-    }
-    written
 }
 
 /// Gives what is always the same of bytes in base64, when so many modulo three are before them.
@@ -126,8 +145,12 @@ mod tests {
         format!("-----BEGIN CERTIFICATE-----{line_end}{lines}-----END CERTIFICATE-----{line_end}")
     }
 
-    fn bundle(text: &str) -> Option<Bundle> {
-        Bundle::of(text.as_bytes().to_vec())
+    fn found(text: &str, name: &[u8]) -> Option<Vec<Vec<u8>>> {
+        let mut search = Search::of(&[name.to_vec()]);
+        // Small enough for lines to cross its end, large enough for the longest of them.
+        each_line(text.as_bytes(), 256, |line| search.read(line))?;
+        let decode = |text: &Vec<u8>| BASE64.decode(text).expect("it is base64");
+        Some(search.end()?.iter().map(decode).collect())
     }
 
     #[test]
@@ -142,36 +165,48 @@ mod tests {
                     .iter()
                     .map(|bytes| "# who\n".to_owned() + &pem(bytes, line_length, line_end))
                     .collect();
-                let bundle = bundle(&text).expect("it is as bundles are");
-                assert_eq!(bundle.holding(name), [1, 3], "{before} bytes before it");
-                let decoded = BASE64.decode(&bundle.text[bundle.range(3)]);
-                assert_eq!(decoded.expect("it is base64"), with);
+                let found = found(&text, name).expect("it is as bundles are");
+                assert_eq!(found, [&with[..], &with], "{before} bytes before it");
             }
         }
     }
 
     #[test]
     fn a_name_that_says_nothing_is_not_looked_for() {
-        let bundle = bundle(&pem(&[0xff; 600], 64, "\n")).expect("it is as bundles are");
+        let text = pem(&[0xff; 600], 64, "\n");
         for length in 0..SHORTEST_NAME_BYTES {
-            assert!(bundle.holding(&vec![0xff; length]).is_empty());
+            let found = found(&text, &vec![0xff; length]);
+            assert!(found.expect("it is as bundles are").is_empty());
         }
-        let found = bundle.holding(&[0xff; SHORTEST_NAME_BYTES]);
-        assert!(!found.is_empty() && found.iter().all(|number| *number == 0));
+        let found = found(&text, &[0xff; SHORTEST_NAME_BYTES]);
+        assert_eq!(found.expect("it is as bundles are").len(), 1);
     }
 
     #[test]
     fn what_is_no_bundle_is_left_to_others() {
-        let whole = pem(b"whole", 64, "\n");
-        assert_eq!(bundle(&whole).expect("it is one").ends.len(), 1);
-        assert_eq!(bundle("# nothing\n").expect("it is empty").ends.len(), 0);
+        let whole = pem(b"a name that is long enough", 64, "\n");
+        let among = |text: &str| found(text, b"a name that is long enough");
+        assert_eq!(among(&whole).expect("it is one").len(), 1);
+        assert_eq!(among(whole.trim_end()).expect("it is one").len(), 1);
+        assert_eq!(among("# nothing\n").expect("it is empty").len(), 0);
         for other in [
             format!("# {whole}"),
             whole.replace("END", "EMD"),
+            whole.replace("-----END", " ----END"),
             format!("{whole}-----BEGIN CERTIFICATE-----\n"),
+            whole.replace('\n', &" ".repeat(300)),
+            format!("{}\n{whole}", " ".repeat(300)),
         ] {
-            assert!(bundle(&other).is_none(), "{other}");
+            assert!(among(&other).is_none(), "{other}");
         }
+    }
+
+    /// All certificates: each holds what is empty.
+    fn certificates(text: &[u8]) -> Option<Vec<Vec<u8>>> {
+        let mut search = Search::of(&[]);
+        search.wanted.push(memmem::Finder::new(b"").into_owned());
+        each_line(text, BLOCK_BYTES, |line| search.read(line))?;
+        search.end()
     }
 
     #[test]
@@ -197,11 +232,10 @@ mod tests {
                 return;
             }
             let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(input).collect();
-            let (Some(bundle), Ok(all)) = (Bundle::of(input.to_vec()), all) else {
+            let (Some(found), Ok(all)) = (certificates(input), all) else {
                 return;
             };
-            let found = (0..bundle.ends.len())
-                .filter_map(|number| BASE64.decode(&bundle.text[bundle.range(number)]).ok());
+            let found = found.iter().filter_map(|text| BASE64.decode(text).ok());
             // A broken one is passed over here, and ends the reading there.
             for certificate in found {
                 assert!(all.iter().any(|known| known.as_ref() == certificate));

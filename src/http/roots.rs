@@ -1,8 +1,8 @@
 //! The certificates that are trusted: those of the system, or of the files that git's settings name.
 //!
 //! The bundle file is read directly: asking for "the system's roots" in the usual way also reads every file of
-//! the certificate directory, which costs more than the whole rest of a start. It is read while the name is resolved, and
-//! of its 145 or so certificates only those are decoded that may have issued the server's.
+//! the certificate directory, which costs more than the whole rest of a start. It is searched once the server has shown its
+//! certificate, and of the 145 or so in it only those are decoded that may have issued this one.
 
 use std::{
     fs, io, iter,
@@ -21,14 +21,14 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
 };
 
-use super::{Settings, bundle::Bundle};
+use super::{Settings, bundle};
 
-/// Verifies with roots from files, which are read once, at the first use or on the side thread before it.
+/// Verifies with roots from files.
 #[derive(Debug)]
 pub(super) struct SystemRoots {
     files: Sources,
     provider: Arc<CryptoProvider>,
-    bundle: OnceLock<Option<Bundle>>,
+    /// Trusts all of them; where there are many files it is made on a thread of its own.
     verifier: OnceLock<Result<Arc<WebPkiServerVerifier>, String>>,
 }
 
@@ -40,34 +40,27 @@ struct Sources {
 }
 
 impl SystemRoots {
-    /// Starts to read what the settings name, or the system's bundle, on a thread of its own.
+    /// Remembers what the settings name, or the system's bundle, and starts to read where it is not one file.
     pub(super) fn new(settings: &Settings, provider: &Arc<CryptoProvider>) -> Arc<Self> {
         let roots = Arc::new(SystemRoots {
             files: Sources::of(settings),
             provider: Arc::clone(provider),
-            bundle: OnceLock::new(),
             verifier: OnceLock::new(),
         });
-        let early = Arc::clone(&roots);
-        // Without a thread the first handshake reads them: slower, not wrong.
-        let _ = thread::Builder::new().name("roots".into()).spawn(move || {
-            if early.bundle().is_none() {
+        if roots.files.only_file().is_none() {
+            let early = Arc::clone(&roots);
+            // Without a thread the first handshake reads them: slower, not wrong.
+            let _ = thread::Builder::new().name("roots".into()).spawn(move || {
                 let _ = early.verifier();
-            }
-        });
+            });
+        }
         roots
     }
 
-    /// The bundle, if there is nothing else that certificates are read from, and it is as bundles are.
-    fn bundle(&self) -> Option<&Bundle> {
-        let read = || self.files.only_file().and_then(Bundle::read);
-        self.bundle.get_or_init(read).as_ref()
-    }
-
-    /// Makes a verifier of those certificates alone that may have issued one of a server's.
+    /// Makes a verifier of those certificates of a bundle alone that may have issued one of a server's.
     fn verifier_for(&self, chain: &[&CertificateDer<'_>]) -> Option<Arc<WebPkiServerVerifier>> {
         let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(self.bundle()?.issuers(chain));
+        roots.add_parsable_certificates(bundle::issuers(self.files.only_file()?, chain)?);
         self.verifier_of(roots).ok()
     }
 

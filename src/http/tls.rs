@@ -15,7 +15,7 @@ use crate::trace;
 /// The versions where nothing below 1.3 will do.
 static TLS_1_3: &[&SupportedProtocolVersion] = &[&TLS13];
 
-/// Makes the TLS configuration and starts to read the trusted certificates on a thread of their own.
+/// Makes the TLS configuration.
 pub(super) fn config(settings: &Settings) -> Result<ClientConfig, Error> {
     let provider = Arc::new(ring::default_provider());
     let usual = verifier(settings, &provider)?;

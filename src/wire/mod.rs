@@ -261,7 +261,7 @@ pub fn serve(
         stage: Stage::Connecting,
         error,
     };
-    // The roots are read while git thinks about its next command; an error waits until git asks for a connection.
+    // An error waits until git asks for a connection.
     let house = plan.and_then(|plan| House::open(&plan.identity).map(|house| (plan, house)));
     let Command::Connect(service) = git.next_command().map_err(connecting)? else {
         return Ok(0);
