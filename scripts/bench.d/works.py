@@ -300,7 +300,7 @@ class LargePush(Push):
 
 class Submodules(Work):
     name = f"{SUBMODULES} submodules, {JOBS} jobs"
-    rtts = (0, 50)
+    rtts = (50,)
     rounds = 8
     many = True
     modules = [f"module-{number}" for number in range(SUBMODULES)]
@@ -327,7 +327,7 @@ class Submodules(Work):
 
 class ParallelFetches(Work):
     name = f"{PARALLEL} fetches at once"
-    rtts = (0, 50)
+    rtts = (50,)
     rounds = 8
     many = True
 
@@ -356,7 +356,7 @@ ALL = [
     TenMegabytePush,
     ParallelFetches,
     Submodules,
-    MediumClone,
     LargeClone,
     LargePush,
+    MediumClone,
 ]
