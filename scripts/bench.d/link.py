@@ -16,6 +16,10 @@ IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
 # Larger than Ethernet's: a carrier in Python has a price for each packet. The same for every contender.
 MTU = 9000
 QUEUE = 10000
+# Packets that a server sends before it has heard of any. The servers here hand on what git prints line by line, each in a
+# packet of its own; with the kernel's 10 an advertisement would wait for the way back, which one that is buffered, as
+# usual servers do it, does not.
+INITIAL_WINDOW = 40
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -93,6 +97,7 @@ class Link:
         ip("route", "add", "127.0.0.1/32", *way, "dev", "near", "src", self.near)
         enter(servers)
         address(self.far_device, self.far, self.near)
+        ip("route", "replace", self.near, "dev", self.far_device, "src", self.far, "initcwnd", str(INITIAL_WINDOW))
         if tuns:
             self.start_carrier(*tuns)
 
