@@ -6,7 +6,8 @@ use bytes::Bytes;
 use tokio::{runtime::Runtime, task::JoinHandle};
 
 use super::{
-    Begun, HeaderMap, Response, ResponseBody, TransportError, pool::notice_closed_connections,
+    Begun, HeaderMap, Response, ResponseBody, TransportError, gzip::unpacked,
+    pool::notice_closed_connections,
 };
 
 /// After so much of an answer its rest is left out.
@@ -54,7 +55,8 @@ impl Begun for Beside {
             return None;
         }
         let (status, headers, body) = self.runtime.block_on(self.task).ok()?.ok()?;
-        Some(Response::new(status, headers, Box::new(Whole(Some(body)))))
+        let body = unpacked(&headers, "", Whole(Some(body)));
+        Some(Response::new(status, headers, body))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, io};
 
-use super::{Phase, Proxy, TransportError, trust::complaint};
+use super::{Phase, Proxy, TransportError, pool::CONNECT_LIMIT, trust::complaint};
 
 /// How hyper-util calls a proxy's answer 407 to CONNECT (RFC 9110 section 15.5.8).
 const WANTS_LOGIN: &str = "proxy authorization required";
@@ -10,6 +10,12 @@ const WANTS_LOGIN: &str = "proxy authorization required";
 const UNREACHABLE: &str = "SOCKS error: failed to create underlying connection";
 /// How hyper-util calls any other answer to CONNECT but 200.
 const REFUSED: &str = "tunnel error: unsuccessful";
+
+/// What the system's resolvers say when they do not know yet, by glibc and by musl (getaddrinfo(3), `EAI_AGAIN`).
+const RESOLVER_FAILED: [&str; 2] = [
+    "Temporary failure in name resolution",
+    "failed to lookup address information: Try again",
+];
 
 /// Tells from reqwest's error how far the exchange had come. The URL is left out: the host is named already.
 pub(super) fn classify(
@@ -22,6 +28,7 @@ pub(super) fn classify(
     let phase = match () {
         () if is_tls(&error) => Phase::Tls,
         () if error.is_connect() => Phase::Connect,
+        () if is_no_http(&error) => Phase::NotHttp,
         () if error.is_timeout() => Phase::TimeLimit,
         () => phase,
     };
@@ -68,25 +75,52 @@ pub(super) fn wants_other_login(error: &TransportError) -> bool {
 }
 
 /// Tells a connection that was refused, reset or found no way; a name that nobody has stays one.
+///
+/// A proxy's answer counts, too: the library does not tell one that has no way (502 to 504) from one that forbids it.
 pub(super) fn is_of_the_network(error: &TransportError) -> bool {
+    let Some(inner) = error.source().and_then(|it| it.downcast_ref::<Innermost>()) else {
+        return false;
+    };
+    let last = inner.last().to_string();
+    let may_pass = |text: &&str| last.contains(text);
+    links(&inner.0).any(|link| link.downcast_ref().is_some_and(is_lost))
+        || RESOLVER_FAILED.iter().chain(&[REFUSED]).any(may_pass)
+}
+
+/// Every link of an error's chain, with what I/O errors wrap: they do not name it as their source.
+fn links<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> + 'a {
+    std::iter::successors(Some(error), |&link| {
+        let wrapped = link
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        match wrapped {
+            Some(wrapped) => Some(wrapped as &(dyn Error + 'static)),
+            None => link.source(),
+        }
+    })
+}
+
+fn is_lost(error: &io::Error) -> bool {
     use io::ErrorKind::{
         ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkDown,
         NetworkUnreachable, UnexpectedEof,
     };
-    let inner = error.source().and_then(|it| it.downcast_ref::<Innermost>());
-    let mut cause = inner.map(|inner| &inner.0 as &(dyn Error + 'static));
-    while let Some(link) = cause {
-        let kind = link.downcast_ref::<io::Error>().map(io::Error::kind);
-        if let Some(
-            ConnectionAborted | ConnectionRefused | ConnectionReset | HostUnreachable | NetworkDown
-            | NetworkUnreachable | UnexpectedEof,
-        ) = kind
-        {
-            return true;
-        }
-        cause = link.source();
-    }
-    false
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionRefused
+            | ConnectionReset
+            | HostUnreachable
+            | NetworkDown
+            | NetworkUnreachable
+            | UnexpectedEof
+    )
+}
+
+fn is_no_http(error: &reqwest::Error) -> bool {
+    links(error).any(|link| link.downcast_ref().is_some_and(hyper::Error::is_parse))
 }
 
 fn is_tls(error: &reqwest::Error) -> bool {
@@ -95,23 +129,7 @@ fn is_tls(error: &reqwest::Error) -> bool {
 
 /// Finds the error of TLS, if it is one.
 fn rustls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
-    let mut cause = error.source();
-    while let Some(link) = cause {
-        let found = link.downcast_ref().or_else(|| inside(link.downcast_ref()?));
-        if found.is_some() {
-            return found;
-        }
-        cause = link.source();
-    }
-    None
-}
-
-/// Looks through I/O errors, which may wrap each other and do not name what they wrap as their source.
-fn inside(error: &io::Error) -> Option<&rustls::Error> {
-    let inner = error.get_ref()?;
-    inner
-        .downcast_ref()
-        .or_else(|| inside(inner.downcast_ref()?))
+    links(error).find_map(|link| link.downcast_ref())
 }
 
 /// reqwest's error, shown by what it wraps in the end: its own words ("error sending request") say less.
@@ -142,6 +160,10 @@ impl fmt::Display for Innermost {
         }
         let text = last.to_string();
         match () {
+            () if self.0.is_connect() && self.0.is_timeout() => {
+                let limit = CONNECT_LIMIT.as_secs();
+                write!(f, "it was not made within {limit} seconds")
+            }
             () if text.contains(WANTS_LOGIN) => f.write_str(
                 "the proxy wants another user name and password; if it takes none but by NTLM, Kerberos or Digest, set \
                  http.proxyAuthMethod to that",
@@ -154,3 +176,56 @@ impl fmt::Display for Innermost {
 }
 
 impl Error for Innermost {}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::dns::{Name, Resolve, Resolving};
+
+    use super::*;
+
+    /// A resolver that has no answer but this.
+    struct Failing(&'static str);
+
+    impl Resolve for Failing {
+        fn resolve(&self, _name: Name) -> Resolving {
+            let error =
+                io::Error::other(format!("failed to lookup address information: {}", self.0));
+            Box::pin(std::future::ready(Err(error.into())))
+        }
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_looked_up_just_now_may_be_there_in_a_moment() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let runtime = runtime.expect("the system gives one");
+        for (said, may_pass) in [
+            ("Temporary failure in name resolution", true),
+            ("Try again", true),
+            ("Name or service not known", false),
+            ("Name does not resolve", false),
+        ] {
+            let provider = rustls::crypto::ring::default_provider();
+            let tls = rustls::ClientConfig::builder_with_provider(provider.into())
+                .with_safe_default_protocol_versions()
+                .expect("they are the provider's")
+                .with_root_certificates(rustls::RootCertStore::empty())
+                .with_no_client_auth();
+            let client = reqwest::Client::builder()
+                .tls_backend_preconfigured(tls)
+                .dns_resolver(Failing(said))
+                .no_proxy()
+                .build();
+            let get = client
+                .expect("it is configured")
+                .get("https://name.example/");
+            let error = runtime
+                .block_on(get.send())
+                .expect_err("there is no such name");
+            let error = classify(error, "name.example", None, Phase::Request);
+            assert_eq!(error.phase, Phase::Connect, "{said}");
+            assert_eq!(is_of_the_network(&error), may_pass, "{said}");
+        }
+    }
+}

@@ -15,7 +15,7 @@ use tokio::{runtime::Runtime, sync::mpsc};
 use super::{
     Begun, Body, Family, HttpClient, LowSpeed, Method, Phase, ProxyLogins, Request, Response,
     ResponseBody, Settings, TransportError, beside::Beside, broken::classify, curl::Small,
-    may_carry_credentials, observe, pace::Pace, pool::Pool,
+    gzip::unpacked, may_carry_credentials, observe, pace::Pace, pool::Pool,
 };
 use crate::{
     secret::Secret,
@@ -194,13 +194,14 @@ impl HttpClient for Client {
         let body = Incoming {
             runtime: Rc::clone(&self.runtime),
             answer,
-            host,
+            host: host.clone(),
             pace,
             is_secret,
             span: trace::span("body"),
             bytes: 0,
         };
-        Ok(Response::new(status, headers, Box::new(body)))
+        let body = unpacked(&headers, &host, body);
+        Ok(Response::new(status, headers, body))
     }
 
     fn begin(&self, request: Request) -> Option<Box<dyn Begun>> {

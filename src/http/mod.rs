@@ -7,7 +7,7 @@
 //! (0.1 ms), for a secret more to guard; early data, which would save one, may be replayed. **HTTP/2** has nothing to
 //! share a connection between, as requests follow each other, and its usual windows (2 MiB) hold a link of 100 ms at 20 MB/s.
 //! **Compressed answers** pay for refs alone (1,000 of them: 85 kB to 29 kB, one round trip; 100 arrive in one anyhow),
-//! while packs do not shrink and `git http-backend` compresses nothing.
+//! while packs do not shrink and `git http-backend` compresses nothing. They are not asked for; one that comes is read.
 
 mod beside;
 mod broken;
@@ -15,6 +15,7 @@ mod bundle;
 mod client;
 mod curl;
 mod family;
+mod gzip;
 mod identity;
 mod observe;
 mod offer;
@@ -209,6 +210,8 @@ pub enum Phase {
     Tls,
     /// The request went out, wholly or in part, and no answer came.
     Request,
+    /// What came back is not HTTP, or has a head that is longer than any.
+    NotHttp,
     /// The answer broke off.
     Answer,
     /// The time limit of the exchange ran out.
@@ -255,6 +258,7 @@ impl fmt::Display for TransportError {
             Phase::Connect => write!(f, "cannot connect to '{host}'"),
             Phase::Tls => write!(f, "cannot make a secure connection to '{host}'"),
             Phase::Request => write!(f, "'{host}' closed the connection without an answer"),
+            Phase::NotHttp => write!(f, "'{host}' did not answer in HTTP"),
             Phase::Answer => write!(f, "the answer of '{host}' broke off"),
             Phase::TimeLimit => write!(f, "'{host}' did not answer in time"),
         }?;

@@ -21,7 +21,7 @@ use super::{
 use crate::trace;
 
 /// How long TCP and TLS may take; a network that is down is then told in seconds.
-const CONNECT_LIMIT: Duration = Duration::from_secs(15);
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 /// How often the runtime is given a turn to notice a closed connection: one to see the socket, one for the connection
 /// to read its end, one to spare.
 const LOOKS: usize = 3;

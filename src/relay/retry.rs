@@ -36,7 +36,7 @@ impl Trouble {
         let may_pass = match error.phase {
             Phase::Connect => error.is_of_the_network(),
             Phase::Request | Phase::Answer => true,
-            Phase::Tls | Phase::TimeLimit => false,
+            Phase::Tls | Phase::NotHttp | Phase::TimeLimit => false,
         };
         may_pass.then(|| Trouble::Lost(error.to_string()))
     }
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn what_would_end_the_same_way_is_not_tried_again() {
-        for phase in [Phase::Connect, Phase::Tls, Phase::TimeLimit] {
+        for phase in [Phase::Connect, Phase::Tls, Phase::NotHttp, Phase::TimeLimit] {
             let error = TransportError::new(phase, "h", "a credential is sent over https only");
             assert_eq!(Trouble::of_connection(&error), None, "{phase:?}");
         }

@@ -5,11 +5,7 @@ use std::{fs, io, path::PathBuf};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use crate::{
-    failure::{Failure, Kind},
-    files,
-    secret::Secret,
-};
+use crate::{files, secret::Secret};
 
 /// The file format's version: another one is not read.
 const VERSION: u64 = 1;
@@ -66,15 +62,9 @@ impl Cache {
     }
 
     /// Removes a token, if it is there.
-    pub(super) fn remove(&self, key: &str) -> anyhow::Result<()> {
-        let path = self.file(key);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                let message = format!("cannot remove '{}'", path.display());
-                Err(error).context(Failure::new(Kind::StoreUnusable, message))
-            }
-            _ => Ok(()),
-        }
+    pub(super) fn remove(&self, key: &str) {
+        // What cannot be removed is refused again, and then replaced.
+        let _ = fs::remove_file(self.file(key));
     }
 
     /// Moves a damaged file out of the way, to be looked at; one that was moved earlier stays.

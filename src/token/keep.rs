@@ -169,7 +169,7 @@ impl Tokens<'_> {
         }
         if let (Some(_), Some((cache, key))) = (&kept.access_token, self.cache()) {
             let _lock = self.lock(&key)?;
-            cache.remove(&key)?;
+            cache.remove(&key);
             forgotten.push("cached access token");
         }
         Ok(forgotten)

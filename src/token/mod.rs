@@ -147,7 +147,8 @@ impl<'a> Tokens<'a> {
             && let Ok(Turn::Ours(_lock)) = self.lock(&key)
             && matches!(cache.read(&key), Cached::Token(entry) if entry.access_token == *token)
         {
-            return cache.remove(&key).is_ok();
+            cache.remove(&key);
+            return true;
         }
         false
     }
@@ -231,8 +232,8 @@ impl<'a> Tokens<'a> {
         if let Some((cache, key)) = self.cache()
             && let Err(error) = cache.write(&key, &entry_of(answer))
         {
-            // It may be that of another account. Where nothing can be written, that is told once.
-            let _ = cache.remove(&key);
+            // It may be that of another account.
+            cache.remove(&key);
             self.tell_unsaved(&error);
         }
         Ok(())

@@ -56,7 +56,7 @@ impl Fate {
         match error {
             oauth::Error::Transport(error) => match error.phase {
                 Phase::Connect | Phase::Tls => Fate::Unused,
-                Phase::Request | Phase::Answer => Fate::Lost,
+                Phase::Request | Phase::NotHttp | Phase::Answer => Fate::Lost,
                 // Half a minute has gone by; the next command asks again.
                 Phase::TimeLimit => Fate::Unknown,
             },

@@ -1,6 +1,9 @@
 //! What is tried again, how often, and what a person hears of it.
 
-use bitbucket_local::{Action, Kind, Rule};
+use bitbucket_local::{
+    Action, Kind, Rule,
+    proxy::{Options, Proxy},
+};
 
 use crate::{
     inspect::{Gate, is_sound, limited},
@@ -124,6 +127,69 @@ fn a_connection_that_is_refused_is_tried_again_and_then_named() {
             "warning: cannot connect to 'localhost'; trying again in 0.",
             "error: cannot reach repository 'ws/repo'\ncaused by: cannot connect to 'localhost'\n",
         ]);
+    });
+}
+
+#[test]
+fn a_proxy_that_has_no_way_just_now_is_asked_again() {
+    on_every_git_with_a_token(|world| {
+        let proxy = Proxy::start(Options {
+            fails_with: vec![502, 503, 504],
+            ..Options::default()
+        });
+        let proxy = proxy.expect("a proxy starts on loopback");
+        let place = format!("127.0.0.1:{}", proxy.port());
+        let done = gate_list(world).env("https_proxy", &place).done().expect(0);
+        assert_eq!(announcements(&done), 3, "{}", done.stderr);
+        done.says(&[&format!(
+            "warning: cannot connect to 'localhost' through proxy '{place}' (https_proxy); trying again in 0."
+        )]);
+        assert_eq!(proxy.asked().len(), 4);
+    });
+}
+
+/// What HTTP/2 has for this (GOAWAY, REFUSED_STREAM; RFC 9113 section 8.7) cannot come where HTTP/1.1 is spoken.
+#[test]
+fn a_server_of_http_2_is_spoken_to_in_http_1_1() {
+    on_every_git_with_a_token(|world| {
+        let tree = world.clone("ws/repo", "tree");
+        world.commit(&tree, "file", "two\n");
+        world.git(["push", "-q"]).within(&tree).ok();
+        let requests = world.bitbucket.git_requests();
+        assert!(requests.len() > 4);
+        for request in requests {
+            assert_eq!(request.http_version, "HTTP/1.1");
+            assert_eq!(request.alpn.as_deref(), Some("http/1.1"));
+        }
+        world.bitbucket.clear_requests();
+        let token = world.bitbucket.issue_access_token(&["repository"]);
+        let address = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        let plain = world.git(["-c", &world.with_header(&token), "ls-remote", &address]);
+        plain.ok();
+        let gits = world.bitbucket.git_requests().pop().expect("git has asked");
+        assert_eq!(gits.http_version, "HTTP/2.0", "the server can do it");
+    });
+}
+
+#[test]
+fn a_server_that_ends_each_connection_after_its_answer_is_no_trouble() {
+    on_every_git_with_a_token(|world| {
+        let announced = ("Connection".to_owned(), "close".to_owned());
+        for (name, action) in [
+            ("announced", Action::Alter(vec![announced])),
+            ("unannounced", Action::CloseIdle),
+        ] {
+            world.bitbucket.clear_requests();
+            world.bitbucket.clear_script();
+            let rule = Rule::new(action).kind(Kind::Git).forever();
+            world.bitbucket.script(rule);
+            let clone = limited(world, ["clone", "-q", "bbtoken::ws/repo", name]).done();
+            assert_eq!(clone.expect(0).stderr, "", "nobody has to know: {name}");
+            let requests = world.bitbucket.git_requests();
+            let connections: std::collections::BTreeSet<_> =
+                requests.iter().map(|request| request.connection).collect();
+            assert_eq!(connections.len(), requests.len(), "{name}");
+        }
     });
 }
 

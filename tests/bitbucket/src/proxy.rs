@@ -46,6 +46,8 @@ pub struct Options {
     pub login: Option<(String, String)>,
     /// It connects nobody.
     pub refuses: bool,
+    /// The statuses of its first answers, in the place of connecting.
+    pub fails_with: Vec<u16>,
     /// The server behind it and a file with whom to trust there: what passes is opened, with its own authority.
     pub opens: Option<(String, PathBuf)>,
     /// What its own certificate says.
@@ -267,6 +269,11 @@ impl Inner {
         Ok(())
     }
 
+    fn asked_so_far(&self) -> usize {
+        let all = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        all.len()
+    }
+
     /// Keeps what was asked, before it is answered.
     fn record(&self, asked: &mut Asked, connected: bool) {
         asked.connected = connected;
@@ -285,12 +292,16 @@ impl Inner {
             let mut words = head.split(' ');
             let is_connect = words.next() == Some("CONNECT");
             asked.target = words.next().unwrap_or("").to_owned();
+            let failure = self.options.fails_with.get(self.asked_so_far());
+            let failure =
+                failure.map(|status| format!("{status} Failure\r\nContent-Length: 0\r\n"));
             let answer = match &self.options.login {
                 _ if !is_connect => "405 Method Not Allowed\r\nContent-Length: 0\r\n",
                 // Who does not know what is wanted asks first, and again on the same connection.
                 Some(login) if !has_login(&head, login) => {
                     "407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"proxy\"\r\nContent-Length: 0\r\n"
                 }
+                _ if failure.is_some() => failure.as_deref().unwrap_or_default(),
                 _ if self.options.refuses => "403 Forbidden\r\nContent-Length: 0\r\n",
                 _ => "200 Connection established\r\n",
             };
