@@ -64,6 +64,7 @@ mod unix {
             atomic::{AtomicUsize, Ordering},
         },
         thread::{self, JoinHandle},
+        time::Duration,
     };
 
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -73,6 +74,9 @@ mod unix {
         tv_sec: 0,
         tv_nsec: 200_000_000,
     };
+
+    /// How long this process has to end by itself.
+    const GRACE: Duration = Duration::from_millis(200);
 
     /// Starts the thread; without one a killed git is noticed at the next byte, as ever.
     pub(super) fn spawn(armed: Arc<AtomicUsize>) -> Option<JoinHandle<()>> {
@@ -84,18 +88,25 @@ mod unix {
     }
 
     fn watch(pipe: &OwnedFd, armed: &AtomicUsize) {
+        let mut is_gone = false;
         loop {
             if armed.load(Ordering::SeqCst) == 0 {
+                is_gone = false;
                 thread::park();
+                continue;
+            }
+            // Whoever is writing to git sees it, too, and may have something to say first.
+            if is_gone {
+                thread::sleep(GRACE);
+                // Git may have closed the pipe after a good end that came while we looked.
+                if armed.load(Ordering::SeqCst) > 0 {
+                    std::process::exit(1);
+                }
                 continue;
             }
             let mut look = [PollFd::new(pipe, PollFlags::empty())];
             let seen = poll(&mut look, Some(&LOOK));
-            let gone = seen.is_ok() && look[0].revents().intersects(PollFlags::ERR);
-            // Git may have closed the pipe after a good end that came while we looked.
-            if gone && armed.load(Ordering::SeqCst) > 0 {
-                std::process::exit(1);
-            }
+            is_gone = seen.is_ok() && look[0].revents().intersects(PollFlags::ERR);
         }
     }
 }

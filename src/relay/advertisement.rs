@@ -189,12 +189,8 @@ fn read(session: &Session<'_>, response: Response) -> anyhow::Result<Option<Vec<
     let rest = pktline::read_section(&mut (&mut body).take(MAX_BYTES), |_| {});
     let rest = rest.and_then(|rest| rest.ok_or_else(|| empty("it ends without a flush-pkt")));
     let rest = rest.map_err(|error| session.bad_packet(error))?;
-    // To its end, so that the connection can be used again.
-    while body
-        .next_chunk()
-        .map_err(|error| session.bad_answer(error))?
-        .is_some()
-    {}
+    // To its end, so that the connection can be used again; nothing that follows is a part of it.
+    body.drain(MAX_UNWANTED_BYTES);
     Ok(Some([first, rest].concat()))
 }
 

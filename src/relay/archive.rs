@@ -11,6 +11,9 @@ use super::{
 };
 use crate::http::{Body, Request};
 
+/// One after the server has said that it will, one at the end (git: `cmd_archive` in builtin/archive.c).
+const FLUSHES: usize = 2;
+
 /// Relays a remote archive, for servers that allow it over HTTP; Bitbucket does over SSH only.
 ///
 /// Protocol v2 is what git asks for there, and an archive has no advertisement: that of a fetch tells whether the
@@ -38,6 +41,7 @@ pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<Connecte
         git,
         &mut BodyReader::new(response),
         Boundaries::default(),
+        FLUSHES,
     )?;
     Ok(Connected::Finished)
 }

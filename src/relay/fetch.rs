@@ -137,7 +137,7 @@ fn relay(
         }
         git.write(head).map_err(broken)?;
     }
-    match copy(session, git, &mut rest, seen)? {
+    match copy(session, git, &mut rest, seen, 1)? {
         Ending::Flush => Ok(()),
         // An upload-pack that dies inside a 200 answer leaves git waiting for ever, and us for git's next request.
         other => Err(incomplete(session, other)),
@@ -153,17 +153,20 @@ fn compress(request: &Bytes) -> anyhow::Result<(Bytes, Option<&'static str>)> {
     Ok((Bytes::from(encoder.finish()?), Some("gzip")))
 }
 
-/// Hands an answer to git as it comes and tells how it ended. `seen` is what git has of it already.
+/// Hands an answer to git as it comes and tells how it ended. `seen` is what git has of it already, and `flushes` says
+/// how many flush-pkts it has: what follows the last one is nobody's, and git's own https takes no notice either.
 pub(super) fn copy(
     session: &Session<'_>,
     git: &mut Git,
     body: &mut BodyReader,
     mut seen: Boundaries,
+    flushes: usize,
 ) -> Result<Ending, Broken> {
     let mut stage = match seen.ending() {
         Ending::Empty => Stage::BeforeAnswer,
         _ => Stage::InAnswer,
     };
+    let mut left = flushes - usize::from(seen.ending() == Ending::Flush);
     let mut armed = session.watch_until_over(&seen);
     loop {
         let chunk = match body.next_chunk() {
@@ -173,12 +176,15 @@ pub(super) fn copy(
             Err(_) if seen.ending() == Ending::Flush => break,
             Err(error) => return Err(Broken::at(stage)(session.bad_answer(error))),
         };
-        if seen.follow(&chunk).is_err() {
+        let Ok(length) = seen.follow_to_flush(&chunk, &mut left) else {
             return Err(Broken::at(stage)(session.no_pkt_line()));
-        }
+        };
         armed = session.watch_until_over(&seen);
         stage = Stage::InAnswer;
-        git.write(&chunk).map_err(Broken::at(stage))?;
+        git.write(&chunk[..length]).map_err(Broken::at(stage))?;
+        if length < chunk.len() {
+            break;
+        }
     }
     drop(armed);
     Ok(seen.ending())

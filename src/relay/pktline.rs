@@ -140,31 +140,46 @@ pub(super) struct Malformed;
 
 impl Boundaries {
     /// Takes the next bytes of the answer.
-    pub(super) fn follow(&mut self, mut bytes: &[u8]) -> Result<(), Malformed> {
-        while !bytes.is_empty() {
+    pub(super) fn follow(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+        let mut flushes = usize::MAX;
+        self.follow_to_flush(bytes, &mut flushes).map(drop)
+    }
+
+    /// Takes the next bytes up to so many flush-pkts, which are counted down; gives how many bytes that were.
+    pub(super) fn follow_to_flush(
+        &mut self,
+        bytes: &[u8],
+        flushes: &mut usize,
+    ) -> Result<usize, Malformed> {
+        let mut left = bytes;
+        while !left.is_empty() && *flushes > 0 {
             if self.wanted > 0 {
-                let (data, rest) = bytes.split_at(self.wanted.min(bytes.len()));
+                let (data, rest) = left.split_at(self.wanted.min(left.len()));
                 let room = ERROR_PREFIX.len() - self.head.len();
                 self.head.extend_from_slice(&data[..room.min(data.len())]);
                 self.wanted -= data.len();
-                bytes = rest;
+                left = rest;
                 continue;
             }
-            let (prefix, rest) = bytes.split_at((4 - self.prefix.len()).min(bytes.len()));
+            let (prefix, rest) = left.split_at((4 - self.prefix.len()).min(left.len()));
             self.prefix.extend_from_slice(prefix);
-            bytes = rest;
+            left = rest;
             let Ok(prefix) = <[u8; 4]>::try_from(self.prefix.as_slice()) else {
-                return Ok(());
+                break;
             };
             self.prefix.clear();
             let packet = decode(prefix).ok_or(Malformed)?;
             self.last = Some(packet);
-            if let Packet::Data(length) = packet {
-                self.wanted = length;
-                self.head.clear();
+            match packet {
+                Packet::Data(length) => {
+                    self.wanted = length;
+                    self.head.clear();
+                }
+                Packet::Flush => *flushes -= 1,
+                Packet::Delim | Packet::ResponseEnd => {}
             }
         }
-        Ok(())
+        Ok(bytes.len() - left.len())
     }
 
     /// Tells how the answer ended, once all of it was followed.
@@ -225,6 +240,22 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_follows_the_last_flush_is_no_part_of_the_answer() {
+        for (flushes, expected) in [(1, 10), (2, 20), (3, 24)] {
+            for step in [1, 3, 40] {
+                let (mut boundaries, mut left, mut taken) = (Boundaries::default(), flushes, 0);
+                for piece in b"0006ab00000006cd000000000006".chunks(step) {
+                    let length = boundaries.follow_to_flush(piece, &mut left);
+                    taken += length.expect("they are pkt-lines");
+                }
+                assert_eq!((taken, boundaries.ending()), (expected, Ending::Flush));
+            }
+        }
+        let garbage = Boundaries::default().follow_to_flush(b"0000<p>", &mut 1);
+        assert_eq!(garbage, Ok(4));
     }
 
     #[test]

@@ -21,8 +21,14 @@ use super::{
 };
 use crate::{
     failure::{Failure, Kind},
-    http::{Body, Request},
+    http::{Body, Phase, Request, Response, ResponseBody, TransportError},
 };
+
+/// More than a server says to a lone flush-pkt, which is nothing.
+const MAX_PROBED_BYTES: usize = 64 * 1024;
+/// The longest answer to a push that is believed: what hooks say, and a pkt-line of the report for each ref.
+const MAX_SAID_BYTES: u64 = 64 * 1024 * 1024;
+const MAX_REPORTED_BYTES: u64 = 64 * 1024;
 
 /// Relays a push: the report of the server is git's to judge.
 pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<(), Broken> {
@@ -31,24 +37,58 @@ pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<(), Brok
     let Some(commands) = read_commands(git).map_err(&lost)? else {
         return Ok(());
     };
-    let reports = commands.reports;
+    let (reports, refs) = (commands.reports, commands.refs);
     let response = send(session, git, commands).map_err(&lost)?;
-    let ending = copy(
-        session,
-        git,
-        &mut BodyReader::new(response),
-        Boundaries::default(),
-    )
-    .map_err(|broken| Broken {
-        stage: Stage::InAnswer,
-        error: session.unknown(broken.error),
-    })?;
+    let mut answer = BodyReader::new(bounded(
+        response,
+        session.host().to_owned(),
+        MAX_SAID_BYTES + refs * MAX_REPORTED_BYTES,
+    ));
+    let ending =
+        copy(session, git, &mut answer, Boundaries::default(), 1).map_err(|broken| Broken {
+            stage: Stage::InAnswer,
+            error: session.unknown(broken.error),
+        })?;
     match ending {
         Ending::Flush | Ending::Error => Ok(()),
         _ if !reports => Ok(()),
         _ => Err(lost(session.unknown(session.bad_answer(anyhow::anyhow!(
             "it ends before the report of the push does"
         ))))),
+    }
+}
+
+/// An answer that is not read for ever: git's own https does not end with one that does not.
+struct Bounded {
+    rest: Response,
+    host: String,
+    most_bytes: u64,
+    bytes: u64,
+}
+
+fn bounded(response: Response, host: String, most_bytes: u64) -> Response {
+    let (status, headers) = (response.status, response.headers.clone());
+    let body = Bounded {
+        rest: response,
+        host,
+        most_bytes,
+        bytes: 0,
+    };
+    Response::new(status, headers, Box::new(body))
+}
+
+impl ResponseBody for Bounded {
+    fn next_chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
+        let chunk = self.rest.next_chunk()?;
+        self.bytes += chunk.as_ref().map_or(0, Bytes::len) as u64;
+        if self.bytes > self.most_bytes {
+            let why = format!(
+                "it is left after {} MiB, as it does not end",
+                self.most_bytes >> 20
+            );
+            return Err(TransportError::new(Phase::Answer, &self.host, why));
+        }
+        Ok(chunk)
     }
 }
 
@@ -76,7 +116,7 @@ fn advertise(session: &mut Session<'_>, git: &mut Git) -> Result<(), Broken> {
     }
     let greeting = [b"\n", first.as_slice()].concat();
     git.write(&greeting).map_err(Broken::at(Stage::InAnswer))?;
-    match copy(session, git, &mut body, seen)? {
+    match copy(session, git, &mut body, seen, 1)? {
         Ending::Flush => Ok(()),
         other => Err(super::fetch::incomplete(session, other)),
     }
@@ -89,6 +129,8 @@ struct Commands {
     pack_follows: bool,
     /// The server was asked to report what became of each ref.
     reports: bool,
+    /// How many refs it is about.
+    refs: u64,
 }
 
 /// Reads git's commands; `None` when there is nothing to do (dry run, up to date, or git gave up).
@@ -114,13 +156,14 @@ fn read_commands(git: &mut Git) -> anyhow::Result<Option<Commands>> {
         bytes,
         pack_follows: seen.updates,
         reports: seen.has("report-status") || seen.has("report-status-v2"),
+        refs: seen.commands,
     }))
 }
 
 /// What was seen in the commands of a push.
 #[derive(Default)]
 struct Seen {
-    commands: usize,
+    commands: u64,
     updates: bool,
     capabilities: String,
 }
@@ -154,11 +197,7 @@ fn is_object_id(word: &[u8]) -> bool {
 
 /// Sends commands and pack: what fits into the buffer as a whole, so that it can be sent again after a refused token,
 /// and a larger push while git still writes it.
-fn send(
-    session: &mut Session<'_>,
-    git: &mut Git,
-    commands: Commands,
-) -> anyhow::Result<crate::http::Response> {
+fn send(session: &mut Session<'_>, git: &mut Git, commands: Commands) -> anyhow::Result<Response> {
     let mut head = commands.bytes;
     let mut complete = true;
     if commands.pack_follows {
@@ -226,15 +265,11 @@ impl<R: Read> Read for Whole<R> {
 /// A pre-push hook may have run for minutes since the advertisement: this replaces a connection that the server
 /// has closed and a token it does not take any more, while both can still be had anew.
 fn probe(session: &mut Session<'_>) -> anyhow::Result<()> {
-    let mut response = session.post(Service::ReceivePack, Repeat::Safe, &|mut post: Request| {
+    let response = session.post(Service::ReceivePack, Repeat::Safe, &|mut post: Request| {
         post.body = Body::Bytes(Bytes::from_static(b"0000"));
         Ok(post)
     })?;
-    while response
-        .next_chunk()
-        .map_err(|error| session.bad_answer(error))?
-        .is_some()
-    {}
+    BodyReader::new(response).drain(MAX_PROBED_BYTES);
     Ok(())
 }
 

@@ -386,7 +386,8 @@ impl<'a> Session<'a> {
         )))
     }
 
-    fn host(&self) -> &str {
+    /// The server's host, for messages.
+    pub(super) fn host(&self) -> &str {
         self.repository.host_str().unwrap_or("")
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use super::{Repeat, Session, refusal::Refusal};
 use crate::{
-    failure::{self, Failure, Kind},
+    failure::{Failure, Kind},
     http::{Phase, TransportError},
     relay::Service,
 };
@@ -54,12 +54,9 @@ impl Session<'_> {
     /// Says what a request without an answer means.
     pub(super) fn lost(&self, error: TransportError, repeat: Repeat<'_>) -> anyhow::Error {
         match (error.phase, repeat) {
-            (Phase::Request | Phase::Answer | Phase::TimeLimit, Repeat::Never { .. })
-                if repeat.may_be_done() =>
-            {
-                self.unknown(error.into())
-            }
-            (Phase::Request | Phase::Answer | Phase::TimeLimit, Repeat::Never { .. }) => {
+            (Phase::Connect | Phase::Tls, _) | (_, Repeat::Safe) => self.unreachable(error),
+            (_, Repeat::Never { .. }) if repeat.may_be_done() => self.unknown(error.into()),
+            (_, Repeat::Never { .. }) => {
                 let host = error.host.clone();
                 anyhow::Error::new(error).context(Failure::new(
                     Kind::Unreachable { host },
@@ -69,22 +66,18 @@ impl Session<'_> {
                     ),
                 ))
             }
-            _ => self.unreachable(error),
         }
     }
 
-    /// Says that a push may have been done, whatever broke its answer; git's own hangup stays what it is.
+    /// Says that a push may have been done, whatever broke its answer: also git, which does not believe any answer.
     pub(in crate::relay) fn unknown(&self, error: anyhow::Error) -> anyhow::Error {
-        match failure::kind(&error) {
-            Some(Kind::Hangup) => error,
-            _ => error.context(Failure::new(
-                Kind::PushUnknown,
-                format!(
-                    "the answer to the push to '{}' was lost: it is not known whether the push was done",
-                    self.name
-                ),
-            )),
-        }
+        error.context(Failure::new(
+            Kind::PushUnknown,
+            format!(
+                "the answer to the push to '{}' was lost: it is not known whether the push was done",
+                self.name
+            ),
+        ))
     }
 
     /// Names an answer that no git server gives.
