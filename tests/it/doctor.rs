@@ -23,10 +23,6 @@ fn a_healthy_setup_has_no_problem() {
         .stdout;
     for text in [
         "ok       programs: git-remote-bbtoken 0.1.0 in '",
-        // What cargo builds is nowhere where programs with windows look.
-        "note     programs: editors and git clients with windows may not look into '",
-        "         -> sudo ln -s '",
-        "/git-bbtoken' /usr/local/bin/\n",
         "ok       git: version 2.",
         "ok       name: 'localhost' has ",
         "ok       connection: 'localhost' takes connections on port ",

@@ -188,7 +188,7 @@ fn files_of_other_programs_are_read_for_bitbucket_alone() {
     );
     old.finds(&[
         "problem  secrets: 'HOME/.netrc' holds, for 'api.bitbucket.org', an app password, which no longer works; git sends it",
-        "-> take the lines of 'machine api.bitbucket.org' out of 'HOME/.netrc', then: git bbtoken setup (other programs: git bbtoken exec --netrc <file> -- <command>)",
+        "-> take the lines of 'machine api.bitbucket.org' out of 'HOME/.netrc', then: git bbtoken setup",
         "problem  secrets: 'HOME/.git-credentials' holds, for 'bitbucket.org', a password or token, in the clear",
         "problem  secrets: 'HOME/.hgrc' holds a password for Bitbucket, which has had no Mercurial since 2020",
         "note     secrets: '",

@@ -14,7 +14,7 @@ use crate::{
     inspect::strace,
     lfs,
     programs::installed,
-    support::{Run, World, gits, helper, on_every_git},
+    support::{Run, World, helper, on_every_git},
 };
 
 /// How many jobs run on one runner at the same time.
@@ -673,62 +673,4 @@ fn a_configuration_that_may_not_be_read_is_told_where_git_stops_at_it() {
             allow(&file, 0o644);
         }
     });
-}
-
-/// Neither HOME nor a name that the machine knows: only root can bring that about.
-#[test]
-fn what_is_to_be_kept_needs_a_place_where_there_is_no_home() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
-    let world = World::new(gits().remove(0));
-    install(&world);
-    let login =
-        "git bbtoken login ci --client-credentials --client-id $BBTOKEN_CLIENT_ID --with-secret";
-    let config = open_place(&world, "person").join("gitconfig");
-    let run = |script: &str| {
-        shell_as(&world, USERS[0], script, "elsewhere")
-            .without("HOME")
-            .env("GIT_CONFIG_GLOBAL", &config)
-            .input(&world.consumer.secret)
-            .done()
-    };
-    run(login).expect(7).says(&[
-        "error: profile 'ci' was not saved\ncaused by: there is no home directory to keep secrets in; set BBTOKEN_HOME\n",
-    ]);
-    run(&format!("export BBTOKEN_HOME=$PWD/kept; {login}")).expect(0);
-}
-
-#[test]
-fn what_cannot_be_removed_is_not_called_forgotten() {
-    let world = World::new(gits().remove(0));
-    install(&world);
-    let home = open_place(&world, "person");
-    let run = |script: &str| {
-        shell_as(&world, USERS[0], script, "person")
-            .env("HOME", &home)
-            .input(&world.consumer.secret)
-            .done()
-    };
-    let login =
-        "git bbtoken login ci --client-credentials --client-id $BBTOKEN_CLIENT_ID --with-secret";
-    run(login).expect(0);
-    for kept in [
-        ".local/state/git-remote-bbtoken",
-        ".cache/git-remote-bbtoken",
-    ] {
-        let place = home.join(kept);
-        allow(&place, 0o500);
-        let done = run("git bbtoken logout ci").expect(7);
-        done.says(&[
-            &format!("cannot remove '{}", place.display()),
-            ".json'\ncaused by: Permission denied",
-        ]);
-        allow(&place, 0o700);
-    }
-    let done = run("git bbtoken logout ci").expect(0);
-    assert_eq!(
-        done.stdout,
-        "Forgot of profile 'ci': cached access token.\n"
-    );
 }

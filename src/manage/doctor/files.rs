@@ -121,7 +121,7 @@ fn in_netrc(path: &Path, text: &str, is_ours: &dyn Fn(&str) -> bool) -> Option<F
                     what.words()
                 );
                 let mend = format!(
-                    "take the lines of 'machine {}' out of '{}', then: git bbtoken setup (other programs: git bbtoken exec --netrc <file> -- <command>)",
+                    "take the lines of 'machine {}' out of '{}', then: git bbtoken setup (other programs: git bbtoken exec --netrc -- <command>)",
                     quote(host),
                     path.display()
                 );

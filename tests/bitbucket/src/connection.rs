@@ -6,6 +6,7 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker, ready};
 
+use bytes::{Buf as _, Bytes};
 use hyper::Version;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -13,10 +14,13 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use tokio::time::{Sleep, sleep};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::exchange;
+use crate::reply::DRIP_PAUSE;
+use crate::script::Then;
 use crate::site::Site;
 
 /// HTTP/2 flow control: large enough that a pack is not paced by window updates.
@@ -72,6 +76,7 @@ async fn serve(
     let wire = TokioIo::new(Wire {
         stream,
         connection: Arc::clone(&connection),
+        saying: None,
     });
     let service =
         service_fn(|request| exchange::serve(Arc::clone(&site), Arc::clone(&connection), request));
@@ -115,8 +120,18 @@ struct State {
     is_reset: bool,
     /// Whether answers are driven by other tasks than the connection, as they are over HTTP/2.
     multiplexed: bool,
+    /// What is said at the next flush, past the server's library.
+    words: Option<Words>,
     /// Wakes the task that drives the connection.
     driver: Option<Waker>,
+}
+
+/// Bytes that go out as they are.
+struct Words {
+    left: Bytes,
+    last_line: Bytes,
+    then: Then,
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 /// Whether and when a connection ends.
@@ -173,6 +188,23 @@ impl Connection {
         self.state().multiplexed = version == Version::HTTP_2;
     }
 
+    /// Puts words on the connection as they are, while the request that is under way is never answered.
+    pub(crate) fn say(&self, words: Bytes, then: Then) {
+        let mut state = self.state();
+        state.is_reset |= then == Then::Reset;
+        let mut ends = words.iter().rev().skip(1);
+        let length = 1 + ends.position(|byte| *byte == b'\n').unwrap_or(0);
+        state.words = Some(Words {
+            last_line: words.slice(words.len() - length..),
+            left: words,
+            then,
+            pause: None,
+        });
+        if let Some(driver) = state.driver.take() {
+            driver.wake();
+        }
+    }
+
     fn end(&self, manner: Manner) {
         let mut state = self.state();
         state.ending = if state.multiplexed {
@@ -218,6 +250,7 @@ impl Connection {
 struct Wire {
     stream: Stream,
     connection: Arc<Connection>,
+    saying: Option<Words>,
 }
 
 enum Stream {
@@ -233,6 +266,48 @@ macro_rules! on_stream {
             Stream::Tls(stream) => Pin::new(stream.as_mut()).$method($($argument),*),
         }
     };
+}
+
+impl Wire {
+    /// Says what is to be said past the server's library; ready when the connection ends with it.
+    fn poll_say(&mut self, words: &mut Words, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if let Some(pause) = &mut words.pause {
+                ready!(pause.as_mut().poll(cx));
+                words.pause = None;
+            }
+            if !words.left.is_empty() {
+                let is_dripping = words.then == Then::Drip;
+                let length = if is_dripping { 1 } else { words.left.len() };
+                let said = ready!(on_stream!(self, poll_write, cx, &words.left[..length]))?;
+                words.left.advance(said);
+                if is_dripping {
+                    ready!(on_stream!(self, poll_flush, cx))?;
+                    words.pause = Some(Box::pin(sleep(DRIP_PAUSE)));
+                }
+                continue;
+            }
+            ready!(on_stream!(self, poll_flush, cx))?;
+            match words.then {
+                Then::Close => ready!(on_stream!(self, poll_shutdown, cx))?,
+                Then::Cut | Then::Reset => {}
+                // The client's end is what ends it.
+                Then::Stall | Then::Drip => return Poll::Pending,
+                Then::Repeat => {
+                    words.left = words.last_line.clone();
+                    continue;
+                }
+            }
+            return Poll::Ready(Err(ended_by_rule()));
+        }
+    }
+}
+
+fn ended_by_rule() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::ConnectionAborted,
+        "a rule closes this connection",
+    )
 }
 
 impl Drop for Wire {
@@ -284,15 +359,21 @@ impl AsyncWrite for Wire {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(on_stream!(self, poll_flush, cx))?;
+        if self.saying.is_none() {
+            let words = self.connection.state().words.take();
+            self.saying = words;
+        }
+        if let Some(mut words) = self.saying.take() {
+            let said = self.poll_say(&mut words, cx);
+            self.saying = Some(words);
+            return said;
+        }
         match self.connection.due() {
             None => return Poll::Ready(Ok(())),
             Some(Manner::Close) => ready!(on_stream!(self, poll_shutdown, cx))?,
             Some(Manner::Cut) => {}
         }
-        Poll::Ready(Err(io::Error::new(
-            io::ErrorKind::ConnectionAborted,
-            "a rule closes this connection",
-        )))
+        Poll::Ready(Err(ended_by_rule()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

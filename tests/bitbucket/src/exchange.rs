@@ -2,9 +2,11 @@
 
 use std::convert::Infallible;
 use std::future::pending;
+use std::io::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
 use hyper::body::Incoming;
 use hyper::header::{
     ACCEPT, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName,
@@ -144,6 +146,7 @@ fn record(parts: &Parts, kind: Kind, connection: &Connection) -> Recorded {
         progress: Progress::Open,
         request_bytes: 0,
         response_bytes: 0,
+        boundaries: Vec::new(),
     }
 }
 
@@ -221,6 +224,22 @@ impl Exchange<'_> {
                 (replace(self.answer().await, body).await, Ending::Usual)
             }
             Some(Action::CloseIdle) => (self.answer().await, Ending::CloseIdle),
+            Some(Action::Bare(bare)) => {
+                let body = self.answer().await.into_body().collect().await;
+                let mut words = bare.head.into_bytes();
+                if bare.body {
+                    words.extend(body);
+                }
+                connection.say(words.into(), bare.then);
+                pending().await
+            }
+            Some(Action::Gzip { percent }) => {
+                (compress(self.answer().await, percent).await, Ending::Usual)
+            }
+            Some(Action::Endless { after, text }) => (
+                unmeasured(self.answer().await),
+                Ending::Endless(after, text.into()),
+            ),
         }
     }
 
@@ -287,6 +306,19 @@ fn alter(answer: &mut Answer, headers: &[(String, String)]) {
 async fn replace(answer: Answer, body: Vec<u8>) -> Answer {
     let (parts, payload) = unmeasured(answer).into_parts();
     payload.discard().await;
+    Response::from_parts(parts, Payload::Whole(Some(Bytes::from(body))))
+}
+
+async fn compress(answer: Answer, percent: usize) -> Answer {
+    let (mut parts, payload) = unmeasured(answer).into_parts();
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    gzip.write_all(&payload.collect().await)
+        .expect("because memory takes it");
+    let mut body = gzip.finish().expect("because memory takes it");
+    body.truncate(body.len() * percent / 100);
+    parts
+        .headers
+        .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     Response::from_parts(parts, Payload::Whole(Some(Bytes::from(body))))
 }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
+/// How far pkt-lines are followed.
+const MAX_FOLLOWED_BYTES: u64 = 64 * 1024;
 /// How long [`Journal::wait_for`] waits.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -55,6 +57,9 @@ pub struct Recorded {
     pub request_bytes: u64,
     /// Bytes of the response body handed to the connection.
     pub response_bytes: u64,
+    /// Where the pkt-lines of git's answer end, counted in bytes of the body (gitprotocol-common(5)).
+    #[serde(skip)]
+    pub boundaries: Vec<u64>,
 }
 
 /// The part of the site a request asks.
@@ -121,6 +126,7 @@ impl Journal {
             sequence,
             request_bytes: Arc::default(),
             response_bytes: 0,
+            pkt_lines: PktLines::default(),
             ended: false,
         }
     }
@@ -175,7 +181,43 @@ pub(crate) struct Ticket {
     sequence: u64,
     request_bytes: Arc<AtomicU64>,
     response_bytes: u64,
+    pkt_lines: PktLines,
     ended: bool,
+}
+
+/// Follows pkt-lines through an answer; one that has none gives nonsense.
+#[derive(Default)]
+struct PktLines {
+    prefix: Vec<u8>,
+    /// Bytes of the present one that are still to come.
+    wanted: usize,
+    at: u64,
+    ends: Vec<u64>,
+}
+
+impl PktLines {
+    fn follow(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.at += 1;
+            if self.wanted > 0 {
+                self.wanted -= 1;
+            } else {
+                self.prefix.push(*byte);
+                if self.prefix.len() < 4 {
+                    continue;
+                }
+                let length = std::str::from_utf8(&self.prefix);
+                let length = length
+                    .ok()
+                    .and_then(|hex| usize::from_str_radix(hex, 16).ok());
+                self.prefix.clear();
+                self.wanted = length.unwrap_or(0).saturating_sub(4);
+            }
+            if self.wanted == 0 {
+                self.ends.push(self.at);
+            }
+        }
+    }
 }
 
 impl Ticket {
@@ -183,8 +225,12 @@ impl Ticket {
         Arc::clone(&self.request_bytes)
     }
 
-    pub(crate) fn sent(&mut self, bytes: usize) {
-        self.response_bytes += bytes as u64;
+    pub(crate) fn sent(&mut self, bytes: &[u8]) {
+        self.response_bytes += bytes.len() as u64;
+        // Later ones are nobody's business: a pack is not looked through.
+        if self.pkt_lines.at < MAX_FOLLOWED_BYTES {
+            self.pkt_lines.follow(bytes);
+        }
     }
 
     pub(crate) fn grant(&self, grant: Option<&str>) {
@@ -217,7 +263,9 @@ impl Ticket {
             self.request_bytes.load(Ordering::SeqCst),
             self.response_bytes,
         );
+        let boundaries = std::mem::take(&mut self.pkt_lines.ends);
         self.journal.change(self.sequence, |recorded| {
+            recorded.boundaries = boundaries;
             recorded.progress = progress;
             recorded.request_bytes = request_bytes;
             recorded.response_bytes = response_bytes;

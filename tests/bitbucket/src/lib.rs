@@ -61,5 +61,5 @@ pub use bitbucket::{Bitbucket, ObjectFormat, Options};
 pub use certificates::Claims;
 pub use journal::{Kind, Progress, Recorded};
 pub use oauth::{Consumer, RefreshUse, TokenKind};
-pub use script::{Action, Rule};
+pub use script::{Action, Bare, Rule, Then};
 pub use settings::{Consent, LfsLinks, ScopeField, Settings};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt, Collected};
 use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 
@@ -18,8 +18,8 @@ use crate::backend::{Output, PIECE_BYTES};
 use crate::connection::Connection;
 use crate::journal::Ticket;
 
-/// The pause after each byte of [`Ending::Drip`].
-const DRIP_PAUSE: Duration = Duration::from_millis(100);
+/// The pause after each byte that comes alone.
+pub(crate) const DRIP_PAUSE: Duration = Duration::from_millis(100);
 
 /// A request body whose bytes are counted.
 pub(crate) struct Upload {
@@ -85,6 +85,14 @@ pub(crate) enum Payload {
 }
 
 impl Payload {
+    /// Reads the whole answer.
+    pub(crate) async fn collect(self) -> Bytes {
+        // A git that failed said so on stderr.
+        BodyExt::collect(self)
+            .await
+            .map_or(Bytes::new(), Collected::to_bytes)
+    }
+
     /// Reads the answer to its end: what was asked is done then.
     pub(crate) async fn discard(mut self) {
         while let Some(Ok(_frame)) = self.frame().await {}
@@ -139,7 +147,7 @@ fn piece_of(file: &mut io::Take<File>) -> Option<io::Result<Bytes>> {
 }
 
 /// Where the body of an answer ends and what becomes of its connection.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// The body is sent whole and the connection lives.
     Usual,
@@ -153,6 +161,8 @@ pub(crate) enum Ending {
     Drip,
     /// The body is sent whole and the connection is closed after it.
     CloseIdle,
+    /// After so many more bytes this comes again and again.
+    Endless(u64, Bytes),
 }
 
 /// The body of an answer as it goes out.
@@ -207,7 +217,11 @@ impl Reply {
 
     /// Shortens a piece to what the ending leaves of it, and counts it.
     fn pass(&mut self, mut piece: Bytes) -> Bytes {
-        if let Ending::Truncate(left) | Ending::Cut(left) | Ending::Stall(left) = &mut self.ending {
+        if let Ending::Truncate(left)
+        | Ending::Cut(left)
+        | Ending::Stall(left)
+        | Ending::Endless(left, _) = &mut self.ending
+        {
             let kept = piece
                 .len()
                 .min(usize::try_from(*left).unwrap_or(usize::MAX));
@@ -215,7 +229,7 @@ impl Reply {
             *left -= kept as u64;
         }
         if let Some(ticket) = &mut self.ticket {
-            ticket.sent(piece.len());
+            ticket.sent(&piece);
         }
         piece
     }
@@ -255,10 +269,18 @@ impl Body for Reply {
                 }
                 return Poll::Pending;
             }
+            Ending::Endless(0, ref text) => {
+                let again = text.repeat(1 + PIECE_BYTES / text.len());
+                return Poll::Ready(Some(Ok(Frame::data(again.into()))));
+            }
             _ => {}
         }
         let piece = match ready!(Pin::new(&mut self.payload).poll_frame(cx)) {
             None => {
+                if let Ending::Endless(left, _) = &mut self.ending {
+                    *left = 0;
+                    return self.poll_frame(cx);
+                }
                 self.complete();
                 return Poll::Ready(None);
             }
@@ -275,14 +297,14 @@ impl Body for Reply {
     fn is_end_stream(&self) -> bool {
         match self.ending {
             Ending::Truncate(0) => true,
-            Ending::Cut(_) | Ending::Stall(_) | Ending::Drip => false,
+            Ending::Cut(_) | Ending::Stall(_) | Ending::Drip | Ending::Endless(..) => false,
             _ => self.payload.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self.ending {
-            Ending::Truncate(_) => SizeHint::default(),
+            Ending::Truncate(_) | Ending::Endless(..) => SizeHint::default(),
             _ => self.payload.size_hint(),
         }
     }

@@ -81,6 +81,54 @@ pub enum Action {
     ReplaceBody(Vec<u8>),
     /// Answers as usual, then closes the idle connection without having announced it.
     CloseIdle,
+    /// Does all that was asked, then says this past the server's library, which would not lie: over HTTP/1.1 only.
+    Bare(Bare),
+    /// Does all that was asked, then sends the body in gzip (RFC 9110 section 8.4.1.3), of which a part may be missing.
+    Gzip {
+        /// How many percent of the compressed body are sent.
+        percent: usize,
+    },
+    /// Sends this many bytes of the response body, and then one text again and again without an end.
+    Endless {
+        /// How many bytes come first, or the whole body if it is shorter.
+        after: u64,
+        /// What is repeated.
+        #[serde(deserialize_with = "text_bytes")]
+        text: Vec<u8>,
+    },
+}
+
+/// What is put on a connection as it is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bare {
+    /// The head, with its empty line if there is to be one.
+    pub head: String,
+    /// Whether the usual body follows, without any framing.
+    #[serde(default)]
+    pub body: bool,
+    /// What becomes of the connection.
+    #[serde(default)]
+    pub then: Then,
+}
+
+/// What comes after [`Bare`] words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Then {
+    /// The connection is closed as it should be.
+    #[default]
+    Close,
+    /// The connection ends without TLS's good-bye.
+    Cut,
+    /// The connection is reset.
+    Reset,
+    /// Nothing more, with the connection open.
+    Stall,
+    /// The last line once more, without an end.
+    Repeat,
+    /// The words themselves come byte by byte, with a pause after each, and then nothing more.
+    Drip,
 }
 
 impl Rule {

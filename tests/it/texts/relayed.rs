@@ -1,6 +1,6 @@
 //! Errors that a person meets in git's own commands, each with the circumstances that bring it about.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use bitbucket_local::{Action, Rule};
 
@@ -57,38 +57,6 @@ fn of_commands_of_git() {
     said.note("git-remote-bbtoken origin bbtoken::ws/repo", &done);
     is_kept(
         &expect_test::expect_file!["../expected/errors-relayed.txt"],
-        &said.text,
-    );
-}
-
-/// What cannot be read or written is a directory or a full device; what is not there was never installed.
-#[test]
-fn of_pipes_files_and_programs_that_are_not_what_they_should_be() {
-    let world = world();
-    world.repository("ws", "repo");
-    let mut said = Transcript::new(&world);
-    let alone = world.path("alone");
-    fs::create_dir(&alone).expect("the name is free");
-    fs::copy(helper(), alone.join("git-remote-bbtoken")).expect("it was built");
-    let session = "printf 'capabilities\\n' | git-remote-bbtoken origin bbtoken::ws/repo";
-    let connect = "printf 'connect git-upload-pack\\n'";
-    let by_git = "BBTOKEN_TRANSPORT=git";
-    for line in [
-        "git bbtoken login bot --with-token </",
-        "git bbtoken credential get </",
-        "git-remote-bbtoken origin bbtoken::ws/repo </",
-        &format!("{session} >/dev/full"),
-        &format!("export BBTOKEN_TRACE=1,/proc/none; {session} >/dev/null"),
-        &format!("{connect} | {by_git} alone/git-remote-bbtoken origin bbtoken::ws/repo"),
-        &format!(
-            "{connect} | {by_git} PATH=/nowhere $(command -v git-remote-bbtoken) origin bbtoken::ws/repo"
-        ),
-    ] {
-        let done = world.run(Path::new("/bin/sh"), ["-c", line]).done();
-        said.note(line, &done);
-    }
-    is_kept(
-        &expect_test::expect_file!["../expected/errors-pipes.txt"],
         &said.text,
     );
 }

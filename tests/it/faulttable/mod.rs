@@ -1,0 +1,253 @@
+//! The fault table: each fault at each place of an exchange, for every kind of request, beside plain git's https.
+//!
+//! `cargo test --test it -- faulttable --nocapture` prints it. `BBTOKEN_TEST_FAULTS=all` strikes with every fault at every
+//! place; without it, only an answer that breaks off does so at each of them.
+
+mod cells;
+mod place;
+mod ports;
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Mutex,
+    thread,
+};
+
+use bitbucket_local::Action;
+
+use self::{
+    cells::{FAULTS, Fault, PHASES, Phase, STEPS, STRICTER, Step, Way, ways},
+    place::{Place, Row},
+};
+use crate::support::{Git, gits};
+
+/// So many worlds share the rows: most of them wait most of the time.
+const WORLDS: usize = 8;
+
+/// Gives every row of the table, and for each cell that has none why.
+fn rows(place: &Place) -> (Vec<Row>, Vec<String>) {
+    let is_all = std::env::var("BBTOKEN_TEST_FAULTS").is_ok_and(|which| which == "all");
+    let (mut rows, mut reasons) = (Vec::new(), Vec::new());
+    for step in STEPS {
+        for (number, fault) in FAULTS.into_iter().enumerate() {
+            for phase in PHASES {
+                let ways = match ways(fault, phase, step) {
+                    Ok(ways) => ways,
+                    Err(why) => {
+                        reasons.push(format!("{fault:?} {phase:?} {step:?}: {why}"));
+                        continue;
+                    }
+                };
+                let places = place.places(step, phase).len();
+                let is_everywhere = is_all || matches!(fault, Fault::Cut | Fault::WrongLength);
+                for way in ways {
+                    let chosen = number % places;
+                    let all = (0..places).filter(|at| is_everywhere || *at == chosen);
+                    rows.extend(all.map(|at| row(fault, phase, step, at, way)));
+                }
+            }
+        }
+    }
+    (rows, reasons)
+}
+
+fn row(fault: Fault, phase: Phase, step: Step, at: usize, way: Way) -> Row {
+    let mut name = format!("{fault:?} {phase:?}");
+    if phase != Phase::Head {
+        name.push_str(&format!(" {at}"));
+    }
+    if !way.name.is_empty() {
+        name.push_str(&format!(" ({})", way.name));
+    }
+    Row {
+        step,
+        phase,
+        at,
+        name,
+        way,
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the table is there to be read")]
+fn show(lines: &[String]) {
+    println!("{}", lines.join("\n"));
+}
+
+/// Runs rows in a few worlds at once and gives the lines of the table.
+fn table(git: &Git, rows: Vec<Row>) -> Vec<String> {
+    let rows = Mutex::new(rows.into_iter());
+    let lines = Mutex::new(Vec::new());
+    let next = || rows.lock().expect("no row panics here").next();
+    thread::scope(|scope| {
+        for _ in 0..WORLDS {
+            scope.spawn(|| {
+                let mut place = Place::new(git.clone());
+                while let Some(row) = next() {
+                    let compared = catch_unwind(AssertUnwindSafe(|| compared(&mut place, &row)));
+                    let line = compared.map_err(|_| format!("{:?}: {}", row.step, row.name));
+                    lines.lock().expect("no row panics here").push(line);
+                }
+            });
+        }
+    });
+    let mut lines: Vec<Result<_, _>> = lines.into_inner().expect("no row panicked here");
+    let failed: Vec<_> = lines
+        .extract_if(.., |line| line.is_err())
+        .flat_map(Result::err)
+        .collect();
+    assert!(
+        failed.is_empty(),
+        "each of these rows has said why: {failed:#?}"
+    );
+    let mut lines: Vec<_> = lines.into_iter().flatten().collect();
+    lines.sort();
+    lines
+}
+
+/// Runs one row for us and for plain git; we fail only where git does, unless it is about a token, which git has none of.
+fn compared(place: &mut Place, row: &Row) -> String {
+    let ours = place.row(row, true);
+    let gits = (row.step != Step::Token).then(|| place.row(row, false));
+    if let Some(gits) = &gits {
+        assert!(
+            ours.code == 0 || gits.code != 0 || row.way.name == STRICTER,
+            "never worse: {:?}, {}: {}",
+            row.step,
+            row.name,
+            ours.cause
+        );
+    }
+    let beside = gits.map_or(String::new(), |gits| {
+        format!("git {:>3} x{}  {}", gits.code, gits.tries, gits.cause)
+    });
+    format!(
+        "{:<13} {:<36} {:>3} x{}  {:<64} {beside}",
+        format!("{:?}", row.step),
+        row.name,
+        ours.code,
+        ours.tries,
+        ours.cause
+    )
+}
+
+#[test]
+fn every_fault_at_every_place_is_told_and_leaves_nothing() {
+    let (rows, reasons) = rows(&Place::new(gits().remove(0)));
+    let count = rows.len();
+    let lines = table(&gits()[0], rows);
+    show(&lines);
+    show(&reasons);
+    assert_eq!(lines.len(), count);
+    assert!(count >= 200, "{count}");
+}
+
+#[test]
+fn what_follows_a_whole_answer_is_nobodys() {
+    let mut place = Place::new(gits().remove(0));
+    let ways = [Fault::Garbage, Fault::Endless].map(|fault| ways(fault, Phase::End, Step::Fetch));
+    for way in ways.into_iter().flatten().flatten() {
+        let good = Way { causes: &[], ..way };
+        for step in STEPS.into_iter().filter(|step| *step != Step::Token) {
+            compared(&mut place, &row(Fault::Endless, Phase::End, step, 0, good));
+        }
+    }
+}
+
+#[test]
+fn an_answer_in_gzip_is_as_good_as_any() {
+    let mut place = Place::new(gits().remove(0));
+    for step in STEPS {
+        let good = Way {
+            name: "",
+            action: |_, _| Action::Gzip { percent: 100 },
+            causes: &[],
+        };
+        compared(
+            &mut place,
+            &row(Fault::TruncatedGzip, Phase::Head, step, 0, good),
+        );
+    }
+}
+
+#[test]
+fn an_answer_to_a_push_that_never_ends_is_left_and_called_unknown() {
+    let mut place = Place::new(gits().remove(0));
+    let way = Way {
+        name: "",
+        action: |_, after| Action::Endless {
+            after,
+            text: [b"fff0\x02".as_slice(), &[b'a'; 0xfff0 - 6], b"\n"].concat(),
+        },
+        causes: &["caused by: it is left after 64 MiB, as it does not end\n"],
+    };
+    place.row(&row(Fault::Endless, Phase::Head, Step::Push, 0, way), true);
+}
+
+#[test]
+fn a_cell_without_a_row_is_one_that_makes_no_sense() {
+    let (rows, reasons) = rows(&Place::new(gits().remove(0)));
+    let is_run = |fault: Fault, phase: Phase, step: Step| {
+        let name = format!("{fault:?} {phase:?}");
+        rows.iter()
+            .any(|row| row.step == step && row.name.starts_with(&name))
+    };
+    let mut run = 0;
+    for (fault, phase, step) in cells() {
+        run += usize::from(is_run(fault, phase, step));
+    }
+    assert_eq!(run + reasons.len(), cells().count());
+    // The body in the head, the head in the body, and the boundaries that there are not.
+    assert_eq!((run, reasons.len()), (132, 48), "{reasons:#?}");
+}
+
+fn cells() -> impl Iterator<Item = (Fault, Phase, Step)> {
+    let steps = |fault, phase| STEPS.into_iter().map(move |step| (fault, phase, step));
+    let phases = move |fault| {
+        PHASES
+            .into_iter()
+            .flat_map(move |phase| steps(fault, phase))
+    };
+    FAULTS.into_iter().flat_map(phases)
+}
+
+#[test]
+fn a_sample_of_the_faults_is_told_on_the_other_gits_too() {
+    for git in &gits()[1..] {
+        let (rows, _) = rows(&Place::new(git.clone()));
+        let lines = table(git, rows.into_iter().step_by(17).collect());
+        show(&lines);
+        assert!(lines.len() >= 10);
+    }
+}
+
+/// Runs a push whose answer is dealt with in such a way.
+fn lost_push(place: &mut Place, name: String, at: usize, action: fn(Step, u64) -> Action) {
+    let row = Row {
+        step: Step::Push,
+        phase: Phase::Inside,
+        at,
+        name,
+        way: Way {
+            name: "",
+            action,
+            causes: &["it is not known whether the push was done"],
+        },
+    };
+    assert_ne!(place.row(&row, true).code, 0);
+}
+
+#[test]
+fn a_push_whose_report_is_lost_anywhere_is_unknown() {
+    let mut place = Place::new(gits().remove(0));
+    lost_push(&mut place, "all of it".into(), 0, |_, _| Action::AnswerLost);
+    let places = place.places(Step::Push, Phase::Inside).len();
+    for at in 0..places {
+        lost_push(&mut place, format!("cut {at}"), at, |_, at| {
+            Action::CutAfter(at)
+        });
+        lost_push(&mut place, format!("end {at}"), at, |_, at| {
+            Action::Truncate(at)
+        });
+    }
+    assert!(places >= 3, "{places}");
+}
