@@ -97,7 +97,7 @@ fn advertise(session: &mut Session<'_>, git: &mut Git) -> Result<(), Broken> {
     let connecting = Broken::at(Stage::Connecting);
     let (first, mut body) = loop {
         let response = session
-            .discover(Service::ReceivePack, None)
+            .discover(Service::ReceivePack, session.push_protocol())
             .map_err(&connecting)?;
         let mut body = BodyReader::new(response);
         let _armed = session.watch_until_over(&Boundaries::default());

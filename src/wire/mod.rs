@@ -76,6 +76,16 @@ enum Protocol {
     Files,
 }
 
+impl Protocol {
+    /// The `Git-Protocol` header of a push, which has no version 2.
+    fn of_push(self) -> Option<&'static str> {
+        match self {
+            Protocol::Older(header) => header,
+            Protocol::Version2 | Protocol::Files => None,
+        }
+    }
+}
+
 /// How git's own helper gets git's commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
@@ -175,8 +185,7 @@ impl Plan {
         }
         match (self.protocol, service) {
             (Protocol::Files, _) => session.probe_files().map_err(|error| self.of_files(error)),
-            // Pushes have no version 2.
-            (Protocol::Version2, Service::ReceivePack) => session.probe(service, None),
+            (protocol, Service::ReceivePack) => session.probe(service, protocol.of_push()),
             (Protocol::Version2, _) => session.probe(service, Some("version=2")),
             (Protocol::Older(header), _) => session.probe(service, header),
         }
@@ -279,6 +288,7 @@ pub fn serve(
             say,
             verbosity: git.verbosity(),
         })
+        .pushing_by(plan.protocol.of_push())
         .remembering(memory.as_ref().map(|memory| memory as &dyn Memory));
     let connected = match plan.is_for_git(service) {
         true => Connected::NotVersion2,

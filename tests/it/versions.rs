@@ -54,6 +54,42 @@ fn a_negotiation_alone_is_done_or_refused_as_over_https() {
     });
 }
 
+#[test]
+fn a_version_of_the_protocol_is_spoken_as_over_https() {
+    on_every_git(|world| {
+        let bare = world.repository("ws", "repo");
+        let tree = world.clone("ws/repo", "tree");
+        for version in ["0", "1", "2"] {
+            let setting_of_version = format!("protocol.version={version}");
+            let versions = |[ours, gits]: [(Done, Asked); 2]| {
+                assert_eq!((ours.0.code, gits.0.code), (Some(0), Some(0)), "{version}");
+                (ours.1, gits.1)
+            };
+            let git = |setting: &str| world.git(["-c", setting, "-c", &setting_of_version]);
+            let (mut ours, gits) = versions(both(world, |address, setting| {
+                git(setting).args(["ls-remote", "-q", address])
+            }));
+            // Where git's own transport takes over, the same is asked before: for the token's sake, and by older gits
+            // without it.
+            ours.dedup();
+            assert_eq!(ours, gits, "{version}");
+            let (ours, gits) = versions(both(world, |address, setting| {
+                let forget = ["update-ref", "-d", "refs/heads/side"];
+                world.git(forget).within(&bare).ok();
+                git(setting)
+                    .args(["push", "-q", address, "main:refs/heads/side"])
+                    .within(&tree)
+            }));
+            assert_eq!(ours, gits, "{version}");
+            let expected = (version == "1").then(|| "version=1".to_owned());
+            assert!(
+                ours.len() == 2 && ours.iter().all(|it| it.3 == expected),
+                "{ours:?}"
+            );
+        }
+    });
+}
+
 /// Since this version git itself has remote archives over https.
 const ARCHIVES_OVER_HTTPS: (u32, u32) = (2, 44);
 

@@ -46,6 +46,8 @@ pub struct Session<'a> {
     was_moved: bool,
     voice: Option<Voice<'a>>,
     buffer: Buffer,
+    /// The `Git-Protocol` header of a push, if it has one.
+    push_protocol: Option<&'static str>,
     clock: &'a dyn Clock,
     retries: Retries,
     /// What is asked is only foreseen: if the question is the cause of what goes wrong, the next one takes its place.
@@ -129,6 +131,7 @@ impl<'a> Session<'a> {
             was_moved: false,
             voice: None,
             buffer: Buffer::default(),
+            push_protocol: None,
             clock,
             retries: Retries::default(),
             is_foreseen: false,
@@ -146,6 +149,19 @@ impl<'a> Session<'a> {
             buffer: Buffer(bytes),
             ..self
         }
+    }
+
+    /// Lets pushes speak a version of the protocol, by its `Git-Protocol` header (gitprotocol-http(5)).
+    pub fn pushing_by(self, push_protocol: Option<&'static str>) -> Self {
+        Session {
+            push_protocol,
+            ..self
+        }
+    }
+
+    /// The `Git-Protocol` header of a push, if it has one.
+    pub(super) fn push_protocol(&self) -> Option<&'static str> {
+        self.push_protocol
     }
 
     /// How much of a request is sent as a whole.
@@ -224,6 +240,9 @@ impl<'a> Session<'a> {
         request: &dyn Fn(Request) -> anyhow::Result<Request>,
     ) -> anyhow::Result<Response> {
         let url = below(&self.repository, service.name());
+        let protocol = self
+            .push_protocol
+            .filter(|_| service == Service::ReceivePack);
         let response = self.exchange(repeat, service, &|| {
             let post = Request::post(url.clone(), Body::Empty)
                 .header(
@@ -231,7 +250,10 @@ impl<'a> Session<'a> {
                     format!("application/x-{}-request", service.name()),
                 )
                 .header("Accept", format!("application/x-{}-result", service.name()));
-            request(post)
+            request(match protocol {
+                Some(protocol) => post.header("Git-Protocol", protocol),
+                None => post,
+            })
         })?;
         self.expect(response, service, "result")
     }
