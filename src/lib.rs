@@ -71,6 +71,7 @@
 //! | older protocol versions, and none, ask the server what plain https asks it | `tests/it/versions.rs` |
 //! | each of git's http settings is followed, or left to git | `tests/it/settings.rs`, `tests/it/chunks.rs` |
 //! | one family of addresses is kept to where git is told to | `tests/it/families.rs` |
+//! | each way in which an answer is not complete has its own words | `tests/it/answers.rs` |
 //! | settings are those git would read | `tests/it/config.rs`, against git itself |
 //! | no secret stands in an argument, an environment, a URL, a file but the cache, or any output | `tests/it/canary.rs` |
 //! | a warm command makes no token request, on one connection, with three processes | `tests/it/figures.rs` |

@@ -205,6 +205,9 @@ impl HttpClient for Client {
     }
 
     fn begin(&self, request: Request) -> Option<Box<dyn Begun>> {
+        if !self.pool.has_way() {
+            return None;
+        }
         let host = request.url.host_str().unwrap_or("").to_owned();
         let request = self.start(request, &host, &Pace::new(None)).ok()?;
         let begun = Beside::start(&self.runtime, self.pool.client(), request);

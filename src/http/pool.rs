@@ -70,6 +70,11 @@ impl Pool {
         self.logins = Some(logins);
     }
 
+    /// Tells whether the way to servers can be gone at all: past a proxy that is not known nobody is connected to.
+    pub(super) fn has_way(&self) -> bool {
+        self.way.unknown_proxy().is_none()
+    }
+
     /// Connects by one family of addresses only from now on.
     pub(super) fn keep_to(&mut self, family: Family) -> anyhow::Result<()> {
         self.way.family = Some(family);
@@ -101,6 +106,12 @@ impl Pool {
         pace: &Pace,
         host: &str,
     ) -> Result<reqwest::Response, TransportError> {
+        if let Some(kind) = self.way.unknown_proxy() {
+            let why = format!("{kind} is spoken to by git's own transport only");
+            return Err(
+                TransportError::new(Phase::Connect, host, why).through(self.way.proxy.as_ref())
+            );
+        }
         if self
             .way
             .proxy
@@ -265,6 +276,11 @@ struct Way {
 }
 
 impl Way {
+    /// Names the kind of the proxy, if it is none that we can speak to.
+    fn unknown_proxy(&self) -> Option<String> {
+        self.proxy.as_ref()?.unknown_kind()
+    }
+
     /// Makes the library's client.
     fn client(&self, login: Option<&ProxyLogin>) -> anyhow::Result<reqwest::Client> {
         let mut builder = reqwest::Client::builder()
@@ -286,7 +302,8 @@ impl Way {
             // Names are looked up for one family; this holds for addresses in the place of a name.
             builder = builder.local_address(family.any());
         }
-        if let Some(proxy) = &self.proxy {
+        let proxy = self.proxy.as_ref();
+        if let Some(proxy) = proxy.filter(|proxy| proxy.unknown_kind().is_none()) {
             let url = proxy.with_login(login);
             let proxy = reqwest::Proxy::all(url.expose()).map_err(reqwest::Error::without_url)?;
             builder = builder.proxy(proxy);

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Url;
-use crate::secret::Secret;
+use crate::{failure::quote, secret::Secret};
 
 /// A proxy, as a setting or variable names it.
 #[derive(Clone)]
@@ -117,6 +117,22 @@ impl Proxy {
         rest.find('/').map_or("", |start| &rest[start..])
     }
 
+    /// Names a kind of proxy that only libcurl may know how to speak to.
+    pub fn unknown_kind(&self) -> Option<String> {
+        const KNOWN: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
+        let scheme = self.scheme();
+        if !KNOWN.contains(&scheme) {
+            return Some(format!("a proxy by '{}'", quote(scheme)));
+        }
+        self.is_on_socket()
+            .then(|| "a proxy on a Unix socket".to_owned())
+    }
+
+    /// Tells whether it is reached by a path of this machine (git-config(1), `http.proxy`).
+    pub fn is_on_socket(&self) -> bool {
+        self.scheme().starts_with("socks") && self.path().len() > 1
+    }
+
     /// Host and port as they are written, without the login.
     pub fn place(&self) -> &str {
         let authority = self.authority();
@@ -125,12 +141,15 @@ impl Proxy {
             .map_or(authority, |(_, place)| place)
     }
 
-    /// Host and port for messages. A password that was pasted unescaped may hold any character, so that everything up
+    /// Host and port for messages, or host and path of a socket. A password that was pasted unescaped may hold any character, so that everything up
     /// to the last `@` counts as one.
     pub fn shown(&self) -> &str {
         let rest = self.after_scheme();
         let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
-        place.split(['/', '?', '#']).next().unwrap_or(place)
+        match self.is_on_socket() {
+            true => place,
+            false => place.split(['/', '?', '#']).next().unwrap_or(place),
+        }
     }
 
     /// The setting or variable that names it.
@@ -252,12 +271,29 @@ mod tests {
     }
 
     #[test]
-    fn a_path_behind_the_host_is_found() {
-        assert_eq!(
-            Proxy::new("socks5h://localhost/run/proxy", "").path(),
-            "/run/proxy"
-        );
-        assert_eq!(Proxy::new("http://localhost:1", "").path(), "");
+    fn a_proxy_on_a_socket_or_of_another_kind_is_none_of_ours() {
+        let cases = [
+            (
+                "socks5h://localhost/run/proxy",
+                Some("a proxy on a Unix socket"),
+            ),
+            (
+                "socks5://localhost/run/proxy",
+                Some("a proxy on a Unix socket"),
+            ),
+            ("gopher://localhost:70", Some("a proxy by 'gopher'")),
+            ("socks5h://localhost:1/", None),
+            ("http://localhost:1/path", None),
+            ("https://localhost", None),
+        ];
+        for (url, kind) in cases {
+            assert_eq!(Proxy::new(url, "").unknown_kind().as_deref(), kind, "{url}");
+        }
+        for login in ["", "ann:can/ary@"] {
+            let url = format!("socks5h://{login}localhost/run/proxy");
+            let shown = Proxy::new(url, "http.proxy").to_string();
+            assert_eq!(shown, "'localhost/run/proxy' (http.proxy)");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod account;
 mod addresses;
 mod advertisement;
+mod answers;
 mod browser;
 mod cache;
 mod callbacks;

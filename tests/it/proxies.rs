@@ -1,6 +1,15 @@
 //! Proxies between us and Bitbucket: real ones, beside git's own https through the same ones.
 
 use std::fs;
+#[cfg(unix)]
+use std::{
+    io,
+    net::{Shutdown, TcpStream},
+    os::unix::net::UnixListener,
+    path::Path,
+    sync::Arc,
+    thread,
+};
 
 use bitbucket_local::proxy::{Asked, Options, Proxy, Speaks};
 
@@ -480,4 +489,87 @@ fn hosts_that_are_exempt_are_reached_directly_as_by_git() {
     }
     assert_eq!(differ, Vec::<String>::new());
     assert!((20..100).contains(&exempt), "{exempt} of 132");
+}
+
+/// Lets a proxy be reached by a socket at a path, too.
+#[cfg(unix)]
+fn on_socket(proxy: &Proxy, path: &Path) {
+    let listener = UnixListener::bind(path).expect("the path is free");
+    let port = proxy.port();
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let proxy = TcpStream::connect(("127.0.0.1", port)).expect("it is there");
+            let (client, proxy) = (Arc::new(client), Arc::new(proxy));
+            let (to_client, from_proxy) = (Arc::clone(&client), Arc::clone(&proxy));
+            // Whoever ends first lets the other know.
+            thread::spawn(move || {
+                let _ = io::copy(&mut &*client, &mut &*proxy);
+                let _ = proxy.shutdown(Shutdown::Write);
+            });
+            thread::spawn(move || {
+                let _ = io::copy(&mut &*from_proxy, &mut &*to_client);
+                let _ = to_client.shutdown(Shutdown::Write);
+            });
+        }
+    });
+}
+
+/// Since this version git hands such a proxy on to libcurl.
+#[cfg(unix)]
+const PROXIES_ON_SOCKETS: (u32, u32) = (2, 47);
+
+#[cfg(unix)]
+#[test]
+fn a_proxy_on_a_socket_is_left_to_git_and_nobody_is_connected_to_past_it() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let proxy = proxy(Options {
+            speaks: Speaks::Socks5,
+            ..Options::default()
+        });
+        let socket = world.path("socket");
+        on_socket(&proxy, &socket);
+        let setting = format!("http.proxy=socks5h://localhost{}", socket.display());
+        let token = world.bitbucket.issue_access_token(&["repository"]);
+        let https = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        let list = |address: &str, header: &str| {
+            world
+                .git(["-c", &setting, "-c", header, "ls-remote", address])
+                .without_client()
+                .env("BBTOKEN_ACCESS_TOKEN", &token)
+                .done()
+        };
+        let ours = list("bbtoken::ws/repo", "core.x=y");
+        let gits = list(&https, &world.with_header(&token));
+        assert_eq!((ours.code, &ours.stdout), (gits.code, &gits.stdout));
+        let is_known = world.git.version >= PROXIES_ON_SOCKETS;
+        assert_eq!(ours.code == Some(0), is_known, "{}", ours.stderr);
+        let asked = proxy.asked();
+        assert_eq!(asked.len(), if is_known { 2 } else { 0 });
+        heard_no_secret(world, &asked);
+
+        world.bitbucket.clear_requests();
+        let done = world.git(["-c", &setting, "bbtoken", "token"]).done();
+        assert_eq!(done.code, Some(6));
+        let through = format!(
+            "through proxy 'localhost{}' (http.proxy in the command line)\n",
+            socket.display()
+        );
+        done.says(&[
+            "error: cannot ask for a token as 'a proxy on a Unix socket' wants it: only git's own transport can, and it asks for none\n",
+            &format!("caused by: cannot connect to 'localhost' {through}"),
+            "caused by: a proxy on a Unix socket is spoken to by git's own transport only\n",
+        ]);
+        let native = world
+            .git(["-c", &setting, "ls-remote", "bbtoken::ws/repo"])
+            .env("BBTOKEN_TRANSPORT", "native")
+            .env("BBTOKEN_ACCESS_TOKEN", &token)
+            .without_client()
+            .fails(128);
+        native.says(&[&through]);
+        assert!(
+            world.bitbucket.requests().is_empty(),
+            "nobody is asked directly"
+        );
+    });
 }

@@ -65,7 +65,7 @@ pub fn resolve(
     };
     let mut git_only = git_only(config, variables, url, remote);
     let proxy = proxy(config, variables, url, remote);
-    git_only.extend(proxy.as_ref().and_then(unknown_proxy));
+    git_only.extend(proxy.as_ref().and_then(gits_proxy));
     let version = asked.text("GIT_SSL_VERSION", "sslversion");
     let unknown = version
         .as_deref()
@@ -260,13 +260,11 @@ fn proxy(
                 .next()
                 .is_some_and(|end| end.contains(':'))
         });
-    Some(Proxy::new(
-        match has_port {
-            true => proxy,
-            false => with_default_port(&proxy),
-        },
-        origin,
-    ))
+    let named = Proxy::new(proxy.clone(), origin.clone());
+    if has_port || named.is_on_socket() {
+        return Some(named);
+    }
+    Some(Proxy::new(with_default_port(&proxy), origin))
 }
 
 /// Gives a proxy the port that curl takes, which is not that of the scheme (curl: `CURL_DEFAULT_PROXY_PORT`).
@@ -278,18 +276,10 @@ fn with_default_port(proxy: &str) -> String {
 }
 
 /// Names a proxy that only libcurl may know how to speak to.
-fn unknown_proxy(proxy: &Proxy) -> Option<String> {
-    const KNOWN: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
-    let scheme = proxy.scheme();
-    if !KNOWN.contains(&scheme) {
-        return Some(format!("a proxy by '{}'", quote(scheme)));
-    }
-    let is_socket = scheme.starts_with("socks") && proxy.path().len() > 1;
-    match () {
-        () if is_socket => Some("a proxy on a Unix socket".to_owned()),
-        () if proxy.is_socks_4_with_user() => Some("a user of a SOCKS 4 proxy".to_owned()),
-        () => None,
-    }
+fn gits_proxy(proxy: &Proxy) -> Option<String> {
+    let of_user = || "a user of a SOCKS 4 proxy".to_owned();
+    let kind = proxy.unknown_kind();
+    kind.or_else(|| proxy.is_socks_4_with_user().then(of_user))
 }
 
 /// Names the settings in force for a URL that the native transport has not got.
