@@ -65,7 +65,7 @@
 //! | the same at every system call, for kills and for errors of the file system | `tests/it/crashes.rs` |
 //! | a login is kept where the profile says, or there is an error | `tests/it/stores.rs` |
 //! | a fetch never holds the token of the profile that pushes | `tests/it/sessions/accounts.rs` |
-//! | a credential goes to https or to this machine, to the configured host, along no redirect | `http::tests`, `profile::tests`, `tests/it/faults.rs` |
+//! | a credential goes to https or to this machine, to the configured host, along no redirect | `http::tests`, `profile::tests`, `tests/it/redirects.rs` |
 //! | an address names a repository and never a host of its own | `address::tests`, `tests/it/addresses.rs` |
 //! | endpoints and commands come from protected configuration only | `tests/it/errors.rs` |
 //! | older protocol versions, and none, ask the server what plain https asks it | `tests/it/versions.rs` |
@@ -77,8 +77,8 @@
 //! | a warm command makes no token request, on one connection, with three processes | `tests/it/figures.rs` |
 //! | one refused token gives at most one new one, inside the same command | `tests/it/tokens/refused.rs` |
 //! | one process gets a token, the others wait and take it | `tests/it/figures.rs` |
-//! | an answer that is cut or garbled ends the command, and never leaves git waiting | `relay::pktline` tests, `tests/it/faults.rs` |
-//! | a push that may have been done is never called failed, nor one that was not done unknown | `tests/it/faults.rs` |
+//! | an answer that is cut or garbled ends the command, and never leaves git waiting | `relay::pktline` tests, `tests/it/faults/` |
+//! | a push that may have been done is never called failed, nor one that was not done unknown | `tests/it/faults/pushes.rs` |
 //! | what only reads is tried again within bounds, a push only when the server has refused to look at it | `relay::retry` tests, `tests/it/retries.rs` |
 //! | a killed git leaves no process, an ended clone no directory | `tests/it/signals.rs` |
 //! | what is remembered of a server never makes a command end otherwise | `tests/it/advertisement.rs` |
