@@ -1,14 +1,14 @@
 //! What it takes to begin: instructions from start to the first bytes on the wire, which no load of the machine changes.
 //!
 //! The release's helper is counted by callgrind, warm: with a token and, where it is used, all that is remembered of the
-//! server. Whoever it speaks to reads what comes first, the greeting of TLS, and hangs up; what is counted therefore is the
-//! start, everything up to these bytes, and the few instructions of an error. `git-remote-https` is counted by the same
+//! server. Whoever it speaks to reads what comes first, the greeting of TLS, and refuses it; what is counted therefore is
+//! the start, everything up to these bytes, and the few instructions of an error. `git-remote-https` is counted by the same
 //! means. A count depends on the certificates that are read: there is one, and then as many as systems have. On the
 //! processor it does not depend, because valgrind shows every program its own.
 
 use std::{
     fs,
-    io::Read as _,
+    io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::Command,
@@ -34,6 +34,8 @@ const REPEATS: usize = 3;
 const CERTIFICATES: usize = 145;
 /// How many times more `git-remote-https` needs at least.
 const TIMES_LESS: u64 = 5;
+/// The alert `handshake_failure` (RFC 8446 6), after which nobody tries again, as after a connection that only ends.
+const REFUSAL: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
 /// What git says to its helper for `git ls-remote` once it is connected (gitprotocol-v2).
 const LS_REMOTE: &str = "0014command=ls-refs\n0014agent=git/2.47.30016object-format=sha100010009peel\n000csymrefs\n0000";
 
@@ -76,9 +78,9 @@ fn the_way_to_the_first_byte_keeps_its_budget() {
     }
     gate.close();
 
-    let hanging_up = HangingUp::on(&base_url);
+    let refusing = Refusing::on(&base_url);
     let count = |of: &str| {
-        let [ours, theirs] = [&ours, &theirs].map(|helper| helper.count(&world, &hanging_up));
+        let [ours, theirs] = [&ours, &theirs].map(|helper| helper.count(&world, &refusing));
         let told =
             format!("{of}: git-remote-bbtoken {ours}, git-remote-https {theirs} instructions");
         let budget = budget(of);
@@ -135,14 +137,14 @@ impl Helper {
     }
 
     /// Counts its instructions until somebody has hung up.
-    fn count(&self, world: &World, hanging_up: &HangingUp) -> u64 {
+    fn count(&self, world: &World, refusing: &Refusing) -> u64 {
         let report = world.path("callgrind.out");
         let option = format!("--callgrind-out-file={}", report.display());
         let once = || {
-            let connections = hanging_up.connections();
+            let connections = refusing.connections();
             let runner = ["valgrind", "--tool=callgrind", "-q", &option];
             let done = self.conversation(world, &runner).fails(128);
-            let more = hanging_up.connections() - connections;
+            let more = refusing.connections() - connections;
             assert_eq!(more, 1, "one connection is counted: {}", done.stderr);
             let text = fs::read_to_string(&report).expect("callgrind writes it");
             let totals = text.lines().find_map(|line| line.strip_prefix("totals: "));
@@ -166,15 +168,15 @@ fn budget(name: &str) -> u64 {
     line.trim().parse().expect("it is a number")
 }
 
-/// A server that reads what comes first and hangs up.
-struct HangingUp {
+/// A server that reads what comes first and refuses it.
+struct Refusing {
     port: u16,
     connections: Arc<AtomicU32>,
     closed: Arc<AtomicBool>,
     listening: Option<thread::JoinHandle<()>>,
 }
 
-impl HangingUp {
+impl Refusing {
     fn on(base: &str) -> Self {
         let port = base.rsplit(':').next().and_then(|port| port.parse().ok());
         let port = port.expect("it has a port");
@@ -189,11 +191,12 @@ impl HangingUp {
                     }
                     let read = stream.read(&mut [0; 4096]).expect("the helper writes");
                     assert!(read > 0, "the helper has something to say");
+                    stream.write_all(&REFUSAL).expect("the helper listens");
                     connections.fetch_add(1, Ordering::SeqCst);
                 }
             }
         });
-        HangingUp {
+        Refusing {
             port,
             connections,
             closed,
@@ -206,7 +209,7 @@ impl HangingUp {
     }
 }
 
-impl Drop for HangingUp {
+impl Drop for Refusing {
     fn drop(&mut self) {
         self.closed.store(true, Ordering::SeqCst);
         // Wakes the one that listens.
