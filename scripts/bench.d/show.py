@@ -20,7 +20,8 @@ TARGETS = [
     ("large clone", 0, "wall_s", peers.REFERENCE, 0.95),
     ("large clone", 0, "helper_cpu_s", peers.REFERENCE, 0.80),
     ("large push", 0, "wall_s", peers.REFERENCE, 0.95),
-    ("large push", 0, "helper_cpu_s", peers.REFERENCE, 0.80),
+    # Of all programs: git-remote-https starts those that make the pack, which git starts itself beside us.
+    ("large push", 0, "cpu_s", peers.REFERENCE, 0.80),
 ]
 HELPER_MEMORY_MB = 16
 # The figures that each run has, so that ratios are those of runs of the same round.
