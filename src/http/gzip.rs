@@ -1,4 +1,5 @@
-//! Answers in gzip: nobody asks for them, and a server may send them all the same (RFC 9110 section 12.5.3).
+//! Answers in gzip: asked for where refs are the answer, and a server may send others all the same (RFC 9110 section
+//! 12.5.3).
 
 use std::io::{self, BufRead, Read};
 

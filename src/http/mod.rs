@@ -7,7 +7,7 @@
 //! (0.1 ms), for a secret more to guard; early data, which would save one, may be replayed. **HTTP/2** has nothing to
 //! share a connection between, as requests follow each other, and its usual windows (2 MiB) hold a link of 100 ms at 20 MB/s.
 //! **Compressed answers** pay for refs alone (1,000 of them: 85 kB to 29 kB, one round trip; 100 arrive in one anyhow),
-//! while packs do not shrink and `git http-backend` compresses nothing. They are not asked for; one that comes is read.
+//! while packs do not shrink: the relay asks for them where refs are the answer. Any that comes is read.
 
 mod beside;
 mod broken;

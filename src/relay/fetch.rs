@@ -19,6 +19,8 @@ use crate::{
 
 /// Longer requests are compressed (git: `rpc_service` in remote-curl.c).
 const COMPRESS_OVER_BYTES: usize = 1024;
+/// How a request for the refs begins (gitprotocol-v2(5), "ls-refs").
+const LS_REFS: &[u8] = b"0014command=ls-refs\n";
 
 /// Relays the advertisement, then request after request until git has enough.
 pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<Connected, Broken> {
@@ -112,6 +114,10 @@ pub(super) fn ask(session: &mut Session<'_>, request: &Bytes) -> anyhow::Result<
         let mut post = post.header("Git-Protocol", "version=2");
         if let Some(encoding) = encoding {
             post = post.header("Content-Encoding", encoding);
+        }
+        // Refs shrink to a third, packs not at all.
+        if request.starts_with(LS_REFS) {
+            post = post.header("Accept-Encoding", "gzip");
         }
         let body = body.clone();
         post.body = match in_chunks {

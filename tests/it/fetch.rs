@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use bitbucket_local::{Action, Kind, Rule};
+
 use crate::support::on_every_git;
 
 #[test]
@@ -67,6 +69,35 @@ fn a_fetch_after_divergence_negotiates_in_several_rounds_on_one_connection() {
                 .trim(),
             "1400"
         );
+    });
+}
+
+#[test]
+fn refs_are_asked_for_in_gzip_and_packs_are_not() {
+    on_every_git(|world| {
+        let bare = world.repository("ws", "repo");
+        world.git(["tag", "one", "main"]).within(&bare).ok();
+        let asked = || {
+            let requests = world.bitbucket.git_requests();
+            let asked = requests
+                .into_iter()
+                .map(|request| request.accept_encoding.unwrap_or_default());
+            world.bitbucket.clear_requests();
+            asked.collect::<Vec<_>>()
+        };
+        // The answers that are asked for so come so.
+        let in_gzip = Rule::new(Action::Gzip { percent: 100 });
+        world.bitbucket.script(in_gzip.kind(Kind::Git).times(2));
+        let tree = world.clone("ws/repo", "tree");
+        assert_eq!(
+            asked(),
+            ["gzip", "gzip", ""],
+            "discovery, ls-refs and fetch"
+        );
+        assert_eq!(world.rev(&tree, "HEAD"), world.rev(&bare, "one"));
+        world.commits(&tree, 1, "more");
+        world.git(["push", "-q"]).within(&tree).ok();
+        assert_eq!(asked(), ["gzip", ""], "discovery and push");
     });
 }
 

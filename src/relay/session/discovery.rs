@@ -112,7 +112,8 @@ impl Session<'_> {
 fn discovery(url: &Url, protocol: Option<&str>) -> Request {
     let request = Request::get(url.clone())
         .header("Accept", "*/*")
-        .header("Pragma", "no-cache");
+        .header("Pragma", "no-cache")
+        .header("Accept-Encoding", "gzip");
     match protocol {
         Some(protocol) => request.header("Git-Protocol", protocol),
         None => request,

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use hyper::body::Incoming;
 use hyper::header::{
-    ACCEPT, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName,
-    HeaderValue, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE,
+    HeaderName, HeaderValue, USER_AGENT,
 };
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
@@ -139,6 +139,7 @@ fn record(parts: &Parts, kind: Kind, connection: &Connection) -> Recorded {
         accept: value(ACCEPT.as_str()),
         content_type: value(CONTENT_TYPE.as_str()),
         content_encoding: value(CONTENT_ENCODING.as_str()),
+        accept_encoding: value(ACCEPT_ENCODING.as_str()),
         content_length: content_length(&parts.headers),
         http_version: format!("{:?}", parts.version),
         alpn: connection.alpn.clone(),

@@ -43,6 +43,8 @@ pub struct Recorded {
     pub content_type: Option<String>,
     /// The `Content-Encoding` header.
     pub content_encoding: Option<String>,
+    /// The `Accept-Encoding` header.
+    pub accept_encoding: Option<String>,
     /// The `Content-Length` header, when there was one; a chunked body has none.
     pub content_length: Option<u64>,
     /// `HTTP/1.1` or `HTTP/2.0`.
