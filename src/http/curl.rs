@@ -1,5 +1,6 @@
-//! Small exchanges by the program `curl`: for a proxy that takes its password by NTLM, Kerberos or Digest only, which the
-//! library has not got, and libcurl has in the way of each system. Git's own https is on libcurl, too.
+//! Small exchanges by the program `curl`: for a proxy that takes its password by NTLM, Kerberos or Digest only, or that
+//! is on a Unix socket, which the library has not got, and libcurl has in the way of each system. Git's own https is on
+//! libcurl, too.
 
 use std::{
     fmt,
@@ -137,7 +138,7 @@ impl Curl {
         };
         let text = self.configuration(small, proxy, login);
         let run = Run::of(&text).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => broken(Phase::Connect, MISSING.to_owned()),
+            io::ErrorKind::NotFound => broken(Phase::Connect, missing(proxy)),
             _ => broken(Phase::Connect, format!("curl cannot be used: {error}")),
         })?;
         let answer = (run.exit_code == Some(0))
@@ -182,7 +183,13 @@ impl Curl {
     }
 }
 
-const MISSING: &str = "it takes a password by NTLM, Kerberos or Digest only, and for that the program curl is needed, which is not there";
+fn missing(proxy: &Proxy) -> String {
+    let what = match proxy.is_on_socket() {
+        true => "it is on a Unix socket",
+        false => "it takes a password by NTLM, Kerberos or Digest only",
+    };
+    format!("{what}, and for that the program curl is needed, which is not there")
+}
 
 /// Lines of a configuration file (curl(1), "--config").
 #[derive(Default)]

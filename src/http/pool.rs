@@ -54,7 +54,9 @@ impl Pool {
             curl: way
                 .proxy
                 .as_ref()
-                .filter(|proxy| proxy.is_http() || proxy.is_socks_4_with_user())
+                .filter(|proxy| {
+                    proxy.is_http() || proxy.is_socks_4_with_user() || proxy.is_on_socket()
+                })
                 .and_then(|_| Curl::new(settings)),
             way,
             proxy_auth: settings.proxy_auth,
@@ -107,6 +109,9 @@ impl Pool {
         host: &str,
     ) -> Result<reqwest::Response, TransportError> {
         if let Some(kind) = self.way.unknown_proxy() {
+            if small.is_some() && self.curl.is_some() {
+                return self.otherwise(small, host, &Offer::default());
+            }
             let why = format!("{kind} is spoken to by git's own transport only");
             return Err(
                 TransportError::new(Phase::Connect, host, why).through(self.way.proxy.as_ref())

@@ -515,6 +515,13 @@ fn on_socket(proxy: &Proxy, path: &Path) {
     });
 }
 
+/// Asks for a token that nothing has kept.
+#[cfg(unix)]
+fn manage_without_token(world: &World, setting: &str) -> Done {
+    fs::remove_dir_all(world.cache()).expect("it is there");
+    world.git(["-c", setting, "bbtoken", "token"]).done()
+}
+
 /// Since this version git hands such a proxy on to libcurl.
 #[cfg(unix)]
 const PROXIES_ON_SOCKETS: (u32, u32) = (2, 47);
@@ -549,17 +556,27 @@ fn a_proxy_on_a_socket_is_left_to_git_and_nobody_is_connected_to_past_it() {
         assert_eq!(asked.len(), if is_known { 2 } else { 0 });
         heard_no_secret(world, &asked);
 
+        // A token is asked for by curl, whatever git can do.
+        let token = world.git(["-c", &setting, "bbtoken", "token"]).ok();
+        assert!(token.len() > 1000, "it is one");
+        assert_eq!(world.bitbucket.token_requests().len(), 1);
+        let asked = proxy.asked().split_off(asked.len());
+        assert!(matches!(&asked[..], [asked] if asked.connected));
+        heard_no_secret(world, &asked);
+
         world.bitbucket.clear_requests();
-        let done = world.git(["-c", &setting, "bbtoken", "token"]).done();
+        let nowhere = world.path("nowhere");
+        let nowhere = format!("http.proxy=socks5h://localhost{}", nowhere.display());
+        let done = manage_without_token(world, &nowhere);
         assert_eq!(done.code, Some(6));
-        let through = format!(
-            "through proxy 'localhost{}' (http.proxy in the command line)\n",
-            socket.display()
-        );
+        let through = |setting: &str| {
+            let place = setting.rsplit_once("//").expect("it is an address").1;
+            format!("through proxy '{place}' (http.proxy in the command line)\n")
+        };
         done.says(&[
-            "error: cannot ask for a token as 'a proxy on a Unix socket' wants it: only git's own transport can, and it asks for none\n",
-            &format!("caused by: cannot connect to 'localhost' {through}"),
-            "caused by: a proxy on a Unix socket is spoken to by git's own transport only\n",
+            "caused by: cannot connect to 'localhost' ",
+            &through(&nowhere),
+            "caused by: curl says: ",
         ]);
         let native = world
             .git(["-c", &setting, "ls-remote", "bbtoken::ws/repo"])
@@ -567,7 +584,10 @@ fn a_proxy_on_a_socket_is_left_to_git_and_nobody_is_connected_to_past_it() {
             .env("BBTOKEN_ACCESS_TOKEN", &token)
             .without_client()
             .fails(128);
-        native.says(&[&through]);
+        native.says(&[
+            &through(&setting),
+            "caused by: a proxy on a Unix socket is spoken to by git's own transport only\n",
+        ]);
         assert!(
             world.bitbucket.requests().is_empty(),
             "nobody is asked directly"

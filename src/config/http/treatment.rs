@@ -100,7 +100,7 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
         key(
             "proxy",
             Followed,
-            "http, https, socks4, socks4a, socks5 and socks5h; others, and Unix sockets, are git's",
+            "http, https, socks4, socks4a, socks5 and socks5h; others are git's, and Unix sockets, too, through which tokens are asked for by the program curl",
         ),
         key(
             "proxyAuthMethod",
