@@ -180,11 +180,16 @@ pub(super) fn discover(session: &mut Session<'_>) -> anyhow::Result<Option<Vec<u
 fn read(session: &Session<'_>, response: Response) -> anyhow::Result<Option<Vec<u8>>> {
     let mut body = BodyReader::new(response);
     let first = first_packet(&mut body).map_err(|error| session.bad_packet(error))?;
+    let (first, is_behind_header) = (first.packet, first.is_behind_header);
     if let Some(message) = first[4..].strip_prefix(pktline::ERROR_PREFIX) {
         return Err(told(session, message));
     }
     if !first[4..].starts_with(b"version 2") {
-        return Ok(None);
+        return match is_behind_header && is_older(&first[4..]) {
+            true => Ok(None),
+            // Git's own transport would read it to its end, which may never come.
+            false => Err(session.no_git("its first pkt-line names no version and no ref")),
+        };
     }
     let rest = pktline::read_section(&mut (&mut body).take(MAX_BYTES), |_| {});
     let rest = rest.and_then(|rest| rest.ok_or_else(|| empty("it ends without a flush-pkt")));
@@ -195,14 +200,34 @@ fn read(session: &Session<'_>, response: Response) -> anyhow::Result<Option<Vec<
 }
 
 /// Reads the first pkt-line behind the `# service=` header, which is not part of what git reads over `connect`.
-pub(super) fn first_packet(body: &mut dyn BufRead) -> io::Result<Vec<u8>> {
-    let mut first = read_one(body)?;
-    if first[4..].starts_with(b"# service=") {
+pub(super) fn first_packet(body: &mut dyn BufRead) -> io::Result<First> {
+    let mut packet = read_one(body)?;
+    let is_behind_header = packet[4..].starts_with(b"# service=");
+    if is_behind_header {
         // It holds nothing that is read: one that does not end soon is none.
         pktline::read_section(&mut body.take(MAX_BYTES), |_| {})?;
-        first = read_one(body)?;
+        packet = read_one(body)?;
     }
-    Ok(first)
+    Ok(First {
+        packet,
+        is_behind_header,
+    })
+}
+
+/// What an advertisement begins with.
+pub(super) struct First {
+    /// The pkt-line, with its length.
+    pub(super) packet: Vec<u8>,
+    /// Versions 0 and 1 have the header, version 2 may (gitprotocol-http(5), "Smart Server Response").
+    is_behind_header: bool,
+}
+
+/// Tells whether an advertisement of version 0 or 1 begins so: with nothing, its version or an object's id
+/// (gitprotocol-pack(5), "Reference Discovery").
+fn is_older(packet: &[u8]) -> bool {
+    let id = packet.split(|byte| *byte == b' ').next().unwrap_or(packet);
+    let is_id = id.len() >= 40 && id.iter().all(u8::is_ascii_hexdigit);
+    packet.is_empty() || packet.starts_with(b"version ") || is_id
 }
 
 fn read_one(body: &mut dyn BufRead) -> io::Result<Vec<u8>> {
@@ -394,7 +419,7 @@ mod tests {
             b"001e# service=git-upload-pack\n",
         ];
         crate::fuzz::check(&kept, |input| {
-            if let Ok(first) = first_packet(&mut &input[..]) {
+            if let Ok(First { packet: first, .. }) = first_packet(&mut &input[..]) {
                 assert!(first.len() >= 4 && first.len() <= input.len());
             }
             let data = packets(input).map(|packets| packets.concat().len());

@@ -102,7 +102,7 @@ fn advertise(session: &mut Session<'_>, git: &mut Git) -> Result<(), Broken> {
         let mut body = BodyReader::new(response);
         let _armed = session.watch_until_over(&Boundaries::default());
         match first_packet(&mut body).map_err(|error| session.bad_packet(error)) {
-            Ok(first) => break (first, body),
+            Ok(first) => break (first.packet, body),
             Err(error) if session.is_asked_again(&error) => {}
             Err(error) => return Err(connecting(error)),
         }

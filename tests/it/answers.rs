@@ -57,6 +57,26 @@ fn each_way_in_which_an_answer_is_not_complete_has_its_own_words() {
 }
 
 #[test]
+fn an_advertisement_of_no_version_is_not_left_to_git() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        for body in ["000ever<p>no p", "0000"] {
+            let rule = Rule::new(Action::ReplaceBody(body.into()))
+                .method("GET")
+                .path("info/refs");
+            let [ours, gits] = both(world, Some(&rule), |address, setting| {
+                world.git(["-c", setting, "ls-remote", address])
+            });
+            assert_eq!((ours.code, gits.code), (Some(128), Some(128)));
+            ours.says(&[
+                "error: cannot use repository 'ws/repo': 'localhost' did not answer as a git server\n",
+                "caused by: its first pkt-line names no version and no ref\n",
+            ]);
+        }
+    });
+}
+
+#[test]
 fn an_upload_pack_that_fails_tells_why_as_over_https() {
     on_every_git(|world| {
         let bare = world.repository("ws", "repo");
