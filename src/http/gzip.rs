@@ -1,13 +1,13 @@
 //! Answers in gzip: asked for where refs are the answer, and a server may send others all the same (RFC 9110 section
 //! 12.5.3).
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, Read as _};
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 
-use super::{Phase, ResponseBody, TransportError};
+use super::{BodyReader, Phase, ResponseBody, TransportError};
 
 /// However much a few bytes may become, so many are made at a time.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -23,18 +23,14 @@ pub(super) fn unpacked(
     if !coding.eq_ignore_ascii_case(b"gzip") && !coding.eq_ignore_ascii_case(b"x-gzip") {
         return Box::new(body);
     }
-    let packed = Packed {
-        body,
-        current: Bytes::new(),
-    };
     Box::new(Gzip {
-        decoder: MultiGzDecoder::new(packed),
+        decoder: MultiGzDecoder::new(BodyReader::new(body)),
         host: host.to_owned(),
     })
 }
 
 struct Gzip<B> {
-    decoder: MultiGzDecoder<Packed<B>>,
+    decoder: MultiGzDecoder<BodyReader<B>>,
     host: String,
 }
 
@@ -51,38 +47,6 @@ impl<B: ResponseBody> ResponseBody for Gzip<B> {
                 TransportError::new(Phase::Answer, &self.host, error)
             })),
         }
-    }
-}
-
-/// The compressed bytes, to be read.
-struct Packed<B> {
-    body: B,
-    current: Bytes,
-}
-
-impl<B: ResponseBody> Read for Packed<B> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let available = self.fill_buf()?;
-        let length = available.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&available[..length]);
-        self.consume(length);
-        Ok(length)
-    }
-}
-
-impl<B: ResponseBody> BufRead for Packed<B> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while self.current.is_empty() {
-            match self.body.next_chunk().map_err(io::Error::other)? {
-                Some(chunk) => self.current = chunk,
-                None => break,
-            }
-        }
-        Ok(&self.current)
-    }
-
-    fn consume(&mut self, amount: usize) {
-        self.current.advance(amount);
     }
 }
 

@@ -10,6 +10,7 @@
 //! while packs do not shrink: the relay asks for them where refs are the answer. Any that comes is read.
 
 mod beside;
+mod body;
 mod broken;
 mod bundle;
 mod client;
@@ -34,6 +35,7 @@ pub use reqwest::{Url, header::HeaderMap};
 
 use crate::secret::Secret;
 
+pub use body::BodyReader;
 pub use client::Client;
 pub use family::Family;
 pub use identity::ClientCertificate;
@@ -147,6 +149,12 @@ pub trait ResponseBody {
     fn next_chunk(&mut self) -> Result<Option<Bytes>, TransportError>;
 }
 
+impl ResponseBody for Response {
+    fn next_chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
+        self.body.next_chunk()
+    }
+}
+
 impl Response {
     /// Puts an answer together.
     pub fn new(status: u16, headers: HeaderMap, body: Box<dyn ResponseBody>) -> Self {
@@ -155,15 +163,6 @@ impl Response {
             headers,
             body,
         }
-    }
-
-    /// Waits for the next piece of the body; `None` at the end.
-    ///
-    /// # Errors
-    ///
-    /// See [`ResponseBody::next_chunk`].
-    pub fn next_chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
-        self.body.next_chunk()
     }
 
     /// Reads the body up to `max_bytes`; what is longer is cut there, so that no server can fill the memory.

@@ -14,14 +14,13 @@ use std::io::{self, BufRead, Read as _};
 
 use super::{
     Git, Service, Session,
-    body::BodyReader,
     fetch::ask,
     pktline::{self, Boundaries},
     session::NoCredential,
 };
 use crate::{
     failure::{Kind, kind, quote},
-    http::{Begun, Phase, Response, TransportError},
+    http::{Begun, BodyReader, Phase, Response, TransportError},
 };
 
 /// The longest v2 capability advertisement that is believed; real ones have some hundred bytes.
@@ -179,8 +178,10 @@ pub(super) fn discover(session: &mut Session<'_>) -> anyhow::Result<Option<Vec<u
 
 fn read(session: &Session<'_>, response: Response) -> anyhow::Result<Option<Vec<u8>>> {
     let mut body = BodyReader::new(response);
-    let first = first_packet(&mut body).map_err(|error| session.bad_packet(error))?;
-    let (first, is_behind_header) = (first.packet, first.is_behind_header);
+    let First {
+        packet: first,
+        is_behind_header,
+    } = first_packet(&mut body).map_err(|error| session.bad_packet(error))?;
     if let Some(message) = first[4..].strip_prefix(pktline::ERROR_PREFIX) {
         return Err(told(session, message));
     }

@@ -4,12 +4,11 @@ use bytes::Bytes;
 
 use super::{
     Broken, Connected, Git, Service, Session, Stage, advertisement,
-    body::BodyReader,
     fetch::copy,
     pktline::{self, Boundaries},
     session::Repeat,
 };
-use crate::http::{Body, Request};
+use crate::http::{Body, BodyReader, Request};
 
 /// One after the server has said that it will, one at the end (git: `cmd_archive` in builtin/archive.c).
 const FLUSHES: usize = 2;

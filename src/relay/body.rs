@@ -1,8 +1,6 @@
-//! A request's body, as a whole or in chunks, and an answer's body as bytes to be read.
+//! A request's body, as a whole or in chunks, and a look at how an answer's begins.
 
-use std::io::{self, BufRead, Read};
-
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 
 use super::pktline;
 use crate::http::{Response, ResponseBody, TransportError};
@@ -61,69 +59,5 @@ impl ResponseBody for Ahead {
             Some(first) => Ok(Some(first)),
             None => self.rest.next_chunk(),
         }
-    }
-}
-
-/// Reads an answer's body as a stream of bytes.
-pub(super) struct BodyReader {
-    response: Response,
-    current: Bytes,
-}
-
-impl BodyReader {
-    pub(super) fn new(response: Response) -> Self {
-        BodyReader {
-            response,
-            current: Bytes::new(),
-        }
-    }
-
-    /// Reads what nobody wants, so that the connection can be used again; a longer answer costs the connection.
-    pub(super) fn drain(mut self, max_bytes: usize) {
-        let mut room = max_bytes;
-        while let Ok(Some(chunk)) = self.next_chunk() {
-            let Some(left) = room.checked_sub(chunk.len()) else {
-                return;
-            };
-            room = left;
-        }
-    }
-
-    /// Gives the next piece, what was read ahead first; `None` at the end.
-    pub(super) fn next_chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
-        if !self.current.is_empty() {
-            return Ok(Some(std::mem::take(&mut self.current)));
-        }
-        loop {
-            match self.response.next_chunk()? {
-                Some(chunk) if chunk.is_empty() => {}
-                chunk => return Ok(chunk),
-            }
-        }
-    }
-}
-
-impl Read for BodyReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let available = self.fill_buf()?;
-        let length = available.len().min(buffer.len());
-        buffer[..length].copy_from_slice(&available[..length]);
-        self.consume(length);
-        Ok(length)
-    }
-}
-
-impl BufRead for BodyReader {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.current.is_empty()
-            && let Some(chunk) = self.next_chunk().map_err(io::Error::other)?
-        {
-            self.current = chunk;
-        }
-        Ok(&self.current)
-    }
-
-    fn consume(&mut self, amount: usize) {
-        self.current.advance(amount);
     }
 }

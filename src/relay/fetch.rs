@@ -8,13 +8,12 @@ use flate2::{Compression, write::GzEncoder};
 use super::{
     Broken, Connected, Git, Service, Session, Stage,
     advertisement::{self, Foreseen},
-    body::BodyReader,
     pktline::{self, Boundaries, Ending},
     session::Repeat,
 };
 use crate::{
     failure::{Failure, Kind},
-    http::{Body, Request, Response},
+    http::{Body, BodyReader, Request, Response},
 };
 
 /// Longer requests are compressed (git: `rpc_service` in remote-curl.c).

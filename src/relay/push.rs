@@ -14,14 +14,13 @@ use bytes::Bytes;
 use super::{
     Broken, Git, Service, Session, Stage,
     advertisement::{first_packet, told},
-    body::BodyReader,
     fetch::copy,
     pktline::{self, Boundaries, ERROR_PREFIX, Ending},
     session::Repeat,
 };
 use crate::{
     failure::{Failure, Kind},
-    http::{Body, Phase, Request, Response, ResponseBody, TransportError},
+    http::{Body, BodyReader, Phase, Request, Response, ResponseBody, TransportError},
 };
 
 /// More than a server says to a lone flush-pkt, which is nothing.
