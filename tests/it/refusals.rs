@@ -4,20 +4,8 @@ use bitbucket_local::{Kind, Rule};
 
 use crate::{
     inspect::limited,
-    support::{Done, World, on_every_git},
+    support::{Done, World, on_every_git_without_memory},
 };
-
-/// A world with `ws/repo`, whose token is cached, and which server is asked for its advertisement each time.
-fn on_every_git_with_a_token(test: impl Fn(&World)) {
-    on_every_git(|world| {
-        world.repository("ws", "repo");
-        let never = ["config", "--global", "bbtoken.rememberAdvertisement", "no"];
-        world.git(never).ok();
-        world.git(["ls-remote", "bbtoken::ws/repo"]).ok();
-        world.bitbucket.clear_requests();
-        test(world);
-    });
-}
 
 fn answered(world: &World, rule: Rule) -> Done {
     world.bitbucket.script(rule.kind(Kind::Git));
@@ -41,7 +29,7 @@ fn words_of_the_server_are_shown_as_git_shows_them_and_once() {
         ("text/html", "a page", 0),
         ("application/json", "{\"no\": 1}", 0),
     ];
-    on_every_git_with_a_token(|world| {
+    on_every_git_without_memory(|world| {
         let https = format!("{}/ws/repo.git", world.bitbucket.base_url());
         let token = world.bbtoken(["token"]).ok();
         for (kind, body, lines) in cases {
@@ -78,7 +66,7 @@ fn the_message_in_an_error_object_is_told() {
         (400, r#"{"error":{"canary":1}}"#, "\n"),
         (400, r#"{"message":"canary"#, "\n"),
     ];
-    on_every_git_with_a_token(|world| {
+    on_every_git_without_memory(|world| {
         for (status, body, end) in cases {
             let rule = Rule::answer(status).header("Content-Type", "application/json");
             let done = answered(world, rule.body(body));
@@ -91,7 +79,7 @@ fn the_message_in_an_error_object_is_told() {
 
 #[test]
 fn a_page_that_forbids_is_a_proxys_and_no_missing_scope() {
-    on_every_git_with_a_token(|world| {
+    on_every_git_without_memory(|world| {
         let rule = Rule::answer(403).header("Content-Type", "text/html");
         let done = answered(
             world,
@@ -108,7 +96,7 @@ fn a_page_that_forbids_is_a_proxys_and_no_missing_scope() {
 
 #[test]
 fn how_long_a_busy_server_wants_to_be_left_alone_is_told() {
-    on_every_git_with_a_token(|world| {
+    on_every_git_without_memory(|world| {
         for status in [429, 503] {
             let done = answered(world, Rule::answer(status).header("Retry-After", "3600"));
             done.says(&[&format!(
@@ -120,7 +108,7 @@ fn how_long_a_busy_server_wants_to_be_left_alone_is_told() {
 
 #[test]
 fn what_was_refused_twice_names_both_reasons_and_who_can_tell() {
-    on_every_git_with_a_token(|world| {
+    on_every_git_without_memory(|world| {
         let done = answered(world, Rule::answer(401).times(2));
         done.says(&[
             "the name is wrong, or this profile's client or token may not see the repository; run 'git bbtoken doctor ws/repo'\n",
@@ -131,7 +119,7 @@ fn what_was_refused_twice_names_both_reasons_and_who_can_tell() {
 
 #[test]
 fn another_content_type_than_gits_is_named() {
-    on_every_git_with_a_token(|world| {
+    on_every_git_without_memory(|world| {
         for (given, named) in [
             ("application/octet-stream; x=y", "application/octet-stream"),
             ("a\tb", "a\\u{9}b"),

@@ -7,7 +7,7 @@ use bitbucket_local::{
 
 use crate::{
     inspect::{Gate, is_sound, limited},
-    support::{Done, World, on_every_git},
+    support::{Done, World, on_every_git_without_memory},
 };
 
 /// A busy server that wants to be asked again at once, so that no test has to wait.
@@ -25,21 +25,9 @@ fn announcements(done: &Done) -> usize {
         .count()
 }
 
-/// A world with `ws/repo`, whose token is cached and whose advertisement is asked for each time.
-fn on_every_git_with_a_token(test: impl Fn(&World)) {
-    on_every_git(|world| {
-        world.repository("ws", "repo");
-        let never = ["config", "--global", "bbtoken.rememberAdvertisement", "no"];
-        world.git(never).ok();
-        world.git(["ls-remote", "bbtoken::ws/repo"]).ok();
-        world.bitbucket.clear_requests();
-        test(world);
-    });
-}
-
 #[test]
 fn a_busy_server_is_asked_again_by_whatever_only_reads() {
-    on_every_git_with_a_token(|world| {
+    on_every_git_without_memory(|world| {
         for status in [429, 502, 503, 504] {
             for (method, skip) in [("GET", 0), ("POST", 0), ("POST", 1)] {
                 let rule = busy(status).method(method).skip(skip).times(2);
@@ -60,7 +48,7 @@ fn a_busy_server_is_asked_again_by_whatever_only_reads() {
 
 #[test]
 fn a_server_that_stays_busy_is_asked_four_times_in_all() {
-    on_every_git_with_a_token(|world| {
+    on_every_git_without_memory(|world| {
         world.bitbucket.script(busy(503).forever());
         let done = limited(world, ["clone", "-q", "bbtoken::ws/repo", "tree"]).fails(128);
         assert_eq!(announcements(&done), 3, "{}", done.stderr);
@@ -72,7 +60,7 @@ fn a_server_that_stays_busy_is_asked_four_times_in_all() {
 
 #[test]
 fn a_time_that_is_too_far_off_is_not_waited_for() {
-    on_every_git_with_a_token(|world| {
+    on_every_git_without_memory(|world| {
         for when in ["3600", "Fri, 31 Dec 2100 23:59:59 GMT"] {
             world.bitbucket.clear_requests();
             world
@@ -87,7 +75,7 @@ fn a_time_that_is_too_far_off_is_not_waited_for() {
 
 #[test]
 fn a_connection_that_breaks_before_git_has_seen_anything_is_made_again() {
-    on_every_git_with_a_token(|world| {
+    on_every_git_without_memory(|world| {
         // The advertisement is read as a whole before git gets any of it.
         for (method, skip, length) in [
             ("GET", 0, 0),
@@ -110,7 +98,7 @@ fn a_connection_that_breaks_before_git_has_seen_anything_is_made_again() {
 
 #[test]
 fn a_connection_that_is_refused_is_tried_again_and_then_named() {
-    on_every_git_with_a_token(|world| {
+    on_every_git_without_memory(|world| {
         let mut gate = Gate::to(world);
         let list = || gate_list(world);
         gate.between(world, list()).ok();
@@ -132,7 +120,7 @@ fn a_connection_that_is_refused_is_tried_again_and_then_named() {
 
 #[test]
 fn a_proxy_that_has_no_way_just_now_is_asked_again() {
-    on_every_git_with_a_token(|world| {
+    on_every_git_without_memory(|world| {
         let proxy = Proxy::start(Options {
             fails_with: vec![502, 503, 504],
             ..Options::default()
@@ -151,7 +139,7 @@ fn a_proxy_that_has_no_way_just_now_is_asked_again() {
 /// What HTTP/2 has for this (GOAWAY, REFUSED_STREAM; RFC 9113 section 8.7) cannot come where HTTP/1.1 is spoken.
 #[test]
 fn a_server_of_http_2_is_spoken_to_in_http_1_1() {
-    on_every_git_with_a_token(|world| {
+    on_every_git_without_memory(|world| {
         let tree = world.clone("ws/repo", "tree");
         world.commit(&tree, "file", "two\n");
         world.git(["push", "-q"]).within(&tree).ok();
@@ -173,7 +161,7 @@ fn a_server_of_http_2_is_spoken_to_in_http_1_1() {
 
 #[test]
 fn a_server_that_ends_each_connection_after_its_answer_is_no_trouble() {
-    on_every_git_with_a_token(|world| {
+    on_every_git_without_memory(|world| {
         let announced = ("Connection".to_owned(), "close".to_owned());
         for (name, action) in [
             ("announced", Action::Alter(vec![announced])),
@@ -199,7 +187,7 @@ fn gate_list(world: &World) -> crate::support::Run {
 
 #[test]
 fn a_push_is_sent_again_only_when_the_server_has_refused_to_look_at_it() {
-    on_every_git_with_a_token(|world| {
+    on_every_git_without_memory(|world| {
         let tree = world.clone("ws/repo", "tree");
         let bare = world.bitbucket.repository_path("ws", "repo");
         for (status, posts) in [(429, 2), (502, 1), (503, 1), (504, 1)] {
@@ -235,7 +223,7 @@ fn what_a_403_is_about_is_told_from_the_servers_words() {
             "hint: the repository or its workspace is over a limit of its plan: ",
         ),
     ];
-    on_every_git_with_a_token(|world| {
+    on_every_git_without_memory(|world| {
         for (words, hint) in cases {
             world.bitbucket.clear_requests();
             let rule = Rule::answer(403).header("Content-Type", "text/plain");

@@ -61,6 +61,18 @@ pub(crate) fn on_every_git(test: impl Fn(&World)) {
     }
 }
 
+/// A world with `ws/repo`, whose token is cached, and whose advertisement is asked for each time.
+pub(crate) fn on_every_git_without_memory(test: impl Fn(&World)) {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let never = ["config", "--global", "bbtoken.rememberAdvertisement", "no"];
+        world.git(never).ok();
+        world.git(["ls-remote", "bbtoken::ws/repo"]).ok();
+        world.bitbucket.clear_requests();
+        test(world);
+    });
+}
+
 /// A user with an OAuth client, and the server.
 pub(crate) struct World {
     /// The server.

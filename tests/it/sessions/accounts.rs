@@ -7,7 +7,7 @@ use bitbucket_local::Consumer;
 use crate::{
     inspect::{limited, names},
     person::{as_person, configure, configure_login, git, log_in, manage, refreshes, state},
-    support::on_every_git,
+    support::{World, on_every_git},
 };
 
 use super::world;
@@ -46,6 +46,19 @@ fn two_accounts_of_one_client_are_kept_apart_and_one_account_of_two_profiles_is_
     as_profile("bob").fails(128);
 }
 
+/// A profile of a client that the server knows, whose secret a command gives.
+fn configure_client(world: &World, profile: &str, consumer: &Consumer) {
+    world.bitbucket.add_consumer(consumer.clone());
+    let secret = world.path(profile);
+    fs::write(&secret, &consumer.secret).expect("the world can be written");
+    let command = format!("cat '{}'", secret.display());
+    let settings = [
+        ("clientId", consumer.key.as_str()),
+        ("clientSecretCommand", &command),
+    ];
+    configure(world, profile, &settings);
+}
+
 #[test]
 fn workspaces_directories_and_submodules_find_their_profile() {
     on_every_git(|world| {
@@ -59,19 +72,8 @@ fn workspaces_directories_and_submodules_find_their_profile() {
         };
         for (profile, consumer, workspace) in [("work", &mine, "ours"), ("play", &other, "theirs")]
         {
-            world.bitbucket.add_consumer(consumer.clone());
-            let secret = world.path(profile);
-            fs::write(&secret, &consumer.secret).expect("the world can be written");
-            let command = format!("cat '{}'", secret.display());
-            configure(
-                world,
-                profile,
-                &[
-                    ("clientId", &consumer.key),
-                    ("clientSecretCommand", &command),
-                    ("workspace", workspace),
-                ],
-            );
+            configure_client(world, profile, consumer);
+            configure(world, profile, &[("workspace", workspace)]);
             world.repository(workspace, "repo");
         }
         let run = |run: crate::support::Run| as_person(run).without("BBTOKEN_CLIENT_SECRET");
@@ -136,18 +138,7 @@ fn a_fetch_never_holds_the_token_that_can_write() {
             ("writer", scopes("repository:write")),
         ];
         for (profile, consumer) in &clients {
-            world.bitbucket.add_consumer(consumer.clone());
-            let secret = world.path(profile);
-            fs::write(&secret, &consumer.secret).expect("the world can be written");
-            let command = format!("cat '{}'", secret.display());
-            configure(
-                world,
-                profile,
-                &[
-                    ("clientId", &consumer.key),
-                    ("clientSecretCommand", &command),
-                ],
-            );
+            configure_client(world, profile, consumer);
         }
         configure(
             world,
