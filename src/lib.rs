@@ -40,7 +40,6 @@
 //! | [`relay`] | helper commands, pkt-lines, discovery, requests; defines the [`relay::Authorizer`] it needs |
 //! | [`lfs`] | what git-lfs must be told of a remote, written into the repository's configuration |
 //! | [`hangup`] | ends the process when git is gone while a server is waited for |
-//! | [`user_agent`] | which git started us, for the `User-Agent` header |
 //! | [`wire`] | the only place that joins the rooms |
 //! | [`manage`] | `git bbtoken …`, one file per subcommand; `cli` defines the command line, `reference` lists every name |
 //! | [`trace`] | what happens, told while it happens: `BBTOKEN_TRACE`, `GIT_TRACE_CURL`, `GIT_TRACE2_EVENT`; redacted by type |
@@ -126,5 +125,4 @@ pub mod secret;
 mod signals;
 pub mod token;
 pub mod trace;
-pub mod user_agent;
 pub mod wire;

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Who may use whom; `failure`, `secret` and `trace` are leaves that everybody may use.
-const RULES: [(&str, &[&str]); 23] = [
+const RULES: [(&str, &[&str]); 22] = [
     ("failure", &[]),
     ("secret", &[]),
     ("trace", &[]),
@@ -17,7 +17,6 @@ const RULES: [(&str, &[&str]); 23] = [
     ("fuzz", &[]),
     ("address", &[]),
     ("hangup", &[]),
-    ("user_agent", &["files"]),
     ("http", &[]),
     ("oauth", &["http", "clock"]),
     ("profile", &["address", "http"]),
@@ -28,18 +27,8 @@ const RULES: [(&str, &[&str]); 23] = [
     (
         "wire",
         &[
-            "address",
-            "clock",
-            "config",
-            "files",
-            "hangup",
-            "http",
-            "lfs",
-            "oauth",
-            "profile",
-            "relay",
-            "token",
-            "user_agent",
+            "address", "clock", "config", "files", "hangup", "http", "lfs", "oauth", "profile",
+            "relay", "token",
         ],
     ),
     ("manage", &["wire", "config", "profile", "address", "token"]),

@@ -13,7 +13,6 @@ use crate::{
     profile::{Grant, Profile},
     secret::Secret,
     token::Bearer,
-    user_agent::GitVersion,
 };
 
 /// How long the answer may take.
@@ -104,7 +103,7 @@ impl Overview {
             );
             return Ok(untold(&why));
         }
-        let client = super::house::client(&http, &GitVersion::user_agent(None))?;
+        let client = super::house::client(&http)?;
         let mut request = Request::get(url).header("Accept", "application/json");
         request.authorization = Some(authorization);
         request.time_limit = Some(TIME_LIMIT);

@@ -22,8 +22,10 @@ use crate::{
     secret::Secret,
     token::{Bearer, Places, Tokens},
     trace,
-    user_agent::GitVersion,
 };
+
+/// The `User-Agent` header of our requests; Bitbucket looks for `git/`.
+const USER_AGENT: &str = concat!("git/2 git-remote-bbtoken/", env!("CARGO_PKG_VERSION"));
 
 /// What lives as long as a command.
 pub(super) struct House {
@@ -31,7 +33,6 @@ pub(super) struct House {
     /// For the token endpoint, if that is on another host.
     token_client: Option<Client>,
     pub(super) watch: Watch,
-    pub(super) git_version: Option<GitVersion>,
     /// The hosts that are not verified, each behind the setting that says so.
     unverified: Vec<(String, String)>,
     /// Settings that are not followed where a token is asked for.
@@ -40,13 +41,6 @@ pub(super) struct House {
 
 impl House {
     pub(super) fn open(identity: &Identity) -> anyhow::Result<Self> {
-        let exec_path = process_variable("GIT_EXEC_PATH").map(PathBuf::from);
-        let cache = places(&identity.profile, &process_variable).cache;
-        let git_version = exec_path
-            .zip(cache)
-            .map(|(path, cache)| GitVersion::of(&path, &cache));
-        let user_agent = GitVersion::user_agent(git_version.as_ref());
-        let client = |http: &HttpSettings| client(http, &user_agent);
         let endpoints = &identity.profile.endpoints;
         let token_http = identity.token_http.as_ref();
         let ways = [
@@ -63,7 +57,6 @@ impl House {
             client: client(&identity.http)?,
             token_client: identity.token_http.as_ref().map(client).transpose()?,
             watch: Watch::on_stdout(),
-            git_version,
         })
     }
 
@@ -132,8 +125,8 @@ impl House {
 }
 
 /// Makes a client that follows git's settings and asks for a proxy's login as git does.
-pub(super) fn client(http: &HttpSettings, user_agent: &str) -> anyhow::Result<Client> {
-    let client = Client::new(&http.settings, user_agent).context(Failure::new(
+pub(super) fn client(http: &HttpSettings) -> anyhow::Result<Client> {
+    let client = Client::new(&http.settings, USER_AGENT).context(Failure::new(
         Kind::Misconfigured,
         "cannot follow git's http settings",
     ))?;

@@ -23,7 +23,6 @@ use crate::{
     relay::{self, Broken, Command, Connected, Git, Memory, Service, Session, Stage, Voice},
     secret::Secret,
     trace,
-    user_agent::GitVersion,
 };
 use house::House;
 use identity::parse_address;
@@ -303,7 +302,6 @@ pub fn serve(
         }
     };
     if connected == Connected::Finished {
-        house.git_version.iter().for_each(GitVersion::learn);
         return Ok(0);
     }
     let code = relay::forward(git, || {

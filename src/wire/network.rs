@@ -10,7 +10,6 @@ use crate::{
     config::{self, HttpSettings, process_variable},
     failure::{Failure, Kind},
     http::{HttpClient as _, Phase, Request, TransportError, Url},
-    user_agent::GitVersion,
 };
 
 /// How long one address may take to answer.
@@ -125,7 +124,7 @@ fn connect(addresses: &[std::net::SocketAddr]) -> Result<(), String> {
 
 /// Asks for Bitbucket's front page and gives the time in its answer's `Date` (RFC 9110 section 6.6.1), if it has one.
 fn front_page(http: &HttpSettings, base: &Url) -> anyhow::Result<Option<u64>> {
-    let client = super::house::client(http, &GitVersion::user_agent(None))?;
+    let client = super::house::client(http)?;
     let mut request = Request::get(base.clone());
     request.time_limit = Some(FRONT_PAGE_LIMIT);
     let response = client.send(request).map_err(of_kind)?;

@@ -296,9 +296,7 @@ fn a_disk_that_is_full_while_the_token_is_saved_does_not_keep_a_fetch_from_worki
         ]);
         let left: Vec<_> = names(&world.cache())
             .into_iter()
-            .filter(|name| {
-                !name.ends_with(".lock") && name != "git-version" && name != "advertisements"
-            })
+            .filter(|name| !name.ends_with(".lock") && name != "advertisements")
             .collect();
         assert!(left.is_empty(), "no half of a token stays: {left:?}");
 

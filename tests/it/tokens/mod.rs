@@ -110,7 +110,7 @@ fn a_ready_token_goes_with_the_user_name_of_its_kind() {
         }
         assert_eq!(
             names(&world.cache()),
-            ["advertisements", "git-version"],
+            ["advertisements"],
             "a ready token is not copied"
         );
     });
