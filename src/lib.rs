@@ -99,7 +99,7 @@
 //! | the reference names every key, variable and command | `tests/it/help.rs` |
 //! | every message is kept as expected text | `tests/it/texts/` |
 //! | whoever leaves a question has changed nothing, and the terminal is as it was | `tests/it/terminals.rs` |
-//! | completions offer what there is, in the shells themselves | `tests/it/completions.rs` |
+//! | completions offer commands, options and profiles, and no shell evaluates an answer | `tests/it/completions.rs`, `tests/it/attacks/shells.rs` |
 //! | control characters of a server or an address never reach a terminal | `failure::tests` |
 //! | a proxy's password goes the way the proxy wants, and our token never to it | `tests/it/proxies.rs`, `tests/it/squid.rs` |
 //! | a hostile server gets no second host, file, program, terminal or memory | `tests/it/hostile/` |

@@ -6,6 +6,9 @@ use clap::{
     Arg, Args, Command, CommandFactory, Parser, Subcommand, ValueEnum,
     builder::{PossibleValue, StringValueParser, TypedValueParser},
 };
+use clap_complete::engine::ArgValueCandidates;
+
+use super::completions::profiles;
 
 /// The widest line of a help text, in columns.
 pub(super) const MAX_WIDTH: usize = 90;
@@ -76,11 +79,7 @@ pub(super) enum Order {
     /// Look for what keeps git and Bitbucket apart, and mend it
     Doctor(Doctor),
     /// Print the completions of a shell
-    Completions {
-        /// The shell: bash, zsh, fish or powershell
-        #[arg(hide_possible_values = true)]
-        shell: Shell,
-    },
+    Completions(Completions),
     /// Print the manual page, or write all of them to a directory
     Man {
         /// Write git-bbtoken.1 and a page for each subcommand here
@@ -98,14 +97,14 @@ pub(super) enum Order {
 #[derive(Debug, Args)]
 pub(super) struct Profile {
     /// The profile; the one that is used where nothing names one
-    #[arg(id = "profile", value_name = "profile")]
+    #[arg(id = "profile", value_name = "profile", add = ArgValueCandidates::new(profiles))]
     pub(super) name: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Chosen {
     /// Use this profile
-    #[arg(long = "profile", value_name = "profile")]
+    #[arg(long = "profile", value_name = "profile", add = ArgValueCandidates::new(profiles))]
     pub(super) name: Option<String>,
 }
 
@@ -113,7 +112,7 @@ pub(super) struct Chosen {
 #[command(group = clap::ArgGroup::new("kind").multiple(false))]
 pub(super) struct Login {
     /// The profile to make or to renew; 'default' if there is none yet
-    #[arg(value_name = "profile")]
+    #[arg(value_name = "profile", add = ArgValueCandidates::new(profiles))]
     pub(super) profile: Option<String>,
     /// Log in as yourself, in a browser
     #[arg(long, group = "kind")]
@@ -241,6 +240,19 @@ pub(super) struct Doctor {
     /// Print a report that is safe to paste in public: no names, addresses or paths of yours
     #[arg(long, conflicts_with = "fix")]
     pub(super) report: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Completions {
+    /// The shell: bash, zsh, fish or powershell
+    #[arg(hide_possible_values = true)]
+    pub(super) shell: Shell,
+    /// What to offer for the word with this number, counted from 0; the shell's script asks
+    #[arg(long, hide = true)]
+    pub(super) at: Option<usize>,
+    /// The words of the line
+    #[arg(last = true, hide = true)]
+    pub(super) words: Vec<std::ffi::OsString>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -1,124 +1,153 @@
-//! `git bbtoken completions`: scripts for shells, made from the one definition of the command line.
+//! `git bbtoken completions`: a shell's script, which asks this program what to offer for a line.
 //!
-//! What the generator does not know is put in: the names of the profiles, and that git's own completion asks for
-//! `git bbtoken`. Zsh's git completion finds `git-bbtoken` by itself.
+//! An answer holds only letters, digits and a few signs, and no script evaluates it. The shells complete file names
+//! themselves.
+
+use std::{collections::BTreeSet, ffi::OsString};
 
 use clap::CommandFactory as _;
-use clap_complete::aot::{self, Shell};
+use clap_complete::engine::{CompletionCandidate, complete};
 
-use super::{Console, cli, pages::NAME};
+use super::{Console, cli};
+use crate::{
+    address::is_profile_name,
+    config::{GitConfig, process_variable},
+};
 
-/// Prints the names of the profiles, in any shell of Unix: the subsections of `bbtoken`.
-const PROFILES: &str = r"git config --name-only --get-regexp '^bbtoken\..*\.' 2>/dev/null | sed 's/^bbtoken\.\(.*\)\.[^.]*$/\1/' | sort -u";
+/// Git's own completion calls `_git_bbtoken` for `git bbtoken`.
+const BASH: &str = r#"_git_bbtoken_offer() {
+    local place=$1 line
+    shift
+    COMPREPLY=()
+    while IFS= read -r line; do
+        COMPREPLY+=("${line%%$'\t'*}")
+    done < <(git-bbtoken completions bash --at "$place" -- "$@" 2>/dev/null)
+}
 
-/// Lets git's own completion, which calls `_git_<command>`, complete `git bbtoken`, too.
-const BASH_FOR_GIT: &str = r#"
 _git_bbtoken() {
     local start=${__git_cmd_idx:-1}
-    local words=(git-bbtoken "${COMP_WORDS[@]:start+1}") place=$((COMP_CWORD - start))
-    local COMP_WORDS=("${words[@]}") COMP_CWORD=$place
-    _git__bbtoken git-bbtoken "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+    _git_bbtoken_offer $((COMP_CWORD - start)) "${COMP_WORDS[@]:start}"
+}
+
+_git_bbtoken_alone() {
+    _git_bbtoken_offer "$COMP_CWORD" "${COMP_WORDS[@]}"
+}
+
+complete -o bashdefault -o default -F _git_bbtoken_alone git-bbtoken
+"#;
+
+/// Git's own completion finds `_git-bbtoken` by its name.
+const ZSH: &str = r#"#compdef git-bbtoken
+
+_git-bbtoken() {
+    local line
+    local -a offers
+    for line in "${(f)$(git-bbtoken completions zsh --at $((CURRENT - 1)) -- "${words[@]}" 2>/dev/null)}"; do
+        [[ -z $line ]] || offers+=("${line/$'\t'/:}")
+    done
+    if (( $#offers )); then
+        _describe 'git-bbtoken' offers
+    else
+        _default
+    fi
+}
+
+if [[ $funcstack[1] = _git-bbtoken ]]; then
+    _git-bbtoken "$@"
+else
+    compdef _git-bbtoken git-bbtoken
+fi
+"#;
+
+/// Fish's git completion finds `git-bbtoken` by itself since 3.7 only.
+const FISH: &str = r#"function __git_bbtoken_offer
+    set -l words (commandline -opc)
+    set -l offers (git-bbtoken completions fish --at (count $words) -- $words (commandline -ct) 2>/dev/null)
+    if set -q offers[1]
+        printf '%s\n' $offers
+    else
+        __fish_complete_path (commandline -ct)
+    end
+end
+
+complete -c git-bbtoken -f -k -a "(__git_bbtoken_offer)"
+complete -c git -f -n "functions -q __fish_git_using_command; and __fish_git_using_command bbtoken" -a "(__fish_git_complete_custom_command bbtoken)"
+"#;
+
+/// The words are handed on as they are written; a variable or command in them is not evaluated.
+const POWERSHELL: &str = r#"Register-ArgumentCompleter -Native -CommandName 'git-bbtoken' -ScriptBlock {
+    param($wordToComplete, $commandAst, $cursorPosition)
+    $words = @($commandAst.CommandElements |
+        Where-Object { $_.Extent.EndOffset -lt $cursorPosition } |
+        ForEach-Object { $_.Extent.Text })
+    git-bbtoken completions powershell --at $words.Count '--' $words $wordToComplete 2>$null | ForEach-Object {
+        $value, $help = $_ -split "`t", 2
+        if (-not $help) { $help = $value }
+        [System.Management.Automation.CompletionResult]::new($value, $value, 'ParameterValue', $help)
+    }
 }
 "#;
 
-/// The same in fish: its git completion finds `git-bbtoken` by itself since 3.7 only.
-const FISH_FOR_GIT: &str = r#"complete -c git -f -n "functions -q __fish_git_using_command; and __fish_git_using_command bbtoken" -a "(__fish_git_complete_custom_command bbtoken)"
-"#;
-
-/// The subcommands whose argument is a profile.
-const OF_A_PROFILE: [&str; 3] = ["login", "logout", "status"];
-/// The subcommands with the flag `--profile`.
-const WITH_A_PROFILE: [&str; 3] = ["token", "exec", "credential"];
-
-pub(super) fn print(shell: cli::Shell, console: &mut Console<'_>) -> anyhow::Result<()> {
-    let script = match shell {
-        cli::Shell::Bash => bash(&generated(Shell::Bash)?),
-        cli::Shell::Zsh => zsh(&generated(Shell::Zsh)?),
-        cli::Shell::Fish => fish(&generated(Shell::Fish)?),
-        cli::Shell::Powershell => generated(Shell::PowerShell)?,
+pub(super) fn run(options: &cli::Completions, console: &mut Console<'_>) -> anyhow::Result<()> {
+    if let Some(at) = options.at {
+        return offer(at, options.words.clone(), console);
+    }
+    let script = match options.shell {
+        cli::Shell::Bash => BASH,
+        cli::Shell::Zsh => ZSH,
+        cli::Shell::Fish => FISH,
+        cli::Shell::Powershell => POWERSHELL,
     };
     Ok(console.output.write_all(script.as_bytes())?)
 }
 
-fn generated(shell: Shell) -> anyhow::Result<String> {
-    let mut script = Vec::new();
-    aot::generate(shell, &mut cli::Cli::command(), NAME, &mut script);
-    Ok(String::from_utf8(script)?)
-}
-
-/// The generator offers files for the value of a flag, and nothing for an argument.
-fn bash(generated: &str) -> String {
-    const FILES: &str = r#"COMPREPLY=($(compgen -f "${cur}"))"#;
-    let profiles = r#"COMPREPLY=($(compgen -W "$(_git_bbtoken_profiles)" -- "${cur}"))"#;
-    let mut script = format!("_git_bbtoken_profiles() {{\n    {PROFILES}\n}}\n\n");
-    let (mut of_a_profile, mut is_flag) = (false, false);
-    for line in generated.lines() {
-        let word = line.trim();
-        if let Some(subcommand) = word.strip_suffix(')') {
-            let name = subcommand.rsplit("__").next().unwrap_or("");
-            of_a_profile = OF_A_PROFILE.contains(&name);
-        }
-        let line = match line.strip_suffix('"') {
-            Some(words) if of_a_profile && word.starts_with("opts=") => {
-                of_a_profile = false;
-                format!("{words} $(_git_bbtoken_profiles)\"")
-            }
-            _ if is_flag => line.replace(FILES, profiles),
-            _ => line.to_owned(),
+/// Writes what may stand at a place of a line: a word, a tab and its description, one a line.
+fn offer(at: usize, words: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Result<()> {
+    let (mut before, mut rest) = (words, Vec::new());
+    if before.len() > at {
+        rest = before.split_off(at);
+    }
+    let mut word = rest.into_iter().next().unwrap_or_default();
+    // Bash gives the '=' of '--profile=work' as a word of its own.
+    before.retain(|word| word != "=");
+    if word == "=" {
+        word.clear();
+    }
+    let at = before.len();
+    before.push(word);
+    for candidate in complete(&mut cli::Cli::command(), before, at, None)? {
+        let Some(value) = candidate
+            .get_value()
+            .to_str()
+            .filter(|value| is_plain(value))
+        else {
+            continue;
         };
-        is_flag = word == "--profile)";
-        // The generator writes a hyphen of the program's name in two ways (clap_complete 4.6).
-        script.push_str(&line.replace("git__subcmd__bbtoken", "git__bbtoken"));
-        script.push('\n');
-    }
-    script + BASH_FOR_GIT
-}
-
-fn zsh(generated: &str) -> String {
-    const START: &str = "#compdef git-bbtoken\n";
-    let mut script = format!(
-        "{START}\n_git-bbtoken_profiles() {{\n    local -a profiles\n    profiles=(${{(f)\"$({PROFILES})\"}})\n    compadd -a profiles\n}}\n"
-    );
-    let rest = generated.strip_prefix(START).unwrap_or(generated);
-    for line in rest.lines() {
-        let is_profile = ["'::profile --", "'--profile=["]
-            .iter()
-            .any(|start| line.starts_with(start));
-        let action = if is_profile {
-            "_git-bbtoken_profiles"
-        } else {
-            "_default"
-        };
-        script.push_str(&line.replace(":_default", &format!(":{action}")));
-        script.push('\n');
-    }
-    script
-}
-
-fn fish(generated: &str) -> String {
-    let mut script = format!(
-        "{generated}\nfunction __fish_git_bbtoken_profiles\n    {PROFILES}\nend\n{FISH_FOR_GIT}"
-    );
-    let mut offer = |subcommand: &str, how: &str, words: &str| {
-        script.push_str(&format!(
-            "complete -c {NAME} -n \"__fish_git_bbtoken_using_subcommand {subcommand}\" {how} -a \"{words}\"\n"
-        ));
-    };
-    for subcommand in OF_A_PROFILE {
-        offer(subcommand, "-f", "(__fish_git_bbtoken_profiles)");
-    }
-    for subcommand in WITH_A_PROFILE {
-        offer(subcommand, "-l profile -x", "(__fish_git_bbtoken_profiles)");
-    }
-    // The generator offers the values of flags only.
-    for subcommand in cli::definition().get_subcommands() {
-        let values = subcommand
-            .get_positionals()
-            .flat_map(clap::Arg::get_possible_values);
-        let words: Vec<_> = values.map(|value| value.get_name().to_owned()).collect();
-        if !words.is_empty() {
-            offer(subcommand.get_name(), "-f", &words.join(" "));
+        let help = candidate.get_help().map(ToString::to_string);
+        let help = help.as_deref().and_then(|help| help.lines().next());
+        if !candidate.is_hide_set() {
+            console.answer(format!("{value}\t{}", help.unwrap_or("")).trim_end())?;
         }
     }
-    script
+    Ok(())
+}
+
+/// Tells whether a word means itself in every shell.
+fn is_plain(word: &str) -> bool {
+    word.chars()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '='))
+}
+
+/// Names the profiles of protected configuration: a repository's own may hold anything.
+pub(super) fn profiles() -> Vec<CompletionCandidate> {
+    // A configuration that cannot be read has its error elsewhere.
+    let config = GitConfig::read(&process_variable).unwrap_or_default();
+    let ours = config
+        .entries()
+        .filter(|entry| entry.section == "bbtoken" && entry.scope.is_protected());
+    let names: BTreeSet<_> = ours
+        .filter_map(|entry| entry.subsection.as_deref())
+        .filter(|name| is_profile_name(name))
+        .collect();
+    names.into_iter().map(CompletionCandidate::new).collect()
 }

@@ -69,7 +69,7 @@ fn run_one(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Resul
             console.output,
             console.warn,
         ),
-        Order::Completions { shell } => completions::print(shell, console),
+        Order::Completions(options) => completions::run(&options, console),
         Order::Man { directory } => pages::manual(directory.as_deref(), console),
         Order::Help { topic } => pages::help(&topic, console),
     }?;

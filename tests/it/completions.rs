@@ -4,6 +4,9 @@ use std::{fs, path::Path};
 
 use crate::support::{World, gits};
 
+/// The shells that the tests run.
+pub(crate) const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
+
 /// Lines, and what every shell offers at their end.
 const LINES: [(&str, &[&str]); 9] = [
     ("git-bbtoken st", &["status"]),
@@ -40,18 +43,28 @@ fn script(world: &World, shell: &str, name: &str) -> std::path::PathBuf {
     path
 }
 
-/// Runs a program of a shell, and compares what it prints for each line: `<line> => <word> <word>`.
-fn offers(world: &World, shell: &str, arguments: &[&str], program: &str) {
+/// Gives what a shell offers at the end of each line.
+pub(crate) fn offered(
+    world: &World,
+    shell: &str,
+    within: &Path,
+    lines: &[&str],
+) -> Vec<Vec<String>> {
+    let (arguments, program): (&[&str], _) = match shell {
+        "bash" => (&["--norc"], bash(world, lines)),
+        "zsh" => (&["-f"], zsh(world, lines)),
+        _ => (&[], fish(world, lines)),
+    };
     let file = world.path("program");
     fs::write(&file, program).expect("the world can be written");
-    let shell = Path::new("/usr/bin").join(shell);
     let done = world
-        .run(&shell, arguments.iter().copied())
+        .run(&Path::new("/usr/bin").join(shell), arguments)
         .arg(&file)
         .env("TERM", "dumb")
+        .within(within)
         .done()
         .expect(0);
-    for (line, words) in LINES {
+    let of_line = |line: &&str| {
         let offered = done
             .stdout
             .lines()
@@ -60,51 +73,46 @@ fn offers(world: &World, shell: &str, arguments: &[&str], program: &str) {
         let mut offered: Vec<_> = offered
             .split_whitespace()
             .filter(|word| !word.starts_with('-') || line.ends_with("--j"))
+            .map(str::to_owned)
             .collect();
         offered.sort_unstable();
-        assert_eq!(offered, words, "{shell:?} offers this for '{line}'");
-    }
+        offered
+    };
+    lines.iter().map(of_line).collect()
 }
 
-#[test]
-fn in_bash() {
-    let world = world();
-    let ours = script(&world, "bash", "completion.bash");
+fn bash(world: &World, lines: &[&str]) -> String {
+    let ours = script(world, "bash", "completion.bash");
     let mut program = format!(
         ". /usr/share/bash-completion/completions/git\n. '{}'\n\
          try() {{\n\
              local line=$1; COMP_WORDS=($line); [ \"${{line% }}\" = \"$line\" ] || COMP_WORDS+=('')\n\
              COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)) COMP_LINE=$line COMP_POINT=${{#line}} COMPREPLY=()\n\
-             local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}}\n\
-             case $line in 'git '*) __git_wrap__git_main ;; *) _git__bbtoken git-bbtoken \"$word\" \"$before\" ;; esac\n\
+             case $line in 'git '*) __git_wrap__git_main ;; *) _git_bbtoken_alone ;; esac\n\
              echo \"$line => ${{COMPREPLY[*]}}\"\n\
          }}\n",
         ours.display()
     );
-    for (line, _) in LINES {
+    for line in lines {
         program.push_str(&format!("try '{line}'\n"));
     }
-    offers(&world, "bash", &["--norc"], &program);
+    program
 }
 
-#[test]
-fn in_fish() {
-    let world = world();
-    let ours = script(&world, "fish", "completion.fish");
+fn fish(world: &World, lines: &[&str]) -> String {
+    let ours = script(world, "fish", "completion.fish");
     let mut program = format!("source '{}'\n", ours.display());
-    for (line, _) in LINES {
+    for line in lines {
         program.push_str(&format!(
             "echo '{line} =>' (complete -C'{line}' | string split -f1 \\t)\n"
         ));
     }
-    offers(&world, "fish", &[], &program);
+    program
 }
 
-#[test]
-fn in_zsh() {
-    let world = world();
-    fs::create_dir(world.path("functions")).expect("the world can be written");
-    script(&world, "zsh", "functions/_git-bbtoken");
+fn zsh(world: &World, lines: &[&str]) -> String {
+    fs::create_dir_all(world.path("functions")).expect("the world can be written");
+    script(world, "zsh", "functions/_git-bbtoken");
     // A shell at a terminal of its own; what is offered passes 'compadd'.
     let mut program = format!(
         r#"zmodload zsh/zpty
@@ -116,19 +124,30 @@ zpty -r shell out '*READY*'
 "#,
         world.path("functions").display()
     );
-    for (line, _) in LINES {
+    for line in lines {
         program.push_str(&format!(
             "zpty -n -w shell '{line}'$'\\x14'; zpty -r shell out '*END*'; print -r -- '{line} =>' ${{${{(M)${{(f)out}}:#*OFFER *}}##*OFFER }}\n"
         ));
     }
-    program.push_str("zpty -d shell\n");
-    offers(&world, "zsh", &["-f"], &program);
+    program + "zpty -d shell\n"
+}
+
+#[test]
+fn every_shell_offers_commands_options_and_profiles() {
+    let world = world();
+    for shell in SHELLS {
+        let lines = LINES.map(|(line, _)| line);
+        let offered = offered(&world, shell, &world.path(""), &lines);
+        for ((line, words), offered) in LINES.iter().zip(offered) {
+            assert_eq!(offered, *words, "{shell} offers this for '{line}'");
+        }
+    }
 }
 
 #[test]
 fn shells_take_the_scripts_without_a_word() {
     let world = world();
-    for shell in ["bash", "zsh", "fish"] {
+    for shell in SHELLS {
         let ours = script(&world, shell, shell);
         world
             .run(&Path::new("/usr/bin").join(shell), ["-n"])
@@ -139,39 +158,70 @@ fn shells_take_the_scripts_without_a_word() {
     }
 }
 
-/// PowerShell is not in Debian: its script is only looked at. Quotes and braces are closed, every command is there.
+/// PowerShell is not in Debian: its script is only looked at.
 #[test]
-fn powershell_gets_a_script_that_is_whole() {
-    let world = world();
-    let script = world.bbtoken(["completions", "powershell"]).ok();
+fn powershells_script_evaluates_nothing_that_is_typed_or_offered() {
+    let script = world().bbtoken(["completions", "powershell"]).ok();
     assert!(
         script.contains("Register-ArgumentCompleter -Native -CommandName 'git-bbtoken'"),
         "{script}"
     );
-    let (mut depth, mut is_quoted) = (0_i32, false);
+    for word in [
+        "Invoke-Expression",
+        "iex ",
+        "ExpandString",
+        "ScriptBlock]::",
+    ] {
+        assert!(!script.contains(word), "{word} evaluates its argument");
+    }
+    let mut open = Vec::new();
     for character in script.chars() {
         match character {
-            // A quote within quotes is written twice.
-            '\'' => is_quoted = !is_quoted,
-            '{' | '(' if !is_quoted => depth += 1,
-            '}' | ')' if !is_quoted => depth -= 1,
+            '{' | '(' | '[' => open.push(character),
+            '}' | ')' | ']' => drop(open.pop().expect("something is open")),
             _ => {}
         }
-        assert!(depth >= 0);
     }
-    assert!(depth == 0 && !is_quoted, "all that is opened is closed");
-    let help = world.bbtoken(["help"]).ok();
-    let commands = help.split("Commands:\n").nth(1).unwrap_or("").lines();
-    let commands: Vec<_> = commands
-        .take_while(|line| !line.is_empty())
-        .filter(|line| !line.starts_with("   "))
-        .filter_map(|line| line.split_whitespace().next())
-        .collect();
-    assert!(commands.len() >= 13, "{commands:?}");
-    for command in commands {
-        assert!(
-            script.contains(&format!("'git-bbtoken;{command}'")),
-            "{command}"
-        );
+    assert!(open.is_empty(), "all that is opened is closed");
+}
+
+#[test]
+fn an_answer_holds_what_no_shell_evaluates() {
+    let world = world();
+    let asked = |words: &[&str]| {
+        let at = (words.len() - 1).to_string();
+        let run = world.bbtoken(["completions", "powershell", "--at", &at, "--"]);
+        let text = run.args(words).ok();
+        let values = text
+            .lines()
+            .map(|line| line.split('\t').next().unwrap_or(""));
+        values.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(asked(&["git-bbtoken", "tok"]), ["token"]);
+    // Bash gives the '=' as a word.
+    for words in [
+        &["git-bbtoken", "token", "--profile", "=", "w"][..],
+        &["git-bbtoken", "token", "--profile", "w"],
+    ] {
+        assert_eq!(asked(words), ["work"], "{words:?}");
     }
+    assert_eq!(
+        asked(&["git-bbtoken", "token", "--profile", "="]),
+        ["my.home", "work"]
+    );
+    assert_eq!(
+        asked(&["git-bbtoken", "token", "--profile=w"]),
+        ["--profile=work"]
+    );
+    assert!(asked(&["git-bbtoken", "man", "--directory", ""]).is_empty());
+    // PowerShell drops an empty word.
+    let short = [
+        "completions",
+        "powershell",
+        "--at",
+        "1",
+        "--",
+        "git-bbtoken",
+    ];
+    assert!(world.bbtoken(short).ok().contains("login\t"));
 }

@@ -111,9 +111,18 @@ fn every_topic_is_named_where_help_is_looked_for() {
     assert!(topics.len() >= 8, "{topics:?}");
     let all = world.bbtoken(["help"]).ok();
     let help = world.bbtoken(["help", "help"]).ok();
-    let script = world.bbtoken(["completions", "bash"]).ok();
+    let offer = [
+        "completions",
+        "bash",
+        "--at",
+        "2",
+        "--",
+        "git-bbtoken",
+        "help",
+    ];
+    let offered = world.bbtoken(offer).ok();
     for topic in topics {
-        for text in [&all, &help, &script] {
+        for text in [&all, &help, &offered] {
             let is_topic = |word: &str| word.trim_matches(|c: char| "',.\"".contains(c)) == topic;
             assert!(text.split_whitespace().any(is_topic), "{topic}: {text}");
         }

@@ -4,6 +4,7 @@ mod account;
 mod addresses;
 mod advertisement;
 mod answers;
+mod attacks;
 mod browser;
 mod cache;
 mod callbacks;
