@@ -88,6 +88,7 @@
 //! | whoever else talks to a login's port neither ends nor fakes it, nor keeps the browser out | `tests/it/callbacks.rs` |
 //! | whose login it is, is asked where it can be, and is never a reason to fail | `tests/it/account.rs` |
 //! | what earlier advice has left is found in each of its places, and no secret of it shown | `tests/it/leftovers.rs` |
+//! | `remote convert` changes the repository and its submodules, and no other | `tests/it/attacks/convert.rs` |
 //! | setup shows what it writes, and is taken back to the byte | `tests/it/setup.rs` |
 //! | the credential helper answers for the configured site only, and erases nothing but a cached token | `tests/it/credential.rs` |
 //! | addresses that are there already work as they stand, beside the user's own rules | `tests/it/urls.rs` |

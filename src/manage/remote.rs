@@ -1,10 +1,13 @@
 //! `git bbtoken remote convert`: a repository's remotes and submodules to `bbtoken::` addresses, or back.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Component, Path, PathBuf},
+};
 
 use super::{
     Console, cli,
-    git::{Change, Target, apply_all, repository},
+    git::{Change, Repository, Target, apply_all},
     setup::may_write,
 };
 use crate::wire::Overview;
@@ -18,12 +21,20 @@ pub(super) fn convert(
     console: &mut Console<'_>,
 ) -> anyhow::Result<()> {
     let overview = Overview::read()?;
-    let mut changes = Vec::new();
-    collect(
-        &repository()?,
-        &|url| overview.converted(url, back),
-        &mut changes,
-    )?;
+    let mut walk = Walk {
+        converted: &|url| overview.converted(url, back),
+        changes: Vec::new(),
+        seen: BTreeSet::new(),
+        left: Vec::new(),
+    };
+    walk.visit(&Repository::here()?)?;
+    let Walk { changes, left, .. } = walk;
+    for path in left {
+        (console.warn)(&format!(
+            "submodule '{}' is left alone: its git directory or work tree is outside of this repository",
+            path.display()
+        ));
+    }
     if changes.is_empty() {
         return console.answer("No address is to be changed.");
     }
@@ -51,31 +62,75 @@ pub(super) fn convert(
     Ok(())
 }
 
-/// Goes through a repository and the submodules that are checked out in it.
-fn collect(
-    repository: &Path,
-    converted: &dyn Fn(&str) -> Option<String>,
-    changes: &mut Vec<(Target, Change)>,
-) -> anyhow::Result<()> {
-    let local = Target::Local(repository.to_owned());
-    let modules = repository.join(".gitmodules");
-    for (target, pattern) in [
-        (local, ADDRESSES),
-        (Target::File(modules.clone()), r"^submodule\..*\.url$"),
-    ] {
-        for (key, from) in target.matching(pattern)? {
-            if let Some(to) = converted(&from).filter(|to| *to != from) {
-                changes.push((target.clone(), Change::Replace { key, from, to }));
+/// Goes through a repository and its submodules. A submodule that leads out of the repository is left alone.
+struct Walk<'w> {
+    converted: &'w dyn Fn(&str) -> Option<String>,
+    changes: Vec<(Target, Change)>,
+    /// The git directories that were visited.
+    seen: BTreeSet<PathBuf>,
+    /// The submodules that were left alone.
+    left: Vec<PathBuf>,
+}
+
+impl Walk<'_> {
+    fn visit(&mut self, repository: &Repository) -> anyhow::Result<()> {
+        if !self.seen.insert(repository.git_dir.clone()) {
+            return Ok(());
+        }
+        let modules = repository.top.join(".gitmodules");
+        let mut targets = vec![(Target::Local(repository.top.clone()), ADDRESSES)];
+        if modules
+            .symlink_metadata()
+            .is_ok_and(|found| found.is_file())
+        {
+            targets.push((Target::File(modules), r"^submodule\..*\.url$"));
+        }
+        for (target, pattern) in targets {
+            for (key, from) in target.matching(pattern)? {
+                if let Some(to) = (self.converted)(&from).filter(|to| *to != from) {
+                    let change = Change::Replace { key, from, to };
+                    self.changes.push((target.clone(), change));
+                }
             }
         }
+        for path in repository.gitlinks()? {
+            let is_checked_out = repository.top.join(&path).join(".git");
+            match submodule(repository, &path) {
+                Some(submodule) => self.visit(&submodule)?,
+                None if is_checked_out.symlink_metadata().is_ok() => self.left.push(path),
+                None => {}
+            }
+        }
+        Ok(())
     }
-    for (_, path) in Target::File(modules).matching(r"^submodule\..*\.path$")? {
-        let submodule: PathBuf = repository.join(path);
-        if submodule.join(".git").exists() {
-            collect(&submodule, converted, changes)?;
+}
+
+/// Finds the submodule at a path of the index; `None` unless its work tree and its git directory both lie where git
+/// puts them, with no symbolic link on the way.
+fn submodule(parent: &Repository, path: &Path) -> Option<Repository> {
+    let is_link = |path: &Path| path.symlink_metadata().ok().map(|found| found.is_symlink());
+    let mut place = parent.top.clone();
+    for component in path.components() {
+        let Component::Normal(name) = component else {
+            return None;
+        };
+        place.push(name);
+        if is_link(&place)? {
+            return None;
         }
     }
-    Ok(())
+    if is_link(&place.join(".git"))? {
+        return None;
+    }
+    let found = Repository::at(&place).ok()?;
+    let of_parent = parent.git_dir.join("modules").canonicalize();
+    let is_below = of_parent.is_ok_and(|modules| found.git_dir.starts_with(modules));
+    let is_inside = found.git_dir == place.join(".git").canonicalize().ok()?;
+    // Git reads and writes the configuration of another repository through these.
+    let leads_away =
+        found.git_dir.join("commondir").exists() || is_link(&found.git_dir.join("config"))?;
+    let is_its = found.top == place.canonicalize().ok()? && (is_below || is_inside);
+    (is_its && !leads_away).then_some(found)
 }
 
 fn name(target: &Target) -> String {

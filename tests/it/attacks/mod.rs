@@ -1,4 +1,5 @@
 //! Attacks on a user: hostile tracked files, a hostile `.git/config`, hostile variables, another user's files. A listener
 //! and a canary secret show that nothing ran, nothing was sent and nothing was written.
 
+mod convert;
 mod shells;
