@@ -90,6 +90,7 @@
 //! | what earlier advice has left is found in each of its places, and no secret of it shown | `tests/it/leftovers.rs` |
 //! | `remote convert` changes the repository and its submodules, and no other | `tests/it/attacks/convert.rs` |
 //! | setup shows what it writes, and is taken back to the byte | `tests/it/setup.rs` |
+//! | no other credential helper gets our token after setup | `tests/it/credential.rs`, `tests/it/setup.rs` |
 //! | the credential helper answers for the configured site only, and erases nothing but a cached token | `tests/it/credential.rs` |
 //! | addresses that are there already work as they stand, beside the user's own rules | `tests/it/urls.rs` |
 //! | other programs work as the table says, recipes as they are written | `tests/it/programs.rs`, `tests/it/packages.rs`, `tests/it/recipes.rs` |

@@ -24,7 +24,7 @@ pub use http::{
     HTTP_KEYS, HttpKey, Resolved as HttpSettings, Treatment as HttpTreatment,
     resolve as http_settings,
 };
-pub use urlmatch::values as url_values;
+pub use urlmatch::{fits as url_fits, values as url_values};
 
 /// Reads a variable of this process.
 pub fn process_variable(name: &str) -> Option<OsString> {

@@ -50,6 +50,15 @@ pub fn values<'c>(config: &'c GitConfig, section: &str, key: &str, url: &Url) ->
     found
 }
 
+/// Tells whether the URL of a setting fits a URL at all.
+pub fn fits(pattern: &str, url: &Url) -> bool {
+    let url = Normal::parse(url.as_str(), Stars::Refused);
+    let pattern = Normal::parse(pattern, Stars::Allowed);
+    pattern
+        .zip(url)
+        .is_some_and(|(pattern, url)| fit(&pattern, &url).is_some())
+}
+
 /// Decides how well a pattern fits, if it does (git: `match_urls`).
 fn fit(pattern: &Normal, url: &Normal) -> Option<Fit> {
     let same_user = pattern.user.is_none() || pattern.user == url.user;

@@ -52,6 +52,15 @@ impl Change {
         }
     }
 
+    /// Names the setting.
+    pub(super) fn key(&self) -> &str {
+        match self {
+            Change::Add { key, .. } | Change::Remove { key, .. } | Change::Replace { key, .. } => {
+                key
+            }
+        }
+    }
+
     /// Shows it as a line of a diff, or two.
     pub(super) fn lines(&self) -> Vec<String> {
         match self {

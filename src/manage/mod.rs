@@ -1,5 +1,6 @@
 //! `git bbtoken …`: for people, and for git's credential protocol.
 
+mod chain;
 mod cli;
 mod completions;
 mod console;

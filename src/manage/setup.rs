@@ -12,14 +12,16 @@ use std::{
 use anyhow::Context as _;
 
 use super::{
-    Console, cli,
+    Console,
+    chain::{self, Chain},
+    cli,
     git::{Change, Target, apply_all},
     usage,
 };
 use crate::{
-    config::{self, process_variable},
+    config::{self, Entry, Scope, process_variable},
     profile,
-    wire::{self, Overview},
+    wire::{self, Overview, Url},
 };
 
 /// Where it is noted.
@@ -47,17 +49,56 @@ struct Wish {
     is_single: bool,
 }
 
+/// A change, and why it is made.
+type Reasoned = (Change, &'static str);
+
+/// What git reads of the user's configuration, and what the user's own file holds of it.
+struct There<'e> {
+    /// The machine's and the user's settings, with included files, as they are outside of repositories.
+    entries: Vec<&'e Entry>,
+    /// The lines of the file that is written to.
+    own: Vec<(String, String)>,
+}
+
+impl There<'_> {
+    fn own_has(&self, key: &str, value: &str) -> bool {
+        let mut own = self.own.iter();
+        own.any(|(name, its)| same_key(name, key) && its == value)
+    }
+
+    /// First comes the note: unsetup knows of everything that is ever added.
+    fn add(&self, key: String, value: String, why: &'static str) -> Vec<Reasoned> {
+        let note = format!("{key}={value}");
+        let mut changes = Vec::new();
+        if !self.own_has(NOTE, &note) {
+            changes.push((noted(note), "unsetup takes back just this"));
+        }
+        changes.push((Change::Add { key, value }, why));
+        changes
+    }
+}
+
 pub(super) fn run(options: &cli::Setup, console: &mut Console<'_>) -> anyhow::Result<()> {
-    let overview = Overview::read()?;
-    let wishes = wishes(&overview, options)?;
     let _alone = alone(&options.consent);
-    let there = Target::Global.matching(".")?;
-    let changes = missing(wishes, &there, console);
+    let own = Target::Global.matching(".")?;
+    let overview = Overview::read_of_user()?;
+    let there = There {
+        entries: of_user(&overview),
+        own,
+    };
+    let ask = wire::credential_helper().context("cannot find git-bbtoken itself")?;
+    let sites = sites(&overview)?;
+    let mut changes = missing(vec![submodules()], &there, console);
+    for site in &sites {
+        changes.extend(answering(site, &ask, &there));
+        changes.extend(missing(asked_well(site), &there, console));
+    }
+    changes.extend(missing(rewritten(&overview, options), &there, console));
     if changes.is_empty() {
         return console.answer("Git is set up already; nothing to change.");
     }
     for (change, why) in &changes {
-        if matches!(change, Change::Add { key, .. } if key == NOTE) {
+        if change.key() == NOTE {
             continue;
         }
         for line in change.lines() {
@@ -81,15 +122,26 @@ pub(super) fn run(options: &cli::Setup, console: &mut Console<'_>) -> anyhow::Re
         .map(|change| (Target::Global, change))
         .collect();
     apply_all(&changes)?;
+    let overview = Overview::read_of_user()?;
+    for site in &sites {
+        if !is_answering(&of_user(&overview), site) {
+            (console.warn)(&format!(
+                "another credential helper still comes after ours for {}: 'git bbtoken doctor' names it",
+                wire::site(site)
+            ));
+        }
+    }
     console.answer("Git is set up; 'git bbtoken unsetup' takes it back.")
 }
 
+/// Gives the settings that hold in every repository of the user.
+pub(super) fn of_user(overview: &Overview) -> Vec<&Entry> {
+    let of_user = |entry: &&Entry| matches!(entry.scope, Scope::System | Scope::Global);
+    overview.settings().filter(of_user).collect()
+}
+
 /// Finds what of the wishes is not there yet, each change with its reason, and tells what the user has set differently.
-fn missing(
-    wishes: Vec<Wish>,
-    there: &[(String, String)],
-    console: &mut Console<'_>,
-) -> Vec<(Change, &'static str)> {
+fn missing(wishes: Vec<Wish>, there: &There<'_>, console: &mut Console<'_>) -> Vec<Reasoned> {
     let mut changes = Vec::new();
     for Wish {
         key,
@@ -98,31 +150,98 @@ fn missing(
         is_single,
     } in wishes
     {
-        let values: Vec<_> = there
-            .iter()
-            .filter(|(name, _)| same_key(name, &key))
-            .map(|(_, value)| value)
-            .collect();
-        if values.contains(&&value) {
+        let of_key = |entry: &&&Entry| same_key(&entry.name(), &key);
+        let is_value = |entry: &Entry| entry.value.as_deref() == Some(value.as_str());
+        let entries: Vec<_> = there.entries.iter().filter(of_key).collect();
+        let is_there = match is_single {
+            true => entries.last().is_some_and(|entry| is_value(entry)),
+            false => entries.iter().any(|entry| is_value(entry)),
+        };
+        if is_there {
             continue;
         }
-        if let Some(own) = values.last().filter(|_| is_single) {
+        let of_person = entries.iter().rfind(|entry| entry.scope == Scope::Global);
+        if let Some(own) = of_person.filter(|_| is_single) {
             console.tell(&format!(
-                "kept as it is: {key} = {own} (setup would say {value}, so that {why})"
+                "kept as it is: {key} = {} (setup would say {value}, so that {why})",
+                own.value.as_deref().unwrap_or_default()
             ));
             continue;
         }
-        // First the note: nothing is ever added that unsetup does not know of. It stays when a setting is taken out by hand.
-        let note = format!("{key}={value}");
-        if !there
-            .iter()
-            .any(|(key, value)| same_key(key, NOTE) && *value == note)
-        {
-            changes.push((noted(note), "unsetup takes back just this"));
-        }
-        changes.push((Change::Add { key, value }, why));
+        changes.extend(there.add(key, value, why));
     }
     changes
+}
+
+/// Tells whether our helper answers for a site, alone, and its program is there.
+fn is_answering(entries: &[&Entry], site: &Url) -> bool {
+    let chains = Chain::all(entries, site);
+    let is_alone =
+        matches!(&chains[0].0[..], [only] if chain::missing_program(chain::helper(only)).is_none());
+    is_alone && chains.iter().all(Chain::is_closed)
+}
+
+/// Makes us the one credential helper of a site, also for git-lfs.
+///
+/// Ours has to stand after all others, so what an earlier setup wrote before another helper is written anew.
+fn answering(site: &Url, ask: &str, there: &There<'_>) -> Vec<Reasoned> {
+    // Git takes both for the same site, but a line is put where the section of its spelling is.
+    let spellings = ["", "/"].map(|end| format!("credential.{}{end}.helper", wire::site(site)));
+    let is_noted = |(key, value): &(&String, &String)| {
+        there.own_has(NOTE, &format!("{key}={value}"))
+            && spellings.iter().any(|spelling| same_key(spelling, key))
+    };
+    let lines = there.own.iter().map(|(key, value)| (key, value));
+    let mut old: Vec<_> = lines.filter(is_noted).collect();
+    old.dedup();
+    let is_stale = old
+        .iter()
+        .any(|(_, value)| !value.is_empty() && *value != ask);
+    if is_answering(&there.entries, site) && !is_stale {
+        return Vec::new();
+    }
+    let mut changes = Vec::new();
+    let [plain, other] = &spellings;
+    let key = match is_too_early(plain, &old, site, there) {
+        true => other,
+        false => plain,
+    };
+    for (its, value) in &old {
+        let (its, value) = ((*its).clone(), (*value).clone());
+        if !same_key(&its, key) || !["", ask].contains(&value.as_str()) {
+            let value = format!("{its}={value}");
+            let key = NOTE.to_owned();
+            changes.push((Change::Remove { key, value }, "it is taken out"));
+        }
+        let why = "setup wrote this before; it is replaced by what follows";
+        changes.push((Change::Remove { key: its, value }, why));
+    }
+    let why = "for this site alone, no other helper is asked, and none stores our tokens";
+    changes.extend(there.add(key.clone(), String::new(), why));
+    let why = "git's own https and git-lfs get tokens from us";
+    changes.extend(there.add(key.clone(), ask.to_owned(), why));
+    changes
+}
+
+/// Tells whether git would put a line of this key before another helper of the site, because its section is there.
+fn is_too_early(key: &str, old: &[(&String, &String)], site: &Url, there: &There<'_>) -> bool {
+    let (section, subsection, _) = parts(key);
+    let last =
+        |is_it: &dyn Fn(&Entry) -> bool| there.entries.iter().rposition(|entry| is_it(entry));
+    let is_old = |entry: &Entry| {
+        let mut old = old.iter();
+        old.any(|(key, value)| {
+            same_key(key, &entry.name()) && entry.value.as_deref() == Some(value.as_str())
+        })
+    };
+    let is_there = |entry: &Entry| {
+        entry.section == section
+            && entry.subsection.as_deref() == Some(subsection)
+            && !is_old(entry)
+    };
+    let is_other =
+        |entry: &Entry| chain::is_helper(entry) && chain::is_about(entry, site) && !is_old(entry);
+    last(&is_there).is_some_and(|place| last(&is_other).is_some_and(|other| place < other))
 }
 
 fn noted(value: String) -> Change {
@@ -239,31 +358,36 @@ pub(super) fn may_write(
     Ok(agreed)
 }
 
-fn wishes(overview: &Overview, options: &cli::Setup) -> anyhow::Result<Vec<Wish>> {
-    let ask = wire::credential_helper().context("cannot find git-bbtoken itself")?;
-    let mut wishes = vec![wish(
-        "protocol.bbtoken.allow".into(),
-        "always",
-        "submodules with bbtoken:: addresses are cloned",
-    )];
+/// Gives each host that a profile is for.
+fn sites(overview: &Overview) -> anyhow::Result<Vec<Url>> {
     let mut sites: Vec<_> = overview.bases.iter().map(wire::site).collect();
     sites.sort();
     sites.dedup();
-    for site in sites {
-        wishes.extend(answering(&site, &ask));
-    }
+    let parse = |site: &String| Url::parse(site).context("a site is a URL");
+    sites.iter().map(parse).collect()
+}
+
+fn submodules() -> Wish {
+    wish(
+        "protocol.bbtoken.allow".into(),
+        "always",
+        "submodules with bbtoken:: addresses are cloned",
+    )
+}
+
+fn rewritten(overview: &Overview, options: &cli::Setup) -> Vec<Wish> {
     let bases = overview
         .bases
         .iter()
         .map(|base| base.as_str().trim_end_matches('/'));
     if options.plain {
         let base = overview.base().as_str().trim_end_matches('/');
-        wishes.extend(plain(base, &profile::names(&overview.raw)));
+        return plain(base, &profile::names(&overview.raw));
     }
-    if options.everywhere {
-        wishes.extend(bases.flat_map(rewriting));
+    match options.everywhere {
+        true => bases.flat_map(rewriting).collect(),
+        false => Vec::new(),
     }
-    Ok(wishes)
 }
 
 fn wish(key: String, value: &str, why: &'static str) -> Wish {
@@ -275,18 +399,10 @@ fn wish(key: String, value: &str, why: &'static str) -> Wish {
     }
 }
 
-/// Makes us the one credential helper of a site, also for git-lfs.
-fn answering(site: &str, ask: &str) -> [Wish; 4] {
-    let helper = |value: &str, why| Wish {
-        is_single: false,
-        ..wish(format!("credential.{site}.helper"), value, why)
-    };
-    [
-        helper(
-            "",
-            "for this site alone, no other helper is asked, and none stores our tokens",
-        ),
-        helper(ask, "git's own https and git-lfs get tokens from us"),
+/// Lets git and git-lfs ask so that the right profile answers.
+fn asked_well(site: &Url) -> Vec<Wish> {
+    let site = wire::site(site);
+    vec![
         wish(
             format!("credential.{site}.useHttpPath"),
             "true",

@@ -17,7 +17,7 @@ use crate::{
     address::Address,
     config::{self, GitConfig, Variables, is_true_text, process_variable},
     failure::{self, Failure, Kind},
-    http::{TransportError, Url},
+    http::TransportError,
     lfs,
     profile::{self, Grant, Transport},
     relay::{self, Broken, Command, Connected, Git, Memory, Service, Session, Stage, Voice},
@@ -28,6 +28,7 @@ use house::House;
 use identity::parse_address;
 
 pub use crate::{
+    http::Url,
     lfs::profile_of,
     oauth::{Authorization, Callback, Listener, bare_code},
     token::Bearer,
@@ -39,7 +40,7 @@ pub use identity::Identity;
 pub use network::{Proxy, Route};
 pub use people::{
     Explained, Overview, bearer_anew, bearer_instead, credential_helper, forget_all, given, keep,
-    kept, now_unix_s, site,
+    kept, now_unix_s, on_path, site,
 };
 
 /// Git's own transport cannot replace a token, so it is given one that lasts longer.

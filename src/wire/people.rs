@@ -1,6 +1,6 @@
 //! What the commands for people need: profiles as they are configured, and what is kept of them.
 
-use std::{ffi::OsString, process::Stdio, time::Duration};
+use std::{ffi::OsString, path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::Context as _;
 
@@ -49,10 +49,19 @@ impl Overview {
     /// For a setting that cannot be used.
     pub fn read() -> anyhow::Result<Self> {
         // Git names the repository to its helpers; a person's command has to find it.
-        let here = match process_variable("GIT_DIR") {
-            None => git_dir_here(),
-            given => given,
-        };
+        Overview::of(process_variable("GIT_DIR").or_else(git_dir_here))
+    }
+
+    /// Reads what holds outside of all repositories.
+    ///
+    /// # Errors
+    ///
+    /// As [`Overview::read`].
+    pub fn read_of_user() -> anyhow::Result<Self> {
+        Overview::of(None)
+    }
+
+    fn of(here: Option<OsString>) -> anyhow::Result<Self> {
         let variables = |name: &str| match name {
             "GIT_DIR" => here.clone(),
             name => process_variable(name),
@@ -269,12 +278,32 @@ pub fn now_unix_s() -> u64 {
 
 /// Gives the value of `credential.<url>.helper` that makes git ask this very program.
 ///
+/// It names the program as `PATH` does: package managers put a link there that outlives an upgrade.
+///
 /// # Errors
 ///
 /// When the program's own place is unknown.
 pub fn credential_helper() -> anyhow::Result<String> {
     let program = sibling("git-bbtoken")?;
+    let itself = program.canonicalize().ok();
+    let is_itself = |found: &PathBuf| found.canonicalize().ok() == itself;
+    let linked = on_path("git-bbtoken").into_iter().find(is_itself);
+    let program = linked.unwrap_or(program);
     Ok(format!("!{} credential", quote_for_shell(&program)))
+}
+
+/// Finds a program in the absolute directories of `PATH`; the one that is used comes first.
+pub fn on_path(name: &str) -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
+    let mut found = Vec::new();
+    for directory in std::env::split_paths(&path).filter(|directory| directory.is_absolute()) {
+        let program = directory.join(&file);
+        if program.is_file() && !found.contains(&program) {
+            found.push(program);
+        }
+    }
+    found
 }
 
 /// Gets a token from the endpoint although one may be kept, to prove that the grant works.

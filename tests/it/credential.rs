@@ -333,6 +333,50 @@ fn other_helpers_store_nothing_of_ours() {
 }
 
 #[test]
+fn no_token_of_ours_is_stored_or_cached_by_gits_own_helpers() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let url = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        let first = world.gitconfig();
+        let stored = world.home().join(".git-credentials");
+        fs::write(&stored, "https://ann:word@example.org\n").expect("the home is ours");
+        for (number, other) in ["store", "cache"].into_iter().enumerate() {
+            for is_before in [true, false] {
+                fs::write(world.home().join(".gitconfig"), &first).expect("the home is ours");
+                let add = || {
+                    let add = ["config", "--global", "credential.helper", other];
+                    world.git(add).ok();
+                };
+                if is_before {
+                    add();
+                    set_up(world);
+                } else {
+                    set_up(world);
+                    add();
+                    set_up(world);
+                }
+                let name = format!("tree-{number}-{is_before}");
+                world.git(["clone", "-q", &url, &name]).ok();
+                let tree = world.path(&name);
+                world.commit(&tree, "file", &name);
+                for arguments in [["push", "-q"], ["fetch", "-q"]] {
+                    world.git(arguments).within(&tree).done().expect(0).quiet();
+                }
+                let kept = fs::read_to_string(&stored).expect("it is there");
+                assert_eq!(kept, "https://ann:word@example.org\n");
+                let host = world.bitbucket.base_url().trim_start_matches("https://");
+                let cached = world
+                    .git(["credential-cache", "get"])
+                    .input(&format!("protocol=https\nhost={host}\n\n"))
+                    .done();
+                assert_eq!(cached.stdout, "");
+            }
+        }
+        world.git(["credential-cache", "exit"]).done();
+    });
+}
+
+#[test]
 fn an_action_of_a_git_to_come_is_passed_over() {
     // gitcredentials(7): "If a helper receives any other operation, it should silently ignore the request."
     let world = World::new(gits().remove(0));

@@ -517,3 +517,24 @@ fn the_page_is_opened_where_there_is_a_display_and_never_through_ssh() {
         }
     }
 }
+
+#[test]
+fn a_login_writes_no_setting_that_an_included_file_has() {
+    let world = world();
+    let id = &world.consumer.key;
+    let included = format!(
+        "[bbtoken \"work\"]\n\tgrant = client-credentials\n\tclientId = {id}\n\tworkspace = acme\n"
+    );
+    fs::write(world.home().join("dotfile"), included).expect("the home is ours");
+    let include = ["config", "--global", "include.path", "dotfile"];
+    world.git(include).ok();
+    let before = world.gitconfig();
+    let arguments = ["work", "--with-secret", "--workspace", "acme"];
+    login(&world, &arguments).input(&world.consumer.secret).ok();
+    assert_eq!(world.gitconfig(), before);
+    login(&world, &["work", "--with-secret", "--workspace", "other"])
+        .input(&world.consumer.secret)
+        .ok();
+    let added = "[bbtoken \"work\"]\n\tworkspace = other\n";
+    assert_eq!(world.gitconfig(), format!("{before}{added}"));
+}

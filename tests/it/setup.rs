@@ -1,6 +1,6 @@
 //! `setup`, `unsetup`, `remote convert`: git's configuration, changed in the open and taken back exactly.
 
-use std::{fs, thread};
+use std::{fs, path::Path, thread};
 
 use crate::{
     inspect::names,
@@ -498,5 +498,221 @@ fn a_file_that_setup_has_made_is_gone_after_unsetup_unless_it_is_used() {
         run("setup");
         run("unsetup");
         assert_eq!(world.gitconfig(), "", "a file that was there stays");
+    });
+}
+
+/// Gives the helpers that git asks for the world's server, in git's order.
+fn chain(world: &World, tree: &Path) -> Vec<String> {
+    let trace = world.path("trace");
+    let host = world.bitbucket.base_url().trim_start_matches("https://");
+    let request =
+        format!("protocol=https\nhost={host}\npath=ws/repo.git\nusername=u\npassword=p\n\n");
+    world
+        .git(["credential", "approve"])
+        .within(tree)
+        .env("GIT_TRACE", &trace)
+        .input(&request)
+        .ok();
+    let told = fs::read_to_string(&trace).unwrap_or_default();
+    fs::remove_file(&trace).expect("git writes its trace");
+    let asked = told
+        .lines()
+        .filter_map(|line| line.split_once("run_command: "));
+    let commands = asked.map(|(_, command)| command.to_owned());
+    commands
+        .filter(|command| command.trim_end_matches('\'').ends_with(" store"))
+        .collect()
+}
+
+#[test]
+fn ours_is_the_only_helper_wherever_another_one_was_set() {
+    on_every_git(|world| {
+        let base = world.bitbucket.base_url();
+        let site = format!("credential.{base}.helper");
+        let user = format!("credential.{base}.username");
+        let path = format!("credential.{base}/ws.helper");
+        let pattern = format!("credential.{}.helper", base.replace("localhost", "*"));
+        let first = world.gitconfig();
+        let set = |key: &str, value: &str| {
+            world.git(["config", "--global", "--add", key, value]).ok();
+        };
+        let setup = || world.bbtoken(["setup", "--yes"]).done().expect(0).quiet();
+        world.git(["init", "-q", "tree"]).ok();
+        let tree = world.path("tree");
+        for key in ["credential.helper", &site, &path, &pattern] {
+            for is_section_there in [false, true] {
+                fs::write(world.home().join(".gitconfig"), &first).expect("it is the world's");
+                if is_section_there {
+                    set(&user, "ann");
+                }
+                setup();
+                set(key, "store");
+                let shown = world.bbtoken(["doctor"]).ok();
+                let finding = "note     credential helper: 'store' is ";
+                assert!(shown.contains(finding), "{key}: {shown}");
+                setup();
+                let shown = world.bbtoken(["doctor"]).ok();
+                assert!(
+                    !shown.contains(finding),
+                    "{key}: {}\n{shown}",
+                    world.gitconfig()
+                );
+                let told = chain(world, &tree);
+                assert!(
+                    matches!(&told[..], [only] if only.contains("git-bbtoken")),
+                    "{key}: {told:?} in {}",
+                    world.gitconfig()
+                );
+                let now = world.gitconfig();
+                setup();
+                assert_eq!(world.gitconfig(), now, "once more changes nothing");
+                world.bbtoken(["unsetup", "--yes"]).done().expect(0).quiet();
+                let left = world.gitconfig();
+                fs::write(world.home().join(".gitconfig"), &first).expect("it is the world's");
+                if is_section_there {
+                    set(&user, "ann");
+                }
+                set(key, "store");
+                assert_eq!(left, world.gitconfig(), "every byte is the user's");
+            }
+        }
+    });
+}
+
+#[test]
+fn the_fix_for_a_helper_of_a_repository_is_a_command_that_works() {
+    on_every_git(|world| {
+        let base = world.bitbucket.base_url();
+        world.git(["init", "-q", "it's a tree"]).ok();
+        let tree = world.path("it's a tree");
+        let config = tree.join(".git/config");
+        let first = fs::read(&config).expect("git made it");
+        world.bbtoken(["setup", "--yes"]).ok();
+        let keys = [
+            "credential.helper".to_owned(),
+            format!("credential.{base}.helper"),
+            format!("credential.{base}/ws.helper"),
+        ];
+        for key in keys {
+            for value in ["store", ""] {
+                fs::write(&config, &first).expect("it is ours");
+                world.git(["config", &key, value]).within(&tree).ok();
+                let shown = world.bbtoken(["doctor"]).within(&tree).ok();
+                let found = shown.split_once("note     credential helper: ");
+                if value.is_empty() && key.ends_with("/ws.helper") {
+                    assert!(found.is_none(), "no helper is the user's choice for a path");
+                    continue;
+                }
+                let (_, rest) = found.unwrap_or_else(|| panic!("'{key}={value}': {shown}"));
+                let mend = rest.lines().nth(1).expect("it has a mend");
+                let mend = mend.trim().trim_start_matches("-> ");
+                assert!(mend.starts_with("git config --file "), "{mend}");
+                world.run(Path::new("sh"), ["-c", mend]).within(&tree).ok();
+                let shown = world.bbtoken(["doctor"]).within(&tree).ok();
+                assert!(
+                    shown.contains("ok       credential helper: ours answers"),
+                    "{mend}: {shown}"
+                );
+                let told = chain(world, &tree);
+                assert!(
+                    matches!(&told[..], [only] if only.contains("git-bbtoken")),
+                    "{told:?}"
+                );
+            }
+        }
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn the_helper_is_named_as_on_path_and_a_stale_name_is_replaced() {
+    on_every_git(|world| {
+        let first = world.gitconfig();
+        let (old, new) = (world.path("Cellar/1/bin"), world.path("bin"));
+        for directory in [&old, &new] {
+            fs::create_dir_all(directory).expect("the world can be written");
+        }
+        let program = helper().with_file_name("git-bbtoken");
+        std::os::unix::fs::symlink(&program, old.join("git-bbtoken")).expect("it is empty");
+        let path = |directory: &Path| {
+            let git = world.git.program.parent().expect("it has one");
+            std::env::join_paths([Path::new(""), directory, git, Path::new("/usr/bin")])
+                .expect("no colons")
+        };
+        let run = |directory: &Path, command: &[&str]| {
+            let run = world.run(&program, command);
+            run.env("PATH", path(directory))
+        };
+        run(&old, &["setup", "--yes"]).ok();
+        let line = |directory: &Path| {
+            format!(
+                "helper = !'{}/git-bbtoken' credential\n",
+                directory.display()
+            )
+        };
+        assert!(
+            world.gitconfig().contains(&line(&old)),
+            "{}",
+            world.gitconfig()
+        );
+        // A package manager's upgrade takes the old directory away.
+        fs::rename(old.join("git-bbtoken"), new.join("git-bbtoken")).expect("both are ours");
+        let shown = run(&new, &["doctor"]).done().stdout;
+        let finding = format!(
+            "problem  credential helper: '{}/git-bbtoken' no longer exists, ",
+            old.display()
+        );
+        assert!(shown.contains(&finding), "{shown}");
+        run(&new, &["setup", "--yes"]).done().expect(0).quiet();
+        let text = world.gitconfig();
+        assert!(
+            text.contains(&line(&new)) && !text.contains("Cellar"),
+            "{text}"
+        );
+        let shown = run(&new, &["doctor"]).done().stdout;
+        assert!(
+            shown.contains("ok       credential helper: ours answers"),
+            "{shown}"
+        );
+        run(&new, &["unsetup", "--yes"]).ok();
+        assert_eq!(world.gitconfig(), first, "every byte is as it was");
+    });
+}
+
+#[test]
+fn what_included_files_say_is_not_written_again() {
+    on_every_git(|world| {
+        let first = world.gitconfig();
+        let plain = |arguments: &[&str]| {
+            world
+                .bbtoken(arguments.iter().copied())
+                .done()
+                .expect(0)
+                .quiet()
+        };
+        plain(&["setup", "--everywhere", "--yes"]);
+        let all = world.gitconfig();
+        let added = all.strip_prefix(&first).expect("it was appended");
+        fs::write(world.home().join("dotfile"), added).expect("the home is ours");
+        let including = format!("{first}[include]\n\tpath = dotfile\n");
+        fs::write(world.home().join(".gitconfig"), &including).expect("the home is ours");
+        let done = plain(&["setup", "--everywhere", "--yes"]);
+        assert_eq!(done.stdout, "Git is set up already; nothing to change.\n");
+        // An include that holds in one place only is no setting of everywhere.
+        let conditional = format!(
+            "{first}[includeIf \"gitdir:{}/\"]\n\tpath = dotfile\n",
+            world.path("tree").display()
+        );
+        fs::write(world.home().join(".gitconfig"), &conditional).expect("the home is ours");
+        world.git(["init", "-q", "tree"]).ok();
+        world
+            .bbtoken(["setup", "--yes"])
+            .within(world.path("tree"))
+            .ok();
+        assert!(
+            world.gitconfig().contains("useHttpPath"),
+            "{}",
+            world.gitconfig()
+        );
     });
 }

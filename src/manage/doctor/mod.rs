@@ -131,7 +131,7 @@ fn all(address: Option<&str>, warn: &dyn Fn(&str)) -> Vec<Finding> {
     findings.extend(access::all(&overview, address, is_reachable, warn));
     findings.extend(settings::rewritten(&overview));
     findings.push(settings::protocol(&overview));
-    findings.push(settings::helper(&overview));
+    findings.extend(settings::helper(&overview));
     findings.extend(lfs::large_files(&overview));
     findings.extend(leftovers::in_configuration(&overview));
     findings.extend(leftovers::in_environment());

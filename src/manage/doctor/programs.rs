@@ -1,12 +1,12 @@
 //! The programs: ours, where git and programs with windows find them, and git itself.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
 use super::Finding;
-use crate::failure::quote;
+use crate::{failure::quote, wire::on_path};
 
 /// The oldest git that is tested.
 const OLDEST_GIT: (u32, u32) = (2, 39);
@@ -121,19 +121,6 @@ fn apart(helper: &Path) -> Option<Finding> {
         Finding::problem("programs", text, "the programs are apart")
             .mend("install both programs side by side"),
     )
-}
-
-/// Looks for a program as git does; gives each that is there, the one that is used first.
-fn on_path(name: &str) -> Vec<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
-    let mut found: Vec<PathBuf> = Vec::new();
-    for program in std::env::split_paths(&path).map(|directory| directory.join(&file)) {
-        if program.is_file() && !found.contains(&program) {
-            found.push(program);
-        }
-    }
-    found
 }
 
 /// Runs a program and gives the first line that it prints.

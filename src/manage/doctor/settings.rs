@@ -4,10 +4,13 @@ use std::mem;
 
 use super::Finding;
 use crate::{
-    config::Entry,
+    config::{Entry, Scope},
     failure::quote,
-    manage::exposed::masked,
-    wire::{self, Overview},
+    manage::{
+        chain::{self, Chain},
+        exposed::masked,
+    },
+    wire::{self, Overview, Url},
 };
 
 /// Finds whether git lets our addresses be used: always, and where the user did not write them himself.
@@ -129,58 +132,93 @@ fn turned_away(
     }
 }
 
-/// Looks at the chain of credential helpers for Bitbucket's https addresses.
-pub(super) fn helper(overview: &Overview) -> Finding {
+/// Looks at the chains of credential helpers for Bitbucket's https addresses.
+pub(super) fn helper(overview: &Overview) -> Vec<Finding> {
+    let mut sites: Vec<_> = overview.bases.iter().map(wire::site).collect();
+    sites.sort();
+    sites.dedup();
+    let urls = sites.iter().filter_map(|site| Url::parse(site).ok());
+    urls.map(|site| helper_of(overview, &site)).collect()
+}
+
+fn helper_of(overview: &Overview, url: &Url) -> Finding {
     const CHECK: &str = "credential helper";
-    let site = wire::site(overview.base());
-    let chain = chain(overview, &site);
-    let Some(position) = chain.iter().position(|helper| helper.contains("bbtoken")) else {
-        let text = format!("plain {site} addresses and git-lfs get no token from us");
-        let public = format!("ours is not among {}", chain.len());
-        return Finding::note(CHECK, text, public).by_setup();
+    let site = wire::site(url);
+    let entries: Vec<_> = overview.settings().collect();
+    let chains = Chain::all(&entries, url);
+    let later = chain::beyond_setup(&entries, url);
+    let mend = |finding: Finding| match later {
+        None => finding.by_setup(),
+        Some(entry) => in_its_file(finding, entry, &site),
     };
-    let named = |helpers: &[&str]| {
-        let names: Vec<_> = helpers.iter().map(|helper| name(helper)).collect();
+    let whole = &chains[0];
+    let Some(position) = whole.position() else {
+        let text = format!("plain {site} addresses and git-lfs get no token from us");
+        let public = format!("ours is not among {}", whole.0.len());
+        return mend(Finding::note(CHECK, text, public));
+    };
+    let public = format!("ours is number {} of {}", position + 1, whole.0.len());
+    let mut ours = whole.0[position..].iter().map(|entry| chain::helper(entry));
+    if let Some(program) = ours.find_map(chain::missing_program) {
+        let text = format!(
+            "'{}' no longer exists, so plain {site} addresses and git-lfs get no token",
+            quote(&program)
+        );
+        return mend(Finding::problem(CHECK, text, "the program of ours is gone"));
+    }
+    let named = |helpers: &[&Entry]| {
+        let mut names: Vec<_> = helpers
+            .iter()
+            .map(|entry| chain::helper(entry))
+            .filter(|helper| !chain::is_ours(helper))
+            .map(name)
+            .collect();
+        names.dedup();
         names.join(", ")
     };
-    let (before, after) = (&chain[..position], &chain[position + 1..]);
-    let public = format!("ours is number {} of {}", position + 1, chain.len());
-    if !before.is_empty() {
+    if position > 0 {
         let text = format!(
             "{} is asked for {site} before ours, and may answer with an old password",
-            named(before)
+            named(&whole.0[..position])
         );
-        return Finding::note(CHECK, text, public).by_setup();
+        return mend(Finding::note(CHECK, text, public));
     }
-    if !after.is_empty() {
+    if let Some(open) = chains.iter().find(|chain| !chain.is_closed()) {
         let text = format!(
             "{} is told of {site}, too, and may store tokens of ours, which end after two hours",
-            named(after)
+            named(&open.0)
         );
-        return Finding::note(CHECK, text, public).by_setup();
+        return mend(Finding::note(CHECK, text, public));
     }
     let text = format!("ours answers for {site}, alone");
     Finding::good(CHECK, text, "ours alone")
 }
 
-/// The helpers that git asks for a site, in order; an empty one starts the list anew (gitcredentials(7)).
-fn chain<'o>(overview: &'o Overview, site: &str) -> Vec<&'o str> {
-    let mut chain = Vec::new();
-    for entry in overview
-        .settings()
-        .filter(|entry| entry.section == "credential" && entry.key == "helper")
-    {
-        let is_for_site = entry
-            .subsection
-            .as_ref()
-            .is_none_or(|url| url.trim_end_matches('/') == site);
-        match entry.value.as_deref() {
-            Some("") | None if is_for_site => chain.clear(),
-            Some(helper) if is_for_site => chain.push(helper),
-            _ => {}
-        }
+/// Says how our helper comes after one that `setup` does not reach.
+fn in_its_file(finding: Finding, entry: &Entry, site: &str) -> Finding {
+    if entry.scope == Scope::Command {
+        return finding.mend(format!(
+            "take {} out of the -c option or the GIT_CONFIG_* variables that give it",
+            masked(&entry.name())
+        ));
     }
-    chain
+    let Ok(ask) = wire::credential_helper() else {
+        return finding.mend(format!(
+            "take {} out of {}",
+            masked(&entry.name()),
+            entry.origin
+        ));
+    };
+    // With a slash: a section of the other spelling may stand before the other helper.
+    let key = format!("credential.{site}/.helper");
+    let file = shell_words::quote(&entry.origin);
+    let add = |value: &str| {
+        format!(
+            "git config --file {file} --add {key} {}",
+            shell_words::quote(value)
+        )
+    };
+    finding.mend(format!("{} && {}", add(""), add(&ask)))
 }
 
 /// Names a helper by its program alone: people write secrets into the rest.

@@ -7,6 +7,7 @@ mod outcome;
 use super::{Console, cli, git::Target, usage};
 use crate::{
     address::is_profile_name,
+    config::Entry,
     failure::quote,
     profile::{self, Grant, RawProfile, Source, Store},
     secret::Secret,
@@ -146,15 +147,17 @@ impl Wanted {
             ("account", self.account.as_deref()),
             ("store", self.store.as_deref()),
         ];
-        let there = Target::Global.matching(r"^bbtoken\.")?;
-        let is_there = |key: &str, value: &str| {
-            there
-                .iter()
-                .any(|(name, its)| super::setup::same_key(name, key) && its == value)
+        let overview = Overview::read_of_user()?;
+        let there = super::setup::of_user(&overview);
+        let values = |key: &str| -> Vec<Option<&str>> {
+            let of_key = |entry: &&&Entry| super::setup::same_key(&entry.name(), key);
+            let entries = there.iter().filter(of_key);
+            entries.map(|entry| entry.value.as_deref()).collect()
         };
         for (name, value) in singles {
-            if let Some(value) = value.filter(|value| !is_there(&key(name), value)) {
-                Target::Global.set(&key(name), value)?;
+            let key = key(name);
+            if value.is_some_and(|value| values(&key).last() != Some(&Some(value))) {
+                Target::Global.set(&key, value.unwrap_or_default())?;
             }
         }
         for workspace in &self.workspaces {
@@ -162,7 +165,7 @@ impl Wanted {
                 key: key("workspace"),
                 value: workspace.clone(),
             };
-            if !is_there(&key("workspace"), workspace) {
+            if !values(change.key()).contains(&Some(workspace)) {
                 Target::Global.apply(&change)?;
             }
         }
