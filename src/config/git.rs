@@ -117,7 +117,7 @@ impl GitConfig {
     ///
     /// [`Kind::Misconfigured`] for a file that cannot be read or parsed, as git itself would stop there.
     pub fn read(variables: Variables<'_>) -> anyhow::Result<Self> {
-        let places = Places::find(variables);
+        let places = Places::find(variables)?;
         let mut reader = Reader::new(&places, variables, Mode::Settings);
         reader.read()?;
         Ok(GitConfig {
@@ -185,18 +185,18 @@ pub(super) struct Places {
 }
 
 impl Places {
-    fn find(variables: Variables<'_>) -> Self {
-        let home = variables("HOME").map(PathBuf::from).or_else(dirs::home_dir);
+    fn find(variables: Variables<'_>) -> Result<Self, Failure> {
+        let home = home(variables)?;
         let git_dir = variables("GIT_DIR").map(PathBuf::from);
-        Places {
-            system: system_file(variables),
-            global: global_files(variables, home.as_deref()),
+        Ok(Places {
+            system: system_file(variables)?,
+            global: global_files(variables, home.as_deref())?,
             common_dir: git_dir
                 .as_deref()
                 .map(|git_dir| common_dir(variables, git_dir)),
             git_dir,
             home,
-        }
+        })
     }
 
     /// Gives the files in the order in which they are read.
@@ -229,22 +229,24 @@ impl Places {
 }
 
 /// Finds the system's file: `GIT_CONFIG_SYSTEM`, else where a git with this exec path looks.
-fn system_file(variables: Variables<'_>) -> Option<PathBuf> {
+fn system_file(variables: Variables<'_>) -> Result<Option<PathBuf>, Failure> {
+    const NAME: &str = "GIT_CONFIG_SYSTEM";
     let off = variables("GIT_CONFIG_NOSYSTEM");
     if off.is_some_and(|value| is_true_word(&value.to_string_lossy())) {
-        return None;
+        return Ok(None);
     }
-    if let Some(path) = variables("GIT_CONFIG_SYSTEM") {
-        return Some(path.into());
+    if let Some(path) = variables(NAME) {
+        return named_file(NAME, path);
     }
-    let prefix = variables("GIT_EXEC_PATH")
-        .map(PathBuf::from)
+    let exec_path = variables("GIT_EXEC_PATH").map(PathBuf::from);
+    let prefix = exec_path
+        .filter(|path| path.has_root())
         .and_then(|path| prefix_of(&path));
-    Some(match prefix {
+    Ok(Some(match prefix {
         // Git's Makefile: sysconfdir is /etc for prefix /usr, else below the prefix.
         Some(prefix) if prefix != Path::new("/usr") => prefix.join("etc/gitconfig"),
         _ => PathBuf::from("/etc/gitconfig"),
-    })
+    }))
 }
 
 /// Cuts `/libexec/git-core` or `/lib/git-core` off; on Windows the prefix is one directory further up.
@@ -262,20 +264,67 @@ fn prefix_of(exec_path: &Path) -> Option<PathBuf> {
 
 /// Finds the user's own file, whether it exists or not; `None` without a home.
 pub fn user_file(variables: Variables<'_>) -> Option<PathBuf> {
-    Places::find(variables).global.pop()
+    let home = home(variables).ok()?;
+    global_files(variables, home.as_deref()).ok()?.pop()
 }
 
-fn global_files(variables: Variables<'_>, home: Option<&Path>) -> Vec<PathBuf> {
-    if let Some(path) = variables("GIT_CONFIG_GLOBAL") {
-        return vec![path.into()];
+fn global_files(variables: Variables<'_>, home: Option<&Path>) -> Result<Vec<PathBuf>, Failure> {
+    const NAME: &str = "GIT_CONFIG_GLOBAL";
+    if let Some(path) = variables(NAME) {
+        return Ok(named_file(NAME, path)?.into_iter().collect());
     }
-    let xdg = variables("XDG_CONFIG_HOME")
-        .filter(|path| !path.is_empty())
-        .map(PathBuf::from)
-        .or_else(|| home.map(|home| home.join(".config")));
+    let xdg = match variables("XDG_CONFIG_HOME").filter(|path| !path.is_empty()) {
+        Some(path) => Some(absolute("XDG_CONFIG_HOME", path)?),
+        None => home.map(|home| home.join(".config")),
+    };
     let xdg = xdg.map(|directory| directory.join("git/config"));
     let own = home.map(|home| home.join(".gitconfig"));
-    xdg.into_iter().chain(own).collect()
+    Ok(xdg.into_iter().chain(own).collect())
+}
+
+/// Gives the file that a variable names; an empty variable names none.
+fn named_file(name: &str, path: OsString) -> Result<Option<PathBuf>, Failure> {
+    (!path.is_empty())
+        .then(|| absolute(name, path))
+        .transpose()
+}
+
+/// Finds the user's home as git does: `HOME`. An empty one is the root directory (git: `interpolate_path`).
+///
+/// # Errors
+///
+/// [`Kind::Misconfigured`] for a relative path.
+pub(super) fn home(variables: Variables<'_>) -> Result<Option<PathBuf>, Failure> {
+    match variables("HOME") {
+        Some(home) if !home.is_empty() => absolute("HOME", home).map(Some),
+        Some(_) if cfg!(unix) => Ok(Some(PathBuf::from("/"))),
+        _ if cfg!(unix) => Ok(None),
+        // Git for Windows finds one without the variable, too.
+        _ => Ok(dirs::home_dir()),
+    }
+}
+
+/// Takes a path that the user's own settings name.
+///
+/// # Deviation
+///
+/// Git follows a relative path. A repository could put a file there, and so pass for its user.
+///
+/// # Errors
+///
+/// [`Kind::Misconfigured`] for a relative path.
+pub(super) fn absolute(what: &str, path: impl Into<PathBuf>) -> Result<PathBuf, Failure> {
+    let path = path.into();
+    // On Windows a path below the current drive's root has no drive.
+    if path.has_root() {
+        return Ok(path);
+    }
+    Err(Failure::new(
+        Kind::Misconfigured,
+        format!(
+            "{what} is not an absolute path: a repository could put a file there; give an absolute path"
+        ),
+    ))
 }
 
 /// Finds the directory that work trees share (gitrepository-layout(5), "commondir").
@@ -498,11 +547,17 @@ mod tests {
     fn the_system_file_follows_gits_prefix() {
         let with = |exec: &'static str| {
             system_file(&move |name: &str| (name == "GIT_EXEC_PATH").then(|| exec.into()))
+                .expect("no path is relative")
         };
         assert_eq!(with("/usr/lib/git-core"), Some("/etc/gitconfig".into()));
         assert_eq!(
             with("/usr/local/libexec/git-core"),
             Some("/usr/local/etc/gitconfig".into())
+        );
+        assert_eq!(
+            with("lib/git-core"),
+            Some("/etc/gitconfig".into()),
+            "a relative path leads into a work tree"
         );
     }
 }

@@ -94,7 +94,9 @@ fn absolute_pattern(
         .as_deref()
         .and_then(|home| fs::canonicalize(home).ok());
     let mut pattern = match (pattern.strip_prefix("~/"), home) {
-        (Some(rest), Some(home)) => format!("{}/{rest}", with_slashes(&home)),
+        (Some(rest), Some(home)) => {
+            format!("{}/{rest}", with_slashes(&home).trim_end_matches('/'))
+        }
         _ => pattern.to_owned(),
     };
     if !Path::new(&pattern).is_absolute() {

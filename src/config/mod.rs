@@ -7,10 +7,7 @@ mod parameters;
 mod syntax;
 mod urlmatch;
 
-use std::{
-    ffi::OsString,
-    path::{Path, PathBuf},
-};
+use std::{ffi::OsString, path::Path};
 
 use crate::{
     address::is_profile_name,
@@ -148,7 +145,7 @@ fn environment(variables: Variables<'_>) -> Result<Environment, Failure> {
                 variable: given,
                 secret: Secret::new(secret.trim()),
             })),
-            (None, Some(path)) => Ok(Some(Source::File(PathBuf::from(path)))),
+            (None, Some(path)) => Ok(Some(Source::File(git::absolute(file, path)?))),
             (None, None) => Ok(None),
         }
     };

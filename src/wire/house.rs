@@ -195,12 +195,17 @@ pub(super) fn places(profile: &Profile, variables: Variables<'_>) -> Places {
             cache: Some(home.join("cache")),
             state: Some(home.join("state")),
         },
-        None => Places {
-            cache: dirs::cache_dir().map(|directory| directory.join(NAME)),
-            // Only Linux has a place of its own for state.
-            state: dirs::state_dir()
-                .or_else(dirs::data_local_dir)
-                .map(|directory| directory.join(NAME)),
-        },
+        None => {
+            // A relative HOME would put secrets into the directory that git runs in.
+            let below = |directory: Option<PathBuf>| {
+                let directory = directory.filter(|directory| directory.has_root())?;
+                Some(directory.join(NAME))
+            };
+            Places {
+                cache: below(dirs::cache_dir()),
+                // Only Linux has a place of its own for state.
+                state: below(dirs::state_dir().or_else(dirs::data_local_dir)),
+            }
+        }
     }
 }

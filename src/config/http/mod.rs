@@ -7,7 +7,7 @@ mod trust;
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    git::{Entry, GitConfig, Variables},
+    git::{Entry, GitConfig, Variables, absolute, home},
     urlmatch,
 };
 use crate::{
@@ -74,8 +74,8 @@ pub fn resolve(
     let (client_certificate, locked) = client_certificate(&asked)?;
     git_only.extend(locked);
     let settings = Settings {
-        ca_file: asked.path("GIT_SSL_CAINFO", "sslcainfo"),
-        ca_directory: asked.path("GIT_SSL_CAPATH", "sslcapath"),
+        ca_file: asked.path("GIT_SSL_CAINFO", "sslcainfo")?,
+        ca_directory: asked.path("GIT_SSL_CAPATH", "sslcapath")?,
         unverified_by: trust::unverified_by(config, variables, url)?,
         pinned_keys: asked
             .text("", "pinnedpubkey")
@@ -86,7 +86,7 @@ pub fn resolve(
         client_certificate,
         proxy,
         proxy_auth: proxy_auth(&asked, remote),
-        proxy_ca_file: asked.path("GIT_PROXY_SSL_CAINFO", "proxysslcainfo"),
+        proxy_ca_file: asked.path("GIT_PROXY_SSL_CAINFO", "proxysslcainfo")?,
         user_agent: asked.text("GIT_HTTP_USER_AGENT", "useragent"),
         extra_headers: extra_headers(&urlmatch::values(config, "http", "extraheader", url))?,
         low_speed: low_speed(&asked),
@@ -120,9 +120,25 @@ impl Asked<'_> {
         own.or_else(configured).filter(|value| !value.is_empty())
     }
 
-    fn path(&self, variable: &str, key: &str) -> Option<PathBuf> {
-        let path = self.text(variable, key)?;
-        Some(expand_home(&path, self.variables))
+    /// A file or directory, which may stand below `~/` (git-config(1), "pathname").
+    fn path(&self, variable: &str, key: &str) -> Result<Option<PathBuf>, Failure> {
+        let Some(path) = self.text(variable, key) else {
+            return Ok(None);
+        };
+        let path = match (path.strip_prefix("~/"), home(self.variables)?) {
+            (Some(rest), Some(home)) => home.join(rest),
+            _ => path.into(),
+        };
+        let what = match (self.variables)(variable) {
+            Some(_) => variable.to_owned(),
+            None => {
+                let entry = urlmatch::values(self.config, "http", key, self.url).pop();
+                entry.map_or_else(String::new, |entry| {
+                    format!("{} in {}", entry.name(), entry.origin)
+                })
+            }
+        };
+        absolute(&what, path).map(Some)
     }
 
     /// A number with git's suffixes k, m and g (git-config(1), "integer").
@@ -155,10 +171,10 @@ fn low_speed(asked: &Asked<'_>) -> Option<LowSpeed> {
 fn client_certificate(
     asked: &Asked<'_>,
 ) -> Result<(Option<ClientCertificate>, Option<String>), Failure> {
-    let Some(certificate) = asked.path("GIT_SSL_CERT", "sslcert") else {
+    let Some(certificate) = asked.path("GIT_SSL_CERT", "sslcert")? else {
         return Ok((None, None));
     };
-    let key = asked.path("GIT_SSL_KEY", "sslkey");
+    let key = asked.path("GIT_SSL_KEY", "sslkey")?;
     let read = ClientCertificate::read(&certificate, key.as_deref())
         .map_err(|error| unreadable("http.sslCert", &error))?;
     let locked = read.is_none().then(|| "http.sslCert".to_owned());
@@ -312,11 +328,4 @@ fn git_only(
             .map(|name| (*name).to_owned()),
     );
     names
-}
-
-fn expand_home(path: &str, variables: Variables<'_>) -> PathBuf {
-    match (path.strip_prefix("~/"), variables("HOME")) {
-        (Some(rest), Some(home)) => PathBuf::from(home).join(rest),
-        _ => path.into(),
-    }
 }

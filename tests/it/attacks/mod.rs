@@ -2,4 +2,5 @@
 //! and a canary secret show that nothing ran, nothing was sent and nothing was written.
 
 mod convert;
+mod paths;
 mod shells;
