@@ -284,9 +284,7 @@ fn global_files(variables: Variables<'_>, home: Option<&Path>) -> Result<Vec<Pat
 
 /// Gives the file that a variable names; an empty variable names none.
 fn named_file(name: &str, path: OsString) -> Result<Option<PathBuf>, Failure> {
-    (!path.is_empty())
-        .then(|| absolute(name, path))
-        .transpose()
+    (!path.is_empty()).then(|| absolute(name, path)).transpose()
 }
 
 /// Finds the user's home as git does: `HOME`. An empty one is the root directory (git: `interpolate_path`).

@@ -132,9 +132,15 @@ pub(super) const VARIABLES: [Name; 18] = [
         "the OAuth client's id (Bitbucket: the consumer's key)",
     ),
     name("BBTOKEN_CLIENT_SECRET", "its secret"),
-    name("BBTOKEN_CLIENT_SECRET_FILE", "a file with its secret, by an absolute path"),
+    name(
+        "BBTOKEN_CLIENT_SECRET_FILE",
+        "a file with its secret, by an absolute path",
+    ),
     name("BBTOKEN_ACCESS_TOKEN", "a ready token, instead of a client"),
-    name("BBTOKEN_ACCESS_TOKEN_FILE", "a file with a ready token, by an absolute path"),
+    name(
+        "BBTOKEN_ACCESS_TOKEN_FILE",
+        "a file with a ready token, by an absolute path",
+    ),
     name(
         "BBTOKEN_BASE_URL",
         "where Bitbucket is; default https://bitbucket.org",

@@ -87,7 +87,10 @@ fn a_relative_path_never_becomes_the_users_configuration() {
             &[("XDG_CONFIG_HOME", ".")],
             &[("XDG_CONFIG_HOME", ".config")],
             &[("GIT_CONFIG_GLOBAL", ".gitconfig")],
-            &[("GIT_CONFIG_NOSYSTEM", "0"), ("GIT_CONFIG_SYSTEM", ".gitconfig")],
+            &[
+                ("GIT_CONFIG_NOSYSTEM", "0"),
+                ("GIT_CONFIG_SYSTEM", ".gitconfig"),
+            ],
         ];
         let followed: [&[(&str, &str)]; 3] = [
             &[("HOME", "")],
@@ -100,7 +103,9 @@ fn a_relative_path_never_becomes_the_users_configuration() {
             let _ = fs::remove_dir_all(world.path("kept"));
             let with = |run: Run| {
                 let run = run.env("BBTOKEN_HOME", world.path("kept"));
-                variables.iter().fold(run, |run, (name, value)| run.env(name, value))
+                variables
+                    .iter()
+                    .fold(run, |run, (name, value)| run.env(name, value))
             };
             let fetch = with(world.git(["fetch"])).within(&trap.tree).done();
             trap.was_not_sprung(&fetch);
@@ -120,7 +125,13 @@ fn a_relative_path_never_becomes_the_users_configuration() {
                 fetch.says(&["is not an absolute path"]);
             }
             let _ = fs::remove_dir_all(world.path("copy"));
-            let clone = ["clone", "-q", "--recurse-submodules", "bbtoken::ws/super", "copy"];
+            let clone = [
+                "clone",
+                "-q",
+                "--recurse-submodules",
+                "bbtoken::ws/super",
+                "copy",
+            ];
             let clone = with(world.git(ALLOWED).args(clone)).done();
             trap.was_not_sprung(&clone);
         }
@@ -132,12 +143,20 @@ fn a_certificate_at_a_relative_path_is_not_trusted() {
     on_every_git(|world| {
         let tree = world.clone_of_new("ws", "repo");
         fs::copy(world.bitbucket.ca_file(), tree.join("ca.pem")).expect("it is ours");
-        let settings = ["sslCAInfo", "sslCAPath", "sslCert", "sslKey", "proxySSLCAInfo"];
+        let settings = [
+            "sslCAInfo",
+            "sslCAPath",
+            "sslCert",
+            "sslKey",
+            "proxySSLCAInfo",
+        ];
         for key in settings {
             let setting = format!("http.{key}=ca.pem");
             // A key is looked at only beside a certificate.
             let certificate = format!("http.sslCert={}", world.bitbucket.ca_file().display());
-            let fetch = world.git(["-c", &certificate, "-c", &setting, "fetch"]).within(&tree);
+            let fetch = world
+                .git(["-c", &certificate, "-c", &setting, "fetch"])
+                .within(&tree);
             let fetch = fetch.without("GIT_SSL_CAINFO").fails(128);
             fetch.says(&["is not an absolute path", &format!("http.{key}")]);
         }
