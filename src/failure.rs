@@ -142,6 +142,11 @@ pub fn quote(text: &str) -> String {
     quoted
 }
 
+/// Quotes a text as one word of a POSIX shell, whatever it holds (POSIX, "Single-Quotes").
+pub fn quote_for_shell(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 /// Tells characters that act on a terminal, or change how the rest of a line is shown: controls, bidirectional and
 /// invisible ones, separators of lines (Unicode's categories Cc, Cf, Zl and Zp, without those that scripts need).
 pub fn is_harmful(character: char) -> bool {
@@ -177,6 +182,15 @@ mod tests {
             quote("a\u{1b}[31mb\nc\u{202e}"),
             "a\\u{1b}[31mb\\u{a}c\\u{202e}"
         );
+    }
+
+    #[test]
+    fn a_quoted_text_is_one_word_of_a_shell() {
+        assert_eq!(quote_for_shell("a'b $(c)"), r"'a'\''b $(c)'");
+        crate::fuzz::check_text(&["", "a'b", "$(x)`y`\\\"!\n", "-x", "''"], |text| {
+            let words = shell_words::split(&quote_for_shell(text));
+            assert_eq!(words.ok(), Some(vec![text.to_owned()]));
+        });
     }
 
     #[test]

@@ -103,6 +103,7 @@
 //! | whoever leaves a question has changed nothing, and the terminal is as it was | `tests/it/terminals.rs` |
 //! | completions offer commands, options and profiles, and no shell evaluates an answer | `tests/it/completions.rs`, `tests/it/attacks/shells.rs` |
 //! | control characters of a server or an address never reach a terminal | `failure::tests` |
+//! | no name, address, path or setting is run by a shell or taken for an option | `tests/it/attacks/shells.rs` |
 //! | a proxy's password goes the way the proxy wants, and our token never to it | `tests/it/proxies.rs`, `tests/it/squid.rs` |
 //! | a hostile server gets no second host, file, program, terminal or memory | `tests/it/hostile/` |
 //! | many commands at once share one token, through faults | `tests/it/load.rs` |

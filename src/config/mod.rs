@@ -166,8 +166,15 @@ fn environment(variables: Variables<'_>) -> Result<Environment, Failure> {
             ));
         }
     }
+    let profile = read("BBTOKEN_PROFILE")?;
+    if let Some(name) = profile.as_deref().filter(|name| !is_profile_name(name)) {
+        return Err(misconfigured(format!(
+            "'{}' (BBTOKEN_PROFILE) is not a valid profile name: use letters, digits, '.', '_' and '-'",
+            quote(name)
+        )));
+    }
     Ok(Environment {
-        profile: read("BBTOKEN_PROFILE")?,
+        profile,
         client_id: read("BBTOKEN_CLIENT_ID")?,
         client_secret: source("BBTOKEN_CLIENT_SECRET", "BBTOKEN_CLIENT_SECRET_FILE")?,
         access_token: source("BBTOKEN_ACCESS_TOKEN", "BBTOKEN_ACCESS_TOKEN_FILE")?,

@@ -278,7 +278,7 @@ pub(super) fn repository() -> anyhow::Result<PathBuf> {
 /// With what git said.
 pub(super) fn reach(address: &str) -> anyhow::Result<()> {
     let output = Command::new("git")
-        .args(["ls-remote", "--quiet", address, "HEAD"])
+        .args(["ls-remote", "--quiet", "--", address, "HEAD"])
         .stdin(Stdio::null())
         .env("GIT_TERMINAL_PROMPT", "0")
         .output()

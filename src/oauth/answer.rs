@@ -84,7 +84,7 @@ pub(super) fn read(
             retry_after_s: response.retry_after().map(|span| span.as_secs()),
         }),
         (200..=299, Some(fields)) if fields.contains_key("access_token") => {
-            token(&fields, asked_at_unix_s).ok_or_else(|| unusable(status, "an empty access token"))
+            token(&fields, asked_at_unix_s).map_err(|why| unusable(status, why))
         }
         (200..=499, Some(fields)) if fields.contains_key("error") => {
             Err(Error::Refused(refusal(status, &fields)))
@@ -104,7 +104,7 @@ fn is_page(response: &Response) -> bool {
     kind.starts_with("text/html")
 }
 
-fn token(fields: &Map<String, Value>, asked_at_unix_s: u64) -> Option<TokenAnswer> {
+fn token(fields: &Map<String, Value>, asked_at_unix_s: u64) -> Result<TokenAnswer, &'static str> {
     let access_token = Secret::new(text(fields, "access_token"));
     let refresh_token = Secret::new(text(fields, "refresh_token"));
     // Bitbucket's `scope` was `scopes` before 2026.
@@ -112,7 +112,15 @@ fn token(fields: &Map<String, Value>, asked_at_unix_s: u64) -> Option<TokenAnswe
         .map(|name| text(fields, name))
         .into_iter()
         .find(|list| !list.is_empty());
-    (!access_token.is_empty()).then(|| TokenAnswer {
+    if access_token.is_empty() {
+        return Err("an empty access token");
+    }
+    // RFC 6749 appendix A.12 and A.17; a line end would be a field of its own in git's credential protocol.
+    let is_token = |token: &Secret| token.expose().bytes().all(|byte| byte.is_ascii_graphic());
+    if !is_token(&access_token) || !is_token(&refresh_token) {
+        return Err("a token with characters that no token has");
+    }
+    Ok(TokenAnswer {
         access_token,
         refresh_token: (!refresh_token.is_empty()).then_some(refresh_token),
         asked_at_unix_s,
@@ -231,7 +239,7 @@ mod tests {
     #[test]
     fn whatever_is_neither_token_nor_refusal_is_unusable() {
         type Header = (&'static str, &'static str);
-        let cases: [(u16, &[Header], &str); 6] = [
+        let cases: [(u16, &[Header], &str); 8] = [
             (200, &[("content-type", "text/html")], "<html>canary</html>"),
             (
                 200,
@@ -240,6 +248,12 @@ mod tests {
             ),
             (200, &[], ""),
             (200, &[], r#"{"access_token":""}"#),
+            (200, &[], r#"{"access_token":"a\nquit=1"}"#),
+            (
+                200,
+                &[],
+                r#"{"access_token":"a","refresh_token":"b\u0000"}"#,
+            ),
             (302, &[("location", "https://evil.example/")], ""),
             (502, &[("content-type", "text/html")], "<html>"),
         ];

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use super::{Identity, Plan, Protocol, Way, identity::authority};
 use crate::{
     config::{Variables, process_variable},
-    failure::{Failure, Kind},
+    failure::{Failure, Kind, quote_for_shell},
     http::Url,
     relay::Service,
     trace,
@@ -93,15 +93,13 @@ pub(super) fn sibling(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// Quotes a path for the shell that git starts credential helpers with.
-pub(super) fn quote_for_shell(path: &Path) -> String {
-    format!(
-        "'{}'",
-        path.display()
-            .to_string()
-            .replace('\\', "/")
-            .replace('\'', r"'\''")
-    )
+/// Writes a program of ours for the shell that git starts credential helpers with; git's shell on Windows wants `/`.
+pub(super) fn shell_word(program: &Path) -> String {
+    let text = program.display().to_string();
+    quote_for_shell(&match cfg!(windows) {
+        true => text.replace('\\', "/"),
+        false => text,
+    })
 }
 
 impl Plan {
@@ -124,8 +122,8 @@ impl Plan {
         let answerer = sibling("git-bbtoken")?;
         let ask = format!(
             "!{} credential --profile {}",
-            quote_for_shell(&answerer),
-            self.identity_for(service).profile.name
+            shell_word(&answerer),
+            quote_for_shell(&self.identity_for(service).profile.name)
         );
         let scope = format!("{}://{}", repository.scheme(), authority(repository));
         let settings = [

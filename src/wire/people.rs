@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use super::{
     GIT_TRANSPORT_MARGIN, Identity,
-    handover::{quote_for_shell, sibling},
+    handover::{shell_word, sibling},
     house::{House, places, under},
     identity::{authority, parse_address},
     memory,
@@ -289,7 +289,7 @@ pub fn credential_helper() -> anyhow::Result<String> {
     let is_itself = |found: &PathBuf| found.canonicalize().ok() == itself;
     let linked = on_path("git-bbtoken").into_iter().find(is_itself);
     let program = linked.unwrap_or(program);
-    Ok(format!("!{} credential", quote_for_shell(&program)))
+    Ok(format!("!{} credential", shell_word(&program)))
 }
 
 /// Finds a program in the absolute directories of `PATH`; the one that is used comes first.

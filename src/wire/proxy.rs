@@ -15,7 +15,7 @@ pub(super) struct GitLogins;
 
 impl ProxyLogins for GitLogins {
     fn ask(&self, proxy: &ProxyUser) -> Option<ProxyLogin> {
-        let answer = git_credential("fill", &description(proxy, None))?;
+        let answer = git_credential("fill", &description(proxy, None)?)?;
         let field = |name: &str| {
             let line = answer.expose().lines().find_map(|line| {
                 let (key, value) = line.split_once('=')?;
@@ -31,22 +31,32 @@ impl ProxyLogins for GitLogins {
 
     fn tell(&self, proxy: &ProxyUser, login: &ProxyLogin, is_right: bool) {
         let verb = if is_right { "approve" } else { "reject" };
-        git_credential(verb, &description(proxy, Some(login)));
+        if let Some(description) = description(proxy, Some(login)) {
+            git_credential(verb, &description);
+        }
     }
 }
 
-/// Describes a login in the credential protocol (git-credential(1), "INPUT/OUTPUT FORMAT").
-fn description(proxy: &ProxyUser, login: Option<&ProxyLogin>) -> Secret {
-    let mut text = format!("protocol={}\nhost={}\n", proxy.scheme, proxy.host);
+/// Describes a login in the credential protocol (git-credential(1), "INPUT/OUTPUT FORMAT"). `None` if a value has a
+/// character that ends a line: git would take what follows for another question.
+fn description(proxy: &ProxyUser, login: Option<&ProxyLogin>) -> Option<Secret> {
     let user = login.map(|login| &login.user).or(proxy.user.as_ref());
-    if let Some(user) = user {
-        text.push_str(&format!("username={user}\n"));
-    }
-    if let Some(login) = login {
-        text.push_str(&format!("password={}\n", login.password.expose()));
+    let fields = [
+        ("protocol", Some(proxy.scheme.as_str())),
+        ("host", Some(proxy.host.as_str())),
+        ("username", user.map(String::as_str)),
+        ("password", login.map(|login| login.password.expose())),
+    ];
+    let mut text = String::new();
+    for (name, value) in fields {
+        let Some(value) = value else { continue };
+        if value.contains(char::is_control) {
+            return None;
+        }
+        text.push_str(&format!("{name}={value}\n"));
     }
     text.push('\n');
-    Secret::new(text)
+    Some(Secret::new(text))
 }
 
 /// Runs `git credential`; what it says to a person goes to stderr.
@@ -64,4 +74,31 @@ fn git_credential(verb: &str, description: &Secret) -> Option<Secret> {
     let output = child.wait_with_output().ok()?;
     let text = Secret::new(String::from_utf8(output.stdout).ok()?);
     output.status.success().then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_with_a_line_end_is_no_question_to_git() {
+        let proxy = |scheme: &str, host: &str, user: &str| ProxyUser {
+            scheme: scheme.into(),
+            host: host.into(),
+            user: Some(user.into()),
+        };
+        let good = description(&proxy("http", "proxy:1", "ann"), None);
+        let expected = "protocol=http\nhost=proxy:1\nusername=ann\n\n";
+        assert_eq!(good.as_ref().map(Secret::expose), Some(expected));
+        for odd in ["x\nhost=other", "x\rhost=other", "x\0"] {
+            let cases = [
+                proxy(odd, "proxy", "ann"),
+                proxy("http", odd, "ann"),
+                proxy("http", "proxy", odd),
+            ];
+            for case in cases {
+                assert!(description(&case, None).is_none(), "{case:?}");
+            }
+        }
+    }
 }

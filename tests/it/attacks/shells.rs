@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use crate::{
     completions,
-    support::{World, gits},
+    support::{World, gits, helper, on_every_git},
 };
 
 /// What a shell would run, each in another way; `MARK` is a path that must not appear.
@@ -70,4 +70,103 @@ fn no_shell_evaluates_a_profile_name_or_a_file_name_while_it_completes() {
             );
         }
     }
+}
+
+#[test]
+fn a_profile_name_with_shell_commands_is_refused_wherever_it_stands() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let mark = world.path("ran");
+        for name in hostile(&mark) {
+            for transport in ["git", "native"] {
+                let done = world
+                    .git(["ls-remote", "bbtoken::ws/repo"])
+                    .env("BBTOKEN_PROFILE", &name)
+                    .env("BBTOKEN_TRANSPORT", transport)
+                    .done();
+                assert!(!mark.exists(), "BBTOKEN_PROFILE={name}: {done:?}");
+                done.expect(128).says(&["is not a valid profile name"]);
+            }
+            let address = format!("bbtoken::{name}@ws/repo");
+            world.git(["ls-remote", &address]).fails(128);
+            for command in ["token", "exec", "credential"] {
+                let rest = match command {
+                    "token" => &[][..],
+                    "exec" => &["--", "true"],
+                    _ => &["get"],
+                };
+                let request = format!("protocol=https\nhost={}\n\n", host(world));
+                let run = world.bbtoken([command, "--profile", &name]);
+                let done = run.args(rest).input(&request).done();
+                assert!(done.code != Some(0), "{done:?}");
+            }
+            for command in ["login", "logout", "status"] {
+                let done = world.bbtoken([command, &name]).done();
+                assert!(done.code != Some(0), "{done:?}");
+            }
+            for key in ["bbtoken.profile", "remote.origin.bbtokenProfile"] {
+                let set = format!("{key}={name}");
+                world
+                    .git(["-c", &set, "-c", "remote.origin.url=bbtoken::ws/repo"])
+                    .args(["ls-remote", "origin"])
+                    .env("BBTOKEN_TRANSPORT", "git")
+                    .done();
+            }
+            assert!(!mark.exists(), "{name} is run");
+        }
+    });
+}
+
+fn host(world: &World) -> String {
+    world.bitbucket.base_url().replace("https://", "")
+}
+
+#[test]
+fn programs_in_a_directory_with_shell_commands_in_its_name_work_and_run_none_of_them() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let directory = world.path("o'$(touch ran)`touch ran` ;touch ran;\\\"x");
+        fs::create_dir(&directory).expect("directories may have such names");
+        for name in ["git-remote-bbtoken", "git-bbtoken"] {
+            let program = helper().with_file_name(name);
+            fs::copy(program, directory.join(name)).expect("programs can be copied");
+        }
+        let mut path = directory.clone().into_os_string();
+        path.push(":");
+        path.push(world.search_path());
+        world
+            .git(["ls-remote", "bbtoken::ws/repo"])
+            .env("BBTOKEN_TRANSPORT", "git")
+            .env("PATH", &path)
+            .done()
+            .expect(0);
+        let setup = world.run(&directory.join("git-bbtoken"), ["setup", "--yes"]);
+        setup.env("PATH", &path).ok();
+        let url = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        let plain = world.git(["ls-remote", &url]).env("PATH", &path);
+        plain.done().expect(0);
+        assert!(!world.path("ran").exists());
+    });
+}
+
+#[test]
+fn a_remote_named_like_an_option_is_none_to_doctor() {
+    on_every_git(|world| {
+        let tree = world.path("tree");
+        world.git(["init", "-q"]).arg(&tree).ok();
+        let config = tree.join(".git/config");
+        let mut text = fs::read_to_string(&config).expect("it was made");
+        text.push_str("[remote \"--upload-pack=touch ran;\"]\n\turl = bbtoken::ws/repo\n");
+        fs::write(&config, text).expect("it is ours");
+        world
+            .git(["init", "-q", "--bare"])
+            .arg(tree.join("HEAD"))
+            .ok();
+        world.bbtoken(["doctor"]).within(&tree).done();
+        world
+            .bbtoken(["doctor", "--", "--upload-pack=touch ran;"])
+            .within(&tree)
+            .done();
+        assert!(!tree.join("ran").exists());
+    });
 }

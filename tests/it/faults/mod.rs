@@ -104,6 +104,11 @@ fn a_token_endpoint_that_gives_no_token_is_an_error_that_says_what_it_gave() {
             PORTAL,
         ),
         (
+            json(200, "{\"access_token\":\"canary\\nquit=1\"}"),
+            "the token endpoint answered 200 with a token with characters that no token has\n",
+            PORTAL,
+        ),
+        (
             Rule::answer(200),
             "the token endpoint answered 200 with an empty body\n",
             PORTAL,
@@ -197,7 +202,7 @@ fn a_token_endpoint_that_gives_no_token_is_an_error_that_says_what_it_gave() {
         }
         world.git(["ls-remote", "bbtoken::ws/repo"]).ok();
     });
-    assert_eq!(cases.len(), 16);
+    assert_eq!(cases.len(), 17);
 }
 
 #[test]
