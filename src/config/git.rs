@@ -79,6 +79,18 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Makes the entry that a variable stands for.
+    pub(super) fn of_variable(variable: &str, key: &str, value: &OsStr) -> Self {
+        Entry {
+            section: "http".to_owned(),
+            subsection: None,
+            key: key.to_owned(),
+            value: Some(value.to_string_lossy().into_owned()),
+            scope: Scope::Command,
+            origin: variable.to_owned(),
+        }
+    }
+
     /// Gives the key as a person writes it.
     pub fn name(&self) -> String {
         match &self.subsection {

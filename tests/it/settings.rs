@@ -43,7 +43,7 @@ const TRIED: [(&str, Values); 43] = [
     ("saveCookies", (Some("false"), Some("true"))),
     ("schannelCheckRevoke", (None, Some("true"))),
     ("schannelUseSSLCAInfo", (Some("false"), Some("true"))),
-    ("sslBackend", (None, Some("gnutls"))),
+    ("sslBackend", (Some("openssl"), Some("gnutls"))),
     ("sslCAInfo", (Some(""), None)),
     ("sslCAPath", (Some(""), None)),
     ("sslCert", (Some(""), None)),
@@ -117,15 +117,34 @@ fn variables_stand_for_settings_as_with_git() {
             ("GIT_SSL_CIPHER_LIST", "DEFAULT", true),
             ("GIT_SSL_CERT_PASSWORD_PROTECTED", "1", true),
             ("GIT_SSL_CERT_TYPE", "DER", true),
+            ("GIT_SSL_CERT_TYPE", "PEM", false),
             ("GIT_SSL_KEY_TYPE", "ENG", true),
             ("GIT_PROXY_SSL_CERT", "/dev/null", true),
             ("GIT_PROXY_SSL_KEY", "/dev/null", true),
             ("GIT_HTTP_PROXY_AUTHMETHOD", "ntlm", true),
+            ("GIT_HTTP_PROXY_AUTHMETHOD", "basic", false),
             ("GIT_HTTP_LOW_SPEED_LIMIT", "1", false),
             ("GIT_HTTP_USER_AGENT", "us/1", false),
         ] {
             let run = world.git(["-c", "core.x=y"]).env(variable, value);
             assert_eq!(is_handed_over(world, run), expected, "{variable}={value}");
+        }
+    });
+}
+
+#[test]
+fn a_remotes_proxy_settings_are_judged_as_those_for_all() {
+    on_every_git(|world| {
+        let tree = world.clone_of_new("ws", "repo");
+        for (method, expected) in [("basic", false), ("anyauth", false), ("ntlm", true)] {
+            let setting = format!("remote.origin.proxyAuthMethod={method}");
+            let done = world
+                .git(["-c", &setting, "ls-remote", "origin"])
+                .within(&tree)
+                .env("BBTOKEN_TRACE", "1")
+                .done();
+            let handed_over = done.expect(0).stderr.contains(" hand-over ");
+            assert_eq!(handed_over, expected, "{setting}");
         }
     });
 }

@@ -19,15 +19,18 @@ use treatment::{TLS_VERSIONS, is_native};
 
 pub use treatment::{HTTP_KEYS, HttpKey, Treatment};
 
-/// Variables that stand for settings only git's own transport carries out.
-const GIT_ONLY_VARIABLES: [&str; 7] = [
-    "GIT_SSL_CERT_PASSWORD_PROTECTED",
-    "GIT_SSL_CERT_TYPE",
-    "GIT_SSL_KEY_TYPE",
-    "GIT_SSL_CIPHER_LIST",
-    "GIT_PROXY_SSL_CERT",
-    "GIT_PROXY_SSL_KEY",
-    "GIT_HTTP_PROXY_AUTHMETHOD",
+/// Variables that stand for settings only git's own transport carries out, for some values at least.
+const GIT_ONLY_VARIABLES: [(&str, &str); 7] = [
+    (
+        "GIT_SSL_CERT_PASSWORD_PROTECTED",
+        "sslCertPasswordProtected",
+    ),
+    ("GIT_SSL_CERT_TYPE", "sslCertType"),
+    ("GIT_SSL_KEY_TYPE", "sslKeyType"),
+    ("GIT_SSL_CIPHER_LIST", "sslCipherList"),
+    ("GIT_PROXY_SSL_CERT", "proxySSLCert"),
+    ("GIT_PROXY_SSL_KEY", "proxySSLKey"),
+    ("GIT_HTTP_PROXY_AUTHMETHOD", "proxyAuthMethod"),
 ];
 
 /// The default of `http.postBuffer` (git-config(1)).
@@ -42,6 +45,8 @@ pub struct Resolved {
     pub settings: Settings,
     /// Settings in force that it cannot follow, by the name a person knows.
     pub git_only: Vec<String>,
+    /// Whether `http.extraHeader` holds an `Authorization`, which the native transport ignores.
+    pub has_leftover_authorization: bool,
     /// Requests are sent as a whole as long as they fit in here, in bytes (`http.postBuffer`).
     pub post_buffer_bytes: usize,
 }
@@ -73,9 +78,14 @@ pub fn resolve(
     git_only.extend(unknown.map(|_| "http.sslVersion".to_owned()));
     let (client_certificate, locked) = client_certificate(&asked)?;
     git_only.extend(locked);
+    let (extra_headers, leftover): (Vec<_>, Vec<_>) =
+        extra_headers(&urlmatch::values(config, "http", "extraheader", url))?
+            .into_iter()
+            // Ours is the only credential that goes to Bitbucket: a second one makes it refuse both.
+            .partition(|(name, _)| !name.eq_ignore_ascii_case("authorization"));
     let settings = Settings {
-        ca_file: asked.path("GIT_SSL_CAINFO", "sslcainfo")?,
-        ca_directory: asked.path("GIT_SSL_CAPATH", "sslcapath")?,
+        ca_file: asked.authorities("GIT_SSL_CAINFO", "sslcainfo")?,
+        ca_directory: asked.authorities("GIT_SSL_CAPATH", "sslcapath")?,
         unverified_by: trust::unverified_by(config, variables, url)?,
         pinned_keys: asked
             .text("", "pinnedpubkey")
@@ -86,9 +96,9 @@ pub fn resolve(
         client_certificate,
         proxy,
         proxy_auth: proxy_auth(&asked, remote),
-        proxy_ca_file: asked.path("GIT_PROXY_SSL_CAINFO", "proxysslcainfo")?,
+        proxy_ca_file: asked.authorities("GIT_PROXY_SSL_CAINFO", "proxysslcainfo")?,
         user_agent: asked.text("GIT_HTTP_USER_AGENT", "useragent"),
-        extra_headers: extra_headers(&urlmatch::values(config, "http", "extraheader", url))?,
+        extra_headers,
         low_speed: low_speed(&asked),
     };
     git_only.sort_unstable();
@@ -96,6 +106,7 @@ pub fn resolve(
     Ok(Resolved {
         settings,
         git_only,
+        has_leftover_authorization: !leftover.is_empty(),
         post_buffer_bytes: post_buffer_bytes(&asked),
     })
 }
@@ -139,6 +150,15 @@ impl Asked<'_> {
             }
         };
         absolute(&what, path).map(Some)
+    }
+
+    /// A file or directory of trusted certificates. Windows' own TLS trusts the system's, and git names it no other
+    /// (git: `get_curl_handle`).
+    fn authorities(&self, variable: &str, key: &str) -> Result<Option<PathBuf>, Failure> {
+        match cfg!(windows) && self.text("", "sslbackend").as_deref() == Some("schannel") {
+            true => Ok(None),
+            false => self.path(variable, key),
+        }
     }
 
     /// A number with git's suffixes k, m and g (git-config(1), "integer").
@@ -209,8 +229,6 @@ fn extra_headers(entries: &[&Entry]) -> Result<Vec<(String, Secret)>, Failure> {
         })?;
         headers.push((name.trim().to_owned(), Secret::new(value.trim())));
     }
-    // Ours is the only credential that goes to Bitbucket: a second one makes it refuse both.
-    headers.retain(|(name, _)| !name.eq_ignore_ascii_case("authorization"));
     Ok(headers)
 }
 
@@ -320,12 +338,10 @@ fn git_only(
         .map(Entry::name)
         .collect();
     let of_remote = remote.and_then(|name| config.last("remote", Some(name), "proxyauthmethod"));
-    names.extend(of_remote.map(Entry::name));
-    names.extend(
-        GIT_ONLY_VARIABLES
-            .iter()
-            .filter(|name| variables(name).is_some())
-            .map(|name| (*name).to_owned()),
-    );
+    names.extend(of_remote.filter(|entry| !is_native(entry)).map(Entry::name));
+    let of_environment = GIT_ONLY_VARIABLES.iter().filter(|(name, key)| {
+        variables(name).is_some_and(|value| !is_native(&Entry::of_variable(name, key, &value)))
+    });
+    names.extend(of_environment.map(|(name, _)| (*name).to_owned()));
     names
 }

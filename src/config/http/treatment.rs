@@ -42,6 +42,12 @@ pub(super) const TLS_VERSIONS: [&str; 3] = ["", "tlsv1.2", "tlsv1.3"];
 /// The kind of files that certificates and keys are read from (curl: `CURLOPT_SSLCERTTYPE`).
 const PEM: [&str; 3] = ["", "PEM", "pem"];
 
+/// The TLS libraries that mean the usual thing (curl: `curl_global_sslset`).
+const USUAL_BACKENDS: [&str; 2] = match cfg!(windows) {
+    true => ["openssl", "schannel"],
+    false => ["openssl", "openssl"],
+};
+
 /// Every `http.<key>` that git knows (git-config(1), `git help -c`), and what becomes of it.
 pub const HTTP_KEYS: [HttpKey; 43] = {
     use Treatment::{Followed, FollowedIf, NeedsGit, NeedsGitUnless, WithoutEffect};
@@ -119,7 +125,11 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
         key("saveCookies", NeedsGitUnless(is_off), ""),
         key("schannelCheckRevoke", NeedsGit, ""),
         key("schannelUseSSLCAInfo", NeedsGitUnless(is_off), ""),
-        key("sslBackend", NeedsGit, ""),
+        key(
+            "sslBackend",
+            FollowedIf(|entry| is_word(entry, &USUAL_BACKENDS)),
+            "'openssl' is followed, and on Windows 'schannel', by the certificates that Windows trusts",
+        ),
         key("sslCAInfo", Followed, ""),
         key("sslCAPath", Followed, ""),
         key(
