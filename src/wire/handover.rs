@@ -10,7 +10,7 @@ use anyhow::Context as _;
 
 use super::{Identity, Plan, Protocol, Way, identity::authority};
 use crate::{
-    config::{Variables, process_variable},
+    config::{HttpSettings, Variables, process_variable},
     failure::{Failure, Kind, quote_for_shell},
     http::Url,
     relay::Service,
@@ -76,6 +76,21 @@ fn append_settings(
     Ok(())
 }
 
+/// Gives `http.extraHeader` anew, without an `Authorization`: git would send it beside the token, and the server would
+/// refuse both.
+fn extra_headers(http: &HttpSettings, repository: &Url) -> Vec<(String, String)> {
+    if !http.has_leftover_authorization {
+        return Vec::new();
+    }
+    let key = format!("http.{repository}.extraHeader");
+    let kept = http.settings.extra_headers.iter();
+    let kept = kept.map(|(name, value)| format!("{name}: {}", value.expose()));
+    std::iter::once(String::new())
+        .chain(kept)
+        .map(|line| (key.clone(), line))
+        .collect()
+}
+
 /// Finds a program that was installed beside this one.
 pub(super) fn sibling(name: &str) -> anyhow::Result<PathBuf> {
     let path =
@@ -126,7 +141,8 @@ impl Plan {
             quote_for_shell(&self.identity_for(service).profile.name)
         );
         let scope = format!("{}://{}", repository.scheme(), authority(repository));
-        let settings = [
+        let Identity { http, .. } = self.identity_for(service);
+        let mut settings = vec![
             // Foreign helpers are neither asked nor told; redirects would take the credential along.
             (format!("credential.{scope}.helper"), String::new()),
             (format!("credential.{scope}.helper"), ask),
@@ -144,6 +160,7 @@ impl Plan {
                 "always".to_owned(),
             ),
         ];
+        settings.extend(extra_headers(http, repository));
         let mut process = Process::new("git");
         if way == Way::Forwarded && self.protocol == Protocol::Version2 {
             // Behind `fallback` git asks for `list`, which in version 2 lists nothing, so that a clone would be empty
@@ -157,7 +174,6 @@ impl Plan {
         append_settings(&mut process, &settings, &process_variable)?;
         // Whatever else a person wants to see: GIT_TRACE_CURL would show the token.
         process.env("GIT_TRACE_REDACT", "1");
-        let Identity { http, .. } = self.identity_for(service);
         if http.git_only.is_empty() && http.settings.proxy.is_none() {
             // Nobody is asked for anything but by a proxy or for the password of a certificate's key.
             process

@@ -16,7 +16,7 @@ use std::{process::Command as Process, time::Duration};
 use crate::{
     address::Address,
     config::{self, GitConfig, Variables, is_true_text, process_variable},
-    failure::{self, Failure, Kind},
+    failure::{Failure, Kind},
     http::TransportError,
     lfs,
     profile::{self, Grant, Transport},
@@ -158,16 +158,17 @@ impl Plan {
     /// When the repository cannot be used: git would say less about it.
     pub fn hand_over(&self, notify: &dyn Fn(&str)) -> anyhow::Result<Process> {
         let service = Service::UploadPack;
-        if !self.can_probe(service) {
-            return self.git_helper(service, &self.repository(), Way::InOurPlace);
+        let mut repository = self.repository();
+        if self.can_probe(service) {
+            let house = House::open(&self.identity)?;
+            let mut bearing = house.bearing(&self.identity.profile, notify);
+            let mut session = house.session(&mut bearing, self);
+            self.probe(service, &mut session)?;
+            repository = session.repository().clone();
         }
-        let house = House::open(&self.identity)?;
-        let mut bearing = house.bearing(&self.identity.profile, notify);
-        let mut session = house.session(&mut bearing, self);
-        self.probe(service, &mut session)?;
         self.wire_lfs(notify);
         self.tell_of_submodules(service, notify);
-        self.git_helper(service, session.repository(), Way::InOurPlace)
+        self.git_helper(service, &repository, Way::InOurPlace)
     }
 
     /// Tells of submodules that git refuses, where it fetches.
@@ -177,36 +178,23 @@ impl Plan {
         }
     }
 
-    /// Replaces a token that is refused, and says why where nothing helps, before git takes over: it can do neither.
-    /// Where it takes over for a setting that we cannot follow, we may not reach the server at all.
+    /// Replaces a refused token and explains a refusal before git takes over: git does neither.
     fn probe(&self, service: Service, session: &mut Session<'_>) -> anyhow::Result<()> {
-        if !self.can_probe(service) {
-            return Ok(());
-        }
-        match (self.protocol, service) {
-            (Protocol::Files, _) => session.probe_files().map_err(|error| self.of_files(error)),
-            (protocol, Service::ReceivePack) => session.probe(service, protocol.of_push()),
-            (Protocol::Version2, _) => session.probe(service, Some("version=2")),
-            (Protocol::Older(header), _) => session.probe(service, header),
+        match self.protocol {
+            Protocol::Older(header) if self.can_probe(service) => session.probe(service, header),
+            _ => Ok(()),
         }
     }
 
-    /// Says why a server forbids what only old gits and `GIT_SMART_HTTP` ask for: no scope is missing.
-    fn of_files(&self, error: anyhow::Error) -> anyhow::Error {
-        match failure::kind(&error) {
-            Some(Kind::ScopeMissing { .. }) => error.context(Failure::new(
-                Kind::Misconfigured,
-                format!(
-                    "GIT_SMART_HTTP turns git's protocol off, and the server does not hand out the files of '{}' instead",
-                    self.address
-                ),
-            )),
-            _ => error,
-        }
-    }
-
+    /// Tells whether the native transport may ask the server before git takes over.
+    ///
+    /// `transport=git` is the way out where the native transport fails, and a server of files need not speak git's
+    /// protocol. A setting that only git follows may be needed to reach the server at all.
     fn can_probe(&self, service: Service) -> bool {
-        self.identity_for(service).http.git_only.is_empty()
+        let identity = self.identity_for(service);
+        matches!(self.protocol, Protocol::Older(_))
+            && identity.profile.transport != Transport::Git
+            && identity.http.git_only.is_empty()
     }
 
     /// Tells whether a proxy takes a password only in a way that git's own transport has.

@@ -5,7 +5,7 @@ use std::fs;
 use crate::support::{World, gits, helper, on_every_git};
 
 /// The first git that hands a helper its state back.
-const GIT_WITH_STATE: (u32, u32) = (2, 46);
+pub(crate) const GIT_WITH_STATE: (u32, u32) = (2, 46);
 
 /// Makes our helper the one for the local Bitbucket, as `setup` does.
 fn set_up(world: &World) {

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fs, process::Stdio};
 use bitbucket_local::{Action, Options, Rule};
 
 use crate::{
+    credential::GIT_WITH_STATE,
     processes,
     support::{Git, World, gits, on_every_git},
 };
@@ -92,18 +93,100 @@ fn gits_own_transport_does_all_by_choice() {
             .git(["config", "--global", "bbtoken.transport", "git"])
             .ok();
         works(world);
-        missing_is_told(world);
+        world
+            .git(["clone", "-q", "bbtoken::ws/missing", "missing"])
+            .fails(128)
+            .says(&["Bitbucket refused the token of profile 'environment'"]);
         let agents: BTreeSet<_> = world
             .bitbucket
             .git_requests()
             .into_iter()
-            .filter(|request| request.method == "POST")
             .filter_map(|request| request.user_agent)
             .collect();
         assert!(
-            agents.iter().all(|agent| !agent.contains("bbtoken")),
-            "ours only looks whether the token is good: {agents:?}"
+            !agents.is_empty() && agents.iter().all(|agent| !agent.contains("bbtoken")),
+            "the native transport sends no request: {agents:?}"
         );
+    });
+}
+
+#[test]
+fn a_revoked_token_is_replaced_or_explained_when_git_alone_speaks_to_the_server() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        world.git(["ls-remote", "bbtoken::ws/repo"]).ok();
+        for (variable, value) in [("BBTOKEN_TRANSPORT", "git"), ("GIT_SMART_HTTP", "0")] {
+            world.bitbucket.clear_requests();
+            // A git without proactive authentication asks without a token first, in both commands.
+            let refusals = if world.git.version < GIT_WITH_STATE { 3 } else { 1 };
+            for _ in 0..refusals {
+                let refused = Rule::answer(401).header("WWW-Authenticate", "Basic realm=\"x\"");
+                world.bitbucket.script(refused.path("info/refs"));
+            }
+            if variable == "GIT_SMART_HTTP" {
+                let refs = Rule::answer(200).header("Content-Type", "text/plain");
+                world.bitbucket.script(refs.path("info/refs").forever());
+            }
+            let list = || {
+                world
+                    .git(["ls-remote", "bbtoken::ws/repo"])
+                    .env(variable, value)
+                    .done()
+            };
+            if world.git.version < GIT_WITH_STATE {
+                list().expect(128).says(&[
+                    "warning: Bitbucket refused the token of profile 'environment', and it was dropped: run the command again",
+                ]);
+            }
+            list().expect(0).quiet();
+            assert_eq!(world.bitbucket.token_requests().len(), 1, "{variable}");
+            world.bitbucket.clear_script();
+        }
+    });
+}
+
+#[test]
+fn a_leftover_authorization_in_the_settings_does_not_reach_gits_transport() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        world.git(["ls-remote", "bbtoken::ws/repo"]).ok();
+        let base = world.bitbucket.base_url();
+        for header in [
+            "Authorization: Bearer leftover",
+            "authorization:Basic bGVmdDpvdmVy",
+        ] {
+            for key in [
+                "http.extraHeader".to_owned(),
+                format!("http.{base}/.extraHeader"),
+                format!("http.{base}/ws/repo.git.extraHeader"),
+            ] {
+                world.git(["config", "--global", "--add", &key, header]).ok();
+                world
+                    .git(["config", "--global", "--add", &key, "X-Gateway: kept"])
+                    .ok();
+                for by_git in ["bbtoken.transport=git", "http.cookieFile=/dev/null", "protocol.version=0"] {
+                    world.bitbucket.clear_requests();
+                    let trace = world.path("trace");
+                    let _ = fs::remove_file(&trace);
+                    world
+                        .git(["-c", by_git, "ls-remote", "bbtoken::ws/repo"])
+                        .env("GIT_TRACE_CURL", &trace)
+                        .done()
+                        .expect(0)
+                        .quiet();
+                    assert!(
+                        world.bitbucket.token_requests().is_empty(),
+                        "the good token stays in the cache: {key} {by_git}"
+                    );
+                    let trace = fs::read_to_string(&trace).expect("it was written");
+                    assert!(
+                        trace.to_lowercase().contains("send header: x-gateway: kept"),
+                        "the other headers are sent: {key} {by_git}"
+                    );
+                }
+                world.git(["config", "--global", "--unset-all", &key]).ok();
+            }
+        }
     });
 }
 
@@ -248,11 +331,7 @@ fn gits_own_traces_show_no_token() {
 
 #[test]
 fn a_revoked_token_is_replaced_before_git_takes_over() {
-    for setting in [
-        "bbtoken.transport=git",
-        "protocol.version=0",
-        "protocol.version=1",
-    ] {
+    for setting in ["protocol.version=0", "protocol.version=1"] {
         on_every_git(|world| {
             world.repository("ws", "repo");
             let tree = world.clone("ws/repo", "tree");

@@ -26,41 +26,22 @@ impl Session<'_> {
         }
     }
 
-    /// Finds out whether the repository can be read as files, which needs no service (gitprotocol-http(5), "Dumb Clients").
-    ///
-    /// # Errors
-    ///
-    /// When the server refuses, or cannot be reached.
-    pub fn probe_files(&mut self) -> anyhow::Result<()> {
-        self.find(Service::UploadPack, None, &|repository| {
-            below(repository, "info/refs")
-        })
-        .map(drop)
-    }
-
     /// Asks for a service's ref advertisement (gitprotocol-http(5), "Smart Clients"), following redirects on the host.
     pub(in crate::relay) fn discover(
         &mut self,
         service: Service,
         protocol: Option<&str>,
     ) -> anyhow::Result<Response> {
-        let response = self.find(service, protocol, &|repository| {
-            discovery_url(repository, service)
-        })?;
+        let response = self.find(service, protocol)?;
         let response = self.expect(response, service, "advertisement")?;
         self.tell_of_redirect();
         Ok(response)
     }
 
-    /// Asks for something of the repository, which is then where the server redirects to.
-    fn find(
-        &mut self,
-        service: Service,
-        protocol: Option<&str>,
-        place: &dyn Fn(&Url) -> Url,
-    ) -> anyhow::Result<Response> {
+    /// Asks for a service's ref advertisement; the repository is then where the server redirects to.
+    fn find(&mut self, service: Service, protocol: Option<&str>) -> anyhow::Result<Response> {
         for _ in 0..MAX_REDIRECTS {
-            let url = place(&self.repository);
+            let url = discovery_url(&self.repository, service);
             let response =
                 self.exchange(Repeat::Safe, service, &|| Ok(discovery(&url, protocol)))?;
             let (301 | 302 | 303 | 307 | 308) = response.status else {
