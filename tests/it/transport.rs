@@ -118,7 +118,11 @@ fn a_revoked_token_is_replaced_or_explained_when_git_alone_speaks_to_the_server(
         for (variable, value) in [("BBTOKEN_TRANSPORT", "git"), ("GIT_SMART_HTTP", "0")] {
             world.bitbucket.clear_requests();
             // A git without proactive authentication asks without a token first, in both commands.
-            let refusals = if world.git.version < GIT_WITH_STATE { 3 } else { 1 };
+            let refusals = if world.git.version < GIT_WITH_STATE {
+                3
+            } else {
+                1
+            };
             for _ in 0..refusals {
                 let refused = Rule::answer(401).header("WWW-Authenticate", "Basic realm=\"x\"");
                 world.bitbucket.script(refused.path("info/refs"));
@@ -160,11 +164,17 @@ fn a_leftover_authorization_in_the_settings_does_not_reach_gits_transport() {
                 format!("http.{base}/.extraHeader"),
                 format!("http.{base}/ws/repo.git.extraHeader"),
             ] {
-                world.git(["config", "--global", "--add", &key, header]).ok();
+                world
+                    .git(["config", "--global", "--add", &key, header])
+                    .ok();
                 world
                     .git(["config", "--global", "--add", &key, "X-Gateway: kept"])
                     .ok();
-                for by_git in ["bbtoken.transport=git", "http.cookieFile=/dev/null", "protocol.version=0"] {
+                for by_git in [
+                    "bbtoken.transport=git",
+                    "http.cookieFile=/dev/null",
+                    "protocol.version=0",
+                ] {
                     world.bitbucket.clear_requests();
                     let trace = world.path("trace");
                     let _ = fs::remove_file(&trace);
@@ -180,7 +190,9 @@ fn a_leftover_authorization_in_the_settings_does_not_reach_gits_transport() {
                     );
                     let trace = fs::read_to_string(&trace).expect("it was written");
                     assert!(
-                        trace.to_lowercase().contains("send header: x-gateway: kept"),
+                        trace
+                            .to_lowercase()
+                            .contains("send header: x-gateway: kept"),
                         "the other headers are sent: {key} {by_git}"
                     );
                 }
