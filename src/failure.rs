@@ -78,6 +78,11 @@ pub enum Kind {
     PushUnknown,
     /// A store or a lock on this machine cannot be used.
     StoreUnusable,
+    /// A file or a directory of a store is not this user's alone.
+    StoreExposed {
+        /// What to do, as one imperative sentence.
+        remedy: String,
+    },
     /// Git closed its end of the pipe; nobody is left to read a message.
     Hangup,
     /// The command line was wrong.

@@ -29,7 +29,7 @@
 //! | [`failure`] | what went wrong, as a kind that decides what to do next |
 //! | [`secret`] | a string that does not print itself |
 //! | [`clock`] | time as a parameter |
-//! | `files` | files that only the user can read, replaced as a whole |
+//! | `files` | files that only the user can read, replaced as a whole, in directories that are checked and used by a handle |
 //! | `signals` | signals held back during a write that must not be left half done |
 //! | [`address`] | what git hands us, parsed |
 //! | [`http`] | one client on reqwest and rustls: TLS roots, proxy, time limits; follows no redirect |
@@ -83,6 +83,7 @@
 //! | what is remembered of a server never makes a command end otherwise | `tests/it/advertisement.rs` |
 //! | packs stream: memory stays flat | `tests/it/memory.rs` |
 //! | files are 0600 in a 0700 directory and replaced as a whole | `token` tests, `tests/it/cache.rs` |
+//! | no file or directory of another user holds, gives or receives a secret | `files` tests, `tests/it/attacks/users.rs` |
 //! | success is silent, and progress is git's own | `tests/it/progress.rs` |
 //! | a login that fails or is stopped changes nothing | `tests/it/login.rs`, `tests/it/callbacks.rs` |
 //! | whoever else talks to a login's port neither ends nor fakes it, nor keeps the browser out | `tests/it/callbacks.rs` |

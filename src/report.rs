@@ -97,7 +97,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
             | Kind::ServerFailed { .. }
             | Kind::NotGit,
         ) => 6,
-        Some(Kind::StoreUnusable) => 7,
+        Some(Kind::StoreUnusable | Kind::StoreExposed { .. }) => 7,
         // As shells, env(1) and others that run a command tell it apart from the command's own end.
         Some(Kind::NoProgram) => 127,
         Some(Kind::NotExecutable) => 126,
@@ -150,6 +150,7 @@ fn hint(kind: &Kind) -> Option<String> {
         Kind::StoreUnusable => "mend that, or unlock it, and try again; another store is chosen with bbtoken.<profile>.store (file, keyring, \
              kernel-keyring) and a new 'git bbtoken login'"
             .into(),
+        Kind::StoreExposed { remedy } => remedy.clone(),
         Kind::Refused
         | Kind::Misconfigured
         | Kind::Usage

@@ -31,7 +31,10 @@ const RULES: [(&str, &[&str]); 22] = [
             "relay", "token",
         ],
     ),
-    ("manage", &["wire", "config", "profile", "address", "token"]),
+    (
+        "manage",
+        &["wire", "config", "profile", "address", "token", "files"],
+    ),
     ("report", &[]),
     ("lib", &[]),
     ("bin/git-remote-bbtoken", &["wire", "relay", "report"]),

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use super::{Console, cli, signals::Signals, usage};
 use crate::{
     failure::{Failure, Kind},
+    files,
     wire::{self, Bearer, Identity},
 };
 
@@ -95,7 +96,7 @@ impl Netrc {
             )
         };
         let file = match options.open(path) {
-            Ok(file) => locked(file),
+            Ok(file) => locked(file, path),
             Err(error) => left_behind(path).ok_or(error),
         };
         let mut netrc = Netrc {
@@ -113,15 +114,17 @@ impl Netrc {
     }
 }
 
+/// Locks a file that a secret is to be written to, if it is the user's alone.
 #[cfg(unix)]
-fn locked(file: File) -> io::Result<File> {
+fn locked(file: File, path: &Path) -> io::Result<File> {
+    files::check_own_file(&file, path)?;
     file.try_lock()?;
     Ok(file)
 }
 
 /// Elsewhere a lock would keep the command from reading the file.
 #[cfg(not(unix))]
-fn locked(file: File) -> io::Result<File> {
+fn locked(file: File, _path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
@@ -129,12 +132,8 @@ fn locked(file: File) -> io::Result<File> {
 #[cfg(unix)]
 fn left_behind(path: &Path) -> Option<File> {
     use std::io::Seek as _;
-    // Whatever is no plain file is not ours, and may keep whoever opens it waiting.
-    if !fs::symlink_metadata(path).ok()?.is_file() {
-        return None;
-    }
-    let file = OpenOptions::new().read(true).write(true).open(path).ok()?;
-    let mut file = locked(file).ok()?;
+    let file = files::open_without_waiting(path).ok()?;
+    let mut file = locked(file, path).ok()?;
     let text = io::read_to_string(&file).ok()?;
     if !text.trim_end().ends_with(MARK) {
         return None;

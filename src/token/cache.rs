@@ -1,11 +1,14 @@
 //! Access tokens between commands: one file each, readable by the user only, replaced as a whole, locked while one is got.
 
-use std::{fs, io, path::PathBuf};
+use std::{io, path::PathBuf};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use crate::{files, secret::Secret};
+use crate::{
+    files::{self, Directory, MAX_FILE_BYTES},
+    secret::Secret,
+};
 
 /// The file format's version: another one is not read.
 const VERSION: u64 = 1;
@@ -31,6 +34,8 @@ pub(super) enum Cached {
     Nothing,
     /// A file that cannot be read or makes no sense: it is not trusted and not deleted.
     Corrupt,
+    /// A file that another user may have made or changed, and why it may.
+    Untrusted(String),
 }
 
 impl Cache {
@@ -40,48 +45,61 @@ impl Cache {
 
     /// Looks a token up. No lock is needed: files are replaced as a whole.
     pub(super) fn read(&self, key: &str) -> Cached {
-        match fs::read_to_string(self.file(key)) {
-            Ok(text) => parse(&Secret::new(text)).map_or(Cached::Corrupt, Cached::Token),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
-                Cached::Nothing
+        let directory = match Directory::open(&self.directory) {
+            Ok(directory) => directory,
+            // Whoever then locks it or writes to it hears why.
+            Err(error) if files::is_absent(&error) || files::untrusted(&error).is_some() => {
+                return Cached::Nothing;
             }
-            Err(_) => Cached::Corrupt,
+            Err(_) => return Cached::Corrupt,
+        };
+        match directory.read(&file(key), MAX_FILE_BYTES) {
+            Ok(text) => String::from_utf8(text)
+                .ok()
+                .and_then(|text| parse(&Secret::new(text)))
+                .map_or(Cached::Corrupt, Cached::Token),
+            Err(error) if files::is_absent(&error) => Cached::Nothing,
+            Err(error) => match files::untrusted(&error) {
+                Some(why) => Cached::Untrusted(why.to_string()),
+                None => Cached::Corrupt,
+            },
         }
     }
 
     /// Keeps a token. The caller holds the key's lock.
     pub(super) fn write(&self, key: &str, entry: &Entry) -> anyhow::Result<()> {
-        let path = self.file(key);
-        files::replace(&path, render(entry).expose().as_bytes())
-            .with_context(|| format!("cannot write '{}'", path.display()))
+        Directory::make(&self.directory)
+            .and_then(|directory| directory.replace(&file(key), render(entry).expose().as_bytes()))
+            .with_context(|| format!("cannot write '{}'", self.path(key).display()))
     }
 
     /// Removes a token, if it is there.
     pub(super) fn remove(&self, key: &str) {
         // What cannot be removed is refused again, and then replaced.
-        let _ = fs::remove_file(self.file(key));
+        let _ =
+            Directory::claim(&self.directory).and_then(|directory| directory.remove(&file(key)));
     }
 
     /// Moves a damaged file out of the way, to be looked at; one that was moved earlier stays.
     pub(super) fn set_aside(&self, key: &str) -> io::Result<PathBuf> {
+        let directory = Directory::open(&self.directory)?;
         let mut number = 1_u32;
-        let mut aside = self.directory.join(format!("{key}.damaged"));
-        while aside.symlink_metadata().is_ok() {
+        let mut aside = format!("{key}.damaged");
+        while directory.has(&aside) {
             number += 1;
-            aside.set_extension(format!("damaged-{number}"));
+            aside = format!("{key}.damaged-{number}");
         }
-        fs::rename(self.file(key), &aside)?;
-        Ok(aside)
+        directory.rename(&file(key), &aside)?;
+        Ok(directory.path_of(&aside))
     }
 
-    fn file(&self, key: &str) -> PathBuf {
-        self.directory.join(format!("{key}.json"))
+    fn path(&self, key: &str) -> PathBuf {
+        self.directory.join(file(key))
     }
+}
+
+fn file(key: &str) -> String {
+    format!("{key}.json")
 }
 
 fn render(entry: &Entry) -> Secret {
@@ -114,6 +132,8 @@ fn parse(text: &Secret) -> Option<Entry> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn entry() -> Entry {
@@ -150,12 +170,13 @@ mod tests {
                 .mode()
                 & 0o777
         };
-        assert_eq!((mode(&open), mode(&cache.file("k"))), (0o700, 0o600));
+        assert_eq!((mode(&open), mode(&cache.path("k"))), (0o700, 0o600));
     }
 
     #[test]
     fn damaged_files_are_neither_believed_nor_deleted() {
         let directory = tempfile::tempdir().expect("a temporary directory");
+        Directory::make(directory.path()).expect("it is ours");
         let cache = Cache::at(directory.path().to_owned());
         for text in [
             "",
@@ -166,7 +187,7 @@ mod tests {
             "\u{0}",
             r#"{"version":1,"access_token":"","expires_at_unix_s":1,"lifetime_s":1,"scopes":[]}"#,
         ] {
-            fs::write(cache.file("k"), text).expect("it can be written");
+            files::tests::write_private(&cache.path("k"), text);
             assert!(matches!(cache.read("k"), Cached::Corrupt), "{text}");
             let aside = cache.set_aside("k").expect("it can be moved");
             assert_eq!(fs::read_to_string(aside).expect("it is there"), text);

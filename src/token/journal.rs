@@ -7,15 +7,17 @@
 //! It is written in place: half a note says the same as a whole one.
 
 use std::{
-    fs::{self, OpenOptions},
     io::{self, Write as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use crate::{files, secret::Secret};
+use crate::{
+    files::{self, Directory, MAX_FILE_BYTES},
+    secret::Secret,
+};
 
 /// For how long a note makes commands use the token again although theirs is good: longer than the grace (600 s,
 /// git-credential-manager pull request 2429). After that the token is dead, or was never used.
@@ -23,14 +25,16 @@ const URGENT_S: u64 = 900;
 
 /// The note for one login.
 pub(super) struct Journal {
-    path: Option<PathBuf>,
+    directory: Option<PathBuf>,
+    name: String,
 }
 
 impl Journal {
     /// `directory` is where durable things are; without one there is no note.
     pub(super) fn at(directory: Option<PathBuf>, key: &str) -> Self {
         Journal {
-            path: directory.map(|directory| directory.join(format!("{key}.pending"))),
+            directory,
+            name: format!("{key}.pending"),
         }
     }
 
@@ -55,28 +59,35 @@ impl Journal {
 
     /// Makes the note, durably.
     pub(super) fn begin(&self, refresh_token: &Secret, now_unix_s: u64) -> anyhow::Result<()> {
-        let Some(path) = &self.path else {
+        let Some(directory) = &self.directory else {
             return Ok(());
         };
         let note =
             json!({ "refresh_token": refresh_token.fingerprint(), "sent_at_unix_s": now_unix_s });
-        write(path, note.to_string().as_bytes())
-            .with_context(|| format!("cannot write '{}'", path.display()))
+        Directory::make(directory)
+            .and_then(|directory| write(&directory, &self.name, note.to_string().as_bytes()))
+            .with_context(|| format!("cannot write '{}'", directory.join(&self.name).display()))
     }
 
     /// Takes the note back.
     pub(super) fn end(&self) {
-        if let Some(path) = &self.path {
+        if let Some(directory) = &self.directory {
             // What cannot be removed speaks of a token that is not the login's any more, and is passed over.
-            let _ = fs::remove_file(path);
+            let _ = Directory::open(directory).and_then(|directory| directory.remove(&self.name));
         }
     }
 
     fn read(&self) -> Option<Value> {
-        let text = fs::read(self.path.as_ref()?);
-        match text {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) if error.kind() == io::ErrorKind::NotADirectory => None,
+        let directory = Directory::open(self.directory.as_ref()?);
+        // In another user's directory there is neither a login of ours nor a note of it.
+        if directory
+            .as_ref()
+            .is_err_and(|error| files::untrusted(error).is_some())
+        {
+            return None;
+        }
+        match directory.and_then(|directory| directory.read(&self.name, MAX_FILE_BYTES)) {
+            Err(error) if files::is_absent(&error) => None,
             // Half a note is a note: of any token, at any time.
             text => Some(
                 text.ok()
@@ -87,14 +98,19 @@ impl Journal {
     }
 }
 
-fn write(path: &Path, note: &[u8]) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(path);
-    files::make_private_directory(directory)?;
-    let mut options = OpenOptions::new();
-    let mut file = files::private(options.create(true).truncate(true).write(true)).open(path)?;
+fn write(directory: &Directory, name: &str, note: &[u8]) -> io::Result<()> {
+    let mut file = directory.keep(name).or_else(|error| match error.kind() {
+        // It is no note of ours.
+        io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidData => {
+            directory.remove(name)?;
+            directory.keep(name)
+        }
+        _ => Err(error),
+    })?;
+    file.set_len(0)?;
     file.write_all(note)?;
     file.sync_all()?;
-    files::sync_directory(directory);
+    directory.sync();
     Ok(())
 }
 
@@ -113,7 +129,7 @@ mod tests {
         assert!(journal.is_urgent(1_000 + URGENT_S - 1) && !journal.is_urgent(1_000 + URGENT_S));
         assert!(journal.is_urgent(10), "a clock that was set back");
         for half in ["", "{", "{\"refresh_token"] {
-            fs::write(directory.path().join("state/k.pending"), half).expect("it is ours");
+            files::tests::write_private(&directory.path().join("state/k.pending"), half);
             assert!(journal.is_pending(&other) && journal.is_urgent(0), "{half}");
         }
         journal.end();
@@ -127,11 +143,11 @@ mod tests {
         let token = Secret::new("one");
         journal.begin(&token, 1_000).expect("it can be written");
         let path = directory.path().join("k.pending");
-        let real = fs::read(&path).expect("it was just written");
+        let real = std::fs::read(&path).expect("it was just written");
         crate::fuzz::check_on_disk(
             &[&real, br#"{"sent_at_unix_s":18446744073709551615}"#],
             |input| {
-                fs::write(&path, input).expect("it is ours");
+                files::tests::write_private(&path, input);
                 let says_which = serde_json::from_slice::<Value>(input)
                     .is_ok_and(|note| note.get("refresh_token").is_some());
                 assert!(

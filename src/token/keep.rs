@@ -1,13 +1,13 @@
 //! What is kept of a profile, for people: what is there, what is put there, and what is taken away.
 
-use std::{fs, path::PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::{Cached, Login, Tokens};
 use crate::{
-    failure::{Failure, Kind},
-    files,
+    failure::{Failure, Kind, kind},
+    files::{Directory, MAX_FILE_BYTES},
     profile::Grant,
     secret::Secret,
 };
@@ -70,7 +70,7 @@ impl Tokens<'_> {
                 expires_at_unix_s: entry.expires_at_unix_s,
                 scopes: entry.scopes,
             }),
-            Cached::Nothing | Cached::Corrupt => None,
+            Cached::Nothing | Cached::Corrupt | Cached::Untrusted(_) => None,
         }
     }
 
@@ -107,21 +107,24 @@ impl Tokens<'_> {
 
     /// Keeps the name of whoever logged in; `None` forgets it.
     pub fn keep_owner(&self, name: Option<&str>) {
-        let Some(path) = self.owner_file() else {
+        let Some((directory, file)) = self.owner_file() else {
             return;
         };
         // What cannot be kept is not shown; what cannot be removed is replaced by the next.
         let _ = match name {
-            None => fs::remove_file(path).map_err(anyhow::Error::from),
+            None => Directory::claim(directory).and_then(|directory| directory.remove(&file)),
             Some(name) => {
                 let note = json!({ "name": name, "told_at_unix_s": self.clock.now_unix_s() });
-                files::replace(&path, note.to_string().as_bytes()).map_err(anyhow::Error::from)
+                Directory::make(directory)
+                    .and_then(|directory| directory.replace(&file, note.to_string().as_bytes()))
             }
         };
     }
 
     fn kept_owner(&self) -> Option<KeptOwner> {
-        let text = fs::read(self.owner_file()?).ok()?;
+        let (directory, file) = self.owner_file()?;
+        let directory = Directory::open(directory).ok()?;
+        let text = directory.read(&file, MAX_FILE_BYTES).ok()?;
         let note: Value = serde_json::from_slice(&text).ok()?;
         Some(KeptOwner {
             name: note.get("name")?.as_str()?.to_owned(),
@@ -129,14 +132,14 @@ impl Tokens<'_> {
         })
     }
 
-    fn owner_file(&self) -> Option<PathBuf> {
+    fn owner_file(&self) -> Option<(&Path, String)> {
         let key = match &self.profile.grant {
             Grant::AuthorizationCode(_) => self.profile.login_key(),
             Grant::Token(_) => self.profile.token_key(),
             Grant::ClientCredentials(_) => return None,
         };
         let directory = self.places.cache.as_ref()?;
-        Some(directory.join(format!("{key}.owner")))
+        Some((directory, format!("{key}.owner")))
     }
 
     /// Forgets login, client secret, ready token and cached token; names what was there.
@@ -145,32 +148,38 @@ impl Tokens<'_> {
     ///
     /// [`Kind::StoreUnusable`] when something is still there.
     pub fn forget_all(&self) -> anyhow::Result<Vec<&'static str>> {
-        let (kept, problem) = self.kept();
-        if let Some(problem) = problem {
-            return Err(problem.context(Failure::new(
-                Kind::StoreUnusable,
-                format!("cannot forget what is kept for profile '{}'", self.profile),
-            )));
-        }
-        let mut forgotten = Vec::new();
-        let store = self.store()?;
+        let mut forgotten = self.forget_stored().map_err(|error| {
+            let kind = kind(&error).cloned().unwrap_or(Kind::StoreUnusable);
+            let message = format!("cannot forget what is kept for profile '{}'", self.profile);
+            error.context(Failure::new(kind, message))
+        })?;
         self.keep_owner(None);
-        if kept.login.is_some() {
-            store.forget(&self.profile.login_key())?;
-            forgotten.push("login");
-        }
-        if let (Some(_), Some(client)) = (&kept.client_secret, self.profile.client()) {
-            store.forget(&self.profile.client_key(client))?;
-            forgotten.push("client secret");
-        }
-        if kept.ready_token.is_some() {
-            store.forget(&self.profile.token_key())?;
-            forgotten.push("ready token");
-        }
-        if let (Some(_), Some((cache, key))) = (&kept.access_token, self.cache()) {
+        if let Some((cache, key)) = self.cache()
+            && !matches!(cache.read(&key), Cached::Nothing)
+        {
             let _lock = self.lock(&key)?;
             cache.remove(&key);
             forgotten.push("cached access token");
+        }
+        Ok(forgotten)
+    }
+
+    /// Forgets what the store holds, which need not be readable for that.
+    fn forget_stored(&self) -> anyhow::Result<Vec<&'static str>> {
+        let profile = self.profile;
+        let client = profile.client();
+        let client = client.map(|client| ("client secret", profile.client_key(client)));
+        let own = match &profile.grant {
+            Grant::AuthorizationCode(_) => Some(("login", profile.login_key())),
+            Grant::Token(_) => Some(("ready token", profile.token_key())),
+            Grant::ClientCredentials(_) => None,
+        };
+        let store = self.store()?;
+        let mut forgotten = Vec::new();
+        for (name, key) in own.into_iter().chain(client) {
+            if store.forget(&key)? {
+                forgotten.push(name);
+            }
         }
         Ok(forgotten)
     }

@@ -1,19 +1,18 @@
 //! One process at a time gets the token of a key; the others wait and take its result.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{Seek as _, Write as _},
+    fs::{File, TryLockError},
+    io::{Read as _, Seek as _, Write as _},
     path::Path,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
-
+use super::of_disk;
 use crate::{
     clock::Clock,
     failure::{Failure, Kind},
-    files,
+    files::Directory,
 };
 
 /// How long to wait between two looks at a lock, at first and at most.
@@ -26,6 +25,8 @@ const TELL_AFTER: Duration = Duration::from_secs(3);
 const SHARED_FAILURE_S: u64 = 10;
 /// What the note of a holder ends with who could not reach the server.
 const UNREACHABLE: &str = "unreachable";
+/// A longer note is none of ours.
+const MAX_NOTE_BYTES: u64 = 200;
 
 /// The right to get a token; the system takes it back when the process ends, however that happens.
 #[derive(Debug)]
@@ -62,44 +63,35 @@ pub(super) fn acquire(
     notify: &dyn Fn(&str),
 ) -> anyhow::Result<Turn> {
     let path = directory.join(format!("{key}.lock"));
-    let unusable = || {
-        Failure::new(
-            Kind::StoreUnusable,
-            format!("cannot lock '{}'", path.display()),
-        )
-    };
-    files::make_private_directory(directory).with_context(unusable)?;
-    let mut options = OpenOptions::new();
-    options.create(true).truncate(false).write(true);
-    let mut file = files::private(&mut options)
-        .open(&path)
-        .with_context(unusable)?;
+    let message = || format!("cannot lock '{}'", path.display());
+    let mut file = Directory::make(directory)
+        .and_then(|directory| directory.keep(&format!("{key}.lock")))
+        .map_err(|error| of_disk(error, message()))?;
     let begun = Instant::now();
     let (mut pause, mut waited, mut told) = (FIRST_LOOK, false, false);
     loop {
         match file.try_lock() {
             Ok(()) => break,
-            Err(fs::TryLockError::WouldBlock) if begun.elapsed() >= limit => {
-                let holder = holder(&path, clock);
-                return Err(
-                    anyhow::anyhow!("{holder} has held it for too long").context(unusable())
-                );
+            Err(TryLockError::WouldBlock) if begun.elapsed() >= limit => {
+                let holder = holder(&mut file, clock);
+                let failure = Failure::new(Kind::StoreUnusable, message());
+                return Err(anyhow::anyhow!("{holder} has held it for too long").context(failure));
             }
-            Err(fs::TryLockError::WouldBlock) => {}
-            Err(fs::TryLockError::Error(error)) => return Err(error).with_context(unusable),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(of_disk(error, message())),
         }
         if !told && begun.elapsed() >= TELL_AFTER {
             told = true;
             notify(&format!(
                 "waiting for {}, which is getting a token",
-                holder(&path, clock)
+                holder(&mut file, clock)
             ));
         }
         waited = true;
         thread::sleep(pause);
         pause = (pause * 2).min(LAST_LOOK);
     }
-    if waited && has_failed(&path, clock) {
+    if waited && has_failed(&mut file, clock) {
         return Ok(Turn::Unreachable);
     }
     write_note(&mut file, clock, "");
@@ -115,8 +107,17 @@ fn write_note(file: &mut File, clock: &dyn Clock, outcome: &str) {
         .and_then(|()| file.write_all(note.as_bytes()));
 }
 
-fn has_failed(path: &Path, clock: &dyn Clock) -> bool {
-    let note = fs::read_to_string(path).unwrap_or_default();
+/// Reads the note of the holder.
+fn read_note(file: &mut File) -> String {
+    let mut note = String::new();
+    let read = file
+        .rewind()
+        .and_then(|()| file.take(MAX_NOTE_BYTES).read_to_string(&mut note));
+    read.map_or_else(|_| String::new(), |_| note)
+}
+
+fn has_failed(file: &mut File, clock: &dyn Clock) -> bool {
+    let note = read_note(file);
     let words: Vec<_> = note.split_whitespace().collect();
     let [_, at_unix_s, UNREACHABLE] = words.as_slice() else {
         return false;
@@ -126,8 +127,8 @@ fn has_failed(path: &Path, clock: &dyn Clock) -> bool {
         .is_ok_and(|at| clock.now_unix_s().abs_diff(at) <= SHARED_FAILURE_S)
 }
 
-fn holder(path: &Path, clock: &dyn Clock) -> String {
-    let note = fs::read_to_string(path).unwrap_or_default();
+fn holder(file: &mut File, clock: &dyn Clock) -> String {
+    let note = read_note(file);
     let mut numbers = note.split_whitespace().map(|word| word.parse::<u64>().ok());
     match (numbers.next().flatten(), numbers.next().flatten()) {
         (Some(process), Some(since)) => {

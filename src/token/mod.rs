@@ -17,13 +17,14 @@ mod refresh;
 mod source;
 pub mod store;
 
-use std::{path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 
 use crate::{
     clock::Clock,
     failure::{Failure, Kind, kind},
+    files,
     http::HttpClient,
     oauth,
     profile::{Client, ENVIRONMENT, Grant, Profile, Source},
@@ -268,7 +269,7 @@ impl<'a> Tokens<'a> {
         let (cache, key) = self.cache()?;
         match cache.read(&key) {
             Cached::Token(entry) => self.usable(entry, margin, None),
-            Cached::Nothing | Cached::Corrupt => None,
+            Cached::Nothing | Cached::Corrupt | Cached::Untrusted(_) => None,
         }
     }
 
@@ -329,8 +330,11 @@ impl<'a> Tokens<'a> {
                     return Ok(current);
                 }
             }
-            Cached::Corrupt if lock.is_ok() => self.set_aside(&cache, &key),
-            Cached::Corrupt | Cached::Nothing => {}
+            Cached::Corrupt if lock.is_ok() => {
+                self.set_aside(&cache, &key, "the token cache was damaged");
+            }
+            Cached::Untrusted(why) if lock.is_ok() => self.set_aside(&cache, &key, &why),
+            Cached::Corrupt | Cached::Untrusted(_) | Cached::Nothing => {}
         }
         let granted = self.grant(client, wish.patience);
         if let (Err(error), Ok(Turn::Ours(lock))) = (&granted, &mut lock)
@@ -428,15 +432,10 @@ impl<'a> Tokens<'a> {
         self.profile.endpoints.token.host_str().unwrap_or("")
     }
 
-    fn set_aside(&self, cache: &Cache, key: &str) {
+    fn set_aside(&self, cache: &Cache, key: &str, why: &str) {
         (self.notify)(&match cache.set_aside(key) {
-            Ok(path) => format!(
-                "the token cache was damaged; it was moved to '{}'",
-                path.display()
-            ),
-            Err(error) => {
-                format!("the token cache is damaged and could not be moved away: {error}")
-            }
+            Ok(path) => format!("{why}; it was moved to '{}'", path.display()),
+            Err(error) => format!("{why}; it could not be moved away: {error}"),
         });
     }
 
@@ -476,6 +475,17 @@ fn no_secret(profile: &Profile) -> anyhow::Error {
         "the client of profile '{profile}' has no secret: {login}set BBTOKEN_CLIENT_SECRET, BBTOKEN_CLIENT_SECRET_FILE or bbtoken.{profile}.clientSecretCommand"
     );
     Failure::new(Kind::Misconfigured, message).into()
+}
+
+/// Says what failed on this machine's disk; a place that is not the user's alone has a remedy of its own.
+fn of_disk(error: io::Error, message: String) -> anyhow::Error {
+    let kind = match files::untrusted(&error) {
+        Some(untrusted) => Kind::StoreExposed {
+            remedy: untrusted.remedy.clone(),
+        },
+        None => Kind::StoreUnusable,
+    };
+    anyhow::Error::from(error).context(Failure::new(kind, message))
 }
 
 fn entry_of(answer: oauth::TokenAnswer) -> Entry {

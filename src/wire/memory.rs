@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Clock,
     config::Variables,
-    files,
+    files::Directory,
     http::Url,
     profile::Profile,
     relay::{Memory, Remembered},
@@ -96,13 +96,19 @@ pub(super) fn has_objects(repository: &Path) -> bool {
 
 /// Forgets every repository; their names are not kept, so that nobody can tell which are whose.
 pub(super) fn forget_all(cache: &Path) {
+    let path = cache.join(DIRECTORY);
     // It holds no secret and ends by itself.
-    let _ = fs::remove_dir_all(cache.join(DIRECTORY));
+    let _: io::Result<()> = Directory::claim(&path).and_then(|directory| {
+        let names = directory.names()?;
+        names.iter().try_for_each(|name| directory.remove(name))?;
+        fs::remove_dir(&path)
+    });
 }
 
 /// What is remembered of one repository, in a file.
 pub(super) struct OnDisk<'a> {
-    file: PathBuf,
+    directory: PathBuf,
+    file: String,
     place: Place,
     clock: &'a dyn Clock,
 }
@@ -137,15 +143,16 @@ impl<'a> OnDisk<'a> {
         let account = profile.cache_key().unwrap_or_else(|| profile.token_key());
         let name = hex_digest(format!("{account}\n{repository}").as_bytes());
         OnDisk {
-            file: cache.join(DIRECTORY).join(format!("{}.json", &name[..32])),
+            directory: cache.join(DIRECTORY),
+            file: format!("{}.json", &name[..32]),
             place,
             clock,
         }
     }
 
     fn read(&self) -> Option<Record> {
-        let is_ours = fs::metadata(&self.file).is_ok_and(|file| file.len() <= MAX_FILE_BYTES);
-        let text = is_ours.then(|| fs::read(&self.file).ok()).flatten()?;
+        let directory = Directory::open(&self.directory).ok()?;
+        let text = directory.read(&self.file, MAX_FILE_BYTES).ok()?;
         let record: Record = serde_json::from_slice(&text).ok()?;
         let age_s = self.clock.now_unix_s().checked_sub(record.learned_unix_s)?;
         (record.version == VERSION && age_s <= MAX_AGE_S).then_some(record)
@@ -155,19 +162,22 @@ impl<'a> OnDisk<'a> {
         let Ok(text) = serde_json::to_vec(record) else {
             return;
         };
-        if !self.file.exists() {
-            self.tidy();
-        }
         // Without it the next command takes a round trip more; that is all.
-        let _: io::Result<()> = files::replace_in_passing(&self.file, &text);
+        let _: io::Result<()> = self.replace(&text);
     }
 
-    /// Removes what will not be used any more.
-    fn tidy(&self) {
-        let directory = self.file.parent().unwrap_or(&self.file);
-        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-            files::remove_older(&entry.path(), ABANDONED);
+    fn replace(&self, text: &[u8]) -> io::Result<()> {
+        if let Some(cache) = self.directory.parent() {
+            Directory::make(cache)?;
         }
+        let directory = Directory::make(&self.directory)?;
+        if !directory.has(&self.file) {
+            // Others that will not be used any more.
+            for name in directory.names()? {
+                directory.remove_older(&name, ABANDONED);
+            }
+        }
+        directory.replace_in_passing(&self.file, text)
     }
 
     fn foreseen<'r>(&self, record: &'r Record) -> Option<&'r Question> {
@@ -249,7 +259,7 @@ impl Memory for OnDisk<'_> {
 
     fn forget(&self) {
         // One that cannot be removed is found out again, before git sees it.
-        let _ = fs::remove_file(&self.file);
+        let _ = Directory::open(&self.directory).and_then(|directory| directory.remove(&self.file));
     }
 }
 
@@ -272,7 +282,8 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let clock = Fixed(10_000);
         let memory = OnDisk {
-            file: directory.path().join("kept.json"),
+            directory: directory.path().to_owned(),
+            file: "kept.json".into(),
             place: Place {
                 name: "here".into(),
                 kind: Kind::Outside,
@@ -280,7 +291,8 @@ mod tests {
             clock: &clock,
         };
         memory.keep(b"0000", b"0001");
-        let real = fs::read(&memory.file).expect("it was just written");
+        let file = directory.path().join("kept.json");
+        let real = fs::read(&file).expect("it was just written");
         let found = memory.recall().expect("it was just kept");
         assert_eq!(
             (found.advertisement, found.question),
@@ -288,14 +300,14 @@ mod tests {
         );
         let future = br#"{"version":1,"learned_unix_s":18446744073709551615,"advertisement":"","questions":[]}"#;
         crate::fuzz::check_on_disk(&[&real, future], |input| {
-            fs::write(&memory.file, input).expect("it is ours");
+            crate::files::tests::write_private(&file, input);
             if let Some(found) = memory.recall() {
                 assert!(found.advertisement.len() + found.question.len() < 3 * input.len());
             }
             memory.correct(b"0002");
             memory.renew(b"0003");
             memory.keep(b"0000", b"0001");
-            assert!(fs::metadata(&memory.file).is_ok_and(|file| file.len() < 2 * MAX_FILE_BYTES));
+            assert!(fs::metadata(&file).is_ok_and(|file| file.len() < 2 * MAX_FILE_BYTES));
             assert!(
                 memory
                     .read()

@@ -103,8 +103,8 @@ fn a_kill_at_any_system_call_of_a_refresh_costs_no_login() {
         "openat",
         "write",
         "fsync",
-        "rename",
-        "unlink",
+        "renameat",
+        "unlinkat",
         "ftruncate",
         "flock",
         "writev",
@@ -116,7 +116,7 @@ fn a_kill_at_any_system_call_of_a_refresh_costs_no_login() {
         ("openat", 8),
         ("write", 4),
         ("fsync", 5),
-        ("rename", 2),
+        ("renameat", 2),
         ("writev", 2),
         ("recvfrom", 4),
     ];
@@ -136,8 +136,8 @@ fn an_error_of_any_system_call_of_a_refresh_costs_no_login() {
         ("openat", "ENOSPC"),
         ("write", "ENOSPC"),
         ("fsync", "EIO"),
-        ("rename", "EIO"),
-        ("unlink", "EROFS"),
+        ("renameat", "EIO"),
+        ("unlinkat", "EROFS"),
         ("flock", "ENOLCK"),
     ];
     let counts = cases.map(|(call, error)| {
@@ -163,7 +163,7 @@ fn what_a_file_system_cannot_do_is_told_and_the_command_works() {
     let cases = [
         // The new login counts where it was written, but the access token could not be kept.
         (
-            "rename:error=EIO",
+            "renameat:error=EIO",
             0,
             "warning: the token was not saved, so every command has to get its own: cannot write '",
         ),

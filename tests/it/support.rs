@@ -366,6 +366,14 @@ impl Run {
             .without("BBTOKEN_CLIENT_SECRET")
     }
 
+    /// Lets another user run it, who is in no group; only root may do that.
+    #[cfg(unix)]
+    pub(crate) fn by_user(mut self, user: u32) -> Self {
+        std::os::unix::process::CommandExt::uid(&mut self.command, user);
+        std::os::unix::process::CommandExt::gid(&mut self.command, user);
+        self
+    }
+
     /// Gives the command away, to be started in another way.
     pub(crate) fn into_command(self) -> Command {
         self.command

@@ -83,7 +83,7 @@ impl Store for KeyringStore {
         let probe = format!("{key}.probe");
         self.ask("write to", move |pieces| {
             pieces.write(&probe, &Secret::new("x".repeat(RESERVE_CHARACTERS)))?;
-            pieces.forget(&probe)
+            pieces.forget(&probe).map(drop)
         })
     }
 
@@ -92,7 +92,7 @@ impl Store for KeyringStore {
         self.ask("write to", move |pieces| pieces.save(&key, &secret))
     }
 
-    fn forget(&self, key: &str) -> anyhow::Result<()> {
+    fn forget(&self, key: &str) -> anyhow::Result<bool> {
         let key = key.to_owned();
         self.ask("remove from", move |pieces| pieces.forget(&key))
     }
@@ -257,9 +257,9 @@ impl Pieces {
         Ok(())
     }
 
-    fn forget(&self, key: &str) -> Result<(), Error> {
+    fn forget(&self, key: &str) -> Result<bool, Error> {
         let generation = match self.index(key) {
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(false),
             Ok(Some(index)) => index.generation,
             Err(Error::BadStoreFormat(_)) => 0,
             Err(error) => return Err(error),
@@ -278,7 +278,7 @@ impl Pieces {
         {
             self.remove_pieces(key, generation, 0);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Removes a generation's pieces from one on, up to the first that is not there.

@@ -47,12 +47,12 @@ pub trait Store {
     /// [`Kind::StoreUnusable`]; the earlier secret is still there.
     fn save(&self, key: &str, secret: &Secret) -> anyhow::Result<()>;
 
-    /// Removes a secret, if there is one.
+    /// Removes a secret, readable or not; tells whether there was one.
     ///
     /// # Errors
     ///
     /// [`Kind::StoreUnusable`] when it is still there.
-    fn forget(&self, key: &str) -> anyhow::Result<()>;
+    fn forget(&self, key: &str) -> anyhow::Result<bool>;
 }
 
 /// Opens the store that a profile names. `directory` is where the file store lives.
@@ -92,8 +92,8 @@ impl Store for NoStore {
         self.reserve(key)
     }
 
-    fn forget(&self, _key: &str) -> anyhow::Result<()> {
-        Ok(())
+    fn forget(&self, _key: &str) -> anyhow::Result<bool> {
+        Ok(false)
     }
 }
 

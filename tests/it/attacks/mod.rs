@@ -4,3 +4,5 @@
 mod convert;
 mod paths;
 mod shells;
+#[cfg(unix)]
+mod users;

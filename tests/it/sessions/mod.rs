@@ -246,25 +246,45 @@ fn an_answer_that_stays_lost_is_made_up_for_by_the_next_command() {
 }
 
 #[test]
-fn a_login_that_others_could_read_is_not_used() {
+fn a_login_that_others_could_read_is_not_used_and_each_remedy_of_the_hint_works() {
     let world = &world();
     person(world);
-    for (path, mode) in [(state(world), 0o755), (kept(world), 0o644)] {
-        fs::remove_dir_all(world.cache()).expect("it is there");
-        let before = fs::metadata(&path).expect("it is there").permissions();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("it is ours");
-        // A command that gets the lock closes the directory; who was able to read it has read it.
-        let done = list(world).done();
-        if path == kept(world) {
-            assert_eq!(done.code, Some(128), "{}", done.stderr);
-            done.says(&["is not used, because other users may read it; whoever could read it may have the login: log out and in again"]);
-        }
-        fs::set_permissions(&path, before).expect("it is ours");
-    }
+    let refused = || {
+        let done = list(world).done().expect(128);
+        done.says(&["' is not used, because other users may read it\nhint: if another user may have read it, run 'git bbtoken logout' and log in again; otherwise run: chmod 600 "]);
+        done.stderr
+    };
+    let open = |path: &std::path::Path, mode| {
+        // A token that is kept needs no login.
+        let _ = fs::remove_dir_all(world.cache());
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+    };
+    open(&kept(world), 0o644);
+    let hint = refused();
+    let (_, command) = hint.rsplit_once("otherwise run: ").expect("it is there");
+    world
+        .run(std::path::Path::new("sh"), ["-c", command.trim_end()])
+        .ok();
+    list(world).ok();
+    open(&kept(world), 0o644);
+    refused();
     assert_eq!(
         manage(world, ["logout"]).ok(),
         "Forgot of profile 'work': login.\n"
     );
+    log_in(world, "work").expect(0);
+    list(world).ok();
+    // A command that gets the lock closes the directory; the file in it was closed.
+    open(&state(world), 0o755);
+    list(world).ok();
+    open(&state(world), 0o775);
+    let done = list(world).done().expect(128);
+    let (_, command) = done.stderr.rsplit_once("hint: run: ").expect("it is there");
+    assert!(command.starts_with("chmod 700 "), "{command}");
+    world
+        .run(std::path::Path::new("sh"), ["-c", command.trim_end()])
+        .ok();
+    list(world).ok();
 }
 
 /// The file of the only login.

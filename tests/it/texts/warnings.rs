@@ -114,7 +114,7 @@ fn of_the_cache() {
     fs::write(&cached, "damaged").expect("it is ours");
     token(&mut said, "a damaged file", |run| run);
     fs::write(&cached, "damaged").expect("it is ours");
-    let done = injected(&world, "rename", "error=EIO").done();
+    let done = injected(&world, "renameat", "error=EIO").done();
     let about = "a damaged file that cannot be moved";
     note(&mut said, about, "git bbtoken token", &done);
     fs::remove_file(&cached).expect("it is ours");

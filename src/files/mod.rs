@@ -1,0 +1,484 @@
+//! Files that only the user can read and change, in directories that only the user can enter.
+//!
+//! A [`Directory`] is checked once, on its open handle, and everything in it is reached by that handle: another user
+//! cannot put a link, a pipe or another directory in its place between two steps.
+
+use std::{
+    fmt,
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+use unix::Handle;
+
+#[cfg(not(unix))]
+mod elsewhere;
+#[cfg(not(unix))]
+use elsewhere::Handle;
+
+#[cfg(unix)]
+pub(crate) use unix::{check_own_file, open_without_waiting};
+
+/// A new file that is older than this has lost its process.
+const ABANDONED: Duration = Duration::from_secs(3600);
+/// No file of ours is longer.
+pub(crate) const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+/// A directory of the user's own.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    path: PathBuf,
+    handle: Handle,
+}
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    /// To be read.
+    Read,
+    /// To be written, and it must not be there yet.
+    New,
+    /// To be read and written: as it is if it is there, else empty.
+    Keep,
+}
+
+/// Why a file or a directory is not used, and what helps.
+#[derive(Debug)]
+pub(crate) struct Untrusted {
+    path: PathBuf,
+    why: String,
+    /// What to do, as a sentence.
+    pub(crate) remedy: String,
+}
+
+impl fmt::Display for Untrusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        write!(f, "'{path}' is not used, because {}", self.why)
+    }
+}
+
+impl std::error::Error for Untrusted {}
+
+/// Gives the reason if an error says that a file or a directory is not trusted.
+pub(crate) fn untrusted(error: &io::Error) -> Option<&Untrusted> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// Tells whether an error only says that a file or a directory is not there.
+pub(crate) fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+impl Directory {
+    /// Opens a directory that is there.
+    ///
+    /// # Errors
+    ///
+    /// [`Untrusted`] when another user owns it or could use it.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let handle = Handle::open(path)?;
+        handle.check(path)?;
+        Ok(Directory {
+            path: path.to_owned(),
+            handle,
+        })
+    }
+
+    /// Opens a directory that is there, and closes it to readers that it was open to.
+    ///
+    /// # Errors
+    ///
+    /// [`Untrusted`] when another user owns it or could change what is in it.
+    pub(crate) fn claim(path: &Path) -> io::Result<Self> {
+        let handle = Handle::open(path)?;
+        handle.close_to_others(path)?;
+        Ok(Directory {
+            path: path.to_owned(),
+            handle,
+        })
+    }
+
+    /// Makes a directory, or claims the one that is there.
+    ///
+    /// # Errors
+    ///
+    /// [`Untrusted`] when another user owns it or the one above it.
+    pub(crate) fn make(path: &Path) -> io::Result<Self> {
+        match Self::claim(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            claimed => return claimed,
+        }
+        if let Some(above) = path.parent() {
+            Handle::check_above(above)?;
+        }
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(path)?;
+        for above in path.ancestors().skip(1).take(2) {
+            if let Ok(above) = File::open(above) {
+                // Some file systems cannot; the directory is as durable there as it gets.
+                let _ = above.sync_all();
+            }
+        }
+        Self::claim(path)
+    }
+
+    /// Gives the path of a file, for messages.
+    pub(crate) fn path_of(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    fn file(&self, name: &str, access: Access) -> io::Result<File> {
+        self.handle.file(&self.path, name, access)
+    }
+
+    /// Reads a file of the user's own.
+    ///
+    /// # Errors
+    ///
+    /// [`Untrusted`] when another user owns it or could use it; [`io::ErrorKind::InvalidData`] when it is no regular file
+    /// or longer than the limit.
+    pub(crate) fn read(&self, name: &str, max_bytes: u64) -> io::Result<Vec<u8>> {
+        let file = self.file(name, Access::Read)?;
+        let mut bytes = Vec::new();
+        file.take(max_bytes + 1).read_to_end(&mut bytes)?;
+        match bytes.len() as u64 > max_bytes {
+            true => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("it has more than {max_bytes} bytes"),
+            )),
+            false => Ok(bytes),
+        }
+    }
+
+    /// Opens a file to read and write it; a new one is empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Untrusted`] as for [`Directory::read`].
+    pub(crate) fn keep(&self, name: &str) -> io::Result<File> {
+        self.file(name, Access::Keep)
+    }
+
+    /// Makes a file that was not there.
+    ///
+    /// # Errors
+    ///
+    /// When there is one.
+    pub(crate) fn create(&self, name: &str) -> io::Result<File> {
+        self.file(name, Access::New)
+    }
+
+    /// Replaces a file as a whole, durably.
+    ///
+    /// # Errors
+    ///
+    /// When the file system refuses; the old file is then still there.
+    pub(crate) fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        self.exchange(name, |file| {
+            file.write_all(content).and_then(|()| file.sync_all())
+        })?;
+        self.sync();
+        let stem = stem(name);
+        for left in self.all_beside(stem, "new").unwrap_or_default() {
+            self.remove_older(&left, ABANDONED);
+        }
+        Ok(())
+    }
+
+    /// Replaces a file as [`Directory::replace`], but does not wait for the disk: a loss of power may take it.
+    ///
+    /// # Errors
+    ///
+    /// When the file system refuses; the old file is then still there.
+    pub(crate) fn replace_in_passing(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        self.exchange(name, |file| file.write_all(content))
+    }
+
+    fn exchange(
+        &self,
+        name: &str,
+        write: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let new = beside(stem(name), "new")?;
+        let mut file = self.create(&new)?;
+        let written = write(&mut file);
+        drop(file);
+        let exchanged = written.and_then(|()| self.rename(&new, name));
+        if exchanged.is_err() {
+            let _ = self.remove(&new);
+        }
+        exchanged
+    }
+
+    /// Gives a file another name, in the place of a file that has it.
+    ///
+    /// # Errors
+    ///
+    /// When the file system refuses.
+    pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.handle.rename(&self.path, from, to)
+    }
+
+    /// Removes a file, whatever it is.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there, or the file system refuses.
+    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
+        self.handle.remove(&self.path, name)
+    }
+
+    /// Tells whether a name is taken; a link is not followed.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.handle.modified(&self.path, name).is_ok()
+    }
+
+    /// Makes a rename survive a loss of power, where directories can be synced.
+    pub(crate) fn sync(&self) {
+        self.handle.sync();
+    }
+
+    /// Gives the names in it.
+    ///
+    /// # Errors
+    ///
+    /// When the file system refuses.
+    pub(crate) fn names(&self) -> io::Result<Vec<String>> {
+        self.handle.names(&self.path)
+    }
+
+    /// Finds what [`beside`] named, by any process.
+    ///
+    /// # Errors
+    ///
+    /// When the file system refuses.
+    pub(crate) fn all_beside(&self, stem: &str, extension: &str) -> io::Result<Vec<String>> {
+        let is_beside = |name: &String| {
+            let mut parts = name.rsplitn(3, '.');
+            parts.next() == Some(extension) && parts.next().is_some() && parts.next() == Some(stem)
+        };
+        let mut names = self.names()?;
+        names.retain(is_beside);
+        Ok(names)
+    }
+
+    /// Removes a file that was not changed for so long.
+    pub(crate) fn remove_older(&self, name: &str, limit: Duration) {
+        let modified = self.handle.modified(&self.path, name);
+        let age = modified.map(|at| SystemTime::now().duration_since(at));
+        if age.is_ok_and(|age| age.is_ok_and(|age| age > limit)) {
+            let _ = self.remove(name);
+        }
+    }
+}
+
+/// Names a file beside another one that no other process uses: `<stem>.<chance>.<extension>`.
+///
+/// # Errors
+///
+/// When the system gives no random bytes.
+pub(crate) fn beside(stem: &str, extension: &str) -> io::Result<String> {
+    let mut chance = [0; 8];
+    SystemRandom::new()
+        .fill(&mut chance)
+        .map_err(|_| io::Error::other("the system gives no random bytes"))?;
+    let chance = u64::from_le_bytes(chance);
+    Ok(format!("{stem}.{chance:016x}.{extension}"))
+}
+
+fn stem(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
+}
+
+fn refuse(path: &Path, why: impl Into<String>, remedy: String) -> io::Error {
+    let untrusted = Untrusted {
+        path: path.to_owned(),
+        why: why.into(),
+        remedy,
+    };
+    io::Error::new(io::ErrorKind::PermissionDenied, untrusted)
+}
+
+fn refuse_owner(path: &Path, owner: &str) -> io::Error {
+    let remedy =
+        format!("set BBTOKEN_HOME to a directory of your own, or run the command as {owner}");
+    refuse(path, format!("it belongs to {owner}"), remedy)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Writes a file as we do, but in place.
+    pub(crate) fn write_private(path: &Path, content: impl AsRef<[u8]>) {
+        fs::write(path, content).expect("it can be written");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("it is ours");
+        }
+    }
+
+    fn directory() -> (tempfile::TempDir, Directory) {
+        let temporary = tempfile::tempdir().expect("a temporary directory");
+        let directory = Directory::make(&temporary.path().join("a/b")).expect("it can be made");
+        (temporary, directory)
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_in_time_and_no_earlier() {
+        let (_temporary, directory) = directory();
+        let old = beside("k", "new").expect("there is chance");
+        let other = beside("k", "new").expect("there is chance");
+        for left in [&old, &other, &"other.1.new".to_owned()] {
+            directory.create(left).expect("it is new");
+        }
+        let long_ago = SystemTime::now() - 2 * ABANDONED;
+        let file = directory.keep(&old);
+        file.and_then(|file| file.set_modified(long_ago))
+            .expect("it is ours");
+        directory
+            .replace("k.json", b"x")
+            .expect("it can be written");
+        let left = directory.all_beside("k", "new");
+        assert_eq!(left.expect("it is there"), [other]);
+        assert!(directory.has("other.1.new"));
+    }
+
+    #[test]
+    fn a_long_file_is_not_read() {
+        let (_temporary, directory) = directory();
+        directory.replace("k", b"12345").expect("it can be written");
+        assert_eq!(directory.read("k", 5).expect("it is short"), b"12345");
+        let error = directory.read("k", 4).expect_err("it is long");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[cfg(unix)]
+    mod on_unix {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+        use super::*;
+
+        fn set_mode(path: &Path, mode: u32) {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+        }
+
+        fn mode(path: &Path) -> u32 {
+            let metadata = fs::metadata(path).expect("it is there");
+            metadata.permissions().mode() & 0o777
+        }
+
+        #[track_caller]
+        fn refused<T: fmt::Debug>(outcome: io::Result<T>, message: &str, remedy: &str) {
+            let error = outcome.expect_err("it is not trusted");
+            let why = untrusted(&error).expect("that is the reason");
+            assert_eq!(why.why, message);
+            assert!(why.remedy.starts_with(remedy), "{}", why.remedy);
+        }
+
+        #[test]
+        fn a_directory_that_others_can_read_is_closed_and_one_that_they_can_change_is_refused() {
+            let (_temporary, directory) = directory();
+            let path = directory.path.clone();
+            set_mode(&path, 0o755);
+            refused(
+                Directory::open(&path),
+                "other users may read it",
+                "run: chmod 700 ",
+            );
+            Directory::claim(&path).expect("it is closed");
+            assert_eq!(mode(&path), 0o700);
+            set_mode(&path, 0o770);
+            for use_it in [Directory::open, Directory::claim, Directory::make] {
+                refused(
+                    use_it(&path),
+                    "other users may change it",
+                    "run: chmod 700 ",
+                );
+            }
+            assert_eq!(mode(&path), 0o770, "nothing is changed");
+        }
+
+        #[test]
+        fn a_link_in_the_place_of_a_directory_is_refused() {
+            let (temporary, directory) = directory();
+            let link = temporary.path().join("link");
+            symlink(&directory.path, &link).expect("the name is free");
+            for use_it in [Directory::open, Directory::claim, Directory::make] {
+                refused(use_it(&link), "it is a symbolic link", "run: rm ");
+            }
+        }
+
+        #[test]
+        fn a_link_in_the_place_of_a_file_is_neither_read_nor_written() {
+            let (temporary, directory) = directory();
+            let victim = temporary.path().join("victim");
+            fs::write(&victim, "kept").expect("it is new");
+            set_mode(&victim, 0o600);
+            symlink(&victim, directory.path_of("soft")).expect("it is new");
+            fs::hard_link(&victim, directory.path_of("hard")).expect("it is new");
+            for (name, why) in [
+                ("soft", "it is a symbolic link"),
+                ("hard", "it has more than one hard link"),
+            ] {
+                refused(directory.read(name, 100), why, "run: rm ");
+                refused(directory.keep(name), why, "run: rm ");
+                directory
+                    .replace(name, b"new")
+                    .expect("the link is replaced");
+                assert_eq!(directory.read(name, 100).expect("it is ours"), b"new");
+            }
+            assert_eq!(fs::read(&victim).expect("it is there"), b"kept");
+        }
+
+        #[test]
+        fn a_pipe_in_the_place_of_a_file_keeps_nobody_waiting() {
+            let (_temporary, directory) = directory();
+            let made = std::process::Command::new("mkfifo")
+                .arg(directory.path_of("pipe"))
+                .status();
+            assert!(made.expect("it starts").success());
+            assert!(directory.read("pipe", 100).is_err());
+            assert!(directory.keep("pipe").is_err());
+        }
+
+        #[test]
+        fn a_file_that_others_can_use_is_not_read() {
+            let (_temporary, directory) = directory();
+            directory.replace("k", b"x").expect("it can be written");
+            for (open, why) in [
+                (0o640, "other users may read it"),
+                (0o602, "other users may change it"),
+            ] {
+                set_mode(&directory.path_of("k"), open);
+                refused(directory.read("k", 100), why, "run: chmod 600 ");
+            }
+        }
+
+        #[test]
+        fn a_file_stays_in_its_directory_when_another_one_takes_that_ones_path() {
+            let (temporary, directory) = directory();
+            let moved = temporary.path().join("moved");
+            fs::rename(&directory.path, &moved).expect("it is ours");
+            fs::create_dir(&directory.path).expect("the name is free");
+            directory.replace("k", b"x").expect("it can be written");
+            assert!(moved.join("k").exists());
+            assert!(!directory.path.join("k").exists());
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! A directory as an open descriptor.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    io,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use rustix::{
+    fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fchmod, fstat, fsync},
+    process::geteuid,
+};
+
+use super::{Access, refuse, refuse_owner};
+
+/// The rights by which others change something, and any right of theirs.
+const CHANGED_BY_OTHERS: Mode = Mode::WGRP.union(Mode::WOTH);
+const USED_BY_OTHERS: Mode = Mode::RWXG.union(Mode::RWXO);
+
+#[derive(Debug)]
+pub(super) struct Handle(OwnedFd);
+
+impl Handle {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(path, flags, Mode::empty());
+        opened.map(Handle).map_err(|error| match is_link(path) {
+            // Systems disagree on the error for a link.
+            true => refuse_link(path),
+            false => error.into(),
+        })
+    }
+
+    pub(super) fn check(&self, path: &Path) -> io::Result<()> {
+        check_mode(path, self.owned(path)?, "700")
+    }
+
+    pub(super) fn close_to_others(&self, path: &Path) -> io::Result<()> {
+        let mode = self.owned(path)?;
+        if mode.intersects(USED_BY_OTHERS) && !mode.intersects(CHANGED_BY_OTHERS) {
+            fchmod(&self.0, Mode::RWXU)?;
+            return self.check(path);
+        }
+        check_mode(path, mode, "700")
+    }
+
+    /// Gives the mode of a directory of this user's.
+    fn owned(&self, path: &Path) -> io::Result<Mode> {
+        let stat = fstat(&self.0)?;
+        check_owner(path, stat.st_uid)?;
+        Ok(Mode::from_raw_mode(stat.st_mode))
+    }
+
+    /// Refuses to make a directory where its owner could put another one in its place.
+    pub(super) fn check_above(path: &Path) -> io::Result<()> {
+        let Ok(above) = rustix::fs::stat(path) else {
+            return Ok(());
+        };
+        // In a sticky directory users rename only what is theirs.
+        let is_sticky = Mode::from_raw_mode(above.st_mode).contains(Mode::SVTX);
+        match above.st_uid == 0 || is_sticky {
+            true => Ok(()),
+            false => check_owner(path, above.st_uid),
+        }
+    }
+
+    pub(super) fn file(&self, directory: &Path, name: &str, access: Access) -> io::Result<File> {
+        let flags = match access {
+            Access::Read => OFlags::RDONLY,
+            Access::New => OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL,
+            Access::Keep => OFlags::RDWR | OFlags::CREATE,
+        };
+        let safe = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = rustix::fs::openat(&self.0, name, flags | safe, mode);
+        let path = || directory.join(name);
+        let file = File::from(file.map_err(|error| match error {
+            rustix::io::Errno::LOOP => refuse_link(&path()),
+            error => error.into(),
+        })?);
+        match access {
+            Access::Read => check_own_file(&file, &path())?,
+            // What stands in it is replaced, or only says who holds a lock.
+            Access::Keep => {
+                let mode = check_only_name(&file, &path())?;
+                if mode.intersects(USED_BY_OTHERS) {
+                    fchmod(&file, Mode::RUSR | Mode::WUSR)?;
+                }
+            }
+            Access::New => {}
+        }
+        Ok(file)
+    }
+
+    pub(super) fn rename(&self, _directory: &Path, from: &str, to: &str) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&self.0, from, &self.0, to)?)
+    }
+
+    pub(super) fn remove(&self, _directory: &Path, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::empty())?)
+    }
+
+    pub(super) fn modified(&self, _directory: &Path, name: &str) -> io::Result<SystemTime> {
+        let stat = rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let seconds = u64::try_from(stat.st_mtime).unwrap_or_default();
+        Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    }
+
+    pub(super) fn sync(&self) {
+        // Some file systems cannot; the rename is as durable there as it gets.
+        let _ = fsync(&self.0);
+    }
+
+    pub(super) fn names(&self, _directory: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.0)? {
+            let name = OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned();
+            // Our names are text.
+            names.extend(
+                name.into_string()
+                    .ok()
+                    .filter(|name| name != "." && name != ".."),
+            );
+        }
+        Ok(names)
+    }
+}
+
+/// Opens a file that is there to read and write it. It waits for no pipe and follows no link.
+///
+/// # Errors
+///
+/// When the file system refuses.
+pub(crate) fn open_without_waiting(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+}
+
+/// Checks an open file before a secret is read from it or written to it.
+///
+/// # Errors
+///
+/// [`Untrusted`](super::Untrusted) when another user owns it or could use it, or it has another name, too.
+pub(crate) fn check_own_file(file: &File, path: &Path) -> io::Result<()> {
+    let mode = check_only_name(file, path)?;
+    check_mode(path, mode, "600")
+}
+
+/// Gives the mode of a regular file of this user's that no other name leads to.
+fn check_only_name(file: &File, path: &Path) -> io::Result<Mode> {
+    let stat: Stat = fstat(file)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("'{}' is not a regular file", path.display()),
+        ));
+    }
+    if stat.st_uid != geteuid().as_raw() {
+        let why = format!("it belongs to {}", name_of(stat.st_uid));
+        return Err(refuse(path, why, command("rm", path)));
+    }
+    // None: it was replaced since it was opened.
+    if stat.st_nlink > 1 {
+        let why = "it has more than one hard link";
+        return Err(refuse(path, why, command("rm", path)));
+    }
+    Ok(Mode::from_raw_mode(stat.st_mode))
+}
+
+fn check_owner(path: &Path, owner: u32) -> io::Result<()> {
+    match owner == geteuid().as_raw() {
+        true => Ok(()),
+        false => Err(refuse_owner(path, &name_of(owner))),
+    }
+}
+
+fn check_mode(path: &Path, mode: Mode, right: &str) -> io::Result<()> {
+    let why = match mode {
+        mode if mode.intersects(CHANGED_BY_OTHERS) => "other users may change it",
+        mode if mode.intersects(USED_BY_OTHERS) => "other users may read it",
+        _ => return Ok(()),
+    };
+    Err(refuse(path, why, command(&format!("chmod {right}"), path)))
+}
+
+fn is_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink())
+}
+
+fn refuse_link(path: &Path) -> io::Error {
+    refuse(path, "it is a symbolic link", command("rm", path))
+}
+
+/// Gives a command for a shell.
+fn command(words: &str, path: &Path) -> String {
+    format!(
+        "run: {words} {}",
+        shell_words::quote(&path.to_string_lossy())
+    )
+}
+
+/// Names a user as the system does, or by number.
+fn name_of(user: u32) -> String {
+    let accounts = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let number = user.to_string();
+    let name = accounts.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1) == Some(&number)).then_some(name)
+    });
+    match name {
+        Some(name) => format!("user '{name}'"),
+        None => format!("user {number}"),
+    }
+}
