@@ -87,6 +87,7 @@
 //! | success is silent, and progress is git's own | `tests/it/progress.rs` |
 //! | a login that fails or is stopped changes nothing | `tests/it/login.rs`, `tests/it/callbacks.rs` |
 //! | whoever else talks to a login's port neither ends nor fakes it, nor keeps the browser out | `tests/it/callbacks.rs` |
+//! | the arguments of a login's browser do not let another user finish the login | `tests/it/attacks/logins.rs` |
 //! | whose login it is, is asked where it can be, and is never a reason to fail | `tests/it/account.rs` |
 //! | what earlier advice has left is found in each of its places, and no secret of it shown | `tests/it/leftovers.rs` |
 //! | `remote convert` changes the repository and its submodules, and no other | `tests/it/attacks/convert.rs` |

@@ -4,6 +4,7 @@ pub mod git;
 mod http;
 mod include;
 mod parameters;
+mod questions;
 mod syntax;
 mod urlmatch;
 
@@ -21,6 +22,7 @@ pub use http::{
     HTTP_KEYS, HttpKey, Resolved as HttpSettings, Treatment as HttpTreatment,
     resolve as http_settings,
 };
+pub use questions::no_questions;
 pub use urlmatch::{fits as url_fits, values as url_values};
 
 /// Reads a variable of this process.

@@ -188,7 +188,7 @@ pub(super) const VARIABLES: [Name; 18] = [
     ),
     name(
         "BROWSER",
-        "the program that opens pages, where the desktop names none",
+        "the browser that a login opens: commands with `%s` for the page, separated by `:` (`;` on Windows), or `none`; no shell reads it",
     ),
 ];
 

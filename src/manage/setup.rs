@@ -87,7 +87,7 @@ pub(super) fn run(options: &cli::Setup, console: &mut Console<'_>) -> anyhow::Re
         own,
     };
     let ask = wire::credential_helper().context("cannot find git-bbtoken itself")?;
-    let sites = sites(&overview)?;
+    let sites = sites(&overview);
     let mut changes = missing(vec![submodules()], &there, console);
     for site in &sites {
         changes.extend(answering(site, &ask, &there));
@@ -126,7 +126,7 @@ pub(super) fn run(options: &cli::Setup, console: &mut Console<'_>) -> anyhow::Re
     for site in &sites {
         if !is_answering(&of_user(&overview), site) {
             (console.warn)(&format!(
-                "another credential helper still comes after ours for {}: 'git bbtoken doctor' names it",
+                "another credential helper still comes after ours for {}: move the sections for it to the end of the file by hand",
                 wire::site(site)
             ));
         }
@@ -359,12 +359,12 @@ pub(super) fn may_write(
 }
 
 /// Gives each host that a profile is for.
-fn sites(overview: &Overview) -> anyhow::Result<Vec<Url>> {
+pub(super) fn sites(overview: &Overview) -> Vec<Url> {
     let mut sites: Vec<_> = overview.bases.iter().map(wire::site).collect();
     sites.sort();
     sites.dedup();
-    let parse = |site: &String| Url::parse(site).context("a site is a URL");
-    sites.iter().map(parse).collect()
+    let parse = |site: &String| Url::parse(site).ok();
+    sites.iter().filter_map(parse).collect()
 }
 
 fn submodules() -> Wish {

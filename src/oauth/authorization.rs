@@ -110,7 +110,7 @@ pub fn bare_code(pasted: &str) -> Option<Secret> {
     (code.len() >= SHORTEST_CODE && code.chars().all(is_code)).then(|| Secret::new(code))
 }
 
-fn random() -> anyhow::Result<Secret> {
+pub(super) fn random() -> anyhow::Result<Secret> {
     let mut bytes = [0; RANDOM_BYTES];
     SystemRandom::new()
         .fill(&mut bytes)

@@ -1,4 +1,7 @@
-//! The loopback listener for the callback of an authorization (RFC 8252 section 7.3): 127.0.0.1 only, one path.
+//! The loopback listener for the callback of an authorization (RFC 8252 section 7.3): 127.0.0.1 only, two paths.
+//!
+//! The second path is where a browser starts: it redirects to the authorization server, once. Other users of the
+//! machine see the arguments of a browser, and the request for consent with its state is not among them.
 //!
 //! Whatever else connects — a port scan, a slow client, another page's request, a wrong state — is answered or
 //! dropped without ending or faking the login.
@@ -18,10 +21,10 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::authorization::{Authorization, Callback};
+use super::authorization::{Authorization, Callback, random};
 use crate::secret::Secret;
 
-/// The only path that is answered.
+/// The path of the callback.
 const PATH: &str = "/callback";
 /// What a client may take to send its request.
 const CLIENT_LIMIT: Duration = Duration::from_secs(5);
@@ -37,6 +40,25 @@ const MAX_CLIENTS: usize = 32;
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
+    start: Start,
+}
+
+/// The page that a browser starts from.
+#[derive(Debug)]
+struct Start {
+    path: Secret,
+    is_used: AtomicBool,
+}
+
+/// What a browser is shown at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown<'a> {
+    /// It is done.
+    Done,
+    /// It failed, and why.
+    Failed(&'a str),
+    /// The terminal asks the person first.
+    Asked,
 }
 
 /// A browser that brought the answer and waits for a page.
@@ -56,10 +78,24 @@ impl Listener {
     pub fn bind(port: u16) -> anyhow::Result<Self> {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
             .with_context(|| format!("cannot listen on port {port} of 127.0.0.1"))?;
+        let path = Secret::new(format!("/start/{}", random()?.expose()));
         Ok(Listener {
             address: socket.local_addr()?,
             socket,
+            start: Start {
+                path,
+                is_used: AtomicBool::new(false),
+            },
         })
+    }
+
+    /// The page to open in a browser on this machine. It leads on to the authorization server once.
+    pub fn start_page(&self) -> Secret {
+        Secret::new(format!(
+            "http://{}{}",
+            self.address,
+            self.start.path.expose()
+        ))
     }
 
     /// The callback to ask for. Bitbucket ignores the port of a loopback address.
@@ -74,7 +110,17 @@ impl Listener {
         let address = self.address;
         let accepting = thread::spawn({
             let (authorization, over) = (Arc::clone(authorization), Arc::clone(&over));
-            move || accept(&self.socket, address, &authorization, &sender, &over)
+            let start = Arc::new(self.start);
+            move || {
+                accept(
+                    &self.socket,
+                    address,
+                    &start,
+                    &authorization,
+                    &sender,
+                    &over,
+                )
+            }
         });
         let visitor = receiver.recv_timeout(limit).ok();
         over.store(true, Ordering::SeqCst);
@@ -87,15 +133,19 @@ impl Listener {
 
 impl Visitor {
     /// Shows the person how it ended: the page that stays in the browser.
-    pub fn show(mut self, problem: Option<&str>) {
-        let page = match problem {
-            None => page(
+    pub fn show(mut self, shown: Shown<'_>) {
+        let page = match shown {
+            Shown::Done => page(
                 "Logged in",
                 "git has what it needs. You can close this page.",
             ),
-            Some(problem) => page(
+            Shown::Failed(problem) => page(
                 "Not logged in",
                 &format!("{problem} The terminal says what to do next."),
+            ),
+            Shown::Asked => page(
+                "Almost done",
+                "This may be another account than you expect. The terminal asks you about it.",
             ),
         };
         // A browser that has gone needs no page.
@@ -107,6 +157,7 @@ impl Visitor {
 fn accept(
     socket: &TcpListener,
     address: SocketAddr,
+    start: &Arc<Start>,
     authorization: &Arc<Authorization>,
     sender: &mpsc::Sender<Visitor>,
     over: &AtomicBool,
@@ -122,8 +173,9 @@ fn accept(
         make_room(&mut clients);
         clients.push_back(Arc::downgrade(&stream));
         let (authorization, sender) = (Arc::clone(authorization), sender.clone());
+        let start = Arc::clone(start);
         thread::spawn(move || {
-            if let Some(visitor) = receive(stream, address, &authorization) {
+            if let Some(visitor) = receive(stream, address, &start, &authorization) {
                 // A second answer finds nobody who waits.
                 let _ = sender.send(visitor);
             }
@@ -146,12 +198,18 @@ fn make_room(clients: &mut VecDeque<Weak<TcpStream>>) {
 fn receive(
     stream: Arc<TcpStream>,
     address: SocketAddr,
+    start: &Start,
     authorization: &Authorization,
 ) -> Option<Visitor> {
     let head = read_head(&stream)?;
     // From here on nobody takes its place.
     let mut stream = Arc::into_inner(stream)?;
-    let Some(query) = callback_query(&head, address) else {
+    let asked = target(&head, address);
+    if asked.is_some_and(|(path, _)| Secret::new(path) == start.path) {
+        let _ = begin(&mut stream, start, authorization);
+        return None;
+    }
+    let Some((PATH, query)) = asked else {
         let _ = answer(
             &mut stream,
             "404 Not Found",
@@ -173,6 +231,20 @@ fn receive(
         }
     };
     Some(Visitor { stream, outcome })
+}
+
+/// Sends the browser on to the authorization server, the first time.
+fn begin(
+    stream: &mut TcpStream,
+    start: &Start,
+    authorization: &Authorization,
+) -> std::io::Result<()> {
+    if start.is_used.swap(true, Ordering::SeqCst) {
+        let explanation = "This page was opened before. Go on there, or open the address that the terminal shows.";
+        return answer(stream, "410 Gone", &page("Opened already", explanation));
+    }
+    let location = format!("302 Found\r\nLocation: {}", authorization.url);
+    answer(stream, &location, &page("To Bitbucket", "One moment."))
 }
 
 /// Reads a request's head within a limit of time, however slowly it drips.
@@ -206,8 +278,8 @@ fn head_of(mut read: impl FnMut(&mut [u8]) -> Option<usize>) -> Option<String> {
     None
 }
 
-/// Gives the query of a GET of the one path, asked of this very address (a foreign `Host` is a rebound name).
-fn callback_query(head: &str, address: SocketAddr) -> Option<&str> {
+/// Gives path and query of a GET that is asked of this very address (a foreign `Host` is a rebound name).
+fn target(head: &str, address: SocketAddr) -> Option<(&str, &str)> {
     let mut lines = head.split("\r\n");
     let mut words = lines.next()?.split(' ');
     let (method, target) = (words.next()?, words.next()?);
@@ -219,7 +291,7 @@ fn callback_query(head: &str, address: SocketAddr) -> Option<&str> {
     // There must not be two (RFC 9112 section 3.2).
     let is_ours = hosts.next().is_none()
         && (host == address.to_string() || host == format!("localhost:{}", address.port()));
-    (method == "GET" && path == PATH && is_ours).then_some(query)
+    (method == "GET" && is_ours).then_some((path, query))
 }
 
 fn answer(stream: &mut TcpStream, status: &str, page: &str) -> std::io::Result<()> {
@@ -326,13 +398,64 @@ mod tests {
             .expect("it does not panic")
             .expect("the browser came");
         assert_eq!(visitor.outcome.as_ref().map(Secret::expose), Ok("good"));
-        visitor.show(Some("The code was <not> accepted."));
+        visitor.show(Shown::Failed("The code was <not> accepted."));
         let shown = browser.join().expect("it does not panic");
         assert!(shown.contains("&lt;not&gt;"), "{shown}");
         assert!(
             TcpStream::connect(address).is_err(),
             "the port is closed once the answer is there"
         );
+    }
+
+    #[test]
+    fn the_start_page_leads_on_once_and_only_where_its_path_is_known() {
+        let listener = Listener::bind(0).expect("a port is free");
+        let (address, authorization) = (listener.address, authorization(&listener));
+        let page = listener.start_page();
+        let path = page.expose().strip_prefix(&format!("http://{address}"));
+        let path = path.expect("it is this listener's").to_owned();
+        assert!(
+            !authorization.url.as_str().contains(&path) && path.len() > 43,
+            "the path is a secret of its own"
+        );
+        let waiting = thread::spawn({
+            let authorization = Arc::clone(&authorization);
+            move || listener.wait(&authorization, Duration::from_secs(30))
+        });
+        let get = move |path: &str, host: &str| {
+            send(
+                address,
+                &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+            )
+        };
+        let own = address.to_string();
+        for (path, host) in [
+            ("/start/", own.as_str()),
+            ("/start/guess", &own),
+            (&path, "evil.example"),
+        ] {
+            let answer = get(path, host);
+            assert!(
+                answer.starts_with("HTTP/1.1 404") && !answer.contains("Location"),
+                "{answer}"
+            );
+        }
+        let answer = get(&path, &own);
+        let location = format!("\r\nLocation: {}\r\n", authorization.url);
+        assert!(
+            answer.starts_with("HTTP/1.1 302") && answer.contains(&location),
+            "{answer}"
+        );
+        let answer = get(&path, &own);
+        assert!(
+            answer.starts_with("HTTP/1.1 410") && !answer.contains("state="),
+            "{answer}"
+        );
+        let callback = format!("/callback?code=good&state={}", state(&authorization));
+        let browser = thread::spawn(move || get(&callback, &address.to_string()));
+        let visitor = waiting.join().expect("it does not panic");
+        visitor.expect("the browser came").show(Shown::Done);
+        browser.join().expect("it does not panic");
     }
 
     #[test]
@@ -404,7 +527,7 @@ mod tests {
         let kept: Vec<_> = kept.iter().map(String::as_str).collect();
         let codes = std::cell::Cell::new(0);
         crate::fuzz::check_text(&kept, |head| {
-            let Some(query) = callback_query(head, address) else {
+            let Some((PATH, query)) = target(head, address) else {
                 return;
             };
             match authorization.read(query) {

@@ -18,7 +18,7 @@ use crate::{
 
 pub use answer::{Refusal, TokenAnswer};
 pub use authorization::{Authorization, Callback, bare_code};
-pub use listener::{Listener, Visitor};
+pub use listener::{Listener, Shown, Visitor};
 
 /// How long one call of the token endpoint may take.
 const TIME_LIMIT: Duration = Duration::from_secs(30);

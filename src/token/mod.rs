@@ -194,15 +194,16 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// Exchanges the code of a person's consent, and keeps the login before anything else is done with it.
+    /// Exchanges the code of a person's consent, and keeps the login if `accept` takes its token and scopes.
     ///
     /// # Errors
     ///
-    /// When the token endpoint refuses, or [`Kind::StoreUnusable`] when the login cannot be kept.
+    /// When the token endpoint or `accept` refuses, or [`Kind::StoreUnusable`] when the login cannot be kept.
     pub fn log_in(
         &self,
         authorization: &oauth::Authorization,
         code: &Secret,
+        accept: impl FnOnce(&Bearer, &[String]) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let profile = self.profile;
         let client = profile.client().context("the profile has no client")?;
@@ -218,6 +219,8 @@ impl<'a> Tokens<'a> {
             })
             .inspect_err(|_| store.release(&key))
             .map_err(|error| explain(error, profile))?;
+        let bearer = Bearer::new(answer.access_token.clone(), None);
+        accept(&bearer, &answer.scopes).inspect_err(|_| store.release(&key))?;
         match refresh::first_login(&answer, self.clock.now_unix_s()) {
             Some(login) => store.save(&key, &login.to_record())?,
             None => {

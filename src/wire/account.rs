@@ -89,9 +89,28 @@ impl Overview {
             return Ok(Owner::Untold(why.to_owned(), Vec::new()));
         }
         let house = House::open(identity)?;
-        let mut tokens = house.tokens(profile, notify);
-        let bearer = tokens.bearer(Duration::ZERO)?;
-        let Some(authorization) = authorization(profile, &bearer) else {
+        let bearer = house.tokens(profile, notify).bearer(Duration::ZERO)?;
+        let owner = self.owner_of(identity, &bearer, scopes)?;
+        keep_owner(identity, &owner, notify)?;
+        Ok(owner)
+    }
+
+    /// Asks Bitbucket whose a token is, and keeps nothing.
+    ///
+    /// # Errors
+    ///
+    /// When Bitbucket cannot be asked.
+    pub fn owner_of(
+        &self,
+        identity: &Identity,
+        bearer: &Bearer,
+        scopes: &[String],
+    ) -> anyhow::Result<Owner> {
+        let profile = &identity.profile;
+        if let Some(why) = cannot_tell(profile, scopes) {
+            return Ok(Owner::Untold(why.to_owned(), Vec::new()));
+        }
+        let Some(authorization) = authorization(profile, bearer) else {
             let why = "an API token tells it only together with the e-mail address of its account: --account <address>";
             return Ok(Owner::Untold(why.to_owned(), Vec::new()));
         };
@@ -107,13 +126,23 @@ impl Overview {
         let mut request = Request::get(url).header("Accept", "application/json");
         request.authorization = Some(authorization);
         request.time_limit = Some(TIME_LIMIT);
-        let owner = read(client.send(request)?)?;
-        match &owner {
-            Owner::Account(account) => tokens.keep_owner(Some(&account.shown())),
-            Owner::Untold(..) | Owner::Refused => tokens.keep_owner(None),
-        }
-        Ok(owner)
+        read(client.send(request)?)
     }
+}
+
+/// Keeps the name of a profile's account for `status`, or forgets it.
+///
+/// # Errors
+///
+/// When git's http settings cannot be followed.
+pub fn keep_owner(identity: &Identity, owner: &Owner, notify: &dyn Fn(&str)) -> anyhow::Result<()> {
+    let house = House::open(identity)?;
+    let tokens = house.tokens(&identity.profile, notify);
+    match owner {
+        Owner::Account(account) => tokens.keep_owner(Some(&account.shown())),
+        Owner::Untold(..) | Owner::Refused => tokens.keep_owner(None),
+    }
+    Ok(())
 }
 
 /// Says why it need not be asked.

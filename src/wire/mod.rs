@@ -30,11 +30,11 @@ use identity::parse_address;
 pub use crate::{
     http::Url,
     lfs::profile_of,
-    oauth::{Authorization, Callback, Listener, bare_code},
+    oauth::{Authorization, Callback, Listener, Shown, Visitor, bare_code},
     token::Bearer,
 };
 
-pub use account::{Account, Owner};
+pub use account::{Account, Owner, keep_owner};
 pub use handover::replace_process;
 pub use identity::Identity;
 pub use network::{Proxy, Route};
@@ -335,20 +335,21 @@ pub fn stop_login(identity: &Identity) {
     }
 }
 
-/// Exchanges the code of a consent and keeps the login.
+/// Exchanges the code of a consent and keeps the login if `accept` takes its token and scopes.
 ///
 /// # Errors
 ///
-/// When the token endpoint refuses the code, or the login cannot be kept.
+/// When the token endpoint or `accept` refuses, or the login cannot be kept.
 pub fn log_in(
     identity: &Identity,
     authorization: &Authorization,
     code: &Secret,
+    accept: impl FnOnce(&Bearer, &[String]) -> anyhow::Result<()>,
     notify: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
     let house = House::open(identity)?;
     let tokens = house.tokens(&identity.profile, notify);
-    tokens.log_in(authorization, code)
+    tokens.log_in(authorization, code, accept)
 }
 
 /// Gives a token to whoever asks by git's credential protocol.

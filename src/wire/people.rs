@@ -85,6 +85,11 @@ impl Overview {
         }
     }
 
+    /// Names the setting that forbids questions to a person.
+    pub fn no_questions(&self) -> Option<String> {
+        config::no_questions(&self.git, &process_variable)
+    }
+
     /// Goes through git's settings in the order in which they take effect.
     pub fn settings(&self) -> impl Iterator<Item = &config::Entry> {
         self.git.entries()

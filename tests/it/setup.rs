@@ -716,3 +716,18 @@ fn what_included_files_say_is_not_written_again() {
         );
     });
 }
+
+#[test]
+fn a_helper_that_setup_cannot_come_behind_is_told() {
+    let world = World::new(gits().remove(0));
+    let base = world.bitbucket.base_url();
+    let section = |name: &str| format!("[credential \"{name}\"]\n\tusername = ann\n");
+    let text = section(base) + &section(&format!("{base}/")) + "[credential]\n\thelper = store\n";
+    fs::write(world.home().join(".gitconfig"), &text).expect("the home is ours");
+    let done = world.bbtoken(["setup", "--yes"]).done().expect(0);
+    done.says(&[&format!(
+        "warning: another credential helper still comes after ours for {base}: move the sections for it to the end of the file by hand\n"
+    )]);
+    world.bbtoken(["unsetup", "--yes"]).ok();
+    assert_eq!(world.gitconfig(), text, "every byte is as it was");
+}

@@ -477,3 +477,88 @@ fn a_signal_at_a_hidden_prompt_leaves_the_terminal_as_it_was() {
         "{shown}"
     );
 }
+
+#[test]
+fn an_account_that_is_not_expected_needs_a_yes_before_its_login_is_kept() {
+    let world = world();
+    world
+        .bitbucket
+        .set_consent(bitbucket_local::Consent::Granted);
+    let secret = world.path("secret");
+    fs::write(&secret, &world.consumer.secret).expect("the world can be written");
+    let browser = format!(
+        "curl -s -L -o /dev/null --cacert '{}'",
+        world.bitbucket.ca_file().display()
+    );
+    let file = secret.display().to_string();
+    let environment = [
+        ("TERM", "dumb"),
+        ("GIT_TERMINAL_PROMPT", "1"),
+        ("BROWSER", browser.as_str()),
+        ("BBTOKEN_CLIENT_SECRET_FILE", file.as_str()),
+    ];
+    let terminal = Terminal {
+        columns: 80,
+        environment: &environment,
+    };
+    let login = |account: &str| {
+        let key = &world.consumer.key;
+        format!("git bbtoken login me --browser --client-id {key} {account}")
+    };
+    let kept = || {
+        let run = world.bbtoken(["status", "--json"]).without_client();
+        let shown = run.env("BBTOKEN_CLIENT_SECRET_FILE", &secret).ok();
+        let value: serde_json::Value = serde_json::from_str(&shown).expect("it is JSON");
+        value["profiles"][0]["owner"]["name"]
+            .as_str()
+            .map(str::to_owned)
+    };
+    let workspace = ("Workspace that it is for (Enter for every one): ", "\n");
+    let question = "profile 'me' is for the account 'ann', and this is Local User (local). Keep this login? [y/N]: ";
+    let (shown, code) = terminal.run(
+        &world,
+        &login("--account ann"),
+        &[workspace, (question, "n\n")],
+    );
+    assert_eq!(code, Some(4), "{shown}");
+    assert!(
+        shown.contains(
+            "error: profile 'me' was not logged in: the account is another one than expected"
+        ),
+        "{shown}"
+    );
+    assert_eq!(kept(), None, "nothing is kept");
+    let (shown, code) = terminal.run(
+        &world,
+        &login("--account ann"),
+        &[workspace, (question, "y\n")],
+    );
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(
+        !shown.contains("warning: "),
+        "the question is enough: {shown}"
+    );
+    assert_eq!(kept().as_deref(), Some("Local User (local)"));
+    // Without a name of its own, the login that is replaced says whose it is to be.
+    let other = login("--account me");
+    let (shown, code) = terminal.run(&world, &other, &[]);
+    assert_eq!(code, Some(0), "the same account needs no question: {shown}");
+    let answer = bitbucket_local::Action::Answer {
+        status: 200,
+        headers: Vec::new(),
+        body: r#"{"display_name":"Eve","username":"eve"}"#.into(),
+        early: false,
+    };
+    world.bitbucket.script(bitbucket_local::Rule {
+        kind: Some(bitbucket_local::Kind::Api),
+        ..bitbucket_local::Rule::new(answer)
+    });
+    let question = "the login of profile 'me' was that of Local User (local), and this is Eve (eve). Keep this login? [y/N]: ";
+    let (shown, code) = terminal.run(&world, &other, &[(question, "\n")]);
+    assert_eq!(code, Some(4), "{shown}");
+    assert_eq!(
+        kept().as_deref(),
+        Some("Local User (local)"),
+        "the old login stays"
+    );
+}

@@ -9,6 +9,7 @@ use crate::{
     manage::{
         chain::{self, Chain},
         exposed::masked,
+        setup,
     },
     wire::{self, Overview, Url},
 };
@@ -134,11 +135,8 @@ fn turned_away(
 
 /// Looks at the chains of credential helpers for Bitbucket's https addresses.
 pub(super) fn helper(overview: &Overview) -> Vec<Finding> {
-    let mut sites: Vec<_> = overview.bases.iter().map(wire::site).collect();
-    sites.sort();
-    sites.dedup();
-    let urls = sites.iter().filter_map(|site| Url::parse(site).ok());
-    urls.map(|site| helper_of(overview, &site)).collect()
+    let sites = setup::sites(overview);
+    sites.iter().map(|site| helper_of(overview, site)).collect()
 }
 
 fn helper_of(overview: &Overview, url: &Url) -> Finding {

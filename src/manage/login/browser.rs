@@ -4,99 +4,143 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 
-use super::super::{Console, cli, signals, words};
+use super::{
+    super::{Console, cli, signals, words},
+    opener::Choice,
+    outcome::{Heard, unexpected},
+};
 use crate::{
     failure::{Failure, Kind},
     secret::Secret,
-    wire::{self, Authorization, Callback, Identity, Listener},
+    wire::{self, Authorization, Callback, Identity, Listener, Overview, Owner, Shown, Visitor},
 };
 
-pub(super) fn log_in(
-    options: &cli::Login,
-    identity: &Identity,
-    console: &mut Console<'_>,
-) -> anyhow::Result<()> {
-    let obstacle = obstacle(&|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
-    // A port that was asked for is one that the person forwards.
-    let by_pasting = options.no_browser
-        || (options.port.is_none() && obstacle.is_some() && console.is_interactive);
-    if by_pasting {
-        return by_pasting_an_address(options, identity, obstacle, console);
-    }
-    by_listening(options, identity, obstacle.is_none(), console)
+/// A login under way.
+pub(super) struct Login<'l> {
+    pub(super) options: &'l cli::Login,
+    pub(super) overview: &'l Overview,
+    pub(super) identity: &'l Identity,
 }
 
-/// Waits on this machine for the browser to come back.
-fn by_listening(
-    options: &cli::Login,
-    identity: &Identity,
-    may_open: bool,
-    console: &mut Console<'_>,
-) -> anyhow::Result<()> {
-    let listener = Listener::bind(options.port.unwrap_or(0))?;
-    let redirect_uri = listener.redirect_uri();
-    let authorization = Arc::new(wire::authorize(
-        identity,
-        Some(&redirect_uri),
-        console.warn,
-    )?);
-    writeln!(
-        console.output,
-        "Open this page in a browser on this machine and grant access:\n\n  {}\n\nWaiting for it to come back to {redirect_uri} …",
-        authorization.url
-    )?;
-    console.output.flush()?;
-    if may_open && open::that_detached(authorization.url.as_str()).is_err() {
-        console.tell("No browser could be opened; open the page yourself.");
+impl Login<'_> {
+    pub(super) fn run(&self, console: &mut Console<'_>) -> anyhow::Result<Heard> {
+        let options = self.options;
+        let choice = Choice::of(std::env::var("BROWSER").ok().as_deref());
+        let obstacle = match choice {
+            Choice::Commands(_) => None,
+            Choice::Desktop | Choice::Nothing => {
+                obstacle(&|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+            }
+        };
+        let mut heard = Heard {
+            replaced: wire::kept(self.identity, console.warn)
+                .ok()
+                .and_then(|(kept, _)| kept.owner)
+                .map(|owner| owner.name),
+            owner: None,
+        };
+        // A port that was asked for is one that the person forwards.
+        let by_pasting = options.no_browser
+            || (options.port.is_none() && obstacle.is_some() && console.is_interactive);
+        if by_pasting {
+            self.by_pasting_an_address(obstacle, &mut heard, console)?;
+        } else {
+            let choice = self.allowed(choice, obstacle, console);
+            self.by_listening(&choice, &mut heard, console)?;
+        }
+        Ok(heard)
     }
-    let visitor = listener
-        .wait(&authorization, Duration::from_secs(options.timeout))
-        .with_context(|| {
-            let limit = words::span(options.timeout);
-            not_done(identity, &format!("no browser came back within {limit}"))
-        })?;
-    let outcome = match &visitor.outcome {
-        Ok(code) => exchange(identity, &authorization, code, console),
-        Err(why) => Err(not_done(identity, why).into()),
-    };
-    visitor.show(
-        outcome
-            .is_err()
-            .then_some("Bitbucket or git did not take the answer."),
-    );
-    outcome
-}
 
-/// Takes the address that a browser anywhere ended at.
-fn by_pasting_an_address(
-    options: &cli::Login,
-    identity: &Identity,
-    obstacle: Option<&str>,
-    console: &mut Console<'_>,
-) -> anyhow::Result<()> {
-    let authorization = wire::authorize(identity, None, console.warn)?;
-    if let Some(obstacle) = obstacle.filter(|_| !options.no_browser) {
+    /// Gives the browser that is opened here, if one may be and would be seen.
+    fn allowed(&self, choice: Choice, obstacle: Option<&str>, console: &Console<'_>) -> Choice {
+        if obstacle.is_some() || choice == Choice::Nothing {
+            return Choice::Nothing;
+        }
+        let Some(setting) = self.overview.no_questions() else {
+            return choice;
+        };
         console.tell(&format!(
+            "No browser is opened, because {setting} forbids questions."
+        ));
+        Choice::Nothing
+    }
+
+    /// Waits on this machine for the browser to come back.
+    fn by_listening(
+        &self,
+        choice: &Choice,
+        heard: &mut Heard,
+        console: &mut Console<'_>,
+    ) -> anyhow::Result<()> {
+        let (identity, timeout_s) = (self.identity, self.options.timeout);
+        let listener = Listener::bind(self.options.port.unwrap_or(0))?;
+        let redirect_uri = listener.redirect_uri();
+        let authorization = Arc::new(wire::authorize(
+            identity,
+            Some(&redirect_uri),
+            console.warn,
+        )?);
+        writeln!(
+            console.output,
+            "Open this page in a browser on this machine and grant access:\n\n  {}\n\nWaiting for it to come back to {redirect_uri} …",
+            authorization.url
+        )?;
+        console.output.flush()?;
+        if *choice != Choice::Nothing && !choice.open(listener.start_page().expose()) {
+            console.tell("No browser could be opened; open the page yourself.");
+        }
+        let visitor = listener
+            .wait(&authorization, Duration::from_secs(timeout_s))
+            .with_context(|| {
+                let limit = words::span(timeout_s);
+                not_done(identity, &format!("no browser came back within {limit}"))
+            })?;
+        let code = visitor.outcome.clone();
+        let mut visitor = Some(visitor);
+        let outcome = match &code {
+            Ok(code) => self.exchange(&authorization, code, &mut visitor, heard, console),
+            Err(why) => Err(not_done(identity, why).into()),
+        };
+        if let Some(visitor) = visitor {
+            visitor.show(match outcome {
+                Ok(()) => Shown::Done,
+                Err(_) => Shown::Failed("Bitbucket or git did not take the answer."),
+            });
+        }
+        outcome
+    }
+
+    /// Takes the address that a browser anywhere ended at.
+    fn by_pasting_an_address(
+        &self,
+        obstacle: Option<&str>,
+        heard: &mut Heard,
+        console: &mut Console<'_>,
+    ) -> anyhow::Result<()> {
+        let (options, identity) = (self.options, self.identity);
+        let authorization = wire::authorize(identity, None, console.warn)?;
+        if let Some(obstacle) = obstacle.filter(|_| !options.no_browser) {
+            console.tell(&format!(
             "No browser is opened here: {obstacle}. To come back by itself, start again with\n  \
              git bbtoken login {} --port 8976\nwhile this runs on the machine with the browser:\n  \
              ssh -L 8976:127.0.0.1:8976 <this machine>\n",
             identity.profile
         ));
-    }
-    writeln!(
-        console.output,
-        "Open this page in a browser on any machine and grant access:\n\n  {}\n\n\
+        }
+        writeln!(
+            console.output,
+            "Open this page in a browser on any machine and grant access:\n\n  {}\n\n\
          The browser then goes to an address that may show an error; that is fine.\n\
          Paste that whole address here, or the code in it, and press Enter:",
-        authorization.url
-    )?;
-    console.output.flush()?;
-    let code = loop {
-        let address = Secret::new(console.line()?);
-        if let Some(code) = wire::bare_code(trimmed(address.expose())) {
-            break code;
-        }
-        match authorization.read(query_of(address.expose())) {
+            authorization.url
+        )?;
+        console.output.flush()?;
+        let code = loop {
+            let address = Secret::new(console.line()?);
+            if let Some(code) = wire::bare_code(trimmed(address.expose())) {
+                break code;
+            }
+            match authorization.read(query_of(address.expose())) {
             Callback::Code(code) => break code,
             Callback::Denied(why) => return Err(not_done(identity, &why).into()),
             Callback::Foreign if console.is_interactive => console.tell(
@@ -107,20 +151,47 @@ fn by_pasting_an_address(
                 return Err(not_done(identity, why).into());
             }
         }
-    };
-    exchange(identity, &authorization, &code, console)
-}
+        };
+        self.exchange(&authorization, &code, &mut None, heard, console)
+    }
 
-/// Exchanges the code for a login; whoever stops it meanwhile finds nothing left of that.
-fn exchange(
-    identity: &Identity,
-    authorization: &Authorization,
-    code: &Secret,
-    console: &Console<'_>,
-) -> anyhow::Result<()> {
-    let stopped = identity.clone();
-    signals::before_end(move || wire::stop_login(&stopped))?;
-    wire::log_in(identity, authorization, code, console.warn)
+    /// Exchanges the code for a login. On a terminal, an account that is not expected needs a yes before it is kept.
+    fn exchange(
+        &self,
+        authorization: &Authorization,
+        code: &Secret,
+        visitor: &mut Option<Visitor>,
+        heard: &mut Heard,
+        console: &mut Console<'_>,
+    ) -> anyhow::Result<()> {
+        let identity = self.identity;
+        let stopped = identity.clone();
+        signals::before_end(move || wire::stop_login(&stopped))?;
+        let profile = &identity.profile;
+        let is_asked = console.is_interactive && heard.expects(profile);
+        let warn = console.warn;
+        let accept = |bearer: &wire::Bearer, scopes: &[String]| {
+            // What Bitbucket does not tell is said at the end.
+            let owner = is_asked.then(|| self.overview.owner_of(identity, bearer, scopes));
+            let Some(Ok(owner)) = owner else {
+                return Ok(());
+            };
+            if let Owner::Account(account) = &owner
+                && let Some(text) = unexpected(profile, heard, account)
+            {
+                if let Some(visitor) = visitor.take() {
+                    visitor.show(Shown::Asked);
+                }
+                if !console.confirm(&format!("{text}. Keep this login?"))? {
+                    let why = "the account is another one than expected";
+                    return Err(not_done(identity, why).into());
+                }
+            }
+            heard.owner = Some(owner);
+            Ok(())
+        };
+        wire::log_in(identity, authorization, code, accept, warn)
+    }
 }
 
 /// Says why a browser that is opened here would not be seen.

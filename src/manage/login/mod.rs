@@ -2,6 +2,7 @@
 //! endpoint, and only then written; whoever stops before that leaves nothing changed.
 
 mod browser;
+mod opener;
 mod outcome;
 
 use super::{Console, cli, git::Target, usage};
@@ -45,9 +46,15 @@ pub(super) fn run(options: &cli::Login, console: &mut Console<'_>) -> anyhow::Re
     if let Some(secret) = &secret {
         use_secret(&mut identity, secret);
     }
+    let mut heard = outcome::Heard::default();
     match identity.profile.grant {
         Grant::AuthorizationCode(_) => {
-            browser::log_in(options, &identity, console)?;
+            let login = browser::Login {
+                options,
+                overview: &overview,
+                identity: &identity,
+            };
+            heard = login.run(console)?;
         }
         // A token that is kept would hide that the secret is wrong.
         Grant::ClientCredentials(_) if secret.is_some() => {
@@ -61,7 +68,7 @@ pub(super) fn run(options: &cli::Login, console: &mut Console<'_>) -> anyhow::Re
         wire::keep(&identity, secret, console.warn)?;
     }
     wanted.write()?;
-    outcome::tell(&overview, &identity, console)?;
+    outcome::tell(&overview, &identity, heard, console)?;
     try_repository(options, &identity.profile.name, console)
 }
 

@@ -6,16 +6,49 @@ use crate::{
     wire::{self, Account, Identity, Overview, Owner},
 };
 
+/// What is known of accounts before a login is told of.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// Whose login is replaced, as Bitbucket said then.
+    pub(super) replaced: Option<String>,
+    /// Whose the new one is, if that was asked for already; the person has agreed to it.
+    pub(super) owner: Option<Owner>,
+}
+
+impl Heard {
+    /// Tells whether there is an account to compare with.
+    pub(super) fn expects(&self, profile: &Profile) -> bool {
+        self.replaced.is_some() || is_named(profile)
+    }
+}
+
 pub(super) fn tell(
     overview: &Overview,
     identity: &Identity,
+    heard: Heard,
     console: &mut Console<'_>,
 ) -> anyhow::Result<()> {
     let profile = &identity.profile;
     console.answer(&format!("Profile '{profile}' is logged in."))?;
     let (kept, _) = wire::kept(identity, console.warn)?;
     let known = kept.access_token.as_ref().map(|token| token.scopes.clone());
-    let owner = overview.owner(identity, known.as_deref().unwrap_or_default(), console.warn);
+    let Heard { replaced, owner } = heard;
+    let is_agreed = owner.is_some();
+    let owner = match owner {
+        Some(owner) => wire::keep_owner(identity, &owner, console.warn).map(|()| owner),
+        None => overview.owner(identity, known.as_deref().unwrap_or_default(), console.warn),
+    };
+    if let (Ok(Owner::Account(account)), false) = (&owner, is_agreed) {
+        let heard = Heard {
+            replaced,
+            owner: None,
+        };
+        if let Some(text) = unexpected(profile, &heard, account) {
+            (console.warn)(&format!(
+                "{text}; if that is not meant, log in there as the other and repeat 'git bbtoken login {profile}'"
+            ));
+        }
+    }
     let told = tell_owner(profile, owner, console)?;
     let scopes = known.unwrap_or(told);
     match &kept.access_token {
@@ -49,11 +82,6 @@ fn tell_owner(
     match owner {
         Ok(Owner::Account(account)) => {
             console.answer(&format!("  account: {}", account.shown()))?;
-            if let Some(text) = other_account(profile, &account) {
-                (console.warn)(&format!(
-                    "{text}; if that is not meant, log in there as the other and repeat 'git bbtoken login {profile}'"
-                ));
-            }
         }
         Ok(Owner::Untold(why, scopes)) => {
             // Nobody asks whose a client's own token is.
@@ -70,12 +98,29 @@ fn tell_owner(
     Ok(Vec::new())
 }
 
+/// Says that a login has another account than expected: the profile's, or the one whose login it replaces.
+pub(super) fn unexpected(profile: &Profile, heard: &Heard, account: &Account) -> Option<String> {
+    let replaced = heard.replaced.as_ref().filter(|_| !is_named(profile));
+    let replaced = replaced.filter(|name| **name != account.shown());
+    let replaced = replaced.map(|name| {
+        format!(
+            "the login of profile '{profile}' was that of {name}, and this is {}",
+            account.shown()
+        )
+    });
+    other_account(profile, account).or(replaced)
+}
+
+/// Tells whether the profile names an account that can be compared.
+fn is_named(profile: &Profile) -> bool {
+    profile.account != profile.name && !profile.account.contains('@')
+}
+
 /// Says that a profile is for another account than the one whose login it has. It may be a name that only the user
 /// knows, so this is no error; two accounts in one browser are mixed up easily, though.
 pub(in crate::manage) fn other_account(profile: &Profile, account: &Account) -> Option<String> {
     let meant = &profile.account;
-    // Without a name of its own, or with an e-mail address, there is nothing to compare.
-    if *meant == profile.name || meant.contains('@') || account.is_called(meant) {
+    if !is_named(profile) || account.is_called(meant) {
         return None;
     }
     Some(format!(

@@ -2,6 +2,8 @@
 //! and a canary secret show that nothing ran, nothing was sent and nothing was written.
 
 mod convert;
+#[cfg(unix)]
+mod logins;
 mod paths;
 mod shells;
 #[cfg(unix)]

@@ -288,7 +288,9 @@ impl World {
         };
         let page = url("https://server/authorize");
         let authorization = Authorization::new(&page, "client", None).expect("there is chance");
-        let login = world.tokens().log_in(&authorization, &Secret::new("code"));
+        let login = world
+            .tokens()
+            .log_in(&authorization, &Secret::new("code"), |_, _| Ok(()));
         login.expect("the login works");
         world
     }

@@ -1,0 +1,131 @@
+//! Opens a page in a browser: the one that `BROWSER` names, else the desktop's.
+
+use std::process::{Command, Stdio};
+
+/// What separates the commands of `BROWSER`; on Windows a path holds colons.
+const SEPARATOR: char = if cfg!(windows) { ';' } else { ':' };
+/// What a browser does not need: our secrets, and what git tells its own children.
+const NOT_FOR_BROWSERS: [&str; 2] = ["BBTOKEN_", "GIT_"];
+
+/// Which browser the user wants.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// The desktop's.
+    Desktop,
+    /// The first of these commands that works, each with its arguments.
+    Commands(Vec<Vec<String>>),
+    /// None at all.
+    Nothing,
+}
+
+impl Choice {
+    /// Reads the value of `BROWSER`. No shell reads it: quotes and backslashes hold words together, as in a shell.
+    pub(super) fn of(variable: Option<&str>) -> Self {
+        match variable.map(str::trim) {
+            None | Some("") => Choice::Desktop,
+            Some("none") => Choice::Nothing,
+            Some(list) => {
+                let commands = list.split(SEPARATOR).filter_map(|command| {
+                    let words = shell_words::split(command).ok()?;
+                    (!words.is_empty()).then_some(words)
+                });
+                Choice::Commands(commands.collect())
+            }
+        }
+    }
+
+    /// Opens a page; false if no browser could be started. One that fails lets the next one try.
+    pub(super) fn open(&self, page: &str) -> bool {
+        let commands = match self {
+            Choice::Desktop => open::commands(page),
+            Choice::Commands(commands) => commands.iter().map(|words| with(words, page)).collect(),
+            Choice::Nothing => Vec::new(),
+        };
+        let mut commands = commands.into_iter();
+        while let Some(mut command) = commands.next() {
+            let Ok(mut child) = detached(&mut command).spawn() else {
+                continue;
+            };
+            std::thread::spawn(move || {
+                let is_done = |child: &mut std::process::Child| {
+                    child.wait().is_ok_and(|status| status.success())
+                };
+                let mut is_open = is_done(&mut child);
+                for mut command in commands {
+                    if is_open {
+                        break;
+                    }
+                    let started = detached(&mut command).spawn();
+                    is_open = started.is_ok_and(|mut child| is_done(&mut child));
+                }
+            });
+            return true;
+        }
+        false
+    }
+}
+
+/// Puts the page in the place of `%s`, else behind the words.
+fn with(words: &[String], page: &str) -> Command {
+    let mut command = Command::new(&words[0]);
+    let is_placed = words[1..].iter().any(|word| word.contains("%s"));
+    command.args(words[1..].iter().map(|word| word.replace("%s", page)));
+    if !is_placed {
+        command.arg(page);
+    }
+    command
+}
+
+/// Keeps a browser from our terminal, our signals and our variables.
+fn detached(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if NOT_FOR_BROWSERS.iter().any(|start| text.starts_with(start)) {
+            command.env_remove(&name);
+        }
+    }
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(command, 0);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn browser_is_a_list_of_commands_and_none_means_none() {
+        assert_eq!(Choice::of(None), Choice::Desktop);
+        assert_eq!(Choice::of(Some("  ")), Choice::Desktop);
+        assert_eq!(Choice::of(Some("none")), Choice::Nothing);
+        let list = format!("'/opt/my browser' --new %s{SEPARATOR}{SEPARATOR}firefox{SEPARATOR}'");
+        let Choice::Commands(commands) = Choice::of(Some(&list)) else {
+            panic!("it is a list");
+        };
+        assert_eq!(
+            commands,
+            [vec!["/opt/my browser", "--new", "%s"], vec!["firefox"]]
+        );
+    }
+
+    #[test]
+    fn the_page_is_one_argument_whatever_it_holds() {
+        let page = "http://127.0.0.1/a b;$(x)";
+        let shown = |words: &[&str]| {
+            let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
+            let command = with(&words, page);
+            let arguments = command
+                .get_args()
+                .map(|word| word.to_string_lossy().into_owned());
+            arguments.collect::<Vec<_>>()
+        };
+        assert_eq!(shown(&["firefox"]), [page]);
+        assert_eq!(
+            shown(&["open", "--url=%s", "-g"]),
+            [&format!("--url={page}"), "-g"]
+        );
+    }
+}
