@@ -126,7 +126,7 @@ pub(super) struct Login {
     /// The client's id (Bitbucket: the consumer's key)
     #[arg(long, value_name = "id")]
     pub(super) client_id: Option<String>,
-    /// Read the client's secret from stdin
+    /// Read the client's secret from stdin, one line
     #[arg(long, conflicts_with = "with_token")]
     pub(super) with_secret: bool,
     /// Use the profile for this workspace; may be given more than once

@@ -82,15 +82,19 @@ impl Console<'_> {
         Ok(matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 
-    /// Asks a person for a secret without showing it, or reads all of standard input when it is no terminal.
+    /// Asks a person for a secret without showing it, or reads a line of standard input when it is no terminal: what
+    /// follows is for the next question.
     pub(super) fn secret(&mut self, what: &str) -> anyhow::Result<Secret> {
         let text = if self.is_interactive {
             self.hidden(what)?
         } else {
+            if stdin_is_silent() {
+                self.tell(&format!("Reading the {what} from standard input …"));
+            }
             let mut text = String::new();
             (&mut *self.input)
                 .take(MAX_INPUT_BYTES)
-                .read_to_string(&mut text)
+                .read_line(&mut text)
                 .with_context(|| format!("cannot read the {what} from stdin"))?;
             Secret::new(text)
         };
@@ -135,6 +139,24 @@ impl Console<'_> {
     pub(super) fn answer(&mut self, line: &str) -> anyhow::Result<()> {
         Ok(writeln!(self.output, "{line}")?)
     }
+}
+
+/// Tells whether standard input gives nothing for a moment: a person may be waiting for us, as we for the person.
+#[cfg(unix)]
+fn stdin_is_silent() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let stdin = std::io::stdin();
+    let mut waiting = [PollFd::new(&stdin, PollFlags::IN)];
+    let moment = Timespec {
+        tv_sec: 1,
+        tv_nsec: 0,
+    };
+    poll(&mut waiting, Some(&moment)) == Ok(0)
+}
+
+#[cfg(not(unix))]
+fn stdin_is_silent() -> bool {
+    std::io::IsTerminal::is_terminal(&std::io::stdin())
 }
 
 fn unanswered() -> anyhow::Error {

@@ -32,7 +32,7 @@ pub struct TokenAnswer {
 pub struct Refusal {
     /// The status code, 400 or 401 as a rule.
     pub status: u16,
-    /// The error code, `invalid_grant` for example; empty if the answer had none.
+    /// The error code, `invalid_grant` for example.
     pub error: String,
     /// The endpoint's own sentence; empty if the answer had none.
     pub description: String,
@@ -46,28 +46,41 @@ impl Refusal {
             "unauthorized_client",
             "invalid_client",
             "unsupported_grant_type",
+            "invalid_scope",
         ];
         codes.contains(&self.error.as_str())
             || ["callback uri", "grant type", "consumer"]
                 .iter()
                 .any(|word| said.contains(word))
     }
+
+    /// Tells whether the endpoint does not know the client or its secret. Bitbucket calls that `unauthorized_client`,
+    /// which RFC 6749 has for a client that is known and may not use the grant.
+    pub fn is_of_credentials(&self) -> bool {
+        let said = self.description.to_ascii_lowercase();
+        self.error == "invalid_client"
+            || self.error == "unauthorized_client" && said.contains("client credentials")
+    }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the token endpoint answered {}", self.status)?;
-        if !self.error.is_empty() {
-            write!(f, ", {}", quote(&self.error))?;
+        let Refusal {
+            status,
+            error,
+            description,
+        } = self;
+        write!(f, "the token endpoint answered {status}, {}", quote(error))?;
+        match description.as_str() {
+            "" => Ok(()),
+            description => write!(f, ": {}", quote(description)),
         }
-        if !self.description.is_empty() {
-            write!(f, ": {}", quote(&self.description))?;
-        }
-        Ok(())
     }
 }
 
 /// Sorts an answer by status and body. Nothing of the body goes into an error but RFC 6749's two fields.
+///
+/// Only an error body of OAuth is the endpoint's "no": any other answer is that of a gateway in front of it.
 pub(super) fn read(
     response: &Response,
     body: &Secret,
@@ -78,30 +91,43 @@ pub(super) fn read(
         Ok(Value::Object(fields)) => Some(fields),
         _ => None,
     };
-    match (status, fields) {
-        (429 | 503, _) => Err(Error::Busy {
+    let refusal = fields.as_ref().and_then(|fields| refusal(status, fields));
+    match (status, fields, refusal) {
+        (429 | 503, _, refusal) => Err(Error::Busy {
             status,
             retry_after_s: response.retry_after().map(|span| span.as_secs()),
+            said: refusal.map(|refusal| refusal.description),
         }),
-        (200..=299, Some(fields)) if fields.contains_key("access_token") => {
-            token(&fields, asked_at_unix_s).map_err(|why| unusable(status, why))
+        (200..=299, Some(fields), _) if fields.contains_key("access_token") => {
+            match other_type(&fields) {
+                Some(kind) => Err(Error::OtherType(kind)),
+                None => token(&fields, asked_at_unix_s).map_err(|why| unusable(status, why)),
+            }
         }
-        (200..=499, Some(fields)) if fields.contains_key("error") => {
-            Err(Error::Refused(refusal(status, &fields)))
+        (500.., _, Some(refusal)) => Err(Error::Failed(refusal)),
+        (200..=299 | 400..=406 | 408..=499, _, Some(refusal)) => {
+            Err(match refusal.error.as_str() {
+                "server_error" | "temporarily_unavailable" => Error::Failed(refusal),
+                _ => Error::Refused(refusal),
+            })
         }
-        (400 | 401 | 403, _) if !is_page(response) => {
-            Err(Error::Refused(refusal(status, &Map::new())))
+        (300..=399, _, _) => Err(unusable(status, "a redirect, which is never followed here")),
+        (200..=299, Some(_), _) => {
+            Err(unusable(status, "a JSON object that holds no access token"))
         }
-        (300..=399, _) => Err(unusable(status, "a redirect, which is never followed here")),
-        (_, Some(_)) => Err(unusable(status, "a JSON object that holds no access token")),
-        (_, None) => Err(unusable(status, describe(response, body))),
+        (_, Some(_), _) => Err(unusable(status, "a JSON object that is no error of OAuth")),
+        (_, None, _) => Err(unusable(status, describe(response, body))),
     }
 }
 
-/// Tells a page for people, by a proxy or a sign-on page: what it says is not the endpoint's word.
-fn is_page(response: &Response) -> bool {
-    let kind = response.header("content-type").unwrap_or("");
-    kind.starts_with("text/html")
+/// Names the type of a token, if it is another than a bearer's: one that is not understood must not be used
+/// (RFC 6749 section 7.1). An answer that names none is taken for Bitbucket's.
+fn other_type(fields: &Map<String, Value>) -> Option<String> {
+    match fields.get("token_type")? {
+        Value::String(kind) if kind.eq_ignore_ascii_case("bearer") => None,
+        Value::String(kind) => Some(quote(kind)),
+        _ => Some("(not a string)".to_owned()),
+    }
 }
 
 fn token(fields: &Map<String, Value>, asked_at_unix_s: u64) -> Result<TokenAnswer, &'static str> {
@@ -144,12 +170,18 @@ fn lifetime_s(fields: &Map<String, Value>) -> u64 {
     }
 }
 
-fn refusal(status: u16, fields: &Map<String, Value>) -> Refusal {
-    Refusal {
+/// Reads an error body (RFC 6749 section 5.2); the objects of gateways and frameworks have other words in `error`.
+fn refusal(status: u16, fields: &Map<String, Value>) -> Option<Refusal> {
+    let error = text(fields, "error");
+    let is_code = !error.is_empty()
+        && error
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+    is_code.then(|| Refusal {
         status,
-        error: text(fields, "error"),
+        error,
         description: text(fields, "error_description"),
-    }
+    })
 }
 
 fn text(fields: &Map<String, Value>, name: &str) -> String {
@@ -281,13 +313,72 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_no_refusal() {
+    fn only_an_error_body_of_oauth_is_a_refusal() {
+        let bodies = [
+            "",
+            "<html>",
+            "Forbidden",
+            "{}",
+            "[]",
+            r#"{"error":""}"#,
+            r#"{"error":403}"#,
+            r#"{"error":{"message":"no","code":403}}"#,
+            r#"{"status":403,"error":"Forbidden","path":"/token"}"#,
+            r#"{"message":"Forbidden"}"#,
+            r#"{"error_description":"no"}"#,
+        ];
+        for status in [400, 401, 403, 404, 407] {
+            for body in bodies {
+                let error = answer(status, &[], body).expect_err("it is no token");
+                assert!(matches!(error, Error::Unusable { .. }), "{body}: {error}");
+            }
+        }
+        assert_eq!(bodies.len(), 11);
         for status in [400, 401, 403] {
-            let page = [("content-type", "text/html; charset=utf-8")];
-            let error = answer(status, &page, "<html>").expect_err("it is no token");
-            assert!(matches!(error, Error::Unusable { .. }), "{error}");
-            let error = answer(status, &[], "").expect_err("it is no token");
+            let error = answer(status, &[], r#"{"error":"invalid_grant"}"#);
+            let error = error.expect_err("it is no token");
             assert!(matches!(error, Error::Refused(_)), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_fails_in_oauth_s_form_is_quoted_and_refuses_nothing() {
+        let error = answer(400, &[], r#"{"error":"temporarily_unavailable"}"#);
+        assert!(matches!(error, Err(Error::Failed(_))), "{error:?}");
+        let body = r#"{"error":"server_error","error_description":"the database is away"}"#;
+        let error = answer(500, &[], body).expect_err("it is no token");
+        assert!(matches!(error, Error::Failed(_)), "{error:?}");
+        assert_eq!(
+            error.to_string(),
+            "the token endpoint answered 500, server_error: the database is away"
+        );
+        let error = answer(503, &[("retry-after", "7")], body).expect_err("it is no token");
+        assert_eq!(
+            error.to_string(),
+            "the token endpoint answered 503 and asks to wait 7 seconds: the database is away"
+        );
+    }
+
+    #[test]
+    fn a_token_of_another_type_is_not_used() {
+        for kind in [r#""Bearer""#, r#""bearer""#, r#""BEARER""#] {
+            let body = format!(r#"{{"access_token":"t","token_type":{kind}}}"#);
+            assert!(answer(200, &[], &body).is_ok(), "{kind}");
+        }
+        for (kind, shown) in [
+            (r#""mac""#, "mac"),
+            (r#""DPoP""#, "DPoP"),
+            (r#""""#, ""),
+            ("null", "(not a string)"),
+        ] {
+            let body = format!(r#"{{"access_token":"t","token_type":{kind}}}"#);
+            let error = answer(200, &[], &body).expect_err("it is no bearer token");
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "the token endpoint gave a token of the type '{shown}' instead of 'bearer'"
+                )
+            );
         }
     }
 
@@ -315,7 +406,8 @@ mod tests {
                 error,
                 Error::Busy {
                     status: 429,
-                    retry_after_s: Some(7)
+                    retry_after_s: Some(7),
+                    ..
                 }
             ),
             "{error:?}"
@@ -359,8 +451,14 @@ mod tests {
                         let text = error.to_string();
                         crate::fuzz::expect_printable(&text);
                         assert!(text.chars().count() < 3_000, "{text}");
-                        let is_its_word = matches!(&error, Error::Refused(refusal)
-                            if refusal.to_string().contains(CANARY));
+                        let is_its_word = match &error {
+                            Error::Refused(refusal) | Error::Failed(refusal) => {
+                                refusal.to_string().contains(CANARY)
+                            }
+                            Error::Busy { said, .. } => said.is_some(),
+                            Error::OtherType(_) => true,
+                            Error::Unusable { .. } | Error::Transport(_) => false,
+                        };
                         assert!(!text.contains(CANARY) || is_its_word, "{text}");
                     }
                 }

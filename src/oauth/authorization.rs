@@ -70,6 +70,19 @@ impl Authorization {
         })
     }
 
+    /// Tells whether an answer's issuer may be the server that was asked (RFC 9207 section 2.4). Its identifier is not
+    /// configured, so its origin counts: a server of another origin cannot name this one's as its own.
+    fn is_issuer(&self, named: &str) -> bool {
+        let issuer = Url::parse(named).ok();
+        issuer.is_some_and(|issuer| {
+            issuer.origin() == self.url.origin()
+                && issuer.username().is_empty()
+                && issuer.password().is_none()
+                && issuer.query().is_none()
+                && issuer.fragment().is_none()
+        })
+    }
+
     /// Reads a callback's query. State is compared before anything else in it is looked at.
     pub fn read(&self, query: &str) -> Callback {
         let Ok(url) = Url::parse(&format!("http://127.0.0.1/?{query}")) else {
@@ -85,6 +98,16 @@ impl Authorization {
         };
         if value("state").map(Secret::new).as_ref() != Some(&self.state) {
             return Callback::Foreign;
+        }
+        if url.query_pairs().any(|(key, _)| key == "iss") {
+            let named = value("iss").unwrap_or_default();
+            if !self.is_issuer(&named) {
+                return Callback::Denied(format!(
+                    "the answer is from another issuer: it names '{}', and '{}' was asked",
+                    quote(&named),
+                    self.url.origin().ascii_serialization()
+                ));
+            }
         }
         match (value("error"), value("code")) {
             (Some(error), _) => {
@@ -192,6 +215,59 @@ mod tests {
         );
         assert!(
             matches!(authorization.read(&format!("error=access_denied&error_description=no%1b&state={state}")), Callback::Denied(why) if why == "access_denied: no\\u{1b}")
+        );
+    }
+
+    #[test]
+    fn an_answer_of_another_issuer_is_refused() {
+        let authorization = authorization();
+        let state = authorization.state.expose();
+        for issuer in [
+            "https://bitbucket.org",
+            "https://bitbucket.org/",
+            "https://BITBUCKET.org:443/site",
+        ] {
+            let query = format!("code=abc&state={state}&iss={issuer}");
+            assert!(
+                matches!(authorization.read(&query), Callback::Code(_)),
+                "{issuer}"
+            );
+        }
+        for issuer in [
+            "",
+            "bitbucket.org",
+            "https://evil.example",
+            "https://bitbucket.org.evil.example",
+            "https://bitbucket.org@evil.example",
+            "https://ann@bitbucket.org",
+            "http://bitbucket.org",
+            "https://bitbucket.org:444",
+            "https://bitbucket.org?x",
+            "https://bitbucket.org&iss=https://bitbucket.org",
+        ] {
+            for answer in ["code=abc", "error=access_denied"] {
+                let query = format!("{answer}&state={state}&iss={issuer}");
+                let Callback::Denied(why) = authorization.read(&query) else {
+                    panic!("{query} is believed");
+                };
+                assert!(
+                    why.starts_with("the answer is from another issuer: "),
+                    "{why}"
+                );
+            }
+        }
+        let foreign = authorization.read("code=abc&state=other&iss=https://bitbucket.org");
+        assert!(matches!(foreign, Callback::Foreign), "state comes first");
+    }
+
+    #[test]
+    fn a_query_of_the_authorize_endpoint_stays() {
+        let url = Url::parse("https://server/authorize?tenant=a%20b").expect("it is a URL");
+        let authorization = Authorization::new(&url, "client", None).expect("there is chance");
+        let query = authorization.url.query().unwrap_or("");
+        assert!(
+            query.starts_with("tenant=a%20b&response_type=code&"),
+            "{query}"
         );
     }
 }

@@ -12,6 +12,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
 use crate::{
     clock::Clock,
+    failure::quote,
     http::{Body, HttpClient, Request, TransportError, Url},
     secret::Secret,
 };
@@ -43,12 +44,18 @@ pub enum Error {
     Transport(TransportError),
     /// It refused (RFC 6749 section 5.2).
     Refused(Refusal),
+    /// It failed, and says so in OAuth's form.
+    Failed(Refusal),
+    /// It gave a token of another type than `bearer`, which is named (RFC 6749 section 7.1).
+    OtherType(String),
     /// It asked to come back later (status 429 or 503).
     Busy {
         /// The status code.
         status: u16,
         /// What `Retry-After` said, in seconds.
         retry_after_s: Option<u64>,
+        /// The endpoint's own sentence.
+        said: Option<String>,
     },
     /// It answered something that is neither a token nor an error: HTML, half a JSON, nothing, a redirect.
     Unusable {
@@ -63,23 +70,26 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Transport(error) => error.fmt(f),
-            Error::Refused(refusal) => refusal.fmt(f),
-            Error::Busy {
-                status: 429,
-                retry_after_s: None,
-            } => f.write_str("the token endpoint answered 429, too many requests"),
-            Error::Busy {
-                status,
-                retry_after_s: None,
-            } => write!(f, "the token endpoint answered {status}, not available"),
+            Error::Refused(refusal) | Error::Failed(refusal) => refusal.fmt(f),
+            Error::OtherType(kind) => write!(
+                f,
+                "the token endpoint gave a token of the type '{kind}' instead of 'bearer'"
+            ),
             Error::Busy {
                 status,
-                retry_after_s: Some(seconds),
+                retry_after_s,
+                said,
             } => {
-                write!(
-                    f,
-                    "the token endpoint answered {status} and asks to wait {seconds} seconds"
-                )
+                write!(f, "the token endpoint answered {status}")?;
+                match (status, retry_after_s) {
+                    (_, Some(seconds)) => write!(f, " and asks to wait {seconds} seconds"),
+                    (429, None) => f.write_str(", too many requests"),
+                    _ => f.write_str(", not available"),
+                }?;
+                match said.as_deref() {
+                    Some("") | None => Ok(()),
+                    Some(said) => write!(f, ": {}", quote(said)),
+                }
             }
             Error::Unusable { status, why } => {
                 write!(f, "the token endpoint answered {status} with {why}")

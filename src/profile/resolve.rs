@@ -172,6 +172,14 @@ fn endpoints(settings: &Layers<'_>) -> Result<Endpoints, Failure> {
     let base = endpoint(settings.pick(|p| p.base_url.as_ref()), || {
         "https://bitbucket.org".to_owned()
     })?;
+    if base.query().is_some() {
+        let origin = settings
+            .pick(|p| p.base_url.as_ref())
+            .map_or("", |base| &base.origin);
+        return Err(misconfigured(format!(
+            "'{base}' ({origin}) cannot be used: it has a query"
+        )));
+    }
     let below = |path: &str| format!("{}{path}", base.as_str().trim_end_matches('/'));
     Ok(Endpoints {
         token: endpoint(settings.pick(|p| p.token_url.as_ref()), || {
@@ -203,8 +211,9 @@ fn endpoint(setting: Option<&Setting>, default: impl FnOnce() -> String) -> Resu
             "the URL of {origin} holds a user name or password; remove it"
         )));
     }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(refuse("it has a query or a fragment"));
+    // RFC 6749 sections 3.1 and 3.2: a query stays, and there is no fragment.
+    if url.fragment().is_some() {
+        return Err(refuse("it has a fragment"));
     }
     if !may_carry_credentials(&url) {
         return Err(refuse(

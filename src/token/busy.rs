@@ -27,11 +27,16 @@ impl Patience<'_> {
     ) -> Result<oauth::TokenAnswer, oauth::Error> {
         let mut left = self.span;
         loop {
-            let (status, pause) = match ask() {
+            let (status, pause, said) = match ask() {
                 Err(oauth::Error::Busy {
                     status,
                     retry_after_s,
-                }) => (status, retry_after_s.map_or(PAUSE, Duration::from_secs)),
+                    said,
+                }) => (
+                    status,
+                    retry_after_s.map_or(PAUSE, Duration::from_secs),
+                    said,
+                ),
                 outcome => return outcome,
             };
             let pause = pause.max(LEAST_PAUSE);
@@ -39,6 +44,7 @@ impl Patience<'_> {
                 return Err(oauth::Error::Busy {
                     status,
                     retry_after_s: Some(pause.as_secs()),
+                    said,
                 });
             };
             left = rest;

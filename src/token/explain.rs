@@ -25,7 +25,13 @@ pub(super) fn explain(error: oauth::Error, profile: &Profile) -> anyhow::Error {
         oauth::Error::Transport(_) | oauth::Error::Unusable { status: 407, .. } => {
             (Kind::Unreachable { host }, None)
         }
-        oauth::Error::Unusable { status: 500.., .. } => (Kind::ServerFailed { host }, None),
+        oauth::Error::Unusable { status: 500.., .. } | oauth::Error::Failed(_) => {
+            (Kind::ServerFailed { host }, None)
+        }
+        oauth::Error::OtherType(_) => {
+            let remedy = check_url(profile);
+            (Kind::ClientRefused { remedy }, None)
+        }
         oauth::Error::Unusable { .. } => (Kind::NotGit, None),
         oauth::Error::Busy { .. } => (Kind::Busy, None),
         oauth::Error::Refused(refusal) => {
@@ -64,17 +70,25 @@ fn refused(refusal: &oauth::Refusal, profile: &Profile) -> (&'static str, Kind) 
             format!("set the callback URL to 'http://127.0.0.1/callback' {CONSUMER}"),
         )
     } else if said.contains("grant type") || refusal.error == "unsupported_grant_type" {
-        change(
-            "the endpoint does not know this grant",
-            format!(
-                "check bbtoken.tokenUrl and BBTOKEN_TOKEN_URL: '{}' is asked",
-                profile.endpoints.token
-            ),
-        )
+        change("the endpoint does not know this grant", check_url(profile))
     } else if said.contains("must be authenticated") {
         change(
             "the client's id and secret did not arrive",
             "a proxy may have removed the Authorization header: check http.proxy, and that bbtoken.tokenUrl is Bitbucket's".into(),
+        )
+    } else if refusal.is_of_credentials() {
+        change(
+            "its id or secret is wrong",
+            "compare BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET, or the profile's settings, with key and secret of the OAuth consumer (workspace settings, OAuth consumers)".into(),
+        )
+    } else if refusal.error == "unauthorized_client" {
+        let grant = match by_login {
+            true => "the authorization code and its refresh tokens",
+            false => "client credentials",
+        };
+        change(
+            "the client may not use this grant",
+            format!("allow {grant} for this client on the server"),
         )
     } else if by_login && !refusal.is_of_client() {
         let profile = profile.name.clone();
@@ -84,8 +98,15 @@ fn refused(refusal: &oauth::Refusal, profile: &Profile) -> (&'static str, Kind) 
         )
     } else {
         change(
-            "its id or secret is wrong",
-            "compare BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET, or the profile's settings, with key and secret of the OAuth consumer (workspace settings, OAuth consumers)".into(),
+            "the endpoint refuses the client",
+            format!("look at the client {CONSUMER}, or {}", check_url(profile)),
         )
     }
+}
+
+fn check_url(profile: &Profile) -> String {
+    let mut asked = profile.endpoints.token.clone();
+    // A query may hold a key.
+    asked.set_query(None);
+    format!("check bbtoken.tokenUrl and BBTOKEN_TOKEN_URL: '{asked}' is asked")
 }

@@ -70,11 +70,8 @@ pub(super) fn check_client(id: &str, secret: &Secret, profile: &Profile) -> Resu
             Kind::Misconfigured,
             "its secret is a ready token; put that into BBTOKEN_ACCESS_TOKEN, without a client",
         )
-    } else if id.contains(':') || secret.starts_with(&format!("{id}:")) {
-        refuse(
-            Kind::Misconfigured,
-            "id and secret have to be given apart, without a colon",
-        )
+    } else if id.ends_with(&format!(":{secret}")) || secret.starts_with(&format!("{id}:")) {
+        refuse(Kind::Misconfigured, "id and secret have to be given apart")
     } else if id == secret {
         refuse(
             Kind::Misconfigured,

@@ -62,6 +62,8 @@ impl Fate {
             },
             oauth::Error::Refused(refusal) if refusal.is_of_client() => Fate::Unused,
             oauth::Error::Refused(_) => Fate::Refused,
+            oauth::Error::Failed(_) => Fate::Lost,
+            oauth::Error::OtherType(_) => Fate::Unknown,
             oauth::Error::Busy { status: 429, .. } => Fate::Unused,
             // A gateway says so, too, when it has lost the answer of the server behind it.
             oauth::Error::Busy { .. } => Fate::Unknown,

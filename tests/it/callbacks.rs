@@ -210,6 +210,36 @@ fn the_first_genuine_answer_counts_and_a_second_finds_nobody() {
 }
 
 #[test]
+fn an_answer_of_another_issuer_ends_the_login_and_its_code_is_not_sent() {
+    let world = world();
+    let before = files(&world.home());
+    for (issuer, is_taken) in [
+        ("https://evil.example", false),
+        (world.bitbucket.base_url(), true),
+    ] {
+        let login = Waiting::start(&world, &[]);
+        let mut back = Back::of(&world, &login);
+        back.query.push_str(&format!("&iss={issuer}"));
+        let answer = back.send(back.genuine());
+        assert_eq!(answer.contains("<h1>Logged in</h1>"), is_taken, "{answer}");
+        let (code, said) = login.end();
+        let codes = world.bitbucket.token_requests();
+        assert_eq!(codes.len(), usize::from(is_taken), "{said}");
+        match is_taken {
+            true => assert_eq!(code, Some(0), "{said}"),
+            false => {
+                assert_eq!(code, Some(4), "{said}");
+                assert!(
+                    said.contains("was not logged in: the answer is from another issuer: it names 'https://evil.example'"),
+                    "{said}"
+                );
+                assert_eq!(files(&world.home()), before);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_login_whose_browser_never_comes_ends_and_changes_nothing() {
     let world = world();
     let before = files(&world.home());

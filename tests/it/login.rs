@@ -544,3 +544,76 @@ fn a_login_writes_no_setting_that_an_included_file_has() {
     let added = "[bbtoken \"work\"]\n\tworkspace = other\n";
     assert_eq!(world.gitconfig(), format!("{before}{added}"));
 }
+
+#[test]
+fn the_secret_and_the_pasted_address_come_from_the_same_input() {
+    let world = world();
+    world.repository("ws", "repo");
+    let client = [
+        "login",
+        "me",
+        "--no-browser",
+        "--with-secret",
+        "--client-id",
+    ];
+    let run = world
+        .bbtoken(client)
+        .arg(&world.consumer.key)
+        .without_client();
+    let mut child = run
+        .into_command()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut input = child.stdin.take().expect("it is a pipe");
+    writeln!(input, "{}", world.consumer.secret).expect("it is read");
+    let mut output = BufReader::new(child.stdout.take().expect("it is a pipe"));
+    let page = page(&mut output);
+    let callback = person::callback_of(&world, &page);
+    writeln!(input, "{callback}").expect("it is read");
+    let done = child.wait_with_output().expect("it ends");
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+    world
+        .git(["ls-remote", "-q", "bbtoken::ws/repo"])
+        .without_client()
+        .done()
+        .expect(0)
+        .quiet();
+}
+
+#[test]
+fn a_secret_that_does_not_come_is_asked_for_in_words() {
+    let world = world();
+    let client = [
+        "login",
+        "me",
+        "--client-credentials",
+        "--with-secret",
+        "--client-id",
+    ];
+    let run = world
+        .bbtoken(client)
+        .arg(&world.consumer.key)
+        .without_client();
+    let mut child = run
+        .into_command()
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut said = BufReader::new(child.stderr.take().expect("it is a pipe"));
+    let mut line = String::new();
+    said.read_line(&mut line).expect("it is text");
+    assert_eq!(line, "Reading the client secret from standard input …\n");
+    let mut input = child.stdin.take().expect("it is a pipe");
+    writeln!(input, "{}", world.consumer.secret).expect("it is read");
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).expect("it is text");
+    assert!(child.wait().expect("it ends").success(), "{rest}");
+}

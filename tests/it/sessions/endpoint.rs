@@ -9,7 +9,7 @@ use bitbucket_local::{Kind, Rule, ScopeField};
 
 use crate::{
     inspect::limited,
-    person::{list, person, refreshes},
+    person::{configure, configure_login, list, log_in, person, refreshes},
 };
 
 use super::world;
@@ -101,10 +101,31 @@ fn every_refusal_of_the_token_endpoint_names_profile_client_cause_and_remedy() {
             "hint: run 'git bbtoken login work'",
         ),
         (
+            400,
+            json("unauthorized_client", "This client may not refresh"),
+            ": the client may not use this grant",
+            "hint: allow the authorization code and its refresh tokens for this client",
+        ),
+        (
+            400,
+            json("invalid_scope", "The requested scope is unknown"),
+            ": the server does not accept the client's scopes",
+            "hint: check the permissions that are ticked",
+        ),
+        (
             401,
-            String::new(),
-            ": its login has ended",
-            "hint: run 'git bbtoken login work'",
+            json("invalid_client", ""),
+            ": its id or secret is wrong",
+            "hint: compare BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET",
+        ),
+        // Those of gateways in front of the endpoint, which refuse nothing in its name.
+        (401, String::new(), "\n", "hint: a proxy, a sign-on page"),
+        (403, String::new(), "\n", "hint: a proxy, a sign-on page"),
+        (
+            403,
+            r#"{"status":403,"error":"Forbidden"}"#.to_owned(),
+            "\n",
+            "hint: a proxy, a sign-on page",
         ),
         (
             403,
@@ -116,6 +137,12 @@ fn every_refusal_of_the_token_endpoint_names_profile_client_cause_and_remedy() {
             500,
             "<html>".to_owned(),
             "\n",
+            "hint: the fault is on the side of 'localhost'",
+        ),
+        (
+            500,
+            json("server_error", "the database is away"),
+            "\ncaused by: the token endpoint answered 500, server_error: the database is away\n",
             "hint: the fault is on the side of 'localhost'",
         ),
     ];
@@ -140,7 +167,7 @@ fn every_refusal_of_the_token_endpoint_names_profile_client_cause_and_remedy() {
         ]);
         world.bitbucket.clear_script();
     }
-    assert_eq!(cases.len(), 10);
+    assert_eq!(cases.len(), 16);
     assert_eq!(
         list(world).done().expect(0).stderr,
         "",
@@ -303,4 +330,109 @@ fn one_secret_taken_for_another_is_explained_and_not_sent() {
         "none of them is sent"
     );
     assert_eq!((tokens.len(), clients.len()), (7, 5));
+}
+
+#[test]
+fn a_gateway_that_refuses_costs_neither_the_client_nor_the_login() {
+    let world = &world();
+    person(world);
+    for status in [401, 403, 407] {
+        for by_login in [true, false] {
+            let run = || match by_login {
+                true => list(world),
+                false => {
+                    limited(world, ["ls-remote", "bbtoken::ws/repo"]).env("BBTOKEN_STORE", "memory")
+                }
+            };
+            world.bitbucket.revoke_access_tokens();
+            let gate = Rule::answer(status).header("WWW-Authenticate", "Basic realm=\"gate\"");
+            world.bitbucket.script(gate.kind(Kind::Token).forever());
+            let done = run().fails(128);
+            done.says(&[&format!(
+                "caused by: the token endpoint answered {status} with an empty body\nhint: "
+            )]);
+            for blamed in ["is wrong", "has ended", "git bbtoken login"] {
+                assert!(!done.stderr.contains(blamed), "{}", done.stderr);
+            }
+            world.bitbucket.clear_script();
+            run().done().expect(0).quiet();
+        }
+    }
+}
+
+#[test]
+fn a_token_of_another_type_is_not_sent_to_the_git_server() {
+    let world = &world();
+    world.repository("ws", "repo");
+    let run = || limited(world, ["ls-remote", "bbtoken::ws/repo"]).env("BBTOKEN_STORE", "memory");
+    for (kind, is_used) in [("mac", false), ("DPoP", false), ("Bearer", true)] {
+        let token = world.bitbucket.issue_access_token(&["repository"]);
+        let body = format!(r#"{{"access_token":"{token}","token_type":"{kind}","expires_in":60}}"#);
+        world.bitbucket.clear_requests();
+        let rule = Rule::answer(200).header("Content-Type", "application/json");
+        world.bitbucket.script(rule.body(body).kind(Kind::Token));
+        let done = run().done();
+        assert_eq!(done.code == Some(0), is_used, "{kind}: {}", done.stderr);
+        assert_eq!(
+            world.bitbucket.git_requests().is_empty(),
+            !is_used,
+            "{kind}"
+        );
+        if !is_used {
+            done.says(&[
+                &format!("gave a token of the type '{kind}' instead of 'bearer'\n"),
+                "hint: check bbtoken.tokenUrl",
+            ]);
+        }
+    }
+}
+
+#[test]
+fn a_client_id_may_hold_what_rfc_6749_lets_it_hold() {
+    let world = &world();
+    world.repository("ws", "repo");
+    let consumer = bitbucket_local::Consumer {
+        key: "app:one%41+two ü".to_owned(),
+        secret: "s:e%2Bc+r/e=t".to_owned(),
+        ..bitbucket_local::Consumer::new_private()
+    };
+    world.bitbucket.add_consumer(consumer.clone());
+    limited(world, ["ls-remote", "bbtoken::ws/repo"])
+        .env("BBTOKEN_CLIENT_ID", &consumer.key)
+        .env("BBTOKEN_CLIENT_SECRET", &consumer.secret)
+        .done()
+        .expect(0)
+        .quiet();
+}
+
+#[test]
+fn endpoints_may_have_a_query_and_no_fragment() {
+    let world = &world();
+    world.repository("ws", "repo");
+    configure_login(world, "work", &world.consumer);
+    let base = world.bitbucket.base_url();
+    let (token, authorize) = (
+        format!("{base}/site/oauth2/access_token?tenant=a%26b"),
+        format!("{base}/site/oauth2/authorize?tenant=a%26b"),
+    );
+    configure(
+        world,
+        "work",
+        &[("tokenUrl", &token), ("authorizeUrl", &authorize)],
+    );
+    log_in(world, "work").expect(0);
+    world.bitbucket.advance_clock(Duration::from_secs(7_300));
+    list(world).done().expect(0).quiet();
+    assert_eq!(refreshes(world), 1);
+    for name in ["BBTOKEN_TOKEN_URL", "BBTOKEN_BASE_URL"] {
+        let ending = if name == "BBTOKEN_BASE_URL" {
+            "?a"
+        } else {
+            "#a"
+        };
+        let done = list(world)
+            .env(name, format!("{base}/x{ending}"))
+            .fails(128);
+        done.says(&[&format!("/x{ending}' ({name}) cannot be used: it has a ")]);
+    }
 }

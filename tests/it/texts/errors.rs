@@ -281,10 +281,16 @@ fn of_settings() {
             no_client,
         ),
         case(
-            "a token URL with a query",
+            "a token URL with a fragment",
             TOKEN,
-            "[bbtoken \"a\"]\n\tclientId = KEY\n\ttokenUrl = https://bitbucket.example/?a\n",
+            "[bbtoken \"a\"]\n\tclientId = KEY\n\ttokenUrl = \"https://bitbucket.example/?a#b\"\n",
             no_client,
+        ),
+        case(
+            "a base URL with a query",
+            TOKEN,
+            "[bbtoken \"a\"]\n\tclientId = KEY\n",
+            &[("BBTOKEN_BASE_URL", "https://bitbucket.example/?a")],
         ),
         case(
             "a file that git cannot read",
@@ -516,6 +522,26 @@ fn of_the_token_endpoint() {
         &mut said,
         "a header lost",
         json(r#"{"error":"invalid_client","error_description":"Client must be authenticated"}"#),
+    );
+    answered(
+        &mut said,
+        "a grant that is not for this client",
+        json(r#"{"error":"unauthorized_client","error_description":"Not for this client"}"#),
+    );
+    answered(
+        &mut said,
+        "another scope",
+        json(r#"{"error":"invalid_scope"}"#),
+    );
+    answered(
+        &mut said,
+        "another refusal",
+        json(r#"{"error":"access_denied","error_description":"No"}"#),
+    );
+    answered(
+        &mut said,
+        "a gateway's refusal",
+        json(r#"{"status":400,"error":"Bad Request"}"#),
     );
     answered(&mut said, "a server in trouble", Rule::answer(500));
     answered(

@@ -69,7 +69,7 @@ impl Form {
 pub(crate) fn answer(site: &Site, parts: &Parts, form: &Form) -> Answer {
     let credentials = Credentials::of(&parts.headers);
     if parts.method != "POST"
-        || parts.uri.query().is_some()
+        || parts.uri.query().is_some_and(holds_parameters)
         || matches!(credentials, Credentials::Bearer(_))
     {
         return not_json();
@@ -82,6 +82,13 @@ pub(crate) fn answer(site: &Site, parts: &Parts, form: &Form) -> Answer {
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
+}
+
+/// Tells parameters of the grant from what belongs to the endpoint's own address (RFC 6749 section 3.2).
+fn holds_parameters(query: &str) -> bool {
+    ["grant_type", "code", "refresh_token", "client_secret"]
+        .iter()
+        .any(|name| Form::parse(query.as_bytes()).value(name).is_some())
 }
 
 /// Bitbucket answers a page, not JSON, to parameters in the query and to Bearer (developer community, thread 22038).
