@@ -2,9 +2,13 @@
 //!
 //! git-lfs reads git's configuration when it is started, which in a clone is after the fetch: what is written before
 //! git is answered comes in time. Nothing is written where nothing is missing, where somebody else has said where
-//! the objects are, or where there is no git-lfs.
+//! the objects are, or where there is no git-lfs. After the clone, only a repository that uses git-lfs is written to.
 
-use std::{fs, io::Write as _, path::PathBuf, time::Duration};
+use std::{
+    fs::{self, File as OpenFile},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 use gix::{
@@ -26,8 +30,8 @@ use crate::{
 const USER: &str = "bbtoken";
 /// What git asks for credentials, where `setup` has not made us the site's helper.
 const HELPER: &str = "!git bbtoken credential";
-/// How long another process may hold the lock of the file.
-const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+/// What an attribute of files in LFS says (gitattributes(5)).
+const FILTER: &[u8] = b"filter=lfs";
 
 /// What is missing in a repository's configuration, and where it belongs.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub struct Wiring {
     access: Option<String>,
     /// `credential.<url>.helper`, for this endpoint alone.
     credential: Option<String>,
+    /// An address of ours is there that the remote no longer has.
+    is_outdated: bool,
 }
 
 /// A repository, and the profile that must be used there, if it does not follow from the repository's name.
@@ -100,6 +106,7 @@ pub fn wiring(
     }
     let file = git.file(git.last("remote", Some(remote), "url")?.scope)?;
     let addresses = addresses(git, remote, down, up)?;
+    let is_there = |(key, _): &(&str, String)| git.last("remote", Some(remote), key).is_some();
     let endpoint = down.endpoint();
     let site = site(&endpoint);
     let wiring = Wiring {
@@ -109,6 +116,7 @@ pub fn wiring(
             .is_empty()
             .then_some(site),
         credential: (!is_answered(git, &endpoint)).then(|| endpoint.to_string()),
+        is_outdated: addresses.iter().any(is_there),
         addresses,
     };
     let is_complete =
@@ -167,6 +175,18 @@ fn is_installed(git: &GitConfig, variables: Variables<'_>) -> bool {
     is_filter || std::env::split_paths(&path()).any(|directory| directory.join(&program).is_file())
 }
 
+/// Tells whether a repository keeps files in LFS, by looks at the disk alone: git-lfs was here, or the attributes at the
+/// top of the work tree, where git runs its helpers, name it. `directory` is the repository's.
+pub fn is_used(directory: &Path) -> bool {
+    let names_it = |attributes: &Path| {
+        let text = fs::read(attributes).unwrap_or_default();
+        text.windows(FILTER.len()).any(|part| part == FILTER)
+    };
+    directory.join("lfs").is_dir()
+        || names_it(Path::new(".gitattributes"))
+        || names_it(&directory.join("info/attributes"))
+}
+
 /// Gives scheme, host and port, with a slash at the end.
 fn site(url: &Url) -> String {
     let mut site = url.clone();
@@ -175,32 +195,57 @@ fn site(url: &Url) -> String {
 }
 
 impl Wiring {
-    /// Writes what is missing, as git would: under its lock, and the file as a whole.
+    /// Gives the addresses that are missing, as settings.
+    pub fn addresses(&self) -> impl Iterator<Item = (String, &str)> {
+        self.addresses.iter().map(|(key, address)| {
+            let setting = format!("remote.{}.{key}", self.remote);
+            (setting, address.as_str())
+        })
+    }
+
+    /// Tells whether an address of ours is there that has to follow its remote.
+    pub fn is_outdated(&self) -> bool {
+        self.is_outdated
+    }
+
+    /// Writes what is missing, as git would: under its lock, and the file as a whole. Owner, group and mode stay.
     ///
     /// # Errors
     ///
-    /// When the file is locked for long, or cannot be read or written.
+    /// When the file is locked, or cannot be read or written as it is.
     pub fn write(&self) -> anyhow::Result<()> {
         let shown = self.file.display();
+        let read = || fs::read(&self.file).with_context(|| format!("cannot read '{shown}'"));
+        // While the lock is held, the user's own 'git config' fails: all that can be done before is done before.
+        let before = read()?;
+        #[cfg(unix)]
+        refuse_link_of_another_user(&self.file)?;
+        let mut text = self.added(before.clone())?;
         // A lock that is left behind keeps git from writing its own settings.
         let _held = signals::hold().context("cannot hold signals back")?;
-        let mode = Fail::AfterDurationWithBackoff(LOCK_PATIENCE);
-        let mut lock = gix::lock::File::acquire(&self.file, mode, None, 0, Some(&resolve_symlink))
+        let resolve = Some(&resolve_symlink as _);
+        let mut lock = gix::lock::File::acquire(&self.file, Fail::Immediately, None, 0, resolve)
             .with_context(|| format!("cannot lock '{shown}'"))?;
-        let target = lock.resource_path();
-        let text = fs::read(&target).with_context(|| format!("cannot read '{shown}'"))?;
-        let config = read(text).with_context(|| format!("cannot read '{shown}'"))?;
-        let text = self.added_to(config)?;
-        let permissions = fs::metadata(&target).map(|metadata| metadata.permissions());
+        let now = read()?;
+        if now != before {
+            text = self.added(now)?;
+        }
+        let old = fs::metadata(lock.resource_path());
         lock.with_mut(|file| {
             file.write_all(&text)?;
-            file.set_permissions(permissions?)
+            take_after(file, &old?)
         })
         .with_context(|| format!("cannot write '{}'", lock.lock_path().display()))?;
         lock.commit()
             .map_err(|error| error.error)
             .with_context(|| format!("cannot replace '{shown}'"))?;
         Ok(())
+    }
+
+    fn added(&self, text: Vec<u8>) -> anyhow::Result<Vec<u8>> {
+        let shown = self.file.display();
+        let config = read(text).with_context(|| format!("cannot read '{shown}'"))?;
+        self.added_to(config)
     }
 
     /// Gives a configuration with what is missing in it, all else as it was.
@@ -221,6 +266,35 @@ impl Wiring {
         }
         Ok(config.to_bstring().into())
     }
+}
+
+/// A link of another user's could lead to any file of this one's.
+#[cfg(unix)]
+fn refuse_link_of_another_user(file: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    let link = fs::symlink_metadata(file)?;
+    let is_own = link.uid() == rustix::process::geteuid().as_raw();
+    anyhow::ensure!(
+        is_own || !link.is_symlink(),
+        "'{}' is a symbolic link of another user",
+        file.display()
+    );
+    Ok(())
+}
+
+/// Gives a new file owner, group and mode of the one that it replaces.
+fn take_after(file: &OpenFile, old: &fs::Metadata) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt as _, fchown};
+        let new = file.metadata()?;
+        let differs = |old: u32, new: u32| (old != new).then_some(old);
+        let (user, group) = (differs(old.uid(), new.uid()), differs(old.gid(), new.gid()));
+        if user.or(group).is_some() {
+            fchown(file, user, group)?;
+        }
+    }
+    file.set_permissions(old.permissions())
 }
 
 /// Sets a value. A key without one goes first: gix would put the value right behind its name, as one word.
@@ -261,6 +335,7 @@ mod tests {
             addresses: vec![("lfsurl", "https://bbtoken@h/ws/r/info/lfs".into())],
             access: Some("https://h/".into()),
             credential: Some("https://h/ws/r/info/lfs".into()),
+            is_outdated: false,
         };
         let added = [
             ("remote.origin.lfsurl", "https://bbtoken@h/ws/r/info/lfs"),

@@ -290,8 +290,9 @@ const JSON: &str = "\
 
 /// What is done for git-lfs.
 const LFS: &str = "\
-git-lfs knows no remote helpers. When a remote is used for the first time, in a clone, a fetch or a push, this is \
-written into the repository's configuration, if git-lfs is installed and nothing is said there yet:
+git-lfs knows no remote helpers. A clone writes this into the new repository's configuration, if git-lfs is installed \
+and nothing is said there yet. A fetch or a push does so in a repository that uses git-lfs: its directory has 'lfs', or \
+the attributes at the top of the work tree name the filter. So does 'git bbtoken setup' in any repository.
 
   remote.<name>.lfsurl
       the repository's LFS endpoint, over https

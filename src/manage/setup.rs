@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     config::{self, Entry, Scope, process_variable},
+    failure::quote,
     profile,
     wire::{self, Overview, Url},
 };
@@ -94,7 +95,8 @@ pub(super) fn run(options: &cli::Setup, console: &mut Console<'_>) -> anyhow::Re
         changes.extend(missing(asked_well(site), &there, console));
     }
     changes.extend(missing(rewritten(&overview, options), &there, console));
-    if changes.is_empty() {
+    let large_files = wire::lfs_here();
+    if changes.is_empty() && large_files.is_empty() {
         return console.answer("Git is set up already; nothing to change.");
     }
     for (change, why) in &changes {
@@ -105,6 +107,11 @@ pub(super) fn run(options: &cli::Setup, console: &mut Console<'_>) -> anyhow::Re
             console.answer(&line)?;
         }
         console.answer(&format!("      {why}"))?;
+    }
+    for (key, address) in large_files.iter().flat_map(|wiring| wiring.addresses()) {
+        console.answer(&format!("+ {} = {}", quote(&key), quote(address)))?;
+        console
+            .answer("      git-lfs finds this repository's files; only this repository has it")?;
     }
     if !may_write(
         &options.consent,
@@ -122,6 +129,10 @@ pub(super) fn run(options: &cli::Setup, console: &mut Console<'_>) -> anyhow::Re
         .map(|change| (Target::Global, change))
         .collect();
     apply_all(&changes)?;
+    // With what is set up now, the rest is the user's own setting already.
+    wire::lfs_here()
+        .iter()
+        .try_for_each(|wiring| wiring.write())?;
     let overview = Overview::read_of_user()?;
     for site in &sites {
         if !is_answering(&of_user(&overview), site) {

@@ -1,20 +1,25 @@
 //! Git LFS: which repository and profile a remote's large files belong to.
 
-use super::{Plan, parse_address};
+use std::path::{Path, PathBuf};
+
+use super::{Overview, Plan, memory::has_objects, parse_address};
 use crate::{
     address::Address,
-    config::{GitConfig, process_variable},
+    config::{self, GitConfig, Scope, process_variable},
     failure::quote,
     http::Url,
     lfs,
-    profile::Profile,
+    profile::{self, Profile},
 };
 
 impl Plan {
     /// Tells git-lfs about the remote. Git waits for an answer of ours meanwhile, so that it does not write, too.
     pub(super) fn wire_lfs(&self, notify: &dyn Fn(&str)) {
         let Some(lfs) = &self.lfs else { return };
-        if let Err(error) = lfs.write() {
+        // A clone is made once. Any later command tries again, and 'doctor' tells what git-lfs lacks.
+        if let Err(error) = lfs.write()
+            && is_new()
+        {
             notify(&format!(
                 "git-lfs was not told about remote '{}': {error:#}",
                 quote(&self.remote)
@@ -23,9 +28,58 @@ impl Plan {
     }
 }
 
+/// Finds out what git-lfs must be told of a remote, where a command of git uses it.
+pub(super) fn wiring(
+    git: &GitConfig,
+    remote: &str,
+    bases: &[Url],
+    given: &Address,
+    fetcher: (&Profile, bool),
+    pusher: Option<&Profile>,
+) -> Option<lfs::Wiring> {
+    let wiring = missing(git, remote, bases, given, fetcher, pusher)?;
+    // The file is the user's: a fetch writes to it only what is of use there.
+    let directory = git.file(Scope::Local).and_then(Path::parent);
+    let is_wanted = wiring.is_outdated() || is_new() || directory.is_some_and(lfs::is_used);
+    is_wanted.then_some(wiring)
+}
+
+/// Finds out what git-lfs must be told of the remotes of the repository that a person is in.
+pub fn lfs_here() -> Vec<lfs::Wiring> {
+    let Ok(overview) = Overview::read() else {
+        return Vec::new();
+    };
+    let git = &overview.git;
+    let of_remote = |name: &str, url: &str| {
+        let raw = config::profiles(git, &process_variable, Some(name)).ok()?;
+        let address = parse_address(git, Some(name), url, &overview.bases).ok()?;
+        let profile = profile::choose(&raw, Some(&address)).ok()?;
+        let pusher = profile::for_push(&raw, &profile).ok()?;
+        let is_asked_for = address.profile.is_some() || raw.of_remote.is_some();
+        let fetcher = (&profile, is_asked_for);
+        missing(
+            git,
+            name,
+            &overview.bases,
+            &address,
+            fetcher,
+            pusher.as_ref(),
+        )
+    };
+    let remotes = git.entries().filter_map(|entry| {
+        let is_ours = entry.section == "remote" && entry.key == "url";
+        let url = entry.value.as_deref().filter(|_| is_ours)?;
+        let name = entry.subsection.as_deref()?;
+        url.starts_with("bbtoken:").then(|| of_remote(name, url))?
+    });
+    remotes
+        .filter(|wiring| wiring.addresses().next().is_some())
+        .collect()
+}
+
 /// Finds out what git-lfs must be told of a remote. The addresses are the remote's own: what git has given us is the one
 /// for a push or the one for a fetch. A remote that pushes to somewhere else than Bitbucket is left alone.
-pub(super) fn wiring(
+fn missing(
     git: &GitConfig,
     remote: &str,
     bases: &[Url],
@@ -53,4 +107,9 @@ pub(super) fn wiring(
     };
     let (down, up) = (place(&from, fetcher), place(&to, pusher));
     lfs::wiring(git, &process_variable, remote, &down, &up)
+}
+
+/// Tells whether this is a repository that nothing was fetched into yet, as in a clone.
+fn is_new() -> bool {
+    process_variable("GIT_DIR").is_some_and(|path| !has_objects(&PathBuf::from(path)))
 }

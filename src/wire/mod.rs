@@ -37,6 +37,7 @@ pub use crate::{
 pub use account::{Account, Owner, keep_owner};
 pub use handover::replace_process;
 pub use identity::Identity;
+pub use large_files::lfs_here;
 pub use network::{Proxy, Route};
 pub use people::{
     Explained, Overview, bearer_anew, bearer_instead, credential_helper, forget_all, given, keep,

@@ -29,6 +29,7 @@ fn a_configuration_keeps_its_mode() {
         world.repository("ws", "repo");
         let tree = unused(world);
         let config = tree.join(".git/config");
+        fs::write(tree.join(".gitattributes"), "*.bin filter=lfs\n").expect("it can be written");
         for mode in [0o444, 0o600, 0o640] {
             let before = fs::read(&config).expect("it is there");
             let permissions = fs::Permissions::from_mode(mode);

@@ -266,10 +266,12 @@ fn bare_repositories_work_trees_and_linked_configurations_are_served() {
             .git(["remote", "add", "origin", "bbtoken::ws/repo"])
             .within(&tree)
             .ok();
-        world
-            .git(["commit", "-qm", "none", "--allow-empty"])
-            .within(&tree)
-            .ok();
+        world.git(["lfs", "track", "*.bin"]).within(&tree).ok();
+        world.commit(
+            &tree,
+            ".gitattributes",
+            fs::read(tree.join(".gitattributes")).expect("it was just written"),
+        );
         let other = world.path("worktree");
         world
             .git(["worktree", "add", "-q", "--detach"])
@@ -313,7 +315,7 @@ fn files_that_were_left_out_come_later() {
 }
 
 #[test]
-fn a_configuration_that_cannot_be_written_does_not_end_a_fetch() {
+fn a_configuration_that_cannot_be_written_is_told_by_a_clone_and_costs_a_fetch_nothing() {
     on_every_git(|world| {
         install(world);
         world.repository("ws", "repo");
@@ -325,15 +327,17 @@ fn a_configuration_that_cannot_be_written_does_not_end_a_fetch() {
             .ok();
         let lock = tree.join(".git/config.lock");
         fs::write(&lock, "").expect("the directory can be written");
-        let done = world
-            .git(["fetch", "-q", "origin"])
-            .within(&tree)
-            .done()
-            .expect(0);
+        let fetch = || world.git(["fetch", "-q", "origin"]).within(&tree).done();
+        let done = fetch().expect(0);
         done.says(&[
             "warning: git-lfs was not told about remote 'origin': cannot lock '.git/config'",
         ]);
         assert_eq!(done.stderr.lines().count(), 1, "{}", done.stderr);
+        fs::write(tree.join(".gitattributes"), "*.bin filter=lfs\n").expect("it can be written");
+        for _ in 0..2 {
+            fetch().expect(0).quiet();
+        }
+        assert!(lock.exists(), "a lock of another process stays");
         fs::remove_file(&lock).expect("it is still there");
         world
             .git(["fetch", "-q", "origin"])
@@ -342,6 +346,82 @@ fn a_configuration_that_cannot_be_written_does_not_end_a_fetch() {
             .expect(0)
             .quiet();
         assert_eq!(get(world, &tree, "remote.origin.lfsurl"), ENDPOINT);
+    });
+}
+
+#[test]
+fn a_fetch_writes_only_to_a_repository_that_uses_lfs() {
+    on_every_git(|world| {
+        install(world);
+        world.repository("ws", "repo");
+        let tree = world.path("tree");
+        let fetch = || world.git(["fetch", "-q", "origin"]).within(&tree).done();
+        let config = tree.join(".git/config");
+        // (what shows that it uses LFS, what is in it)
+        let signs = [
+            (
+                ".gitattributes",
+                "*.bin filter=lfs diff=lfs merge=lfs -text\n",
+            ),
+            (".git/info/attributes", "*.bin filter=lfs\n"),
+            (".git/lfs/x", ""),
+        ];
+        for (file, text) in signs {
+            world.git(["init", "-q", "tree"]).ok();
+            world.commit(&tree, "file", file);
+            let add = ["remote", "add", "origin", "bbtoken::ws/repo"];
+            world.git(add).within(&tree).ok();
+            fs::write(tree.join(".gitattributes"), "*.txt text\n").expect("it can be written");
+            let before = fs::read(&config).expect("it is there");
+            fetch().expect(0).quiet();
+            assert_eq!(fs::read(&config).expect("it is there"), before);
+            let sign = tree.join(file);
+            fs::create_dir_all(sign.parent().expect("it has one")).expect("it can be made");
+            fs::write(sign, text).expect("it can be written");
+            fetch().expect(0).quiet();
+            assert_eq!(
+                get(world, &tree, "remote.origin.lfsurl"),
+                ENDPOINT,
+                "{file}"
+            );
+            fs::remove_dir_all(&tree).expect("it is the test's");
+        }
+    });
+}
+
+#[test]
+fn setup_tells_git_lfs_about_the_repository_it_is_run_in() {
+    on_every_git(|world| {
+        install(world);
+        world.repository("ws", "repo");
+        world.git(["init", "-q", "tree"]).ok();
+        let tree = world.path("tree");
+        world.commit(&tree, "file", "one");
+        let add = ["remote", "add", "origin", "bbtoken::ws/repo"];
+        world.git(add).within(&tree).ok();
+        let config = fs::read(tree.join(".git/config")).expect("it is there");
+        let setup = |arguments: &[&str]| {
+            let run = world.bbtoken(["setup"]).args(arguments).within(&tree);
+            run.ok()
+        };
+        let line = format!(
+            "+ remote.origin.lfsurl = {}/ws/repo.git/info/lfs\n",
+            world.bitbucket.base_url().replace("://", "://bbtoken@")
+        );
+        let shown = setup(&["--dry-run"]);
+        assert!(shown.contains(&line), "{shown}");
+        let now = fs::read(tree.join(".git/config")).expect("it is there");
+        assert_eq!(now, config, "a dry run writes nothing");
+        assert!(setup(&["--yes"]).contains(&line));
+        assert_eq!(get(world, &tree, "remote.origin.lfsurl"), ENDPOINT);
+        assert!(
+            !settings(world, &tree).contains("credential"),
+            "git's own are enough"
+        );
+        assert_eq!(
+            setup(&["--yes"]),
+            "Git is set up already; nothing to change.\n"
+        );
     });
 }
 

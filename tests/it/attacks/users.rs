@@ -16,6 +16,7 @@ use rustix::process::geteuid;
 
 use crate::{
     inspect::{files, limited, names},
+    lfs,
     person::{self, configure_login, git_bbtoken, log_in, log_in_by},
     support::{Done, Run, World, gits},
 };
@@ -310,4 +311,60 @@ fn links_and_pipes_in_the_place_of_our_files_are_not_followed_and_keep_nothing_w
         }
     }
     assert_eq!(tried, paths.len() * 3);
+}
+
+#[test]
+fn root_leaves_the_configuration_of_another_user_s_repository_to_that_user() {
+    use std::os::unix::fs::MetadataExt as _;
+    let world = world();
+    if !can_switch(&world) {
+        return;
+    }
+    lfs::install(&world);
+    world
+        .git(["config", "--global", "safe.directory", "*"])
+        .ok();
+    world.git(["init", "-q", "tree"]).ok();
+    let tree = world.path("tree");
+    let add = ["remote", "add", "origin", "bbtoken::ws/repo"];
+    world.git(add).within(&tree).ok();
+    let config = tree.join(".git/config");
+    for path in [&tree, &tree.join(".git"), &config] {
+        chown(path, Some(USER), Some(OTHER)).expect("root may");
+    }
+    set_mode(&config, 0o600);
+    let fetch = || world.git(["fetch", "-q", "origin"]).within(&tree).done();
+    fetch().expect(0).quiet();
+    assert_eq!(
+        lfs::get(&world, &tree, "remote.origin.lfsurl"),
+        lfs::ENDPOINT
+    );
+    let now = fs::metadata(&config).expect("it is there");
+    assert_eq!(
+        (now.uid(), now.gid(), now.mode() & 0o7777),
+        (USER, OTHER, 0o600),
+        "owner, group and mode stay"
+    );
+    // A link of theirs to a file of root's.
+    let victim = world.path("victim");
+    fs::copy(&config, &victim).expect("it is new");
+    let unset = [
+        "config",
+        "--file",
+        "victim",
+        "--unset",
+        "remote.origin.lfsurl",
+    ];
+    world.git(unset).ok();
+    let before = fs::read(&victim).expect("it is there");
+    fs::remove_file(&config).expect("it is there");
+    symlink(&victim, &config).expect("the name is free");
+    std::os::unix::fs::lchown(&config, Some(USER), Some(USER)).expect("root may");
+    fs::write(tree.join(".gitattributes"), "*.bin filter=lfs\n").expect("it can be written");
+    fetch().expect(0).quiet();
+    assert_eq!(
+        fs::read(&victim).expect("it is there"),
+        before,
+        "root's file is not changed"
+    );
 }
