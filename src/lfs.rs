@@ -20,9 +20,9 @@ use gix::{
 };
 
 use crate::{
-    config::{GitConfig, Variables, is_true, url_values},
+    config::{GitConfig, is_true, url_values},
     http::Url,
-    signals,
+    program, signals,
 };
 
 /// The user name in our addresses: it tells them from the user's own, and keeps `url.<base>.insteadOf`, which git-lfs
@@ -84,13 +84,7 @@ pub fn profile_of(user: &str) -> Option<&str> {
 }
 
 /// Finds out what git-lfs must be told of a remote; `None` if that is nothing.
-pub fn wiring(
-    git: &GitConfig,
-    variables: Variables<'_>,
-    remote: &str,
-    down: &Place,
-    up: &Place,
-) -> Option<Wiring> {
+pub fn wiring(git: &GitConfig, remote: &str, down: &Place, up: &Place) -> Option<Wiring> {
     if git
         .last("bbtoken", None, "lfs")
         .is_some_and(|lfs| !is_true(lfs))
@@ -121,7 +115,7 @@ pub fn wiring(
     };
     let is_complete =
         wiring.addresses.is_empty() && wiring.access.is_none() && wiring.credential.is_none();
-    (!is_complete && is_installed(git, variables)).then_some(wiring)
+    (!is_complete && is_installed(git)).then_some(wiring)
 }
 
 /// Finds the addresses that are missing or out of date; `None` if there is one that is not ours.
@@ -166,13 +160,11 @@ fn is_answered(git: &GitConfig, url: &Url) -> bool {
 }
 
 /// Tells whether this user has git-lfs: set up for git, or at least there.
-fn is_installed(git: &GitConfig, variables: Variables<'_>) -> bool {
+fn is_installed(git: &GitConfig) -> bool {
     let is_filter = ["process", "smudge"]
         .iter()
         .any(|key| git.last("filter", Some("lfs"), key).is_some());
-    let program = format!("git-lfs{}", std::env::consts::EXE_SUFFIX);
-    let path = || variables("PATH").unwrap_or_default();
-    is_filter || std::env::split_paths(&path()).any(|directory| directory.join(&program).is_file())
+    is_filter || !program::all("git-lfs").is_empty()
 }
 
 /// Tells whether a repository keeps files in LFS, by looks at the disk alone: git-lfs was here, or the attributes at the

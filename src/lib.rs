@@ -39,6 +39,7 @@
 //! | [`token`] | a token that works: cached, or got once for all processes |
 //! | [`relay`] | helper commands, pkt-lines, discovery, requests; defines the [`relay::Authorizer`] it needs |
 //! | [`lfs`] | what git-lfs must be told of a remote, written into the repository's configuration |
+//! | [`program`] | which programs are started, and what each child gets of our environment |
 //! | [`hangup`] | ends the process when git is gone while a server is waited for |
 //! | [`wire`] | the only place that joins the rooms |
 //! | [`manage`] | `git bbtoken …`, one file per subcommand; `cli` defines the command line, `reference` lists every name |
@@ -46,7 +47,7 @@
 //! | [`report`] | error chains as `error:`, `caused by:`, `hint:` lines; exit codes |
 //! | `bin/*` | arguments and pipes, one call, an exit code |
 //!
-//! [`failure`], [`secret`] and [`trace`] are leaves that every module may use; the other rules are the table of
+//! [`failure`], [`secret`], [`trace`] and [`program`] are leaves that every module may use; the other rules are the table of
 //! `tests/layers.rs`, which fails on an import that is not in it.
 //!
 //! # Three interfaces
@@ -108,6 +109,8 @@
 //! | no name, address, path or setting is run by a shell or taken for an option | `tests/it/attacks/shells.rs` |
 //! | a proxy's password goes the way the proxy wants, and our token never to it | `tests/it/proxies.rs`, `tests/it/squid.rs` |
 //! | a hostile server gets no second host, file, program, terminal or memory | `tests/it/hostile/` |
+//! | a relative path is never trusted configuration, a program, a certificate or a place for a secret | `tests/it/attacks/paths.rs`, `tests/it/attacks/programs.rs` |
+//! | each child gets the variables that the reference says | `tests/it/attacks/programs.rs` |
 //! | many commands at once share one token, through faults | `tests/it/load.rs` |
 //! | no text from outside makes a parser panic, lose what it read or show a secret | `fuzz`, in the tests of each parser |
 
@@ -124,6 +127,7 @@ pub mod lfs;
 pub mod manage;
 pub mod oauth;
 pub mod profile;
+pub mod program;
 pub mod relay;
 pub mod report;
 pub mod secret;

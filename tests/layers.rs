@@ -6,8 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Who may use whom; `failure`, `secret` and `trace` are leaves that everybody may use.
-const RULES: [(&str, &[&str]); 22] = [
+/// Who may use whom; `failure`, `secret`, `trace` and `program` are leaves that everybody may use.
+const RULES: [(&str, &[&str]); 23] = [
     ("failure", &[]),
     ("secret", &[]),
     ("trace", &[]),
@@ -17,6 +17,7 @@ const RULES: [(&str, &[&str]); 22] = [
     ("fuzz", &[]),
     ("address", &[]),
     ("hangup", &[]),
+    ("program", &[]),
     ("http", &[]),
     ("oauth", &["http", "clock"]),
     ("profile", &["address", "http"]),
@@ -41,7 +42,7 @@ const RULES: [(&str, &[&str]); 22] = [
     ("bin/git-bbtoken", &["wire", "manage", "report"]),
 ];
 /// `fuzz` is in the tests only.
-const LEAVES: [&str; 4] = ["failure", "secret", "trace", "fuzz"];
+const LEAVES: [&str; 5] = ["failure", "secret", "trace", "program", "fuzz"];
 
 fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).expect("src is readable") {
@@ -163,6 +164,34 @@ fn only_report_and_trace_write_to_stderr() {
         assert!(
             allowed || !writes,
             "{} writes to a terminal",
+            path.display()
+        );
+    }
+}
+
+/// The code of a file in front of its tests.
+fn code_of(text: &str) -> &str {
+    let tests = text.find("mod tests {").unwrap_or(text.len());
+    &text[..tests]
+}
+
+#[test]
+fn only_program_makes_child_processes() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    rust_files(&source, &mut files);
+    for path in files {
+        let text = fs::read_to_string(&path).expect("src is readable");
+        let code = code_of(&text);
+        // The command line is defined by another type of this name.
+        let is_definition =
+            code.contains("use clap::{Command") || code.contains("use clap::Command");
+        let starts = ["Command::new(", "Process::new(", "open::that"]
+            .iter()
+            .any(|word| code.contains(word));
+        assert!(
+            !starts || is_definition || module_of(&path, &source) == "program",
+            "{} starts a program; prepare it with 'program::Child', which looks in no work tree",
             path.display()
         );
     }

@@ -6,7 +6,7 @@ use std::{
     fmt,
     io::{self, Read as _, Write as _},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use reqwest::header::{HeaderName, HeaderValue};
 use super::{
     Body, Family, Method, Phase, Proxy, ProxyAuth, ProxyLogin, Request, Settings, TransportError,
 };
-use crate::{failure::quote, secret::Secret};
+use crate::{failure::quote, program, secret::Secret};
 
 /// More than any answer that is wanted here.
 const MAX_ANSWER_BYTES: u64 = 2 << 20;
@@ -221,7 +221,8 @@ struct Run {
 impl Run {
     fn of(configuration: &Secret) -> io::Result<Self> {
         // The user's own .curlrc is about other things.
-        let mut child = Command::new("curl")
+        let mut child = program::Child::Curl
+            .command("curl")?
             .args(["--disable", "--config", "-"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::{
     config::{self, Entry, Scope},
+    program,
     wire::{self, Url},
 };
 
@@ -132,7 +133,7 @@ pub(super) fn missing_program(helper: &str) -> Option<String> {
     let is_there = if path.is_absolute() {
         path.is_file()
     } else {
-        path.components().count() > 1 || !wire::on_path(name).is_empty()
+        path.components().count() > 1 || !program::all(name).is_empty()
     };
     (!is_there).then(|| program.to_owned())
 }

@@ -8,7 +8,10 @@ use std::{
 use anyhow::Context as _;
 
 use super::exposed::masked;
-use crate::failure::{Failure, Kind, quote};
+use crate::{
+    failure::{Failure, Kind, quote},
+    program::Child,
+};
 
 /// A file of git's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +116,7 @@ impl Target {
     /// When git cannot read the file; one that is not there is empty.
     pub(super) fn matching(&self, pattern: &str) -> anyhow::Result<Vec<(String, String)>> {
         let output = self
-            .command()
+            .command()?
             .args(["--null", "--get-regexp", pattern])
             .output()
             .context("cannot start git")?;
@@ -160,7 +163,7 @@ impl Target {
 
     fn git(&self, arguments: &[&str]) -> anyhow::Result<()> {
         let output = self
-            .command()
+            .command()?
             .args(arguments)
             .output()
             .context("cannot start git")?;
@@ -179,18 +182,15 @@ impl Target {
         .into())
     }
 
-    fn command(&self) -> Command {
-        let mut git = Command::new("git");
+    fn command(&self) -> anyhow::Result<Command> {
+        let mut git = Child::Git.command("git").context("cannot start git")?;
         match self {
             Target::Global => git.args(["config", "--global"]),
             Target::Local(repository) => git.arg("-C").arg(repository).args(["config", "--local"]),
             Target::File(file) => git.args(["config", "--file"]).arg(file),
         };
         git.stdin(Stdio::null());
-        for variable in ["BBTOKEN_CLIENT_SECRET", "BBTOKEN_ACCESS_TOKEN"] {
-            git.env_remove(variable);
-        }
-        git
+        Ok(git)
     }
 }
 
@@ -232,12 +232,15 @@ impl Repository {
 
     /// Gives the paths of the submodules in the index.
     pub(super) fn gitlinks(&self) -> anyhow::Result<Vec<PathBuf>> {
-        let output = Command::new("git")
-            .arg("-C")
-            .arg(&self.top)
-            .args(["ls-files", "--stage", "-z"])
-            .stderr(Stdio::null())
-            .output()
+        let output = Child::Git
+            .command("git")
+            .and_then(|mut git| {
+                git.arg("-C")
+                    .arg(&self.top)
+                    .args(["ls-files", "--stage", "-z"])
+                    .stderr(Stdio::null())
+                    .output()
+            })
             .context("cannot start git")?;
         // A bare repository has no index, and git says so.
         let entries = output.stdout.split(|byte| *byte == 0);
@@ -252,12 +255,15 @@ impl Repository {
 }
 
 fn rev_parse(at: &Path, question: &str) -> anyhow::Result<Option<PathBuf>> {
-    let output = Command::new("git")
-        .arg("-C")
-        .arg(at)
-        .args(["rev-parse", question])
-        .stderr(Stdio::null())
-        .output()
+    let output = Child::Git
+        .command("git")
+        .and_then(|mut git| {
+            git.arg("-C")
+                .arg(at)
+                .args(["rev-parse", question])
+                .stderr(Stdio::null())
+                .output()
+        })
         .context("cannot start git")?;
     let answer = output.stdout.strip_suffix(b"\n").unwrap_or(&output.stdout);
     let path = gix::path::from_byte_slice(answer).ok();
@@ -277,11 +283,14 @@ pub(super) fn repository() -> anyhow::Result<PathBuf> {
 ///
 /// With what git said.
 pub(super) fn reach(address: &str) -> anyhow::Result<()> {
-    let output = Command::new("git")
-        .args(["ls-remote", "--quiet", "--", address, "HEAD"])
-        .stdin(Stdio::null())
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .output()
+    let output = Child::Transport
+        .command("git")
+        .and_then(|mut git| {
+            git.args(["ls-remote", "--quiet", "--", address, "HEAD"])
+                .stdin(Stdio::null())
+                .env("GIT_TERMINAL_PROMPT", "0")
+                .output()
+        })
         .context("cannot start git")?;
     if output.status.success() {
         return Ok(());

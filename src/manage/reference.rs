@@ -6,7 +6,7 @@ use super::{
     cli::{self, MAX_WIDTH},
     pages::{of_command, wrapped},
 };
-use crate::config::HTTP_KEYS;
+use crate::{config::HTTP_KEYS, program::ROWS};
 
 /// A setting in git's configuration.
 pub(super) struct Key {
@@ -288,6 +288,14 @@ const JSON: &str = "\
     store_problem: why the store could not be read; absent if it was
 ";
 
+/// How programs are started.
+const PROGRAMS: &str = "
+## Programs that are started
+
+A program is looked for in the absolute directories of `PATH` only, and each but the command of `exec` gets a `PATH` \
+without the others: an empty or relative entry would lead into the work tree.
+";
+
 /// What is done for git-lfs.
 const LFS: &str = "\
 git-lfs knows no remote helpers. A clone writes this into the new repository's configuration, if git-lfs is installed \
@@ -410,6 +418,13 @@ fn page() -> String {
             key.treatment.shown(),
             cell(key.note)
         );
+    }
+    page.push_str(PROGRAMS);
+    page.push_str(
+        "\n| program | `BBTOKEN_*` and `GIT_*` variables that it gets |\n| --- | --- |\n",
+    );
+    for row in &ROWS {
+        let _ = writeln!(page, "| {} | {} |", row.programs, cell(row.gets));
     }
     page.push_str("\n## Exit codes\n\n| code | meaning |\n| --- | --- |\n");
     for Name { name, meaning } in &EXIT_CODES {

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     path::{Path, PathBuf},
-    process::{Command, ExitStatus},
+    process::ExitStatus,
 };
 
 use anyhow::Context as _;
@@ -13,6 +13,7 @@ use super::{Console, cli, signals::Signals, usage};
 use crate::{
     failure::{Failure, Kind},
     files,
+    program::Child,
     wire::{self, Bearer, Identity},
 };
 
@@ -38,16 +39,16 @@ pub(super) fn exec(options: &cli::Exec, console: &Console<'_>) -> anyhow::Result
         .command
         .split_first()
         .context("no command was given")?;
-    let mut command = Command::new(program);
+    let cannot_start = |error: io::Error| {
+        let kind = match error.kind() {
+            io::ErrorKind::NotFound => Kind::NoProgram,
+            _ => Kind::NotExecutable,
+        };
+        let message = format!("cannot start '{}'", program.display());
+        anyhow::Error::from(error).context(Failure::new(kind, message))
+    };
+    let mut command = Child::Exec.command(program).map_err(cannot_start)?;
     command.args(arguments);
-    for variable in [
-        "BBTOKEN_CLIENT_SECRET",
-        "BBTOKEN_CLIENT_SECRET_FILE",
-        "BBTOKEN_ACCESS_TOKEN_FILE",
-        VARIABLE,
-    ] {
-        command.env_remove(variable);
-    }
     // Held before the file is there: it is removed whatever ends us, but for SIGKILL. The next command takes that over.
     let signals = Signals::hold()?;
     let _netrc = match &options.netrc {
@@ -57,14 +58,7 @@ pub(super) fn exec(options: &cli::Exec, console: &Console<'_>) -> anyhow::Result
         }
         Some(path) => Some(Netrc::write(path, &identity, &bearer)?),
     };
-    let mut child = command.spawn().map_err(|error| {
-        let kind = match error.kind() {
-            io::ErrorKind::NotFound => Kind::NoProgram,
-            _ => Kind::NotExecutable,
-        };
-        let message = format!("cannot start '{}'", program.display());
-        anyhow::Error::from(error).context(Failure::new(kind, message))
-    })?;
+    let mut child = command.spawn().map_err(cannot_start)?;
     signals.pass_to(&child);
     let status = child.wait().context("cannot wait for the command")?;
     Ok(code(status))

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Read as _,
+    io::{self, Read as _},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use crate::{
     failure::{Failure, Kind, quote},
     profile::{Setting, Source},
+    program,
     secret::Secret,
 };
 
@@ -23,8 +24,6 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(2);
 /// The longest secret: a command that prints on and on is not one.
 const MAX_SECRET_BYTES: u64 = 1024 * 1024;
-/// Variables that a command has no need of.
-const SECRET_VARIABLES: [&str; 2] = ["BBTOKEN_CLIENT_SECRET", "BBTOKEN_ACCESS_TOKEN"];
 
 /// Reads a secret and cuts its line end off.
 ///
@@ -77,27 +76,24 @@ fn run(setting: &Setting, limit: Duration) -> anyhow::Result<Secret> {
             format!("the command of {} {why}", setting.origin),
         )
     };
-    let mut command = match setting.value.strip_prefix('!') {
+    let prepared = match setting.value.strip_prefix('!') {
         Some(script) => shell(script),
         None => {
             let words = shell_words::split(&setting.value)
                 .map_err(|_| refuse("has a quote without its end".into()))?;
-            let (program, arguments) = words
+            let (name, arguments) = words
                 .split_first()
                 .ok_or_else(|| refuse("is empty".into()))?;
-            let mut command = Command::new(program);
-            command.args(arguments);
-            command
+            let prepared = program::Child::SecretCommand.command(name);
+            prepared.map(|mut command| {
+                command.args(arguments);
+                command
+            })
         }
     };
-    for variable in SECRET_VARIABLES {
-        command.env_remove(variable);
-    }
     // Its stderr is the person's to read; its input is not git's pipe.
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
+    let mut child = prepared
+        .and_then(|mut command| command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn())
         .with_context(|| refuse(format!("cannot be started: '{}'", quote(&setting.value))))?;
     let output = child
         .stdout
@@ -135,15 +131,15 @@ fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
     }
 }
 
-fn shell(script: &str) -> Command {
-    let (program, flag) = if cfg!(windows) {
+fn shell(script: &str) -> io::Result<Command> {
+    let (name, flag) = if cfg!(windows) {
         ("cmd", "/C")
     } else {
         ("sh", "-c")
     };
-    let mut command = Command::new(program);
+    let mut command = program::Child::SecretCommand.command(name)?;
     command.arg(flag).arg(script);
-    command
+    Ok(command)
 }
 
 #[cfg(test)]

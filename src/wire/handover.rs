@@ -13,6 +13,7 @@ use crate::{
     config::{HttpSettings, Variables, process_variable},
     failure::{Failure, Kind, quote_for_shell},
     http::Url,
+    program::Child,
     relay::Service,
     trace,
 };
@@ -161,7 +162,8 @@ impl Plan {
             ),
         ];
         settings.extend(extra_headers(http, repository));
-        let mut process = Process::new("git");
+        let git = Child::Transport.command("git");
+        let mut process = git.context("cannot start git's own https helper")?;
         if way == Way::Forwarded && self.protocol == Protocol::Version2 {
             // Behind `fallback` git asks for `list`, which in version 2 lists nothing, so that a clone would be empty
             // without a word (git: discover_refs in remote-curl.c). `-c` wins over every other setting.

@@ -106,7 +106,7 @@ fn missing(
         }
     };
     let (down, up) = (place(&from, fetcher), place(&to, pusher));
-    lfs::wiring(git, &process_variable, remote, &down, &up)
+    lfs::wiring(git, remote, &down, &up)
 }
 
 /// Tells whether this is a repository that nothing was fetched into yet, as in a clone.

@@ -41,7 +41,7 @@ pub use large_files::lfs_here;
 pub use network::{Proxy, Route};
 pub use people::{
     Explained, Overview, bearer_anew, bearer_instead, credential_helper, forget_all, given, keep,
-    kept, now_unix_s, on_path, site,
+    kept, now_unix_s, site,
 };
 
 /// Git's own transport cannot replace a token, so it is given one that lasts longer.

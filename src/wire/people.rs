@@ -16,6 +16,7 @@ use crate::{
     config::{self, GitConfig, process_variable},
     http::Url,
     profile::{self, Raw, RawProfile, Setting},
+    program::{self, Child},
     secret::Secret,
     token::{Bearer, Kept},
 };
@@ -176,7 +177,9 @@ impl Overview {
 
 /// Asks git which repository this is.
 fn git_dir_here() -> Option<OsString> {
-    let output = std::process::Command::new("git")
+    let output = Child::Git
+        .command("git")
+        .ok()?
         .args(["rev-parse", "--absolute-git-dir"])
         .stdin(Stdio::null())
         .stderr(Stdio::null())
@@ -292,23 +295,9 @@ pub fn credential_helper() -> anyhow::Result<String> {
     let program = sibling("git-bbtoken")?;
     let itself = program.canonicalize().ok();
     let is_itself = |found: &PathBuf| found.canonicalize().ok() == itself;
-    let linked = on_path("git-bbtoken").into_iter().find(is_itself);
+    let linked = program::all("git-bbtoken").into_iter().find(is_itself);
     let program = linked.unwrap_or(program);
     Ok(format!("!{} credential", shell_word(&program)))
-}
-
-/// Finds a program in the absolute directories of `PATH`; the one that is used comes first.
-pub fn on_path(name: &str) -> Vec<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let file = format!("{name}{}", std::env::consts::EXE_SUFFIX);
-    let mut found = Vec::new();
-    for directory in std::env::split_paths(&path).filter(|directory| directory.is_absolute()) {
-        let program = directory.join(&file);
-        if program.is_file() && !found.contains(&program) {
-            found.push(program);
-        }
-    }
-    found
 }
 
 /// Gets a token from the endpoint although one may be kept, to prove that the grant works.

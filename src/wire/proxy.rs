@@ -1,12 +1,10 @@
 //! A proxy's login by way of git's credential helpers, as git's own https asks for it (git: `proxy_auth` in http.c).
 
-use std::{
-    io::Write as _,
-    process::{Command, Stdio},
-};
+use std::{io::Write as _, process::Stdio};
 
 use crate::{
     http::{ProxyLogin, ProxyLogins, ProxyUser},
+    program::Child,
     secret::Secret,
 };
 
@@ -61,7 +59,9 @@ fn description(proxy: &ProxyUser, login: Option<&ProxyLogin>) -> Option<Secret> 
 
 /// Runs `git credential`; what it says to a person goes to stderr.
 fn git_credential(verb: &str, description: &Secret) -> Option<Secret> {
-    let mut child = Command::new("git")
+    let mut child = Child::Git
+        .command("git")
+        .ok()?
         .args(["credential", verb])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -1,12 +1,13 @@
 //! Git LFS: whether its files are fetched here, from where, and by whose token.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
 
 use super::{Finding, programs::first_line};
 use crate::{
     config,
     failure::quote,
     manage::git::{self, Target},
+    program::Child,
     wire::Overview,
 };
 
@@ -20,7 +21,7 @@ pub(super) fn large_files(overview: &Overview) -> Vec<Finding> {
     if !has_large_files(&repository) {
         return Vec::new();
     }
-    let Some(version) = first_line(Command::new("git").args(["lfs", "version"])) else {
+    let Some(version) = first_line(Child::Git.command("git"), &["lfs", "version"]) else {
         let text = "files of this repository are in git-lfs, which is not installed: they are small text files here";
         return vec![
             Finding::problem(CHECK, text, "not installed")
@@ -47,9 +48,11 @@ pub(super) fn large_files(overview: &Overview) -> Vec<Finding> {
 
 /// Asks git, which reads attributes in every directory, in the repository and of the user (gitattributes(5)).
 fn has_large_files(repository: &Path) -> bool {
-    let mut git = Command::new("git");
-    git.arg("-C").arg(repository);
-    first_line(git.args(["ls-files", "--", ":(attr:filter=lfs)"])).is_some()
+    let git = Child::Git.command("git").map(|mut git| {
+        git.arg("-C").arg(repository);
+        git
+    });
+    first_line(git, &["ls-files", "--", ":(attr:filter=lfs)"]).is_some()
 }
 
 /// Git-lfs makes no https address of a `bbtoken::` one (git-lfs issue 4086), and asks for no credential where

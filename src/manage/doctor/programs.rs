@@ -1,12 +1,16 @@
 //! The programs: ours, where git and programs with windows find them, and git itself.
 
 use std::{
+    io,
     path::Path,
     process::{Command, Stdio},
 };
 
 use super::Finding;
-use crate::{failure::quote, wire::on_path};
+use crate::{
+    failure::quote,
+    program::{self, Child},
+};
 
 /// The oldest git that is tested.
 const OLDEST_GIT: (u32, u32) = (2, 39);
@@ -23,7 +27,7 @@ const SHORT_PATH: [&str; 5] = [
 
 pub(super) fn ours() -> Vec<Finding> {
     const CHECK: &str = "programs";
-    let helpers = on_path("git-remote-bbtoken");
+    let helpers = program::all("git-remote-bbtoken");
     let Some(helper) = helpers.first() else {
         let text = "git-remote-bbtoken is not on your PATH, so git cannot find it";
         return vec![Finding::problem(CHECK, text, "helper not on PATH").mend(
@@ -32,7 +36,8 @@ pub(super) fn ours() -> Vec<Finding> {
     };
     let expected = format!("git-remote-bbtoken {}", env!("CARGO_PKG_VERSION"));
     let is_same = |helper: &Path| {
-        first_line(Command::new(helper).arg("--version")).as_deref() == Some(expected.as_str())
+        first_line(Child::Ours.command(helper), &["--version"]).as_deref()
+            == Some(expected.as_str())
     };
     let mut findings = vec![if is_same(helper) {
         let text = format!("{expected} in '{}'", helper.display());
@@ -72,10 +77,12 @@ pub(super) fn ours() -> Vec<Finding> {
 
 pub(super) fn git() -> Finding {
     const CHECK: &str = "git";
-    let mut git = Command::new("git");
     // A configuration that git cannot read is found elsewhere.
-    git.arg("--version").env("GIT_CONFIG_GLOBAL", "");
-    let Some(line) = first_line(&mut git) else {
+    let git = Child::Git.command("git").map(|mut git| {
+        git.env("GIT_CONFIG_GLOBAL", "");
+        git
+    });
+    let Some(line) = first_line(git, &["--version"]) else {
         return Finding::problem(CHECK, "git cannot be started", "not found").mend("install git");
     };
     let version = line.strip_prefix("git version ").unwrap_or("");
@@ -124,8 +131,10 @@ fn apart(helper: &Path) -> Option<Finding> {
 }
 
 /// Runs a program and gives the first line that it prints.
-pub(super) fn first_line(command: &mut Command) -> Option<String> {
-    let output = command
+pub(super) fn first_line(program: io::Result<Command>, arguments: &[&str]) -> Option<String> {
+    let output = program
+        .ok()?
+        .args(arguments)
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .output()

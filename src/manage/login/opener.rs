@@ -1,11 +1,14 @@
 //! Opens a page in a browser: the one that `BROWSER` names, else the desktop's.
 
-use std::process::{Command, Stdio};
+use std::{
+    io,
+    process::{self, Command, Stdio},
+};
+
+use crate::program::Child;
 
 /// What separates the commands of `BROWSER`; on Windows a path holds colons.
 const SEPARATOR: char = if cfg!(windows) { ';' } else { ':' };
-/// What a browser does not need: our secrets, and what git tells its own children.
-const NOT_FOR_BROWSERS: [&str; 2] = ["BBTOKEN_", "GIT_"];
 
 /// Which browser the user wants.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,20 +39,22 @@ impl Choice {
 
     /// Opens a page; false if no browser could be started. One that fails lets the next one try.
     pub(super) fn open(&self, page: &str) -> bool {
-        let commands = match self {
-            Choice::Desktop => open::commands(page),
+        let commands: Vec<_> = match self {
+            Choice::Desktop => {
+                let launchers = open::commands(page).into_iter();
+                launchers.map(|made| Child::Browser.adopt(made)).collect()
+            }
             Choice::Commands(commands) => commands.iter().map(|words| with(words, page)).collect(),
             Choice::Nothing => Vec::new(),
         };
-        let mut commands = commands.into_iter();
+        let mut commands = commands.into_iter().flatten();
         while let Some(mut command) = commands.next() {
             let Ok(mut child) = detached(&mut command).spawn() else {
                 continue;
             };
             std::thread::spawn(move || {
-                let is_done = |child: &mut std::process::Child| {
-                    child.wait().is_ok_and(|status| status.success())
-                };
+                let is_done =
+                    |child: &mut process::Child| child.wait().is_ok_and(|status| status.success());
                 let mut is_open = is_done(&mut child);
                 for mut command in commands {
                     if is_open {
@@ -66,24 +71,18 @@ impl Choice {
 }
 
 /// Puts the page in the place of `%s`, else behind the words.
-fn with(words: &[String], page: &str) -> Command {
-    let mut command = Command::new(&words[0]);
+fn with(words: &[String], page: &str) -> io::Result<Command> {
+    let mut command = Child::Browser.command(&words[0])?;
     let is_placed = words[1..].iter().any(|word| word.contains("%s"));
     command.args(words[1..].iter().map(|word| word.replace("%s", page)));
     if !is_placed {
         command.arg(page);
     }
-    command
+    Ok(command)
 }
 
-/// Keeps a browser from our terminal, our signals and our variables.
+/// Keeps a browser from our terminal and our signals.
 fn detached(command: &mut Command) -> &mut Command {
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if NOT_FOR_BROWSERS.iter().any(|start| text.starts_with(start)) {
-            command.env_remove(&name);
-        }
-    }
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(command, 0);
     command
@@ -116,15 +115,15 @@ mod tests {
         let page = "http://127.0.0.1/a b;$(x)";
         let shown = |words: &[&str]| {
             let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
-            let command = with(&words, page);
+            let command = with(&words, page).expect("it is there");
             let arguments = command
                 .get_args()
                 .map(|word| word.to_string_lossy().into_owned());
             arguments.collect::<Vec<_>>()
         };
-        assert_eq!(shown(&["firefox"]), [page]);
+        assert_eq!(shown(&["sh"]), [page]);
         assert_eq!(
-            shown(&["open", "--url=%s", "-g"]),
+            shown(&["sh", "--url=%s", "-g"]),
             [&format!("--url={page}"), "-g"]
         );
     }

@@ -5,6 +5,8 @@ mod convert;
 #[cfg(unix)]
 mod logins;
 mod paths;
+#[cfg(unix)]
+mod programs;
 mod shells;
 #[cfg(unix)]
 mod users;
