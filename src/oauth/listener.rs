@@ -360,7 +360,7 @@ mod tests {
         let state = state(&authorization);
         let waiting = thread::spawn({
             let authorization = Arc::clone(&authorization);
-            move || listener.wait(&authorization, Duration::from_secs(30))
+            move || listener.wait(&authorization, Duration::from_secs(600))
         });
         // A slow client that never ends its request is there all the time.
         let _slow = TcpStream::connect(address).expect("the listener listens");

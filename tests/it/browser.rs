@@ -28,7 +28,7 @@ const FLAGS: [&str; 9] = [
 ];
 
 /// How long the driver looks for what a page is to show: a click does not wait for all that follows it.
-const PATIENCE_MS: u32 = 30_000;
+const PATIENCE_MS: u32 = 200_000;
 
 /// How often a driver is started: it may lose the port it has picked to another test before it listens on it.
 const STARTS: usize = 5;
@@ -94,10 +94,9 @@ impl<'w> Browser<'w> {
 
     fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
         let url = format!("{}{path}", self.session);
-        let mut curl = self.world.run(
-            Path::new("/usr/bin/curl"),
-            ["-s", "--max-time", "60", "-X", method, &url],
-        );
+        let mut curl = self
+            .world
+            .run(Path::new("/usr/bin/curl"), ["-s", "-X", method, &url]);
         if method == "POST" {
             curl = curl.args([
                 "-H",
@@ -153,7 +152,7 @@ impl Drop for Browser<'_> {
             .world
             .run(
                 Path::new("/usr/bin/curl"),
-                ["-s", "--max-time", "20", "-X", "DELETE", &self.session],
+                ["-s", "--max-time", "120", "-X", "DELETE", &self.session],
             )
             .done();
         let _ = self.driver.kill();

@@ -272,10 +272,10 @@ fn a_disk_that_is_full_while_the_token_is_saved_does_not_keep_a_fetch_from_worki
         let tree = world.path("tree");
         let git = world.git.program.to_str().expect("its path is text");
         let fetch = ["fetch", "-q", "bbtoken::ws/repo", "main"];
-        let mut arguments = vec!["60", "sh", "-c", LIMITED, "sh", git];
+        let mut arguments = vec!["-c", LIMITED, "sh", git];
         arguments.extend(fetch);
         let done = world
-            .run(Path::new("timeout"), arguments)
+            .run(Path::new("sh"), arguments)
             .within(&tree)
             .done()
             .expect(0);

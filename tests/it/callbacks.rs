@@ -13,7 +13,6 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     login::{Waiting, consent},
-    signals::with_interrupts,
     support::{World, gits},
 };
 
@@ -271,7 +270,7 @@ fn whoever_stops_while_the_browser_is_waited_for_leaves_nothing() {
             .arg(&world.consumer.key)
             .without_client()
             .env("BBTOKEN_CLIENT_SECRET_FILE", &secret);
-        let login = Waiting::of(with_interrupts(&run.into_command()));
+        let login = Waiting::of(run.into_command());
         let pid = i32::try_from(login.child.id()).ok().and_then(Pid::from_raw);
         kill_process(pid.expect("it has a number"), signal).expect("it runs");
         let (code, said) = login.end();

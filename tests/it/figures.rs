@@ -112,7 +112,13 @@ fn fetch_in_parallel(world: &World) {
             .collect();
         for fetch in fetches {
             let done = fetch.join().expect("the command ran").expect(0);
-            assert_eq!(done.stderr, "", "nobody has to know of the others");
+            // On a busy machine it may take seconds to get the token.
+            let mut lines = done.stderr.lines();
+            assert!(
+                lines.all(|line| line.ends_with(", which is getting a token")),
+                "nobody has to know of the others: {}",
+                done.stderr
+            );
         }
     });
     for tree in &trees {

@@ -17,7 +17,9 @@ use std::{
 use crate::support::{Done, Run, World};
 
 /// How long a command may take that has to end by itself; only one that hangs takes as long.
-const LIMIT_S: &str = "60";
+const LIMIT_S: &str = "240";
+/// Spans for [`low_speed`]: on a busy machine the first one may be over before the server holds anything back.
+pub(crate) const SPANS_S: [u32; 6] = [1, 2, 4, 8, 16, 32];
 /// What `timeout` exits with when it had to end its command (coreutils: timeout).
 pub(crate) const HUNG: i32 = 124;
 
@@ -33,6 +35,13 @@ pub(crate) fn limited<A: AsRef<OsStr>>(
         run = run.arg(argument);
     }
     run
+}
+
+/// Settings by which git gives up what is slower than 1000 bytes a second for this long.
+pub(crate) fn low_speed(span_s: u32) -> [String; 4] {
+    let c = || "-c".to_owned();
+    let limit = "http.lowSpeedLimit=1000".to_owned();
+    [c(), limit, c(), format!("http.lowSpeedTime={span_s}")]
 }
 
 /// A command and the system calls that it and its children made.

@@ -470,8 +470,9 @@ fn the_page_is_opened_where_there_is_a_display_and_never_through_ssh() {
     let programs = world.path("programs");
     let opened = world.path("opened");
     fs::create_dir(&programs).expect("the world can be written");
+    world.run(Path::new("mkfifo"), [&opened]).ok();
     let script = format!(
-        "#!/bin/sh\nprintf '%s' \"$1\" >'{0}.new' && mv '{0}.new' '{0}'\n",
+        "#!/bin/sh\ntouch '{0}.begun'; printf '%s' \"$1\" >'{0}'\n",
         opened.display()
     );
     let browser = programs.join("xdg-open");
@@ -507,19 +508,16 @@ fn the_page_is_opened_where_there_is_a_display_and_never_through_ssh() {
         visit(&callback);
         assert!(child.wait().expect("it ends").success());
         if is_opened {
-            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-            while !opened.exists() && std::time::Instant::now() < deadline {
-                std::thread::yield_now();
-            }
+            // Both ends of a pipe wait for each other.
             let start = fs::read_to_string(&opened).expect("it was opened");
             let authority = callback.split("/callback").next().expect("it has one");
             assert!(
                 start.starts_with(&format!("{authority}/start/")),
                 "it starts at a page of ours: {start}"
             );
-            fs::remove_file(&opened).expect("it is there");
+            fs::remove_file(world.path("opened.begun")).expect("the browser began");
         } else {
-            assert!(!opened.exists(), "nobody would see it");
+            assert!(!world.path("opened.begun").exists(), "nobody would see it");
         }
     }
 }

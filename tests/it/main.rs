@@ -65,3 +65,4 @@ mod trace;
 mod transport;
 mod urls;
 mod versions;
+mod watch;

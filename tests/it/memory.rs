@@ -1,52 +1,51 @@
 //! A large pack, both ways: the helper's memory stays flat.
 
-use std::{fs, path::Path, process::Stdio, time::Duration};
+use std::{fs, path::Path, process::Stdio};
+
+use bitbucket_local::{Action, Rule};
 
 use crate::{
-    processes::{self, Process},
+    processes,
     support::{Run, World, on_every_git},
 };
 
 const PACK_BYTES: usize = 200 << 20;
 const MAX_MEMORY_BYTES: u64 = 16 << 20;
-/// How often the helper's peak is read: it only grows, so that the last reading counts.
-const LOOK: Duration = Duration::from_millis(2);
 
-/// Runs git and gives the most memory its helper had.
-fn peak_of_helper(world: &World, command: Run) -> u64 {
+/// Runs git and gives the most memory its helper had, read while the server holds the rest of an answer back.
+fn peak_of_helper(world: &World, service: &str, bytes: u64, command: Run) -> u64 {
     world.bitbucket.clear_requests();
+    let rule = Rule::new(Action::Stall(bytes)).method("POST").path(service);
+    let rule = match service {
+        "git-receive-pack" => rule.streamed(),
+        // Its list of refs comes first.
+        _ => rule.skip(1),
+    };
+    world.bitbucket.script(rule);
     let child = command
         .into_command()
         .stderr(Stdio::piped())
         .spawn()
         .expect("git starts");
-    // It runs at least until its transfer is over.
     world
         .bitbucket
-        .wait_for(|requests| requests.len() > 1)
-        .expect("git asks for the transfer");
+        .wait_for(|requests| {
+            requests
+                .iter()
+                .any(|request| request.path.ends_with(service) && request.response_bytes >= bytes)
+        })
+        .expect("the transfer comes so far");
     let processes = processes::of(world);
     let helper = processes
         .iter()
         .find(|process| process.is_helper())
-        .expect("the helper transfers");
-    let peak = follow(helper);
+        .expect("the helper waits for the rest");
+    let peak = helper.peak_memory().expect("it runs");
+    world.bitbucket.release();
     let output = child.wait_with_output().expect("it is ours");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     assert_eq!(stderr, "");
-    peak
-}
-
-fn follow(helper: &Process) -> u64 {
-    let (mut peak, mut looks) = (0, 0);
-    while !helper.ends_within(LOOK) {
-        if let Some(memory) = helper.peak_memory() {
-            peak = peak.max(memory);
-            looks += 1;
-        }
-    }
-    assert!(looks > 20, "the transfer was watched, {looks} times");
     peak
 }
 
@@ -83,12 +82,15 @@ fn two_hundred_megabytes_go_both_ways_in_sixteen_of_memory() {
             .git(["commit", "-q", "-m", "noise"])
             .within(&tree)
             .ok();
-        let pushing = peak_of_helper(world, world.git(["push", "-q"]).within(&tree));
+        // The server says nothing before it has the whole pack.
+        let push = world.git(["push", "-q"]).within(&tree);
+        let pushing = peak_of_helper(world, "git-receive-pack", 1, push);
         assert_eq!(world.rev(&bare, "main"), world.rev(&tree, "HEAD"));
-        let sent = world.bitbucket.git_requests()[1].request_bytes;
+        let requests = world.bitbucket.git_requests();
+        let sent = requests.last().map_or(0, |push| push.request_bytes);
 
         let clone = world.git(["clone", "-q", "--bare", "bbtoken::ws/repo", "copy"]);
-        let cloning = peak_of_helper(world, clone);
+        let cloning = peak_of_helper(world, "git-upload-pack", PACK_BYTES as u64, clone);
         assert_eq!(
             world.rev(&world.path("copy"), "main"),
             world.rev(&tree, "HEAD")

@@ -210,9 +210,7 @@ fn front_ends_that_start_git_take_our_addresses() {
 fn on_a_screen(world: &World, script: &str, tree: &Path) -> Done {
     let file = world.path("script.tcl");
     fs::write(&file, script).expect("the world can be written");
-    // A window that waits for a person must not be waited for for ever.
-    let arguments = ["60", "xvfb-run", "-a", "wish"];
-    program(world, Path::new("timeout"), &arguments)
+    program(world, Path::new("xvfb-run"), &["-a", "wish"])
         .arg(file)
         .within(tree)
         .done()

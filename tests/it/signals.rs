@@ -4,8 +4,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
-    process::{Child, Command, Stdio},
-    time::Duration,
+    process::{Child, Stdio},
 };
 
 use bitbucket_local::{Action, Kind, Recorded, Rule};
@@ -18,18 +17,14 @@ use crate::{
     support::{Run, World, gits, helper, on_every_git},
 };
 
-/// What a person takes for "at once".
-const SECOND: Duration = Duration::from_secs(1);
-/// Long enough for anything that ends at all.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// Holds the answer to the next request that matches and starts a command, which then waits for it.
 fn start_and_hold(world: &World, rule: Rule, command: Run) -> Child {
     world.bitbucket.clear_requests();
     let (method, path) = (rule.method.clone(), rule.path.clone());
     let before = usize::try_from(rule.skip).expect("because it is small");
     world.bitbucket.script(rule);
-    let child = with_interrupts(&command.into_command())
+    let child = command
+        .into_command()
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
@@ -46,26 +41,6 @@ fn start_and_hold(world: &World, rule: Rule, command: Run) -> Child {
         .wait_for(|requests| requests.iter().filter(is_asked).count() > before)
         .expect("git asks for it");
     child
-}
-
-/// Makes a command heed Ctrl-C even where these tests run in a shell's background, which has it ignored.
-pub(crate) fn with_interrupts(command: &Command) -> Command {
-    let mut with = Command::new("/usr/bin/env");
-    with.arg("--default-signal=INT")
-        .arg(command.get_program())
-        .args(command.get_args())
-        .env_clear()
-        .stdin(Stdio::null());
-    for (name, value) in command.get_envs() {
-        with.env(
-            name,
-            value.expect("because a cleared environment only gets values"),
-        );
-    }
-    if let Some(directory) = command.get_current_dir() {
-        with.current_dir(directory);
-    }
-    with
 }
 
 /// The answers that a person may have to wait for.
@@ -109,7 +84,7 @@ fn an_interrupt_ends_everything_and_leaves_no_directory() {
             assert!(processes.len() >= 3, "git, its wrapper, and ours");
             helper_in(&processes);
             processes::signal_group(child.id(), Signal::INT);
-            processes::all_end_within(&processes, SECOND);
+            processes::all_end(&processes);
             let status = child.wait().expect("it is ours");
             assert_eq!(status.signal(), Some(2), "{shown}");
             assert_eq!(stderr_of(child), "", "{shown}");
@@ -140,7 +115,7 @@ fn an_interrupted_push_leaves_nothing_behind() {
         let processes = processes::of(world);
         helper_in(&processes);
         processes::signal_group(child.id(), Signal::INT);
-        processes::all_end_within(&processes, SECOND);
+        processes::all_end(&processes);
         assert_eq!(child.wait().expect("it is ours").signal(), Some(2));
         assert_eq!(processes::of(world).len(), 0);
         world.bitbucket.release();
@@ -154,7 +129,7 @@ fn an_interrupted_push_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_helper_whose_git_is_killed_is_gone_within_a_second() {
+fn a_helper_whose_git_is_killed_ends_before_the_server_answers() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         for rule in holds() {
@@ -165,8 +140,8 @@ fn a_helper_whose_git_is_killed_is_gone_within_a_second() {
             helper_in(&processes);
             child.kill().expect("it is ours");
             child.wait().expect("it is ours");
-            processes::all_end_within(&processes, SECOND);
-            assert_eq!(stderr_of(child), "", "nobody is left to read: {shown}");
+            processes::all_end(&processes);
+            assert_eq!(stderr_of(child), "", "no time limit ended it: {shown}");
             // A git that is killed cannot clean up.
             fs::remove_dir_all(world.path("tree")).expect("it had begun to clone");
             world.bitbucket.release();
@@ -181,7 +156,8 @@ fn a_helper_whose_git_is_killed_is_gone_within_a_second() {
         let processes = processes::of(world);
         child.kill().expect("it is ours");
         child.wait().expect("it is ours");
-        processes::all_end_within(&processes, SECOND);
+        processes::all_end(&processes);
+        assert_eq!(stderr_of(child), "", "no time limit ended it");
         world.bitbucket.release();
     });
 }
@@ -215,7 +191,7 @@ fn gits_own_helper_behind_ours_ends_with_a_killed_git() {
             helper_in(&processes);
             child.kill().expect("it is ours");
             child.wait().expect("it is ours");
-            processes::all_end_within(&processes, SECOND);
+            processes::all_end(&processes);
             assert_eq!(processes::of(world).len(), 0, "{shown}");
             world.bitbucket.release();
         }
@@ -248,7 +224,7 @@ fn a_reader_that_has_seen_enough_ends_git_and_the_helper_in_silence() {
         assert_eq!(first, format!("{id}\tHEAD\n"));
         let processes = processes::of(world);
         drop(output);
-        processes::all_end_within(&processes, PATIENCE);
+        processes::all_end(&processes);
         assert_eq!(
             child.wait().expect("it is ours").signal(),
             Some(13),
@@ -413,7 +389,7 @@ fn a_git_that_is_killed_inside_an_answer_takes_the_helper_along() {
             helper_in(&processes);
             child.kill().expect("it is ours");
             child.wait().expect("it is ours");
-            processes::all_end_within(&processes, SECOND);
+            processes::all_end(&processes);
             assert_eq!(world.bitbucket.rules_left(), 0, "{path}");
         }
     });
@@ -423,8 +399,7 @@ fn a_git_that_is_killed_inside_an_answer_takes_the_helper_along() {
 fn a_login_that_is_interrupted_at_the_exchange_keeps_nothing() {
     let world = World::new(gits().remove(0));
     person::configure_login(&world, "me", &world.consumer);
-    let command = person::manage(&world, ["login", "me", "--browser"]).into_command();
-    let mut command = with_interrupts(&command);
+    let mut command = person::manage(&world, ["login", "me", "--browser"]).into_command();
     command.process_group(0);
     let mut login = Waiting::of(command);
     let rule = Rule::new(Action::Hold)

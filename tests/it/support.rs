@@ -7,10 +7,13 @@ use std::{
     io::{Seek as _, Write as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::Arc,
 };
 
 use bitbucket_local::{Bitbucket, Consumer, Options};
 use tempfile::TempDir;
+
+use crate::watch::{self, Watch};
 
 /// A git on this machine.
 #[derive(Clone, Debug)]
@@ -81,7 +84,15 @@ pub(crate) struct World {
     pub(crate) git: Git,
     /// The client whose id and secret are in the environment of every command.
     pub(crate) consumer: Consumer,
+    /// The time limit.
+    pub(crate) watch: Arc<Watch>,
     directory: TempDir,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.watch.ends();
+    }
 }
 
 impl World {
@@ -92,6 +103,7 @@ impl World {
 
     /// Starts a Bitbucket of another kind.
     pub(crate) fn with(git: Git, options: Options) -> Self {
+        watch::heed_signals();
         let options = Options {
             git: options.git.or_else(|| Some(git.program.clone())),
             ..options
@@ -103,6 +115,7 @@ impl World {
             consumer: bitbucket.consumer().clone(),
             bitbucket,
             git,
+            watch: Watch::over(directory.path()),
             directory,
         };
         world
@@ -162,7 +175,11 @@ impl World {
             .env("BBTOKEN_BASE_URL", self.bitbucket.base_url())
             .env("BBTOKEN_CLIENT_ID", &self.consumer.key)
             .env("BBTOKEN_CLIENT_SECRET", &self.consumer.secret);
-        Run { command }
+        self.watch.goes_on();
+        Run {
+            command,
+            watch: Arc::clone(&self.watch),
+        }
     }
 
     /// Prepares `git-bbtoken`.
@@ -313,6 +330,7 @@ pub(crate) fn helper() -> PathBuf {
 /// A command that is about to run.
 pub(crate) struct Run {
     command: Command,
+    watch: Arc<Watch>,
 }
 
 impl Run {
@@ -382,12 +400,15 @@ impl Run {
     /// Runs it to its end.
     pub(crate) fn done(mut self) -> Done {
         let output = self.command.output().expect("the program starts");
-        Done {
+        self.watch.goes_on();
+        let done = Done {
             shown: format!("{:?}", self.command),
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        };
+        assert!(!self.watch.has_bitten(), "it took too long: {done:?}");
+        done
     }
 
     /// Runs it and expects success; gives what it printed on stdout.

@@ -43,11 +43,7 @@ impl Terminal<'_> {
             self.columns
         );
         let mut run = world
-            .run(
-                // A question that is never asked must not be waited for for ever.
-                Path::new("/usr/bin/timeout"),
-                ["60", "/usr/bin/script", "-qec", &line, "/dev/null"],
-            )
+            .run(Path::new("/usr/bin/script"), ["-qec", &line, "/dev/null"])
             .without_client();
         for (name, value) in self.environment {
             run = run.env(name, value);
@@ -445,7 +441,7 @@ fn a_signal_goes_to_the_command_and_its_netrc_file_is_removed() {
                 "--",
                 "sh",
                 "-c",
-                "test -s \"$0\" && echo ready; exec sleep 60",
+                "test -s \"$0\" && echo ready; exec sleep 600",
             ])
             .arg(&netrc)
             .stdout(Stdio::piped())

@@ -20,7 +20,7 @@ use crate::access::Credentials;
 use crate::connection::Connection;
 use crate::control;
 use crate::git::{self, Address, content_length, header};
-use crate::journal::{Kind, Progress, Recorded, Ticket};
+use crate::journal::{Kind, Progress, Recorded};
 use crate::lfs;
 use crate::oauth::authorize;
 use crate::oauth::token_endpoint::{self, Form, MAX_FORM_BYTES};
@@ -42,7 +42,7 @@ pub(crate) async fn serve(
     let (parts, incoming) = request.into_parts();
     if parts.uri.path().starts_with(CONTROL) {
         let answer = control::answer(&site, &parts, Upload::new(incoming, Arc::default())).await;
-        return Ok(answer.map(|payload| Reply::new(payload, Ending::Usual, connection, None)));
+        return Ok(answer.map(|payload| Reply::new(payload, Ending::Usual, connection, None, None)));
     }
     connection.carries(parts.version);
     let asked = Asked::of(parts.uri.path());
@@ -57,13 +57,15 @@ pub(crate) async fn serve(
         ticket.grant(form.value("grant_type"));
     }
     let action = site.script.take(&recorded);
+    // Those who wait for a rule to be taken look again.
+    site.journal.taken();
     let exchange = Exchange {
         site: &site,
         parts,
         asked,
         form,
         upload,
-        releases,
+        releases: releases.clone(),
     };
     let (mut answer, ending) = exchange.act(action, &connection).await;
     let date = httpdate::fmt_http_date(site.clock.now());
@@ -71,17 +73,9 @@ pub(crate) async fn serve(
         DATE,
         HeaderValue::from_str(&date).expect("because a date is printable ASCII"),
     );
-    Ok(hand_over(answer, ending, connection, ticket))
-}
-
-fn hand_over(
-    answer: Answer,
-    ending: Ending,
-    connection: Arc<Connection>,
-    ticket: Ticket,
-) -> Response<Reply> {
     ticket.status(answer.status().as_u16());
-    answer.map(|payload| Reply::new(payload, ending, connection, Some(ticket)))
+    let reply = |payload| Reply::new(payload, ending, connection, Some(ticket), Some(releases));
+    Ok(answer.map(reply))
 }
 
 /// The part of the site that a path is about.

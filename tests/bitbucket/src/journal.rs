@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// How far pkt-lines are followed.
 const MAX_FOLLOWED_BYTES: u64 = 64 * 1024;
 /// How long [`Journal::wait_for`] waits.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(200);
 
 /// One request as the server saw it.
 ///
@@ -111,6 +111,13 @@ struct Seen {
 impl Journal {
     pub(crate) fn connected(&self) {
         self.seen().connections += 1;
+        self.changed.notify_all();
+    }
+
+    /// Lets those who wait look at the script, which has changed.
+    pub(crate) fn taken(&self) {
+        // Nobody is between a look and the wait that follows it while the lock is held.
+        drop(self.seen());
         self.changed.notify_all();
     }
 

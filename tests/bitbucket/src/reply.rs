@@ -12,14 +12,15 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Collected};
 use hyper::body::Incoming;
-use tokio::time::{Sleep, sleep};
+use tokio::sync::watch;
+use tokio::time::sleep;
 
 use crate::backend::{Output, PIECE_BYTES};
 use crate::connection::Connection;
 use crate::journal::Ticket;
 
 /// The pause after each byte that comes alone.
-pub(crate) const DRIP_PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const DRIP_PAUSE: Duration = Duration::from_secs(1);
 
 /// A request body whose bytes are counted.
 pub(crate) struct Upload {
@@ -155,7 +156,7 @@ pub(crate) enum Ending {
     Truncate(u64),
     /// The connection ends after so many more bytes.
     Cut(u64),
-    /// Nothing comes after so many more bytes, and the connection stays open.
+    /// After so many more bytes the rest waits for a release.
     Stall(u64),
     /// Each byte is followed by a pause.
     Drip,
@@ -172,9 +173,11 @@ pub(crate) struct Reply {
     connection: Arc<Connection>,
     /// `None` for requests that are not recorded.
     ticket: Option<Ticket>,
-    /// What comes after the byte that was sent last.
-    dripping: Bytes,
-    pause: Option<Pin<Box<Sleep>>>,
+    /// What a pause holds back of the piece that was sent last.
+    rest: Bytes,
+    pause: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// What ends a stall; `None` for requests that are not recorded.
+    releases: Option<watch::Receiver<u64>>,
 }
 
 impl Reply {
@@ -183,14 +186,16 @@ impl Reply {
         ending: Ending,
         connection: Arc<Connection>,
         ticket: Option<Ticket>,
+        releases: Option<watch::Receiver<u64>>,
     ) -> Self {
         Self {
             payload,
             ending,
             connection,
             ticket,
-            dripping: Bytes::new(),
+            rest: Bytes::new(),
             pause: None,
+            releases,
         }
     }
 
@@ -200,19 +205,35 @@ impl Reply {
             ready!(pause.as_mut().poll(cx));
             self.pause = None;
         }
-        if self.dripping.is_empty() {
+        if self.rest.is_empty() {
             match ready!(Pin::new(&mut self.payload).poll_frame(cx)) {
                 None => {
                     self.complete();
                     return Poll::Ready(None);
                 }
-                Some(frame) => self.dripping = frame?.into_data().unwrap_or_default(),
+                Some(frame) => self.rest = frame?.into_data().unwrap_or_default(),
             }
         }
-        let piece = self.dripping.split_to(self.dripping.len().min(1));
+        let piece = self.rest.split_to(self.rest.len().min(1));
         self.pause = Some(Box::pin(sleep(DRIP_PAUSE)));
         let piece = self.pass(piece);
         Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    /// Waits for a release.
+    fn stall(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(mut releases) = self.releases.take() {
+            // The sender lives as long as the site.
+            self.pause = Some(Box::pin(async move { drop(releases.changed().await) }));
+            if let Some(ticket) = &self.ticket {
+                ticket.stalled();
+            }
+        }
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.as_mut().poll(cx));
+            self.pause = None;
+        }
+        Poll::Ready(())
     }
 
     /// Shortens a piece to what the ending leaves of it, and counts it.
@@ -225,8 +246,11 @@ impl Reply {
             let kept = piece
                 .len()
                 .min(usize::try_from(*left).unwrap_or(usize::MAX));
-            piece.truncate(kept);
+            let rest = piece.split_off(kept);
             *left -= kept as u64;
+            if let Ending::Stall(_) = self.ending {
+                self.rest = rest;
+            }
         }
         if let Some(ticket) = &mut self.ticket {
             ticket.sent(&piece);
@@ -262,18 +286,20 @@ impl Body for Reply {
                 self.ticket = None;
                 return Poll::Pending;
             }
-            // The client's end is what ends it: nothing here wakes it up.
             Ending::Stall(0) => {
-                if let Some(ticket) = &self.ticket {
-                    ticket.stalled();
-                }
-                return Poll::Pending;
+                ready!(self.stall(cx));
+                self.ending = Ending::Usual;
             }
             Ending::Endless(0, ref text) => {
                 let again = text.repeat(1 + PIECE_BYTES / text.len());
                 return Poll::Ready(Some(Ok(Frame::data(again.into()))));
             }
             _ => {}
+        }
+        if !self.rest.is_empty() {
+            let rest = std::mem::take(&mut self.rest);
+            let rest = self.pass(rest);
+            return Poll::Ready(Some(Ok(Frame::data(rest))));
         }
         let piece = match ready!(Pin::new(&mut self.payload).poll_frame(cx)) {
             None => {
@@ -298,7 +324,7 @@ impl Body for Reply {
         match self.ending {
             Ending::Truncate(0) => true,
             Ending::Cut(_) | Ending::Stall(_) | Ending::Drip | Ending::Endless(..) => false,
-            _ => self.payload.is_end_stream(),
+            _ => self.rest.is_empty() && self.payload.is_end_stream(),
         }
     }
 

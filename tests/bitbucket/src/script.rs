@@ -25,6 +25,9 @@ pub struct Rule {
     /// Only token requests with this `grant_type`.
     #[serde(default)]
     pub grant: Option<String>,
+    /// Only requests whose body comes without a length, such as a large push.
+    #[serde(default)]
+    pub streamed: bool,
     /// How many matching requests pass before the rule begins to apply.
     #[serde(default)]
     pub skip: u64,
@@ -74,7 +77,8 @@ pub enum Action {
     Alter(Vec<(String, String)>),
     /// Ends the response body properly after this many bytes.
     Truncate(u64),
-    /// Sends this many bytes of the response body and then nothing more, with the connection open.
+    /// Sends this many bytes of the response body, and the rest after
+    /// [`Bitbucket::release`](crate::Bitbucket::release).
     Stall(u64),
     /// Does all that was asked, then answers with its status and headers but this body.
     #[serde(deserialize_with = "text_bytes")]
@@ -139,6 +143,7 @@ impl Rule {
             path: None,
             kind: None,
             grant: None,
+            streamed: false,
             skip: 0,
             times: Some(1),
             action,
@@ -210,6 +215,13 @@ impl Rule {
         self
     }
 
+    /// Restricts the rule to requests whose body comes without a length.
+    #[must_use]
+    pub fn streamed(mut self) -> Self {
+        self.streamed = true;
+        self
+    }
+
     /// Lets this many matching requests pass first.
     #[must_use]
     pub fn skip(mut self, matches: u64) -> Self {
@@ -241,6 +253,7 @@ impl Rule {
             .is_none_or(|method| *method == recorded.method)
             && self.path.as_ref().is_none_or(|part| address.contains(part))
             && self.kind.is_none_or(|kind| kind == recorded.kind)
+            && (!self.streamed || recorded.content_length.is_none())
             && self
                 .grant
                 .as_ref()

@@ -193,9 +193,8 @@ fn an_early_no_to_a_large_push_is_told_without_sending_the_rest() {
                 .header("Content-Type", "text/plain")
                 .body("words of the server")
                 .early();
-            world
-                .bitbucket
-                .script(rule.path("git-receive-pack").method("POST"));
+            let rule = rule.path("git-receive-pack").method("POST");
+            world.bitbucket.script(rule.streamed());
             let push = limited(world, ["push", "-q"]).within(&tree);
             let done = gate.between(world, push).fails(128);
             done.says(&[
@@ -228,9 +227,8 @@ fn an_early_401_to_a_large_push_gets_a_token_for_the_next_one() {
         let gate = gentle(world);
         let push = || gate.between(world, limited(world, ["push", "-q"]).within(&tree));
         let rule = Rule::answer(401).early();
-        world
-            .bitbucket
-            .script(rule.path("git-receive-pack").method("POST"));
+        let rule = rule.path("git-receive-pack").method("POST");
+        world.bitbucket.script(rule.streamed());
         let done = push().fails(128);
         done.says(&[
             "error: the token was refused while the push was being sent; nothing was changed on the server\n\
@@ -255,9 +253,8 @@ fn a_large_push_whose_connection_breaks_under_way_is_not_called_unknown() {
         let tree = tree_to_push(world, 20 << 20);
         let before = on_server(world);
         let rule = Rule::new(Action::CloseWithoutAnswer);
-        world
-            .bitbucket
-            .script(rule.path("git-receive-pack").method("POST"));
+        let rule = rule.path("git-receive-pack").method("POST");
+        world.bitbucket.script(rule.streamed());
         let done = limited(world, ["push", "-q"]).within(&tree).fails(128);
         done.says(&[
             "error: the push to 'ws/repo' broke off before all of it was sent; nothing was changed there\ncaused by: ",

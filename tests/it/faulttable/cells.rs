@@ -104,7 +104,7 @@ pub(super) struct Way {
 
 /// What is said of a connection that ended; which of them depends on who was faster.
 const BROKEN: &[&str] = &["closed the connection without an answer", "broke off"];
-const SLOW: &[&str] = &["did not answer in time"];
+pub(super) const SLOW: &[&str] = &["did not answer in time"];
 const NO_GIT: &[&str] = &[
     "did not answer as a git server",
     "is not complete",
@@ -228,6 +228,9 @@ fn at_the_head(fault: Fault, step: Step) -> Result<Vec<Way>, &'static str> {
 /// Two lengths that differ: to believe one of them is what smuggles answers (RFC 9112 section 6.3), and curl does.
 pub(super) const STRICTER: &str = "two that differ";
 
+/// A length that promises more, on a connection that stays open: plain git waits for the rest.
+pub(super) const OPEN: &str = "too large, open";
+
 /// What the head may say of the length, while the whole answer follows.
 fn lengths(step: Step) -> Vec<Way> {
     let way = |name, action, causes| Way {
@@ -252,7 +255,7 @@ fn lengths(step: Step) -> Vec<Way> {
     let absent = |step, _| with_lines(step, "Connection: close\r\n", Then::Close);
     vec![
         way("too large", large, cut),
-        way("too large, open", kept, stall),
+        way(OPEN, kept, stall),
         way("too small", small, SHORT),
         way("zero", none, EMPTY),
         way("negative", negative, NO_HTTP),

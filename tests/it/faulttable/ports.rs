@@ -13,7 +13,10 @@ use super::{
     place::{Outcome, Place},
     show,
 };
-use crate::support::gits;
+use crate::{
+    inspect::low_speed,
+    support::{Run, gits},
+};
 
 /// The pause after each byte of [`Port::SlowLoris`].
 const DRIP_PAUSE: Duration = Duration::from_millis(100);
@@ -165,13 +168,17 @@ fn what_breaks_before_the_first_request_is_told_as_a_connection_that_was_not_mad
     let repository = place.world.path("repo");
     for (port, said) in PORTS {
         let faulty = Faulty::open(port, place.world.bitbucket.base_url());
+        let limited = |run: Run| match said {
+            SLOW => run.args(low_speed(1)),
+            _ => run,
+        };
         // What follows on the same connection finds none either, if that one is not made.
         for (step, arguments) in [
             ("discovery", ["ls-remote", "bbtoken::ws/repo", "main"]),
             ("push", ["push", "bbtoken::ws/repo", "HEAD:refs/heads/x"]),
             ("token", ["ls-remote", "bbtoken::ws/repo", "main"]),
         ] {
-            let run = place.git("core.x=y", true).args(arguments);
+            let run = limited(place.git("core.x=y", true, 1)).args(arguments);
             let run = run
                 .within(&repository)
                 .env("BBTOKEN_BASE_URL", &faulty.base);
@@ -193,7 +200,7 @@ fn what_breaks_before_the_first_request_is_told_as_a_connection_that_was_not_mad
             let is_tried_again = matches!(port, Port::Refuse | Port::Cut | Port::Reset);
             assert_eq!(tries == 4, is_tried_again && step != "token", "{shown}");
         }
-        let theirs = place.git(&place.world.with_header(&place.token), false);
+        let theirs = limited(place.git(&place.world.with_header(&place.token), false, 1));
         let theirs = theirs
             .args(["ls-remote", &format!("{}/ws/repo.git", faulty.base)])
             .done();

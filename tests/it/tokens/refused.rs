@@ -48,20 +48,16 @@ fn a_revoked_token_is_replaced_once_inside_the_same_command() {
     });
 }
 
-/// Runs a command, revokes all tokens while the last of so many requests is held, and lets it go on.
-fn revoked_at(world: &World, requests: usize, run: Run) -> Done {
+/// Runs a command, revokes all tokens while a request is held, and lets it go on.
+fn revoked_at(world: &World, request: Rule, run: Run) -> Done {
     world.bitbucket.clear_requests();
-    let skip = u64::try_from(requests - 1).expect("it is small");
-    let hold = Rule::new(Action::Hold).kind(Kind::Git).skip(skip);
-    world.bitbucket.script(hold);
+    world.bitbucket.script(request);
     thread::scope(|scope| {
         let command = scope.spawn(|| run.done());
+        // The rule is gone as soon as the request is held.
         world
             .bitbucket
-            .wait_for(|seen| {
-                let git = seen.iter().filter(|request| request.kind == Kind::Git);
-                git.count() == requests
-            })
+            .wait_for(|_| world.bitbucket.rules_left() == 0)
             .expect("the command comes so far");
         world.bitbucket.revoke_access_tokens();
         world.bitbucket.release();
@@ -84,15 +80,15 @@ fn a_token_revoked_between_two_requests_is_replaced() {
                 .without_memory()
         };
         let pushing = || limited(world, ["push", "-q"]).within(&other);
-        let cases: [(&str, usize, &dyn Fn() -> Run); 6] = [
-            ("the list of refs", 2, &listing),
-            ("a clone's list of refs", 2, &cloning),
-            ("a clone's pack", 3, &cloning),
-            ("a fetch's list of refs", 2, &fetching),
-            ("a fetch's pack", 3, &fetching),
-            ("a small push", 2, &pushing),
+        let cases: [(&str, u64, &dyn Fn() -> Run); 6] = [
+            ("the list of refs", 1, &listing),
+            ("a clone's list of refs", 1, &cloning),
+            ("a clone's pack", 2, &cloning),
+            ("a fetch's list of refs", 1, &fetching),
+            ("a fetch's pack", 2, &fetching),
+            ("a small push", 1, &pushing),
         ];
-        for (name, requests, run) in cases {
+        for (name, before, run) in cases {
             // So that there is something to fetch and to push.
             let side = world.path("side");
             world.clone("ws/repo", "side");
@@ -103,7 +99,8 @@ fn a_token_revoked_between_two_requests_is_replaced() {
                 world.commit(&side, "side", name);
                 world.git(["push", "-q"]).within(&side).ok();
             }
-            let done = revoked_at(world, requests, run()).expect(0);
+            let hold = Rule::new(Action::Hold).kind(Kind::Git).skip(before);
+            let done = revoked_at(world, hold, run()).expect(0);
             assert_eq!(done.stderr, "", "nobody has to know of {name}");
             assert_eq!(token_calls(world), 1, "one new token for {name}");
             fs::remove_dir_all(&side).expect("it is the test's");
@@ -123,7 +120,8 @@ fn a_token_revoked_while_a_large_push_is_sent_is_replaced_for_the_next_one() {
         let gate = Gate::to(world);
         gate.between(world, list(world)).ok();
         let push = || gate.between(world, limited(world, ["push", "-q"]).within(&tree));
-        let done = revoked_at(world, 2, push()).expect(128);
+        let hold = Rule::new(Action::Hold).method("POST").streamed();
+        let done = revoked_at(world, hold, push()).expect(128);
         done.says(&[
             "error: the token was refused while the push was being sent; nothing was changed on the server\n\
              hint: push again: a new token is ready\n",

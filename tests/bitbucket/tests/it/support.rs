@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Once;
+use std::time::Duration;
 
 use bitbucket_local::{Bitbucket, Options};
 use tempfile::TempDir;
@@ -12,17 +14,32 @@ pub(crate) const TOKEN: &str = "/site/oauth2/access_token";
 pub(crate) const REFS: &str = "/ws/repo.git/info/refs?service=git-upload-pack";
 pub(crate) const REFS_TO_PUSH: &str = "/ws/repo.git/info/refs?service=git-receive-pack";
 
+/// Longer than all tests take together, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(1_800);
+
 /// A server with the empty repository `ws/repo`.
 pub(crate) fn bitbucket() -> Bitbucket {
     bitbucket_with(Options::default())
 }
 
 pub(crate) fn bitbucket_with(options: Options) -> Bitbucket {
+    end_what_hangs();
     let bitbucket = Bitbucket::start(options).expect("because loopback is free");
     bitbucket
         .create_repository("ws", "repo")
         .expect("because it does not exist yet");
     bitbucket
+}
+
+/// Ends all tests if one of them hangs; the test harness has named it by then.
+fn end_what_hangs() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        std::thread::spawn(|| {
+            std::thread::sleep(PATIENCE);
+            std::process::exit(101);
+        });
+    });
 }
 
 /// The header that lets git read and write everything.
@@ -33,11 +50,13 @@ pub(crate) fn authorization(bitbucket: &Bitbucket) -> String {
     )
 }
 
-/// Every git on the search path.
+/// Every git on the search path and in the list `BBTOKEN_TEST_GITS`.
 pub(crate) fn gits() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
+    let extra = std::env::var_os("BBTOKEN_TEST_GITS").unwrap_or_default();
     let mut found: Vec<PathBuf> = Vec::new();
-    for candidate in std::env::split_paths(&path).map(|directory| directory.join("git")) {
+    let programs = std::env::split_paths(&path).map(|directory| directory.join("git"));
+    for candidate in std::env::split_paths(&extra).chain(programs) {
         if let Ok(program) = candidate.canonicalize()
             && !found.contains(&program)
         {
