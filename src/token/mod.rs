@@ -27,7 +27,7 @@ use crate::{
     files,
     http::HttpClient,
     oauth,
-    profile::{Client, ENVIRONMENT, Grant, Profile, Source},
+    profile::{self, Client, ENVIRONMENT, Grant, Profile, Source},
     secret::Secret,
 };
 
@@ -59,6 +59,8 @@ pub struct Places {
     pub cache: Option<PathBuf>,
     /// Logins and client secrets, which cannot, and the notes about them.
     pub state: Option<PathBuf>,
+    /// Where `state` is unless a variable moves it, to name a login that is there.
+    pub usual_states: Vec<PathBuf>,
 }
 
 /// The tokens of one profile during one command.
@@ -169,7 +171,10 @@ impl<'a> Tokens<'a> {
             };
             Failure::new(
                 kind,
-                format!("no ready token is kept for profile '{profile}'"),
+                format!(
+                    "no ready token is kept for profile '{profile}'{}",
+                    self.looked_in(&profile.token_key())
+                ),
             )
         })?;
         Current::ready(token, profile)
@@ -241,6 +246,37 @@ impl<'a> Tokens<'a> {
             self.tell_unsaved(&error);
         }
         Ok(())
+    }
+
+    /// Says where a secret was looked for, if that is a directory.
+    fn looked_in(&self, key: &str) -> String {
+        match (self.profile.store, &self.places.state) {
+            (profile::Store::File, Some(state)) => {
+                format!(
+                    " (looked in '{}'){}",
+                    state.display(),
+                    self.found_elsewhere(key)
+                )
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// Names the usual directory if a secret is there, and not in the one that variables lead to.
+    fn found_elsewhere(&self, key: &str) -> String {
+        let state = self.places.state.as_ref();
+        let has_it = |place: &&PathBuf| {
+            Some(*place) != state
+                && files::Directory::open(place).is_ok_and(|it| it.has(&format!("{key}.json")))
+        };
+        let is_file = self.profile.store == profile::Store::File;
+        let found = self.places.usual_states.iter().find(has_it);
+        found.filter(|_| is_file).map_or_else(String::new, |place| {
+            format!(
+                "; '{}' has it, but BBTOKEN_HOME, XDG_STATE_HOME or HOME leads elsewhere",
+                place.display()
+            )
+        })
     }
 
     /// Opens the profile's store of durable secrets.
@@ -404,7 +440,9 @@ impl<'a> Tokens<'a> {
             Source::Stored => self
                 .store()?
                 .load(&profile.client_key(client))?
-                .ok_or_else(|| no_secret(profile))?,
+                .ok_or_else(|| {
+                    no_secret(profile, &self.found_elsewhere(&profile.client_key(client)))
+                })?,
             source => source::read(source)
                 .with_context(|| format!("cannot read the client secret of profile '{profile}'"))?,
         };
@@ -469,13 +507,13 @@ impl Wish<'_> {
     }
 }
 
-fn no_secret(profile: &Profile) -> anyhow::Error {
+fn no_secret(profile: &Profile, elsewhere: &str) -> anyhow::Error {
     let login = match profile.name.as_str() {
         ENVIRONMENT => String::new(),
         name => format!("run 'git bbtoken login {name}', or "),
     };
     let message = format!(
-        "the client of profile '{profile}' has no secret: {login}set BBTOKEN_CLIENT_SECRET, BBTOKEN_CLIENT_SECRET_FILE or bbtoken.{profile}.clientSecretCommand"
+        "the client of profile '{profile}' has no secret: {login}set BBTOKEN_CLIENT_SECRET, BBTOKEN_CLIENT_SECRET_FILE or bbtoken.{profile}.clientSecretCommand{elsewhere}"
     );
     Failure::new(Kind::Misconfigured, message).into()
 }

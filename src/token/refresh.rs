@@ -197,7 +197,10 @@ impl Refresh<'_> {
             .with_context(|| format!("cannot read the login of profile '{}'", tokens.profile))?;
         record.as_ref().and_then(Login::from_record).ok_or_else(|| {
             let profile = tokens.profile.name.clone();
-            let message = format!("profile '{profile}' is not logged in");
+            let message = format!(
+                "profile '{profile}' is not logged in{}",
+                tokens.looked_in(&self.key)
+            );
             Failure::new(Kind::LoginNeeded { profile }, message).into()
         })
     }

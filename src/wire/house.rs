@@ -184,9 +184,11 @@ impl Authorizer for Bearing<'_> {
     }
 }
 
+/// What our directories are called.
+const NAME: &str = "git-remote-bbtoken";
+
 /// Finds the directories for what is kept: below `BBTOKEN_HOME`, else the user's own; none in memory mode.
 pub(super) fn places(profile: &Profile, variables: Variables<'_>) -> Places {
-    const NAME: &str = "git-remote-bbtoken";
     if profile.store == Store::Memory {
         return Places::default();
     }
@@ -194,6 +196,7 @@ pub(super) fn places(profile: &Profile, variables: Variables<'_>) -> Places {
         Some(home) => Places {
             cache: Some(home.join("cache")),
             state: Some(home.join("state")),
+            usual_states: usual_states(variables),
         },
         None => {
             // A relative HOME would put secrets into the directory that git runs in.
@@ -205,7 +208,18 @@ pub(super) fn places(profile: &Profile, variables: Variables<'_>) -> Places {
                 cache: below(dirs::cache_dir()),
                 // Only Linux has a place of its own for state.
                 state: below(dirs::state_dir().or_else(dirs::data_local_dir)),
+                usual_states: usual_states(variables),
             }
         }
     }
+}
+
+/// Finds where a login made outside of a snap or a flatpak is: these set the directories of XDG, a snap also `HOME`.
+fn usual_states(variables: Variables<'_>) -> Vec<PathBuf> {
+    let homes = ["HOME", "SNAP_REAL_HOME"].into_iter().filter_map(variables);
+    let homes = homes.map(PathBuf::from).filter(|home| home.has_root());
+    homes
+        .filter(|_| cfg!(target_os = "linux"))
+        .map(|home| home.join(".local/state").join(NAME))
+        .collect()
 }

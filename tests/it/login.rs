@@ -248,7 +248,10 @@ fn a_ready_token_is_read_from_stdin_and_kept() {
     let done = world.bbtoken(["token"]).without_client().fails(4);
     assert_eq!(
         done.stderr,
-        "error: no ready token is kept for profile 'bot'\nhint: run 'git bbtoken login bot' to authorize again\n"
+        format!(
+            "error: no ready token is kept for profile 'bot' (looked in '{}')\nhint: run 'git bbtoken login bot' to authorize again\n",
+            crate::person::state(&world).display()
+        )
     );
 }
 

@@ -299,6 +299,7 @@ impl World {
         let places = Places {
             cache: Some(self.directory.path().join("cache")),
             state: Some(self.directory.path().join("state")),
+            usual_states: Vec::new(),
         };
         Tokens::new(&self.profile, self, self, places, &|_| {})
     }

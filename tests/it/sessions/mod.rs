@@ -29,7 +29,10 @@ fn a_login_works_for_every_command_after_it_until_it_is_forgotten() {
         let done = list(world).fails(128);
         assert_eq!(
             done.stderr,
-            "error: cannot read repository 'ws/repo'\ncaused by: profile 'work' is not logged in\nhint: run 'git bbtoken login work' to authorize again\n"
+            format!(
+                "error: cannot read repository 'ws/repo'\ncaused by: profile 'work' is not logged in (looked in '{}')\nhint: run 'git bbtoken login work' to authorize again\n",
+                state(world).display()
+            )
         );
         let done = log_in(world, "work").expect(0);
         assert!(
@@ -243,6 +246,48 @@ fn an_answer_that_stays_lost_is_made_up_for_by_the_next_command() {
         list(world).ok();
         nothing_was_used_too_late(world);
     });
+}
+
+#[test]
+fn a_login_that_variables_hide_is_named_with_both_directories() {
+    let world = &world();
+    person(world);
+    let (home, moved) = (world.home(), world.path("moved"));
+    let usual = state(world).display().to_string();
+    // (what sets them, the variables, the directory that is looked in)
+    let cases = [
+        (
+            "a flatpak",
+            vec![("XDG_STATE_HOME", &moved)],
+            moved.join("git-remote-bbtoken"),
+        ),
+        (
+            "a snap",
+            vec![
+                ("HOME", &moved),
+                ("SNAP_REAL_HOME", &home),
+                ("GIT_CONFIG_GLOBAL", &home),
+            ],
+            moved.join(".local/state/git-remote-bbtoken"),
+        ),
+        ("a job", vec![("BBTOKEN_HOME", &moved)], moved.join("state")),
+    ];
+    for (what, variables, looked) in cases {
+        let mut run = list(world).env("XDG_CACHE_HOME", &moved);
+        for (name, path) in variables {
+            run = match name {
+                "GIT_CONFIG_GLOBAL" => run.env(name, path.join(".gitconfig")),
+                name => run.env(name, path),
+            };
+        }
+        let says = format!(
+            "caused by: profile 'work' is not logged in (looked in '{}'); '{usual}' has it, but BBTOKEN_HOME, XDG_STATE_HOME or HOME leads elsewhere\nhint: ",
+            looked.display()
+        );
+        let done = run.done().expect(128);
+        assert!(done.stderr.contains(&says), "{what}: {}", done.stderr);
+    }
+    list(world).ok();
 }
 
 #[test]
