@@ -43,6 +43,27 @@ const PAGES: [&str; 22] = [
     "src",
 ];
 
+/// First parts of Bitbucket's own pages; no workspace has such a name.
+const SITE_PAGES: [&str; 13] = [
+    "!api",
+    "account",
+    "api",
+    "blog",
+    "dashboard",
+    "gateway",
+    "product",
+    "repo",
+    "site",
+    "snippets",
+    "socket",
+    "support",
+    "xhr",
+];
+/// What Bitbucket puts between a workspace and the name of one of the workspace's own pages.
+const WORKSPACE_PAGES: &str = "workspace";
+/// Ports that a pasted address may name although they are the usual ones.
+const USUAL_PORTS: [&str; 3] = [":443", ":80", ":22"];
+
 /// A repository on Bitbucket, as named by an address.
 ///
 /// Its `Display` is `workspace/repository`.
@@ -74,9 +95,9 @@ pub struct Base<'a> {
 impl Address {
     /// Parses an address in any of the forms git, a person or Bitbucket's pages give.
     ///
-    /// `workspace/repository`, `profile@workspace/repository`, the same behind `bbtoken::` or `bbtoken://`,
-    /// `https://bitbucket.org/…` (also a page of the repository), `ssh://git@bitbucket.org/…` and
-    /// `git@bitbucket.org:…`.
+    /// `workspace/repository`, `profile@workspace/repository`, the same behind `bbtoken::` or `bbtoken://`, with or
+    /// without the host, `https://bitbucket.org/…` (also a page of the repository), `ssh://git@bitbucket.org/…` and
+    /// `git@bitbucket.org:…`. Schemes and hosts may have capitals, and the usual port.
     ///
     /// # Errors
     ///
@@ -89,16 +110,67 @@ impl Address {
                 format!("cannot use address '{}': {why}", redact(text)),
             )
         };
-        let bare = text.strip_prefix("bbtoken::").unwrap_or(text);
-        if let Some(rest) = bare.strip_prefix("bbtoken://") {
-            return from_short(rest).map_err(refuse);
-        }
-        let host = bare.split('/').next().unwrap_or("");
-        if !bare.contains("://") && !host.contains(':') {
-            return from_short(bare).map_err(refuse);
-        }
-        from_url(bare, base).map_err(refuse)
+        let bare = text.trim_matches(' ');
+        let bare = bare
+            .strip_prefix("bbtoken::")
+            .unwrap_or(bare)
+            .trim_start_matches(' ');
+        let parsed = match bare.split_once("://") {
+            Some((scheme, rest)) if is_scheme(scheme) => {
+                match scheme.to_ascii_lowercase().as_str() {
+                    "bbtoken" => from_bare(rest, base),
+                    // pip and npm write it before the scheme; git takes `git+ssh` itself.
+                    scheme => {
+                        let scheme = scheme.strip_prefix("git+").unwrap_or(scheme);
+                        from_url(&format!("{scheme}://{rest}"), base)
+                    }
+                }
+            }
+            _ => from_bare(bare, base),
+        };
+        parsed.map_err(refuse)
     }
+}
+
+/// Tells whether a text may stand before `://` (RFC 3986 section 3.1).
+fn is_scheme(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+}
+
+/// Takes an address without a scheme: ssh's short form, a host with a path, or the short form of ours.
+fn from_bare(text: &str, base: Base<'_>) -> Result<Address, &'static str> {
+    let first = text.split('/').next().unwrap_or("");
+    let (user, host) = first
+        .rsplit_once('@')
+        .map_or((None, first), |(user, host)| (Some(user), host));
+    if let Some(host) = known_host(host, base) {
+        // `git` is the user of every ssh address.
+        let profile = user.filter(|user| *user != "git").map(profile_name);
+        let address = from_web(host, &text[first.len()..], base)?;
+        return Ok(Address {
+            profile: profile.transpose()?.map(str::to_owned),
+            ..address
+        });
+    }
+    if first.contains(':') {
+        return from_url(text, base);
+    }
+    from_short(text)
+}
+
+/// Gives the host without its usual port if it is the configured one or Bitbucket's.
+fn known_host<'h>(host: &'h str, base: Base<'_>) -> Option<&'h str> {
+    if host.eq_ignore_ascii_case(base.authority) {
+        return Some(host);
+    }
+    let bare = USUAL_PORTS.iter().find_map(|port| host.strip_suffix(port));
+    let bare = bare.unwrap_or(host);
+    BITBUCKET_HOSTS
+        .iter()
+        .chain([&base.authority])
+        .any(|name| bare.eq_ignore_ascii_case(name))
+        .then_some(bare)
 }
 
 /// Takes `[profile@]workspace/repository[.git][/]`, and a page of the repository behind it.
@@ -107,23 +179,44 @@ fn from_short(text: &str) -> Result<Address, &'static str> {
         Some((profile, path)) => (Some(profile), path),
         None => (None, text),
     };
-    if let Some(profile) = profile {
-        if profile.contains(':') {
-            return Err("it holds a password; profiles need none");
-        }
-        if !is_profile_name(profile) {
-            return Err("the profile before '@' may hold letters, digits, '.', '_' and '-' only");
-        }
-    }
-    let mut parts = plain(path).split('/');
+    let profile = profile.map(profile_name).transpose()?;
+    // What `insteadOf` leaves of `https://bitbucket.org//ws/repo` begins with a slash.
+    let mut parts = plain(path.trim_start_matches('/')).split('/');
     let (workspace, repository) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
-    match parts.next().unwrap_or("") {
+    let page = parts.next().unwrap_or("");
+    not_a_site_page(workspace, repository, page)?;
+    match page {
         "" if parts.next().is_none() => {}
         "wiki" => return Err(NO_WIKI),
         page if PAGES.contains(&page) => {}
         _ => return Err("expected workspace/repository, without further parts"),
     }
     repository_in(workspace, repository, profile)
+}
+
+/// Checks what stands before an `@`.
+fn profile_name(text: &str) -> Result<&str, &'static str> {
+    if text.contains(':') {
+        return Err("it holds a password; profiles need none");
+    }
+    if !is_profile_name(text) {
+        return Err("the profile before '@' may hold letters, digits, '.', '_' and '-' only");
+    }
+    Ok(text)
+}
+
+/// Refuses the pages of Bitbucket itself and of a workspace, which look like `workspace/repository`.
+fn not_a_site_page(first: &str, second: &str, third: &str) -> Result<(), &'static str> {
+    let is_site = SITE_PAGES
+        .iter()
+        .any(|page| first.eq_ignore_ascii_case(page));
+    let is_workspace = second == WORKSPACE_PAGES && !third.is_empty() && !PAGES.contains(&third);
+    if is_site || is_workspace {
+        return Err(
+            "it is a page of Bitbucket, not a repository; open the repository and copy its address",
+        );
+    }
+    Ok(())
 }
 
 /// A wiki was a repository of its own below the code's, which must not be cloned, or pushed to, in its place.
@@ -184,7 +277,9 @@ fn from_web(host: &str, path: &str, base: Base<'_>) -> Result<Address, &'static 
     };
     let mut parts = plain(path).split('/');
     let (workspace, repository) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
-    if parts.next() == Some("wiki") {
+    let page = parts.next().unwrap_or("");
+    not_a_site_page(workspace, repository, page)?;
+    if page == "wiki" {
         return Err(NO_WIKI);
     }
     repository_in(workspace, repository, None)
@@ -344,6 +439,33 @@ mod tests {
             ("bbtoken::ws/repo/pull-requests/12/diff", "ws/repo"),
             ("bbtoken::ws/repo?at=main", "ws/repo"),
             ("bbtoken::work@ws/repo#readme", "work@ws/repo"),
+            ("https://bitbucket.org//ws/repo", "ws/repo"),
+            ("bbtoken::/ws/repo.git", "ws/repo"),
+            ("bbtoken:////ws/repo", "ws/repo"),
+            ("HTTPS://BitBucket.ORG/ws/repo.git", "ws/repo"),
+            ("bbtoken::Https://www.BitBucket.org/ws/repo", "ws/repo"),
+            ("https://bitbucket.org:443/ws/repo", "ws/repo"),
+            ("ssh://git@bitbucket.org:22/ws/repo.git", "ws/repo"),
+            ("SSH://git@BitBucket.org/ws/repo", "ws/repo"),
+            ("git@BitBucket.org:ws/repo", "ws/repo"),
+            ("git@bitbucket.org:/ws/repo.git", "ws/repo"),
+            ("git+ssh://git@bitbucket.org/ws/repo.git", "ws/repo"),
+            ("git+https://bitbucket.org/ws/repo.git", "ws/repo"),
+            ("bbtoken://bitbucket.org/ws/repo", "ws/repo"),
+            ("bbtoken://BitBucket.org:443/ws/repo.git", "ws/repo"),
+            ("BBTOKEN://ws/repo", "ws/repo"),
+            ("bbtoken::bitbucket.org/ws/repo", "ws/repo"),
+            ("bbtoken::bitbucket.org/ws/repo/src/main/", "ws/repo"),
+            ("bbtoken::work@bitbucket.org/ws/repo", "work@ws/repo"),
+            ("bbtoken::git@bitbucket.org/ws/repo", "ws/repo"),
+            ("www.bitbucket.org:443//ws/repo", "ws/repo"),
+            (" bbtoken::ws/repo ", "ws/repo"),
+            ("bbtoken:: ws/repo ", "ws/repo"),
+            ("https://bitbucket.org/ws/workspace", "ws/workspace"),
+            (
+                "https://bitbucket.org/ws/workspace/src/main/",
+                "ws/workspace",
+            ),
             ("bbtoken::ws/src", "ws/src"),
             ("bbtoken::src/src/src", "src/src"),
             ("{0f1e}/{aa-bb}", "{0f1e}/{aa-bb}"),
@@ -355,7 +477,7 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(parse(text).as_deref(), Ok(expected), "{text}");
         }
-        assert_eq!(cases.len(), 29);
+        assert_eq!(cases.len(), 53);
     }
 
     #[test]
@@ -402,11 +524,29 @@ mod tests {
             "file:///ws/repo",
             "ext::sh -c x",
             "git@bitbucket.org:p@ws/repo",
+            "https://bitbucket.org/account/signin/?next=/ws/repo",
+            "https://bitbucket.org/account/settings/",
+            "https://bitbucket.org/dashboard/overview",
+            "https://bitbucket.org/product/features",
+            "https://bitbucket.org/repo/create?workspace=ws",
+            "https://bitbucket.org/site/oauth2/authorize",
+            "https://bitbucket.org/snippets/ws/abc",
+            "https://bitbucket.org/ws/workspace/projects/KEY",
+            "https://bitbucket.org/ws/workspace/repositories/",
+            "https://bitbucket.org/ws/workspace/settings/api",
+            "bbtoken::account/signin/?next=/ws/repo",
+            "bbtoken::ws/workspace/overview",
+            "bbtoken::bitbucket.org/ws",
+            "bbtoken::bitbucket.org",
+            "bbtoken::u:p@bitbucket.org/ws/repo",
+            "bbtoken::bitbucket.org:444/ws/repo",
+            "bbtoken::bitbucket.org.evil.org/ws/repo",
+            "bbtoken:///ws",
         ];
         for text in cases {
             assert!(parse(text).is_err(), "{text:?} was accepted");
         }
-        assert_eq!(cases.len(), 41);
+        assert_eq!(cases.len(), 59);
     }
 
     #[test]
@@ -466,6 +606,8 @@ mod tests {
             "git@bitbucket.org:ws/repo.git",
             "https://api.bitbucket.org/2.0/repositories/ws/repo",
             "https://bitbucket.org/%7B6f1c%7D/..%2f",
+            "bbtoken::work@bitbucket.org:443//ws/repo",
+            "git+ssh://git@bitbucket.org/ws/workspace/projects",
         ];
         crate::fuzz::check_text(&kept, |text| {
             match Address::parse(text, CLOUD) {

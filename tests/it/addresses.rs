@@ -40,6 +40,10 @@ fn every_form_of_an_address_clones_fetches_and_pushes() {
             "bbtoken::https://bitbucket.org/ws/repo.git",
             "bbtoken::https://joe@bitbucket.org/ws/repo/src/main/",
             "bbtoken::git@bitbucket.org:ws/repo.git",
+            "bbtoken::git+ssh://git@bitbucket.org:22/ws/repo.git",
+            "bbtoken::HTTPS://BitBucket.org:443//ws/repo",
+            "bbtoken::bitbucket.org/ws/repo",
+            "bbtoken://bitbucket.org/ws/repo",
             "bbtoken::environment@ws/repo",
         ];
         for (number, form) in forms.iter().enumerate() {
@@ -114,6 +118,7 @@ fn https_addresses_are_taken_over_by_insteadof() {
         }
         let forms = [
             "https://bitbucket.org/ws/repo.git",
+            "https://bitbucket.org//ws/repo",
             "git@bitbucket.org:ws/repo.git",
             "ssh://git@bitbucket.org/ws/repo",
         ];
