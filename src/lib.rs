@@ -67,7 +67,8 @@
 //! | a fetch never holds the token of the profile that pushes | `tests/it/sessions/accounts.rs` |
 //! | a credential goes to https or to this machine, to the configured host, along no redirect | `http::tests`, `profile::tests`, `tests/it/redirects.rs` |
 //! | an address names a repository and never a host of its own | `address::tests`, `tests/it/addresses.rs` |
-//! | endpoints and commands come from protected configuration only | `tests/it/errors.rs` |
+//! | a repository selects a profile, and neither defines one nor decides whom we trust or where a secret goes | `tests/it/attacks/trust.rs` |
+//! | a profile that only pushes serves a fetch only if the user typed its name | `tests/it/attacks/pushers.rs` |
 //! | older protocol versions, and none, ask the server what plain https asks it | `tests/it/versions.rs` |
 //! | each of git's http settings is followed, or left to git | `tests/it/settings.rs`, `tests/it/chunks.rs` |
 //! | one family of addresses is kept to where git is told to | `tests/it/families.rs` |

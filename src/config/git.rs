@@ -147,6 +147,21 @@ impl GitConfig {
         self.entries.iter()
     }
 
+    /// Goes through the settings of the repository's own files.
+    pub fn of_repository(&self) -> impl Iterator<Item = &Entry> {
+        self.entries().filter(|entry| !entry.scope.is_protected())
+    }
+
+    /// Gives the settings without those of the repository's own files.
+    #[must_use]
+    pub fn protected(&self) -> Self {
+        let protected = self.entries().filter(|entry| entry.scope.is_protected());
+        GitConfig {
+            entries: protected.cloned().collect(),
+            ..GitConfig::default()
+        }
+    }
+
     /// Names the repository's file of a scope.
     pub fn file(&self, scope: Scope) -> Option<&Path> {
         match scope {

@@ -5,10 +5,14 @@ mod http;
 mod include;
 mod parameters;
 mod questions;
+mod repository;
 mod syntax;
 mod urlmatch;
 
-use std::{ffi::OsString, path::Path};
+use std::{
+    ffi::{OsStr, OsString},
+    path::{Path, PathBuf},
+};
 
 use crate::{
     address::is_profile_name,
@@ -20,9 +24,10 @@ use crate::{
 pub use git::{Entry, GitConfig, Scope, Variables, is_true, is_true_text, user_file};
 pub use http::{
     HTTP_KEYS, HttpKey, Resolved as HttpSettings, Treatment as HttpTreatment,
-    resolve as http_settings,
+    from_repository as http_from_repository, resolve as http_settings,
 };
 pub use questions::no_questions;
+pub use repository::{BBTOKEN_KEYS, FromRepository, REMOTE_KEYS, Row};
 pub use urlmatch::{fits as url_fits, values as url_values};
 
 /// Reads a variable of this process.
@@ -49,7 +54,7 @@ pub(crate) fn settings(text: &str) -> Option<Vec<(String, Option<String>)>> {
 /// # Errors
 ///
 /// [`Kind::Misconfigured`] for a `BBTOKEN_*` variable that is set but empty, for both of a pair that exclude each
-/// other, and for an endpoint or command in a configuration file that is not protected.
+/// other, and for a setting that a repository must not make ([`BBTOKEN_KEYS`]).
 pub fn profiles(
     config: &GitConfig,
     variables: Variables<'_>,
@@ -57,15 +62,22 @@ pub fn profiles(
 ) -> Result<Raw, Failure> {
     let mut raw = Raw {
         environment: environment(variables)?,
-        of_remote: remote
-            .and_then(|name| config.last("remote", Some(name), "bbtokenprofile"))
-            .map(setting),
         ..Raw::default()
     };
+    let of_remote = config.entries().filter(|entry| {
+        remote.is_some()
+            && entry.section == "remote"
+            && entry.subsection.as_deref() == remote
+            && entry.key == "bbtokenprofile"
+    });
+    for entry in of_remote {
+        raw.of_remote = Some(selection(&mut raw.typed, entry));
+    }
     for entry in config.entries().filter(|entry| entry.section == "bbtoken") {
+        repository::check_bbtoken(entry)?;
         let target = match &entry.subsection {
             None if entry.key == "profile" => {
-                raw.selected = Some(setting(entry));
+                raw.selected = Some(selection(&mut raw.typed, entry));
                 continue;
             }
             None => &mut raw.common,
@@ -78,13 +90,42 @@ pub fn profiles(
                 )));
             }
         };
-        assign(target, entry)?;
+        assign(target, entry);
     }
+    raw.is_of_superproject = raw.has_pushers() && is_of_superproject(variables);
     Ok(raw)
 }
 
+/// Reads a setting that selects a profile, and notes the profile if it was the user who typed its name.
+fn selection(typed: &mut Vec<String>, entry: &Entry) -> Setting {
+    let setting = setting(entry);
+    if entry.scope.is_protected() {
+        typed.push(setting.value.clone());
+    }
+    setting
+}
+
+/// Tells whether a superproject may have written the address: git says so for a clone (git(1),
+/// `GIT_PROTOCOL_FROM_USER`), and the repositories of submodules are below `modules` (gitsubmodules(7)).
+fn is_of_superproject(variables: Variables<'_>) -> bool {
+    if variables("GIT_PROTOCOL_FROM_USER").is_some_and(|value| !is_true_text(&value)) {
+        return true;
+    }
+    let git_dir = variables("GIT_DIR").map(PathBuf::from);
+    let git_dir = git_dir.and_then(|path| path.canonicalize().ok());
+    git_dir.is_some_and(|path| {
+        let mut places = path.ancestors();
+        places.any(|place| {
+            let superproject = place.parent().map(|parent| parent.join("HEAD"));
+            // A link counts, whether it leads anywhere or not.
+            place.file_name() == Some(OsStr::new("modules"))
+                && superproject.is_some_and(|head| head.symlink_metadata().is_ok())
+        })
+    })
+}
+
 /// Puts a setting where it belongs. Keys that are not ours to know are passed over, as git does.
-fn assign(profile: &mut RawProfile, entry: &Entry) -> Result<(), Failure> {
+fn assign(profile: &mut RawProfile, entry: &Entry) {
     let field = match entry.key.as_str() {
         "clientid" => &mut profile.client_id,
         "grant" => &mut profile.grant,
@@ -93,31 +134,15 @@ fn assign(profile: &mut RawProfile, entry: &Entry) -> Result<(), Failure> {
         "pushprofile" => &mut profile.push_profile,
         "transport" => &mut profile.transport,
         "rememberadvertisement" => &mut profile.remember_advertisement,
-        "clientsecretcommand" => protected(entry, &mut profile.client_secret_command)?,
-        "accesstokencommand" => protected(entry, &mut profile.access_token_command)?,
-        "baseurl" => protected(entry, &mut profile.base_url)?,
-        "tokenurl" => protected(entry, &mut profile.token_url)?,
-        "authorizeurl" => protected(entry, &mut profile.authorize_url)?,
-        "workspace" => {
-            profile.workspaces.push(setting(entry));
-            return Ok(());
-        }
-        _ => return Ok(()),
+        "clientsecretcommand" => &mut profile.client_secret_command,
+        "accesstokencommand" => &mut profile.access_token_command,
+        "baseurl" => &mut profile.base_url,
+        "tokenurl" => &mut profile.token_url,
+        "authorizeurl" => &mut profile.authorize_url,
+        "workspace" => return profile.workspaces.push(setting(entry)),
+        _ => return,
     };
     *field = Some(setting(entry));
-    Ok(())
-}
-
-/// Lets a setting through only from where a repository cannot write (git-config(1), "protected configuration").
-fn protected<T>(entry: &Entry, field: T) -> Result<T, Failure> {
-    if entry.scope.is_protected() {
-        return Ok(field);
-    }
-    Err(misconfigured(format!(
-        "{} in {} is not honored: a repository must not choose where tokens are sent or what is run; set it with 'git config --global'",
-        entry.name(),
-        entry.origin
-    )))
 }
 
 fn setting(entry: &Entry) -> Setting {

@@ -52,20 +52,30 @@ pub fn values<'c>(config: &'c GitConfig, section: &str, key: &str, url: &Url) ->
 
 /// Tells whether the URL of a setting fits a URL at all.
 pub fn fits(pattern: &str, url: &Url) -> bool {
-    let url = Normal::parse(url.as_str(), Stars::Refused);
+    compared(pattern, url, |pattern, url| fit(pattern, url).is_some())
+}
+
+/// Tells whether the URL of a setting is at the site of a URL, whatever its user and path are.
+pub(super) fn is_at_site(pattern: &str, url: &Url) -> bool {
+    compared(pattern, url, have_one_site)
+}
+
+fn compared(pattern: &str, url: &Url, compare: impl Fn(&Normal, &Normal) -> bool) -> bool {
     let pattern = Normal::parse(pattern, Stars::Allowed);
+    let url = Normal::parse(url.as_str(), Stars::Refused);
     pattern
         .zip(url)
-        .is_some_and(|(pattern, url)| fit(&pattern, &url).is_some())
+        .is_some_and(|(pattern, url)| compare(&pattern, &url))
+}
+
+fn have_one_site(pattern: &Normal, url: &Normal) -> bool {
+    pattern.scheme == url.scheme && pattern.port == url.port && host_fits(&pattern.host, &url.host)
 }
 
 /// Decides how well a pattern fits, if it does (git: `match_urls`).
 fn fit(pattern: &Normal, url: &Normal) -> Option<Fit> {
     let same_user = pattern.user.is_none() || pattern.user == url.user;
-    if pattern.scheme != url.scheme || pattern.port != url.port || !same_user {
-        return None;
-    }
-    if !host_fits(&pattern.host, &url.host) {
+    if !have_one_site(pattern, url) || !same_user {
         return None;
     }
     Some(Fit {

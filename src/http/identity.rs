@@ -8,7 +8,7 @@ use rustls::pki_types::{
 };
 
 /// A certificate with its key. The key does not print itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ClientCertificate(Arc<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>);
 
 impl ClientCertificate {

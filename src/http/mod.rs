@@ -275,7 +275,7 @@ impl std::error::Error for TransportError {
 }
 
 /// How to reach servers, as resolved from git's `http.*` settings and environment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
     /// A file with trusted certificates in PEM form (`http.sslCAInfo`, `GIT_SSL_CAINFO`) instead of the system's.
     pub ca_file: Option<PathBuf>,

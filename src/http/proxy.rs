@@ -6,7 +6,7 @@ use super::Url;
 use crate::{failure::quote, secret::Secret};
 
 /// A proxy, as a setting or variable names it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Proxy {
     url: Secret,
     /// The setting or variable, for messages.

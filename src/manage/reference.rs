@@ -6,15 +6,10 @@ use super::{
     cli::{self, MAX_WIDTH},
     pages::{of_command, wrapped},
 };
-use crate::{config::HTTP_KEYS, program::ROWS};
-
-/// A setting in git's configuration.
-pub(super) struct Key {
-    pub(super) name: &'static str,
-    /// Whether it is read from system, global and command line only, never from a repository.
-    pub(super) protected: bool,
-    pub(super) meaning: &'static str,
-}
+use crate::{
+    config::{BBTOKEN_KEYS, FromRepository, HTTP_KEYS, REMOTE_KEYS, Row},
+    program::ROWS,
+};
 
 /// A setting or variable by its name, and what it means.
 pub(super) struct Name {
@@ -22,98 +17,65 @@ pub(super) struct Name {
     pub(super) meaning: &'static str,
 }
 
-const fn key(name: &'static str, protected: bool, meaning: &'static str) -> Key {
-    Key {
-        name,
-        protected,
-        meaning,
-    }
-}
-
 const fn name(name: &'static str, meaning: &'static str) -> Name {
     Name { name, meaning }
 }
 
 /// `bbtoken.<key>` for every profile, `bbtoken.<profile>.<key>` for one.
-pub(super) const KEYS: [Key; 16] = [
-    key(
+pub(super) const KEYS: [Name; 16] = [
+    name(
         "clientId",
-        false,
         "the OAuth client's id (Bitbucket: the consumer's key)",
     ),
-    key(
+    name(
         "grant",
-        false,
         "how tokens are got: client-credentials (default), authorization-code, token",
     ),
-    key(
+    name(
         "workspace",
-        false,
         "a workspace that is served by this profile; may be set more than once",
     ),
-    key(
+    name(
         "account",
-        false,
         "whose login it is, where one client serves two accounts; default: the profile's name",
     ),
-    key(
-        "pushProfile",
-        false,
-        "the profile that pushes in this one's place",
-    ),
-    key(
+    name("pushProfile", "the profile that pushes in this one's place"),
+    name(
         "clientSecretCommand",
-        true,
         "a command that prints the client's secret; with '!' in front, a line for the shell",
     ),
-    key(
-        "accessTokenCommand",
-        true,
-        "a command that prints a ready token",
-    ),
-    key(
+    name("accessTokenCommand", "a command that prints a ready token"),
+    name(
         "baseUrl",
-        true,
         "where Bitbucket is; default https://bitbucket.org",
     ),
-    key(
+    name(
         "tokenUrl",
-        true,
         "the token endpoint; default <baseUrl>/site/oauth2/access_token",
     ),
-    key(
+    name(
         "authorizeUrl",
-        true,
         "the page for consent; default <baseUrl>/site/oauth2/authorize",
     ),
-    key(
+    name(
         "store",
-        false,
         "where secrets are kept: file (default), keyring, kernel-keyring, memory",
     ),
-    key(
-        "transport",
-        false,
-        "who speaks HTTP: auto (default), native, git",
-    ),
-    key(
+    name("transport", "who speaks HTTP: auto (default), native, git"),
+    name(
         "rememberAdvertisement",
-        false,
         "whether what a server can do is remembered for an hour, to save a round trip: true (default), false",
     ),
-    key(
+    name(
         "profile",
-        false,
         "without a profile's name only: the profile that is used where nothing names one",
     ),
-    key(
+    name(
         "lfs",
-        false,
         "without a profile's name only: whether git-lfs is told where a remote's objects are; default true",
     ),
-    key(
+    name(
         "addedBySetup",
-        false,
         "without a profile's name only: what 'git bbtoken setup' has added and unsetup removes",
     ),
 ];
@@ -220,6 +182,10 @@ They hold as they do for https: `http.<key>`, `http.<url>.<key>` by the longest 
 variables before them. What the native transport lacks, and every key that is not in this table, is handed to git's own
 transport (`bbtoken.transport` is `auto`); the token is the same, but redirects are not followed there. Only the call for
 a new token cannot be handed over; if a setting it lacks keeps it from being answered, the error names the setting.
+
+The column *in a repository's own configuration* is about `.git/config` and what it includes. It holds for requests to the
+git server. A request that carries a client's secret, a refresh token or a code follows the user's own settings only: those of
+the system, of the user, of `git -c` and of the environment. The same is true for the login of a proxy.
 ";
 
 const PROFILES: &str = "\
@@ -232,6 +198,10 @@ A profile is a client or a token, by a name. The first of these that answers is 
   5. a profile whose workspace names the address's
   6. bbtoken.profile
   7. the only profile there is, or the one called 'default'
+
+A repository's own configuration selects a profile that you have defined; it defines none. A profile that another one \
+names as its pushProfile serves a fetch only if you type its name: the address of a submodule and a repository's own \
+setting do not count.
 
 'git bbtoken status --explain <address>' tells which it is, and why.
 ";
@@ -353,21 +323,25 @@ pub(super) fn topic(topic: &str) -> Option<String> {
 
 fn config() -> String {
     let mut text =
-        "bbtoken.<key> is for every profile, bbtoken.<profile>.<key> for one. Keys with * are not \
-         read from a repository's own configuration.\n\n"
+        "bbtoken.<key> is for every profile, bbtoken.<profile>.<key> for one. A repository's own configuration \
+         may hold only the keys with *, and selects profiles, but defines none.\n\n"
             .to_owned();
-    for Key {
-        name,
-        protected,
-        meaning,
-    } in &KEYS
-    {
-        let star = if *protected { "*" } else { "" };
+    for Name { name, meaning } in &KEYS {
+        let is_followed = matches!(
+            of_repository(&BBTOKEN_KEYS, name),
+            Some(FromRepository::Followed(_))
+        );
+        let star = if is_followed { "*" } else { "" };
         entry(&mut text, &format!("{name}{star}"), meaning);
     }
     text.push('\n');
     text.push_str(&list(OTHER_KEYS.iter()));
     text
+}
+
+fn of_repository(rows: &[Row], key: &str) -> Option<FromRepository> {
+    let row = rows.iter().find(|row| row.name == key);
+    row.map(|row| row.from_repository)
 }
 
 fn list<'n>(names: impl Iterator<Item = &'n Name>) -> String {
@@ -388,34 +362,40 @@ fn page() -> String {
          Made by `git bbtoken help reference`; a test compares the two.\n\n\
          ## Git configuration\n\n\
          `bbtoken.<key>` is for every profile, `bbtoken.<profile>.<key>` for one.\n\n\
-         | key | meaning | read from a repository |\n| --- | --- | --- |\n"
+         | key | meaning | in a repository's own configuration |\n| --- | --- | --- |\n"
         .to_owned();
     let cell = |text: &str| text.replace('|', "\\|");
     // Writing to a string cannot fail.
-    for Key {
-        name,
-        protected,
-        meaning,
-    } in &KEYS
-    {
-        let local = if *protected { "no" } else { "yes" };
+    for Name { name, meaning } in &KEYS {
+        let local = of_repository(&BBTOKEN_KEYS, name).map(FromRepository::shown);
+        let local = local.unwrap_or_default();
         let _ = writeln!(page, "| `{name}` | {} | {local} |", cell(meaning));
     }
-    for Name { name, meaning } in &OTHER_KEYS {
-        let _ = writeln!(page, "| `{name}` | {} | yes |", cell(meaning));
+    page.push_str("| `<profile>.<key>` | one of these for one profile | refused: it must not define or change a profile |\n");
+    for row in &REMOTE_KEYS {
+        let name = format!("remote.<name>.{}", row.name);
+        let meaning = OTHER_KEYS.iter().find(|key| key.name == name);
+        let meaning = meaning.map_or("git's own", |key| key.meaning);
+        let _ = writeln!(
+            page,
+            "| `{name}` | {} | {} |",
+            cell(meaning),
+            row.from_repository.shown()
+        );
     }
     page.push_str("\n## Environment\n\nA variable that is set but empty is an error. They win over git's configuration.\n\n| variable | meaning |\n| --- | --- |\n");
     for Name { name, meaning } in &VARIABLES {
         let _ = writeln!(page, "| `{name}` | {} |", cell(meaning));
     }
     page.push_str(HTTP_INTRODUCTION);
-    page.push_str("\n| key | in the native transport | |\n| --- | --- | --- |\n");
+    page.push_str("\n| key | in the native transport | in a repository's own configuration | |\n| --- | --- | --- | --- |\n");
     for key in &HTTP_KEYS {
         let _ = writeln!(
             page,
-            "| `http.{}` | {} | {} |",
+            "| `http.{}` | {} | {} | {} |",
             key.name,
             key.treatment.shown(),
+            key.from_repository.shown(),
             cell(key.note)
         );
     }
@@ -451,4 +431,17 @@ fn page() -> String {
         );
     }
     page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn each_key_says_what_a_repository_may_do_with_it() {
+        let rows: BTreeSet<_> = BBTOKEN_KEYS.iter().map(|row| row.name).collect();
+        let keys: BTreeSet<_> = KEYS.iter().map(|key| key.name).collect();
+        assert_eq!(rows, keys);
+    }
 }

@@ -9,7 +9,7 @@ use crate::{
     failure::{Failure, Kind, quote},
 };
 
-/// Chooses the profile for an address, and resolves it.
+/// Chooses the profile that fetches from an address, and resolves it.
 ///
 /// The first that answers: `profile@` in the address, `remote.<name>.bbtokenProfile`, `BBTOKEN_PROFILE`, a client or
 /// token in the environment, a profile whose `workspace` names the address's, `bbtoken.profile`, the only profile.
@@ -18,8 +18,21 @@ use crate::{
 ///
 /// [`Kind::UnknownProfile`], [`Kind::NotConfigured`] or [`Kind::Misconfigured`].
 pub fn choose(raw: &Raw, address: Option<&Address>) -> Result<Profile, Failure> {
-    let (name, _) = choose_name(raw, address)?;
-    resolve(raw, &name)
+    let (profile, refusal) = choose_for_push(raw, address)?;
+    refusal.map_or(Ok(profile), Err)
+}
+
+/// Chooses the profile as [`choose`] does, for a push; beside it stands why a fetch must not use it, if so.
+///
+/// # Errors
+///
+/// As [`choose`].
+pub fn choose_for_push(
+    raw: &Raw,
+    address: Option<&Address>,
+) -> Result<(Profile, Option<Failure>), Failure> {
+    let choice = choose_name(raw, address)?;
+    Ok((resolve(raw, &choice.name)?, choice.refusal))
 }
 
 /// Names every profile there is, in alphabetical order.
@@ -57,7 +70,21 @@ pub fn named(raw: &Raw, name: &str, origin: &str) -> Result<Profile, Failure> {
 ///
 /// As [`choose`].
 pub fn explain(raw: &Raw, address: Option<&Address>) -> Result<(String, String), Failure> {
-    choose_name(raw, address)
+    let Choice { name, why, refusal } = choose_name(raw, address)?;
+    refusal.map_or(Ok((name, why)), Err)
+}
+
+/// Resolves the profile that the user name of an https address names. Such an address may be for a fetch.
+///
+/// # Errors
+///
+/// As [`choose`].
+pub fn named_by_user(raw: &Raw, name: &str, address: Option<&Address>) -> Result<Profile, Failure> {
+    let refusal = raw
+        .is_of_superproject
+        .then(|| pushes_only(raw, name, SUBMODULE, address));
+    refusal.flatten().map_or(Ok(()), Err)?;
+    named(raw, name, "the user name in the URL")
 }
 
 /// Resolves the profile that pushes in a profile's place; `None` if it pushes itself.
@@ -79,41 +106,87 @@ pub fn for_push(raw: &Raw, profile: &Profile) -> Result<Option<Profile>, Failure
     Ok(Some(pusher))
 }
 
-/// Chooses a name, and says why.
-fn choose_name(raw: &Raw, address: Option<&Address>) -> Result<(String, String), Failure> {
+/// Who writes the address of a submodule, in messages.
+const SUBMODULE: &str = "the address of a submodule";
+
+/// A profile's name, and why it is this one.
+struct Choice {
+    name: String,
+    why: String,
+    /// Why it does not serve a fetch, if so.
+    refusal: Option<Failure>,
+}
+
+fn choose_name(raw: &Raw, address: Option<&Address>) -> Result<Choice, Failure> {
     let environment = &raw.environment;
-    let asked = |name: &str, origin: &str| {
-        Ok((
-            known(raw, name.to_owned(), origin)?,
-            format!("{origin} asks for it"),
-        ))
+    let asked = |name: &str, origin: &str, refusal: Option<Failure>| {
+        Ok(Choice {
+            name: known(raw, name.to_owned(), origin)?,
+            why: format!("{origin} asks for it"),
+            refusal,
+        })
+    };
+    let trusted = |name: String, why: String| Choice {
+        name,
+        why,
+        refusal: None,
     };
     if let Some(name) = address.and_then(|address| address.profile.as_deref()) {
-        return asked(name, "the address");
+        let refusal = raw
+            .is_of_superproject
+            .then(|| pushes_only(raw, name, SUBMODULE, address));
+        return asked(name, "the address", refusal.flatten());
     }
     if let Some(Setting { value, origin }) = &raw.of_remote {
-        return asked(value, origin);
+        return asked(value, origin, pushes_only(raw, value, origin, address));
     }
     if let Some(name) = &environment.profile {
-        return asked(name, "BBTOKEN_PROFILE");
+        return asked(name, "BBTOKEN_PROFILE", None);
     }
     if environment.is_complete() {
         let why = match environment.access_token {
             Some(_) => "a token is in the environment",
             None => "BBTOKEN_CLIENT_ID is set",
         };
-        return Ok((ENVIRONMENT.to_owned(), why.to_owned()));
+        return Ok(trusted(ENVIRONMENT.to_owned(), why.to_owned()));
     }
     if let Some(address) = address
         && let Some(name) = by_workspace(raw, &address.workspace)?
     {
         let why = format!("bbtoken.{name}.workspace names '{}'", address.workspace);
-        return Ok((name, why));
+        return Ok(trusted(name, why));
     }
     if let Some(Setting { value, origin }) = &raw.selected {
-        return asked(value, origin);
+        return asked(value, origin, pushes_only(raw, value, origin, address));
     }
-    the_only(raw)
+    let (name, why) = the_only(raw)?;
+    Ok(trusted(name, why))
+}
+
+/// Says why a repository must not make a fetch use a profile: it is there for pushing, and the user has not typed its
+/// name for anything else.
+fn pushes_only(raw: &Raw, name: &str, origin: &str, address: Option<&Address>) -> Option<Failure> {
+    let mut pushers = raw.pushers();
+    let (_, pusher) = pushers.find(|(of, setting)| *of != name && setting.value == name)?;
+    let serves = |address: &Address| {
+        let profile = raw.profiles.get(name);
+        let workspaces = profile.map_or(&[][..], |profile| &profile.workspaces);
+        workspaces
+            .iter()
+            .any(|setting| setting.value.eq_ignore_ascii_case(&address.workspace))
+    };
+    let is_typed = raw.typed.iter().any(|typed| typed == name)
+        || raw.environment.profile.as_deref() == Some(name)
+        || address.is_some_and(serves);
+    (!is_typed).then(|| {
+        misconfigured(format!(
+            "profile '{}' is for pushes only ({}), and {origin} must not make a fetch use it; to fetch with it, \
+             set BBTOKEN_PROFILE={}",
+            quote(name),
+            pusher.origin,
+            quote(name)
+        ))
+    })
 }
 
 fn known(raw: &Raw, name: String, origin: &str) -> Result<String, Failure> {

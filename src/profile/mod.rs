@@ -17,7 +17,7 @@ use crate::{
     secret::{Secret, hex_digest},
 };
 
-pub use choice::{choose, explain, for_push, named, names};
+pub use choice::{choose, choose_for_push, explain, for_push, named, named_by_user, names};
 pub use raw::{Environment, Raw, RawProfile, Setting};
 pub use resolve::base_urls;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Source;
+use super::{DEFAULT, Source};
 
 /// A value and where it was set, for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,4 +120,23 @@ pub struct Raw {
     pub selected: Option<Setting>,
     /// `remote.<name>.bbtokenProfile`.
     pub of_remote: Option<Setting>,
+    /// The profiles that the user selects by protected configuration: `bbtoken.profile`, `remote.<name>.bbtokenProfile`.
+    pub typed: Vec<String>,
+    /// Whether a superproject may have written the address, and not the user.
+    pub is_of_superproject: bool,
+}
+
+impl Raw {
+    /// Tells whether some profile has another one push in its place.
+    pub fn has_pushers(&self) -> bool {
+        self.pushers().next().is_some()
+    }
+
+    /// Gives the settings that have another profile push, each with the profile it belongs to.
+    pub(super) fn pushers(&self) -> impl Iterator<Item = (&str, &Setting)> {
+        let own = self.profiles.iter();
+        let own = own.map(|(name, profile)| (name.as_str(), profile));
+        own.chain([(DEFAULT, &self.common)])
+            .filter_map(|(name, profile)| Some((name, profile.push_profile.as_ref()?)))
+    }
 }

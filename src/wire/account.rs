@@ -115,7 +115,7 @@ impl Overview {
             return Ok(Owner::Untold(why.to_owned(), Vec::new()));
         };
         let url = user_url(&profile.endpoints.base)?;
-        let http = config::http_settings(&self.git, &process_variable, &url, None)?;
+        let http = config::http_settings(&self.git.protected(), &process_variable, &url, None)?;
         if let Some(setting) = &http.settings.unverified_by {
             let why = format!(
                 "no token is sent for a name where {setting} has nobody's certificate checked"

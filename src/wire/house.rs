@@ -14,7 +14,7 @@ use super::{
 use crate::{
     clock::SystemClock,
     config::{HttpSettings, Variables, process_variable},
-    failure::{self, Failure, Kind},
+    failure::{self, Failure, Kind, quote},
     hangup::Watch,
     http::{Client, Family},
     profile::{Grant, Profile, Store},
@@ -30,13 +30,21 @@ const USER_AGENT: &str = concat!("git/2 git-remote-bbtoken/", env!("CARGO_PKG_VE
 /// What lives as long as a command.
 pub(super) struct House {
     pub(super) client: Client,
-    /// For the token endpoint, if that is on another host.
+    /// For the token endpoint, if that is reached in another way.
     token_client: Option<Client>,
     pub(super) watch: Watch,
     /// The hosts that are not verified, each behind the setting that says so.
     unverified: Vec<(String, String)>,
     /// Settings that are not followed where a token is asked for.
-    pub(super) git_only: Vec<String>,
+    pub(super) left_out: LeftOut,
+}
+
+/// Settings that are not followed where a token is asked for.
+pub(super) struct LeftOut {
+    /// Only git's own transport follows them.
+    git_only: Vec<String>,
+    /// A proxy that a repository names.
+    proxy: Option<String>,
 }
 
 impl House {
@@ -53,7 +61,10 @@ impl House {
         });
         Ok(House {
             unverified: unverified.collect(),
-            git_only: token_http.unwrap_or(&identity.http).git_only.clone(),
+            left_out: LeftOut {
+                git_only: token_http.unwrap_or(&identity.http).git_only.clone(),
+                proxy: identity.unused_proxy.clone(),
+            },
             client: client(&identity.http)?,
             token_client: identity.token_http.as_ref().map(client).transpose()?,
             watch: Watch::on_stdout(),
@@ -76,7 +87,7 @@ impl House {
         Bearing {
             tokens: self.tokens(profile, notify),
             name: &profile.name,
-            git_only: &self.git_only,
+            left_out: &self.left_out,
             // A login that is being renewed is not cut off, though git is gone: its next refresh token would be lost.
             watch: match profile.grant {
                 Grant::AuthorizationCode(_) => None,
@@ -133,29 +144,34 @@ pub(super) fn client(http: &HttpSettings) -> anyhow::Result<Client> {
     Ok(client.with_proxy_logins(Box::new(GitLogins)))
 }
 
-/// Names the settings that git's own transport follows and the token call cannot, where it was not answered.
-pub(super) fn under(git_only: &[String], error: anyhow::Error) -> anyhow::Error {
-    match failure::kind(&error) {
-        Some(kind @ (Kind::Unreachable { .. } | Kind::Untrusted { .. }))
-            if !git_only.is_empty() =>
-        {
-            let message = format!(
-                "cannot ask for a token as '{}' wants it: only git's own transport can, and it asks for none",
-                git_only.join("' and '")
-            );
-            let kind = kind.clone();
-            error.context(Failure::new(kind, message))
-        }
-        _ => error,
-    }
+/// Names the settings that the token call does not follow, where it was not answered.
+pub(super) fn under(left_out: &LeftOut, error: anyhow::Error) -> anyhow::Error {
+    let Some(kind @ (Kind::Unreachable { .. } | Kind::Untrusted { .. })) = failure::kind(&error)
+    else {
+        return error;
+    };
+    let kind = kind.clone();
+    let LeftOut { git_only, proxy } = left_out;
+    let message = match proxy {
+        Some(proxy) => format!(
+            "the request for a token does not use {}, since it carries a secret and a repository must not choose its way; \
+             if you trust the proxy, set it for yourself: git config --global http.proxy <address>",
+            quote(proxy)
+        ),
+        None if git_only.is_empty() => return error,
+        None => format!(
+            "cannot ask for a token as '{}' wants it: only git's own transport can, and it asks for none",
+            git_only.join("' and '")
+        ),
+    };
+    error.context(Failure::new(kind, message))
 }
 
 /// Makes the `Authorization` header of a token.
 pub(super) struct Bearing<'a> {
     tokens: Tokens<'a>,
     name: &'a str,
-    /// Settings that are not followed where a token is asked for.
-    pub(super) git_only: &'a [String],
+    left_out: &'a LeftOut,
     /// Ends the process when git is gone while a token is waited for.
     pub(super) watch: Option<&'a Watch>,
 }
@@ -166,7 +182,7 @@ impl Authorizer for Bearing<'_> {
         let mut span = trace::span("token");
         span.note("profile", || self.name.into());
         let bearer = self.tokens.bearer(Duration::ZERO);
-        let Bearer { token, user, .. } = bearer.map_err(|error| under(self.git_only, error))?;
+        let Bearer { token, user, .. } = bearer.map_err(|error| under(self.left_out, error))?;
         let pair = Secret::new(format!("{user}:{}", token.expose()));
         Ok(Secret::new(format!(
             "Basic {}",

@@ -15,8 +15,11 @@ pub struct Identity {
     /// Whose token is used.
     pub profile: Profile,
     pub(super) http: HttpSettings,
-    /// How its token endpoint is reached, if that is on another host: settings for one are not for the other.
+    /// How its token endpoint is reached, if that is another way: it is on another host, or the repository has
+    /// settings of its own, which do not count for a call with a client's secret, a refresh token or a code.
     pub(super) token_http: Option<HttpSettings>,
+    /// The repository's own proxy, which such a call does not use.
+    pub(super) unused_proxy: Option<String>,
 }
 
 impl Identity {
@@ -33,7 +36,8 @@ impl Identity {
         user: &str,
     ) -> anyhow::Result<Option<Self>> {
         let git = GitConfig::read(&process_variable)?;
-        let raw = config::profiles(&git, &process_variable, None)?;
+        // Whether it is ours to answer depends on the user's own settings alone, whatever a repository says.
+        let raw = config::profiles(&git.protected(), &process_variable, None)?;
         // Git writes the port as the address has it, also where it is the scheme's own.
         let host = match protocol {
             "https" => host.strip_suffix(":443").unwrap_or(host),
@@ -45,6 +49,7 @@ impl Identity {
         if !bases.iter().any(is_asked_for) {
             return Ok(None);
         }
+        let raw = config::profiles(&git, &process_variable, None)?;
         let is_below = |base: &Url| {
             let below = base.path().trim_matches('/');
             path.is_empty() || below.is_empty() || path.starts_with(&format!("{below}/"))
@@ -57,7 +62,7 @@ impl Identity {
         let by_user = profile::names(&raw).into_iter().find(|name| name == user);
         let profile = match (profile, by_user) {
             (Some(name), _) => profile::named(&raw, name, "the command line")?,
-            (None, Some(name)) => profile::named(&raw, &name, "the user name in the URL")?,
+            (None, Some(name)) => profile::named_by_user(&raw, &name, address.as_ref())?,
             (None, None) => profile::choose(&raw, address.as_ref())?,
         };
         let base = profile.endpoints.base.clone();
@@ -100,6 +105,7 @@ impl Identity {
                 value: name.to_owned(),
                 origin: "the command line".into(),
             });
+            raw.typed.push(name.to_owned());
         }
         let profile = profile::choose(&raw, None)?;
         let base = profile.endpoints.base.clone();
@@ -112,12 +118,25 @@ impl Identity {
         url: &Url,
         remote: Option<&str>,
     ) -> anyhow::Result<Self> {
-        let settings = |url: &Url| config::http_settings(git, &process_variable, url, remote);
+        let settings =
+            |git: &GitConfig, url: &Url| config::http_settings(git, &process_variable, url, remote);
         let Endpoints { base, token, .. } = &profile.endpoints;
+        let http = settings(git, url)?;
         let elsewhere = token.origin() != base.origin();
+        let of_repository = config::http_from_repository(git, url, remote);
+        let token_http = match (elsewhere, of_repository.is_empty()) {
+            (true, _) => Some(settings(&git.protected(), token)?),
+            (false, true) => None,
+            (false, false) => {
+                Some(settings(&git.protected(), url)?).filter(|own| !own.leads_as(&http))
+            }
+        };
+        let mut proxies = of_repository.iter().filter(|entry| entry.key == "proxy");
+        let unused_proxy = proxies.next_back();
         Ok(Identity {
-            http: settings(url)?,
-            token_http: elsewhere.then(|| settings(token)).transpose()?,
+            unused_proxy: unused_proxy.map(|proxy| format!("{} in {}", proxy.name(), proxy.origin)),
+            http,
+            token_http,
             profile,
         })
     }

@@ -61,6 +61,8 @@ pub struct Plan {
     protocol: Protocol,
     /// The setting that forbids git's own transport for the server's scheme, by name.
     https_ban: Option<String>,
+    /// Why a fetch must not use the profile, if so.
+    fetch_refusal: Option<Failure>,
     lfs: Option<lfs::Wiring>,
     /// What to tell of submodules that git refuses.
     refused_submodules: Option<String>,
@@ -111,7 +113,7 @@ impl Plan {
         let raw = config::profiles(&git, &process_variable, name)?;
         let bases = profile::base_urls(&raw)?;
         let address = parse_address(&git, name, address, &bases)?;
-        let profile = profile::choose(&raw, Some(&address))?;
+        let (profile, fetch_refusal) = profile::choose_for_push(&raw, Some(&address))?;
         span.note("profile", || profile.name.as_str().into());
         let pusher = profile::for_push(&raw, &profile)?;
         let repository = profile.endpoints.repository(&address);
@@ -119,7 +121,7 @@ impl Plan {
             protocol: protocol(&git, &process_variable),
             https_ban: ban(&git, repository.scheme()),
             refused_submodules: name.and_then(|_| submodules::refused(&git, &process_variable)),
-            lfs: name.and_then(|name| {
+            lfs: name.filter(|_| fetch_refusal.is_none()).and_then(|name| {
                 let is_asked_for = address.profile.is_some() || raw.of_remote.is_some();
                 let fetcher = (&profile, is_asked_for);
                 large_files::wiring(&git, name, &bases, &address, fetcher, pusher.as_ref())
@@ -130,6 +132,7 @@ impl Plan {
             identity: Identity::new(&git, profile, &repository, name)?,
             remote: remote.to_owned(),
             address,
+            fetch_refusal,
         })
     }
 
@@ -149,7 +152,7 @@ impl Plan {
     pub fn is_handed_over(&self) -> bool {
         let is_for_git =
             self.is_for_git(Service::UploadPack) && self.is_for_git(Service::ReceivePack);
-        is_for_git && self.pusher.is_none()
+        is_for_git && self.pusher.is_none() && self.fetch_refusal.is_none()
     }
 
     /// Prepares git's own helper to take this process's place.
@@ -264,7 +267,10 @@ pub fn serve(
     let Command::Connect(service) = git.next_command().map_err(connecting)? else {
         return Ok(0);
     };
-    let (plan, mut house) = house.map_err(connecting)?;
+    let (mut plan, mut house) = house.map_err(connecting)?;
+    if let (Some(refusal), false) = (plan.fetch_refusal.take(), service == Service::ReceivePack) {
+        return Err(connecting(refusal.into()));
+    }
     let keep_to = |family| house.keep_to(family);
     git.family().map_or(Ok(()), keep_to).map_err(connecting)?;
     plan.wire_lfs(notify);
@@ -362,7 +368,7 @@ pub fn bearer(identity: &Identity, notify: &dyn Fn(&str)) -> anyhow::Result<Bear
     let house = House::open(identity)?;
     let mut tokens = house.tokens(&identity.profile, notify);
     let bearer = tokens.bearer(GIT_TRANSPORT_MARGIN);
-    bearer.map_err(|error| house::under(&house.git_only, error))
+    bearer.map_err(|error| house::under(&house.left_out, error))
 }
 
 /// Drops a token that git saw refused; true if it was kept.

@@ -96,6 +96,24 @@ impl Overview {
         self.git.entries()
     }
 
+    /// Names the settings of the repository's own configuration that bear on how we work, each with its file.
+    pub fn from_repository(&self) -> Vec<String> {
+        let ours = self
+            .git
+            .of_repository()
+            .filter(|entry| match entry.section.as_str() {
+                "bbtoken" => true,
+                "remote" => {
+                    ["bbtokenprofile", "proxy", "proxyauthmethod"].contains(&entry.key.as_str())
+                }
+                _ => false,
+            });
+        let http = config::http_from_repository(&self.git, self.base(), None);
+        ours.chain(http)
+            .map(|entry| format!("{} in {}", entry.name(), entry.origin))
+            .collect()
+    }
+
     /// Resolves a profile, with some settings in the place of its own, which are not written anywhere.
     ///
     /// # Errors
@@ -268,7 +286,7 @@ pub fn bearer_instead(
     let house = House::open(identity)?;
     let mut tokens = house.tokens(&identity.profile, notify);
     let bearer = tokens.bearer(GIT_TRANSPORT_MARGIN);
-    let bearer = bearer.map_err(|error| under(&house.git_only, error))?;
+    let bearer = bearer.map_err(|error| under(&house.left_out, error))?;
     if bearer.token.fingerprint() != refused {
         return Ok(Some(bearer));
     }

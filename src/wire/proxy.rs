@@ -1,4 +1,8 @@
 //! A proxy's login by way of git's credential helpers, as git's own https asks for it (git: `proxy_auth` in http.c).
+//!
+//! # Deviation
+//!
+//! The helpers are those of the user, not those of a repository: the same connection may carry a client's secret.
 
 use std::{io::Write as _, process::Stdio};
 
@@ -7,6 +11,9 @@ use crate::{
     program::Child,
     secret::Secret,
 };
+
+/// A path that is no repository, wherever git runs.
+const NO_REPOSITORY: &str = if cfg!(windows) { "NUL" } else { "/dev/null" };
 
 /// Asks `git credential`: helpers that are configured, then askpass or the terminal.
 pub(super) struct GitLogins;
@@ -63,6 +70,10 @@ fn git_credential(verb: &str, description: &Secret) -> Option<Secret> {
         .command("git")
         .ok()?
         .args(["credential", verb])
+        // Git reads no repository's configuration where this names none (git: `setup_explicit_git_dir`).
+        .env("GIT_DIR", NO_REPOSITORY)
+        .env_remove("GIT_COMMON_DIR")
+        .env_remove("GIT_WORK_TREE")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

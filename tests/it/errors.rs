@@ -207,48 +207,6 @@ fn two_variables_that_exclude_each_other_are_both_named() {
 }
 
 #[test]
-fn endpoints_and_commands_of_a_repositorys_own_configuration_are_refused() {
-    let keys = [
-        "clientSecretCommand",
-        "accessTokenCommand",
-        "baseUrl",
-        "tokenUrl",
-        "authorizeUrl",
-    ];
-    on_every_git(|world| {
-        world.git(["init", "-q", "tree"]).ok();
-        let tree = world.path("tree");
-        let ran = world.path("ran");
-        for key in keys {
-            for name in [format!("bbtoken.{key}"), format!("bbtoken.work.{key}")] {
-                let value = match key {
-                    "clientSecretCommand" | "accessTokenCommand" => {
-                        format!("!touch {}", ran.display())
-                    }
-                    _ => "https://evil.example".to_owned(),
-                };
-                world.git(["config", &name, &value]).within(&tree).ok();
-                let done = limited(world, ["fetch", "bbtoken::ws/repo"])
-                    .within(&tree)
-                    .fails(128);
-                assert_eq!(
-                    done.stderr,
-                    format!(
-                        "error: {name} in {} is not honored: a repository must not choose where tokens are sent or \
-                         what is run; set it with 'git config --global'\n",
-                        ".git/config"
-                    )
-                );
-                assert!(world.bitbucket.requests().is_empty(), "nothing is sent");
-                assert!(!ran.exists(), "nothing is run");
-                world.git(["config", "--unset", &name]).within(&tree).ok();
-            }
-        }
-    });
-    assert_eq!(keys.len(), 5);
-}
-
-#[test]
 fn endpoints_and_commands_on_the_command_line_are_honored() {
     on_every_git(|world| {
         world.repository("ws", "repo");

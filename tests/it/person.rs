@@ -1,6 +1,7 @@
 //! A person with a browser: logs profiles in whose grant is the authorization code.
 
 use std::{
+    fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     path::PathBuf,
     process::Stdio,
@@ -47,6 +48,19 @@ pub(crate) fn configure(world: &World, profile: &str, settings: &[(&str, &str)])
             .git(["config", "--global", "--add", &name, value])
             .ok();
     }
+}
+
+/// Makes a profile of a client that the server knows, whose secret a command gives.
+pub(crate) fn configure_client(world: &World, profile: &str, consumer: &Consumer) {
+    world.bitbucket.add_consumer(consumer.clone());
+    let secret = world.path(profile);
+    fs::write(&secret, &consumer.secret).expect("the world can be written");
+    let command = format!("cat '{}'", secret.display());
+    let settings = [
+        ("clientId", consumer.key.as_str()),
+        ("clientSecretCommand", &command),
+    ];
+    configure(world, profile, &settings);
 }
 
 /// A user with one repository and one profile, logged in and with a good token.

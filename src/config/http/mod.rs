@@ -51,18 +51,26 @@ pub struct Resolved {
     pub post_buffer_bytes: usize,
 }
 
+impl Resolved {
+    /// Tells whether requests take the same way by other settings.
+    pub fn leads_as(&self, other: &Self) -> bool {
+        self.settings == other.settings && self.git_only == other.git_only
+    }
+}
+
 /// Resolves git's http settings for a URL; `remote` is the remote's name, for `remote.<name>.proxy`.
 ///
 /// # Errors
 ///
-/// [`Kind::Misconfigured`] for a header that is none, for a file that cannot be read, and where a setting would let
-/// anybody pass for Bitbucket.
+/// [`Kind::Misconfigured`] for a header that is none, for a file that cannot be read, where a setting would let
+/// anybody pass for Bitbucket, and for a setting that a repository must not make ([`HTTP_KEYS`]).
 pub fn resolve(
     config: &GitConfig,
     variables: Variables<'_>,
     url: &Url,
     remote: Option<&str>,
 ) -> Result<Resolved, Failure> {
+    trust::check_repository(config, url, remote)?;
     let asked = Asked {
         config,
         variables,
@@ -299,6 +307,18 @@ fn proxy(
         return Some(named);
     }
     Some(Proxy::new(with_default_port(&proxy), origin))
+}
+
+/// Finds the settings of a repository that bear on requests to a URL.
+pub fn from_repository<'c>(
+    config: &'c GitConfig,
+    url: &Url,
+    remote: Option<&str>,
+) -> Vec<&'c Entry> {
+    let entries = config.of_repository();
+    entries
+        .filter(|entry| trust::is_meant(config, entry, url, remote))
+        .collect()
 }
 
 /// Gives a proxy the port that curl takes, which is not that of the scheme (curl: `CURL_DEFAULT_PROXY_PORT`).

@@ -1,6 +1,9 @@
 //! What becomes of each of git's http settings: the table that the reference shows and a test holds against git's own.
 
-use crate::config::git::{Entry, is_true};
+use crate::config::{
+    git::{Entry, is_true},
+    repository::{FromRepository, PROXY},
+};
 
 /// What becomes of a setting when the native transport carries git's protocol.
 #[derive(Clone, Copy, Debug)]
@@ -24,16 +27,29 @@ pub struct HttpKey {
     pub name: &'static str,
     /// What becomes of it.
     pub treatment: Treatment,
+    /// What happens to it in a repository's own configuration, for the git endpoint. For calls that carry a client's
+    /// secret, a refresh token or a code, that configuration never counts.
+    pub from_repository: FromRepository,
     /// What a person should know of that.
     pub note: &'static str,
 }
 
-const fn key(name: &'static str, treatment: Treatment, note: &'static str) -> HttpKey {
+const fn key(
+    name: &'static str,
+    treatment: Treatment,
+    from_repository: FromRepository,
+    note: &'static str,
+) -> HttpKey {
     HttpKey {
         name,
         treatment,
+        from_repository,
         note,
     }
+}
+
+const fn harmless(why: &'static str) -> FromRepository {
+    FromRepository::Followed(why)
 }
 
 /// The versions that rustls has, as git writes them; a version is the least that will do (curl: `CURLOPT_SSLVERSION`).
@@ -50,121 +66,195 @@ const USUAL_BACKENDS: [&str; 2] = match cfg!(windows) {
 
 /// Every `http.<key>` that git knows (git-config(1), `git help -c`), and what becomes of it.
 pub const HTTP_KEYS: [HttpKey; 43] = {
+    use FromRepository::{FollowedIf as Only, Refused};
     use Treatment::{Followed, FollowedIf, NeedsGit, NeedsGitUnless, WithoutEffect};
+    const TRUST: &str = "decide whose certificate is trusted";
+    const TRUSTS: FromRepository = Refused(TRUST);
+    const READS: FromRepository = Refused("choose files that are read or written");
+    const PACE: FromRepository = harmless("it is about time and number");
     [
-        key("cookieFile", NeedsGitUnless(is_empty), ""),
-        key("curloptResolve", NeedsGitUnless(is_empty), ""),
+        key("cookieFile", NeedsGitUnless(is_empty), READS, ""),
+        key(
+            "curloptResolve",
+            NeedsGitUnless(is_empty),
+            Refused("decide which machine answers"),
+            "",
+        ),
         key(
             "delegation",
             NeedsGitUnless(|entry| is_word(entry, &["none"])),
+            Only(
+                |entry| is_word(entry, &["none"]),
+                "hand out your Kerberos login",
+            ),
             "",
         ),
-        key("emptyAuth", WithoutEffect, ""),
+        key(
+            "emptyAuth",
+            WithoutEffect,
+            harmless("the token is sent in any case"),
+            "",
+        ),
         key(
             "extraHeader",
             Followed,
+            Only(
+                is_plain_header,
+                "say where a request ends or whom it is for",
+            ),
             "but for Authorization, which would stand beside the token",
         ),
         key(
             "followRedirects",
             FollowedIf(|entry| is_word(entry, &["initial"]) || is_true(entry)),
+            harmless("redirects stay on the host"),
             "'initial' is followed on the same host, and 'true' means no more than that; 'false' is git's",
         ),
-        key("keepAliveCount", WithoutEffect, ""),
-        key("keepAliveIdle", WithoutEffect, ""),
-        key("keepAliveInterval", WithoutEffect, ""),
-        key("lowSpeedLimit", Followed, ""),
+        key("keepAliveCount", WithoutEffect, PACE, ""),
+        key("keepAliveIdle", WithoutEffect, PACE, ""),
+        key("keepAliveInterval", WithoutEffect, PACE, ""),
+        key("lowSpeedLimit", Followed, PACE, ""),
         key(
             "lowSpeedTime",
             Followed,
+            PACE,
             "without both, a connection on which nothing moves for ten minutes is given up",
         ),
-        key("maxRequests", WithoutEffect, ""),
+        key("maxRequests", WithoutEffect, PACE, ""),
         key(
             "maxRetries",
             WithoutEffect,
+            PACE,
             "what a busy server keeps back is asked for up to three times more in any case",
         ),
         key(
             "maxRetryTime",
             WithoutEffect,
+            PACE,
             "a command waits a minute in all",
         ),
-        key("minSessions", WithoutEffect, ""),
-        key("noEPSV", WithoutEffect, ""),
-        key("pinnedPubkey", Followed, ""),
+        key("minSessions", WithoutEffect, PACE, ""),
+        key("noEPSV", WithoutEffect, harmless("it is about FTP"), ""),
+        key(
+            "pinnedPubkey",
+            Followed,
+            Refused("replace the keys that you have pinned"),
+            "",
+        ),
         key(
             "postBuffer",
             Followed,
+            harmless("it is about memory"),
             "what does not fit is sent in chunks, requests of a fetch and pushes alike",
         ),
         key(
             "proactiveAuth",
             WithoutEffect,
+            harmless("the token is sent in any case"),
             "the token is sent at once in any case",
         ),
         key(
             "proxy",
             Followed,
+            PROXY,
             "http, https, socks4, socks4a, socks5 and socks5h; others are git's, and Unix sockets, too, through which tokens are asked for by the program curl",
         ),
         key(
             "proxyAuthMethod",
             FollowedIf(|entry| is_word(entry, &["anyauth", "basic"])),
+            PROXY,
             "'basic' and 'anyauth' are followed where the proxy takes Basic; else git's, and tokens are asked for by the program curl",
         ),
-        key("proxySSLCAInfo", Followed, ""),
-        key("proxySSLCert", NeedsGitUnless(is_empty), ""),
-        key("proxySSLCertPasswordProtected", NeedsGitUnless(is_off), ""),
-        key("proxySSLKey", NeedsGitUnless(is_empty), ""),
+        key("proxySSLCAInfo", Followed, TRUSTS, ""),
+        key("proxySSLCert", NeedsGitUnless(is_empty), READS, ""),
+        key(
+            "proxySSLCertPasswordProtected",
+            NeedsGitUnless(is_off),
+            READS,
+            "",
+        ),
+        key("proxySSLKey", NeedsGitUnless(is_empty), READS, ""),
         key(
             "retryAfter",
             WithoutEffect,
+            PACE,
             "a second, then longer, where the server does not say",
         ),
-        key("saveCookies", NeedsGitUnless(is_off), ""),
-        key("schannelCheckRevoke", NeedsGit, ""),
-        key("schannelUseSSLCAInfo", NeedsGitUnless(is_off), ""),
+        key(
+            "saveCookies",
+            NeedsGitUnless(is_off),
+            Only(is_off, "have a file written"),
+            "",
+        ),
+        key("schannelCheckRevoke", NeedsGit, Only(is_true, TRUST), ""),
+        key("schannelUseSSLCAInfo", NeedsGitUnless(is_off), TRUSTS, ""),
         key(
             "sslBackend",
             FollowedIf(|entry| is_word(entry, &USUAL_BACKENDS)),
+            TRUSTS,
             "'openssl' is followed, and on Windows 'schannel', by the certificates that Windows trusts",
         ),
-        key("sslCAInfo", Followed, ""),
-        key("sslCAPath", Followed, ""),
+        key("sslCAInfo", Followed, TRUSTS, ""),
+        key("sslCAPath", Followed, TRUSTS, ""),
         key(
             "sslCert",
             Followed,
+            READS,
             "PEM files; others, and keys with a password, are git's",
         ),
-        key("sslCertPasswordProtected", NeedsGitUnless(is_off), ""),
+        key(
+            "sslCertPasswordProtected",
+            NeedsGitUnless(is_off),
+            READS,
+            "",
+        ),
         key(
             "sslCertType",
             FollowedIf(|entry| is_word(entry, &PEM)),
+            READS,
             "PEM files",
         ),
-        key("sslCipherList", NeedsGitUnless(is_empty), ""),
-        key("sslKey", Followed, ""),
+        key(
+            "sslCipherList",
+            NeedsGitUnless(is_empty),
+            Refused("weaken encryption"),
+            "",
+        ),
+        key("sslKey", Followed, READS, ""),
         key(
             "sslKeyType",
             FollowedIf(|entry| is_word(entry, &PEM)),
+            READS,
             "PEM files; engines and tokens are git's",
         ),
-        key("sslTry", WithoutEffect, "it is about FTP"),
+        key(
+            "sslTry",
+            WithoutEffect,
+            harmless("it is about FTP"),
+            "it is about FTP",
+        ),
         key(
             "sslVerify",
             Followed,
+            Only(is_true, TRUST),
             "with a warning; refused for bitbucket.org unless 'http.https://bitbucket.org/.sslVerify' says so",
         ),
         key(
             "sslVersion",
             FollowedIf(|entry| is_word(entry, &TLS_VERSIONS)),
+            Refused("weaken encryption"),
             "'tlsv1.2' and 'tlsv1.3' are followed",
         ),
-        key("userAgent", Followed, ""),
+        key(
+            "userAgent",
+            Followed,
+            harmless("it is one line of text"),
+            "",
+        ),
         key(
             "version",
             FollowedIf(|entry| is_word(entry, &["HTTP/1.1", "HTTP/2"])),
+            harmless("requests say the same in each"),
             "'HTTP/1.1' and 'HTTP/2' are followed: HTTP/1.1 is spoken in both cases",
         ),
     ]
@@ -194,6 +284,25 @@ impl Treatment {
             Treatment::NeedsGit | Treatment::NeedsGitUnless(_) => "handed to git",
         }
     }
+}
+
+/// Tells a header that only the server's programs read. Others say where a request ends or whom it is for.
+fn is_plain_header(entry: &Entry) -> bool {
+    const OTHERS: [&str; 10] = [
+        "connection",
+        "content-encoding",
+        "content-length",
+        "expect",
+        "host",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    let name = entry.value.as_deref().unwrap_or_default().split(':').next();
+    let name = name.unwrap_or_default().trim().to_ascii_lowercase();
+    !OTHERS.contains(&name.as_str())
 }
 
 fn is_empty(entry: &Entry) -> bool {

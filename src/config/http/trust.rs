@@ -1,16 +1,96 @@
-//! `http.sslVerify` turned off: followed as git does, but never for bitbucket.org by a setting that was meant for others.
+//! Whom http settings make us trust: no repository decides it, and `http.sslVerify` is off for bitbucket.org only by a
+//! setting that was meant for it.
 
+use super::HTTP_KEYS;
 use crate::{
     config::{
         git::{Entry, GitConfig, Variables, is_true},
+        repository::{self, FromRepository},
         urlmatch,
     },
-    failure::{Failure, Kind},
+    failure::{Failure, Kind, is_harmful},
     http::Url,
 };
 
 /// The server whose name nobody has a reason to take on.
 const BITBUCKET: &str = "bitbucket.org";
+
+/// Refuses http settings of a repository that its row in [`super::HTTP_KEYS`] does not allow for a URL.
+///
+/// Git's own transport reads the same file, and may be redirected to another path of the site, so that a setting for
+/// any path counts. One that a setting of the user's overrides does not.
+///
+/// # Errors
+///
+/// [`Kind::Misconfigured`], with the command that makes the setting the user's own.
+pub(super) fn check_repository(
+    config: &GitConfig,
+    url: &Url,
+    remote: Option<&str>,
+) -> Result<(), Failure> {
+    let entries = config.of_repository();
+    let refused = entries
+        .filter(|entry| is_meant(config, entry, url, remote))
+        .find_map(|entry| Some((entry, objection(entry, url)?)));
+    let Some((entry, why)) = refused else {
+        return Ok(());
+    };
+    let mut keys = HTTP_KEYS.iter();
+    let key = keys.find(|key| key.name.eq_ignore_ascii_case(&entry.key));
+    let line = key.map(|key| {
+        let site = url.origin().ascii_serialization();
+        format!("http.{site}/.{} <value>", key.name)
+    });
+    Err(repository::refusal(entry, why, line.as_deref()))
+}
+
+/// Tells whether a setting of a repository bears on requests to a URL or to another path of its site.
+pub(super) fn is_meant(config: &GitConfig, entry: &Entry, url: &Url, remote: Option<&str>) -> bool {
+    match entry.section.as_str() {
+        "http" => {
+            let pattern = entry.subsection.as_deref();
+            let is_of_other_path = || pattern.is_some_and(|pattern| !urlmatch::fits(pattern, url));
+            pattern.is_none_or(|pattern| urlmatch::is_at_site(pattern, url))
+                && (is_in_force(config, entry, url) || is_of_other_path())
+        }
+        "remote" => {
+            let last = config.last("remote", remote, &entry.key);
+            ["proxy", "proxyauthmethod"].contains(&entry.key.as_str())
+                && last.is_some_and(|last| std::ptr::eq(last, entry))
+        }
+        _ => false,
+    }
+}
+
+/// Says what a repository must not do, if a setting of its own would do it.
+fn objection(entry: &Entry, url: &Url) -> Option<&'static str> {
+    let value = entry.value.as_deref().unwrap_or_default();
+    if value.contains(is_harmful) {
+        return Some("write more than one line into a request");
+    }
+    match repository::row_of(entry) {
+        Some(FromRepository::Followed(_)) => None,
+        Some(FromRepository::FollowedIf(is_like_this, why)) => {
+            (!is_like_this(entry)).then_some(why)
+        }
+        Some(FromRepository::FollowedOverHttps(why)) => {
+            (url.scheme() != "https" && !value.is_empty()).then_some(why)
+        }
+        Some(FromRepository::Refused(why)) => Some(why),
+        None => Some("set http keys that this version does not know"),
+    }
+}
+
+/// Tells whether no other setting overrides this one; lists are all of their values.
+fn is_in_force(config: &GitConfig, entry: &Entry, url: &Url) -> bool {
+    const LISTS: [&str; 2] = ["extraheader", "curloptresolve"];
+    let values = urlmatch::values(config, "http", &entry.key, url);
+    let is_this = |other: &&Entry| std::ptr::eq(*other, entry);
+    match LISTS.contains(&entry.key.as_str()) {
+        true => values.iter().any(is_this),
+        false => values.last().is_some_and(is_this),
+    }
+}
 
 /// Names the setting by which whoever answers is to be taken for the server, if there is one.
 ///

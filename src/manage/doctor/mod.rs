@@ -129,6 +129,7 @@ fn all(address: Option<&str>, warn: &dyn Fn(&str)) -> Vec<Finding> {
     let (network, is_reachable) = network::check(&overview);
     findings.extend(network);
     findings.extend(access::all(&overview, address, is_reachable, warn));
+    findings.extend(settings::of_repository(&overview));
     findings.extend(settings::rewritten(&overview));
     findings.push(settings::protocol(&overview));
     findings.extend(settings::helper(&overview));

@@ -65,6 +65,21 @@ fn submodules_refused() -> Finding {
     Finding::note("submodules", text, "not allowed yet").by_setup()
 }
 
+/// Names what the repository itself sets: the user may not know of it.
+pub(super) fn of_repository(overview: &Overview) -> Option<Finding> {
+    let names = overview.from_repository();
+    if names.is_empty() {
+        return None;
+    }
+    let shown: Vec<_> = names.iter().map(|name| quote(&masked(name))).collect();
+    let text = format!(
+        "this repository sets {}; requests for tokens follow your own http settings only",
+        shown.join(", ")
+    );
+    let public = format!("{} settings are of the repository", names.len());
+    Some(Finding::note("repository", text, public))
+}
+
 /// Finds settings that turn our addresses into others, or Bitbucket's https ones away from us.
 pub(super) fn rewritten(overview: &Overview) -> Vec<Finding> {
     let site = wire::site(overview.base());

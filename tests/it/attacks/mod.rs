@@ -7,6 +7,8 @@ mod logins;
 mod paths;
 #[cfg(unix)]
 mod programs;
+mod pushers;
 mod shells;
+mod trust;
 #[cfg(unix)]
 mod users;

@@ -6,8 +6,11 @@ use bitbucket_local::Consumer;
 
 use crate::{
     inspect::{limited, names},
-    person::{as_person, configure, configure_login, git, log_in, manage, refreshes, state},
-    support::{World, on_every_git},
+    person::{
+        as_person, configure, configure_client, configure_login, git, log_in, manage, refreshes,
+        state,
+    },
+    support::on_every_git,
 };
 
 use super::world;
@@ -44,19 +47,6 @@ fn two_accounts_of_one_client_are_kept_apart_and_one_account_of_two_profiles_is_
     manage(world, ["logout", "bob"]).ok();
     as_profile("ann").ok();
     as_profile("bob").fails(128);
-}
-
-/// A profile of a client that the server knows, whose secret a command gives.
-fn configure_client(world: &World, profile: &str, consumer: &Consumer) {
-    world.bitbucket.add_consumer(consumer.clone());
-    let secret = world.path(profile);
-    fs::write(&secret, &consumer.secret).expect("the world can be written");
-    let command = format!("cat '{}'", secret.display());
-    let settings = [
-        ("clientId", consumer.key.as_str()),
-        ("clientSecretCommand", &command),
-    ];
-    configure(world, profile, &settings);
 }
 
 #[test]

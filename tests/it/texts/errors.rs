@@ -735,6 +735,24 @@ fn of_addresses_and_repositories() {
         "git-remote-bbtoken origin bbtoken::reader@ws/repo < 'connect git-receive-pack'",
         &push,
     );
+    world
+        .git(["config", "--unset", "bbtoken.baseUrl"])
+        .within(&local)
+        .ok();
+    world
+        .git(["config", "remote.origin.bbtokenProfile", "writer"])
+        .within(&local)
+        .ok();
+    let fetch = world
+        .run(&helper(), ["origin", "bbtoken::ws/repo"])
+        .within(&local)
+        .env("GIT_DIR", ".git")
+        .input("connect git-upload-pack\n")
+        .done();
+    said.note(
+        "git-remote-bbtoken origin bbtoken::ws/repo < 'connect git-upload-pack'",
+        &fetch,
+    );
     let alone = world.run(&helper(), [""; 0]).done();
     said.note("git-remote-bbtoken", &alone);
     let odd = world

@@ -1,0 +1,162 @@
+//! What a repository's own configuration can influence: one row for each key that we read from it.
+//!
+//! A repository may select a profile that its user has defined. It never defines, changes or widens one.
+
+use super::{Entry, HTTP_KEYS};
+use crate::{
+    address::is_profile_name,
+    failure::{Failure, Kind, quote},
+};
+
+/// What happens to a setting that stands in a repository's own configuration.
+#[derive(Clone, Copy, Debug)]
+pub enum FromRepository {
+    /// It is followed. The text says why that does no harm.
+    Followed(&'static str),
+    /// Values like this one are followed. For others the command fails; the text is as for [`Self::Refused`].
+    FollowedIf(fn(&Entry) -> bool, &'static str),
+    /// It is followed for an https server. For others the command fails; the text is as for [`Self::Refused`].
+    FollowedOverHttps(&'static str),
+    /// The command fails before anything is sent. The text continues "a repository must not …".
+    Refused(&'static str),
+}
+
+impl FromRepository {
+    /// Says it in a few words, for the reference.
+    pub fn shown(self) -> String {
+        match self {
+            FromRepository::Followed(why) => format!("followed: {why}"),
+            FromRepository::FollowedIf(_, why) => format!("followed, but it must not {why}"),
+            FromRepository::FollowedOverHttps(why) => {
+                format!("followed over https: else it must not {why}")
+            }
+            FromRepository::Refused(why) => format!("refused: it must not {why}"),
+        }
+    }
+}
+
+/// A key, and what happens to it in a repository's own configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// The last part of the key, as it is documented.
+    pub name: &'static str,
+    /// What happens.
+    pub from_repository: FromRepository,
+}
+
+const fn row(name: &'static str, from_repository: FromRepository) -> Row {
+    Row {
+        name,
+        from_repository,
+    }
+}
+
+/// Every `bbtoken.<key>`. With a profile's name in between, each of them is refused.
+pub const BBTOKEN_KEYS: [Row; 16] = {
+    use FromRepository::{Followed, Refused};
+    const DEFINE: &str = "define or change a profile";
+    const SEND: &str = "decide where tokens are sent";
+    const RUN: &str = "choose a program that runs";
+    [
+        row("clientId", Refused(DEFINE)),
+        row("grant", Refused(DEFINE)),
+        row("workspace", Refused(DEFINE)),
+        row("account", Refused(DEFINE)),
+        row("pushProfile", Refused("choose who pushes")),
+        row("clientSecretCommand", Refused(RUN)),
+        row("accessTokenCommand", Refused(RUN)),
+        row("baseUrl", Refused(SEND)),
+        row("tokenUrl", Refused(SEND)),
+        row("authorizeUrl", Refused(SEND)),
+        row("store", Refused("decide where secrets are kept")),
+        row("transport", Followed("both ways lead to the same server")),
+        row("rememberAdvertisement", Followed("it costs a round trip")),
+        row("profile", Followed("it selects a profile of the user's")),
+        row("lfs", Followed("it is about this repository's files")),
+        row("addedBySetup", Refused("say what unsetup removes")),
+    ]
+};
+
+/// Every `remote.<name>.<key>` that we read.
+pub const REMOTE_KEYS: [Row; 7] = {
+    use FromRepository::Followed;
+    const ADDRESS: &str = "it names a repository, never a host of its own";
+    const LFS: &str = "git-lfs reads it; we write it only if it is ours";
+    [
+        row(
+            "bbtokenProfile",
+            Followed("it selects a profile of the user's"),
+        ),
+        row("url", Followed(ADDRESS)),
+        row("pushurl", Followed(ADDRESS)),
+        row("lfsurl", Followed(LFS)),
+        row("lfspushurl", Followed(LFS)),
+        row("proxy", PROXY),
+        row("proxyAuthMethod", PROXY),
+    ]
+};
+
+/// A proxy sees what it carries, unless TLS protects that; the settings of TLS are the user's own.
+pub(super) const PROXY: FromRepository =
+    FromRepository::FollowedOverHttps("choose a proxy that can read the token");
+
+/// Finds the row of a key that we read; `None` for any other.
+pub(super) fn row_of(entry: &Entry) -> Option<FromRepository> {
+    let find = |rows: &[Row]| {
+        let mut rows = rows.iter();
+        let row = rows.find(|row| row.name.eq_ignore_ascii_case(&entry.key));
+        row.map(|row| row.from_repository)
+    };
+    match (entry.section.as_str(), &entry.subsection) {
+        ("bbtoken", None) => find(&BBTOKEN_KEYS),
+        ("bbtoken", Some(_)) => Some(FromRepository::Refused("define or change a profile")),
+        ("remote", Some(_)) => find(&REMOTE_KEYS),
+        ("http", _) => {
+            let mut keys = HTTP_KEYS.iter();
+            let key = keys.find(|key| key.name.eq_ignore_ascii_case(&entry.key));
+            key.map(|key| key.from_repository)
+        }
+        _ => None,
+    }
+}
+
+/// Refuses a `bbtoken` setting of a repository that its row does not allow. A key without a row is refused, too.
+///
+/// # Errors
+///
+/// [`Kind::Misconfigured`], with the command that makes the setting the user's own.
+pub(super) fn check_bbtoken(entry: &Entry) -> Result<(), Failure> {
+    let why = match row_of(entry) {
+        _ if entry.scope.is_protected() => return Ok(()),
+        Some(FromRepository::Followed(_)) => return Ok(()),
+        Some(FromRepository::Refused(why)) => why,
+        _ => "set keys that this version does not know",
+    };
+    let is_name = entry.subsection.as_deref().is_none_or(is_profile_name);
+    let line = format!("{} {}", entry.name(), value(entry).unwrap_or("<value>"));
+    Err(refusal(entry, why, is_name.then_some(line.as_str())))
+}
+
+/// Makes the error for a setting; `line` is what `git config --global` sets instead, if a shell can be given it.
+pub(super) fn refusal(entry: &Entry, why: &str, line: Option<&str>) -> Failure {
+    let own = line
+        .map(|line| format!("; if you want it, set it for yourself: git config --global {line}"));
+    Failure::new(
+        Kind::Misconfigured,
+        format!(
+            "{} in {} is refused: a repository must not {why}; remove it from that file{}",
+            quote(&entry.name()),
+            quote(&entry.origin),
+            own.unwrap_or_default()
+        ),
+    )
+}
+
+/// Gives a value that a message may show: a short word of a key that holds no secret, no program and no address.
+fn value(entry: &Entry) -> Option<&str> {
+    const SHOWN: [&str; 4] = ["grant", "pushprofile", "store", "workspace"];
+    let value = entry.value.as_deref()?;
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let is_word = !value.is_empty() && value.len() <= 40 && value.chars().all(is_plain);
+    (is_word && !value.starts_with('-') && SHOWN.contains(&entry.key.as_str())).then_some(value)
+}
