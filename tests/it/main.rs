@@ -23,6 +23,8 @@ mod faults;
 mod faulttable;
 mod fetch;
 mod figures;
+#[cfg(target_os = "linux")]
+mod foreign;
 mod help;
 mod hostile;
 mod inspect;

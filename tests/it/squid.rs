@@ -20,7 +20,7 @@ use crate::{
 const NTLM: &str = "ntlm /usr/lib/squid/ntlm_fake_auth";
 
 /// A port that was free a moment ago, for programs that take none but one that is named.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     listener.local_addr().expect("it is bound").port()
 }

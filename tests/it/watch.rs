@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, Once,
+        Arc, Condvar, LazyLock, Mutex, MutexGuard, Once,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -24,10 +24,16 @@ use crate::{
 
 /// Longer than any command takes that ends, however busy the machine is: what takes longer hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
-/// How long a test may go on whose processes have been killed.
+/// How long a test may go on whose processes have been killed, and how often the others are looked at.
 const GRACE: Duration = Duration::from_secs(60);
 /// The signals that a shell lets its background jobs ignore (POSIX sh, 2.11), that of nohup(1), and that of kill(1).
 const HEEDED: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
+
+/// When anything happened last in any world.
+fn last() -> MutexGuard<'static, Instant> {
+    static LAST: LazyLock<Mutex<Instant>> = LazyLock::new(|| Mutex::new(Instant::now()));
+    LAST.lock().expect("no thread panics while it holds it")
+}
 
 /// Watches one world.
 pub(crate) struct Watch {
@@ -63,7 +69,9 @@ impl Watch {
 
     /// Notes that the test goes on.
     pub(crate) fn goes_on(&self) {
-        self.seen().at = Instant::now();
+        let now = Instant::now();
+        self.seen().at = now;
+        *last() = now;
     }
 
     /// Notes that the test is over.
@@ -88,18 +96,18 @@ impl Watch {
     }
 
     fn watch(&self) {
-        if !self.is_quiet_for(PATIENCE) {
-            return;
-        }
-        self.say(&format!(
-            "no command has begun or ended for {} s",
-            PATIENCE.as_secs()
-        ));
-        self.bite();
-        self.goes_on();
-        if self.is_quiet_for(GRACE) {
-            self.say("the test itself hangs");
-            process::exit(101);
+        while self.is_quiet_for(PATIENCE) {
+            let has_processes = !self.processes().is_empty();
+            if has_processes {
+                self.say("no command has begun or ended for too long");
+                self.bite();
+            }
+            // The test may be at work in another world.
+            if last().elapsed() > PATIENCE + GRACE {
+                self.say("the test itself hangs");
+                process::exit(101);
+            }
+            self.seen().at = Instant::now() - (PATIENCE - GRACE);
         }
     }
 

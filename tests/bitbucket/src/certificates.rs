@@ -33,6 +33,20 @@ pub(crate) struct Certificates {
     issuer: Issuer<'static, KeyPair>,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
+    /// The server's certificate and its key.
+    server_pem: String,
+}
+
+/// Makes an authority and a certificate for loopback, for a server of another kind.
+///
+/// Gives the authority's certificate, and the server's certificate with its key behind it, both as PEM.
+///
+/// # Errors
+///
+/// When the system gives no random bytes.
+pub fn certificate() -> Result<(String, String)> {
+    let made = Certificates::generate()?;
+    Ok((made.authority_pem, made.server_pem))
 }
 
 impl Certificates {
@@ -67,6 +81,7 @@ impl Certificates {
 
         Ok(Self {
             authority_pem: root.pem(),
+            server_pem: signed.pem() + &leaf_key.serialize_pem(),
             server_der: signed.der().to_vec(),
             issuer,
             chain: vec![signed.der().clone()],

@@ -58,7 +58,7 @@ mod settings;
 mod site;
 
 pub use bitbucket::{Bitbucket, ObjectFormat, Options};
-pub use certificates::Claims;
+pub use certificates::{Claims, certificate};
 pub use journal::{Kind, Progress, Recorded};
 pub use oauth::{Consumer, RefreshUse, TokenKind};
 pub use script::{Action, Bare, Rule, Then};
