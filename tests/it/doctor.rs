@@ -193,15 +193,16 @@ fn a_remote_that_git_lfs_cannot_follow_is_found_with_its_mend() {
     world.git(["lfs", "install"]).ok();
     let shown = world.bbtoken(["doctor"]).within(&tree).fails(1).stdout;
     let url = format!("{}/ws/repo.git/info/lfs", world.bitbucket.base_url());
-    let mend = "git config --global bbtoken.lfs true && git fetch origin";
+    let mend = "git config --global bbtoken.lfs true && git bbtoken setup";
     let expected = format!(
         "problem  git-lfs: it cannot follow remote.origin.url = bbtoken::ws/repo\n         -> {mend}\n"
     );
     assert!(shown.contains(&expected), "{shown}");
     world
-        .run(std::path::Path::new("sh"), ["-c", mend])
+        .run(std::path::Path::new("sh"), ["-c", &format!("{mend} --yes")])
         .within(&tree)
         .ok();
+    world.bbtoken(["unsetup", "--yes"]).ok();
     let shown = world.bbtoken(["doctor"]).within(&tree).ok();
     let good = "ok       git-lfs: remote.origin.lfsurl is its own address";
     assert!(shown.contains(good), "{shown}");

@@ -91,16 +91,15 @@ fn endpoint(overview: &Overview, repository: &Target) -> Option<Finding> {
     let (key, url) = settings
         .iter()
         .find(|(_, url)| url.starts_with("bbtoken:"))?;
-    let remote = key.strip_prefix("remote.")?.strip_suffix(".url")?;
     let is_off = overview
         .settings()
         .filter(|entry| entry.name() == "bbtoken.lfs")
         .last()
         .is_some_and(|entry| !config::is_true(entry));
     let mend = if is_off {
-        format!("git config --global bbtoken.lfs true && git fetch {remote}")
+        "git config --global bbtoken.lfs true && git bbtoken setup"
     } else {
-        format!("git fetch {remote}")
+        "git bbtoken setup"
     };
     Some(
         Finding::problem(
