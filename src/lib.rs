@@ -80,7 +80,7 @@
 //! | one process gets a token, the others wait and take it | `tests/it/figures.rs` |
 //! | an answer that is cut or garbled ends the command, and never leaves git waiting | `relay::pktline` tests, `tests/it/faults/` |
 //! | a push that may have been done is never called failed, nor one that was not done unknown | `tests/it/faults/pushes.rs` |
-//! | what only reads is tried again within bounds, a push only when the server has refused to look at it | `relay::retry` tests, `tests/it/retries.rs` |
+//! | what only reads is tried again within bounds, a push only when the server has refused to look at it | `http::retry` tests, `tests/it/retries.rs` |
 //! | a killed git leaves no process, an ended clone no directory | `tests/it/signals.rs` |
 //! | what is remembered of a server never makes a command end otherwise | `tests/it/advertisement.rs` |
 //! | packs stream: memory stays flat | `tests/it/memory.rs` |

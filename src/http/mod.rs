@@ -23,6 +23,7 @@ mod offer;
 mod pace;
 mod pool;
 mod proxy;
+mod retry;
 mod retry_after;
 mod roots;
 mod tls;
@@ -41,6 +42,7 @@ pub use family::Family;
 pub use identity::ClientCertificate;
 pub use pace::LowSpeed;
 pub use proxy::{Proxy, ProxyAuth, ProxyLogin, ProxyLogins, ProxyUser};
+pub use retry::{PATIENCE, Retries, Trouble};
 pub use trust::PinnedKeys;
 
 /// Carries requests to a server: the door through which another implementation (a keep-alive agent) can come in.

@@ -93,7 +93,7 @@ pub(super) fn read(
     };
     let refusal = fields.as_ref().and_then(|fields| refusal(status, fields));
     match (status, fields, refusal) {
-        (429 | 503, _, refusal) => Err(Error::Busy {
+        (429 | 502..=504, _, refusal) => Err(Error::Busy {
             status,
             retry_after_s: response.retry_after().map(|span| span.as_secs()),
             said: refusal.map(|refusal| refusal.description),
@@ -287,7 +287,7 @@ mod tests {
                 r#"{"access_token":"a","refresh_token":"b\u0000"}"#,
             ),
             (302, &[("location", "https://evil.example/")], ""),
-            (502, &[("content-type", "text/html")], "<html>"),
+            (500, &[("content-type", "text/html")], "<html>"),
         ];
         for (status, headers, body) in cases {
             let error = answer(status, headers, body).expect_err("it is no token");

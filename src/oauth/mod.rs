@@ -48,7 +48,7 @@ pub enum Error {
     Failed(Refusal),
     /// It gave a token of another type than `bearer`, which is named (RFC 6749 section 7.1).
     OtherType(String),
-    /// It asked to come back later (status 429 or 503).
+    /// It asked to come back later, or a gateway could not reach it (status 429 or 502 to 504).
     Busy {
         /// The status code.
         status: u16,
@@ -82,8 +82,8 @@ impl fmt::Display for Error {
             } => {
                 write!(f, "the token endpoint answered {status}")?;
                 match (status, retry_after_s) {
-                    (_, Some(seconds)) => write!(f, " and asks to wait {seconds} seconds"),
-                    (429, None) => f.write_str(", too many requests"),
+                    (_, Some(seconds @ 1..)) => write!(f, " and asks to wait {seconds} seconds"),
+                    (429, _) => f.write_str(", too many requests"),
                     _ => f.write_str(", not available"),
                 }?;
                 match said.as_deref() {

@@ -12,7 +12,6 @@ mod fetch;
 mod git;
 mod pktline;
 mod push;
-mod retry;
 mod session;
 
 use crate::secret::Secret;

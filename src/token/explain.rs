@@ -33,6 +33,9 @@ pub(super) fn explain(error: oauth::Error, profile: &Profile) -> anyhow::Error {
             (Kind::ClientRefused { remedy }, None)
         }
         oauth::Error::Unusable { .. } => (Kind::NotGit, None),
+        oauth::Error::Busy {
+            status: 502 | 504, ..
+        } => (Kind::ServerFailed { host }, None),
         oauth::Error::Busy { .. } => (Kind::Busy, None),
         oauth::Error::Refused(refusal) => {
             let (cause, kind) = refused(refusal, profile);
@@ -89,6 +92,11 @@ fn refused(refusal: &oauth::Refusal, profile: &Profile) -> (&'static str, Kind) 
         change(
             "the client may not use this grant",
             format!("allow {grant} for this client on the server"),
+        )
+    } else if refusal.error == "invalid_scope" {
+        change(
+            "the server does not accept the client's scopes",
+            format!("check the permissions that are ticked {CONSUMER}"),
         )
     } else if by_login && !refusal.is_of_client() {
         let profile = profile.name.clone();

@@ -25,14 +25,14 @@ use crate::{
     clock::Clock,
     failure::{Failure, Kind, kind},
     files,
-    http::HttpClient,
+    http::{HttpClient, PATIENCE},
     oauth,
     profile::{self, Client, ENVIRONMENT, Grant, Profile, Source},
     secret::Secret,
 };
 
 use bearer::Current;
-use busy::Patience;
+use busy::{Patience, Repeat};
 use cache::{Cache, Cached, Entry};
 use explain::{explain, who};
 use journal::Journal;
@@ -47,8 +47,6 @@ pub use login::Login;
 /// A token is replaced this long before it ends, so that it does not end on its way (cargo and Backstage keep
 /// margins of 1 and 10 minutes); never more than a quarter of its life.
 const MARGIN_S: u64 = 120;
-/// How long a busy token endpoint is waited for, all of its requests to wait together.
-const BUSY_LIMIT: Duration = Duration::from_secs(60);
 /// How long to wait for another process that is getting the same token: longer than that may take.
 const LOCK_LIMIT: Duration = Duration::from_secs(180);
 
@@ -219,7 +217,7 @@ impl<'a> Tokens<'a> {
         let store = self.store()?;
         store.reserve(&key)?;
         let answer = self
-            .patiently(BUSY_LIMIT, || {
+            .patiently(PATIENCE, Repeat::Spends, || {
                 client.authorization_code(self.http, self.clock, authorization, code)
             })
             .inspect_err(|_| store.release(&key))
@@ -420,7 +418,7 @@ impl<'a> Tokens<'a> {
             }
             Grant::ClientCredentials(_) | Grant::Token(_) => {
                 let client = self.client(client)?;
-                self.patiently(patience, || {
+                self.patiently(patience, Repeat::Safe, || {
                     client.client_credentials(self.http, self.clock)
                 })
                 .map(entry_of)
@@ -454,10 +452,11 @@ impl<'a> Tokens<'a> {
         })
     }
 
-    /// Asks again as often as a busy endpoint tells to, within a bound.
+    /// Asks, and again where that may help, within a bound.
     fn patiently(
         &self,
         patience: Duration,
+        repeat: Repeat,
         ask: impl FnMut() -> Result<oauth::TokenAnswer, oauth::Error>,
     ) -> Result<oauth::TokenAnswer, oauth::Error> {
         let patience = Patience {
@@ -466,7 +465,7 @@ impl<'a> Tokens<'a> {
             clock: self.clock,
             notify: self.notify,
         };
-        patience.ask(ask)
+        patience.ask(repeat, ask)
     }
 
     fn token_host(&self) -> &str {
@@ -502,7 +501,7 @@ impl Wish<'_> {
         Wish {
             margin,
             refused: None,
-            patience: BUSY_LIMIT,
+            patience: PATIENCE,
         }
     }
 }

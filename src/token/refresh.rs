@@ -20,7 +20,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::{
-    Tokens, cache::Entry, entry_of, explain, journal::Journal, login::Login, store::Store, who,
+    Tokens, busy::Repeat, cache::Entry, entry_of, explain, journal::Journal, login::Login,
+    store::Store, who,
 };
 use crate::{
     failure::{Failure, Kind},
@@ -28,9 +29,6 @@ use crate::{
     oauth,
     secret::Secret,
 };
-
-/// The pauses before a refresh token is sent again because its answer was lost.
-const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
 
 /// What a refresh needs beside the profile.
 pub(super) struct Refresh<'r> {
@@ -40,12 +38,11 @@ pub(super) struct Refresh<'r> {
 }
 
 /// What a failure tells about the refresh token that was sent.
+#[derive(Debug, PartialEq, Eq)]
 enum Fate {
     /// The server did not get to it.
     Unused,
-    /// It may have been used; to ask again at once may give the answer.
-    Lost,
-    /// It may have been used, and to ask again at once is of no use.
+    /// It may have been used.
     Unknown,
     /// The server does not take it.
     Refused,
@@ -56,21 +53,16 @@ impl Fate {
         match error {
             oauth::Error::Transport(error) => match error.phase {
                 Phase::Connect | Phase::Tls => Fate::Unused,
-                Phase::Request | Phase::NotHttp | Phase::Answer => Fate::Lost,
-                // Half a minute has gone by; the next command asks again.
-                Phase::TimeLimit => Fate::Unknown,
+                Phase::Request | Phase::NotHttp | Phase::Answer | Phase::TimeLimit => Fate::Unknown,
             },
             oauth::Error::Refused(refusal) if refusal.is_of_client() => Fate::Unused,
             oauth::Error::Refused(_) => Fate::Refused,
-            oauth::Error::Failed(_) => Fate::Lost,
-            oauth::Error::OtherType(_) => Fate::Unknown,
             oauth::Error::Busy { status: 429, .. } => Fate::Unused,
             // A gateway says so, too, when it has lost the answer of the server behind it.
-            oauth::Error::Busy { .. } => Fate::Unknown,
-            oauth::Error::Unusable { status, .. } => match status {
-                200..=299 | 500.. => Fate::Lost,
-                _ => Fate::Unknown,
-            },
+            oauth::Error::Busy { .. }
+            | oauth::Error::Failed(_)
+            | oauth::Error::OtherType(_)
+            | oauth::Error::Unusable { .. } => Fate::Unknown,
         }
     }
 }
@@ -119,30 +111,22 @@ impl Refresh<'_> {
     ) -> anyhow::Result<(oauth::TokenAnswer, Login)> {
         // As long as the token may have been used its note has to stay.
         let mut may_be_used = self.note(tokens, &login);
-        let mut pauses = PAUSES.iter().filter(|_| !patience.is_zero());
         loop {
             let ask = || {
                 let answer = client.refresh(tokens.http, tokens.clock, &login.refresh_token);
-                // Seen here, since not every answer is the last one: a busy endpoint is waited for.
-                may_be_used |= matches!(
-                    answer.as_ref().map_err(Fate::of),
-                    Err(Fate::Lost | Fate::Unknown)
-                );
+                // Seen here, since not every answer is the last one: the token is sent again inside the grace.
+                may_be_used |= answer
+                    .as_ref()
+                    .is_err_and(|error| Fate::of(error) == Fate::Unknown);
                 answer
             };
-            let error = match tokens.patiently(patience, ask) {
+            let error = match tokens.patiently(patience, Repeat::SpendsWithGrace, ask) {
                 Ok(answer) => return Ok((answer, login)),
                 Err(error) => error,
             };
             match Fate::of(&error) {
                 Fate::Unused if !may_be_used => self.journal.end(),
                 Fate::Unused | Fate::Unknown => {}
-                Fate::Lost => {
-                    if let Some(pause) = pauses.next() {
-                        tokens.clock.wait(*pause);
-                        continue;
-                    }
-                }
                 Fate::Refused => {
                     let current = self.login(tokens)?;
                     if current.refresh_token != login.refresh_token {

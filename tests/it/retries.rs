@@ -36,9 +36,9 @@ fn a_busy_server_is_asked_again_by_whatever_only_reads() {
                 let done = limited(world, ["clone", "-q", "bbtoken::ws/repo", &tree]);
                 let done = done.done().expect(0);
                 assert_eq!(world.bitbucket.rules_left(), 0, "the fault happened");
-                assert_eq!(announcements(&done), 2, "{}", done.stderr);
+                assert_eq!(announcements(&done), 1, "{}", done.stderr);
                 done.says(&[&format!("(status {status}); trying again in 0.0 s\n")]);
-                assert_eq!(done.stderr.lines().count(), 2, "{}", done.stderr);
+                assert_eq!(done.stderr.lines().count(), 1, "one line for all attempts");
                 is_sound(world, &world.path(&tree));
             }
         }
@@ -51,7 +51,7 @@ fn a_server_that_stays_busy_is_asked_four_times_in_all() {
     on_every_git_without_memory(|world| {
         world.bitbucket.script(busy(503).forever());
         let done = limited(world, ["clone", "-q", "bbtoken::ws/repo", "tree"]).fails(128);
-        assert_eq!(announcements(&done), 3, "{}", done.stderr);
+        assert_eq!(announcements(&done), 1, "{}", done.stderr);
         done.says(&["caused by: 'localhost' answered 503\n"]);
         assert_eq!(world.git_requests(), ["GET info/refs"; 4]);
         assert!(!world.path("tree").exists());
@@ -110,7 +110,7 @@ fn a_connection_that_is_refused_is_tried_again_and_then_named() {
             .env("BBTOKEN_BASE_URL", base)
             .env("BBTOKEN_TOKEN_URL", token_url)
             .fails(128);
-        assert_eq!(announcements(&done), 3, "{}", done.stderr);
+        assert_eq!(announcements(&done), 1, "{}", done.stderr);
         done.says(&[
             "warning: cannot connect to 'localhost'; trying again in 0.",
             "error: cannot reach repository 'ws/repo'\ncaused by: cannot connect to 'localhost'\n",
@@ -128,7 +128,7 @@ fn a_proxy_that_has_no_way_just_now_is_asked_again() {
         let proxy = proxy.expect("a proxy starts on loopback");
         let place = format!("127.0.0.1:{}", proxy.port());
         let done = gate_list(world).env("https_proxy", &place).done().expect(0);
-        assert_eq!(announcements(&done), 3, "{}", done.stderr);
+        assert_eq!(announcements(&done), 1, "{}", done.stderr);
         done.says(&[&format!(
             "warning: cannot connect to 'localhost' through proxy '{place}' (https_proxy); trying again in 0."
         )]);
@@ -235,4 +235,71 @@ fn what_a_403_is_about_is_told_from_the_servers_words() {
         assert!(world.bitbucket.token_requests().is_empty());
     });
     assert_eq!(cases.len(), 3);
+}
+
+/// A fault of the token endpoint that passes, and what a person hears of it.
+fn token_faults() -> Vec<(Rule, &'static str)> {
+    vec![
+        (
+            Rule::answer(429),
+            "'localhost' has had too many requests (status 429)",
+        ),
+        (
+            Rule::answer(502),
+            "'localhost' is not available (status 502)",
+        ),
+        (
+            Rule::answer(503),
+            "'localhost' is not available (status 503)",
+        ),
+        (
+            Rule::answer(504),
+            "'localhost' is not available (status 504)",
+        ),
+        (
+            Rule::new(Action::CloseWithoutAnswer),
+            "'localhost' closed the connection without an answer",
+        ),
+        (
+            Rule::new(Action::AnswerLost),
+            "'localhost' closed the connection without an answer",
+        ),
+        (
+            Rule::new(Action::CutAfter(10)),
+            "the answer of 'localhost' broke off",
+        ),
+    ]
+}
+
+#[test]
+fn the_token_endpoint_is_asked_again_by_the_same_policy() {
+    on_every_git_without_memory(|world| {
+        let faults = token_faults();
+        for (rule, why) in &faults {
+            world.bitbucket.clear_requests();
+            world
+                .bitbucket
+                .script(rule.clone().kind(Kind::Token).times(2));
+            let done = gate_list(world)
+                .env("BBTOKEN_STORE", "memory")
+                .done()
+                .expect(0);
+            assert_eq!(world.bitbucket.token_requests().len(), 3, "{why}");
+            assert_eq!(announcements(&done), 1, "one line for all: {}", done.stderr);
+            done.says(&[&format!("warning: {why}; trying again in ")]);
+        }
+        assert_eq!(faults.len(), 7);
+    });
+}
+
+#[test]
+fn a_token_endpoint_that_stays_away_is_asked_four_times_in_all() {
+    on_every_git_without_memory(|world| {
+        let lost = Rule::new(Action::CloseWithoutAnswer).kind(Kind::Token);
+        world.bitbucket.script(lost.forever());
+        let done = gate_list(world).env("BBTOKEN_STORE", "memory").fails(128);
+        assert_eq!(world.bitbucket.token_requests().len(), 4);
+        assert_eq!(announcements(&done), 1, "{}", done.stderr);
+        done.says(&["hint: check the network, the proxy settings and the status of 'localhost'"]);
+    });
 }

@@ -18,13 +18,14 @@ use super::{
     Authorizer, Memory, Service,
     body::{Buffer, begins_with_pkt_line},
     pktline::{Boundaries, Ending},
-    retry::{Retries, Trouble},
 };
 use crate::{
     clock::Clock,
     failure::quote,
     hangup::{Armed, Watch},
-    http::{Body, HttpClient, Phase, Request, Response, TransportError, Url},
+    http::{
+        Body, HttpClient, PATIENCE, Phase, Request, Response, Retries, TransportError, Trouble, Url,
+    },
     secret::Secret,
 };
 
@@ -133,7 +134,7 @@ impl<'a> Session<'a> {
             buffer: Buffer::default(),
             push_protocol: None,
             clock,
-            retries: Retries::default(),
+            retries: Retries::within(PATIENCE),
             is_foreseen: false,
         }
     }
@@ -325,12 +326,11 @@ impl<'a> Session<'a> {
         let Some(pause) = self.retries.pause(&trouble) else {
             return false;
         };
-        if let Some(voice) = self.voice {
-            let seconds = pause.as_secs_f64();
-            (voice.warn)(&format!("{trouble}; trying again in {seconds:.1} s"));
+        if let Some((voice, line)) = self.voice.zip(pause.line) {
+            (voice.warn)(&line);
         }
         let _armed = self.watch.arm();
-        self.clock.wait(pause);
+        self.clock.wait(pause.span);
         true
     }
 

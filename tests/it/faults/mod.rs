@@ -66,6 +66,18 @@ fn broken_clone(world: &World, rule: Rule) -> Done {
     done
 }
 
+/// Takes the line that announces further attempts from what was said; tells whether there was one.
+fn announced(said: &str) -> (bool, &str) {
+    match said.split_once('\n') {
+        Some((line, rest))
+            if line.starts_with("warning: ") && line.contains("; trying again in ") =>
+        {
+            (true, rest)
+        }
+        _ => (false, said),
+    }
+}
+
 /// What a refusal's sentence means.
 fn meaning(why: &str) -> &'static str {
     match why {
@@ -84,8 +96,8 @@ fn a_token_endpoint_that_gives_no_token_is_an_error_that_says_what_it_gave() {
             PORTAL,
         ),
         (
-            page(502),
-            "the token endpoint answered 502 with 'text/html; charset=utf-8' instead of JSON\n",
+            page(502).header("Retry-After", "3600"),
+            "the token endpoint answered 502 and asks to wait 3600 seconds\n",
             THEIRS,
         ),
         (
@@ -140,12 +152,12 @@ fn a_token_endpoint_that_gives_no_token_is_an_error_that_says_what_it_gave() {
             PORTAL,
         ),
         (
-            Rule::new(Action::CloseWithoutAnswer),
+            Rule::new(Action::CloseWithoutAnswer).times(4),
             "'localhost' closed the connection without an answer\ncaused by: the connection ended unexpectedly\n",
             STATUS,
         ),
         (
-            Rule::new(Action::CutAfter(10)),
+            Rule::new(Action::CutAfter(10)).times(4),
             "the answer of 'localhost' broke off\ncaused by: the connection ended unexpectedly\n",
             STATUS,
         ),
@@ -176,8 +188,9 @@ fn a_token_endpoint_that_gives_no_token_is_an_error_that_says_what_it_gave() {
         for (rule, why, hint) in &cases {
             world.bitbucket.clear_requests();
             let done = broken_clone(world, rule.clone().kind(Kind::Token));
+            let (is_repeated, error) = announced(&done.stderr);
             assert_eq!(
-                done.stderr,
+                error,
                 format!(
                     "error: cannot read repository 'ws/repo'\n\
                      caused by: cannot get a token for profile 'environment' with client '{}'{}\ncaused by: {why}{hint}",
@@ -185,10 +198,18 @@ fn a_token_endpoint_that_gives_no_token_is_an_error_that_says_what_it_gave() {
                     meaning(why)
                 )
             );
+            let is_lost = matches!(
+                rule.action,
+                Action::CloseWithoutAnswer | Action::CutAfter(_)
+            );
+            assert_eq!(
+                is_repeated, is_lost,
+                "only a lost answer is asked for again"
+            );
             assert_eq!(
                 world.bitbucket.token_requests().len(),
-                1,
-                "it is asked once and not pressed"
+                if is_lost { 4 } else { 1 },
+                "any other is asked for once and not pressed"
             );
             assert!(
                 world.bitbucket.git_requests().is_empty(),
@@ -388,8 +409,10 @@ fn a_server_that_is_not_there_is_named() {
         let done = limited(world, ["clone", "-q", "bbtoken::ws/repo", "tree"])
             .env("BBTOKEN_BASE_URL", gate.base_url())
             .fails(128);
+        let (is_repeated, error) = announced(&done.stderr);
+        assert!(is_repeated, "{}", done.stderr);
         assert_eq!(
-            done.stderr,
+            error,
             format!(
                 "error: cannot read repository 'ws/repo'\n\
                  caused by: cannot get a token for profile 'environment' with client '{}'\ncaused by: cannot connect to 'localhost'\n\

@@ -1,17 +1,20 @@
-//! When a request is sent again that did not get its answer, and how long is waited before.
+//! When a request is sent again that did not get its answer, and how long to wait before: one policy for the git server
+//! and the token endpoint.
 //!
-//! Only what the server cannot have done, or may do twice, is sent again: reading always, until git has been given
-//! a byte of the answer; a push only when there was no connection, or the server has refused to look at it (status 429).
-//! A gateway answers 503 also when it has lost the answer of the server behind it, so that this says nothing of a push.
+//! The caller decides what may be sent twice. The relay repeats what only reads until git has a byte of the answer, and a
+//! push only when there was no connection or the server refused to look at it (status 429). A gateway answers 503 also
+//! when it has lost the answer of the server behind it, so that this says nothing of a push.
 
 use std::{collections::hash_map::RandomState, fmt, hash::BuildHasher as _, io, time::Duration};
 
-use crate::http::{Phase, Response, TransportError};
+use super::{Phase, Response, TransportError};
 
-/// How often one command tries again, all of its requests together.
+/// How often one command tries again after a lost connection, or when a busy server says when.
 const TIMES: u32 = 3;
+/// How often one command tries again while a busy server does not say when: the pauses add up to half a minute.
+const TIMES_BUSY: u32 = 5;
 /// How long one command waits, all of its pauses together.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The first pause after a connection that could not be made or broke; each one is twice as long as the last.
 const LOST_PAUSE: Duration = Duration::from_millis(250);
 /// The first pause when a busy server does not say how long.
@@ -19,20 +22,23 @@ const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
 /// What stood in the way of an answer, and may not the next time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub enum Trouble {
     /// A connection could not be made, or broke.
     Lost(String),
     /// The server or its gateway is busy.
     Busy {
+        /// Its host.
         host: String,
+        /// The status code.
         status: u16,
+        /// What it asks to wait.
         retry_after: Option<Duration>,
     },
 }
 
 impl Trouble {
     /// Sorts an exchange without an answer; `None` when it would end the same way.
-    pub(super) fn of_connection(error: &TransportError) -> Option<Self> {
+    pub fn of_connection(error: &TransportError) -> Option<Self> {
         let may_pass = match error.phase {
             Phase::Connect => error.is_of_the_network(),
             Phase::Request | Phase::Answer => true,
@@ -42,7 +48,7 @@ impl Trouble {
     }
 
     /// Finds the broken connection in what was made of it.
-    pub(super) fn inside(error: &anyhow::Error) -> Option<Self> {
+    pub fn inside(error: &anyhow::Error) -> Option<Self> {
         let found = error.chain().find_map(|link| {
             let wrapped = || link.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref();
             link.downcast_ref::<TransportError>().or_else(wrapped)
@@ -51,7 +57,7 @@ impl Trouble {
     }
 
     /// Sorts a status; `None` when it is the server's last word.
-    pub(super) fn of_status(response: &Response, host: &str) -> Option<Self> {
+    pub fn of_status(response: &Response, host: &str) -> Option<Self> {
         matches!(response.status, 429 | 502..=504).then(|| Trouble::Busy {
             host: host.to_owned(),
             status: response.status,
@@ -76,31 +82,42 @@ impl fmt::Display for Trouble {
 
 /// What is left of the attempts of one command.
 #[derive(Debug)]
-pub(super) struct Retries {
+pub struct Retries {
     done: u32,
     patience: Duration,
 }
 
-impl Default for Retries {
-    fn default() -> Self {
-        Retries {
-            done: 0,
-            patience: PATIENCE,
-        }
-    }
+/// A pause before the next attempt.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// How long it is.
+    pub span: Duration,
+    /// What a person should know of it: the first one is announced, for all of them.
+    pub line: Option<String>,
 }
 
 impl Retries {
+    /// Tries again as long as all pauses together fit into `patience`.
+    pub fn within(patience: Duration) -> Self {
+        Retries { done: 0, patience }
+    }
+
     /// Gives the pause before the next attempt; `None` when there is none.
-    pub(super) fn pause(&mut self, trouble: &Trouble) -> Option<Duration> {
-        if self.done == TIMES {
+    pub fn pause(&mut self, trouble: &Trouble) -> Option<Pause> {
+        let times = match trouble {
+            Trouble::Busy {
+                retry_after: None, ..
+            } => TIMES_BUSY,
+            _ => TIMES,
+        };
+        if self.done >= times || self.patience.is_zero() {
             return None;
         }
         let doubled = |first: Duration| {
             let pause = first * 2_u32.pow(self.done);
             pause / 2 + some_of(pause / 2)
         };
-        let pause = match trouble {
+        let span = match trouble {
             Trouble::Lost(_) => doubled(LOST_PAUSE),
             Trouble::Busy {
                 retry_after: None, ..
@@ -111,9 +128,11 @@ impl Retries {
                 ..
             } => asked.checked_add(some_of(*asked / 8))?,
         };
-        self.patience = self.patience.checked_sub(pause)?;
+        self.patience = self.patience.checked_sub(span)?;
         self.done += 1;
-        Some(pause)
+        let line = (self.done == 1)
+            .then(|| format!("{trouble}; trying again in {:.1} s", span.as_secs_f64()));
+        Some(Pause { span, line })
     }
 }
 
@@ -136,36 +155,55 @@ mod tests {
         }
     }
 
+    fn span(retries: &mut Retries, trouble: &Trouble) -> Option<Duration> {
+        retries.pause(trouble).map(|pause| pause.span)
+    }
+
     #[test]
     fn pauses_double_within_bounds_and_are_counted() {
-        for (trouble, first_ms) in [(Trouble::Lost(String::new()), 250), (busy(None), 1000)] {
-            let mut retries = Retries::default();
-            for attempt in 0..TIMES {
-                let pause = retries.pause(&trouble).expect("it is one of those allowed");
+        let lost = Trouble::Lost(String::new());
+        for (trouble, first_ms, times) in [(lost, 250, 3), (busy(None), 1000, 5)] {
+            let mut retries = Retries::within(PATIENCE);
+            for attempt in 0..times {
+                let pause = span(&mut retries, &trouble).expect("it is one of those allowed");
                 let most = Duration::from_millis(first_ms << attempt);
                 assert!(pause >= most / 2 && pause <= most, "{pause:?} of {most:?}");
             }
-            assert_eq!(retries.pause(&trouble), None, "three times are enough");
+            assert_eq!(span(&mut retries, &trouble), None, "{times} are enough");
         }
     }
 
     #[test]
+    fn a_person_gets_one_line_for_all_attempts() {
+        let mut retries = Retries::within(PATIENCE);
+        let pause = retries.pause(&busy(Some(8))).expect("it is short enough");
+        let line = pause.line.expect("the first is announced");
+        assert!(
+            line.starts_with("'h' is not available (status 503); trying again in "),
+            "{line}"
+        );
+        let pause = retries.pause(&busy(None)).expect("it is short enough");
+        assert_eq!(pause.line, None);
+    }
+
+    #[test]
     fn a_server_is_waited_for_as_long_as_it_asks_and_no_shorter_within_the_patience() {
-        let mut retries = Retries::default();
-        let pause = retries.pause(&busy(Some(40))).expect("it is short enough");
+        let mut retries = Retries::within(PATIENCE);
+        let pause = span(&mut retries, &busy(Some(40))).expect("it is short enough");
         assert!(pause >= Duration::from_secs(40) && pause <= Duration::from_secs(45));
         assert_eq!(
-            retries.pause(&busy(Some(40))),
+            span(&mut retries, &busy(Some(40))),
             None,
             "together it is too long"
         );
         for too_long in [61, 3600, u64::MAX] {
-            assert_eq!(Retries::default().pause(&busy(Some(too_long))), None);
+            let mut retries = Retries::within(PATIENCE);
+            assert_eq!(span(&mut retries, &busy(Some(too_long))), None);
         }
-        assert_eq!(
-            Retries::default().pause(&busy(Some(0))),
-            Some(Duration::ZERO)
-        );
+        let mut retries = Retries::within(PATIENCE);
+        assert_eq!(span(&mut retries, &busy(Some(0))), Some(Duration::ZERO));
+        let mut impatient = Retries::within(Duration::ZERO);
+        assert_eq!(span(&mut impatient, &busy(Some(0))), None);
     }
 
     #[test]
