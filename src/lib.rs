@@ -111,6 +111,7 @@
 //! | a proxy's password goes the way the proxy wants, and our token never to it | `tests/it/proxies.rs`, `tests/it/squid.rs` |
 //! | a hostile server gets no second host, file, program, terminal or memory | `tests/it/hostile/` |
 //! | a relative path is never trusted configuration, a program, a certificate or a place for a secret | `tests/it/attacks/paths.rs`, `tests/it/attacks/programs.rs` |
+//! | a file of any size, a pipe or a circle of links ends no command late | `tests/it/attacks/resources.rs` |
 //! | each child gets the variables that the reference says | `tests/it/attacks/programs.rs` |
 //! | many commands at once share one token, through faults | `tests/it/load.rs` |
 //! | no text from outside makes a parser panic, lose what it read or show a secret | `fuzz`, in the tests of each parser |

@@ -21,7 +21,7 @@ const RULES: [(&str, &[&str]); 23] = [
     ("http", &[]),
     ("oauth", &["http", "clock"]),
     ("profile", &["address", "http"]),
-    ("config", &["profile", "address", "http"]),
+    ("config", &["profile", "address", "http", "files"]),
     ("lfs", &["config", "http", "signals"]),
     ("token", &["oauth", "profile", "http", "clock", "files"]),
     ("relay", &["http", "hangup", "clock"]),

@@ -6,7 +6,6 @@
 use std::{
     cell::OnceCell,
     ffi::{OsStr, OsString},
-    fs,
     io::ErrorKind,
     path::{Path, PathBuf},
 };
@@ -14,14 +13,31 @@ use std::{
 use anyhow::Context as _;
 
 use super::{
+    file,
     include::{self, Condition},
     parameters,
-    syntax::{self, Assignment},
+    syntax::{self, Assignment, Stop},
+    system,
+    text::Text,
 };
 use crate::failure::{Failure, Kind};
 
 /// How deep includes may nest (git: `MAX_INCLUDE_DEPTH`).
 const MAX_INCLUDE_DEPTH: usize = 10;
+/// What is read in all. A hostile file is refused before it takes the machine's memory; real ones are far smaller.
+const LIMITS: Limits = Limits {
+    bytes: 16 * 1024 * 1024,
+    settings: 250_000,
+    files: 1000,
+};
+
+/// What may still be read.
+#[derive(Clone, Copy)]
+struct Limits {
+    bytes: u64,
+    settings: usize,
+    files: usize,
+}
 
 /// Where a setting stands (git-config(1), "SCOPES").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,29 +81,29 @@ const SPELLINGS: [&str; 12] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The section, in lower case; empty for a key that stands before the first one.
-    pub section: String,
+    pub section: Text,
     /// The subsection, as written.
-    pub subsection: Option<String>,
+    pub subsection: Option<Text>,
     /// The key, in lower case.
-    pub key: String,
+    pub key: Text,
     /// The value; `None` for a key without `=`, which means true.
     pub value: Option<String>,
     /// The scope of its file.
     pub scope: Scope,
     /// Its file, or `command line`.
-    pub origin: String,
+    pub origin: Text,
 }
 
 impl Entry {
     /// Makes the entry that a variable stands for.
     pub(super) fn of_variable(variable: &str, key: &str, value: &OsStr) -> Self {
         Entry {
-            section: "http".to_owned(),
+            section: "http".into(),
             subsection: None,
-            key: key.to_owned(),
+            key: key.into(),
             value: Some(value.to_string_lossy().into_owned()),
             scope: Scope::Command,
-            origin: variable.to_owned(),
+            origin: variable.into(),
         }
     }
 
@@ -95,7 +111,7 @@ impl Entry {
     pub fn name(&self) -> String {
         match &self.subsection {
             Some(subsection) => format!("{}.{subsection}.{}", self.section, self.documented_key()),
-            None if self.section.is_empty() => self.key.clone(),
+            None if self.section.is_empty() => self.key.to_string(),
             None => format!("{}.{}", self.section, self.documented_key()),
         }
     }
@@ -208,7 +224,9 @@ pub(super) struct Places {
     global: Vec<PathBuf>,
     pub(super) home: Option<PathBuf>,
     pub(super) git_dir: Option<PathBuf>,
-    common_dir: Option<PathBuf>,
+    pub(super) common_dir: Option<PathBuf>,
+    /// The branch that is checked out, once it was looked for.
+    pub(super) branch: OnceCell<Option<String>>,
 }
 
 impl Places {
@@ -216,77 +234,33 @@ impl Places {
         let home = home(variables)?;
         let git_dir = variables("GIT_DIR").map(PathBuf::from);
         Ok(Places {
-            system: system_file(variables)?,
+            system: system::file(variables)?,
             global: global_files(variables, home.as_deref())?,
             common_dir: git_dir
                 .as_deref()
                 .map(|git_dir| common_dir(variables, git_dir)),
             git_dir,
             home,
+            branch: OnceCell::new(),
         })
     }
 
-    /// Gives the files in the order in which they are read.
-    fn files(&self) -> anyhow::Result<Vec<(PathBuf, Scope)>> {
+    /// Gives the files that come first, in the order in which they are read.
+    fn files(&self) -> Vec<(PathBuf, Scope)> {
         let system = self.system.iter().map(|path| (path.clone(), Scope::System));
         let global = self.global.iter().map(|path| (path.clone(), Scope::Global));
-        let mut files: Vec<_> = system.chain(global).collect();
-        if let Some(common_dir) = &self.common_dir {
-            files.push((common_dir.join("config"), Scope::Local));
-        }
-        if let Some(git_dir) = &self.git_dir
-            && self.has_worktree_file()?
-        {
-            files.push((git_dir.join("config.worktree"), Scope::Worktree));
-        }
-        Ok(files)
-    }
-
-    /// Tells whether work trees have files of their own: the repository's file says so itself, with its format's
-    /// version beside it (git: `read_repository_format`).
-    fn has_worktree_file(&self) -> anyhow::Result<bool> {
-        let Some(common_dir) = &self.common_dir else {
-            return Ok(false);
-        };
-        let settings = read_file(&common_dir.join("config"), Scope::Local)?;
-        let last = |section: &str, key: &str| lookup(&settings, section, None, key);
-        Ok(last("core", "repositoryformatversion").is_some()
-            && last("extensions", "worktreeconfig").is_some_and(is_true))
+        let common = self.common_dir.iter();
+        let local = common.map(|path| (path.join("config"), Scope::Local));
+        system.chain(global).chain(local).collect()
     }
 }
 
-/// Finds the system's file: `GIT_CONFIG_SYSTEM`, else where a git with this exec path looks.
-fn system_file(variables: Variables<'_>) -> Result<Option<PathBuf>, Failure> {
-    const NAME: &str = "GIT_CONFIG_SYSTEM";
-    let off = variables("GIT_CONFIG_NOSYSTEM");
-    if off.is_some_and(|value| is_true_word(&value.to_string_lossy())) {
-        return Ok(None);
-    }
-    if let Some(path) = variables(NAME) {
-        return named_file(NAME, path);
-    }
-    let exec_path = variables("GIT_EXEC_PATH").map(PathBuf::from);
-    let prefix = exec_path
-        .filter(|path| path.has_root())
-        .and_then(|path| prefix_of(&path));
-    Ok(Some(match prefix {
-        // Git's Makefile: sysconfdir is /etc for prefix /usr, else below the prefix.
-        Some(prefix) if prefix != Path::new("/usr") => prefix.join("etc/gitconfig"),
-        _ => PathBuf::from("/etc/gitconfig"),
-    }))
-}
-
-/// Cuts `/libexec/git-core` or `/lib/git-core` off; on Windows the prefix is one directory further up.
-fn prefix_of(exec_path: &Path) -> Option<PathBuf> {
-    let prefix = exec_path.parent()?.parent()?;
-    if cfg!(windows)
-        && prefix
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with("mingw"))
-    {
-        return prefix.parent().map(Path::to_owned);
-    }
-    Some(prefix.to_owned())
+/// Tells whether work trees have files of their own: the repository's file says so itself, with its format's version
+/// beside it (git: `read_repository_format`).
+fn has_worktree_file(settings: &[Entry]) -> bool {
+    let last = |section: &str, key: &str| lookup(settings, section, None, key);
+    last("core", "repositoryformatversion").is_some()
+        && last("extensions", "worktreeconfig").is_some_and(is_true)
 }
 
 /// Finds the user's own file, whether it exists or not; `None` without a home.
@@ -310,7 +284,7 @@ fn global_files(variables: Variables<'_>, home: Option<&Path>) -> Result<Vec<Pat
 }
 
 /// Gives the file that a variable names; an empty variable names none.
-fn named_file(name: &str, path: OsString) -> Result<Option<PathBuf>, Failure> {
+pub(super) fn named_file(name: &str, path: OsString) -> Result<Option<PathBuf>, Failure> {
     (!path.is_empty()).then(|| absolute(name, path)).transpose()
 }
 
@@ -357,9 +331,9 @@ fn common_dir(variables: Variables<'_>, git_dir: &Path) -> PathBuf {
     if let Some(path) = variables("GIT_COMMON_DIR") {
         return path.into();
     }
-    match fs::read_to_string(git_dir.join("commondir")) {
-        Ok(relative) => git_dir.join(relative.trim_end_matches(['\n', '\r'])),
-        Err(_) => git_dir.to_owned(),
+    match file::first_line(&git_dir.join("commondir")) {
+        Some(relative) => git_dir.join(relative),
+        None => git_dir.to_owned(),
     }
 }
 
@@ -378,6 +352,7 @@ struct Reader<'r> {
     variables: Variables<'r>,
     mode: Mode,
     entries: Vec<Entry>,
+    left: Limits,
     remote_urls: OnceCell<Vec<String>>,
 }
 
@@ -398,22 +373,37 @@ impl<'r> Reader<'r> {
             variables,
             mode,
             entries: Vec::new(),
+            left: LIMITS,
             remote_urls: OnceCell::new(),
         }
     }
 
     fn read(&mut self) -> anyhow::Result<()> {
-        for (path, scope) in self.places.files()? {
+        let mut worktree = None;
+        for (path, scope) in self.places.files() {
             let here = Here {
                 file: Some(&path),
                 depth: 0,
                 is_conditional: false,
             };
-            let settings = match read_file(&path, scope) {
+            let settings = match self.read_file(&path, scope) {
                 // Git passes over the user's files that it may not see, so that a HOME of somebody else does not stop it.
                 Err(error) if scope == Scope::Global && is_hidden(&error) => Vec::new(),
                 settings => settings?,
             };
+            if scope == Scope::Local && has_worktree_file(&settings) {
+                worktree = self.places.git_dir.as_ref();
+            }
+            self.add_all(settings, here)?;
+        }
+        if let Some(git_dir) = worktree {
+            let path = git_dir.join("config.worktree");
+            let here = Here {
+                file: Some(&path),
+                depth: 0,
+                is_conditional: false,
+            };
+            let settings = self.read_file(&path, Scope::Worktree)?;
             self.add_all(settings, here)?;
         }
         let settings = parameters::read(self.variables)?;
@@ -463,7 +453,42 @@ impl<'r> Reader<'r> {
             depth: here.depth + 1,
             is_conditional,
         };
-        self.add_all(read_file(&path, scope)?, there)
+        let settings = self.read_file(&path, scope)?;
+        self.add_all(settings, there)
+    }
+
+    /// Reads one file; an absent one is empty.
+    fn read_file(&mut self, path: &Path, scope: Scope) -> anyhow::Result<Vec<Entry>> {
+        let too_much = |what: String| {
+            anyhow::anyhow!("git's configuration is too large: {what}").context(unreadable(path))
+        };
+        self.left.files = self
+            .left
+            .files
+            .checked_sub(1)
+            .ok_or_else(|| too_much(format!("it has more than {} files", LIMITS.files)))?;
+        let text = match file::read(path, self.left.bytes) {
+            Ok(text) => text,
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                return Ok(Vec::new());
+            }
+            Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+                let mebibytes = LIMITS.bytes >> 20;
+                return Err(too_much(format!("it has more than {mebibytes} MiB")));
+            }
+            Err(error) => return Err(error).context(unreadable(path)),
+        };
+        let settings = syntax::parse(&text, self.left.settings).map_err(|stop| match stop {
+            Stop::Line(line) => {
+                anyhow::anyhow!("line {line} makes no sense to git").context(unreadable(path))
+            }
+            Stop::TooMany => too_much(format!("it has more than {} settings", LIMITS.settings)),
+        })?;
+        self.left.bytes -= text.len() as u64;
+        self.left.settings -= settings.len();
+        Ok(entries(settings, scope, &path.display().to_string()))
     }
 
     fn holds(&self, condition: &Condition<'_>, file: Option<&Path>) -> anyhow::Result<bool> {
@@ -520,29 +545,15 @@ fn is_remote_url(entry: &Entry) -> bool {
     entry.section == "remote" && entry.subsection.is_some() && entry.key == "url"
 }
 
-/// Reads one file; an absent one is empty.
-fn read_file(path: &Path, scope: Scope) -> anyhow::Result<Vec<Entry>> {
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(error).context(unreadable(path)),
-    };
-    let settings = syntax::parse(&text).map_err(|line| {
-        anyhow::anyhow!("line {line} makes no sense to git").context(unreadable(path))
-    })?;
-    Ok(entries(settings, scope, &path.display().to_string()))
-}
-
 fn entries(settings: Vec<Assignment>, scope: Scope, origin: &str) -> Vec<Entry> {
+    let origin = Text::from(origin);
     let entry = |Assignment { name, value }| Entry {
         section: name.section,
         subsection: name.subsection,
         key: name.key,
         value,
         scope,
-        origin: origin.to_owned(),
+        origin: origin.clone(),
     };
     settings.into_iter().map(entry).collect()
 }
@@ -562,27 +573,4 @@ fn unreadable(path: &Path) -> Failure {
         Kind::Misconfigured,
         format!("cannot read git's configuration in '{}'", path.display()),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_system_file_follows_gits_prefix() {
-        let with = |exec: &'static str| {
-            system_file(&move |name: &str| (name == "GIT_EXEC_PATH").then(|| exec.into()))
-                .expect("no path is relative")
-        };
-        assert_eq!(with("/usr/lib/git-core"), Some("/etc/gitconfig".into()));
-        assert_eq!(
-            with("/usr/local/libexec/git-core"),
-            Some("/usr/local/etc/gitconfig".into())
-        );
-        assert_eq!(
-            with("lib/git-core"),
-            Some("/etc/gitconfig".into()),
-            "a relative path leads into a work tree"
-        );
-    }
 }

@@ -3,11 +3,16 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Stdio,
 };
 
 use gix::glob::{wildmatch, wildmatch::Mode};
 
-use super::git::Places;
+use super::{file, git::Places};
+use crate::program::Child;
+
+/// How often a ref may stand for another one (git: `SYMREF_MAXDEPTH`).
+const MAX_SYMBOLIC_DEPTH: usize = 5;
 
 /// What decides whether a file is included.
 pub(super) enum Condition<'c> {
@@ -107,15 +112,58 @@ fn absolute_pattern(
 
 /// Tells whether the branch that is checked out fits (git: `include_by_branch`).
 pub(super) fn on_branch(places: &Places, pattern: &str) -> bool {
-    let head = places
-        .git_dir
-        .as_ref()
-        .and_then(|directory| fs::read_to_string(directory.join("HEAD")).ok());
-    let branch = head
+    let branch = places.branch.get_or_init(|| branch(places));
+    let branch = branch
         .as_deref()
-        .and_then(|head| head.strip_prefix("ref:"))
-        .and_then(|name| name.trim().strip_prefix("refs/heads/"));
+        .and_then(|name| name.strip_prefix("refs/heads/"));
     branch.is_some_and(|branch| matches(&with_all_below(pattern), branch, Mode::empty()))
+}
+
+/// Finds the branch that is checked out, by the whole name of its ref.
+fn branch(places: &Places) -> Option<String> {
+    let git_dir = places.git_dir.as_deref()?;
+    let mut name = symbolic(&git_dir.join("HEAD"))?;
+    // The refs are in tables, which git alone reads (git: `refs/reftable-backend.c`).
+    if name == "refs/heads/.invalid" {
+        return ask_for_branch(git_dir);
+    }
+    // A branch may stand for another one.
+    for _ in 0..MAX_SYMBOLIC_DEPTH {
+        let is_below = !name.split('/').any(|part| part == "..");
+        match places.common_dir.as_ref().filter(|_| is_below) {
+            Some(common_dir) => match symbolic(&common_dir.join(&name)) {
+                Some(next) => name = next,
+                None => break,
+            },
+            None => break,
+        }
+    }
+    Some(name)
+}
+
+/// Reads the name that a ref stands for, from its text or, as in old repositories, from its symbolic link.
+fn symbolic(path: &Path) -> Option<String> {
+    if let Ok(target) = fs::read_link(path)
+        && let Some(name) = target.to_str().filter(|name| name.starts_with("refs/"))
+    {
+        return Some(name.to_owned());
+    }
+    let line = file::first_line(path)?;
+    Some(line.strip_prefix("ref:")?.trim().to_owned())
+}
+
+fn ask_for_branch(git_dir: &Path) -> Option<String> {
+    let output = Child::Git
+        .command("git")
+        .ok()?
+        .args(["symbolic-ref", "--quiet", "HEAD"])
+        .env("GIT_DIR", git_dir)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    let name = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| name.trim_end().to_owned())
 }
 
 /// Tells whether a remote's URL fits (git: `at_least_one_url_matches_glob`).

@@ -1,12 +1,16 @@
 //! Raw settings from git's configuration and the environment, each with its origin; nothing is decided here.
 
+mod file;
 pub mod git;
 mod http;
 mod include;
 mod parameters;
+mod places;
 mod questions;
 mod repository;
 mod syntax;
+mod system;
+mod text;
 mod urlmatch;
 
 use std::{
@@ -26,8 +30,11 @@ pub use http::{
     HTTP_KEYS, HttpKey, Resolved as HttpSettings, Treatment as HttpTreatment,
     from_repository as http_from_repository, resolve as http_settings,
 };
+pub use places::{DIRECTORY, Directories, find as directories};
 pub use questions::no_questions;
 pub use repository::{BBTOKEN_KEYS, FromRepository, REMOTE_KEYS, Row};
+pub use system::keep_learned;
+pub use text::Text;
 pub use urlmatch::{fits as url_fits, values as url_values};
 
 /// Reads a variable of this process.
@@ -38,7 +45,7 @@ pub fn process_variable(name: &str) -> Option<OsString> {
 /// Gives what git would read of a configuration file's text, each setting by its whole name.
 #[cfg(test)]
 pub(crate) fn settings(text: &str) -> Option<Vec<(String, Option<String>)>> {
-    let all = syntax::parse(text.as_bytes()).ok()?.into_iter();
+    let all = syntax::parse(text.as_bytes(), text.len()).ok()?.into_iter();
     let named = all.map(|syntax::Assignment { name, value }| {
         let parts = [Some(name.section), name.subsection, Some(name.key)];
         (
@@ -81,7 +88,9 @@ pub fn profiles(
                 continue;
             }
             None => &mut raw.common,
-            Some(name) if is_profile_name(name) => raw.profiles.entry(name.clone()).or_default(),
+            Some(name) if is_profile_name(name) => {
+                raw.profiles.entry(name.to_string()).or_default()
+            }
             Some(name) => {
                 return Err(misconfigured(format!(
                     "'{}' in {} is no name for a profile: use letters, digits, '.', '_' and '-'",

@@ -2,6 +2,8 @@
 //!
 //! Git has no grammar beyond its reader; what that takes and what it refuses is held by `tests/it/config.rs`.
 
+use super::text::Text;
+
 /// A setting as it stands in a file or on a command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Assignment {
@@ -14,9 +16,9 @@ pub(super) struct Assignment {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Name {
     /// Empty for a key that stands before the first section of a file.
-    pub(super) section: String,
-    pub(super) subsection: Option<String>,
-    pub(super) key: String,
+    pub(super) section: Text,
+    pub(super) subsection: Option<Text>,
+    pub(super) key: Text,
 }
 
 impl Name {
@@ -32,9 +34,9 @@ impl Name {
             key.starts_with(|c: char| c.is_ascii_alphabetic()) && key.bytes().all(is_key_byte);
         let is_subsection = !subsection.is_some_and(|subsection| subsection.contains('\n'));
         (is_section && is_key && is_subsection).then(|| Name {
-            section: section.to_ascii_lowercase(),
-            subsection: subsection.map(str::to_owned),
-            key: key.to_ascii_lowercase(),
+            section: section.to_ascii_lowercase().as_str().into(),
+            subsection: subsection.map(Text::from),
+            key: key.to_ascii_lowercase().as_str().into(),
         })
     }
 }
@@ -49,43 +51,76 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-/// Reads all settings of a file; the error is the number of the line that git would not read.
-pub(super) fn parse(text: &[u8]) -> Result<Vec<Assignment>, usize> {
+/// Why a file is not read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Git would not read the line with this number.
+    Line(usize),
+    /// There are more settings than may be read.
+    TooMany,
+}
+
+/// Reads all settings of a file, if there are no more than `max_settings`.
+pub(super) fn parse(text: &[u8], max_settings: usize) -> Result<Vec<Assignment>, Stop> {
     let mut reader = Reader {
         rest: text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text),
         line: 1,
         at_end: false,
     };
     let mut settings = Vec::new();
-    let mut section = None;
+    let mut section = Section::default();
     loop {
         let line = reader.line;
         match reader.next() {
             b'\n' if reader.at_end => return Ok(settings),
             byte if is_space(byte) => {}
             b'#' | b';' => reader.skip_line(),
-            b'[' => section = Some(reader.section().ok_or(line)?),
+            b'[' => section = Section::of(&reader.section().ok_or(Stop::Line(line))?),
             byte if byte.is_ascii_alphabetic() => {
-                let (key, value) = reader.setting(byte).ok_or(line)?;
-                settings.push(assignment(section.as_deref(), key, value));
+                let (key, value) = reader.setting(byte).ok_or(Stop::Line(line))?;
+                if settings.len() == max_settings {
+                    return Err(Stop::TooMany);
+                }
+                settings.push(section.assignment(&key, value));
             }
-            _ => return Err(line),
+            _ => return Err(Stop::Line(line)),
         }
     }
 }
 
-/// Puts a setting below its section, whose first dot ends its own name.
-fn assignment(section: Option<&[u8]>, key: Vec<u8>, value: Option<Vec<u8>>) -> Assignment {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let mut parts = section.unwrap_or_default().splitn(2, |byte| *byte == b'.');
-    Assignment {
-        name: Name {
-            section: parts.next().map(text).unwrap_or_default(),
-            subsection: parts.next().map(text),
-            key: text(&key),
-        },
-        value: value.as_deref().map(text),
+/// A section's name, and what follows its first dot.
+#[derive(Default)]
+struct Section {
+    name: Text,
+    subsection: Option<Text>,
+}
+
+impl Section {
+    fn of(name: &[u8]) -> Self {
+        let mut parts = name.splitn(2, |byte| *byte == b'.').map(text);
+        Section {
+            name: parts.next().unwrap_or_default(),
+            subsection: parts.next(),
+        }
     }
+
+    fn assignment(&self, key: &[u8], value: Option<Vec<u8>>) -> Assignment {
+        Assignment {
+            name: Name {
+                section: self.name.clone(),
+                subsection: self.subsection.clone(),
+                key: text(key),
+            },
+            value: value.map(|value| match String::from_utf8(value) {
+                Ok(value) => value,
+                Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+            }),
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> Text {
+    String::from_utf8_lossy(bytes).as_ref().into()
 }
 
 /// Reads byte by byte; an end of line may be written as CR LF, and the end of the file is one, too.
@@ -220,8 +255,11 @@ impl Reader<'_> {
 mod tests {
     use super::*;
 
-    fn shown(text: &str) -> Result<Vec<String>, usize> {
-        let settings = parse(text.as_bytes())?;
+    /// More than any test has.
+    const ENOUGH: usize = 1000;
+
+    fn shown(text: &str) -> Result<Vec<String>, Stop> {
+        let settings = parse(text.as_bytes(), ENOUGH)?;
         let show = |setting: Assignment| {
             let Name {
                 section,
@@ -252,8 +290,15 @@ mod tests {
             ("[a]\n\nk = \"x\n", 3),
             ("[a]\n\n\n9 = x", 4),
         ] {
-            assert_eq!(shown(text), Err(line), "{text:?}");
+            assert_eq!(shown(text), Err(Stop::Line(line)), "{text:?}");
         }
+    }
+
+    #[test]
+    fn settings_are_counted_before_they_are_kept() {
+        let text = b"[a]\nb\nc\n";
+        assert_eq!(parse(text, 2).map(|settings| settings.len()), Ok(2));
+        assert_eq!(parse(text, 1), Err(Stop::TooMany));
     }
 
     #[test]
@@ -301,16 +346,18 @@ mod tests {
             "[s \"a\\\nb\"]\n[s]\nk=\"",
             "[include]\n\tpath = ~/x\n[includeIf \"gitdir/i:**/\"]\n\tpath = y\n",
         ];
-        crate::fuzz::check_text(&kept, |text| match parse(text.as_bytes()) {
+        crate::fuzz::check_text(&kept, |text| match parse(text.as_bytes(), text.len()) {
             Ok(settings) => {
                 let held: usize = settings
                     .iter()
                     .map(|s| s.name.key.len() + s.value.as_ref().map_or(0, String::len))
                     .sum();
                 assert!(held <= 3 * text.len(), "{held}");
-                assert_eq!(parse(write(&settings).as_bytes()), Ok(settings));
+                let written = write(&settings);
+                assert_eq!(parse(written.as_bytes(), settings.len()), Ok(settings));
             }
-            Err(line) => assert!(line <= text.matches('\n').count() + 1, "line {line}"),
+            Err(Stop::TooMany) => panic!("each setting has a character"),
+            Err(Stop::Line(line)) => assert!(line <= text.matches('\n').count() + 1, "line {line}"),
         });
     }
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     clock::SystemClock,
-    config::{HttpSettings, Variables, process_variable},
+    config::{self, HttpSettings, Variables, process_variable},
     failure::{self, Failure, Kind, quote},
     hangup::Watch,
     http::{Client, Family},
@@ -130,6 +130,10 @@ impl House {
             ));
         }
         let places = places(profile, &process_variable);
+        places
+            .cache
+            .iter()
+            .for_each(|cache| config::keep_learned(cache));
         let client = self.token_client.as_ref().unwrap_or(&self.client);
         Tokens::new(profile, client, &SystemClock, places, notify)
     }
@@ -200,33 +204,16 @@ impl Authorizer for Bearing<'_> {
     }
 }
 
-/// What our directories are called.
-const NAME: &str = "git-remote-bbtoken";
-
-/// Finds the directories for what is kept: below `BBTOKEN_HOME`, else the user's own; none in memory mode.
+/// Finds the directories for what is kept; none in memory mode.
 pub(super) fn places(profile: &Profile, variables: Variables<'_>) -> Places {
     if profile.store == Store::Memory {
         return Places::default();
     }
-    match variables("BBTOKEN_HOME").map(PathBuf::from) {
-        Some(home) => Places {
-            cache: Some(home.join("cache")),
-            state: Some(home.join("state")),
-            usual_states: usual_states(variables),
-        },
-        None => {
-            // A relative HOME would put secrets into the directory that git runs in.
-            let below = |directory: Option<PathBuf>| {
-                let directory = directory.filter(|directory| directory.has_root())?;
-                Some(directory.join(NAME))
-            };
-            Places {
-                cache: below(dirs::cache_dir()),
-                // Only Linux has a place of its own for state.
-                state: below(dirs::state_dir().or_else(dirs::data_local_dir)),
-                usual_states: usual_states(variables),
-            }
-        }
+    let directories = config::directories(variables);
+    Places {
+        cache: directories.cache,
+        state: directories.state,
+        usual_states: usual_states(variables),
     }
 }
 
@@ -236,6 +223,6 @@ fn usual_states(variables: Variables<'_>) -> Vec<PathBuf> {
     let homes = homes.map(PathBuf::from).filter(|home| home.has_root());
     homes
         .filter(|_| cfg!(target_os = "linux"))
-        .map(|home| home.join(".local/state").join(NAME))
+        .map(|home| home.join(".local/state").join(config::DIRECTORY))
         .collect()
 }

@@ -1057,3 +1057,127 @@ fn a_setting_that_only_git_can_follow_is_handed_to_git() {
         }
     });
 }
+
+/// The first git whose refs may be in tables.
+const WITH_REFTABLE: (u32, u32) = (2, 45);
+
+#[test]
+fn the_branch_of_a_condition_is_the_one_that_git_sees() {
+    for git in gits() {
+        let machine = Machine::new(&git);
+        let head = machine.path("repo/.git/HEAD");
+        machine.write("home/inc1", "[a]\n\tk = included\n");
+        let included = |branch: &str| {
+            let text = format!("[includeIf \"onbranch:{branch}\"]\n\tpath = inc1\n");
+            machine.write("home/.gitconfig", &text);
+            assert_eq!(machine.difference(), None, "{branch}");
+            let ours = machine.ours().expect("it is read");
+            ours.iter().any(|(_, name, _)| name == "a.k")
+        };
+        let in_repository = |arguments: &[&str]| {
+            let mut command = machine.command();
+            assert!(
+                command
+                    .args(arguments)
+                    .status()
+                    .expect("git starts")
+                    .success()
+            );
+        };
+        assert!(included("topic/one") && !included("main"));
+        // As git's own scripts once wrote it.
+        fs::remove_file(&head).expect("git wrote it");
+        std::os::unix::fs::symlink("refs/heads/main", &head).expect("it is gone");
+        assert!(included("main") && !included("topic/one"));
+        in_repository(&["symbolic-ref", "refs/heads/main", "refs/heads/topic/two"]);
+        assert!(included("topic/two") && !included("main"));
+        if git.version < WITH_REFTABLE {
+            continue;
+        }
+        fs::remove_dir_all(machine.path("repo")).expect("it is ours");
+        let repository = machine.path("repo");
+        fs::create_dir(&repository).expect("it is gone");
+        machine.set("GIT_DIR", repository.join(".git"));
+        in_repository(&["init", "-q", "--ref-format=reftable", "-b", "topic/three"]);
+        assert!(included("topic/three") && !included(".invalid"));
+        in_repository(&["symbolic-ref", "HEAD", "refs/heads/main"]);
+        assert!(included("main") && !included("topic/three"));
+    }
+}
+
+/// Makes a git with an exec path of its own, which says where its system file is and notes each question.
+fn packaged(world: &World, directory: &Path, system: &Path, knows_var: bool) -> PathBuf {
+    let exec_path = directory.join("libexec/git-core");
+    fs::create_dir_all(&exec_path).expect("it is ours");
+    let var = if knows_var {
+        "echo \"$system\""
+    } else {
+        "exit 1"
+    };
+    let script = format!(
+        "#!/bin/sh\nsystem='{}'\ncase \"$1 $2\" in\n'var GIT_CONFIG_SYSTEM') echo >>'{}'; {var};;\n\
+         'config --system') $GIT_EDITOR \"$system\";;\n*) exec '{}' \"$@\";;\nesac\n",
+        system.display(),
+        world.path("asked").display(),
+        world.git.program.display()
+    );
+    let git = exec_path.join("git");
+    fs::write(&git, script).expect("it is ours");
+    fs::set_permissions(&git, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    exec_path
+}
+
+#[test]
+fn the_system_file_is_the_one_that_this_git_reads() {
+    on_every_git(|world| {
+        let root = world.path("root");
+        let prefix = root.join("opt/git/2.99");
+        let (by_prefix, by_packager) = (prefix.join("etc/gitconfig"), root.join("etc/gitconfig"));
+        for (file, value) in [(&by_prefix, "decoy"), (&by_packager, "packaged")] {
+            fs::create_dir_all(file.parent().expect("it is below the root")).expect("it is ours");
+            fs::write(file, format!("[bbtoken \"{value}\"]\n\tclientId = x\n"))
+                .expect("it is ours");
+        }
+        let asked = || {
+            fs::read_to_string(world.path("asked"))
+                .unwrap_or_default()
+                .len()
+        };
+        for knows_var in [true, false] {
+            let exec_path = packaged(world, &prefix, &by_packager, knows_var);
+            let run = |run: crate::support::Run| {
+                run.env("GIT_EXEC_PATH", &exec_path)
+                    .without("GIT_CONFIG_NOSYSTEM")
+            };
+            let before = asked();
+            let shown = run(world.bbtoken(["status"])).ok();
+            assert!(
+                shown.contains("packaged") && !shown.contains("decoy"),
+                "{shown}"
+            );
+            assert_eq!(asked(), before + 1, "git is asked");
+            run(world.bbtoken(["token"])).ok();
+            let before = asked();
+            run(world.bbtoken(["token"])).ok();
+            let shown = run(world.bbtoken(["status"])).ok();
+            assert!(shown.contains("packaged"), "{shown}");
+            assert_eq!(asked(), before, "its answer is kept");
+        }
+        let other = root.join("other");
+        packaged(world, &other, &by_packager, true);
+        fs::remove_file(&by_packager).expect("it is ours");
+        let before = asked();
+        let status = world.bbtoken(["status"]).without("GIT_CONFIG_NOSYSTEM");
+        status
+            .env("GIT_EXEC_PATH", other.join("libexec/git-core"))
+            .ok();
+        let is_asked = ["/etc/gitconfig", "/tmp/etc/gitconfig"]
+            .iter()
+            .any(|file| Path::new(file).exists());
+        assert_eq!(
+            asked() - before,
+            usize::from(is_asked),
+            "without a file there is no question"
+        );
+    });
+}

@@ -15,7 +15,9 @@ use crate::{
 
 const CHECK: &str = "secrets";
 /// How deep submodules' repositories are looked for below `.git/modules`.
-const MAX_DEPTH: u32 = 6;
+const MAX_DEPTH: u32 = 7;
+/// How many entries of one directory are looked at.
+const MAX_ENTRIES: usize = 1000;
 
 /// A setting wherever it stands.
 struct Line {
@@ -85,12 +87,16 @@ fn of_entry(entry: &Entry) -> Line {
     Line {
         key: entry.name(),
         value: entry.value.clone().unwrap_or_default(),
-        origin: entry.origin.clone(),
+        origin: entry.origin.to_string(),
         is_convertible: entry.scope == Scope::Local,
     }
 }
 
 fn in_file(file: &Path) -> Vec<Line> {
+    // Git would wait for a pipe.
+    if !is_file(file) {
+        return Vec::new();
+    }
     let settings = Target::File(file.to_owned())
         .matching(".")
         .unwrap_or_default();
@@ -103,25 +109,31 @@ fn in_file(file: &Path) -> Vec<Line> {
     settings.into_iter().map(line).collect()
 }
 
-/// Finds the configurations of the repositories below a directory, and of those within them.
+/// Finds the configurations of the repositories below a directory, and of those within them. No link is followed.
 fn configurations_below(directory: &Path, depth: u32) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let mut found = Vec::new();
-    for path in entries
-        .map(|entry| entry.path())
-        .filter(|path| path.is_dir())
-    {
-        if path.join("HEAD").is_file() {
+    if depth == 0 || !is_directory(directory) {
+        return found;
+    }
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path()).take(MAX_ENTRIES);
+    for path in paths.filter(|path| is_directory(path)) {
+        if is_file(&path.join("HEAD")) {
             found.push(path.join("config"));
-            found.extend(configurations_below(
-                &path.join("modules"),
-                depth.saturating_sub(1),
-            ));
-        } else if depth > 0 {
+            found.extend(configurations_below(&path.join("modules"), depth - 1));
+        } else {
             found.extend(configurations_below(&path, depth - 1));
         }
     }
     found
+}
+
+fn is_directory(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
+}
+
+fn is_file(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
 }
 
 fn exposed(line: &Line, is_ours: &dyn Fn(&str) -> bool) -> Option<Finding> {

@@ -8,6 +8,8 @@ mod paths;
 #[cfg(unix)]
 mod programs;
 mod pushers;
+#[cfg(unix)]
+mod resources;
 mod shells;
 mod trust;
 #[cfg(unix)]

@@ -1,0 +1,65 @@
+//! Reads files that a stranger may have made: they may be long, or pipes on which nobody writes.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, ErrorKind, Read as _},
+    path::Path,
+};
+
+/// Reads a file of a bounded length.
+///
+/// # Errors
+///
+/// When the file system refuses, [`ErrorKind::FileTooLarge`] for a longer file, [`ErrorKind::InvalidInput`] for a pipe.
+pub(super) fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
+    let metadata = file.metadata()?;
+    if is_pipe(&metadata.file_type()) {
+        return Err(io::Error::new(
+            ErrorKind::InvalidInput,
+            "it is not a regular file",
+        ));
+    }
+    let length = metadata.len().min(max_bytes);
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
+    file.take(max_bytes + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max_bytes {
+        return Err(ErrorKind::FileTooLarge.into());
+    }
+    Ok(bytes)
+}
+
+/// Reads the first line of a short file; `None` if there is none.
+pub(super) fn first_line(path: &Path) -> Option<String> {
+    /// More than any path or name of a branch.
+    const MAX_BYTES: u64 = 64 * 1024;
+    let text = String::from_utf8(read(path, MAX_BYTES).ok()?).ok()?;
+    Some(text.lines().next().unwrap_or("").to_owned())
+}
+
+#[cfg(unix)]
+fn open(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    // A pipe is opened without a writer, to be refused.
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+}
+
+#[cfg(not(unix))]
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).open(path)
+}
+
+#[cfg(unix)]
+fn is_pipe(kind: &std::fs::FileType) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+    kind.is_fifo() || kind.is_socket()
+}
+
+#[cfg(not(unix))]
+fn is_pipe(_kind: &std::fs::FileType) -> bool {
+    false
+}

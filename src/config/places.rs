@@ -1,0 +1,36 @@
+//! The directories for what is kept.
+
+use std::path::PathBuf;
+
+use super::git::Variables;
+
+/// What the directories are called.
+pub const DIRECTORY: &str = "git-remote-bbtoken";
+
+/// Two directories; none where the user has no place for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Directories {
+    /// For what can be got again.
+    pub cache: Option<PathBuf>,
+    /// For logins.
+    pub state: Option<PathBuf>,
+}
+
+/// Finds the directories: below `BBTOKEN_HOME`, else the user's own.
+pub fn find(variables: Variables<'_>) -> Directories {
+    // A relative path would put secrets into the directory that git runs in.
+    let absolute = |directory: &PathBuf| directory.has_root();
+    if let Some(home) = variables("BBTOKEN_HOME").map(PathBuf::from) {
+        let home = Some(home).filter(absolute);
+        return Directories {
+            cache: home.as_ref().map(|home| home.join("cache")),
+            state: home.map(|home| home.join("state")),
+        };
+    }
+    let below = |directory: Option<PathBuf>| Some(directory.filter(absolute)?.join(DIRECTORY));
+    Directories {
+        cache: below(dirs::cache_dir()),
+        // Only Linux has a place of its own for state.
+        state: below(dirs::state_dir().or_else(dirs::data_local_dir)),
+    }
+}
