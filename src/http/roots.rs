@@ -11,6 +11,8 @@ use std::{
     thread,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use memchr::memmem;
 use rustls::{
     DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{
@@ -18,7 +20,7 @@ use rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
+    pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
 use super::{Settings, bundle};
@@ -153,10 +155,47 @@ impl Sources {
 }
 
 fn add_file(roots: &mut RootCertStore, path: &Path) -> io::Result<()> {
-    let pem = fs::read(path)?;
-    let certificates = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok);
-    roots.add_parsable_certificates(certificates);
+    roots.add_parsable_certificates(certificates(&fs::read(path)?));
     Ok(())
+}
+
+/// Finds the certificates in a file as git's TLS libraries do: behind a byte order mark or any other text, and under
+/// each of the labels that OpenSSL knows.
+fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
+    const BEGIN: &[u8] = b"-----BEGIN ";
+    const LABELS: [&[u8]; 3] = [b"CERTIFICATE", b"X509 CERTIFICATE", b"TRUSTED CERTIFICATE"];
+    let after = |text: &[u8], what: &[u8]| Some(memmem::find(text, what)? + what.len());
+    let mut found = Vec::new();
+    let mut rest = pem;
+    while let Some(start) = after(rest, BEGIN) {
+        rest = &rest[start..];
+        let Some(body) = LABELS
+            .iter()
+            .find_map(|label| rest.strip_prefix(*label)?.strip_prefix(b"-----"))
+        else {
+            continue;
+        };
+        let end = memmem::find(body, b"-----").unwrap_or(body.len());
+        let base64: Vec<u8> = body[..end]
+            .iter()
+            .copied()
+            .filter(|byte| !byte.is_ascii_whitespace())
+            .collect();
+        if let Ok(der) = BASE64.decode(base64) {
+            found.push(CertificateDer::from(without_trust(der)));
+        }
+        rest = &body[end..];
+    }
+    found
+}
+
+/// Cuts off what OpenSSL puts behind a certificate: whom it is trusted for (openssl-x509(1), "Trust Settings").
+fn without_trust(mut der: Vec<u8>) -> Vec<u8> {
+    // A sequence of 256 to 65,535 bytes, as every certificate is (X.690 section 8.1.3).
+    if let [0x30, 0x82, high, low, ..] = der[..] {
+        der.truncate(4 + usize::from(u16::from_be_bytes([high, low])));
+    }
+    der
 }
 
 impl ServerCertVerifier for SystemRoots {

@@ -175,9 +175,79 @@ fn authorities_are_read_from_a_directory_and_a_file_without_any_is_told() {
         )]);
         let missing = directory.join("missing");
         run("sslCAInfo", &missing).expect(128).says(&[&format!(
-            "error: cannot follow git's http settings\ncaused by: there are no certificates at '{}'\n",
+            "caused by: cannot read trusted certificates from '{}': ",
             missing.display()
         )]);
+    });
+}
+
+#[test]
+fn a_file_of_authorities_is_read_as_gits_libraries_read_it() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let pem = fs::read_to_string(world.bitbucket.ca_file()).expect("it is there");
+        let labeled = |label: &str| pem.replace(" CERTIFICATE", &format!(" {label}CERTIFICATE"));
+        let trusted = std::process::Command::new("openssl")
+            .args(["x509", "-trustout", "-addtrust", "serverAuth", "-in"])
+            .arg(world.bitbucket.ca_file())
+            .output()
+            .expect("openssl starts");
+        let trusted = String::from_utf8(trusted.stdout).expect("it is text");
+        assert!(trusted.contains("BEGIN TRUSTED CERTIFICATE"), "{trusted}");
+        let other = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        for (what, text) in [
+            ("a byte order mark", format!("\u{feff}{pem}")),
+            ("lines of Windows", pem.replace('\n', "\r\n")),
+            (
+                "text between",
+                format!("# ours\nsubject=x\n\n{pem}\n# end\n{pem}"),
+            ),
+            ("an older label", labeled("X509 ")),
+            ("another label, without trust", labeled("TRUSTED ")),
+            ("trust behind it", trusted),
+            ("a key before it", format!("{other}{pem}")),
+            ("an end without a line end", pem.trim_end().to_owned()),
+        ] {
+            let file = world.path("authorities.pem");
+            fs::write(&file, text).expect("the world's directory can be written");
+            let base = world.bitbucket.base_url().to_owned();
+            let [ours, gits] = both(world, &base, &file, &[]);
+            // GnuTLS does not know what OpenSSL puts behind a certificate.
+            assert!(
+                gits.code == Some(0) || what.contains("trust"),
+                "{what}: {gits:?}"
+            );
+            assert_eq!(ours.code, Some(0), "{what}: {}", ours.stderr);
+            assert!(ours.stderr.is_empty(), "{what}: {}", ours.stderr);
+        }
+    });
+}
+
+#[test]
+fn a_place_of_authorities_that_is_missing_stops_us_where_it_stops_git() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let (base, ca) = (world.bitbucket.base_url(), world.bitbucket.ca_file());
+        let missing = world.path("missing");
+        for (file, settings) in [
+            (&*missing, &[][..]),
+            (&*missing, &["http.sslVerify=false"]),
+            (ca, &["http.proxySSLCAInfo=/nowhere/ca.pem"]),
+        ] {
+            let [ours, gits] = both(world, base, file, settings);
+            assert_eq!(
+                ours.code, gits.code,
+                "{settings:?}: {ours:?} beside {gits:?}"
+            );
+        }
+        let token = world.bitbucket.issue_access_token(&["repository"]);
+        let list = |address: &str, setting: &str| {
+            let run = world.git(["-c", setting, "ls-remote", address]);
+            run.env("GIT_SSL_CAPATH", &missing).done()
+        };
+        let gits = list(&format!("{base}/ws/repo.git"), &world.with_header(&token));
+        let ours = list("bbtoken::ws/repo", "core.x=y");
+        assert_eq!(ours.code, gits.code, "{ours:?} beside {gits:?}");
     });
 }
 
