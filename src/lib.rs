@@ -65,6 +65,7 @@
 //! | the same at every system call, for kills and for errors of the file system | `tests/it/crashes.rs` |
 //! | a login is kept where the profile says, or there is an error | `tests/it/stores.rs` |
 //! | a fetch never holds the token of the profile that pushes | `tests/it/sessions/accounts.rs` |
+//! | what the native TLS does not support is git's, where git trusts the server | `tests/it/certificates.rs` |
 //! | a credential goes to https or to this machine, to the configured host, along no redirect | `http::tests`, `profile::tests`, `tests/it/redirects.rs` |
 //! | an address names a repository and never a host of its own | `address::tests`, `tests/it/addresses.rs` |
 //! | a repository selects a profile, and neither defines one nor decides whom we trust or where a secret goes | `tests/it/attacks/trust.rs` |

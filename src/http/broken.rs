@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt, io};
 
+use rustls::AlertDescription::HandshakeFailure;
+
 use super::{Phase, Proxy, TransportError, pool::CONNECT_LIMIT, trust::complaint};
 
 /// How hyper-util calls a proxy's answer 407 to CONNECT (RFC 9110 section 15.5.8).
@@ -72,6 +74,19 @@ pub(super) fn wants_other_login(error: &TransportError) -> bool {
         .source()
         .and_then(|it| it.downcast_ref::<OtherLogin>());
     other.is_some_and(|other| other.has_user)
+}
+
+/// Tells whether TLS failed before the server has taken the request.
+///
+/// A server that wants to renegotiate has read it, ends the connection because rustls does not, and carries nothing out.
+pub(super) fn is_of_tls(error: &TransportError) -> bool {
+    let Some(inner) = error.source().and_then(|it| it.downcast_ref::<Innermost>()) else {
+        return false;
+    };
+    let is_handshake = |error: &rustls::Error| {
+        inner.0.is_connect() || *error == rustls::Error::AlertReceived(HandshakeFailure)
+    };
+    rustls_error(&inner.0).is_some_and(is_handshake)
 }
 
 /// Tells a connection that was refused, reset or found no way; a name that nobody has stays one.

@@ -46,14 +46,6 @@ impl Client {
     /// When a setting does not make sense (a proxy that is no URL, a header that is none) or the system gives
     /// no runtime.
     pub fn new(settings: &Settings, user_agent: &str) -> anyhow::Result<Self> {
-        let places = settings.ca_file.iter().chain(&settings.ca_directory);
-        for place in places.chain(&settings.proxy_ca_file) {
-            anyhow::ensure!(
-                place.exists(),
-                "there are no certificates at '{}'",
-                place.display()
-            );
-        }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -88,6 +80,11 @@ impl Client {
         self.pool.keep_to(family)
     }
 
+    /// Says why the program curl has carried a request in the library's place, if its TLS was the reason.
+    pub fn reason_for_curl(&self) -> Option<String> {
+        self.pool.reason_for_curl()
+    }
+
     /// Gives the headers of a request in the order in which they are sent.
     fn lines(&self, request: &Request, host: &str) -> Result<Vec<Line>, TransportError> {
         let extra = self.extra_headers.iter().cloned();
@@ -120,7 +117,7 @@ impl Client {
 
     /// Copies a request for curl, where that may be needed.
     fn small(&self, request: &Request, host: &str) -> Result<Option<Small>, TransportError> {
-        let Some(small) = Small::of(request).filter(|_| self.pool.has_curl()) else {
+        let Some(small) = Small::of(request) else {
             return Ok(None);
         };
         let lines = self.lines(request, host)?.into_iter();

@@ -1,6 +1,6 @@
-//! Small exchanges by the program `curl`: for a proxy that takes its password by NTLM, Kerberos or Digest only, or that
-//! is on a Unix socket, which the library has not got, and libcurl has in the way of each system. Git's own https is on
-//! libcurl, too.
+//! Small exchanges by the program `curl`, for what the library has not got: a proxy that takes its password by NTLM,
+//! Kerberos or Digest only or that is on a Unix socket, and a server whose certificate or TLS rustls does not support.
+//! Git's own https is on libcurl, too.
 
 use std::{
     fmt,
@@ -23,6 +23,8 @@ const MAX_ANSWER_BYTES: u64 = 2 << 20;
 const MAX_WORDS_BYTES: u64 = 4096;
 /// What curl exits with when a certificate is not trusted, or its own files are not good (curl(1), "EXIT CODES").
 const TLS_EXIT_CODES: [i32; 7] = [35, 51, 58, 60, 77, 83, 90];
+/// What curl exits with when there is no connection to a server or a proxy.
+const CONNECT_EXIT_CODES: [i32; 4] = [5, 6, 7, 97];
 /// What curl exits with when its time is over.
 const TIME_OVER_EXIT_CODE: i32 = 28;
 
@@ -51,6 +53,7 @@ pub(super) struct Unanswered {
 impl Small {
     /// Copies a request whose whole exchange is limited in time; transfers are not for curl.
     pub(super) fn of(request: &Request) -> Option<Self> {
+        let time_limit = request.time_limit?;
         let form = match &request.body {
             Body::Empty => None,
             Body::Form(form) => Some(form.clone()),
@@ -61,7 +64,7 @@ impl Small {
             url: request.url.to_string(),
             lines: Vec::new(),
             form,
-            time_limit: request.time_limit?,
+            time_limit,
         })
     }
 
@@ -73,11 +76,8 @@ impl Small {
 }
 
 impl Curl {
-    /// Puts settings into curl's words; `None` where a setting is one that we read ourselves and curl would have to.
-    pub(super) fn new(settings: &Settings) -> Option<Self> {
-        if settings.pinned_keys.is_some() || settings.client_certificate.is_some() {
-            return None;
-        }
+    /// Puts settings into curl's words.
+    pub(super) fn new(settings: &Settings) -> Self {
         let mut options = Options::default();
         let words = [
             "silent",
@@ -100,6 +100,17 @@ impl Curl {
         file("cacert", settings.ca_file.as_deref());
         file("capath", settings.ca_directory.as_deref());
         file("proxy-cacert", settings.proxy_ca_file.as_deref());
+        if let Some(own) = &settings.client_certificate {
+            // A colon would begin the password of the key.
+            let own_file = own.file().to_string_lossy().replace('\\', "\\\\");
+            options.value("cert", &own_file.replace(':', "\\:"));
+            if let Some(key) = own.key_file() {
+                options.value("key", &key.to_string_lossy());
+            }
+        }
+        if let Some(pinned) = &settings.pinned_keys {
+            options.value("pinnedpubkey", &pinned.to_string());
+        }
         if settings.unverified_by.is_some() {
             options.word("insecure");
         }
@@ -113,7 +124,7 @@ impl Curl {
             ProxyAuth::Negotiate => "proxy-negotiate",
             ProxyAuth::Ntlm => "proxy-ntlm",
         });
-        Some(Curl { options: options.0 })
+        Curl { options: options.0 }
     }
 
     /// Connects by one family of addresses only from now on.
@@ -124,17 +135,17 @@ impl Curl {
         });
     }
 
-    /// Carries a request through a proxy. Nothing of it stands in curl's arguments: it reads them from a pipe.
+    /// Carries a request, through a proxy where there is one. Nothing of it stands in curl's arguments: it reads them from a pipe.
     pub(super) fn send(
         &self,
         small: &Small,
-        proxy: &Proxy,
+        proxy: Option<&Proxy>,
         login: Option<&ProxyLogin>,
         host: &str,
     ) -> Result<reqwest::Response, Unanswered> {
         let broken = |phase: Phase, why: String| Unanswered {
             is_for_login: false,
-            error: TransportError::new(phase, host, why).through(Some(proxy)),
+            error: TransportError::new(phase, host, why).through(proxy),
         };
         let text = self.configuration(small, proxy, login);
         let run = Run::of(&text).map_err(|error| match error.kind() {
@@ -149,8 +160,11 @@ impl Curl {
             let phase = match run.exit_code {
                 Some(code) if TLS_EXIT_CODES.contains(&code) => Phase::Tls,
                 Some(TIME_OVER_EXIT_CODE) => Phase::TimeLimit,
+                Some(code) if CONNECT_EXIT_CODES.contains(&code) => Phase::Connect,
                 _ if run.connect_status() == "200" => Phase::Request,
-                _ => Phase::Connect,
+                // A proxy that is asked by CONNECT has not connected.
+                _ if proxy.is_some_and(Proxy::is_http) => Phase::Connect,
+                _ => Phase::Request,
             };
             let why = match is_for_login {
                 true => "the proxy wants another user name and password".to_owned(),
@@ -163,11 +177,18 @@ impl Curl {
         })
     }
 
-    fn configuration(&self, small: &Small, proxy: &Proxy, login: Option<&ProxyLogin>) -> Secret {
+    fn configuration(
+        &self,
+        small: &Small,
+        proxy: Option<&Proxy>,
+        login: Option<&ProxyLogin>,
+    ) -> Secret {
         let mut options = Options(self.options.clone());
         options.value("url", &small.url);
         options.value("max-time", &small.time_limit.as_secs().max(1).to_string());
-        options.value("proxy", proxy.with_login(login).expose());
+        // An empty one keeps curl from the environment's.
+        let proxy = proxy.map(|proxy| proxy.with_login(login));
+        options.value("proxy", proxy.as_ref().map_or("", Secret::expose));
         for (name, value) in &small.lines {
             options.value(
                 "header",
@@ -183,10 +204,11 @@ impl Curl {
     }
 }
 
-fn missing(proxy: &Proxy) -> String {
-    let what = match proxy.is_on_socket() {
-        true => "it is on a Unix socket",
-        false => "it takes a password by NTLM, Kerberos or Digest only",
+fn missing(proxy: Option<&Proxy>) -> String {
+    let what = match proxy {
+        Some(proxy) if proxy.is_on_socket() => "it is on a Unix socket",
+        Some(_) => "it takes a password by NTLM, Kerberos or Digest only",
+        None => "the native transport has not got its TLS",
     };
     format!("{what}, and for that the program curl is needed, which is not there")
 }

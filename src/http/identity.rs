@@ -1,6 +1,10 @@
 //! Who we are to a server that asks for a certificate: `http.sslCert` and `http.sslKey`.
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rustls::pki_types::{
     CertificateDer, PrivateKeyDer,
@@ -9,7 +13,15 @@ use rustls::pki_types::{
 
 /// A certificate with its key. The key does not print itself.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ClientCertificate(Arc<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>);
+pub struct ClientCertificate(Arc<Files>);
+
+#[derive(Debug, PartialEq)]
+struct Files {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    file: PathBuf,
+    key_file: Option<PathBuf>,
+}
 
 impl ClientCertificate {
     /// Reads a certificate and its key from PEM files; the key may stand in the certificate's file (curl: `--cert`).
@@ -22,13 +34,18 @@ impl ClientCertificate {
     pub fn read(certificate: &Path, key: Option<&Path>) -> io::Result<Option<Self>> {
         let pem = read(certificate)?;
         let chain: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&pem).collect();
-        let key = match key {
+        let private_key = match key {
             Some(path) => PrivateKeyDer::from_pem_slice(&read(path)?),
             None => PrivateKeyDer::from_pem_slice(&pem),
         };
-        Ok(match (chain, key) {
-            (Ok(chain), Ok(key)) if !chain.is_empty() => {
-                Some(ClientCertificate(Arc::new((chain, key))))
+        Ok(match (chain, private_key) {
+            (Ok(chain), Ok(private_key)) if !chain.is_empty() => {
+                Some(ClientCertificate(Arc::new(Files {
+                    chain,
+                    key: private_key,
+                    file: certificate.to_owned(),
+                    key_file: key.map(Path::to_owned),
+                })))
             }
             _ => None,
         })
@@ -36,12 +53,22 @@ impl ClientCertificate {
 
     /// The chain, the certificate first.
     pub(super) fn chain(&self) -> Vec<CertificateDer<'static>> {
-        self.0.0.clone()
+        self.0.chain.clone()
     }
 
     /// The key.
     pub(super) fn key(&self) -> PrivateKeyDer<'static> {
-        self.0.1.clone_key()
+        self.0.key.clone_key()
+    }
+
+    /// The file of the certificate.
+    pub(super) fn file(&self) -> &Path {
+        &self.0.file
+    }
+
+    /// The file of the key, if it is another one.
+    pub(super) fn key_file(&self) -> Option<&Path> {
+        self.0.key_file.as_deref()
     }
 }
 

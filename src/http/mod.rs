@@ -244,6 +244,16 @@ impl TransportError {
         broken::wants_other_login(self)
     }
 
+    /// Says in a few words why there was no answer.
+    pub fn reason(&self) -> String {
+        self.source.to_string()
+    }
+
+    /// Tells whether another TLS or HTTP library, such as git's, may get an answer.
+    pub fn may_be_of_our_library(&self) -> bool {
+        matches!(self.phase, Phase::Tls | Phase::NotHttp)
+    }
+
     /// Names the proxy on the way.
     #[must_use]
     fn through(mut self, proxy: Option<&Proxy>) -> Self {

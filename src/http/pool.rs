@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 
 use super::{
     Family, Phase, Proxy, ProxyAuth, ProxyLogin, ProxyLogins, Settings, TransportError, Url,
-    broken::{OtherLogin, classify, wants_proxy_login},
+    broken::{OtherLogin, classify, is_of_tls, wants_proxy_login},
     curl::{Curl, Small, Unanswered},
     family::Resolver,
     observe,
@@ -32,8 +32,11 @@ pub(super) struct Pool {
     proxy_auth: ProxyAuth,
     /// How the proxy takes a password, once it was asked.
     offer: OnceCell<Offer>,
-    /// Takes the library's place where the proxy takes a password in no way that the library has.
-    curl: Option<Curl>,
+    settings: Settings,
+    /// Takes the library's place where a proxy or a server needs what the library has not got.
+    curl: OnceCell<Curl>,
+    /// Why it took the place of the library's TLS.
+    reason_for_curl: RefCell<Option<String>>,
     logins: Option<Box<dyn ProxyLogins>>,
     /// The login that is tried or was taken.
     login: RefCell<Option<ProxyLogin>>,
@@ -51,13 +54,9 @@ impl Pool {
         };
         let client = way.client(None)?;
         Ok(Pool {
-            curl: way
-                .proxy
-                .as_ref()
-                .filter(|proxy| {
-                    proxy.is_http() || proxy.is_socks_4_with_user() || proxy.is_on_socket()
-                })
-                .and_then(|_| Curl::new(settings)),
+            settings: settings.clone(),
+            curl: OnceCell::new(),
+            reason_for_curl: RefCell::default(),
             way,
             proxy_auth: settings.proxy_auth,
             offer: OnceCell::new(),
@@ -80,9 +79,7 @@ impl Pool {
     /// Connects by one family of addresses only from now on.
     pub(super) fn keep_to(&mut self, family: Family) -> anyhow::Result<()> {
         self.way.family = Some(family);
-        if let Some(curl) = &mut self.curl {
-            curl.keep_to(family);
-        }
+        self.curl = OnceCell::new();
         let client = self.way.client(self.login.borrow().as_ref())?;
         self.client.replace(client);
         Ok(())
@@ -93,13 +90,27 @@ impl Pool {
         self.client.borrow().clone()
     }
 
-    /// Tells whether a copy of a small request may be needed.
-    pub(super) fn has_curl(&self) -> bool {
-        self.curl.is_some()
+    /// Says why curl has taken the place of the library's TLS, if it has.
+    pub(super) fn reason_for_curl(&self) -> Option<String> {
+        self.reason_for_curl.borrow().clone()
     }
 
-    /// Sends a request, and a second time with a login where the proxy wants one: the server has seen nothing of it.
-    /// Where the login goes in no way that the library has, `small`, a copy of the request, is carried by curl.
+    fn curl(&self) -> &Curl {
+        self.curl.get_or_init(|| {
+            let mut curl = Curl::new(&self.settings);
+            self.way.family.into_iter().for_each(|it| curl.keep_to(it));
+            curl
+        })
+    }
+
+    /// Tells whether curl may have a way to the proxy that the library has not.
+    fn has_proxy_of_curl(&self) -> bool {
+        self.way.proxy.as_ref().is_some_and(|proxy| {
+            proxy.is_http() || proxy.is_socks_4_with_user() || proxy.is_on_socket()
+        })
+    }
+
+    /// Sends a request. Where the library's TLS fails, `small`, a copy of the request, is carried by curl.
     pub(super) fn send(
         &self,
         runtime: &Runtime,
@@ -108,8 +119,49 @@ impl Pool {
         pace: &Pace,
         host: &str,
     ) -> Result<reqwest::Response, TransportError> {
+        match (
+            self.send_by_library(runtime, request, small, pace, host),
+            small,
+        ) {
+            (Err(error), Some(small)) if is_of_tls(&error) => self.beyond_tls(small, host, error),
+            (answer, _) => answer,
+        }
+    }
+
+    /// Asks by curl, which verifies by the same settings; what it does not trust either is told in our words.
+    fn beyond_tls(
+        &self,
+        small: &Small,
+        host: &str,
+        error: TransportError,
+    ) -> Result<reqwest::Response, TransportError> {
+        let proxy = self.way.proxy.as_ref();
+        let login = self.login.borrow();
+        let answer = self.curl().send(small, proxy, login.as_ref(), host);
+        match answer.map_err(|unanswered| unanswered.error) {
+            Ok(answer) => {
+                let why = error.reason();
+                trace::event("curl", || vec![("because", why.as_str().into())]);
+                self.reason_for_curl.replace(Some(why));
+                Ok(answer)
+            }
+            Err(other) if matches!(other.phase, Phase::Connect | Phase::Tls) => Err(error),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Sends a request by the library, and a second time with a login where the proxy wants one: the server has seen nothing of it.
+    /// Where the login goes in no way that the library has, `small`, a copy of the request, is carried by curl.
+    fn send_by_library(
+        &self,
+        runtime: &Runtime,
+        request: reqwest::Request,
+        small: Option<&Small>,
+        pace: &Pace,
+        host: &str,
+    ) -> Result<reqwest::Response, TransportError> {
         if let Some(kind) = self.way.unknown_proxy() {
-            if small.is_some() && self.curl.is_some() {
+            if small.is_some() && self.has_proxy_of_curl() {
                 return self.otherwise(small, host, &Offer::default());
             }
             let why = format!("{kind} is spoken to by git's own transport only");
@@ -163,7 +215,7 @@ impl Pool {
     /// How the proxy takes a password; it is asked only where curl could use another way than Basic.
     fn offer(&self, url: &Url) -> &Offer {
         self.offer.get_or_init(|| match &self.way.proxy {
-            Some(proxy) if self.proxy_auth == ProxyAuth::Any && self.curl.is_some() => {
+            Some(proxy) if self.proxy_auth == ProxyAuth::Any && self.has_proxy_of_curl() => {
                 offer::ask(proxy, url)
             }
             _ => Offer::default(),
@@ -177,7 +229,7 @@ impl Pool {
         host: &str,
         offer: &Offer,
     ) -> Result<reqwest::Response, TransportError> {
-        let (Some(small), Some(curl), Some(proxy)) = (small, &self.curl, &self.way.proxy) else {
+        let (Some(small), Some(proxy)) = (small, &self.way.proxy) else {
             let other = OtherLogin {
                 ways: offer.to_string(),
                 has_user: self.way.proxy.as_ref().is_some_and(Proxy::has_user),
@@ -188,7 +240,8 @@ impl Pool {
         if proxy.lacks_password() && self.login.borrow().is_none() {
             self.ask_for_login(host)?;
         }
-        let ask_curl = || curl.send(small, proxy, self.login.borrow().as_ref(), host);
+        let login = || self.login.borrow();
+        let ask_curl = || self.curl().send(small, Some(proxy), login().as_ref(), host);
         let mut answer = ask_curl();
         if answer.as_ref().is_err_and(|it| it.is_for_login) && self.may_ask() {
             self.ask_for_login(host)?;
@@ -292,6 +345,10 @@ impl Way {
             .tls_backend_preconfigured(self.tls.clone())
             .http1_only()
             .http1_title_case_headers()
+            // As curl reads them. More than 100 lines are left to git: room for more costs time with each head.
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
+            .http1_allow_spaces_after_header_name_in_responses(true)
+            .http1_ignore_invalid_headers_in_responses(true)
             .redirect(Policy::none())
             .referer(false)
             .no_proxy()

@@ -1,11 +1,11 @@
 //! Whom to believe beyond the usual: pinned keys, a proxy with its own authority, or anybody, where that is insisted on.
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::{fmt, fs, io, path::Path, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use ring::digest::{SHA256, digest};
 use rustls::{
-    CertificateError, DigitallySignedStruct, Error, SignatureScheme,
+    CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     pki_types::{
         CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime, pem::PemObject as _,
@@ -60,6 +60,15 @@ impl PinnedKeys {
         Err(Error::General(
             "the server's public key is none of those in http.pinnedPubkey".into(),
         ))
+    }
+}
+
+/// Curl's word for them.
+impl fmt::Display for PinnedKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digests = self.digests.iter();
+        let words = digests.map(|digest| format!("sha256//{}", BASE64.encode(digest)));
+        f.write_str(&words.collect::<Vec<_>>().join(";"))
     }
 }
 
@@ -159,6 +168,14 @@ pub(super) fn complaint(error: &Error) -> Option<&str> {
             "nobody who is trusted vouches for its certificate"
         }
         CertificateError::Revoked => "its certificate was revoked",
+        CertificateError::Other(OtherError(error)) => match error.downcast_ref()? {
+            webpki::Error::CaUsedAsEndEntity => "its certificate is a CA's, not a server's",
+            webpki::Error::UnsupportedCertVersion => "its certificate is not of X.509 version 3",
+            webpki::Error::UnsupportedCriticalExtension => {
+                "its certificate has a critical extension that the native transport does not know"
+            }
+            _ => return None,
+        },
         _ => return None,
     })
 }

@@ -160,12 +160,13 @@ fn wait(child: &mut Child, end: &Receiver<Ended>) -> anyhow::Result<i32> {
 
 /// Asks the helper to end: git passes the signal on to the process that it has started itself.
 #[cfg(unix)]
-fn stop(child: &mut Child) -> anyhow::Result<()> {
+pub(crate) fn stop(child: &mut Child) -> anyhow::Result<()> {
     use rustix::process::{Pid, Signal, kill_process};
     Ok(kill_process(Pid::from_child(child), Signal::TERM)?)
 }
 
+/// Ends the helper.
 #[cfg(not(unix))]
-fn stop(child: &mut Child) -> anyhow::Result<()> {
+pub(crate) fn stop(child: &mut Child) -> anyhow::Result<()> {
     Ok(child.kill()?)
 }

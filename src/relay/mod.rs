@@ -18,6 +18,7 @@ use crate::secret::Secret;
 
 pub use advertisement::{Memory, Remembered};
 pub use fallback::forward;
+pub(crate) use fallback::stop;
 pub use git::{Command, Git, Service};
 pub use session::{Session, Voice};
 

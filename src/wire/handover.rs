@@ -8,7 +8,11 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::{Identity, Plan, Protocol, Way, identity::authority};
+use super::{
+    Plan, Protocol, Way,
+    identity::authority,
+    reach::{self, Answer},
+};
 use crate::{
     config::{HttpSettings, Variables, process_variable},
     failure::{Failure, Kind, quote_for_shell},
@@ -92,6 +96,13 @@ fn extra_headers(http: &HttpSettings, repository: &Url) -> Vec<(String, String)>
         .collect()
 }
 
+/// Lets git ask nobody for a password.
+fn without_questions(process: &mut Process) -> &mut Process {
+    process
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_ASKPASS", "")
+}
+
 /// Finds a program that was installed beside this one.
 pub(super) fn sibling(name: &str) -> anyhow::Result<PathBuf> {
     let path =
@@ -141,12 +152,51 @@ impl Plan {
             shell_word(&answerer),
             quote_for_shell(&self.identity_for(service).profile.name)
         );
+        let http = &self.identity_for(service).http;
+        let mut process = self.remote_https(service, repository, way, Some(ask))?;
+        if http.git_only.is_empty() && http.settings.proxy.is_none() {
+            // Nobody is asked for anything but by a proxy or for the password of a certificate's key.
+            without_questions(&mut process);
+        }
+        trace::event("hand-over", || {
+            let mut fields = vec![("settings", http.git_only.join(" ").into())];
+            if let Some(because) = self.by_git.get() {
+                fields.push(("because", because.as_str().into()));
+            }
+            fields
+        });
+        Ok(process)
+    }
+
+    /// Tells what git's own transport gets from the server. It has no token for that.
+    pub(super) fn answer_to_git(&self, service: Service, repository: &Url) -> Answer {
+        let _span = trace::span("reach");
+        let git = self.remote_https(service, repository, Way::Forwarded, None);
+        match git {
+            Ok(mut git) if self.https_ban.is_none() => reach::ask(without_questions(&mut git)),
+            _ => Answer::Nothing,
+        }
+    }
+
+    /// Prepares git's own helper with `credential_helper` in the place of any other.
+    fn remote_https(
+        &self,
+        service: Service,
+        repository: &Url,
+        way: Way,
+        credential_helper: Option<String>,
+    ) -> anyhow::Result<Process> {
         let scope = format!("{}://{}", repository.scheme(), authority(repository));
-        let Identity { http, .. } = self.identity_for(service);
-        let mut settings = vec![
-            // Foreign helpers are neither asked nor told; redirects would take the credential along.
-            (format!("credential.{scope}.helper"), String::new()),
-            (format!("credential.{scope}.helper"), ask),
+        let proactive = match credential_helper {
+            Some(_) => "basic",
+            None => "none",
+        };
+        // Foreign helpers are neither asked nor told; redirects would take the credential along.
+        let helpers = std::iter::once(String::new()).chain(credential_helper);
+        let mut settings: Vec<_> = helpers
+            .map(|helper| (format!("credential.{scope}.helper"), helper))
+            .collect();
+        settings.extend([
             (format!("credential.{scope}.useHttpPath"), "true".to_owned()),
             (
                 format!("http.{repository}.followRedirects"),
@@ -154,14 +204,14 @@ impl Plan {
             ),
             (
                 format!("http.{repository}.proactiveAuth"),
-                "basic".to_owned(),
+                proactive.to_owned(),
             ),
             (
                 format!("protocol.{}.allow", repository.scheme()),
                 "always".to_owned(),
             ),
-        ];
-        settings.extend(extra_headers(http, repository));
+        ]);
+        settings.extend(extra_headers(&self.identity_for(service).http, repository));
         let git = Child::Transport.command("git");
         let mut process = git.context("cannot start git's own https helper")?;
         if way == Way::Forwarded && self.protocol == Protocol::Version2 {
@@ -176,21 +226,12 @@ impl Plan {
         append_settings(&mut process, &settings, &process_variable)?;
         // Whatever else a person wants to see: GIT_TRACE_CURL would show the token.
         process.env("GIT_TRACE_REDACT", "1");
-        if http.git_only.is_empty() && http.settings.proxy.is_none() {
-            // Nobody is asked for anything but by a proxy or for the password of a certificate's key.
-            process
-                .env("GIT_TERMINAL_PROMPT", "0")
-                .env("GIT_ASKPASS", "");
-        }
         if let Some(allowed) = process_variable("GIT_ALLOW_PROTOCOL") {
             process.env(
                 "GIT_ALLOW_PROTOCOL",
                 allowing(&allowed, repository.scheme()),
             );
         }
-        trace::event("hand-over", || {
-            vec![("settings", http.git_only.join(" ").into())]
-        });
         Ok(process)
     }
 }

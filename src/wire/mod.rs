@@ -9,15 +9,16 @@ mod memory;
 mod network;
 mod people;
 mod proxy;
+mod reach;
 mod submodules;
 
-use std::{process::Command as Process, time::Duration};
+use std::{cell::OnceCell, process::Command as Process, time::Duration};
 
 use crate::{
     address::Address,
     config::{self, GitConfig, Variables, is_true_text, process_variable},
     failure::{Failure, Kind},
-    http::TransportError,
+    http::{Phase, TransportError},
     lfs,
     profile::{self, Grant, Transport},
     relay::{self, Broken, Command, Connected, Git, Memory, Service, Session, Stage, Voice},
@@ -26,6 +27,7 @@ use crate::{
 };
 use house::House;
 use identity::parse_address;
+use reach::Answer;
 
 pub use crate::{
     http::Url,
@@ -64,6 +66,8 @@ pub struct Plan {
     /// Why a fetch must not use the profile, if so.
     fetch_refusal: Option<Failure>,
     lfs: Option<lfs::Wiring>,
+    /// Why the server is left to git's own transport, if only that reaches it.
+    by_git: OnceCell<String>,
     /// What to tell of submodules that git refuses.
     refused_submodules: Option<String>,
 }
@@ -117,7 +121,10 @@ impl Plan {
         span.note("profile", || profile.name.as_str().into());
         let pusher = profile::for_push(&raw, &profile)?;
         let repository = profile.endpoints.repository(&address);
+        let is_auto = profile.transport == Transport::Auto;
+        let by_git = is_auto.then(|| reach::remembered(&profile, &repository));
         Ok(Plan {
+            by_git: by_git.flatten().map(OnceCell::from).unwrap_or_default(),
             protocol: protocol(&git, &process_variable),
             https_ban: ban(&git, repository.scheme()),
             refused_submodules: name.and_then(|_| submodules::refused(&git, &process_variable)),
@@ -167,7 +174,12 @@ impl Plan {
             let house = House::open(&self.identity)?;
             let mut bearing = house.bearing(&self.identity.profile, notify);
             let mut session = house.session(&mut bearing, self);
-            self.probe(service, &mut session)?;
+            let probed = self.probe(service, &mut session);
+            if let Err(error) = probed
+                && !self.gets_further_by_git(service, session.repository(), &error)
+            {
+                return Err(error);
+            }
             repository = session.repository().clone();
         }
         self.wire_lfs(notify);
@@ -199,17 +211,40 @@ impl Plan {
         matches!(self.protocol, Protocol::Older(_))
             && identity.profile.transport != Transport::Git
             && identity.http.git_only.is_empty()
+            && self.by_git.get().is_none()
     }
 
-    /// Tells whether a proxy takes a password only in a way that git's own transport has.
-    fn gets_further_by_git(&self, broken: &Broken) -> bool {
-        let is_for_git = |link: &(dyn std::error::Error + 'static)| {
-            let error = link.downcast_ref::<TransportError>();
-            error.is_some_and(TransportError::wants_other_login)
-        };
+    /// Tells whether git's own transport has what a proxy or the server needs, and the native one has not.
+    fn gets_further_by_git(
+        &self,
+        service: Service,
+        repository: &Url,
+        error: &anyhow::Error,
+    ) -> bool {
+        let mut links = error.chain().filter_map(|link| link.downcast_ref());
         self.identity.profile.transport == Transport::Auto
-            && matches!(broken.stage, Stage::Connecting)
-            && broken.error.chain().any(is_for_git)
+            && links.any(|error: &TransportError| {
+                error.wants_other_login()
+                    || error.may_be_of_our_library()
+                        && self.is_left_to_git(service, repository, error)
+            })
+    }
+
+    /// Tries git's own transport where ours failed, and leaves the server to it if it gets an answer.
+    fn is_left_to_git(&self, service: Service, repository: &Url, error: &TransportError) -> bool {
+        let is_reached = match self.answer_to_git(service, repository) {
+            Answer::Nothing => false,
+            // What is hardly HTTP has to come from a git server.
+            Answer::Http => error.phase == Phase::Tls,
+            Answer::Gits => true,
+        };
+        if is_reached {
+            let because = error.reason();
+            reach::remember(&self.identity.profile, repository, &because);
+            // It was unknown until now, or git would have been given the command at once.
+            let _ = self.by_git.set(because);
+        }
+        is_reached
     }
 
     /// Tells whether git's own `git-remote-https` carries the protocol.
@@ -222,7 +257,9 @@ impl Plan {
         match self.identity.profile.transport {
             Transport::Native => false,
             Transport::Git => true,
-            Transport::Auto => !self.identity.http.git_only.is_empty(),
+            Transport::Auto => {
+                !self.identity.http.git_only.is_empty() || self.by_git.get().is_some()
+            }
         }
     }
 }
@@ -285,12 +322,18 @@ pub fn serve(
         })
         .pushing_by(plan.protocol.of_push())
         .remembering(memory.as_ref().map(|memory| memory as &dyn Memory));
-    let connected = match plan.is_for_git(service) {
+    let is_for_git = plan.is_for_git(service);
+    let connected = match is_for_git {
         true => Connected::NotVersion2,
         false => {
             let connected = match relay::connect(service, &mut session, git) {
                 // Git has been told nothing yet.
-                Err(broken) if plan.gets_further_by_git(&broken) => Connected::NotVersion2,
+                Err(Broken {
+                    stage: Stage::Connecting,
+                    error,
+                }) if plan.gets_further_by_git(service, session.repository(), &error) => {
+                    Connected::NotVersion2
+                }
                 connected => connected?,
             };
             plan.tell_of_submodules(service, notify);
@@ -301,8 +344,13 @@ pub fn serve(
         return Ok(0);
     }
     let code = relay::forward(git, || {
-        if plan.is_for_git(service) {
-            plan.probe(service, &mut session)?;
+        if is_for_git {
+            let probed = plan.probe(service, &mut session);
+            if let Err(error) = probed
+                && !plan.gets_further_by_git(service, session.repository(), &error)
+            {
+                return Err(error);
+            }
             plan.tell_of_submodules(service, notify);
         }
         plan.git_helper(service, session.repository(), Way::Forwarded)

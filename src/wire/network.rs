@@ -5,11 +5,12 @@ use std::{
     time::Duration,
 };
 
-use super::people::Overview;
+use super::{people::Overview, reach};
 use crate::{
     config::{self, HttpSettings, process_variable},
     failure::{Failure, Kind},
     http::{HttpClient as _, Phase, Request, TransportError, Url},
+    profile,
 };
 
 /// How long one address may take to answer.
@@ -36,6 +37,8 @@ pub struct Route {
     pub answer: Option<anyhow::Result<Option<u64>>>,
     /// Settings that only git's own transport carries out: it is used then, and gets further or not as far.
     pub git_only: Vec<String>,
+    /// Why git's own transport and the program curl are used in the place of ours, if they are.
+    pub by_git: Option<String>,
     /// The setting that lets whoever answers pass for Bitbucket.
     pub unverified_by: Option<String>,
 }
@@ -78,7 +81,12 @@ impl Overview {
             Ok(addresses) => connect(addresses),
             Err(_) => Err("it has no address".to_owned()),
         };
-        let answer = connected.is_ok().then(|| front_page(&http, base));
+        let mut by_git = profile::choose(&self.raw, None)
+            .ok()
+            .and_then(|profile| reach::remembered(&profile, base));
+        let answer = connected
+            .is_ok()
+            .then(|| front_page(&http, base, &mut by_git));
         Ok(Route {
             host,
             proxy: proxy.map(|(proxy, _)| proxy),
@@ -89,6 +97,7 @@ impl Overview {
             connected,
             answer,
             git_only: http.git_only,
+            by_git,
             unverified_by: http.settings.unverified_by,
         })
     }
@@ -123,11 +132,18 @@ fn connect(addresses: &[std::net::SocketAddr]) -> Result<(), String> {
 }
 
 /// Asks for Bitbucket's front page and gives the time in its answer's `Date` (RFC 9110 section 6.6.1), if it has one.
-fn front_page(http: &HttpSettings, base: &Url) -> anyhow::Result<Option<u64>> {
+fn front_page(
+    http: &HttpSettings,
+    base: &Url,
+    by_git: &mut Option<String>,
+) -> anyhow::Result<Option<u64>> {
     let client = super::house::client(http)?;
     let mut request = Request::get(base.clone());
     request.time_limit = Some(FRONT_PAGE_LIMIT);
     let response = client.send(request).map_err(of_kind)?;
+    if let Some(why) = client.reason_for_curl() {
+        *by_git = Some(why);
+    }
     let date = response
         .header("Date")
         .and_then(|date| gix::date::parse(date, None).ok());

@@ -2,9 +2,12 @@
 
 use std::fs;
 
-use bitbucket_local::{Action, Rule};
+use bitbucket_local::{Action, Bare, Rule, Then};
 
-use crate::support::{Done, Run, World, on_every_git};
+use crate::{
+    credential::GIT_WITH_STATE,
+    support::{Done, Run, World, on_every_git},
+};
 
 /// Runs a command through the helper and over https, under the same rule; `ADDRESS` stands for the repository.
 fn both(world: &World, rule: Option<&Rule>, run: impl Fn(&str, &str) -> Run) -> [Done; 2] {
@@ -53,6 +56,139 @@ fn each_way_in_which_an_answer_is_not_complete_has_its_own_words() {
                 assert!(!ours.stderr.contains(other), "{body}: {}", ours.stderr);
             }
         }
+    });
+}
+
+/// Answers whose heads are unusual: the first line, the lines after it, and whether the native transport reads it.
+fn heads() -> Vec<(String, String, bool)> {
+    let ok = "HTTP/1.1 200 OK\r\n";
+    let many = |count: usize, bytes: usize| {
+        let line = |number| format!("X-{number}: {}\r\n", "a".repeat(bytes));
+        (0..count).map(line).collect::<String>()
+    };
+    let cases: [(&str, &str, bool); 21] = [
+        (ok, "", true),
+        ("HTTP/1.1 200\r\n", "", true),
+        ("HTTP/1.1 200 \r\n", "", true),
+        ("HTTP/1.1 200 Sch\u{f6}n\r\n", "", true),
+        ("HTTP/1.0 200 OK\r\n", "", true),
+        ("HTTP/1.1 200 OK\n", "X-A: b\n", true),
+        (
+            "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n",
+            "",
+            true,
+        ),
+        ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n", "", true),
+        ("http/1.1 200 OK\r\n", "", false),
+        ("HTTP/1.2 200 OK\r\n", "", false),
+        ("HTTP/2 200 OK\r\n", "", false),
+        ("\r\nHTTP/1.1 200 OK\r\n", "", true),
+        (ok, "X-Long: one\r\n two\r\n\tthree\r\n", true),
+        (ok, "X-Odd : 1\r\n", true),
+        (ok, "X-Name: \u{e9}\u{80}\r\n", true),
+        (ok, "X(odd): 1\r\n", true),
+        (ok, ": nameless\r\n", true),
+        (ok, "no colon\r\n", true),
+        (ok, "X-Bell: a\u{7}b\r\n", true),
+        (ok, "Connection: close\r\nConnection: Keep-Alive\r\n", true),
+        (ok, "Set-Cookie: a=b\r\nSet-Cookie: c=d; Path=/\r\n", true),
+    ];
+    let cases = cases.map(|(first, lines, native)| (first.to_owned(), lines.to_owned(), native));
+    let mut cases = cases.to_vec();
+    cases.push((ok.to_owned(), many(80, 3000), true));
+    cases.push((ok.to_owned(), many(150, 1), false));
+    cases.push((ok.to_owned(), many(4, 60_000), true));
+    cases.push((ok.to_owned(), many(300, 1), false));
+    cases
+}
+
+#[test]
+fn heads_that_curl_reads_are_read() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let mut wrong = Vec::new();
+        for (first, lines, native) in heads() {
+            // An older git asks without a token first, and this head would pass for the answer to that.
+            if !native && world.git.version < GIT_WITH_STATE {
+                continue;
+            }
+            for (method, path, kind) in [
+                ("GET", "info/refs", "advertisement"),
+                ("POST", "git-upload-pack", "result"),
+            ] {
+                // What only git reads is given to it before a connection is; later it is too late.
+                if !native && method == "POST" {
+                    continue;
+                }
+                let head = format!(
+                    "{first}{lines}Content-Type: application/x-git-upload-pack-{kind}\r\n\r\n"
+                );
+                let bare = Bare {
+                    head,
+                    body: true,
+                    then: Then::Close,
+                };
+                let rule = Rule::new(Action::Bare(bare)).method(method).path(path);
+                let [ours, gits] = both(world, Some(&rule), |address, setting| {
+                    let _ = fs::remove_dir_all(world.cache());
+                    world
+                        .git([
+                            "-c",
+                            setting,
+                            "-c",
+                            "http.version=HTTP/1.1",
+                            "ls-remote",
+                            address,
+                        ])
+                        .env("BBTOKEN_TRACE", "1")
+                });
+                let is_native = ours.code == Some(0) && !ours.stderr.contains(" hand-over ");
+                let is_never_worse = gits.code != Some(0) || ours.code == Some(0);
+                if is_native != native || !is_never_worse {
+                    let shown: String = format!("{first}{lines}").chars().take(60).collect();
+                    wrong.push(format!(
+                        "{method} {shown:?}: {:?} {}\nbeside git's {:?} {}",
+                        ours.code, ours.stderr, gits.code, gits.stderr
+                    ));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+        assert_eq!(heads().len(), 25);
+    });
+}
+
+#[test]
+fn a_cookie_is_sent_back_no_more_than_over_https() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let set = ("Set-Cookie".to_owned(), "node=a; Path=/".to_owned());
+        let rule = Rule::new(Action::Alter(vec![set])).path("/ws/");
+        let trace = world.path("trace");
+        let runs = both(world, Some(&rule), |address, setting| {
+            world
+                .git([
+                    "-c",
+                    setting,
+                    "-c",
+                    "http.version=HTTP/1.1",
+                    "ls-remote",
+                    address,
+                ])
+                .env("GIT_TRACE_CURL", &trace)
+        });
+        for done in runs {
+            done.expect(0);
+        }
+        let trace = fs::read_to_string(&trace).expect("it was written");
+        assert!(
+            trace.contains("Recv header: Set-Cookie: "),
+            "both were given one"
+        );
+        assert!(
+            !trace.contains("Send header: Cookie"),
+            "git has no cookies without http.cookieFile"
+        );
     });
 }
 

@@ -307,7 +307,7 @@ fn settings_that_are_in_the_way_are_named() {
     finds(
         doctor().env("GIT_SSL_CAINFO", "/nowhere"),
         &[
-            "problem  answer: cannot follow git's http settings: there are no certificates at '/nowhere'\n         -> mend the setting: ",
+            "problem  certificate: cannot make a secure connection to 'localhost': cannot read trusted certificates from '/nowhere': No such file or directory (os error 2)\n         -> mend the setting: ",
         ],
     );
     finds(

@@ -9,6 +9,7 @@ mod browser;
 mod cache;
 mod callbacks;
 mod canary;
+mod certificates;
 mod chunks;
 mod clone;
 mod completions;
@@ -25,6 +26,7 @@ mod fetch;
 mod figures;
 #[cfg(target_os = "linux")]
 mod foreign;
+mod front;
 mod help;
 mod hostile;
 mod inspect;

@@ -166,6 +166,15 @@ fn the_name_that_git_gives_itself_is_ours_where_it_is_set() {
         assert_eq!(agents(world.git(setting)), only("one/1"));
         let run = world.git(setting).env("GIT_HTTP_USER_AGENT", "two/2");
         assert_eq!(agents(run), only("two/2"), "the variable wins");
+        world
+            .git([
+                "-c",
+                "http.userAgent=one\ntwo",
+                "ls-remote",
+                "bbtoken::ws/repo",
+            ])
+            .fails(128)
+            .says(&["error: cannot follow git's http settings\n"]);
     });
 }
 

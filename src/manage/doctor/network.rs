@@ -10,6 +10,9 @@ use crate::{
 /// A clock that is off by more makes tokens look alive that are not.
 const CLOCK_LIMIT_S: u64 = 60;
 
+/// How the settings that name files are found.
+const MEND_SETTING: &str = "mend the setting: git config --show-origin --get-regexp '^http[.]', and the GIT_SSL_* variables";
+
 /// Follows the route as far as it leads; true if Bitbucket answers.
 pub(super) fn check(overview: &Overview) -> (Vec<Finding>, bool) {
     let route = match overview.route() {
@@ -34,6 +37,7 @@ pub(super) fn check(overview: &Overview) -> (Vec<Finding>, bool) {
     };
     findings.extend(unchecked(&route));
     findings.extend(git_only(&route));
+    findings.extend(by_git(&route));
     match answer {
         Ok(server_unix_s) => {
             let host = &route.host;
@@ -140,14 +144,24 @@ fn git_only(route: &Route) -> Option<Finding> {
     Some(Finding::note("transport", text, "git's own").mend("unset what is no longer needed"))
 }
 
+fn by_git(route: &Route) -> Option<Finding> {
+    let why = route.by_git.as_ref()?;
+    let text = format!(
+        "git's own transport and the program curl are used for '{}', because of its TLS: {}",
+        route.host,
+        quote(why)
+    );
+    let mend = "ask the administrator of the server for TLS 1.3 and a certificate of a CA; until then nothing is lost but speed";
+    Some(Finding::note("transport", text, "git's own").mend(mend))
+}
+
 fn no_answer(route: &Route, error: &anyhow::Error) -> Finding {
     let why = format!("{error:#}");
     if matches!(kind(error), Some(Kind::Untrusted { .. })) {
         return untrusted(&route.host, why);
     }
     if matches!(kind(error), Some(Kind::Misconfigured)) {
-        return Finding::problem("answer", why, "a setting cannot be followed")
-            .mend("mend the setting: git config --show-origin --get-regexp '^http[.]', and the GIT_SSL_* variables");
+        return Finding::problem("answer", why, "a setting cannot be followed").mend(MEND_SETTING);
     }
     let mend = match &route.proxy {
         Some(_) if why.contains("user name and password") => {
@@ -193,6 +207,8 @@ fn untrusted(host: &str, why: String) -> Finding {
             format!("that of '{host}' is signed by nobody whom this machine trusts"),
             "if your network opens secure connections, ask for its CA certificate: git config --global http.sslCAInfo <file>",
         )
+    } else if says("cannot read trusted certificates") || says("no trusted certificate found") {
+        ("certificate", why, MEND_SETTING)
     } else if says("corrupt message") {
         (
             "connection",

@@ -1,0 +1,172 @@
+//! Servers that git's own transport reaches and the native one does not: git is tried once, and the result is kept for
+//! a day.
+//!
+//! The native TLS supports fewer certificates and handshakes than git's does. Git verifies the server by the same
+//! settings, so a certificate that git rejects, too, stays rejected.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Read as _, Write as _},
+    path::PathBuf,
+    process::{Child, Command as Process, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{house::places, identity::authority};
+use crate::{
+    clock::{Clock as _, SystemClock},
+    config::process_variable,
+    files,
+    http::Url,
+    profile::Profile,
+    relay,
+    secret::hex_digest,
+};
+
+/// The file format's version: another one is not read.
+const VERSION: u32 = 1;
+/// The directory below the cache's, with a file for each server.
+const DIRECTORY: &str = "by-git";
+/// An older result is not used.
+const MAX_AGE_S: u64 = 24 * 3600;
+/// A longer file is not ours.
+const MAX_FILE_BYTES: u64 = 4096;
+/// How long git may take to get an answer.
+const LIMIT: Duration = Duration::from_secs(30);
+/// How much of git's trace is read.
+const MAX_TRACE_BYTES: u64 = 4 << 20;
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    version: u32,
+    learned_unix_s: u64,
+    because: String,
+}
+
+/// Says why a server is left to git's own transport, if it is.
+pub(super) fn remembered(profile: &Profile, url: &Url) -> Option<String> {
+    let mut text = Vec::new();
+    let file = File::open(file(profile, url)?).ok()?;
+    file.take(MAX_FILE_BYTES).read_to_end(&mut text).ok()?;
+    let record: Record = serde_json::from_slice(&text).ok()?;
+    let age_s = SystemClock
+        .now_unix_s()
+        .checked_sub(record.learned_unix_s)?;
+    (record.version == VERSION && age_s < MAX_AGE_S).then_some(record.because)
+}
+
+/// Leaves a server to git's own transport for a day.
+pub(super) fn remember(profile: &Profile, url: &Url, because: &str) {
+    let record = Record {
+        version: VERSION,
+        learned_unix_s: SystemClock.now_unix_s(),
+        because: because.to_owned(),
+    };
+    if let (Some(file), Ok(text)) = (file(profile, url), serde_json::to_vec(&record)) {
+        // Without the file the next command tries again.
+        let _ = files::replace_in_passing(&file, &text);
+    }
+}
+
+fn file(profile: &Profile, url: &Url) -> Option<PathBuf> {
+    let cache = places(profile, &process_variable).cache?;
+    let name = hex_digest(authority(url).as_bytes());
+    Some(cache.join(DIRECTORY).join(format!("{}.json", &name[..32])))
+}
+
+/// What git's own helper gets from a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// No head of an answer.
+    Nothing,
+    /// The head of one: git is connected, and trusts the server.
+    Http,
+    /// The head of one that a git server gives, with refs or a request for a password.
+    Gits,
+}
+
+/// Lets git's own helper ask for an advertisement.
+pub(super) fn ask(git: &mut Process) -> Answer {
+    git.env("GIT_TRACE_CURL", "1")
+        .env("GIT_TRACE_CURL_NO_DATA", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let Ok(mut child) = git.spawn() else {
+        return Answer::Nothing;
+    };
+    let answer = answer(&mut child);
+    // It may have ended by itself.
+    let _ = relay::stop(&mut child);
+    let _ = child.wait();
+    answer.unwrap_or(Answer::Nothing)
+}
+
+fn answer(child: &mut Child) -> Option<Answer> {
+    let mut input = child.stdin.take()?;
+    input.write_all(b"list\n").ok()?;
+    drop(input);
+    let trace = BufReader::new(child.stderr.take()?.take(MAX_TRACE_BYTES));
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || tell.send(head(trace)));
+    told.recv_timeout(LIMIT).ok()
+}
+
+/// Reads the head of the answer to a GET in git's trace, up to its empty line. A proxy answers a CONNECT before.
+fn head(trace: impl BufRead) -> Answer {
+    let mut is_sent = false;
+    let mut answer = Answer::Http;
+    for line in trace.split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line).to_ascii_lowercase();
+        is_sent |= line.contains("=> send header: get ");
+        let Some((_, header)) = line.split_once("<= recv header:").filter(|_| is_sent) else {
+            continue;
+        };
+        let header = header.trim();
+        if header.is_empty() {
+            return answer;
+        }
+        let is_type = header.starts_with("content-type:");
+        if header.starts_with("www-authenticate:") || is_type && header.contains("/x-git-") {
+            answer = Answer::Gits;
+        }
+    }
+    Answer::Nothing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_head_of_the_answer_to_a_get_counts() {
+        const GET: &str = "=> Send header: GET /x HTTP/1.1\n<= Recv header: HTTP/1.1 401 No\n";
+        const END: &str = "<= Recv header:\r\n";
+        let connect = format!("=> Send header: CONNECT h:1 HTTP/1.1\n{END}");
+        let cases = [
+            (String::new(), Answer::Nothing),
+            (connect.clone(), Answer::Nothing),
+            (GET.to_owned(), Answer::Nothing),
+            (format!("{connect}{GET}{END}"), Answer::Http),
+            (
+                format!("{GET}<= Recv header: www-authenticate: Basic\n{END}"),
+                Answer::Gits,
+            ),
+            (
+                format!("{GET}<= Recv header: Content-Type: application/x-git-x\n{END}"),
+                Answer::Gits,
+            ),
+            (
+                format!("{GET}<= Recv header: Content-Type: text/html\n{END}"),
+                Answer::Http,
+            ),
+        ];
+        for (trace, expected) in cases {
+            assert_eq!(head(trace.as_bytes()), expected, "{trace}");
+        }
+    }
+}
