@@ -5,7 +5,6 @@
 //! settings, so a certificate that git rejects, too, stays rejected.
 
 use std::{
-    fs::File,
     io::{BufRead, BufReader, Read as _, Write as _},
     path::PathBuf,
     process::{Child, Command as Process, Stdio},
@@ -20,7 +19,7 @@ use super::{house::places, identity::authority};
 use crate::{
     clock::{Clock as _, SystemClock},
     config::process_variable,
-    files,
+    files::Directory,
     http::Url,
     profile::Profile,
     relay,
@@ -49,9 +48,9 @@ struct Record {
 
 /// Says why a server is left to git's own transport, if it is.
 pub(super) fn remembered(profile: &Profile, url: &Url) -> Option<String> {
-    let mut text = Vec::new();
-    let file = File::open(file(profile, url)?).ok()?;
-    file.take(MAX_FILE_BYTES).read_to_end(&mut text).ok()?;
+    let (_, directory, name) = place(profile, url)?;
+    let directory = Directory::open(&directory).ok()?;
+    let text = directory.read(&name, MAX_FILE_BYTES).ok()?;
     let record: Record = serde_json::from_slice(&text).ok()?;
     let age_s = SystemClock
         .now_unix_s()
@@ -66,16 +65,22 @@ pub(super) fn remember(profile: &Profile, url: &Url, because: &str) {
         learned_unix_s: SystemClock.now_unix_s(),
         because: because.to_owned(),
     };
-    if let (Some(file), Ok(text)) = (file(profile, url), serde_json::to_vec(&record)) {
+    if let (Some((cache, directory, name)), Ok(text)) =
+        (place(profile, url), serde_json::to_vec(&record))
+    {
         // Without the file the next command tries again.
-        let _ = files::replace_in_passing(&file, &text);
+        let _ = Directory::make(&cache)
+            .and_then(|_| Directory::make(&directory))
+            .and_then(|directory| directory.replace_in_passing(&name, &text));
     }
 }
 
-fn file(profile: &Profile, url: &Url) -> Option<PathBuf> {
+/// Names the cache, the directory below it, and the file of a server.
+fn place(profile: &Profile, url: &Url) -> Option<(PathBuf, PathBuf, String)> {
     let cache = places(profile, &process_variable).cache?;
     let name = hex_digest(authority(url).as_bytes());
-    Some(cache.join(DIRECTORY).join(format!("{}.json", &name[..32])))
+    let directory = cache.join(DIRECTORY);
+    Some((cache, directory, format!("{}.json", &name[..32])))
 }
 
 /// What git's own helper gets from a server.
