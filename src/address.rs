@@ -7,7 +7,10 @@ use std::fmt;
 
 use gix::{bstr::ByteSlice as _, url::Scheme};
 
-use crate::failure::{Failure, Kind, quote};
+use crate::{
+    failure::{Failure, Kind, quote},
+    secret::mask_address,
+};
 
 /// The host that addresses name when they mean Bitbucket Cloud.
 const BITBUCKET_HOSTS: [&str; 2] = ["bitbucket.org", "www.bitbucket.org"];
@@ -107,7 +110,7 @@ impl Address {
         let refuse = |why: &str| {
             Failure::new(
                 Kind::BadAddress,
-                format!("cannot use address '{}': {why}", redact(text)),
+                format!("cannot use address '{}': {why}", quote(&mask_address(text))),
             )
         };
         let bare = text.trim_matches(' ');
@@ -350,33 +353,6 @@ pub fn is_profile_name(name: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
 }
 
-/// Makes an address fit for an error message: a password in it is replaced, control characters are escaped.
-///
-/// A password that was pasted unescaped may hold any character, so that everything from the first colon to the last
-/// `@` counts as one.
-fn redact(text: &str) -> String {
-    let Some(at) = text.rfind('@') else {
-        return quote(text);
-    };
-    let user_start = text.len() - without_scheme(text).len();
-    match text
-        .get(user_start..at)
-        .and_then(|login| login.split_once(':'))
-    {
-        Some((user, _)) => quote(&format!("{}{user}:***{}", &text[..user_start], &text[at..])),
-        None => quote(text),
-    }
-}
-
-/// Cuts `bbtoken::` and `https://` off.
-fn without_scheme(text: &str) -> &str {
-    let bare = text.strip_prefix("bbtoken::").unwrap_or(text);
-    match bare.split_once("://") {
-        Some((scheme, rest)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => rest,
-        _ => bare,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -588,7 +564,7 @@ mod tests {
                 let message = parse(&format!("https://{login}@bitbucket.org/{path}"));
                 let message = message.expect_err("it holds a password");
                 assert!(
-                    message.contains(":***@") && !message.contains("qqq"),
+                    message.contains("***@") && !message.contains("qqq"),
                     "{message}"
                 );
             }

@@ -129,27 +129,63 @@ pub fn kind(error: &anyhow::Error) -> Option<&Kind> {
         .map(|failure| &failure.kind)
 }
 
-/// Makes text from outside safe for a terminal: control characters escaped, 200 characters at most.
+/// Cuts a text from outside for a message: one line, control characters escaped, 200 characters at most.
 ///
 /// Server texts, addresses and values of settings go through this before they stand in a message.
 pub fn quote(text: &str) -> String {
     const MAX_CHARACTERS: usize = 200;
-    let mut quoted = String::new();
-    for character in text.trim().chars().take(MAX_CHARACTERS) {
-        match character {
-            c if is_harmful(c) => quoted.extend(c.escape_unicode()),
-            c => quoted.push(c),
+    let text = text.trim();
+    match text.char_indices().nth(MAX_CHARACTERS) {
+        Some((end, _)) => one_line(&text[..end]) + "…",
+        None => one_line(text),
+    }
+}
+
+/// Escapes everything in a text that acts on a terminal, ends of lines included.
+pub fn one_line(text: &str) -> String {
+    escaped(text, is_harmful)
+}
+
+/// Escapes everything in a text that acts on a terminal, but for the ends of its lines.
+pub fn printable(text: &str) -> String {
+    escaped(text, |character| character != '\n' && is_harmful(character))
+}
+
+/// Escapes in JSON what acts on a terminal: JSON itself escapes the first 32 characters only (RFC 8259 section 7).
+pub fn printable_json(json: &str) -> String {
+    let mut shown = String::new();
+    for character in json.chars() {
+        if character == '\n' || !is_harmful(character) {
+            shown.push(character);
+            continue;
+        }
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            shown.push_str(&format!("\\u{unit:04x}"));
         }
     }
-    if text.trim().chars().nth(MAX_CHARACTERS).is_some() {
-        quoted.push('…');
+    shown
+}
+
+fn escaped(text: &str, is_bad: impl Fn(char) -> bool) -> String {
+    let mut shown = String::new();
+    for character in text.chars() {
+        match is_bad(character) {
+            true => shown.extend(character.escape_unicode()),
+            false => shown.push(character),
+        }
     }
-    quoted
+    shown
 }
 
 /// Quotes a text as one word of a POSIX shell, whatever it holds (POSIX, "Single-Quotes").
 pub fn quote_for_shell(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// Writes a command to paste into a shell, each word quoted; `None` if one holds what acts on a terminal.
+pub fn shell_command(words: &[&str]) -> Option<String> {
+    let is_plain = |word: &&str| !word.contains(is_harmful);
+    words.iter().all(is_plain).then(|| shell_words::join(words))
 }
 
 /// Tells characters that act on a terminal, or change how the rest of a line is shown: controls, bidirectional and
@@ -187,6 +223,19 @@ mod tests {
             quote("a\u{1b}[31mb\nc\u{202e}"),
             "a\\u{1b}[31mb\\u{a}c\\u{202e}"
         );
+    }
+
+    #[test]
+    fn a_command_to_paste_holds_its_words_and_nothing_that_acts_on_a_terminal() {
+        let command = |word| shell_command(&["git", "config", word]);
+        assert_eq!(command("a.b").as_deref(), Some("git config a.b"));
+        assert_eq!(
+            command("$(x) `y`").as_deref(),
+            Some("git config '$(x) `y`'")
+        );
+        for word in ["a\nb", "a\u{1b}[2J", "a\u{202e}b"] {
+            assert_eq!(command(word), None);
+        }
     }
 
     #[test]

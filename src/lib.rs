@@ -27,7 +27,7 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | [`failure`] | what went wrong, as a kind that decides what to do next |
-//! | [`secret`] | a string that does not print itself |
+//! | [`secret`] | a string that does not print itself, and what is shown of texts that may hold a secret |
 //! | [`clock`] | time as a parameter |
 //! | `files` | files that only the user can read, replaced as a whole, in directories that are checked and used by a handle |
 //! | `signals` | signals held back during a write that must not be left half done |
@@ -107,7 +107,8 @@
 //! | every message is kept as expected text | `tests/it/texts/` |
 //! | whoever leaves a question has changed nothing, and the terminal is as it was | `tests/it/terminals.rs` |
 //! | completions offer commands, options and profiles, and no shell evaluates an answer | `tests/it/completions.rs`, `tests/it/attacks/shells.rs` |
-//! | control characters of a server or an address never reach a terminal | `failure::tests` |
+//! | no text from outside acts on a terminal or forges a line | `failure::tests`, `tests/it/attacks/terminals.rs` |
+//! | a secret in the wrong place is masked in every message | `secret::tests`, `tests/it/attacks/masks.rs` |
 //! | no name, address, path or setting is run by a shell or taken for an option | `tests/it/attacks/shells.rs` |
 //! | a proxy's password goes the way the proxy wants, and our token never to it | `tests/it/proxies.rs`, `tests/it/squid.rs` |
 //! | a hostile server gets no second host, file, program, terminal or memory | `tests/it/hostile/` |

@@ -2,7 +2,10 @@
 
 use std::io::Write as _;
 
-use crate::failure::{Kind, kind};
+use crate::{
+    failure::{Failure, Kind, kind, one_line, printable, shell_command},
+    secret::mask,
+};
 
 /// How git's own helpers end when they fail (git: `die`).
 pub const HELPER_FAILED: u8 = 128;
@@ -16,7 +19,7 @@ pub fn show(error: &anyhow::Error) {
 
 /// Shows a line that needs no action but should be known.
 pub fn warn(message: &str) {
-    print(&format!("warning: {message}\n"));
+    print(&format!("warning: {}\n", one_line(&mask(message))));
 }
 
 /// Says something to the person in front of a command: a question, or what is going on.
@@ -34,16 +37,19 @@ pub fn answer(text: &str) -> u8 {
     u8::from(std::io::stdout().lock().write_all(text.as_bytes()).is_err())
 }
 
+/// Writes to stderr. Whatever text from outside is in it, nothing acts on the terminal.
 fn print(text: &str) {
     // Nothing is left to tell when stderr is closed.
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    let _ = std::io::stderr()
+        .lock()
+        .write_all(printable(text).as_bytes());
 }
 
 /// Writes an error and its causes, one a line, and what to do next.
 pub fn text(error: &anyhow::Error) -> String {
     let mut text = format!("error: {}\n", body(error));
     if let Some(hint) = kind(error).and_then(hint) {
-        text.push_str(&format!("hint: {hint}\n"));
+        text.push_str(&format!("hint: {}\n", one_line(&mask(&hint))));
     }
     text
 }
@@ -59,7 +65,13 @@ pub fn text_for_git(error: &anyhow::Error) -> String {
 fn body(error: &anyhow::Error) -> String {
     let mut lines: Vec<String> = Vec::new();
     for link in error.chain() {
-        let line = link.to_string();
+        let text = mask(&link.to_string());
+        let failure = link.downcast_ref::<Failure>();
+        // What the parser of the command line says has lines of its own.
+        let line = match failure.is_some_and(|failure| failure.kind == Kind::Usage) {
+            true => printable(&text),
+            false => one_line(&text),
+        };
         // A wrapper often ends with its cause's own words.
         if !lines.last().is_some_and(|last| last.ends_with(&line)) {
             lines.push(line);
@@ -117,7 +129,8 @@ fn hint(kind: &Kind) -> Option<String> {
         Kind::ClientRefused { remedy } => remedy.clone(),
         Kind::AccessRefused { address } => format!(
             "Bitbucket does not tell which: the name is wrong, or this profile's client or token may not see the repository; \
-             run 'git bbtoken doctor {address}'"
+             run '{}'",
+            shell_command(&["git", "bbtoken", "doctor", address]).unwrap_or_else(|| "git bbtoken doctor".into())
         ),
         Kind::ScopeMissing { scope } => format!(
             "tick the permission '{scope}' at the OAuth consumer (workspace settings, OAuth consumers), or use a token that has it"

@@ -1,8 +1,27 @@
-//! A string that does not print itself.
+//! A string that does not print itself, and what is shown of texts that may hold a secret.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use zeroize::Zeroizing;
+
+use crate::failure::quote;
+
+/// How Atlassian's tokens begin: app passwords, API tokens, access tokens. What follows is long; a few characters tell
+/// it from a word.
+pub(crate) const TOKEN_PREFIXES: [&str; 3] = ["ATBB", "ATATT", "ATCTT"];
+const LEAST_REST: usize = 6;
+/// A user's or profile's name is shorter; what is longer may be a secret in its place.
+const LONGEST_NAME: usize = 30;
+/// A client's id is shorter (Bitbucket: 18 characters); what is longer may be the secret in its place (32), but for ids
+/// in groups, such as UUIDs.
+const LONGEST_ID: usize = 20;
+const LONGEST_GROUPED_ID: usize = 40;
+/// How much of a longer id is shown.
+const START_OF_ID: usize = 4;
+/// What Bitbucket has a token's user called.
+const PUBLIC_NAMES: [&str; 2] = ["x-token-auth", "x-bitbucket-api-token-auth"];
+/// What takes a secret's place.
+const MASK: &str = "***";
 
 /// A token, a client secret or a header that holds one.
 ///
@@ -48,9 +67,200 @@ pub fn hex_digest(bytes: &[u8]) -> String {
         .collect()
 }
 
+/// Shows a text without what may be a secret in it: users and passwords of URLs, their parameters, tokens.
+pub fn mask(text: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some(url) = urls(rest).next() {
+        let start = url.as_ptr().addr() - rest.as_ptr().addr();
+        shown.push_str(&rest[..start]);
+        shown.push_str(&masked_url(url));
+        rest = &rest[start + url.len()..];
+    }
+    shown.push_str(rest);
+    without_tokens(&shown)
+}
+
+/// Shows a text that is an address as a whole. A password that was pasted unescaped may hold any character, so that
+/// everything up to the last `@` counts as one.
+pub fn mask_address(text: &str) -> String {
+    let bare = text.strip_prefix("bbtoken::").unwrap_or(text);
+    let rest = match bare.split_once("://") {
+        Some((scheme, rest)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => rest,
+        _ => bare,
+    };
+    let start = text.len() - rest.len();
+    let Some(at) = rest.rfind('@') else {
+        return mask(text);
+    };
+    let user = &rest[..at];
+    if user.contains(':') || (!user.contains('/') && !is_name(user)) {
+        return mask(&format!("{}{MASK}{}", &text[..start], &rest[at..]));
+    }
+    mask(text)
+}
+
+/// Shows what stands in the place of a name: a long word may be a secret that was put there.
+pub fn mask_name(text: &str) -> String {
+    match is_name(text) {
+        true => quote(&mask(text)),
+        false => MASK.to_owned(),
+    }
+}
+
+/// Shows a client's id, or its start: the secret may stand in its place.
+pub fn mask_id(id: &str) -> String {
+    let longest = match id.contains('-') {
+        true => LONGEST_GROUPED_ID,
+        false => LONGEST_ID,
+    };
+    if id.len() <= longest && token_in(id).is_none() {
+        return quote(id);
+    }
+    let start: String = id.chars().take(START_OF_ID).collect();
+    quote(&start) + "…"
+}
+
+/// Names a command by its program alone: people write secrets into the rest.
+pub fn program_of(command: &str) -> String {
+    let word = command.split_whitespace().next().unwrap_or("");
+    let is_program = |c: char| c.is_ascii_alphanumeric() || "-_./~".contains(c);
+    let is_one = word.contains('/') || is_name(word);
+    if !word.is_empty() && word.chars().all(is_program) && is_one {
+        return format!("'{}'", quote(&mask(word)));
+    }
+    "a shell command".to_owned()
+}
+
+/// Masks what follows `://`.
+fn masked_url(url: &str) -> String {
+    let (user, after) = match user_of(url) {
+        None => (String::new(), url),
+        Some((user, after)) => match user.split_once(':') {
+            // Either of two may be the secret, whatever the other looks like.
+            Some((name, _)) if PUBLIC_NAMES.contains(&name) => (format!("{name}:{MASK}@"), after),
+            None if is_name(user) => (format!("{user}@"), after),
+            _ => (format!("{MASK}@"), after),
+        },
+    };
+    match after.split_once('?') {
+        Some((path, query)) if query.contains('=') => format!("{user}{path}?{MASK}"),
+        _ => user + after,
+    }
+}
+
+fn without_tokens(text: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some(token) = token_in(rest) {
+        shown.push_str(&rest[..token.start]);
+        shown.push_str(MASK);
+        rest = &rest[token.end..];
+    }
+    shown + rest
+}
+
+/// Goes through what follows each `://` and each `bbtoken::`, up to the next blank or quote.
+pub(crate) fn urls(text: &str) -> impl Iterator<Item = &str> {
+    let mut starts: Vec<_> = ["://", "bbtoken::"]
+        .iter()
+        .flat_map(|mark| text.match_indices(mark))
+        .map(|(start, mark)| (start + mark.len(), mark))
+        .collect();
+    starts.sort_unstable();
+    starts.into_iter().filter_map(|(start, mark)| {
+        let url = &text[start..];
+        let end = url.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>'));
+        let url = &url[..end.unwrap_or(url.len())];
+        // The URL within is one of its own.
+        (mark == "://" || !url.contains("://")).then_some(url)
+    })
+}
+
+/// Splits a URL behind its `@`. A slash in a password makes the URL wrong, and the password no less of a secret.
+pub(crate) fn user_of(url: &str) -> Option<(&str, &str)> {
+    let authority = url.split(['/', '?', '#']).next().unwrap_or("");
+    if let Some((user, _)) = authority.rsplit_once('@') {
+        return Some((user, &url[user.len() + 1..]));
+    }
+    let (_, port) = authority.split_once(':')?;
+    let is_port = port.chars().all(|c| c.is_ascii_digit());
+    url.rsplit_once('@').filter(|_| !is_port)
+}
+
+/// Tells a name from a secret in its place.
+pub(crate) fn is_name(user: &str) -> bool {
+    user.len() <= LONGEST_NAME && token_in(user).is_none()
+}
+
+/// Finds the first word of a token's shape.
+pub(crate) fn token_in(text: &str) -> Option<Range<usize>> {
+    let of_kind = |prefix: &&str| {
+        text.match_indices(prefix).find_map(|(start, _)| {
+            let begins = !text[..start].ends_with(|c: char| c.is_ascii_alphanumeric());
+            let rest = &text[start + prefix.len()..];
+            let length = rest.find(|c| !is_of_token(c)).unwrap_or(rest.len());
+            let end = start + prefix.len() + length;
+            (begins && length >= LEAST_REST).then_some(start..end)
+        })
+    };
+    let found = TOKEN_PREFIXES.iter().filter_map(of_kind);
+    found.min_by_key(|token| token.start)
+}
+
+/// Tokens end with a check sum behind `=`, which URLs write as `%3D`.
+fn is_of_token(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '=' | '%')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_be_a_secret_is_masked() {
+        let long = "q0JYbbxVam1FR1bRVDSNQuEvvhSjt7Ff";
+        assert_eq!(long.len(), 32, "as Bitbucket's client secrets");
+        for (text, shown) in [
+            (format!("bbtoken::{long}@ws/r"), "bbtoken::***@ws/r"),
+            ("bbtoken::work@ws/r".into(), "bbtoken::work@ws/r"),
+            ("bbtoken::ATCTTcanary12@ws/r".into(), "bbtoken::***@ws/r"),
+            (
+                "bbtoken::https://a:b@h/r".into(),
+                "bbtoken::https://***@h/r",
+            ),
+            ("a ATATTcanary12 b".into(), "a *** b"),
+        ] {
+            assert_eq!(mask(&text), shown);
+            assert_eq!(mask_address(&text), shown);
+            assert_eq!(mask(shown), shown, "twice is no other");
+        }
+        for (text, shown) in [
+            ("https://u:a b'c@d/e@host/x", "https://***@host/x"),
+            ("htps:/u:pass word@host", "***@host"),
+            ("https://host:1/a@b", "https://***@b"),
+            ("https://host/a@b", "https://host/a@b"),
+        ] {
+            assert_eq!(mask_address(text), shown);
+        }
+        assert_eq!(mask_id(long), "q0JY…");
+        assert_eq!(mask_id("Ab3dE5gH7jK9mN1pQr"), "Ab3dE5gH7jK9mN1pQr");
+        assert_eq!(mask_id("ATCTTcanary12"), "ATCT…");
+        let uuid = "0f1e2d3c-aaaa-bbbb-cccc-1234567890ab";
+        assert_eq!(mask_id(uuid), uuid);
+        assert_eq!(mask_name(long), "***");
+        assert_eq!(mask_name("work"), "work");
+        for (command, shown) in [
+            ("op read canary", "'op'"),
+            ("/usr/bin/pass canary", "'/usr/bin/pass'"),
+            ("!f() { echo canary; }; f", "a shell command"),
+            ("TOKEN=canary x", "a shell command"),
+            (long, "a shell command"),
+            ("", "a shell command"),
+        ] {
+            assert_eq!(program_of(command), shown);
+        }
+    }
 
     #[test]
     fn debug_shows_nothing_of_a_secret() {

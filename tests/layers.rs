@@ -197,6 +197,23 @@ fn only_program_makes_child_processes() {
     }
 }
 
+/// What is written past it is not escaped: git's credential protocol only.
+#[test]
+fn only_the_console_writes_to_stdout() {
+    let manage = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/manage");
+    let mut files = Vec::new();
+    rust_files(&manage, &mut files);
+    let mut uses = 0;
+    for path in files.iter().filter(|path| !path.ends_with("console.rs")) {
+        let text = fs::read_to_string(path).expect("src is readable");
+        let count = text.matches("console.output").count() + text.matches("stdout()").count();
+        let is_for_git = path.ends_with("manage/mod.rs") && text.contains("credential::run(");
+        assert!(count == usize::from(is_for_git), "{}", path.display());
+        uses += count;
+    }
+    assert_eq!(uses, 1);
+}
+
 #[test]
 fn a_forbidden_import_would_be_seen() {
     let text = "use crate::{\n    http::{Client, Url},\n    relay,\n};\n// crate::manage\nfn f() { crate::token::x(); my_crate::y() }";

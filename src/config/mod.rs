@@ -20,9 +20,9 @@ use std::{
 
 use crate::{
     address::is_profile_name,
-    failure::{Failure, Kind, quote},
+    failure::{Failure, Kind},
     profile::{Environment, Raw, RawProfile, Setting, Source},
-    secret::Secret,
+    secret::{Secret, mask_name},
 };
 
 pub use git::{Entry, GitConfig, Scope, Variables, is_true, is_true_text, user_file};
@@ -94,7 +94,7 @@ pub fn profiles(
             Some(name) => {
                 return Err(misconfigured(format!(
                     "'{}' in {} is no name for a profile: use letters, digits, '.', '_' and '-'",
-                    quote(name),
+                    mask_name(name),
                     entry.origin
                 )));
             }
@@ -206,7 +206,7 @@ fn environment(variables: Variables<'_>) -> Result<Environment, Failure> {
     if let Some(name) = profile.as_deref().filter(|name| !is_profile_name(name)) {
         return Err(misconfigured(format!(
             "'{}' (BBTOKEN_PROFILE) is not a valid profile name: use letters, digits, '.', '_' and '-'",
-            quote(name)
+            mask_name(name)
         )));
     }
     Ok(Environment {

@@ -26,7 +26,9 @@ pub(super) fn title_case(name: &HeaderName) -> String {
 pub(super) fn request(request: &reqwest::Request, mut headers: Vec<Header>, body: Option<&[u8]>) {
     let (method, url) = (request.method().as_str(), request.url());
     let path = match url.query() {
-        Some(query) => format!("{}?{query}", url.path()),
+        Some(query) if query.starts_with("service=git-") => format!("{}?{query}", url.path()),
+        // The query of a token endpoint's URL may hold a secret.
+        Some(_) => format!("{}?***", url.path()),
         None => url.path().to_owned(),
     };
     trace::event("request", || {

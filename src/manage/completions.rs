@@ -98,7 +98,7 @@ pub(super) fn run(options: &cli::Completions, console: &mut Console<'_>) -> anyh
         cli::Shell::Fish => FISH,
         cli::Shell::Powershell => POWERSHELL,
     };
-    Ok(console.output.write_all(script.as_bytes())?)
+    console.print(script)
 }
 
 /// Writes what may stand at a place of a line: a word, a tab and its description, one a line.
@@ -126,7 +126,7 @@ fn offer(at: usize, words: Vec<OsString>, console: &mut Console<'_>) -> anyhow::
         let help = candidate.get_help().map(ToString::to_string);
         let help = help.as_deref().and_then(|help| help.lines().next());
         if !candidate.is_hide_set() {
-            console.answer(format!("{value}\t{}", help.unwrap_or("")).trim_end())?;
+            console.print(&format!("{value}\t{}\n", help.unwrap_or("")))?;
         }
     }
     Ok(())

@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 use super::signals;
 use super::usage;
 use crate::{
-    failure::{Failure, Kind},
-    secret::Secret,
+    failure::{Failure, Kind, one_line},
+    secret::{Secret, mask},
 };
 
 /// More than any secret or address.
@@ -35,7 +35,7 @@ pub struct Console<'a> {
 impl Console<'_> {
     /// Says a line.
     pub(super) fn tell(&self, line: &str) {
-        (self.say)(&format!("{line}\n"));
+        (self.say)(&format!("{}\n", shown(line)));
     }
 
     /// Asks for a line of text; an empty answer is the default.
@@ -45,7 +45,7 @@ impl Console<'_> {
         } else {
             format!(" [{default}]")
         };
-        (self.say)(&format!("{question}{shown}: "));
+        (self.say)(&one_line(&format!("{question}{shown}: ")));
         let line = self.line()?;
         let answer = line.trim();
         Ok(if answer.is_empty() { default } else { answer }.to_owned())
@@ -135,10 +135,21 @@ impl Console<'_> {
         Ok(line)
     }
 
-    /// Writes a line that a script may read.
+    /// Writes a line that a script may read. Text from outside stays in its line, and acts on no terminal.
     pub(super) fn answer(&mut self, line: &str) -> anyhow::Result<()> {
-        Ok(writeln!(self.output, "{line}")?)
+        self.print(&format!("{}\n", shown(line)))
     }
+
+    /// Writes a text of ours as it is, or what another program reads.
+    pub(super) fn print(&mut self, text: &str) -> anyhow::Result<()> {
+        self.output.write_all(text.as_bytes())?;
+        Ok(self.output.flush()?)
+    }
+}
+
+/// Shows a line: nothing of it acts on a terminal or is a secret.
+fn shown(line: &str) -> String {
+    one_line(&mask(line))
 }
 
 /// Tells whether standard input gives nothing for a moment: a person may be waiting for us, as we for the person.

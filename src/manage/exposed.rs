@@ -1,26 +1,14 @@
 //! Secrets that stand in the open: recognized by their shape or their place, named, and never shown.
 
-use std::ops::Range;
+use crate::{
+    failure::quote,
+    secret::{TOKEN_PREFIXES, is_name, mask, token_in, urls, user_of},
+};
 
-use crate::failure::quote;
-
-/// How Atlassian's tokens begin. What follows is long; a few characters tell it from a word.
-const SHAPES: [(&str, Exposed); 3] = [
-    ("ATBB", Exposed::AppPassword),
-    ("ATATT", Exposed::ApiToken),
-    ("ATCTT", Exposed::AccessToken),
-];
-const LEAST_REST: usize = 6;
-/// A user name is shorter; what is longer may be a token in its place.
-const LONGEST_NAME: usize = 30;
-/// What Bitbucket has a token's user called.
-const PUBLIC_NAMES: [&str; 2] = ["x-token-auth", "x-bitbucket-api-token-auth"];
 /// Passwords that stand beside a token in the place of the name.
 const FILLERS: [&str; 2] = ["", "x-oauth-basic"];
 /// Parameters of a URL that hold a token (Bitbucket removed the first in 2026; the others are those of OAuth 1).
 const PARAMETERS: [&str; 4] = ["access_token=", "oauth_token=", "oauth_", "token="];
-/// What takes a secret's place.
-const MASK: &str = "***";
 
 /// What a secret is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +39,7 @@ impl Exposed {
 
     /// Finds one in any text by its shape alone.
     pub(super) fn in_text(text: &str) -> Option<Self> {
-        let by_shape = token_in(text).map(|(_, exposed)| exposed);
+        let by_shape = Exposed::token(text);
         let is_oauth_1 = [
             "oauth_token=",
             "oauth_consumer_key",
@@ -63,8 +51,18 @@ impl Exposed {
         by_shape.or(is_oauth_1.then_some(Exposed::OAuth1))
     }
 
+    fn token(text: &str) -> Option<Self> {
+        let token = &text[token_in(text)?];
+        let [app_password, api_token, _] = TOKEN_PREFIXES;
+        Some(match token {
+            token if token.starts_with(app_password) => Exposed::AppPassword,
+            token if token.starts_with(api_token) => Exposed::ApiToken,
+            _ => Exposed::AccessToken,
+        })
+    }
+
     fn or_password(secret: &str) -> Self {
-        token_in(secret).map_or(Exposed::Password, |(_, exposed)| exposed)
+        Exposed::token(secret).unwrap_or(Exposed::Password)
     }
 
     /// Finds one in the URLs of a text that lead to one of our hosts.
@@ -93,91 +91,9 @@ impl Exposed {
     }
 }
 
-/// Shows a text without what may be a secret in it: users and passwords of URLs, their parameters, tokens.
+/// Shows a text without what may be a secret in it, cut for a message.
 pub(super) fn masked(text: &str) -> String {
-    let mut shown = String::new();
-    let mut rest = text;
-    while let Some(url) = urls(rest).next() {
-        let start = url.as_ptr().addr() - rest.as_ptr().addr();
-        shown.push_str(&rest[..start]);
-        shown.push_str(&masked_url(url));
-        rest = &rest[start + url.len()..];
-    }
-    shown.push_str(rest);
-    quote(&without_tokens(&shown))
-}
-
-/// Masks what follows `://`.
-fn masked_url(url: &str) -> String {
-    let (user, after) = match user_of(url) {
-        None => (String::new(), url),
-        Some((user, after)) => match user.split_once(':') {
-            // Either of two may be the secret, whatever the other looks like.
-            Some((name, _)) if PUBLIC_NAMES.contains(&name) => (format!("{name}:{MASK}@"), after),
-            None if is_name(user) => (format!("{user}@"), after),
-            _ => (format!("{MASK}@"), after),
-        },
-    };
-    match after.split_once('?') {
-        Some((path, _)) => format!("{user}{path}?{MASK}"),
-        None => user + after,
-    }
-}
-
-fn without_tokens(text: &str) -> String {
-    let mut shown = String::new();
-    let mut rest = text;
-    while let Some((token, _)) = token_in(rest) {
-        shown.push_str(&rest[..token.start]);
-        shown.push_str(MASK);
-        rest = &rest[token.end..];
-    }
-    shown + rest
-}
-
-/// Goes through what follows each `://`, up to the next blank or quote.
-fn urls(text: &str) -> impl Iterator<Item = &str> {
-    text.match_indices("://").map(|(start, mark)| {
-        let url = &text[start + mark.len()..];
-        let end = url.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>'));
-        &url[..end.unwrap_or(url.len())]
-    })
-}
-
-/// Splits a URL behind its `@`. A slash in a password makes the URL wrong, and the password no less of a secret.
-fn user_of(url: &str) -> Option<(&str, &str)> {
-    let authority = url.split(['/', '?', '#']).next().unwrap_or("");
-    if let Some((user, _)) = authority.rsplit_once('@') {
-        return Some((user, &url[user.len() + 1..]));
-    }
-    let (_, port) = authority.split_once(':')?;
-    let is_port = port.chars().all(|c| c.is_ascii_digit());
-    url.rsplit_once('@').filter(|_| !is_port)
-}
-
-/// Tells a user's name from a token in its place.
-fn is_name(user: &str) -> bool {
-    user.len() <= LONGEST_NAME && token_in(user).is_none()
-}
-
-/// Finds the first word of a token's shape.
-fn token_in(text: &str) -> Option<(Range<usize>, Exposed)> {
-    let of_kind = |(prefix, exposed): &(&str, Exposed)| {
-        text.match_indices(prefix).find_map(|(start, _)| {
-            let begins = !text[..start].ends_with(|c: char| c.is_ascii_alphanumeric());
-            let rest = &text[start + prefix.len()..];
-            let length = rest.find(|c| !is_of_token(c)).unwrap_or(rest.len());
-            let end = start + prefix.len() + length;
-            (begins && length >= LEAST_REST).then_some((start..end, *exposed))
-        })
-    };
-    let found = SHAPES.iter().filter_map(of_kind);
-    found.min_by_key(|(token, _)| token.start)
-}
-
-/// Tokens end with a check sum behind `=`, which URLs write as `%3D`.
-fn is_of_token(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '=' | '%')
+    quote(&mask(text))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::exposed::masked;
 use crate::{
     failure::{Failure, Kind, quote},
     program::Child,
+    secret::mask_address,
 };
 
 /// A file of git's configuration.
@@ -67,8 +68,8 @@ impl Change {
     /// Shows it as a line of a diff, or two.
     pub(super) fn lines(&self) -> Vec<String> {
         match self {
-            Change::Add { key, value } => vec![format!("+ {key} = {}", quote(value))],
-            Change::Remove { key, value } => vec![format!("- {key} = {}", quote(value))],
+            Change::Add { key, value } => vec![format!("+ {key} = {}", masked(value))],
+            Change::Remove { key, value } => vec![format!("- {key} = {}", masked(value))],
             Change::Replace { key, from, to } => {
                 vec![
                     format!("- {key} = {}", masked(from)),
@@ -301,10 +302,10 @@ pub(super) fn reach(address: &str) -> anyhow::Result<()> {
     // Our own helper's name the repository and the profile already.
     if let Some((_, ours)) = lines.clone().find_map(|line| line.split_once("error: ")) {
         let kind = Kind::AccessRefused {
-            address: quote(address.trim_start_matches("bbtoken::")),
+            address: mask_address(address.trim_start_matches("bbtoken::")),
         };
         return Err(Failure::new(kind, quote(ours)).into());
     }
     let gits = said(lines.next().unwrap_or("git gave no reason").as_bytes());
-    Err(anyhow::anyhow!("cannot read '{}': {gits}", quote(address)))
+    Err(anyhow::anyhow!("cannot read '{}': {gits}", masked(address)))
 }

@@ -44,10 +44,10 @@ pub(super) fn run(options: &cli::Profile, console: &mut Console<'_>) -> anyhow::
             "The profile's settings stay: 'git config --global --remove-section bbtoken.{profile}' removes them."
         )
     };
-    console.tell(&format!(
-        "Nothing was revoked at Bitbucket, which has no way to do that from here:\n\
-         an access token that is out ends by itself within two hours;\n{where_to_revoke}.\n{settings}"
-    ));
+    console.tell("Nothing was revoked at Bitbucket, which has no way to do that from here:");
+    console.tell("an access token that is out ends by itself within two hours;");
+    console.tell(&format!("{where_to_revoke}."));
+    console.tell(&settings);
     Ok(())
 }
 

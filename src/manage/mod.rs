@@ -21,9 +21,15 @@ mod words;
 
 use std::{ffi::OsString, io};
 
-use clap::{Parser as _, error::ErrorKind};
+use clap::{
+    Parser as _,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
-use crate::failure::{Failure, Kind};
+use crate::{
+    failure::{Failure, Kind},
+    secret::mask_name,
+};
 use cli::{Cli, Order};
 
 pub use console::Console;
@@ -49,7 +55,7 @@ pub fn run(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Resul
 fn run_one(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Result<u8> {
     let order = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli.command,
-        Err(error) => return answer_or_refuse(&error, console),
+        Err(error) => return answer_or_refuse(masked(error), console),
     };
     match order {
         Order::Exec(options) => return token::exec(&options, console),
@@ -78,13 +84,13 @@ fn run_one(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Resul
 }
 
 /// Shows help and version, which the parser gives as errors; anything else is one.
-fn answer_or_refuse(error: &clap::Error, console: &mut Console<'_>) -> anyhow::Result<u8> {
+fn answer_or_refuse(error: clap::Error, console: &mut Console<'_>) -> anyhow::Result<u8> {
     let text = error.render().to_string();
     match error.kind() {
         ErrorKind::DisplayHelp
         | ErrorKind::DisplayVersion
         | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            console.output.write_all(text.as_bytes())?;
+            console.print(&text)?;
             Ok(0)
         }
         _ => {
@@ -95,6 +101,28 @@ fn answer_or_refuse(error: &clap::Error, console: &mut Console<'_>) -> anyhow::R
             Err(Failure::new(Kind::Usage, text.strip_prefix("error: ").unwrap_or(&text)).into())
         }
     }
+}
+
+/// Takes what may be a secret out of what the parser repeats of the command line.
+fn masked(mut error: clap::Error) -> clap::Error {
+    let kinds = [
+        ContextKind::InvalidArg,
+        ContextKind::InvalidValue,
+        ContextKind::InvalidSubcommand,
+    ];
+    for kind in kinds {
+        let Some(ContextValue::String(word)) = error.get(kind) else {
+            continue;
+        };
+        // A word that nothing asks for may be a secret of any shape.
+        let is_foreign = error.kind() == ErrorKind::UnknownArgument && !word.starts_with('-');
+        let shown = match is_foreign {
+            true => "***".to_owned(),
+            false => mask_name(word),
+        };
+        error.insert(kind, ContextValue::String(shown));
+    }
+    error
 }
 
 fn usage(why: &str) -> anyhow::Error {

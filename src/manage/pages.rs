@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Command, CommandFactory as _, error::ErrorKind};
 
 use super::{Console, cli, reference, usage};
-use crate::failure::quote;
+use crate::secret::mask_name;
 
 /// The name that files and functions are called by; git finds `git-bbtoken` for `git bbtoken`.
 pub(super) const NAME: &str = "git-bbtoken";
@@ -20,7 +20,7 @@ pub(super) fn help(words: &[String], console: &mut Console<'_>) -> anyhow::Resul
     let text = of_command(&words, None)
         .or_else(topic)
         .ok_or_else(|| unknown(&words.join(" ")))?;
-    console.answer(text.trim_end())
+    console.print(&format!("{}\n", text.trim_end()))
 }
 
 /// Gives what `--help` behind a subcommand shows, for a width or the terminal's; `None` if there is no such subcommand.
@@ -49,7 +49,7 @@ pub(super) fn wrapped(text: &str, width: Option<usize>) -> String {
 fn unknown(topic: &str) -> anyhow::Error {
     usage(&format!(
         "there is no help for '{}'; give a subcommand ('git bbtoken help' lists them) or one of: {}",
-        quote(topic),
+        mask_name(topic),
         reference::TOPICS.join(", ")
     ))
 }
@@ -57,7 +57,7 @@ fn unknown(topic: &str) -> anyhow::Error {
 pub(super) fn manual(directory: Option<&Path>, console: &mut Console<'_>) -> anyhow::Result<()> {
     let definition = cli::definition();
     let Some(directory) = directory else {
-        return Ok(console.output.write_all(page(&definition)?.as_bytes())?);
+        return console.print(&page(&definition)?);
     };
     let cannot = || format!("cannot write manual pages to '{}'", directory.display());
     fs::create_dir_all(directory).with_context(cannot)?;

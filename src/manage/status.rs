@@ -4,9 +4,9 @@ use serde_json::{Map, Value, json};
 
 use super::{Console, cli, words};
 use crate::{
-    failure::quote,
+    failure::{printable_json, quote},
     profile::{self, Profile, RawProfile, Setting},
-    secret::Secret,
+    secret::{Secret, mask, mask_address, mask_id, mask_name, program_of},
     token::{Kept, KeptOwner, KeptToken, Login},
     wire::{self, Overview},
 };
@@ -36,7 +36,10 @@ pub(super) fn run(options: &cli::Status, console: &mut Console<'_>) -> anyhow::R
     if options.json {
         let profiles: Vec<_> = views.iter().map(|view| view.json(now_unix_s)).collect();
         let all = json!({ "version": VERSION, "base_url": overview.base().as_str(), "profiles": profiles });
-        return console.answer(&serde_json::to_string_pretty(&all)?);
+        return console.print(&format!(
+            "{}\n",
+            printable_json(&serde_json::to_string_pretty(&masked(all))?)
+        ));
     }
     console.answer(&format!("Bitbucket is at {}", overview.base()))?;
     if views.is_empty() {
@@ -80,7 +83,7 @@ impl View {
             Ok((profile, kept, problem)) => {
                 line("grant", profile.grant.name());
                 if let Some(client) = profile.client() {
-                    line("client id", &quote(&client.id));
+                    line("client id", &mask_id(&client.id));
                 }
                 if profile.account != profile.name {
                     line("account", &quote(&profile.account));
@@ -171,7 +174,10 @@ impl View {
             .map(|(_, setting)| setting.value.as_str())
             .collect();
         let optional = [
-            ("client_id", profile.client().map(|client| json!(client.id))),
+            (
+                "client_id",
+                profile.client().map(|client| json!(mask_id(&client.id))),
+            ),
             (
                 "access_token",
                 kept.access_token
@@ -246,11 +252,30 @@ fn settings(raw: &profile::Raw, name: &str) -> Vec<(&'static str, Setting)> {
 
 /// Shows a value; of a command only its program, since people write secrets into them.
 fn shown(key: &str, setting: &Setting) -> String {
-    if !key.ends_with("Command") {
-        return quote(&setting.value);
+    let value = &setting.value;
+    match key {
+        "clientSecretCommand" | "accessTokenCommand" => {
+            format!("{} …", program_of(value).trim_matches('\''))
+        }
+        "clientId" => mask_id(value),
+        "baseUrl" | "tokenUrl" | "authorizeUrl" => quote(&mask_address(value)),
+        _ => mask_name(value),
     }
-    let program = setting.value.split_whitespace().next().unwrap_or("");
-    format!("{} …", quote(program))
+}
+
+/// Takes what may be a secret out of every text in JSON.
+fn masked(json: Value) -> Value {
+    match json {
+        Value::String(text) => Value::String(mask(&text)),
+        Value::Array(all) => all.into_iter().map(masked).collect(),
+        Value::Object(fields) => {
+            let fields = fields
+                .into_iter()
+                .map(|(name, value)| (name, masked(value)));
+            Value::Object(fields.collect())
+        }
+        other => other,
+    }
 }
 
 /// Says what a token may do, and what it may not.

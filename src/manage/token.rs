@@ -28,7 +28,7 @@ pub(super) fn print(options: &cli::Token, console: &mut Console<'_>) -> anyhow::
     }
     let identity = Identity::named(options.profile.name.as_deref())?;
     let bearer = wire::bearer(&identity, console.warn)?;
-    console.answer(bearer.token.expose())
+    console.print(&format!("{}\n", bearer.token.expose()))
 }
 
 /// Runs the command; gives its exit code.

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     address::Address,
     failure::{Failure, Kind, quote},
+    secret::mask_name,
 };
 
 /// Chooses the profile that fetches from an address, and resolves it.
@@ -201,7 +202,7 @@ fn known(raw: &Raw, name: String, origin: &str) -> Result<String, Failure> {
         Kind::UnknownProfile { known },
         format!(
             "there is no profile '{}', which {origin} asks for",
-            quote(&name)
+            mask_name(&name)
         ),
     ))
 }

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     failure::{Failure, Kind, quote},
     http::{Url, may_carry_credentials},
+    secret::{mask_address, mask_name},
 };
 
 /// Gives the base URLs that addresses are compared with before a profile is known: the general one first.
@@ -133,7 +134,7 @@ fn grant(
             let origin = kind.map_or("", |setting| &setting.origin);
             Err(misconfigured(format!(
                 "'{}' ({origin}) is no grant; expected client-credentials, authorization-code or token",
-                quote(other)
+                mask_name(other)
             )))
         }
     }
@@ -202,7 +203,7 @@ fn endpoint(setting: Option<&Setting>, default: impl FnOnce() -> String) -> Resu
     let refuse = |why: &str| {
         misconfigured(format!(
             "'{}' ({origin}) cannot be used: {why}",
-            quote(text)
+            quote(&mask_address(text))
         ))
     };
     let url = Url::parse(text).map_err(|error| refuse(&error.to_string()))?;
@@ -265,7 +266,7 @@ fn one_of<T: Copy>(setting: Option<&Setting>, choices: &[(&str, T)]) -> Result<T
         let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
         misconfigured(format!(
             "'{}' ({origin}) is not one of {}",
-            quote(value),
+            mask_name(value),
             words.join(", ")
         ))
     })

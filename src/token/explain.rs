@@ -1,16 +1,17 @@
 //! What the token endpoint answered, in the words of the person who set the client up.
 
 use crate::{
-    failure::{Failure, Kind, quote},
+    failure::{Failure, Kind},
     http::Phase,
     oauth,
     profile::{Grant, Profile},
+    secret::mask_id,
 };
 
 /// Names a profile and its client in a message.
 pub(super) fn who(profile: &Profile) -> String {
     match profile.client() {
-        Some(client) => format!("profile '{profile}' with client '{}'", quote(&client.id)),
+        Some(client) => format!("profile '{profile}' with client '{}'", mask_id(&client.id)),
         None => format!("profile '{profile}'"),
     }
 }

@@ -12,10 +12,10 @@ use std::{
 use anyhow::Context as _;
 
 use crate::{
-    failure::{Failure, Kind, quote},
+    failure::{Failure, Kind},
     profile::{Setting, Source},
     program,
-    secret::Secret,
+    secret::{Secret, program_of},
 };
 
 /// How long a command may take, a person's unlocking included.
@@ -94,7 +94,7 @@ fn run(setting: &Setting, limit: Duration) -> anyhow::Result<Secret> {
     // Its stderr is the person's to read; its input is not git's pipe.
     let mut child = prepared
         .and_then(|mut command| command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn())
-        .with_context(|| refuse(format!("cannot be started: '{}'", quote(&setting.value))))?;
+        .with_context(|| refuse(format!("cannot be started: {}", program_of(&setting.value))))?;
     let output = child
         .stdout
         .take()

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{failure::is_harmful, secret::Secret};
+use crate::{failure::printable_json, secret::Secret};
 
 pub use curl::{Direction, Header, Privacy};
 use target::Target;
@@ -206,27 +206,15 @@ impl Drop for Span {
     }
 }
 
-/// Writes an object as one line, in which nothing acts on a terminal: JSON itself escapes the first 32 characters only
-/// (RFC 8259 section 7).
+/// Writes an object as one line, in which nothing acts on a terminal.
 fn as_line(object: &serde_json::Value) -> String {
-    let mut line = String::new();
-    for character in object.to_string().chars() {
-        match is_harmful(character) {
-            true => {
-                for unit in character.encode_utf16(&mut [0; 2]) {
-                    line.push_str(&format!("\\u{unit:04x}"));
-                }
-            }
-            false => line.push(character),
-        }
-    }
-    line.push('\n');
-    line
+    printable_json(&object.to_string()) + "\n"
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::is_harmful;
 
     /// No test of the library starts a trace.
     #[test]

@@ -143,7 +143,7 @@ fn secrets_in_settings_are_found_with_the_place_and_the_command_that_takes_them_
     );
     old.finds(&[
         "problem  secrets: http.extraHeader in HOME/.gitconfig holds an Authorization header",
-        "-> git config --file 'HOME/.gitconfig' --unset-all http.extraHeader '^[Aa][Uu][Tt][Hh]'; then revoke it at Bitbucket\n",
+        "-> git config --file HOME/.gitconfig --unset-all http.extraHeader '^[Aa][Uu][Tt][Hh]'; then revoke it at Bitbucket\n",
         "problem  secrets: http.https://bitbucket.org/.extraHeader in HOME/.gitconfig holds an Authorization header",
         "problem  secrets: url.https://x-token-auth:***@bitbucket.org/.insteadOf in HOME/.gitconfig holds a password or token\n         -> take it out of HOME/.gitconfig; then revoke it at Bitbucket\n",
         "problem  secrets: credential.https://***@bitbucket.org.username in HOME/.gitconfig holds a password or token\n",
@@ -196,7 +196,7 @@ fn files_of_other_programs_are_read_for_bitbucket_alone() {
         "problem  secrets: remote.old.url in ",
         " is a Mercurial repository: hg::https://***@bitbucket.org/ws/old; Bitbucket removed all of them in 2020",
     ]);
-    let mend = "printf 'protocol=https\\nhost=bitbucket.org\\n\\n' | git credential-store --file 'HOME/.git-credentials' erase";
+    let mend = "printf 'protocol=https\\nhost=bitbucket.org\\n\\n' | git credential-store --file HOME/.git-credentials erase";
     let home = old.world.home().display().to_string();
     let shown = old.doctor(&[]).done().stdout;
     let mend = mend.replace("HOME", &home);

@@ -13,7 +13,7 @@ use super::{
     leftovers::{host_of, is_bitbucket},
 };
 use crate::{
-    failure::quote,
+    failure::{quote, shell_command},
     manage::{
         exposed::{Exposed, masked},
         git,
@@ -146,11 +146,19 @@ fn in_credentials(path: &Path, text: &str, is_ours: &dyn Fn(&str) -> bool) -> Op
         masked(host),
         what.words()
     );
-    let mend = format!(
-        "printf 'protocol=https\\nhost={}\\n\\n' | git credential-store --file '{}' erase; then: git bbtoken setup",
-        masked(host),
-        path.display()
-    );
+    let ask = format!("protocol=https\\nhost={}\\n\\n", masked(host));
+    let file = path.to_string_lossy();
+    let commands = [
+        shell_command(&["printf", &ask]),
+        shell_command(&["git", "credential-store", "--file", &file, "erase"]),
+    ];
+    let mend = match commands {
+        // It would be a directive of printf.
+        [Some(ask), Some(erase)] if !ask.contains('%') => {
+            format!("{ask} | {erase}; then: git bbtoken setup")
+        }
+        _ => format!("take the line out of '{file}'; then: git bbtoken setup"),
+    };
     let public = format!("git's credential store holds {}", what.words());
     Some(Finding::problem(CHECK, text, public).mend(mend))
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::Finding;
 use crate::{
     config::{Entry, Scope},
+    failure::shell_command,
     manage::{
         exposed::{Exposed, masked},
         git::{self, Target},
@@ -159,17 +160,27 @@ fn exposed(line: &Line, is_ours: &dyn Fn(&str) -> bool) -> Option<Finding> {
         _ => format!("a setting holds {what}"),
     };
     let revoke = "then revoke it at Bitbucket";
-    let mend = if is_address && line.is_convertible {
-        format!("git bbtoken remote convert; {revoke}")
-    } else if is_header && line.origin != "command line" {
-        format!(
-            "git config --file '{}' --unset-all {key} '^[Aa][Uu][Tt][Hh]'; {revoke}",
-            line.origin
-        )
-    } else {
-        format!("take it out of {}; {revoke}", line.origin)
+    let unset = (is_header && line.origin != "command line" && masked(key) == *key)
+        .then(|| {
+            let header = "^[Aa][Uu][Tt][Hh]";
+            shell_command(&[
+                "git",
+                "config",
+                "--file",
+                &line.origin,
+                "--unset-all",
+                key,
+                header,
+            ])
+        })
+        .flatten();
+    let mend = match unset {
+        _ if is_address && line.is_convertible => "git bbtoken remote convert".to_owned(),
+        Some(unset) => unset,
+        None => format!("take it out of {}", line.origin),
     };
-    Some(Finding::problem(CHECK, text, public).mend(mend))
+    let finding = Finding::problem(CHECK, text, public);
+    Some(finding.mend(format!("{mend}; {revoke}")))
 }
 
 /// Gives what stands between a key's section and its name: for some a URL.

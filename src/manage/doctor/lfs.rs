@@ -6,7 +6,10 @@ use super::{Finding, programs::first_line};
 use crate::{
     config,
     failure::quote,
-    manage::git::{self, Target},
+    manage::{
+        exposed::masked,
+        git::{self, Target},
+    },
     program::Child,
     wire::Overview,
 };
@@ -83,10 +86,10 @@ fn endpoint(overview: &Overview, repository: &Target) -> Option<Finding> {
             ));
         }
         let text = "it does not know that Bitbucket wants a token, and may be refused without asking for one";
-        return Some(
-            Finding::note(CHECK, text, "no access mode is set")
-                .mend(format!("git config {access} basic")),
-        );
+        return Some(Finding::note(CHECK, text, "no access mode is set").mend_by(
+            &["git", "config", &access, "basic"],
+            format!("set {access} to basic"),
+        ));
     }
     let (key, url) = settings
         .iter()
@@ -104,7 +107,7 @@ fn endpoint(overview: &Overview, repository: &Target) -> Option<Finding> {
     Some(
         Finding::problem(
             CHECK,
-            format!("it cannot follow {key} = {}", quote(url)),
+            format!("it cannot follow {key} = {}", masked(url)),
             "it cannot follow a bbtoken:: address",
         )
         .mend(mend),

@@ -9,7 +9,7 @@ mod programs;
 mod settings;
 
 use super::{Console, cli, setup};
-use crate::wire::Overview;
+use crate::{failure::shell_command, secret::mask, wire::Overview};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +69,13 @@ impl Finding {
         self
     }
 
+    /// Names a command, each word quoted for the shell, or says the same in words where one cannot be shown.
+    fn mend_by(self, command: &[&str], otherwise: impl Into<String>) -> Self {
+        let is_open = |word: &&str| mask(word) == *word;
+        let shown = shell_command(command).filter(|_| command.iter().all(is_open));
+        self.mend(shown.unwrap_or_else(|| otherwise.into()))
+    }
+
     fn mark(&self) -> &'static str {
         match self.level {
             Level::Good => "ok     ",
@@ -106,7 +113,8 @@ pub(super) fn run(options: &cli::Doctor, console: &mut Console<'_>) -> anyhow::R
         report(&findings, console)?;
     } else {
         show(&findings, console)?;
-        console.answer(&format!("\n{}", summary(&findings)))?;
+        console.answer("")?;
+        console.answer(&summary(&findings))?;
     }
     let is_problem = |finding: &Finding| finding.level == Level::Problem;
     Ok(u8::from(findings.iter().any(is_problem)))

@@ -2,7 +2,7 @@
 
 use super::Finding;
 use crate::{
-    failure::{Kind, kind, quote},
+    failure::{Kind, kind, quote, shell_command},
     manage::{exposed::masked, words},
     wire::{self, Overview, Route},
 };
@@ -123,9 +123,12 @@ fn unchecked(route: &Route) -> Option<Finding> {
         masked(setting)
     );
     let unset = match setting.strip_prefix("GIT_") {
-        Some(_) => format!("unset {setting}"),
-        None => format!("git config --global --unset {}", masked(setting)),
+        Some(_) => shell_command(&["unset", setting]),
+        None => shell_command(&["git", "config", "--global", "--unset", setting]),
     };
+    let unset = unset
+        .filter(|_| masked(setting) == *setting)
+        .unwrap_or_else(|| "unset it".to_owned());
     Some(
         Finding::problem("certificate", text, "not checked").mend(format!(
             "{unset}; if your network has a CA of its own: git config --global http.sslCAInfo <file>"

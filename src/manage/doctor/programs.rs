@@ -67,9 +67,17 @@ pub(super) fn ours() -> Vec<Finding> {
                 format!("editors and git clients with windows may not look into '{directory}'"),
                 "helper not on the short PATH",
             )
-            .mend(format!(
-                "sudo ln -s '{directory}/git-remote-bbtoken' '{directory}/git-bbtoken' /usr/local/bin/"
-            )),
+            .mend_by(
+                &[
+                    "sudo",
+                    "ln",
+                    "-s",
+                    &format!("{directory}/git-remote-bbtoken"),
+                    &format!("{directory}/git-bbtoken"),
+                    "/usr/local/bin/",
+                ],
+                "link both programs into /usr/local/bin",
+            ),
         );
     }
     findings

@@ -5,12 +5,13 @@ use std::mem;
 use super::Finding;
 use crate::{
     config::{Entry, Scope},
-    failure::quote,
+    failure::{quote, shell_command},
     manage::{
         chain::{self, Chain},
         exposed::masked,
         setup,
     },
+    secret::program_of,
     wire::{self, Overview, Url},
 };
 
@@ -135,17 +136,11 @@ fn turned_away(
     what: &str,
 ) -> Finding {
     let name = entry.name();
-    let shown = masked(&name);
-    let text = format!("{shown} in {} turns {what}", entry.origin);
-    let finding = of_level("addresses", text, format!("a setting turns {what}"));
-    if shown == name {
-        finding.mend(format!(
-            "git config --file '{}' --unset '{name}'",
-            entry.origin
-        ))
-    } else {
-        finding.mend(format!("take it out of {}", entry.origin))
-    }
+    let text = format!("{} in {} turns {what}", masked(&name), entry.origin);
+    of_level("addresses", text, format!("a setting turns {what}")).mend_by(
+        &["git", "config", "--file", &entry.origin, "--unset", &name],
+        format!("take it out of {}", entry.origin),
+    )
 }
 
 /// Looks at the chains of credential helpers for Bitbucket's https addresses.
@@ -184,7 +179,7 @@ fn helper_of(overview: &Overview, url: &Url) -> Finding {
             .iter()
             .map(|entry| chain::helper(entry))
             .filter(|helper| !chain::is_ours(helper))
-            .map(name)
+            .map(program_of)
             .collect();
         names.dedup();
         names.join(", ")
@@ -224,22 +219,20 @@ fn in_its_file(finding: Finding, entry: &Entry, site: &str) -> Finding {
     };
     // With a slash: a section of the other spelling may stand before the other helper.
     let key = format!("credential.{site}/.helper");
-    let file = shell_words::quote(&entry.origin);
     let add = |value: &str| {
-        format!(
-            "git config --file {file} --add {key} {}",
-            shell_words::quote(value)
-        )
+        let words = [
+            "git",
+            "config",
+            "--file",
+            &entry.origin,
+            "--add",
+            &key,
+            value,
+        ];
+        shell_command(&words)
     };
-    finding.mend(format!("{} && {}", add(""), add(&ask)))
-}
-
-/// Names a helper by its program alone: people write secrets into the rest.
-fn name(helper: &str) -> String {
-    let word = helper.split_whitespace().next().unwrap_or("");
-    let is_program = |c: char| c.is_ascii_alphanumeric() || "-_./~".contains(c);
-    if word.chars().all(is_program) {
-        return format!("'{}'", quote(&masked(word)));
-    }
-    "a shell command".to_owned()
+    finding.mend(match (add(""), add(&ask)) {
+        (Some(first), Some(second)) => format!("{first} && {second}"),
+        _ => format!("take it out of {}", entry.origin),
+    })
 }

@@ -80,12 +80,10 @@ impl Login<'_> {
             Some(&redirect_uri),
             console.warn,
         )?);
-        writeln!(
-            console.output,
-            "Open this page in a browser on this machine and grant access:\n\n  {}\n\nWaiting for it to come back to {redirect_uri} …",
+        console.print(&format!(
+            "Open this page in a browser on this machine and grant access:\n\n  {}\n\nWaiting for it to come back to {redirect_uri} …\n",
             authorization.url
-        )?;
-        console.output.flush()?;
+        ))?;
         if *choice != Choice::Nothing && !choice.open(listener.start_page().expose()) {
             console.tell("No browser could be opened; open the page yourself.");
         }
@@ -121,20 +119,22 @@ impl Login<'_> {
         let authorization = wire::authorize(identity, None, console.warn)?;
         if let Some(obstacle) = obstacle.filter(|_| !options.no_browser) {
             console.tell(&format!(
-            "No browser is opened here: {obstacle}. To come back by itself, start again with\n  \
-             git bbtoken login {} --port 8976\nwhile this runs on the machine with the browser:\n  \
-             ssh -L 8976:127.0.0.1:8976 <this machine>\n",
-            identity.profile
-        ));
+                "No browser is opened here: {obstacle}. To come back by itself, start again with"
+            ));
+            console.tell(&format!(
+                "  git bbtoken login {} --port 8976",
+                identity.profile
+            ));
+            console.tell("while this runs on the machine with the browser:");
+            console.tell("  ssh -L 8976:127.0.0.1:8976 <this machine>");
+            console.tell("");
         }
-        writeln!(
-            console.output,
+        console.print(&format!(
             "Open this page in a browser on any machine and grant access:\n\n  {}\n\n\
-         The browser then goes to an address that may show an error; that is fine.\n\
-         Paste that whole address here, or the code in it, and press Enter:",
+             The browser then goes to an address that may show an error; that is fine.\n\
+             Paste that whole address here, or the code in it, and press Enter:\n",
             authorization.url
-        )?;
-        console.output.flush()?;
+        ))?;
         let code = loop {
             let address = Secret::new(console.line()?);
             if let Some(code) = wire::bare_code(trimmed(address.expose())) {

@@ -257,7 +257,7 @@ fn steps(base: &str, workspace: &str, kind: &str) -> Vec<String> {
     };
     let account = match kind {
         "client-credentials" => "",
-        _ => "     tick     Account: Read    (lets Bitbucket tell whose login it is)\n",
+        _ => "     tick     Account: Read    (lets Bitbucket tell whose login it is)",
     };
     [
         "",
@@ -267,7 +267,8 @@ fn steps(base: &str, workspace: &str, kind: &str) -> Vec<String> {
         "     Name     any",
         "     Callback http://127.0.0.1/callback",
         private,
-        &format!("{account}     tick     Repositories: Read    (Write, too, to push)"),
+        account,
+        "     tick     Repositories: Read    (Write, too, to push)",
         "  3. Save, open the consumer in the list: it shows a key and a secret.",
         "",
     ]

@@ -67,9 +67,8 @@ pub(super) fn tell(
     if !scopes.is_empty() && !status::may_push(&scopes) {
         console.tell(&format!("  To push, {}.", to_push(profile)));
     }
-    console.tell(
-        "Next: git clone bbtoken::<workspace>/<repository>\n      git bbtoken setup, for submodules, plain https addresses and git-lfs",
-    );
+    console.tell("Next: git clone bbtoken::<workspace>/<repository>");
+    console.tell("      git bbtoken setup, for submodules, plain https addresses and git-lfs");
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 mod convert;
 #[cfg(unix)]
 mod logins;
+mod masks;
 mod paths;
 #[cfg(unix)]
 mod programs;
@@ -11,6 +12,7 @@ mod pushers;
 #[cfg(unix)]
 mod resources;
 mod shells;
+mod terminals;
 mod trust;
 #[cfg(unix)]
 mod users;
