@@ -10,9 +10,10 @@ use std::{
 use anyhow::Context as _;
 
 use super::{Console, cli, signals::Signals, usage};
+#[cfg(unix)]
+use crate::files;
 use crate::{
     failure::{Failure, Kind},
-    files,
     program::Child,
     wire::{self, Bearer, Identity},
 };
