@@ -39,6 +39,7 @@
 //! | [`token`] | a token that works: cached, or got once for all processes |
 //! | [`relay`] | helper commands, pkt-lines, discovery, requests; defines the [`relay::Authorizer`] it needs |
 //! | [`lfs`] | what git-lfs must be told of a remote, written into the repository's configuration |
+//! | [`dumps`] | no core dump of ours, and no look into our memory |
 //! | [`program`] | which programs are started, and what each child gets of our environment |
 //! | [`hangup`] | ends the process when git is gone while a server is waited for |
 //! | [`wire`] | the only place that joins the rooms |
@@ -114,6 +115,7 @@
 //! | a hostile server gets no second host, file, program, terminal or memory | `tests/it/hostile/` |
 //! | a relative path is never trusted configuration, a program, a certificate or a place for a secret | `tests/it/attacks/paths.rs`, `tests/it/attacks/programs.rs` |
 //! | a file of any size, a pipe or a circle of links ends no command late | `tests/it/attacks/resources.rs` |
+//! | no core dump holds our memory, and no other process of the user may read it | `tests/it/attacks/dumps.rs` |
 //! | each child gets the variables that the reference says | `tests/it/attacks/programs.rs` |
 //! | many commands at once share one token, through faults | `tests/it/load.rs` |
 //! | no text from outside makes a parser panic, lose what it read or show a secret | `fuzz`, in the tests of each parser |
@@ -121,6 +123,7 @@
 pub mod address;
 pub mod clock;
 pub mod config;
+pub mod dumps;
 pub mod failure;
 mod files;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Who may use whom; `failure`, `secret`, `trace` and `program` are leaves that everybody may use.
-const RULES: [(&str, &[&str]); 23] = [
+const RULES: [(&str, &[&str]); 24] = [
     ("failure", &[]),
     ("secret", &[]),
     ("trace", &[]),
@@ -17,6 +17,7 @@ const RULES: [(&str, &[&str]); 23] = [
     ("fuzz", &[]),
     ("address", &[]),
     ("hangup", &[]),
+    ("dumps", &[]),
     ("program", &[]),
     ("http", &[]),
     ("oauth", &["http", "clock"]),
@@ -34,12 +35,17 @@ const RULES: [(&str, &[&str]); 23] = [
     ),
     (
         "manage",
-        &["wire", "config", "profile", "address", "token", "files"],
+        &[
+            "wire", "config", "profile", "address", "token", "files", "dumps",
+        ],
     ),
     ("report", &[]),
     ("lib", &[]),
-    ("bin/git-remote-bbtoken", &["wire", "relay", "report"]),
-    ("bin/git-bbtoken", &["wire", "manage", "report"]),
+    (
+        "bin/git-remote-bbtoken",
+        &["wire", "relay", "report", "dumps"],
+    ),
+    ("bin/git-bbtoken", &["wire", "manage", "report", "dumps"]),
 ];
 /// `fuzz` is in the tests only.
 const LEAVES: [&str; 5] = ["failure", "secret", "trace", "program", "fuzz"];

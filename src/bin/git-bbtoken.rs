@@ -6,11 +6,13 @@ use std::{
 };
 
 use bbtoken::{
+    dumps,
     manage::{self, Console},
     report, trace,
 };
 
 fn main() -> ExitCode {
+    dumps::forbid();
     trace::start("git-bbtoken", &|name| std::env::var_os(name), &report::warn);
     let outcome = manage::run(
         std::env::args_os().collect(),

@@ -3,6 +3,7 @@
 use std::{ffi::OsString, fs::File, process::ExitCode};
 
 use bbtoken::{
+    dumps,
     failure::{Failure, Kind},
     relay::{Broken, Git, Stage},
     report, trace,
@@ -10,6 +11,7 @@ use bbtoken::{
 };
 
 fn main() -> ExitCode {
+    dumps::forbid();
     trace::start(
         "git-remote-bbtoken",
         &|name| std::env::var_os(name),

@@ -13,6 +13,7 @@ use super::{Console, cli, signals::Signals, usage};
 #[cfg(unix)]
 use crate::files;
 use crate::{
+    dumps,
     failure::{Failure, Kind},
     program::Child,
     wire::{self, Bearer, Identity},
@@ -59,7 +60,8 @@ pub(super) fn exec(options: &cli::Exec, console: &Console<'_>) -> anyhow::Result
         }
         Some(path) => Some(Netrc::write(path, &identity, &bearer)?),
     };
-    let mut child = command.spawn().map_err(cannot_start)?;
+    let child = dumps::spawn_with_own_limit(&mut command);
+    let mut child = child.map_err(cannot_start)?;
     signals.pass_to(&child);
     let status = child.wait().context("cannot wait for the command")?;
     Ok(code(status))

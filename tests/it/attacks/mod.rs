@@ -3,6 +3,8 @@
 
 mod convert;
 #[cfg(unix)]
+mod dumps;
+#[cfg(unix)]
 mod logins;
 mod masks;
 mod paths;
