@@ -182,6 +182,7 @@ They hold as they do for https: `http.<key>`, `http.<url>.<key>` by the longest 
 variables before them. What the native transport lacks, and every key that is not in this table, is handed to git's own
 transport (`bbtoken.transport` is `auto`); the token is the same, but redirects are not followed there. Only the call for
 a new token cannot be handed over; if a setting it lacks keeps it from being answered, the error names the setting.
+A server or proxy whose certificate or TLS only git supports is left to git for a day, and curl asks for tokens there.
 
 The column *in a repository's own configuration* is about `.git/config` and what it includes. It holds for requests to the
 git server. A request that carries a client's secret, a refresh token or a code follows the user's own settings only: those of

@@ -23,7 +23,6 @@ use crate::{
     http::Url,
     profile::Profile,
     relay,
-    secret::hex_digest,
 };
 
 /// The file format's version: another one is not read.
@@ -78,9 +77,10 @@ pub(super) fn remember(profile: &Profile, url: &Url, because: &str) {
 /// Names the cache, the directory below it, and the file of a server.
 fn place(profile: &Profile, url: &Url) -> Option<(PathBuf, PathBuf, String)> {
     let cache = places(profile, &process_variable).cache?;
-    let name = hex_digest(authority(url).as_bytes());
+    // Windows has no colon in the names of files.
+    let name = authority(url).replace([':', '[', ']'], "_");
     let directory = cache.join(DIRECTORY);
-    Some((cache, directory, format!("{}.json", &name[..32])))
+    Some((cache, directory, format!("{name}.json")))
 }
 
 /// What git's own helper gets from a server.
