@@ -8,6 +8,7 @@
 use std::io::{BufRead, Read as _, Write};
 
 use anyhow::Context as _;
+use zeroize::Zeroizing;
 
 use crate::{
     failure::{Failure, Kind, kind},
@@ -34,12 +35,13 @@ pub(super) fn run(
     if !["get", "erase"].contains(&action) {
         return Ok(());
     }
-    let mut text = String::new();
+    let mut bytes = Zeroizing::new(Vec::new());
     input
         .take(MAX_REQUEST_BYTES)
-        .read_to_string(&mut text)
+        .read_to_end(&mut bytes)
         .context("cannot read the credential request")?;
-    let request = Request::parse(&Secret::new(text));
+    // Another host's path or password may be in any encoding.
+    let request = Request::parse(&Secret::new(String::from_utf8_lossy(&bytes).into_owned()));
     match action {
         "get" => get(profile, &request, output, warn),
         _ => erase(profile, &request, warn),
@@ -57,6 +59,8 @@ fn get(
         Ok(None) => return Ok(()),
         // Where nothing is configured another helper may know a credential.
         Err(error) if kind(&error) == Some(&Kind::NotConfigured) => return Ok(()),
+        // A fault of our configuration is no concern of another host.
+        Err(_) if !wire::may_be_ours(&request.host) => return Ok(()),
         Err(error) => return quit(output, error),
     };
     let bearer = match &request.given {

@@ -469,3 +469,74 @@ fn a_helper_that_honors_ephemeral_stores_nothing_of_ours_without_setup() {
         );
     });
 }
+
+#[test]
+fn another_host_hears_nothing_even_if_our_configuration_is_broken() {
+    let world = World::new(gits().remove(0));
+    let good = world.gitconfig();
+    let ours = world.bitbucket.base_url().trim_start_matches("https://");
+    let ask = |action: &str, host: &str, variables: &[(&str, &str)]| {
+        let mut input = tempfile::tempfile().expect("a temporary file");
+        let request = format!("protocol=https\nhost={host}\npath=").into_bytes();
+        let request = [
+            request,
+            b"p\xe4th\nusername=\xff\npassword=\xfe\n\n".to_vec(),
+        ]
+        .concat();
+        std::io::Write::write_all(&mut input, &request).expect("it can be written");
+        std::io::Seek::rewind(&mut input).expect("it is a file");
+        let mut run = world.bbtoken(["credential", action]);
+        for (name, value) in variables {
+            run = run.env(name, value);
+        }
+        let mut command = run.into_command();
+        let output = command.stdin(input).output().expect("it starts");
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        (
+            output.status.code(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    };
+    let broken = [
+        ("", vec![]),
+        ("[bbtoken]\n\tgrant = magic\n", vec![]),
+        ("[bbtoken \"a b\"]\n\tclientId = x\n", vec![]),
+        ("[bbtoken]\n\tbaseUrl = nowhere\n", vec![]),
+        (
+            "[bbtoken]\n\tprofile = missing\n",
+            vec![("BBTOKEN_CLIENT_ID", "")],
+        ),
+        ("[http]\n\tsslCAInfo = /nowhere\n", vec![]),
+        ("[broken\n", vec![]),
+        ("", vec![("BBTOKEN_PROFILE", "missing")]),
+        ("", vec![("BBTOKEN_BASE_URL", "http://bitbucket.org")]),
+        (
+            "",
+            vec![
+                ("BBTOKEN_CLIENT_SECRET_FILE", "relative"),
+                ("BBTOKEN_CLIENT_SECRET", "x"),
+            ],
+        ),
+    ];
+    let silent = (Some(0), String::new(), String::new());
+    let mut told = 0;
+    for (config, variables) in &broken {
+        fs::write(world.home().join(".gitconfig"), format!("{good}{config}")).expect("it is ours");
+        for host in ["example.org", "github.com:443", "b\u{fc}cket.org", ""] {
+            for action in ["get", "store", "erase"] {
+                let heard = ask(action, host, variables);
+                assert_eq!(
+                    heard, silent,
+                    "{action} for '{host}' with {config:?} {variables:?}"
+                );
+            }
+        }
+        let (code, stdout, stderr) = ask("get", ours, variables);
+        if stdout == "quit=1\n" {
+            assert!(code != Some(0) && stderr.contains("error: "), "{stderr}");
+            told += 1;
+        }
+    }
+    assert!(told >= 4, "for our host the fault is named: {told}");
+}
