@@ -93,6 +93,8 @@
 //! | whoever else talks to a login's port neither ends nor fakes it, nor keeps the browser out | `tests/it/callbacks.rs` |
 //! | the arguments of a login's browser do not let another user finish the login | `tests/it/attacks/logins.rs` |
 //! | whose login it is, is asked where it can be, and is never a reason to fail | `tests/it/account.rs` |
+//! | each command that doctor suggests removes its finding | `tests/it/doctor.rs` |
+//! | nothing asks a person where git's settings forbid it | `tests/it/stores.rs`, `tests/it/proxies.rs` |
 //! | what earlier advice has left is found in each of its places, and no secret of it shown | `tests/it/leftovers.rs` |
 //! | `remote convert` changes the repository and its submodules, and no other | `tests/it/attacks/convert.rs` |
 //! | setup shows what it writes, and is taken back to the byte | `tests/it/setup.rs` |

@@ -11,7 +11,6 @@ use super::exposed::masked;
 use crate::{
     failure::{Failure, Kind, quote},
     program::Child,
-    secret::mask_address,
 };
 
 /// A file of git's configuration.
@@ -278,12 +277,28 @@ pub(super) fn repository() -> anyhow::Result<PathBuf> {
     Ok(Repository::at(Path::new("."))?.top)
 }
 
+/// Why a repository is not reached.
+#[derive(Debug)]
+pub(super) struct Unreached {
+    /// What git or our helper said.
+    pub(super) text: String,
+    /// Whether our helper said it, or git itself.
+    pub(super) is_ours: bool,
+    /// What our helper advises, unless that is to ask `doctor`.
+    pub(super) advice: Option<String>,
+}
+
 /// Reads the refs of a repository with git itself, as a clone would first.
 ///
 /// # Errors
 ///
 /// With what git said.
-pub(super) fn reach(address: &str) -> anyhow::Result<()> {
+pub(super) fn reach(address: &str) -> Result<(), Unreached> {
+    let unreached = |text: String| Unreached {
+        text,
+        is_ours: false,
+        advice: None,
+    };
     let output = Child::Transport
         .command("git")
         .and_then(|mut git| {
@@ -292,7 +307,7 @@ pub(super) fn reach(address: &str) -> anyhow::Result<()> {
                 .env("GIT_TERMINAL_PROMPT", "0")
                 .output()
         })
-        .context("cannot start git")?;
+        .map_err(|error| unreached(format!("cannot start git: {error}")))?;
     if output.status.success() {
         return Ok(());
     }
@@ -301,11 +316,18 @@ pub(super) fn reach(address: &str) -> anyhow::Result<()> {
     let mut lines = text.lines().filter(|line| !line.starts_with("remote: "));
     // Our own helper's name the repository and the profile already.
     if let Some((_, ours)) = lines.clone().find_map(|line| line.split_once("error: ")) {
-        let kind = Kind::AccessRefused {
-            address: mask_address(address.trim_start_matches("bbtoken::")),
-        };
-        return Err(Failure::new(kind, quote(ours)).into());
+        let advice = lines.find_map(|line| line.strip_prefix("hint: "));
+        return Err(Unreached {
+            text: quote(ours),
+            is_ours: true,
+            advice: advice
+                .filter(|advice| !advice.contains("git bbtoken doctor"))
+                .map(quote),
+        });
     }
     let gits = said(lines.next().unwrap_or("git gave no reason").as_bytes());
-    Err(anyhow::anyhow!("cannot read '{}': {gits}", masked(address)))
+    Err(unreached(format!(
+        "cannot read '{}': {gits}",
+        masked(address)
+    )))
 }

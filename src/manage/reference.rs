@@ -87,7 +87,7 @@ pub(super) const OTHER_KEYS: [Name; 1] = [name(
 )];
 
 /// Environment variables; they win over git's configuration.
-pub(super) const VARIABLES: [Name; 18] = [
+pub(super) const VARIABLES: [Name; 19] = [
     name("BBTOKEN_PROFILE", "the profile to use"),
     name(
         "BBTOKEN_CLIENT_ID",
@@ -147,6 +147,10 @@ pub(super) const VARIABLES: [Name; 18] = [
     name(
         "GIT_SMART_HTTP",
         "0 turns git's protocol off, as over https: git's own transport reads the repository's files, where the server hands them out",
+    ),
+    name(
+        "GIT_TERMINAL_PROMPT",
+        "0 forbids questions, as `credential.interactive=false` does: no keychain is unlocked, no askpass and no browser started",
     ),
     name(
         "BROWSER",

@@ -391,14 +391,29 @@ fn rewritten(overview: &Overview, options: &cli::Setup) -> Vec<Wish> {
         .bases
         .iter()
         .map(|base| base.as_str().trim_end_matches('/'));
+    let mut wishes: Vec<_> = bases.clone().filter_map(without_www).collect();
     if options.plain {
         let base = overview.base().as_str().trim_end_matches('/');
-        return plain(base, &profile::names(&overview.raw));
+        wishes.extend(plain(base, &profile::names(&overview.raw)));
     }
-    match options.everywhere {
-        true => bases.flat_map(rewriting).collect(),
-        false => Vec::new(),
+    if options.everywhere {
+        wishes.extend(bases.flat_map(rewriting));
     }
+    wishes
+}
+
+/// Turns the other name of Bitbucket Cloud into the usual one. git-lfs asks where the address says and follows no
+/// redirect with a token.
+fn without_www(base: &str) -> Option<Wish> {
+    let why = "Bitbucket's other name gets tokens, too, also for git-lfs";
+    (base == CLOUD).then(|| Wish {
+        is_single: false,
+        ..wish(
+            format!("url.{CLOUD}/.insteadOf"),
+            "https://www.bitbucket.org/",
+            why,
+        )
+    })
 }
 
 fn wish(key: String, value: &str, why: &'static str) -> Wish {

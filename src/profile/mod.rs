@@ -155,6 +155,8 @@ pub struct Profile {
     pub store: Store,
     /// Whether a repository's advertisement is remembered between commands.
     pub remembers_advertisement: bool,
+    /// The setting that forbids questions to a person.
+    pub no_questions: Option<String>,
 }
 
 impl Profile {

@@ -68,6 +68,7 @@ pub(super) fn resolve(raw: &Raw, name: &str) -> Result<Profile, Failure> {
         transport: transport(settings.pick(|p| p.transport.as_ref()))?,
         store,
         remembers_advertisement: truth(settings.pick(|p| p.remember_advertisement.as_ref()))?,
+        no_questions: None,
     })
 }
 

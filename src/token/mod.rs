@@ -283,7 +283,8 @@ impl<'a> Tokens<'a> {
     ///
     /// [`Kind::StoreUnusable`].
     pub fn store(&self) -> anyhow::Result<Box<dyn Store>> {
-        store::open(self.profile.store, self.places.state.clone())
+        let no_questions = self.profile.no_questions.as_deref();
+        store::open(self.profile.store, self.places.state.clone(), no_questions)
     }
 
     fn cache(&self) -> Option<(Cache, String)> {

@@ -137,7 +137,7 @@ impl Overview {
 /// When git's http settings cannot be followed.
 pub fn keep_owner(identity: &Identity, owner: &Owner, notify: &dyn Fn(&str)) -> anyhow::Result<()> {
     let house = House::open(identity)?;
-    let tokens = house.tokens(&identity.profile, notify);
+    let tokens = house.tokens_without_request(&identity.profile, notify);
     match owner {
         Owner::Account(account) => tokens.keep_owner(Some(&account.shown())),
         Owner::Untold(..) | Owner::Refused => tokens.keep_owner(None),

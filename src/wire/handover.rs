@@ -147,14 +147,21 @@ impl Plan {
             return Err(Failure::new(Kind::Misconfigured, message).into());
         }
         let answerer = sibling("git-bbtoken")?;
+        // The child may ask a person on the desktop for the store's password, though git may not ask on the terminal.
+        let may_ask = self.identity_for(service).profile.no_questions.is_none();
+        let unset = if may_ask {
+            "unset GIT_TERMINAL_PROMPT; "
+        } else {
+            ""
+        };
         let ask = format!(
-            "!{} credential --profile {}",
+            "!{unset}{} credential --profile {}",
             shell_word(&answerer),
             quote_for_shell(&self.identity_for(service).profile.name)
         );
         let http = &self.identity_for(service).http;
         let mut process = self.remote_https(service, repository, way, Some(ask))?;
-        if http.git_only.is_empty() && http.settings.proxy.is_none() {
+        if !may_ask || http.git_only.is_empty() && http.settings.proxy.is_none() {
             // Nobody is asked for anything but by a proxy or for the password of a certificate's key.
             without_questions(&mut process);
         }

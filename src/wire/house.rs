@@ -129,6 +129,15 @@ impl House {
                 "'{host}' is not verified, because of {setting}: whoever answers in its place gets the token"
             ));
         }
+        self.tokens_without_request(profile, notify)
+    }
+
+    /// Gives the tokens to what makes no request, so that no server needs to be verified.
+    pub(super) fn tokens_without_request<'a>(
+        &'a self,
+        profile: &'a Profile,
+        notify: &'a dyn Fn(&str),
+    ) -> Tokens<'a> {
         let places = places(profile, &process_variable);
         places
             .cache

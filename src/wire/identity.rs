@@ -137,7 +137,10 @@ impl Identity {
             unused_proxy: unused_proxy.map(|proxy| format!("{} in {}", proxy.name(), proxy.origin)),
             http,
             token_http,
-            profile,
+            profile: Profile {
+                no_questions: config::no_questions(git, &process_variable),
+                ..profile
+            },
         })
     }
 }

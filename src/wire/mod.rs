@@ -43,7 +43,7 @@ pub use large_files::lfs_here;
 pub use network::{Proxy, Route};
 pub use people::{
     Explained, Overview, bearer_anew, bearer_instead, credential_helper, forget_all, given, keep,
-    kept, now_unix_s, site,
+    kept, may_be_ours, now_unix_s, site,
 };
 
 /// Git's own transport cannot replace a token, so it is given one that lasts longer.
@@ -426,5 +426,7 @@ pub fn bearer(identity: &Identity, notify: &dyn Fn(&str)) -> anyhow::Result<Bear
 /// When git's http settings cannot be followed.
 pub fn forget(identity: &Identity, token: &Secret, notify: &dyn Fn(&str)) -> anyhow::Result<bool> {
     let house = House::open(identity)?;
-    Ok(house.tokens(&identity.profile, notify).forget(token))
+    Ok(house
+        .tokens_without_request(&identity.profile, notify)
+        .forget(token))
 }

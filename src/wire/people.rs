@@ -234,6 +234,25 @@ pub fn given(value: &str) -> Option<Setting> {
     })
 }
 
+/// Tells whether a host may be one that is configured, as far as the configuration can be read.
+pub fn may_be_ours(host: &str) -> bool {
+    let git = GitConfig::read(&process_variable).unwrap_or_default();
+    let given = process_variable("BBTOKEN_BASE_URL").filter(|base| !base.is_empty());
+    let usual = given.map_or_else(
+        || "https://bitbucket.org".to_owned(),
+        |base| base.to_string_lossy().into_owned(),
+    );
+    let configured = git
+        .entries()
+        .filter(|entry| entry.section == "bbtoken" && entry.key == "baseurl")
+        .filter_map(|entry| entry.value.clone());
+    let name = |host: &str| host.split(':').next().unwrap_or("").to_ascii_lowercase();
+    configured.chain([usual]).any(|base| {
+        let url = Url::parse(&base).ok();
+        url.is_some_and(|url| url.host_str() == Some(name(host).as_str()))
+    })
+}
+
 /// Looks at what is kept of a profile, without a request; the error tells that its store could not be read.
 ///
 /// # Errors
@@ -244,7 +263,9 @@ pub fn kept(
     notify: &dyn Fn(&str),
 ) -> anyhow::Result<(Kept, Option<anyhow::Error>)> {
     let house = House::open(identity)?;
-    Ok(house.tokens(&identity.profile, notify).kept())
+    Ok(house
+        .tokens_without_request(&identity.profile, notify)
+        .kept())
 }
 
 /// Keeps a client's secret or a ready token in the profile's store.
@@ -255,7 +276,7 @@ pub fn kept(
 pub fn keep(identity: &Identity, secret: &Secret, notify: &dyn Fn(&str)) -> anyhow::Result<()> {
     let house = House::open(identity)?;
     house
-        .tokens(&identity.profile, notify)
+        .tokens_without_request(&identity.profile, notify)
         .keep(secret)
         .with_context(|| format!("profile '{}' was not saved", identity.profile))
 }
@@ -270,7 +291,9 @@ pub fn forget_all(identity: &Identity, notify: &dyn Fn(&str)) -> anyhow::Result<
     if let Some(cache) = places(&identity.profile, &process_variable).cache {
         memory::forget_all(&cache);
     }
-    house.tokens(&identity.profile, notify).forget_all()
+    house
+        .tokens_without_request(&identity.profile, notify)
+        .forget_all()
 }
 
 /// Gives a token in the place of one that the server refused, which is named by its fingerprint; `None` if there is no other.

@@ -7,6 +7,7 @@
 use std::{io::Write as _, process::Stdio};
 
 use crate::{
+    config::{self, GitConfig, process_variable},
     http::{ProxyLogin, ProxyLogins, ProxyUser},
     program::Child,
     secret::Secret,
@@ -66,9 +67,12 @@ fn description(proxy: &ProxyUser, login: Option<&ProxyLogin>) -> Option<Secret> 
 
 /// Runs `git credential`; what it says to a person goes to stderr.
 fn git_credential(verb: &str, description: &Secret) -> Option<Secret> {
-    let mut child = Child::Git
-        .command("git")
-        .ok()?
+    let mut git = Child::Git.command("git").ok()?;
+    let config = GitConfig::read(&process_variable).unwrap_or_default();
+    if config::no_questions(&config, &process_variable).is_some() {
+        git.env("GIT_TERMINAL_PROMPT", "0").env("GIT_ASKPASS", "");
+    }
+    let mut child = git
         .args(["credential", verb])
         // Git reads no repository's configuration where this names none (git: `setup_explicit_git_dir`).
         .env("GIT_DIR", NO_REPOSITORY)

@@ -1,6 +1,6 @@
 //! `doctor`: each finding with its mend, what it mends itself, and a report for the public.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use bitbucket_local::proxy::{Options, Proxy};
 
@@ -575,4 +575,200 @@ fn a_report_holds_nothing_of_the_user() {
             && report.contains("problem  connection: refused or not answered"),
         "{report}"
     );
+}
+
+#[test]
+fn an_endpoint_that_is_busy_is_not_blamed_on_the_address_or_the_login() {
+    use bitbucket_local::{Kind, Rule};
+    for status in [429, 503] {
+        let world = world();
+        world.repository("ws", "repo");
+        let busy = || Rule::answer(status).header("Retry-After", "3600");
+        world.bitbucket.script(busy().kind(Kind::Git).forever());
+        let shown = world.bbtoken(["doctor", "ws/repo"]).fails(1).stdout;
+        let (_, rest) = shown
+            .split_once("problem  repository: ")
+            .expect("it is found");
+        assert!(
+            rest.contains("-> Bitbucket is busy or asks for fewer requests; try again"),
+            "{shown}"
+        );
+        assert!(!rest.contains("check the address"), "{shown}");
+    }
+    for status in [429, 503] {
+        let world = world();
+        let busy = Rule::answer(status).header("Retry-After", "3600");
+        world.bitbucket.script(busy.kind(Kind::Token).forever());
+        let shown = world.bbtoken(["doctor", "ws/repo"]).fails(1).stdout;
+        let (_, rest) = shown.split_once("problem  token: ").expect("it is found");
+        let mend = rest.lines().nth(1).expect("it has a mend");
+        assert_eq!(
+            mend.trim(),
+            "-> nothing is wrong here: try again in a few minutes"
+        );
+    }
+}
+
+/// A fault that doctor finds, made by commands, and variables that stay set.
+struct Fault {
+    name: &'static str,
+    made_by: &'static str,
+}
+
+/// Faults with a fix that is a command. `BASE` is the server, `HOST` its host and port.
+const FAULTS: [Fault; 21] = [
+    Fault {
+        name: "no setup",
+        made_by: ":",
+    },
+    Fault {
+        name: "helper before setup",
+        made_by: "git config --global credential.helper store",
+    },
+    Fault {
+        name: "helper after setup",
+        made_by: "git bbtoken setup --yes && git config --global credential.helper store",
+    },
+    Fault {
+        name: "helper of the site",
+        made_by: "git bbtoken setup --yes && git config --global --add credential.BASE.helper store",
+    },
+    Fault {
+        name: "helper of a path",
+        made_by: "git bbtoken setup --yes && git config --global credential.BASE/ws.helper store",
+    },
+    Fault {
+        name: "helper of the repository",
+        made_by: "git bbtoken setup --yes && git config credential.helper store",
+    },
+    Fault {
+        name: "no helper in the repository",
+        made_by: "git bbtoken setup --yes && git config credential.helper ''",
+    },
+    Fault {
+        name: "helper of the work tree",
+        made_by: "git bbtoken setup --yes && git config extensions.worktreeConfig true && git config --worktree credential.helper store",
+    },
+    Fault {
+        name: "helper whose program is gone",
+        made_by: "git config --global credential.BASE.helper \"!'/gone/git-bbtoken' credential\"",
+    },
+    Fault {
+        name: "allowed for the user alone",
+        made_by: "git config --global protocol.bbtoken.allow user",
+    },
+    Fault {
+        name: "never allowed",
+        made_by: "git config --global protocol.bbtoken.allow never",
+    },
+    Fault {
+        name: "never allowed by a general setting",
+        made_by: "git config --global protocol.allow never && git config --global protocol.https.allow always",
+    },
+    Fault {
+        name: "never allowed in the repository",
+        made_by: "git config protocol.bbtoken.allow never",
+    },
+    Fault {
+        name: "always allowed in the repository alone",
+        made_by: "git config protocol.bbtoken.allow always",
+    },
+    Fault {
+        name: "rewritten elsewhere",
+        made_by: "git config --global url.git@elsewhere:.insteadOf BASE/ && git config --global --add url.git@elsewhere:.insteadOf other:",
+    },
+    Fault {
+        name: "ours rewritten elsewhere",
+        made_by: "git config url.git@elsewhere:.insteadOf bbtoken::",
+    },
+    Fault {
+        name: "header with a token",
+        made_by: "git config --global http.BASE/.extraHeader 'Authorization: Bearer x'",
+    },
+    Fault {
+        name: "header with a token in the repository",
+        made_by: "git config http.extraHeader 'Authorization: Basic x'",
+    },
+    Fault {
+        name: "password in an address",
+        made_by: "git remote add origin https://ann:word@HOST/ws/repo.git",
+    },
+    Fault {
+        name: "password in git's store",
+        made_by: "echo https://ann:word@bitbucket.org >\"$HOME/.git-credentials\"",
+    },
+    Fault {
+        name: "a profile that cannot be used",
+        made_by: "git config --global bbtoken.odd.grant magic",
+    },
+];
+
+/// Gives each finding with its fix, where that is a command: what it is alternative to, or followed by, is prose.
+fn fixes(shown: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut lines = shown.lines().peekable();
+    while let Some(finding) = lines.next() {
+        let fix = lines
+            .peek()
+            .and_then(|line| line.trim().strip_prefix("-> "));
+        let Some(fix) = fix else { continue };
+        let fix = fix.split_once("or: ").map_or(fix, |(_, command)| command);
+        let fix = fix.replace("; then: ", " && ");
+        let fix = fix.split("; ").next().unwrap_or_default();
+        let is_command = ["git ", "printf "]
+            .iter()
+            .any(|start| fix.starts_with(start));
+        if is_command && !fix.contains('<') && !fix.contains("git bbtoken login") {
+            // A person would say yes.
+            let fix = ["setup", "remote convert"]
+                .iter()
+                .fold(fix.to_owned(), |fix, command| {
+                    fix.replace(
+                        &format!("git bbtoken {command}"),
+                        &format!("git bbtoken {command} --yes"),
+                    )
+                });
+            found.push((finding.to_owned(), fix));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_fix_that_can_be_run_removes_its_finding() {
+    crate::support::on_every_git(|world| {
+        let base = world.bitbucket.base_url();
+        let host = base.trim_start_matches("https://");
+        let first = world.gitconfig();
+        for Fault { name, made_by } in &FAULTS {
+            fs::write(world.home().join(".gitconfig"), &first).expect("the home is ours");
+            let _ = fs::remove_file(world.home().join(".git-credentials"));
+            let tree = world.path(name);
+            world.git(["init", "-q"]).arg(&tree).ok();
+            let sh = |line: &str| {
+                let line = line.replace("BASE", base).replace("HOST", host);
+                world
+                    .run(std::path::Path::new("sh"), ["-ec", &line])
+                    .within(&tree)
+                    .ok()
+            };
+            sh(made_by);
+            let doctor = || world.bbtoken(["doctor"]).within(&tree).done().stdout;
+            let shown = doctor();
+            let found = fixes(&shown);
+            assert!(!found.is_empty(), "'{name}' is found: {shown}");
+            for (_, fix) in &found {
+                sh(fix);
+            }
+            let after = doctor();
+            for (finding, fix) in &found {
+                assert!(
+                    !after.contains(finding),
+                    "'{name}': '{fix}' leaves: {finding}\n{after}"
+                );
+            }
+            let left = fixes(&after);
+            assert!(left.is_empty(), "'{name}' has another fix then: {left:?}");
+        }
+    });
 }

@@ -594,3 +594,44 @@ fn a_proxy_on_a_socket_is_left_to_git_and_nobody_is_connected_to_past_it() {
         );
     });
 }
+
+#[cfg(unix)]
+#[test]
+fn no_program_asks_for_a_proxy_s_password_where_questions_are_forbidden() {
+    use std::os::unix::fs::PermissionsExt as _;
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let login = Some(("ann".to_owned(), "pass".to_owned()));
+        let options = Options {
+            login,
+            ..Options::default()
+        };
+        let proxy = Proxy::start(options).expect("a proxy starts on loopback");
+        let url = format!("http://ann@127.0.0.1:{}", proxy.port());
+        world.git(["config", "--global", "http.proxy", &url]).ok();
+        let asked = world.path("asked");
+        let program = world.path("ask");
+        let text = format!("#!/bin/sh\necho x >>'{}'\necho pass\n", asked.display());
+        std::fs::write(&program, text).expect("the world can be written");
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&program, mode).expect("it is ours");
+        let list = |transport: &str| {
+            world
+                .git(["-c", &format!("bbtoken.transport={transport}")])
+                .args(["ls-remote", "bbtoken::ws/repo"])
+                .env("GIT_ASKPASS", &program)
+        };
+        for transport in ["native", "git"] {
+            list(transport).fails(128);
+            let never = ["config", "--global", "credential.interactive", "never"];
+            world.git(never).ok();
+            list(transport).without("GIT_TERMINAL_PROMPT").fails(128);
+            assert!(!asked.exists(), "no program asks: {transport}");
+            let unset = ["config", "--global", "--unset", "credential.interactive"];
+            world.git(unset).ok();
+            list(transport).without("GIT_TERMINAL_PROMPT").ok();
+            assert!(asked.exists(), "it asks where it may: {transport}");
+            std::fs::remove_file(&asked).expect("it is there");
+        }
+    });
+}

@@ -172,6 +172,7 @@ fn the_site_of_every_profile_is_set_up() {
     for line in [
         "+ credential.https://bitbucket.org.useHttpPath = true",
         "+ credential.https://git.example.org.useHttpPath = true",
+        "+ url.https://bitbucket.org/.insteadOf = https://www.bitbucket.org/",
         "+ url.bbtoken::.insteadOf = git@bitbucket.org:",
         "+ url.bbtoken::.insteadOf = https://git.example.org/bb/",
     ] {
@@ -730,4 +731,31 @@ fn a_helper_that_setup_cannot_come_behind_is_told() {
     )]);
     world.bbtoken(["unsetup", "--yes"]).ok();
     assert_eq!(world.gitconfig(), text, "every byte is as it was");
+}
+
+#[test]
+fn the_other_name_of_bitbucket_is_the_same_site_after_setup() {
+    on_every_git(|world| {
+        world
+            .bbtoken(["setup", "--yes"])
+            .without("BBTOKEN_BASE_URL")
+            .ok();
+        let url = "https://www.bitbucket.org/ws/repo.git";
+        let led = world.git(["ls-remote", "--get-url", url]).ok();
+        assert_eq!(led, "https://bitbucket.org/ws/repo.git\n");
+        world.git(["init", "-q", "tree"]).ok();
+        let tree = world.path("tree");
+        world
+            .git(["remote", "add", "origin", url])
+            .within(&tree)
+            .ok();
+        let shown = world.git(["lfs", "env"]).within(&tree).ok();
+        let endpoint = "Endpoint=https://bitbucket.org/ws/repo.git/info/lfs (auth=basic)\n";
+        assert!(shown.contains(endpoint), "{shown}");
+        world
+            .bbtoken(["unsetup", "--yes"])
+            .without("BBTOKEN_BASE_URL")
+            .ok();
+        assert!(!world.gitconfig().contains("bitbucket"));
+    });
 }

@@ -384,3 +384,21 @@ fn logout_forgets_and_says_what_it_cannot() {
         "the client of profile 'work' has no secret: run 'git bbtoken login work', or set",
     ]);
 }
+
+#[test]
+fn status_makes_no_request_and_says_nothing_of_certificates() {
+    let world = World::new(gits().remove(0));
+    let done = world
+        .bbtoken(["status"])
+        .env("GIT_SSL_NO_VERIFY", "1")
+        .done()
+        .expect(0)
+        .quiet();
+    assert!(done.stdout.contains("environment"), "{}", done.stdout);
+    assert!(world.bitbucket.requests().is_empty());
+    let warned = world.bbtoken(["token"]).env("GIT_SSL_NO_VERIFY", "1");
+    warned
+        .done()
+        .expect(0)
+        .says(&["is not verified, because of GIT_SSL_NO_VERIFY"]);
+}

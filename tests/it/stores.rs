@@ -212,3 +212,37 @@ fn the_kernel_s_keyring_keeps_a_login() {
     nothing_was_used_too_late(world);
     as_person(world.run(&git_bbtoken(), ["logout"])).ok();
 }
+
+#[test]
+fn a_locked_keychain_is_not_unlocked_where_questions_are_forbidden() {
+    let world = &world("keyring");
+    let unlocked = Desktop::new(world, KEYCHAIN);
+    let login = ["login", "work"];
+    log_in_by(world, unlocked.run(world, &git_bbtoken(), &login)).expect(0);
+    let git = world.git.program.clone();
+    let list = ["ls-remote", "bbtoken::ws/repo"];
+    unlocked.run(world, &git, &list).done().expect(0);
+    world.bitbucket.advance_clock(Duration::from_secs(7_300));
+    let locked = "gnome-keyring-daemon --start --components=secrets >/dev/null 2>&1; ";
+    let desktop = Desktop::new(world, locked);
+    let never = ["config", "--global", "credential.interactive", "never"];
+    for (setting, is_variable) in [
+        ("GIT_TERMINAL_PROMPT", true),
+        ("credential.interactive in ", false),
+    ] {
+        let mut run = desktop.run(world, &git, &list);
+        if !is_variable {
+            world.git(never).ok();
+            run = run.without("GIT_TERMINAL_PROMPT");
+        }
+        let done = run.done().expect(128);
+        let stderr = without_noise(&done.stderr);
+        assert!(
+            stderr.contains("cannot use the keychain")
+                && stderr.contains(&format!("caused by: it is locked, and {setting}"))
+                && stderr.contains(" forbids to ask for its password")
+                && stderr.contains("hint: mend that, or unlock it, and try again"),
+            "{stderr}"
+        );
+    }
+}

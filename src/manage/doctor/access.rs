@@ -118,11 +118,17 @@ fn token(overview: &Overview, identity: &Identity, warn: &dyn Fn(&str)) -> Vec<F
     const CHECK: &str = "token";
     let profile = &identity.profile;
     if let Err(error) = wire::bearer(identity, warn) {
-        let mend = match profile.name.as_str() {
-            profile::ENVIRONMENT => {
+        let mend = match (kind(&error), profile.name.as_str()) {
+            (Some(Kind::Busy | Kind::ServerFailed { .. }), _) => {
+                "nothing is wrong here: try again in a few minutes".to_owned()
+            }
+            (Some(Kind::Unreachable { .. } | Kind::Untrusted { .. } | Kind::NotGit), _) => {
+                "check the network and its proxy, then try again".to_owned()
+            }
+            (_, profile::ENVIRONMENT) => {
                 "correct the BBTOKEN_* variables, which win over every profile".to_owned()
             }
-            name => format!("git bbtoken login {name}"),
+            (_, name) => format!("git bbtoken login {name}"),
         };
         return vec![Finding::problem(CHECK, format!("{error:#}"), "none can be got").mend(mend)];
     }
@@ -183,12 +189,14 @@ fn repository(overview: &Overview, address: &str) -> Finding {
             format!("'{}' can be read", quote(address)),
             "can be read",
         ),
-        Err(error) => {
+        Err(git::Unreached { text, advice, .. }) => {
             // The reason names the repository, and not the remote.
             let of_remote = is_remote.then(|| format!("cannot read '{}': ", quote(address)));
-            let text = format!("{}{error:#}", of_remote.unwrap_or_default());
-            Finding::problem(CHECK, text, "cannot be read")
-                .mend("check the address, and that the client or token may see the repository")
+            let text = format!("{}{text}", of_remote.unwrap_or_default());
+            let mend = advice.unwrap_or_else(|| {
+                "check the address, and that the client or token may see the repository".to_owned()
+            });
+            Finding::problem(CHECK, text, "cannot be read").mend(mend)
         }
     }
 }

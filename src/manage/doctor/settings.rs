@@ -15,6 +15,9 @@ use crate::{
     wire::{self, Overview, Url},
 };
 
+/// What lets git clone submodules with our addresses.
+const ALLOW: &str = "git config --global protocol.bbtoken.allow always";
+
 /// Finds whether git lets our addresses be used: always, and where the user did not write them himself.
 pub(super) fn protocol(overview: &Overview) -> Finding {
     const CHECK: &str = "submodules";
@@ -37,11 +40,21 @@ pub(super) fn protocol(overview: &Overview) -> Finding {
     };
     let setting = last("protocol.bbtoken.allow").or_else(|| last("protocol.allow"));
     let Some(setting) = setting else {
-        return submodules_refused();
+        return submodules_refused().by_setup();
     };
+    // A submodule is cloned outside of the repository that allows or forbids it.
+    let of_user = overview
+        .settings()
+        .filter(|entry| entry.scope.is_protected())
+        .filter(|entry| entry.name().eq_ignore_ascii_case("protocol.bbtoken.allow"))
+        .last();
+    let refused = || match of_user {
+        Some(_) => submodules_refused().mend(ALLOW),
+        None => submodules_refused().by_setup(),
+    };
+    let is_allowed = of_user.is_some_and(|entry| entry.value.as_deref() == Some("always"));
     match setting.value.as_deref() {
-        // A submodule is cloned outside of the repository that allows it.
-        Some("always") if !setting.scope.is_protected() => submodules_refused(),
+        Some("always") if !setting.scope.is_protected() && !is_allowed => refused(),
         Some("always") => Finding::good(
             CHECK,
             "bbtoken:: addresses are allowed everywhere",
@@ -56,14 +69,21 @@ pub(super) fn protocol(overview: &Overview) -> Finding {
             ),
             "forbidden by configuration",
         )
-        .mend("git config --global protocol.bbtoken.allow always"),
-        _ => submodules_refused(),
+        .mend(match setting.scope {
+            Scope::System | Scope::Global => ALLOW.to_owned(),
+            Scope::Local | Scope::Worktree => format!(
+                "git config --file {} protocol.bbtoken.allow always",
+                shell_words::quote(&setting.origin)
+            ),
+            Scope::Command => "take it out of the -c option or the GIT_CONFIG_* variables".into(),
+        }),
+        _ => refused(),
     }
 }
 
 fn submodules_refused() -> Finding {
     let text = "git refuses submodules with bbtoken:: addresses until that is allowed";
-    Finding::note("submodules", text, "not allowed yet").by_setup()
+    Finding::note("submodules", text, "not allowed yet")
 }
 
 /// Names what the repository itself sets: the user may not know of it.
@@ -137,10 +157,24 @@ fn turned_away(
 ) -> Finding {
     let name = entry.name();
     let text = format!("{} in {} turns {what}", masked(&name), entry.origin);
-    of_level("addresses", text, format!("a setting turns {what}")).mend_by(
-        &["git", "config", "--file", &entry.origin, "--unset", &name],
-        format!("take it out of {}", entry.origin),
-    )
+    let finding = of_level("addresses", text, format!("a setting turns {what}"));
+    let otherwise = format!("take it out of {}", entry.origin);
+    if entry.scope == Scope::Command {
+        return finding.mend(otherwise);
+    }
+    // Other values of the same key may do no harm.
+    let value = entry.value.as_deref().unwrap_or_default();
+    let remove = [
+        "git",
+        "config",
+        "--file",
+        &entry.origin,
+        "--fixed-value",
+        "--unset-all",
+        &name,
+        value,
+    ];
+    finding.mend_by(&remove, otherwise)
 }
 
 /// Looks at the chains of credential helpers for Bitbucket's https addresses.

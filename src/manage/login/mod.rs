@@ -5,13 +5,17 @@ mod browser;
 mod opener;
 mod outcome;
 
-use super::{Console, cli, git::Target, usage};
+use super::{
+    Console, cli,
+    git::{self, Target},
+    usage,
+};
 use crate::{
     address::is_profile_name,
     config::Entry,
-    failure::quote,
+    failure::{Failure, Kind, quote},
     profile::{self, Grant, RawProfile, Source, Store},
-    secret::Secret,
+    secret::{Secret, mask_address},
     wire::{self, Identity, Overview},
 };
 
@@ -168,7 +172,7 @@ impl Wanted {
             }
         }
         for workspace in &self.workspaces {
-            let change = super::git::Change::Add {
+            let change = git::Change::Add {
                 key: key("workspace"),
                 value: workspace.clone(),
             };
@@ -337,6 +341,21 @@ fn try_repository(
     let Some(repository) = &options.repository else {
         return Ok(());
     };
-    super::git::reach(&format!("bbtoken::{profile}@{repository}"))?;
+    let address = format!("{profile}@{repository}");
+    git::reach(&format!("bbtoken::{address}")).map_err(|unreached| {
+        let git::Unreached {
+            text,
+            is_ours,
+            advice,
+        } = unreached;
+        match advice {
+            Some(advice) => Failure::new(Kind::Refused, format!("{text}; {advice}")).into(),
+            None if is_ours => {
+                let address = mask_address(&address);
+                Failure::new(Kind::AccessRefused { address }, text).into()
+            }
+            None => anyhow::Error::msg(text),
+        }
+    })?;
     console.answer(&format!("Repository '{}' can be read.", quote(repository)))
 }

@@ -135,6 +135,40 @@ fn connect(keychain: Keychain) -> Result<Entries, Error> {
     }
 }
 
+/// Makes sure that the session's keychain needs no password from a person, where a setting forbids to ask.
+///
+/// # Errors
+///
+/// [`Kind::StoreUnusable`](crate::failure::Kind::StoreUnusable) when it is locked.
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+pub(super) fn prove_unlocked(no_questions: Option<&str>) -> anyhow::Result<()> {
+    use secret_service::{EncryptionType, blocking::SecretService};
+    let Some(setting) = no_questions else {
+        return Ok(());
+    };
+    // The crate of the store unlocks whatever it touches, and the keychain asks for that.
+    let is_unlocked = || -> Result<bool, secret_service::Error> {
+        let service = SecretService::connect(EncryptionType::Plain)?;
+        let is_locked = service.get_default_collection()?.is_locked()?;
+        let ours = service.search_items([("service", SERVICE)].into())?;
+        Ok(!is_locked && ours.locked.is_empty())
+    };
+    let is_unlocked = within(TIME_LIMIT, move || {
+        is_unlocked().map_err(|error| Error::PlatformFailure(error.into()))
+    });
+    if is_unlocked.context(unusable("cannot use the keychain".into()))? {
+        return Ok(());
+    }
+    let why = anyhow::anyhow!("it is locked, and {setting} forbids to ask for its password");
+    Err(why.context(unusable("cannot use the keychain".into())))
+}
+
+/// Elsewhere the system does not tell whether it would ask.
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+pub(super) fn prove_unlocked(_no_questions: Option<&str>) -> anyhow::Result<()> {
+    Ok(())
+}
+
 /// Names an entry in the user's keyring, which all sessions of the user share; the session's own keyring, where the
 /// crate puts entries by itself, may be one that ends with this process (keyrings(7), "session-keyring").
 #[cfg(target_os = "linux")]

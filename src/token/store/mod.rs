@@ -55,15 +55,23 @@ pub trait Store {
     fn forget(&self, key: &str) -> anyhow::Result<bool>;
 }
 
-/// Opens the store that a profile names. `directory` is where the file store lives.
+/// Opens the store that a profile names. `directory` is where the file store lives; `no_questions` is the setting that
+/// forbids a store to ask a person.
 ///
 /// # Errors
 ///
 /// [`Kind::StoreUnusable`] when there is no such store on this machine.
-pub fn open(kind: profile::Store, directory: Option<PathBuf>) -> anyhow::Result<Box<dyn Store>> {
+pub fn open(
+    kind: profile::Store,
+    directory: Option<PathBuf>,
+    no_questions: Option<&str>,
+) -> anyhow::Result<Box<dyn Store>> {
     match (kind, directory) {
         (profile::Store::Memory, _) => Ok(Box::new(NoStore)),
-        (profile::Store::Keyring, _) => Ok(Box::new(KeyringStore::open(Keychain::Session)?)),
+        (profile::Store::Keyring, _) => {
+            keyring::prove_unlocked(no_questions)?;
+            Ok(Box::new(KeyringStore::open(Keychain::Session)?))
+        }
         (profile::Store::KernelKeyring, _) => Ok(Box::new(KeyringStore::open(Keychain::Kernel)?)),
         (profile::Store::File, Some(directory)) => Ok(Box::new(FileStore::at(directory))),
         (profile::Store::File, None) => Err(unusable(

@@ -284,6 +284,7 @@ impl World {
                 transport: Transport::Auto,
                 store: Store::File,
                 remembers_advertisement: true,
+                no_questions: None,
             },
         };
         let page = url("https://server/authorize");
