@@ -61,6 +61,9 @@ pub struct Places {
     pub usual_states: Vec<PathBuf>,
 }
 
+/// Asks a person whether a login is to be kept, by its token and scopes; an error keeps nothing.
+pub type Accept<'a> = Box<dyn FnOnce(&Bearer, &[String]) -> anyhow::Result<()> + 'a>;
+
 /// The tokens of one profile during one command.
 pub struct Tokens<'a> {
     profile: &'a Profile,
@@ -197,7 +200,8 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// Exchanges the code of a person's consent, and keeps the login if `accept` takes its token and scopes.
+    /// Exchanges the code of a person's consent, and keeps the login. Where a person may refuse it, `accept` asks, while
+    /// nothing is locked and nothing is there that a signal would leave.
     ///
     /// # Errors
     ///
@@ -206,14 +210,14 @@ impl<'a> Tokens<'a> {
         &self,
         authorization: &oauth::Authorization,
         code: &Secret,
-        accept: impl FnOnce(&Bearer, &[String]) -> anyhow::Result<()>,
+        accept: Option<Accept<'_>>,
     ) -> anyhow::Result<()> {
         let profile = self.profile;
         let client = profile.client().context("the profile has no client")?;
         let client = self.client(client)?;
         let key = profile.login_key();
         // Without a lock a refresh under way may be kept after this, which the person then sees and repeats.
-        let _lock = self.lock(&key);
+        let mut lock = Some(self.lock(&key));
         let store = self.store()?;
         store.reserve(&key)?;
         let answer = self
@@ -222,8 +226,16 @@ impl<'a> Tokens<'a> {
             })
             .inspect_err(|_| store.release(&key))
             .map_err(|error| explain(error, profile))?;
-        let bearer = Bearer::new(answer.access_token.clone(), None);
-        accept(&bearer, &answer.scopes).inspect_err(|_| store.release(&key))?;
+        if let Some(accept) = accept {
+            store.release(&key);
+            drop(lock.take());
+            accept(
+                &Bearer::new(answer.access_token.clone(), None),
+                &answer.scopes,
+            )?;
+            lock = Some(self.lock(&key));
+            store.reserve(&key)?;
+        }
         match refresh::first_login(&answer, self.clock.now_unix_s()) {
             Some(login) => store.save(&key, &login.to_record())?,
             None => {
@@ -243,6 +255,7 @@ impl<'a> Tokens<'a> {
             cache.remove(&key);
             self.tell_unsaved(&error);
         }
+        drop(lock);
         Ok(())
     }
 

@@ -33,7 +33,7 @@ pub use crate::{
     http::Url,
     lfs::profile_of,
     oauth::{Authorization, Callback, Listener, Shown, Visitor, bare_code},
-    token::Bearer,
+    token::{Accept, Bearer},
 };
 
 pub use account::{Account, Owner, keep_owner};
@@ -390,7 +390,7 @@ pub fn stop_login(identity: &Identity) {
     }
 }
 
-/// Exchanges the code of a consent and keeps the login if `accept` takes its token and scopes.
+/// Exchanges the code of a consent and keeps the login, after `accept` if that is given.
 ///
 /// # Errors
 ///
@@ -399,7 +399,7 @@ pub fn log_in(
     identity: &Identity,
     authorization: &Authorization,
     code: &Secret,
-    accept: impl FnOnce(&Bearer, &[String]) -> anyhow::Result<()>,
+    accept: Option<Accept<'_>>,
     notify: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
     let house = House::open(identity)?;

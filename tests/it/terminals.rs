@@ -116,6 +116,12 @@ fn prompts(world: &World) -> Vec<Prompt<'_>> {
         &[],
         "Paste that whole address here, or the code in it, and press Enter:\r\n",
     ));
+    let browser = format!(
+        "BROWSER=\"curl -s -L -o /dev/null --cacert '{}'\" GIT_TERMINAL_PROMPT=1 {}",
+        world.bitbucket.ca_file().display(),
+        paste.replace("--no-browser", "--browser --account ann")
+    );
+    prompts.push(prompt(&browser, &[], "Keep this login? [y/N]: "));
     prompts.push(prompt(
         "git bbtoken setup --plain",
         &[],
@@ -137,6 +143,9 @@ fn prompts(world: &World) -> Vec<Prompt<'_>> {
 /// Prepares what the questions need: a person's profile, something to take back, a repository to convert.
 fn prepared() -> World {
     let world = world();
+    world
+        .bitbucket
+        .set_consent(bitbucket_local::Consent::Granted);
     // Two of them, so that none is chosen before a name is asked for.
     for profile in ["me", "other"] {
         configure_login(&world, profile, &world.consumer);
@@ -151,13 +160,13 @@ fn prepared() -> World {
     world
 }
 
-/// Everything that a command could have written.
+/// Everything that a command could have written, but the file that processes take turns by, which stays.
 fn written(world: &World) -> Vec<(String, String)> {
     fn walk(directory: &Path, found: &mut Vec<(String, String)>) {
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             if entry.path().is_dir() {
                 walk(&entry.path(), found);
-            } else {
+            } else if entry.path().extension().is_none_or(|end| end != "lock") {
                 let text = fs::read(entry.path()).expect("it can be read");
                 found.push((
                     entry.path().display().to_string(),

@@ -170,10 +170,9 @@ impl Login<'_> {
         let profile = &identity.profile;
         let is_asked = console.is_interactive && heard.expects(profile);
         let warn = console.warn;
-        let accept = |bearer: &wire::Bearer, scopes: &[String]| {
+        let ask = |bearer: &wire::Bearer, scopes: &[String]| {
             // What Bitbucket does not tell is said at the end.
-            let owner = is_asked.then(|| self.overview.owner_of(identity, bearer, scopes));
-            let Some(Ok(owner)) = owner else {
+            let Ok(owner) = self.overview.owner_of(identity, bearer, scopes) else {
                 return Ok(());
             };
             if let Owner::Account(account) = &owner
@@ -190,6 +189,7 @@ impl Login<'_> {
             heard.owner = Some(owner);
             Ok(())
         };
+        let accept = is_asked.then(|| Box::new(ask) as wire::Accept<'_>);
         wire::log_in(identity, authorization, code, accept, warn)
     }
 }

@@ -291,7 +291,7 @@ impl World {
         let authorization = Authorization::new(&page, "client", None).expect("there is chance");
         let login = world
             .tokens()
-            .log_in(&authorization, &Secret::new("code"), |_, _| Ok(()));
+            .log_in(&authorization, &Secret::new("code"), None);
         login.expect("the login works");
         world
     }
