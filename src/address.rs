@@ -121,6 +121,7 @@ impl Address {
         let parsed = match bare.split_once("://") {
             Some((scheme, rest)) if is_scheme(scheme) => {
                 match scheme.to_ascii_lowercase().as_str() {
+                    "bbtoken" if has_password(rest) => Err(PASSWORD),
                     "bbtoken" => from_bare(rest, base),
                     // pip and npm write it before the scheme; git takes `git+ssh` itself.
                     scheme => {
@@ -139,6 +140,14 @@ impl Address {
 fn is_scheme(text: &str) -> bool {
     text.bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+}
+
+fn has_password(rest: &str) -> bool {
+    let login = rest
+        .split('/')
+        .next()
+        .and_then(|first| first.rsplit_once('@'));
+    login.is_some_and(|(user, _)| user.contains(':'))
 }
 
 /// Takes an address without a scheme: ssh's short form, a host with a path, or the short form of ours.
@@ -197,10 +206,12 @@ fn from_short(text: &str) -> Result<Address, &'static str> {
     repository_in(workspace, repository, profile)
 }
 
+const PASSWORD: &str = "it holds a password; profiles need none";
+
 /// Checks what stands before an `@`.
 fn profile_name(text: &str) -> Result<&str, &'static str> {
     if text.contains(':') {
-        return Err("it holds a password; profiles need none");
+        return Err(PASSWORD);
     }
     if !is_profile_name(text) {
         return Err("the profile before '@' may hold letters, digits, '.', '_' and '-' only");
@@ -210,9 +221,10 @@ fn profile_name(text: &str) -> Result<&str, &'static str> {
 
 /// Refuses the pages of Bitbucket itself and of a workspace, which look like `workspace/repository`.
 fn not_a_site_page(first: &str, second: &str, third: &str) -> Result<(), &'static str> {
-    let is_site = SITE_PAGES
-        .iter()
-        .any(|page| first.eq_ignore_ascii_case(page));
+    let is_site = !second.is_empty()
+        && SITE_PAGES
+            .iter()
+            .any(|page| first.eq_ignore_ascii_case(page));
     let is_workspace = second == WORKSPACE_PAGES && !third.is_empty() && !PAGES.contains(&third);
     if is_site || is_workspace {
         return Err(

@@ -28,6 +28,7 @@
 //! | --- | --- |
 //! | [`failure`] | what went wrong, as a kind that decides what to do next |
 //! | [`secret`] | a string that does not print itself, and what is shown of texts that may hold a secret |
+//! | `pasted` | a key, secret or token freed of quotes, marks and line ends around it |
 //! | [`clock`] | time as a parameter |
 //! | `files` | files that only the user can read, replaced as a whole, in directories that are checked and used by a handle |
 //! | `signals` | signals held back during a write that must not be left half done |
@@ -135,6 +136,7 @@ pub mod http;
 pub mod lfs;
 pub mod manage;
 pub mod oauth;
+mod pasted;
 pub mod profile;
 pub mod program;
 pub mod relay;

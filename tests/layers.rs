@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Who may use whom; `failure`, `secret`, `trace` and `program` are leaves that everybody may use.
-const RULES: [(&str, &[&str]); 24] = [
+const RULES: [(&str, &[&str]); 25] = [
     ("failure", &[]),
     ("secret", &[]),
     ("trace", &[]),
@@ -18,13 +18,17 @@ const RULES: [(&str, &[&str]); 24] = [
     ("address", &[]),
     ("hangup", &[]),
     ("dumps", &[]),
+    ("pasted", &[]),
     ("program", &[]),
     ("http", &[]),
     ("oauth", &["http", "clock"]),
     ("profile", &["address", "http"]),
-    ("config", &["profile", "address", "http", "files"]),
+    ("config", &["profile", "address", "http", "files", "pasted"]),
     ("lfs", &["config", "http", "signals"]),
-    ("token", &["oauth", "profile", "http", "clock", "files"]),
+    (
+        "token",
+        &["oauth", "profile", "http", "clock", "files", "pasted"],
+    ),
     ("relay", &["http", "hangup", "clock"]),
     (
         "wire",
@@ -36,7 +40,7 @@ const RULES: [(&str, &[&str]); 24] = [
     (
         "manage",
         &[
-            "wire", "config", "profile", "address", "token", "files", "dumps",
+            "wire", "config", "profile", "address", "token", "files", "dumps", "pasted",
         ],
     ),
     ("report", &[]),

@@ -21,6 +21,7 @@ use std::{
 use crate::{
     address::is_profile_name,
     failure::{Failure, Kind},
+    pasted,
     profile::{Environment, Raw, RawProfile, Setting, Source},
     secret::{Secret, mask_name},
 };
@@ -151,13 +152,25 @@ fn assign(profile: &mut RawProfile, entry: &Entry) {
         "workspace" => return profile.workspaces.push(setting(entry)),
         _ => return,
     };
-    *field = Some(setting(entry));
+    let mut found = setting(entry);
+    if entry.key == "clientid" {
+        found.value = freed(found.value);
+    }
+    *field = Some(found);
 }
 
 fn setting(entry: &Entry) -> Setting {
     Setting {
         value: entry.value.clone().unwrap_or_default(),
         origin: format!("{} in {}", entry.name(), entry.origin),
+    }
+}
+
+/// Frees a value of quotes and spaces around it. One that is ambiguous stays, and is refused where it is used.
+fn freed(value: String) -> String {
+    match pasted::text(value.as_bytes()) {
+        Ok(text) => text.expose().to_owned(),
+        Err(_) => value,
     }
 }
 
@@ -179,7 +192,7 @@ fn environment(variables: Variables<'_>) -> Result<Environment, Failure> {
             ))),
             (Some(secret), None) => Ok(Some(Source::Given {
                 variable: given,
-                secret: Secret::new(secret.trim()),
+                secret: Secret::new(freed(secret)),
             })),
             (None, Some(path)) => Ok(Some(Source::File(git::absolute(file, path)?))),
             (None, None) => Ok(None),
@@ -211,7 +224,7 @@ fn environment(variables: Variables<'_>) -> Result<Environment, Failure> {
     }
     Ok(Environment {
         profile,
-        client_id: read("BBTOKEN_CLIENT_ID")?,
+        client_id: read("BBTOKEN_CLIENT_ID")?.map(freed),
         client_secret: source("BBTOKEN_CLIENT_SECRET", "BBTOKEN_CLIENT_SECRET_FILE")?,
         access_token: source("BBTOKEN_ACCESS_TOKEN", "BBTOKEN_ACCESS_TOKEN_FILE")?,
         settings: RawProfile {

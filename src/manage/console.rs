@@ -10,6 +10,7 @@ use super::signals;
 use super::usage;
 use crate::{
     failure::{Failure, Kind, one_line},
+    pasted::{self, Flaw},
     secret::{Secret, mask},
 };
 
@@ -85,32 +86,19 @@ impl Console<'_> {
     /// Asks a person for a secret without showing it, or reads a line of standard input when it is no terminal: what
     /// follows is for the next question.
     pub(super) fn secret(&mut self, what: &str) -> anyhow::Result<Secret> {
-        let text = if self.is_interactive {
-            self.hidden(what)?
-        } else {
-            if stdin_is_silent() {
-                self.tell(&format!("Reading the {what} from standard input …"));
-            }
-            let mut text = String::new();
-            (&mut *self.input)
-                .take(MAX_INPUT_BYTES)
-                .read_line(&mut text)
-                .with_context(|| format!("cannot read the {what} from stdin"))?;
-            Secret::new(text)
-        };
-        let secret = Secret::new(text.expose().trim());
-        if secret.is_empty() {
-            return Err(usage(&format!("the {what} is empty; give it on stdin")));
+        if self.is_interactive {
+            let typed = self.hidden(what)?;
+            return word(typed.expose().as_bytes(), what);
         }
-        if secret
-            .expose()
-            .contains(|c: char| c.is_control() || c.is_whitespace())
-        {
-            return Err(usage(&format!(
-                "the {what} is not one word; give it alone on stdin"
-            )));
+        if stdin_is_silent() {
+            self.tell(&format!("Reading the {what} from standard input …"));
         }
-        Ok(secret)
+        let mut line = Zeroizing::new(Vec::new());
+        (&mut *self.input)
+            .take(MAX_INPUT_BYTES)
+            .read_until(b'\n', &mut line)
+            .with_context(|| format!("cannot read the {what} from stdin"))?;
+        word(&line, what)
     }
 
     /// Reads a line of a terminal without showing it. The terminal is silent before the question is seen.
@@ -150,6 +138,13 @@ impl Console<'_> {
 /// Shows a line: nothing of it acts on a terminal or is a secret.
 fn shown(line: &str) -> String {
     one_line(&mask(line))
+}
+
+fn word(text: &[u8], what: &str) -> anyhow::Result<Secret> {
+    pasted::word(text).map_err(|flaw| match flaw {
+        Flaw::Empty => usage(&format!("the {what} is empty; give it on stdin")),
+        flaw => usage(&format!("the {what} {flaw}")),
+    })
 }
 
 /// Tells whether standard input gives nothing for a moment: a person may be waiting for us, as we for the person.

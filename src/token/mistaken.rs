@@ -5,6 +5,7 @@
 
 use crate::{
     failure::{Failure, Kind},
+    pasted,
     profile::Profile,
     secret::Secret,
 };
@@ -46,8 +47,8 @@ pub(super) fn check_token(token: &Secret, profile: &Profile) -> Result<(), Failu
             Kind::WrongSecret,
             "has the form 'key:secret' or 'user:password'; git over https takes neither",
         )
-    } else if token.contains(char::is_whitespace) {
-        refuse(Kind::WrongSecret, "is more than one word")
+    } else if let Err(flaw) = pasted::check(token) {
+        refuse(Kind::WrongSecret, &flaw.to_string())
     } else {
         Ok(())
     }
@@ -77,6 +78,10 @@ pub(super) fn check_client(id: &str, secret: &Secret, profile: &Profile) -> Resu
             Kind::Misconfigured,
             "its id and its secret are the same; the consumer's page shows both, as key and secret",
         )
+    } else if let Err(flaw) = pasted::check(id) {
+        refuse(Kind::Misconfigured, &format!("its id {flaw}"))
+    } else if let Err(flaw) = pasted::check(secret) {
+        refuse(Kind::Misconfigured, &format!("its secret {flaw}"))
     } else {
         Ok(())
     }

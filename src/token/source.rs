@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{self, Read as _},
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
@@ -10,9 +11,11 @@ use std::{
 };
 
 use anyhow::Context as _;
+use zeroize::Zeroizing;
 
 use crate::{
     failure::{Failure, Kind},
+    pasted::{self, Flaw},
     profile::{Setting, Source},
     program,
     secret::{Secret, program_of},
@@ -32,44 +35,49 @@ const MAX_SECRET_BYTES: u64 = 1024 * 1024;
 /// [`Kind::Misconfigured`] when there is none.
 pub(super) fn read(source: &Source) -> anyhow::Result<Secret> {
     let (text, origin) = match source {
-        Source::Given { variable, secret } => (secret.clone(), (*variable).to_owned()),
+        Source::Given { variable, secret } => (
+            Zeroizing::new(secret.expose().as_bytes().to_vec()),
+            (*variable).to_owned(),
+        ),
         Source::File(path) => {
-            let text = fs::read_to_string(path).with_context(|| {
+            let bytes = read_file(path).with_context(|| {
                 Failure::new(
                     Kind::Misconfigured,
                     format!("cannot read the secret in file '{}'", path.display()),
                 )
             })?;
-            (Secret::new(text), format!("file '{}'", path.display()))
+            (bytes, format!("file '{}'", path.display()))
         }
         Source::Command(command) => (run(command, COMMAND_LIMIT)?, command.origin.clone()),
         Source::Stored => {
             return Err(Failure::new(Kind::Misconfigured, "no secret was stored").into());
         }
     };
-    let secret = Secret::new(text.expose().trim());
-    if secret.is_empty() {
-        return Err(Failure::new(
-            Kind::Misconfigured,
-            format!("there is no secret in {origin}"),
-        )
-        .into());
-    }
+    let refuse = |why: String| Failure::new(Kind::Misconfigured, why);
+    let secret = pasted::text(&text).map_err(|flaw| match flaw {
+        Flaw::Empty => refuse(format!("there is no secret in {origin}")),
+        flaw => refuse(format!("the secret in {origin} {flaw}")),
+    })?;
     if secret
         .expose()
         .contains(|character: char| character.is_control())
     {
-        return Err(Failure::new(
-            Kind::Misconfigured,
-            format!("the secret in {origin} is not one line of text"),
-        )
-        .into());
+        return Err(refuse(format!("the secret in {origin} is not one line of text")).into());
     }
     Ok(secret)
 }
 
+/// Reads a file up to the size of a secret. The user may name a pipe, as in `<(pass show …)`.
+fn read_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    fs::File::open(path)?
+        .take(MAX_SECRET_BYTES)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Runs a command without a shell, or with one if it begins with `!`, as git's own settings do.
-fn run(setting: &Setting, limit: Duration) -> anyhow::Result<Secret> {
+fn run(setting: &Setting, limit: Duration) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let refuse = |why: String| {
         Failure::new(
             Kind::Misconfigured,
@@ -101,9 +109,9 @@ fn run(setting: &Setting, limit: Duration) -> anyhow::Result<Secret> {
         .expect("because its output was asked for as a pipe");
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        let mut text = String::new();
-        let read = output.take(MAX_SECRET_BYTES).read_to_string(&mut text);
-        let _ = sender.send(read.map(|_| Secret::new(text)));
+        let mut text = Zeroizing::new(Vec::new());
+        let read = output.take(MAX_SECRET_BYTES).read_to_end(&mut text);
+        let _ = sender.send(read.map(|_| text));
     });
     let deadline = Instant::now() + limit;
     let text = receiver.recv_timeout(limit);

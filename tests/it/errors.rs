@@ -43,7 +43,7 @@ fn a_malformed_address_is_named_with_what_is_wrong() {
     let cases = [
         ("ws", "ws", EMPTY_REPOSITORY),
         ("ws/", "ws/", EMPTY_REPOSITORY),
-        ("/repo", "/repo", EMPTY_WORKSPACE),
+        ("/repo", "/repo", EMPTY_REPOSITORY),
         ("ws/..", "ws/..", EMPTY_REPOSITORY),
         ("../repo", "../repo", EMPTY_WORKSPACE),
         (

@@ -40,6 +40,7 @@ mod login;
 mod memory;
 mod model;
 mod packages;
+mod pasted;
 mod person;
 mod processes;
 mod programs;

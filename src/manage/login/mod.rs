@@ -14,6 +14,7 @@ use crate::{
     address::is_profile_name,
     config::Entry,
     failure::{Failure, Kind, quote},
+    pasted,
     profile::{self, Grant, RawProfile, Source, Store},
     secret::{Secret, mask_address},
     wire::{self, Identity, Overview},
@@ -116,7 +117,7 @@ impl Wanted {
         let kind = kind(options, known.as_ref(), console)?;
         let client_id = match (kind, &options.client_id) {
             ("token", _) => None,
-            (_, Some(id)) => Some(id.clone()),
+            (_, Some(id)) => Some(checked_id(id)?),
             (_, None) => client_id(kind, known.as_ref(), overview, console)?,
         };
         let mut workspaces = options.workspaces.clone();
@@ -239,9 +240,15 @@ fn client_id(
         console.tell(&line);
     }
     let id = console.ask("Key of the consumer", "")?;
-    match id.as_str() {
-        "" => Err(usage("the client's id is empty; nothing was changed")),
-        id => Ok(Some(id.to_owned())),
+    checked_id(&id).map(Some)
+}
+
+fn checked_id(text: &str) -> anyhow::Result<String> {
+    match pasted::word(text.as_bytes()) {
+        Ok(id) => Ok(id.expose().to_owned()),
+        Err(flaw) => Err(usage(&format!(
+            "the client's id {flaw}; nothing was changed"
+        ))),
     }
 }
 

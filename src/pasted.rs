@@ -1,0 +1,186 @@
+//! One word of text as people have it: freed of what editors, shells and Windows put around it.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use crate::secret::Secret;
+
+/// Why a text cannot be used; it follows "the client secret".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// Nothing is left.
+    Empty,
+    /// The bytes are neither UTF-8 nor UTF-16.
+    NotText,
+    /// A quote opens or closes, and its other half is missing.
+    Quote,
+    /// A space or a line end stands inside.
+    SeveralWords,
+    /// A control character, or one that no key, secret or token has.
+    Character,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Flaw::Empty => "is empty",
+            Flaw::NotText => "is not text: save it as UTF-8",
+            Flaw::Quote => "has a quote at one end only: remove it",
+            Flaw::SeveralWords => "is not one word: remove the space or line break inside it",
+            Flaw::Character => {
+                "has a character inside that keys, secrets and tokens do not have: copy it again"
+            }
+        })
+    }
+}
+
+/// Gives what stands in a text.
+///
+/// Removes a byte order mark, spaces of any kind and line ends around it, and one pair of quotes (`docker --env-file`
+/// keeps them). Reads UTF-16 (PowerShell 5 writes it).
+///
+/// # Errors
+///
+/// What is wrong with it, in a [`Flaw`], which never holds any of the text.
+pub(crate) fn text(bytes: &[u8]) -> Result<Secret, Flaw> {
+    let text = decode(bytes)?;
+    let inner = unquote(bare(&text))?;
+    if inner.is_empty() {
+        return Err(Flaw::Empty);
+    }
+    Ok(Secret::new(inner))
+}
+
+/// Gives the one word in a text, as [`text`] does.
+///
+/// # Errors
+///
+/// As [`text`], and for characters that client ids, secrets and tokens do not have (RFC 6749 appendix A).
+pub(crate) fn word(bytes: &[u8]) -> Result<Secret, Flaw> {
+    let word = text(bytes)?;
+    check(word.expose())?;
+    Ok(word)
+}
+
+/// Checks that a client id, a secret or a token is one word of printable ASCII.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub(crate) fn check(word: &str) -> Result<(), Flaw> {
+    if word.contains(char::is_whitespace) {
+        return Err(Flaw::SeveralWords);
+    }
+    match word.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(()),
+        false => Err(Flaw::Character),
+    }
+}
+
+/// Cuts off spaces, line ends, byte order marks and invisible characters.
+fn bare(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}' | '\0'))
+}
+
+fn unquote(text: &str) -> Result<&str, Flaw> {
+    for quote in ['"', '\'', '`'] {
+        match (text.strip_prefix(quote), text.strip_suffix(quote)) {
+            (None, None) => {}
+            (Some(rest), Some(_)) if text.len() > 1 => {
+                return Ok(bare(&rest[..rest.len() - quote.len_utf8()]));
+            }
+            _ => return Err(Flaw::Quote),
+        }
+    }
+    Ok(text)
+}
+
+fn decode(bytes: &[u8]) -> Result<Zeroizing<String>, Flaw> {
+    let (first, second) = (bytes.first(), bytes.get(1));
+    let units = match (first, second) {
+        (Some(0xff), Some(0xfe)) => Some(utf16(&bytes[2..], u16::from_le_bytes)),
+        (Some(0xfe), Some(0xff)) => Some(utf16(&bytes[2..], u16::from_be_bytes)),
+        // Without a mark: every second byte of ASCII text is zero.
+        (Some(1..), Some(0)) => Some(utf16(bytes, u16::from_le_bytes)),
+        (Some(0), Some(1..)) => Some(utf16(bytes, u16::from_be_bytes)),
+        _ => None,
+    };
+    let text = match units {
+        Some(units) => String::from_utf16(&Zeroizing::new(units)).ok(),
+        None => std::str::from_utf8(bytes).ok().map(str::to_owned),
+    };
+    text.map(Zeroizing::new).ok_or(Flaw::NotText)
+}
+
+fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Vec<u16> {
+    let pairs = bytes.chunks_exact(2);
+    pairs.map(|pair| unit([pair[0], pair[1]])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_freed_of_what_stands_around_it() {
+        let utf16 = |text: &str, unit: fn(u16) -> [u8; 2]| -> Vec<u8> {
+            text.encode_utf16().flat_map(unit).collect()
+        };
+        let cases: [&[u8]; 14] = [
+            b"s3cret",
+            b" s3cret\r\n",
+            b"s3cret\n\n",
+            b"\"s3cret\"",
+            b"'s3cret'\r\n",
+            b"\" s3cret \"",
+            "\u{feff}s3cret\n".as_bytes(),
+            "\u{a0}s3cret\u{a0}".as_bytes(),
+            "\u{200b}s3cret\u{2003}".as_bytes(),
+            &utf16("\u{feff}s3cret\r\n", u16::to_le_bytes),
+            &utf16("\u{feff}s3cret\r\n", u16::to_be_bytes),
+            &utf16("s3cret\r\n", u16::to_le_bytes),
+            &utf16("s3cret", u16::to_be_bytes),
+            &utf16("\u{feff}\"s3cret\"\r\n", u16::to_le_bytes),
+        ];
+        for case in cases {
+            assert_eq!(word(case), Ok(Secret::new("s3cret")), "{case:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_ambiguous_is_named() {
+        let cases: [(&[u8], Flaw); 12] = [
+            (b"", Flaw::Empty),
+            (b" \r\n", Flaw::Empty),
+            (b"\"\"", Flaw::Empty),
+            (b"\"s3cret", Flaw::Quote),
+            (b"s3cret'", Flaw::Quote),
+            (b"\"", Flaw::Quote),
+            (b"two words", Flaw::SeveralWords),
+            (b"two\nlines", Flaw::SeveralWords),
+            ("s3\u{a0}cret".as_bytes(), Flaw::SeveralWords),
+            ("s\u{e9}cret".as_bytes(), Flaw::Character),
+            (b"s3\x1bcret", Flaw::Character),
+            (b"s3\xffcret", Flaw::NotText),
+        ];
+        for (case, flaw) in cases {
+            assert_eq!(word(case), Err(flaw), "{case:?}");
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_a_word_or_a_flaw() {
+        let kept: [&[u8]; 4] = [
+            b"\"s3cret\"\r\n",
+            b"\xff\xfes\x003\x00",
+            b"\xef\xbb\xbfa",
+            b"\xfe\xff\xd8\x00",
+        ];
+        crate::fuzz::check(&kept, |bytes| {
+            if let Ok(word) = word(bytes) {
+                assert!(word.expose().bytes().all(|byte| byte.is_ascii_graphic()));
+            }
+        });
+    }
+}
