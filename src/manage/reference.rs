@@ -242,7 +242,7 @@ const JSON: &str = "\
     name
     problem: why it cannot be used; the fields below are then absent
     grant: client-credentials, authorization-code or token
-    client_id: absent for a token
+    client_id: absent for a token; only its start if it may be a secret
     account: whose login it is
     workspaces[]: that it serves
     store: file, keyring, kernel-keyring or memory
