@@ -102,7 +102,9 @@
 //! | no other credential helper gets our token after setup | `tests/it/credential.rs`, `tests/it/setup.rs` |
 //! | the credential helper answers for the configured site only, and erases nothing but a cached token | `tests/it/credential.rs` |
 //! | addresses that are there already work as they stand, beside the user's own rules | `tests/it/urls.rs` |
-//! | other programs work as the table says, recipes as they are written | `tests/it/programs.rs`, `tests/it/packages.rs`, `tests/it/recipes.rs` |
+//! | other programs work as the table says, recipes as they are written | `tests/it/programs.rs`, `tests/it/packages.rs`, `tests/it/starters.rs`, `tests/it/recipes.rs` |
+//! | servers that others wrote work as Bitbucket does | `tests/it/foreign.rs` |
+//! | a test that hangs is ended and told, and heeds signals whatever its parent ignores | `tests/it/watch.rs` |
 //! | a submodule that git refuses is named with its remedy, and nothing is said of any other | `tests/it/submodules.rs` |
 //! | submodules follow git's own rules at any depth | `tests/it/superprojects.rs` |
 //! | one token serves a superproject, its submodules and their large files, also when it is refused on the way | `tests/it/submodules.rs` |

@@ -36,6 +36,8 @@ const CLOUD_SSH: [&str; 3] = [
     "ssh://git@bitbucket.org/",
     "ssh://git@altssh.bitbucket.org:443/",
 ];
+/// What a rule for https addresses means for tools with a git of their own: they follow it, and know no remote helpers.
+pub(super) const NEEDS_GIT: &str = "only git uses the helper for https addresses: set net.git-fetch-with-cli = true for cargo, system-git-client = true for poetry";
 /// How long one setup waits for others; each takes some tens of milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it waits before it looks again.
@@ -485,10 +487,15 @@ fn rewriting(base: &str) -> Vec<Wish> {
     if base == CLOUD {
         starts.extend(CLOUD_SSH.map(str::to_owned));
     }
-    let why = "addresses of this form use the helper, in every repository";
-    let rewrite = |start: String| Wish {
-        is_single: false,
-        ..wish("url.bbtoken::.insteadOf".into(), &start, why)
+    let rewrite = |start: String| {
+        let why = match start.starts_with("https://") {
+            true => NEEDS_GIT,
+            false => "addresses of this form use the helper, in every repository",
+        };
+        Wish {
+            is_single: false,
+            ..wish("url.bbtoken::.insteadOf".into(), &start, why)
+        }
     };
     starts.into_iter().map(rewrite).collect()
 }

@@ -57,6 +57,7 @@ mod setup;
 mod signals;
 #[cfg(target_os = "linux")]
 mod squid;
+mod starters;
 mod status;
 mod stores;
 mod submodules;

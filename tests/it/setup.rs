@@ -37,7 +37,7 @@ fn setup_shows_what_it_writes_and_unsetup_takes_back_exactly_that() {
 + lfs.BASE/.access = basic
       git-lfs asks for credentials at once: Bitbucket answers 403 where it waits for 401
 + url.bbtoken::.insteadOf = BASE/
-      addresses of this form use the helper, in every repository
+      only git uses the helper for https addresses: set net.git-fetch-with-cli = true for cargo, system-git-client = true for poetry
 ";
         assert_eq!(normal(world, &dry.stdout), expected);
         assert_eq!(dry.stderr, "Nothing was written.\n");

@@ -124,6 +124,11 @@ pub(super) fn rewritten(overview: &Overview) -> Vec<Finding> {
                         "bbtoken:: is turned into https",
                     )
                 }),
+                () if is_https(from) && is_ours(to) => Some(Finding::good(
+                    "addresses",
+                    setup::NEEDS_GIT,
+                    "https is turned into bbtoken::",
+                )),
                 () if is_ours(from) && !is_ours(to) => Some(turned_away(
                     entry,
                     Finding::problem,
