@@ -78,6 +78,8 @@ pub struct Address {
     pub workspace: String,
     /// The repository's slug or `{uuid}`, without `.git`.
     pub repository: String,
+    /// The host that it names, with its port, as the base URL has it; `bitbucket.org` for each host of Bitbucket Cloud.
+    pub host: Option<String>,
 }
 
 impl fmt::Display for Address {
@@ -96,6 +98,12 @@ pub struct Base<'a> {
 }
 
 impl Address {
+    /// Tells whether two addresses name one repository, on whichever host.
+    pub fn is_same_repository(&self, other: &Self) -> bool {
+        let names = |address: &Self| address.to_string().to_ascii_lowercase();
+        names(self) == names(other)
+    }
+
     /// Parses an address in any of the forms git, a person or Bitbucket's pages give.
     ///
     /// `workspace/repository`, `profile@workspace/repository`, the same behind `bbtoken::` or `bbtoken://`, with or
@@ -273,7 +281,8 @@ fn authority(url: &gix::Url) -> String {
 fn from_web(host: &str, path: &str, base: Base<'_>) -> Result<Address, &'static str> {
     const OUTSIDE: &str = "it is not below the configured base URL";
     let path = path.trim_start_matches('/');
-    let path = if host.eq_ignore_ascii_case(base.authority) {
+    let is_of_base = host.eq_ignore_ascii_case(base.authority);
+    let path = if is_of_base {
         let base_path = base.path.trim_matches('/');
         match path.strip_prefix(base_path).ok_or(OUTSIDE)? {
             rest if base_path.is_empty() => rest,
@@ -288,7 +297,9 @@ fn from_web(host: &str, path: &str, base: Base<'_>) -> Result<Address, &'static 
         path.strip_prefix(API_REPOSITORIES)
             .ok_or("it is no repository of Bitbucket's REST API")?
     } else {
-        return Err("its host is not the configured Bitbucket");
+        return Err(
+            "its host is not the configured Bitbucket; a profile for another site needs bbtoken.<profile>.baseUrl",
+        );
     };
     let mut parts = plain(path).split('/');
     let (workspace, repository) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
@@ -297,7 +308,15 @@ fn from_web(host: &str, path: &str, base: Base<'_>) -> Result<Address, &'static 
     if page == "wiki" {
         return Err(NO_WIKI);
     }
-    repository_in(workspace, repository, None)
+    let host = if is_of_base {
+        base.authority
+    } else {
+        BITBUCKET_HOSTS[0]
+    };
+    Ok(Address {
+        host: Some(host.to_owned()),
+        ..repository_in(workspace, repository, None)?
+    })
 }
 
 /// Takes `git@bitbucket.org:workspace/repository` and `ssh://git@bitbucket.org/workspace/repository`.
@@ -306,7 +325,10 @@ fn from_ssh(host: &str, path: &str) -> Result<Address, &'static str> {
         return Err("its host is not Bitbucket");
     }
     from_short(path.trim_start_matches('/')).and_then(|address| match address.profile {
-        None => Ok(address),
+        None => Ok(Address {
+            host: Some(BITBUCKET_HOSTS[0].to_owned()),
+            ..address
+        }),
         Some(_) => Err("the path of an ssh address holds no '@'"),
     })
 }
@@ -332,6 +354,7 @@ fn repository_in(
         profile: profile.map(str::to_owned),
         workspace,
         repository: repository.to_owned(),
+        host: None,
     })
 }
 

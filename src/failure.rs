@@ -10,6 +10,11 @@ use std::fmt;
 pub enum Kind {
     /// No profile answers for the address and the environment holds no client and no token.
     NotConfigured,
+    /// No profile is for the site that the address names.
+    NoProfileForSite {
+        /// Its base URL, without a slash at the end.
+        site: String,
+    },
     /// A setting is missing, malformed or comes from a place that is not trusted; the text says which.
     Misconfigured,
     /// The profile that was named does not exist.

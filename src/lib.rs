@@ -70,6 +70,7 @@
 //! | what the native TLS does not support is git's, where git trusts the server | `tests/it/certificates.rs` |
 //! | a credential goes to https or to this machine, to the configured host, along no redirect | `http::tests`, `profile::tests`, `tests/it/redirects.rs` |
 //! | an address names a repository and never a host of its own | `address::tests`, `tests/it/addresses.rs` |
+//! | every command finds the same profile in the same directory, uses it as it is defined, and only for its site | `tests/it/whose.rs` |
 //! | a repository selects a profile, and neither defines one nor decides whom we trust or where a secret goes | `tests/it/attacks/trust.rs` |
 //! | a profile that only pushes serves a fetch only if the user typed its name | `tests/it/attacks/pushers.rs` |
 //! | older protocol versions, and none, ask the server what plain https asks it | `tests/it/versions.rs` |

@@ -87,6 +87,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         Some(Kind::Usage | Kind::BadAddress) => 2,
         Some(
             Kind::NotConfigured
+            | Kind::NoProfileForSite { .. }
             | Kind::Misconfigured
             | Kind::UnknownProfile { .. }
             | Kind::WrongSecret,
@@ -122,6 +123,9 @@ fn hint(kind: &Kind) -> Option<String> {
         Kind::NotConfigured => "run 'git bbtoken login'; or set BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET to the key and secret of a private OAuth consumer, \
              or BBTOKEN_ACCESS_TOKEN to a ready token"
             .into(),
+        Kind::NoProfileForSite { site } => format!(
+            "to make one: git config --global bbtoken.<profile>.baseUrl {site} && git bbtoken login <profile>"
+        ),
         Kind::UnknownProfile { known } if known.is_empty() => "no profile is configured; run 'git bbtoken login'".into(),
         Kind::UnknownProfile { known } => format!("the profiles are: {}", known.join(", ")),
         Kind::BadAddress => "write it as 'bbtoken::workspace/repository'".into(),

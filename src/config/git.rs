@@ -263,6 +263,12 @@ fn has_worktree_file(settings: &[Entry]) -> bool {
         && last("extensions", "worktreeconfig").is_some_and(is_true)
 }
 
+/// Names the branch that is checked out in the repository of `GIT_DIR`.
+pub fn branch(variables: Variables<'_>) -> Option<String> {
+    let branch = include::branch(&Places::find(variables).ok()?)?;
+    include::short(&branch).map(str::to_owned)
+}
+
 /// Finds the user's own file, whether it exists or not; `None` without a home.
 pub fn user_file(variables: Variables<'_>) -> Option<PathBuf> {
     let home = home(variables).ok()?;

@@ -113,14 +113,17 @@ fn absolute_pattern(
 /// Tells whether the branch that is checked out fits (git: `include_by_branch`).
 pub(super) fn on_branch(places: &Places, pattern: &str) -> bool {
     let branch = places.branch.get_or_init(|| branch(places));
-    let branch = branch
-        .as_deref()
-        .and_then(|name| name.strip_prefix("refs/heads/"));
+    let branch = branch.as_deref().and_then(short);
     branch.is_some_and(|branch| matches(&with_all_below(pattern), branch, Mode::empty()))
 }
 
+/// Cuts off what the names of all branches begin with.
+pub(super) fn short(branch: &str) -> Option<&str> {
+    branch.strip_prefix("refs/heads/")
+}
+
 /// Finds the branch that is checked out, by the whole name of its ref.
-fn branch(places: &Places) -> Option<String> {
+pub(super) fn branch(places: &Places) -> Option<String> {
     let git_dir = places.git_dir.as_deref()?;
     let mut name = symbolic(&git_dir.join("HEAD"))?;
     // The refs are in tables, which git alone reads (git: `refs/reftable-backend.c`).

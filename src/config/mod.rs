@@ -26,7 +26,7 @@ use crate::{
     secret::{Secret, mask_name},
 };
 
-pub use git::{Entry, GitConfig, Scope, Variables, is_true, is_true_text, user_file};
+pub use git::{Entry, GitConfig, Scope, Variables, branch, is_true, is_true_text, user_file};
 pub use http::{
     HTTP_KEYS, HttpKey, Resolved as HttpSettings, Treatment as HttpTreatment,
     from_repository as http_from_repository, resolve as http_settings,

@@ -96,14 +96,14 @@ pub(super) enum Order {
 
 #[derive(Debug, Args)]
 pub(super) struct Profile {
-    /// The profile; the one that is used where nothing names one
+    /// The profile [default: the one that git uses in this directory]
     #[arg(id = "profile", value_name = "profile", add = ArgValueCandidates::new(profiles))]
     pub(super) name: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Chosen {
-    /// Use this profile
+    /// Use this profile [default: the one that git uses in this directory]
     #[arg(long = "profile", value_name = "profile", add = ArgValueCandidates::new(profiles))]
     pub(super) name: Option<String>,
 }
@@ -154,9 +154,16 @@ pub(super) struct Login {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Only {
+    /// Show only this profile
+    #[arg(id = "profile", value_name = "profile", add = ArgValueCandidates::new(profiles))]
+    pub(super) name: Option<String>,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Status {
     #[command(flatten)]
-    pub(super) profile: Profile,
+    pub(super) profile: Only,
     /// Print JSON; 'git bbtoken help json' describes it
     #[arg(long)]
     pub(super) json: bool,

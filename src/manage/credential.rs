@@ -58,7 +58,14 @@ fn get(
         Ok(Some(identity)) => identity,
         Ok(None) => return Ok(()),
         // Where nothing is configured another helper may know a credential.
-        Err(error) if kind(&error) == Some(&Kind::NotConfigured) => return Ok(()),
+        Err(error)
+            if matches!(
+                kind(&error),
+                Some(Kind::NotConfigured | Kind::NoProfileForSite { .. })
+            ) =>
+        {
+            return Ok(());
+        }
         // A fault of our configuration is no concern of another host.
         Err(_) if !wire::may_be_ours(&request.host) => return Ok(()),
         Err(error) => return quit(output, error),

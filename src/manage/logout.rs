@@ -3,11 +3,12 @@
 use super::{Console, cli};
 use crate::{
     profile::{self, ENVIRONMENT, Grant, Profile},
-    wire::{self, Identity, Overview},
+    wire::{self, Overview},
 };
 
 pub(super) fn run(options: &cli::Profile, console: &mut Console<'_>) -> anyhow::Result<()> {
-    let identity = Identity::named(options.name.as_deref())?;
+    let overview = Overview::read()?;
+    let identity = overview.used(options.name.as_deref())?;
     let profile = &identity.profile;
     let forgotten = wire::forget_all(&identity, console.warn)?;
     if forgotten.is_empty() {

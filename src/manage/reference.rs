@@ -93,7 +93,10 @@ pub(super) const VARIABLES: [Name; 19] = [
         "BBTOKEN_CLIENT_ID",
         "the OAuth client's id (Bitbucket: the consumer's key)",
     ),
-    name("BBTOKEN_CLIENT_SECRET", "its secret"),
+    name(
+        "BBTOKEN_CLIENT_SECRET",
+        "its secret; without BBTOKEN_CLIENT_ID the secret of a configured client that has no clientSecretCommand",
+    ),
     name(
         "BBTOKEN_CLIENT_SECRET_FILE",
         "a file with its secret, by an absolute path",
@@ -158,6 +161,9 @@ pub(super) const VARIABLES: [Name; 19] = [
     ),
 ];
 
+const ENVIRONMENT_INTRODUCTION: &str = "A variable that is set but empty is an error. They win over git's \
+configuration; only a client or token does not replace that of a profile that is named.";
+
 /// Exit codes of `git bbtoken`.
 pub(super) const EXIT_CODES: [Name; 11] = [
     name("0", "done"),
@@ -204,9 +210,19 @@ A profile is a client or a token, by a name. The first of these that answers is 
   6. bbtoken.profile
   7. the only profile there is, or the one called 'default'
 
+An address with a host, such as https://bitbucket.org/workspace/repository, gets a profile of that site, by its baseUrl. \
+A profile of another site that is named by 1, 2 or 3 is an error, and so is a site without a profile.
+
+Every command finds the same profile in the same directory. Without an address, it is the profile of the remote from \
+which git fetches there: the branch's, the only one, or origin.
+
 A repository's own configuration selects a profile that you have defined; it defines none. A profile that another one \
 names as its pushProfile serves a fetch only if you type its name: the address of a submodule and a repository's own \
 setting do not count.
+
+A profile that is named is used as you defined it: a client or token in the environment does not replace its own. It \
+completes a profile that has neither. The other variables, such as BBTOKEN_BASE_URL and BBTOKEN_STORE, hold for every \
+profile.
 
 'git bbtoken status --explain <address>' tells which it is, and why.
 ";
@@ -310,10 +326,7 @@ pub(super) const TOPICS: [&str; 8] = [
 pub(super) fn topic(topic: &str) -> Option<String> {
     let text = match topic {
         "config" => config(),
-        "environment" => format!(
-            "A variable that is set but empty is an error. They win over git's configuration.\n\n{}",
-            list(VARIABLES.iter())
-        ),
+        "environment" => format!("{ENVIRONMENT_INTRODUCTION}\n\n{}", list(VARIABLES.iter())),
         "exit-codes" => list(EXIT_CODES.iter()),
         "profiles" => PROFILES.to_owned(),
         "bitbucket" => BITBUCKET.to_owned(),
@@ -388,7 +401,8 @@ fn page() -> String {
             row.from_repository.shown()
         );
     }
-    page.push_str("\n## Environment\n\nA variable that is set but empty is an error. They win over git's configuration.\n\n| variable | meaning |\n| --- | --- |\n");
+    let _ = write!(page, "\n## Environment\n\n{ENVIRONMENT_INTRODUCTION}\n");
+    page.push_str("\n| variable | meaning |\n| --- | --- |\n");
     for Name { name, meaning } in &VARIABLES {
         let _ = writeln!(page, "| `{name}` | {} |", cell(meaning));
     }

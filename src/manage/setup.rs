@@ -394,12 +394,14 @@ fn rewritten(overview: &Overview, options: &cli::Setup) -> Vec<Wish> {
         .iter()
         .map(|base| base.as_str().trim_end_matches('/'));
     let mut wishes: Vec<_> = bases.clone().filter_map(without_www).collect();
+    // Of two sites, an address without its host is either's.
+    let is_only = overview.bases.iter().all(|base| base == overview.base());
     if options.plain {
         let base = overview.base().as_str().trim_end_matches('/');
         wishes.extend(plain(base, &profile::names(&overview.raw)));
     }
     if options.everywhere {
-        wishes.extend(bases.flat_map(rewriting));
+        wishes.extend(bases.flat_map(|base| rewriting(base, is_only)));
     }
     wishes
 }
@@ -482,7 +484,12 @@ fn plain(base: &str, profiles: &[String]) -> Vec<Wish> {
 }
 
 /// Turns the addresses below a base URL into ours; those of Bitbucket Cloud's ssh, too.
-fn rewriting(base: &str) -> Vec<Wish> {
+fn rewriting(base: &str, is_only: bool) -> Vec<Wish> {
+    let host = if is_only {
+        String::new()
+    } else {
+        format!("{base}/")
+    };
     let mut starts = vec![format!("{base}/")];
     if base == CLOUD {
         starts.extend(CLOUD_SSH.map(str::to_owned));
@@ -494,7 +501,7 @@ fn rewriting(base: &str) -> Vec<Wish> {
         };
         Wish {
             is_single: false,
-            ..wish("url.bbtoken::.insteadOf".into(), &start, why)
+            ..wish(format!("url.bbtoken::{host}.insteadOf"), &start, why)
         }
     };
     starts.into_iter().map(rewrite).collect()

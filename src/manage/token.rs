@@ -16,7 +16,7 @@ use crate::{
     dumps,
     failure::{Failure, Kind},
     program::Child,
-    wire::{self, Bearer, Identity},
+    wire::{self, Bearer, Identity, Overview},
 };
 
 /// The variable that `exec` gives to its command, and only to it.
@@ -28,14 +28,14 @@ pub(super) fn print(options: &cli::Token, console: &mut Console<'_>) -> anyhow::
             "a token is not printed on a terminal, where it stays readable; send it to a file or a command, or give --force",
         ));
     }
-    let identity = Identity::named(options.profile.name.as_deref())?;
+    let identity = Overview::read()?.used(options.profile.name.as_deref())?;
     let bearer = wire::bearer(&identity, console.warn)?;
     console.print(&format!("{}\n", bearer.token.expose()))
 }
 
 /// Runs the command; gives its exit code.
 pub(super) fn exec(options: &cli::Exec, console: &Console<'_>) -> anyhow::Result<u8> {
-    let identity = Identity::named(options.profile.name.as_deref())?;
+    let identity = Overview::read()?.used(options.profile.name.as_deref())?;
     let bearer = wire::bearer(&identity, console.warn)?;
     let (program, arguments) = options
         .command

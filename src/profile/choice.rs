@@ -2,22 +2,24 @@
 
 use super::{
     DEFAULT, ENVIRONMENT, Profile, Raw, RawProfile, Setting,
-    resolve::{misconfigured, resolve},
+    resolve::{base_url, misconfigured, resolve},
 };
 use crate::{
     address::Address,
     failure::{Failure, Kind, quote},
+    http::Url,
     secret::mask_name,
 };
 
 /// Chooses the profile that fetches from an address, and resolves it.
 ///
 /// The first that answers: `profile@` in the address, `remote.<name>.bbtokenProfile`, `BBTOKEN_PROFILE`, a client or
-/// token in the environment, a profile whose `workspace` names the address's, `bbtoken.profile`, the only profile.
+/// token in the environment, a profile whose `workspace` names the address's, `bbtoken.profile`, the only profile. An
+/// address with a host gets a profile of that site, or none.
 ///
 /// # Errors
 ///
-/// [`Kind::UnknownProfile`], [`Kind::NotConfigured`] or [`Kind::Misconfigured`].
+/// [`Kind::UnknownProfile`], [`Kind::NotConfigured`], [`Kind::NoProfileForSite`] or [`Kind::Misconfigured`].
 pub fn choose(raw: &Raw, address: Option<&Address>) -> Result<Profile, Failure> {
     let (profile, refusal) = choose_for_push(raw, address)?;
     refusal.map_or(Ok(profile), Err)
@@ -62,6 +64,7 @@ pub fn names(raw: &Raw) -> Vec<String> {
 /// As [`choose`].
 pub fn named(raw: &Raw, name: &str, origin: &str) -> Result<Profile, Failure> {
     let name = known(raw, name.to_owned(), origin)?;
+    is_of_site(raw, &name, origin)?;
     resolve(raw, &name)
 }
 
@@ -121,8 +124,10 @@ struct Choice {
 fn choose_name(raw: &Raw, address: Option<&Address>) -> Result<Choice, Failure> {
     let environment = &raw.environment;
     let asked = |name: &str, origin: &str, refusal: Option<Failure>| {
+        let name = known(raw, name.to_owned(), origin)?;
+        is_of_site(raw, &name, origin)?;
         Ok(Choice {
-            name: known(raw, name.to_owned(), origin)?,
+            name,
             why: format!("{origin} asks for it"),
             refusal,
         })
@@ -144,7 +149,7 @@ fn choose_name(raw: &Raw, address: Option<&Address>) -> Result<Choice, Failure> 
     if let Some(name) = &environment.profile {
         return asked(name, "BBTOKEN_PROFILE", None);
     }
-    if environment.is_complete() {
+    if environment.is_complete() && fits_site(raw, ENVIRONMENT) {
         let why = match environment.access_token {
             Some(_) => "a token is in the environment",
             None => "BBTOKEN_CLIENT_ID is set",
@@ -157,7 +162,12 @@ fn choose_name(raw: &Raw, address: Option<&Address>) -> Result<Choice, Failure> 
         let why = format!("bbtoken.{name}.workspace names '{}'", address.workspace);
         return Ok(trusted(name, why));
     }
-    if let Some(Setting { value, origin }) = &raw.selected {
+    // This setting is for every address, and the site of this one decides first.
+    let selected = raw.selected.as_ref();
+    let selected = selected.filter(|setting| {
+        known(raw, setting.value.clone(), "").is_err() || fits_site(raw, &setting.value)
+    });
+    if let Some(Setting { value, origin }) = selected {
         return asked(value, origin, pushes_only(raw, value, origin, address));
     }
     let (name, why) = the_only(raw)?;
@@ -207,12 +217,33 @@ fn known(raw: &Raw, name: String, origin: &str) -> Result<String, Failure> {
     ))
 }
 
+/// Tells whether a profile is for the site that the address names, if it names one.
+fn fits_site(raw: &Raw, name: &str) -> bool {
+    raw.sites.is_empty() || base_url(raw, name).is_ok_and(|base| raw.sites.contains(&base))
+}
+
+/// Refuses a profile that is named for an address of another site: its token would go there, or the request elsewhere.
+fn is_of_site(raw: &Raw, name: &str, origin: &str) -> Result<(), Failure> {
+    let (false, Some(site)) = (fits_site(raw, name), raw.sites.first()) else {
+        return Ok(());
+    };
+    Err(misconfigured(format!(
+        "profile '{name}', which {origin} asks for, is for {}, and the address is of {}; name a profile of that site",
+        shown(&base_url(raw, name)?),
+        shown(site)
+    )))
+}
+
+/// Shows a base URL as people write it.
+fn shown(base: &Url) -> &str {
+    base.as_str().trim_end_matches('/')
+}
+
 fn by_workspace(raw: &Raw, workspace: &str) -> Result<Option<String>, Failure> {
-    let mut serving = raw.profiles.iter().filter(|(_, profile)| {
-        profile
-            .workspaces
-            .iter()
-            .any(|setting| setting.value.eq_ignore_ascii_case(workspace))
+    let mut serving = raw.profiles.iter().filter(|(name, profile)| {
+        let mut workspaces = profile.workspaces.iter();
+        workspaces.any(|setting| setting.value.eq_ignore_ascii_case(workspace))
+            && fits_site(raw, name)
     });
     match (serving.next(), serving.next()) {
         (Some((first, _)), Some((second, _))) => Err(misconfigured(format!(
@@ -224,33 +255,43 @@ fn by_workspace(raw: &Raw, workspace: &str) -> Result<Option<String>, Failure> {
 
 fn the_only(raw: &Raw) -> Result<(String, String), Failure> {
     let chosen = |name: &str, why: &str| Ok((name.to_owned(), why.to_owned()));
-    if has_client(&raw.common) {
+    if has_client(&raw.common) && fits_site(raw, DEFAULT) {
         return chosen(
             DEFAULT,
             "settings without a profile's name make the default one",
         );
     }
-    let mut names = raw.profiles.keys();
-    match (names.next(), names.next()) {
-        (Some(name), None) => chosen(name, "it is the only one"),
-        (None, _) => Err(Failure::new(
-            Kind::NotConfigured,
-            "no OAuth client and no token is configured",
-        )),
-        (Some(_), Some(_)) if raw.profiles.contains_key(DEFAULT) => {
+    let of_site = || raw.profiles.keys().filter(|name| fits_site(raw, name));
+    let mut found = of_site();
+    match (found.next(), found.next()) {
+        (Some(name), None) if raw.profiles.len() == 1 => chosen(name, "it is the only one"),
+        (Some(name), None) => chosen(name, "it is the only one for this site"),
+        (None, _) => Err(none(raw)),
+        (Some(_), Some(_)) if of_site().any(|name| name == DEFAULT) => {
             chosen(DEFAULT, "it is called so")
         }
         (Some(_), Some(_)) => {
-            let names: Vec<_> = raw
-                .profiles
-                .keys()
-                .map(|name| format!("'{name}'"))
-                .collect();
+            let names: Vec<_> = of_site().map(|name| format!("'{name}'")).collect();
             Err(misconfigured(format!(
                 "several profiles are configured ({}) and none is chosen; set bbtoken.profile to one of them",
                 names.join(", ")
             )))
         }
+    }
+}
+
+/// Says that there is no profile at all, or none for the site that the address names.
+fn none(raw: &Raw) -> Failure {
+    match raw.sites.first() {
+        Some(site) if !names(raw).is_empty() => {
+            let site = shown(site).to_owned();
+            let message = format!("no profile is for {site}");
+            Failure::new(Kind::NoProfileForSite { site }, message)
+        }
+        _ => Failure::new(
+            Kind::NotConfigured,
+            "no OAuth client and no token is configured",
+        ),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{DEFAULT, Source};
+use crate::http::Url;
 
 /// A value and where it was set, for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,6 +123,8 @@ pub struct Raw {
     pub of_remote: Option<Setting>,
     /// The profiles that the user selects by protected configuration: `bbtoken.profile`, `remote.<name>.bbtokenProfile`.
     pub typed: Vec<String>,
+    /// The base URLs that the address's host stands for; empty for an address without a host, which fits each.
+    pub sites: Vec<Url>,
     /// Whether a superproject may have written the address, and not the user.
     pub is_of_superproject: bool,
 }

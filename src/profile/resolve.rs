@@ -10,6 +10,9 @@ use crate::{
     secret::{mask_address, mask_name},
 };
 
+/// Where Bitbucket Cloud is.
+const CLOUD: &str = "https://bitbucket.org";
+
 /// Gives the base URLs that addresses are compared with before a profile is known: the general one first.
 ///
 /// # Errors
@@ -26,8 +29,22 @@ pub fn base_urls(raw: &Raw) -> Result<Vec<Url>, Failure> {
     let own = own.filter(|_| of_environment.is_none()).map(Some);
     std::iter::once(general)
         .chain(own)
-        .map(|setting| endpoint(setting, || "https://bitbucket.org".to_owned()))
+        .map(|setting| endpoint(setting, || CLOUD.to_owned()))
         .collect()
+}
+
+/// Gives the base URL of a profile.
+///
+/// # Errors
+///
+/// As [`base_urls`].
+pub(super) fn base_url(raw: &Raw, name: &str) -> Result<Url, Failure> {
+    let own = raw.profiles.get(name);
+    let setting = raw.environment.settings.base_url.as_ref();
+    let setting = setting.or_else(|| own?.base_url.as_ref());
+    endpoint(setting.or(raw.common.base_url.as_ref()), || {
+        CLOUD.to_owned()
+    })
 }
 
 pub(super) fn resolve(raw: &Raw, name: &str) -> Result<Profile, Failure> {
@@ -38,10 +55,12 @@ pub(super) fn resolve(raw: &Raw, name: &str) -> Result<Profile, Failure> {
         own,
         common: &raw.common,
     };
-    // The environment's client takes the place of a configured one only where nothing names a profile.
-    let from_environment = raw.environment.is_complete()
-        && (!has_client(own) || raw.environment.profile.as_deref() == Some(name));
-    let environment = from_environment.then_some(&raw.environment);
+    // A profile that is named is used as it is defined. The environment's client or token is a profile of its own, or
+    // completes one that says nothing of where its tokens come from.
+    let is_defined = [own, &raw.common].into_iter().any(names_a_source);
+    let is_of_environment = !(raw.profiles.contains_key(name) || name == DEFAULT) || !is_defined;
+    let environment = &raw.environment;
+    let environment = (environment.is_complete() && is_of_environment).then_some(environment);
     // Whose login it is and who pushes are one profile's own affair; the settings without a profile are one, too.
     let own = if name == DEFAULT && !raw.profiles.contains_key(DEFAULT) {
         &raw.common
@@ -97,35 +116,41 @@ fn grant(
         is_no_client(&token, &raw.environment)?;
         return Ok(Grant::Token(token));
     }
-    let token_command = settings.pick(|p| p.access_token_command.as_ref());
-    let client_id = environment
-        .and_then(|environment| environment.client_id.as_ref())
-        .or_else(|| {
-            settings
-                .pick(|p| p.client_id.as_ref())
-                .map(|setting| &setting.value)
-        });
-    let kind = settings.pick(|p| p.grant.as_ref());
+    let given_id = environment.and_then(|environment| environment.client_id.as_ref());
+    // A client or a token command that the profile has itself is not mixed with one for every profile.
+    let source = if names_a_source(settings.own) {
+        settings.own
+    } else {
+        settings.common
+    };
+    let token_command = source.access_token_command.as_ref();
+    let token_command = token_command.filter(|_| given_id.is_none());
+    let own_id = source.client_id.as_ref().map(|setting| &setting.value);
+    let client_id = given_id.or(own_id);
+    let kind = match (&settings.own.grant, token_command, client_id) {
+        // The grant for every profile is not about this one's command.
+        (None, Some(_), None) if names_a_source(settings.own) => None,
+        _ => settings.pick(|p| p.grant.as_ref()),
+    };
+    // Nor is a client in the environment a stored token.
+    let kind = kind.filter(|kind| given_id.is_none() || kind.value != TOKEN);
+    let client = |id: &String| Client {
+        id: id.clone(),
+        secret: client_secret(raw, environment.is_some(), settings, id),
+    };
     match (
         kind.map(|setting| setting.value.as_str()),
         client_id,
         token_command,
     ) {
-        (Some("token"), _, Some(command)) | (None, None, Some(command)) => {
+        (Some(TOKEN), _, Some(command)) | (None, None, Some(command)) => {
             Ok(Grant::Token(Source::Command(command.clone())))
         }
-        (Some("token"), _, None) => match &raw.environment.access_token {
-            Some(token) => Ok(Grant::Token(token.clone())),
-            None => Ok(Grant::Token(Source::Stored)),
-        },
-        (Some("client-credentials") | None, Some(id), _) => Ok(Grant::ClientCredentials(Client {
-            id: id.clone(),
-            secret: client_secret(raw, settings, id),
-        })),
-        (Some("authorization-code"), Some(id), _) => Ok(Grant::AuthorizationCode(Client {
-            id: id.clone(),
-            secret: client_secret(raw, settings, id),
-        })),
+        (Some(TOKEN), _, None) => Ok(Grant::Token(Source::Stored)),
+        (Some("client-credentials") | None, Some(id), _) => {
+            Ok(Grant::ClientCredentials(client(id)))
+        }
+        (Some("authorization-code"), Some(id), _) => Ok(Grant::AuthorizationCode(client(id))),
         (Some("client-credentials" | "authorization-code") | None, None, _) => {
             Err(misconfigured(format!(
                 "profile '{name}' has no client: set bbtoken.{name}.clientId or BBTOKEN_CLIENT_ID"
@@ -139,6 +164,15 @@ fn grant(
             )))
         }
     }
+}
+
+/// The word for the grant of a ready token.
+const TOKEN: &str = "token";
+
+/// Tells whether settings say where tokens come from: a client, a command or a stored token.
+fn names_a_source(settings: &RawProfile) -> bool {
+    let grant = settings.grant.as_ref();
+    has_client(settings) || grant.is_some_and(|grant| grant.value == TOKEN)
 }
 
 /// Refuses a ready token that is half of the client beside it: the server would answer 401 and no more.
@@ -159,21 +193,22 @@ fn is_no_client(token: &Source, environment: &Environment) -> Result<(), Failure
     )))
 }
 
-/// Finds where a client's secret is. One in the environment belongs to the client there, if one is there.
-fn client_secret(raw: &Raw, settings: &Layers<'_>, id: &str) -> Source {
+/// Finds where a client's secret is. One in the environment belongs to the client there, if one is there; else it serves
+/// a client that says nothing of its secret.
+fn client_secret(raw: &Raw, is_of_environment: bool, settings: &Layers<'_>, id: &str) -> Source {
     let environment = &raw.environment;
     let is_its = environment.client_id.as_deref().is_none_or(|its| its == id);
-    if let Some(source) = environment.client_secret.as_ref().filter(|_| is_its) {
-        return source.clone();
-    }
+    let given = environment.client_secret.as_ref().filter(|_| is_its);
     let command = settings.pick(|p| p.client_secret_command.as_ref());
-    command.map_or(Source::Stored, |command| Source::Command(command.clone()))
+    match (given, command) {
+        (Some(given), command) if is_of_environment || command.is_none() => given.clone(),
+        (_, Some(command)) => Source::Command(command.clone()),
+        (_, None) => Source::Stored,
+    }
 }
 
 fn endpoints(settings: &Layers<'_>) -> Result<Endpoints, Failure> {
-    let base = endpoint(settings.pick(|p| p.base_url.as_ref()), || {
-        "https://bitbucket.org".to_owned()
-    })?;
+    let base = endpoint(settings.pick(|p| p.base_url.as_ref()), || CLOUD.to_owned())?;
     if base.query().is_some() {
         let origin = settings
             .pick(|p| p.base_url.as_ref())

@@ -24,6 +24,7 @@ fn address(profile: Option<&str>, workspace: &str) -> Address {
         profile: profile.map(str::to_owned),
         workspace: workspace.into(),
         repository: "repo".into(),
+        host: None,
     }
 }
 
@@ -118,11 +119,102 @@ fn a_secret_in_the_environment_belongs_to_the_client_there() {
         Some(Source::Command(_))
     ));
     raw.environment.client_id = None;
-    let chosen = choose(&raw, Some(&address(Some("work"), "ws"))).expect("it is there");
-    assert!(matches!(
-        chosen.client().map(|client| &client.secret),
-        Some(Source::File(_))
-    ));
+    let secret_of = |raw: &Raw| {
+        let chosen = choose(raw, Some(&address(Some("work"), "ws"))).expect("it is there");
+        chosen.client().map(|client| client.secret.clone())
+    };
+    assert!(
+        matches!(secret_of(&raw), Some(Source::Command(_))),
+        "a profile with a secret of its own keeps it"
+    );
+    let work = raw.profiles.get_mut("work").expect("it is there");
+    work.client_secret_command = None;
+    assert!(
+        matches!(secret_of(&raw), Some(Source::File(_))),
+        "a secret alone serves a client that has none"
+    );
+}
+
+#[test]
+fn a_named_profile_is_used_as_it_is_defined() {
+    let command = |command: &str| RawProfile {
+        access_token_command: setting(command),
+        ..RawProfile::default()
+    };
+    let stored = RawProfile {
+        grant: setting("token"),
+        ..RawProfile::default()
+    };
+    let mut defined = raw(&[
+        ("bot", stored),
+        ("app", client("a", &[])),
+        ("script", command("c")),
+    ]);
+    // What holds for every profile does not replace what one has itself.
+    defined.common = client("common", &[]);
+    defined.common.grant = setting("client-credentials");
+    let mut with_client = defined.clone();
+    with_client.environment.client_id = Some("other".into());
+    with_client.environment.client_secret = Some(Source::File("/secret".into()));
+    let mut tried = 0;
+    for raw in [&defined, &with_token(&defined), &with_client] {
+        let ways: [&dyn Fn(&str) -> Raw; 4] = [
+            &|_| raw.clone(),
+            &|name| Raw {
+                of_remote: setting(name),
+                ..raw.clone()
+            },
+            &|name| {
+                let mut raw = raw.clone();
+                raw.environment.profile = Some(name.to_owned());
+                raw
+            },
+            &|name| Raw {
+                selected: setting(name),
+                ..raw.clone()
+            },
+        ];
+        for (way, select) in ways.iter().enumerate() {
+            for name in ["bot", "app", "script", DEFAULT] {
+                let asked = (way == 0).then_some(name);
+                // A client or token in the environment comes before `bbtoken.profile`.
+                if way == 3 && raw.environment.is_complete() {
+                    continue;
+                }
+                let chosen =
+                    choose(&select(name), Some(&address(asked, "ws"))).expect("it is there");
+                assert_eq!(chosen.name, name);
+                let is_own = match (name, &chosen.grant) {
+                    ("bot", Grant::Token(source)) => *source == Source::Stored,
+                    ("script", Grant::Token(source)) => {
+                        *source == Source::Command(setting("c").expect("it is one"))
+                    }
+                    ("app", Grant::ClientCredentials(client)) => client.id == "a",
+                    (DEFAULT, Grant::ClientCredentials(client)) => client.id == "common",
+                    _ => false,
+                };
+                assert!(is_own, "{name}, way {way}: {:?}", chosen.grant);
+                tried += 1;
+            }
+        }
+    }
+    assert_eq!(tried, 40);
+}
+
+#[test]
+fn the_environment_completes_a_profile_that_names_no_source() {
+    let here = RawProfile {
+        workspaces: setting("ws").into_iter().collect(),
+        ..RawProfile::default()
+    };
+    let mut raw = with_token(&raw(&[("ci", here)]));
+    let chosen = choose(&raw, Some(&address(Some("ci"), "ws"))).expect("it is there");
+    assert!(matches!(chosen.grant, Grant::Token(Source::Given { .. })));
+    raw.environment.access_token = None;
+    raw.environment.client_id = Some("id".into());
+    raw.common.grant = setting("authorization-code");
+    let chosen = choose(&raw, Some(&address(Some("ci"), "ws"))).expect("it is there");
+    assert!(matches!(chosen.grant, Grant::AuthorizationCode(client) if client.id == "id"));
 }
 
 #[test]

@@ -1,9 +1,7 @@
 //! Who gets tokens, and how servers are reached.
 
-use anyhow::Context as _;
-
+use super::asked::{Asked, Here};
 use crate::{
-    address::{Address, Base},
     config::{self, GitConfig, HttpSettings, process_variable},
     http::Url,
     profile::{self, Endpoints, Profile},
@@ -35,40 +33,57 @@ impl Identity {
         profile: Option<&str>,
         user: &str,
     ) -> anyhow::Result<Option<Self>> {
-        let git = GitConfig::read(&process_variable)?;
+        let here = Here::find();
+        let variables = |name: &str| here.variable(name);
+        let git = GitConfig::read(&variables)?;
         // Whether it is ours to answer depends on the user's own settings alone, whatever a repository says.
-        let raw = config::profiles(&git.protected(), &process_variable, None)?;
+        let raw = config::profiles(&git.protected(), &variables, None)?;
         // Git writes the port as the address has it, also where it is the scheme's own.
         let host = match protocol {
             "https" => host.strip_suffix(":443").unwrap_or(host),
             _ => host.strip_suffix(":80").unwrap_or(host),
         };
-        let is_asked_for =
-            |base: &Url| protocol == base.scheme() && host.eq_ignore_ascii_case(&authority(base));
+        let is_asked_for = |base: &&Url| {
+            let below = base.path().trim_matches('/');
+            let is_below =
+                path.is_empty() || below.is_empty() || path.starts_with(&format!("{below}/"));
+            let is_host = host.eq_ignore_ascii_case(&authority(base));
+            protocol == base.scheme() && is_host && is_below
+        };
         let bases = profile::base_urls(&raw)?;
-        if !bases.iter().any(is_asked_for) {
+        let length = |base: &Url| base.path().trim_end_matches('/').len();
+        // One site may lie below another.
+        let longest = bases.iter().filter(is_asked_for).map(length).max();
+        let sites = bases.iter().filter(is_asked_for);
+        let sites: Vec<_> = sites
+            .filter(|base| Some(length(base)) == longest)
+            .cloned()
+            .collect();
+        let Ok(url) = Url::parse(&format!("{protocol}://{host}/{path}")) else {
+            return Ok(None);
+        };
+        if sites.is_empty() {
             return Ok(None);
         }
-        let raw = config::profiles(&git, &process_variable, None)?;
-        let is_below = |base: &Url| {
-            let below = base.path().trim_matches('/');
-            path.is_empty() || below.is_empty() || path.starts_with(&format!("{below}/"))
-        };
-        let url = format!("{protocol}://{host}/{path}");
-        // A path that names no repository is of no help in the choice, but it is Bitbucket that asks.
-        let address = (!path.is_empty())
-            .then(|| parse_address(&git, None, &url, &bases).ok())
-            .flatten();
+        let asked = Asked::about_url(&git, &variables, &url, sites.clone())?;
+        let Asked {
+            mut raw, address, ..
+        } = asked;
         let by_user = profile::names(&raw).into_iter().find(|name| name == user);
         let profile = match (profile, by_user) {
-            (Some(name), _) => profile::named(&raw, name, "the command line")?,
+            (Some(name), _) => {
+                // Git asks a helper that is set up for one profile about any site.
+                raw.sites.clear();
+                let profile = profile::named(&raw, name, "the command line")?;
+                if !sites.contains(&profile.endpoints.base) {
+                    return Ok(None);
+                }
+                profile
+            }
             (None, Some(name)) => profile::named_by_user(&raw, &name, address.as_ref())?,
             (None, None) => profile::choose(&raw, address.as_ref())?,
         };
         let base = profile.endpoints.base.clone();
-        if !is_asked_for(&base) || !is_below(&base) {
-            return Ok(None);
-        }
         Ok(Some(Identity::new(&git, profile, &base, None)?))
     }
 
@@ -78,8 +93,10 @@ impl Identity {
     ///
     /// For a setting that cannot be read.
     pub fn all_for_site(protocol: &str, host: &str) -> anyhow::Result<Vec<Self>> {
-        let git = GitConfig::read(&process_variable)?;
-        let raw = config::profiles(&git, &process_variable, None)?;
+        let here = Here::find();
+        let variables = |name: &str| here.variable(name);
+        let git = GitConfig::read(&variables)?;
+        let raw = config::profiles(&git, &variables, None)?;
         let identity = |name: String| {
             let profile = profile::named(&raw, &name, "the configuration").ok()?;
             let base = profile.endpoints.base.clone();
@@ -90,26 +107,6 @@ impl Identity {
             .into_iter()
             .filter_map(identity)
             .collect())
-    }
-
-    /// Resolves a profile by its name, or the one that is used where nothing names one.
-    ///
-    /// # Errors
-    ///
-    /// For a profile or a setting that cannot be used.
-    pub fn named(name: Option<&str>) -> anyhow::Result<Self> {
-        let git = GitConfig::read(&process_variable)?;
-        let mut raw = config::profiles(&git, &process_variable, None)?;
-        if let Some(name) = name {
-            raw.of_remote = Some(profile::Setting {
-                value: name.to_owned(),
-                origin: "the command line".into(),
-            });
-            raw.typed.push(name.to_owned());
-        }
-        let profile = profile::choose(&raw, None)?;
-        let base = profile.endpoints.base.clone();
-        Identity::new(&git, profile, &base, None)
     }
 
     pub(super) fn new(
@@ -143,29 +140,6 @@ impl Identity {
             },
         })
     }
-}
-
-/// Parses the address; with `remote.<name>.vcs` and no more git gives the remote's name for one, and its URL holds it.
-pub(super) fn parse_address(
-    git: &GitConfig,
-    remote: Option<&str>,
-    address: &str,
-    bases: &[Url],
-) -> anyhow::Result<Address> {
-    let of_remote = || git.last("remote", Some(remote?), "url")?.value.clone();
-    let is_name = remote == Some(address) && !address.contains('/');
-    let text = if is_name { of_remote() } else { None };
-    let parse = |base: &Url| {
-        let base_authority = authority(base);
-        let base = Base {
-            authority: &base_authority,
-            path: base.path(),
-        };
-        Address::parse(text.as_deref().unwrap_or(address), base)
-    };
-    let mut parsed = bases.iter().map(parse);
-    let first = parsed.next().context("there is a base URL")?;
-    Ok(first.or_else(|error| parsed.find_map(Result::ok).ok_or(error))?)
 }
 
 pub(super) fn authority(url: &Url) -> String {

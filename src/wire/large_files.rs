@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{Overview, Plan, memory::has_objects, parse_address};
 use crate::{
     address::Address,
-    config::{self, GitConfig, Scope, process_variable},
+    config::{GitConfig, Scope, process_variable},
     failure::quote,
     http::Url,
     lfs,
@@ -51,8 +51,8 @@ pub fn lfs_here() -> Vec<lfs::Wiring> {
     };
     let git = &overview.git;
     let of_remote = |name: &str, url: &str| {
-        let raw = config::profiles(git, &process_variable, Some(name)).ok()?;
-        let address = parse_address(git, Some(name), url, &overview.bases).ok()?;
+        let (asked, address) = overview.asked(Some(name), url).ok()?;
+        let raw = asked.raw;
         let profile = profile::choose(&raw, Some(&address)).ok()?;
         let pusher = profile::for_push(&raw, &profile).ok()?;
         let is_asked_for = address.profile.is_some() || raw.of_remote.is_some();

@@ -1,6 +1,7 @@
 //! The only place that joins the rooms of the house: from git's arguments to a relay with a token.
 
 mod account;
+mod asked;
 mod handover;
 mod house;
 mod identity;
@@ -16,7 +17,7 @@ use std::{cell::OnceCell, process::Command as Process, time::Duration};
 
 use crate::{
     address::Address,
-    config::{self, GitConfig, Variables, is_true_text, process_variable},
+    config::{GitConfig, Variables, is_true_text, process_variable},
     failure::{Failure, Kind},
     http::{Phase, TransportError},
     lfs,
@@ -25,8 +26,8 @@ use crate::{
     secret::Secret,
     trace,
 };
+use asked::{Asked, parse_address};
 use house::House;
-use identity::parse_address;
 use reach::Answer;
 
 pub use crate::{
@@ -114,9 +115,8 @@ impl Plan {
         span.note("settings", || (git.entries().count() as u64).into());
         // An address stands in the remote's place when there is no remote.
         let name = Some(remote).filter(|name| !name.contains(':'));
-        let raw = config::profiles(&git, &process_variable, name)?;
-        let bases = profile::base_urls(&raw)?;
-        let address = parse_address(&git, name, address, &bases)?;
+        let (asked, address) = Asked::about(&git, &process_variable, name, address)?;
+        let Asked { raw, bases, .. } = asked;
         let (profile, fetch_refusal) = profile::choose_for_push(&raw, Some(&address))?;
         span.note("profile", || profile.name.as_str().into());
         let pusher = profile::for_push(&raw, &profile)?;

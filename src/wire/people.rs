@@ -1,14 +1,15 @@
 //! What the commands for people need: profiles as they are configured, and what is kept of them.
 
-use std::{ffi::OsString, path::PathBuf, process::Stdio, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 
 use super::{
     GIT_TRANSPORT_MARGIN, Identity,
+    asked::{self, Asked, Here, parse_address},
     handover::{shell_word, sibling},
     house::{House, places, under},
-    identity::{authority, parse_address},
+    identity::authority,
     memory,
 };
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     config::{self, GitConfig, process_variable},
     http::Url,
     profile::{self, Raw, RawProfile, Setting},
-    program::{self, Child},
+    program,
     secret::Secret,
     token::{Bearer, Kept},
 };
@@ -29,6 +30,7 @@ pub struct Overview {
     /// Where Bitbucket is: for every profile that does not say otherwise, then for those that do.
     pub bases: Vec<Url>,
     pub(super) git: GitConfig,
+    here: Here,
 }
 
 /// Which profile an address gets.
@@ -49,8 +51,7 @@ impl Overview {
     ///
     /// For a setting that cannot be used.
     pub fn read() -> anyhow::Result<Self> {
-        // Git names the repository to its helpers; a person's command has to find it.
-        Overview::of(process_variable("GIT_DIR").or_else(git_dir_here))
+        Overview::of(Here::find())
     }
 
     /// Reads what holds outside of all repositories.
@@ -59,18 +60,20 @@ impl Overview {
     ///
     /// As [`Overview::read`].
     pub fn read_of_user() -> anyhow::Result<Self> {
-        Overview::of(None)
+        Overview::of(Here::outside())
     }
 
-    fn of(here: Option<OsString>) -> anyhow::Result<Self> {
-        let variables = |name: &str| match name {
-            "GIT_DIR" => here.clone(),
-            name => process_variable(name),
-        };
+    fn of(here: Here) -> anyhow::Result<Self> {
+        let variables = |name: &str| here.variable(name);
         let git = GitConfig::read(&variables)?;
-        let raw = config::profiles(&git, &process_variable, None)?;
+        let raw = config::profiles(&git, &variables, None)?;
         let bases = profile::base_urls(&raw)?;
-        Ok(Overview { raw, bases, git })
+        Ok(Overview {
+            raw,
+            bases,
+            git,
+            here,
+        })
     }
 
     /// Where Bitbucket is, where no profile says otherwise.
@@ -78,12 +81,49 @@ impl Overview {
         &self.bases[0]
     }
 
-    /// Gives the base URL of the profile that an address gets.
-    fn base_of(&self, address: &Address) -> Url {
-        match profile::choose(&self.raw, Some(address)) {
-            Ok(profile) => profile.endpoints.base,
-            Err(_) => self.base().clone(),
-        }
+    /// Takes an address, and the name of its remote, if it has one.
+    pub(super) fn asked(
+        &self,
+        remote: Option<&str>,
+        address: &str,
+    ) -> anyhow::Result<(Asked, Address)> {
+        Asked::about(&self.git, &|name| self.here.variable(name), remote, address)
+    }
+
+    /// Names the remote from which git fetches if none is named.
+    pub fn default_remote(&self) -> Option<String> {
+        asked::default_remote(&self.git, &|name| self.here.variable(name))
+    }
+
+    fn asked_here(&self) -> anyhow::Result<Asked> {
+        Asked::about_here(&self.git, &|name| self.here.variable(name))
+    }
+
+    /// Resolves the profile of a name, or the one that git uses in this directory.
+    ///
+    /// # Errors
+    ///
+    /// For a profile or a setting that cannot be used.
+    pub fn used(&self, name: Option<&str>) -> anyhow::Result<Identity> {
+        let profile = match name {
+            Some(name) => profile::named(&self.raw, name, "the command line")?,
+            None => {
+                let Asked { raw, address, .. } = self.asked_here()?;
+                profile::choose(&raw, address.as_ref())?
+            }
+        };
+        let base = profile.endpoints.base.clone();
+        Identity::new(&self.git, profile, &base, None)
+    }
+
+    /// Names the profile that git uses in this directory, and says why.
+    ///
+    /// # Errors
+    ///
+    /// As [`Overview::used`].
+    pub fn explain_here(&self) -> anyhow::Result<(String, String)> {
+        let Asked { raw, address, .. } = self.asked_here()?;
+        Ok(profile::explain(&raw, address.as_ref())?)
     }
 
     /// Names the setting that forbids questions to a person.
@@ -146,8 +186,10 @@ impl Overview {
             return None;
         }
         if is_ours {
-            let address = parse_address(&self.git, None, url, &self.bases).ok()?;
-            let mut base = self.base_of(&address);
+            let (asked, address) = self.asked(None, url).ok()?;
+            let profile = profile::choose(&asked.raw, Some(&address));
+            let base = profile.map(|profile| profile.endpoints.base);
+            let mut base = base.unwrap_or_else(|_| self.base().clone());
             if let Some(profile) = &address.profile {
                 base.set_username(profile).ok()?;
             }
@@ -179,32 +221,14 @@ impl Overview {
     pub fn explain(&self, address: &str) -> anyhow::Result<Explained> {
         let is_remote = self.git.last("remote", Some(address), "url").is_some();
         let remote = is_remote.then_some(address);
-        let raw = match remote {
-            Some(name) => &config::profiles(&self.git, &process_variable, Some(name))?,
-            None => &self.raw,
-        };
-        let address = parse_address(&self.git, remote, address, &self.bases)?;
-        let (profile, why) = profile::explain(raw, Some(&address))?;
+        let (asked, address) = self.asked(remote, address)?;
+        let (profile, why) = profile::explain(&asked.raw, Some(&address))?;
         Ok(Explained {
             repository: address.to_string(),
             profile,
             why,
         })
     }
-}
-
-/// Asks git which repository this is.
-fn git_dir_here() -> Option<OsString> {
-    let output = Child::Git
-        .command("git")
-        .ok()?
-        .args(["rev-parse", "--absolute-git-dir"])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
-    let path = String::from_utf8(output.stdout).ok()?;
-    (output.status.success() && !path.is_empty()).then(|| path.trim_end_matches('\n').into())
 }
 
 /// Gives scheme, host and port, as credential settings are scoped by.

@@ -68,13 +68,23 @@ fn is_wanted(git: &GitConfig, name: &str, url: &Entry) -> bool {
 
 /// Tells whether an address is ours, or becomes ours by the longest rule for it (git-config(1), `url.<base>.insteadOf`).
 fn is_ours(git: &GitConfig, url: &str) -> bool {
+    let used = rule_for(git, url, |rule| rule.scope.is_protected())
+        .and_then(|rule| rule.subsection.as_deref())
+        .unwrap_or(url);
+    used.strip_prefix(SCHEME)
+        .is_some_and(|rest| rest.starts_with(':'))
+}
+
+/// Finds the rule by which git rewrites an address, among those that count.
+pub(super) fn rule_for<'g>(
+    git: &'g GitConfig,
+    url: &str,
+    counts: impl Fn(&Entry) -> bool,
+) -> Option<&'g Entry> {
     let length = |rule: &Entry| rule.value.as_deref().map_or(0, str::len);
     let of_url = |rule: &&Entry| {
         let start = rule.value.as_deref().unwrap_or_default();
-        rule.section == "url"
-            && rule.key == "insteadof"
-            && url.starts_with(start)
-            && rule.scope.is_protected()
+        rule.section == "url" && rule.key == "insteadof" && url.starts_with(start) && counts(rule)
     };
     // Of two rules of the same length the first holds.
     let longer = |one, other| {
@@ -84,12 +94,7 @@ fn is_ours(git: &GitConfig, url: &str) -> bool {
             one
         }
     };
-    let rule = git.entries().filter(of_url).reduce(longer);
-    let used = rule
-        .and_then(|rule| rule.subsection.as_deref())
-        .unwrap_or(url);
-    used.strip_prefix(SCHEME)
-        .is_some_and(|rest| rest.starts_with(':'))
+    git.entries().filter(of_url).reduce(longer)
 }
 
 /// Tells whether git lets our addresses be used where the user has not written them (git(1), `GIT_ALLOW_PROTOCOL`).

@@ -72,3 +72,4 @@ mod transport;
 mod urls;
 mod versions;
 mod watch;
+mod whose;

@@ -173,8 +173,8 @@ fn the_site_of_every_profile_is_set_up() {
         "+ credential.https://bitbucket.org.useHttpPath = true",
         "+ credential.https://git.example.org.useHttpPath = true",
         "+ url.https://bitbucket.org/.insteadOf = https://www.bitbucket.org/",
-        "+ url.bbtoken::.insteadOf = git@bitbucket.org:",
-        "+ url.bbtoken::.insteadOf = https://git.example.org/bb/",
+        "+ url.bbtoken::https://bitbucket.org/.insteadOf = git@bitbucket.org:",
+        "+ url.bbtoken::https://git.example.org/bb/.insteadOf = https://git.example.org/bb/",
     ] {
         assert!(
             shown.lines().any(|shown| shown == line),

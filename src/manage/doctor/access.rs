@@ -36,7 +36,7 @@ pub(super) fn all(
     findings
 }
 
-/// Finds the remote of the repository here that is ours, `origin` before others.
+/// Finds the remote of the repository here that is ours, the one from which git fetches before others.
 fn remote(overview: &Overview) -> Option<&str> {
     let remotes = overview.settings().filter_map(|entry| {
         let is_ours = entry.section == "remote"
@@ -45,8 +45,11 @@ fn remote(overview: &Overview) -> Option<&str> {
         entry.subsection.as_deref().filter(|_| is_ours)
     });
     let remotes: Vec<_> = remotes.collect();
-    let origin = remotes.iter().find(|name| **name == "origin");
-    origin.or(remotes.first()).copied()
+    let default = overview.default_remote();
+    let of_git = remotes
+        .iter()
+        .find(|name| Some(**name) == default.as_deref());
+    of_git.or(remotes.first()).copied()
 }
 
 fn identity(overview: &Overview, address: Option<&str>) -> Result<(Identity, Finding), Finding> {
@@ -65,7 +68,7 @@ fn identity(overview: &Overview, address: Option<&str>) -> Result<(Identity, Fin
             .explain(address)
             .map(|found| (found.profile, found.why))
             .map_err(refuse)?,
-        None => profile::explain(&overview.raw, None).map_err(|error| refuse(error.into()))?,
+        None => overview.explain_here().map_err(refuse)?,
     };
     let identity = overview.identity(&name, |_| {}).map_err(refuse)?;
     profile::for_push(&overview.raw, &identity.profile).map_err(|error| refuse(error.into()))?;

@@ -187,7 +187,7 @@ impl Wanted {
 
 /// Names the profile that is meant when none is named: the one in use, else 'default'.
 fn name(overview: &Overview, console: &mut Console<'_>) -> anyhow::Result<String> {
-    match profile::explain(&overview.raw, None) {
+    match overview.explain_here() {
         Ok((name, _)) if name != profile::ENVIRONMENT => Ok(name),
         _ if console.is_interactive => console.ask("Name of the profile", profile::DEFAULT),
         _ => Ok(profile::DEFAULT.to_owned()),

@@ -1,0 +1,281 @@
+//! What a command asks about, as far as it decides which profile is used. Every command comes through here, so that all
+//! of them find the same profile in the same directory.
+
+use std::{ffi::OsString, process::Stdio};
+
+use anyhow::Context as _;
+
+use super::{identity::authority, submodules};
+use crate::{
+    address::{Address, Base},
+    config::{self, Entry, GitConfig, Variables, process_variable},
+    http::Url,
+    profile::{self, Raw},
+    program::Child,
+};
+
+/// The repository in which a command runs.
+///
+/// Git names it to its remote helpers, by `GIT_DIR`, but neither to a person's commands nor to every credential helper.
+#[derive(Debug)]
+pub(super) struct Here {
+    git_dir: Option<OsString>,
+}
+
+impl Here {
+    /// Finds it as git does.
+    pub(super) fn find() -> Self {
+        Here {
+            git_dir: process_variable("GIT_DIR").or_else(git_dir_here),
+        }
+    }
+
+    /// Leaves every repository out.
+    pub(super) fn outside() -> Self {
+        Here { git_dir: None }
+    }
+
+    /// Reads a variable, as git would set it for a remote helper.
+    pub(super) fn variable(&self, name: &str) -> Option<OsString> {
+        match name {
+            "GIT_DIR" => self.git_dir.clone(),
+            name => process_variable(name),
+        }
+    }
+}
+
+/// Asks git: it knows which repositories its user does not trust.
+fn git_dir_here() -> Option<OsString> {
+    let output = Child::Git
+        .command("git")
+        .ok()?
+        .args(["rev-parse", "--absolute-git-dir"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    let path = output.stdout.strip_suffix(b"\n").unwrap_or(&output.stdout);
+    let path = gix::path::from_byte_slice(path).ok()?;
+    (output.status.success() && !path.as_os_str().is_empty()).then(|| path.into())
+}
+
+/// What decides which profile is used: the configuration with the remote's, and the address, if there is one.
+pub(super) struct Asked {
+    pub(super) raw: Raw,
+    pub(super) address: Option<Address>,
+    /// Where Bitbucket is: for every profile that does not say otherwise, then for those that do.
+    pub(super) bases: Vec<Url>,
+}
+
+impl Asked {
+    /// Takes an address, and the name of its remote, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// For an address or a setting that cannot be used.
+    pub(super) fn about(
+        git: &GitConfig,
+        variables: Variables<'_>,
+        remote: Option<&str>,
+        address: &str,
+    ) -> anyhow::Result<(Self, Address)> {
+        let mut raw = config::profiles(git, variables, remote)?;
+        let bases = profile::base_urls(&raw)?;
+        let found = find(git, remote, address, &bases)?;
+        raw.sites = found.sites;
+        let address = found.address;
+        let asked = Asked {
+            raw,
+            address: Some(address.clone()),
+            bases,
+        };
+        Ok((asked, address))
+    }
+
+    /// Takes the repository here: the remote from which git fetches if none is named.
+    ///
+    /// # Errors
+    ///
+    /// For a setting that cannot be used. A remote that is not at Bitbucket decides nothing.
+    pub(super) fn about_here(git: &GitConfig, variables: Variables<'_>) -> anyhow::Result<Self> {
+        let remote = default_remote(git, variables);
+        let remote = remote.as_deref();
+        let mut raw = config::profiles(git, variables, remote)?;
+        let bases = profile::base_urls(&raw)?;
+        let url = remote.and_then(|remote| url_of(git, remote));
+        let found = url.and_then(|url| find(git, remote, &url, &bases).ok());
+        let (address, sites) = found.map_or((None, Vec::new()), |found| {
+            (Some(found.address), found.sites)
+        });
+        raw.sites = sites;
+        Ok(Asked {
+            raw,
+            address,
+            bases,
+        })
+    }
+
+    /// Takes a URL of some sites, for which git asks a credential helper. The remote with this URL counts as it does for a
+    /// fetch; without a path it is the remote from which git fetches.
+    ///
+    /// # Errors
+    ///
+    /// For a setting that cannot be used.
+    pub(super) fn about_url(
+        git: &GitConfig,
+        variables: Variables<'_>,
+        url: &Url,
+        sites: Vec<Url>,
+    ) -> anyhow::Result<Self> {
+        let bases = profile::base_urls(&config::profiles(git, variables, None)?)?;
+        let has_path = url.path() != "/";
+        // A path that names no repository is of no help, but it is Bitbucket that asks.
+        let asked = find(git, None, url.as_str(), &bases);
+        let asked = asked.ok().map(|found| found.address);
+        let address_of = |remote: &str| {
+            let found = find(git, Some(remote), &url_of(git, remote)?, &bases).ok()?;
+            let mut its = found.sites.iter();
+            let is_of_site = found.sites.is_empty() || its.any(|site| sites.contains(site));
+            let is_it = match &asked {
+                Some(asked) => asked.is_same_repository(&found.address),
+                None => !has_path,
+            };
+            (is_of_site && is_it).then_some(found.address)
+        };
+        let default = default_remote(git, variables);
+        let others = remotes(git).filter(|_| has_path);
+        let mut candidates = default.as_deref().into_iter().chain(others);
+        let remote = candidates.find_map(|remote| Some((remote, address_of(remote)?)));
+        let mut raw = config::profiles(git, variables, remote.as_ref().map(|(name, _)| *name))?;
+        raw.sites = sites;
+        let address = remote.map(|(_, address)| address).or(asked);
+        Ok(Asked {
+            raw,
+            address,
+            bases,
+        })
+    }
+}
+
+/// An address, and the base URLs that its host stands for: none if it has no host, which fits each.
+struct Found {
+    address: Address,
+    sites: Vec<Url>,
+}
+
+/// Parses the address; with `remote.<name>.vcs` and no more git gives the remote's name for one, and its URL holds it.
+pub(super) fn parse_address(
+    git: &GitConfig,
+    remote: Option<&str>,
+    address: &str,
+    bases: &[Url],
+) -> anyhow::Result<Address> {
+    Ok(find(git, remote, address, bases)?.address)
+}
+
+fn find(
+    git: &GitConfig,
+    remote: Option<&str>,
+    address: &str,
+    bases: &[Url],
+) -> anyhow::Result<Found> {
+    let is_name = remote == Some(address) && !address.contains('/');
+    let text = remote
+        .filter(|_| is_name)
+        .and_then(|name| url_of(git, name));
+    let text = text.as_deref().unwrap_or(address);
+    let parse = |base: &Url| {
+        let authority = authority(base);
+        let base = Base {
+            authority: &authority,
+            path: base.path(),
+        };
+        Address::parse(text, base)
+    };
+    let mut refusal = None;
+    let mut fitting: Vec<(&Url, Address)> = Vec::new();
+    for base in bases {
+        match parse(base) {
+            Ok(address) => fitting.push((base, address)),
+            Err(error) => refusal = refusal.or(Some(error)),
+        }
+    }
+    let names = |(base, address): &&(&Url, Address)| {
+        address
+            .host
+            .as_ref()
+            .is_some_and(|host| *host == authority(base))
+    };
+    // One site may lie below another, and one may be http where the other is https.
+    let length = |(base, _): &(&Url, Address)| path(base).len();
+    let longest = fitting.iter().filter(names).map(length).max();
+    let of_path: Vec<_> = fitting
+        .iter()
+        .filter(|it| names(it) && Some(length(it)) == longest)
+        .collect();
+    let is_of_scheme = |base: &Url| {
+        let text = text.trim_start_matches("bbtoken::").to_ascii_lowercase();
+        text.starts_with(&format!("{}://", base.scheme()))
+    };
+    let has_scheme = of_path.iter().any(|(base, _)| is_of_scheme(base));
+    let of_site: Vec<_> = of_path
+        .iter()
+        .filter(|(base, _)| !has_scheme || is_of_scheme(base))
+        .collect();
+    if let Some((_, address)) = of_site.first() {
+        return Ok(Found {
+            address: address.clone(),
+            sites: of_site.iter().map(|(base, _)| (*base).clone()).collect(),
+        });
+    }
+    let Some((_, address)) = fitting.into_iter().next() else {
+        return Err(refusal.context("there is a base URL")?.into());
+    };
+    // Bitbucket's own host stands for the Bitbucket that is configured for every profile.
+    let sites = address.host.as_ref().map(|_| bases[0].clone());
+    Ok(Found {
+        address,
+        sites: sites.into_iter().collect(),
+    })
+}
+
+fn path(base: &Url) -> &str {
+    base.path().trim_end_matches('/')
+}
+
+fn remotes(git: &GitConfig) -> impl Iterator<Item = &str> {
+    let urls = git.entries().filter(|entry| is_remote_url(entry));
+    urls.filter_map(|entry| entry.subsection.as_deref())
+}
+
+fn is_remote_url(entry: &Entry) -> bool {
+    entry.section == "remote" && entry.key == "url"
+}
+
+/// Names the remote from which git fetches if none is named: the branch's, the only one, or `origin` (git:
+/// `remotes_remote_for_branch`).
+pub(super) fn default_remote(git: &GitConfig, variables: Variables<'_>) -> Option<String> {
+    let mut all = remotes(git);
+    let first = all.next()?;
+    let is_only = all.all(|name| name == first);
+    let of_branch = || {
+        let branch = config::branch(variables)?;
+        let entry = git.last("branch", Some(&branch), "remote")?;
+        entry.value.clone()
+    };
+    let only = || is_only.then(|| first.to_owned());
+    of_branch().or_else(only).or(Some("origin".to_owned()))
+}
+
+/// Gives the address that git uses for a remote: its first, rewritten by the user's rules.
+fn url_of(git: &GitConfig, remote: &str) -> Option<String> {
+    let is_its =
+        |entry: &&Entry| is_remote_url(entry) && entry.subsection.as_deref() == Some(remote);
+    let url = git.entries().find(is_its)?.value.as_deref()?;
+    let rule = submodules::rule_for(git, url, |_| true);
+    let rewritten = rule.and_then(|rule| {
+        let rest = url.strip_prefix(rule.value.as_deref()?)?;
+        Some(format!("{}{rest}", rule.subsection.as_deref()?))
+    });
+    Some(rewritten.unwrap_or_else(|| url.to_owned()))
+}
