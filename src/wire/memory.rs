@@ -282,7 +282,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let clock = Fixed(10_000);
         let memory = OnDisk {
-            directory: directory.path().to_owned(),
+            directory: directory.path().join("kept"),
             file: "kept.json".into(),
             place: Place {
                 name: "here".into(),
@@ -291,7 +291,7 @@ mod tests {
             clock: &clock,
         };
         memory.keep(b"0000", b"0001");
-        let file = directory.path().join("kept.json");
+        let file = directory.path().join("kept/kept.json");
         let real = fs::read(&file).expect("it was just written");
         let found = memory.recall().expect("it was just kept");
         assert_eq!(
