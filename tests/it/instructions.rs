@@ -140,12 +140,15 @@ impl Helper {
 
     /// Counts its instructions until somebody has hung up.
     fn count(&self, world: &World, refusing: &Refusing) -> u64 {
+        let valgrind = shown(&valgrind());
         let report = world.path("callgrind.out");
         let option = format!("--callgrind-out-file={}", report.display());
         let once = || {
             let connections = refusing.connections();
-            let runner = ["valgrind", "--tool=callgrind", "-q", &option];
-            let done = self.conversation(world, &runner).fails(128);
+            let runner = [&valgrind, "--tool=callgrind", "-q", &option];
+            // Without a git to start, the helper cannot ask git's own transport what it makes of the refusal.
+            let counted = self.conversation(world, &runner);
+            let done = counted.env("PATH", world.path("none")).fails(128);
             let more = refusing.connections() - connections;
             assert_eq!(more, 1, "one connection is counted: {}", done.stderr);
             let text = fs::read_to_string(&report).expect("callgrind writes it");
@@ -156,6 +159,14 @@ impl Helper {
         let counts = (0..REPEATS).map(|_| once());
         counts.min().expect("there are repeats")
     }
+}
+
+fn valgrind() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut places = std::env::split_paths(&path).map(|place| place.join("valgrind"));
+    places
+        .find(|place| place.is_file())
+        .expect("valgrind is installed")
 }
 
 fn shown(path: &Path) -> String {
