@@ -77,6 +77,11 @@ pub enum Kind {
         /// The host, without port.
         host: String,
     },
+    /// The server offers HTTP/2 alone (RFC 7301), which git's own transport speaks.
+    OnlyHttp2 {
+        /// The host, without port.
+        host: String,
+    },
     /// The server answered neither git's protocol nor OAuth's, as a captive portal or a sign-on page does.
     NotGit,
     /// The answer to a push was lost: it may or may not have been carried out.

@@ -106,6 +106,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         Some(
             Kind::Unreachable { .. }
             | Kind::Untrusted { .. }
+            | Kind::OnlyHttp2 { .. }
             | Kind::Busy
             | Kind::ServerFailed { .. }
             | Kind::NotGit,
@@ -161,6 +162,10 @@ fn hint(kind: &Kind) -> Option<String> {
         Kind::Unreachable { host } => format!("check the network, the proxy settings and the status of '{host}', then try again"),
         Kind::Untrusted { host } => format!(
             "if a proxy of your network stands in for '{host}', set http.sslCAInfo to a file with its certificate; check the clock, too"
+        ),
+        Kind::OnlyHttp2 { host } => format!(
+            "let '{host}' or the gateway in front of it offer HTTP/1.1, too; repositories can be reached by git's own transport: \
+             git config --global bbtoken.transport git"
         ),
         Kind::NotGit => "a proxy, a sign-on page or a captive portal may stand in between: open Bitbucket in a browser to see".into(),
         Kind::PushUnknown => "run 'git fetch' and compare before you push again".into(),

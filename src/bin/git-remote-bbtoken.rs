@@ -93,6 +93,11 @@ fn tell(broken: &Broken, git: &mut Git) -> u8 {
             }
         }
         Stage::InAnswer => report::show(&broken.error),
+        Stage::BeforeReport { by_side_band } => {
+            report::show(&broken.error);
+            // Git has ended already where the pipe breaks.
+            let _ = git.write_empty_report(by_side_band);
+        }
         Stage::Told => {}
     }
     1

@@ -4,7 +4,7 @@ use std::{error::Error, fmt, io};
 
 use rustls::AlertDescription::HandshakeFailure;
 
-use super::{Phase, Proxy, TransportError, pool::CONNECT_LIMIT, trust::complaint};
+use super::{Phase, Proxy, TransportError, patience::NotMade, trust::complaint};
 
 /// How hyper-util calls a proxy's answer 407 to CONNECT (RFC 9110 section 15.5.8).
 const WANTS_LOGIN: &str = "proxy authorization required";
@@ -89,10 +89,59 @@ pub(super) fn is_of_tls(error: &TransportError) -> bool {
     rustls_error(&inner.0).is_some_and(is_handshake)
 }
 
+/// Tells whether the server could not agree on HTTP/1.1 (RFC 7301 section 3.2).
+pub(super) fn offers_only_http_2(error: &TransportError) -> bool {
+    let inner = error.source().and_then(|it| it.downcast_ref::<Innermost>());
+    inner.is_some_and(|inner| rustls_error(&inner.0).is_some_and(is_alpn))
+}
+
+fn is_alpn(error: &rustls::Error) -> bool {
+    use rustls::{AlertDescription, Error};
+    matches!(
+        error,
+        Error::AlertReceived(AlertDescription::NoApplicationProtocol)
+    )
+}
+
+/// A proxy answered CONNECT with a status that refuses the connection.
+#[derive(Debug)]
+pub(super) struct ProxyRefused(pub(super) u16);
+
+impl ProxyRefused {
+    /// Tells whether it may pass: the proxy has no way just now, or is busy.
+    fn may_pass(&self) -> bool {
+        matches!(self.0, 408 | 429 | 500..)
+    }
+}
+
+impl fmt::Display for ProxyRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ProxyRefused(status) = self;
+        write!(
+            f,
+            "the proxy refuses to connect there: it answered {status}"
+        )
+    }
+}
+
+impl Error for ProxyRefused {}
+
+/// Tells whether a proxy refused to connect, and the library does not say with which status.
+pub(super) fn is_refused_by_proxy(error: &TransportError) -> bool {
+    let inner = error.source().and_then(|it| it.downcast_ref::<Innermost>());
+    inner.is_some_and(|inner| inner.last().to_string().contains(REFUSED))
+}
+
 /// Tells a connection that was refused, reset or found no way; a name that nobody has stays one.
 ///
-/// A proxy's answer counts, too: the library does not tell one that has no way (502 to 504) from one that forbids it.
+/// A proxy's answer counts, too, where it is not known: one that has no way (502 to 504) may have one in a moment.
 pub(super) fn is_of_the_network(error: &TransportError) -> bool {
+    if let Some(refused) = error
+        .source()
+        .and_then(|it| it.downcast_ref::<ProxyRefused>())
+    {
+        return refused.may_pass();
+    }
     let Some(inner) = error.source().and_then(|it| it.downcast_ref::<Innermost>()) else {
         return false;
     };
@@ -170,15 +219,20 @@ impl fmt::Display for Innermost {
             // rustls explains at length, to programmers, what a missing close_notify may mean.
             return f.write_str("the connection ended unexpectedly");
         }
+        if rustls_error(&self.0).is_some_and(is_alpn) {
+            return f.write_str(
+                "it offers no HTTP/1.1, which the native transport speaks, but HTTP/2 only",
+            );
+        }
         if let Some(said) = rustls_error(&self.0).and_then(complaint) {
             return f.write_str(said);
         }
+        let mut links = links(&self.0);
+        if let Some(late) = links.find_map(|link| link.downcast_ref::<NotMade>()) {
+            return late.fmt(f);
+        }
         let text = last.to_string();
         match () {
-            () if self.0.is_connect() && self.0.is_timeout() => {
-                let limit = CONNECT_LIMIT.as_secs();
-                write!(f, "it was not made within {limit} seconds")
-            }
             () if text.contains(WANTS_LOGIN) => f.write_str(
                 "the proxy wants another user name and password; if it takes none but by NTLM, Kerberos or Digest, set \
                  http.proxyAuthMethod to that",

@@ -139,7 +139,8 @@ impl Client {
         let request = self.prepare(request, lines, host, pace)?;
         if let Some(shown) = shown {
             let body = request.body().and_then(reqwest::Body::as_bytes);
-            observe::request(&request, shown, body.filter(|_| !is_secret));
+            let proxy = self.pool.carrying(request.url());
+            observe::request(&request, shown, body.filter(|_| !is_secret), proxy);
         }
         Ok(request)
     }
@@ -152,7 +153,7 @@ impl Client {
         host: &str,
         pace: &Pace,
     ) -> Result<reqwest::Request, TransportError> {
-        let client = self.pool.client();
+        let client = self.pool.client(&request.url);
         let mut builder = match request.method {
             Method::Get => client.get(request.url),
             Method::Post => client.post(request.url),
@@ -161,7 +162,7 @@ impl Client {
             builder = builder.header(name, value);
         }
         if let Some(limit) = request.time_limit {
-            builder = builder.timeout(limit);
+            builder = builder.timeout(limit + self.pool.patience());
         }
         let builder = match request.body {
             Body::Empty => builder,
@@ -207,7 +208,10 @@ impl HttpClient for Client {
         }
         let host = request.url.host_str().unwrap_or("").to_owned();
         let request = self.start(request, &host, &Pace::new(None)).ok()?;
-        let begun = Beside::start(&self.runtime, self.pool.client(), request);
+        let begun = {
+            let client = self.pool.client(request.url());
+            Beside::start(&self.runtime, client, request)
+        };
         Some(Box::new(begun))
     }
 }

@@ -84,7 +84,6 @@ impl Curl {
             "show-error",
             "include",
             "suppress-connect-headers",
-            "http1.1",
         ];
         words.iter().for_each(|word| options.word(word));
         options.value("proto", "=https,http");

@@ -21,6 +21,7 @@ mod identity;
 mod observe;
 mod offer;
 mod pace;
+mod patience;
 mod pool;
 mod proxy;
 mod retry;
@@ -252,6 +253,11 @@ impl TransportError {
     /// Tells whether another TLS or HTTP library, such as git's, may get an answer.
     pub fn may_be_of_our_library(&self) -> bool {
         matches!(self.phase, Phase::Tls | Phase::NotHttp)
+    }
+
+    /// Tells whether the server speaks HTTP/2 alone, which git's own transport does, too.
+    pub fn offers_only_http_2(&self) -> bool {
+        broken::offers_only_http_2(self)
     }
 
     /// Names the proxy on the way.

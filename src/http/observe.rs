@@ -7,6 +7,7 @@ use std::{
     time::Instant,
 };
 
+use hyper::ext::ReasonPhrase;
 use reqwest::header::{HeaderName, SET_COOKIE};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -23,7 +24,15 @@ pub(super) fn title_case(name: &HeaderName) -> String {
 }
 
 /// Tells the head of a request, and its body where it is at hand and no secret. `headers` are those that were set.
-pub(super) fn request(request: &reqwest::Request, mut headers: Vec<Header>, body: Option<&[u8]>) {
+///
+/// `proxy` is for a request that a proxy carries as it is: it is given the whole URL (RFC 9112 section 3.2.2), and its
+/// login, if it has one.
+pub(super) fn request(
+    request: &reqwest::Request,
+    mut headers: Vec<Header>,
+    body: Option<&[u8]>,
+    proxy: Option<Option<String>>,
+) {
     let (method, url) = (request.method().as_str(), request.url());
     let path = match url.query() {
         Some(query) if query.starts_with("service=git-") => format!("{}?{query}", url.path()),
@@ -38,12 +47,26 @@ pub(super) fn request(request: &reqwest::Request, mut headers: Vec<Header>, body
             ("path", path.as_str().into()),
         ]
     });
-    let first = format!("{method} {path} HTTP/1.1");
+    let host = url.host_str().unwrap_or("");
+    let port = url
+        .port()
+        .map_or_else(String::new, |port| format!(":{port}"));
+    let target = match &proxy {
+        Some(_) => format!("{}://{host}{port}{path}", url.scheme()),
+        None => path.clone(),
+    };
+    let first = format!("{method} {target} HTTP/1.1");
     trace::head(Direction::Sent, &first, || {
-        let host = url.host_str().unwrap_or("");
-        let port = url
-            .port()
-            .map_or_else(String::new, |port| format!(":{port}"));
+        if let Some(value) = proxy.flatten() {
+            headers.insert(
+                0,
+                Header {
+                    name: "Proxy-Authorization".to_owned(),
+                    value,
+                    privacy: Privacy::Private,
+                },
+            );
+        }
         headers.insert(0, open("Host", format!("{host}{port}")));
         match request.body().map(reqwest::Body::as_bytes) {
             Some(Some(body)) => headers.push(open("Content-Length", body.len().to_string())),
@@ -69,7 +92,12 @@ pub(super) fn answer(began: Instant, answer: &reqwest::Response) {
     if !trace::is_on() {
         return;
     }
-    let reason = status.canonical_reason().unwrap_or("");
+    // The library keeps the server's own phrase where it is not the usual one.
+    let own = answer.extensions().get::<ReasonPhrase>();
+    let reason = match own {
+        Some(own) => String::from_utf8_lossy(own.as_bytes()),
+        None => status.canonical_reason().unwrap_or("").into(),
+    };
     let first = format!("{:?} {} {reason}", answer.version(), status.as_str());
     trace::head(Direction::Received, first.trim_end(), || {
         let lines = answer.headers().iter().map(|(name, value)| Header {

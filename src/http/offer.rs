@@ -57,6 +57,15 @@ pub(super) fn ask(proxy: &Proxy, url: &Url) -> Offer {
     head(proxy, url).map_or_else(|_| Offer::default(), |head| Offer::read(&head))
 }
 
+/// Asks a proxy to connect and gives the status of its answer, which the library leaves out.
+pub(super) fn status(proxy: &Proxy, url: &Url) -> Option<u16> {
+    if proxy.scheme() != "http" || proxy.has_user() {
+        return None;
+    }
+    let head = head(proxy, url).ok()?;
+    head.split(' ').nth(1)?.get(..3)?.parse().ok()
+}
+
 fn head(proxy: &Proxy, url: &Url) -> io::Result<String> {
     let unknown = || io::Error::from(io::ErrorKind::NotFound);
     let host = proxy.host().ok_or_else(unknown)?;

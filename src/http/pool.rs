@@ -10,18 +10,19 @@ use tokio::runtime::Runtime;
 
 use super::{
     Family, Phase, Proxy, ProxyAuth, ProxyLogin, ProxyLogins, Settings, TransportError, Url,
-    broken::{OtherLogin, classify, is_of_tls, wants_proxy_login},
+    broken::{
+        OtherLogin, ProxyRefused, classify, is_of_tls, is_refused_by_proxy, wants_proxy_login,
+    },
     curl::{Curl, Small, Unanswered},
     family::Resolver,
     observe,
     offer::{self, Offer},
     pace::Pace,
+    patience::{Hop, LIMITS, Patient},
     tls,
 };
 use crate::trace;
 
-/// How long TCP and TLS may take; a network that is down is then told in seconds.
-pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 /// How often the runtime is given a turn to notice a closed connection: one to see the socket, one for the connection
 /// to read its end, one to spare.
 const LOOKS: usize = 3;
@@ -32,6 +33,8 @@ pub(super) struct Pool {
     proxy_auth: ProxyAuth,
     /// How the proxy takes a password, once it was asked.
     offer: OnceCell<Offer>,
+    /// The status with which it refused to connect, if that is known.
+    refused_with: OnceCell<Option<u16>>,
     settings: Settings,
     /// Takes the library's place where a proxy or a server needs what the library has not got.
     curl: OnceCell<Curl>,
@@ -51,6 +54,7 @@ impl Pool {
             user_agent: user_agent.clone(),
             proxy: settings.proxy.clone(),
             family: None,
+            hop: Hop::default(),
         };
         let client = way.client(None)?;
         Ok(Pool {
@@ -60,6 +64,7 @@ impl Pool {
             way,
             proxy_auth: settings.proxy_auth,
             offer: OnceCell::new(),
+            refused_with: OnceCell::new(),
             logins: None,
             login: RefCell::default(),
             is_login_judged: Cell::new(false),
@@ -85,9 +90,25 @@ impl Pool {
         Ok(())
     }
 
-    /// The library's client as it is now, to start a request with.
-    pub(super) fn client(&self) -> reqwest::Client {
+    /// The library's client as it is now, to start a request to a URL with.
+    pub(super) fn client(&self, url: &Url) -> reqwest::Client {
+        self.way.notice_hop(url);
         self.client.borrow().clone()
+    }
+
+    /// What a proxy may add to the time that an exchange takes: it is waited for as by git.
+    pub(super) fn patience(&self) -> Duration {
+        match self.way.proxy {
+            Some(_) => LIMITS.all,
+            None => Duration::ZERO,
+        }
+    }
+
+    /// Tells whether a proxy carries requests to a URL as they are, and with which login, for a trace.
+    pub(super) fn carrying(&self, url: &Url) -> Option<Option<String>> {
+        let proxy = self.way.proxy.as_ref()?;
+        let is_carried = url.scheme() == "http" && proxy.is_http();
+        is_carried.then(|| proxy.basic(self.login.borrow().as_ref()))
     }
 
     /// Says why curl has taken the place of the library's TLS, if it has.
@@ -189,7 +210,9 @@ impl Pool {
             self.use_login(host)?;
         }
         let again = request.try_clone();
-        let answer = self.attempt(runtime, request, pace, host);
+        let answer = self
+            .attempt(runtime, request, pace, host)
+            .map_err(|error| self.with_status(error, &url, host));
         if answer.as_ref().is_err_and(wants_proxy_login) {
             let offer = self.offer(&url);
             if !offer.has_basic() {
@@ -205,6 +228,24 @@ impl Pool {
         }
         self.judge_login(was_login_taken(&answer));
         answer
+    }
+
+    /// Names the status with which a proxy refused to connect, which decides whether it is asked again.
+    fn with_status(&self, error: TransportError, url: &Url, host: &str) -> TransportError {
+        let Some(proxy) = self
+            .way
+            .proxy
+            .as_ref()
+            .filter(|_| is_refused_by_proxy(&error))
+        else {
+            return error;
+        };
+        match self.refused_with.get_or_init(|| offer::status(proxy, url)) {
+            // It has changed its mind meanwhile.
+            None | Some(200..=299) => error,
+            Some(status) => TransportError::new(Phase::Connect, host, ProxyRefused(*status))
+                .through(Some(proxy)),
+        }
     }
 
     /// Tells whether the library cannot or must not speak to the proxy.
@@ -261,7 +302,7 @@ impl Pool {
         pace: &Pace,
         host: &str,
     ) -> Result<reqwest::Response, TransportError> {
-        let client = self.client();
+        let client = self.client(request.url());
         // Built inside, since time limits need the runtime's clock.
         let answer = runtime.block_on(async {
             notice_closed_connections().await;
@@ -331,12 +372,33 @@ struct Way {
     user_agent: HeaderValue,
     proxy: Option<Proxy>,
     family: Option<Family>,
+    /// Where TCP connections go.
+    hop: Hop,
 }
 
 impl Way {
     /// Names the kind of the proxy, if it is none that we can speak to.
     fn unknown_proxy(&self) -> Option<String> {
         self.proxy.as_ref()?.unknown_kind()
+    }
+
+    /// Notes where the next TCP connection goes, in case it takes long.
+    fn notice_hop(&self, url: &Url) {
+        match &self.proxy {
+            // Without a port the library uses the scheme's, and SOCKS has one of its own (RFC 1928).
+            Some(proxy) => {
+                let port = proxy.port().unwrap_or(match proxy.scheme() {
+                    "http" => 80,
+                    "https" => 443,
+                    _ => 1080,
+                });
+                self.hop.set(&proxy.host().unwrap_or_default(), port);
+            }
+            None => self.hop.set(
+                url.host_str().unwrap_or(""),
+                url.port_or_known_default().unwrap_or(443),
+            ),
+        }
     }
 
     /// Makes the library's client.
@@ -353,7 +415,7 @@ impl Way {
             .referer(false)
             .no_proxy()
             .user_agent(&self.user_agent)
-            .connect_timeout(CONNECT_LIMIT);
+            .connector_layer(Patient::layer(self.hop.clone()));
         if trace::is_on() {
             builder = builder.connector_layer(observe::Timed::layer());
         }

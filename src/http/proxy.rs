@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+
 use super::Url;
 use crate::{failure::quote, secret::Secret};
 
@@ -93,6 +95,15 @@ impl Proxy {
         let (scheme, place, path) = (self.scheme(), self.place(), self.path());
         let (user, password) = (encode(user), encode(password.expose()));
         Secret::new(format!("{scheme}://{user}:{password}@{place}{path}"))
+    }
+
+    /// The login as it is sent (RFC 7617), if there is a whole one.
+    pub(super) fn basic(&self, login: Option<&ProxyLogin>) -> Option<String> {
+        let url = Url::parse(self.with_login(login).expose()).ok()?;
+        let decode = |text: &str| percent_decode(text);
+        let password = url.password()?;
+        let pair = [decode(url.username()), vec![b':'], decode(password)].concat();
+        Some(format!("Basic {}", BASE64.encode(pair)))
     }
 
     /// The scheme, in lower case.
@@ -220,6 +231,22 @@ impl fmt::Debug for Proxy {
     }
 }
 
+/// Decodes a part of a URL (RFC 3986 section 2.1).
+fn percent_decode(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('%') {
+        bytes.extend_from_slice(before.as_bytes());
+        let byte = after
+            .get(..2)
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        bytes.push(byte.unwrap_or(b'%'));
+        rest = byte.map_or(after, |_| &after[2..]);
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    bytes
+}
+
 /// Encodes for the part of a URL before the host (RFC 3986 section 3.2.1).
 fn encode(text: &str) -> String {
     let encoded = text.bytes().map(|byte| match byte {
@@ -245,6 +272,17 @@ mod tests {
             let url = Proxy::new(url, "").with_login(Some(&login));
             assert_eq!(url.expose(), "http://ann%40x:p%3A%2F%C3%A4@proxy:1");
         }
+    }
+
+    #[test]
+    fn a_whole_login_is_sent_decoded() {
+        let basic = |url: &str| Proxy::new(url, "").basic(None);
+        assert_eq!(basic("http://proxy:1"), None);
+        assert_eq!(basic("http://ann@proxy:1"), None);
+        assert_eq!(
+            basic("http://ann:p%3a%2F%zz@proxy:1").as_deref(),
+            Some("Basic YW5uOnA6LyV6eg==")
+        );
     }
 
     #[test]

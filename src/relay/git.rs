@@ -184,6 +184,23 @@ impl Git {
     pub fn write_error(&mut self, text: &str) -> anyhow::Result<()> {
         self.write(&pktline::encode(&format!("ERR {}", text.trim_end())))
     }
+
+    /// Gives git a report of a push that reports nothing of any ref: git then calls each of them failed and exits with 1,
+    /// as over https. Without a report it would die with 128.
+    ///
+    /// # Errors
+    ///
+    /// When the pipe breaks.
+    pub fn write_empty_report(&mut self, by_side_band: bool) -> anyhow::Result<()> {
+        let report = [pktline::encode("unpack ok\n").as_slice(), b"0000"].concat();
+        match by_side_band {
+            false => self.write(&report),
+            true => {
+                let band = ["\u{1}", &String::from_utf8_lossy(&report)].concat();
+                self.write(&[pktline::encode(&band).as_slice(), b"0000"].concat())
+            }
+        }
+    }
 }
 
 /// Tells the options git's own helper takes, to which we answer for it; after `connect` git heeds its own copy.

@@ -71,6 +71,11 @@ pub enum Stage {
     BeforeAnswer,
     /// A part of an answer, or a push: the pipe can only be closed.
     InAnswer,
+    /// No byte of the report of a push: git gets one that reports nothing, and ends as over https.
+    BeforeReport {
+        /// The report goes by a side band (gitprotocol-pack(5), "Packfile Data").
+        by_side_band: bool,
+    },
     /// The server's own error, which git has shown.
     Told,
 }

@@ -25,18 +25,29 @@ use crate::{
 
 /// More than a server says to a lone flush-pkt, which is nothing.
 const MAX_PROBED_BYTES: usize = 64 * 1024;
+/// The longest first line to which capabilities are added (gitprotocol-common(5): a pkt-line has 65516 bytes of data).
+const MAX_FIRST_BYTES: usize = 65_000;
 /// The longest answer to a push that is believed: what hooks say, and a pkt-line of the report for each ref.
 const MAX_SAID_BYTES: u64 = 64 * 1024 * 1024;
 const MAX_REPORTED_BYTES: u64 = 64 * 1024;
 
 /// Relays a push: the report of the server is git's to judge.
 pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<(), Broken> {
-    advertise(session, git)?;
-    let lost = Broken::at(Stage::InAnswer);
-    let Some(commands) = read_commands(git).map_err(&lost)? else {
+    let added = advertise(session, git)?;
+    let Some(commands) = read_commands(git).map_err(Broken::at(Stage::InAnswer))? else {
         return Ok(());
     };
     let (reports, refs) = (commands.reports, commands.refs);
+    let stage = match reports {
+        true => Stage::BeforeReport {
+            by_side_band: commands.by_side_band,
+        },
+        false => Stage::InAnswer,
+    };
+    let lost = Broken::at(stage);
+    if let Some(unsupported) = added.iter().find(|name| commands.uses.contains(name)) {
+        return Err(lost(session.unsupported(unsupported)));
+    }
     let response = send(session, git, commands).map_err(&lost)?;
     let mut answer = BodyReader::new(bounded(
         response,
@@ -45,15 +56,22 @@ pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<(), Brok
     ));
     let ending =
         copy(session, git, &mut answer, Boundaries::default(), 1).map_err(|broken| Broken {
-            stage: Stage::InAnswer,
+            stage: match broken.stage {
+                Stage::BeforeAnswer => stage,
+                _ => Stage::InAnswer,
+            },
             error: session.unknown(broken.error),
         })?;
+    let cut = || {
+        session.unknown(session.bad_answer(anyhow::anyhow!(
+            "it ends before the report of the push does"
+        )))
+    };
     match ending {
         Ending::Flush | Ending::Error => Ok(()),
         _ if !reports => Ok(()),
-        _ => Err(lost(session.unknown(session.bad_answer(anyhow::anyhow!(
-            "it ends before the report of the push does"
-        ))))),
+        Ending::Empty => Err(lost(cut())),
+        _ => Err(Broken::at(Stage::InAnswer)(cut())),
     }
 }
 
@@ -91,8 +109,12 @@ impl ResponseBody for Bounded {
     }
 }
 
-/// Hands the ref advertisement to git: it may be megabytes long, so it streams.
-fn advertise(session: &mut Session<'_>, git: &mut Git) -> Result<(), Broken> {
+/// What git dies of with 128 when the server lacks it, and exits with 1 over https (git: `send_pack`). It is told that
+/// the server has it, so that git sends its commands and the push is refused here.
+const ADDED: [&str; 2] = ["push-options", "atomic"];
+
+/// Hands the ref advertisement to git: it may be megabytes long, so it streams. Gives the capabilities that were added.
+fn advertise(session: &mut Session<'_>, git: &mut Git) -> Result<Vec<&'static str>, Broken> {
     let connecting = Broken::at(Stage::Connecting);
     let (first, mut body) = loop {
         let response = session
@@ -113,11 +135,30 @@ fn advertise(session: &mut Session<'_>, git: &mut Git) -> Result<(), Broken> {
     if seen.follow(&first).is_err() {
         return Err(connecting(session.no_pkt_line()));
     }
+    let (first, added) = with_added(first);
     let greeting = [b"\n", first.as_slice()].concat();
     git.write(&greeting).map_err(Broken::at(Stage::InAnswer))?;
     match copy(session, git, &mut body, seen, 1)? {
-        Ending::Flush => Ok(()),
+        Ending::Flush => Ok(added),
         other => Err(super::fetch::incomplete(session, other)),
+    }
+}
+
+/// Adds the capabilities of [`ADDED`] that the first pkt-line of an advertisement lacks.
+fn with_added(first: Vec<u8>) -> (Vec<u8>, Vec<&'static str>) {
+    let text = std::str::from_utf8(&first).unwrap_or("");
+    let Some((refs, capabilities)) = text.get(4..).and_then(|line| line.split_once('\0')) else {
+        return (first, Vec::new());
+    };
+    let capabilities = capabilities.trim_end_matches('\n');
+    let lacking = ADDED
+        .into_iter()
+        .filter(|name| !capabilities.split(' ').any(|word| word == *name));
+    let added: Vec<_> = lacking.collect();
+    let line = format!("{refs}\0{capabilities} {}\n", added.join(" "));
+    match added.is_empty() || line.len() > MAX_FIRST_BYTES {
+        true => (first, Vec::new()),
+        false => (pktline::encode(&line), added),
     }
 }
 
@@ -128,6 +169,10 @@ struct Commands {
     pack_follows: bool,
     /// The server was asked to report what became of each ref.
     reports: bool,
+    /// The report goes by a side band.
+    by_side_band: bool,
+    /// Those of [`ADDED`] that git makes use of.
+    uses: Vec<&'static str>,
     /// How many refs it is about.
     refs: u64,
 }
@@ -155,6 +200,8 @@ fn read_commands(git: &mut Git) -> anyhow::Result<Option<Commands>> {
         bytes,
         pack_follows: seen.updates,
         reports: seen.has("report-status") || seen.has("report-status-v2"),
+        by_side_band: seen.has("side-band-64k"),
+        uses: ADDED.into_iter().filter(|name| seen.has(name)).collect(),
         refs: seen.commands,
     }))
 }
@@ -299,6 +346,30 @@ mod tests {
             format!("{OLD} {NONE} refs/heads/main\0 report-status"),
         ]);
         assert!(!delete.updates && delete.commands == 1 && !delete.has("push-options"));
+    }
+
+    #[test]
+    fn capabilities_that_git_dies_without_are_added_once() {
+        let encoded = |capabilities: &str| {
+            pktline::encode(&format!("{NONE} capabilities^{{}}\0{capabilities}\n"))
+        };
+        let (first, added) = with_added(encoded("report-status ofs-delta"));
+        assert_eq!(added, ADDED);
+        assert_eq!(
+            first,
+            encoded("report-status ofs-delta push-options atomic")
+        );
+        let (first, added) = with_added(encoded("atomic push-options=x"));
+        assert_eq!(added, ["push-options"]);
+        assert_eq!(first, encoded("atomic push-options=x push-options"));
+        let whole = encoded("atomic push-options");
+        assert_eq!(with_added(whole.clone()), (whole, Vec::new()));
+        for other in [
+            b"000eversion 1\n".to_vec(),
+            b"0009\0\xff\xff\xff\n".to_vec(),
+        ] {
+            assert_eq!(with_added(other.clone()), (other, Vec::new()));
+        }
     }
 
     #[test]

@@ -20,6 +20,9 @@ pub(super) fn who(profile: &Profile) -> String {
 pub(super) fn explain(error: oauth::Error, profile: &Profile) -> anyhow::Error {
     let host = profile.endpoints.token.host_str().unwrap_or("").to_owned();
     let (kind, cause) = match &error {
+        oauth::Error::Transport(error) if error.offers_only_http_2() => {
+            (Kind::OnlyHttp2 { host }, None)
+        }
         oauth::Error::Transport(error) if error.phase == Phase::Tls => {
             (Kind::Untrusted { host }, None)
         }

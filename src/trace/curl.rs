@@ -1,7 +1,7 @@
 //! `GIT_TRACE_CURL` and `GIT_CURL_VERBOSE`, in the form of git's own https (git: `curl_trace` in http.c).
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -93,6 +93,8 @@ pub(super) struct Curl {
     target: Target,
     data: bool,
     redact: bool,
+    /// Lines have no time and place before them (git: `prepare_trace_line` in trace.c).
+    is_bare: bool,
 }
 
 impl Curl {
@@ -110,15 +112,13 @@ impl Curl {
             warn(&format!("GIT_TRACE_CURL is not followed: {error}"));
             None
         })?;
-        let is_false = |name: &str| {
-            variables(name).is_some_and(|value| {
-                matches!(Asked::read(&value), Asked::Nothing) && !value.is_empty()
-            })
-        };
+        let is_bare = variables("GIT_TRACE_BARE")
+            .is_some_and(|value| !matches!(Asked::read(&value), Asked::Nothing | Asked::Unknown));
         Some(Curl {
+            is_bare,
             target,
             data: !is_verbose && variables("GIT_TRACE_CURL_NO_DATA").is_none(),
-            redact: !is_false("GIT_TRACE_REDACT"),
+            redact: !variables("GIT_TRACE_REDACT").is_some_and(|value| is_false(&value)),
         })
     }
 
@@ -162,7 +162,10 @@ impl Curl {
     }
 
     fn lines(&self, lines: impl Iterator<Item = String>) {
-        let start = format!("{} bbtoken", clock());
+        let start = match self.is_bare {
+            true => String::new(),
+            false => format!("{:TEXT_COLUMN$}", format!("{} bbtoken", clock())),
+        };
         let text: String = lines.map(|line| row(&start, &line)).collect();
         self.target.write(&text);
     }
@@ -174,7 +177,13 @@ fn row(start: &str, line: &str) -> String {
         .chars()
         .map(|c| if is_harmful(c) { '.' } else { c })
         .collect();
-    format!("{start:TEXT_COLUMN$}{line}\n")
+    format!("{start}{line}\n")
+}
+
+/// Tells git's words for false (git: `git_parse_maybe_bool` in parse.c).
+fn is_false(value: &OsStr) -> bool {
+    let text = value.to_string_lossy().to_ascii_lowercase();
+    matches!(text.as_str(), "" | "false" | "no" | "off") || text.parse() == Ok(0_i64)
 }
 
 fn label(direction: Direction, what: &str) -> String {

@@ -96,7 +96,11 @@ impl House {
         }
     }
 
-    pub(super) fn session<'a>(&'a self, bearing: &'a mut Bearing<'_>, plan: &Plan) -> Session<'a> {
+    pub(super) fn session<'a>(
+        &'a self,
+        bearing: &'a mut Bearing<'_>,
+        plan: &'a Plan,
+    ) -> Session<'a> {
         let name = plan.address.to_string();
         Session::new(
             &self.client,
@@ -107,6 +111,7 @@ impl House {
             name,
         )
         .buffering(plan.identity.http.post_buffer_bytes)
+        .following_unless(plan.redirect_ban.as_deref())
     }
 
     /// Opens what is remembered of the repository for those who read it.

@@ -64,6 +64,8 @@ pub struct Plan {
     protocol: Protocol,
     /// The setting that forbids git's own transport for the server's scheme, by name.
     https_ban: Option<String>,
+    /// What forbids to follow a redirect of the server's scheme, by name.
+    redirect_ban: Option<String>,
     /// Why a fetch must not use the profile, if so.
     fetch_refusal: Option<Failure>,
     lfs: Option<lfs::Wiring>,
@@ -127,6 +129,7 @@ impl Plan {
             by_git: by_git.flatten().map(OnceCell::from).unwrap_or_default(),
             protocol: protocol(&git, &process_variable),
             https_ban: ban(&git, repository.scheme()),
+            redirect_ban: redirect_ban(&git, &process_variable, repository.scheme()),
             refused_submodules: name.and_then(|_| submodules::refused(&git, &process_variable)),
             lfs: name.filter(|_| fetch_refusal.is_none()).and_then(|name| {
                 let is_asked_for = address.profile.is_some() || raw.of_remote.is_some();
@@ -282,6 +285,21 @@ fn ban(git: &GitConfig, scheme: &str) -> Option<String> {
     let entry = git.last("protocol", Some(scheme), "allow")?;
     let is_ban = entry.value.as_deref() == Some("never");
     is_ban.then(|| format!("{} in {}", entry.name(), entry.origin))
+}
+
+/// Names what forbids to follow a redirect of a scheme: it is not the address that a person gave, so only what is always
+/// allowed will do (git: `get_curl_allowed_protocols` in http.c, `is_transport_allowed` in transport.c).
+fn redirect_ban(git: &GitConfig, variables: Variables<'_>, scheme: &str) -> Option<String> {
+    if let Some(list) = variables("GIT_ALLOW_PROTOCOL") {
+        let is_listed = list.to_string_lossy().split(':').any(|it| it == scheme);
+        return (!is_listed).then(|| "GIT_ALLOW_PROTOCOL".to_owned());
+    }
+    let entry = git
+        .last("protocol", Some(scheme), "allow")
+        .or_else(|| git.last("protocol", None, "allow"))?;
+    let is_always = |value: &String| value.eq_ignore_ascii_case("always");
+    let is_allowed = entry.value.as_ref().is_some_and(is_always);
+    (!is_allowed).then(|| format!("{} in {}", entry.name(), entry.origin))
 }
 
 /// Serves git's commands on a pipe; gives the exit code of a helper that took over.

@@ -154,6 +154,7 @@ fn of_kind(error: TransportError) -> anyhow::Error {
     let host = error.host.clone();
     let message = error.to_string();
     let kind = match error.phase {
+        _ if error.offers_only_http_2() => Kind::OnlyHttp2 { host },
         Phase::Tls => Kind::Untrusted { host },
         _ => Kind::Unreachable { host },
     };

@@ -97,7 +97,7 @@ fn a_push_whose_answer_does_not_come_in_time_is_not_known_to_have_failed() {
         for span_s in SPANS_S {
             world.bitbucket.clear_requests();
             let push = world.git(low_speed(span_s)).args(["push", "-q"]);
-            let done = push.within(&tree).fails(128);
+            let done = push.within(&tree).fails(1);
             done.says(&[&too_slow(span_s)]);
             if is_sent() {
                 done.says(&["it is not known whether the push was done\n"]);

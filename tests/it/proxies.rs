@@ -354,7 +354,7 @@ fn a_proxy_that_refuses_or_is_dead_is_named_with_the_setting_it_comes_from() {
         gits.expect(128);
         ours.expect(128).says(&[
             &format!("caused by: cannot connect to 'localhost' through proxy '{place}' (http.proxy in the command line)\n"),
-            "caused by: the proxy refuses to connect there\n",
+            "caused by: the proxy refuses to connect there: it answered 403\n",
         ]);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let place = listener.local_addr().expect("it has one").to_string();
@@ -632,6 +632,49 @@ fn no_program_asks_for_a_proxy_s_password_where_questions_are_forbidden() {
             list(transport).without("GIT_TERMINAL_PROMPT").ok();
             assert!(asked.exists(), "it asks where it may: {transport}");
             std::fs::remove_file(&asked).expect("it is there");
+        }
+    });
+}
+
+#[test]
+fn a_proxy_that_answers_connect_with_its_last_word_is_named_and_asked_no_more() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        world.git(["ls-remote", "bbtoken::ws/repo"]).ok();
+        for (status, is_repeated) in [
+            (401, false),
+            (403, false),
+            (404, false),
+            (407, false),
+            (502, true),
+        ] {
+            let proxy = proxy(Options {
+                fails_with: vec![status; 20],
+                ..Options::default()
+            });
+            let place = format!("127.0.0.1:{}", proxy.port());
+            let done = world
+                .git(["ls-remote", "bbtoken::ws/repo"])
+                .env("https_proxy", &place)
+                .fails(128);
+            let told =
+                format!("cannot connect to 'localhost' through proxy '{place}' (https_proxy)\n");
+            done.says(&[&told, "caused by: the proxy "]);
+            if status != 407 {
+                done.says(&[&format!("it answered {status}\n")]);
+            }
+            assert_eq!(
+                done.stderr.contains("trying again"),
+                is_repeated,
+                "{}",
+                done.stderr
+            );
+            let most = if is_repeated { 5 } else { 2 };
+            assert!(
+                (1..=most).contains(&proxy.asked().len()),
+                "{status}: {:?}",
+                proxy.asked()
+            );
         }
     });
 }

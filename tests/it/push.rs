@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bitbucket_local::{Action, Kind, Rule};
+
 use crate::support::{World, on_every_git};
 
 const PUSH: [&str; 2] = ["GET info/refs", "POST git-receive-pack"];
@@ -449,5 +451,99 @@ fn a_certificate_the_server_does_not_take_stops_the_push() {
             .done()
             .expect(0);
         assert_eq!(world.rev(&bare, "main"), world.rev(&tree, "HEAD"));
+    });
+}
+
+#[test]
+fn a_push_that_the_server_does_not_begin_ends_as_over_https() {
+    on_every_git(|world| {
+        let (bare, tree) = ahead(world);
+        let before = world.rev(&bare, "main");
+        let never = ["config", "receive.advertisePushOptions", "false"];
+        world.git(never).within(&bare).ok();
+        let token = world.bitbucket.issue_access_token(&["repository:write"]);
+        let https = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        let wrong = |at: &str| Rule::answer(500).path(at).kind(Kind::Git);
+        let gone = Rule::new(Action::CloseWithoutAnswer)
+            .method("POST")
+            .kind(Kind::Git);
+        let cases: [(&[&str], Option<Rule>, i32, &str); 5] = [
+            (
+                &["-o", "ci.skip"],
+                None,
+                1,
+                "the receiving end does not support push options",
+            ),
+            (
+                &[],
+                Some(wrong("git-receive-pack").method("POST")),
+                1,
+                "'localhost' answered 500",
+            ),
+            (
+                &[],
+                Some(wrong("info/refs")),
+                128,
+                "'localhost' answered 500",
+            ),
+            (
+                &[],
+                Some(wrong("git-receive-pack").method("POST").body("no")),
+                1,
+                "not known whether",
+            ),
+            (&[], Some(gone), 1, "not known whether"),
+        ];
+        for (options, rule, code, why) in cases {
+            let push = |address: &str, header: &str| {
+                world.bitbucket.clear_script();
+                if let Some(rule) = &rule {
+                    world.bitbucket.script(rule.clone().forever());
+                }
+                let run = world.git(["-c", header, "push"]).args(options);
+                run.args([address, "main"]).within(&tree).done()
+            };
+            let ours = push("origin", "core.x=y").expect(code);
+            ours.says(&[why]);
+            if code == 1 {
+                ours.says(&["\nerror: failed to push some refs to 'bbtoken::ws/repo'"]);
+            }
+            push(&https, &world.with_header(&token)).expect(code);
+            assert_eq!(world.rev(&bare, "main"), before);
+        }
+        world.bitbucket.clear_script();
+        world
+            .git(["push", "-q"])
+            .within(&tree)
+            .done()
+            .expect(0)
+            .quiet();
+    });
+}
+
+#[test]
+fn a_server_without_atomic_pushes_refuses_one_as_over_https() {
+    on_every_git(|world| {
+        let (bare, tree) = ahead(world);
+        let before = world.rev(&bare, "main");
+        let never = ["config", "receive.advertiseAtomic", "false"];
+        world.git(never).within(&bare).ok();
+        let token = world.bitbucket.issue_access_token(&["repository:write"]);
+        let https = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        let why = "the receiving end does not support --atomic push";
+        for (address, header) in [
+            ("origin", "core.x=y".to_owned()),
+            (https.as_str(), world.with_header(&token)),
+        ] {
+            let run = world.git(["-c", &header, "push", "--atomic", address, "main"]);
+            run.within(&tree).fails(1).says(&[why]);
+        }
+        assert_eq!(world.rev(&bare, "main"), before);
+        world
+            .git(["push", "-q"])
+            .within(&tree)
+            .done()
+            .expect(0)
+            .quiet();
     });
 }

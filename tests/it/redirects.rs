@@ -234,3 +234,45 @@ fn large_files_are_not_asked_for_in_plain_text_either() {
         );
     });
 }
+
+#[test]
+fn a_redirect_is_followed_only_where_the_scheme_is_always_allowed_as_by_git() {
+    on_every_git(|world| {
+        world.repository("ws", "new");
+        redirect(world, 301, "/ws/new.git/info/refs?service=git-upload-pack");
+        let token = world.bitbucket.issue_access_token(&["repository"]);
+        let https = format!("{}/ws/old.git", world.bitbucket.base_url());
+        for (setting, variable, is_followed) in [
+            ("protocol.https.allow=always", "", true),
+            ("protocol.https.allow=user", "", false),
+            ("protocol.allow=user", "", false),
+            ("protocol.http.allow=user", "", true),
+            ("protocol.https.allow=user", "bbtoken:https", true),
+        ] {
+            let run = |address: &str, header: &str| {
+                let run = world
+                    .git(["-c", setting, "-c", header, "ls-remote", address])
+                    .without_memory();
+                match variable {
+                    "" => run.done(),
+                    list => run.env("GIT_ALLOW_PROTOCOL", list).done(),
+                }
+            };
+            world.bitbucket.clear_requests();
+            let ours = run("bbtoken::ws/old", "core.x=y");
+            let gits = run(&https, &world.with_header(&token));
+            let expected = if is_followed { 0 } else { 128 };
+            let (ours, gits) = (ours.expect(expected), gits.expect(expected));
+            assert_eq!(ours.stdout, gits.stdout);
+            if !is_followed {
+                let name = setting.split('=').next().expect("it has a name");
+                ours.says(&[&format!(
+                    "/ws/new.git', and {name} in the command line allows no redirect\n"
+                )]);
+                let requests = world.bitbucket.git_requests();
+                let is_new = |path: &str| path.starts_with("/ws/new");
+                assert!(!requests.iter().any(|request| is_new(&request.path)));
+            }
+        }
+    });
+}

@@ -373,3 +373,41 @@ fn a_server_is_reached_by_ipv6() {
         work(&world, &base, world.bitbucket.ca_file(), &[]);
     }
 }
+
+#[test]
+fn a_server_that_offers_http_2_alone_is_left_to_gits_own_transport() {
+    for git in gits() {
+        let options = bitbucket_local::Options {
+            http1: false,
+            ..bitbucket_local::Options::default()
+        };
+        let world = World::with(git, options);
+        world.repository("ws", "repo");
+        let token = world.bitbucket.issue_access_token(&["repository"]);
+        let list = || {
+            world
+                .git(["ls-remote", "-q", "bbtoken::ws/repo"])
+                .without_client()
+                .env("BBTOKEN_ACCESS_TOKEN", &token)
+        };
+        let refs = list().done().expect(0).quiet().stdout;
+        assert!(refs.contains("refs/heads/main"), "{refs}");
+        let asked = world.bitbucket.git_requests();
+        assert!(
+            asked
+                .iter()
+                .all(|request| request.http_version == "HTTP/2.0")
+        );
+        let done = list().env("BBTOKEN_TRANSPORT", "native").fails(128);
+        done.says(&[
+            "caused by: it offers no HTTP/1.1, which the native transport speaks, but HTTP/2 only\n",
+            "hint: let 'localhost' or the gateway in front of it offer HTTP/1.1, too",
+        ]);
+        for blamed in ["certificate", "sslCAInfo", "trying again"] {
+            assert!(!done.stderr.contains(blamed), "{}", done.stderr);
+        }
+        // Its token endpoint is asked by curl.
+        let list = world.git(["ls-remote", "-q", "bbtoken::ws/repo"]);
+        assert_eq!(list.done().expect(0).quiet().stdout, refs);
+    }
+}

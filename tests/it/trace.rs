@@ -2,12 +2,17 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
+use bitbucket_local::{
+    Action, Bare, Kind, Options, Rule, Then,
+    proxy::{self, Proxy},
+};
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 use crate::{
     inspect::files,
-    support::{Run, World, on_every_git},
+    support::{Run, World, gits, on_every_git},
 };
 
 /// One request's or answer's head: its first line, and the rest in no order.
@@ -116,6 +121,131 @@ fn header_lines_are_shown_as_git_shows_its_own() {
         };
         assert_eq!(ends(&ours), ends(&gits), "a head ends with an empty line");
     });
+}
+
+#[test]
+fn the_servers_own_reason_phrase_is_shown() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let head = "HTTP/1.1 500 Intentional Breakage\r\nContent-Length: 0\r\n\r\n";
+        let bare = Bare {
+            head: head.to_owned(),
+            body: false,
+            then: Then::Close,
+        };
+        let rule = Rule::new(Action::Bare(bare)).kind(Kind::Git).forever();
+        world.git(["ls-remote", "bbtoken::ws/repo"]).ok();
+        world.bitbucket.script(rule);
+        let file = world.path("trace");
+        let run = world
+            .git(["ls-remote", "bbtoken::ws/repo"])
+            .without_memory();
+        run.env("GIT_TRACE_CURL", &file).fails(128);
+        let trace = fs::read_to_string(file).expect("the trace was written");
+        assert!(
+            trace.contains("<= Recv header: HTTP/1.1 500 Intentional Breakage\n"),
+            "{trace}"
+        );
+    });
+}
+
+#[test]
+fn lines_are_bare_where_git_writes_bare_ones() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        for (value, is_bare) in [("1", true), ("true", true), ("0", false), ("false", false)] {
+            let traces = both(world, &[("GIT_TRACE_BARE", value)]);
+            for trace in &traces {
+                let line = trace
+                    .lines()
+                    .find(|line| line.contains("=> Send header: GET"));
+                let line = line.unwrap_or_else(|| panic!("no request in {trace}"));
+                assert_eq!(line.starts_with("=> Send"), is_bare, "{value}: {line}");
+            }
+            assert_eq!(heads(&traces[0]), heads(&traces[1]));
+        }
+    });
+}
+
+#[test]
+fn cookies_are_shown_where_git_shows_them_and_our_token_never() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        world
+            .git(["config", "--global", "http.extraHeader", "Cookie: ours=one"])
+            .ok();
+        let cookie = ("Set-Cookie".to_owned(), "theirs=two; Path=/".to_owned());
+        let alter = Rule::new(Action::Alter(vec![
+            (
+                "Content-Type".to_owned(),
+                "application/x-git-upload-pack-advertisement".to_owned(),
+            ),
+            cookie,
+        ]));
+        for (value, is_shown) in [("0", true), ("no", true), ("", true), ("1", false)] {
+            world.bitbucket.clear_script();
+            world
+                .bitbucket
+                .script(alter.clone().path("info/refs").forever());
+            let traces = both(world, &[("GIT_TRACE_REDACT", value)]);
+            let shows = |trace: &str, cookie: &str| trace.to_ascii_lowercase().contains(cookie);
+            for trace in &traces {
+                let sent = "=> send header: cookie: ours=one\n";
+                assert_eq!(shows(trace, sent), is_shown, "'{value}': {trace}");
+            }
+            // Git shows those of the server in any case.
+            let received = "<= recv header: set-cookie: theirs=two;";
+            assert_eq!(shows(&traces[0], received), is_shown, "'{value}'");
+            assert!(shows(&traces[1], received), "'{value}'");
+            assert!(traces[0].contains("Authorization: Basic <redacted>\n"));
+        }
+    });
+}
+
+#[test]
+fn a_request_that_a_proxy_carries_is_shown_as_it_is_sent() {
+    for git in gits() {
+        let options = Options {
+            tls: false,
+            ..Options::default()
+        };
+        let world = World::with(git, options);
+        world.repository("ws", "repo");
+        // It carries nothing; what is sent to it is what counts.
+        let proxy = Proxy::start(proxy::Options::default()).expect("a proxy starts on loopback");
+        let setting = format!("http.proxy=http://ann:canary@127.0.0.1:{}", proxy.port());
+        let base = world.bitbucket.base_url();
+        let token = world.bitbucket.issue_access_token(&["repository"]);
+        let first = format!(
+            "=> Send header: GET {base}/ws/repo.git/info/refs?service=git-upload-pack HTTP/1.1\n"
+        );
+        for (redact, login) in [
+            (
+                "1",
+                "=> Send header: Proxy-Authorization: Basic <redacted>\n",
+            ),
+            (
+                "0",
+                "=> Send header: Proxy-Authorization: Basic YW5uOmNhbmFyeQ==\n",
+            ),
+        ] {
+            for address in ["bbtoken::ws/repo", &format!("{base}/ws/repo.git")] {
+                let file = world.path("trace");
+                let _ = fs::remove_file(&file);
+                let run = world
+                    .git(["-c", &setting, "-c", "http.proxyAuthMethod=basic"])
+                    .args(["-c", "http.version=HTTP/1.1", "ls-remote", address])
+                    .without_client()
+                    .env("BBTOKEN_ACCESS_TOKEN", &token)
+                    .env("GIT_TRACE_REDACT", redact)
+                    .env("GIT_TRACE_CURL", &file);
+                run.fails(128);
+                let trace = fs::read_to_string(file).expect("the trace was written");
+                assert!(trace.contains(&first), "{address}: {trace}");
+                assert!(trace.contains(login), "{address}: {trace}");
+            }
+        }
+    }
 }
 
 #[test]

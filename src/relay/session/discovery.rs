@@ -48,8 +48,12 @@ impl Session<'_> {
                 return Ok(response);
             };
             let location = response.header("location").unwrap_or("");
-            self.repository = redirect::follow(&url, location)
+            let place = redirect::follow(&url, location)
                 .map_err(|unfollowed| self.no_git(&unfollowed.to_string()))?;
+            if let Some(ban) = self.redirect_ban {
+                return Err(self.unfollowed(&place, ban));
+            }
+            self.repository = place;
             self.was_moved = true;
         }
         Err(self.no_git("it redirects without end"))

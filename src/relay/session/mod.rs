@@ -45,6 +45,8 @@ pub struct Session<'a> {
     last_answer: Instant,
     memory: Option<&'a dyn Memory>,
     was_moved: bool,
+    /// What forbids to follow a redirect, by name.
+    redirect_ban: Option<&'a str>,
     voice: Option<Voice<'a>>,
     buffer: Buffer,
     /// The `Git-Protocol` header of a push, if it has one.
@@ -130,6 +132,7 @@ impl<'a> Session<'a> {
             last_answer: Instant::now(),
             memory: None,
             was_moved: false,
+            redirect_ban: None,
             voice: None,
             buffer: Buffer::default(),
             push_protocol: None,
@@ -142,6 +145,14 @@ impl<'a> Session<'a> {
     /// Lets what the server says of the repository be remembered.
     pub fn remembering(self, memory: Option<&'a dyn Memory>) -> Self {
         Session { memory, ..self }
+    }
+
+    /// Follows no redirect where a setting forbids it, which is named.
+    pub fn following_unless(self, redirect_ban: Option<&'a str>) -> Self {
+        Session {
+            redirect_ban,
+            ..self
+        }
     }
 
     /// Sends requests as a whole that fit into so many bytes.

@@ -106,7 +106,10 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "'{}' answered {}", self.host, self.status)?;
+        match self.status {
+            407 => write!(f, "a proxy on the way to '{}' answered 407", self.host),
+            status => write!(f, "'{}' answered {status}", self.host),
+        }?;
         if let (429 | 503, Some(seconds @ 1..)) =
             (self.status, self.retry_after.map(|wait| wait.as_secs()))
         {

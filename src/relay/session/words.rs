@@ -4,8 +4,8 @@ use std::io;
 
 use super::{Repeat, Session, refusal::Refusal};
 use crate::{
-    failure::{Failure, Kind},
-    http::{Phase, TransportError},
+    failure::{Failure, Kind, quote},
+    http::{Phase, TransportError, Url},
     relay::Service,
 };
 
@@ -42,6 +42,7 @@ impl Session<'_> {
     pub(super) fn unreachable(&self, error: TransportError) -> anyhow::Error {
         let host = error.host.clone();
         let kind = match error.phase {
+            _ if error.offers_only_http_2() => Kind::OnlyHttp2 { host },
             Phase::Tls => Kind::Untrusted { host },
             _ => Kind::Unreachable { host },
         };
@@ -77,6 +78,29 @@ impl Session<'_> {
                 "the answer to the push to '{}' was lost: it is not known whether the push was done",
                 self.name
             ),
+        ))
+    }
+
+    /// Says that a redirect is not followed, as git does not over https either.
+    pub(super) fn unfollowed(&self, place: &Url, ban: &str) -> anyhow::Error {
+        let place = quote(place.as_str());
+        anyhow::anyhow!("it redirects to '{place}', and {ban} allows no redirect").context(
+            Failure::new(
+                Kind::Misconfigured,
+                format!("cannot use repository '{}'", self.name),
+            ),
+        )
+    }
+
+    /// Says that git wants something of a push that the server does not have (git: `send_pack`).
+    pub(in crate::relay) fn unsupported(&self, capability: &str) -> anyhow::Error {
+        let what = match capability {
+            "atomic" => "--atomic push",
+            _ => "push options",
+        };
+        anyhow::anyhow!("the receiving end does not support {what}").context(Failure::new(
+            Kind::Refused,
+            format!("{}: nothing was sent", self.cannot(Service::ReceivePack)),
         ))
     }
 

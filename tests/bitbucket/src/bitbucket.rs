@@ -31,6 +31,8 @@ pub struct Options {
     pub tls: bool,
     /// Whether HTTP/2 is offered: by ALPN over TLS, by prior knowledge without. Default: true.
     pub http2: bool,
+    /// Whether HTTP/1.1 is offered by ALPN. Default: true.
+    pub http1: bool,
     /// Whether to listen on `::1` as well as on `127.0.0.1`. Default: false.
     pub ipv6: bool,
     /// The port. Default: one that is free.
@@ -48,6 +50,7 @@ impl Default for Options {
         Self {
             tls: true,
             http2: true,
+            http1: true,
             ipv6: false,
             port: None,
             git: None,
@@ -105,7 +108,7 @@ impl Bitbucket {
         std::fs::write(&ca_file, &certificates.authority_pem)
             .context("cannot write the authority's certificate")?;
         let tls = if options.tls {
-            Some(certificates.server_config(options.http2)?)
+            Some(certificates.server_config(options.http2, options.http1)?)
         } else {
             None
         };

@@ -106,8 +106,8 @@ impl Certificates {
         (self.chain.clone(), self.key.clone_key())
     }
 
-    /// The server side of TLS; offers HTTP/2 by ALPN (RFC 7301) when asked.
-    pub(crate) fn server_config(self, http2: bool) -> Result<ServerConfig> {
+    /// The server side of TLS; offers HTTP/2 and HTTP/1.1 by ALPN (RFC 7301) as asked.
+    pub(crate) fn server_config(self, http2: bool, http1: bool) -> Result<ServerConfig> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -115,11 +115,12 @@ impl Certificates {
             .with_no_client_auth()
             .with_single_cert(self.chain, self.key)
             .context("cannot use the server's certificate")?;
-        config.alpn_protocols = if http2 {
-            vec![b"h2".to_vec(), b"http/1.1".to_vec()]
-        } else {
-            vec![b"http/1.1".to_vec()]
-        };
+        let offers = [(http2, "h2"), (http1, "http/1.1")];
+        config.alpn_protocols = offers
+            .into_iter()
+            .filter(|(is_offered, _)| *is_offered)
+            .map(|(_, name)| name.as_bytes().to_vec())
+            .collect();
         Ok(config)
     }
 }

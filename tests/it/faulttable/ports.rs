@@ -207,16 +207,3 @@ fn what_breaks_before_the_first_request_is_told_as_a_connection_that_was_not_mad
         assert_ne!(theirs.code, Some(0), "never worse: {port:?}");
     }
 }
-
-#[test]
-fn a_handshake_that_crawls_ends_by_our_own_limit_without_any_setting() {
-    let place = Place::new(gits().remove(0));
-    let faulty = Faulty::open(Port::SlowLoris, place.world.bitbucket.base_url());
-    let run = crate::inspect::limited(&place.world, ["ls-remote", "bbtoken::ws/repo"]);
-    let done = run
-        .without_client()
-        .env("BBTOKEN_ACCESS_TOKEN", &place.token)
-        .env("BBTOKEN_BASE_URL", &faulty.base)
-        .fails(128);
-    done.says(&[NO_CONNECTION, "not made within 15 seconds\n"]);
-}

@@ -121,7 +121,7 @@ fn a_token_revoked_while_a_large_push_is_sent_is_replaced_for_the_next_one() {
         gate.between(world, list(world)).ok();
         let push = || gate.between(world, limited(world, ["push", "-q"]).within(&tree));
         let hold = Rule::new(Action::Hold).method("POST").streamed();
-        let done = revoked_at(world, hold, push()).expect(128);
+        let done = revoked_at(world, hold, push()).expect(1);
         done.says(&[
             "error: the token was refused while the push was being sent; nothing was changed on the server\n\
              hint: push again: a new token is ready\n",

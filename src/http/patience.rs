@@ -1,0 +1,221 @@
+//! How long a connection may take to be made: seconds until something accepts it, then as long as git waits.
+
+use std::{
+    fmt,
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::future::{Either, select, select_ok};
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
+use tower_layer::Layer;
+use tower_service::Service;
+
+/// The limits of one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// After this long something has to accept TCP connections: a network that is down is then told in seconds.
+    until_probe: Duration,
+    /// How long a probe of that may take.
+    probe: Duration,
+    /// How long TCP, a proxy and TLS may take together (libcurl: `DEFAULT_CONNECT_TIMEOUT`, which git leaves as it is).
+    pub(super) all: Duration,
+}
+
+pub(super) const LIMITS: Limits = Limits {
+    until_probe: Duration::from_secs(10),
+    probe: Duration::from_secs(5),
+    all: Duration::from_secs(300),
+};
+
+/// The connection was not made in time.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NotMade(Duration);
+
+impl fmt::Display for NotMade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "it was not made within {} seconds", self.0.as_secs())
+    }
+}
+
+impl std::error::Error for NotMade {}
+
+/// Waits for a connection. The library does not say whether TCP or what follows it takes long, so that another
+/// connection to the same place tells whether anything accepts one there.
+pub(super) async fn wait<T>(
+    connecting: impl Future<Output = T> + Unpin,
+    hop: &Hop,
+    limits: Limits,
+) -> Result<T, NotMade> {
+    let mut connecting = connecting;
+    if let Ok(connected) = timeout(limits.until_probe, &mut connecting).await {
+        return Ok(connected);
+    }
+    let probe = Box::pin(timeout(limits.probe, hop.accepts()));
+    connecting = match select(connecting, probe).await {
+        Either::Left((connected, _)) => return Ok(connected),
+        Either::Right((Ok(true), connecting)) => connecting,
+        Either::Right(_) => return Err(NotMade(limits.until_probe + limits.probe)),
+    };
+    let rest = limits.all.saturating_sub(limits.until_probe);
+    let connected = timeout(rest, connecting).await;
+    connected.map_err(|_| NotMade(limits.all))
+}
+
+/// Where TCP connections go: the server or its proxy, by host and port; set before each request.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hop(Arc<Mutex<(String, u16)>>);
+
+impl Hop {
+    pub(super) fn set(&self, host: &str, port: u16) {
+        let mut place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if (place.0.as_str(), place.1) != (host, port) {
+            *place = (host.to_owned(), port);
+        }
+    }
+
+    /// Tells whether one of its addresses accepts a connection.
+    async fn accepts(&self) -> bool {
+        let (host, port) = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let Ok(addresses) = lookup_host((host.trim_matches(['[', ']']), port)).await else {
+            return false;
+        };
+        let attempts: Vec<_> = addresses
+            .map(|it| Box::pin(TcpStream::connect(it)))
+            .collect();
+        !attempts.is_empty() && select_ok(attempts).await.is_ok()
+    }
+}
+
+/// Puts the limits around the library's connector.
+#[derive(Clone)]
+pub(super) struct Patient<S = ()> {
+    inner: S,
+    hop: Hop,
+}
+
+impl Patient {
+    pub(super) fn layer(hop: Hop) -> Self {
+        Patient { inner: (), hop }
+    }
+}
+
+impl<S> Layer<S> for Patient {
+    type Service = Patient<S>;
+
+    fn layer(&self, inner: S) -> Patient<S> {
+        Patient {
+            inner,
+            hop: self.hop.clone(),
+        }
+    }
+}
+
+type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl<S, R> Service<R> for Patient<S>
+where
+    S: Service<R, Error = BoxError>,
+    S::Future: Send + 'static,
+    S::Response: 'static,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = Connecting<S::Response>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        let connecting = Box::pin(self.inner.call(request));
+        let hop = self.hop.clone();
+        Box::pin(async move {
+            match wait(connecting, &hop, LIMITS).await {
+                Ok(connected) => connected,
+                // The library takes this kind for a timeout.
+                Err(late) => Err(io::Error::new(io::ErrorKind::TimedOut, late).into()),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Ready, pending, ready};
+
+    use super::*;
+
+    const SOON: Limits = Limits {
+        until_probe: Duration::from_millis(10),
+        probe: Duration::from_secs(60),
+        all: Duration::from_secs(600),
+    };
+
+    fn run<T>(work: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.expect("the system gives one").block_on(work)
+    }
+
+    fn hop(port: u16) -> Hop {
+        let hop = Hop::default();
+        hop.set("127.0.0.1", port);
+        hop
+    }
+
+    #[test]
+    fn once_something_accepts_a_connection_it_may_take_as_long_as_with_git() {
+        assert_eq!(LIMITS.all, Duration::from_secs(300));
+        assert_eq!(LIMITS.until_probe + LIMITS.probe, Duration::from_secs(15));
+        run(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+            let listener = listener.expect("a port is free");
+            let port = listener.local_addr().expect("it is bound").port();
+            // It is made only after the probe has come, so that without one this would never end.
+            let connecting = Box::pin(async { listener.accept().await.is_ok() });
+            assert_eq!(wait(connecting, &hop(port), SOON).await, Ok(true));
+        });
+    }
+
+    #[test]
+    fn where_nothing_accepts_a_connection_it_is_given_up_early() {
+        let port = {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+            listener.local_addr().expect("it is bound").port()
+        };
+        let late = run(wait(pending::<()>(), &hop(port), SOON));
+        assert_eq!(late, Err(NotMade(SOON.until_probe + SOON.probe)));
+    }
+
+    #[test]
+    fn a_connection_that_is_accepted_and_never_made_ends_at_the_last_limit() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let port = listener.local_addr().expect("it is bound").port();
+        let limits = Limits {
+            all: Duration::from_millis(20),
+            ..SOON
+        };
+        let late = run(wait(pending::<()>(), &hop(port), limits));
+        assert_eq!(late, Err(NotMade(limits.all)));
+    }
+
+    #[test]
+    fn a_connection_that_is_made_at_once_asks_nothing() {
+        let made: Ready<u8> = ready(7);
+        assert_eq!(run(wait(made, &Hop::default(), SOON)), Ok(7));
+    }
+}
