@@ -76,6 +76,8 @@ fn refused(refusal: &oauth::Refusal, profile: &Profile) -> (&'static str, Kind) 
             "the client has another callback URL",
             format!("set the callback URL to 'http://127.0.0.1/callback' {CONSUMER}"),
         )
+    } else if said.contains("not allowed for this client") {
+        change("the client may not use this grant", allow_grant(by_login))
     } else if said.contains("grant type") || refusal.error == "unsupported_grant_type" {
         change("the endpoint does not know this grant", check_url(profile))
     } else if said.contains("must be authenticated") {
@@ -89,14 +91,7 @@ fn refused(refusal: &oauth::Refusal, profile: &Profile) -> (&'static str, Kind) 
             "compare BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET, or the profile's settings, with key and secret of the OAuth consumer (workspace settings, OAuth consumers)".into(),
         )
     } else if refusal.error == "unauthorized_client" {
-        let grant = match by_login {
-            true => "the authorization code and its refresh tokens",
-            false => "client credentials",
-        };
-        change(
-            "the client may not use this grant",
-            format!("allow {grant} for this client on the server"),
-        )
+        change("the client may not use this grant", allow_grant(by_login))
     } else if refusal.error == "invalid_scope" {
         change(
             "the server does not accept the client's scopes",
@@ -114,6 +109,14 @@ fn refused(refusal: &oauth::Refusal, profile: &Profile) -> (&'static str, Kind) 
             format!("look at the client {CONSUMER}, or {}", check_url(profile)),
         )
     }
+}
+
+fn allow_grant(by_login: bool) -> String {
+    let grant = match by_login {
+        true => "the authorization code and its refresh tokens",
+        false => "client credentials",
+    };
+    format!("allow {grant} for this client on the server")
 }
 
 fn check_url(profile: &Profile) -> String {

@@ -10,9 +10,11 @@ use std::{
 
 use crate::{
     inspect::{is_sound, noise},
+    login::Waiting,
+    person::configure,
     programs::installed,
     squid::free_port,
-    support::{Run, World, on_every_git},
+    support::{Run, World, gits, on_every_git},
 };
 
 /// Dulwich's git server, which asks for a token, notes what it is asked, and says its port.
@@ -203,4 +205,133 @@ fn dulwich_behind_haproxy_is_cloned_fetched_and_pushed_to() {
         assert!(posts.all(|line| line.ends_with(" True")), "{asked}");
         assert_eq!(world.bitbucket.token_requests().len(), 1);
     });
+}
+
+/// The client credentials of `oidc.mjs`.
+const MACHINE: (&str, &str) = ("machine:one", "s:e%c+r/e=t");
+/// The client of a person there.
+const PERSON: (&str, &str) = ("person", "another-secret");
+/// So many commands at once want a token.
+const CROWD: usize = 20;
+
+/// npm's oidc-provider, which revokes a login whose refresh token is used twice.
+struct Oidc<'w> {
+    world: &'w World,
+    issuer: String,
+    notes: PathBuf,
+    _program: Running,
+}
+
+impl<'w> Oidc<'w> {
+    fn start(world: &'w World) -> Self {
+        let notes = world.path("grants");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/oidc.mjs");
+        let mut child = Command::new("node")
+            .arg(script)
+            .arg(installed("node/node_modules"))
+            .arg(&notes)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("node starts");
+        let mut issuer = String::new();
+        // The pipe stays open, since the server says more.
+        BufReader::new(child.stdout.as_mut().expect("it is a pipe"))
+            .read_line(&mut issuer)
+            .expect("it is text");
+        Oidc {
+            world,
+            issuer: issuer.trim().to_owned(),
+            notes,
+            _program: Running(child),
+        }
+    }
+
+    /// Prepares `git bbtoken …` with a client of this server.
+    fn bbtoken<const N: usize>(&self, arguments: [&str; N], client: (&str, &str)) -> Run {
+        self.world
+            .bbtoken(arguments)
+            .env("BBTOKEN_TOKEN_URL", format!("{}/token", self.issuer))
+            .env("BBTOKEN_CLIENT_ID", client.0)
+            .env("BBTOKEN_CLIENT_SECRET", client.1)
+    }
+
+    /// What became of each request for a token since the last time.
+    fn grants(&self) -> Vec<String> {
+        let notes = fs::read_to_string(&self.notes).unwrap_or_default();
+        let _ = fs::remove_file(&self.notes);
+        notes.lines().map(str::to_owned).collect()
+    }
+}
+
+#[test]
+fn oidc_provider_gives_a_client_its_token_and_its_refusals_are_understood() {
+    let world = World::new(gits().remove(0));
+    let server = Oidc::start(&world);
+    for _ in 0..2 {
+        let token = server.bbtoken(["token"], MACHINE).done().expect(0).quiet();
+        assert!(token.stdout.trim_end().len() > 20, "{}", token.stdout);
+    }
+    assert_eq!(server.grants(), ["success client_credentials"]);
+    let cases = [
+        ((MACHINE.0, "wrong"), ": its id or secret is wrong\n"),
+        (("nobody", "wrong"), ": its id or secret is wrong\n"),
+        (PERSON, ": the client may not use this grant\n"),
+    ];
+    for (client, cause) in cases {
+        let run = server.bbtoken(["token"], client);
+        run.env("BBTOKEN_STORE", "memory").fails(4).says(&[cause]);
+    }
+}
+
+#[test]
+fn oidc_provider_logs_a_person_in_and_no_refresh_token_is_used_twice_by_a_crowd() {
+    let world = World::new(gits().remove(0));
+    let server = Oidc::start(&world);
+    // It gives no scope unless it is asked for one, and a query of the endpoint stays.
+    let authorize = format!("{}/auth?scope=openid", server.issuer);
+    configure(
+        &world,
+        "me",
+        &[
+            ("clientId", PERSON.0),
+            ("grant", "authorization-code"),
+            ("authorizeUrl", &authorize),
+            ("tokenUrl", &format!("{}/token", server.issuer)),
+        ],
+    );
+    let command = |arguments: [&str; 3]| {
+        let run = world.bbtoken(arguments).without("BBTOKEN_CLIENT_ID");
+        run.env("BBTOKEN_CLIENT_SECRET", PERSON.1)
+    };
+    let login = Waiting::of(command(["login", "me", "--browser"]).into_command());
+    let jar = world.path("cookies");
+    let browser = world.run(Path::new("/usr/bin/curl"), ["-sSL", "-o", "/dev/null"]);
+    let browser = browser.arg("-c").arg(&jar).arg("-b").arg(&jar);
+    let seen = browser.arg(&login.page).done();
+    let (code, said) = login.end();
+    assert_eq!(code, Some(0), "{said}\n{}", seen.stderr);
+    assert_eq!(server.grants(), ["success authorization_code"]);
+    for _ in 0..3 {
+        // No token is left, so that each of them wants to refresh.
+        let _ = fs::remove_dir_all(world.cache());
+        let tokens: Vec<String> = std::thread::scope(|scope| {
+            let all: Vec<_> = (0..CROWD)
+                .map(|_| {
+                    scope.spawn(|| {
+                        command(["token", "--profile", "me"])
+                            .done()
+                            .expect(0)
+                            .stdout
+                    })
+                })
+                .collect();
+            all.into_iter()
+                .map(|one| one.join().expect("it ran"))
+                .collect()
+        });
+        assert!(tokens.iter().all(|token| *token == tokens[0]), "{tokens:?}");
+        assert_eq!(server.grants(), ["success refresh_token"], "one for all");
+    }
 }

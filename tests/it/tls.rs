@@ -356,7 +356,7 @@ fn verification_of_bitbucket_org_is_never_given_up_by_a_setting_for_all() {
         assert!(proxy.asked().is_empty(), "nobody was connected to");
         run("http.https://bitbucket.org/.sslVerify=false")
             .says(&["warning: 'bitbucket.org' is not verified, because of http.https://bitbucket.org/.sslVerify: "]);
-        assert_eq!(proxy.asked().len(), 1);
+        assert_eq!(proxy.asked().len(), 2, "the second time for the status");
     });
 }
 
