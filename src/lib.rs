@@ -92,6 +92,7 @@
 //! | no file or directory of another user holds, gives or receives a secret | `files` tests, `tests/it/attacks/users.rs` |
 //! | success is silent, and progress is git's own | `tests/it/progress.rs` |
 //! | a login that fails or is stopped changes nothing | `tests/it/login.rs`, `tests/it/callbacks.rs` |
+//! | a logout leaves what another profile uses | `tests/it/whose.rs` |
 //! | whoever else talks to a login's port neither ends nor fakes it, nor keeps the browser out | `tests/it/callbacks.rs` |
 //! | the arguments of a login's browser do not let another user finish the login | `tests/it/attacks/logins.rs` |
 //! | whose login it is, is asked where it can be, and is never a reason to fail | `tests/it/account.rs` |

@@ -44,11 +44,18 @@ pub(super) enum Order {
         long_about = "Set a profile up and log in: by browser, as a client, or with a ready token\n\n\
             On a terminal it asks for what is missing. In a script give everything: the kind, --client-id, and the \
             secret on stdin (--with-secret, --with-token). No secret is ever taken as an argument. The profile is \
-            written with 'git config --global', its secret to the profile's store."
+            written with 'git config --global', its secret to the profile's store.\n\n\
+            A login is tried first and saved only if Bitbucket accepts it, so that a login that fails leaves the earlier \
+            one in place. A ready token is tried on the repository of --try, or by asking for its account. One that \
+            cannot be tried is saved with --no-check, or after a question on a terminal."
     )]
     Login(Login),
     /// Forget a profile's login, client secret and cached token on this machine
-    Logout(Profile),
+    #[command(
+        long_about = "Forget a profile's login, client secret and cached token on this machine\n\n\
+            What another profile uses, too, stays, unless --shared is given."
+    )]
+    Logout(Logout),
     /// Show profiles, where each setting comes from, and what is kept
     Status(Status),
     /// Print a fresh access token for a script
@@ -102,6 +109,15 @@ pub(super) struct Profile {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Logout {
+    #[command(flatten)]
+    pub(super) profile: Profile,
+    /// Forget also what other profiles use
+    #[arg(long)]
+    pub(super) shared: bool,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Chosen {
     /// Use this profile [default: the one that git uses in this directory]
     #[arg(long = "profile", value_name = "profile", add = ArgValueCandidates::new(profiles))]
@@ -148,7 +164,10 @@ pub(super) struct Login {
     #[arg(long, value_name = "seconds", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400),
         conflicts_with_all = ["no_browser", "client_credentials", "with_token"])]
     pub(super) timeout: u64,
-    /// Try the profile on this repository afterwards
+    /// Save the token or the client's secret without trying it
+    #[arg(long, conflicts_with_all = ["browser", "no_browser", "port", "repository"])]
+    pub(super) no_check: bool,
+    /// Try the login on this repository, before it is saved and afterwards with git
     #[arg(long = "try", value_name = "workspace/repository")]
     pub(super) repository: Option<String>,
 }

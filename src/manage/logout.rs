@@ -3,28 +3,39 @@
 use super::{Console, cli};
 use crate::{
     profile::{self, ENVIRONMENT, Grant, Profile},
+    token::Forgotten,
     wire::{self, Overview},
 };
 
-pub(super) fn run(options: &cli::Profile, console: &mut Console<'_>) -> anyhow::Result<()> {
+pub(super) fn run(options: &cli::Logout, console: &mut Console<'_>) -> anyhow::Result<()> {
     let overview = Overview::read()?;
-    let identity = overview.used(options.name.as_deref())?;
+    let identity = overview.used(options.profile.name.as_deref())?;
     let profile = &identity.profile;
-    let forgotten = wire::forget_all(&identity, console.warn)?;
-    if forgotten.is_empty() {
-        console.answer(&format!("Nothing was kept of profile '{profile}'."))?;
-    } else {
+    let others = others(&overview, profile);
+    let forgotten = wire::forget_all(&identity, &others, options.shared, console.warn)?;
+    let Forgotten { removed, shared } = forgotten;
+    if !removed.is_empty() {
         console.answer(&format!(
             "Forgot of profile '{profile}': {}.",
-            forgotten.join(", ")
+            removed.join(", ")
         ))?;
+    } else if shared.is_empty() {
+        console.answer(&format!("Nothing was kept of profile '{profile}'."))?;
+    } else {
+        console.answer(&format!("Nothing was forgotten of profile '{profile}'."))?;
     }
-    if forgotten.contains(&"client secret") {
-        for other in sharing(profile)? {
-            console.tell(&format!(
-                "Profile '{other}' has the same client and needs its secret again: git bbtoken login {other}"
-            ));
-        }
+    // A cached token comes again by itself.
+    let is_worth_a_word = |what: &str| !removed.contains(&what) || what != "cached access token";
+    for (what, other) in shared.iter().filter(|(what, _)| is_worth_a_word(what)) {
+        console.tell(&match removed.contains(what) {
+            true => format!("Profile '{other}' used the same {what}; to log it in again: git bbtoken login {other}"),
+            false => format!("The {what} stays: profile '{other}' uses it, too."),
+        });
+    }
+    if shared.iter().any(|(what, _)| !removed.contains(what)) {
+        console.tell(&format!(
+            "To forget that, too: git bbtoken logout {profile} --shared"
+        ));
     }
     let base = profile.endpoints.base.as_str().trim_end_matches('/');
     let where_to_revoke = match &profile.grant {
@@ -52,16 +63,10 @@ pub(super) fn run(options: &cli::Profile, console: &mut Console<'_>) -> anyhow::
     Ok(())
 }
 
-/// Names the other profiles with the client of this one.
-fn sharing(profile: &Profile) -> anyhow::Result<Vec<String>> {
-    let overview = Overview::read()?;
-    let id = |profile: &Profile| profile.client().map(|client| client.id.clone());
-    let has_it = |name: &String| {
-        let other = overview.identity(name, |_| {});
-        *name != profile.name && other.is_ok_and(|other| id(&other.profile) == id(profile))
-    };
-    Ok(profile::names(&overview.raw)
-        .into_iter()
-        .filter(has_it)
-        .collect())
+/// Resolves the other profiles, as far as they can be used.
+fn others(overview: &Overview, profile: &Profile) -> Vec<Profile> {
+    let names = profile::names(&overview.raw).into_iter();
+    let others = names.filter(|name| *name != profile.name);
+    let resolved = others.filter_map(|name| overview.identity(&name, |_| {}).ok());
+    resolved.map(|identity| identity.profile).collect()
 }

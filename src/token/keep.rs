@@ -1,14 +1,14 @@
 //! What is kept of a profile, for people: what is there, what is put there, and what is taken away.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{Cached, Login, Tokens};
+use super::{Bearer, Cached, Login, Tokens, Wish};
 use crate::{
     failure::{Failure, Kind, kind},
     files::{Directory, MAX_FILE_BYTES},
-    profile::Grant,
+    profile::{ENVIRONMENT, Grant, Profile, Source, Store as Place},
     secret::Secret,
 };
 
@@ -34,6 +34,15 @@ pub struct KeptOwner {
     pub name: String,
     /// When Bitbucket said it, by this machine's clock.
     pub told_at_unix_s: u64,
+}
+
+/// What was forgotten of a profile.
+#[derive(Debug, Default)]
+pub struct Forgotten {
+    /// What was removed.
+    pub removed: Vec<&'static str>,
+    /// What another profile uses, too, with its name. It stays, unless that was to be removed as well.
+    pub shared: Vec<(&'static str, String)>,
 }
 
 /// A cached access token.
@@ -105,6 +114,24 @@ impl Tokens<'_> {
         store.save(&key, secret)
     }
 
+    /// Gets a token from the endpoint although one may be cached, which stays if none comes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokens::bearer`].
+    pub fn bearer_anew(&mut self) -> anyhow::Result<Bearer> {
+        let Grant::ClientCredentials(client) = &self.profile.grant else {
+            return self.bearer(Duration::ZERO);
+        };
+        let cached = self.kept_token();
+        let wish = Wish {
+            refused: cached.as_ref().map(|cached| &cached.token),
+            ..Wish::of(Duration::ZERO)
+        };
+        let current = self.obtain(client, &wish)?;
+        Ok(self.current.insert(current).bearer.clone())
+    }
+
     /// Keeps the name of whoever logged in; `None` forgets it.
     pub fn keep_owner(&self, name: Option<&str>) {
         let Some((directory, file)) = self.owner_file() else {
@@ -142,45 +169,107 @@ impl Tokens<'_> {
         Some((directory, format!("{key}.owner")))
     }
 
-    /// Forgets login, client secret, ready token and cached token; names what was there.
+    /// Forgets login, client secret, ready token and cached token. What one of `others` uses, too, stays, unless
+    /// `even_shared` says otherwise.
     ///
     /// # Errors
     ///
     /// [`Kind::StoreUnusable`] when something is still there.
-    pub fn forget_all(&self) -> anyhow::Result<Vec<&'static str>> {
-        let mut forgotten = self.forget_stored().map_err(|error| {
-            let kind = kind(&error).cloned().unwrap_or(Kind::StoreUnusable);
-            let message = format!("cannot forget what is kept for profile '{}'", self.profile);
-            error.context(Failure::new(kind, message))
-        })?;
-        self.keep_owner(None);
+    pub fn forget_all(&self, others: &[Profile], even_shared: bool) -> anyhow::Result<Forgotten> {
+        let mut forgotten = Forgotten::default();
+        self.forget_stored(others, even_shared, &mut forgotten)
+            .map_err(|error| {
+                let kind = kind(&error).cloned().unwrap_or(Kind::StoreUnusable);
+                let message = format!("cannot forget what is kept for profile '{}'", self.profile);
+                error.context(Failure::new(kind, message))
+            })?;
         if let Some((cache, key)) = self.cache()
             && !matches!(cache.read(&key), Cached::Nothing)
         {
-            let _lock = self.lock(&key)?;
-            cache.remove(&key);
-            forgotten.push("cached access token");
+            let mut others = others.iter();
+            let caches = |other: &&Profile| {
+                other.store != Place::Memory && other.cache_key().as_ref() == Some(&key)
+            };
+            let user = others.find(caches);
+            forgotten.note("cached access token", user, even_shared, || {
+                let _lock = self.lock(&key)?;
+                cache.remove(&key);
+                Ok(true)
+            })?;
         }
         Ok(forgotten)
     }
 
     /// Forgets what the store holds, which need not be readable for that.
-    fn forget_stored(&self) -> anyhow::Result<Vec<&'static str>> {
+    fn forget_stored(
+        &self,
+        others: &[Profile],
+        even_shared: bool,
+        forgotten: &mut Forgotten,
+    ) -> anyhow::Result<()> {
         let profile = self.profile;
+        let own = login_of(profile);
         let client = profile.client();
         let client = client.map(|client| ("client secret", profile.client_key(client)));
-        let own = match &profile.grant {
-            Grant::AuthorizationCode(_) => Some(("login", profile.login_key())),
-            Grant::Token(_) => Some(("ready token", profile.token_key())),
-            Grant::ClientCredentials(_) => None,
-        };
         let store = self.store()?;
-        let mut forgotten = Vec::new();
-        for (name, key) in own.into_iter().chain(client) {
-            if store.forget(&key)? {
-                forgotten.push(name);
+        for (name, key) in own.iter().cloned().chain(client) {
+            let mut others = others.iter().filter(|other| other.store == profile.store);
+            let user = others.find(|other| stored_keys(other).contains(&key));
+            if user.is_some() && !even_shared && matches!(store.load(&key), Ok(None)) {
+                continue;
             }
+            forgotten.note(name, user, even_shared, || store.forget(&key))?;
         }
-        Ok(forgotten)
+        let is_shared = |name| forgotten.shared.iter().any(|(shared, _)| *shared == name);
+        if even_shared || !own.is_some_and(|(name, _)| is_shared(name)) {
+            self.keep_owner(None);
+        }
+        Ok(())
     }
+}
+
+impl Forgotten {
+    /// Removes one thing and notes that, or notes who else uses it.
+    fn note(
+        &mut self,
+        name: &'static str,
+        user: Option<&Profile>,
+        even_shared: bool,
+        remove: impl FnOnce() -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let stays = user.is_some() && !even_shared;
+        let is_removed = !stays && remove()?;
+        if is_removed {
+            self.removed.push(name);
+        }
+        if let Some(user) = user.filter(|_| stays || is_removed) {
+            self.shared.push((name, user.name.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// Gives the login or the ready token of a profile, and where the store has it.
+fn login_of(profile: &Profile) -> Option<(&'static str, String)> {
+    match &profile.grant {
+        Grant::AuthorizationCode(_) => Some(("login", profile.login_key())),
+        Grant::Token(_) => Some(("ready token", profile.token_key())),
+        Grant::ClientCredentials(_) => None,
+    }
+}
+
+/// Names all that a profile reads from its store.
+fn stored_keys(profile: &Profile) -> Vec<String> {
+    let client = profile.client();
+    // A secret in the environment takes the place of the stored one for this command only.
+    let client = client.filter(|client| match client.secret {
+        Source::Stored => true,
+        Source::Given { .. } | Source::File(_) => profile.name != ENVIRONMENT,
+        Source::Command(_) => false,
+    });
+    let login = login_of(profile)
+        .filter(|_| !matches!(&profile.grant, Grant::Token(source) if *source != Source::Stored));
+    let keys = login.map(|(_, key)| key).into_iter();
+    keys.chain(client.map(|client| profile.client_key(client)))
+        .collect()
 }

@@ -41,7 +41,7 @@ use refresh::Refresh;
 use store::Store;
 
 pub use bearer::Bearer;
-pub use keep::{Kept, KeptOwner, KeptToken};
+pub use keep::{Forgotten, Kept, KeptOwner, KeptToken};
 pub use login::Login;
 
 /// A token is replaced this long before it ends, so that it does not end on its way (cargo and Backstage keep

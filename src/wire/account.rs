@@ -27,10 +27,23 @@ const SCOPES: [&str; 2] = ["account", "account:write"];
 pub enum Owner {
     /// Bitbucket told.
     Account(Account),
-    /// It cannot be asked, or did not tell: why, in plain words, and the token's scopes if it named those.
-    Untold(String, Vec<String>),
+    /// It cannot be asked, or did not tell: why, in plain words.
+    Untold(String),
+    /// Bitbucket takes the token, which has no scope for accounts: its scopes, if Bitbucket named them.
+    NoScope(Vec<String>),
     /// Bitbucket does not take the token (status 401).
     Refused,
+}
+
+impl Owner {
+    /// Says why the account is not known, if Bitbucket did not tell it.
+    pub fn untold(&self) -> Option<&str> {
+        match self {
+            Owner::Untold(why) => Some(why),
+            Owner::NoScope(_) => Some("the token may not tell: it has no scope for accounts"),
+            Owner::Account(_) | Owner::Refused => None,
+        }
+    }
 }
 
 /// An account at Bitbucket.
@@ -86,7 +99,7 @@ impl Overview {
     ) -> anyhow::Result<Owner> {
         let profile = &identity.profile;
         if let Some(why) = cannot_tell(profile, scopes) {
-            return Ok(Owner::Untold(why.to_owned(), Vec::new()));
+            return Ok(untold(why));
         }
         let house = House::open(identity)?;
         let bearer = house.tokens(profile, notify).bearer(Duration::ZERO)?;
@@ -108,11 +121,11 @@ impl Overview {
     ) -> anyhow::Result<Owner> {
         let profile = &identity.profile;
         if let Some(why) = cannot_tell(profile, scopes) {
-            return Ok(Owner::Untold(why.to_owned(), Vec::new()));
+            return Ok(untold(why));
         }
         let Some(authorization) = authorization(profile, bearer) else {
             let why = "an API token tells it only together with the e-mail address of its account: --account <address>";
-            return Ok(Owner::Untold(why.to_owned(), Vec::new()));
+            return Ok(untold(why));
         };
         let url = user_url(&profile.endpoints.base)?;
         let http = config::http_settings(&self.git.protected(), &process_variable, &url, None)?;
@@ -140,7 +153,7 @@ pub fn keep_owner(identity: &Identity, owner: &Owner, notify: &dyn Fn(&str)) -> 
     let tokens = house.tokens_without_request(&identity.profile, notify);
     match owner {
         Owner::Account(account) => tokens.keep_owner(Some(&account.shown())),
-        Owner::Untold(..) | Owner::Refused => tokens.keep_owner(None),
+        Owner::Untold(_) | Owner::NoScope(_) | Owner::Refused => tokens.keep_owner(None),
     }
     Ok(())
 }
@@ -192,19 +205,18 @@ fn read(mut response: Response) -> anyhow::Result<Owner> {
             None => untold("Bitbucket's answer has no name in it"),
         },
         401 => Owner::Refused,
-        403 => {
+        403 if answer.get("error").is_some() => {
             let granted = answer.pointer("/error/detail/granted");
             let granted = granted.and_then(Value::as_array).into_iter().flatten();
             let scopes = granted.filter_map(Value::as_str).map(str::to_owned);
-            let why = "the token may not tell: it has no scope for accounts";
-            Owner::Untold(why.to_owned(), scopes.collect())
+            Owner::NoScope(scopes.collect())
         }
         status => untold(&format!("Bitbucket answered {status}")),
     })
 }
 
 fn untold(why: &str) -> Owner {
-    Owner::Untold(why.to_owned(), Vec::new())
+    Owner::Untold(why.to_owned())
 }
 
 #[cfg(test)]

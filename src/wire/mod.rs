@@ -44,7 +44,7 @@ pub use large_files::lfs_here;
 pub use network::{Proxy, Route};
 pub use people::{
     Explained, Overview, bearer_anew, bearer_instead, credential_helper, forget_all, given, keep,
-    kept, may_be_ours, now_unix_s, site,
+    kept, may_be_ours, now_unix_s, site, try_on,
 };
 
 /// Git's own transport cannot replace a token, so it is given one that lasts longer.

@@ -1,6 +1,6 @@
 //! What the commands for people need: profiles as they are configured, and what is kept of them.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 
@@ -10,16 +10,19 @@ use super::{
     handover::{shell_word, sibling},
     house::{House, places, under},
     identity::authority,
-    memory,
+    memory, reach,
 };
 use crate::{
     address::Address,
+    clock::SystemClock,
     config::{self, GitConfig, process_variable},
-    http::Url,
-    profile::{self, Raw, RawProfile, Setting},
+    failure::{Failure, Kind},
+    http::{TransportError, Url},
+    profile::{self, Profile, Raw, RawProfile, Setting, Transport},
     program,
-    secret::Secret,
-    token::{Bearer, Kept},
+    relay::{Service, Session},
+    secret::{Secret, mask_address},
+    token::{Bearer, Forgotten, Kept},
 };
 
 /// Everything that is configured.
@@ -176,6 +179,29 @@ impl Overview {
         Identity::new(&self.git, profile, &base, None)
     }
 
+    /// Parses the address of a repository on which a profile is to be tried.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::BadAddress`] for any other text, and [`Kind::Usage`] for the address of another site or profile.
+    pub fn address_for(&self, profile: &Profile, text: &str) -> anyhow::Result<Address> {
+        let (asked, address) = self.asked(None, text)?;
+        let sites = &asked.raw.sites;
+        let is_of_site = sites.is_empty() || sites.contains(&profile.endpoints.base);
+        let is_of_profile = address
+            .profile
+            .as_ref()
+            .is_none_or(|name| *name == profile.name);
+        if is_of_site && is_of_profile {
+            return Ok(address);
+        }
+        let message = format!(
+            "'{}' is not an address for profile '{profile}'",
+            mask_address(text)
+        );
+        Err(Failure::new(Kind::Usage, message).into())
+    }
+
     /// Turns a Bitbucket address into a `bbtoken::` one, or back into an https one; `None` for any other.
     ///
     /// An address with a password is turned, too: that is how the password gets out of the configuration. A profile in
@@ -305,19 +331,63 @@ pub fn keep(identity: &Identity, secret: &Secret, notify: &dyn Fn(&str)) -> anyh
         .with_context(|| format!("profile '{}' was not saved", identity.profile))
 }
 
-/// Forgets all that is kept of a profile on this machine; names what was there.
+/// Forgets all that is kept of a profile on this machine. What one of `others` uses, too, stays, unless `even_shared`
+/// says otherwise.
 ///
 /// # Errors
 ///
 /// When something is still there.
-pub fn forget_all(identity: &Identity, notify: &dyn Fn(&str)) -> anyhow::Result<Vec<&'static str>> {
+pub fn forget_all(
+    identity: &Identity,
+    others: &[Profile],
+    even_shared: bool,
+    notify: &dyn Fn(&str),
+) -> anyhow::Result<Forgotten> {
     let house = House::open(identity)?;
     if let Some(cache) = places(&identity.profile, &process_variable).cache {
         memory::forget_all(&cache);
     }
-    house
-        .tokens_without_request(&identity.profile, notify)
-        .forget_all()
+    let tokens = house.tokens_without_request(&identity.profile, notify);
+    tokens.forget_all(others, even_shared)
+}
+
+/// Tries an identity that is not kept yet on a repository, as a fetch begins; false if only git's own transport may
+/// reach it.
+///
+/// # Errors
+///
+/// When the repository cannot be read.
+pub fn try_on(
+    identity: &Identity,
+    address: &Address,
+    notify: &dyn Fn(&str),
+) -> anyhow::Result<bool> {
+    let profile = &identity.profile;
+    let repository = profile.endpoints.repository(address);
+    let is_for_git = match profile.transport {
+        Transport::Git => true,
+        Transport::Native => false,
+        Transport::Auto => {
+            !identity.http.git_only.is_empty() || reach::remembered(profile, &repository).is_some()
+        }
+    };
+    if is_for_git {
+        return Ok(false);
+    }
+    let house = House::open(identity)?;
+    let mut bearing = house.bearing(profile, notify);
+    let name = address.to_string();
+    let (client, watch) = (&house.client, &house.watch);
+    let mut session = Session::new(client, &mut bearing, watch, &SystemClock, repository, name);
+    let tried = session.probe(Service::UploadPack, Some("version=2"));
+    let Err(error) = tried else { return Ok(true) };
+    let mut links = error.chain().filter_map(|link| link.downcast_ref());
+    let is_gits =
+        |error: &TransportError| error.wants_other_login() || error.may_be_of_our_library();
+    match profile.transport == Transport::Auto && links.any(is_gits) {
+        true => Ok(false),
+        false => Err(error),
+    }
 }
 
 /// Gives a token in the place of one that the server refused, which is named by its fingerprint; `None` if there is no other.
@@ -372,10 +442,6 @@ pub fn credential_helper() -> anyhow::Result<String> {
 /// As [`super::bearer`].
 pub fn bearer_anew(identity: &Identity, notify: &dyn Fn(&str)) -> anyhow::Result<Bearer> {
     let house = House::open(identity)?;
-    let mut tokens = house.tokens(&identity.profile, notify);
-    let (kept, _) = tokens.kept();
-    if let Some(old) = kept.access_token {
-        tokens.forget(&old.token);
-    }
-    tokens.bearer(Duration::ZERO)
+    let bearer = house.tokens(&identity.profile, notify).bearer_anew();
+    bearer.map_err(|error| under(&house.left_out, error))
 }

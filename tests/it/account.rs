@@ -137,13 +137,13 @@ fn a_ready_token_tells_what_it_may() {
         "Whose it is, is not known: the token may not tell: it has no scope for accounts.",
         "To push, make a token that may write repositories",
     ]);
-    log_in_with(&world, "ATCTTwrong", &[]).says(&[
-        "warning: Bitbucket did not take the token when asked whose it is: it is wrong, or not made for that",
-    ]);
+    log_in_with(&world, "ATCTTwrong", &["--no-check"]).quiet();
     let api = world.bitbucket.issue_api_token();
     world.bitbucket.clear_requests();
-    log_in_with(&world, &api, &[]).says(&[
-        "an API token tells it only together with the e-mail address of its account: --account <address>",
+    let run = bbtoken(&world, ["login", "bot", "--with-token"]).input(&api);
+    run.fails(2).says(&[
+        "the token could not be tried: an API token tells it only together with the e-mail address of its account: \
+         --account <address>; give --try <workspace>/<repository>, or --no-check to keep it untried",
     ]);
     assert_eq!(api_requests(&world), 0);
     let done = log_in_with(&world, &api, &["--account", "joe@example.com"]);
@@ -161,10 +161,9 @@ fn no_token_is_sent_for_a_name_to_whom_nobody_has_checked() {
     let token = world.bitbucket.issue_access_token(&["account"]);
     let run = world.bbtoken(["login", "bot", "--with-token"]);
     let run = run.without_client().env("GIT_SSL_NO_VERIFY", "1");
-    run.input(&token)
-        .done()
-        .expect(0)
-        .says(&["Whose it is, is not known: no token is sent for a name where GIT_SSL_NO_VERIFY"]);
+    run.input(&token).fails(2).says(&[
+        "the token could not be tried: no token is sent for a name where GIT_SSL_NO_VERIFY",
+    ]);
     assert_eq!(api_requests(&world), 0);
 }
 
@@ -192,7 +191,7 @@ fn a_login_does_not_fail_for_want_of_a_name() {
         ),
         (
             answer(403, "no"),
-            "Whose it is, is not known: the token may not tell",
+            "Whose it is, is not known: Bitbucket answered 403.",
         ),
         (
             Action::CloseWithoutAnswer,

@@ -8,19 +8,19 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
 };
 
-use bitbucket_local::{Consent, Consumer};
+use bitbucket_local::{Action, Consent, Consumer, Kind, Rule};
 
 use crate::{
     inspect::strace,
     person,
-    support::{World, gits},
+    support::{Run, World, gits},
 };
 
 fn world() -> World {
     World::new(gits().remove(0))
 }
 
-fn login(world: &World, arguments: &[&str]) -> crate::support::Run {
+fn login(world: &World, arguments: &[&str]) -> Run {
     world
         .bbtoken(["login"])
         .args(arguments.iter().copied())
@@ -210,7 +210,7 @@ fn no_program_that_a_login_starts_sees_a_secret() {
         &world,
         "execve",
         ["bbtoken", "setup", "--yes"],
-        crate::support::Run::without_client,
+        Run::without_client,
     );
     traced_setup.done.expect(0);
     let calls = traced.calls + &traced_setup.calls;
@@ -617,4 +617,176 @@ fn a_secret_that_does_not_come_is_asked_for_in_words() {
     let mut rest = String::new();
     said.read_to_string(&mut rest).expect("it is text");
     assert!(child.wait().expect("it ends").success(), "{rest}");
+}
+
+/// Logs the profile `bot` in with a good token, which it gives, and notes what is configured then.
+fn logged_in(world: &World) -> (String, String) {
+    let token = world
+        .bitbucket
+        .issue_access_token(&["account", "repository"]);
+    login(world, &["bot", "--with-token"]).input(&token).ok();
+    (token, world.gitconfig())
+}
+
+#[track_caller]
+fn is_unchanged(world: &World, (token, config): &(String, String)) {
+    let kept = world.bbtoken(["token", "--profile", "bot"]);
+    assert_eq!(
+        kept.without_client().ok().trim_end(),
+        token,
+        "the earlier token stays"
+    );
+    assert_eq!(&world.gitconfig(), config);
+}
+
+fn answer(status: u16, body: &str) -> Action {
+    Action::Answer {
+        status,
+        headers: Vec::new(),
+        body: body.into(),
+        early: false,
+    }
+}
+
+fn api(action: Action) -> Rule {
+    Rule {
+        kind: Some(Kind::Api),
+        ..Rule::new(action)
+    }
+}
+
+#[test]
+fn a_token_that_bitbucket_refuses_leaves_the_earlier_one_in_place() {
+    let world = world();
+    let before = logged_in(&world);
+    let with_token = ["bot", "--with-token", "--account", "ann"];
+    login(&world, &with_token).input("ATCTTwrong").fails(5).says(&[
+        "error: profile 'bot' was not logged in, and nothing was changed: Bitbucket refused the token when asked whose it is",
+        "try such a token with --try <workspace>/<repository>",
+    ]);
+    is_unchanged(&world, &before);
+    // As the message says.
+    world.repository("ws", "repo");
+    let tried = ["bot", "--with-token", "--try", "ws/repo"];
+    login(&world, &tried)
+        .input("ATCTTwrong")
+        .fails(5)
+        .says(&["error: profile 'bot' was not logged in, and nothing was changed\ncaused by: "]);
+    is_unchanged(&world, &before);
+    let of_repository = world.bitbucket.issue_resource_token();
+    let message = "Token is invalid, expired, or not supported for this endpoint.";
+    let refusal = answer(401, &format!(r#"{{"error":{{"message":"{message}"}}}}"#));
+    world.bitbucket.script(api(refusal));
+    let done = login(&world, &tried).input(&of_repository).done().expect(0);
+    assert!(done.stdout.contains("Repository 'ws/repo' can be read."));
+    done.says(&[
+        "Bitbucket did not take the token when asked whose it is: it is wrong, or not made for that",
+    ]);
+}
+
+#[test]
+fn a_token_that_cannot_be_tried_is_kept_only_if_the_user_says_so() {
+    let world = world();
+    let before = logged_in(&world);
+    let new = world.bitbucket.issue_access_token(&["account"]);
+    let unreachable = |run: Run| run.env("BBTOKEN_BASE_URL", "https://localhost:1");
+    let with_token = login(&world, &["bot", "--with-token"]).input(&new);
+    unreachable(with_token).fails(6).says(&[
+        "error: profile 'bot' was not logged in, and nothing was changed: the token could not be tried; \
+         give --no-check to keep it untried\ncaused by: ",
+    ]);
+    let failing = [
+        (Action::CloseWithoutAnswer, 6),
+        (answer(500, "oops"), 2),
+        (answer(403, "no"), 2),
+        (answer(200, "<html>"), 2),
+    ];
+    for (action, code) in failing {
+        world.bitbucket.script(api(action));
+        let run = login(&world, &["bot", "--with-token"]).input(&new);
+        run.fails(code)
+            .says(&["the token could not be tried", "--no-check"]);
+        is_unchanged(&world, &before);
+    }
+    world.bitbucket.clear_requests();
+    let run = login(&world, &["bot", "--with-token", "--no-check"]);
+    assert_eq!(
+        run.input(&new).ok(),
+        "Profile 'bot' was saved without a check.\n"
+    );
+    assert!(world.bitbucket.requests().is_empty());
+    let kept = world.bbtoken(["token"]).without_client().ok();
+    assert_eq!(kept.trim_end(), new);
+}
+
+#[test]
+fn a_client_that_is_refused_leaves_the_secret_and_the_token_in_place() {
+    let world = world();
+    let key = world.consumer.key.clone();
+    let client = [
+        "work",
+        "--client-credentials",
+        "--client-id",
+        &key,
+        "--with-secret",
+    ];
+    login(&world, &client).input(&world.consumer.secret).ok();
+    let token = || world.bbtoken(["token"]).without_client().ok();
+    let before = (token(), world.gitconfig());
+    login(&world, &client).input("wrong").fails(4);
+    let tried = [&client[..], &["--try", "ws/none"]].concat();
+    world.bitbucket.clear_requests();
+    assert_eq!((token(), world.gitconfig()), before);
+    assert!(
+        world.bitbucket.token_requests().is_empty(),
+        "the cached token stays"
+    );
+    login(&world, &tried)
+        .input(&world.consumer.secret)
+        .fails(5)
+        .says(&["error: profile 'work' was not logged in, and nothing was changed\ncaused by: "]);
+    // A token that is kept does not hide that the secret is wrong.
+    let unchecked = [&client[..], &["--no-check"]].concat();
+    login(&world, &unchecked).input("wrong").ok();
+    login(&world, &["work"]).ok();
+    login(&world, &client).input(&world.consumer.secret).ok();
+    assert_eq!(world.gitconfig(), before.1);
+}
+
+#[test]
+fn a_browsers_login_that_cannot_read_the_repository_is_not_kept() {
+    let world = world();
+    person::person(&world);
+    let list = || person::list(&world).done().code;
+    assert_eq!(list(), Some(0));
+    let run = person::manage(&world, ["login", "work", "--browser", "--try", "ws/none"]);
+    let done = person::log_in_by(&world, run).expect(5);
+    done.says(&["error: profile 'work' was not logged in, and nothing was changed"]);
+    let _ = fs::remove_dir_all(world.cache());
+    world.bitbucket.clear_requests();
+    assert_eq!(list(), Some(0), "the earlier login works");
+    assert_eq!(person::refreshes(&world), 1);
+}
+
+#[test]
+fn the_address_to_try_is_checked_before_anything_else() {
+    let world = world();
+    let before = world.gitconfig();
+    for (address, said) in [
+        ("nonsense", "cannot use address 'nonsense'"),
+        (
+            "other@ws/repo",
+            "'other@ws/repo' is not an address for profile 'bot'",
+        ),
+        (
+            "https://evil.example/ws/repo",
+            "its host is not the configured Bitbucket",
+        ),
+    ] {
+        let run = login(&world, &["bot", "--with-token", "--try", address]);
+        // The token is not asked for: there is none.
+        run.fails(2).says(&[said]);
+    }
+    assert!(world.bitbucket.requests().is_empty());
+    assert_eq!(world.gitconfig(), before);
 }

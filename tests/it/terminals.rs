@@ -123,6 +123,11 @@ fn prompts(world: &World) -> Vec<Prompt<'_>> {
     );
     prompts.push(prompt(&browser, &[], "Keep this login? [y/N]: "));
     prompts.push(prompt(
+        "git bbtoken login bot --with-token",
+        &[new[4], ("token (not shown): ", "ATATTuntried\n")],
+        "Keep it untried? [y/N]: ",
+    ));
+    prompts.push(prompt(
         "git bbtoken setup --plain",
         &[],
         "Write this to your git configuration? [y/N]: ",
@@ -566,4 +571,35 @@ fn an_account_that_is_not_expected_needs_a_yes_before_its_login_is_kept() {
         Some("Local User (local)"),
         "the old login stays"
     );
+}
+
+#[test]
+fn a_token_that_cannot_be_tried_needs_a_yes_before_it_is_kept() {
+    let world = world();
+    let token = world.bitbucket.issue_api_token();
+    let line = "git bbtoken login bot --with-token";
+    let typed = format!("{token}\n");
+    let run = |answer: &'static str| {
+        let mut exchange = vec![
+            ("Workspace that it is for (Enter for every one): ", "\n"),
+            ("token (not shown): ", typed.as_str()),
+            ("Keep it untried? [y/N]: ", answer),
+        ];
+        if world.gitconfig().contains("bot") {
+            exchange.remove(0);
+        }
+        DUMB.run(&world, line, &exchange)
+    };
+    let before = world.gitconfig();
+    let (shown, code) = run("n\n");
+    assert_eq!(code, Some(2), "{shown}");
+    assert!(
+        shown.contains("The token could not be tried: an API token tells it only"),
+        "{shown}"
+    );
+    assert_eq!(world.gitconfig(), before);
+    let (shown, code) = run("y\n");
+    assert_eq!(code, Some(0), "{shown}");
+    let kept = world.bbtoken(["token"]).without_client().ok();
+    assert_eq!(kept.trim_end(), token);
 }

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use bitbucket_local::{Bitbucket, Consumer, Options};
 
 use crate::{
-    person::{configure, configure_client},
+    person::{configure, configure_client, configure_login, git, manage, person},
     support::{Git, Run, World, gits, on_every_git},
 };
 
@@ -483,4 +483,121 @@ fn the_site_of_a_credential_request_decides() {
     let done = get("https://bitbucket.org", "").ok();
     assert_eq!(done, "", "no profile is for that site");
     assert_eq!(sites.requests(), NONE);
+}
+
+/// Makes profiles of the world's client, whose secret is in the store.
+fn profiles_of_one_client(world: &World, names: &[&str]) {
+    for name in names {
+        let login = [
+            "login",
+            name,
+            "--client-credentials",
+            "--client-id",
+            &world.consumer.key,
+            "--with-secret",
+        ];
+        let login = world.bbtoken(login).without_client();
+        login.input(&world.consumer.secret).ok();
+    }
+}
+
+#[test]
+fn logout_leaves_what_another_profile_uses() {
+    let world = &World::new(gits().remove(0));
+    profiles_of_one_client(world, &["a", "b"]);
+    let bbtoken = |arguments: &[&str]| world.bbtoken(arguments).without_client();
+    let done = bbtoken(&["logout", "a"]).done().expect(0);
+    assert_eq!(done.stdout, "Nothing was forgotten of profile 'a'.\n");
+    done.says(&[
+        "The client secret stays: profile 'b' uses it, too.\n",
+        "The cached access token stays: profile 'b' uses it, too.\n",
+        "To forget that, too: git bbtoken logout a --shared\n",
+    ]);
+    let token = bbtoken(&["token", "--profile", "b"]).ok();
+    // The client in the environment is the same one. Its profile is not 'b', either.
+    let of_environment = || world.bbtoken(["logout"]);
+    for run in [
+        of_environment(),
+        of_environment().without("BBTOKEN_CLIENT_SECRET"),
+    ] {
+        run.done()
+            .expect(0)
+            .says(&["The client secret stays: profile 'a' uses it, too.\n"]);
+    }
+    world.bitbucket.clear_requests();
+    assert_eq!(bbtoken(&["token", "--profile", "b"]).ok(), token);
+    assert!(world.bitbucket.token_requests().is_empty());
+    let _ = fs::remove_dir_all(world.cache());
+    bbtoken(&["token", "--profile", "b"]).ok();
+    // As the hint says.
+    let done = bbtoken(&["logout", "a", "--shared"]).done().expect(0);
+    assert_eq!(
+        done.stdout,
+        "Forgot of profile 'a': client secret, cached access token.\n"
+    );
+    done.says(&[
+        "Profile 'b' used the same client secret; to log it in again: git bbtoken login b\n",
+    ]);
+    bbtoken(&["token", "--profile", "b"]).fails(3);
+}
+
+#[test]
+fn logout_speaks_of_no_profile_in_another_store() {
+    let world = &World::new(gits().remove(0));
+    profiles_of_one_client(world, &["a", "b"]);
+    set(world, &["--global", "bbtoken.b.store", "memory"]);
+    let done = world
+        .bbtoken(["logout", "a"])
+        .without_client()
+        .done()
+        .expect(0);
+    assert_eq!(
+        done.stdout,
+        "Forgot of profile 'a': client secret, cached access token.\n"
+    );
+    assert!(!done.stderr.contains("profile 'b'"), "{}", done.stderr);
+    // Neither of one whose secret is somewhere else.
+    profiles_of_one_client(world, &["a"]);
+    set(world, &["--global", "--unset", "bbtoken.b.store"]);
+    set(
+        world,
+        &["--global", "bbtoken.b.clientSecretCommand", "echo secret"],
+    );
+    set(
+        world,
+        &["--global", "bbtoken.b.baseUrl", "https://bitbucket.example"],
+    );
+    let done = world
+        .bbtoken(["logout", "a"])
+        .without_client()
+        .without("BBTOKEN_BASE_URL");
+    set(
+        world,
+        &["--global", "bbtoken.a.baseUrl", world.bitbucket.base_url()],
+    );
+    let done = done.done().expect(0);
+    assert_eq!(
+        done.stdout,
+        "Forgot of profile 'a': client secret, cached access token.\n"
+    );
+    assert!(!done.stderr.contains("profile 'b'"), "{}", done.stderr);
+}
+
+#[test]
+fn a_login_that_two_profiles_share_stays_for_the_other() {
+    let world = &World::new(gits().remove(0));
+    person(world);
+    configure_login(world, "alias", &world.consumer);
+    configure(world, "alias", &[("account", "work")]);
+    let done = manage(world, ["logout", "alias"]).done().expect(0);
+    done.says(&["The login stays: profile 'work' uses it, too.\n"]);
+    let _ = fs::remove_dir_all(world.cache());
+    git(world, ["ls-remote", "bbtoken::work@ws/repo"]).ok();
+    let done = manage(world, ["logout", "alias", "--shared"])
+        .done()
+        .expect(0);
+    done.says(&[
+        "Profile 'work' used the same login; to log it in again: git bbtoken login work\n",
+    ]);
+    git(world, ["ls-remote", "bbtoken::work@ws/repo"]).fails(128);
 }

@@ -140,7 +140,7 @@ fn token(overview: &Overview, identity: &Identity, warn: &dyn Fn(&str)) -> Vec<F
     let scopes = kept.as_ref().map(|token| token.scopes.clone());
     let owner = overview.owner(identity, scopes.as_deref().unwrap_or_default(), warn);
     let scopes = scopes.unwrap_or_else(|| match &owner {
-        Ok(Owner::Untold(_, scopes)) => scopes.clone(),
+        Ok(Owner::NoScope(scopes)) => scopes.clone(),
         _ => Vec::new(),
     });
     let mut text = status::scopes(&scopes);
@@ -165,7 +165,10 @@ fn account(profile: &profile::Profile, owner: anyhow::Result<Owner>) -> Finding 
             Some(text) => Finding::note(CHECK, text, "another than the profile's")
                 .mend(format!("log in there as the other, then: git bbtoken login {profile}")),
         },
-        Ok(Owner::Untold(why, _)) => Finding::good(CHECK, format!("not told: {why}"), "not told"),
+        Ok(owner @ (Owner::Untold(_) | Owner::NoScope(_))) => {
+            let why = owner.untold().unwrap_or_default();
+            Finding::good(CHECK, format!("not told: {why}"), "not told")
+        }
         Ok(Owner::Refused) => Finding::note(
             CHECK,
             "Bitbucket does not take the token when asked whose it is: it was revoked, or is not made for that",

@@ -6,11 +6,15 @@ use anyhow::Context as _;
 
 use super::{
     super::{Console, cli, signals, words},
+    given,
     opener::Choice,
     outcome::{Heard, unexpected},
+    trial,
 };
 use crate::{
+    address::Address,
     failure::{Failure, Kind},
+    profile::Grant,
     secret::Secret,
     wire::{self, Authorization, Callback, Identity, Listener, Overview, Owner, Shown, Visitor},
 };
@@ -20,6 +24,8 @@ pub(super) struct Login<'l> {
     pub(super) options: &'l cli::Login,
     pub(super) overview: &'l Overview,
     pub(super) identity: &'l Identity,
+    /// Where it is tried before it is kept.
+    pub(super) repository: Option<&'l Address>,
 }
 
 impl Login<'_> {
@@ -37,7 +43,7 @@ impl Login<'_> {
                 .ok()
                 .and_then(|(kept, _)| kept.owner)
                 .map(|owner| owner.name),
-            owner: None,
+            ..Heard::default()
         };
         // A port that was asked for is one that the person forwards.
         let by_pasting = options.no_browser
@@ -171,6 +177,14 @@ impl Login<'_> {
         let is_asked = console.is_interactive && heard.expects(profile);
         let warn = console.warn;
         let ask = |bearer: &wire::Bearer, scopes: &[String]| {
+            if let Some(address) = self.repository {
+                let mut with_token = identity.clone();
+                with_token.profile.grant = Grant::Token(given(&bearer.token));
+                trial::on_repository(&with_token, address, warn)?;
+            }
+            if !is_asked {
+                return Ok(());
+            }
             // What Bitbucket does not tell is said at the end.
             let Ok(owner) = self.overview.owner_of(identity, bearer, scopes) else {
                 return Ok(());
@@ -187,9 +201,11 @@ impl Login<'_> {
                 }
             }
             heard.owner = Some(owner);
+            heard.is_agreed = true;
             Ok(())
         };
-        let accept = is_asked.then(|| Box::new(ask) as wire::Accept<'_>);
+        let accept =
+            (is_asked || self.repository.is_some()).then(|| Box::new(ask) as wire::Accept<'_>);
         wire::log_in(identity, authorization, code, accept, warn)
     }
 }

@@ -4,6 +4,7 @@
 mod browser;
 mod opener;
 mod outcome;
+mod trial;
 
 use super::{
     Console, cli,
@@ -11,7 +12,7 @@ use super::{
     usage,
 };
 use crate::{
-    address::is_profile_name,
+    address::{Address, is_profile_name},
     config::Entry,
     failure::{Failure, Kind, quote},
     pasted,
@@ -47,6 +48,10 @@ pub(super) fn run(options: &cli::Login, console: &mut Console<'_>) -> anyhow::Re
             "the store 'memory' keeps no login; choose 'file', 'keyring' or 'kernel-keyring' with --store",
         ));
     }
+    let profile = &identity.profile;
+    let repository = options.repository.as_deref();
+    let repository = repository.map(|text| overview.address_for(profile, text));
+    let repository = repository.transpose()?;
     let secret = secret(options, &identity, console)?;
     if let Some(secret) = &secret {
         use_secret(&mut identity, secret);
@@ -58,23 +63,39 @@ pub(super) fn run(options: &cli::Login, console: &mut Console<'_>) -> anyhow::Re
                 options,
                 overview: &overview,
                 identity: &identity,
+                repository: repository.as_ref(),
             };
             heard = login.run(console)?;
         }
-        // A token that is kept would hide that the secret is wrong.
-        Grant::ClientCredentials(_) if secret.is_some() => {
-            wire::bearer_anew(&identity, console.warn)?;
-        }
-        Grant::ClientCredentials(_) | Grant::Token(_) => {
+        // What has the wrong form is refused in any case.
+        Grant::Token(_) if options.no_check => {
             wire::bearer(&identity, console.warn)?;
+        }
+        Grant::ClientCredentials(_) if options.no_check => {}
+        Grant::Token(_) => {
+            heard.owner = trial::of_token(&identity, &overview, repository.as_ref(), console)?;
+        }
+        Grant::ClientCredentials(_) => {
+            // A token that is kept would hide that the secret is wrong.
+            match &secret {
+                Some(_) => wire::bearer_anew(&identity, console.warn)?,
+                None => wire::bearer(&identity, console.warn)?,
+            };
+            if let Some(address) = &repository {
+                trial::on_repository(&identity, address, console.warn)?;
+            }
         }
     }
     if let Some(secret) = &secret {
         wire::keep(&identity, secret, console.warn)?;
     }
     wanted.write()?;
+    if options.no_check {
+        let profile = &identity.profile;
+        return console.answer(&format!("Profile '{profile}' was saved without a check."));
+    }
     outcome::tell(&overview, &identity, heard, console)?;
-    try_repository(options, &identity.profile.name, console)
+    try_repository(&identity.profile.name, repository.as_ref(), console)
 }
 
 fn has_client(overview: &Overview, profile: &str) -> bool {
@@ -326,12 +347,16 @@ fn secret(
     }
 }
 
-/// Lets the profile use a secret that is not kept yet.
-fn use_secret(identity: &mut Identity, secret: &Secret) {
-    let given = Source::Given {
+fn given(secret: &Secret) -> Source {
+    Source::Given {
         variable: "stdin",
         secret: secret.clone(),
-    };
+    }
+}
+
+/// Lets the profile use a secret that is not kept yet.
+fn use_secret(identity: &mut Identity, secret: &Secret) {
+    let given = given(secret);
     match &mut identity.profile.grant {
         Grant::Token(source) => *source = given,
         Grant::ClientCredentials(client) | Grant::AuthorizationCode(client) => {
@@ -341,11 +366,11 @@ fn use_secret(identity: &mut Identity, secret: &Secret) {
 }
 
 fn try_repository(
-    options: &cli::Login,
     profile: &str,
+    repository: Option<&Address>,
     console: &mut Console<'_>,
 ) -> anyhow::Result<()> {
-    let Some(repository) = &options.repository else {
+    let Some(repository) = repository else {
         return Ok(());
     };
     let address = format!("{profile}@{repository}");
@@ -364,5 +389,5 @@ fn try_repository(
             None => anyhow::Error::msg(text),
         }
     })?;
-    console.answer(&format!("Repository '{}' can be read.", quote(repository)))
+    console.answer(&format!("Repository '{repository}' can be read."))
 }

@@ -11,8 +11,10 @@ use crate::{
 pub(super) struct Heard {
     /// Whose login is replaced, as Bitbucket said then.
     pub(super) replaced: Option<String>,
-    /// Whose the new one is, if that was asked for already; the person has agreed to it.
+    /// Whose the new one is, if that was asked for already.
     pub(super) owner: Option<Owner>,
+    /// Whether the person has agreed to it.
+    pub(super) is_agreed: bool,
 }
 
 impl Heard {
@@ -32,8 +34,11 @@ pub(super) fn tell(
     console.answer(&format!("Profile '{profile}' is logged in."))?;
     let (kept, _) = wire::kept(identity, console.warn)?;
     let known = kept.access_token.as_ref().map(|token| token.scopes.clone());
-    let Heard { replaced, owner } = heard;
-    let is_agreed = owner.is_some();
+    let Heard {
+        replaced,
+        owner,
+        is_agreed,
+    } = heard;
     let owner = match owner {
         Some(owner) => wire::keep_owner(identity, &owner, console.warn).map(|()| owner),
         None => overview.owner(identity, known.as_deref().unwrap_or_default(), console.warn),
@@ -41,7 +46,7 @@ pub(super) fn tell(
     if let (Ok(Owner::Account(account)), false) = (&owner, is_agreed) {
         let heard = Heard {
             replaced,
-            owner: None,
+            ..Heard::default()
         };
         if let Some(text) = unexpected(profile, &heard, account) {
             (console.warn)(&format!(
@@ -82,12 +87,15 @@ fn tell_owner(
         Ok(Owner::Account(account)) => {
             console.answer(&format!("  account: {}", account.shown()))?;
         }
-        Ok(Owner::Untold(why, scopes)) => {
+        Ok(owner @ (Owner::Untold(_) | Owner::NoScope(_))) => {
             // Nobody asks whose a client's own token is.
             if !matches!(profile.grant, Grant::ClientCredentials(_)) {
+                let why = owner.untold().unwrap_or_default();
                 console.tell(&format!("  Whose it is, is not known: {why}."));
             }
-            return Ok(scopes);
+            if let Owner::NoScope(scopes) = owner {
+                return Ok(scopes);
+            }
         }
         Ok(Owner::Refused) => (console.warn)(
             "Bitbucket did not take the token when asked whose it is: it is wrong, or not made for that; try it: git ls-remote bbtoken::<workspace>/<repository>",

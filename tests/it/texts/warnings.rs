@@ -94,11 +94,6 @@ fn of_logins() {
         "git bbtoken login work",
         &done,
     );
-    said.text.push_str("# a token of nobody's\n");
-    said.bbtoken(&["login", "bot", "--with-token"], |run| {
-        run.input("ATCTTwrong")
-    })
-    .expect(0);
     is_kept(
         &expect_test::expect_file!["../expected/warnings-login.txt"],
         &said.text,

@@ -1,0 +1,117 @@
+//! A login is tried before it replaces what works.
+
+use super::super::{Console, usage};
+use crate::{
+    address::Address,
+    failure::{Failure, Kind, kind},
+    profile::Profile,
+    wire::{self, Identity, Overview, Owner},
+};
+
+/// Tries a ready token, on the repository if there is one, else by asking whose it is; gives the answer to that.
+///
+/// # Errors
+///
+/// When Bitbucket does not take the token, or it cannot be tried and nobody agrees to keep it all the same.
+pub(super) fn of_token(
+    identity: &Identity,
+    overview: &Overview,
+    repository: Option<&Address>,
+    console: &mut Console<'_>,
+) -> anyhow::Result<Option<Owner>> {
+    let bearer = wire::bearer(identity, console.warn)?;
+    if let Some(address) = repository {
+        match on_repository(identity, address, console.warn) {
+            Ok(true) => return Ok(None),
+            Ok(false) => {}
+            Err(error) if console.is_interactive && is_of_network(&error) => {
+                return agree(&format!("{error:#}"), error, console).map(|()| None);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let profile = &identity.profile;
+    match overview.owner_of(identity, &bearer, &[]) {
+        Ok(Owner::Refused) => {
+            let message = format!(
+                "{}: Bitbucket refused the token when asked whose it is; it is wrong or revoked, or it belongs to a \
+                 repository, project or workspace: try such a token with --try <workspace>/<repository>",
+                not_done(profile)
+            );
+            Err(Failure::new(Kind::Refused, message).into())
+        }
+        Ok(Owner::Untold(why)) => {
+            let message = format!(
+                "{}: the token could not be tried: {why}; give --try <workspace>/<repository>, or --no-check to keep \
+                 it untried",
+                not_done(profile)
+            );
+            agree(&why, usage(&message), console).map(|()| None)
+        }
+        Ok(owner) => Ok(Some(owner)),
+        Err(error) => {
+            let why = format!("{error:#}");
+            let error = unreached(error, profile);
+            agree(&why, error, console).map(|()| None)
+        }
+    }
+}
+
+/// Tries an identity on a repository; false if only git's own transport may reach it.
+///
+/// # Errors
+///
+/// When the repository cannot be read.
+pub(super) fn on_repository(
+    identity: &Identity,
+    address: &Address,
+    warn: &dyn Fn(&str),
+) -> anyhow::Result<bool> {
+    wire::try_on(identity, address, warn).map_err(|error| {
+        let kind = match kind(&error) {
+            // Its hint is about a profile that is there.
+            Some(Kind::AccessRefused { .. }) | None => Kind::Refused,
+            Some(kind) => kind.clone(),
+        };
+        error.context(Failure::new(kind, not_done(&identity.profile)))
+    })
+}
+
+/// Says that Bitbucket could not be asked, and how to keep the token all the same.
+fn unreached(error: anyhow::Error, profile: &Profile) -> anyhow::Error {
+    let host = profile.endpoints.base.host_str().unwrap_or("").to_owned();
+    let kind = kind(&error).cloned().unwrap_or(Kind::Unreachable { host });
+    let message = format!(
+        "{}: the token could not be tried; give --no-check to keep it untried",
+        not_done(profile)
+    );
+    error.context(Failure::new(kind, message))
+}
+
+fn is_of_network(error: &anyhow::Error) -> bool {
+    matches!(
+        kind(error),
+        Some(
+            Kind::Unreachable { .. }
+                | Kind::Untrusted { .. }
+                | Kind::ServerFailed { .. }
+                | Kind::Busy
+        )
+    )
+}
+
+/// Asks whether an untried token is kept; without a terminal or a yes it is not.
+fn agree(why: &str, error: anyhow::Error, console: &mut Console<'_>) -> anyhow::Result<()> {
+    if !console.is_interactive {
+        return Err(error);
+    }
+    console.tell(&format!("The token could not be tried: {why}."));
+    match console.confirm("Keep it untried?")? {
+        true => Ok(()),
+        false => Err(error),
+    }
+}
+
+fn not_done(profile: &Profile) -> String {
+    format!("profile '{profile}' was not logged in, and nothing was changed")
+}
