@@ -19,7 +19,7 @@ mod unix {
 
     /// Forbids core dumps of this process.
     pub fn forbid() {
-        // A system that has no such thing makes no dump either way, or makes one as of any program.
+        // Without this limit, the system's default applies.
         #[cfg(target_os = "linux")]
         let _ =
             rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);

@@ -28,9 +28,9 @@
 //! | --- | --- |
 //! | [`failure`] | what went wrong, as a kind that decides what to do next |
 //! | [`secret`] | a string that does not print itself, and what is shown of texts that may hold a secret |
-//! | `pasted` | a key, secret or token freed of quotes, marks and line ends around it |
+//! | `pasted` | removes quotes, marks and line ends around a key, secret or token |
 //! | [`clock`] | time as a parameter |
-//! | `files` | files that only the user can read, replaced as a whole, in directories that are checked and used by a handle |
+//! | `files` | files that only the user can read, replaced as a whole, in directories that are opened once and checked |
 //! | `signals` | signals held back during a write that must not be left half done |
 //! | [`address`] | what git hands us, parsed |
 //! | [`http`] | one client on reqwest and rustls: TLS roots, proxy, time limits; follows no redirect |
@@ -40,7 +40,7 @@
 //! | [`token`] | a token that works: cached, or got once for all processes |
 //! | [`relay`] | helper commands, pkt-lines, discovery, requests; defines the [`relay::Authorizer`] it needs |
 //! | [`lfs`] | what git-lfs must be told of a remote, written into the repository's configuration |
-//! | [`dumps`] | no core dump of ours, and no look into our memory |
+//! | [`dumps`] | prevents core dumps, and reads of our memory by other processes |
 //! | [`program`] | which programs are started, and what each child gets of our environment |
 //! | [`hangup`] | ends the process when git is gone while a server is waited for |
 //! | [`wire`] | the only place that joins the rooms |
@@ -67,7 +67,7 @@
 //! | the same at every system call, for kills and for errors of the file system | `tests/it/crashes.rs` |
 //! | a login is kept where the profile says, or there is an error | `tests/it/stores.rs` |
 //! | a fetch never holds the token of the profile that pushes | `tests/it/sessions/accounts.rs` |
-//! | what the native TLS does not support is git's, where git trusts the server | `tests/it/certificates.rs` |
+//! | git's own transport serves a trusted server whose TLS only git supports | `tests/it/certificates.rs` |
 //! | a credential goes to https or to this machine, to the configured host, along no redirect | `http::tests`, `profile::tests`, `tests/it/redirects.rs` |
 //! | an address names a repository and never a host of its own | `address::tests`, `tests/it/addresses.rs` |
 //! | every command finds the same profile in the same directory, uses it as it is defined, and only for its site | `tests/it/whose.rs` |
@@ -97,7 +97,7 @@
 //! | the arguments of a login's browser do not let another user finish the login | `tests/it/attacks/logins.rs` |
 //! | whose login it is, is asked where it can be, and is never a reason to fail | `tests/it/account.rs` |
 //! | each command that doctor suggests removes its finding | `tests/it/doctor.rs` |
-//! | nothing asks a person where git's settings forbid it | `tests/it/stores.rs`, `tests/it/proxies.rs` |
+//! | the helper asks no question that git's settings forbid | `tests/it/stores.rs`, `tests/it/proxies.rs` |
 //! | what earlier advice has left is found in each of its places, and no secret of it shown | `tests/it/leftovers.rs` |
 //! | `remote convert` changes the repository and its submodules, and no other | `tests/it/attacks/convert.rs` |
 //! | setup shows what it writes, and is taken back to the byte | `tests/it/setup.rs` |
@@ -105,8 +105,8 @@
 //! | the credential helper answers for the configured site only, and erases nothing but a cached token | `tests/it/credential.rs` |
 //! | addresses that are there already work as they stand, beside the user's own rules | `tests/it/urls.rs` |
 //! | other programs work as the table says, recipes as they are written | `tests/it/programs.rs`, `tests/it/packages.rs`, `tests/it/starters.rs`, `tests/it/recipes.rs` |
-//! | servers that others wrote work as Bitbucket does | `tests/it/foreign.rs` |
-//! | a test that hangs is ended and told, and heeds signals whatever its parent ignores | `tests/it/watch.rs` |
+//! | git servers by other authors work as Bitbucket does | `tests/it/foreign.rs` |
+//! | a test that hangs is killed and reported | `tests/it/watch.rs` |
 //! | a submodule that git refuses is named with its remedy, and nothing is said of any other | `tests/it/submodules.rs` |
 //! | submodules follow git's own rules at any depth | `tests/it/superprojects.rs` |
 //! | one token serves a superproject, its submodules and their large files, also when it is refused on the way | `tests/it/submodules.rs` |
@@ -121,7 +121,7 @@
 //! | a proxy's password goes the way the proxy wants, and our token never to it | `tests/it/proxies.rs`, `tests/it/squid.rs` |
 //! | a hostile server gets no second host, file, program, terminal or memory | `tests/it/hostile/` |
 //! | a relative path is never trusted configuration, a program, a certificate or a place for a secret | `tests/it/attacks/paths.rs`, `tests/it/attacks/programs.rs` |
-//! | a file of any size, a pipe or a circle of links ends no command late | `tests/it/attacks/resources.rs` |
+//! | a huge file, a pipe or a loop of links does not delay a command | `tests/it/attacks/resources.rs` |
 //! | no core dump holds our memory, and no other process of the user may read it | `tests/it/attacks/dumps.rs` |
 //! | each child gets the variables that the reference says | `tests/it/attacks/programs.rs` |
 //! | many commands at once share one token, through faults | `tests/it/load.rs` |

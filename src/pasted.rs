@@ -1,4 +1,4 @@
-//! One word of text as people have it: freed of what editors, shells and Windows put around it.
+//! Cleans pasted text: removes what editors, shells and Windows put around it.
 
 use std::fmt;
 

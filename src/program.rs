@@ -114,7 +114,7 @@ pub const ROWS: [Row; 7] = [
     Row {
         child: Child::Transport,
         programs: "git's own transport; `git ls-remote` of `doctor`",
-        gets: "everything: it asks us for the token in turn",
+        gets: "all: it starts our helper to get the token",
     },
     Row {
         child: Child::Git,
@@ -129,7 +129,7 @@ pub const ROWS: [Row; 7] = [
     Row {
         child: Child::SecretCommand,
         programs: "`clientSecretCommand`, `accessTokenCommand`",
-        gets: "as above, and without the variables of the repository (`git rev-parse --local-env-vars`); \
+        gets: "the same, but not the variables of the repository (`git rev-parse --local-env-vars`); \
                it runs in the home directory",
     },
     Row {
@@ -145,8 +145,7 @@ pub const ROWS: [Row; 7] = [
     Row {
         child: Child::Exec,
         programs: "the command of `git bbtoken exec`",
-        gets: "your own environment, without those secrets; `BBTOKEN_ACCESS_TOKEN` is the fresh token, \
-               unless `--netrc` is given",
+        gets: "all but those secrets; `BBTOKEN_ACCESS_TOKEN` is the fresh token, unless `--netrc` is given",
     },
 ];
 
@@ -258,7 +257,7 @@ fn find(program: &OsStr) -> io::Result<PathBuf> {
             true => Ok(program),
             false => Err(io::Error::new(
                 ErrorKind::InvalidInput,
-                "a relative path leads into whatever repository git runs in; give an absolute path",
+                "a relative path would depend on the directory that git runs in; give an absolute path",
             )),
         };
     }
@@ -267,7 +266,7 @@ fn find(program: &OsStr) -> io::Result<PathBuf> {
         Some(program) => Ok(program.clone()),
         None if candidates.is_empty() => Err(io::Error::new(
             ErrorKind::NotFound,
-            "no absolute directory of PATH has this program",
+            "it is not in any absolute directory of PATH",
         )),
         None => Err(io::Error::new(
             ErrorKind::PermissionDenied,

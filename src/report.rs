@@ -169,8 +169,8 @@ fn hint(kind: &Kind) -> Option<String> {
         ),
         Kind::NotGit => "a proxy, a sign-on page or a captive portal may stand in between: open Bitbucket in a browser to see".into(),
         Kind::PushUnknown => "run 'git fetch' and compare before you push again".into(),
-        Kind::StoreUnusable => "mend that, or unlock it, and try again; another store is chosen with bbtoken.<profile>.store (file, keyring, \
-             kernel-keyring) and a new 'git bbtoken login'"
+        Kind::StoreUnusable => "fix or unlock the store and try again; to use another store, set bbtoken.<profile>.store (file, keyring, \
+             kernel-keyring) and run 'git bbtoken login' again"
             .into(),
         Kind::StoreExposed { remedy } => remedy.clone(),
         Kind::Refused

@@ -20,7 +20,7 @@ const LONGEST_GROUPED_ID: usize = 40;
 const START_OF_ID: usize = 4;
 /// What Bitbucket has a token's user called.
 const PUBLIC_NAMES: [&str; 2] = ["x-token-auth", "x-bitbucket-api-token-auth"];
-/// What takes a secret's place.
+/// Replaces a secret in a text.
 const MASK: &str = "***";
 
 /// A token, a client secret or a header that holds one.

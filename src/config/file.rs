@@ -1,4 +1,4 @@
-//! Reads files that a stranger may have made: they may be long, or pipes on which nobody writes.
+//! Reads files that someone else may have made: they may be huge, or pipes without a writer.
 
 use std::{
     fs::{File, OpenOptions},

@@ -1,16 +1,16 @@
-//! The directories for what is kept.
+//! The cache and state directories.
 
 use std::path::PathBuf;
 
 use super::git::Variables;
 
-/// What the directories are called.
+/// The name of the directories.
 pub const DIRECTORY: &str = "git-remote-bbtoken";
 
 /// Two directories; none where the user has no place for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directories {
-    /// For what can be got again.
+    /// For files that can be made again.
     pub cache: Option<PathBuf>,
     /// For logins.
     pub state: Option<PathBuf>,

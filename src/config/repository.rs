@@ -8,7 +8,7 @@ use crate::{
     failure::{Failure, Kind, quote},
 };
 
-/// What happens to a setting that stands in a repository's own configuration.
+/// How we treat a setting in a repository's own configuration.
 #[derive(Clone, Copy, Debug)]
 pub enum FromRepository {
     /// It is followed. The text says why that does no harm.
@@ -26,21 +26,23 @@ impl FromRepository {
     pub fn shown(self) -> String {
         match self {
             FromRepository::Followed(why) => format!("followed: {why}"),
-            FromRepository::FollowedIf(_, why) => format!("followed, but it must not {why}"),
-            FromRepository::FollowedOverHttps(why) => {
-                format!("followed over https: else it must not {why}")
+            FromRepository::FollowedIf(_, why) => {
+                format!("followed in part: a repository must not {why}")
             }
-            FromRepository::Refused(why) => format!("refused: it must not {why}"),
+            FromRepository::FollowedOverHttps(why) => {
+                format!("followed over https; over http a repository must not {why}")
+            }
+            FromRepository::Refused(why) => format!("refused: a repository must not {why}"),
         }
     }
 }
 
-/// A key, and what happens to it in a repository's own configuration.
+/// A key, and how we treat it in a repository's own configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     /// The last part of the key, as it is documented.
     pub name: &'static str,
-    /// What happens.
+    /// How we treat it.
     pub from_repository: FromRepository,
 }
 
@@ -51,18 +53,20 @@ const fn row(name: &'static str, from_repository: FromRepository) -> Row {
     }
 }
 
+const SELECT: &str = "it selects a profile that you have defined";
+
 /// Every `bbtoken.<key>`. With a profile's name in between, each of them is refused.
 pub const BBTOKEN_KEYS: [Row; 16] = {
     use FromRepository::{Followed, Refused};
     const DEFINE: &str = "define or change a profile";
     const SEND: &str = "decide where tokens are sent";
-    const RUN: &str = "choose a program that runs";
+    const RUN: &str = "choose a program to run";
     [
         row("clientId", Refused(DEFINE)),
         row("grant", Refused(DEFINE)),
         row("workspace", Refused(DEFINE)),
         row("account", Refused(DEFINE)),
-        row("pushProfile", Refused("choose who pushes")),
+        row("pushProfile", Refused("choose the profile for pushes")),
         row("clientSecretCommand", Refused(RUN)),
         row("accessTokenCommand", Refused(RUN)),
         row("baseUrl", Refused(SEND)),
@@ -70,23 +74,23 @@ pub const BBTOKEN_KEYS: [Row; 16] = {
         row("authorizeUrl", Refused(SEND)),
         row("store", Refused("decide where secrets are kept")),
         row("transport", Followed("both ways lead to the same server")),
-        row("rememberAdvertisement", Followed("it costs a round trip")),
-        row("profile", Followed("it selects a profile of the user's")),
-        row("lfs", Followed("it is about this repository's files")),
-        row("addedBySetup", Refused("say what unsetup removes")),
+        row(
+            "rememberAdvertisement",
+            Followed("false only costs a round trip"),
+        ),
+        row("profile", Followed(SELECT)),
+        row("lfs", Followed("it affects this repository only")),
+        row("addedBySetup", Refused("choose what unsetup removes")),
     ]
 };
 
 /// Every `remote.<name>.<key>` that we read.
 pub const REMOTE_KEYS: [Row; 7] = {
     use FromRepository::Followed;
-    const ADDRESS: &str = "it names a repository, never a host of its own";
-    const LFS: &str = "git-lfs reads it; we write it only if it is ours";
+    const ADDRESS: &str = "it leads only to a site that you have configured";
+    const LFS: &str = "git-lfs reads it; the helper changes only what it wrote";
     [
-        row(
-            "bbtokenProfile",
-            Followed("it selects a profile of the user's"),
-        ),
+        row("bbtokenProfile", Followed(SELECT)),
         row("url", Followed(ADDRESS)),
         row("pushurl", Followed(ADDRESS)),
         row("lfsurl", Followed(LFS)),
@@ -96,7 +100,7 @@ pub const REMOTE_KEYS: [Row; 7] = {
     ]
 };
 
-/// A proxy sees what it carries, unless TLS protects that; the settings of TLS are the user's own.
+/// TLS hides requests from a proxy. A repository cannot weaken it: the settings of TLS are the user's own.
 pub(super) const PROXY: FromRepository =
     FromRepository::FollowedOverHttps("choose a proxy that can read the token");
 
@@ -137,10 +141,11 @@ pub(super) fn check_bbtoken(entry: &Entry) -> Result<(), Failure> {
     Err(refusal(entry, why, is_name.then_some(line.as_str())))
 }
 
-/// Makes the error for a setting; `line` is what `git config --global` sets instead, if a shell can be given it.
+/// Makes the error for a setting. `line` is the key and value for `git config --global`, if they are safe in a shell.
 pub(super) fn refusal(entry: &Entry, why: &str, line: Option<&str>) -> Failure {
-    let own = line
-        .map(|line| format!("; if you want it, set it for yourself: git config --global {line}"));
+    let own = line.map(|line| {
+        format!("; to use it anyway, make it your own setting: git config --global {line}")
+    });
     Failure::new(
         Kind::Misconfigured,
         format!(

@@ -1,4 +1,4 @@
-//! The system's configuration file: which one this git reads.
+//! Finds the system's configuration file that this git reads.
 //!
 //! Its place is built into git. `/usr` and most builds have a place that follows from git's own directory; packagers
 //! choose others (Nix, Homebrew, dev containers). Git is asked only where a file exists at one of them, and its answer
@@ -26,7 +26,7 @@ use crate::{
 const NOTE: &str = "system-config";
 /// No note is longer.
 const MAX_NOTE_BYTES: u64 = 64 * 1024;
-/// What git has told this process, to be kept.
+/// Git's answer to this process, to be saved.
 static LEARNED: OnceLock<String> = OnceLock::new();
 
 /// Finds the system's file; `None` if git reads none.
@@ -45,7 +45,7 @@ pub(super) fn file(variables: Variables<'_>) -> Result<Option<PathBuf>, Failure>
     }
 }
 
-/// Keeps what git has told, for the next command.
+/// Saves git's answer for the next command.
 pub fn keep_learned(cache: &Path) {
     if let Some(note) = LEARNED.get() {
         // Without it, git is asked again.
@@ -91,7 +91,7 @@ fn asked(git: &Path, variables: Variables<'_>) -> Option<PathBuf> {
         return Some(path);
     }
     let answer = ask(git, &["var", "GIT_CONFIG_SYSTEM"])
-        // Before git 2.42 only its editor is told.
+        // Git before 2.42 names the file only to its editor.
         .or_else(|| ask(git, &["config", "--system", "--edit"]))?;
     let _ = LEARNED.set(format!("{mark}{answer}"));
     Some(answer.into())
@@ -99,7 +99,7 @@ fn asked(git: &Path, variables: Variables<'_>) -> Option<PathBuf> {
 
 fn ask(git: &Path, question: &[&str]) -> Option<String> {
     let mut command = Child::Git.command(git).ok()?;
-    // No repository has a say in it.
+    // A repository must not affect the answer.
     for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR"] {
         command.env_remove(name);
     }

@@ -7,7 +7,7 @@ use std::{borrow::Borrow, fmt, ops::Deref, sync::Arc};
 pub struct Text(Arc<str>);
 
 impl Text {
-    /// Gives it as a plain text.
+    /// Gives the text as `&str`.
     pub fn as_str(&self) -> &str {
         &self.0
     }

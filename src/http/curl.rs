@@ -206,10 +206,10 @@ impl Curl {
 fn missing(proxy: Option<&Proxy>) -> String {
     let what = match proxy {
         Some(proxy) if proxy.is_on_socket() => "it is on a Unix socket",
-        Some(_) => "it takes a password by NTLM, Kerberos or Digest only",
-        None => "the native transport has not got its TLS",
+        Some(_) => "it accepts only NTLM, Kerberos or Digest",
+        None => "the native transport does not support its TLS",
     };
-    format!("{what}, and for that the program curl is needed, which is not there")
+    format!("{what}, so the program curl is needed; install curl")
 }
 
 /// Lines of a configuration file (curl(1), "--config").

@@ -20,7 +20,7 @@ const LOST_PAUSE: Duration = Duration::from_millis(250);
 /// The first pause when a busy server does not say how long.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
-/// What stood in the way of an answer, and may not the next time.
+/// A cause for a missing response that may be gone at the next attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// A connection could not be made, or broke.
@@ -47,7 +47,7 @@ impl Trouble {
         may_pass.then(|| Trouble::Lost(error.to_string()))
     }
 
-    /// Finds the broken connection in what was made of it.
+    /// Finds the broken connection in an error chain.
     pub fn inside(error: &anyhow::Error) -> Option<Self> {
         let found = error.chain().find_map(|link| {
             let wrapped = || link.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref();
@@ -92,7 +92,7 @@ pub struct Retries {
 pub struct Pause {
     /// How long it is.
     pub span: Duration,
-    /// What a person should know of it: the first one is announced, for all of them.
+    /// The line for the user; only the first pause has one, for all attempts.
     pub line: Option<String>,
 }
 

@@ -46,7 +46,7 @@ impl<'e> Chain<'e> {
         self.0.iter().position(|entry| is_ours(helper(entry)))
     }
 
-    /// Tells whether no other helper hears of a token.
+    /// Tells whether no other helper gets a token.
     pub(super) fn is_closed(&self) -> bool {
         self.0.iter().all(|entry| is_ours(helper(entry)))
     }

@@ -53,7 +53,7 @@ pub(super) enum Order {
     /// Forget a profile's login, client secret and cached token on this machine
     #[command(
         long_about = "Forget a profile's login, client secret and cached token on this machine\n\n\
-            What another profile uses, too, stays, unless --shared is given."
+            It keeps what another profile also uses, unless you give --shared."
     )]
     Logout(Logout),
     /// Show profiles, where each setting comes from, and what is kept
@@ -112,7 +112,7 @@ pub(super) struct Profile {
 pub(super) struct Logout {
     #[command(flatten)]
     pub(super) profile: Profile,
-    /// Forget also what other profiles use
+    /// Also remove what other profiles use
     #[arg(long)]
     pub(super) shared: bool,
 }

@@ -216,7 +216,7 @@ impl Repository {
             return Ok(here);
         }
         let message = format!(
-            "core.worktree of this repository names the work tree of another, '{}'; change into that",
+            "core.worktree of this repository names the work tree of another repository, '{}'; run this there",
             here.top.display()
         );
         Err(Failure::new(Kind::Usage, message).into())
@@ -224,7 +224,7 @@ impl Repository {
 
     /// Finds the repository at a path.
     pub(super) fn at(path: &Path) -> anyhow::Result<Self> {
-        let none = || Failure::new(Kind::Usage, "this is no git repository; change into one");
+        let none = || Failure::new(Kind::Usage, "this is not a git repository; change into one");
         let git_dir = rev_parse(path, "--absolute-git-dir")?.ok_or_else(none)?;
         let top = rev_parse(path, "--show-toplevel")?.unwrap_or_else(|| git_dir.clone());
         Ok(Repository { top, git_dir })

@@ -16,13 +16,13 @@ pub(super) fn run(options: &cli::Logout, console: &mut Console<'_>) -> anyhow::R
     let Forgotten { removed, shared } = forgotten;
     if !removed.is_empty() {
         console.answer(&format!(
-            "Forgot of profile '{profile}': {}.",
+            "Removed from profile '{profile}': {}.",
             removed.join(", ")
         ))?;
     } else if shared.is_empty() {
         console.answer(&format!("Nothing was kept of profile '{profile}'."))?;
     } else {
-        console.answer(&format!("Nothing was forgotten of profile '{profile}'."))?;
+        console.answer(&format!("Nothing was removed from profile '{profile}'."))?;
     }
     // A cached token comes again by itself.
     let is_worth_a_word = |what: &str| !removed.contains(&what) || what != "cached access token";
@@ -34,7 +34,7 @@ pub(super) fn run(options: &cli::Logout, console: &mut Console<'_>) -> anyhow::R
     }
     if shared.iter().any(|(what, _)| !removed.contains(what)) {
         console.tell(&format!(
-            "To forget that, too: git bbtoken logout {profile} --shared"
+            "To remove it, too: git bbtoken logout {profile} --shared"
         ));
     }
     let base = profile.endpoints.base.as_str().trim_end_matches('/');
@@ -56,8 +56,7 @@ pub(super) fn run(options: &cli::Logout, console: &mut Console<'_>) -> anyhow::R
             "The profile's settings stay: 'git config --global --remove-section bbtoken.{profile}' removes them."
         )
     };
-    console.tell("Nothing was revoked at Bitbucket, which has no way to do that from here:");
-    console.tell("an access token that is out ends by itself within two hours;");
+    console.tell("Nothing was revoked at Bitbucket. Access tokens end within two hours;");
     console.tell(&format!("{where_to_revoke}."));
     console.tell(&settings);
     Ok(())

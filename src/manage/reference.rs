@@ -29,20 +29,23 @@ pub(super) const KEYS: [Name; 16] = [
     ),
     name(
         "grant",
-        "how tokens are got: client-credentials (default), authorization-code, token",
+        "how tokens are obtained: client-credentials (default), authorization-code, token",
     ),
     name(
         "workspace",
-        "a workspace that is served by this profile; may be set more than once",
+        "use the profile for this workspace; may be set more than once",
     ),
     name(
         "account",
-        "whose login it is, where one client serves two accounts; default: the profile's name",
+        "the account of the login, if one client serves two accounts; default: the profile's name",
     ),
-    name("pushProfile", "the profile that pushes in this one's place"),
+    name(
+        "pushProfile",
+        "the profile to use for pushes instead of this one",
+    ),
     name(
         "clientSecretCommand",
-        "a command that prints the client's secret; with '!' in front, a line for the shell",
+        "a command that prints the client's secret; a shell runs it if it begins with '!'",
     ),
     name("accessTokenCommand", "a command that prints a ready token"),
     name(
@@ -64,19 +67,16 @@ pub(super) const KEYS: [Name; 16] = [
     name("transport", "who speaks HTTP: auto (default), native, git"),
     name(
         "rememberAdvertisement",
-        "whether what a server can do is remembered for an hour, to save a round trip: true (default), false",
+        "remember for an hour what a server can do, which saves a round trip: true (default), false",
     ),
-    name(
-        "profile",
-        "without a profile's name only: the profile that is used where nothing names one",
-    ),
+    name("profile", "only as bbtoken.profile: the default profile"),
     name(
         "lfs",
-        "without a profile's name only: whether git-lfs is told where a remote's objects are; default true",
+        "only as bbtoken.lfs: write the LFS addresses of remotes for git-lfs: true (default), false",
     ),
     name(
         "addedBySetup",
-        "without a profile's name only: what 'git bbtoken setup' has added and unsetup removes",
+        "only as bbtoken.addedBySetup: what 'git bbtoken setup' has added, for unsetup",
     ),
 ];
 
@@ -132,32 +132,32 @@ pub(super) const VARIABLES: [Name; 19] = [
     ),
     name(
         "BBTOKEN_HOME",
-        "one directory for everything that is written; default: the user's cache and state directories",
+        "one directory for all files; default: the user's cache and state directories",
     ),
     name(
         "BBTOKEN_TRACE",
-        "tells on stderr what happens: 1 each phase with its time, 2 header lines, too; with ',json' as JSON, with \
-         ',/absolute/path' into a file; secrets are never shown",
+        "write a trace to stderr: 1 for each step with its time, 2 for header lines, too; add ',json' for JSON, or \
+         ',/absolute/path' to write to a file; secrets are never shown",
     ),
     name(
         "GIT_TRACE_CURL, GIT_CURL_VERBOSE",
-        "git's own traces of requests and answers, with GIT_TRACE_CURL_NO_DATA and GIT_TRACE_REDACT; the token is never shown",
+        "git's own traces of requests and responses, with GIT_TRACE_CURL_NO_DATA and GIT_TRACE_REDACT; the token is never shown",
     ),
     name(
         "GIT_TRACE2_EVENT",
-        "git's own trace of events, in which each phase is a 'data' event of the category 'bbtoken'",
+        "git's own trace of events; each step is a 'data' event of the category 'bbtoken'",
     ),
     name(
         "GIT_SMART_HTTP",
-        "0 turns git's protocol off, as over https: git's own transport reads the repository's files, where the server hands them out",
+        "0 turns git's protocol off, as over https: git's own transport reads the repository's files, if the server allows it",
     ),
     name(
         "GIT_TERMINAL_PROMPT",
-        "0 forbids questions, as `credential.interactive=false` does: no keychain is unlocked, no askpass and no browser started",
+        "0 forbids questions, as `credential.interactive=false` does: the helper unlocks no keychain and starts no askpass or browser",
     ),
     name(
         "BROWSER",
-        "the browser that a login opens: commands with `%s` for the page, separated by `:` (`;` on Windows), or `none`; no shell reads it",
+        "the browser for a login: commands with `%s` for the page, separated by `:` (`;` on Windows), or `none`; run without a shell",
     ),
 ];
 
@@ -188,15 +188,17 @@ pub(super) const EXIT_CODES: [Name; 11] = [
 const HTTP_INTRODUCTION: &str = "
 ## Git's http settings
 
-They hold as they do for https: `http.<key>`, `http.<url>.<key>` by the longest match, `remote.<name>.proxy`, and git's
-variables before them. What the native transport lacks, and every key that is not in this table, is handed to git's own
-transport (`bbtoken.transport` is `auto`); the token is the same, but redirects are not followed there. Only the call for
-a new token cannot be handed over; if a setting it lacks keeps it from being answered, the error names the setting.
-A server or proxy whose certificate or TLS only git supports is left to git for a day, and curl asks for tokens there.
+They apply as for https: `http.<key>`, `http.<url>.<key>` by the longest match, and `remote.<name>.proxy`. Git's variables
+override them. If `bbtoken.transport` is `auto`, settings that the native transport does not support are handed to git's own
+transport. So is every key that is not in this table. Git's own transport gets the same token, but follows no redirects.
 
-The column *in a repository's own configuration* is about `.git/config` and what it includes. It holds for requests to the
-git server. A request that carries a client's secret, a refresh token or a code follows the user's own settings only: those of
-the system, of the user, of `git -c` and of the environment. The same is true for the login of a proxy.
+Requests for tokens cannot be handed over. If a request for a token fails, the error names each setting that it did not
+follow. If only git supports the certificate or TLS of a server or proxy, git's own transport serves it for a day, and
+curl requests tokens.
+
+The column *in a repository's own configuration* is about `.git/config` and the files that it includes, and about requests to
+the git server. Requests with a client's secret, a refresh token or an authorization code, and proxy logins, follow your own
+settings only: those of the system, your own files, `git -c` and the environment.
 ";
 
 const PROFILES: &str = "\
@@ -258,7 +260,7 @@ const JSON: &str = "\
     name
     problem: why it cannot be used; the fields below are then absent
     grant: client-credentials, authorization-code or token
-    client_id: absent for a token; only its start if it may be a secret
+    client_id: absent for a token; cut if it looks like a secret
     account: whose login it is
     workspaces[]: that it serves
     store: file, keyring, kernel-keyring or memory
@@ -283,15 +285,15 @@ const JSON: &str = "\
 const PROGRAMS: &str = "
 ## Programs that are started
 
-A program is looked for in the absolute directories of `PATH` only, and each but the command of `exec` gets a `PATH` \
-without the others: an empty or relative entry would lead into the work tree.
+Programs are found only in the absolute directories of `PATH`: an empty or relative entry would lead into the work tree. \
+Each program gets a `PATH` with these directories only, except the command of `exec`.
 ";
 
 /// What is done for git-lfs.
 const LFS: &str = "\
-git-lfs knows no remote helpers. A clone writes this into the new repository's configuration, if git-lfs is installed \
-and nothing is said there yet. A fetch or a push does so in a repository that uses git-lfs: its directory has 'lfs', or \
-the attributes at the top of the work tree name the filter. So does 'git bbtoken setup' in any repository.
+git-lfs does not support remote helpers. If git-lfs is installed, a clone adds these missing settings to the new \
+repository. 'git bbtoken setup' adds them to the current repository. A fetch or a push adds them if the repository uses \
+git-lfs: its git directory has 'lfs', or a .gitattributes file at the top of the work tree names the filter.
 
   remote.<name>.lfsurl
       the repository's LFS endpoint, over https
@@ -342,7 +344,7 @@ pub(super) fn topic(topic: &str) -> Option<String> {
 fn config() -> String {
     let mut text =
         "bbtoken.<key> is for every profile, bbtoken.<profile>.<key> for one. A repository's own configuration \
-         may hold only the keys with *, and selects profiles, but defines none.\n\n"
+         may hold only bbtoken.<key> for the keys with *. It can select a profile, but not define one.\n\n"
             .to_owned();
     for Name { name, meaning } in &KEYS {
         let is_followed = matches!(
@@ -389,11 +391,11 @@ fn page() -> String {
         let local = local.unwrap_or_default();
         let _ = writeln!(page, "| `{name}` | {} | {local} |", cell(meaning));
     }
-    page.push_str("| `<profile>.<key>` | one of these for one profile | refused: it must not define or change a profile |\n");
+    page.push_str("| `<profile>.<key>` | one of these for one profile | refused: a repository must not define or change a profile |\n");
     for row in &REMOTE_KEYS {
         let name = format!("remote.<name>.{}", row.name);
         let meaning = OTHER_KEYS.iter().find(|key| key.name == name);
-        let meaning = meaning.map_or("git's own", |key| key.meaning);
+        let meaning = meaning.map_or("a setting of git", |key| key.meaning);
         let _ = writeln!(
             page,
             "| `{name}` | {} | {} |",

@@ -31,7 +31,7 @@ pub(super) fn convert(
     let Walk { changes, left, .. } = walk;
     for path in left {
         (console.warn)(&format!(
-            "submodule '{}' is left alone: its git directory or work tree is outside of this repository",
+            "submodule '{}' is not changed: its git directory or work tree is outside this repository",
             path.display()
         ));
     }

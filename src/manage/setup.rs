@@ -37,7 +37,7 @@ const CLOUD_SSH: [&str; 3] = [
     "ssh://git@altssh.bitbucket.org:443/",
 ];
 /// What a rule for https addresses means for tools with a git of their own: they follow it, and know no remote helpers.
-pub(super) const NEEDS_GIT: &str = "only git uses the helper for https addresses: set net.git-fetch-with-cli = true for cargo, system-git-client = true for poetry";
+pub(super) const NEEDS_GIT: &str = "git uses the helper for https addresses; cargo then needs net.git-fetch-with-cli = true, and poetry system-git-client = true";
 /// How long one setup waits for others; each takes some tens of milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it waits before it looks again.
@@ -74,7 +74,7 @@ impl There<'_> {
         let note = format!("{key}={value}");
         let mut changes = Vec::new();
         if !self.own_has(NOTE, &note) {
-            changes.push((noted(note), "unsetup takes back just this"));
+            changes.push((noted(note), "unsetup removes exactly this"));
         }
         changes.push((Change::Add { key, value }, why));
         changes
@@ -112,8 +112,9 @@ pub(super) fn run(options: &cli::Setup, console: &mut Console<'_>) -> anyhow::Re
     }
     for (key, address) in large_files.iter().flat_map(|wiring| wiring.addresses()) {
         console.answer(&format!("+ {} = {}", quote(&key), quote(address)))?;
-        console
-            .answer("      git-lfs finds this repository's files; only this repository has it")?;
+        console.answer(
+            "      git-lfs finds the files of this repository; set in this repository only",
+        )?;
     }
     if !may_write(
         &options.consent,
@@ -139,7 +140,7 @@ pub(super) fn run(options: &cli::Setup, console: &mut Console<'_>) -> anyhow::Re
     for site in &sites {
         if !is_answering(&of_user(&overview), site) {
             (console.warn)(&format!(
-                "another credential helper still comes after ours for {}: move the sections for it to the end of the file by hand",
+                "another credential helper still comes after ours for {}: in your git configuration, move the section of our helper to the end",
                 wire::site(site)
             ));
         }
@@ -176,7 +177,7 @@ fn missing(wishes: Vec<Wish>, there: &There<'_>, console: &mut Console<'_>) -> V
         let of_person = entries.iter().rfind(|entry| entry.scope == Scope::Global);
         if let Some(own) = of_person.filter(|_| is_single) {
             console.tell(&format!(
-                "kept as it is: {key} = {} (setup would say {value}, so that {why})",
+                "not changed: {key} = {} (setup would set {value}: {why})",
                 own.value.as_deref().unwrap_or_default()
             ));
             continue;
@@ -224,12 +225,12 @@ fn answering(site: &Url, ask: &str, there: &There<'_>) -> Vec<Reasoned> {
         if !same_key(&its, key) || !["", ask].contains(&value.as_str()) {
             let value = format!("{its}={value}");
             let key = NOTE.to_owned();
-            changes.push((Change::Remove { key, value }, "it is taken out"));
+            changes.push((Change::Remove { key, value }, "it is removed"));
         }
-        let why = "setup wrote this before; it is replaced by what follows";
+        let why = "an earlier setup wrote this; the lines below replace it";
         changes.push((Change::Remove { key: its, value }, why));
     }
-    let why = "for this site alone, no other helper is asked, and none stores our tokens";
+    let why = "for this site, git asks no other helper, and no other helper stores our tokens";
     changes.extend(there.add(key.clone(), String::new(), why));
     let why = "git's own https and git-lfs get tokens from us";
     changes.extend(there.add(key.clone(), ask.to_owned(), why));
@@ -384,7 +385,7 @@ fn submodules() -> Wish {
     wish(
         "protocol.bbtoken.allow".into(),
         "always",
-        "submodules with bbtoken:: addresses are cloned",
+        "git may clone submodules with bbtoken:: addresses",
     )
 }
 
@@ -409,7 +410,7 @@ fn rewritten(overview: &Overview, options: &cli::Setup) -> Vec<Wish> {
 /// Turns the other name of Bitbucket Cloud into the usual one. git-lfs asks where the address says and follows no
 /// redirect with a token.
 fn without_www(base: &str) -> Option<Wish> {
-    let why = "Bitbucket's other name gets tokens, too, also for git-lfs";
+    let why = "git and git-lfs get tokens for this address, too";
     (base == CLOUD).then(|| Wish {
         is_single: false,
         ..wish(
@@ -497,7 +498,7 @@ fn rewriting(base: &str, is_only: bool) -> Vec<Wish> {
     let rewrite = |start: String| {
         let why = match start.starts_with("https://") {
             true => NEEDS_GIT,
-            false => "addresses of this form use the helper, in every repository",
+            false => "git uses the helper for addresses of this form, in every repository",
         };
         Wish {
             is_single: false,

@@ -72,7 +72,7 @@ pub(super) fn check_client(id: &str, secret: &Secret, profile: &Profile) -> Resu
             "its secret is a ready token; put that into BBTOKEN_ACCESS_TOKEN, without a client",
         )
     } else if id.ends_with(&format!(":{secret}")) || secret.starts_with(&format!("{id}:")) {
-        refuse(Kind::Misconfigured, "id and secret have to be given apart")
+        refuse(Kind::Misconfigured, "give its id and its secret separately")
     } else if id == secret {
         refuse(
             Kind::Misconfigured,

@@ -123,9 +123,9 @@ fn run(setting: &Setting, limit: Duration) -> anyhow::Result<Zeroizing<Vec<u8>>>
         return Err(refuse(format!("did not end within {limit_s} seconds")).into());
     };
     if !status.success() {
-        return Err(refuse(format!("failed ({status}); its own message stands above")).into());
+        return Err(refuse(format!("failed ({status}); see its output above")).into());
     }
-    text.with_context(|| refuse("printed no text".into()))
+    text.with_context(|| refuse("broke off its output".into()))
 }
 
 /// Waits for a command that has closed its output, which it should not outlive for long.

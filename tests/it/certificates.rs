@@ -549,7 +549,7 @@ fn a_server_of_gits_tls_is_used_in_full_and_remembered_for_a_day() {
                 .env("GIT_SSL_CAPATH", world.path("no-certificates"))
                 .done();
             let expected = format!(
-                "git's own transport and the program curl are used for 'localhost', because of its TLS: {why}"
+                "the native transport does not support the TLS of 'localhost', so git's own transport and curl are used: {why}"
             );
             assert!(doctor.stdout.contains(&expected), "{doctor:?}");
 

@@ -295,19 +295,19 @@ fn settings_that_are_in_the_way_are_named() {
     finds(
         doctor().env("GIT_SSL_NO_VERIFY", "1"),
         &[
-            "problem  certificate: it is not checked, because of GIT_SSL_NO_VERIFY: whoever is in between can read every token\n         -> unset GIT_SSL_NO_VERIFY; ",
+            "problem  certificate: GIT_SSL_NO_VERIFY turns the check off: anyone on the network can read every token\n         -> unset GIT_SSL_NO_VERIFY; ",
         ],
     );
     finds(
         doctor().env("GIT_SSL_CIPHER_LIST", "NORMAL"),
         &[
-            "note     transport: git's own transport is used, which is slower, because of GIT_SSL_CIPHER_LIST\n",
+            "note     transport: git's own transport is used, which is slower; the reason is GIT_SSL_CIPHER_LIST\n",
         ],
     );
     finds(
         doctor().env("GIT_SSL_CAINFO", "/nowhere"),
         &[
-            "problem  certificate: cannot make a secure connection to 'localhost': cannot read trusted certificates from '/nowhere': No such file or directory (os error 2)\n         -> mend the setting: ",
+            "problem  certificate: cannot make a secure connection to 'localhost': cannot read trusted certificates from '/nowhere': No such file or directory (os error 2)\n         -> fix the setting; ",
         ],
     );
     finds(
@@ -455,7 +455,7 @@ fn a_proxy_in_the_way_is_named_with_the_setting_that_asks_for_it() {
         format!("ok       proxy: connections go through '{place}', because of http.proxy in ");
     assert!(shown.contains(&text), "{shown}");
     let text = "the proxy wants a user name and password, and none is known\n";
-    let mend = "         -> let one of git's credential helpers know the proxy's user and password";
+    let mend = "         -> store the proxy's user and password in one of git's credential helpers";
     assert!(shown.contains(text) && shown.contains(mend), "{shown}");
     // What the helpers give to a fetch they give to doctor and to the question whose token it is.
     set(

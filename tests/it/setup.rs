@@ -27,9 +27,9 @@ fn setup_shows_what_it_writes_and_unsetup_takes_back_exactly_that() {
             .expect(0);
         let expected = "\
 + protocol.bbtoken.allow = always
-      submodules with bbtoken:: addresses are cloned
+      git may clone submodules with bbtoken:: addresses
 + credential.BASE.helper = 
-      for this site alone, no other helper is asked, and none stores our tokens
+      for this site, git asks no other helper, and no other helper stores our tokens
 + credential.BASE.helper = !'PROGRAM' credential
       git's own https and git-lfs get tokens from us
 + credential.BASE.useHttpPath = true
@@ -37,7 +37,7 @@ fn setup_shows_what_it_writes_and_unsetup_takes_back_exactly_that() {
 + lfs.BASE/.access = basic
       git-lfs asks for credentials at once: Bitbucket answers 403 where it waits for 401
 + url.bbtoken::.insteadOf = BASE/
-      only git uses the helper for https addresses: set net.git-fetch-with-cli = true for cargo, system-git-client = true for poetry
+      git uses the helper for https addresses; cargo then needs net.git-fetch-with-cli = true, and poetry system-git-client = true
 ";
         assert_eq!(normal(world, &dry.stdout), expected);
         assert_eq!(dry.stderr, "Nothing was written.\n");
@@ -117,7 +117,7 @@ fn what_the_user_has_set_is_kept_and_never_taken_back() {
         world.git(["config", "--global", &key, "mine"]).ok();
         let before = world.gitconfig();
         let done = world.bbtoken(["setup", "--yes"]).done().expect(0);
-        done.says(&["kept as it is: protocol.bbtoken.allow = user"]);
+        done.says(&["not changed: protocol.bbtoken.allow = user"]);
         let helpers = world.git(["config", "--get-all", &key]).ok();
         assert!(helpers.starts_with("mine\n\n!"), "{helpers}");
         world.bbtoken(["unsetup", "--yes"]).ok();
@@ -304,7 +304,7 @@ fn convert_needs_a_repository() {
     let done = world.bbtoken(["remote", "convert", "--yes"]).fails(2);
     assert_eq!(
         done.stderr,
-        "error: this is no git repository; change into one\n"
+        "error: this is not a git repository; change into one\n"
     );
 }
 
@@ -727,7 +727,7 @@ fn a_helper_that_setup_cannot_come_behind_is_told() {
     fs::write(world.home().join(".gitconfig"), &text).expect("the home is ours");
     let done = world.bbtoken(["setup", "--yes"]).done().expect(0);
     done.says(&[&format!(
-        "warning: another credential helper still comes after ours for {base}: move the sections for it to the end of the file by hand\n"
+        "warning: another credential helper still comes after ours for {base}: in your git configuration, move the section of our helper to the end\n"
     )]);
     world.bbtoken(["unsetup", "--yes"]).ok();
     assert_eq!(world.gitconfig(), text, "every byte is as it was");

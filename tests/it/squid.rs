@@ -205,10 +205,7 @@ fn what_is_not_to_be_or_cannot_be_done_otherwise_is_told() {
         }
         assert!(!Path::new(&bin.join("curl")).exists());
         let done = list().env("PATH", &bin).fails(128);
-        done.says(&[
-            "for that the program curl is needed, which is not there\n",
-            "hint: ",
-        ]);
+        done.says(&["so the program curl is needed; install curl\n", "hint: "]);
         is_told_no_secret(&squid.end(), "NTLM");
     });
 }

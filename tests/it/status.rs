@@ -371,10 +371,10 @@ fn logout_forgets_and_says_what_it_cannot() {
         .expect(0);
     assert_eq!(
         done.stdout,
-        "Forgot of profile 'work': client secret, cached access token.\n"
+        "Removed from profile 'work': client secret, cached access token.\n"
     );
     done.says(&[
-        "Nothing was revoked at Bitbucket, which has no way to do that from here",
+        "Nothing was revoked at Bitbucket. Access tokens end within two hours",
         "/workspace/settings/api",
         "--remove-section bbtoken.work",
     ]);

@@ -60,7 +60,7 @@ fn serves_a_login(world: &World, within: Within<'_>) {
     let out = within(&git_bbtoken(), &["logout"]).ok();
     assert_eq!(
         out,
-        "Forgot of profile 'work': login, cached access token.\n"
+        "Removed from profile 'work': login, cached access token.\n"
     );
     list().expect(128).says(&[
         "error: cannot read repository 'ws/repo'\ncaused by: profile 'work' is not logged in\n",
@@ -241,7 +241,7 @@ fn a_locked_keychain_is_not_unlocked_where_questions_are_forbidden() {
             stderr.contains("cannot use the keychain")
                 && stderr.contains(&format!("caused by: it is locked, and {setting}"))
                 && stderr.contains(" forbids to ask for its password")
-                && stderr.contains("hint: mend that, or unlock it, and try again"),
+                && stderr.contains("hint: fix or unlock the store and try again"),
             "{stderr}"
         );
     }

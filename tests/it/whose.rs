@@ -507,11 +507,11 @@ fn logout_leaves_what_another_profile_uses() {
     profiles_of_one_client(world, &["a", "b"]);
     let bbtoken = |arguments: &[&str]| world.bbtoken(arguments).without_client();
     let done = bbtoken(&["logout", "a"]).done().expect(0);
-    assert_eq!(done.stdout, "Nothing was forgotten of profile 'a'.\n");
+    assert_eq!(done.stdout, "Nothing was removed from profile 'a'.\n");
     done.says(&[
         "The client secret stays: profile 'b' uses it, too.\n",
         "The cached access token stays: profile 'b' uses it, too.\n",
-        "To forget that, too: git bbtoken logout a --shared\n",
+        "To remove it, too: git bbtoken logout a --shared\n",
     ]);
     let token = bbtoken(&["token", "--profile", "b"]).ok();
     // The client in the environment is the same one. Its profile is not 'b', either.
@@ -533,7 +533,7 @@ fn logout_leaves_what_another_profile_uses() {
     let done = bbtoken(&["logout", "a", "--shared"]).done().expect(0);
     assert_eq!(
         done.stdout,
-        "Forgot of profile 'a': client secret, cached access token.\n"
+        "Removed from profile 'a': client secret, cached access token.\n"
     );
     done.says(&[
         "Profile 'b' used the same client secret; to log it in again: git bbtoken login b\n",
@@ -553,7 +553,7 @@ fn logout_speaks_of_no_profile_in_another_store() {
         .expect(0);
     assert_eq!(
         done.stdout,
-        "Forgot of profile 'a': client secret, cached access token.\n"
+        "Removed from profile 'a': client secret, cached access token.\n"
     );
     assert!(!done.stderr.contains("profile 'b'"), "{}", done.stderr);
     // Neither of one whose secret is somewhere else.
@@ -578,7 +578,7 @@ fn logout_speaks_of_no_profile_in_another_store() {
     let done = done.done().expect(0);
     assert_eq!(
         done.stdout,
-        "Forgot of profile 'a': client secret, cached access token.\n"
+        "Removed from profile 'a': client secret, cached access token.\n"
     );
     assert!(!done.stderr.contains("profile 'b'"), "{}", done.stderr);
 }

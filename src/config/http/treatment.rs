@@ -68,16 +68,16 @@ const USUAL_BACKENDS: [&str; 2] = match cfg!(windows) {
 pub const HTTP_KEYS: [HttpKey; 43] = {
     use FromRepository::{FollowedIf as Only, Refused};
     use Treatment::{Followed, FollowedIf, NeedsGit, NeedsGitUnless, WithoutEffect};
-    const TRUST: &str = "decide whose certificate is trusted";
+    const TRUST: &str = "decide which certificates are trusted";
     const TRUSTS: FromRepository = Refused(TRUST);
-    const READS: FromRepository = Refused("choose files that are read or written");
-    const PACE: FromRepository = harmless("it is about time and number");
+    const READS: FromRepository = Refused("choose a file to read or write");
+    const PACE: FromRepository = harmless("it limits times and counts only");
     [
         key("cookieFile", NeedsGitUnless(is_empty), READS, ""),
         key(
             "curloptResolve",
             NeedsGitUnless(is_empty),
-            Refused("decide which machine answers"),
+            Refused("choose the server's address"),
             "",
         ),
         key(
@@ -100,15 +100,15 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
             Followed,
             Only(
                 is_plain_header,
-                "say where a request ends or whom it is for",
+                "set a header for a request's length, encoding or host",
             ),
-            "but for Authorization, which would stand beside the token",
+            "except Authorization: the token takes its place",
         ),
         key(
             "followRedirects",
             FollowedIf(|entry| is_word(entry, &["initial"]) || is_true(entry)),
             harmless("redirects stay on the host"),
-            "'initial' is followed on the same host, and 'true' means no more than that; 'false' is git's",
+            "'initial' is followed on the same host; 'true' means the same as 'initial'; 'false' is handed to git",
         ),
         key("keepAliveCount", WithoutEffect, PACE, ""),
         key("keepAliveIdle", WithoutEffect, PACE, ""),
@@ -118,23 +118,23 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
             "lowSpeedTime",
             Followed,
             PACE,
-            "without both, a connection on which nothing moves for ten minutes is given up",
+            "default: give up after ten minutes without data",
         ),
         key("maxRequests", WithoutEffect, PACE, ""),
         key(
             "maxRetries",
             WithoutEffect,
             PACE,
-            "what a busy server keeps back is asked for up to three times more in any case",
+            "a request to a busy server is retried up to three times",
         ),
         key(
             "maxRetryTime",
             WithoutEffect,
             PACE,
-            "a command waits a minute in all",
+            "a command waits for a minute in total",
         ),
         key("minSessions", WithoutEffect, PACE, ""),
-        key("noEPSV", WithoutEffect, harmless("it is about FTP"), ""),
+        key("noEPSV", WithoutEffect, harmless("it is for FTP only"), ""),
         key(
             "pinnedPubkey",
             Followed,
@@ -144,26 +144,26 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
         key(
             "postBuffer",
             Followed,
-            harmless("it is about memory"),
-            "what does not fit is sent in chunks, requests of a fetch and pushes alike",
+            harmless("it limits memory only"),
+            "larger requests are sent in chunks, in a fetch and in a push",
         ),
         key(
             "proactiveAuth",
             WithoutEffect,
             harmless("the token is sent in any case"),
-            "the token is sent at once in any case",
+            "the first request always has the token",
         ),
         key(
             "proxy",
             Followed,
             PROXY,
-            "http, https, socks4, socks4a, socks5 and socks5h; others are git's, and Unix sockets, too, through which tokens are asked for by the program curl",
+            "http, https, socks4, socks4a, socks5 and socks5h; others, and Unix sockets, are handed to git, and curl requests tokens through Unix sockets",
         ),
         key(
             "proxyAuthMethod",
             FollowedIf(|entry| is_word(entry, &["anyauth", "basic"])),
             PROXY,
-            "'basic' and 'anyauth' are followed where the proxy takes Basic; else git's, and tokens are asked for by the program curl",
+            "'basic' and 'anyauth' are followed if the proxy accepts Basic; else handed to git, and curl requests tokens",
         ),
         key("proxySSLCAInfo", Followed, TRUSTS, ""),
         key("proxySSLCert", NeedsGitUnless(is_empty), READS, ""),
@@ -178,12 +178,12 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
             "retryAfter",
             WithoutEffect,
             PACE,
-            "a second, then longer, where the server does not say",
+            "default: one second, then longer",
         ),
         key(
             "saveCookies",
             NeedsGitUnless(is_off),
-            Only(is_off, "have a file written"),
+            Only(is_off, "write a file"),
             "",
         ),
         key("schannelCheckRevoke", NeedsGit, Only(is_true, TRUST), ""),
@@ -192,7 +192,7 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
             "sslBackend",
             FollowedIf(|entry| is_word(entry, &USUAL_BACKENDS)),
             TRUSTS,
-            "'openssl' is followed, and on Windows 'schannel', by the certificates that Windows trusts",
+            "'openssl' is followed; on Windows also 'schannel', with the certificates that Windows trusts",
         ),
         key("sslCAInfo", Followed, TRUSTS, ""),
         key("sslCAPath", Followed, TRUSTS, ""),
@@ -200,7 +200,7 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
             "sslCert",
             Followed,
             READS,
-            "PEM files; others, and keys with a password, are git's",
+            "PEM files; other files, and keys with a password, are handed to git",
         ),
         key(
             "sslCertPasswordProtected",
@@ -225,19 +225,14 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
             "sslKeyType",
             FollowedIf(|entry| is_word(entry, &PEM)),
             READS,
-            "PEM files; engines and tokens are git's",
+            "PEM files; engines and tokens are handed to git",
         ),
-        key(
-            "sslTry",
-            WithoutEffect,
-            harmless("it is about FTP"),
-            "it is about FTP",
-        ),
+        key("sslTry", WithoutEffect, harmless("it is for FTP only"), ""),
         key(
             "sslVerify",
             Followed,
             Only(is_true, TRUST),
-            "with a warning; refused for bitbucket.org unless 'http.https://bitbucket.org/.sslVerify' says so",
+            "false gives a warning; for bitbucket.org, only 'http.https://bitbucket.org/.sslVerify' can be false",
         ),
         key(
             "sslVersion",
@@ -254,8 +249,8 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
         key(
             "version",
             FollowedIf(|entry| is_word(entry, &["HTTP/1.1", "HTTP/2"])),
-            harmless("requests say the same in each"),
-            "'HTTP/1.1' and 'HTTP/2' are followed: HTTP/1.1 is spoken in both cases",
+            harmless("each version sends the same requests"),
+            "'HTTP/1.1' and 'HTTP/2' are followed; both use HTTP/1.1",
         ),
     ]
 };
@@ -286,7 +281,7 @@ impl Treatment {
     }
 }
 
-/// Tells a header that only the server's programs read. Others say where a request ends or whom it is for.
+/// Tells whether a header is harmless: it does not change a request's length, encoding or host.
 fn is_plain_header(entry: &Entry) -> bool {
     const OTHERS: [&str; 10] = [
         "connection",

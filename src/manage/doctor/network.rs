@@ -11,7 +11,7 @@ use crate::{
 const CLOCK_LIMIT_S: u64 = 60;
 
 /// How the settings that name files are found.
-const MEND_SETTING: &str = "mend the setting: git config --show-origin --get-regexp '^http[.]', and the GIT_SSL_* variables";
+const MEND_SETTING: &str = "fix the setting; to find it, run: git config --show-origin --get-regexp '^http[.]', and look at the GIT_SSL_* variables";
 
 /// Follows the route as far as it leads; true if Bitbucket answers.
 pub(super) fn check(overview: &Overview) -> (Vec<Finding>, bool) {
@@ -119,7 +119,7 @@ fn connection(route: &Route) -> Finding {
 fn unchecked(route: &Route) -> Option<Finding> {
     let setting = route.unverified_by.as_ref()?;
     let text = format!(
-        "it is not checked, because of {}: whoever is in between can read every token",
+        "{} turns the check off: anyone on the network can read every token",
         masked(setting)
     );
     let unset = match setting.strip_prefix("GIT_") {
@@ -141,7 +141,7 @@ fn git_only(route: &Route) -> Option<Finding> {
         return None;
     }
     let text = format!(
-        "git's own transport is used, which is slower, because of {}",
+        "git's own transport is used, which is slower; the reason is {}",
         masked(&route.git_only.join(", "))
     );
     Some(Finding::note("transport", text, "git's own").mend("unset what is no longer needed"))
@@ -150,11 +150,11 @@ fn git_only(route: &Route) -> Option<Finding> {
 fn by_git(route: &Route) -> Option<Finding> {
     let why = route.by_git.as_ref()?;
     let text = format!(
-        "git's own transport and the program curl are used for '{}', because of its TLS: {}",
+        "the native transport does not support the TLS of '{}', so git's own transport and curl are used: {}",
         route.host,
         quote(why)
     );
-    let mend = "ask the administrator of the server for TLS 1.3 and a certificate of a CA; until then nothing is lost but speed";
+    let mend = "nothing is broken, only slower; ask the server's administrator for TLS 1.3 and a certificate that a CA signed";
     Some(Finding::note("transport", text, "git's own").mend(mend))
 }
 
@@ -168,10 +168,10 @@ fn no_answer(route: &Route, error: &anyhow::Error) -> Finding {
     }
     let mend = match &route.proxy {
         Some(_) if why.contains("user name and password") => {
-            "let one of git's credential helpers know the proxy's user and password (git help credential)".to_owned()
+            "store the proxy's user and password in one of git's credential helpers (git help credential)".to_owned()
         }
         Some(proxy) => format!(
-            "ask whoever runs the proxy whether it lets you there, or correct {}",
+            "ask the proxy's administrator whether it allows this host, or correct {}",
             proxy.origin
         ),
         None => {

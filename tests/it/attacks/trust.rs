@@ -41,7 +41,7 @@ fn list(world: &World, tree: &Path) -> Run {
 fn is_refused(world: &World, done: &Done, key: &str, own: &str) {
     done.says(&[
         &format!("{key} in .git/config is refused: a repository must not "),
-        "; remove it from that file; if you want it, set it for yourself: git config --global ",
+        "; remove it from that file; to use it anyway, make it your own setting: git config --global ",
         own,
     ]);
     assert!(
@@ -134,7 +134,7 @@ fn commands_for_people_name_what_a_repository_must_not_set() {
     ] {
         let done = world.bbtoken(arguments).within(&tree).done().expect(code);
         let said = format!("{}{}", done.stdout, done.stderr);
-        let own = "set it for yourself: git config --global bbtoken.work.store file";
+        let own = "make it your own setting: git config --global bbtoken.work.store file";
         assert!(said.contains(key) && said.contains(own), "{said}");
     }
     assert!(world.bitbucket.requests().is_empty());

@@ -278,7 +278,7 @@ fn one_secret_taken_for_another_is_explained_and_not_sent() {
             "oauth_token=canary&oauth_token_secret=canary",
             "is one of OAuth 1",
         ),
-        ("canary canary", "is more than one word"),
+        ("canary canary", "is not one word"),
         (secret.as_str(), "holds the client's secret"),
         (key.as_str(), "holds the client's id"),
     ];
@@ -303,12 +303,12 @@ fn one_secret_taken_for_another_is_explained_and_not_sent() {
         (
             pair.as_str(),
             secret.as_str(),
-            "id and secret have to be given apart",
+            "give its id and its secret separately",
         ),
         (
             key.as_str(),
             pair.as_str(),
-            "id and secret have to be given apart",
+            "give its id and its secret separately",
         ),
     ];
     for (id, secret, why) in clients {

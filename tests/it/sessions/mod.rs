@@ -82,7 +82,7 @@ fn a_login_works_for_every_command_after_it_until_it_is_forgotten() {
         }
         assert_eq!(
             manage(world, ["logout", "work"]).ok(),
-            "Forgot of profile 'work': login, cached access token.\n"
+            "Removed from profile 'work': login, cached access token.\n"
         );
         assert_eq!(
             manage(world, ["logout"]).ok(),
@@ -316,7 +316,7 @@ fn a_login_that_others_could_read_is_not_used_and_each_remedy_of_the_hint_works(
     refused();
     assert_eq!(
         manage(world, ["logout"]).ok(),
-        "Forgot of profile 'work': login.\n"
+        "Removed from profile 'work': login.\n"
     );
     log_in(world, "work").expect(0);
     list(world).ok();

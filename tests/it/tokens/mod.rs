@@ -206,9 +206,7 @@ fn a_command_that_gives_no_secret_is_named() {
         let cases = [
             (
                 "false",
-                format!(
-                    "the command of {origin} failed (exit status: 1); its own message stands above\n"
-                ),
+                format!("the command of {origin} failed (exit status: 1); see its output above\n"),
             ),
             ("true", format!("there is no secret in {origin}\n")),
             (
