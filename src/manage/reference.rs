@@ -95,7 +95,7 @@ pub(super) const VARIABLES: [Name; 19] = [
     ),
     name(
         "BBTOKEN_CLIENT_SECRET",
-        "its secret; without BBTOKEN_CLIENT_ID the secret of a configured client that has no clientSecretCommand",
+        "its secret; without BBTOKEN_CLIENT_ID, the secret of a configured client without clientSecretCommand",
     ),
     name(
         "BBTOKEN_CLIENT_SECRET_FILE",
@@ -161,8 +161,8 @@ pub(super) const VARIABLES: [Name; 19] = [
     ),
 ];
 
-const ENVIRONMENT_INTRODUCTION: &str = "A variable that is set but empty is an error. They win over git's \
-configuration; only a client or token does not replace that of a profile that is named.";
+const ENVIRONMENT_INTRODUCTION: &str = "A variable that is set but empty is an error. Variables override git's \
+configuration, but a client or token does not replace the one of a named profile.";
 
 /// Exit codes of `git bbtoken`.
 pub(super) const EXIT_CODES: [Name; 11] = [
@@ -202,7 +202,7 @@ settings only: those of the system, your own files, `git -c` and the environment
 ";
 
 const PROFILES: &str = "\
-A profile is a client or a token, by a name. The first of these that answers is used:
+A profile is a named client or token. The first of these that names a profile decides:
 
   1. profile@ in the address: bbtoken::work@workspace/repository
   2. remote.<name>.bbtokenProfile
@@ -212,21 +212,19 @@ A profile is a client or a token, by a name. The first of these that answers is 
   6. bbtoken.profile
   7. the only profile there is, or the one called 'default'
 
-An address with a host, such as https://bitbucket.org/workspace/repository, gets a profile of that site, by its baseUrl. \
-A profile of another site that is named by 1, 2 or 3 is an error, and so is a site without a profile.
+An address with a host, such as https://bitbucket.org/workspace/repository, gets only a profile whose baseUrl is that \
+site. It is an error if 1, 2 or 3 names a profile of another site, or if no profile is for the site.
 
-Every command finds the same profile in the same directory. Without an address, it is the profile of the remote from \
-which git fetches there: the branch's, the only one, or origin.
+All commands use the same profile in the same directory. Without an address, they use the profile of the remote that git \
+fetches from: the branch's remote, the only remote, or origin.
 
-A repository's own configuration selects a profile that you have defined; it defines none. A profile that another one \
-names as its pushProfile serves a fetch only if you type its name: the address of a submodule and a repository's own \
-setting do not count.
+A repository's own configuration can select a profile that you have defined, but not define one. A profile that is a \
+pushProfile serves a fetch only if you type its name. The address of a submodule and a repository's setting do not count.
 
-A profile that is named is used as you defined it: a client or token in the environment does not replace its own. It \
-completes a profile that has neither. The other variables, such as BBTOKEN_BASE_URL and BBTOKEN_STORE, hold for every \
-profile.
+A named profile is used as you defined it. A client or token in the environment does not replace its own, but completes \
+a profile that has neither. Other variables, such as BBTOKEN_BASE_URL and BBTOKEN_STORE, apply to every profile.
 
-'git bbtoken status --explain <address>' tells which it is, and why.
+'git bbtoken status --explain <address>' shows the profile and the reason.
 ";
 
 const BITBUCKET: &str = "\

@@ -228,7 +228,7 @@ fn is_of_site(raw: &Raw, name: &str, origin: &str) -> Result<(), Failure> {
         return Ok(());
     };
     Err(misconfigured(format!(
-        "profile '{name}', which {origin} asks for, is for {}, and the address is of {}; name a profile of that site",
+        "{origin} names profile '{name}', which is for {}, but the address is for {}; name a profile for that site",
         shown(&base_url(raw, name)?),
         shown(site)
     )))

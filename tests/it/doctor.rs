@@ -34,7 +34,7 @@ fn a_healthy_setup_has_no_problem() {
         "ok       account: not told: it is the client's own, not a person's",
         "ok       repository: 'ws/repo' can be read",
         "ok       submodules: bbtoken:: addresses are allowed everywhere",
-        "ok       credential helper: ours answers for https://localhost:",
+        "ok       credential helper: our helper alone answers for https://localhost:",
         "\n\nNothing is in the way",
     ] {
         assert!(shown.contains(text), "'{text}' in {shown}");
@@ -509,10 +509,10 @@ fn other_credential_helpers_are_named_by_their_program_alone() {
     add("credential.helper", "!f() { echo password=canary; }; f");
     add(&site, "!git bbtoken credential");
     let shown = world.bbtoken(["doctor"]).ok();
-    let before = "note     credential helper: a shell command is asked for https://localhost:";
+    let before = "note     credential helper: git asks a shell command for https://localhost:";
     assert!(
         shown.contains(before)
-            && shown.contains(" before ours, and may answer with an old password\n"),
+            && shown.contains(" before our helper; it may answer with an old password\n"),
         "{shown}"
     );
     assert!(!shown.contains("canary"), "{shown}");
@@ -522,7 +522,7 @@ fn other_credential_helpers_are_named_by_their_program_alone() {
     add(&site, "store --file canary");
     let shown = world.bbtoken(["doctor"]).ok();
     assert!(
-        shown.contains("credential helper: 'store' is told of https://localhost:"),
+        shown.contains("credential helper: 'store' also gets the tokens for https://localhost:"),
         "{shown}"
     );
     assert!(!shown.contains("canary"), "{shown}");

@@ -363,8 +363,8 @@ fn the_site_in_the_address_decides() {
         let host = two.trim_start_matches("https://");
         let refused = |run: Run| {
             run.fails(128).says(&[
-                "error: profile 'one', which ",
-                &format!(" asks for, is for {one}, and the address is of {two}; name a profile of that site"),
+                "error: ",
+                &format!(" names profile 'one', which is for {one}, but the address is for {two}; name a profile for that site"),
             ]);
             assert_eq!(sites.requests(), NONE);
         };
@@ -462,7 +462,7 @@ fn the_site_of_a_credential_request_decides() {
     let refused = |run: Run| {
         let done = run.fails(3);
         assert_eq!(done.stdout, "quit=1\n");
-        done.says(&["error: profile 'one', which ", " asks for, is for "]);
+        done.says(&["error: ", " names profile 'one', which is for "]);
         assert_eq!(sites.requests(), NONE);
     };
     refused(get(bases[1], "").env("BBTOKEN_PROFILE", "one"));

@@ -82,7 +82,7 @@ pub(super) fn protocol(overview: &Overview) -> Finding {
 }
 
 fn submodules_refused() -> Finding {
-    let text = "git refuses submodules with bbtoken:: addresses until that is allowed";
+    let text = "git refuses submodules with bbtoken:: addresses until you allow them";
     Finding::note("submodules", text, "not allowed yet")
 }
 
@@ -200,7 +200,7 @@ fn helper_of(overview: &Overview, url: &Url) -> Finding {
     };
     let whole = &chains[0];
     let Some(position) = whole.position() else {
-        let text = format!("plain {site} addresses and git-lfs get no token from us");
+        let text = format!("plain {site} addresses and git-lfs get no token from our helper");
         let public = format!("ours is not among {}", whole.0.len());
         return mend(Finding::note(CHECK, text, public));
     };
@@ -225,19 +225,19 @@ fn helper_of(overview: &Overview, url: &Url) -> Finding {
     };
     if position > 0 {
         let text = format!(
-            "{} is asked for {site} before ours, and may answer with an old password",
+            "git asks {} for {site} before our helper; it may answer with an old password",
             named(&whole.0[..position])
         );
         return mend(Finding::note(CHECK, text, public));
     }
     if let Some(open) = chains.iter().find(|chain| !chain.is_closed()) {
         let text = format!(
-            "{} is told of {site}, too, and may store tokens of ours, which end after two hours",
+            "{} also gets the tokens for {site} and may store them; they end after two hours",
             named(&open.0)
         );
         return mend(Finding::note(CHECK, text, public));
     }
-    let text = format!("ours answers for {site}, alone");
+    let text = format!("our helper alone answers for {site}");
     Finding::good(CHECK, text, "ours alone")
 }
 
