@@ -45,14 +45,14 @@ pub(super) enum Order {
             On a terminal it asks for what is missing. In a script give everything: the kind, --client-id, and the \
             secret on stdin (--with-secret, --with-token). No secret is ever taken as an argument. The profile is \
             written with 'git config --global', its secret to the profile's store.\n\n\
-            A login is tried first and saved only if Bitbucket accepts it, so that a login that fails leaves the earlier \
-            one in place. A ready token is tried on the repository of --try, or by asking for its account. One that \
-            cannot be tried is saved with --no-check, or after a question on a terminal."
+            Login saves a login only after Bitbucket has accepted it. A failed login leaves the earlier one in place. \
+            To try a ready token, it reads the repository of --try, or asks for the account. To save a token that \
+            cannot be tried, give --no-check or answer a question on a terminal."
     )]
     Login(Login),
-    /// Forget a profile's login, client secret and cached token on this machine
+    /// Remove a profile's login, client secret and cached token from this machine
     #[command(
-        long_about = "Forget a profile's login, client secret and cached token on this machine\n\n\
+        long_about = "Remove a profile's login, client secret and cached token from this machine\n\n\
             It keeps what another profile also uses, unless you give --shared."
     )]
     Logout(Logout),
