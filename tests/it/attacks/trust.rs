@@ -389,6 +389,42 @@ fn a_proxy_and_an_authority_of_a_repository_see_no_secret() {
 }
 
 #[test]
+fn git_credential_fill_gives_no_token_where_a_repository_opens_tls() {
+    on_every_git(|world| {
+        let Intercepted { tree, proxy } = intercepted(world);
+        world.bbtoken(["setup", "--yes"]).ok();
+        let below = tree.join("below");
+        fs::create_dir(&below).expect("the world can be written");
+        let host = world.bitbucket.base_url().replace("https://", "");
+        // With its path, as git-lfs asks, and without one.
+        let requests = ["path=ws/repo.git/info/lfs\n", ""];
+        let requests = requests.map(|path| format!("protocol=https\nhost={host}\n{path}\n"));
+        let fill = |directory: &Path, request: &str| {
+            let run = world.git(["credential", "fill"]).within(directory);
+            let run = run.without("GIT_DIR").without("GIT_SSL_CAINFO");
+            run.env("GIT_TERMINAL_PROMPT", "0").input(request)
+        };
+        let planted = tree.join("ca.pem").display().to_string();
+        for (key, value) in [("http.sslCAInfo", &*planted), ("http.sslVerify", "false")] {
+            set(world, &tree, key, value);
+            for directory in [&tree, &below] {
+                for request in &requests {
+                    let done = fill(directory, request).fails(128);
+                    done.says(&[&format!("{key} in "), " is refused: a repository must not "]);
+                    assert_eq!(done.stdout, "", "a refusal gives no token");
+                }
+            }
+            unset(world, &tree, key);
+        }
+        assert_eq!(proxy.asked(), [], "the proxy is not even connected to");
+        assert!(world.bitbucket.requests().is_empty(), "nothing is sent");
+        // Without these settings it gives one, so it was they that kept it back.
+        unset(world, &tree, "http.proxy");
+        assert!(fill(&tree, &requests[0]).ok().contains("password="));
+    });
+}
+
+#[test]
 fn a_repositorys_proxy_carries_git_and_never_a_token_request() {
     on_every_git(|world| {
         let tree = repository(world);
