@@ -72,7 +72,7 @@
 //! | an address names a repository and never a host of its own | `address::tests`, `tests/it/addresses.rs` |
 //! | every command finds the same profile in the same directory, uses it as it is defined, and only for its site | `tests/it/whose.rs` |
 //! | a repository selects a profile, and neither defines one nor decides whom we trust or where a secret goes | `tests/it/attacks/trust.rs` |
-//! | a profile that only pushes serves a fetch only if the user typed its name | `tests/it/attacks/pushers.rs` |
+//! | a profile that only pushes serves a fetch only if the user or the address of a remote names it | `tests/it/attacks/pushers.rs` |
 //! | older protocol versions, and none, ask the server what plain https asks it | `tests/it/versions.rs` |
 //! | each of git's http settings is followed, or left to git | `tests/it/settings.rs`, `tests/it/chunks.rs` |
 //! | one family of addresses is kept to where git is told to | `tests/it/families.rs` |

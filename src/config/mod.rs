@@ -21,6 +21,7 @@ use std::{
 use crate::{
     address::is_profile_name,
     failure::{Failure, Kind},
+    http::percent_decode,
     pasted,
     profile::{Environment, Raw, RawProfile, Setting, Source},
     secret::{Secret, mask_name},
@@ -102,8 +103,40 @@ pub fn profiles(
         };
         assign(target, entry);
     }
-    raw.is_of_superproject = raw.has_pushers() && is_of_superproject(variables);
+    if raw.has_pushers() {
+        raw.is_of_superproject = is_of_superproject(variables);
+        raw.planted = config.of_repository().flat_map(planted).collect();
+    }
     Ok(raw)
+}
+
+/// Gives the user names that a setting of a repository puts into addresses. The origin leaves the URL in its key out:
+/// that may hold a password.
+fn planted(entry: &Entry) -> Vec<Setting> {
+    let (key, names) = match (&*entry.section, &*entry.key) {
+        ("credential", "username") => {
+            let key = match entry.subsection {
+                Some(_) => "credential.<url>.username",
+                None => "credential.username",
+            };
+            (key, entry.value.iter().cloned().collect())
+        }
+        ("url", "insteadof") => ("url.<base>.insteadOf", users(entry)),
+        ("url", "pushinsteadof") => ("url.<base>.pushInsteadOf", users(entry)),
+        _ => return Vec::new(),
+    };
+    let setting = |value| Setting {
+        value,
+        origin: format!("{key} in {}", entry.origin),
+    };
+    names.into_iter().map(setting).collect()
+}
+
+/// Gives the parts of a rule's base that may become the user name of an address. The address may add the `@`.
+fn users(rule: &Entry) -> Vec<String> {
+    let base = percent_decode(rule.subsection.as_deref().unwrap_or_default());
+    let base = String::from_utf8_lossy(&base);
+    base.split([':', '/', '@']).map(str::to_owned).collect()
 }
 
 /// Reads a setting that selects a profile, and notes the profile if it was the user who typed its name.

@@ -42,7 +42,7 @@ pub use client::Client;
 pub use family::Family;
 pub use identity::ClientCertificate;
 pub use pace::LowSpeed;
-pub use proxy::{Proxy, ProxyAuth, ProxyLogin, ProxyLogins, ProxyUser};
+pub use proxy::{Proxy, ProxyAuth, ProxyLogin, ProxyLogins, ProxyUser, percent_decode};
 pub use retry::{PATIENCE, Retries, Trouble};
 pub use trust::PinnedKeys;
 

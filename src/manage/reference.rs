@@ -219,7 +219,9 @@ All commands use the same profile in the same directory. Without an address, the
 fetches from: the branch's remote, the only remote, or origin.
 
 A repository's own configuration can select a profile that you have defined, but not define one. A profile that is a \
-pushProfile serves a fetch only if you type its name. The address of a submodule and a repository's setting do not count.
+pushProfile serves a fetch only if you type its name. The address of a submodule and a repository's setting do not count. \
+Its credential.username and url.<base>.insteadOf are such settings. The address of a remote counts as typed, because a \
+clone keeps it there. In an unpacked archive, read 'git remote -v' before you fetch.
 
 A named profile is used as you defined it. A client or token in the environment does not replace its own, but completes \
 a profile that has neither. Other variables, such as BBTOKEN_BASE_URL and BBTOKEN_STORE, apply to every profile.

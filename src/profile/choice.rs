@@ -84,10 +84,7 @@ pub fn explain(raw: &Raw, address: Option<&Address>) -> Result<(String, String),
 ///
 /// As [`choose`].
 pub fn named_by_user(raw: &Raw, name: &str, address: Option<&Address>) -> Result<Profile, Failure> {
-    let refusal = raw
-        .is_of_superproject
-        .then(|| pushes_only(raw, name, SUBMODULE, address));
-    refusal.flatten().map_or(Ok(()), Err)?;
+    planted(raw, name, address).map_or(Ok(()), Err)?;
     named(raw, name, "the user name in the URL")
 }
 
@@ -138,10 +135,7 @@ fn choose_name(raw: &Raw, address: Option<&Address>) -> Result<Choice, Failure> 
         refusal: None,
     };
     if let Some(name) = address.and_then(|address| address.profile.as_deref()) {
-        let refusal = raw
-            .is_of_superproject
-            .then(|| pushes_only(raw, name, SUBMODULE, address));
-        return asked(name, "the address", refusal.flatten());
+        return asked(name, "the address", planted(raw, name, address));
     }
     if let Some(Setting { value, origin }) = &raw.of_remote {
         return asked(value, origin, pushes_only(raw, value, origin, address));
@@ -172,6 +166,18 @@ fn choose_name(raw: &Raw, address: Option<&Address>) -> Result<Choice, Failure> 
     }
     let (name, why) = the_only(raw)?;
     Ok(trusted(name, why))
+}
+
+/// Says why a fetch must not use a profile that an address names, if a repository may have put the name there.
+fn planted(raw: &Raw, name: &str, address: Option<&Address>) -> Option<Failure> {
+    let mut settings = raw.planted.iter();
+    let setting = settings.find(|setting| setting.value == name);
+    let origin = match setting {
+        _ if raw.is_of_superproject => SUBMODULE,
+        Some(setting) => &setting.origin,
+        None => return None,
+    };
+    pushes_only(raw, name, origin, address)
 }
 
 /// Says why a repository must not make a fetch use a profile: it is there for pushing, and the user has not typed its

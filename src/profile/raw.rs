@@ -127,6 +127,8 @@ pub struct Raw {
     pub sites: Vec<Url>,
     /// Whether a superproject may have written the address, and not the user.
     pub is_of_superproject: bool,
+    /// The user names that the repository's own settings put into addresses, each with its setting.
+    pub planted: Vec<Setting>,
 }
 
 impl Raw {

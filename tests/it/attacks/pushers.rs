@@ -1,6 +1,9 @@
 //! A profile that only pushes serves a fetch only if the user has typed its name.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use bitbucket_local::Consumer;
 
@@ -89,6 +92,13 @@ fn an_address_of_a_superproject_does_not_make_a_fetch_use_the_profile_that_pushe
             &own.within(tree.join("lib")).fails(128),
             "the address of a submodule",
         );
+        // A credential helper gets no GIT_DIR from a person's command.
+        let host = world.bitbucket.base_url().replace("https://", "");
+        let request = format!("protocol=https\nhost={host}\npath=ws/lib.git\n\n");
+        let get = world.bbtoken(["credential", "get"]).without_client();
+        let done = get.within(tree.join("lib")).input(&request).done();
+        assert_eq!(done.stdout, "quit=1\n", "a refusal gives no token");
+        is_refused(&done, "the address of a submodule");
         // A push is what it is for.
         let lib = tree.join("lib");
         for (transport, content) in [("native", "two\n"), ("git", "three\n")] {
@@ -163,5 +173,85 @@ fn a_setting_of_a_repository_does_not_make_a_fetch_use_the_profile_that_pushes()
         }
         let token = world.bbtoken(["token", "--profile", "writer"]);
         token.within(&tree).without_client().ok();
+    });
+}
+
+/// Sets a rule of the repository that gives an address the name of the profile that pushes.
+fn plant(world: &World, tree: &Path, key: &str, value: &str) {
+    world.git(["config", key, value]).within(tree).ok();
+}
+
+#[test]
+fn a_repositorys_user_name_for_https_does_not_make_a_fetch_use_the_profile_that_pushes() {
+    on_every_git(|world| {
+        let project = project(world, "../lib");
+        world.bbtoken(["setup", "--yes"]).ok();
+        let site = world.bitbucket.base_url().to_owned();
+        let url = format!("{site}/ws/lib.git");
+        let https = |user: &str| site.replace("https://", &format!("https://{user}"));
+        world.git(["init", "-q", "tree"]).ok();
+        let tree = world.path("tree");
+        let (by_rule, encoded) = (https("writer@"), https("%77riter@"));
+        let rule = |base: &str| format!("url.{base}.insteadOf");
+        for (key, value, shown) in [
+            ("credential.username", "writer", "credential.username"),
+            (
+                &*format!("credential.{site}.username"),
+                "writer",
+                "credential.<url>.username",
+            ),
+            (&*rule(&by_rule), &*site, "url.<base>.insteadOf"),
+            (&*rule(&encoded), &*site, "url.<base>.insteadOf"),
+        ] {
+            plant(world, &tree, key, value);
+            let list = || run(world, ["ls-remote", &url]).within(&tree);
+            is_refused(&list().fails(128), &format!("{shown} in .git/config"));
+            assert_eq!(tokens_of(world, &project), 0, "{key} gets no token");
+            world.git(["config", "--unset", key]).within(&tree).ok();
+        }
+        // The error's advice works.
+        plant(world, &tree, "credential.username", "writer");
+        let list = run(world, ["ls-remote", &url]).within(&tree);
+        list.env("BBTOKEN_PROFILE", "writer").ok();
+        assert_eq!(tokens_of(world, &project), 1, "the user typed its name");
+    });
+}
+
+#[test]
+fn a_repositorys_rule_for_addresses_does_not_make_a_fetch_use_the_profile_that_pushes() {
+    on_every_git(|world| {
+        let project = project(world, "../lib");
+        run(world, ["clone", "-q", "bbtoken::ws/lib", "tree"]).ok();
+        let tree = world.path("tree");
+        for (base, start, address) in [
+            ("bbtoken::writer@", "bbtoken::", "bbtoken::ws/lib"),
+            // The address has the '@'.
+            (
+                "bbtoken::writer",
+                "bbtoken::reader",
+                "bbtoken::reader@ws/lib",
+            ),
+        ] {
+            let key = format!("url.{base}.insteadOf");
+            plant(world, &tree, &key, start);
+            let list = || run(world, ["ls-remote", address]).within(&tree);
+            let who = "url.<base>.insteadOf in .git/config";
+            is_refused(&list().fails(128), who);
+            is_refused(&list().env("BBTOKEN_TRANSPORT", "git").fails(128), who);
+            assert_eq!(tokens_of(world, &project), 0, "{key} gets no token");
+            world.git(["config", "--unset", &key]).within(&tree).ok();
+        }
+        let key = "url.bbtoken::writer@.insteadOf";
+        plant(world, &tree, key, "bbtoken::");
+        world.commit(&tree, "file", "two\n");
+        run(world, ["push", "-q"]).within(&tree).ok();
+        assert_eq!(tokens_of(world, &project), 1, "a push may use it");
+        world.git(["config", "--unset", key]).within(&tree).ok();
+        // The same rule of the user's own counts as typed.
+        let _ = fs::remove_dir_all(world.cache());
+        let own = format!("{key}=bbtoken::");
+        let fetch = run(world, ["-c", &own, "fetch"]);
+        fetch.within(&tree).ok();
+        assert_eq!(tokens_of(world, &project), 2, "the user's own rule counts");
     });
 }
