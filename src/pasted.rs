@@ -4,7 +4,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use crate::secret::Secret;
+use crate::{failure::is_harmful, secret::Secret};
 
 /// Why a text cannot be used; it follows "the client secret".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,14 +56,14 @@ pub(crate) fn text(bytes: &[u8]) -> Result<Secret, Flaw> {
 ///
 /// # Errors
 ///
-/// As [`text`], and for characters that client ids, secrets and tokens do not have (RFC 6749 appendix A).
+/// As [`text`], and for characters that secrets and tokens do not have.
 pub(crate) fn word(bytes: &[u8]) -> Result<Secret, Flaw> {
     let word = text(bytes)?;
     check(word.expose())?;
     Ok(word)
 }
 
-/// Checks that a client id, a secret or a token is one word of printable ASCII.
+/// Checks that a secret or a token is one word of printable ASCII.
 ///
 /// # Errors
 ///
@@ -75,6 +75,19 @@ pub(crate) fn check(word: &str) -> Result<(), Flaw> {
     match word.bytes().all(|byte| byte.is_ascii_graphic()) {
         true => Ok(()),
         false => Err(Flaw::Character),
+    }
+}
+
+/// Checks a client id, which may hold spaces and other letters where the server is not Bitbucket's.
+///
+/// # Errors
+///
+/// For control characters, invisible ones, and spaces that only look like one.
+pub(crate) fn check_id(id: &str) -> Result<(), Flaw> {
+    let is_space = |c: char| c.is_whitespace() && c != ' ';
+    match id.contains(|c: char| is_space(c) || is_harmful(c)) {
+        true => Err(Flaw::Character),
+        false => Ok(()),
     }
 }
 
@@ -166,6 +179,14 @@ mod tests {
         ];
         for (case, flaw) in cases {
             assert_eq!(word(case), Err(flaw), "{case:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_id_may_hold_spaces_and_letters_and_nothing_invisible() {
+        assert_eq!(check_id("app:one%41+two \u{fc}"), Ok(()));
+        for id in ["a\u{a0}b", "a\tb", "a\u{200b}b", "a\u{1b}b"] {
+            assert_eq!(check_id(id), Err(Flaw::Character), "{id:?}");
         }
     }
 

@@ -78,7 +78,7 @@ pub(super) fn check_client(id: &str, secret: &Secret, profile: &Profile) -> Resu
             Kind::Misconfigured,
             "its id and its secret are the same; the consumer's page shows both, as key and secret",
         )
-    } else if let Err(flaw) = pasted::check(id) {
+    } else if let Err(flaw) = pasted::check_id(id) {
         refuse(Kind::Misconfigured, &format!("its id {flaw}"))
     } else if let Err(flaw) = pasted::check(secret) {
         refuse(Kind::Misconfigured, &format!("its secret {flaw}"))

@@ -265,7 +265,9 @@ fn client_id(
 }
 
 fn checked_id(text: &str) -> anyhow::Result<String> {
-    match pasted::word(text.as_bytes()) {
+    let id =
+        pasted::text(text.as_bytes()).and_then(|id| pasted::check_id(id.expose()).map(|()| id));
+    match id {
         Ok(id) => Ok(id.expose().to_owned()),
         Err(flaw) => Err(usage(&format!(
             "the client's id {flaw}; nothing was changed"
