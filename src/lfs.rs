@@ -21,6 +21,7 @@ use gix::{
 
 use crate::{
     config::{GitConfig, is_true, url_values},
+    files::foreign,
     http::Url,
     program, signals,
 };
@@ -171,11 +172,14 @@ fn is_installed(git: &GitConfig) -> bool {
 /// top of the work tree, where git runs its helpers, name it. `directory` is the repository's.
 pub fn is_used(directory: &Path) -> bool {
     let names_it = |attributes: &Path| {
-        let text = fs::read(attributes).unwrap_or_default();
+        let text = foreign::read(attributes, foreign::MAX_BYTES).unwrap_or_default();
         text.windows(FILTER.len()).any(|part| part == FILTER)
     };
+    let tracked = Path::new(".gitattributes");
+    // Git follows no link there (gitattributes(5), "NOTES").
+    let is_file = || fs::symlink_metadata(tracked).is_ok_and(|found| found.is_file());
     directory.join("lfs").is_dir()
-        || names_it(Path::new(".gitattributes"))
+        || (is_file() && names_it(tracked))
         || names_it(&directory.join("info/attributes"))
 }
 
@@ -207,7 +211,10 @@ impl Wiring {
     /// When the file is locked, or cannot be read or written as it is.
     pub fn write(&self) -> anyhow::Result<()> {
         let shown = self.file.display();
-        let read = || fs::read(&self.file).with_context(|| format!("cannot read '{shown}'"));
+        let read = || {
+            let read = foreign::read(&self.file, foreign::MAX_BYTES);
+            read.with_context(|| format!("cannot read '{shown}'"))
+        };
         // While the lock is held, the user's own 'git config' fails: all that can be done before is done before.
         let before = read()?;
         #[cfg(unix)]

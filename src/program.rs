@@ -43,6 +43,21 @@ const OF_REPOSITORY: [&str; 18] = [
     "GIT_WORK_TREE",
 ];
 
+/// Variables by which curl and its libraries find files that they trust, load or write.
+const FILES_OF_LIBRARIES: [&str; 11] = [
+    "CURL_CA_BUNDLE",
+    "CURL_HOME",
+    "GNUTLS_SYSTEM_PRIORITY_FILE",
+    "KRB5_CONFIG",
+    "KRB5_TRACE",
+    "OPENSSL_CONF",
+    "OPENSSL_ENGINES",
+    "OPENSSL_MODULES",
+    "SSLKEYLOGFILE",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+];
+
 /// Where programs are without `PATH` (POSIX: `confstr`, `_CS_PATH`).
 const DEFAULT_PATH: &str = if cfg!(unix) { "/usr/bin:/bin" } else { "" };
 
@@ -211,6 +226,11 @@ impl Child {
         if env::var_os("GIT_EXEC_PATH").is_some_and(|path| !Path::new(&path).has_root()) {
             command.env_remove("GIT_EXEC_PATH");
         }
+        for name in FILES_OF_LIBRARIES {
+            if env::var_os(name).is_some_and(|value| names_relative(&value)) {
+                command.env_remove(name);
+            }
+        }
         // A Windows shell looks in the current directory first.
         if cfg!(windows) {
             command.env("NoDefaultCurrentDirectoryInExePath", "1");
@@ -238,6 +258,12 @@ fn without_relative(path: &OsStr) -> Option<OsString> {
         return None;
     }
     env::join_paths(env::split_paths(path).filter(|directory| !is_relative(directory))).ok()
+}
+
+/// Tells whether one path, or one of a list, leads into the directory that git runs in.
+fn names_relative(paths: &OsStr) -> bool {
+    let is_relative = |path: PathBuf| !path.has_root() && !path.as_os_str().is_empty();
+    env::split_paths(paths).any(is_relative)
 }
 
 fn is_path(program: &OsStr) -> bool {

@@ -13,14 +13,16 @@ use std::{
 use anyhow::Context as _;
 
 use super::{
-    file,
     include::{self, Condition},
     parameters,
     syntax::{self, Assignment, Stop},
     system,
     text::Text,
 };
-use crate::failure::{Failure, Kind};
+use crate::{
+    failure::{Failure, Kind},
+    files::foreign,
+};
 
 /// How deep includes may nest (git: `MAX_INCLUDE_DEPTH`).
 const MAX_INCLUDE_DEPTH: usize = 10;
@@ -119,7 +121,8 @@ impl Entry {
     /// Gives the key with the capitals that it has where it is documented.
     fn documented_key(&self) -> &str {
         let of_http = super::HTTP_KEYS.iter().map(|key| key.name);
-        let of_http = of_http.filter(|_| self.section == "http");
+        // Some are a remote's, too.
+        let of_http = of_http.filter(|_| ["http", "remote"].contains(&self.section.as_str()));
         let mut known = SPELLINGS.into_iter().chain(of_http);
         known
             .find(|name| name.eq_ignore_ascii_case(&self.key))
@@ -337,7 +340,7 @@ fn common_dir(variables: Variables<'_>, git_dir: &Path) -> PathBuf {
     if let Some(path) = variables("GIT_COMMON_DIR") {
         return path.into();
     }
-    match file::first_line(&git_dir.join("commondir")) {
+    match foreign::first_line(&git_dir.join("commondir")) {
         Some(relative) => git_dir.join(relative),
         None => git_dir.to_owned(),
     }
@@ -473,7 +476,7 @@ impl<'r> Reader<'r> {
             .files
             .checked_sub(1)
             .ok_or_else(|| too_much(format!("it has more than {} files", LIMITS.files)))?;
-        let text = match file::read(path, self.left.bytes) {
+        let text = match foreign::read(path, self.left.bytes) {
             Ok(text) => text,
             Err(error)
                 if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>

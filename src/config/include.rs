@@ -8,8 +8,8 @@ use std::{
 
 use gix::glob::{wildmatch, wildmatch::Mode};
 
-use super::{file, git::Places};
-use crate::program::Child;
+use super::git::Places;
+use crate::{files::foreign, program::Child};
 
 /// How often a ref may stand for another one (git: `SYMREF_MAXDEPTH`).
 const MAX_SYMBOLIC_DEPTH: usize = 5;
@@ -151,7 +151,7 @@ fn symbolic(path: &Path) -> Option<String> {
     {
         return Some(name.to_owned());
     }
-    let line = file::first_line(path)?;
+    let line = foreign::first_line(path)?;
     Some(line.strip_prefix("ref:")?.trim().to_owned())
 }
 

@@ -1,6 +1,5 @@
 //! Raw settings from git's configuration and the environment, each with its origin; nothing is decided here.
 
-mod file;
 pub mod git;
 mod http;
 mod include;
@@ -34,7 +33,7 @@ pub use http::{
 };
 pub use places::{DIRECTORY, Directories, find as directories};
 pub use questions::no_questions;
-pub use repository::{BBTOKEN_KEYS, FromRepository, REMOTE_KEYS, Row};
+pub use repository::{BBTOKEN_KEYS, FromRepository, GIT_KEYS, REMOTE_KEYS, Row};
 pub use system::keep_learned;
 pub use text::Text;
 pub use urlmatch::{fits as url_fits, values as url_values};

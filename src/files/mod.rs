@@ -13,6 +13,8 @@ use std::{
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 
+pub(crate) mod foreign;
+
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]

@@ -4,12 +4,14 @@
 //! holds the name of whom it belongs to, so that the issuer of a server's certificate is among those that hold its issuer's
 //! name. Which of them it is, and whether it is trusted, is not decided here.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{io::Read, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use memchr::{memchr, memmem};
 use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
+
+use crate::files::foreign;
 
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 const END: &[u8] = b"-----END CERTIFICATE-----";
@@ -37,7 +39,7 @@ pub(super) fn issuers(
         .map(|certificate| certificate.issuer().to_vec())
         .collect();
     let mut search = Search::of(&names);
-    each_line(File::open(path).ok()?, BLOCK_BYTES, |line| {
+    each_line(foreign::open(path).ok()?, BLOCK_BYTES, |line| {
         search.read(line)
     })?;
     let found = search.end()?;

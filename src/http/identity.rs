@@ -1,7 +1,7 @@
 //! Who we are to a server that asks for a certificate: `http.sslCert` and `http.sslKey`.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -32,10 +32,10 @@ impl ClientCertificate {
     ///
     /// When a file cannot be read; the message names it.
     pub fn read(certificate: &Path, key: Option<&Path>) -> io::Result<Option<Self>> {
-        let pem = read(certificate)?;
+        let pem = super::read_file(certificate)?;
         let chain: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&pem).collect();
         let private_key = match key {
-            Some(path) => PrivateKeyDer::from_pem_slice(&read(path)?),
+            Some(path) => PrivateKeyDer::from_pem_slice(&super::read_file(path)?),
             None => PrivateKeyDer::from_pem_slice(&pem),
         };
         Ok(match (chain, private_key) {
@@ -72,17 +72,10 @@ impl ClientCertificate {
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    fs::read(path).map_err(|error| {
-        io::Error::new(
-            error.kind(),
-            format!("cannot read '{}': {error}", path.display()),
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -30,12 +30,17 @@ mod roots;
 mod tls;
 mod trust;
 
-use std::{fmt, io::Read, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use bytes::Bytes;
 pub use reqwest::{Url, header::HeaderMap};
 
-use crate::secret::Secret;
+use crate::{files::foreign, secret::Secret};
 
 pub use body::BodyReader;
 pub use client::Client;
@@ -45,6 +50,16 @@ pub use pace::LowSpeed;
 pub use proxy::{Proxy, ProxyAuth, ProxyLogin, ProxyLogins, ProxyUser, percent_decode};
 pub use retry::{PATIENCE, Retries, Trouble};
 pub use trust::PinnedKeys;
+
+/// Reads a file of keys or certificates that a setting names.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    foreign::read(path, foreign::MAX_BYTES).map_err(|error| {
+        io::Error::new(
+            error.kind(),
+            format!("cannot read '{}': {error}", path.display()),
+        )
+    })
+}
 
 /// Carries requests to a server: the door through which another implementation (a keep-alive agent) can come in.
 pub trait HttpClient {

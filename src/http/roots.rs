@@ -24,6 +24,7 @@ use rustls::{
 };
 
 use super::{Settings, bundle};
+use crate::files::foreign;
 
 /// Verifies with roots from files.
 #[derive(Debug)]
@@ -155,7 +156,8 @@ impl Sources {
 }
 
 fn add_file(roots: &mut RootCertStore, path: &Path) -> io::Result<()> {
-    roots.add_parsable_certificates(certificates(&fs::read(path)?));
+    let pem = foreign::read(path, foreign::MAX_BYTES)?;
+    roots.add_parsable_certificates(certificates(&pem));
     Ok(())
 }
 

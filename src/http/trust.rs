@@ -1,6 +1,6 @@
 //! Whom to believe beyond the usual: pinned keys, a proxy with its own authority, or anybody, where that is insisted on.
 
-use std::{fmt, fs, io, path::Path, sync::Arc};
+use std::{fmt, io, path::Path, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use ring::digest::{SHA256, digest};
@@ -23,25 +23,27 @@ pub struct PinnedKeys {
 }
 
 impl PinnedKeys {
-    /// Reads `sha256//<base64>`, several with `;` between, or else the name of a file with the key, PEM or DER.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be read.
-    pub fn read(value: &str) -> io::Result<Self> {
-        if value.starts_with("sha256//") {
+    /// Reads `sha256//<base64>`, several with `;` between; `None` for any other text.
+    pub fn of_digests(value: &str) -> Option<Self> {
+        value.starts_with("sha256//").then(|| {
             let digests = value.split(';').map(|part| {
                 let digest = part.trim().strip_prefix("sha256//").unwrap_or_default();
                 // What is no digest matches no key.
                 BASE64.decode(digest).unwrap_or_default()
             });
-            return Ok(PinnedKeys {
+            PinnedKeys {
                 digests: digests.collect(),
-            });
-        }
-        let bytes = fs::read(Path::new(value)).map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot read '{value}': {error}"))
-        })?;
+            }
+        })
+    }
+
+    /// Reads a file with the key, PEM or DER.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        let bytes = super::read_file(path)?;
         let key = match SubjectPublicKeyInfoDer::from_pem_slice(&bytes) {
             Ok(key) => key.as_ref().to_vec(),
             Err(_) => bytes,

@@ -4,7 +4,7 @@ mod no_proxy;
 mod treatment;
 mod trust;
 
-use std::{path::PathBuf, time::Duration};
+use std::{env, path::PathBuf, time::Duration};
 
 use super::{
     git::{Entry, GitConfig, Variables, absolute, home},
@@ -71,6 +71,7 @@ pub fn resolve(
     remote: Option<&str>,
 ) -> Result<Resolved, Failure> {
     trust::check_repository(config, url, remote)?;
+    check_authorities(variables)?;
     let asked = Asked {
         config,
         variables,
@@ -84,6 +85,9 @@ pub fn resolve(
         .as_deref()
         .filter(|name| !TLS_VERSIONS.contains(name));
     git_only.extend(unknown.map(|_| "http.sslVersion".to_owned()));
+    if !git_only.is_empty() {
+        check_files_of_git(&asked)?;
+    }
     let (client_certificate, locked) = client_certificate(&asked)?;
     git_only.extend(locked);
     let (extra_headers, leftover): (Vec<_>, Vec<_>) =
@@ -95,11 +99,7 @@ pub fn resolve(
         ca_file: asked.authorities("GIT_SSL_CAINFO", "sslcainfo")?,
         ca_directory: asked.authorities("GIT_SSL_CAPATH", "sslcapath")?,
         unverified_by: trust::unverified_by(config, variables, url)?,
-        pinned_keys: asked
-            .text("", "pinnedpubkey")
-            .map(|value| PinnedKeys::read(&value))
-            .transpose()
-            .map_err(|error| unreadable("http.pinnedPubkey", &error))?,
+        pinned_keys: pinned_keys(&asked)?,
         only_tls_1_3: version.as_deref() == Some("tlsv1.3"),
         client_certificate,
         proxy,
@@ -193,6 +193,43 @@ fn low_speed(asked: &Asked<'_>) -> Option<LowSpeed> {
         bytes_per_s,
         span: Duration::from_secs(span_s),
     })
+}
+
+/// Checks the variables that name OpenSSL's trusted certificates, for us and for git's own transport.
+fn check_authorities(variables: Variables<'_>) -> Result<(), Failure> {
+    for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
+        let Some(value) = variables(name) else {
+            continue;
+        };
+        for path in env::split_paths(&value).filter(|path| !path.as_os_str().is_empty()) {
+            absolute(name, path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks the files that only git's own transport reads or writes.
+fn check_files_of_git(asked: &Asked<'_>) -> Result<(), Failure> {
+    for (variable, key) in [
+        ("", "cookiefile"),
+        ("GIT_PROXY_SSL_CERT", "proxysslcert"),
+        ("GIT_PROXY_SSL_KEY", "proxysslkey"),
+    ] {
+        asked.path(variable, key)?;
+    }
+    Ok(())
+}
+
+/// Reads `http.pinnedPubkey`: digests, or a file (curl: `CURLOPT_PINNEDPUBLICKEY`).
+fn pinned_keys(asked: &Asked<'_>) -> Result<Option<PinnedKeys>, Failure> {
+    let value = asked.text("", "pinnedpubkey");
+    let digests = value.as_deref().and_then(PinnedKeys::of_digests);
+    if digests.is_some() {
+        return Ok(digests);
+    }
+    let file = asked.path("", "pinnedpubkey")?;
+    let read = file.map(|file| PinnedKeys::read(&file)).transpose();
+    read.map_err(|error| unreadable("http.pinnedPubkey", &error))
 }
 
 /// Reads the client's certificate, or names the setting if only curl may know what to do with its files.

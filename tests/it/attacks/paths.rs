@@ -149,6 +149,10 @@ fn a_certificate_at_a_relative_path_is_not_trusted() {
             "sslCert",
             "sslKey",
             "proxySSLCAInfo",
+            "proxySSLCert",
+            "proxySSLKey",
+            "pinnedPubkey",
+            "cookieFile",
         ];
         for key in settings {
             let setting = format!("http.{key}=ca.pem");
@@ -160,9 +164,25 @@ fn a_certificate_at_a_relative_path_is_not_trusted() {
             let fetch = fetch.without("GIT_SSL_CAINFO").fails(128);
             fetch.says(&["is not an absolute path", &format!("http.{key}")]);
         }
-        for name in ["GIT_SSL_CAINFO", "GIT_SSL_CERT", "GIT_PROXY_SSL_CAINFO"] {
+        for name in [
+            "GIT_SSL_CAINFO",
+            "GIT_SSL_CERT",
+            "GIT_PROXY_SSL_CAINFO",
+            "GIT_PROXY_SSL_CERT",
+            "GIT_PROXY_SSL_KEY",
+            "SSL_CERT_FILE",
+            "SSL_CERT_DIR",
+        ] {
             let fetch = world.git(["fetch"]).within(&tree).env(name, "ca.pem");
             fetch.fails(128).says(&[name, "is not an absolute path"]);
+        }
+        for value in ["/nowhere:certs", "certs:/nowhere"] {
+            let fetch = world.git(["fetch"]).within(&tree);
+            let fetch = fetch.env("SSL_CERT_DIR", value).fails(128);
+            fetch.says(&["SSL_CERT_DIR is not an absolute path"]);
+        }
+        for (name, value) in [("SSL_CERT_FILE", ""), ("SSL_CERT_DIR", "/nowhere:")] {
+            world.git(["fetch"]).within(&tree).env(name, value).ok();
         }
     });
 }

@@ -328,6 +328,55 @@ fn curl_gets_nothing_of_ours_or_gits() {
     });
 }
 
+/// Variables by which curl and its libraries find files.
+const FILES_OF_LIBRARIES: [&str; 9] = [
+    "CURL_CA_BUNDLE",
+    "CURL_HOME",
+    "GNUTLS_SYSTEM_PRIORITY_FILE",
+    "KRB5_CONFIG",
+    "KRB5_TRACE",
+    "OPENSSL_CONF",
+    "OPENSSL_ENGINES",
+    "OPENSSL_MODULES",
+    "SSLKEYLOGFILE",
+];
+
+#[test]
+fn no_program_gets_a_variable_that_names_a_relative_file() {
+    on_every_git(|world| {
+        let tree = world.clone_of_new("ws", "repo");
+        let dumps = Dumps::new(world);
+        let with = |run: Run, file: &str| {
+            let variables = FILES_OF_LIBRARIES.iter();
+            variables.fold(run, |run, name| run.env(name, file))
+        };
+        let left = |given: &Given| {
+            let names = FILES_OF_LIBRARIES.iter().copied();
+            names.filter(|name| given.has(name)).collect::<Vec<_>>()
+        };
+        let absolute = world.path("file").display().to_string();
+        for (file, expected) in [
+            ("file", &[][..]),
+            ("./file", &[]),
+            (absolute.as_str(), &FILES_OF_LIBRARIES),
+        ] {
+            let _ = fs::remove_dir_all(world.cache());
+            let run = dumps.within(world, world.bbtoken(["token"]), &tree);
+            let proxy = "'http.proxy=socks5h://localhost/nowhere'";
+            let run = run.env("GIT_CONFIG_PARAMETERS", proxy);
+            with(run, file).fails(6);
+            assert_eq!(left(&dumps.of("curl", "--disable")), expected, "{file}");
+        }
+        let run = world.run(&helper(), ["origin", "bbtoken::ws/repo"]);
+        let run = dumps
+            .within(world, run, &tree)
+            .env("BBTOKEN_TRANSPORT", "git");
+        with(run, "file").input("list\n\n").ok();
+        let given = dumps.of("git", "remote-https");
+        assert_eq!(left(&given), Vec::<&str>::new(), "git's transport is curl");
+    });
+}
+
 #[test]
 fn the_command_of_exec_gets_the_token_alone() {
     on_every_git(|world| {

@@ -81,6 +81,47 @@ fn a_pipe_in_the_place_of_a_file_keeps_nobody_waiting() {
 }
 
 #[test]
+fn the_attributes_of_a_repository_are_read_within_bounds() {
+    on_every_git(|world| {
+        let tree = world.clone_of_new("ws", "repo");
+        // It says that git-lfs is there.
+        let filter = ["config", "filter.lfs.process", "git-lfs filter-process"];
+        world.git(filter).within(&tree).ok();
+        // Where it is, the clone was told about it.
+        let unset = ["config", "--unset", "remote.origin.lfsurl"];
+        world.git(unset).within(&tree).done();
+        let config = tree.join(".git/config");
+        let usual = fs::read_to_string(&config).expect("git wrote it");
+        let is_lfs_set_up = || {
+            is_served(&ask(world, &tree));
+            let now = fs::read_to_string(&config).expect("it is there");
+            fs::write(&config, &usual).expect("it is ours");
+            now != usual
+        };
+        let names_lfs = "* filter=lfs\n";
+        let own = tree.join(".git/info/attributes");
+        let tracked = tree.join(".gitattributes");
+        let elsewhere = world.path("attributes");
+        fs::create_dir_all(tree.join(".git/info")).expect("it is ours");
+        fs::write(&elsewhere, names_lfs).expect("it is ours");
+        for file in [&own, &tracked] {
+            fs::write(file, names_lfs).expect("it is ours");
+            assert!(is_lfs_set_up(), "'{}' is read", file.display());
+            let long = fs::OpenOptions::new().write(true).open(file);
+            long.and_then(|file| file.set_len(101 << 20))
+                .expect("it is ours");
+            assert!(!is_lfs_set_up(), "'{}' is too long", file.display());
+            fs::remove_file(file).expect("it is ours");
+            pipe(file);
+            assert!(!is_lfs_set_up(), "'{}' is a pipe", file.display());
+            fs::remove_file(file).expect("it is ours");
+        }
+        symlink(&elsewhere, &tracked).expect("the name is free");
+        assert!(!is_lfs_set_up(), "git follows no such link either");
+    });
+}
+
+#[test]
 fn doctor_follows_no_link_and_waits_for_no_pipe() {
     on_every_git(|world| {
         let tree = world.clone_of_new("ws", "repo");

@@ -6,12 +6,15 @@ use std::{
     path::Path,
 };
 
+/// More than any file of settings, attributes, keys or certificates.
+pub(crate) const MAX_BYTES: u64 = 16 << 20;
+
 /// Reads a file of a bounded length.
 ///
 /// # Errors
 ///
 /// When the file system refuses, [`ErrorKind::FileTooLarge`] for a longer file, [`ErrorKind::InvalidInput`] for a pipe.
-pub(super) fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
     let metadata = file.metadata()?;
     if is_pipe(&metadata.file_type()) {
@@ -30,15 +33,20 @@ pub(super) fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
 }
 
 /// Reads the first line of a short file; `None` if there is none.
-pub(super) fn first_line(path: &Path) -> Option<String> {
+pub(crate) fn first_line(path: &Path) -> Option<String> {
     /// More than any path or name of a branch.
     const MAX_BYTES: u64 = 64 * 1024;
     let text = String::from_utf8(read(path, MAX_BYTES).ok()?).ok()?;
     Some(text.lines().next().unwrap_or("").to_owned())
 }
 
+/// Opens a file, and waits for no pipe.
+///
+/// # Errors
+///
+/// When the file system refuses.
 #[cfg(unix)]
-fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     // A pipe is opened without a writer, to be refused.
     let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
@@ -49,7 +57,7 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 #[cfg(not(unix))]
-fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).open(path)
 }
 
