@@ -33,6 +33,9 @@ const ABANDONED: Duration = Duration::from_secs(3600);
 /// No file of ours is longer.
 pub(crate) const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
+/// What helps where the user cannot change a directory.
+const OWN_HOME: &str = "set BBTOKEN_HOME to a directory of your own";
+
 /// A directory of the user's own.
 #[derive(Debug)]
 pub(crate) struct Directory {
@@ -115,20 +118,13 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`Untrusted`] when another user owns it or the one above it.
+    /// [`Untrusted`] when another user owns it, or decides what is in the one above it.
     pub(crate) fn make(path: &Path) -> io::Result<Self> {
         match Self::claim(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             claimed => return claimed,
         }
-        if let Some(above) = path.parent() {
-            Handle::check_above(above)?;
-        }
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(path)?;
+        make_missing(path)?;
         for above in path.ancestors().skip(1).take(2) {
             if let Ok(above) = File::open(above) {
                 // Some file systems cannot; the directory is as durable there as it gets.
@@ -306,6 +302,26 @@ fn stem(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }
 
+/// Makes a directory, and each that is missing above it.
+fn make_missing(path: &Path) -> io::Result<()> {
+    if let Some(above) = path.parent() {
+        let found = fs::symlink_metadata(above);
+        if found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            make_missing(above)?;
+        }
+        Handle::check_above(above)?;
+    }
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "a mode is Unix's"))]
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(path) {
+        // Another process was faster; what it made is checked before it is used.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
 fn refuse(path: &Path, why: impl Into<String>, remedy: String) -> io::Error {
     let untrusted = Untrusted {
         path: path.to_owned(),
@@ -316,8 +332,7 @@ fn refuse(path: &Path, why: impl Into<String>, remedy: String) -> io::Error {
 }
 
 fn refuse_owner(path: &Path, owner: &str) -> io::Error {
-    let remedy =
-        format!("set BBTOKEN_HOME to a directory of your own, or run the command as {owner}");
+    let remedy = format!("{OWN_HOME}, or run the command as {owner}");
     refuse(path, format!("it belongs to {owner}"), remedy)
 }
 

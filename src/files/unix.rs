@@ -14,7 +14,7 @@ use rustix::{
     process::geteuid,
 };
 
-use super::{Access, refuse, refuse_owner};
+use super::{Access, OWN_HOME, refuse, refuse_owner};
 
 /// The rights by which others change something, and any right of theirs.
 const CHANGED_BY_OTHERS: Mode = Mode::WGRP.union(Mode::WOTH);
@@ -54,16 +54,29 @@ impl Handle {
         Ok(Mode::from_raw_mode(stat.st_mode))
     }
 
-    /// Refuses to make a directory where its owner could put another one in its place.
+    /// Refuses to make a directory where another user could put one in its place, or decides where it is.
     pub(super) fn check_above(path: &Path) -> io::Result<()> {
-        let Ok(above) = rustix::fs::stat(path) else {
-            return Ok(());
-        };
+        for place in path.ancestors() {
+            let entry = rustix::fs::lstat(place)?;
+            let is_link = FileType::from_raw_mode(entry.st_mode) == FileType::Symlink;
+            if is_link && !is_trusted(entry.st_uid) {
+                let why = format!("it is a symbolic link of {}", name_of(entry.st_uid));
+                return Err(refuse(place, why, OWN_HOME.to_owned()));
+            }
+        }
+        let above = rustix::fs::stat(path)?;
+        if !is_trusted(above.st_uid) {
+            return check_owner(path, above.st_uid);
+        }
         // In a sticky directory users rename only what is theirs.
-        let is_sticky = Mode::from_raw_mode(above.st_mode).contains(Mode::SVTX);
-        match above.st_uid == 0 || is_sticky {
-            true => Ok(()),
-            false => check_owner(path, above.st_uid),
+        let mode = Mode::from_raw_mode(above.st_mode);
+        match mode.contains(Mode::WOTH) && !mode.contains(Mode::SVTX) {
+            true => Err(refuse(
+                path,
+                "other users may change it",
+                OWN_HOME.to_owned(),
+            )),
+            false => Ok(()),
         }
     }
 
@@ -173,6 +186,11 @@ fn check_only_name(file: &File, path: &Path) -> io::Result<Mode> {
         return Err(refuse(path, why, command("rm", path)));
     }
     Ok(Mode::from_raw_mode(stat.st_mode))
+}
+
+/// Tells whether a user is this one or root.
+fn is_trusted(user: u32) -> bool {
+    user == 0 || user == geteuid().as_raw()
 }
 
 fn check_owner(path: &Path, owner: u32) -> io::Result<()> {

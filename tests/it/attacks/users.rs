@@ -8,7 +8,7 @@
 
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt as _, chown, symlink},
+    os::unix::fs::{PermissionsExt as _, chown, lchown, symlink},
     path::{Path, PathBuf},
 };
 
@@ -166,6 +166,55 @@ fn nothing_is_kept_in_a_directory_of_another_user_and_nothing_there_is_used() {
             );
             assert_eq!(files(home), before, "nothing is written there");
         }
+    }
+}
+
+#[test]
+fn no_directory_is_made_where_another_user_decides_what_is_there() {
+    let world = world();
+    if !can_switch(&world) {
+        return;
+    }
+    let link = |path: PathBuf, to: &Path, owner: u32| {
+        symlink(to, &path).expect("the name is free");
+        lchown(&path, Some(owner), Some(owner)).expect("root may");
+        path
+    };
+    for user in [0, USER] {
+        let shared = directory(world.path(&format!("shared-{user}")), 0, 0o1777);
+        let own = directory(shared.join("own"), user, 0o700);
+        let open = directory(world.path(&format!("open-{user}")), 0, 0o777);
+        let others = directory(shared.join("others"), OTHER, 0o1777);
+        let theirs = link(shared.join("theirs"), &own, OTHER);
+        fs::create_dir(own.join("deep")).expect("the name is free");
+        give(&own.join("deep"), user, 0o700);
+        let nowhere = link(shared.join("nowhere"), &own.join("new"), OTHER);
+        for (home, reason) in [
+            (theirs.clone(), "it is a symbolic link of user 64001"),
+            (theirs.join("a/b"), "it is a symbolic link of user 64001"),
+            (theirs.join("deep"), "it is a symbolic link of user 64001"),
+            (nowhere, "it is a symbolic link of user 64001"),
+            (open.clone(), "other users may change it"),
+            (open.join("a"), "other users may change it"),
+            (others.join("a/b"), "it belongs to user 64001"),
+        ] {
+            let before = (files(&own), files(&open), files(&others));
+            let done = list(&world, user, &home).expect(0);
+            done.says(&["warning: the token was not saved", reason]);
+            let after = (files(&own), files(&open), files(&others));
+            assert_eq!(after, before, "nothing is made at {}", home.display());
+            let made = own.join("a").exists() || own.join("new").exists();
+            assert!(!made && !home.join("cache").exists(), "{}", home.display());
+        }
+        let by_root = link(shared.join("by-root"), &own, 0);
+        let mine = link(shared.join("mine"), &own, user);
+        for home in [own.clone(), by_root.join("a"), mine.join("b/c")] {
+            list(&world, user, &home).expect(0).quiet();
+            assert!(home.join("cache").is_dir(), "{}", home.display());
+        }
+        list(&world, user, &shared.join("new/home"))
+            .expect(0)
+            .quiet();
     }
 }
 
