@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bbtoken::config::GIT_KEYS;
+
 /// Who may use whom; `failure`, `secret`, `trace` and `program` are leaves that everybody may use.
 const RULES: [(&str, &[&str]); 25] = [
     ("failure", &[]),
@@ -20,11 +22,11 @@ const RULES: [(&str, &[&str]); 25] = [
     ("dumps", &[]),
     ("pasted", &[]),
     ("program", &[]),
-    ("http", &[]),
+    ("http", &["files"]),
     ("oauth", &["http", "clock"]),
     ("profile", &["address", "http"]),
     ("config", &["profile", "address", "http", "files", "pasted"]),
-    ("lfs", &["config", "http", "signals"]),
+    ("lfs", &["config", "files", "http", "signals"]),
     (
         "token",
         &["oauth", "profile", "http", "clock", "files", "pasted"],
@@ -229,4 +231,36 @@ fn a_forbidden_import_would_be_seen() {
     let text = "use crate::{\n    http::{Client, Url},\n    relay,\n};\n// crate::manage\nfn f() { crate::token::x(); my_crate::y() }";
     let expected: BTreeSet<String> = ["http", "relay", "token"].map(str::to_owned).into();
     assert_eq!(used_modules(text, "crate::"), expected);
+}
+
+#[test]
+fn every_section_of_gits_configuration_that_we_read_has_a_row() {
+    let rows = GIT_KEYS.iter().filter_map(|row| row.name.split('.').next());
+    let known: BTreeSet<_> = rows.chain(["bbtoken", "http", "remote"]).collect();
+    let mut read = BTreeSet::new();
+    let mut files = Vec::new();
+    rust_files(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        &mut files,
+    );
+    for file in files {
+        let text = fs::read_to_string(&file).expect("src is readable");
+        let text: String = text.split_whitespace().collect();
+        for start in [
+            "last(\"",
+            "values(git,\"",
+            "values(config,\"",
+            "section==\"",
+        ] {
+            let rest = text.split(start).skip(1);
+            let names = rest.filter_map(|rest| rest.split(['"', '.']).next().map(str::to_owned));
+            read.extend(names);
+        }
+    }
+    assert!(read.len() > 8, "this test finds what is read: {read:?}");
+    let unknown: Vec<_> = read
+        .iter()
+        .filter(|name| !known.contains(name.as_str()))
+        .collect();
+    assert!(unknown.is_empty(), "add a row to GIT_KEYS for {unknown:?}");
 }

@@ -96,13 +96,63 @@ pub const REMOTE_KEYS: [Row; 7] = {
         row("lfsurl", Followed(LFS)),
         row("lfspushurl", Followed(LFS)),
         row("proxy", PROXY),
-        row("proxyAuthMethod", PROXY),
+        row("proxyAuthMethod", PROXY_LOGIN),
+    ]
+};
+
+/// Every other setting of git's that we read, and that a repository may hold.
+pub const GIT_KEYS: [Row; 17] = {
+    use FromRepository::Followed;
+    const INCLUDES: FromRepository = Followed("what it includes counts as the repository's own");
+    const PROTOCOL: FromRepository = Followed("each version leads to the same server");
+    const LFS_URL: FromRepository = Followed("git-lfs reads it; the helper then writes no address");
+    const SUBMODULE: FromRepository = Followed("the helper only gives a hint about submodules");
+    [
+        row("core.repositoryFormatVersion", INCLUDES),
+        row("extensions.worktreeConfig", INCLUDES),
+        row("include.path", INCLUDES),
+        row("includeIf.<condition>.path", INCLUDES),
+        row("protocol.version", PROTOCOL),
+        row(
+            "protocol.<scheme>.allow",
+            Followed("'never' keeps git's own transport from starting; no value permits more"),
+        ),
+        row(
+            "credential.interactive",
+            Followed("it only forbids questions"),
+        ),
+        row(
+            "credential.<url>.helper",
+            Followed("git reads it; the helper only checks whether it is listed"),
+        ),
+        row("lfs.url", LFS_URL),
+        row("lfs.pushurl", LFS_URL),
+        row(
+            "lfs.<url>.access",
+            Followed("git-lfs reads it; the helper writes it only if it is missing"),
+        ),
+        row(
+            "filter.lfs.<key>",
+            Followed("it only shows that git-lfs is installed"),
+        ),
+        row("submodule.active", SUBMODULE),
+        row("submodule.<name>.url", SUBMODULE),
+        row("submodule.<name>.active", SUBMODULE),
+        row("submodule.<name>.update", SUBMODULE),
+        row(
+            "url.<base>.insteadOf",
+            Followed("git follows it; the helper only reports it"),
+        ),
     ]
 };
 
 /// TLS hides requests from a proxy. A repository cannot weaken it: the settings of TLS are the user's own.
 pub(super) const PROXY: FromRepository =
     FromRepository::FollowedOverHttps("choose a proxy that can read the token");
+
+/// The user's password for a proxy could go to it in clear text.
+pub(super) const PROXY_LOGIN: FromRepository =
+    FromRepository::Refused("weaken the login of a proxy");
 
 /// Finds the row of a key that we read; `None` for any other.
 pub(super) fn row_of(entry: &Entry) -> Option<FromRepository> {

@@ -7,7 +7,7 @@ use super::{
     pages::{of_command, wrapped},
 };
 use crate::{
-    config::{BBTOKEN_KEYS, FromRepository, HTTP_KEYS, REMOTE_KEYS, Row},
+    config::{BBTOKEN_KEYS, FromRepository, GIT_KEYS, HTTP_KEYS, REMOTE_KEYS, Row},
     program::ROWS,
 };
 
@@ -286,7 +286,8 @@ const PROGRAMS: &str = "
 ## Programs that are started
 
 Programs are found only in the absolute directories of `PATH`: an empty or relative entry would lead into the work tree. \
-Each program gets a `PATH` with these directories only, except the command of `exec`.
+Each program gets a `PATH` with these directories only, except the command of `exec`. For the same reason, they get no \
+variable that names a relative file for curl or its libraries, for example `CURL_CA_BUNDLE`, `OPENSSL_CONF` or `SSLKEYLOGFILE`.
 ";
 
 /// What is done for git-lfs.
@@ -402,6 +403,10 @@ fn page() -> String {
             cell(meaning),
             row.from_repository.shown()
         );
+    }
+    for row in &GIT_KEYS {
+        let local = row.from_repository.shown();
+        let _ = writeln!(page, "| `{}` | a setting of git | {local} |", row.name);
     }
     let _ = write!(page, "\n## Environment\n\n{ENVIRONMENT_INTRODUCTION}\n");
     page.push_str("\n| variable | meaning |\n| --- | --- |\n");

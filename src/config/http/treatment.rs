@@ -2,7 +2,7 @@
 
 use crate::config::{
     git::{Entry, is_true},
-    repository::{FromRepository, PROXY},
+    repository::{FromRepository, PROXY, PROXY_LOGIN},
 };
 
 /// What becomes of a setting when the native transport carries git's protocol.
@@ -162,7 +162,7 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
         key(
             "proxyAuthMethod",
             FollowedIf(|entry| is_word(entry, &["anyauth", "basic"])),
-            PROXY,
+            PROXY_LOGIN,
             "'basic' and 'anyauth' are followed if the proxy accepts Basic; else handed to git, and curl requests tokens",
         ),
         key("proxySSLCAInfo", Followed, TRUSTS, ""),

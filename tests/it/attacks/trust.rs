@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bbtoken::config::{BBTOKEN_KEYS, FromRepository, HTTP_KEYS};
+use bbtoken::config::{BBTOKEN_KEYS, FromRepository, GIT_KEYS, HTTP_KEYS, REMOTE_KEYS};
 use bitbucket_local::{
     Action, Rule,
     proxy::{Options, Proxy},
@@ -39,8 +39,13 @@ fn list(world: &World, tree: &Path) -> Run {
 /// Expects a refusal that names a setting and the user's own one, before anything was sent.
 #[track_caller]
 fn is_refused(world: &World, done: &Done, key: &str, own: &str) {
+    is_refused_in(".git/config", world, done, key, own);
+}
+
+#[track_caller]
+fn is_refused_in(file: &str, world: &World, done: &Done, key: &str, own: &str) {
     done.says(&[
-        &format!("{key} in .git/config is refused: a repository must not "),
+        &format!("{key} in {file} is refused: a repository must not "),
         "; remove it from that file; to use it anyway, make it your own setting: git config --global ",
         own,
     ]);
@@ -197,7 +202,7 @@ const TRIED: [(&str, Values); 43] = [
     ("postBuffer", (Some("1"), None)),
     ("proactiveAuth", (Some("basic"), None)),
     ("proxy", (Some(""), Some("http://ann\\n@127.0.0.1:1"))),
-    ("proxyAuthMethod", (Some("basic"), None)),
+    ("proxyAuthMethod", (None, Some("basic"))),
     ("proxySSLCAInfo", (None, Some("ca.pem"))),
     ("proxySSLCert", (None, Some("/dev/null"))),
     ("proxySSLCertPasswordProtected", (None, Some("true"))),
@@ -264,10 +269,192 @@ fn each_http_key_of_a_repository_is_followed_or_refused_as_its_row_says() {
                 unset(world, &tree, &name);
             }
         }
+        refused_anywhere(world, &tree);
         // A key that a later git may know.
         set(world, &tree, "http.sslKeyLog", "log");
         let done = list(world, &tree).fails(128);
         done.says(&["http.sslkeylog in .git/config is refused: a repository must not set http keys that this version does not know"]);
+    });
+}
+
+/// Expects that each key is refused for one URL, in a work tree's file, and in a file that the repository's includes.
+fn refused_anywhere(world: &World, tree: &Path) {
+    let base = world.bitbucket.base_url().to_owned();
+    set(world, tree, "extensions.worktreeConfig", "true");
+    set(world, tree, "include.path", "extra");
+    for (key, (_, refused)) in TRIED {
+        let Some(value) = refused else { continue };
+        let value = value.replace("\\n", "\n");
+        let own = format!("http.{base}/.{key} <value>");
+        let common = format!("http.{key}");
+        let of_url = format!("http.{base}/.{key}");
+        for (file, name) in [
+            ("config", &of_url),
+            ("config.worktree", &common),
+            ("extra", &common),
+        ] {
+            let git = tree.join(".git");
+            let change = |change: &str| {
+                let set = world.git(["config", "--file"]).arg(git.join(file));
+                set.args([change, name])
+            };
+            change("--add").arg(&value).ok();
+            world.bitbucket.clear_requests();
+            let done = list(world, tree).fails(128);
+            is_refused_in(&format!(".git/{file}"), world, &done, name, &own);
+            change("--unset-all").ok();
+        }
+    }
+    unset(world, tree, "include.path");
+    unset(world, tree, "extensions.worktreeConfig");
+}
+
+/// What is tried of each `remote.<name>.<key>` in a repository's own configuration.
+const TRIED_OF_REMOTE: [(&str, Values); 7] = [
+    ("bbtokenProfile", (Some("environment"), Some("planted"))),
+    (
+        "url",
+        (
+            Some("bbtoken::ws/repo"),
+            Some("bbtoken::https://evil.example/ws/repo"),
+        ),
+    ),
+    ("pushurl", (Some("bbtoken::https://evil.example/x/y"), None)),
+    ("lfsurl", (Some("https://evil.example/lfs"), None)),
+    ("lfspushurl", (Some("https://evil.example/lfs"), None)),
+    ("proxy", (Some(""), Some("http://ann\\n@127.0.0.1:1"))),
+    ("proxyAuthMethod", (None, Some("basic"))),
+];
+
+#[test]
+fn each_key_of_a_repositorys_remote_is_followed_or_refused_as_its_row_says() {
+    let tried: BTreeSet<_> = TRIED_OF_REMOTE.iter().map(|(name, _)| *name).collect();
+    let known: BTreeSet<_> = REMOTE_KEYS.iter().map(|row| row.name).collect();
+    assert_eq!(tried, known, "no key is forgotten");
+    for row in &REMOTE_KEYS {
+        let is_refused = matches!(row.from_repository, FromRepository::Refused(_));
+        assert_eq!(is_refused, row.name == "proxyAuthMethod", "{}", row.name);
+    }
+    on_every_git(|world| {
+        let tree = repository(world);
+        for (key, (followed, refused)) in TRIED_OF_REMOTE {
+            let key = format!("remote.origin.{key}");
+            if let Some(value) = followed {
+                set(world, &tree, &key, value);
+                list(world, &tree).ok();
+            }
+            for transport in ["native", "git"].iter().filter(|_| refused.is_some()) {
+                let value = refused.unwrap_or_default().replace("\\n", "\n");
+                set(world, &tree, &key, &value);
+                world.bitbucket.clear_requests();
+                let done = list(world, &tree).env("BBTOKEN_TRANSPORT", transport);
+                let done = done.fails(128);
+                if key.contains("proxy") {
+                    done.says(&[&format!("{key} in .git/config is refused")]);
+                }
+                assert!(world.bitbucket.requests().is_empty(), "{key}");
+            }
+            match key.as_str() {
+                "remote.origin.url" => set(world, &tree, &key, "bbtoken::ws/repo"),
+                _ => unset(world, &tree, &key),
+            }
+        }
+    });
+}
+
+/// What is tried of each of git's other keys: its row, the key, and values.
+const TRIED_OF_GIT: [(&str, &str, &[&str]); 17] = [
+    (
+        "core.repositoryFormatVersion",
+        "core.repositoryFormatVersion",
+        &["0"],
+    ),
+    (
+        "extensions.worktreeConfig",
+        "extensions.worktreeConfig",
+        &["true"],
+    ),
+    ("include.path", "include.path", &["planted"]),
+    (
+        "includeIf.<condition>.path",
+        "includeIf.gitdir:/.path",
+        &["planted"],
+    ),
+    ("protocol.version", "protocol.version", &["0", "1"]),
+    (
+        "protocol.<scheme>.allow",
+        "protocol.http.allow",
+        &["always", "never"],
+    ),
+    (
+        "credential.interactive",
+        "credential.interactive",
+        &["true", "false"],
+    ),
+    ("credential.<url>.helper", "credential.helper", &["!RAN; :"]),
+    ("lfs.url", "lfs.url", &["https://evil.example/lfs"]),
+    ("lfs.pushurl", "lfs.pushurl", &["https://evil.example/lfs"]),
+    (
+        "lfs.<url>.access",
+        "lfs.https://evil.example/.access",
+        &["none"],
+    ),
+    ("filter.lfs.<key>", "filter.lfs.process", &["RAN"]),
+    ("submodule.active", "submodule.active", &["."]),
+    (
+        "submodule.<name>.url",
+        "submodule.x.url",
+        &["bbtoken::https://evil.example/x/y", "RAN"],
+    ),
+    ("submodule.<name>.active", "submodule.x.active", &["true"]),
+    (
+        "submodule.<name>.update",
+        "submodule.x.update",
+        &["checkout"],
+    ),
+    (
+        "url.<base>.insteadOf",
+        "url.bbtoken::https://evil.example/.insteadOf",
+        &["https://other.example/"],
+    ),
+];
+
+#[test]
+fn no_other_key_of_a_repository_starts_a_program_or_leads_elsewhere() {
+    let tried: BTreeSet<_> = TRIED_OF_GIT.iter().map(|(row, ..)| *row).collect();
+    let known: BTreeSet<_> = GIT_KEYS.iter().map(|row| row.name).collect();
+    assert_eq!(tried, known, "no key is forgotten");
+    on_every_git(|world| {
+        let tree = repository(world);
+        let ran = world.path("ran");
+        let planted = "[bbtoken]\n\tbaseUrl = https://evil.example\n";
+        fs::write(tree.join(".git/planted"), planted).expect("it is ours");
+        for (_, key, values) in TRIED_OF_GIT {
+            for value in values {
+                let value = value.replace("RAN", &format!("touch '{}'", ran.display()));
+                let before = world
+                    .git(["config", "--get", key])
+                    .within(&tree)
+                    .done()
+                    .stdout;
+                set(world, &tree, key, &value);
+                world.bitbucket.clear_requests();
+                if value == "planted" {
+                    let done = list(world, &tree).fails(128);
+                    done.says(&["bbtoken.baseUrl in .git/planted is refused"]);
+                    assert!(world.bitbucket.requests().is_empty(), "{key}");
+                } else {
+                    let _ = fs::remove_dir_all(world.cache());
+                    list(world, &tree).ok();
+                    assert_eq!(world.bitbucket.token_requests().len(), 1, "{key}");
+                }
+                assert!(!ran.exists(), "{key} starts no program");
+                match before.trim_end() {
+                    "" => unset(world, &tree, key),
+                    before => set(world, &tree, key, before),
+                }
+            }
+        }
     });
 }
 
