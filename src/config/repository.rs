@@ -101,7 +101,7 @@ pub const REMOTE_KEYS: [Row; 7] = {
 };
 
 /// Every other setting of git's that we read, and that a repository may hold.
-pub const GIT_KEYS: [Row; 17] = {
+pub const GIT_KEYS: [Row; 18] = {
     use FromRepository::Followed;
     const INCLUDES: FromRepository = Followed("what it includes counts as the repository's own");
     const PROTOCOL: FromRepository = Followed("each version leads to the same server");
@@ -124,6 +124,10 @@ pub const GIT_KEYS: [Row; 17] = {
         row(
             "credential.<url>.helper",
             Followed("git reads it; the helper only checks whether it is listed"),
+        ),
+        row(
+            "branch.<name>.remote",
+            Followed("it names one of the repository's remotes"),
         ),
         row("lfs.url", LFS_URL),
         row("lfs.pushurl", LFS_URL),

@@ -363,7 +363,7 @@ fn each_key_of_a_repositorys_remote_is_followed_or_refused_as_its_row_says() {
 }
 
 /// What is tried of each of git's other keys: its row, the key, and values.
-const TRIED_OF_GIT: [(&str, &str, &[&str]); 17] = [
+const TRIED_OF_GIT: [(&str, &str, &[&str]); 18] = [
     (
         "core.repositoryFormatVersion",
         "core.repositoryFormatVersion",
@@ -392,6 +392,11 @@ const TRIED_OF_GIT: [(&str, &str, &[&str]); 17] = [
         &["true", "false"],
     ),
     ("credential.<url>.helper", "credential.helper", &["!RAN; :"]),
+    (
+        "branch.<name>.remote",
+        "branch.main.remote",
+        &["origin", "bbtoken::https://evil.example/x/y"],
+    ),
     ("lfs.url", "lfs.url", &["https://evil.example/lfs"]),
     ("lfs.pushurl", "lfs.pushurl", &["https://evil.example/lfs"]),
     (
