@@ -632,7 +632,11 @@ mod tests {
                         .profile
                         .as_ref()
                         .map_or(String::new(), |name| format!("{name}@"));
-                    let written = format!("bbtoken::{profile}{address}");
+                    let host = address
+                        .host
+                        .as_ref()
+                        .map_or(String::new(), |host| format!("{host}/"));
+                    let written = format!("bbtoken::{profile}{host}{address}");
                     // One whose name ends in '.git' twice is found, but not written so.
                     let again = Address::parse(&written, CLOUD).ok();
                     assert!(
