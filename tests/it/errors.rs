@@ -57,7 +57,7 @@ fn a_malformed_address_is_named_with_what_is_wrong() {
         (
             "https://evil.example/ws/repo",
             "https://evil.example/ws/repo",
-            "its host is not the configured Bitbucket",
+            "its host is not the configured Bitbucket; a profile for another site needs bbtoken.<profile>.baseUrl",
         ),
         (
             "git@evil.example:ws/repo",
