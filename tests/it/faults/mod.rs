@@ -270,12 +270,17 @@ fn a_status_that_means_no_is_told_with_the_servers_words_and_what_to_do() {
                     429 | 503 => " and asks to wait 3600 seconds",
                     _ => "",
                 };
+                // No origin server answers so (RFC 9110 section 15.5.8).
+                let who = match status {
+                    407 => "a proxy on the way to 'localhost'",
+                    _ => "'localhost'",
+                };
                 assert_eq!(
                     done.stderr,
                     format!(
                         "remote: words of\\u{{1b}}[31m the server\nremote: \nremote: in lines\n\
                          {begin}cannot read repository 'ws/repo' with profile 'environment'\n\
-                         caused by: 'localhost' answered {status}{waits}\n{hint}"
+                         caused by: {who} answered {status}{waits}\n{hint}"
                     )
                 );
                 assert_eq!(
