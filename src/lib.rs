@@ -42,6 +42,7 @@
 //! | [`lfs`] | what git-lfs must be told of a remote, written into the repository's configuration |
 //! | [`dumps`] | prevents core dumps, and reads of our memory by other processes |
 //! | [`program`] | which programs are started, and what each child gets of our environment |
+//! | [`limits`] | threads and file handles, where the system gives no more of them |
 //! | [`hangup`] | ends the process when git is gone while a server is waited for |
 //! | [`wire`] | the only place that joins the rooms |
 //! | [`manage`] | `git bbtoken …`, one file per subcommand; `cli` defines the command line, `reference` lists every name |
@@ -49,7 +50,7 @@
 //! | [`report`] | error chains as `error:`, `caused by:`, `hint:` lines; exit codes |
 //! | `bin/*` | arguments and pipes, one call, an exit code |
 //!
-//! [`failure`], [`secret`], [`trace`] and [`program`] are leaves that every module may use; the other rules are the table of
+//! [`failure`], [`secret`], [`trace`], [`program`] and [`limits`] are leaves that every module may use; the other rules are the table of
 //! `tests/layers.rs`, which fails on an import that is not in it.
 //!
 //! # Three interfaces
@@ -122,6 +123,7 @@
 //! | a hostile server gets no second host, file, program, terminal or memory | `tests/it/hostile/` |
 //! | a relative path is never trusted configuration, a program, a certificate or a place for a secret | `tests/it/attacks/paths.rs`, `tests/it/attacks/programs.rs` |
 //! | a huge file, a pipe or a loop of links does not delay a command | `tests/it/attacks/resources.rs` |
+//! | a command without threads, file handles, disk space or `/proc` works or reports an error, and never panics | `tests/it/scarce.rs` |
 //! | no core dump holds our memory, and no other process of the user may read it | `tests/it/attacks/dumps.rs` |
 //! | each child gets the variables that the reference says | `tests/it/attacks/programs.rs` |
 //! | many commands at once share one token, through faults | `tests/it/load.rs` |
@@ -138,6 +140,7 @@ mod fuzz;
 pub mod hangup;
 pub mod http;
 pub mod lfs;
+pub mod limits;
 pub mod manage;
 pub mod oauth;
 mod pasted;

@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use crate::{
     failure::{Failure, Kind, kind, one_line, printable, shell_command},
+    limits,
     secret::mask,
 };
 
@@ -34,7 +35,13 @@ pub fn is_shown_on_a_terminal() -> bool {
 
 /// Writes an answer that a script may read to stdout; gives the exit code.
 pub fn answer(text: &str) -> u8 {
-    u8::from(std::io::stdout().lock().write_all(text.as_bytes()).is_err())
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Ok(()) => 0,
+        Err(error) => {
+            show(&anyhow::Error::new(error).context("cannot write to standard output"));
+            1
+        }
+    }
 }
 
 /// Writes to stderr. Whatever text from outside is in it, nothing acts on the terminal.
@@ -48,7 +55,7 @@ fn print(text: &str) {
 /// Writes an error and its causes, one a line, and what to do next.
 pub fn text(error: &anyhow::Error) -> String {
     let mut text = format!("error: {}\n", body(error));
-    if let Some(hint) = kind(error).and_then(hint) {
+    if let Some(hint) = hint(error) {
         text.push_str(&format!("hint: {}\n", one_line(&mask(&hint))));
     }
     text
@@ -119,7 +126,20 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-fn hint(kind: &Kind) -> Option<String> {
+fn hint(error: &anyhow::Error) -> Option<String> {
+    let kind = kind(error);
+    let of_system = match kind {
+        // Another push is worse than the limit.
+        Some(Kind::PushUnknown) => None,
+        _ => limits::remedy(error),
+    };
+    of_system
+        .map(str::to_owned)
+        .or_else(|| hint_of(kind?))
+        .or_else(|| limits::remedy_of_place().map(str::to_owned))
+}
+
+fn hint_of(kind: &Kind) -> Option<String> {
     Some(match kind {
         Kind::NotConfigured => "run 'git bbtoken login'; or set BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET to the key and secret of a private OAuth consumer, \
              or BBTOKEN_ACCESS_TOKEN to a ready token"

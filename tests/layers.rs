@@ -8,8 +8,8 @@ use std::{
 
 use bbtoken::config::GIT_KEYS;
 
-/// Who may use whom; `failure`, `secret`, `trace` and `program` are leaves that everybody may use.
-const RULES: [(&str, &[&str]); 25] = [
+/// Who may use whom; `failure`, `secret`, `trace`, `program` and `limits` are leaves that everybody may use.
+const RULES: [(&str, &[&str]); 26] = [
     ("failure", &[]),
     ("secret", &[]),
     ("trace", &[]),
@@ -22,6 +22,7 @@ const RULES: [(&str, &[&str]); 25] = [
     ("dumps", &[]),
     ("pasted", &[]),
     ("program", &[]),
+    ("limits", &[]),
     ("http", &["files"]),
     ("oauth", &["http", "clock"]),
     ("profile", &["address", "http"]),
@@ -54,7 +55,7 @@ const RULES: [(&str, &[&str]); 25] = [
     ("bin/git-bbtoken", &["wire", "manage", "report", "dumps"]),
 ];
 /// `fuzz` is in the tests only.
-const LEAVES: [&str; 5] = ["failure", "secret", "trace", "program", "fuzz"];
+const LEAVES: [&str; 6] = ["failure", "secret", "trace", "program", "limits", "fuzz"];
 
 fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).expect("src is readable") {
@@ -204,6 +205,21 @@ fn only_program_makes_child_processes() {
         assert!(
             !starts || is_definition || module_of(&path, &source) == "program",
             "{} starts a program; prepare it with 'program::Child', which looks in no work tree",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn no_thread_is_started_in_a_way_that_panics() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    rust_files(&source, &mut files);
+    for path in files {
+        let text = fs::read_to_string(&path).expect("src is readable");
+        assert!(
+            !code_of(&text).contains("thread::spawn("),
+            "{} must start threads with 'limits', which reports a limit of the system",
             path.display()
         );
     }

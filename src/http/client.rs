@@ -3,12 +3,12 @@
 use std::{
     io::{self, Read},
     rc::Rc,
-    thread,
     time::Instant,
 };
 
+use anyhow::Context as _;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue, USER_AGENT};
 use tokio::{runtime::Runtime, sync::mpsc};
 
@@ -18,6 +18,7 @@ use super::{
     gzip::unpacked, may_carry_credentials, observe, pace::Pace, pool::Pool,
 };
 use crate::{
+    limits,
     secret::Secret,
     trace::{self, Direction, Header, Privacy, Span},
 };
@@ -46,9 +47,12 @@ impl Client {
     /// When a setting does not make sense (a proxy that is no URL, a header that is none) or the system gives
     /// no runtime.
     pub fn new(settings: &Settings, user_agent: &str) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = limits::check_handles().and_then(|()| {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+        });
+        let runtime = runtime.context("cannot prepare a connection")?;
         let user_agent = settings.user_agent.as_deref().unwrap_or(user_agent);
         let user_agent = HeaderValue::from_str(user_agent)?;
         Ok(Client {
@@ -254,24 +258,14 @@ impl Drop for Incoming {
 }
 
 /// Reads a body on a thread of its own, so that an early answer of the server is seen while git still writes.
-fn streamed(mut source: Box<dyn Read + Send>, pace: Pace) -> reqwest::Body {
+fn streamed(source: Box<dyn Read + Send>, pace: Pace) -> reqwest::Body {
     let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(UPLOAD_BLOCKS);
-    let reading = pace.clone();
-    thread::spawn(move || {
-        loop {
-            let mut block = vec![0; UPLOAD_BLOCK_BYTES];
-            reading.waits_here(true);
-            let length = source.read(&mut block);
-            reading.waits_here(false);
-            let block = match length {
-                Ok(0) => break,
-                Ok(length) => {
-                    block.truncate(length);
-                    Ok(Bytes::from(block))
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => Err(error),
-            };
+    let blocks = Blocks {
+        source,
+        pace: pace.clone(),
+    };
+    let started = limits::hand_to_thread("upload", blocks, move |blocks| {
+        for block in blocks {
             let failed = block.is_err();
             // A closed channel means that the answer came early and nobody wants the rest.
             if sender.blocking_send(block).is_err() || failed {
@@ -279,15 +273,50 @@ fn streamed(mut source: Box<dyn Read + Send>, pace: Pace) -> reqwest::Body {
             }
         }
     });
-    let blocks = stream::unfold((receiver, pace), |(mut receiver, pace)| async move {
-        let block = receiver.recv().await?;
-        if let Ok(block) = &block {
+    let sent = move |block: &io::Result<Bytes>| {
+        if let Ok(block) = block {
             pace.moved(block.len());
             trace::body(Direction::Sent, block);
         }
-        Some((block, (receiver, pace)))
-    });
-    reqwest::Body::wrap_stream(blocks)
+    };
+    match started {
+        Ok(()) => {
+            let blocks = stream::unfold(receiver, |mut receiver| async move {
+                Some((receiver.recv().await?, receiver))
+            });
+            reqwest::Body::wrap_stream(blocks.inspect(sent))
+        }
+        // Without a thread an early answer is seen late.
+        Err(blocks) => reqwest::Body::wrap_stream(stream::iter(blocks).inspect(sent)),
+    }
+}
+
+/// The blocks of an upload.
+struct Blocks {
+    source: Box<dyn Read + Send>,
+    pace: Pace,
+}
+
+impl Iterator for Blocks {
+    type Item = io::Result<Bytes>;
+
+    fn next(&mut self) -> Option<io::Result<Bytes>> {
+        loop {
+            let mut block = vec![0; UPLOAD_BLOCK_BYTES];
+            self.pace.waits_here(true);
+            let length = self.source.read(&mut block);
+            self.pace.waits_here(false);
+            return match length {
+                Ok(0) => None,
+                Ok(length) => {
+                    block.truncate(length);
+                    Some(Ok(Bytes::from(block)))
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Some(Err(error)),
+            };
+        }
+    }
 }
 
 fn shown((name, value, privacy): &Line) -> Header {

@@ -2,12 +2,14 @@
 
 use std::{
     fmt, io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _},
 };
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use crate::trace;
+use tokio::sync::oneshot;
+
+use crate::{limits, trace};
 
 /// One of the two kinds of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +50,8 @@ impl fmt::Display for Family {
     }
 }
 
-/// Resolves names as the client does without us, for one family if there is one, and tells how long that took.
+/// Resolves names, for one family if there is one, and tells how long that took. The resolver of the library panics
+/// where the system gives no thread.
 pub(super) struct Resolver(pub(super) Option<Family>);
 
 impl Resolve for Resolver {
@@ -69,7 +72,14 @@ impl Resolve for Resolver {
 }
 
 async fn look_up(host: &str) -> io::Result<Vec<SocketAddr>> {
-    Ok(tokio::net::lookup_host((host, 0)).await?.collect())
+    let (tell, told) = oneshot::channel();
+    let host = host.to_owned();
+    limits::start_or_run("resolver", move || {
+        let found = (host.as_str(), 0).to_socket_addrs();
+        // Nobody waits any more after the time limit.
+        let _ = tell.send(found.map(Iterator::collect));
+    });
+    told.await.map_err(io::Error::other)?
 }
 
 async fn of_family(host: &str, family: Family) -> io::Result<Vec<SocketAddr>> {

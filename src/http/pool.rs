@@ -415,12 +415,10 @@ impl Way {
             .referer(false)
             .no_proxy()
             .user_agent(&self.user_agent)
+            .dns_resolver(Resolver(self.family))
             .connector_layer(Patient::layer(self.hop.clone()));
         if trace::is_on() {
             builder = builder.connector_layer(observe::Timed::layer());
-        }
-        if trace::is_on() || self.family.is_some() {
-            builder = builder.dns_resolver(Resolver(self.family));
         }
         if let Some(family) = self.family {
             // Names are looked up for one family; this holds for addresses in the place of a name.

@@ -8,7 +8,6 @@ use std::{
     fs, io, iter,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
-    thread,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -24,7 +23,7 @@ use rustls::{
 };
 
 use super::{Settings, bundle};
-use crate::files::foreign;
+use crate::{files::foreign, limits};
 
 /// Verifies with roots from files.
 #[derive(Debug)]
@@ -53,7 +52,7 @@ impl SystemRoots {
         if roots.files.only_file().is_none() {
             let early = Arc::clone(&roots);
             // Without a thread the first handshake reads them: slower, not wrong.
-            let _ = thread::Builder::new().name("roots".into()).spawn(move || {
+            let _ = limits::start("roots", move || {
                 let _ = early.verifier();
             });
         }

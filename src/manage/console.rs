@@ -1,6 +1,6 @@
 //! The person in front of the command, or the script: what is asked, said and answered.
 
-use std::io::{BufRead, Read as _, Write};
+use std::io::{self, BufRead, Read as _, Write};
 
 use anyhow::Context as _;
 use zeroize::Zeroizing;
@@ -130,8 +130,14 @@ impl Console<'_> {
 
     /// Writes a text of ours as it is, or what another program reads.
     pub(super) fn print(&mut self, text: &str) -> anyhow::Result<()> {
-        self.output.write_all(text.as_bytes())?;
-        Ok(self.output.flush()?)
+        let written = self.output.write_all(text.as_bytes());
+        match written.and_then(|()| self.output.flush()) {
+            // It has a meaning of its own.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(error).context("cannot write to standard output")
+            }
+            written => Ok(written?),
+        }
     }
 }
 

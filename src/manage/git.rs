@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use super::exposed::masked;
 use crate::{
     failure::{Failure, Kind, quote},
+    limits,
     program::Child,
 };
 
@@ -119,6 +120,7 @@ impl Target {
             .command()?
             .args(["--null", "--get-regexp", pattern])
             .output()
+            .map_err(limits::of_start)
             .context("cannot start git")?;
         // 1: nothing matches (git-config(1)).
         if !matches!(output.status.code(), Some(0 | 1)) {
@@ -166,6 +168,7 @@ impl Target {
             .command()?
             .args(arguments)
             .output()
+            .map_err(limits::of_start)
             .context("cannot start git")?;
         if output.status.success() {
             return Ok(());
@@ -241,6 +244,7 @@ impl Repository {
                     .stderr(Stdio::null())
                     .output()
             })
+            .map_err(limits::of_start)
             .context("cannot start git")?;
         // A bare repository has no index, and git says so.
         let entries = output.stdout.split(|byte| *byte == 0);
@@ -264,6 +268,7 @@ fn rev_parse(at: &Path, question: &str) -> anyhow::Result<Option<PathBuf>> {
                 .stderr(Stdio::null())
                 .output()
         })
+        .map_err(limits::of_start)
         .context("cannot start git")?;
     let answer = output.stdout.strip_suffix(b"\n").unwrap_or(&output.stdout);
     let path = gix::path::from_byte_slice(answer).ok();

@@ -5,6 +5,9 @@ use std::process::Child;
 #[cfg(unix)]
 use std::sync::{Mutex, PoisonError};
 
+#[cfg(unix)]
+use crate::limits;
+
 /// What is done before a signal ends this process.
 #[cfg(unix)]
 static BEFORE_END: Mutex<Vec<Box<dyn Fn() + Send>>> = Mutex::new(Vec::new());
@@ -16,14 +19,14 @@ pub(super) fn before_end(act: impl Fn() + Send + 'static) -> std::io::Result<()>
     let mut acts = BEFORE_END.lock().unwrap_or_else(PoisonError::into_inner);
     if acts.is_empty() {
         let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
-        std::thread::spawn(move || {
+        limits::start("signals", move || {
             for signal in signals.forever() {
                 let acts = BEFORE_END.lock().unwrap_or_else(PoisonError::into_inner);
                 acts.iter().for_each(|act| act());
                 // The end that it would have been: the shell sees which signal it was.
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
             }
-        });
+        })?;
     }
     acts.push(Box::new(act));
     Ok(())
@@ -49,21 +52,17 @@ impl Signals {
     }
 
     /// Passes them to the command from now on. A terminal's own reach it without us; once more does no harm.
-    pub(super) fn pass_to(mut self, child: &Child) {
-        let Some(child) = i32::try_from(child.id())
-            .ok()
-            .and_then(rustix::process::Pid::from_raw)
-        else {
-            return;
-        };
-        std::thread::spawn(move || {
+    pub(super) fn pass_to(mut self, child: &Child) -> std::io::Result<()> {
+        let child = rustix::process::Pid::from_child(child);
+        limits::start("signals", move || {
             for signal in self.0.forever() {
                 if let Some(signal) = rustix::process::Signal::from_named_raw(signal) {
                     // It may have ended already.
                     let _ = rustix::process::kill_process(child, signal);
                 }
             }
-        });
+        })
+        .map(drop)
     }
 }
 
@@ -77,5 +76,7 @@ impl Signals {
         Ok(Signals)
     }
 
-    pub(super) fn pass_to(self, _child: &Child) {}
+    pub(super) fn pass_to(self, _child: &Child) -> std::io::Result<()> {
+        Ok(())
+    }
 }

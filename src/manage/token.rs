@@ -15,6 +15,7 @@ use crate::files;
 use crate::{
     dumps,
     failure::{Failure, Kind},
+    limits,
     program::Child,
     wire::{self, Bearer, Identity, Overview},
 };
@@ -60,9 +61,13 @@ pub(super) fn exec(options: &cli::Exec, console: &Console<'_>) -> anyhow::Result
         }
         Some(path) => Some(Netrc::write(path, &identity, &bearer)?),
     };
-    let child = dumps::spawn_with_own_limit(&mut command);
+    let child = dumps::spawn_with_own_limit(&mut command).map_err(limits::of_start);
     let mut child = child.map_err(cannot_start)?;
-    signals.pass_to(&child);
+    if let Err(error) = signals.pass_to(&child) {
+        child.kill()?;
+        child.wait()?;
+        return Err(cannot_start(error));
+    }
     let status = child.wait().context("cannot wait for the command")?;
     Ok(code(status))
 }

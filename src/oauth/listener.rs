@@ -8,21 +8,20 @@
 
 use std::{
     collections::VecDeque,
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
-    thread,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
 
 use super::authorization::{Authorization, Callback, random};
-use crate::secret::Secret;
+use crate::{limits, secret::Secret};
 
 /// The path of the callback.
 const PATH: &str = "/callback";
@@ -104,11 +103,19 @@ impl Listener {
     }
 
     /// Waits for the browser that answers an authorization; `None` when none came in time.
-    pub fn wait(self, authorization: &Arc<Authorization>, limit: Duration) -> Option<Visitor> {
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no thread.
+    pub fn wait(
+        self,
+        authorization: &Arc<Authorization>,
+        limit: Duration,
+    ) -> io::Result<Option<Visitor>> {
         let (sender, receiver) = mpsc::channel();
         let over = Arc::new(AtomicBool::new(false));
         let address = self.address;
-        let accepting = thread::spawn({
+        let accepting = limits::start("logins", {
             let (authorization, over) = (Arc::clone(authorization), Arc::clone(&over));
             let start = Arc::new(self.start);
             move || {
@@ -121,13 +128,13 @@ impl Listener {
                     &over,
                 )
             }
-        });
+        })?;
         let visitor = receiver.recv_timeout(limit).ok();
         over.store(true, Ordering::SeqCst);
         // A connection of our own wakes the thread, which sees that it is over and closes the port.
         let _ = TcpStream::connect_timeout(&address, CLIENT_LIMIT);
         let _ = accepting.join();
-        visitor
+        Ok(visitor)
     }
 }
 
@@ -174,7 +181,7 @@ fn accept(
         clients.push_back(Arc::downgrade(&stream));
         let (authorization, sender) = (Arc::clone(authorization), sender.clone());
         let start = Arc::clone(start);
-        thread::spawn(move || {
+        limits::start_or_run("login", move || {
             if let Some(visitor) = receive(stream, address, &start, &authorization) {
                 // A second answer finds nobody who waits.
                 let _ = sender.send(visitor);
@@ -234,11 +241,7 @@ fn receive(
 }
 
 /// Sends the browser on to the authorization server, the first time.
-fn begin(
-    stream: &mut TcpStream,
-    start: &Start,
-    authorization: &Authorization,
-) -> std::io::Result<()> {
+fn begin(stream: &mut TcpStream, start: &Start, authorization: &Authorization) -> io::Result<()> {
     if start.is_used.swap(true, Ordering::SeqCst) {
         let explanation = "This page was opened before. Go on there, or open the address that the terminal shows.";
         return answer(stream, "410 Gone", &page("Opened already", explanation));
@@ -294,7 +297,7 @@ fn target(head: &str, address: SocketAddr) -> Option<(&str, &str)> {
     (method == "GET" && is_ours).then_some((path, query))
 }
 
-fn answer(stream: &mut TcpStream, status: &str, page: &str) -> std::io::Result<()> {
+fn answer(stream: &mut TcpStream, status: &str, page: &str) -> io::Result<()> {
     stream.set_write_timeout(Some(CLIENT_LIMIT))?;
     write!(
         stream,
@@ -325,6 +328,8 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
     use crate::http::Url;
 
@@ -396,6 +401,7 @@ mod tests {
         let visitor = waiting
             .join()
             .expect("it does not panic")
+            .expect("the system gives threads")
             .expect("the browser came");
         assert_eq!(visitor.outcome.as_ref().map(Secret::expose), Ok("good"));
         visitor.show(Shown::Failed("The code was <not> accepted."));
@@ -454,6 +460,7 @@ mod tests {
         let callback = format!("/callback?code=good&state={}", state(&authorization));
         let browser = thread::spawn(move || get(&callback, &address.to_string()));
         let visitor = waiting.join().expect("it does not panic");
+        let visitor = visitor.expect("the system gives threads");
         visitor.expect("the browser came").show(Shown::Done);
         browser.join().expect("it does not panic");
     }
@@ -462,7 +469,8 @@ mod tests {
     fn a_browser_that_does_not_come_is_waited_for_no_longer_than_the_limit() {
         let listener = Listener::bind(0).expect("a port is free");
         let authorization = authorization(&listener);
-        assert!(listener.wait(&authorization, Duration::ZERO).is_none());
+        let visitor = listener.wait(&authorization, Duration::ZERO);
+        assert!(visitor.expect("the system gives threads").is_none());
     }
 
     /// Gives the head of what comes in pieces of a size.

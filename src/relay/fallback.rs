@@ -7,14 +7,16 @@ use std::{
         Arc, Mutex, PoisonError,
         mpsc::{self, Receiver, Sender},
     },
-    thread,
     time::Duration,
 };
 
 use anyhow::Context as _;
 
 use super::Git;
-use crate::failure::{Failure, Kind};
+use crate::{
+    failure::{Failure, Kind},
+    limits,
+};
 
 /// How long git's own helper may take to end after git has gone.
 const END_LIMIT: Duration = Duration::from_millis(500);
@@ -51,6 +53,7 @@ pub fn forward(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
+        .map_err(limits::of_start)
         .context("cannot start git's own https helper")?;
     let mut answers = BufReader::new(
         child
@@ -72,12 +75,21 @@ pub fn forward(
     let output: Output = Arc::new(Mutex::new(git.take_output()));
     // Neither thread is waited for: a read of one that lives goes on when the other has ended.
     let (ended, end) = mpsc::channel();
-    thread::spawn({
+    let answering = limits::start("answers", {
         let (output, ended) = (Arc::clone(&output), ended.clone());
         move || answer(answers, &output, &ended)
     });
     let input = git.take_input();
-    thread::spawn(move || command(input, commands, &output, &ended));
+    let joined = answering.and_then(|_| {
+        limits::start("commands", move || {
+            command(input, commands, &output, &ended)
+        })
+    });
+    if joined.is_err() {
+        stop(&mut child)?;
+        child.wait()?;
+    }
+    joined.context("cannot forward git's commands to its own https helper")?;
     wait(&mut child, &end)
 }
 

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     failure::{Failure, Kind},
+    limits,
     pasted::{self, Flaw},
     profile::{Setting, Source},
     program,
@@ -102,17 +103,23 @@ fn run(setting: &Setting, limit: Duration) -> anyhow::Result<Zeroizing<Vec<u8>>>
     // Its stderr is the person's to read; its input is not git's pipe.
     let mut child = prepared
         .and_then(|mut command| command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn())
+        .map_err(limits::of_start)
         .with_context(|| refuse(format!("cannot be started: {}", program_of(&setting.value))))?;
     let output = child
         .stdout
         .take()
         .expect("because its output was asked for as a pipe");
     let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
+    let reading = limits::start("secret", move || {
         let mut text = Zeroizing::new(Vec::new());
         let read = output.take(MAX_SECRET_BYTES).read_to_end(&mut text);
         let _ = sender.send(read.map(|_| text));
     });
+    if let Err(error) = reading {
+        child.kill()?;
+        child.wait()?;
+        return Err(error).context(refuse("cannot be read".into()));
+    }
     let deadline = Instant::now() + limit;
     let text = receiver.recv_timeout(limit);
     let ended = text.is_ok().then(|| wait(&mut child, deadline)).flatten();

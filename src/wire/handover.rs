@@ -17,10 +17,15 @@ use crate::{
     config::{HttpSettings, Variables, process_variable},
     failure::{Failure, Kind, quote_for_shell},
     http::Url,
-    program::Child,
+    limits::Scarcity,
+    program::{self, Child},
     relay::Service,
     trace,
 };
+
+/// What helps where the system does not tell where this program is.
+const WITHOUT_PROC: &str =
+    "mount /proc, or add the directory of git-bbtoken to PATH, then try again";
 
 /// Lets another program take this one's place, pipe and all.
 ///
@@ -105,8 +110,18 @@ fn without_questions(process: &mut Process) -> &mut Process {
 
 /// Finds a program that was installed beside this one.
 pub(super) fn sibling(name: &str) -> anyhow::Result<PathBuf> {
-    let path =
-        std::env::current_exe()?.with_file_name(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    let ours = match std::env::current_exe() {
+        Ok(ours) => ours,
+        // Linux tells it in /proc only.
+        Err(error) => {
+            let found = program::all(name).into_iter().next();
+            let unknown = || Scarcity::new(error.to_string(), WITHOUT_PROC);
+            return found
+                .ok_or_else(unknown)
+                .with_context(|| format!("cannot find '{name}'"));
+        }
+    };
+    let path = ours.with_file_name(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     if !path.exists() {
         return Err(Failure::new(
             Kind::Misconfigured,

@@ -2,7 +2,6 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
 use super::{
@@ -17,6 +16,7 @@ use crate::{
     failure::{self, Failure, Kind, quote},
     hangup::Watch,
     http::{Client, Family},
+    limits,
     profile::{Grant, Profile, Store},
     relay::{Authorizer, Session},
     secret::Secret,
@@ -155,10 +155,14 @@ impl House {
 
 /// Makes a client that follows git's settings and asks for a proxy's login as git does.
 pub(super) fn client(http: &HttpSettings) -> anyhow::Result<Client> {
-    let client = Client::new(&http.settings, USER_AGENT).context(Failure::new(
-        Kind::Misconfigured,
-        "cannot follow git's http settings",
-    ))?;
+    let client = Client::new(&http.settings, USER_AGENT);
+    let client = client.map_err(|error| match limits::remedy(&error) {
+        Some(_) => error,
+        None => error.context(Failure::new(
+            Kind::Misconfigured,
+            "cannot follow git's http settings",
+        )),
+    })?;
     Ok(client.with_proxy_logins(Box::new(GitLogins)))
 }
 

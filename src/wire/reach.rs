@@ -9,7 +9,6 @@ use std::{
     path::PathBuf,
     process::{Child, Command as Process, Stdio},
     sync::mpsc,
-    thread,
     time::Duration,
 };
 
@@ -21,6 +20,7 @@ use crate::{
     config::process_variable,
     files::Directory,
     http::Url,
+    limits,
     profile::Profile,
     relay,
 };
@@ -117,7 +117,7 @@ fn answer(child: &mut Child) -> Option<Answer> {
     drop(input);
     let trace = BufReader::new(child.stderr.take()?.take(MAX_TRACE_BYTES));
     let (tell, told) = mpsc::channel();
-    thread::spawn(move || tell.send(head(trace)));
+    limits::start("trace", move || tell.send(head(trace))).ok()?;
     told.recv_timeout(LIMIT).ok()
 }
 

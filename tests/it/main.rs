@@ -51,6 +51,8 @@ mod recipes;
 mod redirects;
 mod refusals;
 mod retries;
+#[cfg(target_os = "linux")]
+mod scarce;
 mod sessions;
 mod settings;
 mod setup;

@@ -365,9 +365,14 @@ impl Run {
     }
 
     /// Lets it read a text.
-    pub(crate) fn input(mut self, text: &str) -> Self {
+    pub(crate) fn input(self, text: &str) -> Self {
+        self.input_bytes(text.as_bytes())
+    }
+
+    /// Lets it read bytes.
+    pub(crate) fn input_bytes(mut self, bytes: &[u8]) -> Self {
         let mut file = tempfile::tempfile().expect("a temporary file");
-        file.write_all(text.as_bytes()).expect("it can be written");
+        file.write_all(bytes).expect("it can be written");
         file.rewind().expect("it is a file");
         self.command.stdin(file);
         self

@@ -95,6 +95,7 @@ impl Login<'_> {
         }
         let visitor = listener
             .wait(&authorization, Duration::from_secs(timeout_s))
+            .context("cannot wait for the browser")?
             .with_context(|| {
                 let limit = words::span(timeout_s);
                 not_done(identity, &format!("no browser came back within {limit}"))

@@ -5,7 +5,7 @@ use std::{
     process::{self, Command, Stdio},
 };
 
-use crate::program::Child;
+use crate::{limits, program::Child};
 
 /// What separates the commands of `BROWSER`; on Windows a path holds colons.
 const SEPARATOR: char = if cfg!(windows) { ';' } else { ':' };
@@ -52,7 +52,8 @@ impl Choice {
             let Ok(mut child) = detached(&mut command).spawn() else {
                 continue;
             };
-            std::thread::spawn(move || {
+            // Without a thread the first browser is the only one that is tried.
+            let _ = limits::start("browser", move || {
                 let is_done =
                     |child: &mut process::Child| child.wait().is_ok_and(|status| status.success());
                 let mut is_open = is_done(&mut child);

@@ -7,7 +7,6 @@
 
 use std::{
     sync::{Arc, mpsc},
-    thread,
     time::Duration,
 };
 
@@ -15,7 +14,10 @@ use anyhow::Context as _;
 use keyring_core::{CredentialStore, Entry, Error};
 
 use super::{Store, unusable};
-use crate::secret::{Secret, hex_digest};
+use crate::{
+    limits,
+    secret::{Secret, hex_digest},
+};
 
 /// What entries are filed under.
 const SERVICE: &str = "git-remote-bbtoken";
@@ -52,7 +54,12 @@ impl KeyringStore {
     ///
     /// [`Kind::StoreUnusable`](crate::failure::Kind::StoreUnusable) when there is none or it does not answer.
     pub fn open(keychain: Keychain) -> anyhow::Result<Self> {
-        let entries = within(TIME_LIMIT, move || connect(keychain))
+        let connected = match keychain {
+            Keychain::Session => check_limits(),
+            Keychain::Kernel => Ok(()),
+        };
+        let entries = connected
+            .and_then(|()| within(TIME_LIMIT, move || connect(keychain)))
             .context(unusable("cannot use the keychain".into()))?;
         Ok(KeyringStore {
             entries,
@@ -153,8 +160,10 @@ pub(super) fn prove_unlocked(no_questions: Option<&str>) -> anyhow::Result<()> {
         let ours = service.search_items([("service", SERVICE)].into())?;
         Ok(!is_locked && ours.locked.is_empty())
     };
-    let is_unlocked = within(TIME_LIMIT, move || {
-        is_unlocked().map_err(|error| Error::PlatformFailure(error.into()))
+    let is_unlocked = check_limits().and_then(|()| {
+        within(TIME_LIMIT, move || {
+            is_unlocked().map_err(|error| Error::PlatformFailure(error.into()))
+        })
     });
     if is_unlocked.context(unusable("cannot use the keychain".into()))? {
         return Ok(());
@@ -189,17 +198,21 @@ fn kernel_entry(name: &str) -> Result<Entry, Error> {
     Ok(Entry::new_with_credential(Arc::new(credential)))
 }
 
+/// Makes sure that the libraries for the desktop's keychain do not panic without threads or file handles.
+fn check_limits() -> anyhow::Result<()> {
+    limits::check_handles()?;
+    Ok(limits::check_threads()?)
+}
+
 /// Runs something that may never return. What it does late is lost, as after a kill; it is made to bear that.
 fn within<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> anyhow::Result<T> {
     let (sender, receiver) = mpsc::channel();
-    thread::Builder::new()
-        .name("keychain".into())
-        .spawn(move || {
-            let _ = sender.send(work());
-        })?;
+    limits::start("keychain", move || {
+        let _ = sender.send(work());
+    })?;
     match receiver.recv_timeout(limit) {
         Ok(outcome) => Ok(outcome?),
         Err(mpsc::RecvTimeoutError::Timeout) => {
