@@ -224,17 +224,34 @@ fn a_command_for_people_ends_in_order_under_any_limit_of_processes() {
             let done = user.runs(run.args(words));
             is_orderly(&done, &[0, 1, 3, 126]);
             if limit == 1 && ["setup", "exec"].contains(&command) {
-                done.says(&["error: ", PROCESSES]);
+                done.says(&[
+                    "caused by: this user may start no further process or thread: ",
+                    PROCESSES,
+                ]);
             }
         }
     }
 }
 
 #[test]
+fn a_login_without_threads_is_given_up_at_once() {
+    let world = World::new(gits().remove(0));
+    configure_login(&world, "work", &world.consumer);
+    let Some(user) = new_user(&world) else {
+        return;
+    };
+    let program = helper().with_file_name("git-bbtoken");
+    let login = under(&world, "--nproc=1", &program, ["login", "work"]);
+    let login = login.without("BBTOKEN_CLIENT_ID").env("BROWSER", "none");
+    let done = user.runs(login).expect(1);
+    done.says(&["error: cannot wait for the browser\n", PROCESSES]);
+}
+
+#[test]
 fn a_command_without_file_handles_names_the_limit() {
     on_every_git(|world| {
         world.repository("ws", "repo");
-        let (mut failed, mut served) = (0, 0);
+        let (mut failed, mut served, mut prepared) = (0, 0, 0);
         for limit in 3..=40 {
             let limit = format!("--nofile={limit}");
             let done = helper_under(world, &limit).done();
@@ -250,10 +267,11 @@ fn a_command_without_file_handles_names_the_limit() {
             } else {
                 done.says(&["error: ", "Too many open files", HANDLES]);
                 failed += 1;
+                prepared += usize::from(done.stderr.contains("cannot prepare a connection\n"));
             }
         }
         assert!(
-            failed > 0 && served > 0,
+            prepared > 0 && served > 0,
             "the limits begin too low and end high enough: {failed}, {served}"
         );
         for limit in [6, 9, 12, 16, 24, 40] {
