@@ -63,7 +63,7 @@ impl Resolve for Resolver {
             span.note("host", || host.as_str().into());
             let addresses = match family {
                 Some(family) => of_family(&host, family).await?,
-                None => look_up(&host).await?,
+                None => look_up(&host, 0).await?,
             };
             span.note("addresses", || (addresses.len() as u64).into());
             Ok(Box::new(addresses.into_iter()) as Addrs)
@@ -71,11 +71,12 @@ impl Resolve for Resolver {
     }
 }
 
-async fn look_up(host: &str) -> io::Result<Vec<SocketAddr>> {
+/// Looks a name up on a thread of its own, or at once where the system gives none.
+pub(super) async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let (tell, told) = oneshot::channel();
     let host = host.to_owned();
     limits::start_or_run("resolver", move || {
-        let found = (host.as_str(), 0).to_socket_addrs();
+        let found = (host.as_str(), port).to_socket_addrs();
         // Nobody waits any more after the time limit.
         let _ = tell.send(found.map(Iterator::collect));
     });
@@ -87,7 +88,7 @@ async fn of_family(host: &str, family: Family) -> io::Result<Vec<SocketAddr>> {
     if host == "localhost" {
         return Ok(vec![SocketAddr::new(family.loopback(), 0)]);
     }
-    let mut addresses = look_up(host).await?;
+    let mut addresses = look_up(host, 0).await?;
     addresses.retain(|address| family.has(address));
     match addresses.is_empty() {
         true => Err(io::Error::other(format!(

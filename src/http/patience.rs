@@ -11,12 +11,11 @@ use std::{
 };
 
 use futures_util::future::{Either, select, select_ok};
-use tokio::{
-    net::{TcpStream, lookup_host},
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
 use tower_layer::Layer;
 use tower_service::Service;
+
+use super::family::look_up;
 
 /// The limits of one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,10 +87,11 @@ impl Hop {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let Ok(addresses) = lookup_host((host.trim_matches(['[', ']']), port)).await else {
+        let Ok(addresses) = look_up(host.trim_matches(['[', ']']), port).await else {
             return false;
         };
         let attempts: Vec<_> = addresses
+            .into_iter()
             .map(|it| Box::pin(TcpStream::connect(it)))
             .collect();
         !attempts.is_empty() && select_ok(attempts).await.is_ok()
