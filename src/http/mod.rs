@@ -265,9 +265,9 @@ impl TransportError {
         self.source.to_string()
     }
 
-    /// Tells whether another TLS or HTTP library, such as git's, may get an answer.
+    /// Tells whether another TLS library, such as git's, may get an answer.
     pub fn may_be_of_our_library(&self) -> bool {
-        matches!(self.phase, Phase::Tls | Phase::NotHttp)
+        self.phase == Phase::Tls
     }
 
     /// Tells whether the server speaks HTTP/2 alone, which git's own transport does, too.

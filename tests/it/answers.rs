@@ -60,13 +60,15 @@ fn each_way_in_which_an_answer_is_not_complete_has_its_own_words() {
 }
 
 /// Answers whose heads are unusual: the first line, the lines after it, and whether the native transport reads it.
+///
+/// Another protocol or version in the first line and more than 100 lines are errors at once, as the table of faults says.
 fn heads() -> Vec<(String, String, bool)> {
     let ok = "HTTP/1.1 200 OK\r\n";
     let many = |count: usize, bytes: usize| {
         let line = |number| format!("X-{number}: {}\r\n", "a".repeat(bytes));
         (0..count).map(line).collect::<String>()
     };
-    let cases: [(&str, &str, bool); 21] = [
+    let cases: [(&str, &str, bool); 18] = [
         (ok, "", true),
         ("HTTP/1.1 200\r\n", "", true),
         ("HTTP/1.1 200 \r\n", "", true),
@@ -79,9 +81,6 @@ fn heads() -> Vec<(String, String, bool)> {
             true,
         ),
         ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n", "", true),
-        ("http/1.1 200 OK\r\n", "", false),
-        ("HTTP/1.2 200 OK\r\n", "", false),
-        ("HTTP/2 200 OK\r\n", "", false),
         ("\r\nHTTP/1.1 200 OK\r\n", "", true),
         (ok, "X-Long: one\r\n two\r\n\tthree\r\n", true),
         (ok, "X-Odd : 1\r\n", true),
@@ -96,9 +95,7 @@ fn heads() -> Vec<(String, String, bool)> {
     let cases = cases.map(|(first, lines, native)| (first.to_owned(), lines.to_owned(), native));
     let mut cases = cases.to_vec();
     cases.push((ok.to_owned(), many(80, 3000), true));
-    cases.push((ok.to_owned(), many(150, 1), false));
     cases.push((ok.to_owned(), many(4, 60_000), true));
-    cases.push((ok.to_owned(), many(300, 1), false));
     cases
 }
 
@@ -154,7 +151,7 @@ fn heads_that_curl_reads_are_read() {
             }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
-        assert_eq!(heads().len(), 25);
+        assert_eq!(heads().len(), 20);
     });
 }
 
