@@ -245,15 +245,10 @@ fn eight_remotes_are_fetched_at_once() {
             .done()
             .expect(0)
             .quiet();
-        assert_eq!(
-            world
-                .git(["branch", "-r"])
-                .within(&tree)
-                .ok()
-                .lines()
-                .count(),
-            8
-        );
+        let branches = world.git(["branch", "-r"]).within(&tree).ok();
+        // Git 2.48 and later set the remote's HEAD, too.
+        let branches = branches.lines().filter(|line| !line.contains(" -> "));
+        assert_eq!(branches.count(), 8);
         assert_eq!(
             (
                 world.bitbucket.token_requests().len(),
