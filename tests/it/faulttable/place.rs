@@ -117,9 +117,11 @@ impl Place {
     pub(super) fn git(&self, setting: &str, is_ours: bool, span_s: u32) -> Run {
         let run = match is_ours {
             true => limited(&self.world, ["-c", setting]),
+            // What never ends would fill this machine's memory.
             false => self
                 .world
-                .run(Path::new("timeout"), ["--kill-after=1"])
+                .run(Path::new("prlimit"), ["--as=1073741824", "timeout"])
+                .arg("--kill-after=1")
                 .arg((span_s * 10).to_string())
                 .arg(&self.world.git.program)
                 .args(["-c", setting]),
