@@ -11,6 +11,9 @@ use crate::{
     support::{Done, Git, Run, World},
 };
 
+/// Runs plain git for so many seconds. What never ends fills no memory: neither git's own nor ours, by what it prints.
+const WITHIN_BOUNDS: &str = "prlimit --as=1073741824 --fsize=67108864 --core=0 \
+    timeout --kill-after=1 \"$0\" \"$@\" 2>\"$ERRORS\"; code=$?; head -c 65536 \"$ERRORS\" >&2; exit $code";
 /// A command is tried again three times, and each time once more at once if nothing came.
 const MOST_TRIES: usize = 8;
 
@@ -117,11 +120,10 @@ impl Place {
     pub(super) fn git(&self, setting: &str, is_ours: bool, span_s: u32) -> Run {
         let run = match is_ours {
             true => limited(&self.world, ["-c", setting]),
-            // What never ends would fill this machine's memory.
             false => self
                 .world
-                .run(Path::new("prlimit"), ["--as=1073741824", "timeout"])
-                .arg("--kill-after=1")
+                .run(Path::new("sh"), ["-c", WITHIN_BOUNDS])
+                .env("ERRORS", self.world.path("errors"))
                 .arg((span_s * 10).to_string())
                 .arg(&self.world.git.program)
                 .args(["-c", setting]),
