@@ -8,6 +8,7 @@ use std::{
     fs::{self, File as OpenFile},
     io::{self, Write as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -206,10 +207,12 @@ impl Wiring {
 
     /// Writes what is missing, as git would: under its lock, and the file as a whole. Owner, group and mode stay.
     ///
+    /// A lock of another process is waited for no longer than the patience.
+    ///
     /// # Errors
     ///
     /// When the file is locked, or cannot be read or written as it is.
-    pub fn write(&self) -> anyhow::Result<()> {
+    pub fn write(&self, patience: Duration) -> anyhow::Result<()> {
         let shown = self.file.display();
         let read = || {
             let read = foreign::read(&self.file, foreign::MAX_BYTES);
@@ -223,7 +226,11 @@ impl Wiring {
         // A lock that is left behind keeps git from writing its own settings.
         let _held = signals::hold().context("cannot hold signals back")?;
         let resolve = Some(&resolve_symlink as _);
-        let mut lock = gix::lock::File::acquire(&self.file, Fail::Immediately, None, 0, resolve)
+        let mode = match patience {
+            Duration::ZERO => Fail::Immediately,
+            patience => Fail::AfterDurationWithBackoff(patience),
+        };
+        let mut lock = gix::lock::File::acquire(&self.file, mode, None, 0, resolve)
             .with_context(|| format!("cannot lock '{shown}'"))?;
         let now = read()?;
         if now != before {

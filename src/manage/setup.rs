@@ -135,7 +135,7 @@ pub(super) fn run(options: &cli::Setup, console: &mut Console<'_>) -> anyhow::Re
     // With what is set up now, the rest is the user's own setting already.
     wire::lfs_here()
         .iter()
-        .try_for_each(|wiring| wiring.write())?;
+        .try_for_each(|wiring| wiring.write(Duration::ZERO))?;
     let overview = Overview::read_of_user()?;
     for site in &sites {
         if !is_answering(&of_user(&overview), site) {
