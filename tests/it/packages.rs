@@ -298,7 +298,7 @@ fn with_setup_everywhere_cargo_needs_gits_command_line() {
     refuses(&done, "failed to clone into");
     cargo_fetch(&world, &https(&world), true).expect(0);
     let way_out =
-        "set net.git-fetch-with-cli = true for cargo, system-git-client = true for poetry";
+        "cargo then needs net.git-fetch-with-cli = true, and poetry system-git-client = true";
     let doctor = world.bbtoken(["doctor"]).done().stdout;
     assert!(doctor.contains(way_out), "{doctor}");
     let removed = world.bbtoken(["unsetup", "--dry-run"]).ok();
