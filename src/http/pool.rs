@@ -23,6 +23,8 @@ use super::{
 };
 use crate::trace;
 
+/// As many as curl reads (`MAX_HTTP_RESP_HEADER_COUNT` in its http.h).
+const MAX_HEADER_LINES: usize = 5000;
 /// How often the runtime is given a turn to notice a closed connection: one to see the socket, one for the connection
 /// to read its end, one to spare.
 const LOOKS: usize = 3;
@@ -407,7 +409,8 @@ impl Way {
             .tls_backend_preconfigured(self.tls.clone())
             .http1_only()
             .http1_title_case_headers()
-            // As curl reads them. More than 100 lines are left to git: room for more costs time with each head.
+            // As curl reads them.
+            .http1_max_headers(MAX_HEADER_LINES)
             .http1_allow_obsolete_multiline_headers_in_responses(true)
             .http1_allow_spaces_after_header_name_in_responses(true)
             .http1_ignore_invalid_headers_in_responses(true)

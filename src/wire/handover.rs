@@ -8,11 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::{
-    Plan, Protocol, Way,
-    identity::authority,
-    reach::{self, Answer},
-};
+use super::{Plan, Protocol, Way, identity::authority, reach};
 use crate::{
     config::{HttpSettings, Variables, process_variable},
     failure::{Failure, Kind, quote_for_shell},
@@ -190,14 +186,12 @@ impl Plan {
         Ok(process)
     }
 
-    /// Tells what git's own transport gets from the server. It has no token for that.
-    pub(super) fn answer_to_git(&self, service: Service, repository: &Url) -> Answer {
+    /// Tells whether git's own transport gets an answer from the server. It has no token for that.
+    pub(super) fn is_answered_by_git(&self, service: Service, repository: &Url) -> bool {
         let _span = trace::span("reach");
         let git = self.remote_https(service, repository, Way::Forwarded, None);
-        match git {
-            Ok(mut git) if self.https_ban.is_none() => reach::ask(without_questions(&mut git)),
-            _ => Answer::Nothing,
-        }
+        let is_allowed = self.https_ban.is_none();
+        git.is_ok_and(|mut git| is_allowed && reach::is_answered(without_questions(&mut git)))
     }
 
     /// Prepares git's own helper with `credential_helper` in the place of any other.

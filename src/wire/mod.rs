@@ -19,7 +19,7 @@ use crate::{
     address::Address,
     config::{GitConfig, Variables, is_true_text, process_variable},
     failure::{Failure, Kind},
-    http::{Phase, TransportError},
+    http::TransportError,
     lfs,
     profile::{self, Grant, Transport},
     relay::{self, Broken, Command, Connected, Git, Memory, Service, Session, Stage, Voice},
@@ -28,7 +28,6 @@ use crate::{
 };
 use asked::{Asked, parse_address};
 use house::House;
-use reach::Answer;
 
 pub use crate::{
     http::Url,
@@ -235,12 +234,7 @@ impl Plan {
 
     /// Tries git's own transport where ours failed, and leaves the server to it if it gets an answer.
     fn is_left_to_git(&self, service: Service, repository: &Url, error: &TransportError) -> bool {
-        let is_reached = match self.answer_to_git(service, repository) {
-            Answer::Nothing => false,
-            // What is hardly HTTP has to come from a git server.
-            Answer::Http => error.phase == Phase::Tls,
-            Answer::Gits => true,
-        };
+        let is_reached = self.is_answered_by_git(service, repository);
         if is_reached {
             let because = error.reason();
             reach::remember(&self.identity.profile, repository, &because);

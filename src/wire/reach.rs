@@ -83,64 +83,42 @@ fn place(profile: &Profile, url: &Url) -> Option<(PathBuf, PathBuf, String)> {
     Some((cache, directory, format!("{name}.json")))
 }
 
-/// What git's own helper gets from a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// No head of an answer.
-    Nothing,
-    /// The head of one: git is connected, and trusts the server.
-    Http,
-    /// The head of one that a git server gives, with refs or a request for a password.
-    Gits,
-}
-
-/// Lets git's own helper ask for an advertisement.
-pub(super) fn ask(git: &mut Process) -> Answer {
+/// Lets git's own helper ask for an advertisement; tells whether it gets the head of an answer.
+pub(super) fn is_answered(git: &mut Process) -> bool {
     git.env("GIT_TRACE_CURL", "1")
         .env("GIT_TRACE_CURL_NO_DATA", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     let Ok(mut child) = git.spawn() else {
-        return Answer::Nothing;
+        return false;
     };
-    let answer = answer(&mut child);
+    let is_answered = watch(&mut child);
     // It may have ended by itself.
     let _ = relay::stop(&mut child);
     let _ = child.wait();
-    answer.unwrap_or(Answer::Nothing)
+    is_answered.unwrap_or(false)
 }
 
-fn answer(child: &mut Child) -> Option<Answer> {
+fn watch(child: &mut Child) -> Option<bool> {
     let mut input = child.stdin.take()?;
     input.write_all(b"list\n").ok()?;
     drop(input);
     let trace = BufReader::new(child.stderr.take()?.take(MAX_TRACE_BYTES));
     let (tell, told) = mpsc::channel();
-    limits::start("trace", move || tell.send(head(trace))).ok()?;
+    limits::start("trace", move || tell.send(has_head(trace))).ok()?;
     told.recv_timeout(LIMIT).ok()
 }
 
-/// Reads the head of the answer to a GET in git's trace, up to its empty line. A proxy answers a CONNECT before.
-fn head(trace: impl BufRead) -> Answer {
+/// Looks in git's trace for the head of the answer to a GET, up to its empty line. A proxy answers a CONNECT before.
+fn has_head(trace: impl BufRead) -> bool {
     let mut is_sent = false;
-    let mut answer = Answer::Http;
-    for line in trace.split(b'\n').map_while(Result::ok) {
+    trace.split(b'\n').map_while(Result::ok).any(|line| {
         let line = String::from_utf8_lossy(&line).to_ascii_lowercase();
         is_sent |= line.contains("=> send header: get ");
-        let Some((_, header)) = line.split_once("<= recv header:").filter(|_| is_sent) else {
-            continue;
-        };
-        let header = header.trim();
-        if header.is_empty() {
-            return answer;
-        }
-        let is_type = header.starts_with("content-type:");
-        if header.starts_with("www-authenticate:") || is_type && header.contains("/x-git-") {
-            answer = Answer::Gits;
-        }
-    }
-    Answer::Nothing
+        let header = line.split_once("<= recv header:");
+        is_sent && header.is_some_and(|(_, header)| header.trim().is_empty())
+    })
 }
 
 #[cfg(test)]
@@ -153,25 +131,17 @@ mod tests {
         const END: &str = "<= Recv header:\r\n";
         let connect = format!("=> Send header: CONNECT h:1 HTTP/1.1\n{END}");
         let cases = [
-            (String::new(), Answer::Nothing),
-            (connect.clone(), Answer::Nothing),
-            (GET.to_owned(), Answer::Nothing),
-            (format!("{connect}{GET}{END}"), Answer::Http),
-            (
-                format!("{GET}<= Recv header: www-authenticate: Basic\n{END}"),
-                Answer::Gits,
-            ),
-            (
-                format!("{GET}<= Recv header: Content-Type: application/x-git-x\n{END}"),
-                Answer::Gits,
-            ),
+            (String::new(), false),
+            (connect.clone(), false),
+            (GET.to_owned(), false),
+            (format!("{connect}{GET}{END}"), true),
             (
                 format!("{GET}<= Recv header: Content-Type: text/html\n{END}"),
-                Answer::Http,
+                true,
             ),
         ];
         for (trace, expected) in cases {
-            assert_eq!(head(trace.as_bytes()), expected, "{trace}");
+            assert_eq!(has_head(trace.as_bytes()), expected, "{trace}");
         }
     }
 }
