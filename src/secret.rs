@@ -60,10 +60,11 @@ impl fmt::Debug for Secret {
 
 /// Gives the SHA-256 of some bytes in lower-case hexadecimal digits.
 pub fn hex_digest(bytes: &[u8]) -> String {
+    let digit = |four_bits: u8| char::from(b"0123456789abcdef"[usize::from(four_bits)]);
     ring::digest::digest(&ring::digest::SHA256, bytes)
         .as_ref()
         .iter()
-        .map(|byte| format!("{byte:02x}"))
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
         .collect()
 }
 

@@ -23,15 +23,20 @@ const GENERAL: Fit = Fit {
 /// A setting that is less specific than an earlier one is passed over; the last value wins for keys that hold one,
 /// and lists (`http.extraHeader`) are all of them.
 pub fn values<'c>(config: &'c GitConfig, section: &str, key: &str, url: &Url) -> Vec<&'c Entry> {
-    let Some(url) = Normal::parse(url.as_str(), Stars::Refused) else {
+    let entries = config.entries();
+    let mut entries = entries
+        .filter(|entry| entry.section == section && entry.key == key)
+        .peekable();
+    // Most keys are not set: then the URL need not be parsed.
+    let url = entries
+        .peek()
+        .and_then(|_| Normal::parse(url.as_str(), Stars::Refused));
+    let Some(url) = url else {
         return Vec::new();
     };
     let mut best = GENERAL;
     let mut found = Vec::new();
-    for entry in config
-        .entries()
-        .filter(|entry| entry.section == section && entry.key == key)
-    {
+    for entry in entries {
         let fit = match &entry.subsection {
             None => GENERAL,
             Some(pattern) => {
