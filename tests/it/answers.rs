@@ -90,7 +90,7 @@ fn heads() -> Vec<(String, String)> {
     let mut cases = cases.to_vec();
     cases.push((ok.to_owned(), many(80, 3000)));
     cases.push((ok.to_owned(), many(4, 60_000)));
-    cases.push((ok.to_owned(), many(4000, 10)));
+    cases.push((ok.to_owned(), many(450, 10)));
     cases
 }
 

@@ -240,6 +240,8 @@ fn git_gui_fetches_and_pushes() {
     let script = "set argv0 /usr/lib/git-core/git-gui
         source $argv0
         source [file join $oguilib console.tcl]
+        # Two consoles share a window until the first one is on the screen.
+        set root_exists 1
         set ended {}
         trace add execution ::console::done leave {apply {{command args} {lappend ::ended [lindex $command end]}}}
         fetch_from origin
