@@ -18,6 +18,7 @@ mod conversation;
 mod crashes;
 mod credential;
 mod doctor;
+mod documents;
 mod errors;
 mod families;
 mod faults;
