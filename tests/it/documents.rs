@@ -167,10 +167,8 @@ fn the_page_of_errors_is_made_from_the_expected_texts() {
     let headings = generated.lines().filter(|line| line.starts_with("### "));
     let count = headings.count();
     assert!(count >= 60, "the messages were found: {count}");
-    assert!(
-        !std::env::var_os("UPDATE_EXPECT").is_some_and(|_| std::env::var_os("CI").is_some()),
-        "CI never writes a document"
-    );
+    let updates = std::env::var_os("UPDATE_EXPECT").is_some() && std::env::var_os("CI").is_some();
+    assert!(!updates, "CI never writes a document");
     expect_file!["../../docs/troubleshooting.md"].assert_eq(&format!("{kept}{MARK}{generated}"));
 }
 
