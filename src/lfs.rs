@@ -21,7 +21,7 @@ use gix::{
 };
 
 use crate::{
-    config::{GitConfig, is_true, url_values},
+    git_config::{GitConfig, is_true, url_values},
     files::foreign,
     http::Url,
     program, signals,
@@ -331,7 +331,7 @@ fn read(mut text: Vec<u8>) -> anyhow::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::settings;
+    use crate::git_config::settings;
 
     #[test]
     fn whatever_stands_in_a_configuration_stays_beside_what_is_added() {

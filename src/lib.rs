@@ -36,16 +36,16 @@
 //! | [`http`] | one client on reqwest and rustls: TLS roots, proxy, time limits; follows no redirect |
 //! | [`oauth`] | RFC 6749 grants and the answers to them; opens no file, prints nothing |
 //! | [`profile`] | client, grant, endpoints, where the secret is kept: chosen and valid |
-//! | [`config`] | git's configuration and the environment, raw, each setting with its origin |
+//! | [`git_config`] | git's configuration and the environment, raw, each setting with its origin |
 //! | [`token`] | a token that works: cached, or got once for all processes |
-//! | [`relay`] | helper commands, pkt-lines, discovery, requests; defines the [`relay::Authorizer`] it needs |
+//! | [`transport`] | helper commands, pkt-lines, discovery, requests; defines the [`transport::Authorizer`] it needs |
 //! | [`lfs`] | what git-lfs must be told of a remote, written into the repository's configuration |
 //! | [`dumps`] | prevents core dumps, and reads of our memory by other processes |
 //! | [`program`] | which programs are started, and what each child gets of our environment |
 //! | [`limits`] | threads and file handles, where the system gives no more of them |
-//! | [`hangup`] | ends the process when git is gone while a server is waited for |
+//! | [`parent_watch`] | ends the process when git is gone while a server is waited for |
 //! | [`wire`] | the only place that joins the rooms |
-//! | [`manage`] | `git bbtoken …`, one file per subcommand; `cli` defines the command line, `reference` lists every name |
+//! | [`cli`] | `git bbtoken …`, one file per subcommand; `cli` defines the command line, `reference` lists every name |
 //! | [`trace`] | what happens, told while it happens: `BBTOKEN_TRACE`, `GIT_TRACE_CURL`, `GIT_TRACE2_EVENT`; redacted by type |
 //! | [`report`] | error chains as `error:`, `caused by:`, `hint:` lines; exit codes |
 //! | `bin/*` | arguments and pipes, one call, an exit code |
@@ -55,9 +55,9 @@
 //!
 //! # Three interfaces
 //!
-//! [`relay::Authorizer`] gives the relay a header value and hears when the server refused it; [`wire`] implements it
+//! [`transport::Authorizer`] gives the relay a header value and hears when the server refused it; [`wire`] implements it
 //! on [`token`]. [`http::HttpClient`] takes a request and gives an answer or a transport error; a keep-alive agent
-//! can be a second implementation of it. [`relay::Memory`] keeps what a server said of itself; [`wire`] has it on disk.
+//! can be a second implementation of it. [`transport::AdvertisementCache`] keeps what a server said of itself; [`wire`] has it on disk.
 //!
 //! # Invariants, and the tests that hold them
 //!
@@ -83,7 +83,7 @@
 //! | a warm command makes no token request, on one connection, with three processes | `tests/it/figures.rs` |
 //! | one refused token gives at most one new one, inside the same command | `tests/it/tokens/refused.rs` |
 //! | one process gets a token, the others wait and take it | `tests/it/figures.rs` |
-//! | an answer that is cut or garbled ends the command, and never leaves git waiting | `relay::pktline` tests, `tests/it/faults/` |
+//! | an answer that is cut or garbled ends the command, and never leaves git waiting | `transport::pktline` tests, `tests/it/faults/` |
 //! | a push that may have been done is never called failed, nor one that was not done unknown | `tests/it/faults/pushes.rs` |
 //! | what only reads is tried again within bounds, a push only when the server has refused to look at it | `http::retry` tests, `tests/it/retries.rs` |
 //! | a killed git leaves no process, an ended clone no directory | `tests/it/signals.rs` |
@@ -131,22 +131,22 @@
 
 pub mod address;
 pub mod clock;
-pub mod config;
+pub mod git_config;
 pub mod dumps;
 pub mod failure;
 mod files;
 #[cfg(test)]
 mod fuzz;
-pub mod hangup;
+pub mod parent_watch;
 pub mod http;
 pub mod lfs;
 pub mod limits;
-pub mod manage;
+pub mod cli;
 pub mod oauth;
 mod pasted;
 pub mod profile;
 pub mod program;
-pub mod relay;
+pub mod transport;
 pub mod report;
 pub mod secret;
 mod signals;

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bbtoken::config::GIT_KEYS;
+use bbtoken::git_config::GIT_KEYS;
 
 /// Who may use whom; `failure`, `secret`, `trace`, `program` and `limits` are leaves that everybody may use.
 const RULES: [(&str, &[&str]); 26] = [

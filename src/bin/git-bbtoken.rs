@@ -7,14 +7,14 @@ use std::{
 
 use bbtoken::{
     dumps,
-    manage::{self, Console},
+    cli::{self, Console},
     report, trace,
 };
 
 fn main() -> ExitCode {
     dumps::forbid();
     trace::start("git-bbtoken", &|name| std::env::var_os(name), &report::warn);
-    let outcome = manage::run(
+    let outcome = cli::run(
         std::env::args_os().collect(),
         &mut Console {
             is_interactive: stdin().is_terminal() && report::is_shown_on_a_terminal(),

@@ -5,7 +5,7 @@ use std::{ffi::OsString, fs::File, process::ExitCode};
 use bbtoken::{
     dumps,
     failure::{Failure, Kind},
-    relay::{Broken, Git, Stage},
+    transport::{Broken, Git, Stage},
     report, trace,
     wire::{self, Plan},
 };

@@ -149,7 +149,7 @@ mod tests {
 
     fn found(text: &str, name: &[u8]) -> Option<Vec<Vec<u8>>> {
         let mut search = Search::of(&[name.to_vec()]);
-        // Small enough for lines to cross its end, large enough for the longest of them.
+        // CurlRequest enough for lines to cross its end, large enough for the longest of them.
         each_line(text.as_bytes(), 256, |line| search.read(line))?;
         let decode = |text: &Vec<u8>| BASE64.decode(text).expect("it is base64");
         Some(search.end()?.iter().map(decode).collect())

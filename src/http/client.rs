@@ -14,8 +14,8 @@ use tokio::{runtime::Runtime, sync::mpsc};
 
 use super::{
     Begun, Body, Family, HttpClient, LowSpeed, Method, Phase, ProxyLogins, Request, Response,
-    ResponseBody, Settings, TransportError, beside::Beside, broken::classify, curl::Small,
-    gzip::unpacked, may_carry_credentials, observe, pace::Pace, pool::Pool,
+    ResponseBody, Settings, TransportError, beside::Beside, broken::classify, curl::CurlRequest,
+    gzip::unpacked, may_carry_credentials, observe, speed_limit::Pace, pool::Pool,
 };
 use crate::{
     limits,
@@ -120,8 +120,8 @@ impl Client {
     }
 
     /// Copies a request for curl, where that may be needed.
-    fn small(&self, request: &Request, host: &str) -> Result<Option<Small>, TransportError> {
-        let Some(small) = Small::of(request) else {
+    fn small(&self, request: &Request, host: &str) -> Result<Option<CurlRequest>, TransportError> {
+        let Some(small) = CurlRequest::of(request) else {
             return Ok(None);
         };
         let lines = self.lines(request, host)?.into_iter();

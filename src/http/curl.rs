@@ -1,4 +1,4 @@
-//! Small exchanges by the program `curl`, for what the library has not got: a proxy that takes its password by NTLM,
+//! CurlRequest exchanges by the program `curl`, for what the library has not got: a proxy that takes its password by NTLM,
 //! Kerberos or Digest only or that is on a Unix socket, and a server whose certificate or TLS rustls does not support.
 //! Git's own https is on libcurl, too.
 
@@ -35,7 +35,7 @@ pub(super) struct Curl {
 }
 
 /// A request that curl can carry, with all its headers.
-pub(super) struct Small {
+pub(super) struct CurlRequest {
     method: Method,
     url: String,
     lines: Vec<(HeaderName, HeaderValue)>,
@@ -50,7 +50,7 @@ pub(super) struct Unanswered {
     pub(super) error: TransportError,
 }
 
-impl Small {
+impl CurlRequest {
     /// Copies a request whose whole exchange is limited in time; transfers are not for curl.
     pub(super) fn of(request: &Request) -> Option<Self> {
         let time_limit = request.time_limit?;
@@ -59,7 +59,7 @@ impl Small {
             Body::Form(form) => Some(form.clone()),
             Body::Bytes(_) | Body::Stream(_) => return None,
         };
-        Some(Small {
+        Some(CurlRequest {
             method: request.method,
             url: request.url.to_string(),
             lines: Vec::new(),
@@ -137,7 +137,7 @@ impl Curl {
     /// Carries a request, through a proxy where there is one. Nothing of it stands in curl's arguments: it reads them from a pipe.
     pub(super) fn send(
         &self,
-        small: &Small,
+        small: &CurlRequest,
         proxy: Option<&Proxy>,
         login: Option<&ProxyLogin>,
         host: &str,
@@ -178,7 +178,7 @@ impl Curl {
 
     fn configuration(
         &self,
-        small: &Small,
+        small: &CurlRequest,
         proxy: Option<&Proxy>,
         login: Option<&ProxyLogin>,
     ) -> Secret {

@@ -13,11 +13,11 @@ use super::{
     broken::{
         OtherLogin, ProxyRefused, classify, is_of_tls, is_refused_by_proxy, wants_proxy_login,
     },
-    curl::{Curl, Small, Unanswered},
+    curl::{Curl, CurlRequest, Unanswered},
     family::Resolver,
     observe,
-    offer::{self, Offer},
-    pace::Pace,
+    proxy_auth::{self, Offer},
+    speed_limit::Pace,
     patience::{Hop, LIMITS, Patient},
     tls,
 };
@@ -32,7 +32,7 @@ const LOOKS: usize = 3;
 
 /// Connections to wherever requests go.
 pub(super) struct Pool {
-    way: Way,
+    way: Route,
     proxy_auth: ProxyAuth,
     /// How the proxy takes a password, once it was asked.
     offer: OnceCell<Offer>,
@@ -52,7 +52,7 @@ pub(super) struct Pool {
 
 impl Pool {
     pub(super) fn new(settings: &Settings, user_agent: &HeaderValue) -> anyhow::Result<Self> {
-        let way = Way {
+        let way = Route {
             tls: tls::config(settings)?,
             user_agent: user_agent.clone(),
             proxy: settings.proxy.clone(),
@@ -139,7 +139,7 @@ impl Pool {
         &self,
         runtime: &Runtime,
         request: reqwest::Request,
-        small: Option<&Small>,
+        small: Option<&CurlRequest>,
         pace: &Pace,
         host: &str,
     ) -> Result<reqwest::Response, TransportError> {
@@ -155,7 +155,7 @@ impl Pool {
     /// Asks by curl, which verifies by the same settings; what it does not trust either is told in our words.
     fn beyond_tls(
         &self,
-        small: &Small,
+        small: &CurlRequest,
         host: &str,
         error: TransportError,
     ) -> Result<reqwest::Response, TransportError> {
@@ -180,7 +180,7 @@ impl Pool {
         &self,
         runtime: &Runtime,
         request: reqwest::Request,
-        small: Option<&Small>,
+        small: Option<&CurlRequest>,
         pace: &Pace,
         host: &str,
     ) -> Result<reqwest::Response, TransportError> {
@@ -243,7 +243,7 @@ impl Pool {
         else {
             return error;
         };
-        match self.refused_with.get_or_init(|| offer::status(proxy, url)) {
+        match self.refused_with.get_or_init(|| proxy_auth::status(proxy, url)) {
             // It has changed its mind meanwhile.
             None | Some(200..=299) => error,
             Some(status) => TransportError::new(Phase::Connect, host, ProxyRefused(*status))
@@ -260,7 +260,7 @@ impl Pool {
     fn offer(&self, url: &Url) -> &Offer {
         self.offer.get_or_init(|| match &self.way.proxy {
             Some(proxy) if self.proxy_auth == ProxyAuth::Any && self.has_proxy_of_curl() => {
-                offer::ask(proxy, url)
+                proxy_auth::ask(proxy, url)
             }
             _ => Offer::default(),
         })
@@ -269,7 +269,7 @@ impl Pool {
     /// Goes on where the library cannot.
     fn otherwise(
         &self,
-        small: Option<&Small>,
+        small: Option<&CurlRequest>,
         host: &str,
         offer: &Offer,
     ) -> Result<reqwest::Response, TransportError> {
@@ -370,7 +370,7 @@ fn was_login_taken(answer: &Result<reqwest::Response, TransportError>) -> Option
 }
 
 /// How servers are reached.
-struct Way {
+struct Route {
     tls: rustls::ClientConfig,
     user_agent: HeaderValue,
     proxy: Option<Proxy>,
@@ -379,7 +379,7 @@ struct Way {
     hop: Hop,
 }
 
-impl Way {
+impl Route {
     /// Names the kind of the proxy, if it is none that we can speak to.
     fn unknown_proxy(&self) -> Option<String> {
         self.proxy.as_ref()?.unknown_kind()

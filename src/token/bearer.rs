@@ -2,7 +2,7 @@
 
 use crate::{profile::Profile, secret::Secret};
 
-use super::{cache::Entry, mistaken};
+use super::{cache::Entry, check};
 
 /// A token for Bitbucket's git server, and the user name that tells what kind it is.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ impl Current {
     ///
     /// When it is another kind of secret.
     pub(super) fn ready(token: Secret, profile: &Profile) -> anyhow::Result<Self> {
-        mistaken::check_token(&token, profile)?;
+        check::check_token(&token, profile)?;
         Ok(Current {
             bearer: Bearer::new(token, None),
             is_new: false,

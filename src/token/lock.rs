@@ -34,7 +34,7 @@ pub(super) struct Lock(File);
 
 /// How a lock was got.
 #[derive(Debug)]
-pub(super) enum Turn {
+pub(super) enum LockOutcome {
     /// It is this process's turn.
     Ours(Lock),
     /// The process that was waited for could not reach the server a moment ago: to try it again would let many
@@ -61,7 +61,7 @@ pub(super) fn acquire(
     limit: Duration,
     clock: &dyn Clock,
     notify: &dyn Fn(&str),
-) -> anyhow::Result<Turn> {
+) -> anyhow::Result<LockOutcome> {
     let path = directory.join(format!("{key}.lock"));
     let message = || format!("cannot lock '{}'", path.display());
     let mut file = Directory::make(directory)
@@ -92,10 +92,10 @@ pub(super) fn acquire(
         pause = (pause * 2).min(LAST_LOOK);
     }
     if waited && has_failed(&mut file, clock) {
-        return Ok(Turn::Unreachable);
+        return Ok(LockOutcome::Unreachable);
     }
     write_note(&mut file, clock, "");
-    Ok(Turn::Ours(Lock(file)))
+    Ok(LockOutcome::Ours(Lock(file)))
 }
 
 /// Leaves a note of who holds the lock since when. Nothing depends on it, so that a failure does not matter.

@@ -9,10 +9,10 @@ mod busy;
 mod cache;
 mod explain;
 mod journal;
-mod keep;
+mod stored;
 mod lock;
 mod login;
-mod mistaken;
+mod check;
 mod refresh;
 mod source;
 pub mod store;
@@ -36,12 +36,12 @@ use busy::{Patience, Repeat};
 use cache::{Cache, Cached, Entry};
 use explain::{explain, who};
 use journal::Journal;
-use lock::Turn;
+use lock::LockOutcome;
 use refresh::Refresh;
 use store::Store;
 
 pub use bearer::Bearer;
-pub use keep::{Forgotten, Kept, KeptOwner, KeptToken};
+pub use stored::{Forgotten, Kept, KeptOwner, KeptToken};
 pub use login::Login;
 
 /// A token is replaced this long before it ends, so that it does not end on its way (cargo and Backstage keep
@@ -108,7 +108,7 @@ impl<'a> Tokens<'a> {
             Grant::Token(source) => self.ready(source)?,
             Grant::ClientCredentials(client) => match self.cached(margin) {
                 Some(current) => current,
-                None => self.obtain(client, &Wish::of(margin))?,
+                None => self.obtain(client, &TokenRequest::of(margin))?,
             },
             Grant::AuthorizationCode(client) => self.of_login(client, margin)?,
         };
@@ -128,11 +128,11 @@ impl<'a> Tokens<'a> {
         let again = !refused.is_new && !std::mem::replace(&mut self.replaced, true);
         let next = match &profile.grant {
             Grant::ClientCredentials(client) | Grant::AuthorizationCode(client) if again => {
-                let wish = Wish {
+                let request = TokenRequest {
                     refused: Some(&refused.bearer.token),
-                    ..Wish::of(Duration::ZERO)
+                    ..TokenRequest::of(Duration::ZERO)
                 };
-                Some(self.obtain(client, &wish)?)
+                Some(self.obtain(client, &request)?)
             }
             // Its file or command may have been given a new one meanwhile.
             Grant::Token(source) if again => {
@@ -148,7 +148,7 @@ impl<'a> Tokens<'a> {
     /// Forgets a token that somebody else saw refused, unless it was replaced already; true if it was there.
     pub fn forget(&mut self, token: &Secret) -> bool {
         if let Some((cache, key)) = self.cache()
-            && let Ok(Turn::Ours(_lock)) = self.lock(&key)
+            && let Ok(LockOutcome::Ours(_lock)) = self.lock(&key)
             && matches!(cache.read(&key), Cached::Token(entry) if entry.access_token == *token)
         {
             cache.remove(&key);
@@ -307,7 +307,7 @@ impl<'a> Tokens<'a> {
         ))
     }
 
-    fn lock(&self, key: &str) -> anyhow::Result<Turn> {
+    fn lock(&self, key: &str) -> anyhow::Result<LockOutcome> {
         let directory = match self.profile.grant {
             Grant::AuthorizationCode(_) => self.places.state.as_ref(),
             _ => self.places.cache.as_ref(),
@@ -327,15 +327,15 @@ impl<'a> Tokens<'a> {
     /// Gives the token of a person's login. A refresh whose answer was lost is completed first, while that works.
     fn of_login(&mut self, client: &Client, margin: Duration) -> anyhow::Result<Current> {
         let Some(current) = self.cached(margin) else {
-            return self.obtain(client, &Wish::of(margin));
+            return self.obtain(client, &TokenRequest::of(margin));
         };
         let journal = Journal::at(self.places.state.clone(), &self.profile.login_key());
         if !journal.is_urgent(self.clock.now_unix_s()) {
             return Ok(current);
         }
-        let in_passing = Wish {
+        let in_passing = TokenRequest {
             patience: Duration::ZERO,
-            ..Wish::of(margin)
+            ..TokenRequest::of(margin)
         };
         self.obtain(client, &in_passing).or(Ok(current))
     }
@@ -354,18 +354,18 @@ impl<'a> Tokens<'a> {
     }
 
     /// Gets a token under the lock: whoever waited for it finds the token of the one who did not.
-    fn obtain(&self, client: &Client, wish: &Wish<'_>) -> anyhow::Result<Current> {
+    fn obtain(&self, client: &Client, request: &TokenRequest<'_>) -> anyhow::Result<Current> {
         if client.secret == Source::Stored {
             // Without it nothing can be got: that is said before anything is written.
             self.client(client)?;
         }
         let Some((cache, key)) = self.cache() else {
             return self
-                .grant(client, wish.patience)
+                .grant(client, request.patience)
                 .map(|entry| Current::new(&entry));
         };
         let mut lock = self.lock(&key);
-        if let Ok(Turn::Unreachable) = lock {
+        if let Ok(LockOutcome::Unreachable) = lock {
             let host = self.token_host().to_owned();
             let message = format!(
                 "cannot get a token for {}: another command could not reach '{host}' a moment ago",
@@ -375,7 +375,7 @@ impl<'a> Tokens<'a> {
         }
         match cache.read(&key) {
             Cached::Token(entry) => {
-                if let Some(current) = self.usable(entry, wish.margin, wish.refused)
+                if let Some(current) = self.usable(entry, request.margin, request.refused)
                     && !self.has_unfinished_refresh()
                 {
                     return Ok(current);
@@ -387,8 +387,8 @@ impl<'a> Tokens<'a> {
             Cached::Untrusted(why) if lock.is_ok() => self.set_aside(&cache, &key, &why),
             Cached::Corrupt | Cached::Untrusted(_) | Cached::Nothing => {}
         }
-        let granted = self.grant(client, wish.patience);
-        if let (Err(error), Ok(Turn::Ours(lock))) = (&granted, &mut lock)
+        let granted = self.grant(client, request.patience);
+        if let (Err(error), Ok(LockOutcome::Ours(lock))) = (&granted, &mut lock)
             && matches!(kind(error), Some(Kind::Unreachable { .. }))
         {
             lock.tell_unreachable(self.clock);
@@ -458,7 +458,7 @@ impl<'a> Tokens<'a> {
             source => source::read(source)
                 .with_context(|| format!("cannot read the client secret of profile '{profile}'"))?,
         };
-        mistaken::check_client(&client.id, &secret, profile)?;
+        check::check_client(&client.id, &secret, profile)?;
         Ok(oauth::Client {
             id: client.id.clone(),
             secret,
@@ -501,7 +501,7 @@ impl<'a> Tokens<'a> {
 }
 
 /// What is asked of [`Tokens::obtain`].
-struct Wish<'w> {
+struct TokenRequest<'w> {
     /// How long the token has to last.
     margin: Duration,
     /// The token that the server did not take.
@@ -510,9 +510,9 @@ struct Wish<'w> {
     patience: Duration,
 }
 
-impl Wish<'_> {
+impl TokenRequest<'_> {
     fn of(margin: Duration) -> Self {
-        Wish {
+        TokenRequest {
             margin,
             refused: None,
             patience: PATIENCE,

@@ -39,7 +39,7 @@ pub(super) struct Refresh<'r> {
 
 /// What a failure tells about the refresh token that was sent.
 #[derive(Debug, PartialEq, Eq)]
-enum Fate {
+enum RefreshFailure {
     /// The server did not get to it.
     Unused,
     /// It may have been used.
@@ -48,21 +48,21 @@ enum Fate {
     Refused,
 }
 
-impl Fate {
+impl RefreshFailure {
     fn of(error: &oauth::Error) -> Self {
         match error {
             oauth::Error::Transport(error) => match error.phase {
-                Phase::Connect | Phase::Tls => Fate::Unused,
-                Phase::Request | Phase::NotHttp | Phase::Answer | Phase::TimeLimit => Fate::Unknown,
+                Phase::Connect | Phase::Tls => RefreshFailure::Unused,
+                Phase::Request | Phase::NotHttp | Phase::Answer | Phase::TimeLimit => RefreshFailure::Unknown,
             },
-            oauth::Error::Refused(refusal) if refusal.is_of_client() => Fate::Unused,
-            oauth::Error::Refused(_) => Fate::Refused,
-            oauth::Error::Busy { status: 429, .. } => Fate::Unused,
+            oauth::Error::Refused(refusal) if refusal.is_of_client() => RefreshFailure::Unused,
+            oauth::Error::Refused(_) => RefreshFailure::Refused,
+            oauth::Error::Busy { status: 429, .. } => RefreshFailure::Unused,
             // A gateway says so, too, when it has lost the answer of the server behind it.
             oauth::Error::Busy { .. }
             | oauth::Error::Failed(_)
             | oauth::Error::OtherType(_)
-            | oauth::Error::Unusable { .. } => Fate::Unknown,
+            | oauth::Error::Unusable { .. } => RefreshFailure::Unknown,
         }
     }
 }
@@ -117,17 +117,17 @@ impl Refresh<'_> {
                 // Seen here, since not every answer is the last one: the token is sent again inside the grace.
                 may_be_used |= answer
                     .as_ref()
-                    .is_err_and(|error| Fate::of(error) == Fate::Unknown);
+                    .is_err_and(|error| RefreshFailure::of(error) == RefreshFailure::Unknown);
                 answer
             };
             let error = match tokens.patiently(patience, Repeat::SpendsWithGrace, ask) {
                 Ok(answer) => return Ok((answer, login)),
                 Err(error) => error,
             };
-            match Fate::of(&error) {
-                Fate::Unused if !may_be_used => self.journal.end(),
-                Fate::Unused | Fate::Unknown => {}
-                Fate::Refused => {
+            match RefreshFailure::of(&error) {
+                RefreshFailure::Unused if !may_be_used => self.journal.end(),
+                RefreshFailure::Unused | RefreshFailure::Unknown => {}
+                RefreshFailure::Refused => {
                     let current = self.login(tokens)?;
                     if current.refresh_token != login.refresh_token {
                         // Somebody replaced it without our lock, by logging in again for example.

@@ -15,7 +15,7 @@ const REDACTED: &str = "<redacted>";
 
 /// How a trace was asked for: words with commas between, of which a path is the last.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Wish<'v> {
+struct Request<'v> {
     /// Header lines, too.
     headers: bool,
     json: bool,
@@ -29,24 +29,24 @@ pub(super) struct Own {
     json: bool,
 }
 
-impl<'v> Wish<'v> {
+impl<'v> Request<'v> {
     /// Reads the variable; `Ok(None)` is off, an error is a word that makes no sense.
     fn read(value: &'v str) -> Result<Option<Self>, String> {
-        let mut wish = Wish::default();
+        let mut request = Request::default();
         let mut rest = value;
         if ["0", "false"].contains(&value) {
             return Ok(None);
         }
         while !rest.is_empty() {
             if Path::new(rest).is_absolute() {
-                wish.path = Some(Path::new(rest));
+                request.path = Some(Path::new(rest));
                 break;
             }
             let (word, behind) = rest.split_once(',').unwrap_or((rest, ""));
             match word {
                 "1" | "true" => {}
-                "2" => wish.headers = true,
-                "json" => wish.json = true,
+                "2" => request.headers = true,
+                "json" => request.json = true,
                 word => return Err(format!("'{}' is none of its words", quote(word))),
             }
             rest = behind;
@@ -54,7 +54,7 @@ impl<'v> Wish<'v> {
         if value.is_empty() {
             return Err("it is empty".into());
         }
-        Ok(Some(wish))
+        Ok(Some(request))
     }
 }
 
@@ -71,14 +71,14 @@ impl Own {
                  ',/absolute/path' for a file"
             ));
         };
-        let wish = match Wish::read(&value) {
-            Ok(wish) => wish?,
+        let request = match Request::read(&value) {
+            Ok(request) => request?,
             Err(why) => {
                 refuse(&why);
                 return None;
             }
         };
-        let target = match wish.path {
+        let target = match request.path {
             None => Target::Stderr,
             Some(path) => Target::open_private(path)
                 .map_err(|error| refuse(&format!("cannot write to '{}': {error}", path.display())))
@@ -86,8 +86,8 @@ impl Own {
         };
         Some(Own {
             target,
-            headers: wish.headers,
-            json: wish.json,
+            headers: request.headers,
+            json: request.json,
         })
     }
 
@@ -179,18 +179,18 @@ mod tests {
     fn words_are_read_in_any_order_and_a_path_is_the_last() {
         let path = if cfg!(windows) { "C:\\a,b" } else { "/a,b" };
         let all = format!("json,2,{path}");
-        assert_eq!(Wish::read("1"), Ok(Some(Wish::default())));
-        assert_eq!(Wish::read("0"), Ok(None));
+        assert_eq!(Request::read("1"), Ok(Some(Request::default())));
+        assert_eq!(Request::read("0"), Ok(None));
         assert_eq!(
-            Wish::read(&all),
-            Ok(Some(Wish {
+            Request::read(&all),
+            Ok(Some(Request {
                 headers: true,
                 json: true,
                 path: Some(Path::new(path))
             }))
         );
         for wrong in ["", "yes", "1,relative/path", "3"] {
-            assert!(Wish::read(wrong).is_err(), "{wrong}");
+            assert!(Request::read(wrong).is_err(), "{wrong}");
         }
     }
 
@@ -236,9 +236,9 @@ mod tests {
     #[test]
     fn whatever_is_wished_for_is_a_trace_or_refused() {
         let kept = ["1", "json,2,/a,b", "2,", "true,,1", "C:\\a", "\u{1b}"];
-        crate::fuzz::check_text(&kept, |text| match Wish::read(text) {
-            Ok(wish) => {
-                let path = wish.and_then(|wish| wish.path?.to_str());
+        crate::fuzz::check_text(&kept, |text| match Request::read(text) {
+            Ok(request) => {
+                let path = request.and_then(|request| request.path?.to_str());
                 assert!(path.is_none_or(|path| text.ends_with(path)));
             }
             Err(why) => crate::fuzz::expect_printable(&why),

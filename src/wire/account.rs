@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Identity, house::House, people::Overview};
 use crate::{
-    config::{self, process_variable},
+    git_config::{self, process_variable},
     failure::quote,
     http::{HttpClient as _, Request, Response, Url},
     profile::{Grant, Profile},
@@ -128,7 +128,7 @@ impl Overview {
             return Ok(untold(why));
         };
         let url = user_url(&profile.endpoints.base)?;
-        let http = config::http_settings(&self.git.protected(), &process_variable, &url, None)?;
+        let http = git_config::http_settings(&self.git.protected(), &process_variable, &url, None)?;
         if let Some(setting) = &http.settings.unverified_by {
             let why = format!(
                 "no token is sent for a name where {setting} has nobody's certificate checked"

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use super::{identity::authority, submodules};
 use crate::{
     address::{Address, Base},
-    config::{self, Entry, GitConfig, Variables, process_variable},
+    git_config::{self, Entry, GitConfig, Variables, process_variable},
     http::Url,
     profile::{self, Raw},
     program::Child,
@@ -79,7 +79,7 @@ impl Asked {
         remote: Option<&str>,
         address: &str,
     ) -> anyhow::Result<(Self, Address)> {
-        let mut raw = config::profiles(git, variables, remote)?;
+        let mut raw = git_config::profiles(git, variables, remote)?;
         let bases = profile::base_urls(&raw)?;
         let found = find(git, remote, address, &bases)?;
         raw.sites = found.sites;
@@ -100,7 +100,7 @@ impl Asked {
     pub(super) fn about_here(git: &GitConfig, variables: Variables<'_>) -> anyhow::Result<Self> {
         let remote = default_remote(git, variables);
         let remote = remote.as_deref();
-        let mut raw = config::profiles(git, variables, remote)?;
+        let mut raw = git_config::profiles(git, variables, remote)?;
         let bases = profile::base_urls(&raw)?;
         let url = remote.and_then(|remote| url_of(git, remote));
         let found = url.and_then(|url| find(git, remote, &url, &bases).ok());
@@ -127,7 +127,7 @@ impl Asked {
         url: &Url,
         sites: Vec<Url>,
     ) -> anyhow::Result<Self> {
-        let bases = profile::base_urls(&config::profiles(git, variables, None)?)?;
+        let bases = profile::base_urls(&git_config::profiles(git, variables, None)?)?;
         let has_path = url.path() != "/";
         // A path that names no repository is of no help, but it is Bitbucket that asks.
         let asked = find(git, None, url.as_str(), &bases);
@@ -146,7 +146,7 @@ impl Asked {
         let others = remotes(git).filter(|_| has_path);
         let mut candidates = default.as_deref().into_iter().chain(others);
         let remote = candidates.find_map(|remote| Some((remote, address_of(remote)?)));
-        let mut raw = config::profiles(git, variables, remote.as_ref().map(|(name, _)| *name))?;
+        let mut raw = git_config::profiles(git, variables, remote.as_ref().map(|(name, _)| *name))?;
         raw.sites = sites;
         let address = remote.map(|(_, address)| address).or(asked);
         Ok(Asked {
@@ -259,7 +259,7 @@ pub(super) fn default_remote(git: &GitConfig, variables: Variables<'_>) -> Optio
     let first = all.next()?;
     let is_only = all.all(|name| name == first);
     let of_branch = || {
-        let branch = config::branch(variables)?;
+        let branch = git_config::branch(variables)?;
         let entry = git.last("branch", Some(&branch), "remote")?;
         entry.value.clone()
     };

@@ -10,12 +10,12 @@ use anyhow::Context as _;
 
 use super::{Plan, Protocol, Way, identity::authority, reach};
 use crate::{
-    config::{HttpSettings, Variables, process_variable},
+    git_config::{HttpSettings, Variables, process_variable},
     failure::{Failure, Kind, quote_for_shell},
     http::Url,
     limits::Scarcity,
     program::{self, Child},
-    relay::Service,
+    transport::Service,
     trace,
 };
 

@@ -12,13 +12,13 @@ use super::{
 };
 use crate::{
     clock::SystemClock,
-    config::{self, HttpSettings, Variables, process_variable},
+    git_config::{self, HttpSettings, Variables, process_variable},
     failure::{self, Failure, Kind, quote},
-    hangup::Watch,
+    parent_watch::Watch,
     http::{Client, Family},
     limits,
     profile::{Grant, Profile, Store},
-    relay::{Authorizer, Session},
+    transport::{Authorizer, Session},
     secret::Secret,
     token::{Bearer, Places, Tokens},
     trace,
@@ -147,7 +147,7 @@ impl House {
         places
             .cache
             .iter()
-            .for_each(|cache| config::keep_learned(cache));
+            .for_each(|cache| git_config::keep_learned(cache));
         let client = self.token_client.as_ref().unwrap_or(&self.client);
         Tokens::new(profile, client, &SystemClock, places, notify)
     }
@@ -227,7 +227,7 @@ pub(super) fn places(profile: &Profile, variables: Variables<'_>) -> Places {
     if profile.store == Store::Memory {
         return Places::default();
     }
-    let directories = config::directories(variables);
+    let directories = git_config::directories(variables);
     Places {
         cache: directories.cache,
         state: directories.state,
@@ -241,6 +241,6 @@ fn usual_states(variables: Variables<'_>) -> Vec<PathBuf> {
     let homes = homes.map(PathBuf::from).filter(|home| home.has_root());
     homes
         .filter(|_| cfg!(target_os = "linux"))
-        .map(|home| home.join(".local/state").join(config::DIRECTORY))
+        .map(|home| home.join(".local/state").join(git_config::DIRECTORY))
         .collect()
 }

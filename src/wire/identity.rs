@@ -2,7 +2,7 @@
 
 use super::asked::{Asked, Here};
 use crate::{
-    config::{self, GitConfig, HttpSettings, process_variable},
+    git_config::{self, GitConfig, HttpSettings, process_variable},
     http::Url,
     profile::{self, Endpoints, Profile},
 };
@@ -37,7 +37,7 @@ impl Identity {
         let variables = |name: &str| here.variable(name);
         let git = GitConfig::read(&variables)?;
         // Whether it is ours to answer depends on the user's own settings alone, whatever a repository says.
-        let raw = config::profiles(&git.protected(), &variables, None)?;
+        let raw = git_config::profiles(&git.protected(), &variables, None)?;
         // Git writes the port as the address has it, also where it is the scheme's own.
         let host = match protocol {
             "https" => host.strip_suffix(":443").unwrap_or(host),
@@ -96,7 +96,7 @@ impl Identity {
         let here = Here::find();
         let variables = |name: &str| here.variable(name);
         let git = GitConfig::read(&variables)?;
-        let raw = config::profiles(&git, &variables, None)?;
+        let raw = git_config::profiles(&git, &variables, None)?;
         let identity = |name: String| {
             let profile = profile::named(&raw, &name, "the configuration").ok()?;
             let base = profile.endpoints.base.clone();
@@ -116,11 +116,11 @@ impl Identity {
         remote: Option<&str>,
     ) -> anyhow::Result<Self> {
         let settings =
-            |git: &GitConfig, url: &Url| config::http_settings(git, &process_variable, url, remote);
+            |git: &GitConfig, url: &Url| git_config::http_settings(git, &process_variable, url, remote);
         let Endpoints { base, token, .. } = &profile.endpoints;
         let http = settings(git, url)?;
         let elsewhere = token.origin() != base.origin();
-        let of_repository = config::http_from_repository(git, url, remote);
+        let of_repository = git_config::http_from_repository(git, url, remote);
         let token_http = match (elsewhere, of_repository.is_empty()) {
             (true, _) => Some(settings(&git.protected(), token)?),
             (false, true) => None,
@@ -135,7 +135,7 @@ impl Identity {
             http,
             token_http,
             profile: Profile {
-                no_questions: config::no_questions(git, &process_variable),
+                no_questions: git_config::no_questions(git, &process_variable),
                 ..profile
             },
         })

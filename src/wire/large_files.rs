@@ -8,7 +8,7 @@ use std::{
 use super::{Overview, Plan, memory::has_objects, parse_address};
 use crate::{
     address::Address,
-    config::{GitConfig, Scope, process_variable},
+    git_config::{GitConfig, Scope, process_variable},
     failure::quote,
     http::Url,
     lfs,

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::Clock,
-    config::Variables,
+    git_config::Variables,
     files::Directory,
     http::Url,
     profile::Profile,
-    relay::{Memory, Remembered},
+    transport::{AdvertisementCache, Remembered},
     secret::hex_digest,
 };
 
@@ -213,7 +213,7 @@ impl<'a> OnDisk<'a> {
     }
 }
 
-impl Memory for OnDisk<'_> {
+impl AdvertisementCache for OnDisk<'_> {
     fn recall(&self) -> Option<Remembered> {
         let record = self.read()?;
         let question = self

@@ -17,12 +17,12 @@ use std::{cell::OnceCell, process::Command as Process, time::Duration};
 
 use crate::{
     address::Address,
-    config::{GitConfig, Variables, is_true_text, process_variable},
+    git_config::{GitConfig, Variables, is_true_text, process_variable},
     failure::{Failure, Kind},
     http::TransportError,
     lfs,
     profile::{self, Grant, Transport},
-    relay::{self, Broken, Command, Connected, Git, Memory, Service, Session, Stage, Voice},
+    transport::{self, Broken, Command, Connected, Git, AdvertisementCache, Service, Session, Stage, Reporter},
     secret::Secret,
     trace,
 };
@@ -327,18 +327,18 @@ pub fn serve(
     let memory = house.memory(&plan);
     let mut session = house
         .session(&mut bearing, &plan)
-        .heard_by(Voice {
+        .heard_by(Reporter {
             warn: notify,
             say,
             verbosity: git.verbosity(),
         })
         .pushing_by(plan.protocol.of_push())
-        .remembering(memory.as_ref().map(|memory| memory as &dyn Memory));
+        .remembering(memory.as_ref().map(|memory| memory as &dyn AdvertisementCache));
     let is_for_git = plan.is_for_git(service);
     let connected = match is_for_git {
         true => Connected::NotVersion2,
         false => {
-            let connected = match relay::connect(service, &mut session, git) {
+            let connected = match transport::connect(service, &mut session, git) {
                 // Git has been told nothing yet.
                 Err(Broken {
                     stage: Stage::Connecting,
@@ -355,7 +355,7 @@ pub fn serve(
     if connected == Connected::Finished {
         return Ok(0);
     }
-    let code = relay::forward(git, || {
+    let code = transport::forward(git, || {
         if is_for_git {
             let probed = plan.probe(service, &mut session);
             if let Err(error) = probed

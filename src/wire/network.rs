@@ -7,7 +7,7 @@ use std::{
 
 use super::{people::Overview, reach};
 use crate::{
-    config::{self, HttpSettings, process_variable},
+    git_config::{self, HttpSettings, process_variable},
     failure::{Failure, Kind},
     http::{HttpClient as _, Phase, Request, TransportError, Url},
     profile,
@@ -68,7 +68,7 @@ impl Overview {
     /// When git's http settings cannot be followed.
     pub fn route(&self) -> anyhow::Result<Route> {
         let base = self.base();
-        let http = config::http_settings(&self.git, &process_variable, base, None)?;
+        let http = git_config::http_settings(&self.git, &process_variable, base, None)?;
         let proxy = proxy(&http);
         let host = base.host_str().unwrap_or("").to_owned();
         let (hop, port) = match &proxy {

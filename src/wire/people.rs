@@ -15,12 +15,12 @@ use super::{
 use crate::{
     address::Address,
     clock::SystemClock,
-    config::{self, GitConfig, process_variable},
+    git_config::{self, GitConfig, process_variable},
     failure::{Failure, Kind},
     http::{TransportError, Url},
     profile::{self, Profile, Raw, RawProfile, Setting, Transport},
     program,
-    relay::{Service, Session},
+    transport::{Service, Session},
     secret::{Secret, mask_address},
     token::{Bearer, Forgotten, Kept},
 };
@@ -69,7 +69,7 @@ impl Overview {
     fn of(here: Here) -> anyhow::Result<Self> {
         let variables = |name: &str| here.variable(name);
         let git = GitConfig::read(&variables)?;
-        let raw = config::profiles(&git, &variables, None)?;
+        let raw = git_config::profiles(&git, &variables, None)?;
         let bases = profile::base_urls(&raw)?;
         Ok(Overview {
             raw,
@@ -131,11 +131,11 @@ impl Overview {
 
     /// Names the setting that forbids questions to a person.
     pub fn no_questions(&self) -> Option<String> {
-        config::no_questions(&self.git, &process_variable)
+        git_config::no_questions(&self.git, &process_variable)
     }
 
     /// Goes through git's settings in the order in which they take effect.
-    pub fn settings(&self) -> impl Iterator<Item = &config::Entry> {
+    pub fn settings(&self) -> impl Iterator<Item = &git_config::Entry> {
         self.git.entries()
     }
 
@@ -151,7 +151,7 @@ impl Overview {
                 }
                 _ => false,
             });
-        let http = config::http_from_repository(&self.git, self.base(), None);
+        let http = git_config::http_from_repository(&self.git, self.base(), None);
         ours.chain(http)
             .map(|entry| format!("{} in {}", entry.name(), entry.origin))
             .collect()

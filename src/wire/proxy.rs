@@ -7,7 +7,7 @@
 use std::{io::Write as _, process::Stdio};
 
 use crate::{
-    config::{self, GitConfig, process_variable},
+    git_config::{self, GitConfig, process_variable},
     http::{ProxyLogin, ProxyLogins, ProxyUser},
     program::Child,
     secret::Secret,
@@ -69,7 +69,7 @@ fn description(proxy: &ProxyUser, login: Option<&ProxyLogin>) -> Option<Secret> 
 fn git_credential(verb: &str, description: &Secret) -> Option<Secret> {
     let mut git = Child::Git.command("git").ok()?;
     let config = GitConfig::read(&process_variable).unwrap_or_default();
-    if config::no_questions(&config, &process_variable).is_some() {
+    if git_config::no_questions(&config, &process_variable).is_some() {
         git.env("GIT_TERMINAL_PROMPT", "0").env("GIT_ASKPASS", "");
     }
     let mut child = git

@@ -17,12 +17,12 @@ use serde::{Deserialize, Serialize};
 use super::{house::places, identity::authority};
 use crate::{
     clock::{Clock as _, SystemClock},
-    config::process_variable,
+    git_config::process_variable,
     files::Directory,
     http::Url,
     limits,
     profile::Profile,
-    relay,
+    transport,
 };
 
 /// The file format's version: another one is not read.
@@ -95,7 +95,7 @@ pub(super) fn is_answered(git: &mut Process) -> bool {
     };
     let is_answered = watch(&mut child);
     // It may have ended by itself.
-    let _ = relay::stop(&mut child);
+    let _ = transport::stop(&mut child);
     let _ = child.wait();
     is_answered.unwrap_or(false)
 }

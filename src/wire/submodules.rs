@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::memory::has_objects;
 use crate::{
-    config::{Entry, GitConfig, Scope, Variables, is_true},
+    git_config::{Entry, GitConfig, Scope, Variables, is_true},
     failure::quote,
 };
 

@@ -1,0 +1,344 @@
+//! The one definition of the command line: parser, help, completions and man pages all come from it.
+
+use std::{ffi::OsStr, path::PathBuf};
+
+use clap::{
+    Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValue, StringValueParser, TypedValueParser},
+};
+use clap_complete::engine::ArgValueCandidates;
+
+use super::completions::profiles;
+
+/// The widest line of a help text, in columns.
+pub(super) const MAX_WIDTH: usize = 90;
+
+/// What `git bbtoken` understands.
+#[derive(Debug, Parser)]
+#[command(
+    name = "git-bbtoken",
+    bin_name = "git bbtoken",
+    display_name = "git-bbtoken",
+    version,
+    about = "Manage the tokens of git-remote-bbtoken",
+    long_about = "Manage the tokens of git-remote-bbtoken\n\n\
+        Repositories are used with git itself: git clone bbtoken::workspace/repository",
+    after_help = "Topics: 'git bbtoken help config', 'environment', 'exit-codes', 'profiles', 'bitbucket', 'json', 'lfs', \
+        'reference'.\n\
+        Exit codes: 0 done, 1 failed, 2 usage, 3 not configured, 4 login needed, 5 refused by Bitbucket, \
+        6 network, 7 store locked or unreadable.",
+    disable_help_subcommand = true,
+    arg_required_else_help = true,
+    max_term_width = MAX_WIDTH
+)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// One subcommand.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Set a profile up and log in: by browser, as a client, or with a ready token
+    #[command(
+        long_about = "Set a profile up and log in: by browser, as a client, or with a ready token\n\n\
+            On a terminal it asks for what is missing. In a script give everything: the kind, --client-id, and the \
+            secret on stdin (--with-secret, --with-token). No secret is ever taken as an argument. The profile is \
+            written with 'git config --global', its secret to the profile's store.\n\n\
+            Login saves a login only after Bitbucket has accepted it. A failed login leaves the earlier one in place. \
+            To try a ready token, it reads the repository of --try, or asks for the account. To save a token that \
+            cannot be tried, give --no-check or answer a question on a terminal."
+    )]
+    Login(Login),
+    /// Remove a profile's login, client secret and cached token from this machine
+    #[command(
+        long_about = "Remove a profile's login, client secret and cached token from this machine\n\n\
+            It keeps what another profile also uses, unless you give --shared."
+    )]
+    Logout(Logout),
+    /// Show profiles, where each setting comes from, and what is kept
+    Status(Status),
+    /// Print a fresh access token for a script
+    #[command(long_about = "Print a fresh access token for a script\n\n\
+            It is refused on a terminal, where a token would stay readable, unless --force is given.")]
+    Token(Token),
+    /// Run a command with a fresh access token
+    #[command(long_about = "Run a command with a fresh access token\n\n\
+            The token is in the variable BBTOKEN_ACCESS_TOKEN of that command alone; with --netrc it is in a file \
+            instead, which only you can read and which is removed afterwards; one that SIGKILL has left is written \
+            anew by the next. The exit code is the command's; 128 and the signal's number if a signal ended it.")]
+    Exec(Exec),
+    /// Make git use bbtoken:: addresses, and our credential helper for Bitbucket
+    Setup(Setup),
+    /// Take back exactly what setup has added
+    Unsetup(Consent),
+    /// Change the addresses of a repository's remotes
+    #[command(subcommand)]
+    Remote(Remote),
+    /// Answer git's credential protocol for the configured Bitbucket
+    #[command(
+        long_about = "Answer git's credential protocol for the configured Bitbucket\n\n\
+            Git starts it (see gitcredentials(7)); 'git bbtoken setup' arranges that. A token that was refused is \
+            replaced inside the same git command by git 2.46 and later. Older gits report the failure, and the next \
+            command gets a new token."
+    )]
+    Credential(Credential),
+    /// Look for what keeps git and Bitbucket apart, and mend it
+    Doctor(Doctor),
+    /// Print the completions of a shell
+    Completions(Completions),
+    /// Print the manual page, or write all of them to a directory
+    Man {
+        /// Write git-bbtoken.1 and a page for each subcommand here
+        #[arg(long, value_name = "directory")]
+        directory: Option<PathBuf>,
+    },
+    /// Explain a subcommand or a topic
+    Help {
+        /// A subcommand, or: config, environment, exit-codes, profiles, bitbucket, json, lfs, reference
+        #[arg(value_parser = Known(&HELP), hide_possible_values = true)]
+        topic: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Profile {
+    /// The profile [default: the one that git uses in this directory]
+    #[arg(id = "profile", value_name = "profile", add = ArgValueCandidates::new(profiles))]
+    pub(super) name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Logout {
+    #[command(flatten)]
+    pub(super) profile: Profile,
+    /// Also remove what other profiles use
+    #[arg(long)]
+    pub(super) shared: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Chosen {
+    /// Use this profile [default: the one that git uses in this directory]
+    #[arg(long = "profile", value_name = "profile", add = ArgValueCandidates::new(profiles))]
+    pub(super) name: Option<String>,
+}
+
+#[derive(Debug, Default, Args)]
+#[command(group = clap::ArgGroup::new("kind").multiple(false))]
+pub(super) struct Login {
+    /// The profile to make or to renew; 'default' if there is none yet
+    #[arg(value_name = "profile", add = ArgValueCandidates::new(profiles))]
+    pub(super) profile: Option<String>,
+    /// Log in as yourself, in a browser
+    #[arg(long, group = "kind")]
+    pub(super) browser: bool,
+    /// Log in as the OAuth client itself: no person, for CI and servers
+    #[arg(long, group = "kind")]
+    pub(super) client_credentials: bool,
+    /// Read a ready token from stdin: an access token or an API token with scopes
+    #[arg(long, group = "kind")]
+    pub(super) with_token: bool,
+    /// The client's id (Bitbucket: the consumer's key)
+    #[arg(long, value_name = "id")]
+    pub(super) client_id: Option<String>,
+    /// Read the client's secret from stdin, one line
+    #[arg(long, conflicts_with = "with_token")]
+    pub(super) with_secret: bool,
+    /// Use the profile for this workspace; may be given more than once
+    #[arg(long = "workspace", value_name = "workspace")]
+    pub(super) workspaces: Vec<String>,
+    /// Whose login it is, where one client serves two accounts
+    #[arg(long, value_name = "name")]
+    pub(super) account: Option<String>,
+    /// Where secrets are kept: file, keyring, kernel-keyring
+    #[arg(long, value_name = "store", value_parser = Known(&["file", "keyring", "kernel-keyring"]), hide_possible_values = true)]
+    pub(super) store: Option<String>,
+    /// Open no browser here: print the page's address and take the one it ends at
+    #[arg(long, conflicts_with_all = ["client_credentials", "with_token"])]
+    pub(super) no_browser: bool,
+    /// Listen for the browser on this port of 127.0.0.1
+    #[arg(long, value_name = "number", conflicts_with_all = ["no_browser", "client_credentials", "with_token"])]
+    pub(super) port: Option<u16>,
+    /// Wait this long for the browser to come back
+    #[arg(long, value_name = "seconds", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400),
+        conflicts_with_all = ["no_browser", "client_credentials", "with_token"])]
+    pub(super) timeout: u64,
+    /// Save the token or the client's secret without trying it
+    #[arg(long, conflicts_with_all = ["browser", "no_browser", "port", "repository"])]
+    pub(super) no_check: bool,
+    /// Try the login on this repository, before it is saved and afterwards with git
+    #[arg(long = "try", value_name = "workspace/repository")]
+    pub(super) repository: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Only {
+    /// Show only this profile
+    #[arg(id = "profile", value_name = "profile", add = ArgValueCandidates::new(profiles))]
+    pub(super) name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    #[command(flatten)]
+    pub(super) profile: Only,
+    /// Print JSON; 'git bbtoken help json' describes it
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Tell which profile an address gets, and why
+    #[arg(long, value_name = "address", conflicts_with_all = ["profile", "json"])]
+    pub(super) explain: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Token {
+    #[command(flatten)]
+    pub(super) profile: Chosen,
+    /// Print it even on a terminal
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Exec {
+    #[command(flatten)]
+    pub(super) profile: Chosen,
+    /// Put the token into this new file, in the format of .netrc, instead of a variable
+    #[arg(long, value_name = "file")]
+    pub(super) netrc: Option<PathBuf>,
+    /// The command and its arguments, behind '--'
+    #[arg(last = true, required = true, value_name = "command")]
+    pub(super) command: Vec<std::ffi::OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Consent {
+    /// Write without asking
+    #[arg(long, short)]
+    pub(super) yes: bool,
+    /// Show what would be written, and write nothing
+    #[arg(long, short = 'n', conflicts_with = "yes")]
+    pub(super) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Setup {
+    /// Turn https and ssh addresses of Bitbucket into bbtoken:: addresses in every repository
+    #[arg(long)]
+    pub(super) everywhere: bool,
+    /// Turn bbtoken:: addresses into https ones, for tools that know no remote helpers
+    #[arg(long, conflicts_with = "everywhere")]
+    pub(super) plain: bool,
+    #[command(flatten)]
+    pub(super) consent: Consent,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Remote {
+    /// Turn the Bitbucket addresses of remotes and submodules into bbtoken:: addresses
+    Convert {
+        /// Turn bbtoken:: addresses into https addresses
+        #[arg(long)]
+        back: bool,
+        #[command(flatten)]
+        consent: Consent,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Credential {
+    #[command(flatten)]
+    pub(super) profile: Chosen,
+    /// get, store, erase or capability; any other is passed over, as git asks of helpers
+    #[arg(value_parser = Known(&["get", "store", "erase", "capability"]), hide_possible_values = true)]
+    pub(super) action: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    /// A repository to try
+    #[arg(value_name = "address")]
+    pub(super) address: Option<String>,
+    /// Mend what can be mended safely
+    #[arg(long)]
+    pub(super) fix: bool,
+    /// Print a report that is safe to paste in public: no names, addresses or paths of yours
+    #[arg(long, conflicts_with = "fix")]
+    pub(super) report: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Completions {
+    /// The shell: bash, zsh, fish or powershell
+    #[arg(hide_possible_values = true)]
+    pub(super) shell: Shell,
+    /// What to offer for the word with this number, counted from 0; the shell's script asks
+    #[arg(long, hide = true)]
+    pub(super) at: Option<usize>,
+    /// The words of the line
+    #[arg(last = true, hide = true)]
+    pub(super) words: Vec<std::ffi::OsString>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+    Powershell,
+}
+
+/// What `git bbtoken help` explains; a test compares it with the subcommands and topics there are.
+const HELP: [&str; 22] = [
+    "login",
+    "logout",
+    "status",
+    "token",
+    "exec",
+    "setup",
+    "unsetup",
+    "remote",
+    "convert",
+    "credential",
+    "doctor",
+    "completions",
+    "man",
+    "help",
+    "config",
+    "environment",
+    "exit-codes",
+    "profiles",
+    "bitbucket",
+    "json",
+    "lfs",
+    "reference",
+];
+
+/// Words that completions offer; whether another one is wrong is decided where it is used.
+#[derive(Clone)]
+struct Known(&'static [&'static str]);
+
+impl TypedValueParser for Known {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.0.iter().map(PossibleValue::new)))
+    }
+}
+
+/// Gives the definition itself.
+pub(super) fn definition() -> clap::Command {
+    let mut command = Cli::command();
+    command.build();
+    command
+}

@@ -1,0 +1,153 @@
+//! `git bbtoken completions`: a shell's script, which asks this program what to offer for a line.
+//!
+//! An answer holds only letters, digits and a few signs, and no script evaluates it. The shells complete file names
+//! themselves.
+
+use std::{collections::BTreeSet, ffi::OsString};
+
+use clap::CommandFactory as _;
+use clap_complete::engine::{CompletionCandidate, complete};
+
+use super::{Console, arguments};
+use crate::{
+    address::is_profile_name,
+    git_config::{GitConfig, process_variable},
+};
+
+/// Git's own completion calls `_git_bbtoken` for `git bbtoken`.
+const BASH: &str = r#"_git_bbtoken_offer() {
+    local place=$1 line
+    shift
+    COMPREPLY=()
+    while IFS= read -r line; do
+        COMPREPLY+=("${line%%$'\t'*}")
+    done < <(git-bbtoken completions bash --at "$place" -- "$@" 2>/dev/null)
+}
+
+_git_bbtoken() {
+    local start=${__git_cmd_idx:-1}
+    _git_bbtoken_offer $((COMP_CWORD - start)) "${COMP_WORDS[@]:start}"
+}
+
+_git_bbtoken_alone() {
+    _git_bbtoken_offer "$COMP_CWORD" "${COMP_WORDS[@]}"
+}
+
+complete -o bashdefault -o default -F _git_bbtoken_alone git-bbtoken
+"#;
+
+/// Git's own completion finds `_git-bbtoken` by its name.
+const ZSH: &str = r#"#compdef git-bbtoken
+
+_git-bbtoken() {
+    local line
+    local -a offers
+    for line in "${(f)$(git-bbtoken completions zsh --at $((CURRENT - 1)) -- "${words[@]}" 2>/dev/null)}"; do
+        [[ -z $line ]] || offers+=("${line/$'\t'/:}")
+    done
+    if (( $#offers )); then
+        _describe 'git-bbtoken' offers
+    else
+        _default
+    fi
+}
+
+if [[ $funcstack[1] = _git-bbtoken ]]; then
+    _git-bbtoken "$@"
+else
+    compdef _git-bbtoken git-bbtoken
+fi
+"#;
+
+/// Fish's git completion finds `git-bbtoken` by itself since 3.7 only.
+const FISH: &str = r#"function __git_bbtoken_offer
+    set -l words (commandline -opc)
+    set -l offers (git-bbtoken completions fish --at (count $words) -- $words (commandline -ct) 2>/dev/null)
+    if set -q offers[1]
+        printf '%s\n' $offers
+    else
+        __fish_complete_path (commandline -ct)
+    end
+end
+
+complete -c git-bbtoken -f -k -a "(__git_bbtoken_offer)"
+complete -c git -f -n "functions -q __fish_git_using_command; and __fish_git_using_command bbtoken" -a "(__fish_git_complete_custom_command bbtoken)"
+"#;
+
+/// The words are handed on as they are written; a variable or command in them is not evaluated.
+const POWERSHELL: &str = r#"Register-ArgumentCompleter -Native -CommandName 'git-bbtoken' -ScriptBlock {
+    param($wordToComplete, $commandAst, $cursorPosition)
+    $words = @($commandAst.CommandElements |
+        Where-Object { $_.Extent.EndOffset -lt $cursorPosition } |
+        ForEach-Object { $_.Extent.Text })
+    git-bbtoken completions powershell --at $words.Count '--' $words $wordToComplete 2>$null | ForEach-Object {
+        $value, $help = $_ -split "`t", 2
+        if (-not $help) { $help = $value }
+        [System.Management.Automation.CompletionResult]::new($value, $value, 'ParameterValue', $help)
+    }
+}
+"#;
+
+pub(super) fn run(options: &arguments::Completions, console: &mut Console<'_>) -> anyhow::Result<()> {
+    if let Some(at) = options.at {
+        return offer(at, options.words.clone(), console);
+    }
+    let script = match options.shell {
+        arguments::Shell::Bash => BASH,
+        arguments::Shell::Zsh => ZSH,
+        arguments::Shell::Fish => FISH,
+        arguments::Shell::Powershell => POWERSHELL,
+    };
+    console.print(script)
+}
+
+/// Writes what may stand at a place of a line: a word, a tab and its description, one a line.
+fn offer(at: usize, words: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Result<()> {
+    let (mut before, mut rest) = (words, Vec::new());
+    if before.len() > at {
+        rest = before.split_off(at);
+    }
+    let mut word = rest.into_iter().next().unwrap_or_default();
+    // Bash gives the '=' of '--profile=work' as a word of its own.
+    before.retain(|word| word != "=");
+    if word == "=" {
+        word.clear();
+    }
+    let at = before.len();
+    before.push(word);
+    for candidate in complete(&mut arguments::Cli::command(), before, at, None)? {
+        let Some(value) = candidate
+            .get_value()
+            .to_str()
+            .filter(|value| is_plain(value))
+        else {
+            continue;
+        };
+        let help = candidate.get_help().map(ToString::to_string);
+        let help = help.as_deref().and_then(|help| help.lines().next());
+        if !candidate.is_hide_set() {
+            console.print(&format!("{value}\t{}\n", help.unwrap_or("")))?;
+        }
+    }
+    Ok(())
+}
+
+/// Tells whether a word means itself in every shell.
+fn is_plain(word: &str) -> bool {
+    word.chars()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '='))
+}
+
+/// Names the profiles of protected configuration: a repository's own may hold anything.
+pub(super) fn profiles() -> Vec<CompletionCandidate> {
+    // A configuration that cannot be read has its error elsewhere.
+    let config = GitConfig::read(&process_variable).unwrap_or_default();
+    let ours = config
+        .entries()
+        .filter(|entry| entry.section == "bbtoken" && entry.scope.is_protected());
+    let names: BTreeSet<_> = ours
+        .filter_map(|entry| entry.subsection.as_deref())
+        .filter(|name| is_profile_name(name))
+        .collect();
+    names.into_iter().map(CompletionCandidate::new).collect()
+}

@@ -1,0 +1,208 @@
+//! Who gets in: the profile, its store, its token, whose that is and what it may do, and a repository as the proof.
+
+use super::Finding;
+use crate::{
+    failure::{Kind, kind, quote},
+    cli::{git, login, status, words},
+    profile::{self, Store},
+    wire::{self, Identity, Overview, Owner},
+};
+
+/// Looks at the profile that an address gets, or the one that is used where nothing names one, down to a repository.
+pub(super) fn all(
+    overview: &Overview,
+    address: Option<&str>,
+    is_reachable: bool,
+    warn: &dyn Fn(&str),
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let remote = address.is_none().then(|| remote(overview)).flatten();
+    let address = address.or(remote);
+    match identity(overview, address) {
+        Err(finding) => findings.push(finding),
+        Ok((identity, finding)) => {
+            findings.push(finding);
+            findings.push(store(&identity, warn));
+            if is_reachable {
+                findings.extend(token(overview, &identity, warn));
+                findings.extend(address.map(|address| repository(overview, address)));
+            } else {
+                let text = "not tried, since Bitbucket is not reached";
+                findings.push(Finding::note("token", text, "not tried"));
+            }
+        }
+    }
+    findings.extend(other_profiles(overview));
+    findings
+}
+
+/// Finds the remote of the repository here that is ours, the one from which git fetches before others.
+fn remote(overview: &Overview) -> Option<&str> {
+    let remotes = overview.settings().filter_map(|entry| {
+        let is_ours = entry.section == "remote"
+            && entry.key == "url"
+            && entry.value.as_deref()?.starts_with("bbtoken:");
+        entry.subsection.as_deref().filter(|_| is_ours)
+    });
+    let remotes: Vec<_> = remotes.collect();
+    let default = overview.default_remote();
+    let of_git = remotes
+        .iter()
+        .find(|name| Some(**name) == default.as_deref());
+    of_git.or(remotes.first()).copied()
+}
+
+fn identity(overview: &Overview, address: Option<&str>) -> Result<(Identity, Finding), Finding> {
+    const CHECK: &str = "profile";
+    let refuse = |error: anyhow::Error| {
+        let mend = match kind(&error) {
+            Some(Kind::NotConfigured | Kind::LoginNeeded { .. }) => "git bbtoken login",
+            Some(Kind::BadAddress) => "give it as workspace/repository",
+            Some(Kind::UnknownProfile { .. }) => "git bbtoken status shows the profiles there are",
+            _ => "mend the setting that is named; 'git bbtoken status' shows all of them",
+        };
+        Finding::problem(CHECK, format!("{error:#}"), "none can be used").mend(mend)
+    };
+    let (name, why) = match address {
+        Some(address) => overview
+            .explain(address)
+            .map(|found| (found.profile, found.why))
+            .map_err(refuse)?,
+        None => overview.explain_here().map_err(refuse)?,
+    };
+    let identity = overview.identity(&name, |_| {}).map_err(refuse)?;
+    profile::for_push(&overview.raw, &identity.profile).map_err(|error| refuse(error.into()))?;
+    let grant = identity.profile.grant.name();
+    let text = format!("'{name}' ({grant}), since {why}");
+    let finding = Finding::good(CHECK, text, format!("grant {grant}"));
+    Ok((identity, finding))
+}
+
+/// Names the profiles that cannot be used at all, though nothing asks for them now.
+fn other_profiles(overview: &Overview) -> Vec<Finding> {
+    let names = profile::names(&overview.raw).into_iter();
+    let unusable = names.filter_map(|name| Some((overview.identity(&name, |_| {}).err()?, name)));
+    unusable
+        .map(|(error, name)| {
+            let text = format!("'{name}' cannot be used: {error:#}");
+            Finding::note("profile", text, "another cannot be used").mend(format!(
+                "mend it, or: git config --global --remove-section bbtoken.{name}"
+            ))
+        })
+        .collect()
+}
+
+fn store(identity: &Identity, warn: &dyn Fn(&str)) -> Finding {
+    const CHECK: &str = "store";
+    let name = identity.profile.store.name();
+    let problem = match wire::kept(identity, warn) {
+        Ok((_, None)) => {
+            return Finding::good(CHECK, format!("'{name}' can be read"), name);
+        }
+        Ok((_, Some(problem))) | Err(problem) => problem,
+    };
+    Finding::problem(
+        CHECK,
+        format!("{problem:#}"),
+        format!("{name} cannot be read"),
+    )
+    .mend(match identity.profile.store {
+        Store::File => {
+            "mend what is named, or name another directory of yours in BBTOKEN_HOME".to_owned()
+        }
+        _ => format!(
+            "unlock it, or choose another: git config --global bbtoken.{}.store file",
+            identity.profile
+        ),
+    })
+}
+
+fn token(overview: &Overview, identity: &Identity, warn: &dyn Fn(&str)) -> Vec<Finding> {
+    const CHECK: &str = "token";
+    let profile = &identity.profile;
+    if let Err(error) = wire::bearer(identity, warn) {
+        let mend = match (kind(&error), profile.name.as_str()) {
+            (Some(Kind::Busy | Kind::ServerFailed { .. }), _) => {
+                "nothing is wrong here: try again in a few minutes".to_owned()
+            }
+            (Some(Kind::Unreachable { .. } | Kind::Untrusted { .. } | Kind::NotGit), _) => {
+                "check the network and its proxy, then try again".to_owned()
+            }
+            (_, profile::ENVIRONMENT) => {
+                "correct the BBTOKEN_* variables, which win over every profile".to_owned()
+            }
+            (_, name) => format!("git bbtoken login {name}"),
+        };
+        return vec![Finding::problem(CHECK, format!("{error:#}"), "none can be got").mend(mend)];
+    }
+    let kept = wire::kept(identity, warn).map(|(kept, _)| kept.access_token);
+    let kept = kept.ok().flatten();
+    let scopes = kept.as_ref().map(|token| token.scopes.clone());
+    let owner = overview.owner(identity, scopes.as_deref().unwrap_or_default(), warn);
+    let scopes = scopes.unwrap_or_else(|| match &owner {
+        Ok(Owner::NoScope(scopes)) => scopes.clone(),
+        _ => Vec::new(),
+    });
+    let mut text = status::scopes(&scopes);
+    if let Some(token) = kept {
+        let expiry = words::expiry(token.expires_at_unix_s, wire::now_unix_s());
+        text = format!("{text}; {expiry}");
+    }
+    let finding = if !scopes.is_empty() && !status::may_push(&scopes) {
+        Finding::note(CHECK, text, "there; it cannot push")
+            .mend(format!("to push, {}", login::to_push(profile)))
+    } else {
+        Finding::good(CHECK, text, "there")
+    };
+    vec![finding, account(profile, owner)]
+}
+
+fn account(profile: &profile::Profile, owner: anyhow::Result<Owner>) -> Finding {
+    const CHECK: &str = "account";
+    match owner {
+        Ok(Owner::Account(account)) => match login::other_account(profile, &account) {
+            None => Finding::good(CHECK, account.shown(), "told"),
+            Some(text) => Finding::note(CHECK, text, "another than the profile's")
+                .mend(format!("log in there as the other, then: git bbtoken login {profile}")),
+        },
+        Ok(owner @ (Owner::Untold(_) | Owner::NoScope(_))) => {
+            let why = owner.untold().unwrap_or_default();
+            Finding::good(CHECK, format!("not told: {why}"), "not told")
+        }
+        Ok(Owner::Refused) => Finding::note(
+            CHECK,
+            "Bitbucket does not take the token when asked whose it is: it was revoked, or is not made for that",
+            "the token is not taken",
+        )
+        .mend(format!("if git commands fail, too: git bbtoken login {profile}")),
+        Err(error) => Finding::note(CHECK, format!("it could not be asked: {error:#}"), "could not be asked"),
+    }
+}
+
+fn repository(overview: &Overview, address: &str) -> Finding {
+    const CHECK: &str = "repository";
+    let is_remote = overview
+        .settings()
+        .any(|entry| entry.name() == format!("remote.{address}.url"));
+    let full = if address.starts_with("bbtoken:") || is_remote {
+        address.to_owned()
+    } else {
+        format!("bbtoken::{address}")
+    };
+    match git::reach(&full) {
+        Ok(()) => Finding::good(
+            CHECK,
+            format!("'{}' can be read", quote(address)),
+            "can be read",
+        ),
+        Err(git::Unreached { text, advice, .. }) => {
+            // The reason names the repository, and not the remote.
+            let of_remote = is_remote.then(|| format!("cannot read '{}': ", quote(address)));
+            let text = format!("{}{text}", of_remote.unwrap_or_default());
+            let mend = advice.unwrap_or_else(|| {
+                "check the address, and that the client or token may see the repository".to_owned()
+            });
+            Finding::problem(CHECK, text, "cannot be read").mend(mend)
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Files of other programs that hold passwords for Bitbucket: `.netrc`, git's credential store, Mercurial's `.hgrc`.
+//! They are read for their shape; no secret of theirs is shown.
+
+use std::{
+    env,
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Finding,
+    leftovers::{host_of, is_bitbucket},
+};
+use crate::{
+    failure::{quote, shell_command},
+    cli::{
+        exposed::{Exposed, masked},
+        git,
+    },
+    wire::Overview,
+};
+
+const CHECK: &str = "secrets";
+/// More than anybody has passwords.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+/// Looks into each of them that is there.
+pub(super) fn all(overview: &Overview) -> Vec<Finding> {
+    let is_ours = |host: &str| is_bitbucket(overview, host);
+    let mut findings = Vec::new();
+    for path in netrc_files() {
+        findings.extend(in_netrc(&path, &read(&path), &is_ours));
+    }
+    for path in credential_files(overview) {
+        findings.extend(in_credentials(&path, &read(&path), &is_ours));
+    }
+    for path in mercurial_files() {
+        findings.extend(in_hgrc(&path, &read(&path), &is_ours));
+    }
+    findings
+}
+
+/// Reads a file, but no pipe, which some keep secrets behind, and which may wait for a person.
+fn read(path: &Path) -> String {
+    let mut bytes = Vec::new();
+    if path.is_file()
+        && let Ok(file) = File::open(path)
+    {
+        // What cannot be read holds nothing that others could.
+        let _ = file.take(MAX_FILE_BYTES).read_to_end(&mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn at_home(names: &[&str]) -> Vec<PathBuf> {
+    let home = dirs::home_dir();
+    let at = |name: &&str| home.as_ref().map(|home| home.join(name));
+    names.iter().filter_map(at).collect()
+}
+
+/// Where curl and git look (curl(1), `--netrc`).
+fn netrc_files() -> Vec<PathBuf> {
+    let mut files = at_home(&[".netrc", "_netrc"]);
+    files.extend(env::var_os("NETRC").map(PathBuf::from));
+    files.dedup();
+    files
+}
+
+/// Where `git credential-store` keeps what it is told (git-credential-store(1), FILES).
+fn credential_files(overview: &Overview) -> Vec<PathBuf> {
+    let configuration = env::var_os("XDG_CONFIG_HOME")
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from);
+    let mut files = at_home(&[".git-credentials"]);
+    files.extend(match configuration {
+        Some(directory) => vec![directory.join("git/credentials")],
+        None => at_home(&[".config/git/credentials"]),
+    });
+    for entry in overview.settings().filter(|entry| entry.key == "helper") {
+        let mut words = entry.value.as_deref().unwrap_or("").split_whitespace();
+        while let Some(word) = words.next() {
+            let path = match word.strip_prefix("--file") {
+                Some("") => words.next(),
+                Some(path) => path.strip_prefix('='),
+                None => None,
+            };
+            files.extend(path.map(|path| match path.strip_prefix("~/") {
+                Some(rest) => at_home(&[rest]).pop().unwrap_or_default(),
+                None => PathBuf::from(path),
+            }));
+        }
+    }
+    files.dedup();
+    files
+}
+
+fn mercurial_files() -> Vec<PathBuf> {
+    let mut files = at_home(&[".hgrc", ".config/hg/hgrc", "mercurial.ini"]);
+    let here = git::repository().or_else(|_| Ok::<_, anyhow::Error>(env::current_dir()?));
+    files.extend(here.ok().map(|top| top.join(".hg/hgrc")));
+    files
+}
+
+fn in_netrc(path: &Path, text: &str, is_ours: &dyn Fn(&str) -> bool) -> Option<Finding> {
+    let mut words = text.split_whitespace();
+    let mut machine: Option<String> = None;
+    while let Some(word) = words.next() {
+        match word {
+            "machine" => machine = words.next().map(str::to_owned),
+            "password" => {
+                let password = words.next().unwrap_or("").trim_matches('"');
+                let Some(host) = machine.as_deref().filter(|host| is_ours(host)) else {
+                    continue;
+                };
+                let what = Exposed::in_text(password).unwrap_or(Exposed::Password);
+                let text = format!(
+                    "'{}' holds, for '{}', {}; git sends it to https addresses before any helper is asked",
+                    path.display(),
+                    quote(host),
+                    what.words()
+                );
+                let mend = format!(
+                    "take the lines of 'machine {}' out of '{}', then: git bbtoken setup (other programs: git bbtoken exec --netrc -- <command>)",
+                    quote(host),
+                    path.display()
+                );
+                let public = format!("a netrc file holds {}", what.words());
+                return Some(Finding::problem(CHECK, text, public).mend(mend));
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+fn in_credentials(path: &Path, text: &str, is_ours: &dyn Fn(&str) -> bool) -> Option<Finding> {
+    let (line, what) = text
+        .lines()
+        .find_map(|line| Some((line, Exposed::in_urls(line, is_ours)?)))?;
+    let host = line.rsplit('@').next().unwrap_or("");
+    let host = host.split(['/', ':']).next().unwrap_or("");
+    let text = format!(
+        "'{}' holds, for '{}', {}, in the clear",
+        path.display(),
+        masked(host),
+        what.words()
+    );
+    let ask = format!("protocol=https\\nhost={}\\n\\n", masked(host));
+    let file = path.to_string_lossy();
+    let commands = [
+        shell_command(&["printf", &ask]),
+        shell_command(&["git", "credential-store", "--file", &file, "erase"]),
+    ];
+    let mend = match commands {
+        // It would be a directive of printf.
+        [Some(ask), Some(erase)] if !ask.contains('%') => {
+            format!("{ask} | {erase}; then: git bbtoken setup")
+        }
+        _ => format!("take the line out of '{file}'; then: git bbtoken setup"),
+    };
+    let public = format!("git's credential store holds {}", what.words());
+    Some(Finding::problem(CHECK, text, public).mend(mend))
+}
+
+/// Finds passwords for Bitbucket and paths to it (hgrc(5), `[auth]` and `[paths]`).
+fn in_hgrc(path: &Path, text: &str, is_ours: &dyn Fn(&str) -> bool) -> Vec<Finding> {
+    let mut section = "";
+    let mut names_bitbucket = false;
+    let mut has_password = false;
+    let mut has_path = false;
+    for line in text.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']');
+            continue;
+        }
+        let Some((key, value)) = line
+            .split_once('=')
+            .filter(|_| !line.starts_with(['#', ';']))
+        else {
+            continue;
+        };
+        let (key, value) = (key.trim(), value.trim());
+        let is_here = is_ours(host_of(value)) || Exposed::in_urls(value, is_ours).is_some();
+        match section {
+            "auth" if key.ends_with(".prefix") => names_bitbucket |= is_here,
+            "auth" if key.ends_with(".password") => has_password = true,
+            "paths" => has_path |= is_here,
+            _ => {}
+        }
+        has_password |= Exposed::in_urls(value, is_ours).is_some();
+        names_bitbucket |= is_here;
+    }
+    let shown = path.display();
+    let mut findings = Vec::new();
+    if has_password && names_bitbucket {
+        let text = format!(
+            "'{shown}' holds a password for Bitbucket, which has had no Mercurial since 2020"
+        );
+        findings.push(
+            Finding::problem(CHECK, text, "Mercurial's configuration holds a password")
+                .mend(format!("take Bitbucket's entries out of [auth] in '{shown}'; revoke the password if it still works")),
+        );
+    }
+    if has_path {
+        let text = format!(
+            "'{shown}' names a Mercurial repository at Bitbucket, which removed all of them in 2020"
+        );
+        findings.push(
+            Finding::note(CHECK, text, "Mercurial's configuration names Bitbucket")
+                .mend("if it was converted to git: git clone bbtoken::<workspace>/<repository>"),
+        );
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_ours(host: &str) -> bool {
+        host == "bitbucket.org"
+    }
+
+    #[test]
+    fn a_netrc_is_read_as_curl_reads_it() {
+        let found =
+            |text: &str| in_netrc(Path::new("f"), text, &is_ours).map(|finding| finding.text);
+        let one_line = "machine bitbucket.org login joe password ATBBcanary1";
+        assert!(
+            found(one_line)
+                .is_some_and(|text| text.contains("app password") && !text.contains("canary"))
+        );
+        assert!(found("machine bitbucket.org\n\tlogin a\n\tpassword \"b\"\n").is_some());
+        for harmless in [
+            "",
+            "machine bitbucket.org login joe",
+            "machine example.org login a password b\nmachine bitbucket.org login c",
+        ] {
+            assert_eq!(found(harmless), None, "{harmless}");
+        }
+    }
+
+    #[test]
+    fn an_hgrc_is_read_by_sections() {
+        let found = |text: &str| in_hgrc(Path::new("f"), text, &is_ours).len();
+        assert_eq!(
+            found("[auth]\nbb.prefix = https://bitbucket.org\nbb.password = x\n"),
+            1
+        );
+        assert_eq!(
+            found(
+                "[auth]\nbb.prefix = bitbucket.org/ws\nbb.password = x\n[paths]\ndefault = ssh://hg@bitbucket.org/a/b\n"
+            ),
+            2
+        );
+        assert_eq!(
+            found("[paths]\ndefault = https://joe:x@bitbucket.org/a/b\n"),
+            2
+        );
+        assert_eq!(
+            found("[auth]\na.prefix = example.org\na.password = x\n[ui]\nusername = joe\n"),
+            0
+        );
+        assert_eq!(found("[paths]\n# default = https://bitbucket.org/a\n"), 0);
+    }
+}

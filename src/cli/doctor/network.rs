@@ -1,0 +1,243 @@
+//! The route to Bitbucket: name, connection, proxy, certificate, and the clock that its answer is compared with.
+
+use super::Finding;
+use crate::{
+    failure::{Kind, kind, quote, shell_command},
+    cli::{exposed::masked, words},
+    wire::{self, Overview, Route},
+};
+
+/// A clock that is off by more makes tokens look alive that are not.
+const CLOCK_LIMIT_S: u64 = 60;
+
+/// How the settings that name files are found.
+const MEND_SETTING: &str = "fix the setting; to find it, run: git config --show-origin --get-regexp '^http[.]', and look at the GIT_SSL_* variables";
+
+/// Follows the route as far as it leads; true if Bitbucket answers.
+pub(super) fn check(overview: &Overview) -> (Vec<Finding>, bool) {
+    let route = match overview.route() {
+        Ok(route) => route,
+        Err(error) => {
+            let finding = Finding::problem(
+                "network",
+                format!("{error:#}"),
+                "a setting cannot be followed",
+            )
+            .mend("mend the setting that is named");
+            return (vec![finding], false);
+        }
+    };
+    let mut findings: Vec<_> = proxy(&route).into_iter().collect();
+    findings.push(name(&route));
+    if route.addresses.is_ok() {
+        findings.push(connection(&route));
+    }
+    let Some(answer) = &route.answer else {
+        return (findings, false);
+    };
+    findings.extend(unchecked(&route));
+    findings.extend(git_only(&route));
+    findings.extend(by_git(&route));
+    match answer {
+        Ok(server_unix_s) => {
+            let host = &route.host;
+            findings.push(Finding::good(
+                "certificate",
+                format!("'{host}' is trusted, and answers"),
+                "trusted",
+            ));
+            findings.extend(server_unix_s.map(clock));
+            (findings, true)
+        }
+        // Git itself may get through.
+        Err(_) if !route.git_only.is_empty() => (findings, true),
+        Err(error) => {
+            findings.push(no_answer(&route, error));
+            (findings, false)
+        }
+    }
+}
+
+fn proxy(route: &Route) -> Option<Finding> {
+    let proxy = route.proxy.as_ref()?;
+    let text = format!(
+        "connections go through '{}', because of {}",
+        quote(&proxy.address),
+        proxy.origin
+    );
+    Some(Finding::good("proxy", text, "one is used"))
+}
+
+fn name(route: &Route) -> Finding {
+    const CHECK: &str = "name";
+    let hop = route.hop();
+    match &route.addresses {
+        Ok(count) => {
+            let addresses = if *count == 1 { "address" } else { "addresses" };
+            Finding::good(
+                CHECK,
+                format!("'{hop}' has {count} {addresses}"),
+                "resolved",
+            )
+        }
+        Err(why) => {
+            let mend = match &route.proxy {
+                Some(proxy) => format!("correct or unset {}", proxy.origin),
+                None => "check that you are online, and /etc/resolv.conf or the name server of your network; behind a proxy: git config --global http.proxy <address>".to_owned(),
+            };
+            Finding::problem(
+                CHECK,
+                format!("'{hop}' is not found: {}", quote(why)),
+                "not resolved",
+            )
+            .mend(mend)
+        }
+    }
+}
+
+fn connection(route: &Route) -> Finding {
+    const CHECK: &str = "connection";
+    let (hop, port) = (route.hop(), route.port);
+    match &route.connected {
+        Ok(()) => Finding::good(
+            CHECK,
+            format!("'{hop}' takes connections on port {port}"),
+            "made",
+        ),
+        Err(why) => {
+            let mend = match &route.proxy {
+                Some(proxy) => format!("start the proxy, or correct {}", proxy.origin),
+                None => "a firewall may block it; if this network has a proxy: git config --global http.proxy <address>".to_owned(),
+            };
+            let text = format!("'{hop}' takes none on port {port}: {}", quote(why));
+            Finding::problem(CHECK, text, "refused or not answered").mend(mend)
+        }
+    }
+}
+
+/// Finds whether anybody in the network may answer in Bitbucket's place.
+fn unchecked(route: &Route) -> Option<Finding> {
+    let setting = route.unverified_by.as_ref()?;
+    let text = format!(
+        "{} turns the check off: anyone on the network can read every token",
+        masked(setting)
+    );
+    let unset = match setting.strip_prefix("GIT_") {
+        Some(_) => shell_command(&["unset", setting]),
+        None => shell_command(&["git", "config", "--global", "--unset", setting]),
+    };
+    let unset = unset
+        .filter(|_| masked(setting) == *setting)
+        .unwrap_or_else(|| "unset it".to_owned());
+    Some(
+        Finding::problem("certificate", text, "not checked").mend(format!(
+            "{unset}; if your network has a CA of its own: git config --global http.sslCAInfo <file>"
+        )),
+    )
+}
+
+fn git_only(route: &Route) -> Option<Finding> {
+    if route.git_only.is_empty() {
+        return None;
+    }
+    let text = format!(
+        "git's own transport is used, which is slower; the reason is {}",
+        masked(&route.git_only.join(", "))
+    );
+    Some(Finding::note("transport", text, "git's own").mend("unset what is no longer needed"))
+}
+
+fn by_git(route: &Route) -> Option<Finding> {
+    let why = route.by_git.as_ref()?;
+    let text = format!(
+        "the native transport does not support the TLS of '{}', so git's own transport and curl are used: {}",
+        route.host,
+        quote(why)
+    );
+    let mend = "nothing is broken, only slower; ask the server's administrator for TLS 1.3 and a certificate that a CA signed";
+    Some(Finding::note("transport", text, "git's own").mend(mend))
+}
+
+fn no_answer(route: &Route, error: &anyhow::Error) -> Finding {
+    let why = format!("{error:#}");
+    if matches!(kind(error), Some(Kind::Untrusted { .. })) {
+        return untrusted(&route.host, why);
+    }
+    if matches!(kind(error), Some(Kind::Misconfigured)) {
+        return Finding::problem("answer", why, "a setting cannot be followed").mend(MEND_SETTING);
+    }
+    let mend = match &route.proxy {
+        Some(_) if why.contains("user name and password") => {
+            "store the proxy's user and password in one of git's credential helpers (git help credential)".to_owned()
+        }
+        Some(proxy) => format!(
+            "ask the proxy's administrator whether it allows this host, or correct {}",
+            proxy.origin
+        ),
+        None => {
+            "try again later; https://bitbucket.status.atlassian.com tells of outages".to_owned()
+        }
+    };
+    Finding::problem("answer", why, "Bitbucket does not answer").mend(mend)
+}
+
+/// Says what is wrong with a certificate. The words looked for are those of `http`, and of rustls.
+fn untrusted(host: &str, why: String) -> Finding {
+    const SET_CLOCK: &str =
+        "set the clock of this machine; if it is right, wait until the certificate is renewed";
+    let says = |word: &str| why.contains(word);
+    let (check, text, mend) = if says("has expired") {
+        (
+            "certificate",
+            format!("that of '{host}' has ended, by this machine's clock"),
+            SET_CLOCK,
+        )
+    } else if says("not valid yet") {
+        (
+            "certificate",
+            format!("that of '{host}' is of the future, by this machine's clock"),
+            SET_CLOCK,
+        )
+    } else if says("for another host") {
+        (
+            "certificate",
+            format!("what answers in the place of '{host}' has one for another name"),
+            "this network may want you to log in: open any page in a browser; or use another network",
+        )
+    } else if says("nobody who is trusted") {
+        (
+            "certificate",
+            format!("that of '{host}' is signed by nobody whom this machine trusts"),
+            "if your network opens secure connections, ask for its CA certificate: git config --global http.sslCAInfo <file>",
+        )
+    } else if says("cannot read trusted certificates") || says("no trusted certificate found") {
+        ("certificate", why, MEND_SETTING)
+    } else if says("corrupt message") {
+        (
+            "connection",
+            format!("what answers in the place of '{host}' does not speak TLS"),
+            "check bbtoken.baseUrl and the proxy, or log in to this network in a browser",
+        )
+    } else {
+        (
+            "certificate",
+            why,
+            "check the proxy, and the CA certificates of this machine",
+        )
+    };
+    Finding::problem(check, text, "not trusted").mend(mend)
+}
+
+fn clock(server_unix_s: u64) -> Finding {
+    let off_s = wire::now_unix_s().abs_diff(server_unix_s);
+    if off_s <= CLOCK_LIMIT_S {
+        return Finding::good("clock", "it is right", "right");
+    }
+    let off = words::span(off_s);
+    Finding::problem(
+        "clock",
+        format!("it is off by {off}, so that tokens look good that are not"),
+        format!("off by {off}"),
+    )
+    .mend("set the clock of this machine; let it follow a time server")
+}

@@ -1,0 +1,277 @@
+//! Git's configuration: what forbids our addresses, turns them into others, or answers in our place.
+
+use std::mem;
+
+use super::Finding;
+use crate::{
+    git_config::{Entry, Scope},
+    failure::{quote, shell_command},
+    cli::{
+        chain::{self, Chain},
+        exposed::masked,
+        setup,
+    },
+    secret::program_of,
+    wire::{self, Overview, Url},
+};
+
+/// What lets git clone submodules with our addresses.
+const ALLOW: &str = "git config --global protocol.bbtoken.allow always";
+
+/// Finds whether git lets our addresses be used: always, and where the user did not write them himself.
+pub(super) fn protocol(overview: &Overview) -> Finding {
+    const CHECK: &str = "submodules";
+    let variable = std::env::var("GIT_ALLOW_PROTOCOL").ok();
+    if let Some(list) = variable {
+        // It replaces all settings (git(1), GIT_ALLOW_PROTOCOL).
+        return if list.split(':').any(|name| name == "bbtoken") {
+            let text = "bbtoken:: addresses are allowed, by GIT_ALLOW_PROTOCOL";
+            Finding::good(CHECK, text, "allowed by GIT_ALLOW_PROTOCOL")
+        } else {
+            let text =
+                "git refuses every bbtoken:: address, since GIT_ALLOW_PROTOCOL does not name it";
+            Finding::problem(CHECK, text, "forbidden by GIT_ALLOW_PROTOCOL")
+                .mend("export GIT_ALLOW_PROTOCOL=\"$GIT_ALLOW_PROTOCOL:bbtoken\"")
+        };
+    }
+    let last = |name: &str| {
+        let of_name = |entry: &&Entry| entry.name().eq_ignore_ascii_case(name);
+        overview.settings().filter(of_name).last()
+    };
+    let setting = last("protocol.bbtoken.allow").or_else(|| last("protocol.allow"));
+    let Some(setting) = setting else {
+        return submodules_refused().by_setup();
+    };
+    // A submodule is cloned outside of the repository that allows or forbids it.
+    let of_user = overview
+        .settings()
+        .filter(|entry| entry.scope.is_protected())
+        .filter(|entry| entry.name().eq_ignore_ascii_case("protocol.bbtoken.allow"))
+        .last();
+    let refused = || match of_user {
+        Some(_) => submodules_refused().mend(ALLOW),
+        None => submodules_refused().by_setup(),
+    };
+    let is_allowed = of_user.is_some_and(|entry| entry.value.as_deref() == Some("always"));
+    match setting.value.as_deref() {
+        Some("always") if !setting.scope.is_protected() && !is_allowed => refused(),
+        Some("always") => Finding::good(
+            CHECK,
+            "bbtoken:: addresses are allowed everywhere",
+            "allowed",
+        ),
+        Some("never") => Finding::problem(
+            CHECK,
+            format!(
+                "git refuses every bbtoken:: address: {} is 'never' in {}",
+                setting.name(),
+                setting.origin
+            ),
+            "forbidden by configuration",
+        )
+        .mend(match setting.scope {
+            Scope::System | Scope::Global => ALLOW.to_owned(),
+            Scope::Local | Scope::Worktree => format!(
+                "git config --file {} protocol.bbtoken.allow always",
+                shell_words::quote(&setting.origin)
+            ),
+            Scope::Command => "take it out of the -c option or the GIT_CONFIG_* variables".into(),
+        }),
+        _ => refused(),
+    }
+}
+
+fn submodules_refused() -> Finding {
+    let text = "git refuses submodules with bbtoken:: addresses until you allow them";
+    Finding::note("submodules", text, "not allowed yet")
+}
+
+/// Names what the repository itself sets: the user may not know of it.
+pub(super) fn of_repository(overview: &Overview) -> Option<Finding> {
+    let names = overview.from_repository();
+    if names.is_empty() {
+        return None;
+    }
+    let shown: Vec<_> = names.iter().map(|name| quote(&masked(name))).collect();
+    let text = format!(
+        "this repository sets {}; requests for tokens follow your own http settings only",
+        shown.join(", ")
+    );
+    let public = format!("{} settings are of the repository", names.len());
+    Some(Finding::note("repository", text, public))
+}
+
+/// Finds settings that turn our addresses into others, or Bitbucket's https ones away from us.
+pub(super) fn rewritten(overview: &Overview) -> Vec<Finding> {
+    let site = wire::site(overview.base());
+    let of_url = |entry: &&Entry| {
+        entry.section == "url" && ["insteadof", "pushinsteadof"].contains(&entry.key.as_str())
+    };
+    let entries = overview.settings().filter(of_url);
+    let mut is_noted = false;
+    entries
+        .filter_map(|entry| {
+            let from = entry.value.as_deref().unwrap_or("");
+            let to = entry.subsection.as_deref().unwrap_or("");
+            let is_ours = |url: &str| url.starts_with("bbtoken:");
+            let is_https = |url: &str| is_at(&site, url);
+            match () {
+                // There is one rule for each form of our addresses, and one note for them all.
+                () if is_ours(from) && is_https(to) => (!mem::replace(&mut is_noted, true)).then(|| {
+                    Finding::note(
+                        "addresses",
+                        "bbtoken:: addresses are turned into https ones; git's own transport is used",
+                        "bbtoken:: is turned into https",
+                    )
+                }),
+                () if is_https(from) && is_ours(to) => Some(Finding::good(
+                    "addresses",
+                    setup::NEEDS_GIT,
+                    "https is turned into bbtoken::",
+                )),
+                () if is_ours(from) && !is_ours(to) => Some(turned_away(
+                    entry,
+                    Finding::problem,
+                    "bbtoken:: addresses into others",
+                )),
+                () if is_https(from) && !is_ours(to) && !is_https(to) => Some(turned_away(
+                    entry,
+                    Finding::note,
+                    "Bitbucket's https addresses into others, which get no token from us",
+                )),
+                () => None,
+            }
+        })
+        .collect()
+}
+
+/// Tells whether an address leads to a site, with a user in it or without.
+fn is_at(site: &str, address: &str) -> bool {
+    let Some((scheme, rest)) = address.split_once("://") else {
+        return false;
+    };
+    let authority = rest.split('/').next().unwrap_or("");
+    let host = authority.rsplit('@').next().unwrap_or("");
+    format!("{scheme}://{host}") == site
+}
+
+fn turned_away(
+    entry: &Entry,
+    of_level: fn(&'static str, String, String) -> Finding,
+    what: &str,
+) -> Finding {
+    let name = entry.name();
+    let text = format!("{} in {} turns {what}", masked(&name), entry.origin);
+    let finding = of_level("addresses", text, format!("a setting turns {what}"));
+    let otherwise = format!("take it out of {}", entry.origin);
+    if entry.scope == Scope::Command {
+        return finding.mend(otherwise);
+    }
+    // Other values of the same key may do no harm.
+    let value = entry.value.as_deref().unwrap_or_default();
+    let remove = [
+        "git",
+        "config",
+        "--file",
+        &entry.origin,
+        "--fixed-value",
+        "--unset-all",
+        &name,
+        value,
+    ];
+    finding.mend_by(&remove, otherwise)
+}
+
+/// Looks at the chains of credential helpers for Bitbucket's https addresses.
+pub(super) fn helper(overview: &Overview) -> Vec<Finding> {
+    let sites = setup::sites(overview);
+    sites.iter().map(|site| helper_of(overview, site)).collect()
+}
+
+fn helper_of(overview: &Overview, url: &Url) -> Finding {
+    const CHECK: &str = "credential helper";
+    let site = wire::site(url);
+    let entries: Vec<_> = overview.settings().collect();
+    let chains = Chain::all(&entries, url);
+    let later = chain::beyond_setup(&entries, url);
+    let mend = |finding: Finding| match later {
+        None => finding.by_setup(),
+        Some(entry) => in_its_file(finding, entry, &site),
+    };
+    let whole = &chains[0];
+    let Some(position) = whole.position() else {
+        let text = format!("plain {site} addresses and git-lfs get no token from our helper");
+        let public = format!("ours is not among {}", whole.0.len());
+        return mend(Finding::note(CHECK, text, public));
+    };
+    let public = format!("ours is number {} of {}", position + 1, whole.0.len());
+    let mut ours = whole.0[position..].iter().map(|entry| chain::helper(entry));
+    if let Some(program) = ours.find_map(chain::missing_program) {
+        let text = format!(
+            "'{}' no longer exists, so plain {site} addresses and git-lfs get no token",
+            quote(&program)
+        );
+        return mend(Finding::problem(CHECK, text, "the program of ours is gone"));
+    }
+    let named = |helpers: &[&Entry]| {
+        let mut names: Vec<_> = helpers
+            .iter()
+            .map(|entry| chain::helper(entry))
+            .filter(|helper| !chain::is_ours(helper))
+            .map(program_of)
+            .collect();
+        names.dedup();
+        names.join(", ")
+    };
+    if position > 0 {
+        let text = format!(
+            "git asks {} for {site} before our helper; it may answer with an old password",
+            named(&whole.0[..position])
+        );
+        return mend(Finding::note(CHECK, text, public));
+    }
+    if let Some(open) = chains.iter().find(|chain| !chain.is_closed()) {
+        let text = format!(
+            "{} also gets the tokens for {site} and may store them; they end after two hours",
+            named(&open.0)
+        );
+        return mend(Finding::note(CHECK, text, public));
+    }
+    let text = format!("our helper alone answers for {site}");
+    Finding::good(CHECK, text, "ours alone")
+}
+
+/// Says how our helper comes after one that `setup` does not reach.
+fn in_its_file(finding: Finding, entry: &Entry, site: &str) -> Finding {
+    if entry.scope == Scope::Command {
+        return finding.mend(format!(
+            "take {} out of the -c option or the GIT_CONFIG_* variables that give it",
+            masked(&entry.name())
+        ));
+    }
+    let Ok(ask) = wire::credential_helper() else {
+        return finding.mend(format!(
+            "take {} out of {}",
+            masked(&entry.name()),
+            entry.origin
+        ));
+    };
+    // With a slash: a section of the other spelling may stand before the other helper.
+    let key = format!("credential.{site}/.helper");
+    let add = |value: &str| {
+        let words = [
+            "git",
+            "config",
+            "--file",
+            &entry.origin,
+            "--add",
+            &key,
+            value,
+        ];
+        shell_command(&words)
+    };
+    finding.mend(match (add(""), add(&ask)) {
+        (Some(first), Some(second)) => format!("{first} && {second}"),
+        _ => format!("take it out of {}", entry.origin),
+    })
+}

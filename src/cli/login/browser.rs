@@ -1,0 +1,277 @@
+//! A person's consent, by a browser on this machine or on another one.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+
+use super::{
+    super::{Console, arguments, signals, words},
+    given,
+    opener::Choice,
+    outcome::{Heard, unexpected},
+    trial,
+};
+use crate::{
+    address::Address,
+    failure::{Failure, Kind},
+    profile::Grant,
+    secret::Secret,
+    wire::{self, Authorization, Callback, Identity, Listener, Overview, Owner, Shown, Visitor},
+};
+
+/// A login under way.
+pub(super) struct Login<'l> {
+    pub(super) options: &'l arguments::Login,
+    pub(super) overview: &'l Overview,
+    pub(super) identity: &'l Identity,
+    /// Where it is tried before it is kept.
+    pub(super) repository: Option<&'l Address>,
+}
+
+impl Login<'_> {
+    pub(super) fn run(&self, console: &mut Console<'_>) -> anyhow::Result<Heard> {
+        let options = self.options;
+        let choice = Choice::of(std::env::var("BROWSER").ok().as_deref());
+        let obstacle = match choice {
+            Choice::Commands(_) => None,
+            Choice::Desktop | Choice::Nothing => {
+                obstacle(&|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+            }
+        };
+        let mut heard = Heard {
+            replaced: wire::kept(self.identity, console.warn)
+                .ok()
+                .and_then(|(kept, _)| kept.owner)
+                .map(|owner| owner.name),
+            ..Heard::default()
+        };
+        // A port that was asked for is one that the person forwards.
+        let by_pasting = options.no_browser
+            || (options.port.is_none() && obstacle.is_some() && console.is_interactive);
+        if by_pasting {
+            self.by_pasting_an_address(obstacle, &mut heard, console)?;
+        } else {
+            let choice = self.allowed(choice, obstacle, console);
+            self.by_listening(&choice, &mut heard, console)?;
+        }
+        Ok(heard)
+    }
+
+    /// Gives the browser that is opened here, if one may be and would be seen.
+    fn allowed(&self, choice: Choice, obstacle: Option<&str>, console: &Console<'_>) -> Choice {
+        if obstacle.is_some() || choice == Choice::Nothing {
+            return Choice::Nothing;
+        }
+        let Some(setting) = self.overview.no_questions() else {
+            return choice;
+        };
+        console.tell(&format!(
+            "No browser is opened, because {setting} forbids questions."
+        ));
+        Choice::Nothing
+    }
+
+    /// Waits on this machine for the browser to come back.
+    fn by_listening(
+        &self,
+        choice: &Choice,
+        heard: &mut Heard,
+        console: &mut Console<'_>,
+    ) -> anyhow::Result<()> {
+        let (identity, timeout_s) = (self.identity, self.options.timeout);
+        let listener = Listener::bind(self.options.port.unwrap_or(0))?;
+        let redirect_uri = listener.redirect_uri();
+        let authorization = Arc::new(wire::authorize(
+            identity,
+            Some(&redirect_uri),
+            console.warn,
+        )?);
+        console.print(&format!(
+            "Open this page in a browser on this machine and grant access:\n\n  {}\n\nWaiting for it to come back to {redirect_uri} …\n",
+            authorization.url
+        ))?;
+        if *choice != Choice::Nothing && !choice.open(listener.start_page().expose()) {
+            console.tell("No browser could be opened; open the page yourself.");
+        }
+        let visitor = listener
+            .wait(&authorization, Duration::from_secs(timeout_s))
+            .context("cannot wait for the browser")?
+            .with_context(|| {
+                let limit = words::span(timeout_s);
+                not_done(identity, &format!("no browser came back within {limit}"))
+            })?;
+        let code = visitor.outcome.clone();
+        let mut visitor = Some(visitor);
+        let outcome = match &code {
+            Ok(code) => self.exchange(&authorization, code, &mut visitor, heard, console),
+            Err(why) => Err(not_done(identity, why).into()),
+        };
+        if let Some(visitor) = visitor {
+            visitor.show(match outcome {
+                Ok(()) => Shown::Done,
+                Err(_) => Shown::Failed("Bitbucket or git did not take the answer."),
+            });
+        }
+        outcome
+    }
+
+    /// Takes the address that a browser anywhere ended at.
+    fn by_pasting_an_address(
+        &self,
+        obstacle: Option<&str>,
+        heard: &mut Heard,
+        console: &mut Console<'_>,
+    ) -> anyhow::Result<()> {
+        let (options, identity) = (self.options, self.identity);
+        let authorization = wire::authorize(identity, None, console.warn)?;
+        if let Some(obstacle) = obstacle.filter(|_| !options.no_browser) {
+            console.tell(&format!(
+                "No browser is opened here: {obstacle}. To come back by itself, start again with"
+            ));
+            console.tell(&format!(
+                "  git bbtoken login {} --port 8976",
+                identity.profile
+            ));
+            console.tell("while this runs on the machine with the browser:");
+            console.tell("  ssh -L 8976:127.0.0.1:8976 <this machine>");
+            console.tell("");
+        }
+        console.print(&format!(
+            "Open this page in a browser on any machine and grant access:\n\n  {}\n\n\
+             The browser then goes to an address that may show an error; that is fine.\n\
+             Paste that whole address here, or the code in it, and press Enter:\n",
+            authorization.url
+        ))?;
+        let code = loop {
+            let address = Secret::new(console.line()?);
+            if let Some(code) = wire::bare_code(trimmed(address.expose())) {
+                break code;
+            }
+            match authorization.read(query_of(address.expose())) {
+            Callback::Code(code) => break code,
+            Callback::Denied(why) => return Err(not_done(identity, &why).into()),
+            Callback::Foreign if console.is_interactive => console.tell(
+                "That address does not belong to this login. Paste all of it, from http to the end:",
+            ),
+            Callback::Foreign => {
+                let why = "the address does not belong to this login; paste all of it, from http to the end";
+                return Err(not_done(identity, why).into());
+            }
+        }
+        };
+        self.exchange(&authorization, &code, &mut None, heard, console)
+    }
+
+    /// Exchanges the code for a login. On a terminal, an account that is not expected needs a yes before it is kept.
+    fn exchange(
+        &self,
+        authorization: &Authorization,
+        code: &Secret,
+        visitor: &mut Option<Visitor>,
+        heard: &mut Heard,
+        console: &mut Console<'_>,
+    ) -> anyhow::Result<()> {
+        let identity = self.identity;
+        let stopped = identity.clone();
+        signals::before_end(move || wire::stop_login(&stopped))?;
+        let profile = &identity.profile;
+        let is_asked = console.is_interactive && heard.expects(profile);
+        let warn = console.warn;
+        let ask = |bearer: &wire::Bearer, scopes: &[String]| {
+            if let Some(address) = self.repository {
+                let mut with_token = identity.clone();
+                with_token.profile.grant = Grant::Token(given(&bearer.token));
+                trial::on_repository(&with_token, address, warn)?;
+            }
+            if !is_asked {
+                return Ok(());
+            }
+            // What Bitbucket does not tell is said at the end.
+            let Ok(owner) = self.overview.owner_of(identity, bearer, scopes) else {
+                return Ok(());
+            };
+            if let Owner::Account(account) = &owner
+                && let Some(text) = unexpected(profile, heard, account)
+            {
+                if let Some(visitor) = visitor.take() {
+                    visitor.show(Shown::Asked);
+                }
+                if !console.confirm(&format!("{text}. Keep this login?"))? {
+                    let why = "the account is another one than expected";
+                    return Err(not_done(identity, why).into());
+                }
+            }
+            heard.owner = Some(owner);
+            heard.is_agreed = true;
+            Ok(())
+        };
+        let accept =
+            (is_asked || self.repository.is_some()).then(|| Box::new(ask) as wire::Accept<'_>);
+        wire::log_in(identity, authorization, code, accept, warn)
+    }
+}
+
+/// Says why a browser that is opened here would not be seen.
+fn obstacle(is_set: &dyn Fn(&str) -> bool) -> Option<&'static str> {
+    let in_container = ["/.dockerenv", "/run/.containerenv"]
+        .iter()
+        .any(|mark| std::path::Path::new(mark).exists());
+    if ["SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT"]
+        .iter()
+        .any(|name| is_set(name))
+    {
+        Some("you are here by ssh")
+    } else if in_container && !is_set("DISPLAY") {
+        Some("this is a container")
+    } else if cfg!(all(unix, not(target_os = "macos")))
+        && !["DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"]
+            .iter()
+            .any(|name| is_set(name))
+    {
+        Some("there is no display")
+    } else {
+        None
+    }
+}
+
+/// Finds the query in what was pasted, in quotes or not.
+fn query_of(pasted: &str) -> &str {
+    let pasted = trimmed(pasted);
+    let query = pasted.split_once('?').map_or(pasted, |(_, query)| query);
+    query.split('#').next().unwrap_or("")
+}
+
+/// Leaves out what surrounds an address or a code where it was copied.
+fn trimmed(pasted: &str) -> &str {
+    pasted.trim_matches(|c: char| c.is_whitespace() || "\"'<>".contains(c))
+}
+
+fn not_done(identity: &Identity, why: &str) -> Failure {
+    let profile = identity.profile.name.clone();
+    let message = format!("profile '{profile}' was not logged in: {why}");
+    Failure::new(Kind::LoginNeeded { profile }, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_query_is_found_in_what_people_paste() {
+        for pasted in [
+            "http://127.0.0.1/callback?code=a&state=b",
+            " 'http://127.0.0.1/callback?code=a&state=b'\r\n",
+            "<http://127.0.0.1/callback?code=a&state=b#top>",
+            "code=a&state=b\n",
+        ] {
+            assert_eq!(query_of(pasted), "code=a&state=b", "{pasted}");
+        }
+    }
+
+    #[test]
+    fn no_browser_is_opened_where_nobody_sees_it() {
+        let with = |names: &'static [&str]| obstacle(&move |name: &str| names.contains(&name));
+        assert_eq!(with(&["DISPLAY", "SSH_TTY"]), Some("you are here by ssh"));
+        assert_eq!(with(&["DISPLAY"]), None);
+    }
+}

@@ -1,0 +1,395 @@
+//! `git bbtoken login`: from nothing to a profile that works. Everything is asked first, then tried at the real
+//! endpoint, and only then written; whoever stops before that leaves nothing changed.
+
+mod browser;
+mod opener;
+mod outcome;
+mod trial;
+
+use super::{
+    Console, arguments,
+    git::{self, Target},
+    usage,
+};
+use crate::{
+    address::{Address, is_profile_name},
+    git_config::Entry,
+    failure::{Failure, Kind, quote},
+    pasted,
+    profile::{self, Grant, RawProfile, Source, Store},
+    secret::{Secret, mask_address},
+    wire::{self, Identity, Overview},
+};
+
+pub(super) use outcome::{other_account, to_push};
+
+/// The kinds of login, in the order in which they are offered; the word is the one of the configuration.
+const KINDS: [(&str, &str); 3] = [
+    (
+        "authorization-code",
+        "Browser: as yourself, with an OAuth client (on a desktop)",
+    ),
+    (
+        "client-credentials",
+        "Client credentials: an OAuth client by itself (CI, servers, a team's robot)",
+    ),
+    (
+        "token",
+        "Ready token: an access token or an API token that you have made",
+    ),
+];
+
+pub(super) fn run(options: &arguments::Login, console: &mut Console<'_>) -> anyhow::Result<()> {
+    let overview = Overview::read()?;
+    let wanted = Wanted::ask(options, &overview, console)?;
+    let mut identity = wanted.identity(&overview)?;
+    if identity.profile.store == Store::Memory {
+        return Err(usage(
+            "the store 'memory' keeps no login; choose 'file', 'keyring' or 'kernel-keyring' with --store",
+        ));
+    }
+    let profile = &identity.profile;
+    let repository = options.repository.as_deref();
+    let repository = repository.map(|text| overview.address_for(profile, text));
+    let repository = repository.transpose()?;
+    let secret = secret(options, &identity, console)?;
+    if let Some(secret) = &secret {
+        use_secret(&mut identity, secret);
+    }
+    let mut heard = outcome::Heard::default();
+    match identity.profile.grant {
+        Grant::AuthorizationCode(_) => {
+            let login = browser::Login {
+                options,
+                overview: &overview,
+                identity: &identity,
+                repository: repository.as_ref(),
+            };
+            heard = login.run(console)?;
+        }
+        // What has the wrong form is refused in any case.
+        Grant::Token(_) if options.no_check => {
+            wire::bearer(&identity, console.warn)?;
+        }
+        Grant::ClientCredentials(_) if options.no_check => {}
+        Grant::Token(_) => {
+            heard.owner = trial::of_token(&identity, &overview, repository.as_ref(), console)?;
+        }
+        Grant::ClientCredentials(_) => {
+            // A token that is kept would hide that the secret is wrong.
+            match &secret {
+                Some(_) => wire::bearer_anew(&identity, console.warn)?,
+                None => wire::bearer(&identity, console.warn)?,
+            };
+            if let Some(address) = &repository {
+                trial::on_repository(&identity, address, console.warn)?;
+            }
+        }
+    }
+    if let Some(secret) = &secret {
+        wire::keep(&identity, secret, console.warn)?;
+    }
+    wanted.write()?;
+    if options.no_check {
+        let profile = &identity.profile;
+        return console.answer(&format!("Profile '{profile}' was saved without a check."));
+    }
+    outcome::tell(&overview, &identity, heard, console)?;
+    try_repository(&identity.profile.name, repository.as_ref(), console)
+}
+
+fn has_client(overview: &Overview, profile: &str) -> bool {
+    let own = overview.raw.profiles.get(profile);
+    own.is_some_and(|own| own.client_id.is_some() && own.grant.is_some())
+}
+
+/// What is to be configured.
+struct Wanted {
+    profile: String,
+    kind: &'static str,
+    client_id: Option<String>,
+    account: Option<String>,
+    store: Option<String>,
+    workspaces: Vec<String>,
+}
+
+impl Wanted {
+    fn ask(
+        options: &arguments::Login,
+        overview: &Overview,
+        console: &mut Console<'_>,
+    ) -> anyhow::Result<Self> {
+        let profile = match &options.profile {
+            Some(name) => name.clone(),
+            None => name(overview, console)?,
+        };
+        if !is_profile_name(&profile) {
+            return Err(usage(&format!(
+                "'{}' is no name for a profile: use letters, digits, '.', '_' and '-'",
+                quote(&profile)
+            )));
+        }
+        let known = match overview.identity(&profile, |_| {}) {
+            Ok(identity) => Some(identity.profile),
+            // What stands in the way of a profile that has a client is told, not asked for anew.
+            Err(error) if has_client(overview, &profile) => return Err(error),
+            Err(_) => None,
+        };
+        let kind = kind(options, known.as_ref(), console)?;
+        let client_id = match (kind, &options.client_id) {
+            ("token", _) => None,
+            (_, Some(id)) => Some(checked_id(id)?),
+            (_, None) => client_id(kind, known.as_ref(), overview, console)?,
+        };
+        let mut workspaces = options.workspaces.clone();
+        if known.is_none() && workspaces.is_empty() && console.is_interactive {
+            let workspace = console.ask("Workspace that it is for (Enter for every one)", "")?;
+            workspaces.extend(Some(workspace).filter(|workspace| !workspace.is_empty()));
+        }
+        Ok(Wanted {
+            profile,
+            kind,
+            client_id,
+            account: options.account.clone(),
+            store: options.store.clone(),
+            workspaces,
+        })
+    }
+
+    /// The profile as it will be, without anything written.
+    fn identity(&self, overview: &Overview) -> anyhow::Result<Identity> {
+        overview.identity(&self.profile, |own: &mut RawProfile| {
+            own.grant = wire::given(self.kind);
+            if let Some(id) = &self.client_id {
+                own.client_id = wire::given(id);
+            }
+            if let Some(account) = &self.account {
+                own.account = wire::given(account);
+            }
+            if let Some(store) = &self.store {
+                own.store = wire::given(store);
+            }
+        })
+    }
+
+    fn write(&self) -> anyhow::Result<()> {
+        let key = |name: &str| format!("bbtoken.{}.{name}", self.profile);
+        let singles = [
+            ("grant", Some(self.kind)),
+            ("clientId", self.client_id.as_deref()),
+            ("account", self.account.as_deref()),
+            ("store", self.store.as_deref()),
+        ];
+        let overview = Overview::read_of_user()?;
+        let there = super::setup::of_user(&overview);
+        let values = |key: &str| -> Vec<Option<&str>> {
+            let of_key = |entry: &&&Entry| super::setup::same_key(&entry.name(), key);
+            let entries = there.iter().filter(of_key);
+            entries.map(|entry| entry.value.as_deref()).collect()
+        };
+        for (name, value) in singles {
+            let key = key(name);
+            if value.is_some_and(|value| values(&key).last() != Some(&Some(value))) {
+                Target::Global.set(&key, value.unwrap_or_default())?;
+            }
+        }
+        for workspace in &self.workspaces {
+            let change = git::Change::Add {
+                key: key("workspace"),
+                value: workspace.clone(),
+            };
+            if !values(change.key()).contains(&Some(workspace)) {
+                Target::Global.apply(&change)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Names the profile that is meant when none is named: the one in use, else 'default'.
+fn name(overview: &Overview, console: &mut Console<'_>) -> anyhow::Result<String> {
+    match overview.explain_here() {
+        Ok((name, _)) if name != profile::ENVIRONMENT => Ok(name),
+        _ if console.is_interactive => console.ask("Name of the profile", profile::DEFAULT),
+        _ => Ok(profile::DEFAULT.to_owned()),
+    }
+}
+
+fn kind(
+    options: &arguments::Login,
+    known: Option<&profile::Profile>,
+    console: &mut Console<'_>,
+) -> anyhow::Result<&'static str> {
+    let given = [
+        options.browser || options.no_browser || options.port.is_some(),
+        options.client_credentials,
+        options.with_token,
+    ];
+    let chosen = given.iter().position(|is_given| *is_given);
+    match (chosen, known) {
+        (Some(chosen), _) => Ok(KINDS[chosen].0),
+        (None, Some(profile)) => Ok(profile.grant.name()),
+        (None, None) if console.is_interactive => {
+            let chosen = console.choose("How do you want to log in?", &KINDS)?;
+            Ok(KINDS[chosen].0)
+        }
+        (None, None) => Err(usage(
+            "how to log in is not said; give --browser, --client-credentials or --with-token",
+        )),
+    }
+}
+
+/// Finds the client's id, or asks for it after showing how a client is made.
+fn client_id(
+    kind: &str,
+    known: Option<&profile::Profile>,
+    overview: &Overview,
+    console: &mut Console<'_>,
+) -> anyhow::Result<Option<String>> {
+    let from_environment = overview.raw.environment.client_id.clone();
+    if known.and_then(profile::Profile::client).is_some() {
+        return Ok(None);
+    }
+    if let Some(id) = from_environment {
+        return Ok(Some(id));
+    }
+    if !console.is_interactive {
+        return Err(usage("the client's id is not said; give --client-id"));
+    }
+    let workspace = console.ask("Workspace that owns the OAuth client", "")?;
+    for line in steps(overview.base().as_str(), &workspace, kind) {
+        console.tell(&line);
+    }
+    let id = console.ask("Key of the consumer", "")?;
+    checked_id(&id).map(Some)
+}
+
+fn checked_id(text: &str) -> anyhow::Result<String> {
+    let id =
+        pasted::text(text.as_bytes()).and_then(|id| pasted::check_id(id.expose()).map(|()| id));
+    match id {
+        Ok(id) => Ok(id.expose().to_owned()),
+        Err(flaw) => Err(usage(&format!(
+            "the client's id {flaw}; nothing was changed"
+        ))),
+    }
+}
+
+/// Says what to click at Bitbucket (Bitbucket support: "Use OAuth on Bitbucket Cloud").
+fn steps(base: &str, workspace: &str, kind: &str) -> Vec<String> {
+    let workspace = if workspace.is_empty() {
+        "<workspace>"
+    } else {
+        workspace
+    };
+    let base = base.trim_end_matches('/');
+    let private = match kind {
+        "client-credentials" => "     tick     This is a private consumer",
+        _ => {
+            "     leave    This is a private consumer   (tick it only if nobody else gets the client)"
+        }
+    };
+    let account = match kind {
+        "client-credentials" => "",
+        _ => "     tick     Account: Read    (lets Bitbucket tell whose login it is)",
+    };
+    [
+        "",
+        "Make an OAuth client (once for everybody who uses it):",
+        &format!("  1. Open {base}/{workspace}/workspace/settings/api"),
+        "  2. OAuth consumers, Add consumer:",
+        "     Name     any",
+        "     Callback http://127.0.0.1/callback",
+        private,
+        account,
+        "     tick     Repositories: Read    (Write, too, to push)",
+        "  3. Save, open the consumer in the list: it shows a key and a secret.",
+        "",
+    ]
+    .map(str::to_owned)
+    .into()
+}
+
+/// Gets the client's secret or the ready token, if it is not where the profile says already.
+fn secret(
+    options: &arguments::Login,
+    identity: &Identity,
+    console: &mut Console<'_>,
+) -> anyhow::Result<Option<Secret>> {
+    let profile = &identity.profile;
+    let (what, source) = match &profile.grant {
+        Grant::Token(source) => ("token", source),
+        Grant::ClientCredentials(client) | Grant::AuthorizationCode(client) => {
+            ("client secret", &client.secret)
+        }
+    };
+    if options.with_secret || options.with_token {
+        return console.secret(what).map(Some);
+    }
+    if *source != Source::Stored {
+        return Ok(None);
+    }
+    let (kept, problem) = wire::kept(identity, console.warn)?;
+    if let Some(problem) = problem {
+        return Err(problem);
+    }
+    let is_kept = match &profile.grant {
+        Grant::Token(_) => false,
+        _ => kept.client_secret.is_some(),
+    };
+    match (is_kept, console.is_interactive) {
+        (true, _) => Ok(None),
+        (false, true) => console.secret(what).map(Some),
+        (false, false) if what == "token" => Err(usage(
+            "the token is not said; give it on stdin with --with-token",
+        )),
+        (false, false) => Err(usage(
+            "the client's secret is not said; give it on stdin with --with-secret",
+        )),
+    }
+}
+
+fn given(secret: &Secret) -> Source {
+    Source::Given {
+        variable: "stdin",
+        secret: secret.clone(),
+    }
+}
+
+/// Lets the profile use a secret that is not kept yet.
+fn use_secret(identity: &mut Identity, secret: &Secret) {
+    let given = given(secret);
+    match &mut identity.profile.grant {
+        Grant::Token(source) => *source = given,
+        Grant::ClientCredentials(client) | Grant::AuthorizationCode(client) => {
+            client.secret = given
+        }
+    }
+}
+
+fn try_repository(
+    profile: &str,
+    repository: Option<&Address>,
+    console: &mut Console<'_>,
+) -> anyhow::Result<()> {
+    let Some(repository) = repository else {
+        return Ok(());
+    };
+    let address = format!("{profile}@{repository}");
+    git::reach(&format!("bbtoken::{address}")).map_err(|unreached| {
+        let git::Unreached {
+            text,
+            is_ours,
+            advice,
+        } = unreached;
+        match advice {
+            Some(advice) => Failure::new(Kind::Refused, format!("{text}; {advice}")).into(),
+            None if is_ours => {
+                let address = mask_address(&address);
+                Failure::new(Kind::AccessRefused { address }, text).into()
+            }
+            None => anyhow::Error::msg(text),
+        }
+    })?;
+    console.answer(&format!("Repository '{repository}' can be read."))
+}

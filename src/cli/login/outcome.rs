@@ -1,0 +1,149 @@
+//! How a login ended, in a person's words: whose it is, what it may do, how long, and what is missing.
+
+use super::super::{Console, status, words};
+use crate::{
+    profile::{Grant, Profile},
+    wire::{self, Account, Identity, Overview, Owner},
+};
+
+/// What is known of accounts before a login is told of.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// Whose login is replaced, as Bitbucket said then.
+    pub(super) replaced: Option<String>,
+    /// Whose the new one is, if that was asked for already.
+    pub(super) owner: Option<Owner>,
+    /// Whether the person has agreed to it.
+    pub(super) is_agreed: bool,
+}
+
+impl Heard {
+    /// Tells whether there is an account to compare with.
+    pub(super) fn expects(&self, profile: &Profile) -> bool {
+        self.replaced.is_some() || is_named(profile)
+    }
+}
+
+pub(super) fn tell(
+    overview: &Overview,
+    identity: &Identity,
+    heard: Heard,
+    console: &mut Console<'_>,
+) -> anyhow::Result<()> {
+    let profile = &identity.profile;
+    console.answer(&format!("Profile '{profile}' is logged in."))?;
+    let (kept, _) = wire::kept(identity, console.warn)?;
+    let known = kept.access_token.as_ref().map(|token| token.scopes.clone());
+    let Heard {
+        replaced,
+        owner,
+        is_agreed,
+    } = heard;
+    let owner = match owner {
+        Some(owner) => wire::keep_owner(identity, &owner, console.warn).map(|()| owner),
+        None => overview.owner(identity, known.as_deref().unwrap_or_default(), console.warn),
+    };
+    if let (Ok(Owner::Account(account)), false) = (&owner, is_agreed) {
+        let heard = Heard {
+            replaced,
+            ..Heard::default()
+        };
+        if let Some(text) = unexpected(profile, &heard, account) {
+            (console.warn)(&format!(
+                "{text}; if that is not meant, log in there as the other and repeat 'git bbtoken login {profile}'"
+            ));
+        }
+    }
+    let told = tell_owner(profile, owner, console)?;
+    let scopes = known.unwrap_or(told);
+    match &kept.access_token {
+        Some(token) => {
+            let expiry = words::expiry(token.expires_at_unix_s, wire::now_unix_s());
+            console.answer(&format!(
+                "  access token: {}, {expiry}",
+                status::scopes(&scopes)
+            ))?;
+        }
+        None if !scopes.is_empty() => {
+            console.answer(&format!("  token: {}", status::scopes(&scopes)))?;
+        }
+        None => {}
+    }
+    if !scopes.is_empty() && !status::may_push(&scopes) {
+        console.tell(&format!("  To push, {}.", to_push(profile)));
+    }
+    console.tell("Next: git clone bbtoken::<workspace>/<repository>");
+    console.tell("      git bbtoken setup, for submodules, plain https addresses and git-lfs");
+    Ok(())
+}
+
+/// Says whose it is, or why that is not known; gives the scopes that Bitbucket named instead.
+fn tell_owner(
+    profile: &Profile,
+    owner: anyhow::Result<Owner>,
+    console: &mut Console<'_>,
+) -> anyhow::Result<Vec<String>> {
+    match owner {
+        Ok(Owner::Account(account)) => {
+            console.answer(&format!("  account: {}", account.shown()))?;
+        }
+        Ok(owner @ (Owner::Untold(_) | Owner::NoScope(_))) => {
+            // Nobody asks whose a client's own token is.
+            if !matches!(profile.grant, Grant::ClientCredentials(_)) {
+                let why = owner.untold().unwrap_or_default();
+                console.tell(&format!("  Whose it is, is not known: {why}."));
+            }
+            if let Owner::NoScope(scopes) = owner {
+                return Ok(scopes);
+            }
+        }
+        Ok(Owner::Refused) => (console.warn)(
+            "Bitbucket did not take the token when asked whose it is: it is wrong, or not made for that; try it: git ls-remote bbtoken::<workspace>/<repository>",
+        ),
+        Err(error) => console.tell(&format!("  Whose it is could not be asked: {error:#}.")),
+    }
+    Ok(Vec::new())
+}
+
+/// Says that a login has another account than expected: the profile's, or the one whose login it replaces.
+pub(super) fn unexpected(profile: &Profile, heard: &Heard, account: &Account) -> Option<String> {
+    let replaced = heard.replaced.as_ref().filter(|_| !is_named(profile));
+    let replaced = replaced.filter(|name| **name != account.shown());
+    let replaced = replaced.map(|name| {
+        format!(
+            "the login of profile '{profile}' was that of {name}, and this is {}",
+            account.shown()
+        )
+    });
+    other_account(profile, account).or(replaced)
+}
+
+/// Tells whether the profile names an account that can be compared.
+fn is_named(profile: &Profile) -> bool {
+    profile.account != profile.name && !profile.account.contains('@')
+}
+
+/// Says that a profile is for another account than the one whose login it has. It may be a name that only the user
+/// knows, so this is no error; two accounts in one browser are mixed up easily, though.
+pub(in crate::cli) fn other_account(profile: &Profile, account: &Account) -> Option<String> {
+    let meant = &profile.account;
+    if !is_named(profile) || account.is_called(meant) {
+        return None;
+    }
+    Some(format!(
+        "profile '{profile}' is for the account '{meant}', and this is {}",
+        account.shown()
+    ))
+}
+
+/// Says what has to be done for a token that can push.
+pub(in crate::cli) fn to_push(profile: &Profile) -> &'static str {
+    match profile.grant {
+        Grant::ClientCredentials(_) | Grant::AuthorizationCode(_) => {
+            "tick 'Repositories: Write' at the OAuth consumer and log in again"
+        }
+        Grant::Token(_) => {
+            "make a token that may write repositories (an API token needs the scope to read them as well) and log in with it"
+        }
+    }
+}

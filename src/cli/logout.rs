@@ -1,0 +1,71 @@
+//! `git bbtoken logout`: forgets on this machine, and says what only Bitbucket can do.
+
+use super::{Console, arguments};
+use crate::{
+    profile::{self, ENVIRONMENT, Grant, Profile},
+    token::Forgotten,
+    wire::{self, Overview},
+};
+
+pub(super) fn run(options: &arguments::Logout, console: &mut Console<'_>) -> anyhow::Result<()> {
+    let overview = Overview::read()?;
+    let identity = overview.used(options.profile.name.as_deref())?;
+    let profile = &identity.profile;
+    let others = others(&overview, profile);
+    let forgotten = wire::forget_all(&identity, &others, options.shared, console.warn)?;
+    let Forgotten { removed, shared } = forgotten;
+    if !removed.is_empty() {
+        console.answer(&format!(
+            "Removed from profile '{profile}': {}.",
+            removed.join(", ")
+        ))?;
+    } else if shared.is_empty() {
+        console.answer(&format!("Nothing was kept of profile '{profile}'."))?;
+    } else {
+        console.answer(&format!("Nothing was removed from profile '{profile}'."))?;
+    }
+    // A cached token comes again by itself.
+    let is_worth_a_word = |what: &str| !removed.contains(&what) || what != "cached access token";
+    for (what, other) in shared.iter().filter(|(what, _)| is_worth_a_word(what)) {
+        console.tell(&match removed.contains(what) {
+            true => format!("Profile '{other}' used the same {what}; to log it in again: git bbtoken login {other}"),
+            false => format!("The {what} stays: profile '{other}' uses it, too."),
+        });
+    }
+    if shared.iter().any(|(what, _)| !removed.contains(what)) {
+        console.tell(&format!(
+            "To remove it, too: git bbtoken logout {profile} --shared"
+        ));
+    }
+    let base = profile.endpoints.base.as_str().trim_end_matches('/');
+    let where_to_revoke = match &profile.grant {
+        Grant::AuthorizationCode(_) => {
+            format!("to withdraw your consent, open {base}/account/settings/app-authorizations/")
+        }
+        Grant::ClientCredentials(_) => {
+            format!(
+                "to end the client, delete the consumer: {base}/<workspace>/workspace/settings/api"
+            )
+        }
+        Grant::Token(_) => "to revoke the token, open the page on which it was made".to_owned(),
+    };
+    let settings = if profile.name == ENVIRONMENT {
+        "The client or token in the environment stays: unset it to stop its use.".to_owned()
+    } else {
+        format!(
+            "The profile's settings stay: 'git config --global --remove-section bbtoken.{profile}' removes them."
+        )
+    };
+    console.tell("Nothing was revoked at Bitbucket. Access tokens end within two hours;");
+    console.tell(&format!("{where_to_revoke}."));
+    console.tell(&settings);
+    Ok(())
+}
+
+/// Resolves the other profiles, as far as they can be used.
+fn others(overview: &Overview, profile: &Profile) -> Vec<Profile> {
+    let names = profile::names(&overview.raw).into_iter();
+    let others = names.filter(|name| *name != profile.name);
+    let resolved = others.filter_map(|name| overview.identity(&name, |_| {}).ok());
+    resolved.map(|identity| identity.profile).collect()
+}

@@ -1,0 +1,130 @@
+//! `git bbtoken …`: for people, and for git's credential protocol.
+
+mod chain;
+mod arguments;
+mod completions;
+mod console;
+mod credential;
+mod doctor;
+mod exposed;
+mod git;
+mod login;
+mod logout;
+mod pages;
+mod reference;
+mod remote;
+mod setup;
+mod signals;
+mod status;
+mod token;
+mod words;
+
+use std::{ffi::OsString, io};
+
+use clap::{
+    Parser as _,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+use crate::{
+    failure::{Failure, Kind},
+    secret::mask_name,
+};
+use arguments::{Cli, Command};
+
+pub use console::Console;
+
+/// Runs one subcommand; `arguments` begin with the program's name. Gives the exit code, which is another
+/// program's for `exec`.
+///
+/// # Errors
+///
+/// Whatever stands in the way; `report` has the exit code for it.
+pub fn run(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Result<u8> {
+    run_one(arguments, console).map_err(|error| {
+        let written = error.downcast_ref::<io::Error>();
+        let is_pipe = written.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+        // With no word on what was done, it was the answer that nobody takes, as in `git bbtoken status | head -1`.
+        if is_pipe && error.chain().count() == 1 {
+            return error.context(Failure::new(Kind::Hangup, "nobody reads the answer"));
+        }
+        error
+    })
+}
+
+fn run_one(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Result<u8> {
+    let order = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli.command,
+        Err(error) => return answer_or_refuse(masked(error), console),
+    };
+    match order {
+        Command::Exec(options) => return token::exec(&options, console),
+        Command::Doctor(options) => return doctor::run(&options, console),
+        Command::Login(options) => login::run(&options, console),
+        Command::Logout(options) => logout::run(&options, console),
+        Command::Status(options) => status::run(&options, console),
+        Command::Token(options) => token::print(&options, console),
+        Command::Setup(options) => setup::run(&options, console),
+        Command::Unsetup(options) => setup::undo(&options, console),
+        Command::Remote(arguments::Remote::Convert { back, consent }) => {
+            remote::convert(back, &consent, console)
+        }
+        Command::Credential(arguments::Credential { profile, action }) => credential::run(
+            profile.name.as_deref(),
+            &action,
+            console.input,
+            console.output,
+            console.warn,
+        ),
+        Command::Completions(options) => completions::run(&options, console),
+        Command::Man { directory } => pages::manual(directory.as_deref(), console),
+        Command::Help { topic } => pages::help(&topic, console),
+    }?;
+    Ok(0)
+}
+
+/// Shows help and version, which the parser gives as errors; anything else is one.
+fn answer_or_refuse(error: clap::Error, console: &mut Console<'_>) -> anyhow::Result<u8> {
+    let text = error.render().to_string();
+    match error.kind() {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            console.print(&text)?;
+            Ok(0)
+        }
+        _ => {
+            // Git takes '--help' for itself and looks for a manual page.
+            let text = text
+                .trim_end()
+                .replace("try '--help'", "try 'git bbtoken help'");
+            Err(Failure::new(Kind::Usage, text.strip_prefix("error: ").unwrap_or(&text)).into())
+        }
+    }
+}
+
+/// Takes what may be a secret out of what the parser repeats of the command line.
+fn masked(mut error: clap::Error) -> clap::Error {
+    let kinds = [
+        ContextKind::InvalidArg,
+        ContextKind::InvalidValue,
+        ContextKind::InvalidSubcommand,
+    ];
+    for kind in kinds {
+        let Some(ContextValue::String(word)) = error.get(kind) else {
+            continue;
+        };
+        // A word that nothing asks for may be a secret of any shape.
+        let is_foreign = error.kind() == ErrorKind::UnknownArgument && !word.starts_with('-');
+        let shown = match is_foreign {
+            true => "***".to_owned(),
+            false => mask_name(word),
+        };
+        error.insert(kind, ContextValue::String(shown));
+    }
+    error
+}
+
+fn usage(why: &str) -> anyhow::Error {
+    Failure::new(Kind::Usage, why).into()
+}

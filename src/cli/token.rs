@@ -1,0 +1,170 @@
+//! `git bbtoken token` and `git bbtoken exec`: a fresh token for scripts.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::ExitStatus,
+};
+
+use anyhow::Context as _;
+
+use super::{Console, arguments, signals::Signals, usage};
+#[cfg(unix)]
+use crate::files;
+use crate::{
+    dumps,
+    failure::{Failure, Kind},
+    limits,
+    program::Child,
+    wire::{self, Bearer, Identity, Overview},
+};
+
+/// The variable that `exec` gives to its command, and only to it.
+const VARIABLE: &str = "BBTOKEN_ACCESS_TOKEN";
+
+pub(super) fn print(options: &arguments::Token, console: &mut Console<'_>) -> anyhow::Result<()> {
+    if console.is_output_a_terminal && !options.force {
+        return Err(usage(
+            "a token is not printed on a terminal, where it stays readable; send it to a file or a command, or give --force",
+        ));
+    }
+    let identity = Overview::read()?.used(options.profile.name.as_deref())?;
+    let bearer = wire::bearer(&identity, console.warn)?;
+    console.print(&format!("{}\n", bearer.token.expose()))
+}
+
+/// Runs the command; gives its exit code.
+pub(super) fn exec(options: &arguments::Exec, console: &Console<'_>) -> anyhow::Result<u8> {
+    let identity = Overview::read()?.used(options.profile.name.as_deref())?;
+    let bearer = wire::bearer(&identity, console.warn)?;
+    let (program, arguments) = options
+        .command
+        .split_first()
+        .context("no command was given")?;
+    let cannot_start = |error: io::Error| {
+        let kind = match error.kind() {
+            io::ErrorKind::NotFound => Kind::NoProgram,
+            _ => Kind::NotExecutable,
+        };
+        let message = format!("cannot start '{}'", program.display());
+        anyhow::Error::from(error).context(Failure::new(kind, message))
+    };
+    let mut command = Child::Exec.command(program).map_err(cannot_start)?;
+    command.args(arguments);
+    // Held before the file is there: it is removed whatever ends us, but for SIGKILL. The next command takes that over.
+    let signals = Signals::hold()?;
+    let _netrc = match &options.netrc {
+        None => {
+            command.env(VARIABLE, bearer.token.expose());
+            None
+        }
+        Some(path) => Some(Netrc::write(path, &identity, &bearer)?),
+    };
+    let child = dumps::spawn_with_own_limit(&mut command).map_err(limits::of_start);
+    let mut child = child.map_err(cannot_start)?;
+    if let Err(error) = signals.pass_to(&child) {
+        child.kill()?;
+        child.wait()?;
+        return Err(cannot_start(error));
+    }
+    let status = child.wait().context("cannot wait for the command")?;
+    Ok(code(status))
+}
+
+/// What tells a file of ours from the user's own, in netrc's own words; programs that speak http pass it over.
+const MARK: &str = "account git-bbtoken-exec";
+
+/// A netrc-like file that is removed when it is dropped, and locked until then.
+struct Netrc {
+    path: PathBuf,
+    file: File,
+}
+
+impl Netrc {
+    fn write(path: &Path, identity: &Identity, bearer: &Bearer) -> anyhow::Result<Self> {
+        let host = identity.profile.endpoints.base.host_str().unwrap_or("");
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt as _;
+            options.mode(0o600);
+        }
+        let refuse = || {
+            format!(
+                "cannot make '{}', which must not be there yet",
+                path.display()
+            )
+        };
+        let file = match options.open(path) {
+            Ok(file) => locked(file, path),
+            Err(error) => left_behind(path).ok_or(error),
+        };
+        let mut netrc = Netrc {
+            path: path.to_owned(),
+            file: file.with_context(refuse)?,
+        };
+        let token = bearer.token.expose();
+        writeln!(
+            netrc.file,
+            "machine {host} login {} password {token} {MARK}",
+            bearer.user
+        )
+        .with_context(refuse)?;
+        Ok(netrc)
+    }
+}
+
+/// Locks a file that a secret is to be written to, if it is the user's alone.
+#[cfg(unix)]
+fn locked(file: File, path: &Path) -> io::Result<File> {
+    files::check_own_file(&file, path)?;
+    file.try_lock()?;
+    Ok(file)
+}
+
+/// Elsewhere a lock would keep the command from reading the file.
+#[cfg(not(unix))]
+fn locked(file: File, _path: &Path) -> io::Result<File> {
+    Ok(file)
+}
+
+/// Takes over the file that a killed process has left, empty; `None` where it is another one, or still in use.
+#[cfg(unix)]
+fn left_behind(path: &Path) -> Option<File> {
+    use std::io::Seek as _;
+    let file = files::open_without_waiting(path).ok()?;
+    let mut file = locked(file, path).ok()?;
+    let text = io::read_to_string(&file).ok()?;
+    if !text.trim_end().ends_with(MARK) {
+        return None;
+    }
+    file.set_len(0).and_then(|()| file.rewind()).ok()?;
+    Some(file)
+}
+
+/// Elsewhere nothing tells whether it is still in use.
+#[cfg(not(unix))]
+fn left_behind(_path: &Path) -> Option<File> {
+    None
+}
+
+impl Drop for Netrc {
+    fn drop(&mut self) {
+        // The command may have removed it.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// The command's own exit code; as a shell tells it when a signal ended it.
+fn code(status: ExitStatus) -> u8 {
+    #[cfg(unix)]
+    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
+        return u8::try_from(128 + signal).unwrap_or(1);
+    }
+    status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(1)
+}

@@ -1,0 +1,314 @@
+//! What becomes of each of git's http settings: the table that the reference shows and a test holds against git's own.
+
+use crate::git_config::{
+    git::{Entry, is_true},
+    repository::{FromRepository, PROXY, PROXY_LOGIN},
+};
+
+/// What becomes of a setting when the native transport carries git's protocol.
+#[derive(Clone, Copy, Debug)]
+pub enum Treatment {
+    /// It is followed.
+    Followed,
+    /// It has nothing to act on: there is one connection, one request at a time, and the credential goes at once.
+    WithoutEffect,
+    /// It is followed for values like this one; others need git's own transport.
+    FollowedIf(fn(&Entry) -> bool),
+    /// Only git's own transport has it, unless the value says as much as none.
+    NeedsGitUnless(fn(&Entry) -> bool),
+    /// Only git's own transport has it.
+    NeedsGit,
+}
+
+/// One of git's http settings.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpKey {
+    /// Its name behind `http.`, as git's manual writes it.
+    pub name: &'static str,
+    /// What becomes of it.
+    pub treatment: Treatment,
+    /// What happens to it in a repository's own configuration, for the git endpoint. For calls that carry a client's
+    /// secret, a refresh token or a code, that configuration never counts.
+    pub from_repository: FromRepository,
+    /// What a person should know of that.
+    pub note: &'static str,
+}
+
+const fn key(
+    name: &'static str,
+    treatment: Treatment,
+    from_repository: FromRepository,
+    note: &'static str,
+) -> HttpKey {
+    HttpKey {
+        name,
+        treatment,
+        from_repository,
+        note,
+    }
+}
+
+const fn harmless(why: &'static str) -> FromRepository {
+    FromRepository::Followed(why)
+}
+
+/// The versions that rustls has, as git writes them; a version is the least that will do (curl: `CURLOPT_SSLVERSION`).
+pub(super) const TLS_VERSIONS: [&str; 3] = ["", "tlsv1.2", "tlsv1.3"];
+
+/// The kind of files that certificates and keys are read from (curl: `CURLOPT_SSLCERTTYPE`).
+const PEM: [&str; 3] = ["", "PEM", "pem"];
+
+/// The TLS libraries that mean the usual thing (curl: `curl_global_sslset`).
+const USUAL_BACKENDS: [&str; 2] = match cfg!(windows) {
+    true => ["openssl", "schannel"],
+    false => ["openssl", "openssl"],
+};
+
+/// Every `http.<key>` that git knows (git-config(1), `git help -c`), and what becomes of it.
+pub const HTTP_KEYS: [HttpKey; 43] = {
+    use FromRepository::{FollowedIf as Only, Refused};
+    use Treatment::{Followed, FollowedIf, NeedsGit, NeedsGitUnless, WithoutEffect};
+    const TRUST: &str = "decide which certificates are trusted";
+    const TRUSTS: FromRepository = Refused(TRUST);
+    const READS: FromRepository = Refused("choose a file to read or write");
+    const PACE: FromRepository = harmless("it limits times and counts only");
+    [
+        key("cookieFile", NeedsGitUnless(is_empty), READS, ""),
+        key(
+            "curloptResolve",
+            NeedsGitUnless(is_empty),
+            Refused("choose the server's address"),
+            "",
+        ),
+        key(
+            "delegation",
+            NeedsGitUnless(|entry| is_word(entry, &["none"])),
+            Only(
+                |entry| is_word(entry, &["none"]),
+                "hand out your Kerberos login",
+            ),
+            "",
+        ),
+        key(
+            "emptyAuth",
+            WithoutEffect,
+            harmless("the token is sent in any case"),
+            "",
+        ),
+        key(
+            "extraHeader",
+            Followed,
+            Only(
+                is_plain_header,
+                "set a header for a request's length, encoding or host",
+            ),
+            "except Authorization: the token takes its place",
+        ),
+        key(
+            "followRedirects",
+            FollowedIf(|entry| is_word(entry, &["initial"]) || is_true(entry)),
+            harmless("redirects stay on the host"),
+            "'initial' is followed on the same host; 'true' means the same as 'initial'; 'false' is handed to git",
+        ),
+        key("keepAliveCount", WithoutEffect, PACE, ""),
+        key("keepAliveIdle", WithoutEffect, PACE, ""),
+        key("keepAliveInterval", WithoutEffect, PACE, ""),
+        key("lowSpeedLimit", Followed, PACE, ""),
+        key(
+            "lowSpeedTime",
+            Followed,
+            PACE,
+            "default: give up after ten minutes without data",
+        ),
+        key("maxRequests", WithoutEffect, PACE, ""),
+        key(
+            "maxRetries",
+            WithoutEffect,
+            PACE,
+            "a request to a busy server is retried up to three times",
+        ),
+        key(
+            "maxRetryTime",
+            WithoutEffect,
+            PACE,
+            "a command waits for a minute in total",
+        ),
+        key("minSessions", WithoutEffect, PACE, ""),
+        key("noEPSV", WithoutEffect, harmless("it is for FTP only"), ""),
+        key(
+            "pinnedPubkey",
+            Followed,
+            Refused("replace the keys that you have pinned"),
+            "",
+        ),
+        key(
+            "postBuffer",
+            Followed,
+            harmless("it limits memory only"),
+            "larger requests are sent in chunks, in a fetch and in a push",
+        ),
+        key(
+            "proactiveAuth",
+            WithoutEffect,
+            harmless("the token is sent in any case"),
+            "the first request always has the token",
+        ),
+        key(
+            "proxy",
+            Followed,
+            PROXY,
+            "http, https, socks4, socks4a, socks5 and socks5h; others, and Unix sockets, are handed to git, and curl requests tokens through Unix sockets",
+        ),
+        key(
+            "proxyAuthMethod",
+            FollowedIf(|entry| is_word(entry, &["anyauth", "basic"])),
+            PROXY_LOGIN,
+            "'basic' and 'anyauth' are followed if the proxy accepts Basic; else handed to git, and curl requests tokens",
+        ),
+        key("proxySSLCAInfo", Followed, TRUSTS, ""),
+        key("proxySSLCert", NeedsGitUnless(is_empty), READS, ""),
+        key(
+            "proxySSLCertPasswordProtected",
+            NeedsGitUnless(is_off),
+            READS,
+            "",
+        ),
+        key("proxySSLKey", NeedsGitUnless(is_empty), READS, ""),
+        key(
+            "retryAfter",
+            WithoutEffect,
+            PACE,
+            "default: one second, then longer",
+        ),
+        key(
+            "saveCookies",
+            NeedsGitUnless(is_off),
+            Only(is_off, "write a file"),
+            "",
+        ),
+        key("schannelCheckRevoke", NeedsGit, Only(is_true, TRUST), ""),
+        key("schannelUseSSLCAInfo", NeedsGitUnless(is_off), TRUSTS, ""),
+        key(
+            "sslBackend",
+            FollowedIf(|entry| is_word(entry, &USUAL_BACKENDS)),
+            TRUSTS,
+            "'openssl' is followed; on Windows also 'schannel', with the certificates that Windows trusts",
+        ),
+        key("sslCAInfo", Followed, TRUSTS, ""),
+        key("sslCAPath", Followed, TRUSTS, ""),
+        key(
+            "sslCert",
+            Followed,
+            READS,
+            "PEM files; other files, and keys with a password, are handed to git",
+        ),
+        key(
+            "sslCertPasswordProtected",
+            NeedsGitUnless(is_off),
+            READS,
+            "",
+        ),
+        key(
+            "sslCertType",
+            FollowedIf(|entry| is_word(entry, &PEM)),
+            READS,
+            "PEM files",
+        ),
+        key(
+            "sslCipherList",
+            NeedsGitUnless(is_empty),
+            Refused("weaken encryption"),
+            "",
+        ),
+        key("sslKey", Followed, READS, ""),
+        key(
+            "sslKeyType",
+            FollowedIf(|entry| is_word(entry, &PEM)),
+            READS,
+            "PEM files; engines and tokens are handed to git",
+        ),
+        key("sslTry", WithoutEffect, harmless("it is for FTP only"), ""),
+        key(
+            "sslVerify",
+            Followed,
+            Only(is_true, TRUST),
+            "false gives a warning; for bitbucket.org, only 'http.https://bitbucket.org/.sslVerify' can be false",
+        ),
+        key(
+            "sslVersion",
+            FollowedIf(|entry| is_word(entry, &TLS_VERSIONS)),
+            Refused("weaken encryption"),
+            "'tlsv1.2' and 'tlsv1.3' are followed",
+        ),
+        key(
+            "userAgent",
+            Followed,
+            harmless("it is one line of text"),
+            "",
+        ),
+        key(
+            "version",
+            FollowedIf(|entry| is_word(entry, &["HTTP/1.1", "HTTP/2"])),
+            harmless("each version sends the same requests"),
+            "'HTTP/1.1' and 'HTTP/2' are followed; both use HTTP/1.1",
+        ),
+    ]
+};
+
+/// Tells whether the native transport does justice to a setting; one that is not known may mean anything.
+pub(super) fn is_native(entry: &Entry) -> bool {
+    let known = HTTP_KEYS
+        .iter()
+        .find(|key| key.name.eq_ignore_ascii_case(&entry.key));
+    match known.map(|key| key.treatment) {
+        Some(Treatment::Followed | Treatment::WithoutEffect) => true,
+        Some(Treatment::FollowedIf(is_like_this) | Treatment::NeedsGitUnless(is_like_this)) => {
+            is_like_this(entry)
+        }
+        Some(Treatment::NeedsGit) | None => false,
+    }
+}
+
+impl Treatment {
+    /// Says it in a word or two, for the reference.
+    pub fn shown(self) -> &'static str {
+        match self {
+            Treatment::Followed => "native",
+            Treatment::WithoutEffect => "without effect",
+            Treatment::FollowedIf(_) => "native or handed to git",
+            Treatment::NeedsGit | Treatment::NeedsGitUnless(_) => "handed to git",
+        }
+    }
+}
+
+/// Tells whether a header is harmless: it does not change a request's length, encoding or host.
+fn is_plain_header(entry: &Entry) -> bool {
+    const OTHERS: [&str; 10] = [
+        "connection",
+        "content-encoding",
+        "content-length",
+        "expect",
+        "host",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    let name = entry.value.as_deref().unwrap_or_default().split(':').next();
+    let name = name.unwrap_or_default().trim().to_ascii_lowercase();
+    !OTHERS.contains(&name.as_str())
+}
+
+fn is_empty(entry: &Entry) -> bool {
+    is_word(entry, &[""])
+}
+
+fn is_off(entry: &Entry) -> bool {
+    !is_true(entry)
+}
+
+fn is_word(entry: &Entry, words: &[&str]) -> bool {
+    let value = entry.value.as_deref();
+    value.is_some_and(|value| words.contains(&value))
+}

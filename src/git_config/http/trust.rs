@@ -1,0 +1,198 @@
+//! Whom http settings make us trust: no repository decides it, and `http.sslVerify` is off for bitbucket.org only by a
+//! setting that was meant for it.
+
+use super::HTTP_KEYS;
+use crate::{
+    git_config::{
+        git::{Entry, GitConfig, Variables, is_true},
+        repository::{self, FromRepository},
+        urlmatch,
+    },
+    failure::{Failure, Kind, is_harmful},
+    http::Url,
+};
+
+/// The server whose name nobody has a reason to take on.
+const BITBUCKET: &str = "bitbucket.org";
+
+/// Refuses http settings of a repository that its row in [`super::HTTP_KEYS`] does not allow for a URL.
+///
+/// Git's own transport reads the same file, and may be redirected to another path of the site, so that a setting for
+/// any path counts. One that a setting of the user's overrides does not.
+///
+/// # Errors
+///
+/// [`Kind::Misconfigured`], with the command that makes the setting the user's own.
+pub(super) fn check_repository(
+    config: &GitConfig,
+    url: &Url,
+    remote: Option<&str>,
+) -> Result<(), Failure> {
+    let entries = config.of_repository();
+    let refused = entries
+        .filter(|entry| is_meant(config, entry, url, remote))
+        .find_map(|entry| Some((entry, objection(entry, url)?)));
+    let Some((entry, why)) = refused else {
+        return Ok(());
+    };
+    let mut keys = HTTP_KEYS.iter();
+    let key = keys.find(|key| key.name.eq_ignore_ascii_case(&entry.key));
+    let line = key.map(|key| {
+        let site = url.origin().ascii_serialization();
+        format!("http.{site}/.{} <value>", key.name)
+    });
+    Err(repository::refusal(entry, why, line.as_deref()))
+}
+
+/// Tells whether a setting of a repository bears on requests to a URL or to another path of its site.
+pub(super) fn is_meant(config: &GitConfig, entry: &Entry, url: &Url, remote: Option<&str>) -> bool {
+    match entry.section.as_str() {
+        "http" => {
+            let pattern = entry.subsection.as_deref();
+            let is_of_other_path = || pattern.is_some_and(|pattern| !urlmatch::fits(pattern, url));
+            pattern.is_none_or(|pattern| urlmatch::is_at_site(pattern, url))
+                && (is_in_force(config, entry, url) || is_of_other_path())
+        }
+        "remote" => {
+            let last = config.last("remote", remote, &entry.key);
+            ["proxy", "proxyauthmethod"].contains(&entry.key.as_str())
+                && last.is_some_and(|last| std::ptr::eq(last, entry))
+        }
+        _ => false,
+    }
+}
+
+/// Says what a repository must not do, if a setting of its own would do it.
+fn objection(entry: &Entry, url: &Url) -> Option<&'static str> {
+    let value = entry.value.as_deref().unwrap_or_default();
+    if value.contains(is_harmful) {
+        return Some("write more than one line into a request");
+    }
+    match repository::row_of(entry) {
+        Some(FromRepository::Followed(_)) => None,
+        Some(FromRepository::FollowedIf(is_like_this, why)) => {
+            (!is_like_this(entry)).then_some(why)
+        }
+        Some(FromRepository::FollowedOverHttps(why)) => {
+            (url.scheme() != "https" && !value.is_empty()).then_some(why)
+        }
+        Some(FromRepository::Refused(why)) => Some(why),
+        None => Some("set http keys that this version does not know"),
+    }
+}
+
+/// Tells whether no other setting overrides this one; lists are all of their values.
+fn is_in_force(config: &GitConfig, entry: &Entry, url: &Url) -> bool {
+    const LISTS: [&str; 2] = ["extraheader", "curloptresolve"];
+    let values = urlmatch::values(config, "http", &entry.key, url);
+    let is_this = |other: &&Entry| std::ptr::eq(*other, entry);
+    match LISTS.contains(&entry.key.as_str()) {
+        true => values.iter().any(is_this),
+        false => values.last().is_some_and(is_this),
+    }
+}
+
+/// Names the setting by which whoever answers is to be taken for the server, if there is one.
+///
+/// # Deviation
+///
+/// Git follows every `http.sslVerify` and `GIT_SSL_NO_VERIFY`. For bitbucket.org only a setting counts that names it and
+/// stands where a repository cannot put it: whoever answers gets the token.
+///
+/// # Errors
+///
+/// [`Kind::Misconfigured`] where verification is turned off for bitbucket.org by any other setting.
+pub(super) fn unverified_by(
+    config: &GitConfig,
+    variables: Variables<'_>,
+    url: &Url,
+) -> Result<Option<String>, Failure> {
+    let entry = urlmatch::values(config, "http", "sslverify", url).pop();
+    let is_off = entry.is_some_and(|entry| !is_true(entry));
+    let by_variable = variables("GIT_SSL_NO_VERIFY").is_some();
+    if !is_off && !by_variable {
+        return Ok(None);
+    }
+    let (name, place) = match entry.filter(|_| is_off) {
+        Some(entry) => (entry.name(), format!(" in {}", entry.origin)),
+        None => ("GIT_SSL_NO_VERIFY".to_owned(), String::new()),
+    };
+    let is_insisted_on = is_off && entry.is_some_and(names_bitbucket);
+    if url.host_str() != Some(BITBUCKET) || is_insisted_on {
+        return Ok(Some(name));
+    }
+    Err(Failure::new(
+        Kind::Misconfigured,
+        format!(
+            "{name}{place} would let anybody pass for {BITBUCKET} and take the token; a proxy with an authority of its own needs \
+             http.sslCAInfo instead, and 'git config --global http.https://{BITBUCKET}/.sslVerify false' insists on it"
+        ),
+    ))
+}
+
+fn names_bitbucket(entry: &Entry) -> bool {
+    let host = entry.subsection.as_deref().and_then(|url| {
+        let url = Url::parse(url).ok()?;
+        url.host_str().map(str::to_owned)
+    });
+    entry.scope.is_protected() && host.as_deref() == Some(BITBUCKET)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of a host when git is called with this setting, and with the variable.
+    fn judged(host: &str, setting: &str, by_variable: bool) -> Result<bool, ()> {
+        let variables = |name: &str| match name {
+            "GIT_CONFIG_NOSYSTEM" => Some("1".into()),
+            "GIT_CONFIG_GLOBAL" => Some("/dev/null".into()),
+            "GIT_CONFIG_PARAMETERS" if !setting.is_empty() => Some(format!("'{setting}'").into()),
+            "GIT_SSL_NO_VERIFY" if by_variable => Some("1".into()),
+            _ => None,
+        };
+        let config = GitConfig::read(&variables).expect("it is well-formed");
+        let url = Url::parse(&format!("https://{host}/ws/repo.git")).expect("it is a URL");
+        let found = unverified_by(&config, &variables, &url);
+        found.map(|by| by.is_some()).map_err(drop)
+    }
+
+    #[test]
+    fn bitbucket_is_verified_unless_a_setting_for_it_alone_says_otherwise() {
+        let cases = [
+            ("bitbucket.org", "", false, Ok(false)),
+            ("bitbucket.org", "http.sslVerify=true", false, Ok(false)),
+            ("bitbucket.org", "http.sslVerify=false", false, Err(())),
+            (
+                "bitbucket.org",
+                "http.https://*.org/.sslVerify=false",
+                false,
+                Err(()),
+            ),
+            ("bitbucket.org", "", true, Err(())),
+            (
+                "bitbucket.org",
+                "http.https://bitbucket.org/.sslVerify=false",
+                false,
+                Ok(true),
+            ),
+            (
+                "bitbucket.org",
+                "http.https://bitbucket.org/.sslVerify=true",
+                true,
+                Err(()),
+            ),
+            ("git.example.com", "http.sslVerify=false", false, Ok(true)),
+            ("git.example.com", "", true, Ok(true)),
+            ("git.example.com", "", false, Ok(false)),
+        ];
+        for (host, setting, by_variable, expected) in cases {
+            assert_eq!(
+                judged(host, setting, by_variable),
+                expected,
+                "{host} {setting} {by_variable}"
+            );
+        }
+        assert_eq!(cases.len(), 10);
+    }
+}

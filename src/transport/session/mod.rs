@@ -1,0 +1,436 @@
+//! The requests of one command: each with the credential, repaired once when the server refuses it.
+
+mod discovery;
+mod redirect;
+mod refusal;
+mod words;
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+
+use self::refusal::{Refusal, title};
+use super::{
+    Authorizer, AdvertisementCache, Service,
+    body::{Buffer, begins_with_pkt_line},
+    pktline::{Boundaries, Ending},
+};
+use crate::{
+    clock::Clock,
+    failure::quote,
+    parent_watch::{Armed, Watch},
+    http::{
+        Body, HttpClient, PATIENCE, Phase, Request, Response, Retries, TransportError, Trouble, Url,
+    },
+    secret::Secret,
+};
+
+/// How much of a page is looked at, to find its title.
+const MAX_PAGE_BYTES: usize = 4096;
+/// After this long without a request the server may have closed the connection.
+const IDLE_LIMIT: Duration = Duration::from_secs(2);
+
+/// A repository on a server, and the way to it.
+pub struct Session<'a> {
+    http: &'a dyn HttpClient,
+    authorizer: &'a mut dyn Authorizer,
+    watch: &'a Watch,
+    repository: Url,
+    /// What messages call the repository.
+    name: String,
+    last_answer: Instant,
+    memory: Option<&'a dyn AdvertisementCache>,
+    was_moved: bool,
+    /// What forbids to follow a redirect, by name.
+    redirect_ban: Option<&'a str>,
+    voice: Option<Reporter<'a>>,
+    buffer: Buffer,
+    /// The `Git-Protocol` header of a push, if it has one.
+    push_protocol: Option<&'static str>,
+    clock: &'a dyn Clock,
+    retries: Retries,
+    /// What is asked is only foreseen: if the question is the cause of what goes wrong, the next one takes its place.
+    is_foreseen: bool,
+}
+
+/// Tells a person what git's own https tells.
+#[derive(Clone, Copy)]
+pub struct Reporter<'a> {
+    /// Shows a line as a warning.
+    pub warn: &'a dyn Fn(&str),
+    /// Shows a line as it is.
+    pub say: &'a dyn Fn(&str),
+    /// How much git was asked to tell (gitremote-helpers(7), "option verbosity"): 0 is quiet, 1 usual.
+    pub verbosity: u32,
+}
+
+/// There is no credential to ask a server with.
+#[derive(Debug)]
+pub(super) struct NoCredential(String);
+
+impl fmt::Display for NoCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether a request may be sent a second time when its answer was lost.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Repeat<'a> {
+    /// It only reads.
+    Safe,
+    /// It may have been carried out, once `sent` tells that all of it was given away.
+    Never {
+        /// The server cannot have the whole request before this is true.
+        sent: &'a AtomicBool,
+        /// It is still here, and can be sent again if the server has certainly not taken it.
+        is_kept: bool,
+    },
+}
+
+impl Repeat<'_> {
+    /// Tells whether the server may have done what it was asked, although it did not say so.
+    fn may_be_done(self) -> bool {
+        matches!(self, Repeat::Never { sent, .. } if sent.load(Ordering::SeqCst))
+    }
+
+    fn is_allowed_after(self, error: &TransportError) -> bool {
+        match self {
+            Repeat::Safe => true,
+            Repeat::Never { is_kept, .. } => is_kept && error.phase == Phase::Connect,
+        }
+    }
+
+    fn is_allowed_after_status(self, status: u16) -> bool {
+        match self {
+            Repeat::Safe => true,
+            Repeat::Never { is_kept, .. } => is_kept && status == 429,
+        }
+    }
+}
+
+impl<'a> Session<'a> {
+    /// Prepares a session; nothing is sent yet. `name` is `workspace/repository`.
+    pub fn new(
+        http: &'a dyn HttpClient,
+        authorizer: &'a mut dyn Authorizer,
+        watch: &'a Watch,
+        clock: &'a dyn Clock,
+        repository: Url,
+        name: String,
+    ) -> Self {
+        Session {
+            http,
+            authorizer,
+            watch,
+            repository,
+            name,
+            last_answer: Instant::now(),
+            memory: None,
+            was_moved: false,
+            redirect_ban: None,
+            voice: None,
+            buffer: Buffer::default(),
+            push_protocol: None,
+            clock,
+            retries: Retries::within(PATIENCE),
+            is_foreseen: false,
+        }
+    }
+
+    /// Lets what the server says of the repository be remembered.
+    pub fn remembering(self, memory: Option<&'a dyn AdvertisementCache>) -> Self {
+        Session { memory, ..self }
+    }
+
+    /// Follows no redirect where a setting forbids it, which is named.
+    pub fn following_unless(self, redirect_ban: Option<&'a str>) -> Self {
+        Session {
+            redirect_ban,
+            ..self
+        }
+    }
+
+    /// Sends requests as a whole that fit into so many bytes.
+    pub fn buffering(self, bytes: usize) -> Self {
+        Session {
+            buffer: Buffer(bytes),
+            ..self
+        }
+    }
+
+    /// Lets pushes speak a version of the protocol, by its `Git-Protocol` header (gitprotocol-http(5)).
+    pub fn pushing_by(self, push_protocol: Option<&'static str>) -> Self {
+        Session {
+            push_protocol,
+            ..self
+        }
+    }
+
+    /// The `Git-Protocol` header of a push, if it has one.
+    pub(super) fn push_protocol(&self) -> Option<&'static str> {
+        self.push_protocol
+    }
+
+    /// How much of a request is sent as a whole.
+    pub(super) fn buffer(&self) -> Buffer {
+        self.buffer
+    }
+
+    /// Lets a person hear what git's own https tells.
+    pub fn heard_by(self, voice: Reporter<'a>) -> Self {
+        Session {
+            voice: Some(voice),
+            ..self
+        }
+    }
+
+    /// Tells what is posted (git: `post_rpc` in remote-curl.c).
+    fn tell_of_post(&self, service: Service, request: &Request) {
+        let Some(voice) = self.voice.filter(|voice| voice.verbosity > 1) else {
+            return;
+        };
+        let is_compressed = request
+            .headers
+            .iter()
+            .any(|(name, _)| *name == "Content-Encoding");
+        let what = match &request.body {
+            // A gzip file ends with the length of what it holds (RFC 1952 section 2.3.1).
+            Body::Bytes(bytes) if is_compressed => match bytes.last_chunk() {
+                Some(length) => {
+                    let length = u32::from_le_bytes(*length);
+                    format!("gzip {length} to {} bytes", bytes.len())
+                }
+                None => return,
+            },
+            Body::Bytes(bytes) => format!("{} bytes", bytes.len()),
+            Body::Stream(_) => "chunked".to_owned(),
+            Body::Empty | Body::Form(_) => return,
+        };
+        (voice.say)(&format!("POST {} ({what})\n", service.name()));
+    }
+
+    /// What is remembered of the repository, if anything may be.
+    pub(super) fn memory(&self) -> Option<&'a dyn AdvertisementCache> {
+        self.memory
+    }
+
+    /// Forgets what is remembered of the repository.
+    pub(super) fn forget(&self) {
+        self.memory.inspect(|memory| memory.forget());
+    }
+
+    /// Tells whether the repository was found at another place than it was looked for.
+    pub(super) fn was_moved(&self) -> bool {
+        self.was_moved
+    }
+
+    /// The repository, where it was found last.
+    pub fn repository(&self) -> &Url {
+        &self.repository
+    }
+
+    /// Tells whether the connection has been quiet for so long that the server may have closed it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.last_answer.elapsed() > IDLE_LIMIT
+    }
+
+    fn authorization(&mut self, service: Service) -> anyhow::Result<Secret> {
+        let authorization = self.authorizer.authorization();
+        authorization.with_context(|| NoCredential(self.cannot(service)))
+    }
+
+    /// Posts a request of a service (gitprotocol-http(5)) and returns once its answer begins.
+    pub(super) fn post(
+        &mut self,
+        service: Service,
+        repeat: Repeat<'_>,
+        request: &dyn Fn(Request) -> anyhow::Result<Request>,
+    ) -> anyhow::Result<Response> {
+        let url = below(&self.repository, service.name());
+        let protocol = self
+            .push_protocol
+            .filter(|_| service == Service::ReceivePack);
+        let response = self.exchange(repeat, service, &|| {
+            let post = Request::post(url.clone(), Body::Empty)
+                .header(
+                    "Content-Type",
+                    format!("application/x-{}-request", service.name()),
+                )
+                .header("Accept", format!("application/x-{}-result", service.name()));
+            request(match protocol {
+                Some(protocol) => post.header("Git-Protocol", protocol),
+                None => post,
+            })
+        })?;
+        self.expect(response, service, "result")
+    }
+
+    /// Sends a request with the credential; a refused credential is replaced once, and what may pass is tried again.
+    fn exchange(
+        &mut self,
+        repeat: Repeat<'_>,
+        service: Service,
+        make: &dyn Fn() -> anyhow::Result<Request>,
+    ) -> anyhow::Result<Response> {
+        let mut is_replaced = false;
+        loop {
+            let mut response = match self.send(repeat, service, make)? {
+                Ok(response) => response,
+                Err(error) => {
+                    let trouble = Trouble::of_connection(&error)
+                        .filter(|_| !self.is_foreseen || error.phase == Phase::Connect);
+                    if repeat.is_allowed_after(&error) && self.is_tried_again(trouble) {
+                        continue;
+                    }
+                    return Err(self.lost(error, repeat));
+                }
+            };
+            self.last_answer = Instant::now();
+            let status = response.status;
+            if let 200..=399 = status {
+                return Ok(response);
+            }
+            let trouble = Trouble::of_status(&response, self.host())
+                .filter(|_| !self.is_foreseen || matches!(status, 429 | 503));
+            let refusal = Refusal::read(&mut response, self.host());
+            if status == 401 && !is_replaced && self.replace_credential(service)? {
+                is_replaced = true;
+                continue;
+            }
+            if repeat.is_allowed_after_status(status) && self.is_tried_again(trouble) {
+                continue;
+            }
+            return Err(self.refused_or_lost(refusal, repeat, service));
+        }
+    }
+
+    /// Says what a status that means "no" means for what was asked.
+    fn refused_or_lost(
+        &self,
+        refusal: Refusal,
+        repeat: Repeat<'_>,
+        service: Service,
+    ) -> anyhow::Error {
+        // A gateway answers so when it has lost the answer of the server behind it; one that is merely busy says
+        // how long.
+        let may_be_lost = match refusal.status {
+            503 => refusal.retry_after.is_none(),
+            status => matches!(status, 500 | 502 | 504..),
+        };
+        let error = self.refused(refusal, service);
+        match may_be_lost && repeat.may_be_done() {
+            true => self.unknown(error),
+            false => error,
+        }
+    }
+
+    /// Waits and says so, if there is a reason to try again and it was not done too often.
+    fn is_tried_again(&mut self, trouble: Option<Trouble>) -> bool {
+        let Some(trouble) = trouble else {
+            return false;
+        };
+        let Some(pause) = self.retries.pause(&trouble) else {
+            return false;
+        };
+        if let Some((voice, line)) = self.voice.zip(pause.line) {
+            (voice.warn)(&line);
+        }
+        let _armed = self.watch.arm();
+        self.clock.wait(pause.span);
+        true
+    }
+
+    /// Asks what is only foreseen: it is tried again only where any question would have to wait.
+    pub(super) fn foreseeing<T>(&mut self, attempt: impl FnOnce(&mut Self) -> T) -> T {
+        self.is_foreseen = true;
+        let outcome = attempt(self);
+        self.is_foreseen = false;
+        outcome
+    }
+
+    /// Waits and says so, if an answer broke off of which git has seen nothing.
+    pub(super) fn is_asked_again(&mut self, error: &anyhow::Error) -> bool {
+        self.is_tried_again(Trouble::inside(error))
+    }
+
+    fn replace_credential(&mut self, service: Service) -> anyhow::Result<bool> {
+        let replaced = self.authorizer.refused();
+        replaced.with_context(|| NoCredential(self.cannot(service)))
+    }
+
+    /// Sends a request once, or twice at once where a connection was kept that the server has closed.
+    fn send(
+        &mut self,
+        repeat: Repeat<'_>,
+        service: Service,
+        make: &dyn Fn() -> anyhow::Result<Request>,
+    ) -> anyhow::Result<Result<Response, TransportError>> {
+        let authorization = self.authorization(service)?;
+        let _armed = self.watch.arm();
+        let attempt = || -> anyhow::Result<Result<Response, TransportError>> {
+            let mut request = make()?;
+            self.tell_of_post(service, &request);
+            request.authorization = Some(authorization.clone());
+            Ok(self.http.send(request))
+        };
+        match attempt()? {
+            Err(error) if matches!(repeat, Repeat::Safe) && error.phase == Phase::Request => {
+                attempt()
+            }
+            answer => Ok(answer),
+        }
+    }
+
+    /// Lets the end of git end this process, until what git waits for is complete: then git closes its end by itself.
+    pub(super) fn watch_until_over(&self, answer: &Boundaries) -> Option<Armed> {
+        (answer.ending() != Ending::Flush).then(|| self.watch.arm())
+    }
+
+    /// Checks the answer's type (gitprotocol-http(5)): a portal or sign-on page answers 200, too.
+    ///
+    /// Git looks at the type of an advertisement only (git: `check_smart_http` in remote-curl.c); any other answer of
+    /// another type passes if it begins as one of git's, since a push would be called refused that was done.
+    fn expect(&self, response: Response, service: Service, kind: &str) -> anyhow::Result<Response> {
+        let expected = format!("application/x-{}-{kind}", service.name());
+        let found = response.header("content-type").unwrap_or("nothing");
+        let found = found.split(';').next().unwrap_or("").trim();
+        if found.eq_ignore_ascii_case(&expected) {
+            return Ok(response);
+        }
+        let found = quote(found);
+        let _armed = self.watch.arm();
+        let (is_gits, mut response) =
+            begins_with_pkt_line(response).map_err(|error| self.bad_answer(error))?;
+        if is_gits && kind != "advertisement" {
+            return Ok(response);
+        }
+        let body = response.read_body(MAX_PAGE_BYTES).unwrap_or_default();
+        let whose = match title(&String::from_utf8_lossy(&body)) {
+            Some(title) => format!(", a page titled '{title}',"),
+            None => String::new(),
+        };
+        Err(self.no_git(&format!(
+            "it answered with '{found}'{whose} instead of '{expected}'"
+        )))
+    }
+
+    /// The server's host, for messages.
+    pub(super) fn host(&self) -> &str {
+        self.repository.host_str().unwrap_or("")
+    }
+}
+
+/// Gives a URL below a repository's.
+fn below(repository: &Url, path: &str) -> Url {
+    let mut url = repository.clone();
+    url.set_path(&format!(
+        "{}/{path}",
+        repository.path().trim_end_matches('/')
+    ));
+    url
+}

@@ -1,0 +1,250 @@
+//! An answer that means "no": its status, and what the server says beside it.
+
+use std::{fmt, time::Duration};
+
+use crate::{
+    failure::{Kind, quote},
+    http::Response,
+    transport::Service,
+};
+
+/// The longest text of an error answer that is looked at.
+const MAX_BYTES: usize = 4096;
+
+/// A status that means "no", with the server's words.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    host: String,
+    pub(super) status: u16,
+    pub(super) retry_after: Option<Duration>,
+    words: Words,
+}
+
+/// What a server says, safe for a terminal.
+#[derive(Debug, PartialEq, Eq)]
+enum Words {
+    /// Nothing that is meant for people.
+    None,
+    /// Lines of text.
+    Lines(Vec<String>),
+    /// The message of a JSON object.
+    Message(String),
+    /// A page, by its title.
+    Page(Option<String>),
+}
+
+impl Refusal {
+    /// Reads what the answer of a host says; a body that breaks off has said enough.
+    pub(super) fn read(response: &mut Response, host: &str) -> Self {
+        // In any case, so that the connection can be used again.
+        let body = response.read_body(MAX_BYTES).unwrap_or_default();
+        Refusal {
+            host: host.to_owned(),
+            status: response.status,
+            retry_after: response.retry_after(),
+            words: Words::of(response.header("content-type").unwrap_or(""), &body),
+        }
+    }
+
+    /// Takes the lines of text out, for those who show them apart from the rest.
+    pub(super) fn take_lines(&mut self) -> Vec<String> {
+        match std::mem::replace(&mut self.words, Words::None) {
+            Words::Lines(lines) => lines,
+            other => {
+                self.words = other;
+                Vec::new()
+            }
+        }
+    }
+
+    /// Tells what can be done about it. `name` is the repository's.
+    pub(super) fn kind(&self, service: Service, name: &str) -> Kind {
+        let host = || self.host.clone();
+        match self.status {
+            401 | 404 => Kind::AccessRefused {
+                address: name.to_owned(),
+            },
+            403 => self.forbidden(service, name),
+            407 => Kind::Unreachable { host: host() },
+            410 => Kind::AppPassword,
+            413 if service == Service::ReceivePack => Kind::TooLarge,
+            429 | 503 => Kind::Busy,
+            500.. => Kind::ServerFailed { host: host() },
+            _ => Kind::Refused,
+        }
+    }
+
+    /// Tells from the server's words what a status 403 is about; without any it is the scope, as a rule (Bitbucket's
+    /// knowledge base, "Error 403 when performing Git operations").
+    fn forbidden(&self, service: Service, name: &str) -> Kind {
+        // Bitbucket answers git in plain text; pages are those of proxies and portals.
+        if let Words::Page(_) = self.words {
+            return Kind::NotGit;
+        }
+        let said = self.words.to_string().to_lowercase();
+        let speaks_of = |words: &[&str]| words.iter().any(|word| said.contains(word));
+        let scope = match service {
+            Service::ReceivePack => "repository:write",
+            Service::UploadPack | Service::UploadArchive => "repository",
+        };
+        match () {
+            () if speaks_of(&["scope", "privilege"]) => Kind::ScopeMissing { scope },
+            () if speaks_of(&["whitelist", "allowlist", "ip address", "your ip"]) => {
+                Kind::PlaceRefused
+            }
+            () if speaks_of(&["two-step", "two step", "2sv", "2fa"]) => Kind::SecondStepNeeded,
+            () if speaks_of(&["does not exist", "not have access"]) => Kind::AccessRefused {
+                address: name.to_owned(),
+            },
+            () if speaks_of(&["limit", "exceed", "quota", "read-only", "read only"]) => {
+                Kind::OverLimit
+            }
+            () => Kind::ScopeMissing { scope },
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.status {
+            407 => write!(f, "a proxy on the way to '{}' answered 407", self.host),
+            status => write!(f, "'{}' answered {status}", self.host),
+        }?;
+        if let (429 | 503, Some(seconds @ 1..)) =
+            (self.status, self.retry_after.map(|wait| wait.as_secs()))
+        {
+            write!(f, " and asks to wait {seconds} seconds")?;
+        }
+        match &self.words {
+            Words::None => Ok(()),
+            Words::Page(_) => write!(f, " with {}", self.words),
+            words => write!(f, ": {words}"),
+        }
+    }
+}
+
+impl Words {
+    fn of(content_type: &str, body: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(body);
+        let content_type = content_type.split(';').next().unwrap_or("").trim();
+        match content_type.to_ascii_lowercase().as_str() {
+            "text/plain" => Words::lines(&text),
+            "application/json" => message(body).map_or(Words::None, Words::Message),
+            "text/html" => Words::Page(title(&text)),
+            _ => Words::None,
+        }
+    }
+
+    fn lines(text: &str) -> Self {
+        match text.trim() {
+            "" => Words::None,
+            text => Words::Lines(text.lines().map(quote).collect()),
+        }
+    }
+}
+
+impl fmt::Display for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Words::None => Ok(()),
+            Words::Lines(lines) => f.write_str(&lines.join(" ")),
+            Words::Message(message) => f.write_str(message),
+            Words::Page(Some(title)) => write!(f, "a page titled '{title}'"),
+            Words::Page(None) => f.write_str("a page without a title"),
+        }
+    }
+}
+
+/// Finds the sentence in an error object: `{"error": {"message": …}}` is Bitbucket's (REST API, "Standardized error
+/// responses"), the others are those of gateways.
+fn message(body: &[u8]) -> Option<String> {
+    let object: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let places = ["/error/message", "/message", "/error_description", "/error"];
+    let said = places
+        .iter()
+        .find_map(|place| object.pointer(place)?.as_str());
+    said.map(quote).filter(|said| !said.is_empty())
+}
+
+/// Finds the title of a page, which tells whose it is.
+pub(super) fn title(page: &str) -> Option<String> {
+    // ASCII alone changes case, so that places stay where they are.
+    let lower = page.to_ascii_lowercase();
+    let start = lower.find("<title")?;
+    let start = start + lower[start..].find('>')? + 1;
+    let end = start + lower[start..].find("</title")?;
+    Some(quote(&page[start..end])).filter(|title| !title.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_words_for_people_are_taken_from_a_body() {
+        let cases = [
+            (
+                "text/plain; charset=utf-8",
+                "\n one\ntwo\u{1b}[0m\n\n",
+                "one two\\u{1b}[0m",
+            ),
+            ("text/plain", " \n", ""),
+            (
+                "application/json",
+                r#"{"type":"error","error":{"message":"no\nway"}}"#,
+                "no\\u{a}way",
+            ),
+            ("application/json", r#"{"message":"m","error":"e"}"#, "m"),
+            ("application/json", r#"{"error":"e"}"#, "e"),
+            ("application/json", r#"{"error":{"message":7}}"#, ""),
+            ("application/json", r#"{"error":"#, ""),
+            (
+                "text/html",
+                "<TITLE>\n Sign in </TITLE>",
+                "a page titled 'Sign in'",
+            ),
+            ("text/html", "<title></title>", "a page without a title"),
+            ("application/octet-stream", "canary", ""),
+            ("", "canary", ""),
+        ];
+        for (kind, body, shown) in cases {
+            assert_eq!(
+                Words::of(kind, body.as_bytes()).to_string(),
+                shown,
+                "{body}"
+            );
+        }
+        assert_eq!(cases.len(), 11);
+    }
+
+    #[test]
+    fn whatever_a_server_says_with_its_no_is_short_and_printable() {
+        let kept = [
+            "\n one\ntwo\u{1b}[0m\n\n",
+            r#"{"error":{"message":"no\nway \u001b[2J"}}"#,
+            r#"{"message":"m","error_description":"e","error":7}"#,
+            "<html><TITLE lang=x>\n Sign in </TITLE><title></title>",
+            "<title/\u{130}></title",
+            "Your IP address is not on the allowlist",
+        ];
+        crate::fuzz::check_text(&kept, |body| {
+            for kind in ["text/plain; x", "Application/JSON", "text/html", "x/y"] {
+                let cut = &body.as_bytes()[..body.len().min(MAX_BYTES)];
+                let words = Words::of(kind, cut);
+                let shown = words.to_string();
+                crate::fuzz::expect_printable(&shown);
+                assert!(shown.chars().count() <= 8 * MAX_BYTES, "{shown}");
+                let mut refusal = Refusal {
+                    host: "h".into(),
+                    status: 403,
+                    retry_after: None,
+                    words,
+                };
+                refusal.kind(Service::ReceivePack, "ws/repo");
+                for line in refusal.take_lines() {
+                    crate::fuzz::expect_printable(&line);
+                }
+            }
+        });
+    }
+}

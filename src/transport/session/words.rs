@@ -1,0 +1,157 @@
+//! What went wrong with a repository, in words, and of which kind it is.
+
+use std::io;
+
+use super::{Repeat, Session, refusal::Refusal};
+use crate::{
+    failure::{Failure, Kind, quote},
+    http::{Phase, TransportError, Url},
+    transport::Service,
+};
+
+impl Session<'_> {
+    /// Says what the person wanted and does not get.
+    pub(super) fn cannot(&self, service: Service) -> String {
+        let doing = match service {
+            Service::ReceivePack => "push to",
+            Service::UploadPack | Service::UploadArchive => "read",
+        };
+        format!("cannot {doing} repository '{}'", self.name)
+    }
+
+    /// Puts a status that means "no" into words; what the server says in lines is shown apart, as git does
+    /// (git: `show_http_message` in remote-curl.c), where somebody hears it and it is not only foreseen.
+    pub(super) fn refused(&self, mut refusal: Refusal, service: Service) -> anyhow::Error {
+        let kind = refusal.kind(service, &self.name);
+        if let Some(voice) = self.voice.filter(|_| !self.is_foreseen) {
+            for line in refusal.take_lines() {
+                (voice.say)(&format!("remote: {line}\n"));
+            }
+        }
+        anyhow::anyhow!("{refusal}").context(Failure::new(
+            kind,
+            format!(
+                "{} with profile '{}'",
+                self.cannot(service),
+                self.authorizer.identity()
+            ),
+        ))
+    }
+
+    /// Says that there was no connection.
+    pub(super) fn unreachable(&self, error: TransportError) -> anyhow::Error {
+        let host = error.host.clone();
+        let kind = match error.phase {
+            _ if error.offers_only_http_2() => Kind::OnlyHttp2 { host },
+            Phase::Tls => Kind::Untrusted { host },
+            _ => Kind::Unreachable { host },
+        };
+        anyhow::Error::new(error).context(Failure::new(
+            kind,
+            format!("cannot reach repository '{}'", self.name),
+        ))
+    }
+
+    /// Says what a request without an answer means.
+    pub(super) fn lost(&self, error: TransportError, repeat: Repeat<'_>) -> anyhow::Error {
+        match (error.phase, repeat) {
+            (Phase::Connect | Phase::Tls, _) | (_, Repeat::Safe) => self.unreachable(error),
+            (_, Repeat::Never { .. }) if repeat.may_be_done() => self.unknown(error.into()),
+            (_, Repeat::Never { .. }) => {
+                let host = error.host.clone();
+                anyhow::Error::new(error).context(Failure::new(
+                    Kind::Unreachable { host },
+                    format!(
+                        "the push to '{}' broke off before all of it was sent; nothing was changed there",
+                        self.name
+                    ),
+                ))
+            }
+        }
+    }
+
+    /// Says that a push may have been done, whatever broke its answer: also git, which does not believe any answer.
+    pub(in crate::transport) fn unknown(&self, error: anyhow::Error) -> anyhow::Error {
+        error.context(Failure::new(
+            Kind::PushUnknown,
+            format!(
+                "the answer to the push to '{}' was lost: it is not known whether the push was done",
+                self.name
+            ),
+        ))
+    }
+
+    /// Says that a redirect is not followed, as git does not over https either.
+    pub(super) fn unfollowed(&self, place: &Url, ban: &str) -> anyhow::Error {
+        let place = quote(place.as_str());
+        anyhow::anyhow!("it redirects to '{place}', and {ban} allows no redirect").context(
+            Failure::new(
+                Kind::Misconfigured,
+                format!("cannot use repository '{}'", self.name),
+            ),
+        )
+    }
+
+    /// Says that git wants something of a push that the server does not have (git: `send_pack`).
+    pub(in crate::transport) fn unsupported(&self, capability: &str) -> anyhow::Error {
+        let what = match capability {
+            "atomic" => "--atomic push",
+            _ => "push options",
+        };
+        anyhow::anyhow!("the receiving end does not support {what}").context(Failure::new(
+            Kind::Refused,
+            format!("{}: nothing was sent", self.cannot(Service::ReceivePack)),
+        ))
+    }
+
+    /// Names an answer that no git server gives.
+    pub(in crate::transport) fn no_git(&self, why: &str) -> anyhow::Error {
+        anyhow::anyhow!("{why}").context(Failure::new(
+            Kind::NotGit,
+            format!(
+                "cannot use repository '{}': '{}' did not answer as a git server",
+                self.name,
+                self.host()
+            ),
+        ))
+    }
+
+    /// Hands on the server's own `ERR ` message in the place of a ref advertisement.
+    pub(in crate::transport) fn told(&self, said: &str) -> anyhow::Error {
+        anyhow::anyhow!("'{}' says: {said}", self.host()).context(Failure::new(
+            Kind::Refused,
+            format!(
+                "cannot use repository '{}' with profile '{}'",
+                self.name,
+                self.authorizer.identity()
+            ),
+        ))
+    }
+
+    /// Names an answer that is not made of pkt-lines.
+    pub(in crate::transport) fn no_pkt_line(&self) -> anyhow::Error {
+        self.no_git("a pkt-line in its answer has no valid length")
+    }
+
+    /// Names an answer whose pkt-lines could not be read.
+    pub(in crate::transport) fn bad_packet(&self, error: io::Error) -> anyhow::Error {
+        match error.kind() {
+            io::ErrorKind::InvalidData => self.no_pkt_line(),
+            _ => self.bad_answer(error),
+        }
+    }
+
+    /// Names an answer that broke off.
+    pub(in crate::transport) fn bad_answer(&self, why: impl Into<anyhow::Error>) -> anyhow::Error {
+        why.into().context(Failure::new(
+            Kind::Unreachable {
+                host: self.host().to_owned(),
+            },
+            format!(
+                "the answer of '{}' for repository '{}' is not complete",
+                self.host(),
+                self.name
+            ),
+        ))
+    }
+}
