@@ -21,8 +21,8 @@ use gix::{
 };
 
 use crate::{
-    git_config::{GitConfig, is_true, url_values},
     files::foreign,
+    git_config::{GitConfig, is_true, url_values},
     http::Url,
     program, signals,
 };

@@ -129,27 +129,60 @@
 //! | many commands at once share one token, through faults | `tests/it/load.rs` |
 //! | no text from outside makes a parser panic, lose what it read or show a secret | `fuzz`, in the tests of each parser |
 
-pub mod address;
-pub mod clock;
-pub mod git_config;
-pub mod dumps;
-pub mod failure;
+mod address;
+mod app;
+mod cli;
+mod clock;
+mod dumps;
+mod failure;
 mod files;
 #[cfg(test)]
 mod fuzz;
-pub mod parent_watch;
-pub mod http;
-pub mod lfs;
-pub mod limits;
-pub mod cli;
-pub mod oauth;
+mod git_config;
+mod helper;
+mod http;
+mod lfs;
+mod limits;
+mod oauth;
+mod parent_watch;
 mod pasted;
-pub mod profile;
-pub mod program;
-pub mod transport;
-pub mod report;
-pub mod secret;
+mod profile;
+mod program;
+mod report;
+mod secret;
 mod signals;
-pub mod token;
-pub mod trace;
-pub mod wire;
+mod token;
+mod trace;
+mod transport;
+
+use std::process::ExitCode;
+
+/// Runs `git-remote-bbtoken` on this process's arguments and streams.
+pub fn git_remote_bbtoken() -> ExitCode {
+    helper::main()
+}
+
+/// Runs `git-bbtoken` on this process's arguments and streams.
+pub fn git_bbtoken() -> ExitCode {
+    cli::main()
+}
+
+/// What the project's own tests compare with git, or replace. It is no interface: it changes without notice.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::{
+        clock::Clock,
+        git_config::{
+            BBTOKEN_KEYS, FromRepository, GIT_KEYS, GitConfig, HTTP_KEYS, HttpTreatment,
+            REMOTE_KEYS, Scope, http_settings,
+        },
+        http::{
+            Body, Client as HttpClientOfTests, HeaderMap, HttpClient, Phase, Request, Response, ResponseBody, Settings,
+            TransportError, Url,
+        },
+        oauth::Authorization,
+        profile::{Client, Endpoints, Grant, Profile, Source, Store, Transport},
+        secret::Secret,
+        token::{Connect, Login, Places, Tokens},
+    };
+}

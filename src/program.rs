@@ -13,6 +13,13 @@ use std::{
     process::Command,
 };
 
+use anyhow::Context as _;
+
+use crate::{
+    failure::{Failure, Kind, quote_for_shell},
+    limits::Scarcity,
+};
+
 /// Variables that hold a secret or lead to one.
 const SECRETS: [&str; 4] = [
     "BBTOKEN_CLIENT_SECRET",
@@ -386,4 +393,44 @@ mod tests {
         let numbers = ROWS.iter().map(|row| number(row.child));
         assert!(numbers.eq(0..ROWS.len()));
     }
+}
+
+/// What helps where the system does not tell where this program is.
+const WITHOUT_PROC: &str =
+    "mount /proc, or add the directory of git-bbtoken to PATH, then try again";
+
+/// Finds a program that was installed beside this one.
+pub(crate) fn sibling(name: &str) -> anyhow::Result<PathBuf> {
+    let ours = match std::env::current_exe() {
+        Ok(ours) => ours,
+        // Linux tells it in /proc only.
+        Err(error) => {
+            let found = all(name).into_iter().next();
+            let unknown = || Scarcity::new(error.to_string(), WITHOUT_PROC);
+            return found
+                .ok_or_else(unknown)
+                .with_context(|| format!("cannot find '{name}'"));
+        }
+    };
+    let path = ours.with_file_name(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    if !path.exists() {
+        return Err(Failure::new(
+            Kind::Misconfigured,
+            format!(
+                "'{}' is missing; install both programs side by side",
+                path.display()
+            ),
+        )
+        .into());
+    }
+    Ok(path)
+}
+
+/// Writes a program of ours for the shell that git starts credential helpers with; git's shell on Windows wants `/`.
+pub(crate) fn shell_word(program: &Path) -> String {
+    let text = program.display().to_string();
+    quote_for_shell(&match cfg!(windows) {
+        true => text.replace('\\', "/"),
+        false => text,
+    })
 }

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use crate::{
+    app,
     git_config::{self, Entry, Scope},
+    http::Url,
     program,
-    wire::{self, Url},
 };
 
 /// A chain of helpers, for one part of a site: git asks the first one first and tells all of them what worked.
@@ -104,7 +105,7 @@ fn within(site: &Url, own: &str) -> Option<Url> {
 
 /// Tells whether `example.com` or `https://` fits, which git takes as well (git: `match_partial_url`).
 fn is_partly(own: &str, url: &Url) -> bool {
-    let site = wire::site(url);
+    let site = app::site(url);
     site.strip_suffix(own)
         .is_some_and(|scheme| scheme.ends_with("://"))
         || own == format!("{}://", url.scheme())

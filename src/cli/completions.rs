@@ -88,7 +88,10 @@ const POWERSHELL: &str = r#"Register-ArgumentCompleter -Native -CommandName 'git
 }
 "#;
 
-pub(super) fn run(options: &arguments::Completions, console: &mut Console<'_>) -> anyhow::Result<()> {
+pub(super) fn run(
+    options: &arguments::Completions,
+    console: &mut Console<'_>,
+) -> anyhow::Result<()> {
     if let Some(at) = options.at {
         return offer(at, options.words.clone(), console);
     }

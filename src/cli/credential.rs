@@ -11,9 +11,10 @@ use anyhow::Context as _;
 use zeroize::Zeroizing;
 
 use crate::{
+    app::{self, App, Identity},
     failure::{Failure, Kind, kind},
+    lfs::profile_of,
     secret::Secret,
-    wire::{self, Identity},
 };
 
 /// More than any request of git's.
@@ -67,12 +68,12 @@ fn get(
             return Ok(());
         }
         // A fault of our configuration is no concern of another host.
-        Err(_) if !wire::may_be_ours(&request.host) => return Ok(()),
+        Err(_) if !app::may_be_ours(&request.host) => return Ok(()),
         Err(error) => return quit(output, error),
     };
     let bearer = match &request.given {
-        Some(given) => wire::bearer_instead(&identity, &given.fingerprint, warn),
-        None => wire::bearer(&identity, warn).map(Some),
+        Some(given) => identity.bearer_instead(&given.fingerprint, warn),
+        None => identity.bearer(warn).map(Some),
     };
     let bearer = match bearer {
         Ok(Some(bearer)) => bearer,
@@ -128,9 +129,9 @@ fn erase(profile: Option<&str>, request: &Request, warn: &dyn Fn(&str)) -> anyho
     };
     // The user name of the token stands in the place of one that may have named the profile: the token tells whose it is.
     let first = identity(profile, request).ok().flatten();
-    let others = || Identity::all_for_site(&request.protocol, &request.host);
-    for identity in first.into_iter().chain(others().unwrap_or_default()) {
-        if !wire::forget(&identity, token, warn)? {
+    let others = App::read().map(|app| app.all_for_site(&request.protocol, &request.host));
+    for identity in first.into_iter().chain(others.unwrap_or_default()) {
+        if !identity.forget(token, warn) {
             continue;
         }
         // git-lfs asks again by itself.
@@ -152,8 +153,8 @@ fn identity(profile: Option<&str>, request: &Request) -> anyhow::Result<Option<I
         .as_ref()
         .and_then(|given| given.profile.as_deref());
     let user = given.unwrap_or(&request.user);
-    let profile = profile.or_else(|| wire::profile_of(user));
-    Identity::for_url(
+    let profile = profile.or_else(|| profile_of(user));
+    App::read()?.for_url(
         &request.protocol,
         &request.host,
         &request.path,

@@ -2,17 +2,17 @@
 
 use super::{Console, arguments};
 use crate::{
+    app::{self, App},
     profile::{self, ENVIRONMENT, Grant, Profile},
     token::Forgotten,
-    wire::{self, Overview},
 };
 
 pub(super) fn run(options: &arguments::Logout, console: &mut Console<'_>) -> anyhow::Result<()> {
-    let overview = Overview::read()?;
-    let identity = overview.used(options.profile.name.as_deref())?;
+    let app = App::read()?;
+    let identity = app.used(options.profile.name.as_deref())?;
     let profile = &identity.profile;
-    let others = others(&overview, profile);
-    let forgotten = wire::forget_all(&identity, &others, options.shared, console.warn)?;
+    let others = others(&app, profile);
+    let forgotten = identity.forget_all(&others, options.shared, console.warn)?;
     let Forgotten { removed, shared } = forgotten;
     if !removed.is_empty() {
         console.answer(&format!(
@@ -63,9 +63,9 @@ pub(super) fn run(options: &arguments::Logout, console: &mut Console<'_>) -> any
 }
 
 /// Resolves the other profiles, as far as they can be used.
-fn others(overview: &Overview, profile: &Profile) -> Vec<Profile> {
-    let names = profile::names(&overview.raw).into_iter();
+fn others(app: &App, profile: &Profile) -> Vec<Profile> {
+    let names = profile::names(&app.raw).into_iter();
     let others = names.filter(|name| *name != profile.name);
-    let resolved = others.filter_map(|name| overview.identity(&name, |_| {}).ok());
+    let resolved = others.filter_map(|name| app.identity(&name, |_| {}).ok());
     resolved.map(|identity| identity.profile).collect()
 }

@@ -1,7 +1,7 @@
 //! `git bbtoken …`: for people, and for git's credential protocol.
 
-mod chain;
 mod arguments;
+mod chain;
 mod completions;
 mod console;
 mod credential;
@@ -19,7 +19,11 @@ mod status;
 mod token;
 mod words;
 
-use std::{ffi::OsString, io};
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal as _, stdin, stdout},
+    process::ExitCode,
+};
 
 use clap::{
     Parser as _,
@@ -27,12 +31,38 @@ use clap::{
 };
 
 use crate::{
+    dumps,
     failure::{Failure, Kind},
+    report,
     secret::mask_name,
+    trace,
 };
 use arguments::{Cli, Command};
 
 pub use console::Console;
+
+/// Runs the management command on this process's arguments and streams.
+pub fn main() -> ExitCode {
+    dumps::forbid();
+    trace::start("git-bbtoken", &|name| std::env::var_os(name), &report::warn);
+    let outcome = run(
+        std::env::args_os().collect(),
+        &mut Console {
+            is_interactive: stdin().is_terminal() && report::is_shown_on_a_terminal(),
+            is_output_a_terminal: stdout().is_terminal(),
+            input: &mut stdin().lock(),
+            output: &mut stdout().lock(),
+            say: &report::say,
+            warn: &report::warn,
+        },
+    );
+    let code = outcome.unwrap_or_else(|error| {
+        report::show(&error);
+        report::exit_code(&error)
+    });
+    trace::end(code);
+    ExitCode::from(code)
+}
 
 /// Runs one subcommand; `arguments` begin with the program's name. Gives the exit code, which is another
 /// program's for `exec`.
@@ -40,7 +70,7 @@ pub use console::Console;
 /// # Errors
 ///
 /// Whatever stands in the way; `report` has the exit code for it.
-pub fn run(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Result<u8> {
+fn run(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Result<u8> {
     run_one(arguments, console).map_err(|error| {
         let written = error.downcast_ref::<io::Error>();
         let is_pipe = written.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);

@@ -10,7 +10,7 @@ use super::{
     git::{Change, Repository, Target, apply_all},
     setup::may_write,
 };
-use crate::wire::Overview;
+use crate::app::App;
 
 /// What may hold an address. The remotes of branches and the default to push to do, where they are no names.
 const ADDRESSES: &str = r"^(remote\..*\.(url|pushurl)|remote\.pushdefault|branch\..*\.(remote|pushremote)|submodule\..*\.url)$";
@@ -20,9 +20,9 @@ pub(super) fn convert(
     options: &arguments::Consent,
     console: &mut Console<'_>,
 ) -> anyhow::Result<()> {
-    let overview = Overview::read()?;
+    let app = App::read()?;
     let mut walk = Walk {
-        converted: &|url| overview.converted(url, back),
+        converted: &|url| app.converted(url, back),
         changes: Vec::new(),
         seen: BTreeSet::new(),
         left: Vec::new(),

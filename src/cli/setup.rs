@@ -12,17 +12,17 @@ use std::{
 use anyhow::Context as _;
 
 use super::{
-    Console,
+    Console, arguments,
     chain::{self, Chain},
-    arguments,
     git::{Change, Target, apply_all},
     usage,
 };
 use crate::{
-    git_config::{self, Entry, Scope, process_variable},
+    app::{self, App},
     failure::quote,
+    git_config::{self, Entry, Scope, process_variable},
+    http::Url,
     profile,
-    wire::{self, Overview, Url},
 };
 
 /// Where it is noted.
@@ -84,20 +84,20 @@ impl There<'_> {
 pub(super) fn run(options: &arguments::Setup, console: &mut Console<'_>) -> anyhow::Result<()> {
     let _alone = alone(&options.consent);
     let own = Target::Global.matching(".")?;
-    let overview = Overview::read_of_user()?;
+    let app = App::read_of_user()?;
     let there = There {
-        entries: of_user(&overview),
+        entries: of_user(&app),
         own,
     };
-    let ask = wire::credential_helper().context("cannot find git-bbtoken itself")?;
-    let sites = sites(&overview);
+    let ask = app::credential_helper().context("cannot find git-bbtoken itself")?;
+    let sites = sites(&app);
     let mut changes = missing(vec![submodules()], &there, console);
     for site in &sites {
         changes.extend(answering(site, &ask, &there));
         changes.extend(missing(asked_well(site), &there, console));
     }
-    changes.extend(missing(rewritten(&overview, options), &there, console));
-    let large_files = wire::lfs_here();
+    changes.extend(missing(rewritten(&app, options), &there, console));
+    let large_files = app::lfs_here();
     if changes.is_empty() && large_files.is_empty() {
         return console.answer("Git is set up already; nothing to change.");
     }
@@ -133,15 +133,15 @@ pub(super) fn run(options: &arguments::Setup, console: &mut Console<'_>) -> anyh
         .collect();
     apply_all(&changes)?;
     // With what is set up now, the rest is the user's own setting already.
-    wire::lfs_here()
+    app::lfs_here()
         .iter()
         .try_for_each(|wiring| wiring.write(Duration::ZERO))?;
-    let overview = Overview::read_of_user()?;
+    let app = App::read_of_user()?;
     for site in &sites {
-        if !is_answering(&of_user(&overview), site) {
+        if !is_answering(&of_user(&app), site) {
             (console.warn)(&format!(
                 "another credential helper still comes after ours for {}: in your git configuration, move the section of our helper to the end",
-                wire::site(site)
+                app::site(site)
             ));
         }
     }
@@ -149,9 +149,9 @@ pub(super) fn run(options: &arguments::Setup, console: &mut Console<'_>) -> anyh
 }
 
 /// Gives the settings that hold in every repository of the user.
-pub(super) fn of_user(overview: &Overview) -> Vec<&Entry> {
+pub(super) fn of_user(app: &App) -> Vec<&Entry> {
     let of_user = |entry: &&Entry| matches!(entry.scope, Scope::System | Scope::Global);
-    overview.settings().filter(of_user).collect()
+    app.settings().filter(of_user).collect()
 }
 
 /// Finds what of the wishes is not there yet, each change with its reason, and tells what the user has set differently.
@@ -200,7 +200,7 @@ fn is_answering(entries: &[&Entry], site: &Url) -> bool {
 /// Ours has to stand after all others, so what an earlier setup wrote before another helper is written anew.
 fn answering(site: &Url, ask: &str, there: &There<'_>) -> Vec<Reasoned> {
     // Git takes both for the same site, but a line is put where the section of its spelling is.
-    let spellings = ["", "/"].map(|end| format!("credential.{}{end}.helper", wire::site(site)));
+    let spellings = ["", "/"].map(|end| format!("credential.{}{end}.helper", app::site(site)));
     let is_noted = |(key, value): &(&String, &String)| {
         there.own_has(NOTE, &format!("{key}={value}"))
             && spellings.iter().any(|spelling| same_key(spelling, key))
@@ -373,8 +373,8 @@ pub(super) fn may_write(
 }
 
 /// Gives each host that a profile is for.
-pub(super) fn sites(overview: &Overview) -> Vec<Url> {
-    let mut sites: Vec<_> = overview.bases.iter().map(wire::site).collect();
+pub(super) fn sites(app: &App) -> Vec<Url> {
+    let mut sites: Vec<_> = app.bases.iter().map(app::site).collect();
     sites.sort();
     sites.dedup();
     let parse = |site: &String| Url::parse(site).ok();
@@ -389,17 +389,17 @@ fn submodules() -> Request {
     )
 }
 
-fn rewritten(overview: &Overview, options: &arguments::Setup) -> Vec<Request> {
-    let bases = overview
+fn rewritten(app: &App, options: &arguments::Setup) -> Vec<Request> {
+    let bases = app
         .bases
         .iter()
         .map(|base| base.as_str().trim_end_matches('/'));
     let mut wishes: Vec<_> = bases.clone().filter_map(without_www).collect();
     // Of two sites, an address without its host is either's.
-    let is_only = overview.bases.iter().all(|base| base == overview.base());
+    let is_only = app.bases.iter().all(|base| base == app.base());
     if options.plain {
-        let base = overview.base().as_str().trim_end_matches('/');
-        wishes.extend(plain(base, &profile::names(&overview.raw)));
+        let base = app.base().as_str().trim_end_matches('/');
+        wishes.extend(plain(base, &profile::names(&app.raw)));
     }
     if options.everywhere {
         wishes.extend(bases.flat_map(|base| rewriting(base, is_only)));
@@ -432,7 +432,7 @@ fn request(key: String, value: &str, why: &'static str) -> Request {
 
 /// Lets git and git-lfs ask so that the right profile answers.
 fn asked_well(site: &Url) -> Vec<Request> {
-    let site = wire::site(site);
+    let site = app::site(site);
     vec![
         request(
             format!("credential.{site}.useHttpPath"),

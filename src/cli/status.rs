@@ -4,44 +4,45 @@ use serde_json::{Map, Value, json};
 
 use super::{Console, arguments, words};
 use crate::{
+    app::{self, App},
     failure::{printable_json, quote},
     profile::{self, Profile, RawProfile, Setting},
     secret::{Secret, mask, mask_address, mask_id, mask_name, program_of},
     token::{Kept, KeptOwner, KeptToken, Login},
-    wire::{self, Overview},
 };
 
 /// The version of the JSON: raised when the meaning of a field changes.
 const VERSION: u32 = 1;
 
 pub(super) fn run(options: &arguments::Status, console: &mut Console<'_>) -> anyhow::Result<()> {
-    let overview = Overview::read()?;
+    let app = App::read()?;
     if let Some(address) = &options.explain {
-        let found = overview.explain(address)?;
+        let found = app.explain(address)?;
         return console.answer(&format!(
             "{} uses profile '{}': {}",
             found.repository, found.profile, found.why
         ));
     }
-    let mut names = profile::names(&overview.raw);
+    let mut names = profile::names(&app.raw);
     if let Some(name) = &options.profile.name {
-        profile::named(&overview.raw, name, "the command line")?;
+        profile::named(&app.raw, name, "the command line")?;
         names.retain(|known| known == name);
     }
-    let now_unix_s = wire::now_unix_s();
+    let now_unix_s = app::now_unix_s();
     let views: Vec<_> = names
         .iter()
-        .map(|name| View::of(&overview, name, console.warn))
+        .map(|name| View::of(&app, name, console.warn))
         .collect();
     if options.json {
         let profiles: Vec<_> = views.iter().map(|view| view.json(now_unix_s)).collect();
-        let all = json!({ "version": VERSION, "base_url": overview.base().as_str(), "profiles": profiles });
+        let all =
+            json!({ "version": VERSION, "base_url": app.base().as_str(), "profiles": profiles });
         return console.print(&format!(
             "{}\n",
             printable_json(&serde_json::to_string_pretty(&masked(all))?)
         ));
     }
-    console.answer(&format!("Bitbucket is at {}", overview.base()))?;
+    console.answer(&format!("Bitbucket is at {}", app.base()))?;
     if views.is_empty() {
         console.answer("No profile is configured; 'git bbtoken login' makes one.")?;
     }
@@ -63,15 +64,15 @@ struct View {
 }
 
 impl View {
-    fn of(overview: &Overview, name: &str, warn: &dyn Fn(&str)) -> Self {
-        let found = overview.identity(name, |_| {}).and_then(|identity| {
-            let (kept, problem) = wire::kept(&identity, warn)?;
-            Ok((identity.profile, kept, problem))
+    fn of(app: &App, name: &str, warn: &dyn Fn(&str)) -> Self {
+        let found = app.identity(name, |_| {}).map(|identity| {
+            let (kept, problem) = identity.kept(warn);
+            (identity.profile, kept, problem)
         });
         View {
             name: name.to_owned(),
             found,
-            settings: settings(&overview.raw, name),
+            settings: settings(&app.raw, name),
         }
     }
 

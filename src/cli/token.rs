@@ -13,11 +13,12 @@ use super::{Console, arguments, signals::Signals, usage};
 #[cfg(unix)]
 use crate::files;
 use crate::{
+    app::{App, Identity},
     dumps,
     failure::{Failure, Kind},
     limits,
     program::Child,
-    wire::{self, Bearer, Identity, Overview},
+    token::Bearer,
 };
 
 /// The variable that `exec` gives to its command, and only to it.
@@ -29,15 +30,15 @@ pub(super) fn print(options: &arguments::Token, console: &mut Console<'_>) -> an
             "a token is not printed on a terminal, where it stays readable; send it to a file or a command, or give --force",
         ));
     }
-    let identity = Overview::read()?.used(options.profile.name.as_deref())?;
-    let bearer = wire::bearer(&identity, console.warn)?;
+    let identity = App::read()?.used(options.profile.name.as_deref())?;
+    let bearer = identity.bearer(console.warn)?;
     console.print(&format!("{}\n", bearer.token.expose()))
 }
 
 /// Runs the command; gives its exit code.
 pub(super) fn exec(options: &arguments::Exec, console: &Console<'_>) -> anyhow::Result<u8> {
-    let identity = Overview::read()?.used(options.profile.name.as_deref())?;
-    let bearer = wire::bearer(&identity, console.warn)?;
+    let identity = App::read()?.used(options.profile.name.as_deref())?;
+    let bearer = identity.bearer(console.warn)?;
     let (program, arguments) = options
         .command
         .split_first()

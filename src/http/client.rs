@@ -15,7 +15,7 @@ use tokio::{runtime::Runtime, sync::mpsc};
 use super::{
     Begun, Body, Family, HttpClient, LowSpeed, Method, Phase, ProxyLogins, Request, Response,
     ResponseBody, Settings, TransportError, beside::Beside, broken::classify, curl::CurlRequest,
-    gzip::unpacked, may_carry_credentials, observe, speed_limit::Pace, pool::Pool,
+    gzip::unpacked, may_carry_credentials, observe, pool::Pool, speed_limit::Pace,
 };
 use crate::{
     limits,

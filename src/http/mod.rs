@@ -19,14 +19,14 @@ mod family;
 mod gzip;
 mod identity;
 mod observe;
-mod proxy_auth;
-mod speed_limit;
 mod patience;
 mod pool;
 mod proxy;
+mod proxy_auth;
 mod retry;
 mod retry_after;
 mod roots;
+mod speed_limit;
 mod tls;
 mod trust;
 
@@ -46,9 +46,9 @@ pub use body::BodyReader;
 pub use client::Client;
 pub use family::Family;
 pub use identity::ClientCertificate;
-pub use speed_limit::LowSpeed;
 pub use proxy::{Proxy, ProxyAuth, ProxyLogin, ProxyLogins, ProxyUser, percent_decode};
 pub use retry::{PATIENCE, Retries, Trouble};
+pub use speed_limit::LowSpeed;
 pub use trust::PinnedKeys;
 
 /// Reads a file of keys or certificates that a setting names.

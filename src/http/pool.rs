@@ -16,9 +16,9 @@ use super::{
     curl::{Curl, CurlRequest, Unanswered},
     family::Resolver,
     observe,
+    patience::{Hop, LIMITS, Patient},
     proxy_auth::{self, Offer},
     speed_limit::Pace,
-    patience::{Hop, LIMITS, Patient},
     tls,
 };
 use crate::trace;
@@ -243,7 +243,10 @@ impl Pool {
         else {
             return error;
         };
-        match self.refused_with.get_or_init(|| proxy_auth::status(proxy, url)) {
+        match self
+            .refused_with
+            .get_or_init(|| proxy_auth::status(proxy, url))
+        {
             // It has changed its mind meanwhile.
             None | Some(200..=299) => error,
             Some(status) => TransportError::new(Phase::Connect, host, ProxyRefused(*status))

@@ -7,15 +7,15 @@
 mod bearer;
 mod busy;
 mod cache;
+mod check;
 mod explain;
 mod journal;
-mod stored;
 mod lock;
 mod login;
-mod check;
 mod refresh;
 mod source;
 pub mod store;
+mod stored;
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -41,8 +41,8 @@ use refresh::Refresh;
 use store::Store;
 
 pub use bearer::Bearer;
-pub use stored::{Forgotten, Kept, KeptOwner, KeptToken};
 pub use login::Login;
+pub use stored::{Forgotten, Kept, KeptOwner, KeptToken};
 
 /// A token is replaced this long before it ends, so that it does not end on its way (cargo and Backstage keep
 /// margins of 1 and 10 minutes); never more than a quarter of its life.
@@ -64,10 +64,27 @@ pub struct Places {
 /// Asks a person whether a login is to be kept, by its token and scopes; an error keeps nothing.
 pub type Accept<'a> = Box<dyn FnOnce(&Bearer, &[String]) -> anyhow::Result<()> + 'a>;
 
+/// Releases the place in the store that a login was to take, because the login is stopped.
+pub fn release_room(profile: &Profile, state: Option<PathBuf>) {
+    if let Ok(store) = store::open(profile.store, state, profile.no_questions.as_deref()) {
+        store.release(&profile.login_key());
+    }
+}
+
+/// Gives the client for the token endpoint where a request is made.
+pub trait Connect {
+    /// Gives it.
+    ///
+    /// # Errors
+    ///
+    /// When git's http settings cannot be followed.
+    fn client(&self) -> anyhow::Result<&dyn HttpClient>;
+}
+
 /// The tokens of one profile during one command.
 pub struct Tokens<'a> {
     profile: &'a Profile,
-    http: &'a dyn HttpClient,
+    http: &'a dyn Connect,
     clock: &'a dyn Clock,
     places: Places,
     notify: &'a dyn Fn(&str),
@@ -79,7 +96,7 @@ impl<'a> Tokens<'a> {
     /// Prepares the tokens of a profile. `notify` hears what a person should know although the command goes on.
     pub fn new(
         profile: &'a Profile,
-        http: &'a dyn HttpClient,
+        http: &'a dyn Connect,
         clock: &'a dyn Clock,
         places: Places,
         notify: &'a dyn Fn(&str),
@@ -193,13 +210,6 @@ impl<'a> Tokens<'a> {
         Ok(())
     }
 
-    /// Gives back the room that was made sure of for a login, where it will not come about.
-    pub fn release_room(&self) {
-        if let Ok(store) = self.store() {
-            store.release(&self.profile.login_key());
-        }
-    }
-
     /// Exchanges the code of a person's consent, and keeps the login. Where a person may refuse it, `accept` asks, while
     /// nothing is locked and nothing is there that a signal would leave.
     ///
@@ -218,11 +228,11 @@ impl<'a> Tokens<'a> {
         let key = profile.login_key();
         // Without a lock a refresh under way may be kept after this, which the person then sees and repeats.
         let mut lock = Some(self.lock(&key));
-        let store = self.store()?;
+        let (store, http) = (self.store()?, self.http.client()?);
         store.reserve(&key)?;
         let answer = self
             .patiently(PATIENCE, Repeat::Spends, || {
-                client.authorization_code(self.http, self.clock, authorization, code)
+                client.authorization_code(http, self.clock, authorization, code)
             })
             .inspect_err(|_| store.release(&key))
             .map_err(|error| explain(error, profile))?;
@@ -431,9 +441,9 @@ impl<'a> Tokens<'a> {
                 self.refresh(store.as_ref()).run(self, &client, patience)
             }
             Grant::ClientCredentials(_) | Grant::Token(_) => {
-                let client = self.client(client)?;
+                let (client, http) = (self.client(client)?, self.http.client()?);
                 self.patiently(patience, Repeat::Safe, || {
-                    client.client_credentials(self.http, self.clock)
+                    client.client_credentials(http, self.clock)
                 })
                 .map(entry_of)
                 .map_err(|error| explain(error, self.profile))

@@ -53,7 +53,9 @@ impl RefreshFailure {
         match error {
             oauth::Error::Transport(error) => match error.phase {
                 Phase::Connect | Phase::Tls => RefreshFailure::Unused,
-                Phase::Request | Phase::NotHttp | Phase::Answer | Phase::TimeLimit => RefreshFailure::Unknown,
+                Phase::Request | Phase::NotHttp | Phase::Answer | Phase::TimeLimit => {
+                    RefreshFailure::Unknown
+                }
             },
             oauth::Error::Refused(refusal) if refusal.is_of_client() => RefreshFailure::Unused,
             oauth::Error::Refused(_) => RefreshFailure::Refused,
@@ -109,11 +111,12 @@ impl Refresh<'_> {
         mut login: Login,
         patience: Duration,
     ) -> anyhow::Result<(oauth::TokenAnswer, Login)> {
+        let http = tokens.http.client()?;
         // As long as the token may have been used its note has to stay.
         let mut may_be_used = self.note(tokens, &login);
         loop {
             let ask = || {
-                let answer = client.refresh(tokens.http, tokens.clock, &login.refresh_token);
+                let answer = client.refresh(http, tokens.clock, &login.refresh_token);
                 // Seen here, since not every answer is the last one: the token is sent again inside the grace.
                 may_be_used |= answer
                     .as_ref()

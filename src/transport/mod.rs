@@ -20,7 +20,7 @@ pub use advertisement::{AdvertisementCache, Remembered};
 pub use fallback::forward;
 pub(crate) use fallback::stop;
 pub use git::{Command, Git, Service};
-pub use session::{Session, Reporter};
+pub use session::{Reporter, Session};
 
 /// Gives the credential for the git server, and hears when the server does not take it.
 ///

@@ -2,57 +2,57 @@
 
 use super::Finding;
 use crate::{
-    failure::{Kind, kind, quote},
+    app::{self, App, Identity, Owner},
     cli::{git, login, status, words},
+    failure::{Kind, kind, quote},
     profile::{self, Store},
-    wire::{self, Identity, Overview, Owner},
 };
 
 /// Looks at the profile that an address gets, or the one that is used where nothing names one, down to a repository.
 pub(super) fn all(
-    overview: &Overview,
+    app: &App,
     address: Option<&str>,
     is_reachable: bool,
     warn: &dyn Fn(&str),
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let remote = address.is_none().then(|| remote(overview)).flatten();
+    let remote = address.is_none().then(|| remote(app)).flatten();
     let address = address.or(remote);
-    match identity(overview, address) {
+    match identity(app, address) {
         Err(finding) => findings.push(finding),
         Ok((identity, finding)) => {
             findings.push(finding);
             findings.push(store(&identity, warn));
             if is_reachable {
-                findings.extend(token(overview, &identity, warn));
-                findings.extend(address.map(|address| repository(overview, address)));
+                findings.extend(token(app, &identity, warn));
+                findings.extend(address.map(|address| repository(app, address)));
             } else {
                 let text = "not tried, since Bitbucket is not reached";
                 findings.push(Finding::note("token", text, "not tried"));
             }
         }
     }
-    findings.extend(other_profiles(overview));
+    findings.extend(other_profiles(app));
     findings
 }
 
 /// Finds the remote of the repository here that is ours, the one from which git fetches before others.
-fn remote(overview: &Overview) -> Option<&str> {
-    let remotes = overview.settings().filter_map(|entry| {
+fn remote(app: &App) -> Option<&str> {
+    let remotes = app.settings().filter_map(|entry| {
         let is_ours = entry.section == "remote"
             && entry.key == "url"
             && entry.value.as_deref()?.starts_with("bbtoken:");
         entry.subsection.as_deref().filter(|_| is_ours)
     });
     let remotes: Vec<_> = remotes.collect();
-    let default = overview.default_remote();
+    let default = app.default_remote();
     let of_git = remotes
         .iter()
         .find(|name| Some(**name) == default.as_deref());
     of_git.or(remotes.first()).copied()
 }
 
-fn identity(overview: &Overview, address: Option<&str>) -> Result<(Identity, Finding), Finding> {
+fn identity(app: &App, address: Option<&str>) -> Result<(Identity, Finding), Finding> {
     const CHECK: &str = "profile";
     let refuse = |error: anyhow::Error| {
         let mend = match kind(&error) {
@@ -64,14 +64,14 @@ fn identity(overview: &Overview, address: Option<&str>) -> Result<(Identity, Fin
         Finding::problem(CHECK, format!("{error:#}"), "none can be used").mend(mend)
     };
     let (name, why) = match address {
-        Some(address) => overview
+        Some(address) => app
             .explain(address)
             .map(|found| (found.profile, found.why))
             .map_err(refuse)?,
-        None => overview.explain_here().map_err(refuse)?,
+        None => app.explain_here().map_err(refuse)?,
     };
-    let identity = overview.identity(&name, |_| {}).map_err(refuse)?;
-    profile::for_push(&overview.raw, &identity.profile).map_err(|error| refuse(error.into()))?;
+    let identity = app.identity(&name, |_| {}).map_err(refuse)?;
+    profile::for_push(&app.raw, &identity.profile).map_err(|error| refuse(error.into()))?;
     let grant = identity.profile.grant.name();
     let text = format!("'{name}' ({grant}), since {why}");
     let finding = Finding::good(CHECK, text, format!("grant {grant}"));
@@ -79,9 +79,9 @@ fn identity(overview: &Overview, address: Option<&str>) -> Result<(Identity, Fin
 }
 
 /// Names the profiles that cannot be used at all, though nothing asks for them now.
-fn other_profiles(overview: &Overview) -> Vec<Finding> {
-    let names = profile::names(&overview.raw).into_iter();
-    let unusable = names.filter_map(|name| Some((overview.identity(&name, |_| {}).err()?, name)));
+fn other_profiles(app: &App) -> Vec<Finding> {
+    let names = profile::names(&app.raw).into_iter();
+    let unusable = names.filter_map(|name| Some((app.identity(&name, |_| {}).err()?, name)));
     unusable
         .map(|(error, name)| {
             let text = format!("'{name}' cannot be used: {error:#}");
@@ -95,11 +95,8 @@ fn other_profiles(overview: &Overview) -> Vec<Finding> {
 fn store(identity: &Identity, warn: &dyn Fn(&str)) -> Finding {
     const CHECK: &str = "store";
     let name = identity.profile.store.name();
-    let problem = match wire::kept(identity, warn) {
-        Ok((_, None)) => {
-            return Finding::good(CHECK, format!("'{name}' can be read"), name);
-        }
-        Ok((_, Some(problem))) | Err(problem) => problem,
+    let (_, Some(problem)) = identity.kept(warn) else {
+        return Finding::good(CHECK, format!("'{name}' can be read"), name);
     };
     Finding::problem(
         CHECK,
@@ -117,10 +114,10 @@ fn store(identity: &Identity, warn: &dyn Fn(&str)) -> Finding {
     })
 }
 
-fn token(overview: &Overview, identity: &Identity, warn: &dyn Fn(&str)) -> Vec<Finding> {
+fn token(app: &App, identity: &Identity, warn: &dyn Fn(&str)) -> Vec<Finding> {
     const CHECK: &str = "token";
     let profile = &identity.profile;
-    if let Err(error) = wire::bearer(identity, warn) {
+    if let Err(error) = identity.bearer(warn) {
         let mend = match (kind(&error), profile.name.as_str()) {
             (Some(Kind::Busy | Kind::ServerFailed { .. }), _) => {
                 "nothing is wrong here: try again in a few minutes".to_owned()
@@ -135,17 +132,16 @@ fn token(overview: &Overview, identity: &Identity, warn: &dyn Fn(&str)) -> Vec<F
         };
         return vec![Finding::problem(CHECK, format!("{error:#}"), "none can be got").mend(mend)];
     }
-    let kept = wire::kept(identity, warn).map(|(kept, _)| kept.access_token);
-    let kept = kept.ok().flatten();
+    let kept = identity.kept(warn).0.access_token;
     let scopes = kept.as_ref().map(|token| token.scopes.clone());
-    let owner = overview.owner(identity, scopes.as_deref().unwrap_or_default(), warn);
+    let owner = app.owner(identity, scopes.as_deref().unwrap_or_default(), warn);
     let scopes = scopes.unwrap_or_else(|| match &owner {
         Ok(Owner::NoScope(scopes)) => scopes.clone(),
         _ => Vec::new(),
     });
     let mut text = status::scopes(&scopes);
     if let Some(token) = kept {
-        let expiry = words::expiry(token.expires_at_unix_s, wire::now_unix_s());
+        let expiry = words::expiry(token.expires_at_unix_s, app::now_unix_s());
         text = format!("{text}; {expiry}");
     }
     let finding = if !scopes.is_empty() && !status::may_push(&scopes) {
@@ -179,9 +175,9 @@ fn account(profile: &profile::Profile, owner: anyhow::Result<Owner>) -> Finding 
     }
 }
 
-fn repository(overview: &Overview, address: &str) -> Finding {
+fn repository(app: &App, address: &str) -> Finding {
     const CHECK: &str = "repository";
-    let is_remote = overview
+    let is_remote = app
         .settings()
         .any(|entry| entry.name() == format!("remote.{address}.url"));
     let full = if address.starts_with("bbtoken:") || is_remote {

@@ -13,12 +13,12 @@ use super::{
     leftovers::{host_of, is_bitbucket},
 };
 use crate::{
-    failure::{quote, shell_command},
+    app::App,
     cli::{
         exposed::{Exposed, masked},
         git,
     },
-    wire::Overview,
+    failure::{quote, shell_command},
 };
 
 const CHECK: &str = "secrets";
@@ -26,13 +26,13 @@ const CHECK: &str = "secrets";
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Looks into each of them that is there.
-pub(super) fn all(overview: &Overview) -> Vec<Finding> {
-    let is_ours = |host: &str| is_bitbucket(overview, host);
+pub(super) fn all(app: &App) -> Vec<Finding> {
+    let is_ours = |host: &str| is_bitbucket(app, host);
     let mut findings = Vec::new();
     for path in netrc_files() {
         findings.extend(in_netrc(&path, &read(&path), &is_ours));
     }
-    for path in credential_files(overview) {
+    for path in credential_files(app) {
         findings.extend(in_credentials(&path, &read(&path), &is_ours));
     }
     for path in mercurial_files() {
@@ -68,7 +68,7 @@ fn netrc_files() -> Vec<PathBuf> {
 }
 
 /// Where `git credential-store` keeps what it is told (git-credential-store(1), FILES).
-fn credential_files(overview: &Overview) -> Vec<PathBuf> {
+fn credential_files(app: &App) -> Vec<PathBuf> {
     let configuration = env::var_os("XDG_CONFIG_HOME")
         .filter(|path| !path.is_empty())
         .map(PathBuf::from);
@@ -77,7 +77,7 @@ fn credential_files(overview: &Overview) -> Vec<PathBuf> {
         Some(directory) => vec![directory.join("git/credentials")],
         None => at_home(&[".config/git/credentials"]),
     });
-    for entry in overview.settings().filter(|entry| entry.key == "helper") {
+    for entry in app.settings().filter(|entry| entry.key == "helper") {
         let mut words = entry.value.as_deref().unwrap_or("").split_whitespace();
         while let Some(word) = words.next() {
             let path = match word.strip_prefix("--file") {

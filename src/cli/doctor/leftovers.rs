@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use super::Finding;
 use crate::{
-    git_config::{Entry, Scope},
-    failure::shell_command,
+    app::App,
     cli::{
         exposed::{Exposed, masked},
         git::{self, Target},
     },
-    wire::Overview,
+    failure::shell_command,
+    git_config::{Entry, Scope},
 };
 
 const CHECK: &str = "secrets";
@@ -31,20 +31,20 @@ struct Line {
 }
 
 /// Tells whether a host is Bitbucket's.
-pub(super) fn is_bitbucket(overview: &Overview, host: &str) -> bool {
+pub(super) fn is_bitbucket(app: &App, host: &str) -> bool {
     let host = host.to_ascii_lowercase();
     host == "bitbucket.org"
         || host.ends_with(".bitbucket.org")
-        || overview
+        || app
             .bases
             .iter()
             .any(|base| base.host_str() == Some(host.as_str()))
 }
 
 /// Looks through all of git's configuration here, and through `.gitmodules`, `.lfsconfig` and submodules' repositories.
-pub(super) fn in_configuration(overview: &Overview) -> Vec<Finding> {
-    let is_ours = |host: &str| is_bitbucket(overview, host);
-    let mut lines: Vec<_> = overview.settings().map(of_entry).collect();
+pub(super) fn in_configuration(app: &App) -> Vec<Finding> {
+    let is_ours = |host: &str| is_bitbucket(app, host);
+    let mut lines: Vec<_> = app.settings().map(of_entry).collect();
     if let Ok(repository) = git::repository() {
         for file in [".gitmodules", ".lfsconfig"] {
             lines.extend(in_file(&repository.join(file)));

@@ -4,20 +4,20 @@ use std::path::Path;
 
 use super::{Finding, programs::first_line};
 use crate::{
-    git_config,
-    failure::quote,
+    app::App,
     cli::{
         exposed::masked,
         git::{self, Target},
     },
+    failure::quote,
+    git_config,
     program::Child,
-    wire::Overview,
 };
 
 const CHECK: &str = "git-lfs";
 
 /// Looks at a repository that keeps files in LFS; nothing is said of any other.
-pub(super) fn large_files(overview: &Overview) -> Vec<Finding> {
+pub(super) fn large_files(app: &App) -> Vec<Finding> {
     let Ok(repository) = git::repository() else {
         return Vec::new();
     };
@@ -31,7 +31,7 @@ pub(super) fn large_files(overview: &Overview) -> Vec<Finding> {
                 .mend("install git-lfs, then: git lfs install && git lfs pull"),
         ];
     };
-    let has_filter = overview
+    let has_filter = app
         .settings()
         .any(|entry| entry.name() == "filter.lfs.process" || entry.name() == "filter.lfs.smudge");
     if !has_filter {
@@ -44,7 +44,7 @@ pub(super) fn large_files(overview: &Overview) -> Vec<Finding> {
     let version = version.split_whitespace().next().unwrap_or("");
     let mut findings = vec![Finding::good(CHECK, quote(version), "installed")];
     if !repository.join(".lfsconfig").exists() {
-        findings.extend(endpoint(overview, &Target::Local(repository)));
+        findings.extend(endpoint(app, &Target::Local(repository)));
     }
     findings
 }
@@ -60,7 +60,7 @@ fn has_large_files(repository: &Path) -> bool {
 
 /// Git-lfs makes no https address of a `bbtoken::` one (git-lfs issue 4086), and asks for no credential where
 /// Bitbucket answers 403 in the place of 401 (git-lfs issue 2658).
-fn endpoint(overview: &Overview, repository: &Target) -> Option<Finding> {
+fn endpoint(app: &App, repository: &Target) -> Option<Finding> {
     let settings = repository
         .matching(r"^(remote\..*\.(url|lfsurl)|lfs\.url)$")
         .ok()?;
@@ -69,12 +69,12 @@ fn endpoint(overview: &Overview, repository: &Target) -> Option<Finding> {
         .find(|(key, _)| key.ends_with(".lfsurl") || key == "lfs.url");
     if let Some((key, url)) = own {
         let access = format!("lfs.{}.access", url.trim_end_matches('/'));
-        let has_access = overview.settings().any(|entry| {
+        let has_access = app.settings().any(|entry| {
             let scope = entry.subsection.as_deref().unwrap_or_default();
             let is_access = entry.section == "lfs" && entry.key == "access";
             is_access && url.starts_with(scope) && entry.value.as_deref() == Some("basic")
         });
-        let is_ours = overview
+        let is_ours = app
             .bases
             .iter()
             .any(|base| url.starts_with(base.as_str().trim_end_matches('/')));
@@ -94,7 +94,7 @@ fn endpoint(overview: &Overview, repository: &Target) -> Option<Finding> {
     let (key, url) = settings
         .iter()
         .find(|(_, url)| url.starts_with("bbtoken:"))?;
-    let is_off = overview
+    let is_off = app
         .settings()
         .filter(|entry| entry.name() == "bbtoken.lfs")
         .last()

@@ -9,7 +9,7 @@ mod programs;
 mod settings;
 
 use super::{Console, arguments, setup};
-use crate::{failure::shell_command, secret::mask, wire::Overview};
+use crate::{app::App, failure::shell_command, secret::mask};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,8 +124,8 @@ pub(super) fn run(options: &arguments::Doctor, console: &mut Console<'_>) -> any
 fn all(address: Option<&str>, warn: &dyn Fn(&str)) -> Vec<Finding> {
     let mut findings = programs::ours();
     findings.push(programs::git());
-    let overview = match Overview::read() {
-        Ok(overview) => overview,
+    let app = match App::read() {
+        Ok(app) => app,
         Err(error) => {
             findings.push(
                 Finding::problem("configuration", format!("{error:#}"), "cannot be read")
@@ -134,17 +134,17 @@ fn all(address: Option<&str>, warn: &dyn Fn(&str)) -> Vec<Finding> {
             return findings;
         }
     };
-    let (network, is_reachable) = network::check(&overview);
+    let (network, is_reachable) = network::check(&app);
     findings.extend(network);
-    findings.extend(access::all(&overview, address, is_reachable, warn));
-    findings.extend(settings::of_repository(&overview));
-    findings.extend(settings::rewritten(&overview));
-    findings.push(settings::protocol(&overview));
-    findings.extend(settings::helper(&overview));
-    findings.extend(lfs::large_files(&overview));
-    findings.extend(leftovers::in_configuration(&overview));
+    findings.extend(access::all(&app, address, is_reachable, warn));
+    findings.extend(settings::of_repository(&app));
+    findings.extend(settings::rewritten(&app));
+    findings.push(settings::protocol(&app));
+    findings.extend(settings::helper(&app));
+    findings.extend(lfs::large_files(&app));
+    findings.extend(leftovers::in_configuration(&app));
     findings.extend(leftovers::in_environment());
-    findings.extend(files::all(&overview));
+    findings.extend(files::all(&app));
     findings
 }
 

@@ -2,9 +2,9 @@
 
 use super::Finding;
 use crate::{
-    failure::{Kind, kind, quote, shell_command},
+    app::{self, App, Route},
     cli::{exposed::masked, words},
-    wire::{self, Overview, Route},
+    failure::{Kind, kind, quote, shell_command},
 };
 
 /// A clock that is off by more makes tokens look alive that are not.
@@ -14,8 +14,8 @@ const CLOCK_LIMIT_S: u64 = 60;
 const MEND_SETTING: &str = "fix the setting; to find it, run: git config --show-origin --get-regexp '^http[.]', and look at the GIT_SSL_* variables";
 
 /// Follows the route as far as it leads; true if Bitbucket answers.
-pub(super) fn check(overview: &Overview) -> (Vec<Finding>, bool) {
-    let route = match overview.route() {
+pub(super) fn check(app: &App) -> (Vec<Finding>, bool) {
+    let route = match app.route() {
         Ok(route) => route,
         Err(error) => {
             let finding = Finding::problem(
@@ -229,7 +229,7 @@ fn untrusted(host: &str, why: String) -> Finding {
 }
 
 fn clock(server_unix_s: u64) -> Finding {
-    let off_s = wire::now_unix_s().abs_diff(server_unix_s);
+    let off_s = app::now_unix_s().abs_diff(server_unix_s);
     if off_s <= CLOCK_LIMIT_S {
         return Finding::good("clock", "it is right", "right");
     }

@@ -4,22 +4,23 @@ use std::mem;
 
 use super::Finding;
 use crate::{
-    git_config::{Entry, Scope},
-    failure::{quote, shell_command},
+    app::{self, App},
     cli::{
         chain::{self, Chain},
         exposed::masked,
         setup,
     },
+    failure::{quote, shell_command},
+    git_config::{Entry, Scope},
+    http::Url,
     secret::program_of,
-    wire::{self, Overview, Url},
 };
 
 /// What lets git clone submodules with our addresses.
 const ALLOW: &str = "git config --global protocol.bbtoken.allow always";
 
 /// Finds whether git lets our addresses be used: always, and where the user did not write them himself.
-pub(super) fn protocol(overview: &Overview) -> Finding {
+pub(super) fn protocol(app: &App) -> Finding {
     const CHECK: &str = "submodules";
     let variable = std::env::var("GIT_ALLOW_PROTOCOL").ok();
     if let Some(list) = variable {
@@ -36,14 +37,14 @@ pub(super) fn protocol(overview: &Overview) -> Finding {
     }
     let last = |name: &str| {
         let of_name = |entry: &&Entry| entry.name().eq_ignore_ascii_case(name);
-        overview.settings().filter(of_name).last()
+        app.settings().filter(of_name).last()
     };
     let setting = last("protocol.bbtoken.allow").or_else(|| last("protocol.allow"));
     let Some(setting) = setting else {
         return submodules_refused().by_setup();
     };
     // A submodule is cloned outside of the repository that allows or forbids it.
-    let of_user = overview
+    let of_user = app
         .settings()
         .filter(|entry| entry.scope.is_protected())
         .filter(|entry| entry.name().eq_ignore_ascii_case("protocol.bbtoken.allow"))
@@ -87,8 +88,8 @@ fn submodules_refused() -> Finding {
 }
 
 /// Names what the repository itself sets: the user may not know of it.
-pub(super) fn of_repository(overview: &Overview) -> Option<Finding> {
-    let names = overview.from_repository();
+pub(super) fn of_repository(app: &App) -> Option<Finding> {
+    let names = app.from_repository();
     if names.is_empty() {
         return None;
     }
@@ -102,12 +103,12 @@ pub(super) fn of_repository(overview: &Overview) -> Option<Finding> {
 }
 
 /// Finds settings that turn our addresses into others, or Bitbucket's https ones away from us.
-pub(super) fn rewritten(overview: &Overview) -> Vec<Finding> {
-    let site = wire::site(overview.base());
+pub(super) fn rewritten(app: &App) -> Vec<Finding> {
+    let site = app::site(app.base());
     let of_url = |entry: &&Entry| {
         entry.section == "url" && ["insteadof", "pushinsteadof"].contains(&entry.key.as_str())
     };
-    let entries = overview.settings().filter(of_url);
+    let entries = app.settings().filter(of_url);
     let mut is_noted = false;
     entries
         .filter_map(|entry| {
@@ -183,15 +184,15 @@ fn turned_away(
 }
 
 /// Looks at the chains of credential helpers for Bitbucket's https addresses.
-pub(super) fn helper(overview: &Overview) -> Vec<Finding> {
-    let sites = setup::sites(overview);
-    sites.iter().map(|site| helper_of(overview, site)).collect()
+pub(super) fn helper(app: &App) -> Vec<Finding> {
+    let sites = setup::sites(app);
+    sites.iter().map(|site| helper_of(app, site)).collect()
 }
 
-fn helper_of(overview: &Overview, url: &Url) -> Finding {
+fn helper_of(app: &App, url: &Url) -> Finding {
     const CHECK: &str = "credential helper";
-    let site = wire::site(url);
-    let entries: Vec<_> = overview.settings().collect();
+    let site = app::site(url);
+    let entries: Vec<_> = app.settings().collect();
     let chains = Chain::all(&entries, url);
     let later = chain::beyond_setup(&entries, url);
     let mend = |finding: Finding| match later {
@@ -249,7 +250,7 @@ fn in_its_file(finding: Finding, entry: &Entry, site: &str) -> Finding {
             masked(&entry.name())
         ));
     }
-    let Ok(ask) = wire::credential_helper() else {
+    let Ok(ask) = app::credential_helper() else {
         return finding.mend(format!(
             "take {} out of {}",
             masked(&entry.name()),

@@ -13,16 +13,18 @@ use super::{
 };
 use crate::{
     address::Address,
+    app::{self, App, Identity, Owner},
     failure::{Failure, Kind},
+    oauth::{self, Authorization, Callback, Listener, Shown, Visitor},
     profile::Grant,
     secret::Secret,
-    wire::{self, Authorization, Callback, Identity, Listener, Overview, Owner, Shown, Visitor},
+    token::{Accept, Bearer},
 };
 
 /// A login under way.
 pub(super) struct Login<'l> {
     pub(super) options: &'l arguments::Login,
-    pub(super) overview: &'l Overview,
+    pub(super) app: &'l App,
     pub(super) identity: &'l Identity,
     /// Where it is tried before it is kept.
     pub(super) repository: Option<&'l Address>,
@@ -39,9 +41,11 @@ impl Login<'_> {
             }
         };
         let mut heard = Heard {
-            replaced: wire::kept(self.identity, console.warn)
-                .ok()
-                .and_then(|(kept, _)| kept.owner)
+            replaced: self
+                .identity
+                .kept(console.warn)
+                .0
+                .owner
                 .map(|owner| owner.name),
             ..Heard::default()
         };
@@ -62,7 +66,7 @@ impl Login<'_> {
         if obstacle.is_some() || choice == Choice::Nothing {
             return Choice::Nothing;
         }
-        let Some(setting) = self.overview.no_questions() else {
+        let Some(setting) = self.app.no_questions() else {
             return choice;
         };
         console.tell(&format!(
@@ -81,11 +85,7 @@ impl Login<'_> {
         let (identity, timeout_s) = (self.identity, self.options.timeout);
         let listener = Listener::bind(self.options.port.unwrap_or(0))?;
         let redirect_uri = listener.redirect_uri();
-        let authorization = Arc::new(wire::authorize(
-            identity,
-            Some(&redirect_uri),
-            console.warn,
-        )?);
+        let authorization = Arc::new(identity.authorize(Some(&redirect_uri), console.warn)?);
         console.print(&format!(
             "Open this page in a browser on this machine and grant access:\n\n  {}\n\nWaiting for it to come back to {redirect_uri} …\n",
             authorization.url
@@ -123,7 +123,7 @@ impl Login<'_> {
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
         let (options, identity) = (self.options, self.identity);
-        let authorization = wire::authorize(identity, None, console.warn)?;
+        let authorization = identity.authorize(None, console.warn)?;
         if let Some(obstacle) = obstacle.filter(|_| !options.no_browser) {
             console.tell(&format!(
                 "No browser is opened here: {obstacle}. To come back by itself, start again with"
@@ -144,7 +144,7 @@ impl Login<'_> {
         ))?;
         let code = loop {
             let address = Secret::new(console.line()?);
-            if let Some(code) = wire::bare_code(trimmed(address.expose())) {
+            if let Some(code) = oauth::bare_code(trimmed(address.expose())) {
                 break code;
             }
             match authorization.read(query_of(address.expose())) {
@@ -172,22 +172,21 @@ impl Login<'_> {
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
         let identity = self.identity;
-        let stopped = identity.clone();
-        signals::before_end(move || wire::stop_login(&stopped))?;
+        let stopped = identity.profile.clone();
+        signals::before_end(move || app::release_room(&stopped))?;
         let profile = &identity.profile;
         let is_asked = console.is_interactive && heard.expects(profile);
         let warn = console.warn;
-        let ask = |bearer: &wire::Bearer, scopes: &[String]| {
+        let ask = |bearer: &Bearer, scopes: &[String]| {
             if let Some(address) = self.repository {
-                let mut with_token = identity.clone();
-                with_token.profile.grant = Grant::Token(given(&bearer.token));
+                let with_token = identity.granted(Grant::Token(given(&bearer.token)));
                 trial::on_repository(&with_token, address, warn)?;
             }
             if !is_asked {
                 return Ok(());
             }
             // What Bitbucket does not tell is said at the end.
-            let Ok(owner) = self.overview.owner_of(identity, bearer, scopes) else {
+            let Ok(owner) = self.app.owner_of(identity, bearer, scopes) else {
                 return Ok(());
             };
             if let Owner::Account(account) = &owner
@@ -205,9 +204,8 @@ impl Login<'_> {
             heard.is_agreed = true;
             Ok(())
         };
-        let accept =
-            (is_asked || self.repository.is_some()).then(|| Box::new(ask) as wire::Accept<'_>);
-        wire::log_in(identity, authorization, code, accept, warn)
+        let accept = (is_asked || self.repository.is_some()).then(|| Box::new(ask) as Accept<'_>);
+        identity.log_in(authorization, code, accept, warn)
     }
 }
 

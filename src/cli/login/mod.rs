@@ -13,12 +13,12 @@ use super::{
 };
 use crate::{
     address::{Address, is_profile_name},
-    git_config::Entry,
+    app::{self, App, Identity},
     failure::{Failure, Kind, quote},
+    git_config::Entry,
     pasted,
     profile::{self, Grant, RawProfile, Source, Store},
     secret::{Secret, mask_address},
-    wire::{self, Identity, Overview},
 };
 
 pub(super) use outcome::{other_account, to_push};
@@ -40,9 +40,9 @@ const KINDS: [(&str, &str); 3] = [
 ];
 
 pub(super) fn run(options: &arguments::Login, console: &mut Console<'_>) -> anyhow::Result<()> {
-    let overview = Overview::read()?;
-    let wanted = Wanted::ask(options, &overview, console)?;
-    let mut identity = wanted.identity(&overview)?;
+    let app = App::read()?;
+    let wanted = Wanted::ask(options, &app, console)?;
+    let mut identity = wanted.identity(&app)?;
     if identity.profile.store == Store::Memory {
         return Err(usage(
             "the store 'memory' keeps no login; choose 'file', 'keyring' or 'kernel-keyring' with --store",
@@ -50,7 +50,7 @@ pub(super) fn run(options: &arguments::Login, console: &mut Console<'_>) -> anyh
     }
     let profile = &identity.profile;
     let repository = options.repository.as_deref();
-    let repository = repository.map(|text| overview.address_for(profile, text));
+    let repository = repository.map(|text| app.address_for(profile, text));
     let repository = repository.transpose()?;
     let secret = secret(options, &identity, console)?;
     if let Some(secret) = &secret {
@@ -61,7 +61,7 @@ pub(super) fn run(options: &arguments::Login, console: &mut Console<'_>) -> anyh
         Grant::AuthorizationCode(_) => {
             let login = browser::Login {
                 options,
-                overview: &overview,
+                app: &app,
                 identity: &identity,
                 repository: repository.as_ref(),
             };
@@ -69,17 +69,17 @@ pub(super) fn run(options: &arguments::Login, console: &mut Console<'_>) -> anyh
         }
         // What has the wrong form is refused in any case.
         Grant::Token(_) if options.no_check => {
-            wire::bearer(&identity, console.warn)?;
+            identity.bearer(console.warn)?;
         }
         Grant::ClientCredentials(_) if options.no_check => {}
         Grant::Token(_) => {
-            heard.owner = trial::of_token(&identity, &overview, repository.as_ref(), console)?;
+            heard.owner = trial::of_token(&identity, &app, repository.as_ref(), console)?;
         }
         Grant::ClientCredentials(_) => {
             // A token that is kept would hide that the secret is wrong.
             match &secret {
-                Some(_) => wire::bearer_anew(&identity, console.warn)?,
-                None => wire::bearer(&identity, console.warn)?,
+                Some(_) => identity.bearer_anew(console.warn)?,
+                None => identity.bearer(console.warn)?,
             };
             if let Some(address) = &repository {
                 trial::on_repository(&identity, address, console.warn)?;
@@ -87,19 +87,19 @@ pub(super) fn run(options: &arguments::Login, console: &mut Console<'_>) -> anyh
         }
     }
     if let Some(secret) = &secret {
-        wire::keep(&identity, secret, console.warn)?;
+        identity.keep(secret, console.warn)?;
     }
     wanted.write()?;
     if options.no_check {
         let profile = &identity.profile;
         return console.answer(&format!("Profile '{profile}' was saved without a check."));
     }
-    outcome::tell(&overview, &identity, heard, console)?;
+    outcome::tell(&app, &identity, heard, console)?;
     try_repository(&identity.profile.name, repository.as_ref(), console)
 }
 
-fn has_client(overview: &Overview, profile: &str) -> bool {
-    let own = overview.raw.profiles.get(profile);
+fn has_client(app: &App, profile: &str) -> bool {
+    let own = app.raw.profiles.get(profile);
     own.is_some_and(|own| own.client_id.is_some() && own.grant.is_some())
 }
 
@@ -116,12 +116,12 @@ struct Wanted {
 impl Wanted {
     fn ask(
         options: &arguments::Login,
-        overview: &Overview,
+        app: &App,
         console: &mut Console<'_>,
     ) -> anyhow::Result<Self> {
         let profile = match &options.profile {
             Some(name) => name.clone(),
-            None => name(overview, console)?,
+            None => name(app, console)?,
         };
         if !is_profile_name(&profile) {
             return Err(usage(&format!(
@@ -129,17 +129,17 @@ impl Wanted {
                 quote(&profile)
             )));
         }
-        let known = match overview.identity(&profile, |_| {}) {
+        let known = match app.identity(&profile, |_| {}) {
             Ok(identity) => Some(identity.profile),
             // What stands in the way of a profile that has a client is told, not asked for anew.
-            Err(error) if has_client(overview, &profile) => return Err(error),
+            Err(error) if has_client(app, &profile) => return Err(error),
             Err(_) => None,
         };
         let kind = kind(options, known.as_ref(), console)?;
         let client_id = match (kind, &options.client_id) {
             ("token", _) => None,
             (_, Some(id)) => Some(checked_id(id)?),
-            (_, None) => client_id(kind, known.as_ref(), overview, console)?,
+            (_, None) => client_id(kind, known.as_ref(), app, console)?,
         };
         let mut workspaces = options.workspaces.clone();
         if known.is_none() && workspaces.is_empty() && console.is_interactive {
@@ -157,17 +157,17 @@ impl Wanted {
     }
 
     /// The profile as it will be, without anything written.
-    fn identity(&self, overview: &Overview) -> anyhow::Result<Identity> {
-        overview.identity(&self.profile, |own: &mut RawProfile| {
-            own.grant = wire::given(self.kind);
+    fn identity(&self, app: &App) -> anyhow::Result<Identity> {
+        app.identity(&self.profile, |own: &mut RawProfile| {
+            own.grant = app::given(self.kind);
             if let Some(id) = &self.client_id {
-                own.client_id = wire::given(id);
+                own.client_id = app::given(id);
             }
             if let Some(account) = &self.account {
-                own.account = wire::given(account);
+                own.account = app::given(account);
             }
             if let Some(store) = &self.store {
-                own.store = wire::given(store);
+                own.store = app::given(store);
             }
         })
     }
@@ -180,8 +180,8 @@ impl Wanted {
             ("account", self.account.as_deref()),
             ("store", self.store.as_deref()),
         ];
-        let overview = Overview::read_of_user()?;
-        let there = super::setup::of_user(&overview);
+        let app = App::read_of_user()?;
+        let there = super::setup::of_user(&app);
         let values = |key: &str| -> Vec<Option<&str>> {
             let of_key = |entry: &&&Entry| super::setup::same_key(&entry.name(), key);
             let entries = there.iter().filter(of_key);
@@ -207,8 +207,8 @@ impl Wanted {
 }
 
 /// Names the profile that is meant when none is named: the one in use, else 'default'.
-fn name(overview: &Overview, console: &mut Console<'_>) -> anyhow::Result<String> {
-    match overview.explain_here() {
+fn name(app: &App, console: &mut Console<'_>) -> anyhow::Result<String> {
+    match app.explain_here() {
         Ok((name, _)) if name != profile::ENVIRONMENT => Ok(name),
         _ if console.is_interactive => console.ask("Name of the profile", profile::DEFAULT),
         _ => Ok(profile::DEFAULT.to_owned()),
@@ -243,10 +243,10 @@ fn kind(
 fn client_id(
     kind: &str,
     known: Option<&profile::Profile>,
-    overview: &Overview,
+    app: &App,
     console: &mut Console<'_>,
 ) -> anyhow::Result<Option<String>> {
-    let from_environment = overview.raw.environment.client_id.clone();
+    let from_environment = app.raw.environment.client_id.clone();
     if known.and_then(profile::Profile::client).is_some() {
         return Ok(None);
     }
@@ -257,7 +257,7 @@ fn client_id(
         return Err(usage("the client's id is not said; give --client-id"));
     }
     let workspace = console.ask("Workspace that owns the OAuth client", "")?;
-    for line in steps(overview.base().as_str(), &workspace, kind) {
+    for line in steps(app.base().as_str(), &workspace, kind) {
         console.tell(&line);
     }
     let id = console.ask("Key of the consumer", "")?;
@@ -329,7 +329,7 @@ fn secret(
     if *source != Source::Stored {
         return Ok(None);
     }
-    let (kept, problem) = wire::kept(identity, console.warn)?;
+    let (kept, problem) = identity.kept(console.warn);
     if let Some(problem) = problem {
         return Err(problem);
     }

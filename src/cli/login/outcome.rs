@@ -2,8 +2,8 @@
 
 use super::super::{Console, status, words};
 use crate::{
+    app::{self, Account, App, Identity, Owner},
     profile::{Grant, Profile},
-    wire::{self, Account, Identity, Overview, Owner},
 };
 
 /// What is known of accounts before a login is told of.
@@ -25,14 +25,14 @@ impl Heard {
 }
 
 pub(super) fn tell(
-    overview: &Overview,
+    app: &App,
     identity: &Identity,
     heard: Heard,
     console: &mut Console<'_>,
 ) -> anyhow::Result<()> {
     let profile = &identity.profile;
     console.answer(&format!("Profile '{profile}' is logged in."))?;
-    let (kept, _) = wire::kept(identity, console.warn)?;
+    let (kept, _) = identity.kept(console.warn);
     let known = kept.access_token.as_ref().map(|token| token.scopes.clone());
     let Heard {
         replaced,
@@ -40,8 +40,11 @@ pub(super) fn tell(
         is_agreed,
     } = heard;
     let owner = match owner {
-        Some(owner) => wire::keep_owner(identity, &owner, console.warn).map(|()| owner),
-        None => overview.owner(identity, known.as_deref().unwrap_or_default(), console.warn),
+        Some(owner) => {
+            identity.keep_owner(owner.name().as_deref(), console.warn);
+            Ok(owner)
+        }
+        None => app.owner(identity, known.as_deref().unwrap_or_default(), console.warn),
     };
     if let (Ok(Owner::Account(account)), false) = (&owner, is_agreed) {
         let heard = Heard {
@@ -58,7 +61,7 @@ pub(super) fn tell(
     let scopes = known.unwrap_or(told);
     match &kept.access_token {
         Some(token) => {
-            let expiry = words::expiry(token.expires_at_unix_s, wire::now_unix_s());
+            let expiry = words::expiry(token.expires_at_unix_s, app::now_unix_s());
             console.answer(&format!(
                 "  access token: {}, {expiry}",
                 status::scopes(&scopes)

@@ -3,9 +3,9 @@
 use super::super::{Console, usage};
 use crate::{
     address::Address,
+    app::{self, App, Identity, Owner},
     failure::{Failure, Kind, kind},
     profile::Profile,
-    wire::{self, Identity, Overview, Owner},
 };
 
 /// Tries a ready token, on the repository if there is one, else by asking whose it is; gives the answer to that.
@@ -15,11 +15,11 @@ use crate::{
 /// When Bitbucket does not take the token, or it cannot be tried and nobody agrees to keep it all the same.
 pub(super) fn of_token(
     identity: &Identity,
-    overview: &Overview,
+    app: &App,
     repository: Option<&Address>,
     console: &mut Console<'_>,
 ) -> anyhow::Result<Option<Owner>> {
-    let bearer = wire::bearer(identity, console.warn)?;
+    let bearer = identity.bearer(console.warn)?;
     if let Some(address) = repository {
         match on_repository(identity, address, console.warn) {
             Ok(true) => return Ok(None),
@@ -31,7 +31,7 @@ pub(super) fn of_token(
         }
     }
     let profile = &identity.profile;
-    match overview.owner_of(identity, &bearer, &[]) {
+    match app.owner_of(identity, &bearer, &[]) {
         Ok(Owner::Refused) => {
             let message = format!(
                 "{}: Bitbucket refused the token when asked whose it is; it is wrong or revoked, or it belongs to a \
@@ -67,7 +67,7 @@ pub(super) fn on_repository(
     address: &Address,
     warn: &dyn Fn(&str),
 ) -> anyhow::Result<bool> {
-    wire::try_on(identity, address, warn).map_err(|error| {
+    app::try_on(identity, address, warn).map_err(|error| {
         let kind = match kind(&error) {
             // Its hint is about a profile that is there.
             Some(Kind::AccessRefused { .. }) | None => Kind::Refused,

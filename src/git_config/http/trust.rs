@@ -3,12 +3,12 @@
 
 use super::HTTP_KEYS;
 use crate::{
+    failure::{Failure, Kind, is_harmful},
     git_config::{
         git::{Entry, GitConfig, Variables, is_true},
         repository::{self, FromRepository},
         urlmatch,
     },
-    failure::{Failure, Kind, is_harmful},
     http::Url,
 };
 

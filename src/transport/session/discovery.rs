@@ -73,7 +73,9 @@ impl Session<'_> {
     }
 
     /// Begins to ask for the v2 capability advertisement, beside the next request; nobody waits for it.
-    pub(in crate::transport) fn begin_discovery(&mut self) -> anyhow::Result<Option<Box<dyn Begun>>> {
+    pub(in crate::transport) fn begin_discovery(
+        &mut self,
+    ) -> anyhow::Result<Option<Box<dyn Begun>>> {
         let authorization = self.authorization(Service::UploadPack)?;
         let url = discovery_url(&self.repository, Service::UploadPack);
         let mut request = discovery(&url, Some("version=2"));

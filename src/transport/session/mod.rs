@@ -15,17 +15,17 @@ use anyhow::Context as _;
 
 use self::refusal::{Refusal, title};
 use super::{
-    Authorizer, AdvertisementCache, Service,
+    AdvertisementCache, Authorizer, Service,
     body::{Buffer, begins_with_pkt_line},
     pktline::{Boundaries, Ending},
 };
 use crate::{
     clock::Clock,
     failure::quote,
-    parent_watch::{Armed, Watch},
     http::{
         Body, HttpClient, PATIENCE, Phase, Request, Response, Retries, TransportError, Trouble, Url,
     },
+    parent_watch::{Armed, Watch},
     secret::Secret,
 };
 

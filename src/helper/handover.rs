@@ -2,26 +2,21 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    path::{Path, PathBuf},
     process::Command as Process,
 };
 
 use anyhow::Context as _;
 
-use super::{Plan, Protocol, Way, identity::authority, reach};
+use super::{HandOver, Plan, Protocol, reach};
 use crate::{
-    git_config::{HttpSettings, Variables, process_variable},
+    app::authority,
     failure::{Failure, Kind, quote_for_shell},
+    git_config::{HttpSettings, Variables, process_variable},
     http::Url,
-    limits::Scarcity,
     program::{self, Child},
-    transport::Service,
     trace,
+    transport::Service,
 };
-
-/// What helps where the system does not tell where this program is.
-const WITHOUT_PROC: &str =
-    "mount /proc, or add the directory of git-bbtoken to PATH, then try again";
 
 /// Lets another program take this one's place, pipe and all.
 ///
@@ -104,42 +99,6 @@ fn without_questions(process: &mut Process) -> &mut Process {
         .env("GIT_ASKPASS", "")
 }
 
-/// Finds a program that was installed beside this one.
-pub(super) fn sibling(name: &str) -> anyhow::Result<PathBuf> {
-    let ours = match std::env::current_exe() {
-        Ok(ours) => ours,
-        // Linux tells it in /proc only.
-        Err(error) => {
-            let found = program::all(name).into_iter().next();
-            let unknown = || Scarcity::new(error.to_string(), WITHOUT_PROC);
-            return found
-                .ok_or_else(unknown)
-                .with_context(|| format!("cannot find '{name}'"));
-        }
-    };
-    let path = ours.with_file_name(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-    if !path.exists() {
-        return Err(Failure::new(
-            Kind::Misconfigured,
-            format!(
-                "'{}' is missing; install both programs side by side",
-                path.display()
-            ),
-        )
-        .into());
-    }
-    Ok(path)
-}
-
-/// Writes a program of ours for the shell that git starts credential helpers with; git's shell on Windows wants `/`.
-pub(super) fn shell_word(program: &Path) -> String {
-    let text = program.display().to_string();
-    quote_for_shell(&match cfg!(windows) {
-        true => text.replace('\\', "/"),
-        false => text,
-    })
-}
-
 impl Plan {
     /// Prepares git's own helper: it asks us for the token by the credential protocol, so that none stands in its
     /// arguments, environment or configuration.
@@ -151,13 +110,13 @@ impl Plan {
         &self,
         service: Service,
         repository: &Url,
-        way: Way,
+        way: HandOver,
     ) -> anyhow::Result<Process> {
         if let Some(ban) = &self.https_ban {
             let message = format!("git's own transport is needed here, and {ban} forbids it");
             return Err(Failure::new(Kind::Misconfigured, message).into());
         }
-        let answerer = sibling("git-bbtoken")?;
+        let answerer = program::sibling("git-bbtoken")?;
         // The child may ask a person on the desktop for the store's password, though git may not ask on the terminal.
         let may_ask = self.identity_for(service).profile.no_questions.is_none();
         let unset = if may_ask {
@@ -167,7 +126,7 @@ impl Plan {
         };
         let ask = format!(
             "!{unset}{} credential --profile {}",
-            shell_word(&answerer),
+            program::shell_word(&answerer),
             quote_for_shell(&self.identity_for(service).profile.name)
         );
         let http = &self.identity_for(service).http;
@@ -189,7 +148,7 @@ impl Plan {
     /// Tells whether git's own transport gets an answer from the server. It has no token for that.
     pub(super) fn is_answered_by_git(&self, service: Service, repository: &Url) -> bool {
         let _span = trace::span("reach");
-        let git = self.remote_https(service, repository, Way::Forwarded, None);
+        let git = self.remote_https(service, repository, HandOver::Forwarded, None);
         let is_allowed = self.https_ban.is_none();
         git.is_ok_and(|mut git| is_allowed && reach::is_answered(without_questions(&mut git)))
     }
@@ -199,7 +158,7 @@ impl Plan {
         &self,
         service: Service,
         repository: &Url,
-        way: Way,
+        way: HandOver,
         credential_helper: Option<String>,
     ) -> anyhow::Result<Process> {
         let scope = format!("{}://{}", repository.scheme(), authority(repository));
@@ -230,7 +189,7 @@ impl Plan {
         settings.extend(extra_headers(&self.identity_for(service).http, repository));
         let git = Child::Transport.command("git");
         let mut process = git.context("cannot start git's own https helper")?;
-        if way == Way::Forwarded && self.protocol == Protocol::Version2 {
+        if way == HandOver::Forwarded && self.protocol == Protocol::Version2 {
             // Behind `fallback` git asks for `list`, which in version 2 lists nothing, so that a clone would be empty
             // without a word (git: discover_refs in remote-curl.c). `-c` wins over every other setting.
             process.args(["-c", "protocol.version=0"]);

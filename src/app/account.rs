@@ -5,10 +5,10 @@ use std::time::Duration;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::Value;
 
-use super::{Identity, house::House, people::Overview};
+use super::{App, Identity};
 use crate::{
-    git_config::{self, process_variable},
     failure::quote,
+    git_config::{self, process_variable},
     http::{HttpClient as _, Request, Response, Url},
     profile::{Grant, Profile},
     secret::Secret,
@@ -36,6 +36,14 @@ pub enum Owner {
 }
 
 impl Owner {
+    /// Names the account, if Bitbucket told it.
+    pub fn name(&self) -> Option<String> {
+        match self {
+            Owner::Account(account) => Some(account.shown()),
+            Owner::Untold(_) | Owner::NoScope(_) | Owner::Refused => None,
+        }
+    }
+
     /// Says why the account is not known, if Bitbucket did not tell it.
     pub fn untold(&self) -> Option<&str> {
         match self {
@@ -84,7 +92,7 @@ impl Account {
     }
 }
 
-impl Overview {
+impl App {
     /// Asks Bitbucket whose a profile's token is, and keeps the answer for `status`. `scopes` are the token's, as far
     /// as they are known.
     ///
@@ -101,10 +109,9 @@ impl Overview {
         if let Some(why) = cannot_tell(profile, scopes) {
             return Ok(untold(why));
         }
-        let house = House::open(identity)?;
-        let bearer = house.tokens(profile, notify).bearer(Duration::ZERO)?;
+        let bearer = identity.tokens(notify).bearer(Duration::ZERO)?;
         let owner = self.owner_of(identity, &bearer, scopes)?;
-        keep_owner(identity, &owner, notify)?;
+        identity.keep_owner(owner.name().as_deref(), notify);
         Ok(owner)
     }
 
@@ -135,27 +142,12 @@ impl Overview {
             );
             return Ok(untold(&why));
         }
-        let client = super::house::client(&http)?;
+        let client = super::identity::client(&http)?;
         let mut request = Request::get(url).header("Accept", "application/json");
         request.authorization = Some(authorization);
         request.time_limit = Some(TIME_LIMIT);
         read(client.send(request)?)
     }
-}
-
-/// Keeps the name of a profile's account for `status`, or forgets it.
-///
-/// # Errors
-///
-/// When git's http settings cannot be followed.
-pub fn keep_owner(identity: &Identity, owner: &Owner, notify: &dyn Fn(&str)) -> anyhow::Result<()> {
-    let house = House::open(identity)?;
-    let tokens = house.tokens_without_request(&identity.profile, notify);
-    match owner {
-        Owner::Account(account) => tokens.keep_owner(Some(&account.shown())),
-        Owner::Untold(_) | Owner::NoScope(_) | Owner::Refused => tokens.keep_owner(None),
-    }
-    Ok(())
 }
 
 /// Says why it need not be asked.

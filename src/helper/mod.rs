@@ -1,53 +1,32 @@
-//! The only place that joins the rooms of the house: from git's arguments to a relay with a token.
+//! Serves git: from git's arguments to its protocol over HTTPS, with a token.
 
-mod account;
-mod asked;
 mod handover;
-mod house;
-mod identity;
-mod large_files;
-mod memory;
-mod network;
-mod people;
-mod proxy;
+mod lfs;
+mod process;
 mod reach;
 mod submodules;
 
-use std::{cell::OnceCell, process::Command as Process, time::Duration};
+use std::{cell::OnceCell, process::Command as Process};
 
 use crate::{
     address::Address,
+    app::{self, App, Identity, OnDisk, Place, Target, TokenAuthorizer},
+    clock::SystemClock,
+    failure::Failure,
     git_config::{GitConfig, Variables, is_true_text, process_variable},
-    failure::{Failure, Kind},
-    http::TransportError,
-    lfs,
-    profile::{self, Grant, Transport},
-    transport::{self, Broken, Command, Connected, Git, AdvertisementCache, Service, Session, Stage, Reporter},
-    secret::Secret,
+    http::{Family, TransportError, Url},
+    lfs as git_lfs,
+    parent_watch::Watch,
+    profile::{self, Transport},
     trace,
-};
-use asked::{Asked, parse_address};
-use house::House;
-
-pub use crate::{
-    http::Url,
-    lfs::profile_of,
-    oauth::{Authorization, Callback, Listener, Shown, Visitor, bare_code},
-    token::{Accept, Bearer},
+    transport::{
+        self, AdvertisementCache, Broken, Command, Connected, Git, Reporter, Service, Session,
+        Stage,
+    },
 };
 
-pub use account::{Account, Owner, keep_owner};
-pub use handover::replace_process;
-pub use identity::Identity;
-pub use large_files::lfs_here;
-pub use network::{Proxy, Route};
-pub use people::{
-    Explained, Overview, bearer_anew, bearer_instead, credential_helper, forget_all, given, keep,
-    kept, may_be_ours, now_unix_s, site, try_on,
-};
-
-/// Git's own transport cannot replace a token, so it is given one that lasts longer.
-const GIT_TRANSPORT_MARGIN: Duration = Duration::from_secs(300);
+use handover::replace_process;
+pub use process::main;
 
 /// What the helper is to do: everything but the token.
 #[derive(Debug)]
@@ -67,7 +46,7 @@ pub struct Plan {
     redirect_ban: Option<String>,
     /// Why a fetch must not use the profile, if so.
     fetch_refusal: Option<Failure>,
-    lfs: Option<lfs::Wiring>,
+    lfs: Option<git_lfs::Wiring>,
     /// Why the server is left to git's own transport, if only that reaches it.
     by_git: OnceCell<String>,
     /// What to tell of submodules that git refuses.
@@ -97,7 +76,7 @@ impl Protocol {
 
 /// How git's own helper gets git's commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum HandOver {
     /// From git, on the pipe that was ours.
     InOurPlace,
     /// From us, after git was told to do without `connect`.
@@ -112,33 +91,34 @@ impl Plan {
     /// For an address, a profile or a setting that cannot be used; nothing was sent yet.
     pub fn make(remote: &str, address: &str) -> anyhow::Result<Self> {
         let mut span = trace::span("config");
-        let git = GitConfig::read(&process_variable)?;
+        let app = App::read_of_helper()?;
+        let git = &app.git;
         span.note("settings", || (git.entries().count() as u64).into());
         // An address stands in the remote's place when there is no remote.
         let name = Some(remote).filter(|name| !name.contains(':'));
-        let (asked, address) = Asked::about(&git, &process_variable, name, address)?;
-        let Asked { raw, bases, .. } = asked;
+        let (target, address) = app.target(name, address)?;
+        let Target { raw, bases, .. } = target;
         let (profile, fetch_refusal) = profile::choose_for_push(&raw, Some(&address))?;
         span.note("profile", || profile.name.as_str().into());
         let pusher = profile::for_push(&raw, &profile)?;
         let repository = profile.endpoints.repository(&address);
         let is_auto = profile.transport == Transport::Auto;
-        let by_git = is_auto.then(|| reach::remembered(&profile, &repository));
+        let by_git = is_auto.then(|| app::remembered(&profile, &repository));
         Ok(Plan {
             by_git: by_git.flatten().map(OnceCell::from).unwrap_or_default(),
-            protocol: protocol(&git, &process_variable),
-            https_ban: ban(&git, repository.scheme()),
-            redirect_ban: redirect_ban(&git, &process_variable, repository.scheme()),
-            refused_submodules: name.and_then(|_| submodules::refused(&git, &process_variable)),
+            protocol: protocol(git, &process_variable),
+            https_ban: ban(git, repository.scheme()),
+            redirect_ban: redirect_ban(git, &process_variable, repository.scheme()),
+            refused_submodules: name.and_then(|_| submodules::refused(git, &process_variable)),
             lfs: name.filter(|_| fetch_refusal.is_none()).and_then(|name| {
                 let is_asked_for = address.profile.is_some() || raw.of_remote.is_some();
                 let fetcher = (&profile, is_asked_for);
-                large_files::wiring(&git, name, &bases, &address, fetcher, pusher.as_ref())
+                app::wiring(git, name, &bases, &address, fetcher, pusher.as_ref())
             }),
             pusher: pusher
-                .map(|profile| Identity::new(&git, profile, &repository, name))
+                .map(|profile| Identity::new(git, profile, &repository, name))
                 .transpose()?,
-            identity: Identity::new(&git, profile, &repository, name)?,
+            identity: Identity::new(git, profile, &repository, name)?,
             remote: remote.to_owned(),
             address,
             fetch_refusal,
@@ -147,6 +127,45 @@ impl Plan {
 
     fn repository(&self) -> Url {
         self.identity.profile.endpoints.repository(&self.address)
+    }
+
+    /// Prepares the exchange with the server for a service.
+    fn session<'a>(
+        &'a self,
+        service: Service,
+        authorizer: &'a mut TokenAuthorizer<'_>,
+        watch: &'a Watch,
+    ) -> anyhow::Result<Session<'a>> {
+        let identity = self.identity_for(service);
+        let (client, name) = (identity.client()?, self.address.to_string());
+        let session = Session::new(
+            client,
+            authorizer,
+            watch,
+            &SystemClock,
+            self.repository(),
+            name,
+        );
+        Ok(session
+            .buffering(identity.http.post_buffer_bytes)
+            .following_unless(self.redirect_ban.as_deref()))
+    }
+
+    /// Reaches servers by one family of addresses only.
+    fn keep_to(&mut self, family: Family) {
+        let identities = std::iter::once(&mut self.identity).chain(&mut self.pusher);
+        identities
+            .into_iter()
+            .for_each(|identity| identity.keep_to(family));
+    }
+
+    /// Opens what is remembered of the repository for those who read it.
+    fn advertisement_cache(&self) -> Option<OnDisk<'static>> {
+        let profile = &self.identity.profile;
+        let place = Place::of(&self.remote, &process_variable);
+        profile
+            .remembers_advertisement
+            .then(|| OnDisk::of_profile(profile, &self.repository(), place, &SystemClock))?
     }
 
     fn identity_for(&self, service: Service) -> &Identity {
@@ -173,9 +192,9 @@ impl Plan {
         let service = Service::UploadPack;
         let mut repository = self.repository();
         if self.can_probe(service) {
-            let house = House::open(&self.identity)?;
-            let mut bearing = house.bearing(&self.identity.profile, notify);
-            let mut session = house.session(&mut bearing, self);
+            let watch = Watch::on_stdout();
+            let mut authorizer = self.identity.authorizer(&watch, notify);
+            let mut session = self.session(service, &mut authorizer, &watch)?;
             let probed = self.probe(service, &mut session);
             if let Err(error) = probed
                 && !self.gets_further_by_git(service, session.repository(), &error)
@@ -186,7 +205,7 @@ impl Plan {
         }
         self.wire_lfs(notify);
         self.tell_of_submodules(service, notify);
-        self.git_helper(service, &repository, Way::InOurPlace)
+        self.git_helper(service, &repository, HandOver::InOurPlace)
     }
 
     /// Tells of submodules that git refuses, where it fetches.
@@ -237,7 +256,7 @@ impl Plan {
         let is_reached = self.is_answered_by_git(service, repository);
         if is_reached {
             let because = error.reason();
-            reach::remember(&self.identity.profile, repository, &because);
+            app::remember(&self.identity.profile, repository, &because);
             // It was unknown until now, or git would have been given the command at once.
             let _ = self.by_git.set(because);
         }
@@ -312,28 +331,30 @@ pub fn serve(
         error,
     };
     // An error waits until git asks for a connection.
-    let house = plan.and_then(|plan| House::open(&plan.identity).map(|house| (plan, house)));
     let Command::Connect(service) = git.next_command().map_err(connecting)? else {
         return Ok(0);
     };
-    let (mut plan, mut house) = house.map_err(connecting)?;
+    let mut plan = plan.map_err(connecting)?;
     if let (Some(refusal), false) = (plan.fetch_refusal.take(), service == Service::ReceivePack) {
         return Err(connecting(refusal.into()));
     }
-    let keep_to = |family| house.keep_to(family);
-    git.family().map_or(Ok(()), keep_to).map_err(connecting)?;
+    if let Some(family) = git.family() {
+        plan.keep_to(family);
+    }
     plan.wire_lfs(notify);
-    let mut bearing = house.bearing(&plan.identity_for(service).profile, notify);
-    let memory = house.memory(&plan);
-    let mut session = house
-        .session(&mut bearing, &plan)
+    let watch = Watch::on_stdout();
+    let mut authorizer = plan.identity_for(service).authorizer(&watch, notify);
+    let cache = plan.advertisement_cache();
+    let session = plan.session(service, &mut authorizer, &watch);
+    let mut session = session
+        .map_err(connecting)?
         .heard_by(Reporter {
             warn: notify,
             say,
             verbosity: git.verbosity(),
         })
         .pushing_by(plan.protocol.of_push())
-        .remembering(memory.as_ref().map(|memory| memory as &dyn AdvertisementCache));
+        .remembering(cache.as_ref().map(|cache| cache as &dyn AdvertisementCache));
     let is_for_git = plan.is_for_git(service);
     let connected = match is_for_git {
         true => Connected::NotVersion2,
@@ -365,80 +386,7 @@ pub fn serve(
             }
             plan.tell_of_submodules(service, notify);
         }
-        plan.git_helper(service, session.repository(), Way::Forwarded)
+        plan.git_helper(service, session.repository(), HandOver::Forwarded)
     });
     Ok(u8::try_from(code.map_err(connecting)?).unwrap_or(1))
-}
-
-/// Prepares a person's login: makes sure that it can be kept, then gives the request for consent.
-///
-/// # Errors
-///
-/// [`Kind::Misconfigured`] for a profile that needs no login, [`Kind::StoreUnusable`] when it could not be kept.
-pub fn authorize(
-    identity: &Identity,
-    redirect_uri: Option<&str>,
-    notify: &dyn Fn(&str),
-) -> anyhow::Result<Authorization> {
-    let profile = &identity.profile;
-    let Grant::AuthorizationCode(client) = &profile.grant else {
-        let message = format!(
-            "profile '{profile}' gets its tokens without a login; for one, set bbtoken.{profile}.grant to authorization-code"
-        );
-        return Err(Failure::new(Kind::Misconfigured, message).into());
-    };
-    let house = House::open(identity)?;
-    let tokens = house.tokens(profile, notify);
-    // Neither a page nor a code is worth anything without the secret and a place for what follows.
-    tokens.client(client)?;
-    tokens.prove_room()?;
-    Authorization::new(&profile.endpoints.authorize, &client.id, redirect_uri)
-}
-
-/// Gives back the room that a login was to take: it is stopped.
-pub fn stop_login(identity: &Identity) {
-    if let Ok(house) = House::open(identity) {
-        house.tokens(&identity.profile, &|_| {}).release_room();
-    }
-}
-
-/// Exchanges the code of a consent and keeps the login, after `accept` if that is given.
-///
-/// # Errors
-///
-/// When the token endpoint or `accept` refuses, or the login cannot be kept.
-pub fn log_in(
-    identity: &Identity,
-    authorization: &Authorization,
-    code: &Secret,
-    accept: Option<Accept<'_>>,
-    notify: &dyn Fn(&str),
-) -> anyhow::Result<()> {
-    let house = House::open(identity)?;
-    let tokens = house.tokens(&identity.profile, notify);
-    tokens.log_in(authorization, code, accept)
-}
-
-/// Gives a token to whoever asks by git's credential protocol.
-///
-/// # Errors
-///
-/// As [`crate::token::Tokens::bearer`].
-pub fn bearer(identity: &Identity, notify: &dyn Fn(&str)) -> anyhow::Result<Bearer> {
-    let house = House::open(identity)?;
-    let mut tokens = house.tokens(&identity.profile, notify);
-    let bearer = tokens.bearer(GIT_TRANSPORT_MARGIN);
-    bearer.map_err(|error| house::under(&house.left_out, error))
-}
-
-/// Drops a token that git saw refused; true if it was kept.
-///
-/// # Errors
-///
-/// When git's http settings cannot be followed.
-pub fn forget(identity: &Identity, token: &Secret, notify: &dyn Fn(&str)) -> anyhow::Result<bool> {
-    let house = House::open(identity)?;
-    Ok(house
-        .tokens_without_request(&identity.profile, notify)
-        .forget(token))
 }

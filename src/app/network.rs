@@ -5,10 +5,10 @@ use std::{
     time::Duration,
 };
 
-use super::{people::Overview, reach};
+use super::{App, identity::client, unreached::remembered};
 use crate::{
-    git_config::{self, HttpSettings, process_variable},
     failure::{Failure, Kind},
+    git_config::{self, HttpSettings, process_variable},
     http::{HttpClient as _, Phase, Request, TransportError, Url},
     profile,
 };
@@ -60,7 +60,7 @@ impl Route {
     }
 }
 
-impl Overview {
+impl App {
     /// Follows the route to Bitbucket.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ impl Overview {
         };
         let mut by_git = profile::choose(&self.raw, None)
             .ok()
-            .and_then(|profile| reach::remembered(&profile, base));
+            .and_then(|profile| remembered(&profile, base));
         let answer = connected
             .is_ok()
             .then(|| front_page(&http, base, &mut by_git));
@@ -137,7 +137,7 @@ fn front_page(
     base: &Url,
     by_git: &mut Option<String>,
 ) -> anyhow::Result<Option<u64>> {
-    let client = super::house::client(http)?;
+    let client = client(http)?;
     let mut request = Request::get(base.clone());
     request.time_limit = Some(FRONT_PAGE_LIMIT);
     let response = client.send(request).map_err(of_kind)?;

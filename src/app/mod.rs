@@ -1,39 +1,49 @@
-//! What the commands for people need: profiles as they are configured, and what is kept of them.
+//! The context of one command: environment, git's configuration, profiles, and the one choice of a profile.
+
+mod account;
+mod advertisement_cache;
+mod identity;
+mod lfs;
+mod network;
+mod proxy_login;
+mod target;
+mod tokens;
+mod unreached;
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
-
-use super::{
-    GIT_TRANSPORT_MARGIN, Identity,
-    asked::{self, Asked, Here, parse_address},
-    handover::{shell_word, sibling},
-    house::{House, places, under},
-    identity::authority,
-    memory, reach,
-};
 use crate::{
     address::Address,
     clock::SystemClock,
-    git_config::{self, GitConfig, process_variable},
     failure::{Failure, Kind},
+    git_config::{self, GitConfig, process_variable},
     http::{TransportError, Url},
+    parent_watch::Watch,
     profile::{self, Profile, Raw, RawProfile, Setting, Transport},
     program,
+    secret::mask_address,
     transport::{Service, Session},
-    secret::{Secret, mask_address},
-    token::{Bearer, Forgotten, Kept},
 };
+use target::{Environment, parse_address};
 
-/// Everything that is configured.
+pub(crate) use account::{Account, Owner};
+pub(crate) use advertisement_cache::{OnDisk, Place, has_objects};
+pub(crate) use identity::{Identity, authority};
+pub(crate) use lfs::{is_new, lfs_here, wiring};
+pub(crate) use network::{Proxy, Route};
+pub(crate) use target::{Target, rule_for};
+pub(crate) use tokens::{TokenAuthorizer, release_room};
+pub(crate) use unreached::{remember, remembered};
+
+/// The context of one command.
 #[derive(Debug)]
-pub struct Overview {
+pub struct App {
     /// The settings of profiles.
     pub raw: Raw,
     /// Where Bitbucket is: for every profile that does not say otherwise, then for those that do.
     pub bases: Vec<Url>,
-    pub(super) git: GitConfig,
-    here: Here,
+    pub(crate) git: GitConfig,
+    environment: Environment,
 }
 
 /// Which profile an address gets.
@@ -47,35 +57,44 @@ pub struct Explained {
     pub why: String,
 }
 
-impl Overview {
+impl App {
     /// Reads git's configuration and the environment.
     ///
     /// # Errors
     ///
     /// For a setting that cannot be used.
     pub fn read() -> anyhow::Result<Self> {
-        Overview::of(Here::find())
+        App::of(Environment::find())
     }
 
     /// Reads what holds outside of all repositories.
     ///
     /// # Errors
     ///
-    /// As [`Overview::read`].
+    /// As [`App::read`].
     pub fn read_of_user() -> anyhow::Result<Self> {
-        Overview::of(Here::outside())
+        App::of(Environment::outside())
     }
 
-    fn of(here: Here) -> anyhow::Result<Self> {
-        let variables = |name: &str| here.variable(name);
+    /// Reads what holds where git has started this process as its remote helper.
+    ///
+    /// # Errors
+    ///
+    /// As [`App::read`].
+    pub fn read_of_helper() -> anyhow::Result<Self> {
+        App::of(Environment::of_process())
+    }
+
+    fn of(environment: Environment) -> anyhow::Result<Self> {
+        let variables = |name: &str| environment.variable(name);
         let git = GitConfig::read(&variables)?;
         let raw = git_config::profiles(&git, &variables, None)?;
         let bases = profile::base_urls(&raw)?;
-        Ok(Overview {
+        Ok(App {
             raw,
             bases,
             git,
-            here,
+            environment,
         })
     }
 
@@ -85,21 +104,26 @@ impl Overview {
     }
 
     /// Takes an address, and the name of its remote, if it has one.
-    pub(super) fn asked(
+    pub(crate) fn target(
         &self,
         remote: Option<&str>,
         address: &str,
-    ) -> anyhow::Result<(Asked, Address)> {
-        Asked::about(&self.git, &|name| self.here.variable(name), remote, address)
+    ) -> anyhow::Result<(Target, Address)> {
+        Target::about(
+            &self.git,
+            &|name| self.environment.variable(name),
+            remote,
+            address,
+        )
     }
 
     /// Names the remote from which git fetches if none is named.
     pub fn default_remote(&self) -> Option<String> {
-        asked::default_remote(&self.git, &|name| self.here.variable(name))
+        target::default_remote(&self.git, &|name| self.environment.variable(name))
     }
 
-    fn asked_here(&self) -> anyhow::Result<Asked> {
-        Asked::about_here(&self.git, &|name| self.here.variable(name))
+    fn asked_here(&self) -> anyhow::Result<Target> {
+        Target::about_here(&self.git, &|name| self.environment.variable(name))
     }
 
     /// Resolves the profile of a name, or the one that git uses in this directory.
@@ -111,7 +135,7 @@ impl Overview {
         let profile = match name {
             Some(name) => profile::named(&self.raw, name, "the command line")?,
             None => {
-                let Asked { raw, address, .. } = self.asked_here()?;
+                let Target { raw, address, .. } = self.asked_here()?;
                 profile::choose(&raw, address.as_ref())?
             }
         };
@@ -123,9 +147,9 @@ impl Overview {
     ///
     /// # Errors
     ///
-    /// As [`Overview::used`].
+    /// As [`App::used`].
     pub fn explain_here(&self) -> anyhow::Result<(String, String)> {
-        let Asked { raw, address, .. } = self.asked_here()?;
+        let Target { raw, address, .. } = self.asked_here()?;
         Ok(profile::explain(&raw, address.as_ref())?)
     }
 
@@ -179,13 +203,95 @@ impl Overview {
         Identity::new(&self.git, profile, &base, None)
     }
 
+    /// Resolves who answers git's credential protocol for a URL; `None` if it is not the configured Bitbucket's.
+    ///
+    /// # Errors
+    ///
+    /// For a profile or a setting that cannot be used.
+    pub fn for_url(
+        &self,
+        protocol: &str,
+        host: &str,
+        path: &str,
+        profile: Option<&str>,
+        user: &str,
+    ) -> anyhow::Result<Option<Identity>> {
+        let git = &self.git;
+        let variables = |name: &str| self.environment.variable(name);
+        // Whether it is ours to answer depends on the user's own settings alone, whatever a repository says.
+        let raw = git_config::profiles(&git.protected(), &variables, None)?;
+        // Git writes the port as the address has it, also where it is the scheme's own.
+        let host = match protocol {
+            "https" => host.strip_suffix(":443").unwrap_or(host),
+            _ => host.strip_suffix(":80").unwrap_or(host),
+        };
+        let is_asked_for = |base: &&Url| {
+            let below = base.path().trim_matches('/');
+            let is_below =
+                path.is_empty() || below.is_empty() || path.starts_with(&format!("{below}/"));
+            let is_host = host.eq_ignore_ascii_case(&authority(base));
+            protocol == base.scheme() && is_host && is_below
+        };
+        let bases = profile::base_urls(&raw)?;
+        let length = |base: &Url| base.path().trim_end_matches('/').len();
+        // One site may lie below another.
+        let longest = bases.iter().filter(is_asked_for).map(length).max();
+        let sites = bases.iter().filter(is_asked_for);
+        let sites: Vec<_> = sites
+            .filter(|base| Some(length(base)) == longest)
+            .cloned()
+            .collect();
+        let Ok(url) = Url::parse(&format!("{protocol}://{host}/{path}")) else {
+            return Ok(None);
+        };
+        if sites.is_empty() {
+            return Ok(None);
+        }
+        let asked = Target::about_url(git, &variables, &url, sites.clone())?;
+        let Target {
+            mut raw, address, ..
+        } = asked;
+        let by_user = profile::names(&raw).into_iter().find(|name| name == user);
+        let profile = match (profile, by_user) {
+            (Some(name), _) => {
+                // Git asks a helper that is set up for one profile about any site.
+                raw.sites.clear();
+                let profile = profile::named(&raw, name, "the command line")?;
+                if !sites.contains(&profile.endpoints.base) {
+                    return Ok(None);
+                }
+                profile
+            }
+            (None, Some(name)) => profile::named_by_user(&raw, &name, address.as_ref())?,
+            (None, None) => profile::choose(&raw, address.as_ref())?,
+        };
+        let base = profile.endpoints.base.clone();
+        Ok(Some(Identity::new(git, profile, &base, None)?))
+    }
+
+    /// Resolves every profile that gets tokens for a site; those that cannot be used are passed over.
+    ///
+    /// # Errors
+    ///
+    /// For a setting that cannot be read.
+    pub fn all_for_site(&self, protocol: &str, host: &str) -> Vec<Identity> {
+        let identity = |name: String| {
+            let profile = profile::named(&self.raw, &name, "the configuration").ok()?;
+            let base = profile.endpoints.base.clone();
+            let is_its = protocol == base.scheme() && host.eq_ignore_ascii_case(&authority(&base));
+            is_its.then(|| Identity::new(&self.git, profile, &base, None).ok())?
+        };
+        let names = profile::names(&self.raw).into_iter();
+        names.filter_map(identity).collect()
+    }
+
     /// Parses the address of a repository on which a profile is to be tried.
     ///
     /// # Errors
     ///
     /// [`Kind::BadAddress`] for any other text, and [`Kind::Usage`] for the address of another site or profile.
     pub fn address_for(&self, profile: &Profile, text: &str) -> anyhow::Result<Address> {
-        let (asked, address) = self.asked(None, text)?;
+        let (asked, address) = self.target(None, text)?;
         let sites = &asked.raw.sites;
         let is_of_site = sites.is_empty() || sites.contains(&profile.endpoints.base);
         let is_of_profile = address
@@ -212,7 +318,7 @@ impl Overview {
             return None;
         }
         if is_ours {
-            let (asked, address) = self.asked(None, url).ok()?;
+            let (asked, address) = self.target(None, url).ok()?;
             let profile = profile::choose(&asked.raw, Some(&address));
             let base = profile.map(|profile| profile.endpoints.base);
             let mut base = base.unwrap_or_else(|_| self.base().clone());
@@ -247,7 +353,7 @@ impl Overview {
     pub fn explain(&self, address: &str) -> anyhow::Result<Explained> {
         let is_remote = self.git.last("remote", Some(address), "url").is_some();
         let remote = is_remote.then_some(address);
-        let (asked, address) = self.asked(remote, address)?;
+        let (asked, address) = self.target(remote, address)?;
         let (profile, why) = profile::explain(&asked.raw, Some(&address))?;
         Ok(Explained {
             repository: address.to_string(),
@@ -303,54 +409,6 @@ pub fn may_be_ours(host: &str) -> bool {
     })
 }
 
-/// Looks at what is kept of a profile, without a request; the error tells that its store could not be read.
-///
-/// # Errors
-///
-/// When git's http settings cannot be followed.
-pub fn kept(
-    identity: &Identity,
-    notify: &dyn Fn(&str),
-) -> anyhow::Result<(Kept, Option<anyhow::Error>)> {
-    let house = House::open(identity)?;
-    Ok(house
-        .tokens_without_request(&identity.profile, notify)
-        .kept())
-}
-
-/// Keeps a client's secret or a ready token in the profile's store.
-///
-/// # Errors
-///
-/// [`crate::failure::Kind::StoreUnusable`].
-pub fn keep(identity: &Identity, secret: &Secret, notify: &dyn Fn(&str)) -> anyhow::Result<()> {
-    let house = House::open(identity)?;
-    house
-        .tokens_without_request(&identity.profile, notify)
-        .keep(secret)
-        .with_context(|| format!("profile '{}' was not saved", identity.profile))
-}
-
-/// Forgets all that is kept of a profile on this machine. What one of `others` uses, too, stays, unless `even_shared`
-/// says otherwise.
-///
-/// # Errors
-///
-/// When something is still there.
-pub fn forget_all(
-    identity: &Identity,
-    others: &[Profile],
-    even_shared: bool,
-    notify: &dyn Fn(&str),
-) -> anyhow::Result<Forgotten> {
-    let house = House::open(identity)?;
-    if let Some(cache) = places(&identity.profile, &process_variable).cache {
-        memory::forget_all(&cache);
-    }
-    let tokens = house.tokens_without_request(&identity.profile, notify);
-    tokens.forget_all(others, even_shared)
-}
-
 /// Tries an identity that is not kept yet on a repository, as a fetch begins; false if only git's own transport may
 /// reach it.
 ///
@@ -368,17 +426,23 @@ pub fn try_on(
         Transport::Git => true,
         Transport::Native => false,
         Transport::Auto => {
-            !identity.http.git_only.is_empty() || reach::remembered(profile, &repository).is_some()
+            !identity.http.git_only.is_empty() || remembered(profile, &repository).is_some()
         }
     };
     if is_for_git {
         return Ok(false);
     }
-    let house = House::open(identity)?;
-    let mut bearing = house.bearing(profile, notify);
-    let name = address.to_string();
-    let (client, watch) = (&house.client, &house.watch);
-    let mut session = Session::new(client, &mut bearing, watch, &SystemClock, repository, name);
+    let watch = Watch::on_stdout();
+    let mut authorizer = identity.authorizer(&watch, notify);
+    let (client, name) = (identity.client()?, address.to_string());
+    let mut session = Session::new(
+        client,
+        &mut authorizer,
+        &watch,
+        &SystemClock,
+        repository,
+        name,
+    );
     let tried = session.probe(Service::UploadPack, Some("version=2"));
     let Err(error) = tried else { return Ok(true) };
     let mut links = error.chain().filter_map(|link| link.downcast_ref());
@@ -387,29 +451,6 @@ pub fn try_on(
     match profile.transport == Transport::Auto && links.any(is_gits) {
         true => Ok(false),
         false => Err(error),
-    }
-}
-
-/// Gives a token in the place of one that the server refused, which is named by its fingerprint; `None` if there is no other.
-///
-/// # Errors
-///
-/// As [`super::bearer`].
-pub fn bearer_instead(
-    identity: &Identity,
-    refused: &str,
-    notify: &dyn Fn(&str),
-) -> anyhow::Result<Option<Bearer>> {
-    let house = House::open(identity)?;
-    let mut tokens = house.tokens(&identity.profile, notify);
-    let bearer = tokens.bearer(GIT_TRANSPORT_MARGIN);
-    let bearer = bearer.map_err(|error| under(&house.left_out, error))?;
-    if bearer.token.fingerprint() != refused {
-        return Ok(Some(bearer));
-    }
-    match tokens.refused()? {
-        true => tokens.bearer(GIT_TRANSPORT_MARGIN).map(Some),
-        false => Ok(None),
     }
 }
 
@@ -427,21 +468,10 @@ pub fn now_unix_s() -> u64 {
 ///
 /// When the program's own place is unknown.
 pub fn credential_helper() -> anyhow::Result<String> {
-    let program = sibling("git-bbtoken")?;
+    let program = program::sibling("git-bbtoken")?;
     let itself = program.canonicalize().ok();
     let is_itself = |found: &PathBuf| found.canonicalize().ok() == itself;
     let linked = program::all("git-bbtoken").into_iter().find(is_itself);
     let program = linked.unwrap_or(program);
-    Ok(format!("!{} credential", shell_word(&program)))
-}
-
-/// Gets a token from the endpoint although one may be kept, to prove that the grant works.
-///
-/// # Errors
-///
-/// As [`super::bearer`].
-pub fn bearer_anew(identity: &Identity, notify: &dyn Fn(&str)) -> anyhow::Result<Bearer> {
-    let house = House::open(identity)?;
-    let bearer = house.tokens(&identity.profile, notify).bearer_anew();
-    bearer.map_err(|error| under(&house.left_out, error))
+    Ok(format!("!{} credential", program::shell_word(&program)))
 }

@@ -1,48 +1,18 @@
 //! Git LFS: which repository and profile a remote's large files belong to.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
-use super::{Overview, Plan, memory::has_objects, parse_address};
+use super::{App, advertisement_cache::has_objects, parse_address};
 use crate::{
     address::Address,
     git_config::{GitConfig, Scope, process_variable},
-    failure::quote,
     http::Url,
     lfs,
     profile::{self, Profile},
 };
 
-/// How long a clone waits for another process that writes to the same configuration.
-const CLONE_PATIENCE: Duration = Duration::from_secs(1);
-
-impl Plan {
-    /// Tells git-lfs about the remote. Git waits for an answer of ours meanwhile, so that it does not write, too.
-    pub(super) fn wire_lfs(&self, notify: &dyn Fn(&str)) {
-        let Some(lfs) = &self.lfs else { return };
-        // A clone is made once. Any later command tries again, and 'doctor' tells what git-lfs lacks.
-        let is_new = is_new();
-        // The first fetch of several remotes at once writes for each of them.
-        let patience = if is_new {
-            CLONE_PATIENCE
-        } else {
-            Duration::ZERO
-        };
-        if let Err(error) = lfs.write(patience)
-            && is_new
-        {
-            notify(&format!(
-                "git-lfs was not told about remote '{}': {error:#}",
-                quote(&self.remote)
-            ));
-        }
-    }
-}
-
 /// Finds out what git-lfs must be told of a remote, where a command of git uses it.
-pub(super) fn wiring(
+pub(crate) fn wiring(
     git: &GitConfig,
     remote: &str,
     bases: &[Url],
@@ -59,25 +29,18 @@ pub(super) fn wiring(
 
 /// Finds out what git-lfs must be told of the remotes of the repository that a person is in.
 pub fn lfs_here() -> Vec<lfs::Wiring> {
-    let Ok(overview) = Overview::read() else {
+    let Ok(app) = App::read() else {
         return Vec::new();
     };
-    let git = &overview.git;
+    let git = &app.git;
     let of_remote = |name: &str, url: &str| {
-        let (asked, address) = overview.asked(Some(name), url).ok()?;
-        let raw = asked.raw;
+        let (target, address) = app.target(Some(name), url).ok()?;
+        let raw = target.raw;
         let profile = profile::choose(&raw, Some(&address)).ok()?;
         let pusher = profile::for_push(&raw, &profile).ok()?;
         let is_asked_for = address.profile.is_some() || raw.of_remote.is_some();
         let fetcher = (&profile, is_asked_for);
-        missing(
-            git,
-            name,
-            &overview.bases,
-            &address,
-            fetcher,
-            pusher.as_ref(),
-        )
+        missing(git, name, &app.bases, &address, fetcher, pusher.as_ref())
     };
     let remotes = git.entries().filter_map(|entry| {
         let is_ours = entry.section == "remote" && entry.key == "url";
@@ -123,6 +86,6 @@ fn missing(
 }
 
 /// Tells whether this is a repository that nothing was fetched into yet, as in a clone.
-fn is_new() -> bool {
+pub(crate) fn is_new() -> bool {
     process_variable("GIT_DIR").is_some_and(|path| !has_objects(&PathBuf::from(path)))
 }

@@ -1,4 +1,4 @@
-//! Submodules that git refuses to clone, and the line that mends it, where git gives us the chance to say so.
+//! Submodules that git refuses to clone, and the command that fixes it, where git gives us the chance to say so.
 //!
 //! Git clones a submodule with a helper's address only where `protocol.<name>.allow` is `always` (git-config(1)), and
 //! refuses it before it starts us. Two moments remain, both told by settings that were read anyway. A clone that is
@@ -9,16 +9,16 @@
 
 use std::path::{Path, PathBuf};
 
-use super::memory::has_objects;
 use crate::{
-    git_config::{Entry, GitConfig, Scope, Variables, is_true},
+    app::{has_objects, rule_for},
     failure::quote,
+    git_config::{Entry, GitConfig, Scope, Variables, is_true},
 };
 
 /// The name in our addresses.
 const SCHEME: &str = "bbtoken";
 /// What lets git clone them.
-const MEND: &str = "git config --global protocol.bbtoken.allow always";
+const FIX: &str = "git config --global protocol.bbtoken.allow always";
 
 /// Finds out what a person should be told; `None` if git refuses nothing here.
 pub(super) fn refused(git: &GitConfig, variables: Variables<'_>) -> Option<String> {
@@ -38,12 +38,12 @@ pub(super) fn refused(git: &GitConfig, variables: Variables<'_>) -> Option<Strin
             (None, "active") if !has_objects(&directory) => {
                 return Some(format!(
                     "if there are submodules with bbtoken:: addresses, also relative ones, git refuses them until you have run \
-                     '{MEND}'"
+                     '{FIX}'"
                 ));
             }
             (Some(name), "url") if is_wanted(git, name, entry) && is_missing(name) => {
                 return Some(format!(
-                    "submodule '{}' is not here: git refuses to clone it from a bbtoken:: address until you have run '{MEND}'; \
+                    "submodule '{}' is not here: git refuses to clone it from a bbtoken:: address until you have run '{FIX}'; \
                      then run 'git submodule update'",
                     quote(name)
                 ));
@@ -73,28 +73,6 @@ fn is_ours(git: &GitConfig, url: &str) -> bool {
         .unwrap_or(url);
     used.strip_prefix(SCHEME)
         .is_some_and(|rest| rest.starts_with(':'))
-}
-
-/// Finds the rule by which git rewrites an address, among those that count.
-pub(super) fn rule_for<'g>(
-    git: &'g GitConfig,
-    url: &str,
-    counts: impl Fn(&Entry) -> bool,
-) -> Option<&'g Entry> {
-    let length = |rule: &Entry| rule.value.as_deref().map_or(0, str::len);
-    let of_url = |rule: &&Entry| {
-        let start = rule.value.as_deref().unwrap_or_default();
-        rule.section == "url" && rule.key == "insteadof" && url.starts_with(start) && counts(rule)
-    };
-    // Of two rules of the same length the first holds.
-    let longer = |one, other| {
-        if length(other) > length(one) {
-            other
-        } else {
-            one
-        }
-    };
-    git.entries().filter(of_url).reduce(longer)
 }
 
 /// Tells whether git lets our addresses be used where the user has not written them (git(1), `GIT_ALLOW_PROTOCOL`).

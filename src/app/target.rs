@@ -5,7 +5,7 @@ use std::{ffi::OsString, process::Stdio};
 
 use anyhow::Context as _;
 
-use super::{identity::authority, submodules};
+use super::identity::authority;
 use crate::{
     address::{Address, Base},
     git_config::{self, Entry, GitConfig, Variables, process_variable},
@@ -18,21 +18,28 @@ use crate::{
 ///
 /// Git names it to its remote helpers, by `GIT_DIR`, but neither to a person's commands nor to every credential helper.
 #[derive(Debug)]
-pub(super) struct Here {
+pub(super) struct Environment {
     git_dir: Option<OsString>,
 }
 
-impl Here {
+impl Environment {
     /// Finds it as git does.
     pub(super) fn find() -> Self {
-        Here {
+        Environment {
             git_dir: process_variable("GIT_DIR").or_else(git_dir_here),
+        }
+    }
+
+    /// Takes the one that git names to its remote helper.
+    pub(super) fn of_process() -> Self {
+        Environment {
+            git_dir: process_variable("GIT_DIR"),
         }
     }
 
     /// Leaves every repository out.
     pub(super) fn outside() -> Self {
-        Here { git_dir: None }
+        Environment { git_dir: None }
     }
 
     /// Reads a variable, as git would set it for a remote helper.
@@ -60,14 +67,14 @@ fn git_dir_here() -> Option<OsString> {
 }
 
 /// What decides which profile is used: the configuration with the remote's, and the address, if there is one.
-pub(super) struct Asked {
-    pub(super) raw: Raw,
-    pub(super) address: Option<Address>,
+pub(crate) struct Target {
+    pub(crate) raw: Raw,
+    pub(crate) address: Option<Address>,
     /// Where Bitbucket is: for every profile that does not say otherwise, then for those that do.
-    pub(super) bases: Vec<Url>,
+    pub(crate) bases: Vec<Url>,
 }
 
-impl Asked {
+impl Target {
     /// Takes an address, and the name of its remote, if it has one.
     ///
     /// # Errors
@@ -84,12 +91,12 @@ impl Asked {
         let found = find(git, remote, address, &bases)?;
         raw.sites = found.sites;
         let address = found.address;
-        let asked = Asked {
+        let target = Target {
             raw,
             address: Some(address.clone()),
             bases,
         };
-        Ok((asked, address))
+        Ok((target, address))
     }
 
     /// Takes the repository here: the remote from which git fetches if none is named.
@@ -108,7 +115,7 @@ impl Asked {
             (Some(found.address), found.sites)
         });
         raw.sites = sites;
-        Ok(Asked {
+        Ok(Target {
             raw,
             address,
             bases,
@@ -149,7 +156,7 @@ impl Asked {
         let mut raw = git_config::profiles(git, variables, remote.as_ref().map(|(name, _)| *name))?;
         raw.sites = sites;
         let address = remote.map(|(_, address)| address).or(asked);
-        Ok(Asked {
+        Ok(Target {
             raw,
             address,
             bases,
@@ -272,10 +279,32 @@ fn url_of(git: &GitConfig, remote: &str) -> Option<String> {
     let is_its =
         |entry: &&Entry| is_remote_url(entry) && entry.subsection.as_deref() == Some(remote);
     let url = git.entries().find(is_its)?.value.as_deref()?;
-    let rule = submodules::rule_for(git, url, |_| true);
+    let rule = rule_for(git, url, |_| true);
     let rewritten = rule.and_then(|rule| {
         let rest = url.strip_prefix(rule.value.as_deref()?)?;
         Some(format!("{}{rest}", rule.subsection.as_deref()?))
     });
     Some(rewritten.unwrap_or_else(|| url.to_owned()))
+}
+
+/// Finds the rule by which git rewrites an address, among those that count.
+pub(crate) fn rule_for<'g>(
+    git: &'g GitConfig,
+    url: &str,
+    counts: impl Fn(&Entry) -> bool,
+) -> Option<&'g Entry> {
+    let length = |rule: &Entry| rule.value.as_deref().map_or(0, str::len);
+    let of_url = |rule: &&Entry| {
+        let start = rule.value.as_deref().unwrap_or_default();
+        rule.section == "url" && rule.key == "insteadof" && url.starts_with(start) && counts(rule)
+    };
+    // Of two rules of the same length the first holds.
+    let longer = |one, other| {
+        if length(other) > length(one) {
+            other
+        } else {
+            one
+        }
+    };
+    git.entries().filter(of_url).reduce(longer)
 }

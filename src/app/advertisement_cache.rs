@@ -8,14 +8,15 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::tokens::places;
 use crate::{
     clock::Clock,
-    git_config::Variables,
     files::Directory,
+    git_config::{Variables, process_variable},
     http::Url,
     profile::Profile,
-    transport::{AdvertisementCache, Remembered},
     secret::hex_digest,
+    transport::{AdvertisementCache, Remembered},
 };
 
 /// The file format's version: another one is not read.
@@ -35,7 +36,7 @@ const ABANDONED: Duration = Duration::from_secs(MAX_AGE_S);
 
 /// Where git runs: git asks the same question there again.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Names the place among all others.
     name: String,
     kind: Kind,
@@ -53,7 +54,7 @@ enum Kind {
 }
 
 impl Place {
-    pub(super) fn of(remote: &str, variables: Variables<'_>) -> Self {
+    pub(crate) fn of(remote: &str, variables: Variables<'_>) -> Self {
         let variable = |name| variables(name).unwrap_or_default();
         let directory = std::env::current_dir().unwrap_or_default();
         // Absolute already in a clone; else relative to where we are, or not there.
@@ -80,7 +81,7 @@ impl Place {
 }
 
 /// Tells whether a repository holds anything: a new one's object directory has two empty directories.
-pub(super) fn has_objects(repository: &Path) -> bool {
+pub(crate) fn has_objects(repository: &Path) -> bool {
     // A worktree's objects are elsewhere, and it is never new.
     if repository.join("commondir").exists() {
         return true;
@@ -106,7 +107,7 @@ pub(super) fn forget_all(cache: &Path) {
 }
 
 /// What is remembered of one repository, in a file.
-pub(super) struct OnDisk<'a> {
+pub(crate) struct OnDisk<'a> {
     directory: PathBuf,
     file: String,
     place: Place,
@@ -132,8 +133,19 @@ struct Question {
 }
 
 impl<'a> OnDisk<'a> {
+    /// Uses the file for what a profile sees of a repository; `None` where nothing is cached.
+    pub(crate) fn of_profile(
+        profile: &Profile,
+        repository: &Url,
+        place: Place,
+        clock: &'a dyn Clock,
+    ) -> Option<Self> {
+        let cache = places(profile, &process_variable).cache?;
+        Some(OnDisk::of(&cache, profile, repository, place, clock))
+    }
+
     /// Uses a file below a directory for what an account sees of a repository.
-    pub(super) fn of(
+    fn of(
         cache: &Path,
         profile: &Profile,
         repository: &Url,

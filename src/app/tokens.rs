@@ -1,0 +1,279 @@
+//! What is done with the tokens of a profile.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+
+use super::{Identity, advertisement_cache, identity::authority};
+use crate::{
+    clock::SystemClock,
+    failure::{self, Failure, Kind, quote},
+    git_config::{self, Variables, process_variable},
+    oauth::Authorization,
+    parent_watch::Watch,
+    profile::{Grant, Profile, Store},
+    secret::Secret,
+    token::{self, Accept, Bearer, Forgotten, Kept, Places, Tokens},
+    trace,
+    transport::Authorizer,
+};
+
+/// Git's own transport cannot replace a token, so it is given one that lasts longer.
+const GIT_TRANSPORT_MARGIN: Duration = Duration::from_secs(300);
+
+impl Identity {
+    /// Gives what makes the `Authorization` header of this profile's requests.
+    pub(crate) fn authorizer<'a>(
+        &'a self,
+        watch: &'a Watch,
+        notify: &'a dyn Fn(&str),
+    ) -> TokenAuthorizer<'a> {
+        TokenAuthorizer {
+            tokens: self.tokens(notify),
+            identity: self,
+            // A login that is being renewed is not cut off, though git is gone: its next refresh token would be lost.
+            watch: match self.profile.grant {
+                Grant::AuthorizationCode(_) => None,
+                Grant::ClientCredentials(_) | Grant::Token(_) => Some(watch),
+            },
+        }
+    }
+
+    /// Gives the profile's tokens, with a warning for each server that is not verified.
+    pub(super) fn tokens<'a>(&'a self, notify: &'a dyn Fn(&str)) -> Tokens<'a> {
+        let endpoints = &self.profile.endpoints;
+        let ways = [
+            (&endpoints.base, Some(&self.http)),
+            (&endpoints.token, self.token_http.as_ref()),
+        ];
+        for (url, http) in ways {
+            if let Some(setting) = http.and_then(|http| http.settings.unverified_by.as_ref()) {
+                let host = authority(url);
+                notify(&format!(
+                    "'{host}' is not verified, because of {setting}: whoever answers in its place gets the token"
+                ));
+            }
+        }
+        self.tokens_without_request(notify)
+    }
+
+    /// Gives the tokens to what makes no request, so that no server needs to be verified.
+    pub(super) fn tokens_without_request<'a>(&'a self, notify: &'a dyn Fn(&str)) -> Tokens<'a> {
+        let places = places(&self.profile, &process_variable);
+        if let Some(cache) = &places.cache {
+            git_config::keep_learned(cache);
+        }
+        Tokens::new(&self.profile, self, &SystemClock, places, notify)
+    }
+
+    /// Looks at what is kept of the profile, without a request; the error tells that its store could not be read.
+    pub fn kept(&self, notify: &dyn Fn(&str)) -> (Kept, Option<anyhow::Error>) {
+        self.tokens_without_request(notify).kept()
+    }
+
+    /// Keeps a client's secret or an access token in the profile's store.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::StoreUnusable`].
+    pub fn keep(&self, secret: &Secret, notify: &dyn Fn(&str)) -> anyhow::Result<()> {
+        let kept = self.tokens_without_request(notify).keep(secret);
+        kept.with_context(|| format!("profile '{}' was not saved", self.profile))
+    }
+
+    /// Keeps the name of the profile's account for `status`, or forgets it.
+    pub fn keep_owner(&self, name: Option<&str>, notify: &dyn Fn(&str)) {
+        self.tokens_without_request(notify).keep_owner(name);
+    }
+
+    /// Forgets all that is kept of a profile on this machine. What one of `others` uses, too, stays, unless
+    /// `even_shared` says otherwise.
+    ///
+    /// # Errors
+    ///
+    /// When something is still there.
+    pub fn forget_all(
+        &self,
+        others: &[Profile],
+        even_shared: bool,
+        notify: &dyn Fn(&str),
+    ) -> anyhow::Result<Forgotten> {
+        if let Some(cache) = places(&self.profile, &process_variable).cache {
+            advertisement_cache::forget_all(&cache);
+        }
+        let tokens = self.tokens_without_request(notify);
+        tokens.forget_all(others, even_shared)
+    }
+
+    /// Drops a token that git saw refused; true if it was kept.
+    pub fn forget(&self, token: &Secret, notify: &dyn Fn(&str)) -> bool {
+        self.tokens_without_request(notify).forget(token)
+    }
+
+    /// Gives a token for git's own transport, or for another program.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokens::bearer`].
+    pub fn bearer(&self, notify: &dyn Fn(&str)) -> anyhow::Result<Bearer> {
+        let bearer = self.tokens(notify).bearer(GIT_TRANSPORT_MARGIN);
+        bearer.map_err(|error| under(self, error))
+    }
+
+    /// Gives a token in the place of one that the server refused, which is named by its fingerprint; `None` if there is
+    /// no other.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokens::bearer`].
+    pub fn bearer_instead(
+        &self,
+        refused: &str,
+        notify: &dyn Fn(&str),
+    ) -> anyhow::Result<Option<Bearer>> {
+        let mut tokens = self.tokens(notify);
+        let bearer = tokens.bearer(GIT_TRANSPORT_MARGIN);
+        let bearer = bearer.map_err(|error| under(self, error))?;
+        if bearer.token.fingerprint() != refused {
+            return Ok(Some(bearer));
+        }
+        match tokens.refused()? {
+            true => tokens.bearer(GIT_TRANSPORT_MARGIN).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// Gets a token from the endpoint although one may be kept, to prove that the grant works.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokens::bearer`].
+    pub fn bearer_anew(&self, notify: &dyn Fn(&str)) -> anyhow::Result<Bearer> {
+        let bearer = self.tokens(notify).bearer_anew();
+        bearer.map_err(|error| under(self, error))
+    }
+
+    /// Prepares a person's login: checks that it can be kept, then gives the request for consent.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Misconfigured`] for a profile that needs no login, [`Kind::StoreUnusable`] when it could not be kept.
+    pub fn authorize(
+        &self,
+        redirect_uri: Option<&str>,
+        notify: &dyn Fn(&str),
+    ) -> anyhow::Result<Authorization> {
+        let profile = &self.profile;
+        let Grant::AuthorizationCode(client) = &profile.grant else {
+            let message = format!(
+                "profile '{profile}' gets its tokens without a login; for one, set bbtoken.{profile}.grant to authorization-code"
+            );
+            return Err(Failure::new(Kind::Misconfigured, message).into());
+        };
+        let tokens = self.tokens(notify);
+        // Neither a page nor a code is worth anything without the secret and a place for what follows.
+        tokens.client(client)?;
+        tokens.prove_room()?;
+        Authorization::new(&profile.endpoints.authorize, &client.id, redirect_uri)
+    }
+
+    /// Exchanges the code of a consent and keeps the login, after `accept` if that is given.
+    ///
+    /// # Errors
+    ///
+    /// When the token endpoint or `accept` refuses, or the login cannot be kept.
+    pub fn log_in(
+        &self,
+        authorization: &Authorization,
+        code: &Secret,
+        accept: Option<Accept<'_>>,
+        notify: &dyn Fn(&str),
+    ) -> anyhow::Result<()> {
+        self.tokens(notify).log_in(authorization, code, accept)
+    }
+}
+
+/// Releases the place in the store that a login was to take, because the login is stopped.
+pub(crate) fn release_room(profile: &Profile) {
+    token::release_room(profile, places(profile, &process_variable).state);
+}
+
+/// Names the settings that the token call does not follow, where it was not answered.
+fn under(identity: &Identity, error: anyhow::Error) -> anyhow::Error {
+    let Some(kind @ (Kind::Unreachable { .. } | Kind::Untrusted { .. })) = failure::kind(&error)
+    else {
+        return error;
+    };
+    let kind = kind.clone();
+    let token_http = identity.token_http.as_ref();
+    let git_only = &token_http.unwrap_or(&identity.http).git_only;
+    let message = match &identity.unused_proxy {
+        Some(proxy) => format!(
+            "the request for a token does not use {}, since it carries a secret and a repository must not choose its way; \
+             if you trust the proxy, set it for yourself: git config --global http.proxy <address>",
+            quote(proxy)
+        ),
+        None if git_only.is_empty() => return error,
+        None => format!(
+            "cannot ask for a token as '{}' wants it: only git's own transport can, and it asks for none",
+            git_only.join("' and '")
+        ),
+    };
+    error.context(Failure::new(kind, message))
+}
+
+/// Makes the `Authorization` header of a token.
+pub(crate) struct TokenAuthorizer<'a> {
+    tokens: Tokens<'a>,
+    identity: &'a Identity,
+    /// Ends the process when git is gone while a token is waited for.
+    watch: Option<&'a Watch>,
+}
+
+impl Authorizer for TokenAuthorizer<'_> {
+    fn authorization(&mut self) -> anyhow::Result<Secret> {
+        let _armed = self.watch.map(Watch::arm);
+        let mut span = trace::span("token");
+        span.note("profile", || self.identity().into());
+        let bearer = self.tokens.bearer(Duration::ZERO);
+        let Bearer { token, user, .. } = bearer.map_err(|error| under(self.identity, error))?;
+        let pair = Secret::new(format!("{user}:{}", token.expose()));
+        Ok(Secret::new(format!(
+            "Basic {}",
+            BASE64.encode(pair.expose())
+        )))
+    }
+
+    fn refused(&mut self) -> anyhow::Result<bool> {
+        let _armed = self.watch.map(Watch::arm);
+        self.tokens.refused()
+    }
+
+    fn identity(&self) -> &str {
+        &self.identity.profile.name
+    }
+}
+
+/// Finds the directories for what is kept; none in memory mode.
+pub(super) fn places(profile: &Profile, variables: Variables<'_>) -> Places {
+    if profile.store == Store::Memory {
+        return Places::default();
+    }
+    let directories = git_config::directories(variables);
+    Places {
+        cache: directories.cache,
+        state: directories.state,
+        usual_states: usual_states(variables),
+    }
+}
+
+/// Finds where a login made outside of a snap or a flatpak is: these set the directories of XDG, a snap also `HOME`.
+fn usual_states(variables: Variables<'_>) -> Vec<PathBuf> {
+    let homes = ["HOME", "SNAP_REAL_HOME"].into_iter().filter_map(variables);
+    let homes = homes.map(PathBuf::from).filter(|home| home.has_root());
+    homes
+        .filter(|_| cfg!(target_os = "linux"))
+        .map(|home| home.join(".local/state").join(git_config::DIRECTORY))
+        .collect()
+}

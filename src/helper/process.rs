@@ -1,0 +1,110 @@
+//! The process that git starts.
+
+use std::{ffi::OsString, fs::File, process::ExitCode};
+
+use super::{Plan, replace_process, serve};
+use crate::{
+    dumps,
+    failure::{Failure, Kind},
+    report, trace,
+    transport::{Broken, Git, Stage},
+};
+
+/// Runs the remote helper: git starts it as `git-remote-bbtoken <remote> <address>` (gitremote-helpers(7)).
+pub fn main() -> ExitCode {
+    dumps::forbid();
+    trace::start(
+        "git-remote-bbtoken",
+        &|name| std::env::var_os(name),
+        &report::warn,
+    );
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let words: Option<Vec<&str>> = arguments.iter().map(|argument| argument.to_str()).collect();
+    let code = match words.as_deref() {
+        Some(["--version" | "-V"]) => report::answer(&format!(
+            "git-remote-bbtoken {}\n",
+            env!("CARGO_PKG_VERSION")
+        )),
+        // Older gits give the remote alone, if it is an address.
+        Some([address]) => run(address, address),
+        Some([remote, address]) => run(remote, address),
+        _ => failed(
+            &Failure::new(
+                Kind::Usage,
+                "git starts this program; to use it, run 'git clone bbtoken::workspace/repository'",
+            )
+            .into(),
+        ),
+    };
+    trace::end(code);
+    // At once: threads that still read or wait must not hold git up.
+    std::process::exit(i32::from(code));
+}
+
+fn run(remote: &str, address: &str) -> u8 {
+    let mut plan = Plan::make(remote, address);
+    if let Ok(ready) = &plan
+        && ready.is_handed_over()
+    {
+        match ready.hand_over(&report::warn) {
+            Ok(helper) => {
+                return replace_process(helper).unwrap_or_else(|error| failed(&error));
+            }
+            // Git hears of it when it asks for a connection, as of every other error.
+            Err(error) => plan = Err(error),
+        }
+    }
+    let mut git = match pipe() {
+        Ok((input, output)) => Git::new(input, output),
+        Err(error) => return failed(&error.into()),
+    };
+    match serve(plan, &mut git, &report::warn, &report::say) {
+        Ok(code) => code,
+        Err(broken) => tell(&broken, &mut git),
+    }
+}
+
+/// Takes standard input and output as files, without the buffers that the standard library puts before them.
+#[cfg(unix)]
+fn pipe() -> std::io::Result<(File, File)> {
+    use std::os::fd::AsFd as _;
+    let input = std::io::stdin().as_fd().try_clone_to_owned()?;
+    let output = std::io::stdout().as_fd().try_clone_to_owned()?;
+    Ok((input.into(), output.into()))
+}
+
+#[cfg(windows)]
+fn pipe() -> std::io::Result<(File, File)> {
+    use std::os::windows::io::AsHandle as _;
+    let input = std::io::stdin().as_handle().try_clone_to_owned()?;
+    let output = std::io::stdout().as_handle().try_clone_to_owned()?;
+    Ok((input.into(), output.into()))
+}
+
+/// Tells git or the person what broke, in the way that the stage allows.
+fn tell(broken: &Broken, git: &mut Git) -> u8 {
+    match broken.stage {
+        Stage::Connecting => return failed(&broken.error),
+        Stage::BeforeAnswer => {
+            if git
+                .write_error(&report::text_for_git(&broken.error))
+                .is_err()
+            {
+                report::show(&broken.error);
+            }
+        }
+        Stage::InAnswer => report::show(&broken.error),
+        Stage::BeforeReport { by_side_band } => {
+            report::show(&broken.error);
+            // Git has ended already where the pipe breaks.
+            let _ = git.write_empty_report(by_side_band);
+        }
+        Stage::Told => {}
+    }
+    1
+}
+
+fn failed(error: &anyhow::Error) -> u8 {
+    report::show(error);
+    report::HELPER_FAILED
+}
