@@ -379,7 +379,7 @@ fn is_slug(part: &str) -> bool {
 }
 
 /// Tells whether a profile may have this name: letters, digits, `.`, `_` and `-`, not starting with a dash.
-pub fn is_profile_name(name: &str) -> bool {
+pub(crate) fn is_profile_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 100
         && !name.starts_with(['-', '.'])

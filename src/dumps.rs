@@ -18,7 +18,7 @@ mod unix {
     static OWN_LIMIT: OnceLock<Rlimit> = OnceLock::new();
 
     /// Forbids core dumps of this process.
-    pub fn forbid() {
+    pub(crate) fn forbid() {
         // Without this limit, the system's default applies.
         #[cfg(target_os = "linux")]
         let _ =
@@ -32,7 +32,7 @@ mod unix {
     /// # Errors
     ///
     /// When it cannot be started.
-    pub fn spawn_with_own_limit(command: &mut Command) -> io::Result<Child> {
+    pub(crate) fn spawn_with_own_limit(command: &mut Command) -> io::Result<Child> {
         let Some(own) = OWN_LIMIT.get() else {
             return command.spawn();
         };
@@ -52,7 +52,7 @@ mod unix {
 }
 
 #[cfg(unix)]
-pub use unix::{forbid, spawn_with_own_limit};
+pub(crate) use unix::{forbid, spawn_with_own_limit};
 
 /// Windows writes dumps only where its user has asked for them.
 #[cfg(not(unix))]

@@ -132,7 +132,7 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 /// Finds the kind of an error: that of the outermost [`Failure`] in its chain.
-pub fn kind(error: &anyhow::Error) -> Option<&Kind> {
+pub(crate) fn kind(error: &anyhow::Error) -> Option<&Kind> {
     error
         .downcast_ref::<Failure>()
         .or_else(|| error.chain().find_map(|link| link.downcast_ref()))
@@ -142,7 +142,7 @@ pub fn kind(error: &anyhow::Error) -> Option<&Kind> {
 /// Cuts a text from outside for a message: one line, control characters escaped, 200 characters at most.
 ///
 /// Server texts, addresses and values of settings go through this before they stand in a message.
-pub fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     const MAX_CHARACTERS: usize = 200;
     let text = text.trim();
     match text.char_indices().nth(MAX_CHARACTERS) {
@@ -152,17 +152,17 @@ pub fn quote(text: &str) -> String {
 }
 
 /// Escapes everything in a text that acts on a terminal, ends of lines included.
-pub fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     escaped(text, is_harmful)
 }
 
 /// Escapes everything in a text that acts on a terminal, but for the ends of its lines.
-pub fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     escaped(text, |character| character != '\n' && is_harmful(character))
 }
 
 /// Escapes in JSON what acts on a terminal: JSON itself escapes the first 32 characters only (RFC 8259 section 7).
-pub fn printable_json(json: &str) -> String {
+pub(crate) fn printable_json(json: &str) -> String {
     let mut shown = String::new();
     for character in json.chars() {
         if character == '\n' || !is_harmful(character) {
@@ -188,19 +188,19 @@ fn escaped(text: &str, is_bad: impl Fn(char) -> bool) -> String {
 }
 
 /// Quotes a text as one word of a POSIX shell, whatever it holds (POSIX, "Single-Quotes").
-pub fn quote_for_shell(text: &str) -> String {
+pub(crate) fn quote_for_shell(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// Writes a command to paste into a shell, each word quoted; `None` if one holds what acts on a terminal.
-pub fn shell_command(words: &[&str]) -> Option<String> {
+pub(crate) fn shell_command(words: &[&str]) -> Option<String> {
     let is_plain = |word: &&str| !word.contains(is_harmful);
     words.iter().all(is_plain).then(|| shell_words::join(words))
 }
 
 /// Tells characters that act on a terminal, or change how the rest of a line is shown: controls, bidirectional and
 /// invisible ones, separators of lines (Unicode's categories Cc, Cf, Zl and Zp, without those that scripts need).
-pub fn is_harmful(character: char) -> bool {
+pub(crate) fn is_harmful(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')

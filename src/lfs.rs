@@ -37,7 +37,7 @@ const FILTER: &[u8] = b"filter=lfs";
 
 /// What is missing in a repository's configuration, and where it belongs.
 #[derive(Debug)]
-pub struct Wiring {
+pub(crate) struct Wiring {
     file: PathBuf,
     remote: String,
     /// `remote.<name>.lfsurl` and `remote.<name>.lfspushurl`.
@@ -52,7 +52,7 @@ pub struct Wiring {
 
 /// A repository, and the profile that must be used there, if it does not follow from the repository's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub(crate) struct Place {
     /// The repository, as git over https would name it.
     pub repository: Url,
     /// The profile.
@@ -81,12 +81,12 @@ impl Place {
 }
 
 /// Gives the profile that a user name of ours asks for.
-pub fn profile_of(user: &str) -> Option<&str> {
+pub(crate) fn profile_of(user: &str) -> Option<&str> {
     user.strip_prefix(USER)?.strip_prefix('+')
 }
 
 /// Finds out what git-lfs must be told of a remote; `None` if that is nothing.
-pub fn wiring(git: &GitConfig, remote: &str, down: &Place, up: &Place) -> Option<Wiring> {
+pub(crate) fn wiring(git: &GitConfig, remote: &str, down: &Place, up: &Place) -> Option<Wiring> {
     if git
         .last("bbtoken", None, "lfs")
         .is_some_and(|lfs| !is_true(lfs))
@@ -171,7 +171,7 @@ fn is_installed(git: &GitConfig) -> bool {
 
 /// Tells whether a repository keeps files in LFS, by looks at the disk alone: git-lfs was here, or the attributes at the
 /// top of the work tree, where git runs its helpers, name it. `directory` is the repository's.
-pub fn is_used(directory: &Path) -> bool {
+pub(crate) fn is_used(directory: &Path) -> bool {
     let names_it = |attributes: &Path| {
         let text = foreign::read(attributes, foreign::MAX_BYTES).unwrap_or_default();
         text.windows(FILTER.len()).any(|part| part == FILTER)
@@ -193,7 +193,7 @@ fn site(url: &Url) -> String {
 
 impl Wiring {
     /// Gives the addresses that are missing, as settings.
-    pub fn addresses(&self) -> impl Iterator<Item = (String, &str)> {
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = (String, &str)> {
         self.addresses.iter().map(|(key, address)| {
             let setting = format!("remote.{}.{key}", self.remote);
             (setting, address.as_str())
@@ -201,7 +201,7 @@ impl Wiring {
     }
 
     /// Tells whether an address of ours is there that has to follow its remote.
-    pub fn is_outdated(&self) -> bool {
+    pub(crate) fn is_outdated(&self) -> bool {
         self.is_outdated
     }
 
@@ -212,7 +212,7 @@ impl Wiring {
     /// # Errors
     ///
     /// When the file is locked, or cannot be read or written as it is.
-    pub fn write(&self, patience: Duration) -> anyhow::Result<()> {
+    pub(crate) fn write(&self, patience: Duration) -> anyhow::Result<()> {
         let shown = self.file.display();
         let read = || {
             let read = foreign::read(&self.file, foreign::MAX_BYTES);

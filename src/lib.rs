@@ -177,8 +177,8 @@ pub mod internals {
             REMOTE_KEYS, Scope, http_settings,
         },
         http::{
-            Body, Client as HttpClientOfTests, HeaderMap, HttpClient, Phase, Request, Response, ResponseBody, Settings,
-            TransportError, Url,
+            Body, Client as HttpClientOfTests, HeaderMap, HttpClient, Phase, Request, Response,
+            ResponseBody, Settings, TransportError, Url,
         },
         oauth::Authorization,
         profile::{Client, Endpoints, Grant, Profile, Source, Store, Transport},

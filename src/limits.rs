@@ -22,14 +22,14 @@ const THREADS: usize = 8;
 
 /// The system lacks something that a command needs.
 #[derive(Debug)]
-pub struct Scarcity {
+pub(crate) struct Scarcity {
     message: String,
     remedy: &'static str,
 }
 
 impl Scarcity {
     /// Names what is missing, and what to do as one imperative sentence.
-    pub fn new(message: impl Into<String>, remedy: &'static str) -> Self {
+    pub(crate) fn new(message: impl Into<String>, remedy: &'static str) -> Self {
         Scarcity {
             message: message.into(),
             remedy,
@@ -46,7 +46,7 @@ impl fmt::Display for Scarcity {
 impl std::error::Error for Scarcity {}
 
 /// Gives the remedy if an error comes from a limit of the system.
-pub fn remedy(error: &anyhow::Error) -> Option<&'static str> {
+pub(crate) fn remedy(error: &anyhow::Error) -> Option<&'static str> {
     error.chain().find_map(|link| {
         let scarcity = link.downcast_ref::<Scarcity>();
         match link.downcast_ref::<io::Error>() {
@@ -57,7 +57,7 @@ pub fn remedy(error: &anyhow::Error) -> Option<&'static str> {
 }
 
 /// Gives the remedy if the working directory was removed.
-pub fn remedy_of_place() -> Option<&'static str> {
+pub(crate) fn remedy_of_place() -> Option<&'static str> {
     env::current_dir().is_err().then_some(DIRECTORY)
 }
 

@@ -11,7 +11,7 @@ use std::sync::{
 
 /// Looks at git's end of the pipe while it is armed.
 #[derive(Debug, Default)]
-pub struct Watch {
+pub(crate) struct Watch {
     armed: Arc<AtomicUsize>,
     #[cfg(unix)]
     thread: std::sync::OnceLock<Option<std::thread::JoinHandle<()>>>,
@@ -21,7 +21,7 @@ pub struct Watch {
 
 /// Keeps the watch armed until it is dropped.
 #[derive(Debug)]
-pub struct Armed(Arc<AtomicUsize>);
+pub(crate) struct Armed(Arc<AtomicUsize>);
 
 impl Drop for Armed {
     fn drop(&mut self) {
@@ -31,7 +31,7 @@ impl Drop for Armed {
 
 impl Watch {
     /// Watches this process's standard output.
-    pub fn on_stdout() -> Self {
+    pub(crate) fn on_stdout() -> Self {
         Watch {
             #[cfg(unix)]
             enabled: true,
@@ -40,7 +40,7 @@ impl Watch {
     }
 
     /// Arms the watch while a wait is under way.
-    pub fn arm(&self) -> Armed {
+    pub(crate) fn arm(&self) -> Armed {
         self.armed.fetch_add(1, Ordering::SeqCst);
         #[cfg(unix)]
         if self.enabled {

@@ -70,7 +70,7 @@ const DEFAULT_PATH: &str = if cfg!(unix) { "/usr/bin:/bin" } else { "" };
 
 /// A child process, by what it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Child {
+pub(crate) enum Child {
     /// Git's own transport, or a git that starts our helper again.
     Transport,
     /// Git, or git-lfs, for what it knows of a repository or its configuration.
@@ -119,8 +119,15 @@ impl Share {
 }
 
 /// A row of the table in the reference.
-pub struct Row {
+pub(crate) struct Row {
     /// The child.
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "the tests compare the row with what the child gets"
+        )
+    )]
     pub child: Child,
     /// The programs.
     pub programs: &'static str,
@@ -132,7 +139,7 @@ const NO_SECRETS: &str =
     "all but `BBTOKEN_CLIENT_SECRET`, `BBTOKEN_ACCESS_TOKEN` and their `_FILE` forms";
 
 /// Every child, with what it gets.
-pub const ROWS: [Row; 7] = [
+pub(crate) const ROWS: [Row; 7] = [
     Row {
         child: Child::Transport,
         programs: "git's own transport; `git ls-remote` of `doctor`",
@@ -186,7 +193,7 @@ impl Child {
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`] without such a program, [`ErrorKind::InvalidInput`] for a relative path.
-    pub fn command(self, program: impl AsRef<OsStr>) -> io::Result<Command> {
+    pub(crate) fn command(self, program: impl AsRef<OsStr>) -> io::Result<Command> {
         let program = program.as_ref();
         // What a person types is found from where the person is.
         let found = match self {
@@ -205,7 +212,7 @@ impl Child {
     /// # Errors
     ///
     /// As [`Child::command`].
-    pub fn adopt(self, mut made: Command) -> io::Result<Command> {
+    pub(crate) fn adopt(self, mut made: Command) -> io::Result<Command> {
         // Windows has arguments that cannot be read back; the standard library looks in no work tree there.
         if cfg!(windows) {
             self.equip(&mut made);
@@ -309,7 +316,7 @@ fn find(program: &OsStr) -> io::Result<PathBuf> {
 }
 
 /// Finds every file of a program's name in the absolute directories of `PATH`, in their order.
-pub fn all(program: impl AsRef<OsStr>) -> Vec<PathBuf> {
+pub(crate) fn all(program: impl AsRef<OsStr>) -> Vec<PathBuf> {
     let mut file = program.as_ref().to_owned();
     if Path::new(&file).extension().is_none() {
         file.push(env::consts::EXE_SUFFIX);

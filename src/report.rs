@@ -9,32 +9,32 @@ use crate::{
 };
 
 /// How git's own helpers end when they fail (git: `die`).
-pub const HELPER_FAILED: u8 = 128;
+pub(crate) const HELPER_FAILED: u8 = 128;
 
 /// Shows an error on stderr; git's own hangup is passed over in silence, since nobody reads it.
-pub fn show(error: &anyhow::Error) {
+pub(crate) fn show(error: &anyhow::Error) {
     if kind(error) != Some(&Kind::Hangup) {
         print(&text(error));
     }
 }
 
 /// Shows a line that needs no action but should be known.
-pub fn warn(message: &str) {
+pub(crate) fn warn(message: &str) {
     print(&format!("warning: {}\n", one_line(&mask(message))));
 }
 
 /// Says something to the person in front of a command: a question, or what is going on.
-pub fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     print(text);
 }
 
 /// Tells whether a person can see what is said.
-pub fn is_shown_on_a_terminal() -> bool {
+pub(crate) fn is_shown_on_a_terminal() -> bool {
     std::io::IsTerminal::is_terminal(&std::io::stderr())
 }
 
 /// Writes an answer that a script may read to stdout; gives the exit code.
-pub fn answer(text: &str) -> u8 {
+pub(crate) fn answer(text: &str) -> u8 {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Ok(()) => 0,
         Err(error) => {
@@ -53,7 +53,7 @@ fn print(text: &str) {
 }
 
 /// Writes an error and its causes, one a line, and what to do next.
-pub fn text(error: &anyhow::Error) -> String {
+pub(crate) fn text(error: &anyhow::Error) -> String {
     let mut text = format!("error: {}\n", body(error));
     if let Some(hint) = hint(error) {
         text.push_str(&format!("hint: {}\n", one_line(&mask(&hint))));
@@ -62,7 +62,7 @@ pub fn text(error: &anyhow::Error) -> String {
 }
 
 /// The same for git to show behind its own `fatal: remote error: `.
-pub fn text_for_git(error: &anyhow::Error) -> String {
+pub(crate) fn text_for_git(error: &anyhow::Error) -> String {
     text(error)
         .trim_start_matches("error: ")
         .trim_end()
@@ -89,7 +89,7 @@ fn body(error: &anyhow::Error) -> String {
 
 /// The exit code of `git bbtoken` for an error: 1 failed, 2 usage, 3 not configured, 4 login needed, 5 refused by
 /// Bitbucket, 6 network, 7 store, 126 and 127 for a command that cannot be run or is not there.
-pub fn exit_code(error: &anyhow::Error) -> u8 {
+pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     match kind(error) {
         Some(Kind::Usage | Kind::BadAddress) => 2,
         Some(

@@ -59,7 +59,7 @@ impl fmt::Debug for Secret {
 }
 
 /// Gives the SHA-256 of some bytes in lower-case hexadecimal digits.
-pub fn hex_digest(bytes: &[u8]) -> String {
+pub(crate) fn hex_digest(bytes: &[u8]) -> String {
     let digit = |four_bits: u8| char::from(b"0123456789abcdef"[usize::from(four_bits)]);
     ring::digest::digest(&ring::digest::SHA256, bytes)
         .as_ref()
@@ -69,7 +69,7 @@ pub fn hex_digest(bytes: &[u8]) -> String {
 }
 
 /// Shows a text without what may be a secret in it: users and passwords of URLs, their parameters, tokens.
-pub fn mask(text: &str) -> String {
+pub(crate) fn mask(text: &str) -> String {
     let mut shown = String::new();
     let mut rest = text;
     while let Some(url) = urls(rest).next() {
@@ -84,7 +84,7 @@ pub fn mask(text: &str) -> String {
 
 /// Shows a text that is an address as a whole. A password that was pasted unescaped may hold any character, so that
 /// everything up to the last `@` counts as one.
-pub fn mask_address(text: &str) -> String {
+pub(crate) fn mask_address(text: &str) -> String {
     let bare = text.strip_prefix("bbtoken::").unwrap_or(text);
     let rest = match bare.split_once("://") {
         Some((scheme, rest)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => rest,
@@ -102,7 +102,7 @@ pub fn mask_address(text: &str) -> String {
 }
 
 /// Shows what stands in the place of a name: a long word may be a secret that was put there.
-pub fn mask_name(text: &str) -> String {
+pub(crate) fn mask_name(text: &str) -> String {
     match is_name(text) {
         true => quote(&mask(text)),
         false => MASK.to_owned(),
@@ -110,7 +110,7 @@ pub fn mask_name(text: &str) -> String {
 }
 
 /// Shows a client's id, or its start: the secret may stand in its place.
-pub fn mask_id(id: &str) -> String {
+pub(crate) fn mask_id(id: &str) -> String {
     let longest = match id.contains('-') {
         true => LONGEST_GROUPED_ID,
         false => LONGEST_ID,
@@ -123,7 +123,7 @@ pub fn mask_id(id: &str) -> String {
 }
 
 /// Names a command by its program alone: people write secrets into the rest.
-pub fn program_of(command: &str) -> String {
+pub(crate) fn program_of(command: &str) -> String {
     let word = command.split_whitespace().next().unwrap_or("");
     let is_program = |c: char| c.is_ascii_alphanumeric() || "-_./~".contains(c);
     let is_one = word.contains('/') || is_name(word);

@@ -24,7 +24,7 @@ const SCOPES: [&str; 2] = ["account", "account:write"];
 
 /// Whose token it is.
 #[derive(Debug)]
-pub enum Owner {
+pub(crate) enum Owner {
     /// Bitbucket told.
     Account(Account),
     /// It cannot be asked, or did not tell: why, in plain words.
@@ -37,7 +37,7 @@ pub enum Owner {
 
 impl Owner {
     /// Names the account, if Bitbucket told it.
-    pub fn name(&self) -> Option<String> {
+    pub(crate) fn name(&self) -> Option<String> {
         match self {
             Owner::Account(account) => Some(account.shown()),
             Owner::Untold(_) | Owner::NoScope(_) | Owner::Refused => None,
@@ -45,7 +45,7 @@ impl Owner {
     }
 
     /// Says why the account is not known, if Bitbucket did not tell it.
-    pub fn untold(&self) -> Option<&str> {
+    pub(crate) fn untold(&self) -> Option<&str> {
         match self {
             Owner::Untold(why) => Some(why),
             Owner::NoScope(_) => Some("the token may not tell: it has no scope for accounts"),
@@ -56,7 +56,7 @@ impl Owner {
 
 /// An account at Bitbucket.
 #[derive(Debug)]
-pub struct Account {
+pub(crate) struct Account {
     /// The name that people see.
     pub display_name: String,
     /// The name that addresses and settings use; Bitbucket has another one for people to see.
@@ -65,7 +65,7 @@ pub struct Account {
 
 impl Account {
     /// Shows it in one line.
-    pub fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         match self.names.first() {
             Some(name) => format!("{} ({})", quote(&self.display_name), quote(name)),
             None => quote(&self.display_name),
@@ -73,7 +73,7 @@ impl Account {
     }
 
     /// Tells whether a person may have meant it by a name.
-    pub fn is_called(&self, name: &str) -> bool {
+    pub(crate) fn is_called(&self, name: &str) -> bool {
         let mut names = self.names.iter().chain([&self.display_name]);
         names.any(|own| own.eq_ignore_ascii_case(name))
     }
@@ -99,7 +99,7 @@ impl App {
     /// # Errors
     ///
     /// When there is no token, or Bitbucket cannot be asked.
-    pub fn owner(
+    pub(crate) fn owner(
         &self,
         identity: &Identity,
         scopes: &[String],
@@ -120,7 +120,7 @@ impl App {
     /// # Errors
     ///
     /// When Bitbucket cannot be asked.
-    pub fn owner_of(
+    pub(crate) fn owner_of(
         &self,
         identity: &Identity,
         bearer: &Bearer,

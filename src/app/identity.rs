@@ -17,7 +17,7 @@ const USER_AGENT: &str = concat!("git/2 git-remote-bbtoken/", env!("CARGO_PKG_VE
 
 /// A profile and its way to the servers: what the configuration says, resolved.
 #[derive(Debug)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// Whose token is used.
     pub profile: Profile,
     pub(crate) http: HttpSettings,
@@ -79,7 +79,7 @@ impl Identity {
     }
 
     /// Gives the same with another grant.
-    pub fn granted(&self, grant: Grant) -> Self {
+    pub(crate) fn granted(&self, grant: Grant) -> Self {
         Identity {
             profile: Profile {
                 grant,

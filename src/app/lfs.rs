@@ -28,7 +28,7 @@ pub(crate) fn wiring(
 }
 
 /// Finds out what git-lfs must be told of the remotes of the repository that a person is in.
-pub fn lfs_here() -> Vec<lfs::Wiring> {
+pub(crate) fn lfs_here() -> Vec<lfs::Wiring> {
     let Ok(app) = App::read() else {
         return Vec::new();
     };

@@ -30,14 +30,14 @@ pub(crate) use account::{Account, Owner};
 pub(crate) use advertisement_cache::{OnDisk, Place, has_objects};
 pub(crate) use identity::{Identity, authority};
 pub(crate) use lfs::{is_new, lfs_here, wiring};
-pub(crate) use network::{Proxy, Route};
+pub(crate) use network::Route;
 pub(crate) use target::{Target, rule_for};
 pub(crate) use tokens::{TokenAuthorizer, release_room};
 pub(crate) use unreached::{remember, remembered};
 
 /// The context of one command.
 #[derive(Debug)]
-pub struct App {
+pub(crate) struct App {
     /// The settings of profiles.
     pub raw: Raw,
     /// Where Bitbucket is: for every profile that does not say otherwise, then for those that do.
@@ -48,7 +48,7 @@ pub struct App {
 
 /// Which profile an address gets.
 #[derive(Debug)]
-pub struct Explained {
+pub(crate) struct Explained {
     /// The repository, as `workspace/repository`.
     pub repository: String,
     /// The profile's name.
@@ -63,7 +63,7 @@ impl App {
     /// # Errors
     ///
     /// For a setting that cannot be used.
-    pub fn read() -> anyhow::Result<Self> {
+    pub(crate) fn read() -> anyhow::Result<Self> {
         App::of(Environment::find())
     }
 
@@ -72,7 +72,7 @@ impl App {
     /// # Errors
     ///
     /// As [`App::read`].
-    pub fn read_of_user() -> anyhow::Result<Self> {
+    pub(crate) fn read_of_user() -> anyhow::Result<Self> {
         App::of(Environment::outside())
     }
 
@@ -81,7 +81,7 @@ impl App {
     /// # Errors
     ///
     /// As [`App::read`].
-    pub fn read_of_helper() -> anyhow::Result<Self> {
+    pub(crate) fn read_of_helper() -> anyhow::Result<Self> {
         App::of(Environment::of_process())
     }
 
@@ -99,7 +99,7 @@ impl App {
     }
 
     /// Where Bitbucket is, where no profile says otherwise.
-    pub fn base(&self) -> &Url {
+    pub(crate) fn base(&self) -> &Url {
         &self.bases[0]
     }
 
@@ -118,7 +118,7 @@ impl App {
     }
 
     /// Names the remote from which git fetches if none is named.
-    pub fn default_remote(&self) -> Option<String> {
+    pub(crate) fn default_remote(&self) -> Option<String> {
         target::default_remote(&self.git, &|name| self.environment.variable(name))
     }
 
@@ -131,7 +131,7 @@ impl App {
     /// # Errors
     ///
     /// For a profile or a setting that cannot be used.
-    pub fn used(&self, name: Option<&str>) -> anyhow::Result<Identity> {
+    pub(crate) fn used(&self, name: Option<&str>) -> anyhow::Result<Identity> {
         let profile = match name {
             Some(name) => profile::named(&self.raw, name, "the command line")?,
             None => {
@@ -148,23 +148,23 @@ impl App {
     /// # Errors
     ///
     /// As [`App::used`].
-    pub fn explain_here(&self) -> anyhow::Result<(String, String)> {
+    pub(crate) fn explain_here(&self) -> anyhow::Result<(String, String)> {
         let Target { raw, address, .. } = self.asked_here()?;
         Ok(profile::explain(&raw, address.as_ref())?)
     }
 
     /// Names the setting that forbids questions to a person.
-    pub fn no_questions(&self) -> Option<String> {
+    pub(crate) fn no_questions(&self) -> Option<String> {
         git_config::no_questions(&self.git, &process_variable)
     }
 
     /// Goes through git's settings in the order in which they take effect.
-    pub fn settings(&self) -> impl Iterator<Item = &git_config::Entry> {
+    pub(crate) fn settings(&self) -> impl Iterator<Item = &git_config::Entry> {
         self.git.entries()
     }
 
     /// Names the settings of the repository's own configuration that bear on how we work, each with its file.
-    pub fn from_repository(&self) -> Vec<String> {
+    pub(crate) fn of_repository(&self) -> Vec<String> {
         let ours = self
             .git
             .of_repository()
@@ -186,7 +186,7 @@ impl App {
     /// # Errors
     ///
     /// As [`profile::named`].
-    pub fn identity(
+    pub(crate) fn identity(
         &self,
         name: &str,
         change: impl FnOnce(&mut RawProfile),
@@ -208,7 +208,7 @@ impl App {
     /// # Errors
     ///
     /// For a profile or a setting that cannot be used.
-    pub fn for_url(
+    pub(crate) fn for_url(
         &self,
         protocol: &str,
         host: &str,
@@ -274,7 +274,7 @@ impl App {
     /// # Errors
     ///
     /// For a setting that cannot be read.
-    pub fn all_for_site(&self, protocol: &str, host: &str) -> Vec<Identity> {
+    pub(crate) fn all_for_site(&self, protocol: &str, host: &str) -> Vec<Identity> {
         let identity = |name: String| {
             let profile = profile::named(&self.raw, &name, "the configuration").ok()?;
             let base = profile.endpoints.base.clone();
@@ -290,7 +290,7 @@ impl App {
     /// # Errors
     ///
     /// [`Kind::BadAddress`] for any other text, and [`Kind::Usage`] for the address of another site or profile.
-    pub fn address_for(&self, profile: &Profile, text: &str) -> anyhow::Result<Address> {
+    pub(crate) fn address_for(&self, profile: &Profile, text: &str) -> anyhow::Result<Address> {
         let (asked, address) = self.target(None, text)?;
         let sites = &asked.raw.sites;
         let is_of_site = sites.is_empty() || sites.contains(&profile.endpoints.base);
@@ -312,7 +312,7 @@ impl App {
     ///
     /// An address with a password is turned, too: that is how the password gets out of the configuration. A profile in
     /// the address is the user name of the https one.
-    pub fn converted(&self, url: &str, back: bool) -> Option<String> {
+    pub(crate) fn converted(&self, url: &str, back: bool) -> Option<String> {
         let is_ours = url.starts_with("bbtoken:");
         if is_ours != back {
             return None;
@@ -350,7 +350,7 @@ impl App {
     /// # Errors
     ///
     /// For an address or a profile that cannot be used.
-    pub fn explain(&self, address: &str) -> anyhow::Result<Explained> {
+    pub(crate) fn explain(&self, address: &str) -> anyhow::Result<Explained> {
         let is_remote = self.git.last("remote", Some(address), "url").is_some();
         let remote = is_remote.then_some(address);
         let (asked, address) = self.target(remote, address)?;
@@ -364,7 +364,7 @@ impl App {
 }
 
 /// Gives scheme, host and port, as credential settings are scoped by.
-pub fn site(base: &Url) -> String {
+pub(crate) fn site(base: &Url) -> String {
     format!("{}://{}", base.scheme(), authority(base))
 }
 
@@ -383,7 +383,7 @@ fn without_password(url: &str) -> String {
 }
 
 /// Makes a setting that stands nowhere yet.
-pub fn given(value: &str) -> Option<Setting> {
+pub(crate) fn given(value: &str) -> Option<Setting> {
     Some(Setting {
         value: value.to_owned(),
         origin: "the command line".to_owned(),
@@ -391,7 +391,7 @@ pub fn given(value: &str) -> Option<Setting> {
 }
 
 /// Tells whether a host may be one that is configured, as far as the configuration can be read.
-pub fn may_be_ours(host: &str) -> bool {
+pub(crate) fn may_be_ours(host: &str) -> bool {
     let git = GitConfig::read(&process_variable).unwrap_or_default();
     let given = process_variable("BBTOKEN_BASE_URL").filter(|base| !base.is_empty());
     let usual = given.map_or_else(
@@ -415,7 +415,7 @@ pub fn may_be_ours(host: &str) -> bool {
 /// # Errors
 ///
 /// When the repository cannot be read.
-pub fn try_on(
+pub(crate) fn try_on(
     identity: &Identity,
     address: &Address,
     notify: &dyn Fn(&str),
@@ -455,7 +455,7 @@ pub fn try_on(
 }
 
 /// Tells the time of this machine's clock.
-pub fn now_unix_s() -> u64 {
+pub(crate) fn now_unix_s() -> u64 {
     use crate::clock::Clock as _;
     crate::clock::SystemClock.now_unix_s()
 }
@@ -467,7 +467,7 @@ pub fn now_unix_s() -> u64 {
 /// # Errors
 ///
 /// When the program's own place is unknown.
-pub fn credential_helper() -> anyhow::Result<String> {
+pub(crate) fn credential_helper() -> anyhow::Result<String> {
     let program = program::sibling("git-bbtoken")?;
     let itself = program.canonicalize().ok();
     let is_itself = |found: &PathBuf| found.canonicalize().ok() == itself;

@@ -22,7 +22,7 @@ const SOCKS_PORT: u16 = 1080;
 
 /// How far one gets.
 #[derive(Debug)]
-pub struct Route {
+pub(crate) struct Route {
     /// Bitbucket's host.
     pub host: String,
     /// The proxy in between.
@@ -45,7 +45,7 @@ pub struct Route {
 
 /// A proxy, and who asked for it.
 #[derive(Debug)]
-pub struct Proxy {
+pub(crate) struct Proxy {
     /// Its host and port, without a password.
     pub address: String,
     /// The setting or the variable.
@@ -55,7 +55,7 @@ pub struct Proxy {
 
 impl Route {
     /// The host that is connected to: the proxy's, or Bitbucket's.
-    pub fn hop(&self) -> &str {
+    pub(crate) fn hop(&self) -> &str {
         self.proxy.as_ref().map_or(&self.host, |proxy| &proxy.host)
     }
 }
@@ -66,7 +66,7 @@ impl App {
     /// # Errors
     ///
     /// When git's http settings cannot be followed.
-    pub fn route(&self) -> anyhow::Result<Route> {
+    pub(crate) fn route(&self) -> anyhow::Result<Route> {
         let base = self.base();
         let http = git_config::http_settings(&self.git, &process_variable, base, None)?;
         let proxy = proxy(&http);

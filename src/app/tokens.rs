@@ -68,7 +68,7 @@ impl Identity {
     }
 
     /// Looks at what is kept of the profile, without a request; the error tells that its store could not be read.
-    pub fn kept(&self, notify: &dyn Fn(&str)) -> (Kept, Option<anyhow::Error>) {
+    pub(crate) fn kept(&self, notify: &dyn Fn(&str)) -> (Kept, Option<anyhow::Error>) {
         self.tokens_without_request(notify).kept()
     }
 
@@ -77,13 +77,13 @@ impl Identity {
     /// # Errors
     ///
     /// [`Kind::StoreUnusable`].
-    pub fn keep(&self, secret: &Secret, notify: &dyn Fn(&str)) -> anyhow::Result<()> {
+    pub(crate) fn keep(&self, secret: &Secret, notify: &dyn Fn(&str)) -> anyhow::Result<()> {
         let kept = self.tokens_without_request(notify).keep(secret);
         kept.with_context(|| format!("profile '{}' was not saved", self.profile))
     }
 
     /// Keeps the name of the profile's account for `status`, or forgets it.
-    pub fn keep_owner(&self, name: Option<&str>, notify: &dyn Fn(&str)) {
+    pub(crate) fn keep_owner(&self, name: Option<&str>, notify: &dyn Fn(&str)) {
         self.tokens_without_request(notify).keep_owner(name);
     }
 
@@ -93,7 +93,7 @@ impl Identity {
     /// # Errors
     ///
     /// When something is still there.
-    pub fn forget_all(
+    pub(crate) fn forget_all(
         &self,
         others: &[Profile],
         even_shared: bool,
@@ -107,7 +107,7 @@ impl Identity {
     }
 
     /// Drops a token that git saw refused; true if it was kept.
-    pub fn forget(&self, token: &Secret, notify: &dyn Fn(&str)) -> bool {
+    pub(crate) fn forget(&self, token: &Secret, notify: &dyn Fn(&str)) -> bool {
         self.tokens_without_request(notify).forget(token)
     }
 
@@ -116,7 +116,7 @@ impl Identity {
     /// # Errors
     ///
     /// As [`Tokens::bearer`].
-    pub fn bearer(&self, notify: &dyn Fn(&str)) -> anyhow::Result<Bearer> {
+    pub(crate) fn bearer(&self, notify: &dyn Fn(&str)) -> anyhow::Result<Bearer> {
         let bearer = self.tokens(notify).bearer(GIT_TRANSPORT_MARGIN);
         bearer.map_err(|error| under(self, error))
     }
@@ -127,7 +127,7 @@ impl Identity {
     /// # Errors
     ///
     /// As [`Tokens::bearer`].
-    pub fn bearer_instead(
+    pub(crate) fn bearer_instead(
         &self,
         refused: &str,
         notify: &dyn Fn(&str),
@@ -149,7 +149,7 @@ impl Identity {
     /// # Errors
     ///
     /// As [`Tokens::bearer`].
-    pub fn bearer_anew(&self, notify: &dyn Fn(&str)) -> anyhow::Result<Bearer> {
+    pub(crate) fn bearer_anew(&self, notify: &dyn Fn(&str)) -> anyhow::Result<Bearer> {
         let bearer = self.tokens(notify).bearer_anew();
         bearer.map_err(|error| under(self, error))
     }
@@ -159,7 +159,7 @@ impl Identity {
     /// # Errors
     ///
     /// [`Kind::Misconfigured`] for a profile that needs no login, [`Kind::StoreUnusable`] when it could not be kept.
-    pub fn authorize(
+    pub(crate) fn authorize(
         &self,
         redirect_uri: Option<&str>,
         notify: &dyn Fn(&str),
@@ -183,7 +183,7 @@ impl Identity {
     /// # Errors
     ///
     /// When the token endpoint or `accept` refuses, or the login cannot be kept.
-    pub fn log_in(
+    pub(crate) fn log_in(
         &self,
         authorization: &Authorization,
         code: &Secret,

@@ -18,7 +18,7 @@ use crate::{
 const MAX_INPUT_BYTES: u64 = 1024 * 1024;
 
 /// The ways in and out. Answers that a script may read go to `output`, prose and questions to `say`.
-pub struct Console<'a> {
+pub(crate) struct Console<'a> {
     /// Standard input.
     pub input: &'a mut dyn BufRead,
     /// Standard output.

@@ -2,7 +2,7 @@
 
 use super::{Console, arguments};
 use crate::{
-    app::{self, App},
+    app::App,
     profile::{self, ENVIRONMENT, Grant, Profile},
     token::Forgotten,
 };

@@ -39,10 +39,10 @@ use crate::{
 };
 use arguments::{Cli, Command};
 
-pub use console::Console;
+pub(crate) use console::Console;
 
 /// Runs the management command on this process's arguments and streams.
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     dumps::forbid();
     trace::start("git-bbtoken", &|name| std::env::var_os(name), &report::warn);
     let outcome = run(

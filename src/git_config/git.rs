@@ -131,7 +131,7 @@ impl Entry {
 }
 
 /// Reads environment variables; a parameter, so that nothing depends on the process's own.
-pub type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 /// All of git's settings in the order in which they take effect.
 #[derive(Clone, Debug, Default)]
@@ -208,12 +208,12 @@ fn lookup<'e>(
 }
 
 /// Reads a boolean as git does (git-config(1), "Values"): no value, `yes`, `on`, `true` or a number other than 0.
-pub fn is_true(entry: &Entry) -> bool {
+pub(crate) fn is_true(entry: &Entry) -> bool {
     entry.value.as_deref().is_none_or(is_true_word)
 }
 
 /// Tells whether a variable's value means true (git: `git_env_bool`).
-pub fn is_true_text(value: &OsStr) -> bool {
+pub(crate) fn is_true_text(value: &OsStr) -> bool {
     is_true_word(&value.to_string_lossy())
 }
 
@@ -267,13 +267,13 @@ fn has_worktree_file(settings: &[Entry]) -> bool {
 }
 
 /// Names the branch that is checked out in the repository of `GIT_DIR`.
-pub fn branch(variables: Variables<'_>) -> Option<String> {
+pub(crate) fn branch(variables: Variables<'_>) -> Option<String> {
     let branch = include::branch(&Places::find(variables).ok()?)?;
     include::short(&branch).map(str::to_owned)
 }
 
 /// Finds the user's own file, whether it exists or not; `None` without a home.
-pub fn user_file(variables: Variables<'_>) -> Option<PathBuf> {
+pub(crate) fn user_file(variables: Variables<'_>) -> Option<PathBuf> {
     let home = home(variables).ok()?;
     global_files(variables, home.as_deref()).ok()?.pop()
 }
@@ -582,4 +582,17 @@ fn unreadable(path: &Path) -> Failure {
         Kind::Misconfigured,
         format!("cannot read git's configuration in '{}'", path.display()),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_home_that_is_empty_is_the_root_directory_as_for_git() {
+        let path = user_file(&|name: &str| (name == "HOME").then(|| "".into()));
+        assert_eq!(path.as_deref(), Some(Path::new("/.gitconfig")));
+    }
 }

@@ -1,6 +1,6 @@
 //! Raw settings from git's configuration and the environment, each with its origin; nothing is decided here.
 
-pub mod git;
+pub(crate) mod git;
 mod http;
 mod include;
 mod parameters;
@@ -26,20 +26,19 @@ use crate::{
     secret::{Secret, mask_name},
 };
 
-pub use git::{Entry, GitConfig, Scope, Variables, branch, is_true, is_true_text, user_file};
-pub use http::{
-    HTTP_KEYS, HttpKey, Resolved as HttpSettings, Treatment as HttpTreatment,
-    from_repository as http_from_repository, resolve as http_settings,
-};
-pub use places::{DIRECTORY, Directories, find as directories};
-pub use questions::no_questions;
-pub use repository::{BBTOKEN_KEYS, FromRepository, GIT_KEYS, REMOTE_KEYS, Row};
-pub use system::keep_learned;
-pub use text::Text;
-pub use urlmatch::{fits as url_fits, values as url_values};
+pub(crate) use git::{Entry, Variables, branch, is_true, is_true_text, user_file};
+pub use git::{GitConfig, Scope};
+pub use http::{HTTP_KEYS, Treatment as HttpTreatment, resolve as http_settings};
+pub(crate) use http::{Resolved as HttpSettings, from_repository as http_from_repository};
+pub(crate) use places::{DIRECTORY, find as directories};
+pub(crate) use questions::no_questions;
+pub(crate) use repository::Row;
+pub use repository::{BBTOKEN_KEYS, FromRepository, GIT_KEYS, REMOTE_KEYS};
+pub(crate) use system::keep_learned;
+pub(crate) use urlmatch::{fits as url_fits, values as url_values};
 
 /// Reads a variable of this process.
-pub fn process_variable(name: &str) -> Option<OsString> {
+pub(crate) fn process_variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
 
@@ -63,7 +62,7 @@ pub(crate) fn settings(text: &str) -> Option<Vec<(String, Option<String>)>> {
 ///
 /// [`Kind::Misconfigured`] for a `BBTOKEN_*` variable that is set but empty, for both of a pair that exclude each
 /// other, and for a setting that a repository must not make ([`BBTOKEN_KEYS`]).
-pub fn profiles(
+pub(crate) fn profiles(
     config: &GitConfig,
     variables: Variables<'_>,
     remote: Option<&str>,

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use super::git::Variables;
 
 /// The name of the directories.
-pub const DIRECTORY: &str = "git-remote-bbtoken";
+pub(crate) const DIRECTORY: &str = "git-remote-bbtoken";
 
 /// Two directories; none where the user has no place for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Directories {
+pub(crate) struct Directories {
     /// For files that can be made again.
     pub cache: Option<PathBuf>,
     /// For logins.
@@ -17,7 +17,7 @@ pub struct Directories {
 }
 
 /// Finds the directories: below `BBTOKEN_HOME`, else the user's own.
-pub fn find(variables: Variables<'_>) -> Directories {
+pub(crate) fn find(variables: Variables<'_>) -> Directories {
     // A relative path would put secrets into the directory that git runs in.
     let absolute = |directory: &PathBuf| directory.has_root();
     if let Some(home) = variables("BBTOKEN_HOME").map(PathBuf::from) {

@@ -3,7 +3,7 @@
 use super::{GitConfig, Variables, is_true_text};
 
 /// Names the setting that forbids questions (git(1), `GIT_TERMINAL_PROMPT`; git-config(1), `credential.interactive`).
-pub fn no_questions(config: &GitConfig, variables: Variables<'_>) -> Option<String> {
+pub(crate) fn no_questions(config: &GitConfig, variables: Variables<'_>) -> Option<String> {
     if variables("GIT_TERMINAL_PROMPT").is_some_and(|value| !is_true_text(&value)) {
         return Some("GIT_TERMINAL_PROMPT".to_owned());
     }

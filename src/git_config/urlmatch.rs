@@ -22,7 +22,12 @@ const GENERAL: Fit = Fit {
 ///
 /// A setting that is less specific than an earlier one is passed over; the last value wins for keys that hold one,
 /// and lists (`http.extraHeader`) are all of them.
-pub fn values<'c>(config: &'c GitConfig, section: &str, key: &str, url: &Url) -> Vec<&'c Entry> {
+pub(crate) fn values<'c>(
+    config: &'c GitConfig,
+    section: &str,
+    key: &str,
+    url: &Url,
+) -> Vec<&'c Entry> {
     let entries = config.entries();
     let mut entries = entries
         .filter(|entry| entry.section == section && entry.key == key)
@@ -56,7 +61,7 @@ pub fn values<'c>(config: &'c GitConfig, section: &str, key: &str, url: &Url) ->
 }
 
 /// Tells whether the URL of a setting fits a URL at all.
-pub fn fits(pattern: &str, url: &Url) -> bool {
+pub(crate) fn fits(pattern: &str, url: &Url) -> bool {
     compared(pattern, url, |pattern, url| fit(pattern, url).is_some())
 }
 

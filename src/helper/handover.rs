@@ -24,7 +24,7 @@ use crate::{
 ///
 /// When it cannot be started.
 #[cfg(unix)]
-pub fn replace_process(mut process: Process) -> anyhow::Result<u8> {
+pub(crate) fn replace_process(mut process: Process) -> anyhow::Result<u8> {
     use std::os::unix::process::CommandExt as _;
     Err(process.exec()).context("cannot start git's own https helper")
 }

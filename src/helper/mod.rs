@@ -26,11 +26,11 @@ use crate::{
 };
 
 use handover::replace_process;
-pub use process::main;
+pub(crate) use process::main;
 
 /// What the helper is to do: everything but the token.
 #[derive(Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The remote's name, or the address if the remote has none (gitremote-helpers(7), "INVOCATION").
     pub remote: String,
     /// The repository.
@@ -89,7 +89,7 @@ impl Plan {
     /// # Errors
     ///
     /// For an address, a profile or a setting that cannot be used; nothing was sent yet.
-    pub fn make(remote: &str, address: &str) -> anyhow::Result<Self> {
+    pub(crate) fn make(remote: &str, address: &str) -> anyhow::Result<Self> {
         let mut span = trace::span("config");
         let app = App::read_of_helper()?;
         let git = &app.git;
@@ -177,7 +177,7 @@ impl Plan {
 
     /// Tells whether git's own `git-remote-https` can take this process's place at once: it carries the protocol,
     /// and the same profile serves fetch and push, which are not told apart before git asks for a connection.
-    pub fn is_handed_over(&self) -> bool {
+    pub(crate) fn is_handed_over(&self) -> bool {
         let is_for_git =
             self.is_for_git(Service::UploadPack) && self.is_for_git(Service::ReceivePack);
         is_for_git && self.pusher.is_none() && self.fetch_refusal.is_none()
@@ -188,7 +188,7 @@ impl Plan {
     /// # Errors
     ///
     /// When the repository cannot be used: git would say less about it.
-    pub fn hand_over(&self, notify: &dyn Fn(&str)) -> anyhow::Result<Process> {
+    pub(crate) fn hand_over(&self, notify: &dyn Fn(&str)) -> anyhow::Result<Process> {
         let service = Service::UploadPack;
         let mut repository = self.repository();
         if self.can_probe(service) {
@@ -320,7 +320,7 @@ fn redirect_ban(git: &GitConfig, variables: Variables<'_>, scheme: &str) -> Opti
 /// # Errors
 ///
 /// [`Broken`] tells how far git had been answered.
-pub fn serve(
+pub(crate) fn serve(
     plan: anyhow::Result<Plan>,
     git: &mut Git,
     notify: &dyn Fn(&str),

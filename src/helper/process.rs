@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Runs the remote helper: git starts it as `git-remote-bbtoken <remote> <address>` (gitremote-helpers(7)).
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     dumps::forbid();
     trace::start(
         "git-remote-bbtoken",

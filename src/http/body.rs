@@ -7,14 +7,14 @@ use bytes::{Buf as _, Bytes};
 use super::{Response, ResponseBody, TransportError};
 
 /// Reads a body as a stream of bytes.
-pub struct BodyReader<B = Response> {
+pub(crate) struct BodyReader<B = Response> {
     body: B,
     current: Bytes,
 }
 
 impl<B: ResponseBody> BodyReader<B> {
     /// Begins at the beginning.
-    pub fn new(body: B) -> Self {
+    pub(crate) fn new(body: B) -> Self {
         BodyReader {
             body,
             current: Bytes::new(),
@@ -22,7 +22,7 @@ impl<B: ResponseBody> BodyReader<B> {
     }
 
     /// Reads what nobody wants, so that the connection can be used again; a longer answer costs the connection.
-    pub fn drain(mut self, max_bytes: usize) {
+    pub(crate) fn drain(mut self, max_bytes: usize) {
         let mut room = max_bytes;
         while let Ok(Some(chunk)) = self.next_chunk() {
             let Some(left) = room.checked_sub(chunk.len()) else {
@@ -37,7 +37,7 @@ impl<B: ResponseBody> BodyReader<B> {
     /// # Errors
     ///
     /// See [`ResponseBody::next_chunk`].
-    pub fn next_chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
+    pub(crate) fn next_chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
         if !self.current.is_empty() {
             return Ok(Some(std::mem::take(&mut self.current)));
         }

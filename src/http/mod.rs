@@ -38,18 +38,19 @@ use std::{
 };
 
 use bytes::Bytes;
-pub use reqwest::{Url, header::HeaderMap};
+pub use reqwest::Url;
+pub use reqwest::header::HeaderMap;
 
 use crate::{files::foreign, secret::Secret};
 
-pub use body::BodyReader;
+pub(crate) use body::BodyReader;
 pub use client::Client;
-pub use family::Family;
-pub use identity::ClientCertificate;
-pub use proxy::{Proxy, ProxyAuth, ProxyLogin, ProxyLogins, ProxyUser, percent_decode};
-pub use retry::{PATIENCE, Retries, Trouble};
-pub use speed_limit::LowSpeed;
-pub use trust::PinnedKeys;
+pub(crate) use family::Family;
+pub(crate) use identity::ClientCertificate;
+pub(crate) use proxy::{Proxy, ProxyAuth, ProxyLogin, ProxyLogins, ProxyUser, percent_decode};
+pub(crate) use retry::{PATIENCE, Retries, Trouble};
+pub(crate) use speed_limit::LowSpeed;
+pub(crate) use trust::PinnedKeys;
 
 /// Reads a file of keys or certificates that a setting names.
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
@@ -337,7 +338,7 @@ pub struct Settings {
 }
 
 /// Tells whether a credential may be sent to a URL: over https anywhere, over http to this machine only.
-pub fn may_carry_credentials(url: &Url) -> bool {
+pub(crate) fn may_carry_credentials(url: &Url) -> bool {
     match url.scheme() {
         "https" => true,
         "http" => is_loopback(url),
@@ -346,7 +347,7 @@ pub fn may_carry_credentials(url: &Url) -> bool {
 }
 
 /// Tells whether a URL's host is this machine: `localhost`, `127.0.0.0/8` or `::1`.
-pub fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or("");
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost"

@@ -232,7 +232,7 @@ impl fmt::Debug for Proxy {
 }
 
 /// Decodes a part of a URL (RFC 3986 section 2.1).
-pub fn percent_decode(text: &str) -> Vec<u8> {
+pub(crate) fn percent_decode(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('%') {

@@ -14,7 +14,7 @@ const TIMES: u32 = 3;
 /// How often one command tries again while a busy server does not say when: the pauses add up to half a minute.
 const TIMES_BUSY: u32 = 5;
 /// How long one command waits, all of its pauses together.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The first pause after a connection that could not be made or broke; each one is twice as long as the last.
 const LOST_PAUSE: Duration = Duration::from_millis(250);
 /// The first pause when a busy server does not say how long.
@@ -22,7 +22,7 @@ const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
 /// A cause for a missing response that may be gone at the next attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// A connection could not be made, or broke.
     Lost(String),
     /// The server or its gateway is busy.
@@ -38,7 +38,7 @@ pub enum Trouble {
 
 impl Trouble {
     /// Sorts an exchange without an answer; `None` when it would end the same way.
-    pub fn of_connection(error: &TransportError) -> Option<Self> {
+    pub(crate) fn of_connection(error: &TransportError) -> Option<Self> {
         let may_pass = match error.phase {
             Phase::Connect => error.is_of_the_network(),
             Phase::Request | Phase::Answer => true,
@@ -48,7 +48,7 @@ impl Trouble {
     }
 
     /// Finds the broken connection in an error chain.
-    pub fn inside(error: &anyhow::Error) -> Option<Self> {
+    pub(crate) fn inside(error: &anyhow::Error) -> Option<Self> {
         let found = error.chain().find_map(|link| {
             let wrapped = || link.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref();
             link.downcast_ref::<TransportError>().or_else(wrapped)
@@ -57,7 +57,7 @@ impl Trouble {
     }
 
     /// Sorts a status; `None` when it is the server's last word.
-    pub fn of_status(response: &Response, host: &str) -> Option<Self> {
+    pub(crate) fn of_status(response: &Response, host: &str) -> Option<Self> {
         matches!(response.status, 429 | 502..=504).then(|| Trouble::Busy {
             host: host.to_owned(),
             status: response.status,
@@ -82,14 +82,14 @@ impl fmt::Display for Trouble {
 
 /// What is left of the attempts of one command.
 #[derive(Debug)]
-pub struct Retries {
+pub(crate) struct Retries {
     done: u32,
     patience: Duration,
 }
 
 /// A pause before the next attempt.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Pause {
+pub(crate) struct Pause {
     /// How long it is.
     pub span: Duration,
     /// The line for the user; only the first pause has one, for all attempts.
@@ -98,12 +98,12 @@ pub struct Pause {
 
 impl Retries {
     /// Tries again as long as all pauses together fit into `patience`.
-    pub fn within(patience: Duration) -> Self {
+    pub(crate) fn within(patience: Duration) -> Self {
         Retries { done: 0, patience }
     }
 
     /// Gives the pause before the next attempt; `None` when there is none.
-    pub fn pause(&mut self, trouble: &Trouble) -> Option<Pause> {
+    pub(crate) fn pause(&mut self, trouble: &Trouble) -> Option<Pause> {
         let times = match trouble {
             Trouble::Busy {
                 retry_after: None, ..

@@ -126,7 +126,7 @@ impl Authorization {
 /// Nothing says which request it answers, so it is for the terminal of the login that printed the page, and never for
 /// the listener: whoever types there means this login, and a code of another one fails at the exchange where the server
 /// checks the PKCE verifier (RFC 7636 section 4.6).
-pub fn bare_code(pasted: &str) -> Option<Secret> {
+pub(crate) fn bare_code(pasted: &str) -> Option<Secret> {
     // Letters, digits and what else needs no escape in a query (RFC 3986 section 2.3).
     let is_code = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
     let code = pasted.trim();

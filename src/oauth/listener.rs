@@ -36,7 +36,7 @@ const MAX_CLIENTS: usize = 32;
 
 /// A port on this machine that waits for a browser to come back.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     socket: TcpListener,
     address: SocketAddr,
     start: Start,
@@ -51,7 +51,7 @@ struct Start {
 
 /// What a browser is shown at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shown<'a> {
+pub(crate) enum Shown<'a> {
     /// It is done.
     Done,
     /// It failed, and why.
@@ -62,7 +62,7 @@ pub enum Shown<'a> {
 
 /// A browser that brought the answer and waits for a page.
 #[derive(Debug)]
-pub struct Visitor {
+pub(crate) struct Visitor {
     stream: TcpStream,
     /// What it brought: a code, or why there is none.
     pub outcome: Result<Secret, String>,
@@ -74,7 +74,7 @@ impl Listener {
     /// # Errors
     ///
     /// When the port is taken.
-    pub fn bind(port: u16) -> anyhow::Result<Self> {
+    pub(crate) fn bind(port: u16) -> anyhow::Result<Self> {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
             .with_context(|| format!("cannot listen on port {port} of 127.0.0.1"))?;
         let path = Secret::new(format!("/start/{}", random()?.expose()));
@@ -89,7 +89,7 @@ impl Listener {
     }
 
     /// The page to open in a browser on this machine. It leads on to the authorization server once.
-    pub fn start_page(&self) -> Secret {
+    pub(crate) fn start_page(&self) -> Secret {
         Secret::new(format!(
             "http://{}{}",
             self.address,
@@ -98,7 +98,7 @@ impl Listener {
     }
 
     /// The callback to ask for. Bitbucket ignores the port of a loopback address.
-    pub fn redirect_uri(&self) -> String {
+    pub(crate) fn redirect_uri(&self) -> String {
         format!("http://{}{PATH}", self.address)
     }
 
@@ -107,7 +107,7 @@ impl Listener {
     /// # Errors
     ///
     /// When the system gives no thread.
-    pub fn wait(
+    pub(crate) fn wait(
         self,
         authorization: &Arc<Authorization>,
         limit: Duration,
@@ -140,7 +140,7 @@ impl Listener {
 
 impl Visitor {
     /// Shows the person how it ended: the page that stays in the browser.
-    pub fn show(mut self, shown: Shown<'_>) {
+    pub(crate) fn show(mut self, shown: Shown<'_>) {
         let page = match shown {
             Shown::Done => page(
                 "Logged in",

@@ -17,9 +17,10 @@ use crate::{
     secret::Secret,
 };
 
-pub use answer::{Refusal, TokenAnswer};
-pub use authorization::{Authorization, Callback, bare_code};
-pub use listener::{Listener, Shown, Visitor};
+pub(crate) use answer::{Refusal, TokenAnswer};
+pub use authorization::Authorization;
+pub(crate) use authorization::{Callback, bare_code};
+pub(crate) use listener::{Listener, Shown, Visitor};
 
 /// How long one call of the token endpoint may take.
 const TIME_LIMIT: Duration = Duration::from_secs(30);

@@ -20,7 +20,7 @@ use crate::{
 /// # Errors
 ///
 /// [`Kind::UnknownProfile`], [`Kind::NotConfigured`], [`Kind::NoProfileForSite`] or [`Kind::Misconfigured`].
-pub fn choose(raw: &Raw, address: Option<&Address>) -> Result<Profile, Failure> {
+pub(crate) fn choose(raw: &Raw, address: Option<&Address>) -> Result<Profile, Failure> {
     let (profile, refusal) = choose_for_push(raw, address)?;
     refusal.map_or(Ok(profile), Err)
 }
@@ -30,7 +30,7 @@ pub fn choose(raw: &Raw, address: Option<&Address>) -> Result<Profile, Failure> 
 /// # Errors
 ///
 /// As [`choose`].
-pub fn choose_for_push(
+pub(crate) fn choose_for_push(
     raw: &Raw,
     address: Option<&Address>,
 ) -> Result<(Profile, Option<Failure>), Failure> {
@@ -39,7 +39,7 @@ pub fn choose_for_push(
 }
 
 /// Names every profile there is, in alphabetical order.
-pub fn names(raw: &Raw) -> Vec<String> {
+pub(crate) fn names(raw: &Raw) -> Vec<String> {
     let mut names: Vec<_> = raw.profiles.keys().cloned().collect();
     if has_client(&raw.common) {
         names.push(DEFAULT.to_owned());
@@ -62,7 +62,7 @@ pub fn names(raw: &Raw) -> Vec<String> {
 /// # Errors
 ///
 /// As [`choose`].
-pub fn named(raw: &Raw, name: &str, origin: &str) -> Result<Profile, Failure> {
+pub(crate) fn named(raw: &Raw, name: &str, origin: &str) -> Result<Profile, Failure> {
     let name = known(raw, name.to_owned(), origin)?;
     is_of_site(raw, &name, origin)?;
     resolve(raw, &name)
@@ -73,7 +73,7 @@ pub fn named(raw: &Raw, name: &str, origin: &str) -> Result<Profile, Failure> {
 /// # Errors
 ///
 /// As [`choose`].
-pub fn explain(raw: &Raw, address: Option<&Address>) -> Result<(String, String), Failure> {
+pub(crate) fn explain(raw: &Raw, address: Option<&Address>) -> Result<(String, String), Failure> {
     let Choice { name, why, refusal } = choose_name(raw, address)?;
     refusal.map_or(Ok((name, why)), Err)
 }
@@ -83,7 +83,11 @@ pub fn explain(raw: &Raw, address: Option<&Address>) -> Result<(String, String),
 /// # Errors
 ///
 /// As [`choose`].
-pub fn named_by_user(raw: &Raw, name: &str, address: Option<&Address>) -> Result<Profile, Failure> {
+pub(crate) fn named_by_user(
+    raw: &Raw,
+    name: &str,
+    address: Option<&Address>,
+) -> Result<Profile, Failure> {
     planted(raw, name, address).map_or(Ok(()), Err)?;
     named(raw, name, "the user name in the URL")
 }
@@ -93,7 +97,7 @@ pub fn named_by_user(raw: &Raw, name: &str, address: Option<&Address>) -> Result
 /// # Errors
 ///
 /// As [`choose`].
-pub fn for_push(raw: &Raw, profile: &Profile) -> Result<Option<Profile>, Failure> {
+pub(crate) fn for_push(raw: &Raw, profile: &Profile) -> Result<Option<Profile>, Failure> {
     let Some(Setting { value, origin }) = &profile.push_profile else {
         return Ok(None);
     };

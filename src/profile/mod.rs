@@ -17,14 +17,14 @@ use crate::{
     secret::{Secret, hex_digest},
 };
 
-pub use choice::{choose, choose_for_push, explain, for_push, named, named_by_user, names};
-pub use raw::{Environment, Raw, RawProfile, Setting};
-pub use resolve::base_urls;
+pub(crate) use choice::{choose, choose_for_push, explain, for_push, named, named_by_user, names};
+pub(crate) use raw::{Environment, Raw, RawProfile, Setting};
+pub(crate) use resolve::base_urls;
 
 /// The name under which a client or token from the environment alone is known.
-pub const ENVIRONMENT: &str = "environment";
+pub(crate) const ENVIRONMENT: &str = "environment";
 /// The name of the profile that `bbtoken.<key>` settings without a profile make.
-pub const DEFAULT: &str = "default";
+pub(crate) const DEFAULT: &str = "default";
 
 /// Where a secret comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,7 +16,7 @@ pub struct Setting<T = String> {
 
 /// The settings of one profile as they were found.
 #[derive(Clone, Debug, Default)]
-pub struct RawProfile {
+pub(crate) struct RawProfile {
     /// `clientId`.
     pub client_id: Option<Setting>,
     /// `grant`.
@@ -47,7 +47,7 @@ pub struct RawProfile {
 
 impl RawProfile {
     /// Gives every setting that was made, by its key; each field is named, so that a new one cannot be forgotten.
-    pub fn settings(&self) -> Vec<(&'static str, &Setting)> {
+    pub(crate) fn settings(&self) -> Vec<(&'static str, &Setting)> {
         let RawProfile {
             client_id,
             grant,
@@ -87,7 +87,7 @@ impl RawProfile {
 
 /// The `BBTOKEN_*` variables that bear on a profile.
 #[derive(Clone, Debug, Default)]
-pub struct Environment {
+pub(crate) struct Environment {
     /// `BBTOKEN_PROFILE`.
     pub profile: Option<String>,
     /// `BBTOKEN_CLIENT_ID`.
@@ -110,7 +110,7 @@ impl Environment {
 
 /// Everything that was configured, not yet resolved.
 #[derive(Clone, Debug, Default)]
-pub struct Raw {
+pub(crate) struct Raw {
     /// The variables.
     pub environment: Environment,
     /// `bbtoken.<profile>.<key>`.
@@ -133,7 +133,7 @@ pub struct Raw {
 
 impl Raw {
     /// Tells whether some profile has another one push in its place.
-    pub fn has_pushers(&self) -> bool {
+    pub(crate) fn has_pushers(&self) -> bool {
         self.pushers().next().is_some()
     }
 

@@ -18,7 +18,7 @@ const CLOUD: &str = "https://bitbucket.org";
 /// # Errors
 ///
 /// [`Kind::Misconfigured`] if one is no URL that a credential may be sent to.
-pub fn base_urls(raw: &Raw) -> Result<Vec<Url>, Failure> {
+pub(crate) fn base_urls(raw: &Raw) -> Result<Vec<Url>, Failure> {
     let of_environment = raw.environment.settings.base_url.as_ref();
     let general = of_environment.or(raw.common.base_url.as_ref());
     let own = raw

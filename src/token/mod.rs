@@ -14,7 +14,7 @@ mod lock;
 mod login;
 mod refresh;
 mod source;
-pub mod store;
+pub(crate) mod store;
 mod stored;
 
 use std::{io, path::PathBuf, time::Duration};
@@ -40,9 +40,9 @@ use lock::LockOutcome;
 use refresh::Refresh;
 use store::Store;
 
-pub use bearer::Bearer;
+pub(crate) use bearer::Bearer;
 pub use login::Login;
-pub use stored::{Forgotten, Kept, KeptOwner, KeptToken};
+pub(crate) use stored::{Forgotten, Kept, KeptOwner, KeptToken};
 
 /// A token is replaced this long before it ends, so that it does not end on its way (cargo and Backstage keep
 /// margins of 1 and 10 minutes); never more than a quarter of its life.
@@ -62,10 +62,10 @@ pub struct Places {
 }
 
 /// Asks a person whether a login is to be kept, by its token and scopes; an error keeps nothing.
-pub type Accept<'a> = Box<dyn FnOnce(&Bearer, &[String]) -> anyhow::Result<()> + 'a>;
+pub(crate) type Accept<'a> = Box<dyn FnOnce(&Bearer, &[String]) -> anyhow::Result<()> + 'a>;
 
 /// Releases the place in the store that a login was to take, because the login is stopped.
-pub fn release_room(profile: &Profile, state: Option<PathBuf>) {
+pub(crate) fn release_room(profile: &Profile, state: Option<PathBuf>) {
     if let Ok(store) = store::open(profile.store, state, profile.no_questions.as_deref()) {
         store.release(&profile.login_key());
     }

@@ -15,7 +15,7 @@ const TEXT_COLUMN: usize = 40;
 
 /// Which way something goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
+pub(crate) enum Direction {
     /// To the server.
     Sent,
     /// From the server.
@@ -24,7 +24,7 @@ pub enum Direction {
 
 /// Who may see a header's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Privacy {
+pub(crate) enum Privacy {
     /// Everybody.
     Open,
     /// Who sets `GIT_TRACE_REDACT=0`.
@@ -35,7 +35,7 @@ pub enum Privacy {
 
 /// One header line.
 #[derive(Clone, Debug)]
-pub struct Header {
+pub(crate) struct Header {
     /// Its name, as it is written.
     pub name: String,
     /// Its value.

@@ -16,7 +16,7 @@ use std::{
 
 use crate::{failure::printable_json, secret::Secret};
 
-pub use curl::{Direction, Header, Privacy};
+pub(crate) use curl::{Direction, Header, Privacy};
 use target::Target;
 
 /// What is traced, and to where. Set once, before anything happens.
@@ -32,7 +32,7 @@ struct Trace {
 
 /// What is known of an event.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Value {
+pub(crate) enum Value {
     /// Text; control characters are escaped where it is shown.
     Text(String),
     /// A count.
@@ -84,7 +84,7 @@ struct Event<'a> {
 /// Looks at the environment for traces that are asked for; `program` is this program's name.
 ///
 /// What cannot be followed is told by `warn` and left out, as git does: a trace must not break a command.
-pub fn start(
+pub(crate) fn start(
     program: &'static str,
     variables: &dyn Fn(&str) -> Option<OsString>,
     warn: &dyn Fn(&str),
@@ -112,7 +112,7 @@ pub fn start(
 }
 
 /// Tells the end of the process.
-pub fn end(exit_code: u8) {
+pub(crate) fn end(exit_code: u8) {
     event("exit", || vec![("code", u64::from(exit_code).into())]);
     if let Some(trace2) = on().and_then(|trace| trace.trace2.as_ref()) {
         trace2.exit(begin().elapsed(), exit_code);
@@ -130,12 +130,12 @@ fn begin() -> Instant {
 }
 
 /// Tells whether anything is traced.
-pub fn is_on() -> bool {
+pub(crate) fn is_on() -> bool {
     on().is_some()
 }
 
 /// Tells an event; what is known of it is asked for only if somebody wants it.
-pub fn event(name: &'static str, fields: impl FnOnce() -> Vec<(&'static str, Value)>) {
+pub(crate) fn event(name: &'static str, fields: impl FnOnce() -> Vec<(&'static str, Value)>) {
     let Some(trace) = on() else { return };
     let event = Event {
         at: begin().elapsed(),
@@ -151,7 +151,7 @@ pub fn event(name: &'static str, fields: impl FnOnce() -> Vec<(&'static str, Val
 }
 
 /// Tells the head of a request or an answer, in git's form and, at level 2, in ours.
-pub fn head(direction: Direction, first: &str, headers: impl FnOnce() -> Vec<Header>) {
+pub(crate) fn head(direction: Direction, first: &str, headers: impl FnOnce() -> Vec<Header>) {
     let Some(trace) = on() else { return };
     if trace.curl.is_none() && !trace.own.as_ref().is_some_and(own::Own::shows_headers) {
         return;
@@ -166,7 +166,7 @@ pub fn head(direction: Direction, first: &str, headers: impl FnOnce() -> Vec<Hea
 }
 
 /// Tells a piece of a body, in git's form only.
-pub fn body(direction: Direction, bytes: &[u8]) {
+pub(crate) fn body(direction: Direction, bytes: &[u8]) {
     if let Some(curl) = on().and_then(|trace| trace.curl.as_ref()) {
         curl.body(direction, bytes);
     }
@@ -174,14 +174,14 @@ pub fn body(direction: Direction, bytes: &[u8]) {
 
 /// A part of the work whose time is told when it is over.
 #[must_use = "it measures until it is dropped"]
-pub struct Span {
+pub(crate) struct Span {
     name: &'static str,
     /// None where nothing is traced.
     running: Option<(Instant, Vec<(&'static str, Value)>)>,
 }
 
 /// Begins to measure a part of the work.
-pub fn span(name: &'static str) -> Span {
+pub(crate) fn span(name: &'static str) -> Span {
     Span {
         name,
         running: is_on().then(|| (Instant::now(), Vec::new())),
@@ -190,7 +190,7 @@ pub fn span(name: &'static str) -> Span {
 
 impl Span {
     /// Adds what is known; it is asked for only if somebody wants it.
-    pub fn note(&mut self, field: &'static str, value: impl FnOnce() -> Value) {
+    pub(crate) fn note(&mut self, field: &'static str, value: impl FnOnce() -> Value) {
         if let Some((_, fields)) = &mut self.running {
             fields.push((field, value()));
         }

@@ -35,7 +35,7 @@ const MAX_UNWANTED_BYTES: usize = 1024 * 1024;
 /// Keeps the advertisement of one repository between commands, for one account.
 ///
 /// The relay knows no more of files and ages than this.
-pub trait AdvertisementCache {
+pub(crate) trait AdvertisementCache {
     /// Gives what is remembered, if it is young enough and a question can be foreseen.
     fn recall(&self) -> Option<Remembered>;
 
@@ -54,7 +54,7 @@ pub trait AdvertisementCache {
 
 /// What is remembered of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remembered {
+pub(crate) struct Remembered {
     /// The capability advertisement, as pkt-lines.
     pub advertisement: Vec<u8>,
     /// What git asked after it the last time, as pkt-lines.

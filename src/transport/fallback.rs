@@ -42,7 +42,7 @@ enum Ended {
 /// # Errors
 ///
 /// When there is no helper, it cannot be started, or a pipe breaks.
-pub fn forward(
+pub(crate) fn forward(
     git: &mut Git,
     prepare: impl FnOnce() -> anyhow::Result<Process>,
 ) -> anyhow::Result<i32> {

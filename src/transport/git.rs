@@ -17,7 +17,7 @@ const CAPABILITIES: &str = "connect\nfetch\npush\noption\ncheck-connectivity\nob
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// The two ends of git's pipe. Nothing else reads or writes it.
-pub struct Git {
+pub(crate) struct Git {
     input: Box<dyn BufRead + Send>,
     output: Box<dyn Write + Send>,
     options: Vec<String>,
@@ -25,7 +25,7 @@ pub struct Git {
 
 /// What git asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
+pub(crate) enum Command {
     /// A connection to a service.
     Connect(Service),
     /// Good-bye.
@@ -34,7 +34,7 @@ pub enum Command {
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Service {
+pub(crate) enum Service {
     /// `git-upload-pack`: fetch, clone, ls-remote.
     UploadPack,
     /// `git-receive-pack`: push.
@@ -45,7 +45,7 @@ pub enum Service {
 
 impl Service {
     /// The name on the wire.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Service::UploadPack => "git-upload-pack",
             Service::ReceivePack => "git-receive-pack",
@@ -56,7 +56,10 @@ impl Service {
 
 impl Git {
     /// Takes the pipe over.
-    pub fn new(input: impl Read + Send + 'static, output: impl Write + Send + 'static) -> Self {
+    pub(crate) fn new(
+        input: impl Read + Send + 'static,
+        output: impl Write + Send + 'static,
+    ) -> Self {
         Git {
             input: Box::new(BufReader::with_capacity(BUFFER_BYTES, input)),
             output: Box::new(output),
@@ -69,7 +72,7 @@ impl Git {
     /// # Errors
     ///
     /// For a command that was not announced, and when the pipe breaks.
-    pub fn next_command(&mut self) -> anyhow::Result<Command> {
+    pub(crate) fn next_command(&mut self) -> anyhow::Result<Command> {
         loop {
             let Some(line) = self.read_line()? else {
                 return Ok(Command::End);
@@ -108,14 +111,14 @@ impl Git {
     }
 
     /// How much git was asked to tell; 1 unless it says otherwise.
-    pub fn verbosity(&self) -> u32 {
+    pub(crate) fn verbosity(&self) -> u32 {
         self.option("verbosity")
             .and_then(|value| value.parse().ok())
             .unwrap_or(1)
     }
 
     /// The only addresses that git wants to be used (git-fetch(1), `--ipv4`, `--ipv6`).
-    pub fn family(&self) -> Option<Family> {
+    pub(crate) fn family(&self) -> Option<Family> {
         match self.option("family")? {
             "ipv4" => Some(Family::Ipv4),
             "ipv6" => Some(Family::Ipv6),
@@ -181,7 +184,7 @@ impl Git {
     /// # Errors
     ///
     /// When the pipe breaks.
-    pub fn write_error(&mut self, text: &str) -> anyhow::Result<()> {
+    pub(crate) fn write_error(&mut self, text: &str) -> anyhow::Result<()> {
         self.write(&pktline::encode(&format!("ERR {}", text.trim_end())))
     }
 
@@ -191,7 +194,7 @@ impl Git {
     /// # Errors
     ///
     /// When the pipe breaks.
-    pub fn write_empty_report(&mut self, by_side_band: bool) -> anyhow::Result<()> {
+    pub(crate) fn write_empty_report(&mut self, by_side_band: bool) -> anyhow::Result<()> {
         let report = [pktline::encode("unpack ok\n").as_slice(), b"0000"].concat();
         match by_side_band {
             false => self.write(&report),

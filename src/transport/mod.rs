@@ -16,16 +16,16 @@ mod session;
 
 use crate::secret::Secret;
 
-pub use advertisement::{AdvertisementCache, Remembered};
-pub use fallback::forward;
+pub(crate) use advertisement::{AdvertisementCache, Remembered};
+pub(crate) use fallback::forward;
 pub(crate) use fallback::stop;
-pub use git::{Command, Git, Service};
-pub use session::{Reporter, Session};
+pub(crate) use git::{Command, Git, Service};
+pub(crate) use session::{Reporter, Session};
 
 /// Gives the credential for the git server, and hears when the server does not take it.
 ///
 /// The relay knows no more of tokens than this.
-pub trait Authorizer {
+pub(crate) trait Authorizer {
     /// Gives the value of the `Authorization` header for the next request.
     ///
     /// # Errors
@@ -46,7 +46,7 @@ pub trait Authorizer {
 
 /// How a connection ended that did not break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Connected {
+pub(crate) enum Connected {
     /// Git has what it wanted.
     Finished,
     /// The server cannot do protocol v2 and git has not been answered: `git-remote-https` has to serve it.
@@ -55,7 +55,7 @@ pub enum Connected {
 
 /// A connection that broke, and how far git had been answered: that decides how git can be told.
 #[derive(Debug)]
-pub struct Broken {
+pub(crate) struct Broken {
     /// What git has seen.
     pub stage: Stage,
     /// What happened.
@@ -64,7 +64,7 @@ pub struct Broken {
 
 /// What git had seen when a connection broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub(crate) enum Stage {
     /// Nothing: git prints nothing of its own when the helper ends now.
     Connecting,
     /// No byte of the answer it waits for: an `ERR ` pkt-line makes git show our message as its own.
@@ -91,7 +91,7 @@ impl Broken {
 /// # Errors
 ///
 /// [`Broken`], when the server, the network or git's end of the pipe gives up.
-pub fn connect(
+pub(crate) fn connect(
     service: Service,
     session: &mut Session<'_>,
     git: &mut Git,

@@ -10,10 +10,7 @@ use std::{
     process::Command,
 };
 
-use bbtoken::{
-    config::{GitConfig, HTTP_KEYS, Scope, http_settings},
-    http::Url,
-};
+use bbtoken::internals::{GitConfig, HTTP_KEYS, Scope, Url, http_settings};
 use tempfile::TempDir;
 
 use crate::support::{Git, World, gits, on_every_git};

@@ -142,7 +142,7 @@ fn the_reference_is_the_one_in_the_code() {
 #[test]
 fn every_variable_and_key_is_in_the_reference() {
     let reference = read("docs/reference.md");
-    let source = read("src/config/mod.rs") + &read("src/wire/mod.rs");
+    let source = read("src/git_config/mod.rs") + &read("src/app/mod.rs");
     let variables: BTreeSet<_> = source
         .split('"')
         .filter(|word| {
@@ -156,7 +156,7 @@ fn every_variable_and_key_is_in_the_reference() {
             "{variable} is missing"
         );
     }
-    let config = read("src/config/mod.rs");
+    let config = read("src/git_config/mod.rs");
     let keys: BTreeSet<_> = config
         .lines()
         .filter_map(|line| line.trim().strip_prefix('"')?.split_once("\" =>"))

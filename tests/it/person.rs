@@ -7,7 +7,7 @@ use std::{
     process::Stdio,
 };
 
-use bbtoken::http::{Client, HttpClient as _, Request, Settings, Url};
+use bbtoken::internals::{HttpClient as _, HttpClientOfTests as Client, Request, Settings, Url};
 use bitbucket_local::{Consent, Consumer, RefreshUse};
 
 use crate::{

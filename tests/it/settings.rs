@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use bbtoken::config::{HTTP_KEYS, HttpTreatment};
+use bbtoken::internals::{HTTP_KEYS, HttpTreatment};
 
 use crate::support::{Run, World, on_every_git};
 

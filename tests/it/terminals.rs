@@ -213,7 +213,7 @@ fn every_question_can_be_left_and_nothing_is_changed() {
 #[test]
 fn no_question_is_left_out_here() {
     let mut asked = 0;
-    let mut directories = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/manage")];
+    let mut directories = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli")];
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory).expect("it is there").flatten() {
             let path = entry.path();

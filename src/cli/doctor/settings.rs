@@ -89,7 +89,7 @@ fn submodules_refused() -> Finding {
 
 /// Names what the repository itself sets: the user may not know of it.
 pub(super) fn of_repository(app: &App) -> Option<Finding> {
-    let names = app.from_repository();
+    let names = app.of_repository();
     if names.is_empty() {
         return None;
     }

@@ -17,7 +17,7 @@ use crate::{
 };
 use treatment::{TLS_VERSIONS, is_native};
 
-pub use treatment::{HTTP_KEYS, HttpKey, Treatment};
+pub use treatment::{HTTP_KEYS, Treatment};
 
 /// Variables that stand for settings only git's own transport carries out, for some values at least.
 const GIT_ONLY_VARIABLES: [(&str, &str); 7] = [
@@ -347,7 +347,7 @@ fn proxy(
 }
 
 /// Finds the settings of a repository that bear on requests to a URL.
-pub fn from_repository<'c>(
+pub(crate) fn from_repository<'c>(
     config: &'c GitConfig,
     url: &Url,
     remote: Option<&str>,

@@ -28,7 +28,7 @@ const VERSION: u64 = 1;
 /// `<key>.json`. Where that last step fails, the file beside is read as well, and the latest of them counts. No two
 /// processes write to the same file, so that they cannot damage each other's even where locks do not work.
 #[derive(Debug)]
-pub struct FileStore {
+pub(crate) struct FileStore {
     path: PathBuf,
     /// The directory that room was made in: what is saved goes nowhere else, whatever has its path by then.
     held: RefCell<Option<Rc<Directory>>>,
@@ -45,7 +45,7 @@ struct Record {
 
 impl FileStore {
     /// Uses a directory, which is made when something is written.
-    pub fn at(directory: PathBuf) -> Self {
+    pub(crate) fn at(directory: PathBuf) -> Self {
         FileStore {
             path: directory,
             held: RefCell::default(),

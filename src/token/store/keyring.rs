@@ -33,7 +33,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// Which keychain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keychain {
+pub(crate) enum Keychain {
     /// The one of the desktop session or, on macOS and Windows, of the user.
     Session,
     /// The Linux kernel's keyring of the user, which does not survive a restart of the machine.
@@ -42,7 +42,7 @@ pub enum Keychain {
 
 /// The keychain as a store.
 #[derive(Clone)]
-pub struct KeyringStore {
+pub(crate) struct KeyringStore {
     entries: Entries,
     time_limit: Duration,
 }
@@ -53,7 +53,7 @@ impl KeyringStore {
     /// # Errors
     ///
     /// [`Kind::StoreUnusable`](crate::failure::Kind::StoreUnusable) when there is none or it does not answer.
-    pub fn open(keychain: Keychain) -> anyhow::Result<Self> {
+    pub(crate) fn open(keychain: Keychain) -> anyhow::Result<Self> {
         let connected = match keychain {
             Keychain::Session => check_limits(),
             Keychain::Kernel => Ok(()),

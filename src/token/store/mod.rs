@@ -14,8 +14,8 @@ use crate::{
     secret::Secret,
 };
 
-pub use file::FileStore;
-pub use keyring::{Keychain, KeyringStore};
+pub(crate) use file::FileStore;
+pub(crate) use keyring::{Keychain, KeyringStore};
 
 /// Space that is made sure of before a secret is asked for that cannot be asked for twice: two tokens of
 /// Bitbucket's, of any length seen, fit twice.
@@ -61,7 +61,7 @@ pub trait Store {
 /// # Errors
 ///
 /// [`Kind::StoreUnusable`] when there is no such store on this machine.
-pub fn open(
+pub(crate) fn open(
     kind: profile::Store,
     directory: Option<PathBuf>,
     no_questions: Option<&str>,

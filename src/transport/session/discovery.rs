@@ -16,7 +16,7 @@ impl Session<'_> {
     /// # Errors
     ///
     /// When the server refuses, or cannot be reached.
-    pub fn probe(&mut self, service: Service, protocol: Option<&str>) -> anyhow::Result<()> {
+    pub(crate) fn probe(&mut self, service: Service, protocol: Option<&str>) -> anyhow::Result<()> {
         match service {
             Service::UploadPack | Service::ReceivePack => {
                 self.discover(service, protocol).map(drop)

@@ -35,7 +35,7 @@ const MAX_PAGE_BYTES: usize = 4096;
 const IDLE_LIMIT: Duration = Duration::from_secs(2);
 
 /// A repository on a server, and the way to it.
-pub struct Session<'a> {
+pub(crate) struct Session<'a> {
     http: &'a dyn HttpClient,
     authorizer: &'a mut dyn Authorizer,
     watch: &'a Watch,
@@ -59,7 +59,7 @@ pub struct Session<'a> {
 
 /// Tells a person what git's own https tells.
 #[derive(Clone, Copy)]
-pub struct Reporter<'a> {
+pub(crate) struct Reporter<'a> {
     /// Shows a line as a warning.
     pub warn: &'a dyn Fn(&str),
     /// Shows a line as it is.
@@ -115,7 +115,7 @@ impl Repeat<'_> {
 
 impl<'a> Session<'a> {
     /// Prepares a session; nothing is sent yet. `name` is `workspace/repository`.
-    pub fn new(
+    pub(crate) fn new(
         http: &'a dyn HttpClient,
         authorizer: &'a mut dyn Authorizer,
         watch: &'a Watch,
@@ -143,12 +143,12 @@ impl<'a> Session<'a> {
     }
 
     /// Lets what the server says of the repository be remembered.
-    pub fn remembering(self, memory: Option<&'a dyn AdvertisementCache>) -> Self {
+    pub(crate) fn remembering(self, memory: Option<&'a dyn AdvertisementCache>) -> Self {
         Session { memory, ..self }
     }
 
     /// Follows no redirect where a setting forbids it, which is named.
-    pub fn following_unless(self, redirect_ban: Option<&'a str>) -> Self {
+    pub(crate) fn following_unless(self, redirect_ban: Option<&'a str>) -> Self {
         Session {
             redirect_ban,
             ..self
@@ -156,7 +156,7 @@ impl<'a> Session<'a> {
     }
 
     /// Sends requests as a whole that fit into so many bytes.
-    pub fn buffering(self, bytes: usize) -> Self {
+    pub(crate) fn buffering(self, bytes: usize) -> Self {
         Session {
             buffer: Buffer(bytes),
             ..self
@@ -164,7 +164,7 @@ impl<'a> Session<'a> {
     }
 
     /// Lets pushes speak a version of the protocol, by its `Git-Protocol` header (gitprotocol-http(5)).
-    pub fn pushing_by(self, push_protocol: Option<&'static str>) -> Self {
+    pub(crate) fn pushing_by(self, push_protocol: Option<&'static str>) -> Self {
         Session {
             push_protocol,
             ..self
@@ -182,7 +182,7 @@ impl<'a> Session<'a> {
     }
 
     /// Lets a person hear what git's own https tells.
-    pub fn heard_by(self, voice: Reporter<'a>) -> Self {
+    pub(crate) fn heard_by(self, voice: Reporter<'a>) -> Self {
         Session {
             voice: Some(voice),
             ..self
@@ -230,7 +230,7 @@ impl<'a> Session<'a> {
     }
 
     /// The repository, where it was found last.
-    pub fn repository(&self) -> &Url {
+    pub(crate) fn repository(&self) -> &Url {
         &self.repository
     }
 

@@ -1,11 +1,6 @@
 //! Relative paths in variables and settings, in a repository that tracks files at those paths.
 
-use std::{
-    fs,
-    io::ErrorKind,
-    net::TcpListener,
-    path::{Path, PathBuf},
-};
+use std::{fs, io::ErrorKind, net::TcpListener, path::PathBuf};
 
 use crate::{
     submodules::{ALLOWED, superproject},
@@ -212,12 +207,4 @@ fn nothing_is_kept_at_a_relative_path() {
             assert_eq!(status.ok(), "", "{name} is no place in a work tree");
         }
     });
-}
-
-#[test]
-fn a_home_that_is_empty_is_the_root_directory_as_for_git() {
-    let with = |home: &'static str| {
-        bbtoken::config::user_file(&move |name: &str| (name == "HOME").then(|| home.into()))
-    };
-    assert_eq!(with("").as_deref(), Some(Path::new("/.gitconfig")));
 }

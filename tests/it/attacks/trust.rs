@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bbtoken::config::{BBTOKEN_KEYS, FromRepository, GIT_KEYS, HTTP_KEYS, REMOTE_KEYS};
+use bbtoken::internals::{BBTOKEN_KEYS, FromRepository, GIT_KEYS, HTTP_KEYS, REMOTE_KEYS};
 use bitbucket_local::{
     Action, Rule,
     proxy::{Options, Proxy},

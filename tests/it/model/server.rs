@@ -8,15 +8,10 @@ use std::{
     time::Duration,
 };
 
-use bbtoken::{
-    clock::Clock,
-    http::{
-        Body, HeaderMap, HttpClient, Phase, Request, Response, ResponseBody, TransportError, Url,
-    },
-    oauth::Authorization,
-    profile::{Client, Endpoints, Grant, Profile, Source, Store, Transport},
-    secret::Secret,
-    token::{Login, Places, Tokens},
+use bbtoken::internals::{
+    Authorization, Body, Client, Clock, Connect, Endpoints, Grant, HeaderMap, HttpClient, Login,
+    Phase, Places, Profile, Request, Response, ResponseBody, Secret, Source, Store, Tokens,
+    Transport, TransportError, Url,
 };
 use bytes::Bytes;
 
@@ -136,6 +131,12 @@ impl Clock for World {
 
     fn wait(&self, span: Duration) {
         self.state.borrow_mut().now += span.as_secs().max(1);
+    }
+}
+
+impl Connect for World {
+    fn client(&self) -> anyhow::Result<&dyn HttpClient> {
+        Ok(self)
     }
 }
 
