@@ -246,7 +246,7 @@ fn only_program_makes_child_processes() {
         let text = fs::read_to_string(&path).expect("src is readable");
         let code = code_of(&text);
         // The command line is defined by another type of this name.
-        let is_definition = code.contains("clap::Command");
+        let is_definition = code.contains("clap::{Command") || code.contains("clap::Command");
         let starts = ["Command::new(", "Process::new(", "open::that"]
             .iter()
             .any(|word| code.contains(word));

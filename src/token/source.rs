@@ -205,8 +205,8 @@ mod tests {
     fn a_command_that_does_not_end_is_ended() {
         for text in [
             "sleep 900",
-            "!exec >&-; sleep 900",
-            "!echo secret; sleep 900",
+            "!exec >&-; exec sleep 900",
+            "!echo secret; exec sleep 900",
         ] {
             let setting = Setting {
                 value: text.into(),
