@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{App, advertisement_cache::has_objects, parse_address};
+use super::{App, advertisement_cache::has_objects, target::parse_address};
 use crate::{
     address::Address,
     git_config::{GitConfig, Scope, process_variable},
@@ -35,11 +35,9 @@ pub(crate) fn lfs_here() -> Vec<lfs::Wiring> {
     let git = &app.git;
     let of_remote = |name: &str, url: &str| {
         let (target, address) = app.target(Some(name), url).ok()?;
-        let raw = target.raw;
-        let profile = profile::choose(&raw, Some(&address)).ok()?;
-        let pusher = profile::for_push(&raw, &profile).ok()?;
-        let is_asked_for = address.profile.is_some() || raw.of_remote.is_some();
-        let fetcher = (&profile, is_asked_for);
+        let profile = target.profile().ok()?;
+        let pusher = profile::for_push(&target.raw, &profile).ok()?;
+        let fetcher = (&profile, target.names_profile());
         missing(git, name, &app.bases, &address, fetcher, pusher.as_ref())
     };
     let remotes = git.entries().filter_map(|entry| {

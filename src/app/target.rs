@@ -8,9 +8,10 @@ use anyhow::Context as _;
 use super::identity::authority;
 use crate::{
     address::{Address, Base},
+    failure::Failure,
     git_config::{self, Entry, GitConfig, Variables, process_variable},
     http::Url,
-    profile::{self, Raw},
+    profile::{self, Profile, Raw},
     program::Child,
 };
 
@@ -161,6 +162,45 @@ impl Target {
             address,
             bases,
         })
+    }
+}
+
+/// The profiles of a command of git.
+pub(crate) struct Chosen {
+    /// Serves a fetch.
+    pub(crate) fetcher: Profile,
+    /// Why a fetch must not use it, if so.
+    pub(crate) fetch_refusal: Option<Failure>,
+    /// Serves a push, if that is another one.
+    pub(crate) pusher: Option<Profile>,
+}
+
+impl Target {
+    /// Chooses the profile. Every command comes through here, so that all choose the same one.
+    pub(crate) fn profile(&self) -> Result<Profile, Failure> {
+        profile::choose(&self.raw, self.address.as_ref())
+    }
+
+    /// Names the profile that [`Target::profile`] chooses, and says why.
+    pub(super) fn explain(&self) -> Result<(String, String), Failure> {
+        profile::explain(&self.raw, self.address.as_ref())
+    }
+
+    /// Chooses the profiles of a fetch and of a push.
+    pub(crate) fn for_git(&self) -> Result<Chosen, Failure> {
+        let chosen = profile::choose_for_push(&self.raw, self.address.as_ref())?;
+        let (fetcher, fetch_refusal) = chosen;
+        Ok(Chosen {
+            pusher: profile::for_push(&self.raw, &fetcher)?,
+            fetcher,
+            fetch_refusal,
+        })
+    }
+
+    /// Tells whether the address or its remote names the profile.
+    pub(crate) fn names_profile(&self) -> bool {
+        let address = self.address.as_ref();
+        self.raw.of_remote.is_some() || address.is_some_and(|address| address.profile.is_some())
     }
 }
 

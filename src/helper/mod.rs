@@ -10,14 +10,14 @@ use std::{cell::OnceCell, process::Command as Process};
 
 use crate::{
     address::Address,
-    app::{self, App, Identity, OnDisk, Place, Target, TokenAuthorizer},
+    app::{self, App, Chosen, Identity, OnDisk, Place, TokenAuthorizer},
     clock::SystemClock,
     failure::Failure,
     git_config::{GitConfig, Variables, is_true_text, process_variable},
     http::{Family, TransportError, Url},
     lfs as git_lfs,
     parent_watch::Watch,
-    profile::{self, Transport},
+    profile::Transport,
     trace,
     transport::{
         self, AdvertisementCache, Broken, Command, Connected, Git, Reporter, Service, Session,
@@ -97,10 +97,12 @@ impl Plan {
         // An address stands in the remote's place when there is no remote.
         let name = Some(remote).filter(|name| !name.contains(':'));
         let (target, address) = app.target(name, address)?;
-        let Target { raw, bases, .. } = target;
-        let (profile, fetch_refusal) = profile::choose_for_push(&raw, Some(&address))?;
+        let Chosen {
+            fetcher: profile,
+            fetch_refusal,
+            pusher,
+        } = target.for_git()?;
         span.note("profile", || profile.name.as_str().into());
-        let pusher = profile::for_push(&raw, &profile)?;
         let repository = profile.endpoints.repository(&address);
         let is_auto = profile.transport == Transport::Auto;
         let by_git = is_auto.then(|| app::remembered(&profile, &repository));
@@ -111,9 +113,8 @@ impl Plan {
             redirect_ban: redirect_ban(git, &process_variable, repository.scheme()),
             refused_submodules: name.and_then(|_| submodules::refused(git, &process_variable)),
             lfs: name.filter(|_| fetch_refusal.is_none()).and_then(|name| {
-                let is_asked_for = address.profile.is_some() || raw.of_remote.is_some();
-                let fetcher = (&profile, is_asked_for);
-                app::wiring(git, name, &bases, &address, fetcher, pusher.as_ref())
+                let fetcher = (&profile, target.names_profile());
+                app::wiring(git, name, &target.bases, &address, fetcher, pusher.as_ref())
             }),
             pusher: pusher
                 .map(|profile| Identity::new(git, profile, &repository, name))

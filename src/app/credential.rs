@@ -1,0 +1,111 @@
+//! Whom git's credential protocol asks about.
+
+use super::{App, Identity, Target, authority};
+use crate::{
+    git_config::{self, GitConfig, process_variable},
+    http::Url,
+    profile,
+};
+
+impl App {
+    /// Resolves who answers git's credential protocol for a URL; `None` if it is not the configured Bitbucket's.
+    ///
+    /// # Errors
+    ///
+    /// For a profile or a setting that cannot be used.
+    pub(crate) fn for_url(
+        &self,
+        protocol: &str,
+        host: &str,
+        path: &str,
+        profile: Option<&str>,
+        user: &str,
+    ) -> anyhow::Result<Option<Identity>> {
+        let git = &self.git;
+        let variables = |name: &str| self.environment.variable(name);
+        // Whether it is ours to answer depends on the user's own settings alone, whatever a repository says.
+        let raw = git_config::profiles(&git.protected(), &variables, None)?;
+        // Git writes the port as the address has it, also where it is the scheme's own.
+        let host = match protocol {
+            "https" => host.strip_suffix(":443").unwrap_or(host),
+            _ => host.strip_suffix(":80").unwrap_or(host),
+        };
+        let is_asked_for = |base: &&Url| {
+            let below = base.path().trim_matches('/');
+            let is_below =
+                path.is_empty() || below.is_empty() || path.starts_with(&format!("{below}/"));
+            let is_host = host.eq_ignore_ascii_case(&authority(base));
+            protocol == base.scheme() && is_host && is_below
+        };
+        let bases = profile::base_urls(&raw)?;
+        let length = |base: &Url| base.path().trim_end_matches('/').len();
+        // One site may lie below another.
+        let longest = bases.iter().filter(is_asked_for).map(length).max();
+        let sites = bases.iter().filter(is_asked_for);
+        let sites: Vec<_> = sites
+            .filter(|base| Some(length(base)) == longest)
+            .cloned()
+            .collect();
+        let Ok(url) = Url::parse(&format!("{protocol}://{host}/{path}")) else {
+            return Ok(None);
+        };
+        if sites.is_empty() {
+            return Ok(None);
+        }
+        let mut target = Target::about_url(git, &variables, &url, sites.clone())?;
+        let names = profile::names(&target.raw);
+        let by_user = names.into_iter().find(|name| name == user);
+        let profile = match (profile, by_user) {
+            (Some(name), _) => {
+                // Git asks a helper that is set up for one profile about any site.
+                target.raw.sites.clear();
+                let profile = profile::named(&target.raw, name, "the command line")?;
+                if !sites.contains(&profile.endpoints.base) {
+                    return Ok(None);
+                }
+                profile
+            }
+            (None, Some(name)) => {
+                profile::named_by_user(&target.raw, &name, target.address.as_ref())?
+            }
+            (None, None) => target.profile()?,
+        };
+        let base = profile.endpoints.base.clone();
+        Ok(Some(Identity::new(git, profile, &base, None)?))
+    }
+
+    /// Resolves every profile that gets tokens for a site; those that cannot be used are passed over.
+    ///
+    /// # Errors
+    ///
+    /// For a setting that cannot be read.
+    pub(crate) fn all_for_site(&self, protocol: &str, host: &str) -> Vec<Identity> {
+        let identity = |name: String| {
+            let profile = profile::named(&self.raw, &name, "the configuration").ok()?;
+            let base = profile.endpoints.base.clone();
+            let is_its = protocol == base.scheme() && host.eq_ignore_ascii_case(&authority(&base));
+            is_its.then(|| Identity::new(&self.git, profile, &base, None).ok())?
+        };
+        let names = profile::names(&self.raw).into_iter();
+        names.filter_map(identity).collect()
+    }
+}
+
+/// Tells whether a host may be one that is configured, as far as the configuration can be read.
+pub(crate) fn may_be_ours(host: &str) -> bool {
+    let git = GitConfig::read(&process_variable).unwrap_or_default();
+    let given = process_variable("BBTOKEN_BASE_URL").filter(|base| !base.is_empty());
+    let usual = given.map_or_else(
+        || "https://bitbucket.org".to_owned(),
+        |base| base.to_string_lossy().into_owned(),
+    );
+    let configured = git
+        .entries()
+        .filter(|entry| entry.section == "bbtoken" && entry.key == "baseurl")
+        .filter_map(|entry| entry.value.clone());
+    let name = |host: &str| host.split(':').next().unwrap_or("").to_ascii_lowercase();
+    configured.chain([usual]).any(|base| {
+        let url = Url::parse(&base).ok();
+        url.is_some_and(|url| url.host_str() == Some(name(host).as_str()))
+    })
+}
