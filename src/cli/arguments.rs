@@ -8,10 +8,16 @@ use clap::{
 };
 use clap_complete::engine::ArgValueCandidates;
 
-use super::completions::profiles;
+use super::{completions::profiles, examples};
 
 /// The widest line of a help text, in columns.
 pub(super) const MAX_WIDTH: usize = 90;
+
+/// What the help of `git bbtoken` says at its end.
+const MORE: &str = "\
+    Topics: 'git bbtoken help config', 'environment', 'exit-codes', 'profiles', 'bitbucket', 'json', 'lfs', 'reference'.\n\
+    Exit codes: 0 done, 1 failed, 2 usage, 3 not configured, 4 login needed, 5 refused by Bitbucket, 6 network, \
+    7 store locked or unreadable.";
 
 /// What `git bbtoken` understands.
 #[derive(Debug, Parser)]
@@ -23,10 +29,7 @@ pub(super) const MAX_WIDTH: usize = 90;
     about = "Manage the tokens of git-remote-bbtoken",
     long_about = "Manage the tokens of git-remote-bbtoken\n\n\
         Repositories are used with git itself: git clone bbtoken::workspace/repository",
-    after_help = "Topics: 'git bbtoken help config', 'environment', 'exit-codes', 'profiles', 'bitbucket', 'json', 'lfs', \
-        'reference'.\n\
-        Exit codes: 0 done, 1 failed, 2 usage, 3 not configured, 4 login needed, 5 refused by Bitbucket, \
-        6 network, 7 store locked or unreadable.",
+    after_help = format!("{}\n{MORE}", examples::shown("git-bbtoken")),
     disable_help_subcommand = true,
     arg_required_else_help = true,
     max_term_width = MAX_WIDTH
@@ -47,53 +50,67 @@ pub(super) enum Command {
             written with 'git config --global', its secret to the profile's store.\n\n\
             Login saves a login only after Bitbucket has accepted it. A failed login leaves the earlier one in place. \
             To try a ready token, it reads the repository of --try, or asks for the account. To save a token that \
-            cannot be tried, give --no-check or answer a question on a terminal."
+            cannot be tried, give --no-check or answer a question on a terminal.",
+        after_help = examples::shown("git-bbtoken-login")
     )]
     Login(Login),
     /// Remove a profile's login, client secret and cached token from this machine
     #[command(
         long_about = "Remove a profile's login, client secret and cached token from this machine\n\n\
-            It keeps what another profile also uses, unless you give --shared."
+            It keeps what another profile also uses, unless you give --shared.",
+        after_help = examples::shown("git-bbtoken-logout")
     )]
     Logout(Logout),
     /// Show profiles, where each setting comes from, and what is kept
+    #[command(after_help = examples::shown("git-bbtoken-status"))]
     Status(Status),
     /// Print a fresh access token for a script
     #[command(long_about = "Print a fresh access token for a script\n\n\
-            It is refused on a terminal, where a token would stay readable, unless --force is given.")]
+            It is refused on a terminal, where a token would stay readable, unless --force is given.",
+        after_help = examples::shown("git-bbtoken-token")
+    )]
     Token(Token),
     /// Run a command with a fresh access token
     #[command(long_about = "Run a command with a fresh access token\n\n\
             The token is in the variable BBTOKEN_ACCESS_TOKEN of that command alone; with --netrc it is in a file \
             instead, which only you can read and which is removed afterwards; one that SIGKILL has left is written \
-            anew by the next. The exit code is the command's; 128 and the signal's number if a signal ended it.")]
+            anew by the next. The exit code is the command's; 128 and the signal's number if a signal ended it.",
+        after_help = examples::shown("git-bbtoken-exec")
+    )]
     Exec(Exec),
     /// Make git use bbtoken:: addresses, and our credential helper for Bitbucket
+    #[command(after_help = examples::shown("git-bbtoken-setup"))]
     Setup(Setup),
     /// Take back exactly what setup has added
+    #[command(after_help = examples::shown("git-bbtoken-unsetup"))]
     Unsetup(Consent),
     /// Change the addresses of a repository's remotes
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::shown("git-bbtoken-remote"))]
     Remote(Remote),
     /// Answer git's credential protocol for the configured Bitbucket
     #[command(
         long_about = "Answer git's credential protocol for the configured Bitbucket\n\n\
             Git starts it (see gitcredentials(7)); 'git bbtoken setup' arranges that. A token that was refused is \
             replaced inside the same git command by git 2.46 and later. Older gits report the failure, and the next \
-            command gets a new token."
+            command gets a new token.",
+        after_help = examples::shown("git-bbtoken-credential")
     )]
     Credential(Credential),
     /// Look for what keeps git and Bitbucket apart, and mend it
+    #[command(after_help = examples::shown("git-bbtoken-doctor"))]
     Doctor(Doctor),
     /// Print the completions of a shell
+    #[command(after_help = examples::shown("git-bbtoken-completions"))]
     Completions(Completions),
     /// Print the manual page, or write all of them to a directory
+    #[command(after_help = examples::shown("git-bbtoken-man"))]
     Man {
         /// Write git-bbtoken.1 and a page for each subcommand here
         #[arg(long, value_name = "directory")]
         directory: Option<PathBuf>,
     },
     /// Explain a subcommand or a topic
+    #[command(after_help = examples::shown("git-bbtoken-help"))]
     Help {
         /// A subcommand, or: config, environment, exit-codes, profiles, bitbucket, json, lfs, reference
         #[arg(value_parser = Known(&HELP), hide_possible_values = true)]
@@ -237,6 +254,7 @@ pub(super) struct Setup {
 #[derive(Debug, Subcommand)]
 pub(super) enum Remote {
     /// Turn the Bitbucket addresses of remotes and submodules into bbtoken:: addresses
+    #[command(after_help = examples::shown("git-bbtoken-remote-convert"))]
     Convert {
         /// Turn bbtoken:: addresses into https addresses
         #[arg(long)]
@@ -341,4 +359,55 @@ pub(super) fn definition() -> clap::Command {
     let mut command = Cli::command();
     command.build();
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::names::Name;
+
+    /// Gives a command, its subcommands and theirs.
+    fn all(command: &clap::Command) -> Vec<clap::Command> {
+        let below = command.get_subcommands().flat_map(all);
+        std::iter::once(command.clone()).chain(below).collect()
+    }
+
+    /// Takes what a shell reads for itself off a line.
+    fn arguments(line: &str) -> Vec<String> {
+        let start = line.find("git bbtoken").expect("it is an example of ours");
+        let line = line[start..].split([')', '|', '<', '>']).next();
+        let words = shell_words::split(line.unwrap_or("")).expect("it is a line for a shell");
+        words[1..].to_vec()
+    }
+
+    #[test]
+    fn every_command_shows_two_examples_that_the_command_line_accepts() {
+        let commands = all(&definition());
+        assert_eq!(commands.len(), 15, "every command is here");
+        for mut command in commands {
+            let title = command.get_display_name().unwrap_or("").to_owned();
+            let short = command.render_help().to_string();
+            let long = command.render_long_help().to_string();
+            assert!(
+                examples::of(&title).len() >= 2,
+                "'{title}' has two examples"
+            );
+            for Name { name, meaning } in examples::of(&title) {
+                for help in [&short, &long] {
+                    let unwrapped = help.split_whitespace().collect::<Vec<_>>().join(" ");
+                    assert!(unwrapped.contains(name), "'{title}' shows '{name}': {help}");
+                    assert!(
+                        unwrapped.contains(meaning),
+                        "'{title}' explains '{name}': {help}"
+                    );
+                }
+                assert!(name.len() + 2 <= MAX_WIDTH, "'{name}' fits a line");
+                if let Err(error) = Cli::try_parse_from(arguments(name)) {
+                    panic!("the example '{name}' is valid: {error}");
+                }
+                let is_own = title.split('-').skip(2).all(|word| name.contains(word));
+                assert!(is_own, "'{name}' is an example of '{title}'");
+            }
+        }
+    }
 }

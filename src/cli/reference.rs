@@ -4,22 +4,13 @@ use std::fmt::Write as _;
 
 use super::{
     arguments::{self, MAX_WIDTH},
+    names::{Name, entry, list, name},
     pages::{of_command, wrapped},
 };
 use crate::{
     git_config::{BBTOKEN_KEYS, FromRepository, GIT_KEYS, HTTP_KEYS, REMOTE_KEYS, Row},
     program::ROWS,
 };
-
-/// A setting or variable by its name, and what it means.
-pub(super) struct Name {
-    pub(super) name: &'static str,
-    pub(super) meaning: &'static str,
-}
-
-const fn name(name: &'static str, meaning: &'static str) -> Name {
-    Name { name, meaning }
-}
 
 /// `bbtoken.<key>` for every profile, `bbtoken.<profile>.<key>` for one.
 pub(super) const KEYS: [Name; 16] = [
@@ -329,8 +320,8 @@ pub(super) const TOPICS: [&str; 8] = [
 pub(super) fn topic(topic: &str) -> Option<String> {
     let text = match topic {
         "config" => config(),
-        "environment" => format!("{ENVIRONMENT_INTRODUCTION}\n\n{}", list(VARIABLES.iter())),
-        "exit-codes" => list(EXIT_CODES.iter()),
+        "environment" => format!("{ENVIRONMENT_INTRODUCTION}\n\n{}", list(&VARIABLES)),
+        "exit-codes" => list(&EXIT_CODES),
         "profiles" => PROFILES.to_owned(),
         "bitbucket" => BITBUCKET.to_owned(),
         "json" => JSON.to_owned(),
@@ -356,25 +347,13 @@ fn config() -> String {
         entry(&mut text, &format!("{name}{star}"), meaning);
     }
     text.push('\n');
-    text.push_str(&list(OTHER_KEYS.iter()));
+    text.push_str(&list(&OTHER_KEYS));
     text
 }
 
 fn of_repository(rows: &[Row], key: &str) -> Option<FromRepository> {
     let row = rows.iter().find(|row| row.name == key);
     row.map(|row| row.from_repository)
-}
-
-fn list<'n>(names: impl Iterator<Item = &'n Name>) -> String {
-    let mut text = String::new();
-    for Name { name, meaning } in names {
-        entry(&mut text, name, meaning);
-    }
-    text
-}
-
-fn entry(text: &mut String, name: &str, meaning: &str) {
-    text.push_str(&format!("  {name}\n      {meaning}\n"));
 }
 
 /// Writes everything as the page `docs/reference.md`.

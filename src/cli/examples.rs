@@ -1,0 +1,217 @@
+//! Two examples or more for each subcommand: its help and its man page show them.
+
+use super::names::{Name, list, name};
+
+/// Examples by the name of the man page, in the order of the help.
+const EXAMPLES: [(&str, &[Name]); 15] = [
+    (
+        "git-bbtoken",
+        &[
+            name(
+                "git bbtoken login",
+                "Log in; the command asks for what it needs",
+            ),
+            name(
+                "git bbtoken status --explain workspace/repository",
+                "Show which profile git uses for a repository, and why",
+            ),
+            name(
+                "git bbtoken doctor workspace/repository",
+                "Find out why a clone, fetch or push fails",
+            ),
+        ],
+    ),
+    (
+        "git-bbtoken-login",
+        &[
+            name(
+                "git bbtoken login work --browser --workspace acme",
+                "Log in as yourself for the workspace 'acme'; the command asks for the client",
+            ),
+            name(
+                "git bbtoken login ci --client-credentials --client-id KEY --with-secret < secret.txt",
+                "Log in as an OAuth client in a script; the file holds the client's secret",
+            ),
+            name(
+                "git bbtoken login bot --with-token --try acme/app < token.txt",
+                "Save an access token or an API token, if it can read the repository 'acme/app'",
+            ),
+        ],
+    ),
+    (
+        "git-bbtoken-logout",
+        &[
+            name(
+                "git bbtoken logout work",
+                "Remove the login of the profile 'work', but keep what other profiles use",
+            ),
+            name(
+                "git bbtoken logout work --shared",
+                "Remove it also from the profiles that share it",
+            ),
+        ],
+    ),
+    (
+        "git-bbtoken-status",
+        &[
+            name("git bbtoken status", "Show every profile"),
+            name(
+                "git bbtoken status --explain workspace/repository",
+                "Show which profile git uses for a repository, and why",
+            ),
+            name(
+                "git bbtoken status work --json",
+                "Describe the profile 'work' to a script",
+            ),
+        ],
+    ),
+    (
+        "git-bbtoken-token",
+        &[
+            name(
+                "git bbtoken token | some-script",
+                "Give a token to a script that reads it from stdin",
+            ),
+            name(
+                "TOKEN=$(git bbtoken token --profile ci)",
+                "Store a token of the profile 'ci' in a variable of the shell",
+            ),
+        ],
+    ),
+    (
+        "git-bbtoken-exec",
+        &[
+            name(
+                "git bbtoken exec -- ./deploy --quick",
+                "Run a program that reads BBTOKEN_ACCESS_TOKEN",
+            ),
+            name(
+                "git bbtoken exec --netrc ~/.netrc -- go mod download",
+                "Run a program that reads the token from ~/.netrc; the file must not exist before",
+            ),
+        ],
+    ),
+    (
+        "git-bbtoken-setup",
+        &[
+            name(
+                "git bbtoken setup",
+                "Show the settings, ask, and write them",
+            ),
+            name(
+                "git bbtoken setup --everywhere --dry-run",
+                "Show what would change for https and ssh addresses of Bitbucket",
+            ),
+        ],
+    ),
+    (
+        "git-bbtoken-unsetup",
+        &[
+            name(
+                "git bbtoken unsetup --dry-run",
+                "Show the settings that would be removed",
+            ),
+            name("git bbtoken unsetup --yes", "Remove them without asking"),
+        ],
+    ),
+    (
+        "git-bbtoken-remote",
+        &[
+            name(
+                "git bbtoken remote convert --dry-run",
+                "Show how the addresses of this repository would change",
+            ),
+            name(
+                "git bbtoken remote convert --back",
+                "Change bbtoken:: addresses back to https addresses",
+            ),
+        ],
+    ),
+    (
+        "git-bbtoken-remote-convert",
+        &[
+            name(
+                "git bbtoken remote convert",
+                "Show the new addresses, ask, and write them",
+            ),
+            name(
+                "git bbtoken remote convert --back --yes",
+                "Change bbtoken:: addresses back to https addresses without asking",
+            ),
+        ],
+    ),
+    (
+        "git-bbtoken-credential",
+        &[
+            name(
+                "printf 'protocol=https\\nhost=bitbucket.org\\n' | git bbtoken credential get",
+                "Print what git gets for Bitbucket, including the token",
+            ),
+            name(
+                "git bbtoken credential --profile work capability",
+                "List what the helper supports",
+            ),
+        ],
+    ),
+    (
+        "git-bbtoken-doctor",
+        &[
+            name(
+                "git bbtoken doctor workspace/repository",
+                "Check the configuration, then read the refs of a repository",
+            ),
+            name(
+                "git bbtoken doctor --fix",
+                "Fix the problems that are safe to fix",
+            ),
+            name(
+                "git bbtoken doctor --report > report.txt",
+                "Write a report that you can attach to an issue",
+            ),
+        ],
+    ),
+    (
+        "git-bbtoken-completions",
+        &[
+            name(
+                "git bbtoken completions bash > ~/.local/share/bash-completion/completions/git-bbtoken",
+                "Install the completions for bash",
+            ),
+            name(
+                "git bbtoken completions fish > ~/.config/fish/conf.d/git-bbtoken.fish",
+                "Install the completions for fish",
+            ),
+        ],
+    ),
+    (
+        "git-bbtoken-man",
+        &[
+            name(
+                "git bbtoken man --directory ~/.local/share/man/man1",
+                "Write all man pages to a directory that man searches",
+            ),
+            name("git bbtoken man | man -l -", "Read the first page"),
+        ],
+    ),
+    (
+        "git-bbtoken-help",
+        &[
+            name("git bbtoken help login", "Explain the subcommand 'login'"),
+            name(
+                "git bbtoken help environment",
+                "List the environment variables",
+            ),
+        ],
+    ),
+];
+
+/// Gives the examples on a man page.
+pub(super) fn of(page: &str) -> &'static [Name] {
+    let of_page = EXAMPLES.iter().find(|(of, _)| *of == page);
+    of_page.map_or(&[], |(_, examples)| examples)
+}
+
+/// Shows the examples of a man page as the last part of a help text.
+pub(super) fn shown(page: &str) -> String {
+    format!("Examples:\n{}", list(of(page)))
+}
