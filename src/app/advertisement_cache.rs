@@ -25,8 +25,6 @@ const VERSION: u32 = 1;
 const DIRECTORY: &str = "advertisements";
 /// An advertisement that is older is not used.
 const MAX_AGE_S: u64 = 3600;
-/// One that is older is renewed in passing.
-const RENEW_AGE_S: u64 = 600;
 /// How many places' questions are remembered of a repository.
 const MAX_QUESTIONS: usize = 8;
 /// A longer file is none of ours.
@@ -128,8 +126,6 @@ struct Question {
     place: String,
     kind: Kind,
     text: String,
-    /// What was foreseen here the last time was not asked; only two in a row make a rule again.
-    is_doubtful: bool,
 }
 
 impl<'a> OnDisk<'a> {
@@ -202,15 +198,11 @@ impl<'a> OnDisk<'a> {
             .or_else(|| questions.find(alike))
     }
 
-    /// Puts a question at the head of a record; it is doubtful as long as it is another one each time.
-    fn note(&self, record: &mut Record, question: &[u8], was_mistaken: bool) {
+    /// Puts this place's question at the head of a record.
+    fn note(&self, record: &mut Record, question: &[u8]) {
         let Ok(text) = String::from_utf8(question.to_vec()) else {
             return;
         };
-        let before = self.foreseen(record);
-        let is_the_same = before.is_some_and(|before| before.text == text);
-        let is_doubtful =
-            was_mistaken || before.is_some_and(|before| before.is_doubtful && !is_the_same);
         record
             .questions
             .retain(|question| question.place != self.place.name);
@@ -219,7 +211,6 @@ impl<'a> OnDisk<'a> {
             place: self.place.name.clone(),
             kind: self.place.kind,
             text,
-            is_doubtful,
         };
         record.questions.insert(0, question);
     }
@@ -228,12 +219,9 @@ impl<'a> OnDisk<'a> {
 impl AdvertisementCache for OnDisk<'_> {
     fn recall(&self) -> Option<Remembered> {
         let record = self.read()?;
-        let question = self
-            .foreseen(&record)
-            .filter(|question| !question.is_doubtful)?;
+        let question = self.foreseen(&record)?;
         Some(Remembered {
             question: question.text.clone().into_bytes(),
-            is_old: self.clock.now_unix_s() > record.learned_unix_s + RENEW_AGE_S,
             advertisement: record.advertisement.into_bytes(),
         })
     }
@@ -248,23 +236,13 @@ impl AdvertisementCache for OnDisk<'_> {
             advertisement,
             questions: self.read().map_or_else(Vec::new, |record| record.questions),
         };
-        self.note(&mut record, question, false);
+        self.note(&mut record, question);
         self.write(&record);
     }
 
-    fn correct(&self, question: &[u8]) {
+    fn replace_question(&self, question: &[u8]) {
         if let Some(mut record) = self.read() {
-            self.note(&mut record, question, true);
-            self.write(&record);
-        }
-    }
-
-    fn renew(&self, advertisement: &[u8]) {
-        if let (Some(mut record), Ok(text)) =
-            (self.read(), String::from_utf8(advertisement.to_vec()))
-        {
-            record.learned_unix_s = self.clock.now_unix_s();
-            record.advertisement = text;
+            self.note(&mut record, question);
             self.write(&record);
         }
     }
@@ -316,8 +294,7 @@ mod tests {
             if let Some(found) = memory.recall() {
                 assert!(found.advertisement.len() + found.question.len() < 3 * input.len());
             }
-            memory.correct(b"0002");
-            memory.renew(b"0003");
+            memory.replace_question(b"0002");
             memory.keep(b"0000", b"0001");
             assert!(fs::metadata(&file).is_ok_and(|file| file.len() < 2 * MAX_FILE_BYTES));
             assert!(

@@ -13,9 +13,9 @@ use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue, USER_AGENT};
 use tokio::{runtime::Runtime, sync::mpsc};
 
 use super::{
-    Begun, Body, Family, HttpClient, LowSpeed, Method, Phase, ProxyLogins, Request, Response,
-    ResponseBody, Settings, TransportError, beside::Beside, broken::classify, curl::CurlRequest,
-    gzip::unpacked, may_carry_credentials, observe, pool::Pool, speed_limit::Pace,
+    Body, Family, HttpClient, LowSpeed, Method, Phase, ProxyLogins, Request, Response,
+    ResponseBody, Settings, TransportError, broken::classify, curl::CurlRequest, gzip::unpacked,
+    may_carry_credentials, observe, pool::Pool, speed_limit::Pace,
 };
 use crate::{
     limits,
@@ -204,19 +204,6 @@ impl HttpClient for Client {
         };
         let body = unpacked(&headers, &host, body);
         Ok(Response::new(status, headers, body))
-    }
-
-    fn begin(&self, request: Request) -> Option<Box<dyn Begun>> {
-        if !self.pool.has_way() {
-            return None;
-        }
-        let host = request.url.host_str().unwrap_or("").to_owned();
-        let request = self.start(request, &host, &Pace::new(None)).ok()?;
-        let begun = {
-            let client = self.pool.client(request.url());
-            Beside::start(&self.runtime, client, request)
-        };
-        Some(Box::new(begun))
     }
 }
 

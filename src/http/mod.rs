@@ -9,7 +9,6 @@
 //! **Compressed answers** pay for refs alone (1,000 of them: 85 kB to 29 kB, one round trip; 100 arrive in one anyhow),
 //! while packs do not shrink: the relay asks for them where refs are the answer. Any that comes is read.
 
-mod beside;
 mod body;
 mod broken;
 mod bundle;
@@ -70,17 +69,6 @@ pub trait HttpClient {
     ///
     /// A [`TransportError`] when there is no answer. Every status is an answer; redirects are answers, too.
     fn send(&self, request: Request) -> Result<Response, TransportError>;
-
-    /// Begins an exchange beside those that are waited for; `None` where that cannot be done. A time limit has no effect.
-    fn begin(&self, _request: Request) -> Option<Box<dyn Begun>> {
-        None
-    }
-}
-
-/// An exchange that nobody waits for.
-pub trait Begun {
-    /// Gives the answer if all of it is there by now; else the exchange ends here.
-    fn finished(self: Box<Self>) -> Option<Response>;
 }
 
 /// The methods that git and OAuth need.

@@ -79,11 +79,6 @@ impl Pool {
         self.logins = Some(logins);
     }
 
-    /// Tells whether the way to servers can be gone at all: past a proxy that is not known nobody is connected to.
-    pub(super) fn has_way(&self) -> bool {
-        self.way.unknown_proxy().is_none()
-    }
-
     /// Connects by one family of addresses only from now on.
     pub(super) fn keep_to(&mut self, family: Family) -> anyhow::Result<()> {
         self.way.family = Some(family);
@@ -443,7 +438,7 @@ impl Route {
 
 /// Lets the runtime look at its sockets, which nobody did since the last call: a connection that the server has closed
 /// meanwhile then leaves the pool, instead of swallowing a request that cannot be sent twice.
-pub(super) async fn notice_closed_connections() {
+async fn notice_closed_connections() {
     for _ in 0..LOOKS {
         tokio::task::yield_now().await;
     }

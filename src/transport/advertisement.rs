@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     failure::{Kind, kind, quote},
-    http::{Begun, BodyReader, Phase, Response, TransportError},
+    http::{BodyReader, Phase, Response, TransportError},
 };
 
 /// The longest v2 capability advertisement that is believed; real ones have some hundred bytes.
@@ -42,11 +42,8 @@ pub(crate) trait AdvertisementCache {
     /// Keeps what the server has just said, and what git asked then.
     fn keep(&self, advertisement: &[u8], question: &[u8]);
 
-    /// Keeps what git asked, which was not what was foreseen.
-    fn correct(&self, question: &[u8]);
-
-    /// Keeps what the server has just said in the place of what it said earlier.
-    fn renew(&self, advertisement: &[u8]);
+    /// Replaces the question to foresee; the advertisement stays as old as it is.
+    fn replace_question(&self, question: &[u8]);
 
     /// Forgets everything about the repository.
     fn forget(&self);
@@ -59,8 +56,6 @@ pub(crate) struct Remembered {
     pub advertisement: Vec<u8>,
     /// What git asked after it the last time, as pkt-lines.
     pub question: Vec<u8>,
-    /// Whether it should be renewed in passing.
-    pub is_old: bool,
 }
 
 impl Remembered {
@@ -75,7 +70,6 @@ pub(super) struct Prefetched {
     question: Vec<u8>,
     /// The answer's first pkt-line, and what follows it.
     answer: Option<(Vec<u8>, BodyReader)>,
-    renewal: Option<Box<dyn Begun>>,
 }
 
 impl Prefetched {
@@ -104,11 +98,6 @@ impl Prefetched {
     }
 
     fn begin(session: &mut Session<'_>, remembered: Remembered) -> anyhow::Result<Self> {
-        let renewal = if remembered.is_old {
-            session.begin_discovery()?
-        } else {
-            None
-        };
         let mut rest = BodyReader::new(ask(session, &remembered.question.clone().into())?);
         let _armed = session.watch_until_over(&Boundaries::default());
         let mut head = Vec::new();
@@ -121,7 +110,6 @@ impl Prefetched {
             advertisement: remembered.advertisement,
             question: remembered.question,
             answer: Some((head, rest)),
-            renewal,
         })
     }
 
@@ -139,27 +127,11 @@ impl Prefetched {
             rest.drain(MAX_UNWANTED_BYTES);
         }
         if is_question(question) {
-            session.memory().inspect(|memory| memory.correct(question));
+            session
+                .memory()
+                .inspect(|memory| memory.replace_question(question));
         }
         None
-    }
-
-    /// Keeps the server's present advertisement, if it has come meanwhile; it is not waited for.
-    pub(super) fn renew(self, session: &mut Session<'_>) {
-        let Some(response) = self.renewal.and_then(Begun::finished) else {
-            return;
-        };
-        match session
-            .expect_advertisement(response)
-            .and_then(|response| read(session, response))
-        {
-            Ok(Some(advertisement)) if is_complete(&advertisement) => {
-                session
-                    .memory()
-                    .inspect(|memory| memory.renew(&advertisement));
-            }
-            _ => session.forget(),
-        }
     }
 }
 

@@ -55,7 +55,6 @@ fn serve_foreseen(
         }
     }
     serve_rest(session, git)?;
-    foreseen.renew(session);
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use super::{Repeat, Session, below, redirect};
 use crate::{
     failure::quote,
-    http::{Begun, Request, Response, Url},
+    http::{Request, Response, Url},
     transport::Service,
 };
 
@@ -69,28 +69,6 @@ impl Session<'_> {
                 "redirecting to {}/",
                 quote(self.repository.as_str())
             ));
-        }
-    }
-
-    /// Begins to ask for the v2 capability advertisement, beside the next request; nobody waits for it.
-    pub(in crate::transport) fn begin_discovery(
-        &mut self,
-    ) -> anyhow::Result<Option<Box<dyn Begun>>> {
-        let authorization = self.authorization(Service::UploadPack)?;
-        let url = discovery_url(&self.repository, Service::UploadPack);
-        let mut request = discovery(&url, Some("version=2"));
-        request.authorization = Some(authorization);
-        Ok(self.http.begin(request))
-    }
-
-    /// Checks an answer to [`Session::begin_discovery`].
-    pub(in crate::transport) fn expect_advertisement(
-        &self,
-        response: Response,
-    ) -> anyhow::Result<Response> {
-        match response.status {
-            200 => self.expect(response, Service::UploadPack, "advertisement"),
-            status => Err(self.no_git(&format!("it answered {status}"))),
         }
     }
 }
