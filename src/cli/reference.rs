@@ -78,7 +78,7 @@ pub(super) const OTHER_KEYS: [Name; 1] = [name(
 )];
 
 /// Environment variables; they win over git's configuration.
-pub(super) const VARIABLES: [Name; 19] = [
+pub(super) const VARIABLES: [Name; 18] = [
     name("BBTOKEN_PROFILE", "the profile to use"),
     name(
         "BBTOKEN_CLIENT_ID",
@@ -133,10 +133,6 @@ pub(super) const VARIABLES: [Name; 19] = [
     name(
         "GIT_TRACE_CURL, GIT_CURL_VERBOSE",
         "git's own traces of requests and responses, with GIT_TRACE_CURL_NO_DATA and GIT_TRACE_REDACT; the token is never shown",
-    ),
-    name(
-        "GIT_TRACE2_EVENT",
-        "git's own trace of events; each step is a 'data' event of the category 'bbtoken'",
     ),
     name(
         "GIT_SMART_HTTP",

@@ -1,4 +1,4 @@
-//! What happens, told while it happens: `BBTOKEN_TRACE`, and git's own `GIT_TRACE_CURL` and `GIT_TRACE2_EVENT`.
+//! What happens, told while it happens: `BBTOKEN_TRACE`, and git's own `GIT_TRACE_CURL`.
 //!
 //! Everything here is off until [`start`] finds a trace asked for, and costs one look at a static then. What is secret
 //! is so by its type: a [`Secret`] becomes a [`Value::Redacted`], and there is no way to hand one in otherwise.
@@ -6,7 +6,6 @@
 mod curl;
 mod own;
 mod target;
-mod trace2;
 
 use std::{
     ffi::OsString,
@@ -27,7 +26,6 @@ static TRACE: OnceLock<Trace> = OnceLock::new();
 struct Trace {
     own: Option<own::Own>,
     curl: Option<curl::Curl>,
-    trace2: Option<trace2::Trace2>,
 }
 
 /// What is known of an event.
@@ -92,17 +90,13 @@ pub(crate) fn start(
     let trace = Trace {
         own: own::Own::asked_for(variables, warn),
         curl: curl::Curl::asked_for(variables, warn),
-        trace2: trace2::Trace2::asked_for(variables),
     };
-    if trace.own.is_none() && trace.curl.is_none() && trace.trace2.is_none() {
+    if trace.own.is_none() && trace.curl.is_none() {
         return;
     }
     begin();
     // Nobody else sets it; a second start would change nothing.
     let _ = TRACE.set(trace);
-    if let Some(trace2) = on().and_then(|trace| trace.trace2.as_ref()) {
-        trace2.start(program);
-    }
     event("start", || {
         vec![
             ("program", program.into()),
@@ -114,9 +108,6 @@ pub(crate) fn start(
 /// Tells the end of the process.
 pub(crate) fn end(exit_code: u8) {
     event("exit", || vec![("code", u64::from(exit_code).into())]);
-    if let Some(trace2) = on().and_then(|trace| trace.trace2.as_ref()) {
-        trace2.exit(begin().elapsed(), exit_code);
-    }
 }
 
 fn on() -> Option<&'static Trace> {
@@ -136,17 +127,12 @@ pub(crate) fn is_on() -> bool {
 
 /// Tells an event; what is known of it is asked for only if somebody wants it.
 pub(crate) fn event(name: &'static str, fields: impl FnOnce() -> Vec<(&'static str, Value)>) {
-    let Some(trace) = on() else { return };
-    let event = Event {
-        at: begin().elapsed(),
-        name,
-        fields: &fields(),
-    };
-    if let Some(own) = &trace.own {
-        own.tell(&event);
-    }
-    if let Some(trace2) = &trace.trace2 {
-        trace2.tell(&event);
+    if let Some(own) = on().and_then(|trace| trace.own.as_ref()) {
+        own.tell(&Event {
+            at: begin().elapsed(),
+            name,
+            fields: &fields(),
+        });
     }
 }
 
