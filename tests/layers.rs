@@ -8,6 +8,9 @@ use std::{
 
 use bbtoken::internals::GIT_KEYS;
 
+#[path = "layers/circles.rs"]
+mod circles;
+
 /// Who may use whom; the leaves below may be used by all.
 const RULES: [(&str, &[&str]); 27] = [
     ("failure", &[]),
@@ -210,6 +213,89 @@ fn no_module_uses_one_it_must_not_know() {
         without_file.is_empty(),
         "rules for modules that are not there: {without_file:?}"
     );
+}
+
+/// The module path of a file, without the `mod` or `lib` at its end.
+fn module_path(path: &Path, source: &Path) -> Vec<String> {
+    let relative = path.strip_prefix(source).expect("it was found below src");
+    let relative = relative.with_extension("");
+    let parts = relative
+        .iter()
+        .map(|part| part.to_string_lossy().into_owned());
+    parts
+        .filter(|part| part != "mod" && part != "lib")
+        .collect()
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    rust_files(&source, &mut files);
+    files.retain(|path| !path.ends_with("tests.rs") && !path.starts_with(source.join("bin")));
+    let texts = files.iter().map(|path| {
+        let text = fs::read_to_string(path).expect("src is readable");
+        (module_path(path, &source), text)
+    });
+    let circles = circles::Crate::new(texts).circles();
+    assert!(
+        circles.is_empty(),
+        "move what they share into a file of its own: {circles:#?}"
+    );
+}
+
+/// Gives the circles between files of one room.
+fn circles_of(files: &[(&str, &str)]) -> Vec<String> {
+    let files = files.iter().map(|(path, text)| {
+        let path = path.split("::").map(str::to_owned);
+        (path.collect(), (*text).to_owned())
+    });
+    circles::Crate::new(files).circles()
+}
+
+#[test]
+fn a_circle_of_imports_is_found() {
+    let beside = circles_of(&[
+        ("room", "mod a;\nmod b;\nmod c;"),
+        (
+            "room::a",
+            "use super::{b::{self, X}, c};\nfn f() { b::g() }",
+        ),
+        ("room::b", "fn g() -> char { crate::room::c::h('\"') }"),
+        (
+            "room::c",
+            "use crate::room::a::f as start;\nfn h<'x>() { start() }",
+        ),
+    ]);
+    let expected = [
+        "room::a -> room::b",
+        "room::b -> room::c",
+        "room::c -> room::a",
+    ];
+    assert_eq!(beside, expected);
+    let through_a_name_of_the_room = circles_of(&[
+        ("room", "mod a;\nmod b;\npub use a::X;"),
+        ("room::a", "use super::b::Y;\nstruct X(Y);"),
+        ("room::b", "use super::*;\nfn f(_: super::X) {}"),
+    ]);
+    assert_eq!(through_a_name_of_the_room.len(), 2);
+}
+
+#[test]
+fn imports_in_one_direction_are_no_circle() {
+    let found = circles_of(&[
+        ("room", "mod a;\nmod b;\npub use a::X;\nfn f() { a::g() }"),
+        (
+            "room::a",
+            "use super::f;\nuse super::b;\nfn g() { f(); b::h() }",
+        ),
+        (
+            "room::b",
+            "// super::a::g()\nfn h() { \"super::a::g()\"; r#\"super::a::g()\"#; }\n\
+             #[cfg(test)]\nmod tests {\n use super::super::a::g; fn t() { g() }\n}",
+        ),
+    ]);
+    assert_eq!(found, [""; 0]);
 }
 
 #[test]

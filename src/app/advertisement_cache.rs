@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::tokens::places;
+use super::places::places;
 use crate::{
     clock::Clock,
     files::Directory,

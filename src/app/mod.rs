@@ -7,6 +7,7 @@ mod credential;
 mod identity;
 mod lfs;
 mod network;
+mod places;
 mod proxy_login;
 mod target;
 mod tokens;

@@ -1,20 +1,20 @@
 //! What is done with the tokens of a profile.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
-use super::{Identity, advertisement_cache, identity::authority};
+use super::{Identity, advertisement_cache, identity::authority, places::places};
 use crate::{
     clock::SystemClock,
     failure::{self, Failure, Kind, quote},
-    git_config::{self, Variables, process_variable},
+    git_config::{self, process_variable},
     oauth::Authorization,
     parent_watch::Watch,
-    profile::{Grant, Profile, Store},
+    profile::{Grant, Profile},
     secret::Secret,
-    token::{self, Accept, Bearer, Forgotten, Kept, Places, Tokens},
+    token::{self, Accept, Bearer, Forgotten, Kept, Tokens},
     trace,
     transport::Authorizer,
 };
@@ -253,27 +253,4 @@ impl Authorizer for TokenAuthorizer<'_> {
     fn identity(&self) -> &str {
         &self.identity.profile.name
     }
-}
-
-/// Finds the directories for what is kept; none in memory mode.
-pub(super) fn places(profile: &Profile, variables: Variables<'_>) -> Places {
-    if profile.store == Store::Memory {
-        return Places::default();
-    }
-    let directories = git_config::directories(variables);
-    Places {
-        cache: directories.cache,
-        state: directories.state,
-        usual_states: usual_states(variables),
-    }
-}
-
-/// Finds where a login made outside of a snap or a flatpak is: these set the directories of XDG, a snap also `HOME`.
-fn usual_states(variables: Variables<'_>) -> Vec<PathBuf> {
-    let homes = ["HOME", "SNAP_REAL_HOME"].into_iter().filter_map(variables);
-    let homes = homes.map(PathBuf::from).filter(|home| home.has_root());
-    homes
-        .filter(|_| cfg!(target_os = "linux"))
-        .map(|home| home.join(".local/state").join(git_config::DIRECTORY))
-        .collect()
 }

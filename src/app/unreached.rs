@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{identity::authority, tokens::places};
+use super::{identity::authority, places::places};
 use crate::{
     clock::{Clock as _, SystemClock},
     files::Directory,

@@ -8,7 +8,7 @@ use clap::{
 };
 use clap_complete::engine::ArgValueCandidates;
 
-use super::{completions::profiles, examples};
+use super::{candidates::profiles, examples};
 
 /// The widest line of a help text, in columns.
 pub(super) const MAX_WIDTH: usize = 90;

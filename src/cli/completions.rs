@@ -3,16 +3,12 @@
 //! An answer holds only letters, digits and a few signs, and no script evaluates it. The shells complete file names
 //! themselves.
 
-use std::{collections::BTreeSet, ffi::OsString};
+use std::ffi::OsString;
 
 use clap::CommandFactory as _;
-use clap_complete::engine::{CompletionCandidate, complete};
+use clap_complete::engine::complete;
 
 use super::{Console, arguments};
-use crate::{
-    address::is_profile_name,
-    git_config::{GitConfig, process_variable},
-};
 
 /// Git's own completion calls `_git_bbtoken` for `git bbtoken`.
 const BASH: &str = r#"_git_bbtoken_offer() {
@@ -139,18 +135,4 @@ fn offer(at: usize, words: Vec<OsString>, console: &mut Console<'_>) -> anyhow::
 fn is_plain(word: &str) -> bool {
     word.chars()
         .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '='))
-}
-
-/// Names the profiles of protected configuration: a repository's own may hold anything.
-pub(super) fn profiles() -> Vec<CompletionCandidate> {
-    // A configuration that cannot be read has its error elsewhere.
-    let config = GitConfig::read(&process_variable).unwrap_or_default();
-    let ours = config
-        .entries()
-        .filter(|entry| entry.section == "bbtoken" && entry.scope.is_protected());
-    let names: BTreeSet<_> = ours
-        .filter_map(|entry| entry.subsection.as_deref())
-        .filter(|name| is_profile_name(name))
-        .collect();
-    names.into_iter().map(CompletionCandidate::new).collect()
 }

@@ -1,6 +1,7 @@
 //! `git bbtoken …`: for people, and for git's credential protocol.
 
 mod arguments;
+mod candidates;
 mod chain;
 mod completions;
 mod console;
@@ -9,6 +10,7 @@ mod doctor;
 mod examples;
 mod exposed;
 mod git;
+mod help_text;
 mod login;
 mod logout;
 mod names;

@@ -3,13 +3,10 @@
 use std::{fs, path::Path};
 
 use anyhow::Context as _;
-use clap::{Command, CommandFactory as _, error::ErrorKind};
+use clap::Command;
 
-use super::{Console, arguments, reference, usage};
+use super::{Console, arguments, help_text::of_command, reference, usage};
 use crate::secret::mask_name;
-
-/// The name that files and functions are called by; git finds `git-bbtoken` for `git bbtoken`.
-pub(super) const NAME: &str = "git-bbtoken";
 
 pub(super) fn help(words: &[String], console: &mut Console<'_>) -> anyhow::Result<()> {
     let words: Vec<_> = words.iter().map(String::as_str).collect();
@@ -21,29 +18,6 @@ pub(super) fn help(words: &[String], console: &mut Console<'_>) -> anyhow::Resul
         .or_else(topic)
         .ok_or_else(|| unknown(&words.join(" ")))?;
     console.print(&format!("{}\n", text.trim_end()))
-}
-
-/// Gives what `--help` behind a subcommand shows, for a width or the terminal's; `None` if there is no such subcommand.
-pub(super) fn of_command(words: &[&str], width: Option<usize>) -> Option<String> {
-    let line = [NAME].iter().chain(words).chain(&["--help"]).copied();
-    let mut definition = arguments::Cli::command();
-    if let Some(width) = width {
-        definition = definition.term_width(width);
-    }
-    let error = definition.try_get_matches_from(line).err()?;
-    (error.kind() == ErrorKind::DisplayHelp).then(|| error.render().to_string())
-}
-
-/// Breaks the lines of a text, as of a subcommand's help, at a width or the terminal's; each keeps its indentation.
-pub(super) fn wrapped(text: &str, width: Option<usize>) -> String {
-    let mut page = Command::new(NAME)
-        .about(text.to_owned())
-        .help_template("{about}")
-        .max_term_width(arguments::MAX_WIDTH);
-    if let Some(width) = width {
-        page = page.term_width(width);
-    }
-    page.render_help().to_string()
 }
 
 fn unknown(topic: &str) -> anyhow::Error {

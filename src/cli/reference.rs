@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::{
     arguments::{self, MAX_WIDTH},
+    help_text::{of_command, wrapped},
     names::{Name, entry, list, name},
-    pages::{of_command, wrapped},
 };
 use crate::{
     git_config::{BBTOKEN_KEYS, FromRepository, GIT_KEYS, HTTP_KEYS, REMOTE_KEYS, Row},

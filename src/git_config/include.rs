@@ -8,7 +8,7 @@ use std::{
 
 use gix::glob::{wildmatch, wildmatch::Mode};
 
-use super::git::Places;
+use super::files::Places;
 use crate::{files::foreign, program::Child};
 
 /// How often a ref may stand for another one (git: `SYMREF_MAXDEPTH`).

@@ -1,12 +1,18 @@
 //! Raw settings from git's configuration and the environment, each with its origin; nothing is decided here.
 
-pub(crate) mod git;
+mod directories;
+mod entry;
+mod environment;
+mod files;
+mod git;
 mod http;
 mod include;
 mod parameters;
-mod places;
+mod permission;
 mod questions;
+mod reader;
 mod repository;
+mod spelling;
 mod syntax;
 mod system;
 mod text;
@@ -26,14 +32,19 @@ use crate::{
     secret::{Secret, mask_name},
 };
 
-pub(crate) use git::{Entry, Variables, branch, is_true, is_true_text, user_file};
-pub use git::{GitConfig, Scope};
+pub(crate) use directories::{DIRECTORY, find as directories};
+pub use entry::Scope;
+pub(crate) use entry::{Entry, is_true, is_true_text};
+pub(crate) use environment::Variables;
+pub(crate) use files::user_file;
+pub use git::GitConfig;
+pub(crate) use git::branch;
 pub use http::{HTTP_KEYS, Treatment as HttpTreatment, resolve as http_settings};
 pub(crate) use http::{Resolved as HttpSettings, from_repository as http_from_repository};
-pub(crate) use places::{DIRECTORY, find as directories};
+pub use permission::FromRepository;
 pub(crate) use questions::no_questions;
 pub(crate) use repository::Row;
-pub use repository::{BBTOKEN_KEYS, FromRepository, GIT_KEYS, REMOTE_KEYS};
+pub use repository::{BBTOKEN_KEYS, GIT_KEYS, REMOTE_KEYS};
 pub(crate) use system::keep_learned;
 pub(crate) use urlmatch::{fits as url_fits, values as url_values};
 
@@ -225,7 +236,7 @@ fn environment(variables: Variables<'_>) -> Result<Environment, Failure> {
                 variable: given,
                 secret: Secret::new(freed(secret)),
             })),
-            (None, Some(path)) => Ok(Some(Source::File(git::absolute(file, path)?))),
+            (None, Some(path)) => Ok(Some(Source::File(environment::absolute(file, path)?))),
             (None, None) => Ok(None),
         }
     };

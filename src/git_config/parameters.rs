@@ -1,7 +1,7 @@
 //! Settings of the command line: `GIT_CONFIG_COUNT` and what git makes of `git -c` for its children.
 
 use super::{
-    git::Variables,
+    environment::Variables,
     syntax::{Assignment, Name},
 };
 use crate::failure::{Failure, Kind, quote};

@@ -13,8 +13,9 @@ use std::{
 };
 
 use super::{
-    git::{Variables, is_true_text, named_file},
-    places,
+    directories,
+    entry::is_true_text,
+    environment::{Variables, named_file},
 };
 use crate::{
     failure::Failure,
@@ -82,7 +83,7 @@ fn etc(prefix: &Path) -> PathBuf {
 /// Gives git's answer: the one that was kept, or a new one.
 fn asked(git: &Path, variables: Variables<'_>) -> Option<PathBuf> {
     let mark = mark(git)?;
-    let kept = places::find(variables).cache.and_then(|cache| {
+    let kept = directories::find(variables).cache.and_then(|cache| {
         let note = Directory::open(&cache).ok()?.read(NOTE, MAX_NOTE_BYTES);
         String::from_utf8(note.ok()?).ok()
     });

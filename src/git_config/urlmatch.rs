@@ -1,6 +1,6 @@
 //! `<section>.<url>.<key>`: which setting is the most specific for a URL (git-config(1), `http.<url>.*`).
 
-use super::git::{Entry, GitConfig};
+use super::{entry::Entry, git::GitConfig};
 use crate::http::Url;
 
 /// How well a setting's URL fits; greater is more specific (git: `cmp_matches` in urlmatch.c).

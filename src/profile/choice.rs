@@ -1,7 +1,7 @@
 //! Which profile an address gets, and why.
 
 use super::{
-    DEFAULT, ENVIRONMENT, Profile, Raw, RawProfile, Setting,
+    DEFAULT, ENVIRONMENT, Profile, Raw, Setting,
     resolve::{base_url, misconfigured, resolve},
 };
 use crate::{
@@ -41,7 +41,7 @@ pub(crate) fn choose_for_push(
 /// Names every profile there is, in alphabetical order.
 pub(crate) fn names(raw: &Raw) -> Vec<String> {
     let mut names: Vec<_> = raw.profiles.keys().cloned().collect();
-    if has_client(&raw.common) {
+    if raw.common.has_client() {
         names.push(DEFAULT.to_owned());
     }
     if raw.environment.is_complete() {
@@ -213,7 +213,7 @@ fn pushes_only(raw: &Raw, name: &str, origin: &str, address: Option<&Address>) -
 fn known(raw: &Raw, name: String, origin: &str) -> Result<String, Failure> {
     let environment_name = raw.environment.profile.as_deref().unwrap_or(ENVIRONMENT);
     let of_environment = name == environment_name && raw.environment.is_complete();
-    let of_common = name == DEFAULT && has_client(&raw.common);
+    let of_common = name == DEFAULT && raw.common.has_client();
     if raw.profiles.contains_key(&name) || of_environment || of_common {
         return Ok(name);
     }
@@ -265,7 +265,7 @@ fn by_workspace(raw: &Raw, workspace: &str) -> Result<Option<String>, Failure> {
 
 fn the_only(raw: &Raw) -> Result<(String, String), Failure> {
     let chosen = |name: &str, why: &str| Ok((name.to_owned(), why.to_owned()));
-    if has_client(&raw.common) && fits_site(raw, DEFAULT) {
+    if raw.common.has_client() && fits_site(raw, DEFAULT) {
         return chosen(
             DEFAULT,
             "settings without a profile's name make the default one",
@@ -303,8 +303,4 @@ fn none(raw: &Raw) -> Failure {
             "no OAuth client and no token is configured",
         ),
     }
-}
-
-pub(super) fn has_client(profile: &RawProfile) -> bool {
-    profile.client_id.is_some() || profile.access_token_command.is_some()
 }

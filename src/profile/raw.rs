@@ -46,6 +46,11 @@ pub(crate) struct RawProfile {
 }
 
 impl RawProfile {
+    /// Tells whether the settings name a client or a command that prints tokens.
+    pub(super) fn has_client(&self) -> bool {
+        self.client_id.is_some() || self.access_token_command.is_some()
+    }
+
     /// Gives every setting that was made, by its key; each field is named, so that a new one cannot be forgotten.
     pub(crate) fn settings(&self) -> Vec<(&'static str, &Setting)> {
         let RawProfile {

@@ -2,7 +2,7 @@
 
 use super::{
     Client, DEFAULT, Endpoints, Environment, Grant, Profile, Raw, RawProfile, Setting, Source,
-    Store, Transport, choice::has_client,
+    Store, Transport,
 };
 use crate::{
     failure::{Failure, Kind, quote},
@@ -172,7 +172,7 @@ const TOKEN: &str = "token";
 /// Tells whether settings say where tokens come from: a client, a command or a stored token.
 fn names_a_source(settings: &RawProfile) -> bool {
     let grant = settings.grant.as_ref();
-    has_client(settings) || grant.is_some_and(|grant| grant.value == TOKEN)
+    settings.has_client() || grant.is_some_and(|grant| grant.value == TOKEN)
 }
 
 /// Refuses a ready token that is half of the client beside it: the server would answer 401 and no more.

@@ -14,8 +14,9 @@ use std::io::{self, BufRead, Read as _};
 
 use super::{
     Git, Service, Session,
-    fetch::ask,
+    cache::{AdvertisementCache, Remembered},
     pktline::{self, Boundaries},
+    rpc::ask,
     session::NoCredential,
 };
 use crate::{
@@ -32,36 +33,8 @@ const MAX_QUESTION_BYTES: usize = 16 * 1024;
 /// The longest answer that is read to its end although git did not want it.
 const MAX_UNWANTED_BYTES: usize = 1024 * 1024;
 
-/// Keeps the advertisement of one repository between commands, for one account.
-///
-/// The relay knows no more of files and ages than this.
-pub(crate) trait AdvertisementCache {
-    /// Gives what is remembered, if it is young enough and a question can be foreseen.
-    fn recall(&self) -> Option<Remembered>;
-
-    /// Keeps what the server has just said, and what git asked then.
-    fn keep(&self, advertisement: &[u8], question: &[u8]);
-
-    /// Replaces the question to foresee; the advertisement stays as old as it is.
-    fn replace_question(&self, question: &[u8]);
-
-    /// Forgets everything about the repository.
-    fn forget(&self);
-}
-
-/// What is remembered of a repository.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Remembered {
-    /// The capability advertisement, as pkt-lines.
-    pub advertisement: Vec<u8>,
-    /// What git asked after it the last time, as pkt-lines.
-    pub question: Vec<u8>,
-}
-
-impl Remembered {
-    fn is_sound(&self) -> bool {
-        is_complete(&self.advertisement) && is_question(&self.question)
-    }
+fn is_sound(remembered: &Remembered) -> bool {
+    is_complete(&remembered.advertisement) && is_question(&remembered.question)
 }
 
 /// A question that was asked before git did, and the beginning of its answer.
@@ -81,7 +54,7 @@ impl Prefetched {
     pub(super) fn ask(session: &mut Session<'_>, git: &Git) -> anyhow::Result<Option<Self>> {
         let remembered = session.memory().and_then(AdvertisementCache::recall);
         // The rules may be newer than the file, and the file may be damaged.
-        let Some(remembered) = remembered.filter(Remembered::is_sound) else {
+        let Some(remembered) = remembered.filter(is_sound) else {
             return Ok(None);
         };
         if !git.options().iter().all(|option| may_be_used_with(option)) {

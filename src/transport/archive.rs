@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::{
     Broken, Connected, Git, Service, Session, Stage, advertisement,
-    fetch::copy,
     pktline::{self, Boundaries},
+    rpc::copy,
     session::Repeat,
 };
 use crate::http::{Body, BodyReader, Request};

@@ -7,16 +7,18 @@
 mod advertisement;
 mod archive;
 mod body;
+mod cache;
 mod fallback;
 mod fetch;
 mod git;
 mod pktline;
 mod push;
+mod rpc;
 mod session;
 
 use crate::secret::Secret;
 
-pub(crate) use advertisement::{AdvertisementCache, Remembered};
+pub(crate) use cache::{AdvertisementCache, Remembered};
 pub(crate) use fallback::forward;
 pub(crate) use fallback::stop;
 pub(crate) use git::{Command, Git, Service};

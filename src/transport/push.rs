@@ -14,8 +14,8 @@ use bytes::Bytes;
 use super::{
     Broken, Git, Service, Session, Stage,
     advertisement::{first_packet, told},
-    fetch::copy,
     pktline::{self, Boundaries, ERROR_PREFIX, Ending},
+    rpc::{copy, incomplete},
     session::Repeat,
 };
 use crate::{
@@ -140,7 +140,7 @@ fn advertise(session: &mut Session<'_>, git: &mut Git) -> Result<Vec<&'static st
     git.write(&greeting).map_err(Broken::at(Stage::InAnswer))?;
     match copy(session, git, &mut body, seen, 1)? {
         Ending::Flush => Ok(added),
-        other => Err(super::fetch::incomplete(session, other)),
+        other => Err(incomplete(session, other)),
     }
 }
 

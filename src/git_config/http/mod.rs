@@ -7,7 +7,9 @@ mod trust;
 use std::{env, path::PathBuf, time::Duration};
 
 use super::{
-    git::{Entry, GitConfig, Variables, absolute, home},
+    entry::Entry,
+    environment::{Variables, absolute, home},
+    git::GitConfig,
     urlmatch,
 };
 use crate::{

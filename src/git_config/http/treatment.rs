@@ -1,8 +1,8 @@
 //! What becomes of each of git's http settings: the table that the reference shows and a test holds against git's own.
 
 use crate::git_config::{
-    git::{Entry, is_true},
-    repository::{FromRepository, PROXY, PROXY_LOGIN},
+    entry::{Entry, is_true},
+    permission::{FromRepository, PROXY, PROXY_LOGIN},
 };
 
 /// What becomes of a setting when the native transport carries git's protocol.

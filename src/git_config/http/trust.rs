@@ -5,9 +5,11 @@ use super::HTTP_KEYS;
 use crate::{
     failure::{Failure, Kind, is_harmful},
     git_config::{
-        git::{Entry, GitConfig, Variables, is_true},
-        repository::{self, FromRepository},
-        urlmatch,
+        entry::{Entry, is_true},
+        environment::Variables,
+        git::GitConfig,
+        permission::FromRepository,
+        repository, urlmatch,
     },
     http::Url,
 };

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::git::Variables;
+use super::environment::Variables;
 
 /// The name of the directories.
 pub(crate) const DIRECTORY: &str = "git-remote-bbtoken";

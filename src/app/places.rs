@@ -1,0 +1,32 @@
+//! The directories in which a profile's tokens and logins are kept.
+
+use std::path::PathBuf;
+
+use crate::{
+    git_config::{self, Variables},
+    profile::{Profile, Store},
+    token::Places,
+};
+
+/// Finds the directories for what is kept; none in memory mode.
+pub(super) fn places(profile: &Profile, variables: Variables<'_>) -> Places {
+    if profile.store == Store::Memory {
+        return Places::default();
+    }
+    let directories = git_config::directories(variables);
+    Places {
+        cache: directories.cache,
+        state: directories.state,
+        usual_states: usual_states(variables),
+    }
+}
+
+/// Finds where a login made outside of a snap or a flatpak is: these set the directories of XDG, a snap also `HOME`.
+fn usual_states(variables: Variables<'_>) -> Vec<PathBuf> {
+    let homes = ["HOME", "SNAP_REAL_HOME"].into_iter().filter_map(variables);
+    let homes = homes.map(PathBuf::from).filter(|home| home.has_root());
+    homes
+        .filter(|_| cfg!(target_os = "linux"))
+        .map(|home| home.join(".local/state").join(git_config::DIRECTORY))
+        .collect()
+}

@@ -1,0 +1,24 @@
+//! The values that the shells' completions offer.
+
+use std::collections::BTreeSet;
+
+use clap_complete::engine::CompletionCandidate;
+
+use crate::{
+    address::is_profile_name,
+    git_config::{GitConfig, process_variable},
+};
+
+/// Names the profiles of protected configuration: a repository's own may hold anything.
+pub(super) fn profiles() -> Vec<CompletionCandidate> {
+    // A configuration that cannot be read has its error elsewhere.
+    let config = GitConfig::read(&process_variable).unwrap_or_default();
+    let ours = config
+        .entries()
+        .filter(|entry| entry.section == "bbtoken" && entry.scope.is_protected());
+    let names: BTreeSet<_> = ours
+        .filter_map(|entry| entry.subsection.as_deref())
+        .filter(|name| is_profile_name(name))
+        .collect();
+    names.into_iter().map(CompletionCandidate::new).collect()
+}

@@ -1,0 +1,51 @@
+//! The environment variables that git reads, and the paths in them.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use crate::failure::{Failure, Kind};
+
+/// Reads environment variables; a parameter, so that nothing depends on the process's own.
+pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// Gives the file that a variable names; an empty variable names none.
+pub(super) fn named_file(name: &str, path: OsString) -> Result<Option<PathBuf>, Failure> {
+    (!path.is_empty()).then(|| absolute(name, path)).transpose()
+}
+
+/// Finds the user's home as git does: `HOME`. An empty one is the root directory (git: `interpolate_path`).
+///
+/// # Errors
+///
+/// [`Kind::Misconfigured`] for a relative path.
+pub(super) fn home(variables: Variables<'_>) -> Result<Option<PathBuf>, Failure> {
+    match variables("HOME") {
+        Some(home) if !home.is_empty() => absolute("HOME", home).map(Some),
+        Some(_) if cfg!(unix) => Ok(Some(PathBuf::from("/"))),
+        _ if cfg!(unix) => Ok(None),
+        // Git for Windows finds one without the variable, too.
+        _ => Ok(dirs::home_dir()),
+    }
+}
+
+/// Takes a path that the user's own settings name.
+///
+/// # Deviation
+///
+/// Git follows a relative path. A repository could put a file there, and so pass for its user.
+///
+/// # Errors
+///
+/// [`Kind::Misconfigured`] for a relative path.
+pub(super) fn absolute(what: &str, path: impl Into<PathBuf>) -> Result<PathBuf, Failure> {
+    let path = path.into();
+    // On Windows a path below the current drive's root has no drive.
+    if path.has_root() {
+        return Ok(path);
+    }
+    Err(Failure::new(
+        Kind::Misconfigured,
+        format!(
+            "{what} is not an absolute path: a repository could put a file there; give an absolute path"
+        ),
+    ))
+}

@@ -1,0 +1,297 @@
+//! Reads git's configuration files in git's order, with their includes.
+
+use std::{
+    cell::OnceCell,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+
+use super::{
+    entry::{Entry, Scope, is_true, lookup},
+    environment::Variables,
+    files::Places,
+    include::{self, Condition},
+    parameters,
+    syntax::{self, Assignment, Stop},
+    text::Text,
+};
+use crate::{
+    failure::{Failure, Kind},
+    files::foreign,
+};
+
+/// How deep includes may nest (git: `MAX_INCLUDE_DEPTH`).
+const MAX_INCLUDE_DEPTH: usize = 10;
+/// What is read in all. A hostile file is refused before it takes the machine's memory; real ones are far smaller.
+const LIMITS: Limits = Limits {
+    bytes: 16 * 1024 * 1024,
+    settings: 250_000,
+    files: 1000,
+};
+
+/// What may still be read.
+#[derive(Clone, Copy)]
+struct Limits {
+    bytes: u64,
+    settings: usize,
+    files: usize,
+}
+
+/// What a pass over the files is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// The settings that hold.
+    Settings,
+    /// The URLs of all remotes, for `hasconfig`: whatever that would include is included.
+    RemoteUrls,
+}
+
+/// Reads all settings in the order in which they take effect.
+///
+/// # Errors
+///
+/// [`Kind::Misconfigured`] for a file that cannot be read or parsed.
+pub(super) fn read(places: &Places, variables: Variables<'_>) -> anyhow::Result<Vec<Entry>> {
+    let mut reader = Reader::new(places, variables, Mode::Settings);
+    reader.read()?;
+    Ok(reader.entries)
+}
+
+/// Collects entries, following includes at the very place where they stand.
+struct Reader<'r> {
+    places: &'r Places,
+    variables: Variables<'r>,
+    mode: Mode,
+    entries: Vec<Entry>,
+    left: Limits,
+    remote_urls: OnceCell<Vec<String>>,
+}
+
+/// Where an entry was met.
+#[derive(Clone, Copy)]
+struct Here<'h> {
+    /// Its file; none for the command line.
+    file: Option<&'h Path>,
+    depth: usize,
+    /// Whether a condition let its file in.
+    is_conditional: bool,
+}
+
+impl<'r> Reader<'r> {
+    fn new(places: &'r Places, variables: Variables<'r>, mode: Mode) -> Self {
+        Reader {
+            places,
+            variables,
+            mode,
+            entries: Vec::new(),
+            left: LIMITS,
+            remote_urls: OnceCell::new(),
+        }
+    }
+
+    fn read(&mut self) -> anyhow::Result<()> {
+        let mut worktree = None;
+        for (path, scope) in self.places.files() {
+            let here = Here {
+                file: Some(&path),
+                depth: 0,
+                is_conditional: false,
+            };
+            let settings = match self.read_file(&path, scope) {
+                // Git passes over the user's files that it may not see, so that a HOME of somebody else does not stop it.
+                Err(error) if scope == Scope::Global && is_hidden(&error) => Vec::new(),
+                settings => settings?,
+            };
+            if scope == Scope::Local && has_worktree_file(&settings) {
+                worktree = self.places.git_dir.as_ref();
+            }
+            self.add_all(settings, here)?;
+        }
+        if let Some(git_dir) = worktree {
+            let path = git_dir.join("config.worktree");
+            let here = Here {
+                file: Some(&path),
+                depth: 0,
+                is_conditional: false,
+            };
+            let settings = self.read_file(&path, Scope::Worktree)?;
+            self.add_all(settings, here)?;
+        }
+        let settings = parameters::read(self.variables)?;
+        let here = Here {
+            file: None,
+            depth: 0,
+            is_conditional: false,
+        };
+        self.add_all(entries(settings, Scope::Command, "the command line"), here)
+    }
+
+    fn add_all(&mut self, entries: Vec<Entry>, here: Here<'_>) -> anyhow::Result<()> {
+        entries
+            .into_iter()
+            .try_for_each(|entry| self.add(entry, here))
+    }
+
+    fn add(&mut self, entry: Entry, here: Here<'_>) -> anyhow::Result<()> {
+        if self.mode == Mode::RemoteUrls && here.is_conditional && is_remote_url(&entry) {
+            return Err(misconfigured(format!(
+                "{} in {} names a remote's URL, which a file must not that 'includeIf' includes beside 'hasconfig'",
+                entry.name(),
+                entry.origin
+            )));
+        }
+        let condition = match (entry.section.as_str(), entry.subsection.as_deref()) {
+            _ if entry.key != "path" => None,
+            ("include", None) => Some(Condition::Always),
+            ("includeif", Some(condition)) => Some(Condition::parse(condition)),
+            _ => None,
+        };
+        let included = match condition {
+            Some(condition) if self.holds(&condition, here.file)? => {
+                let path = self.target(&entry, here)?;
+                let is_conditional = here.is_conditional || !matches!(condition, Condition::Always);
+                Some((path, is_conditional))
+            }
+            _ => None,
+        };
+        let scope = entry.scope;
+        self.entries.push(entry);
+        let Some((path, is_conditional)) = included else {
+            return Ok(());
+        };
+        let there = Here {
+            file: Some(&path),
+            depth: here.depth + 1,
+            is_conditional,
+        };
+        let settings = self.read_file(&path, scope)?;
+        self.add_all(settings, there)
+    }
+
+    /// Reads one file; an absent one is empty.
+    fn read_file(&mut self, path: &Path, scope: Scope) -> anyhow::Result<Vec<Entry>> {
+        let too_much = |what: String| {
+            anyhow::anyhow!("git's configuration is too large: {what}").context(unreadable(path))
+        };
+        self.left.files = self
+            .left
+            .files
+            .checked_sub(1)
+            .ok_or_else(|| too_much(format!("it has more than {} files", LIMITS.files)))?;
+        let text = match foreign::read(path, self.left.bytes) {
+            Ok(text) => text,
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                return Ok(Vec::new());
+            }
+            Err(error) if error.kind() == ErrorKind::FileTooLarge => {
+                let mebibytes = LIMITS.bytes >> 20;
+                return Err(too_much(format!("it has more than {mebibytes} MiB")));
+            }
+            Err(error) => return Err(error).context(unreadable(path)),
+        };
+        let settings = syntax::parse(&text, self.left.settings).map_err(|stop| match stop {
+            Stop::Line(line) => {
+                anyhow::anyhow!("line {line} makes no sense to git").context(unreadable(path))
+            }
+            Stop::TooMany => too_much(format!("it has more than {} settings", LIMITS.settings)),
+        })?;
+        self.left.bytes -= text.len() as u64;
+        self.left.settings -= settings.len();
+        Ok(entries(settings, scope, &path.display().to_string()))
+    }
+
+    fn holds(&self, condition: &Condition<'_>, file: Option<&Path>) -> anyhow::Result<bool> {
+        Ok(match *condition {
+            Condition::Always => true,
+            Condition::GitDirectory { pattern, case } => {
+                include::in_git_directory(self.places, pattern, case, file)
+            }
+            Condition::Branch(pattern) => include::on_branch(self.places, pattern),
+            Condition::RemoteUrl(_) if self.mode == Mode::RemoteUrls => true,
+            Condition::RemoteUrl(pattern) => self
+                .remote_urls()?
+                .iter()
+                .any(|url| include::is_remote_url(pattern, url)),
+            Condition::Unknown => false,
+        })
+    }
+
+    /// Looks through everything first, since remotes may stand behind the condition (git: `populate_remote_urls`).
+    fn remote_urls(&self) -> anyhow::Result<&[String]> {
+        if let Some(urls) = self.remote_urls.get() {
+            return Ok(urls);
+        }
+        let mut reader = Reader::new(self.places, self.variables, Mode::RemoteUrls);
+        reader.read()?;
+        let remotes = reader.entries.into_iter().filter(is_remote_url);
+        let urls = remotes.filter_map(|entry| entry.value).collect();
+        Ok(self.remote_urls.get_or_init(|| urls))
+    }
+
+    /// Finds the file that an include names.
+    fn target(&self, entry: &Entry, here: Here<'_>) -> anyhow::Result<PathBuf> {
+        let path = entry.value.as_deref().ok_or_else(|| {
+            misconfigured(format!("{} in {} has no value", entry.name(), entry.origin))
+        })?;
+        let path = include::target(self.places, path, here.file).ok_or_else(|| {
+            misconfigured(format!(
+                "{} in {} names no file that can be found from there",
+                entry.name(),
+                entry.origin
+            ))
+        })?;
+        if here.depth < MAX_INCLUDE_DEPTH {
+            return Ok(path);
+        }
+        Err(misconfigured(format!(
+            "git's configuration includes itself too deeply, at '{}'",
+            path.display()
+        )))
+    }
+}
+
+/// Tells whether work trees have files of their own: the repository's file says so itself, with its format's version
+/// beside it (git: `read_repository_format`).
+fn has_worktree_file(settings: &[Entry]) -> bool {
+    let last = |section: &str, key: &str| lookup(settings, section, None, key);
+    last("core", "repositoryformatversion").is_some()
+        && last("extensions", "worktreeconfig").is_some_and(is_true)
+}
+
+fn is_remote_url(entry: &Entry) -> bool {
+    entry.section == "remote" && entry.subsection.is_some() && entry.key == "url"
+}
+
+fn entries(settings: Vec<Assignment>, scope: Scope, origin: &str) -> Vec<Entry> {
+    let origin = Text::from(origin);
+    let entry = |Assignment { name, value }| Entry {
+        section: name.section,
+        subsection: name.subsection,
+        key: name.key,
+        value,
+        scope,
+        origin: origin.clone(),
+    };
+    settings.into_iter().map(entry).collect()
+}
+
+/// Tells whether a file could not be read for want of the right to.
+fn is_hidden(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<std::io::Error>();
+    cause.is_some_and(|cause| cause.kind() == ErrorKind::PermissionDenied)
+}
+
+fn misconfigured(message: String) -> anyhow::Error {
+    Failure::new(Kind::Misconfigured, message).into()
+}
+
+fn unreadable(path: &Path) -> Failure {
+    Failure::new(
+        Kind::Misconfigured,
+        format!("cannot read git's configuration in '{}'", path.display()),
+    )
+}

@@ -1,0 +1,41 @@
+//! Names of keys for messages: git reports them in lower case, and its manual writes them with capitals.
+
+use super::{Entry, HTTP_KEYS};
+
+/// Keys with capitals that messages name.
+const SPELLINGS: [&str; 12] = [
+    "clientId",
+    "clientSecretCommand",
+    "accessTokenCommand",
+    "baseUrl",
+    "tokenUrl",
+    "authorizeUrl",
+    "pushProfile",
+    "rememberAdvertisement",
+    "bbtokenProfile",
+    "insteadOf",
+    "pushInsteadOf",
+    "useHttpPath",
+];
+
+impl Entry {
+    /// Gives the key as a person writes it.
+    pub fn name(&self) -> String {
+        match &self.subsection {
+            Some(subsection) => format!("{}.{subsection}.{}", self.section, self.documented_key()),
+            None if self.section.is_empty() => self.key.to_string(),
+            None => format!("{}.{}", self.section, self.documented_key()),
+        }
+    }
+
+    /// Gives the key with the capitals that it has where it is documented.
+    fn documented_key(&self) -> &str {
+        let of_http = HTTP_KEYS.iter().map(|key| key.name);
+        // Some are a remote's, too.
+        let of_http = of_http.filter(|_| ["http", "remote"].contains(&self.section.as_str()));
+        let mut known = SPELLINGS.into_iter().chain(of_http);
+        known
+            .find(|name| name.eq_ignore_ascii_case(&self.key))
+            .unwrap_or(&self.key)
+    }
+}

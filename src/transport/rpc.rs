@@ -1,0 +1,107 @@
+//! One request of git's and its answer: posting it, copying the answer to git, and explaining an incomplete one.
+
+use std::io::{Cursor, Write as _};
+
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+
+use super::{
+    Broken, Git, Service, Session, Stage,
+    pktline::{Boundaries, Ending},
+    session::Repeat,
+};
+use crate::http::{Body, BodyReader, Request, Response};
+
+/// Longer requests are compressed (git: `rpc_service` in remote-curl.c).
+const COMPRESS_OVER_BYTES: usize = 1024;
+/// How a request for the refs begins (gitprotocol-v2(5), "ls-refs").
+const LS_REFS: &[u8] = b"0014command=ls-refs\n";
+
+/// Posts a request of git's and returns once its answer begins.
+///
+/// One that does not fit into the buffer goes out as it is, in chunks (git: `post_rpc` in remote-curl.c). It is kept,
+/// as git does itself while it writes it, so that it can be sent again.
+pub(super) fn ask(session: &mut Session<'_>, request: &Bytes) -> anyhow::Result<Response> {
+    let in_chunks = !session.buffer().holds(request);
+    let (body, encoding) = match in_chunks {
+        true => (request.clone(), None),
+        false => compress(request)?,
+    };
+    session.post(Service::UploadPack, Repeat::Safe, &|post: Request| {
+        let mut post = post.header("Git-Protocol", "version=2");
+        if let Some(encoding) = encoding {
+            post = post.header("Content-Encoding", encoding);
+        }
+        // Refs shrink to a third, packs not at all.
+        if request.starts_with(LS_REFS) {
+            post = post.header("Accept-Encoding", "gzip");
+        }
+        let body = body.clone();
+        post.body = match in_chunks {
+            true => Body::Stream(Box::new(Cursor::new(body))),
+            false => Body::Bytes(body),
+        };
+        Ok(post)
+    })
+}
+
+fn compress(request: &Bytes) -> anyhow::Result<(Bytes, Option<&'static str>)> {
+    if request.len() <= COMPRESS_OVER_BYTES {
+        return Ok((request.clone(), None));
+    }
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(request)?;
+    Ok((Bytes::from(encoder.finish()?), Some("gzip")))
+}
+
+/// Hands an answer to git as it comes and tells how it ended. `seen` is what git has of it already, and `flushes` says
+/// how many flush-pkts it has: what follows the last one is nobody's, and git's own https takes no notice either.
+pub(super) fn copy(
+    session: &Session<'_>,
+    git: &mut Git,
+    body: &mut BodyReader,
+    mut seen: Boundaries,
+    flushes: usize,
+) -> Result<Ending, Broken> {
+    let mut stage = match seen.ending() {
+        Ending::Empty => Stage::BeforeAnswer,
+        _ => Stage::InAnswer,
+    };
+    let mut left = flushes - usize::from(seen.ending() == Ending::Flush);
+    let mut armed = session.watch_until_over(&seen);
+    loop {
+        let chunk = match body.next_chunk() {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => break,
+            // Git has all of it, whatever HTTP still had to say.
+            Err(_) if seen.ending() == Ending::Flush => break,
+            Err(error) => return Err(Broken::at(stage)(session.bad_answer(error))),
+        };
+        let Ok(length) = seen.follow_to_flush(&chunk, &mut left) else {
+            return Err(Broken::at(stage)(session.no_pkt_line()));
+        };
+        armed = session.watch_until_over(&seen);
+        stage = Stage::InAnswer;
+        git.write(&chunk[..length]).map_err(Broken::at(stage))?;
+        if length < chunk.len() {
+            break;
+        }
+    }
+    drop(armed);
+    Ok(seen.ending())
+}
+
+/// Explains how an answer ended too early.
+pub(super) fn incomplete(session: &Session<'_>, ending: Ending) -> Broken {
+    let (stage, why) = match ending {
+        Ending::Error => (Stage::Told, "the server ended with an error"),
+        Ending::Empty => (Stage::BeforeAnswer, "it is empty"),
+        Ending::CutLength => (Stage::InAnswer, "it ends inside the length of a pkt-line"),
+        Ending::CutData => (Stage::InAnswer, "it ends inside a pkt-line"),
+        Ending::Flush | Ending::Unfinished => (
+            Stage::InAnswer,
+            "it ends without a flush-pkt; the server's git may have failed",
+        ),
+    };
+    Broken::at(stage)(session.bad_answer(anyhow::anyhow!(why)))
+}
