@@ -160,10 +160,6 @@ fn files_of_other_programs_are_read_for_bitbucket_alone() {
     let old = Old::new();
     old.write("home/.netrc", "machine example.org login a password fine\n");
     old.write("home/.git-credentials", "https://a:fine@example.org\n");
-    old.write(
-        "home/.hgrc",
-        "[auth]\na.prefix = example.org\na.password = fine\n",
-    );
     old.finds_nothing();
     old.write(
         "home/.netrc",
@@ -172,14 +168,6 @@ fn files_of_other_programs_are_read_for_bitbucket_alone() {
     old.write(
         "home/.git-credentials",
         "https://a:b@example.org\nhttps://joe:CANARY@bitbucket.org\nhttps://x:ATATTCANARYxyz%3D1@bitbucket.org\n",
-    );
-    old.write(
-        "home/.hgrc",
-        "[auth]\nbb.prefix = https://bitbucket.org/\nbb.username = joe\nbb.password = CANARY\n",
-    );
-    old.write(
-        "tree/.hg/hgrc",
-        "[paths]\ndefault = https://joe:CANARY@bitbucket.org/ws/old\n",
     );
     old.config(
         "--local",
@@ -190,11 +178,9 @@ fn files_of_other_programs_are_read_for_bitbucket_alone() {
         "problem  secrets: 'HOME/.netrc' holds, for 'api.bitbucket.org', an app password, which no longer works; git sends it",
         "-> take the lines of 'machine api.bitbucket.org' out of 'HOME/.netrc', then: git bbtoken setup",
         "problem  secrets: 'HOME/.git-credentials' holds, for 'bitbucket.org', a password or token, in the clear",
-        "problem  secrets: 'HOME/.hgrc' holds a password for Bitbucket, which has had no Mercurial since 2020",
-        "note     secrets: '",
-        "/tree/.hg/hgrc' names a Mercurial repository at Bitbucket",
         "problem  secrets: remote.old.url in ",
         " is a Mercurial repository: hg::https://***@bitbucket.org/ws/old; Bitbucket removed all of them in 2020",
+        "then take Bitbucket's entries out of [auth] in ~/.hgrc",
     ]);
     let mend = "printf 'protocol=https\\nhost=bitbucket.org\\n\\n' | git credential-store --file HOME/.git-credentials erase";
     let home = old.world.home().display().to_string();
@@ -209,7 +195,7 @@ fn files_of_other_programs_are_read_for_bitbucket_alone() {
 #[test]
 fn a_pipe_in_the_place_of_a_file_is_not_waited_for() {
     let old = Old::new();
-    for name in [".netrc", ".git-credentials", ".hgrc"] {
+    for name in [".netrc", ".git-credentials"] {
         let path = old.world.home().join(name);
         old.world.run(Path::new("mkfifo"), [path]).ok();
     }
@@ -244,10 +230,6 @@ fn no_secret_that_is_found_is_printed_by_any_command() {
     old.write(
         "home/.git-credentials",
         "https://joe:CANARY@bitbucket.org\n",
-    );
-    old.write(
-        "home/.hgrc",
-        "[auth]\nbb.prefix = bitbucket.org\nbb.password = CANARY\n",
     );
     old.write(
         "tree/.gitmodules",

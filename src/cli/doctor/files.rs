@@ -1,4 +1,4 @@
-//! Files of other programs that hold passwords for Bitbucket: `.netrc`, git's credential store, Mercurial's `.hgrc`.
+//! Files of other programs that hold passwords for Bitbucket: `.netrc` and git's credential store.
 //! They are read for their shape; no secret of theirs is shown.
 
 use std::{
@@ -8,16 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    Finding,
-    leftovers::{host_of, is_bitbucket},
-};
+use super::{Finding, leftovers::is_bitbucket};
 use crate::{
     app::App,
-    cli::{
-        exposed::{Exposed, masked},
-        git,
-    },
+    cli::exposed::{Exposed, masked},
     failure::{quote, shell_command},
 };
 
@@ -34,9 +28,6 @@ pub(super) fn all(app: &App) -> Vec<Finding> {
     }
     for path in credential_files(app) {
         findings.extend(in_credentials(&path, &read(&path), &is_ours));
-    }
-    for path in mercurial_files() {
-        findings.extend(in_hgrc(&path, &read(&path), &is_ours));
     }
     findings
 }
@@ -92,13 +83,6 @@ fn credential_files(app: &App) -> Vec<PathBuf> {
         }
     }
     files.dedup();
-    files
-}
-
-fn mercurial_files() -> Vec<PathBuf> {
-    let mut files = at_home(&[".hgrc", ".config/hg/hgrc", "mercurial.ini"]);
-    let here = git::repository().or_else(|_| Ok::<_, anyhow::Error>(env::current_dir()?));
-    files.extend(here.ok().map(|top| top.join(".hg/hgrc")));
     files
 }
 
@@ -163,57 +147,6 @@ fn in_credentials(path: &Path, text: &str, is_ours: &dyn Fn(&str) -> bool) -> Op
     Some(Finding::problem(CHECK, text, public).mend(mend))
 }
 
-/// Finds passwords for Bitbucket and paths to it (hgrc(5), `[auth]` and `[paths]`).
-fn in_hgrc(path: &Path, text: &str, is_ours: &dyn Fn(&str) -> bool) -> Vec<Finding> {
-    let mut section = "";
-    let mut names_bitbucket = false;
-    let mut has_password = false;
-    let mut has_path = false;
-    for line in text.lines().map(str::trim) {
-        if let Some(name) = line.strip_prefix('[') {
-            section = name.trim_end_matches(']');
-            continue;
-        }
-        let Some((key, value)) = line
-            .split_once('=')
-            .filter(|_| !line.starts_with(['#', ';']))
-        else {
-            continue;
-        };
-        let (key, value) = (key.trim(), value.trim());
-        let is_here = is_ours(host_of(value)) || Exposed::in_urls(value, is_ours).is_some();
-        match section {
-            "auth" if key.ends_with(".prefix") => names_bitbucket |= is_here,
-            "auth" if key.ends_with(".password") => has_password = true,
-            "paths" => has_path |= is_here,
-            _ => {}
-        }
-        has_password |= Exposed::in_urls(value, is_ours).is_some();
-        names_bitbucket |= is_here;
-    }
-    let shown = path.display();
-    let mut findings = Vec::new();
-    if has_password && names_bitbucket {
-        let text = format!(
-            "'{shown}' holds a password for Bitbucket, which has had no Mercurial since 2020"
-        );
-        findings.push(
-            Finding::problem(CHECK, text, "Mercurial's configuration holds a password")
-                .mend(format!("take Bitbucket's entries out of [auth] in '{shown}'; revoke the password if it still works")),
-        );
-    }
-    if has_path {
-        let text = format!(
-            "'{shown}' names a Mercurial repository at Bitbucket, which removed all of them in 2020"
-        );
-        findings.push(
-            Finding::note(CHECK, text, "Mercurial's configuration names Bitbucket")
-                .mend("if it was converted to git: git clone bbtoken::<workspace>/<repository>"),
-        );
-    }
-    findings
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,29 +172,5 @@ mod tests {
         ] {
             assert_eq!(found(harmless), None, "{harmless}");
         }
-    }
-
-    #[test]
-    fn an_hgrc_is_read_by_sections() {
-        let found = |text: &str| in_hgrc(Path::new("f"), text, &is_ours).len();
-        assert_eq!(
-            found("[auth]\nbb.prefix = https://bitbucket.org\nbb.password = x\n"),
-            1
-        );
-        assert_eq!(
-            found(
-                "[auth]\nbb.prefix = bitbucket.org/ws\nbb.password = x\n[paths]\ndefault = ssh://hg@bitbucket.org/a/b\n"
-            ),
-            2
-        );
-        assert_eq!(
-            found("[paths]\ndefault = https://joe:x@bitbucket.org/a/b\n"),
-            2
-        );
-        assert_eq!(
-            found("[auth]\na.prefix = example.org\na.password = x\n[ui]\nusername = joe\n"),
-            0
-        );
-        assert_eq!(found("[paths]\n# default = https://bitbucket.org/a\n"), 0);
     }
 }

@@ -197,7 +197,7 @@ fn is_for_us(key: &str, is_ours: &dyn Fn(&str) -> bool) -> bool {
 }
 
 /// Gives the host of an address that may have no scheme.
-pub(super) fn host_of(address: &str) -> &str {
+fn host_of(address: &str) -> &str {
     let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
     let authority = rest.split('/').next().unwrap_or("");
     let host = authority.rsplit('@').next().unwrap_or("");
@@ -226,6 +226,6 @@ fn mercurial(line: &Line, is_ours: &dyn Fn(&str) -> bool) -> Option<Finding> {
     );
     Some(
         Finding::problem(CHECK, text, "a remote is a Mercurial repository")
-            .mend("if it was converted to git: git remote set-url <remote> bbtoken::<workspace>/<repository>"),
+            .mend("if it was converted to git: git remote set-url <remote> bbtoken::<workspace>/<repository>; then take Bitbucket's entries out of [auth] in ~/.hgrc"),
     )
 }
