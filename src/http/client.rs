@@ -14,8 +14,8 @@ use tokio::{runtime::Runtime, sync::mpsc};
 
 use super::{
     Body, Family, HttpClient, LowSpeed, Method, Phase, ProxyLogins, Request, Response,
-    ResponseBody, Settings, TransportError, broken::classify, curl::CurlRequest, gzip::unpacked,
-    may_carry_credentials, observe, pool::Pool, speed_limit::Pace,
+    ResponseBody, Settings, TransportError, curl::CurlRequest, errors::classify, gzip::unpacked,
+    may_carry_credentials, pool::Pool, speed_limit::Pace, tracing,
 };
 use crate::{
     limits,
@@ -144,7 +144,7 @@ impl Client {
         if let Some(shown) = shown {
             let body = request.body().and_then(reqwest::Body::as_bytes);
             let proxy = self.pool.carrying(request.url());
-            observe::request(&request, shown, body.filter(|_| !is_secret), proxy);
+            tracing::request(&request, shown, body.filter(|_| !is_secret), proxy);
         }
         Ok(request)
     }
@@ -191,7 +191,7 @@ impl HttpClient for Client {
         let answer = self
             .pool
             .send(&self.runtime, request, small.as_ref(), &pace, &host)?;
-        observe::answer(began, &answer);
+        tracing::answer(began, &answer);
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let body = Incoming {
             runtime: Rc::clone(&self.runtime),
@@ -308,7 +308,7 @@ impl Iterator for Blocks {
 
 fn shown((name, value, privacy): &Line) -> Header {
     Header {
-        name: observe::title_case(name),
+        name: tracing::title_case(name),
         value: String::from_utf8_lossy(value.as_bytes()).into_owned(),
         privacy: *privacy,
     }

@@ -10,56 +10,36 @@
 //! while packs do not shrink: the relay asks for them where refs are the answer. Any that comes is read.
 
 mod body;
-mod broken;
-mod bundle;
 mod client;
 mod curl;
-mod family;
+mod errors;
 mod gzip;
-mod identity;
-mod observe;
-mod patience;
 mod pool;
 mod proxy;
-mod proxy_auth;
+mod resolver;
 mod retry;
 mod retry_after;
-mod roots;
+mod route;
 mod speed_limit;
+mod timeouts;
 mod tls;
-mod trust;
+mod tracing;
 
-use std::{
-    fmt,
-    io::{self, Read},
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fmt, io::Read, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 pub use reqwest::Url;
 pub use reqwest::header::HeaderMap;
 
-use crate::{files::foreign, secret::Secret};
+use crate::secret::Secret;
 
 pub(crate) use body::BodyReader;
 pub use client::Client;
-pub(crate) use family::Family;
-pub(crate) use identity::ClientCertificate;
 pub(crate) use proxy::{Proxy, ProxyAuth, ProxyLogin, ProxyLogins, ProxyUser, percent_decode};
+pub(crate) use resolver::Family;
 pub(crate) use retry::{PATIENCE, Retries, Trouble};
 pub(crate) use speed_limit::LowSpeed;
-pub(crate) use trust::PinnedKeys;
-
-/// Reads a file of keys or certificates that a setting names.
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    foreign::read(path, foreign::MAX_BYTES).map_err(|error| {
-        io::Error::new(
-            error.kind(),
-            format!("cannot read '{}': {error}", path.display()),
-        )
-    })
-}
+pub(crate) use tls::{ClientCertificate, PinnedKeys};
 
 /// Carries requests to a server: the door through which another implementation (a keep-alive agent) can come in.
 pub trait HttpClient {
@@ -241,12 +221,12 @@ impl TransportError {
 
     /// Tells whether it was the network that failed, which may be there again in a moment.
     pub fn is_of_the_network(&self) -> bool {
-        broken::is_of_the_network(self)
+        errors::is_of_the_network(self)
     }
 
     /// Tells whether a proxy takes a password in a way that git's own transport may have, and this one has not.
     pub fn wants_other_login(&self) -> bool {
-        broken::wants_other_login(self)
+        errors::wants_other_login(self)
     }
 
     /// Says in a few words why there was no answer.
@@ -261,7 +241,7 @@ impl TransportError {
 
     /// Tells whether the server speaks HTTP/2 alone, which git's own transport does, too.
     pub fn offers_only_http_2(&self) -> bool {
-        broken::offers_only_http_2(self)
+        errors::offers_only_http_2(self)
     }
 
     /// Names the proxy on the way.

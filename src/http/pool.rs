@@ -5,34 +5,29 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{header::HeaderValue, redirect::Policy};
+use reqwest::header::HeaderValue;
 use tokio::runtime::Runtime;
 
 use super::{
     Family, Phase, Proxy, ProxyAuth, ProxyLogin, ProxyLogins, Settings, TransportError, Url,
-    broken::{
+    curl::{Curl, CurlRequest, Unanswered},
+    errors::{
         OtherLogin, ProxyRefused, classify, is_of_tls, is_refused_by_proxy, wants_proxy_login,
     },
-    curl::{Curl, CurlRequest, Unanswered},
-    family::Resolver,
-    observe,
-    patience::{Hop, LIMITS, Patient},
-    proxy_auth::{self, Offer},
+    proxy::auth::{self, Offer},
+    route::Route,
     speed_limit::Pace,
-    tls,
+    timeouts::LIMITS,
 };
 use crate::trace;
 
-/// More than any server sends. Curl reads 5000, but room for them costs time with each head, and a hostile server may
-/// send millions of heads (`1xx`).
-const MAX_HEADER_LINES: usize = 500;
 /// How often the runtime is given a turn to notice a closed connection: one to see the socket, one for the connection
 /// to read its end, one to spare.
 const LOOKS: usize = 3;
 
 /// Connections to wherever requests go.
 pub(super) struct Pool {
-    way: Route,
+    route: Route,
     proxy_auth: ProxyAuth,
     /// How the proxy takes a password, once it was asked.
     offer: OnceCell<Offer>,
@@ -52,19 +47,13 @@ pub(super) struct Pool {
 
 impl Pool {
     pub(super) fn new(settings: &Settings, user_agent: &HeaderValue) -> anyhow::Result<Self> {
-        let way = Route {
-            tls: tls::config(settings)?,
-            user_agent: user_agent.clone(),
-            proxy: settings.proxy.clone(),
-            family: None,
-            hop: Hop::default(),
-        };
-        let client = way.client(None)?;
+        let route = Route::new(settings, user_agent)?;
+        let client = route.client(None)?;
         Ok(Pool {
             settings: settings.clone(),
             curl: OnceCell::new(),
             reason_for_curl: RefCell::default(),
-            way,
+            route,
             proxy_auth: settings.proxy_auth,
             offer: OnceCell::new(),
             refused_with: OnceCell::new(),
@@ -81,22 +70,22 @@ impl Pool {
 
     /// Connects by one family of addresses only from now on.
     pub(super) fn keep_to(&mut self, family: Family) -> anyhow::Result<()> {
-        self.way.family = Some(family);
+        self.route.family = Some(family);
         self.curl = OnceCell::new();
-        let client = self.way.client(self.login.borrow().as_ref())?;
+        let client = self.route.client(self.login.borrow().as_ref())?;
         self.client.replace(client);
         Ok(())
     }
 
     /// The library's client as it is now, to start a request to a URL with.
     pub(super) fn client(&self, url: &Url) -> reqwest::Client {
-        self.way.notice_hop(url);
+        self.route.notice_hop(url);
         self.client.borrow().clone()
     }
 
     /// What a proxy may add to the time that an exchange takes: it is waited for as by git.
     pub(super) fn patience(&self) -> Duration {
-        match self.way.proxy {
+        match self.route.proxy {
             Some(_) => LIMITS.all,
             None => Duration::ZERO,
         }
@@ -104,7 +93,7 @@ impl Pool {
 
     /// Tells whether a proxy carries requests to a URL as they are, and with which login, for a trace.
     pub(super) fn carrying(&self, url: &Url) -> Option<Option<String>> {
-        let proxy = self.way.proxy.as_ref()?;
+        let proxy = self.route.proxy.as_ref()?;
         let is_carried = url.scheme() == "http" && proxy.is_http();
         is_carried.then(|| proxy.basic(self.login.borrow().as_ref()))
     }
@@ -117,14 +106,14 @@ impl Pool {
     fn curl(&self) -> &Curl {
         self.curl.get_or_init(|| {
             let mut curl = Curl::new(&self.settings);
-            self.way.family.into_iter().for_each(|it| curl.keep_to(it));
+            self.route.family.into_iter().for_each(|it| curl.keep_to(it));
             curl
         })
     }
 
     /// Tells whether curl may have a way to the proxy that the library has not.
     fn has_proxy_of_curl(&self) -> bool {
-        self.way.proxy.as_ref().is_some_and(|proxy| {
+        self.route.proxy.as_ref().is_some_and(|proxy| {
             proxy.is_http() || proxy.is_socks_4_with_user() || proxy.is_on_socket()
         })
     }
@@ -154,7 +143,7 @@ impl Pool {
         host: &str,
         error: TransportError,
     ) -> Result<reqwest::Response, TransportError> {
-        let proxy = self.way.proxy.as_ref();
+        let proxy = self.route.proxy.as_ref();
         let login = self.login.borrow();
         let answer = self.curl().send(small, proxy, login.as_ref(), host);
         match answer.map_err(|unanswered| unanswered.error) {
@@ -179,13 +168,13 @@ impl Pool {
         pace: &Pace,
         host: &str,
     ) -> Result<reqwest::Response, TransportError> {
-        if let Some(kind) = self.way.unknown_proxy() {
+        if let Some(kind) = self.route.unknown_proxy() {
             if small.is_some() && self.has_proxy_of_curl() {
                 return self.otherwise(small, host, &Offer::default());
             }
             let why = format!("{kind} is spoken to by git's own transport only");
             return Err(
-                TransportError::new(Phase::Connect, host, why).through(self.way.proxy.as_ref())
+                TransportError::new(Phase::Connect, host, why).through(self.route.proxy.as_ref())
             );
         }
         if self
@@ -198,10 +187,10 @@ impl Pool {
         }
         let url = request.url().clone();
         // A password does not go out as it is before the proxy has said that it takes it so, as with curl.
-        if self.way.proxy.as_ref().is_some_and(Proxy::has_user) && !self.offer(&url).has_basic() {
+        if self.route.proxy.as_ref().is_some_and(Proxy::has_user) && !self.offer(&url).has_basic() {
             return self.otherwise(small, host, self.offer(&url));
         }
-        if self.way.proxy.as_ref().is_some_and(Proxy::lacks_password)
+        if self.route.proxy.as_ref().is_some_and(Proxy::lacks_password)
             && self.login.borrow().is_none()
         {
             self.ask_for_login(host)?;
@@ -240,7 +229,7 @@ impl Pool {
         };
         match self
             .refused_with
-            .get_or_init(|| proxy_auth::status(proxy, url))
+            .get_or_init(|| auth::status(proxy, url))
         {
             // It has changed its mind meanwhile.
             None | Some(200..=299) => error,
@@ -256,9 +245,9 @@ impl Pool {
 
     /// How the proxy takes a password; it is asked only where curl could use another way than Basic.
     fn offer(&self, url: &Url) -> &Offer {
-        self.offer.get_or_init(|| match &self.way.proxy {
+        self.offer.get_or_init(|| match &self.route.proxy {
             Some(proxy) if self.proxy_auth == ProxyAuth::Any && self.has_proxy_of_curl() => {
-                proxy_auth::ask(proxy, url)
+                auth::ask(proxy, url)
             }
             _ => Offer::default(),
         })
@@ -271,13 +260,13 @@ impl Pool {
         host: &str,
         offer: &Offer,
     ) -> Result<reqwest::Response, TransportError> {
-        let (Some(small), Some(proxy)) = (small, &self.way.proxy) else {
+        let (Some(small), Some(proxy)) = (small, &self.route.proxy) else {
             let other = OtherLogin {
                 ways: offer.to_string(),
-                has_user: self.way.proxy.as_ref().is_some_and(Proxy::has_user),
+                has_user: self.route.proxy.as_ref().is_some_and(Proxy::has_user),
             };
             let error = TransportError::new(Phase::Connect, host, other);
-            return Err(error.through(self.way.proxy.as_ref()));
+            return Err(error.through(self.route.proxy.as_ref()));
         };
         if proxy.lacks_password() && self.login.borrow().is_none() {
             self.ask_for_login(host)?;
@@ -311,17 +300,17 @@ impl Pool {
         });
         answer
             .map_err(|slow| TransportError::new(Phase::TimeLimit, host, slow))?
-            .map_err(|error| classify(error, host, self.way.proxy.as_ref(), Phase::Request))
+            .map_err(|error| classify(error, host, self.route.proxy.as_ref(), Phase::Request))
     }
 
     /// Tells whether a login could still be had: none was given, and there is somebody to ask.
     fn may_ask(&self) -> bool {
-        let has_login = self.way.proxy.as_ref().is_some_and(Proxy::has_login);
+        let has_login = self.route.proxy.as_ref().is_some_and(Proxy::has_login);
         self.logins.is_some() && !has_login && self.login.borrow().is_none()
     }
 
     fn ask_for_login(&self, host: &str) -> Result<(), TransportError> {
-        let (Some(logins), Some(proxy)) = (&self.logins, &self.way.proxy) else {
+        let (Some(logins), Some(proxy)) = (&self.logins, &self.route.proxy) else {
             return Ok(());
         };
         let broken = |why: String| TransportError::new(Phase::Connect, host, why);
@@ -336,10 +325,10 @@ impl Pool {
     /// Lets the library tell the proxy the login.
     fn use_login(&self, host: &str) -> Result<(), TransportError> {
         let login = self.login.borrow();
-        let client = self.way.client(login.as_ref());
+        let client = self.route.client(login.as_ref());
         let client = client.map_err(|error| {
             TransportError::new(Phase::Connect, host, error.to_string())
-                .through(self.way.proxy.as_ref())
+                .through(self.route.proxy.as_ref())
         })?;
         self.client.replace(client);
         Ok(())
@@ -349,7 +338,7 @@ impl Pool {
     fn judge_login(&self, is_right: Option<bool>) {
         if let (Some(logins), Some(proxy), Some(login), Some(is_right)) = (
             &self.logins,
-            &self.way.proxy,
+            &self.route.proxy,
             &*self.login.borrow(),
             is_right,
         ) && !self.is_login_judged.replace(true)
@@ -364,75 +353,6 @@ fn was_login_taken(answer: &Result<reqwest::Response, TransportError>) -> Option
     match answer {
         Ok(_) => Some(true),
         Err(error) => wants_proxy_login(error).then_some(false),
-    }
-}
-
-/// How servers are reached.
-struct Route {
-    tls: rustls::ClientConfig,
-    user_agent: HeaderValue,
-    proxy: Option<Proxy>,
-    family: Option<Family>,
-    /// Where TCP connections go.
-    hop: Hop,
-}
-
-impl Route {
-    /// Names the kind of the proxy, if it is none that we can speak to.
-    fn unknown_proxy(&self) -> Option<String> {
-        self.proxy.as_ref()?.unknown_kind()
-    }
-
-    /// Notes where the next TCP connection goes, in case it takes long.
-    fn notice_hop(&self, url: &Url) {
-        match &self.proxy {
-            // Without a port the library uses the scheme's, and SOCKS has one of its own (RFC 1928).
-            Some(proxy) => {
-                let port = proxy.port().unwrap_or(match proxy.scheme() {
-                    "http" => 80,
-                    "https" => 443,
-                    _ => 1080,
-                });
-                self.hop.set(&proxy.host().unwrap_or_default(), port);
-            }
-            None => self.hop.set(
-                url.host_str().unwrap_or(""),
-                url.port_or_known_default().unwrap_or(443),
-            ),
-        }
-    }
-
-    /// Makes the library's client.
-    fn client(&self, login: Option<&ProxyLogin>) -> anyhow::Result<reqwest::Client> {
-        let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(self.tls.clone())
-            .http1_only()
-            .http1_title_case_headers()
-            // As curl reads them.
-            .http1_max_headers(MAX_HEADER_LINES)
-            .http1_allow_obsolete_multiline_headers_in_responses(true)
-            .http1_allow_spaces_after_header_name_in_responses(true)
-            .http1_ignore_invalid_headers_in_responses(true)
-            .redirect(Policy::none())
-            .referer(false)
-            .no_proxy()
-            .user_agent(&self.user_agent)
-            .dns_resolver(Resolver(self.family))
-            .connector_layer(Patient::layer(self.hop.clone()));
-        if trace::is_on() {
-            builder = builder.connector_layer(observe::Timed::layer());
-        }
-        if let Some(family) = self.family {
-            // Names are looked up for one family; this holds for addresses in the place of a name.
-            builder = builder.local_address(family.any());
-        }
-        let proxy = self.proxy.as_ref();
-        if let Some(proxy) = proxy.filter(|proxy| proxy.unknown_kind().is_none()) {
-            let url = proxy.with_login(login);
-            let proxy = reqwest::Proxy::all(url.expose()).map_err(reqwest::Error::without_url)?;
-            builder = builder.proxy(proxy);
-        }
-        Ok(builder.build()?)
     }
 }
 

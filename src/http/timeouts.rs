@@ -15,7 +15,7 @@ use tokio::{net::TcpStream, time::timeout};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::family::look_up;
+use super::resolver::look_up;
 
 /// The limits of one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

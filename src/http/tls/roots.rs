@@ -22,8 +22,8 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-use super::{Settings, bundle};
-use crate::{files::foreign, limits};
+use super::bundle;
+use crate::{files::foreign, http::Settings, limits};
 
 /// Verifies with roots from files.
 #[derive(Debug)]

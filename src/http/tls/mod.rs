@@ -1,6 +1,11 @@
 //! TLS by rustls on *ring*, trusting what the system trusts.
 
-use std::sync::Arc;
+mod bundle;
+mod client_certificate;
+mod roots;
+mod trust;
+
+use std::{io, path::Path, sync::Arc};
 
 use rustls::{
     ALL_VERSIONS, ClientConfig, Error, SupportedProtocolVersion,
@@ -9,8 +14,15 @@ use rustls::{
     version::TLS13,
 };
 
-use super::{Settings, roots::SystemRoots, trust::Trust};
-use crate::trace;
+use super::Settings;
+use crate::{files::foreign, trace};
+
+use roots::SystemRoots;
+use trust::Trust;
+
+pub(crate) use client_certificate::ClientCertificate;
+pub(crate) use trust::PinnedKeys;
+pub(super) use trust::complaint;
 
 /// The versions where nothing below 1.3 will do.
 static TLS_1_3: &[&SupportedProtocolVersion] = &[&TLS13];
@@ -82,4 +94,14 @@ fn verifier(
     Ok(Arc::new(rustls_platform_verifier::Verifier::new(
         Arc::clone(provider),
     )?))
+}
+
+/// Reads a file of keys or certificates that a setting names.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    foreign::read(path, foreign::MAX_BYTES).map_err(|error| {
+        io::Error::new(
+            error.kind(),
+            format!("cannot read '{}': {error}", path.display()),
+        )
+    })
 }

@@ -148,7 +148,7 @@ impl ServerCertVerifier for Trust {
 }
 
 /// Says in a few words what is wrong with a certificate; `None` where rustls says it well enough.
-pub(super) fn complaint(error: &Error) -> Option<&str> {
+pub(crate) fn complaint(error: &Error) -> Option<&str> {
     let error = match error {
         Error::InvalidCertificate(error) => error,
         // These are ours.

@@ -4,7 +4,7 @@ use std::{error::Error, fmt, io};
 
 use rustls::AlertDescription::HandshakeFailure;
 
-use super::{Phase, Proxy, TransportError, patience::NotMade, trust::complaint};
+use super::{Phase, Proxy, TransportError, timeouts::NotMade, tls::complaint};
 
 /// How hyper-util calls a proxy's answer 407 to CONNECT (RFC 9110 section 15.5.8).
 const WANTS_LOGIN: &str = "proxy authorization required";

@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Proxy, Url};
-use crate::failure::quote;
+use super::Proxy;
+use crate::{failure::quote, http::Url};
 
 /// How long the proxy may take; it has just answered.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -17,11 +17,11 @@ const MAX_HEAD_BYTES: u64 = 16 * 1024;
 
 /// The names of the ways (RFC 9110 section 11.7.1), in lower case; none if they are not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Offer(Vec<String>);
+pub(crate) struct Offer(Vec<String>);
 
 impl Offer {
     /// Tells whether Basic may do.
-    pub(super) fn has_basic(&self) -> bool {
+    pub(crate) fn has_basic(&self) -> bool {
         self.0.is_empty() || self.0.iter().any(|way| way == "basic")
     }
 
@@ -49,7 +49,7 @@ impl fmt::Display for Offer {
 }
 
 /// Asks a proxy to connect without a password; what cannot be found out is not known.
-pub(super) fn ask(proxy: &Proxy, url: &Url) -> Offer {
+pub(crate) fn ask(proxy: &Proxy, url: &Url) -> Offer {
     // To one behind TLS the library alone has the way.
     if proxy.scheme() != "http" {
         return Offer::default();
@@ -58,7 +58,7 @@ pub(super) fn ask(proxy: &Proxy, url: &Url) -> Offer {
 }
 
 /// Asks a proxy to connect and gives the status of its answer, which the library leaves out.
-pub(super) fn status(proxy: &Proxy, url: &Url) -> Option<u16> {
+pub(crate) fn status(proxy: &Proxy, url: &Url) -> Option<u16> {
     if proxy.scheme() != "http" || proxy.has_user() {
         return None;
     }

@@ -62,12 +62,12 @@ impl ClientCertificate {
     }
 
     /// The file of the certificate.
-    pub(super) fn file(&self) -> &Path {
+    pub(crate) fn file(&self) -> &Path {
         &self.0.file
     }
 
     /// The file of the key, if it is another one.
-    pub(super) fn key_file(&self) -> Option<&Path> {
+    pub(crate) fn key_file(&self) -> Option<&Path> {
         self.0.key_file.as_deref()
     }
 }

@@ -1,5 +1,7 @@
 //! A proxy: its address, where that stands, and the login it may want.
 
+pub(super) mod auth;
+
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};

@@ -1,0 +1,93 @@
+//! The way to servers: TLS, proxy and address family, as the library's client needs them.
+
+use reqwest::{header::HeaderValue, redirect::Policy};
+
+use super::{
+    Family, Proxy, ProxyLogin, Settings, Url,
+    resolver::Resolver,
+    timeouts::{Hop, Patient},
+    tls, tracing,
+};
+use crate::trace;
+
+/// More than any server sends. Curl reads 5000, but room for them costs time with each head, and a hostile server may
+/// send millions of heads (`1xx`).
+const MAX_HEADER_LINES: usize = 500;
+/// How servers are reached.
+pub(super) struct Route {
+    tls: rustls::ClientConfig,
+    user_agent: HeaderValue,
+    pub(super) proxy: Option<Proxy>,
+    pub(super) family: Option<Family>,
+    /// Where TCP connections go.
+    hop: Hop,
+}
+
+impl Route {
+    pub(super) fn new(settings: &Settings, user_agent: &HeaderValue) -> anyhow::Result<Self> {
+        Ok(Route {
+            tls: tls::config(settings)?,
+            user_agent: user_agent.clone(),
+            proxy: settings.proxy.clone(),
+            family: None,
+            hop: Hop::default(),
+        })
+    }
+
+    /// Names the kind of the proxy, if it is none that we can speak to.
+    pub(super) fn unknown_proxy(&self) -> Option<String> {
+        self.proxy.as_ref()?.unknown_kind()
+    }
+
+    /// Notes where the next TCP connection goes, in case it takes long.
+    pub(super) fn notice_hop(&self, url: &Url) {
+        match &self.proxy {
+            // Without a port the library uses the scheme's, and SOCKS has one of its own (RFC 1928).
+            Some(proxy) => {
+                let port = proxy.port().unwrap_or(match proxy.scheme() {
+                    "http" => 80,
+                    "https" => 443,
+                    _ => 1080,
+                });
+                self.hop.set(&proxy.host().unwrap_or_default(), port);
+            }
+            None => self.hop.set(
+                url.host_str().unwrap_or(""),
+                url.port_or_known_default().unwrap_or(443),
+            ),
+        }
+    }
+
+    /// Makes the library's client.
+    pub(super) fn client(&self, login: Option<&ProxyLogin>) -> anyhow::Result<reqwest::Client> {
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(self.tls.clone())
+            .http1_only()
+            .http1_title_case_headers()
+            // As curl reads them.
+            .http1_max_headers(MAX_HEADER_LINES)
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
+            .http1_allow_spaces_after_header_name_in_responses(true)
+            .http1_ignore_invalid_headers_in_responses(true)
+            .redirect(Policy::none())
+            .referer(false)
+            .no_proxy()
+            .user_agent(&self.user_agent)
+            .dns_resolver(Resolver(self.family))
+            .connector_layer(Patient::layer(self.hop.clone()));
+        if trace::is_on() {
+            builder = builder.connector_layer(tracing::Timed::layer());
+        }
+        if let Some(family) = self.family {
+            // Names are looked up for one family; this holds for addresses in the place of a name.
+            builder = builder.local_address(family.any());
+        }
+        let proxy = self.proxy.as_ref();
+        if let Some(proxy) = proxy.filter(|proxy| proxy.unknown_kind().is_none()) {
+            let url = proxy.with_login(login);
+            let proxy = reqwest::Proxy::all(url.expose()).map_err(reqwest::Error::without_url)?;
+            builder = builder.proxy(proxy);
+        }
+        Ok(builder.build()?)
+    }
+}
