@@ -106,7 +106,10 @@ impl Pool {
     fn curl(&self) -> &Curl {
         self.curl.get_or_init(|| {
             let mut curl = Curl::new(&self.settings);
-            self.route.family.into_iter().for_each(|it| curl.keep_to(it));
+            self.route
+                .family
+                .into_iter()
+                .for_each(|it| curl.keep_to(it));
             curl
         })
     }
@@ -178,7 +181,7 @@ impl Pool {
             );
         }
         if self
-            .way
+            .route
             .proxy
             .as_ref()
             .is_some_and(|proxy| self.is_for_others(proxy))
@@ -220,17 +223,14 @@ impl Pool {
     /// Names the status with which a proxy refused to connect, which decides whether it is asked again.
     fn with_status(&self, error: TransportError, url: &Url, host: &str) -> TransportError {
         let Some(proxy) = self
-            .way
+            .route
             .proxy
             .as_ref()
             .filter(|_| is_refused_by_proxy(&error))
         else {
             return error;
         };
-        match self
-            .refused_with
-            .get_or_init(|| auth::status(proxy, url))
-        {
+        match self.refused_with.get_or_init(|| auth::status(proxy, url)) {
             // It has changed its mind meanwhile.
             None | Some(200..=299) => error,
             Some(status) => TransportError::new(Phase::Connect, host, ProxyRefused(*status))

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     files::{self, Directory, MAX_FILE_BYTES},
+    oauth::TokenAnswer,
     secret::Secret,
 };
 
@@ -25,6 +26,18 @@ pub(super) struct Entry {
     pub(super) expires_at_unix_s: u64,
     pub(super) lifetime_s: u64,
     pub(super) scopes: Vec<String>,
+}
+
+impl Entry {
+    /// Makes the entry for a new token. Its life begins when it was requested.
+    pub(super) fn of(answer: TokenAnswer) -> Self {
+        Entry {
+            expires_at_unix_s: answer.asked_at_unix_s.saturating_add(answer.lifetime_s),
+            lifetime_s: answer.lifetime_s,
+            access_token: answer.access_token,
+            scopes: answer.scopes,
+        }
+    }
 }
 
 /// What a look into the cache finds.

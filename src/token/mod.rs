@@ -11,7 +11,9 @@ mod check;
 mod explain;
 mod journal;
 mod lock;
+mod log_in;
 mod login;
+mod obtain;
 mod refresh;
 mod source;
 pub(crate) mod store;
@@ -23,9 +25,9 @@ use anyhow::Context as _;
 
 use crate::{
     clock::Clock,
-    failure::{Failure, Kind, kind},
+    failure::{Failure, Kind},
     files,
-    http::{HttpClient, PATIENCE},
+    http::HttpClient,
     oauth,
     profile::{self, Client, ENVIRONMENT, Grant, Profile, Source},
     secret::Secret,
@@ -33,20 +35,17 @@ use crate::{
 
 use bearer::Current;
 use busy::{Patience, Repeat};
-use cache::{Cache, Cached, Entry};
-use explain::{explain, who};
+use cache::{Cache, Cached};
 use journal::Journal;
 use lock::LockOutcome;
-use refresh::Refresh;
+use obtain::TokenRequest;
 use store::Store;
 
 pub(crate) use bearer::Bearer;
+pub(crate) use log_in::{Accept, release_room};
 pub use login::Login;
 pub(crate) use stored::{Forgotten, Kept, KeptOwner, KeptToken};
 
-/// A token is replaced this long before it ends, so that it does not end on its way (cargo and Backstage keep
-/// margins of 1 and 10 minutes); never more than a quarter of its life.
-const MARGIN_S: u64 = 120;
 /// How long to wait for another process that is getting the same token: longer than that may take.
 const LOCK_LIMIT: Duration = Duration::from_secs(180);
 
@@ -59,16 +58,6 @@ pub struct Places {
     pub state: Option<PathBuf>,
     /// Where `state` is unless a variable moves it, to name a login that is there.
     pub usual_states: Vec<PathBuf>,
-}
-
-/// Asks a person whether a login is to be kept, by its token and scopes; an error keeps nothing.
-pub(crate) type Accept<'a> = Box<dyn FnOnce(&Bearer, &[String]) -> anyhow::Result<()> + 'a>;
-
-/// Releases the place in the store that a login was to take, because the login is stopped.
-pub(crate) fn release_room(profile: &Profile, state: Option<PathBuf>) {
-    if let Ok(store) = store::open(profile.store, state, profile.no_questions.as_deref()) {
-        store.release(&profile.login_key());
-    }
 }
 
 /// Gives the client for the token endpoint where a request is made.
@@ -198,77 +187,6 @@ impl<'a> Tokens<'a> {
         Current::ready(token, profile)
     }
 
-    /// Makes sure that a login could be kept, and leaves nothing there: nobody knows whether one will come about.
-    ///
-    /// # Errors
-    ///
-    /// [`Kind::StoreUnusable`].
-    pub fn prove_room(&self) -> anyhow::Result<()> {
-        let (store, key) = (self.store()?, self.profile.login_key());
-        store.reserve(&key)?;
-        store.release(&key);
-        Ok(())
-    }
-
-    /// Exchanges the code of a person's consent, and keeps the login. Where a person may refuse it, `accept` asks, while
-    /// nothing is locked and nothing is there that a signal would leave.
-    ///
-    /// # Errors
-    ///
-    /// When the token endpoint or `accept` refuses, or [`Kind::StoreUnusable`] when the login cannot be kept.
-    pub fn log_in(
-        &self,
-        authorization: &oauth::Authorization,
-        code: &Secret,
-        accept: Option<Accept<'_>>,
-    ) -> anyhow::Result<()> {
-        let profile = self.profile;
-        let client = profile.client().context("the profile has no client")?;
-        let client = self.client(client)?;
-        let key = profile.login_key();
-        // Without a lock a refresh under way may be kept after this, which the person then sees and repeats.
-        let mut lock = Some(self.lock(&key));
-        let (store, http) = (self.store()?, self.http.client()?);
-        store.reserve(&key)?;
-        let answer = self
-            .patiently(PATIENCE, Repeat::Spends, || {
-                client.authorization_code(http, self.clock, authorization, code)
-            })
-            .inspect_err(|_| store.release(&key))
-            .map_err(|error| explain(error, profile))?;
-        if let Some(accept) = accept {
-            store.release(&key);
-            drop(lock.take());
-            accept(
-                &Bearer::new(answer.access_token.clone(), None),
-                &answer.scopes,
-            )?;
-            lock = Some(self.lock(&key));
-            store.reserve(&key)?;
-        }
-        match refresh::first_login(&answer, self.clock.now_unix_s()) {
-            Some(login) => store.save(&key, &login.to_record())?,
-            None => {
-                store.release(&key);
-                (self.notify)(
-                    "Bitbucket gave no refresh token: this login ends with its first access token",
-                );
-            }
-        }
-        Journal::at(self.places.state.clone(), &key).end();
-        // It may be another person's from now on.
-        self.keep_owner(None);
-        if let Some((cache, key)) = self.cache()
-            && let Err(error) = cache.write(&key, &entry_of(answer))
-        {
-            // It may be that of another account.
-            cache.remove(&key);
-            self.tell_unsaved(&error);
-        }
-        drop(lock);
-        Ok(())
-    }
-
     /// Says where a secret was looked for, if that is a directory.
     fn looked_in(&self, key: &str) -> String {
         match (self.profile.store, &self.places.state) {
@@ -350,107 +268,6 @@ impl<'a> Tokens<'a> {
         self.obtain(client, &in_passing).or(Ok(current))
     }
 
-    fn usable(&self, entry: Entry, margin: Duration, refused: Option<&Secret>) -> Option<Current> {
-        let now_unix_s = self.clock.now_unix_s();
-        let margin = margin.as_secs().max(MARGIN_S).min(entry.lifetime_s / 4);
-        let is_alive = entry.expires_at_unix_s > now_unix_s + margin;
-        // More life than it was given: the clock was ahead when it came, or has been set back, and tells nothing.
-        let is_sane = entry.expires_at_unix_s <= now_unix_s.saturating_add(entry.lifetime_s);
-        let is_good = is_alive && is_sane && Some(&entry.access_token) != refused;
-        is_good.then(|| Current {
-            bearer: Bearer::new(entry.access_token, Some(entry.expires_at_unix_s)),
-            is_new: false,
-        })
-    }
-
-    /// Gets a token under the lock: whoever waited for it finds the token of the one who did not.
-    fn obtain(&self, client: &Client, request: &TokenRequest<'_>) -> anyhow::Result<Current> {
-        if client.secret == Source::Stored {
-            // Without it nothing can be got: that is said before anything is written.
-            self.client(client)?;
-        }
-        let Some((cache, key)) = self.cache() else {
-            return self
-                .grant(client, request.patience)
-                .map(|entry| Current::new(&entry));
-        };
-        let mut lock = self.lock(&key);
-        if let Ok(LockOutcome::Unreachable) = lock {
-            let host = self.token_host().to_owned();
-            let message = format!(
-                "cannot get a token for {}: another command could not reach '{host}' a moment ago",
-                who(self.profile)
-            );
-            return Err(Failure::new(Kind::Unreachable { host }, message).into());
-        }
-        match cache.read(&key) {
-            Cached::Token(entry) => {
-                if let Some(current) = self.usable(entry, request.margin, request.refused)
-                    && !self.has_unfinished_refresh()
-                {
-                    return Ok(current);
-                }
-            }
-            Cached::Corrupt if lock.is_ok() => {
-                self.set_aside(&cache, &key, "the token cache was damaged");
-            }
-            Cached::Untrusted(why) if lock.is_ok() => self.set_aside(&cache, &key, &why),
-            Cached::Corrupt | Cached::Untrusted(_) | Cached::Nothing => {}
-        }
-        let granted = self.grant(client, request.patience);
-        if let (Err(error), Ok(LockOutcome::Ours(lock))) = (&granted, &mut lock)
-            && matches!(kind(error), Some(Kind::Unreachable { .. }))
-        {
-            lock.tell_unreachable(self.clock);
-        }
-        let entry = granted?;
-        match (cache.write(&key, &entry), lock) {
-            (Err(error), _) => self.tell_unsaved(&error),
-            (Ok(()), Err(error)) => (self.notify)(&format!(
-                "commands that run at the same time may each get a token: {error:#}"
-            )),
-            (Ok(()), Ok(_)) => {}
-        }
-        Ok(Current::new(&entry))
-    }
-
-    fn has_unfinished_refresh(&self) -> bool {
-        // Without a note, the rule, the store is not opened: it may be slow.
-        matches!(self.profile.grant, Grant::AuthorizationCode(_))
-            && Journal::at(self.places.state.clone(), &self.profile.login_key())
-                .is_urgent(self.clock.now_unix_s())
-            && self
-                .store()
-                .is_ok_and(|store| self.refresh(store.as_ref()).is_pending(self))
-    }
-
-    fn refresh<'r>(&self, store: &'r dyn Store) -> Refresh<'r> {
-        let key = self.profile.login_key();
-        Refresh {
-            store,
-            journal: Journal::at(self.places.state.clone(), &key),
-            key,
-        }
-    }
-
-    fn grant(&self, client: &Client, patience: Duration) -> anyhow::Result<Entry> {
-        match &self.profile.grant {
-            Grant::AuthorizationCode(_) => {
-                let store = self.store()?;
-                let client = self.client(client)?;
-                self.refresh(store.as_ref()).run(self, &client, patience)
-            }
-            Grant::ClientCredentials(_) | Grant::Token(_) => {
-                let (client, http) = (self.client(client)?, self.http.client()?);
-                self.patiently(patience, Repeat::Safe, || {
-                    client.client_credentials(http, self.clock)
-                })
-                .map(entry_of)
-                .map_err(|error| explain(error, self.profile))
-            }
-        }
-    }
-
     /// Reads the client's secret, which is needed only here.
     ///
     /// # Errors
@@ -495,39 +312,6 @@ impl<'a> Tokens<'a> {
     fn token_host(&self) -> &str {
         self.profile.endpoints.token.host_str().unwrap_or("")
     }
-
-    fn set_aside(&self, cache: &Cache, key: &str, why: &str) {
-        (self.notify)(&match cache.set_aside(key) {
-            Ok(path) => format!("{why}; it was moved to '{}'", path.display()),
-            Err(error) => format!("{why}; it could not be moved away: {error}"),
-        });
-    }
-
-    fn tell_unsaved(&self, error: &anyhow::Error) {
-        (self.notify)(&format!(
-            "the token was not saved, so every command has to get its own: {error:#}; BBTOKEN_HOME can name another directory"
-        ));
-    }
-}
-
-/// What is asked of [`Tokens::obtain`].
-struct TokenRequest<'w> {
-    /// How long the token has to last.
-    margin: Duration,
-    /// The token that the server did not take.
-    refused: Option<&'w Secret>,
-    /// How long a busy endpoint is waited for.
-    patience: Duration,
-}
-
-impl TokenRequest<'_> {
-    fn of(margin: Duration) -> Self {
-        TokenRequest {
-            margin,
-            refused: None,
-            patience: PATIENCE,
-        }
-    }
 }
 
 fn no_secret(profile: &Profile, elsewhere: &str) -> anyhow::Error {
@@ -550,13 +334,4 @@ fn of_disk(error: io::Error, message: String) -> anyhow::Error {
         None => Kind::StoreUnusable,
     };
     anyhow::Error::from(error).context(Failure::new(kind, message))
-}
-
-fn entry_of(answer: oauth::TokenAnswer) -> Entry {
-    Entry {
-        expires_at_unix_s: answer.asked_at_unix_s.saturating_add(answer.lifetime_s),
-        lifetime_s: answer.lifetime_s,
-        access_token: answer.access_token,
-        scopes: answer.scopes,
-    }
 }

@@ -20,8 +20,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::{
-    Tokens, busy::Repeat, cache::Entry, entry_of, explain, journal::Journal, login::Login,
-    store::Store, who,
+    Tokens,
+    busy::Repeat,
+    cache::Entry,
+    explain::{explain, who},
+    journal::Journal,
+    login::Login,
+    store::Store,
 };
 use crate::{
     failure::{Failure, Kind},
@@ -100,7 +105,7 @@ impl Refresh<'_> {
         }
         let (answer, before) = exchanged?;
         self.keep(tokens, &answer, before);
-        Ok(entry_of(answer))
+        Ok(Entry::of(answer))
     }
 
     /// Sends the login's refresh token until there is an answer; gives the login it was for, too.

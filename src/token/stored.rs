@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{Bearer, Cached, Login, TokenRequest, Tokens};
+use super::{Bearer, Login, Tokens, cache::Cached, obtain::TokenRequest};
 use crate::{
     failure::{Failure, Kind, kind},
     files::{Directory, MAX_FILE_BYTES},

@@ -1,0 +1,91 @@
+//! The proxy for a URL, from git's settings and curl's variables.
+
+use super::{Asked, no_proxy};
+use crate::{
+    git_config::{environment::Variables, git::GitConfig, urlmatch},
+    http::{Proxy, ProxyAuth, Url},
+};
+
+/// Finds how a proxy may be told a password (git: `init_curl_proxy_auth`).
+pub(super) fn auth(asked: &Asked<'_>, remote: Option<&str>) -> ProxyAuth {
+    let of_remote =
+        remote.and_then(|name| asked.config.last("remote", Some(name), "proxyauthmethod"));
+    let word = (asked.variables)("GIT_HTTP_PROXY_AUTHMETHOD")
+        .map(|word| word.to_string_lossy().into_owned())
+        .or_else(|| of_remote?.value.clone())
+        .or_else(|| asked.text("", "proxyauthmethod"));
+    word.map_or(ProxyAuth::Any, |word| ProxyAuth::read(&word))
+}
+
+/// Finds the proxy as git and libcurl do: `remote.<name>.proxy`, `http.proxy`, `https_proxy`, `all_proxy`, unless
+/// `no_proxy` names the host. An empty setting means none.
+pub(super) fn find(
+    config: &GitConfig,
+    variables: Variables<'_>,
+    url: &Url,
+    remote: Option<&str>,
+) -> Option<Proxy> {
+    let of_remote = remote.and_then(|name| config.last("remote", Some(name), "proxy"));
+    let configured = of_remote
+        .or_else(|| urlmatch::values(config, "http", "proxy", url).pop())
+        .and_then(|entry| {
+            let origin = format!("{} in {}", entry.name(), entry.origin);
+            Some((entry.value.clone()?, origin))
+        });
+    let by_scheme: &[&str] = match url.scheme() {
+        "https" => &["https_proxy", "HTTPS_PROXY"],
+        // Only in lower case: HTTP_PROXY is what a web server sets from a request's "Proxy" header.
+        _ => &["http_proxy"],
+    };
+    let from_environment = || {
+        let mut names = by_scheme.iter().chain(&["all_proxy", "ALL_PROXY"]);
+        names.find_map(|name| {
+            let value = variables(name)?.to_string_lossy().into_owned();
+            Some((value, (*name).to_owned()))
+        })
+    };
+    let (proxy, origin) = configured
+        .or_else(from_environment)
+        .filter(|(proxy, _)| !proxy.is_empty())?;
+    let exempt = ["no_proxy", "NO_PROXY"]
+        .iter()
+        .find_map(|name| variables(name));
+    if exempt.is_some_and(|list| no_proxy::is_exempt(&list.to_string_lossy(), url)) {
+        return None;
+    }
+    let proxy = match proxy.split_once("://") {
+        // Git's word for the oldest of them.
+        Some(("socks", rest)) => format!("socks4://{rest}"),
+        Some((scheme, rest)) => format!("{}://{rest}", scheme.to_ascii_lowercase()),
+        None => format!("http://{proxy}"),
+    };
+    let has_port = proxy
+        .split_once("://")
+        .and_then(|(_, rest)| rest.split('/').next()?.rsplit('@').next())
+        .is_some_and(|place| {
+            place
+                .rsplit(']')
+                .next()
+                .is_some_and(|end| end.contains(':'))
+        });
+    let named = Proxy::new(proxy.clone(), origin.clone());
+    if has_port || named.is_on_socket() {
+        return Some(named);
+    }
+    Some(Proxy::new(with_default_port(&proxy), origin))
+}
+
+/// Gives a proxy the port that curl takes, which is not that of the scheme (curl: `CURL_DEFAULT_PROXY_PORT`).
+fn with_default_port(proxy: &str) -> String {
+    let (scheme, rest) = proxy.split_once("://").unwrap_or(("http", proxy));
+    let (place, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let port = if scheme == "https" { 443 } else { 1080 };
+    format!("{scheme}://{place}:{port}/{path}")
+}
+
+/// Names a proxy that only libcurl may know how to speak to.
+pub(super) fn only_for_git(proxy: &Proxy) -> Option<String> {
+    let of_user = || "a user of a SOCKS 4 proxy".to_owned();
+    let kind = proxy.unknown_kind();
+    kind.or_else(|| proxy.is_socks_4_with_user().then(of_user))
+}

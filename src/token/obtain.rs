@@ -1,0 +1,169 @@
+//! Gets a new token by the profile's grant, under the lock of that token.
+
+use std::time::Duration;
+
+use super::{
+    Tokens,
+    bearer::{Bearer, Current},
+    busy::Repeat,
+    cache::{Cache, Cached, Entry},
+    explain::{explain, who},
+    journal::Journal,
+    lock::LockOutcome,
+    refresh::Refresh,
+    store::Store,
+};
+use crate::{
+    failure::{Failure, Kind, kind},
+    http::PATIENCE,
+    profile::{Client, Grant, Source},
+    secret::Secret,
+};
+
+/// A token is replaced this long before it ends, so that it does not end on its way (cargo and Backstage keep
+/// margins of 1 and 10 minutes); never more than a quarter of its life.
+const MARGIN_S: u64 = 120;
+/// What is asked of [`Tokens::obtain`].
+pub(super) struct TokenRequest<'w> {
+    /// How long the token has to last.
+    pub(super) margin: Duration,
+    /// The token that the server did not take.
+    pub(super) refused: Option<&'w Secret>,
+    /// How long a busy endpoint is waited for.
+    pub(super) patience: Duration,
+}
+
+impl TokenRequest<'_> {
+    pub(super) fn of(margin: Duration) -> Self {
+        TokenRequest {
+            margin,
+            refused: None,
+            patience: PATIENCE,
+        }
+    }
+}
+
+impl Tokens<'_> {
+    pub(super) fn usable(
+        &self,
+        entry: Entry,
+        margin: Duration,
+        refused: Option<&Secret>,
+    ) -> Option<Current> {
+        let now_unix_s = self.clock.now_unix_s();
+        let margin = margin.as_secs().max(MARGIN_S).min(entry.lifetime_s / 4);
+        let is_alive = entry.expires_at_unix_s > now_unix_s + margin;
+        // More life than it was given: the clock was ahead when it came, or has been set back, and tells nothing.
+        let is_sane = entry.expires_at_unix_s <= now_unix_s.saturating_add(entry.lifetime_s);
+        let is_good = is_alive && is_sane && Some(&entry.access_token) != refused;
+        is_good.then(|| Current {
+            bearer: Bearer::new(entry.access_token, Some(entry.expires_at_unix_s)),
+            is_new: false,
+        })
+    }
+
+    /// Gets a token under the lock: whoever waited for it finds the token of the one who did not.
+    pub(super) fn obtain(
+        &self,
+        client: &Client,
+        request: &TokenRequest<'_>,
+    ) -> anyhow::Result<Current> {
+        if client.secret == Source::Stored {
+            // Without it nothing can be got: that is said before anything is written.
+            self.client(client)?;
+        }
+        let Some((cache, key)) = self.cache() else {
+            return self
+                .grant(client, request.patience)
+                .map(|entry| Current::new(&entry));
+        };
+        let mut lock = self.lock(&key);
+        if let Ok(LockOutcome::Unreachable) = lock {
+            let host = self.token_host().to_owned();
+            let message = format!(
+                "cannot get a token for {}: another command could not reach '{host}' a moment ago",
+                who(self.profile)
+            );
+            return Err(Failure::new(Kind::Unreachable { host }, message).into());
+        }
+        match cache.read(&key) {
+            Cached::Token(entry) => {
+                if let Some(current) = self.usable(entry, request.margin, request.refused)
+                    && !self.has_unfinished_refresh()
+                {
+                    return Ok(current);
+                }
+            }
+            Cached::Corrupt if lock.is_ok() => {
+                self.set_aside(&cache, &key, "the token cache was damaged");
+            }
+            Cached::Untrusted(why) if lock.is_ok() => self.set_aside(&cache, &key, &why),
+            Cached::Corrupt | Cached::Untrusted(_) | Cached::Nothing => {}
+        }
+        let granted = self.grant(client, request.patience);
+        if let (Err(error), Ok(LockOutcome::Ours(lock))) = (&granted, &mut lock)
+            && matches!(kind(error), Some(Kind::Unreachable { .. }))
+        {
+            lock.tell_unreachable(self.clock);
+        }
+        let entry = granted?;
+        match (cache.write(&key, &entry), lock) {
+            (Err(error), _) => self.tell_unsaved(&error),
+            (Ok(()), Err(error)) => (self.notify)(&format!(
+                "commands that run at the same time may each get a token: {error:#}"
+            )),
+            (Ok(()), Ok(_)) => {}
+        }
+        Ok(Current::new(&entry))
+    }
+
+    fn has_unfinished_refresh(&self) -> bool {
+        // Without a note, the rule, the store is not opened: it may be slow.
+        matches!(self.profile.grant, Grant::AuthorizationCode(_))
+            && Journal::at(self.places.state.clone(), &self.profile.login_key())
+                .is_urgent(self.clock.now_unix_s())
+            && self
+                .store()
+                .is_ok_and(|store| self.refresh(store.as_ref()).is_pending(self))
+    }
+
+    pub(super) fn refresh<'r>(&self, store: &'r dyn Store) -> Refresh<'r> {
+        let key = self.profile.login_key();
+        Refresh {
+            store,
+            journal: Journal::at(self.places.state.clone(), &key),
+            key,
+        }
+    }
+
+    fn grant(&self, client: &Client, patience: Duration) -> anyhow::Result<Entry> {
+        match &self.profile.grant {
+            Grant::AuthorizationCode(_) => {
+                let store = self.store()?;
+                let client = self.client(client)?;
+                self.refresh(store.as_ref()).run(self, &client, patience)
+            }
+            Grant::ClientCredentials(_) | Grant::Token(_) => {
+                let (client, http) = (self.client(client)?, self.http.client()?);
+                self.patiently(patience, Repeat::Safe, || {
+                    client.client_credentials(http, self.clock)
+                })
+                .map(Entry::of)
+                .map_err(|error| explain(error, self.profile))
+            }
+        }
+    }
+
+    fn set_aside(&self, cache: &Cache, key: &str, why: &str) {
+        (self.notify)(&match cache.set_aside(key) {
+            Ok(path) => format!("{why}; it was moved to '{}'", path.display()),
+            Err(error) => format!("{why}; it could not be moved away: {error}"),
+        });
+    }
+
+    pub(super) fn tell_unsaved(&self, error: &anyhow::Error) {
+        (self.notify)(&format!(
+            "the token was not saved, so every command has to get its own: {error:#}; BBTOKEN_HOME can name another directory"
+        ));
+    }
+}

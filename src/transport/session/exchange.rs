@@ -1,0 +1,200 @@
+//! Sends one request: with the credential, and again when that is safe and may help.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
+};
+
+use anyhow::Context as _;
+
+use super::{NoCredential, Service, Session, refusal::Refusal};
+use crate::{
+    http::{Body, Phase, Request, Response, TransportError, Trouble},
+    secret::Secret,
+};
+
+/// Whether a request may be sent a second time when its answer was lost.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::transport) enum Repeat<'a> {
+    /// It only reads.
+    Safe,
+    /// It may have been carried out, once `sent` tells that all of it was given away.
+    Never {
+        /// The server cannot have the whole request before this is true.
+        sent: &'a AtomicBool,
+        /// It is still here, and can be sent again if the server has certainly not taken it.
+        is_kept: bool,
+    },
+}
+
+impl Repeat<'_> {
+    /// Tells whether the server may have done what it was asked, although it did not say so.
+    pub(super) fn may_be_done(self) -> bool {
+        matches!(self, Repeat::Never { sent, .. } if sent.load(Ordering::SeqCst))
+    }
+
+    fn is_allowed_after(self, error: &TransportError) -> bool {
+        match self {
+            Repeat::Safe => true,
+            Repeat::Never { is_kept, .. } => is_kept && error.phase == Phase::Connect,
+        }
+    }
+
+    fn is_allowed_after_status(self, status: u16) -> bool {
+        match self {
+            Repeat::Safe => true,
+            Repeat::Never { is_kept, .. } => is_kept && status == 429,
+        }
+    }
+}
+
+impl Session<'_> {
+    /// Sends a request with the credential; a refused credential is replaced once, and what may pass is tried again.
+    pub(super) fn exchange(
+        &mut self,
+        repeat: Repeat<'_>,
+        service: Service,
+        make: &dyn Fn() -> anyhow::Result<Request>,
+    ) -> anyhow::Result<Response> {
+        let mut is_replaced = false;
+        loop {
+            let mut response = match self.send(repeat, service, make)? {
+                Ok(response) => response,
+                Err(error) => {
+                    let trouble = Trouble::of_connection(&error)
+                        .filter(|_| !self.is_foreseen || error.phase == Phase::Connect);
+                    if repeat.is_allowed_after(&error) && self.is_tried_again(trouble) {
+                        continue;
+                    }
+                    return Err(self.lost(error, repeat));
+                }
+            };
+            self.last_answer = Instant::now();
+            let status = response.status;
+            if let 200..=399 = status {
+                return Ok(response);
+            }
+            let trouble = Trouble::of_status(&response, self.host())
+                .filter(|_| !self.is_foreseen || matches!(status, 429 | 503));
+            let refusal = Refusal::read(&mut response, self.host());
+            if status == 401 && !is_replaced && self.replace_credential(service)? {
+                is_replaced = true;
+                continue;
+            }
+            if repeat.is_allowed_after_status(status) && self.is_tried_again(trouble) {
+                continue;
+            }
+            return Err(self.refused_or_lost(refusal, repeat, service));
+        }
+    }
+
+    /// Says what a status that means "no" means for what was asked.
+    fn refused_or_lost(
+        &self,
+        refusal: Refusal,
+        repeat: Repeat<'_>,
+        service: Service,
+    ) -> anyhow::Error {
+        // A gateway answers so when it has lost the answer of the server behind it; one that is merely busy says
+        // how long.
+        let may_be_lost = match refusal.status {
+            503 => refusal.retry_after.is_none(),
+            status => matches!(status, 500 | 502 | 504..),
+        };
+        let error = self.refused(refusal, service);
+        match may_be_lost && repeat.may_be_done() {
+            true => self.unknown(error),
+            false => error,
+        }
+    }
+
+    /// Waits and says so, if there is a reason to try again and it was not done too often.
+    fn is_tried_again(&mut self, trouble: Option<Trouble>) -> bool {
+        let Some(trouble) = trouble else {
+            return false;
+        };
+        let Some(pause) = self.retries.pause(&trouble) else {
+            return false;
+        };
+        if let Some((voice, line)) = self.voice.zip(pause.line) {
+            (voice.warn)(&line);
+        }
+        let _armed = self.watch.arm();
+        self.clock.wait(pause.span);
+        true
+    }
+
+    /// Asks what is only foreseen: it is tried again only where any question would have to wait.
+    pub(in crate::transport) fn foreseeing<T>(
+        &mut self,
+        attempt: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        self.is_foreseen = true;
+        let outcome = attempt(self);
+        self.is_foreseen = false;
+        outcome
+    }
+
+    /// Waits and says so, if an answer broke off of which git has seen nothing.
+    pub(in crate::transport) fn is_asked_again(&mut self, error: &anyhow::Error) -> bool {
+        self.is_tried_again(Trouble::inside(error))
+    }
+
+    fn replace_credential(&mut self, service: Service) -> anyhow::Result<bool> {
+        let replaced = self.authorizer.refused();
+        replaced.with_context(|| NoCredential(self.cannot(service)))
+    }
+
+    /// Sends a request once, or twice at once where a connection was kept that the server has closed.
+    fn send(
+        &mut self,
+        repeat: Repeat<'_>,
+        service: Service,
+        make: &dyn Fn() -> anyhow::Result<Request>,
+    ) -> anyhow::Result<Result<Response, TransportError>> {
+        let authorization = self.authorization(service)?;
+        let _armed = self.watch.arm();
+        let attempt = || -> anyhow::Result<Result<Response, TransportError>> {
+            let mut request = make()?;
+            self.tell_of_post(service, &request);
+            request.authorization = Some(authorization.clone());
+            Ok(self.http.send(request))
+        };
+        match attempt()? {
+            Err(error) if matches!(repeat, Repeat::Safe) && error.phase == Phase::Request => {
+                attempt()
+            }
+            answer => Ok(answer),
+        }
+    }
+
+    fn authorization(&mut self, service: Service) -> anyhow::Result<Secret> {
+        let authorization = self.authorizer.authorization();
+        authorization.with_context(|| NoCredential(self.cannot(service)))
+    }
+
+    /// Tells what is posted (git: `post_rpc` in remote-curl.c).
+    fn tell_of_post(&self, service: Service, request: &Request) {
+        let Some(voice) = self.voice.filter(|voice| voice.verbosity > 1) else {
+            return;
+        };
+        let is_compressed = request
+            .headers
+            .iter()
+            .any(|(name, _)| *name == "Content-Encoding");
+        let what = match &request.body {
+            // A gzip file ends with the length of what it holds (RFC 1952 section 2.3.1).
+            Body::Bytes(bytes) if is_compressed => match bytes.last_chunk() {
+                Some(length) => {
+                    let length = u32::from_le_bytes(*length);
+                    format!("gzip {length} to {} bytes", bytes.len())
+                }
+                None => return,
+            },
+            Body::Bytes(bytes) => format!("{} bytes", bytes.len()),
+            Body::Stream(_) => "chunked".to_owned(),
+            Body::Empty | Body::Form(_) => return,
+        };
+        (voice.say)(&format!("POST {} ({what})\n", service.name()));
+    }
+}
