@@ -1,4 +1,4 @@
-//! A body as bytes to be read.
+//! Reads a response body as a stream of bytes.
 
 use std::io::{self, BufRead, Read};
 
@@ -13,7 +13,7 @@ pub(crate) struct BodyReader<B = Response> {
 }
 
 impl<B: ResponseBody> BodyReader<B> {
-    /// Begins at the beginning.
+    /// Starts at the first byte.
     pub(crate) fn new(body: B) -> Self {
         BodyReader {
             body,
@@ -21,7 +21,7 @@ impl<B: ResponseBody> BodyReader<B> {
         }
     }
 
-    /// Reads what nobody wants, so that the connection can be used again; a longer answer costs the connection.
+    /// Discards the rest, so that the pool can reuse the connection. A body longer than `max_bytes` closes it.
     pub(crate) fn drain(mut self, max_bytes: usize) {
         let mut room = max_bytes;
         while let Ok(Some(chunk)) = self.next_chunk() {
@@ -32,7 +32,7 @@ impl<B: ResponseBody> BodyReader<B> {
         }
     }
 
-    /// Gives the next piece, what was read ahead first; `None` at the end.
+    /// Gives the next chunk; `None` at the end. Bytes that were read ahead come first.
     ///
     /// # Errors
     ///

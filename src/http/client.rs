@@ -1,4 +1,4 @@
-//! The client on reqwest: one runtime on the calling thread, HTTP/1.1, no redirect ever followed.
+//! The reqwest client: one runtime on the calling thread, HTTP/1.1, no redirects.
 
 use std::{
     io::{self, Read},
@@ -23,7 +23,7 @@ use crate::{
     trace::{self, Direction, Header, Privacy, Span},
 };
 
-/// Uploads are read in blocks of this size, and as many as [`UPLOAD_BLOCKS`] wait to be sent.
+/// An upload is read in blocks of this size. At most [`UPLOAD_BLOCKS`] of them wait in memory.
 const UPLOAD_BLOCK_BYTES: usize = 64 * 1024;
 const UPLOAD_BLOCKS: usize = 4;
 
@@ -36,16 +36,15 @@ pub struct Client {
     low_speed: Option<LowSpeed>,
 }
 
-/// A header, and who may see its value.
+/// A header, with the privacy of its value in a trace.
 type Line = (HeaderName, HeaderValue, Privacy);
 
 impl Client {
-    /// Prepares a client; nothing is connected yet. `user_agent` is ours, where the settings have none.
+    /// Prepares a client without connecting. `user_agent` applies if the settings have none.
     ///
     /// # Errors
     ///
-    /// When a setting does not make sense (a proxy that is no URL, a header that is none) or the system gives
-    /// no runtime.
+    /// If a setting is invalid (a proxy that is not a URL, a malformed header) or the system cannot provide a runtime.
     pub fn new(settings: &Settings, user_agent: &str) -> anyhow::Result<Self> {
         let runtime = limits::check_handles().and_then(|()| {
             tokio::runtime::Builder::new_current_thread()
@@ -68,14 +67,14 @@ impl Client {
         })
     }
 
-    /// Lets the client ask for the login of a proxy that wants one.
+    /// Sets the source of proxy logins.
     #[must_use]
     pub fn with_proxy_logins(mut self, logins: Box<dyn ProxyLogins>) -> Self {
         self.pool.set_logins(logins);
         self
     }
 
-    /// Connects by one family of addresses only from now on.
+    /// Limits new connections to one address family.
     ///
     /// # Errors
     ///
@@ -84,12 +83,12 @@ impl Client {
         self.pool.keep_to(family)
     }
 
-    /// Says why the program curl has carried a request in the library's place, if its TLS was the reason.
+    /// Gives the TLS error for which curl sent a request instead of the library, if that happened.
     pub fn reason_for_curl(&self) -> Option<String> {
         self.pool.reason_for_curl()
     }
 
-    /// Gives the headers of a request in the order in which they are sent.
+    /// Lists the headers of a request in sending order.
     fn lines(&self, request: &Request, host: &str) -> Result<Vec<Line>, TransportError> {
         let extra = self.extra_headers.iter().cloned();
         let mut lines: Vec<Line> = extra
@@ -119,7 +118,7 @@ impl Client {
         Ok(lines)
     }
 
-    /// Copies a request for curl, where that may be needed.
+    /// Copies a request for curl if curl may have to send it.
     fn small(&self, request: &Request, host: &str) -> Result<Option<CurlRequest>, TransportError> {
         let Some(small) = CurlRequest::of(request) else {
             return Ok(None);
@@ -130,7 +129,7 @@ impl Client {
         )))
     }
 
-    /// Makes a request ready to be sent, and shows it to whoever traces.
+    /// Prepares a request for sending and writes it to the trace.
     fn start(
         &self,
         request: Request,
@@ -149,7 +148,7 @@ impl Client {
         Ok(request)
     }
 
-    /// Puts a request into the library's terms.
+    /// Converts a request into the library's type.
     fn prepare(
         &self,
         request: Request,
@@ -207,15 +206,15 @@ impl HttpClient for Client {
     }
 }
 
-/// An answer's body, on its way.
+/// The body of a response while it arrives.
 struct Incoming {
     runtime: Rc<Runtime>,
     answer: reqwest::Response,
     host: String,
     pace: Pace,
-    /// It holds secrets, and must not be shown.
+    /// Whether it contains secrets, which a trace must not show.
     is_secret: bool,
-    /// Tells when it is over.
+    /// Measures the time until the body ends.
     span: Span,
     bytes: u64,
 }
@@ -244,7 +243,7 @@ impl Drop for Incoming {
     }
 }
 
-/// Reads a body on a thread of its own, so that an early answer of the server is seen while git still writes.
+/// Reads a body on its own thread, so that the client notices an early response while git still writes.
 fn streamed(source: Box<dyn Read + Send>, pace: Pace) -> reqwest::Body {
     let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(UPLOAD_BLOCKS);
     let blocks = Blocks {
@@ -254,7 +253,7 @@ fn streamed(source: Box<dyn Read + Send>, pace: Pace) -> reqwest::Body {
     let started = limits::hand_to_thread("upload", blocks, move |blocks| {
         for block in blocks {
             let failed = block.is_err();
-            // A closed channel means that the answer came early and nobody wants the rest.
+            // A closed channel means that the response came early and the rest is not needed.
             if sender.blocking_send(block).is_err() || failed {
                 break;
             }
@@ -273,7 +272,7 @@ fn streamed(source: Box<dyn Read + Send>, pace: Pace) -> reqwest::Body {
             });
             reqwest::Body::wrap_stream(blocks.inspect(sent))
         }
-        // Without a thread an early answer is seen late.
+        // Without a thread, the client notices an early response late.
         Err(blocks) => reqwest::Body::wrap_stream(stream::iter(blocks).inspect(sent)),
     }
 }

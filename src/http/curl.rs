@@ -1,7 +1,7 @@
-//! CurlRequest exchanges by the program `curl`, for what the library has not got: a proxy that takes its password by NTLM,
-//! Kerberos or Digest only or that is on a Unix socket, and a server whose certificate or TLS rustls does not support.
-//! Git's own https is on libcurl, too.
-
+//! Sends small requests with the program `curl` when the library cannot. Git's own https uses libcurl too.
+//!
+//! curl supports proxies with NTLM, Kerberos or Digest, proxies on a Unix socket, and certificates and TLS features
+//! that rustls does not support.
 use std::{
     fmt,
     io::{self, Read as _, Write as _},
@@ -17,24 +17,24 @@ use super::{
 };
 use crate::{failure::quote, program, secret::Secret};
 
-/// More than any answer that is wanted here.
+/// More than any response to such a request.
 const MAX_ANSWER_BYTES: u64 = 2 << 20;
-/// How much of what curl says is read.
+/// The part of curl's messages that is read.
 const MAX_WORDS_BYTES: u64 = 4096;
-/// What curl exits with when a certificate is not trusted, or its own files are not good (curl(1), "EXIT CODES").
+/// curl's exit codes for TLS errors and unusable certificate files (curl(1), "EXIT CODES").
 const TLS_EXIT_CODES: [i32; 7] = [35, 51, 58, 60, 77, 83, 90];
-/// What curl exits with when there is no connection to a server or a proxy.
+/// curl's exit codes for a failed connection to a server or proxy.
 const CONNECT_EXIT_CODES: [i32; 4] = [5, 6, 7, 97];
-/// What curl exits with when its time is over.
+/// curl's exit code for an exceeded time limit.
 const TIME_OVER_EXIT_CODE: i32 = 28;
 
-/// What curl is told whoever is asked.
+/// The options that all requests share.
 #[derive(Clone)]
 pub(super) struct Curl {
     options: String,
 }
 
-/// A request that curl can carry, with all its headers.
+/// A request that curl can send, with all headers.
 pub(super) struct CurlRequest {
     method: Method,
     url: String,
@@ -43,15 +43,15 @@ pub(super) struct CurlRequest {
     time_limit: Duration,
 }
 
-/// There was no answer.
+/// The error for a request without a response.
 pub(super) struct Unanswered {
-    /// The proxy did not take the login, or wants one.
+    /// Whether the proxy requires a login or refused it.
     pub(super) is_for_login: bool,
     pub(super) error: TransportError,
 }
 
 impl CurlRequest {
-    /// Copies a request whose whole exchange is limited in time; transfers are not for curl.
+    /// Copies a request with a time limit. curl does not send transfers, which have none.
     pub(super) fn of(request: &Request) -> Option<Self> {
         let time_limit = request.time_limit?;
         let form = match &request.body {
@@ -68,7 +68,7 @@ impl CurlRequest {
         })
     }
 
-    /// Adds the headers as they are sent.
+    /// Sets the headers in sending order.
     pub(super) fn with(mut self, lines: Vec<(HeaderName, HeaderValue)>) -> Self {
         self.lines = lines;
         self
@@ -76,7 +76,7 @@ impl CurlRequest {
 }
 
 impl Curl {
-    /// Puts settings into curl's words.
+    /// Converts settings into curl options.
     pub(super) fn new(settings: &Settings) -> Self {
         let mut options = Options::default();
         let words = [
@@ -88,7 +88,7 @@ impl Curl {
         words.iter().for_each(|word| options.word(word));
         options.value("proto", "=https,http");
         options.value("write-out", "%{http_connect}");
-        // The proxy was decided upon already.
+        // The caller has already chosen the proxy.
         options.value("noproxy", "");
         options.value("header", "Expect:");
         let mut file = |name: &str, path: Option<&Path>| {
@@ -100,7 +100,7 @@ impl Curl {
         file("capath", settings.ca_directory.as_deref());
         file("proxy-cacert", settings.proxy_ca_file.as_deref());
         if let Some(own) = &settings.client_certificate {
-            // A colon would begin the password of the key.
+            // curl reads the text after a colon as the password of the key.
             let own_file = own.file().to_string_lossy().replace('\\', "\\\\");
             options.value("cert", &own_file.replace(':', "\\:"));
             if let Some(key) = own.key_file() {
@@ -134,7 +134,8 @@ impl Curl {
         });
     }
 
-    /// Carries a request, through a proxy where there is one. Nothing of it stands in curl's arguments: it reads them from a pipe.
+    /// Sends a request, through a proxy if there is one. curl reads the request from a pipe, so its arguments show no
+    /// secret.
     pub(super) fn send(
         &self,
         small: &CurlRequest,
@@ -161,7 +162,7 @@ impl Curl {
                 Some(TIME_OVER_EXIT_CODE) => Phase::TimeLimit,
                 Some(code) if CONNECT_EXIT_CODES.contains(&code) => Phase::Connect,
                 _ if run.connect_status() == "200" => Phase::Request,
-                // A proxy that is asked by CONNECT has not connected.
+                // An http proxy did not connect.
                 _ if proxy.is_some_and(Proxy::is_http) => Phase::Connect,
                 _ => Phase::Request,
             };
@@ -185,7 +186,7 @@ impl Curl {
         let mut options = Options(self.options.clone());
         options.value("url", &small.url);
         options.value("max-time", &small.time_limit.as_secs().max(1).to_string());
-        // An empty one keeps curl from the environment's.
+        // An empty value keeps curl from reading the proxy variables.
         let proxy = proxy.map(|proxy| proxy.with_login(login));
         options.value("proxy", proxy.as_ref().map_or("", Secret::expose));
         for (name, value) in &small.lines {
@@ -232,7 +233,7 @@ impl Options {
     }
 }
 
-/// What became of curl.
+/// The result of a curl process.
 struct Run {
     exit_code: Option<i32>,
     output: Vec<u8>,
@@ -241,7 +242,7 @@ struct Run {
 
 impl Run {
     fn of(configuration: &Secret) -> io::Result<Self> {
-        // The user's own .curlrc is about other things.
+        // The user's .curlrc is for other requests.
         let mut child = program::Child::Curl
             .command("curl")?
             .args(["--disable", "--config", "-"])
@@ -251,7 +252,7 @@ impl Run {
             .spawn()?;
         let run = Run::talk(&mut child, configuration);
         if run.is_err() {
-            // It may have ended by itself.
+            // The process may have ended already.
             let _ = child.kill();
         }
         let exit_code = child.wait()?.code();
@@ -279,19 +280,19 @@ impl Run {
         }
         let mut words = String::new();
         let stderr = child.stderr.take().ok_or_else(lost)?;
-        // It says a line or two, which fit into the pipe.
+        // curl writes a line or two, which fit into the pipe.
         let _ = stderr.take(MAX_WORDS_BYTES).read_to_string(&mut words);
         Ok((output, words))
     }
 
-    /// What the proxy answered to CONNECT: the end of the output, `000` for nothing.
+    /// Gives the proxy's status for CONNECT from the end of the output; `000` if there was none.
     fn connect_status(&self) -> &str {
         let end = self.output.len().saturating_sub(CONNECT_STATUS_BYTES);
         std::str::from_utf8(&self.output[end..]).unwrap_or("")
     }
 }
 
-/// How long a status is.
+/// The length of a status.
 const CONNECT_STATUS_BYTES: usize = 3;
 
 impl fmt::Debug for Curl {
@@ -300,7 +301,7 @@ impl fmt::Debug for Curl {
     }
 }
 
-/// Reads an answer's head and body, as they came over the connection.
+/// Parses the head and body of a response.
 fn answer(output: &[u8]) -> Option<reqwest::Response> {
     let mut rest = &output[..output.len().checked_sub(CONNECT_STATUS_BYTES)?];
     loop {
@@ -309,7 +310,7 @@ fn answer(output: &[u8]) -> Option<reqwest::Response> {
         rest = &rest[end + 4..];
         let mut lines = head.split("\r\n");
         let status: u16 = lines.next()?.split(' ').nth(1)?.parse().ok()?;
-        // Early hints and the like come before the answer.
+        // Informational responses come before the final one.
         if (100..200).contains(&status) {
             continue;
         }
@@ -334,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_read_behind_those_that_are_none() {
+    fn informational_responses_are_skipped() {
         let output = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 400 Bad Request\r\nA: b\r\nA: c\r\n\r\n{}200";
         let response = answer(output).expect("it is one");
         assert_eq!(response.status(), 400);
@@ -343,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_none() {
+    fn an_incomplete_or_malformed_response_is_rejected() {
         for output in [
             "",
             "000",

@@ -1,4 +1,4 @@
-//! What the library below reports when an exchange breaks, told as a [`TransportError`].
+//! Turns the errors of reqwest and the libraries below it into a [`TransportError`].
 
 use std::{error::Error, fmt, io};
 
@@ -6,20 +6,20 @@ use rustls::AlertDescription::HandshakeFailure;
 
 use super::{Phase, Proxy, TransportError, timeouts::NotMade, tls::complaint};
 
-/// How hyper-util calls a proxy's answer 407 to CONNECT (RFC 9110 section 15.5.8).
+/// hyper-util's text for a proxy's status 407 after CONNECT (RFC 9110 section 15.5.8).
 const WANTS_LOGIN: &str = "proxy authorization required";
-/// How hyper-util calls a SOCKS proxy that it cannot connect to.
+/// hyper-util's text for a SOCKS proxy that it cannot connect to.
 const UNREACHABLE: &str = "SOCKS error: failed to create underlying connection";
-/// How hyper-util calls any other answer to CONNECT but 200.
+/// hyper-util's text for any other status than 200 after CONNECT.
 const REFUSED: &str = "tunnel error: unsuccessful";
 
-/// What the system's resolvers say when they do not know yet, by glibc and by musl (getaddrinfo(3), `EAI_AGAIN`).
+/// The texts of glibc and musl for a temporary failure of the resolver (getaddrinfo(3), `EAI_AGAIN`).
 const RESOLVER_FAILED: [&str; 2] = [
     "Temporary failure in name resolution",
     "failed to lookup address information: Try again",
 ];
 
-/// Tells from reqwest's error how far the exchange had come. The URL is left out: the host is named already.
+/// Finds the phase of a reqwest error. The error loses its URL, because the message names the host already.
 pub(super) fn classify(
     error: reqwest::Error,
     host: &str,
@@ -38,18 +38,18 @@ pub(super) fn classify(
     TransportError::new(phase, host, Innermost(error)).through(proxy)
 }
 
-/// Tells whether a proxy wants a user name and password before it connects.
+/// Tells whether a proxy requires a user name and password before it connects.
 pub(super) fn wants_proxy_login(error: &TransportError) -> bool {
     let inner = error.source().and_then(|it| it.downcast_ref::<Innermost>());
     inner.is_some_and(|inner| inner.last().to_string().contains(WANTS_LOGIN))
 }
 
-/// The proxy takes a password in no way that the library has.
+/// The proxy supports no authentication scheme that the library has.
 #[derive(Debug)]
 pub(super) struct OtherLogin {
-    /// The names of the ways that it has, if they are known.
+    /// The schemes that it offers, if they are known.
     pub(super) ways: String,
-    /// Whether the proxy's address names a user: git asks for no password otherwise.
+    /// Whether the proxy's address contains a user name. Without one, git does not ask for a password.
     pub(super) has_user: bool,
 }
 
@@ -68,7 +68,7 @@ impl fmt::Display for OtherLogin {
 
 impl Error for OtherLogin {}
 
-/// Tells whether git's own transport gets further.
+/// Tells whether git's own transport may succeed at this proxy.
 pub(super) fn wants_other_login(error: &TransportError) -> bool {
     let other = error
         .source()
@@ -76,9 +76,10 @@ pub(super) fn wants_other_login(error: &TransportError) -> bool {
     other.is_some_and(|other| other.has_user)
 }
 
-/// Tells whether TLS failed before the server has taken the request.
+/// Tells whether TLS failed before the server executed the request.
 ///
-/// A server that wants to renegotiate has read it, ends the connection because rustls does not, and carries nothing out.
+/// This includes a server that renegotiates after it read the request. rustls refuses that, and the server then closes
+/// the connection without executing anything.
 pub(super) fn is_of_tls(error: &TransportError) -> bool {
     let Some(inner) = error.source().and_then(|it| it.downcast_ref::<Innermost>()) else {
         return false;
@@ -89,7 +90,7 @@ pub(super) fn is_of_tls(error: &TransportError) -> bool {
     rustls_error(&inner.0).is_some_and(is_handshake)
 }
 
-/// Tells whether the server could not agree on HTTP/1.1 (RFC 7301 section 3.2).
+/// Tells whether the server rejected HTTP/1.1 in the TLS handshake (RFC 7301 section 3.2).
 pub(super) fn offers_only_http_2(error: &TransportError) -> bool {
     let inner = error.source().and_then(|it| it.downcast_ref::<Innermost>());
     inner.is_some_and(|inner| rustls_error(&inner.0).is_some_and(is_alpn))
@@ -103,12 +104,12 @@ fn is_alpn(error: &rustls::Error) -> bool {
     )
 }
 
-/// A proxy answered CONNECT with a status that refuses the connection.
+/// The status with which a proxy refused CONNECT.
 #[derive(Debug)]
 pub(super) struct ProxyRefused(pub(super) u16);
 
 impl ProxyRefused {
-    /// Tells whether it may pass: the proxy has no way just now, or is busy.
+    /// Tells whether a retry may help: the proxy is busy or cannot reach the server at the moment.
     fn may_pass(&self) -> bool {
         matches!(self.0, 408 | 429 | 500..)
     }
@@ -126,15 +127,15 @@ impl fmt::Display for ProxyRefused {
 
 impl Error for ProxyRefused {}
 
-/// Tells whether a proxy refused to connect, and the library does not say with which status.
+/// Tells whether a proxy refused to connect. The library does not report the status.
 pub(super) fn is_refused_by_proxy(error: &TransportError) -> bool {
     let inner = error.source().and_then(|it| it.downcast_ref::<Innermost>());
     inner.is_some_and(|inner| inner.last().to_string().contains(REFUSED))
 }
 
-/// Tells a connection that was refused, reset or found no way; a name that nobody has stays one.
+/// Tells whether the connection was refused, reset or had no route, so that a retry may help. Unknown names are final.
 ///
-/// A proxy's answer counts, too, where it is not known: one that has no way (502 to 504) may have one in a moment.
+/// A proxy's refusal without a known status counts too: a proxy that answers 502 to 504 may succeed soon.
 pub(super) fn is_of_the_network(error: &TransportError) -> bool {
     if let Some(refused) = error
         .source()
@@ -151,7 +152,7 @@ pub(super) fn is_of_the_network(error: &TransportError) -> bool {
         || RESOLVER_FAILED.iter().chain(&[REFUSED]).any(may_pass)
 }
 
-/// Every link of an error's chain, with what I/O errors wrap: they do not name it as their source.
+/// Walks an error chain, including the errors inside I/O errors, which do not report them as their source.
 fn links<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> + 'a {
@@ -191,12 +192,12 @@ fn is_tls(error: &reqwest::Error) -> bool {
     rustls_error(error).is_some()
 }
 
-/// Finds the error of TLS, if it is one.
+/// Finds the TLS error in a chain, if there is one.
 fn rustls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
     links(error).find_map(|link| link.downcast_ref())
 }
 
-/// reqwest's error, shown by what it wraps in the end: its own words ("error sending request") say less.
+/// A reqwest error that displays its innermost cause, because reqwest's own text ("error sending request") says less.
 #[derive(Debug)]
 struct Innermost(reqwest::Error);
 
@@ -216,7 +217,7 @@ impl fmt::Display for Innermost {
         if let Some(error) = last.downcast_ref::<io::Error>()
             && error.kind() == io::ErrorKind::UnexpectedEof
         {
-            // rustls explains at length, to programmers, what a missing close_notify may mean.
+            // rustls has a long text for programmers here, about a missing close_notify.
             return f.write_str("the connection ended unexpectedly");
         }
         if rustls_error(&self.0).is_some_and(is_alpn) {
@@ -252,7 +253,7 @@ mod tests {
 
     use super::*;
 
-    /// A resolver that has no answer but this.
+    /// A resolver that always fails with this text.
     struct Failing(&'static str);
 
     impl Resolve for Failing {
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_cannot_be_looked_up_just_now_may_be_there_in_a_moment() {
+    fn a_temporary_failure_of_the_resolver_is_retried() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();

@@ -1,5 +1,5 @@
-//! Answers in gzip: asked for where refs are the answer, and a server may send others all the same (RFC 9110 section
-//! 12.5.3).
+//! Decompresses gzip responses. The client asks for gzip when it requests refs, but a server may compress any response
+//! (RFC 9110 section 12.5.3).
 
 use std::io::{self, Read as _};
 
@@ -9,10 +9,10 @@ use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 
 use super::{BodyReader, Phase, ResponseBody, TransportError};
 
-/// However much a few bytes may become, so many are made at a time.
+/// The most bytes that one step decompresses, so that a small response cannot fill the memory.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// Gives a body as it was before it was compressed, if its head says that it is.
+/// Decompresses a body if its headers say that it is gzip.
 pub(super) fn unpacked(
     headers: &HeaderMap,
     host: &str,
@@ -58,7 +58,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives pieces, and then breaks if it is to.
+    /// Gives these pieces, then fails if the flag is set.
     struct Pieces(Vec<Bytes>, bool);
 
     impl ResponseBody for Pieces {
@@ -83,7 +83,7 @@ mod tests {
         unpacked(&headers, "h", Pieces(pieces.collect(), breaks))
     }
 
-    /// Reads to the end; gives the bytes, and the phase of what broke.
+    /// Reads to the end, and gives the bytes and the phase of an error.
     fn read(mut body: Box<dyn ResponseBody>) -> (Vec<u8>, Option<Phase>) {
         let mut whole = Vec::new();
         loop {
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_packed_comes_out_however_it_is_cut() {
+    fn a_compressed_body_is_restored_for_every_chunk_size() {
         let text = b"0006a\n".repeat(500);
         for step in [1, 3, 1000] {
             assert_eq!(
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_too_early_or_is_none_has_broken_off() {
+    fn a_truncated_or_invalid_gzip_body_is_an_error() {
         let whole = packed(b"0000");
         assert_eq!(read(body(&whole[..15], 4, false)).1, Some(Phase::Answer));
         assert_eq!(
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_bytes_that_become_many_do_so_piece_by_piece() {
+    fn a_compression_bomb_is_decompressed_in_small_pieces() {
         let mut bomb = body(&packed(&vec![0; 64 << 20]), 1 << 20, false);
         let mut bytes = 0;
         while let Some(piece) = bomb.next_chunk().expect("it is whole") {

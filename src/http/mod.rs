@@ -1,13 +1,16 @@
 //! One HTTPS client: TLS roots, proxy, time limits. It knows neither git nor OAuth.
 //!
-//! The interface is synchronous: a call drives the connection until the answer's head is there, and each
-//! [`Response::next_chunk`] drives it on, also an upload that is still under way. Nothing runs in between.
+//! The interface is synchronous. A call drives the connection until the head of the response arrives. Each
+//! [`Response::next_chunk`] drives it further, together with an upload that is still running. Nothing runs in between.
 //!
-//! What was weighed and left out: **TLS tickets on disk** save no round trip of TLS 1.3, only the check of a certificate
-//! (0.1 ms), for a secret more to guard; early data, which would save one, may be replayed. **HTTP/2** has nothing to
-//! share a connection between, as requests follow each other, and its usual windows (2 MiB) hold a link of 100 ms at 20 MB/s.
-//! **Compressed answers** pay for refs alone (1,000 of them: 85 kB to 29 kB, one round trip; 100 arrive in one anyhow),
-//! while packs do not shrink: the relay asks for them where refs are the answer. Any that comes is read.
+//! Measured and left out:
+//!
+//! - **TLS tickets on disk** save no round trip of TLS 1.3. They save one certificate check (0.1 ms) and add a secret
+//!   to protect. Early data would save a round trip, but an attacker can replay it.
+//! - **HTTP/2** shares a connection between parallel requests, and this client has none. Its usual window (2 MiB)
+//!   limits a link with 100 ms latency to 20 MB/s.
+//! - **Compressed responses** help for refs only: 1,000 refs shrink from 85 kB to 29 kB and save one round trip. Packs
+//!   do not shrink. The transport asks for gzip when it requests refs, and the client reads gzip in every response.
 
 mod body;
 mod client;
@@ -41,38 +44,38 @@ pub(crate) use retry::{PATIENCE, Retries, Trouble};
 pub(crate) use speed_limit::LowSpeed;
 pub(crate) use tls::{ClientCertificate, PinnedKeys};
 
-/// Carries requests to a server: the door through which another implementation (a keep-alive agent) can come in.
+/// Sends requests to a server. A trait, so that another implementation (a keep-alive agent) can take its place.
 pub trait HttpClient {
-    /// Sends a request and returns once the head of the answer is there.
+    /// Sends a request and returns when the head of the response has arrived.
     ///
     /// # Errors
     ///
-    /// A [`TransportError`] when there is no answer. Every status is an answer; redirects are answers, too.
+    /// A [`TransportError`] without a response. Every status is a response, and so is a redirect.
     fn send(&self, request: Request) -> Result<Response, TransportError>;
 }
 
 /// The methods that git and OAuth need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// Safe to repeat.
+    /// A request that is safe to repeat.
     Get,
-    /// Not safe to repeat unless its caller knows better.
+    /// A request that only its caller may declare safe to repeat.
     Post,
 }
 
-/// What is sent.
+/// An HTTP request.
 pub struct Request {
     /// GET or POST.
     pub method: Method,
-    /// Where to, without user name or password.
+    /// The target, without user name or password.
     pub url: Url,
-    /// Headers in order; `Host`, `Content-Length` and `User-Agent` are added.
+    /// Headers in order. The client adds `Host`, `Content-Length` and `User-Agent`.
     pub headers: Vec<(&'static str, String)>,
     /// The value of the `Authorization` header.
     pub authorization: Option<Secret>,
     /// The body.
     pub body: Body,
-    /// How long the whole exchange, body included, may take; `None` for transfers, which only must not stall.
+    /// The limit for the whole exchange, body included. `None` for transfers, which have a limit for stalls only.
     pub time_limit: Option<Duration>,
 }
 
@@ -89,7 +92,7 @@ impl Request {
         }
     }
 
-    /// Starts a POST of a body.
+    /// Starts a POST with a body.
     pub fn post(url: Url, body: Body) -> Self {
         Request {
             method: Method::Post,
@@ -105,19 +108,19 @@ impl Request {
     }
 }
 
-/// What a request carries.
+/// The body of a request.
 pub enum Body {
     /// Nothing.
     Empty,
-    /// Bytes of known length, sent with `Content-Length`.
+    /// Bytes with a known length, sent with `Content-Length`.
     Bytes(Bytes),
-    /// A form that holds secrets, as does the answer to it: no trace shows either.
+    /// A form that contains secrets. The response contains secrets too, and a trace shows neither.
     Form(Secret),
-    /// Bytes that are read to their end while they are sent, in chunks (RFC 9112 section 7.1).
+    /// A stream that is sent in chunks until it ends (RFC 9112 section 7.1).
     Stream(Box<dyn Read + Send>),
 }
 
-/// What came back: status, headers, and a body that is still on its way.
+/// An HTTP response whose body may still be arriving.
 pub struct Response {
     /// The status code (RFC 9110 section 15).
     pub status: u16,
@@ -126,13 +129,13 @@ pub struct Response {
     body: Box<dyn ResponseBody>,
 }
 
-/// Gives the body of an answer piece by piece.
+/// Gives the body of a response in chunks.
 pub trait ResponseBody {
-    /// Waits for the next piece; `None` at the end.
+    /// Waits for the next chunk; `None` at the end.
     ///
     /// # Errors
     ///
-    /// A [`TransportError`] when the connection breaks before the end that HTTP announced.
+    /// A [`TransportError`] if the connection breaks before the body is complete.
     fn next_chunk(&mut self) -> Result<Option<Bytes>, TransportError>;
 }
 
@@ -143,7 +146,7 @@ impl ResponseBody for Response {
 }
 
 impl Response {
-    /// Puts an answer together.
+    /// Builds a response.
     pub fn new(status: u16, headers: HeaderMap, body: Box<dyn ResponseBody>) -> Self {
         Response {
             status,
@@ -152,7 +155,7 @@ impl Response {
         }
     }
 
-    /// Reads the body up to `max_bytes`; what is longer is cut there, so that no server can fill the memory.
+    /// Reads the body, at most `max_bytes`. The limit keeps a server from filling the memory.
     ///
     /// # Errors
     ///
@@ -169,43 +172,43 @@ impl Response {
         Ok(body)
     }
 
-    /// Reads a header as text; a header that is not ASCII counts as absent.
+    /// Reads a header as text. A header that is not ASCII counts as absent.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 }
 
-/// Why there was no answer, or no complete one.
+/// The reason for a missing or incomplete response.
 #[derive(Debug)]
 pub struct TransportError {
-    /// In which phase it happened: decides whether a repetition is safe.
+    /// The phase that failed. It decides whether a retry is safe.
     pub phase: Phase,
-    /// The host it was about, without port.
+    /// The server's host, without port.
     pub host: String,
-    /// The proxy on the way, with the setting that names it, where it may be the cause.
+    /// The proxy that may be the cause, with the setting that names it.
     proxy: Option<String>,
     source: Box<dyn std::error::Error + Send + Sync>,
 }
 
-/// How far an exchange had come when it failed.
+/// The phase in which an exchange failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// No connection: name resolution, TCP, proxy. The server saw nothing.
+    /// Name resolution, TCP or the proxy failed. The server saw nothing.
     Connect,
-    /// The server's certificate or its TLS was not accepted. The server saw no request.
+    /// TLS or the check of the server's certificate failed. The server saw no request.
     Tls,
-    /// The request went out, wholly or in part, and no answer came.
+    /// The client sent the request, or a part of it, and got no response.
     Request,
-    /// What came back is not HTTP, or has a head that is longer than any.
+    /// The reply is not HTTP, or its head is too long.
     NotHttp,
-    /// The answer broke off.
+    /// The response ended too early.
     Answer,
-    /// The time limit of the exchange ran out.
+    /// The exchange exceeded its time limit.
     TimeLimit,
 }
 
 impl TransportError {
-    /// Wraps what the layer below reported.
+    /// Wraps the error of the layer below.
     pub fn new(
         phase: Phase,
         host: impl Into<String>,
@@ -219,32 +222,32 @@ impl TransportError {
         }
     }
 
-    /// Tells whether it was the network that failed, which may be there again in a moment.
+    /// Tells whether the network failed, so that a retry may succeed.
     pub fn is_of_the_network(&self) -> bool {
         errors::is_of_the_network(self)
     }
 
-    /// Tells whether a proxy takes a password in a way that git's own transport may have, and this one has not.
+    /// Tells whether the proxy needs an authentication scheme that only git's own transport may support.
     pub fn wants_other_login(&self) -> bool {
         errors::wants_other_login(self)
     }
 
-    /// Says in a few words why there was no answer.
+    /// Gives the reason in a few words.
     pub fn reason(&self) -> String {
         self.source.to_string()
     }
 
-    /// Tells whether another TLS library, such as git's, may get an answer.
+    /// Tells whether another TLS library, such as git's, may succeed.
     pub fn may_be_of_our_library(&self) -> bool {
         self.phase == Phase::Tls
     }
 
-    /// Tells whether the server speaks HTTP/2 alone, which git's own transport does, too.
+    /// Tells whether the server supports HTTP/2 only. Git's own transport supports it too.
     pub fn offers_only_http_2(&self) -> bool {
         errors::offers_only_http_2(self)
     }
 
-    /// Names the proxy on the way.
+    /// Adds the proxy that the request went through.
     #[must_use]
     fn through(mut self, proxy: Option<&Proxy>) -> Self {
         self.proxy = proxy.map(ToString::to_string);
@@ -276,36 +279,36 @@ impl std::error::Error for TransportError {
     }
 }
 
-/// How to reach servers, as resolved from git's `http.*` settings and environment.
+/// The resolved `http.*` settings and environment variables of git.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
     /// A file with trusted certificates in PEM form (`http.sslCAInfo`, `GIT_SSL_CAINFO`) instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// A directory whose files hold trusted certificates in PEM form (`http.sslCAPath`, `GIT_SSL_CAPATH`).
     pub ca_directory: Option<PathBuf>,
-    /// The setting by which whoever answers is taken for the server (`http.sslVerify` false), if one is in force.
+    /// The setting that disables certificate checks (`http.sslVerify` false), if there is one.
     pub unverified_by: Option<String>,
-    /// The public keys of which the server must have one (`http.pinnedPubkey`).
+    /// The accepted public keys of the server (`http.pinnedPubkey`).
     pub pinned_keys: Option<PinnedKeys>,
-    /// Whether no TLS below 1.3 will do (`http.sslVersion`).
+    /// Whether TLS 1.3 is required (`http.sslVersion`).
     pub only_tls_1_3: bool,
-    /// Who we are to a server that asks for a certificate (`http.sslCert`, `http.sslKey`).
+    /// The client certificate for servers that request one (`http.sslCert`, `http.sslKey`).
     pub client_certificate: Option<ClientCertificate>,
     /// The proxy for every request; `None` for a direct connection.
     pub proxy: Option<Proxy>,
-    /// How the proxy may be told a password (`http.proxyAuthMethod`).
+    /// The authentication schemes that the proxy may use (`http.proxyAuthMethod`).
     pub proxy_auth: ProxyAuth,
-    /// A file with certificates trusted in a proxy that is spoken to by TLS (`http.proxySSLCAInfo`).
+    /// A file with trusted certificates for an https proxy (`http.proxySSLCAInfo`).
     pub proxy_ca_file: Option<PathBuf>,
-    /// The `User-Agent` header (`http.userAgent`), if there is to be another one than the caller's own.
+    /// The `User-Agent` header (`http.userAgent`), if it replaces the caller's.
     pub user_agent: Option<String>,
     /// Further headers for every request (`http.extraHeader`).
     pub extra_headers: Vec<(String, Secret)>,
-    /// The slowest a transfer may be (`http.lowSpeedLimit`, `http.lowSpeedTime`).
+    /// The lowest accepted speed of a transfer (`http.lowSpeedLimit`, `http.lowSpeedTime`).
     pub low_speed: Option<LowSpeed>,
 }
 
-/// Tells whether a credential may be sent to a URL: over https anywhere, over http to this machine only.
+/// Tells whether a credential may be sent to a URL: https to any host, or http to this machine.
 pub(crate) fn may_carry_credentials(url: &Url) -> bool {
     match url.scheme() {
         "https" => true,

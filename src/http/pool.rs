@@ -1,4 +1,4 @@
-//! The library's connections, through a proxy where there is one, and the login that it may want.
+//! Sends requests over the library's connections, with the login of a proxy, and hands over to curl where it must.
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -21,25 +21,25 @@ use super::{
 };
 use crate::trace;
 
-/// How often the runtime is given a turn to notice a closed connection: one to see the socket, one for the connection
-/// to read its end, one to spare.
+/// The turns that the runtime gets to notice a closed connection: one to see the socket, one for the connection to read
+/// the end, and one to spare.
 const LOOKS: usize = 3;
 
-/// Connections to wherever requests go.
+/// The connections of one client.
 pub(super) struct Pool {
     route: Route,
     proxy_auth: ProxyAuth,
-    /// How the proxy takes a password, once it was asked.
+    /// The authentication schemes of the proxy, once they are known.
     offer: OnceCell<Offer>,
-    /// The status with which it refused to connect, if that is known.
+    /// The status with which the proxy refused to connect, if it is known.
     refused_with: OnceCell<Option<u16>>,
     settings: Settings,
-    /// Takes the library's place where a proxy or a server needs what the library has not got.
+    /// Replaces the library for proxies and servers that the library does not support.
     curl: OnceCell<Curl>,
-    /// Why it took the place of the library's TLS.
+    /// The TLS error for which curl sent a request.
     reason_for_curl: RefCell<Option<String>>,
     logins: Option<Box<dyn ProxyLogins>>,
-    /// The login that is tried or was taken.
+    /// The login for the proxy, tried or accepted.
     login: RefCell<Option<ProxyLogin>>,
     is_login_judged: Cell<bool>,
     client: RefCell<reqwest::Client>,
@@ -68,7 +68,7 @@ impl Pool {
         self.logins = Some(logins);
     }
 
-    /// Connects by one family of addresses only from now on.
+    /// Limits new connections to one address family.
     pub(super) fn keep_to(&mut self, family: Family) -> anyhow::Result<()> {
         self.route.family = Some(family);
         self.curl = OnceCell::new();
@@ -77,13 +77,13 @@ impl Pool {
         Ok(())
     }
 
-    /// The library's client as it is now, to start a request to a URL with.
+    /// Gives the current client of the library for a request to a URL.
     pub(super) fn client(&self, url: &Url) -> reqwest::Client {
         self.route.notice_hop(url);
         self.client.borrow().clone()
     }
 
-    /// What a proxy may add to the time that an exchange takes: it is waited for as by git.
+    /// Gives the extra time for an exchange through a proxy: as long as git waits for the connection.
     pub(super) fn patience(&self) -> Duration {
         match self.route.proxy {
             Some(_) => LIMITS.all,
@@ -91,14 +91,14 @@ impl Pool {
         }
     }
 
-    /// Tells whether a proxy carries requests to a URL as they are, and with which login, for a trace.
+    /// For a trace: tells whether a proxy forwards requests to a URL without CONNECT, and with which login.
     pub(super) fn carrying(&self, url: &Url) -> Option<Option<String>> {
         let proxy = self.route.proxy.as_ref()?;
         let is_carried = url.scheme() == "http" && proxy.is_http();
         is_carried.then(|| proxy.basic(self.login.borrow().as_ref()))
     }
 
-    /// Says why curl has taken the place of the library's TLS, if it has.
+    /// Gives the TLS error for which curl sent a request, if that happened.
     pub(super) fn reason_for_curl(&self) -> Option<String> {
         self.reason_for_curl.borrow().clone()
     }
@@ -114,14 +114,14 @@ impl Pool {
         })
     }
 
-    /// Tells whether curl may have a way to the proxy that the library has not.
+    /// Tells whether curl may support the proxy although the library does not.
     fn has_proxy_of_curl(&self) -> bool {
         self.route.proxy.as_ref().is_some_and(|proxy| {
             proxy.is_http() || proxy.is_socks_4_with_user() || proxy.is_on_socket()
         })
     }
 
-    /// Sends a request. Where the library's TLS fails, `small`, a copy of the request, is carried by curl.
+    /// Sends a request. If the library's TLS fails, curl sends `small`, a copy of the request.
     pub(super) fn send(
         &self,
         runtime: &Runtime,
@@ -139,7 +139,7 @@ impl Pool {
         }
     }
 
-    /// Asks by curl, which verifies by the same settings; what it does not trust either is told in our words.
+    /// Sends by curl, which checks certificates by the same settings. If curl fails too, the library's error stays.
     fn beyond_tls(
         &self,
         small: &CurlRequest,
@@ -161,8 +161,8 @@ impl Pool {
         }
     }
 
-    /// Sends a request by the library, and a second time with a login where the proxy wants one: the server has seen nothing of it.
-    /// Where the login goes in no way that the library has, `small`, a copy of the request, is carried by curl.
+    /// Sends a request by the library. If the proxy requires a login, sends it again: the server has not seen it yet.
+    /// If the proxy needs a scheme that the library lacks, curl sends `small`, a copy of the request.
     fn send_by_library(
         &self,
         runtime: &Runtime,
@@ -189,7 +189,7 @@ impl Pool {
             return self.otherwise(small, host, &Offer::default());
         }
         let url = request.url().clone();
-        // A password does not go out as it is before the proxy has said that it takes it so, as with curl.
+        // Like curl, send a password in clear text only after the proxy has offered Basic.
         if self.route.proxy.as_ref().is_some_and(Proxy::has_user) && !self.offer(&url).has_basic() {
             return self.otherwise(small, host, self.offer(&url));
         }
@@ -220,7 +220,7 @@ impl Pool {
         answer
     }
 
-    /// Names the status with which a proxy refused to connect, which decides whether it is asked again.
+    /// Adds the status with which a proxy refused to connect. It decides about a retry.
     fn with_status(&self, error: TransportError, url: &Url, host: &str) -> TransportError {
         let Some(proxy) = self
             .route
@@ -231,19 +231,19 @@ impl Pool {
             return error;
         };
         match self.refused_with.get_or_init(|| auth::status(proxy, url)) {
-            // It has changed its mind meanwhile.
+            // The proxy accepts connections now.
             None | Some(200..=299) => error,
             Some(status) => TransportError::new(Phase::Connect, host, ProxyRefused(*status))
                 .through(Some(proxy)),
         }
     }
 
-    /// Tells whether the library cannot or must not speak to the proxy.
+    /// Tells whether the library cannot or must not use the proxy.
     fn is_for_others(&self, proxy: &Proxy) -> bool {
         proxy.is_socks_4_with_user() || proxy.is_http() && !self.proxy_auth.allows_basic()
     }
 
-    /// How the proxy takes a password; it is asked only where curl could use another way than Basic.
+    /// Gives the proxy's authentication schemes. Asks the proxy only if curl could use another scheme than Basic.
     fn offer(&self, url: &Url) -> &Offer {
         self.offer.get_or_init(|| match &self.route.proxy {
             Some(proxy) if self.proxy_auth == ProxyAuth::Any && self.has_proxy_of_curl() => {
@@ -253,7 +253,7 @@ impl Pool {
         })
     }
 
-    /// Goes on where the library cannot.
+    /// Sends by curl what the library cannot send, or fails if curl cannot either.
     fn otherwise(
         &self,
         small: Option<&CurlRequest>,
@@ -293,7 +293,7 @@ impl Pool {
         host: &str,
     ) -> Result<reqwest::Response, TransportError> {
         let client = self.client(request.url());
-        // Built inside, since time limits need the runtime's clock.
+        // Created inside the runtime, because time limits need its clock.
         let answer = runtime.block_on(async {
             notice_closed_connections().await;
             pace.keep(client.execute(request)).await
@@ -303,7 +303,7 @@ impl Pool {
             .map_err(|error| classify(error, host, self.route.proxy.as_ref(), Phase::Request))
     }
 
-    /// Tells whether a login could still be had: none was given, and there is somebody to ask.
+    /// Tells whether to ask for a login: there is a source of logins, and no login yet.
     fn may_ask(&self) -> bool {
         let has_login = self.route.proxy.as_ref().is_some_and(Proxy::has_login);
         self.logins.is_some() && !has_login && self.login.borrow().is_none()
@@ -322,7 +322,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Lets the library tell the proxy the login.
+    /// Gives the library the login for the proxy.
     fn use_login(&self, host: &str) -> Result<(), TransportError> {
         let login = self.login.borrow();
         let client = self.route.client(login.as_ref());
@@ -334,7 +334,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Passes on, once, what a proxy made of a login, if that is known.
+    /// Reports once whether the proxy accepted the login, if that is known.
     fn judge_login(&self, is_right: Option<bool>) {
         if let (Some(logins), Some(proxy), Some(login), Some(is_right)) = (
             &self.logins,
@@ -348,7 +348,7 @@ impl Pool {
     }
 }
 
-/// Tells what a proxy made of a login; a network that fails says nothing of it.
+/// Tells whether a proxy accepted a login; `None` if the network failed.
 fn was_login_taken(answer: &Result<reqwest::Response, TransportError>) -> Option<bool> {
     match answer {
         Ok(_) => Some(true),
@@ -356,8 +356,8 @@ fn was_login_taken(answer: &Result<reqwest::Response, TransportError>) -> Option
     }
 }
 
-/// Lets the runtime look at its sockets, which nobody did since the last call: a connection that the server has closed
-/// meanwhile then leaves the pool, instead of swallowing a request that cannot be sent twice.
+/// Lets the runtime check its sockets, which it does not do between calls. A connection that the server has closed
+/// then leaves the pool, and cannot lose a request that must not be sent twice.
 async fn notice_closed_connections() {
     for _ in 0..LOOKS {
         tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! Which addresses a server is reached by: those of IPv4, of IPv6, or all.
+//! Resolves host names to addresses: IPv4, IPv6, or both.
 
 use std::{
     fmt, io,
@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::{limits, trace};
 
-/// One of the two kinds of addresses.
+/// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// 32 bits (RFC 791).
@@ -21,7 +21,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// The address that stands for any of this machine's.
+    /// The wildcard address (INADDR_ANY).
     pub(super) fn any(self) -> IpAddr {
         match self {
             Family::Ipv4 => Ipv4Addr::UNSPECIFIED.into(),
@@ -50,8 +50,9 @@ impl fmt::Display for Family {
     }
 }
 
-/// Resolves names, for one family if there is one, and tells how long that took. The resolver of the library panics
-/// where the system gives no thread.
+/// Resolves names, for one address family if it is set, and traces the time.
+///
+/// The library's own resolver panics if the system cannot start a thread.
 pub(super) struct Resolver(pub(super) Option<Family>);
 
 impl Resolve for Resolver {
@@ -71,20 +72,20 @@ impl Resolve for Resolver {
     }
 }
 
-/// Looks a name up on a thread of its own, or at once where the system gives none.
+/// Looks up a name on its own thread, or on this one if the system cannot start a thread.
 pub(super) async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let (tell, told) = oneshot::channel();
     let host = host.to_owned();
     limits::start_or_run("resolver", move || {
         let found = (host.as_str(), port).to_socket_addrs();
-        // Nobody waits any more after the time limit.
+        // After the time limit, the receiver is gone.
         let _ = tell.send(found.map(Iterator::collect));
     });
     told.await.map_err(io::Error::other)?
 }
 
 async fn of_family(host: &str, family: Family) -> io::Result<Vec<SocketAddr>> {
-    // This machine has both, whatever its table of hosts says (RFC 6761 section 6.3); curl does the same.
+    // localhost has both families, whatever the hosts file says (RFC 6761 section 6.3). curl does the same.
     if host == "localhost" {
         return Ok(vec![SocketAddr::new(family.loopback(), 0)]);
     }
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_without_an_address_of_the_family_is_told_and_this_machine_has_both() {
+    fn a_missing_address_of_the_family_is_an_error_and_localhost_has_both_families() {
         for (family, other) in [
             (Family::Ipv4, ("::1", Family::Ipv6)),
             (Family::Ipv6, ("127.0.0.1", Family::Ipv4)),

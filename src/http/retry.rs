@@ -1,43 +1,41 @@
-//! When a request is sent again that did not get its answer, and how long to wait before: one policy for the git server
-//! and the token endpoint.
+//! The retry policy for the git server and the token endpoint: when to send a request again, and after which pause.
 //!
-//! The caller decides what may be sent twice. The relay repeats what only reads until git has a byte of the answer, and a
-//! push only when there was no connection or the server refused to look at it (status 429). A gateway answers 503 also
-//! when it has lost the answer of the server behind it, so that this says nothing of a push.
-
+//! The caller decides which requests may be sent twice. The transport repeats reads until git has a byte of the
+//! response. It repeats a push only if there was no connection or the server answered 429. Status 503 is not enough for
+//! a push: a gateway also sends it when it lost the response of the server behind it.
 use std::{collections::hash_map::RandomState, fmt, hash::BuildHasher as _, io, time::Duration};
 
 use super::{Phase, Response, TransportError};
 
-/// How often one command tries again after a lost connection, or when a busy server says when.
+/// Retries per command after a lost connection, or after a busy server named a pause.
 const TIMES: u32 = 3;
-/// How often one command tries again while a busy server does not say when: the pauses add up to half a minute.
+/// Retries per command if a busy server names no pause. The pauses add up to half a minute.
 const TIMES_BUSY: u32 = 5;
-/// How long one command waits, all of its pauses together.
+/// The limit for all pauses of one command together.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-/// The first pause after a connection that could not be made or broke; each one is twice as long as the last.
+/// The first pause after a failed or broken connection. Each further pause is twice as long.
 const LOST_PAUSE: Duration = Duration::from_millis(250);
-/// The first pause when a busy server does not say how long.
+/// The first pause if a busy server names none.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
-/// A cause for a missing response that may be gone at the next attempt.
+/// A failure that a retry may solve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// A connection could not be made, or broke.
+    /// The connection failed or broke.
     Lost(String),
     /// The server or its gateway is busy.
     Busy {
-        /// Its host.
+        /// The server's host.
         host: String,
         /// The status code.
         status: u16,
-        /// What it asks to wait.
+        /// The pause that the server asks for.
         retry_after: Option<Duration>,
     },
 }
 
 impl Trouble {
-    /// Sorts an exchange without an answer; `None` when it would end the same way.
+    /// Classifies a failed exchange; `None` if a retry would fail the same way.
     pub(crate) fn of_connection(error: &TransportError) -> Option<Self> {
         let may_pass = match error.phase {
             Phase::Connect => error.is_of_the_network(),
@@ -207,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_differ_from_each_other() {
+    fn pauses_are_random() {
         let pauses: std::collections::BTreeSet<_> = (0..20)
             .map(|_| some_of(Duration::from_secs(1000)))
             .collect();
@@ -215,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_end_the_same_way_is_not_tried_again() {
+    fn a_permanent_failure_is_not_retried() {
         for phase in [Phase::Connect, Phase::Tls, Phase::NotHttp, Phase::TimeLimit] {
             let error = TransportError::new(phase, "h", "a credential is sent over https only");
             assert_eq!(Trouble::of_connection(&error), None, "{phase:?}");

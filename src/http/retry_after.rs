@@ -1,16 +1,17 @@
-//! When a server wants to be asked again.
+//! Parses `Retry-After`.
 
 use std::time::Duration;
 
 use super::Response;
 
 impl Response {
-    /// Reads `Retry-After`, seconds or a date (RFC 9110 section 10.2.3). The date is the server's, and so is what it is
-    /// compared with: our clock may be wrong.
+    /// Reads `Retry-After` as seconds or as a date (RFC 9110 section 10.2.3).
+    ///
+    /// A date is compared with the server's own `Date` header, because the local clock may be wrong.
     pub fn retry_after(&self) -> Option<Duration> {
         let value = self.header("retry-after")?.trim();
         if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-            // More than a number holds is still no permission to come back at once.
+            // A number that overflows must not mean an immediate retry.
             return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
         }
         let date = |text: &str| httpdate::parse_http_date(text.trim()).ok();
@@ -34,7 +35,7 @@ mod tests {
 
     const NOW: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 
-    /// Seconds to wait, by what a header says at a time.
+    /// Gives the seconds to wait for a header value.
     fn seconds(value: &str) -> Option<u64> {
         let mut headers = HeaderMap::new();
         headers.insert("retry-after", value.parse().ok()?);
@@ -44,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn seconds_are_digits_and_never_too_many() {
+    fn seconds_are_digits_and_cannot_overflow() {
         let cases = [
             ("0", Some(0)),
             (" 120 ", Some(120)),
@@ -65,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn each_form_of_a_date_is_as_far_away_as_it_says() {
+    fn all_three_date_formats_are_read() {
         for date in [
             "Sun, 06 Nov 1994 08:51:37 GMT",
             "Sunday, 06-Nov-94 08:51:37 GMT",
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_server_says_of_when_to_come_back_is_understood_as_others_do_or_not_at_all() {
+    fn any_retry_after_value_is_read_as_other_parsers_read_it_or_ignored() {
         let kept = [
             NOW,
             "120",
@@ -105,7 +106,7 @@ mod tests {
                 assert_eq!(found, value.parse().unwrap_or(u64::MAX));
                 return;
             }
-            // Of its three forms git's parser knows this one alone (RFC 9110 section 5.6.7, IMF-fixdate).
+            // Git's parser knows only one of the three formats (RFC 9110 section 5.6.7, IMF-fixdate).
             let others = |date| Some(gix::date::parse(date, None).ok()?.seconds);
             if let Some(then) = others(value).filter(|_| value.get(3..4) == Some(",")) {
                 let now = others(NOW).expect("it is a date");

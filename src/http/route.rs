@@ -10,16 +10,16 @@ use super::{
 };
 use crate::trace;
 
-/// More than any server sends. Curl reads 5000, but room for them costs time with each head, and a hostile server may
+/// More than any server sends. curl reads 5000, but room for them costs time with each head, and a hostile server may
 /// send millions of heads (`1xx`).
 const MAX_HEADER_LINES: usize = 500;
-/// How servers are reached.
+/// The settings of the library's client.
 pub(super) struct Route {
     tls: rustls::ClientConfig,
     user_agent: HeaderValue,
     pub(super) proxy: Option<Proxy>,
     pub(super) family: Option<Family>,
-    /// Where TCP connections go.
+    /// The target of TCP connections.
     hop: Hop,
 }
 
@@ -34,15 +34,15 @@ impl Route {
         })
     }
 
-    /// Names the kind of the proxy, if it is none that we can speak to.
+    /// Names the kind of the proxy if the client does not support it.
     pub(super) fn unknown_proxy(&self) -> Option<String> {
         self.proxy.as_ref()?.unknown_kind()
     }
 
-    /// Notes where the next TCP connection goes, in case it takes long.
+    /// Sets the target of the next TCP connection, for the probe.
     pub(super) fn notice_hop(&self, url: &Url) {
         match &self.proxy {
-            // Without a port the library uses the scheme's, and SOCKS has one of its own (RFC 1928).
+            // Without a port, the library uses the default of the scheme. SOCKS has its own (RFC 1928).
             Some(proxy) => {
                 let port = proxy.port().unwrap_or(match proxy.scheme() {
                     "http" => 80,
@@ -58,13 +58,13 @@ impl Route {
         }
     }
 
-    /// Makes the library's client.
+    /// Builds the library's client.
     pub(super) fn client(&self, login: Option<&ProxyLogin>) -> anyhow::Result<reqwest::Client> {
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(self.tls.clone())
             .http1_only()
             .http1_title_case_headers()
-            // As curl reads them.
+            // Accept the headers that curl accepts.
             .http1_max_headers(MAX_HEADER_LINES)
             .http1_allow_obsolete_multiline_headers_in_responses(true)
             .http1_allow_spaces_after_header_name_in_responses(true)
@@ -79,7 +79,7 @@ impl Route {
             builder = builder.connector_layer(tracing::Timed::layer());
         }
         if let Some(family) = self.family {
-            // Names are looked up for one family; this holds for addresses in the place of a name.
+            // The resolver limits names to one family. This limits literal addresses.
             builder = builder.local_address(family.any());
         }
         let proxy = self.proxy.as_ref();

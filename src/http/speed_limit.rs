@@ -1,4 +1,4 @@
-//! How slow an exchange may be: git's `http.lowSpeedLimit` over `http.lowSpeedTime`, and a last resort without them.
+//! Ends exchanges that are too slow: git's `http.lowSpeedLimit` and `http.lowSpeedTime`, and a default without them.
 
 use std::{
     future::Future,
@@ -11,20 +11,20 @@ use std::{
 
 use tokio::time::{Instant, timeout};
 
-/// Without a setting a connection on which nothing moves for this long is dead: servers that are at work send
-/// keep-alive packets every 5 seconds (git-config(1), `uploadpack.keepAlive`, `receive.keepAlive`).
+/// The default: a connection without any traffic for this long is dead. A working server sends keep-alive packets
+/// every 5 seconds (git-config(1), `uploadpack.keepAlive`, `receive.keepAlive`).
 const DEAD_AFTER: Duration = Duration::from_secs(600);
 
-/// The slowest an exchange may be, and for how long (git-config(1), `http.lowSpeedLimit`, `http.lowSpeedTime`).
+/// The lowest accepted speed, and the time below it (git-config(1), `http.lowSpeedLimit`, `http.lowSpeedTime`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LowSpeed {
-    /// Bytes a second, either way.
+    /// Bytes per second, in both directions together.
     pub bytes_per_s: u64,
-    /// How long it may be slower than that.
+    /// The time for which an exchange may be slower.
     pub span: Duration,
 }
 
-/// The pace of one exchange. Only the time in which the network is waited for counts.
+/// The speed of one exchange. Only the time that the client waits for the network counts.
 #[derive(Clone, Debug)]
 pub(super) struct Pace(Arc<Inner>);
 
@@ -32,28 +32,28 @@ pub(super) struct Pace(Arc<Inner>);
 struct Inner {
     limit: Limit,
     moved_bytes: AtomicU64,
-    /// An upload waits for what it is to send: that is not the network's fault.
+    /// Whether an upload waits for its local source, which is not the network's fault.
     is_local: AtomicBool,
     seen: Mutex<Seen>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Limit {
-    /// None: a single byte is enough.
+    /// With `None`, a single byte is enough.
     bytes_per_s: Option<u64>,
     span: Duration,
 }
 
-/// What was seen since the last look.
+/// The measurement since the last check.
 #[derive(Debug, Default)]
 struct Seen {
     waited: Duration,
     at_bytes: u64,
-    /// For how long it has been too slow.
+    /// The time for which the exchange has been too slow.
     slow: Duration,
 }
 
-/// Too little moved for too long.
+/// The exchange was too slow for too long.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooSlow(String);
 
@@ -66,7 +66,7 @@ impl std::fmt::Display for TooSlow {
 impl std::error::Error for TooSlow {}
 
 impl Limit {
-    /// How often to look: curl looks every second, too; a short time is not looked past.
+    /// The interval between checks: at least one second, as in curl, and never longer than the span itself.
     fn look(self) -> Duration {
         (self.span / 10).max(Duration::from_secs(1)).min(self.span)
     }
@@ -102,19 +102,19 @@ impl Pace {
         }))
     }
 
-    /// Notes bytes that came or went.
+    /// Counts sent or received bytes.
     pub(super) fn moved(&self, bytes: usize) {
         self.0
             .moved_bytes
             .fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Notes whether the next bytes have to come from this machine.
+    /// Sets whether the exchange waits for this machine's own bytes.
     pub(super) fn waits_here(&self, is_local: bool) {
         self.0.is_local.store(is_local, Ordering::Relaxed);
     }
 
-    /// Waits for the network, unless it becomes too slow.
+    /// Waits for the network, and fails if it is too slow.
     pub(super) async fn keep<T>(&self, work: impl Future<Output = T>) -> Result<T, TooSlow> {
         let mut work = std::pin::pin!(work);
         loop {
@@ -127,7 +127,7 @@ impl Pace {
         }
     }
 
-    /// Adds time in which the network was waited for, and judges once it is enough for an average.
+    /// Adds waiting time, and checks the speed when there is enough time for an average.
     fn waited(&self, span: Duration) -> Result<(), TooSlow> {
         let limit = self.0.limit;
         let bytes = self.0.moved_bytes.load(Ordering::Relaxed);
@@ -155,7 +155,7 @@ impl Pace {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        // Numbers are never half written.
+        // A panic cannot leave these numbers half written.
         self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -171,7 +171,7 @@ mod tests {
         }))
     }
 
-    /// Lets seconds pass with so many bytes in each; gives the second in which it was too slow.
+    /// Simulates seconds with this many bytes each, and gives the second in which the limit applied.
     fn run(pace: &Pace, bytes: &[usize]) -> Option<usize> {
         bytes.iter().position(|bytes| {
             pace.moved(*bytes);
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_below_the_limit_for_the_whole_time_is_too_slow() {
+    fn an_exchange_below_the_limit_for_the_whole_span_is_too_slow() {
         assert_eq!(run(&pace(100, 3), &[99, 99, 99, 99]), Some(2));
         assert_eq!(run(&pace(100, 3), &[100; 20]), None);
         assert_eq!(
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_a_byte_now_and_then_is_enough_and_none_is_death() {
+    fn without_a_limit_an_occasional_byte_keeps_the_connection_alive() {
         let alive: Vec<usize> = (0..7200)
             .map(|second| usize::from(second % 50 == 0))
             .collect();

@@ -1,4 +1,4 @@
-//! How long a connection may take to be made: seconds until something accepts it, then as long as git waits.
+//! Limits the time to connect: 15 seconds if nothing accepts TCP connections, else as long as git waits.
 
 use std::{
     fmt,
@@ -17,14 +17,14 @@ use tower_service::Service;
 
 use super::resolver::look_up;
 
-/// The limits of one connection.
+/// The time limits for one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
-    /// After this long something has to accept TCP connections: a network that is down is then told in seconds.
+    /// After this time, a probe checks whether the host accepts TCP connections. A dead network then fails in seconds.
     until_probe: Duration,
-    /// How long a probe of that may take.
+    /// The limit for the probe.
     probe: Duration,
-    /// How long TCP, a proxy and TLS may take together (libcurl: `DEFAULT_CONNECT_TIMEOUT`, which git leaves as it is).
+    /// The limit for TCP, proxy and TLS together (libcurl: `DEFAULT_CONNECT_TIMEOUT`, which git does not change).
     pub(super) all: Duration,
 }
 
@@ -34,7 +34,7 @@ pub(super) const LIMITS: Limits = Limits {
     all: Duration::from_secs(300),
 };
 
-/// The connection was not made in time.
+/// The connection exceeded its time limit.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NotMade(Duration);
 
@@ -46,8 +46,10 @@ impl fmt::Display for NotMade {
 
 impl std::error::Error for NotMade {}
 
-/// Waits for a connection. The library does not say whether TCP or what follows it takes long, so that another
-/// connection to the same place tells whether anything accepts one there.
+/// Waits for a connection.
+///
+/// The library does not report whether TCP or a later step is slow. The probe, a second connection to the same address,
+/// finds out.
 pub(super) async fn wait<T>(
     connecting: impl Future<Output = T> + Unpin,
     hop: &Hop,
@@ -68,7 +70,7 @@ pub(super) async fn wait<T>(
     connected.map_err(|_| NotMade(limits.all))
 }
 
-/// Where TCP connections go: the server or its proxy, by host and port; set before each request.
+/// The target of TCP connections: host and port of the server or proxy. Set before each request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hop(Arc<Mutex<(String, u16)>>);
 
@@ -80,7 +82,7 @@ impl Hop {
         }
     }
 
-    /// Tells whether one of its addresses accepts a connection.
+    /// Tells whether an address of the target accepts a connection.
     async fn accepts(&self) -> bool {
         let (host, port) = self
             .0
@@ -98,7 +100,7 @@ impl Hop {
     }
 }
 
-/// Puts the limits around the library's connector.
+/// Applies the limits to the library's connector.
 #[derive(Clone)]
 pub(super) struct Patient<S = ()> {
     inner: S,
@@ -145,7 +147,7 @@ where
         Box::pin(async move {
             match wait(connecting, &hop, LIMITS).await {
                 Ok(connected) => connected,
-                // The library takes this kind for a timeout.
+                // The library treats this error kind as a timeout.
                 Err(late) => Err(io::Error::new(io::ErrorKind::TimedOut, late).into()),
             }
         })
@@ -178,21 +180,21 @@ mod tests {
     }
 
     #[test]
-    fn once_something_accepts_a_connection_it_may_take_as_long_as_with_git() {
+    fn an_accepted_connection_may_take_as_long_as_git_allows() {
         assert_eq!(LIMITS.all, Duration::from_secs(300));
         assert_eq!(LIMITS.until_probe + LIMITS.probe, Duration::from_secs(15));
         run(async {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
             let listener = listener.expect("a port is free");
             let port = listener.local_addr().expect("it is bound").port();
-            // It is made only after the probe has come, so that without one this would never end.
+            // The listener accepts the probe first. Without a probe, this test would never end.
             let connecting = Box::pin(async { listener.accept().await.is_ok() });
             assert_eq!(wait(connecting, &hop(port), SOON).await, Ok(true));
         });
     }
 
     #[test]
-    fn where_nothing_accepts_a_connection_it_is_given_up_early() {
+    fn a_connection_that_nothing_accepts_fails_early() {
         let port = {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
             listener.local_addr().expect("it is bound").port()
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_is_accepted_and_never_made_ends_at_the_last_limit() {
+    fn an_accepted_connection_that_never_completes_ends_at_the_overall_limit() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let port = listener.local_addr().expect("it is bound").port();
         let limits = Limits {
@@ -214,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_is_made_at_once_asks_nothing() {
+    fn a_fast_connection_needs_no_probe() {
         let made: Ready<u8> = ready(7);
         assert_eq!(run(wait(made, &Hop::default(), SOON)), Ok(7));
     }

@@ -1,4 +1,4 @@
-//! What the client tells a trace: requests and answers, and how long each part took. Nothing of it runs without one.
+//! Writes requests, responses and their times to a trace. Without a trace, none of this runs.
 
 use std::{
     future::Future,
@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use crate::trace::{self, Direction, Header, Privacy};
 
-/// Writes a header's name as it is sent: each word with a capital.
+/// Writes a header name as the client sends it, with a capital at the start of each word.
 pub(super) fn title_case(name: &HeaderName) -> String {
     let words = name.as_str().split('-').map(|word| {
         let (first, rest) = word.split_at(word.len().min(1));
@@ -23,10 +23,10 @@ pub(super) fn title_case(name: &HeaderName) -> String {
     words.collect::<Vec<_>>().join("-")
 }
 
-/// Tells the head of a request, and its body where it is at hand and no secret. `headers` are those that were set.
+/// Traces the head of a request with its `headers`, and the body if it is in memory and not secret.
 ///
-/// `proxy` is for a request that a proxy carries as it is: it is given the whole URL (RFC 9112 section 3.2.2), and its
-/// login, if it has one.
+/// `proxy` is set if a proxy forwards the request without CONNECT. It then gets the whole URL (RFC 9112 section 3.2.2)
+/// and the value of `Proxy-Authorization`, if there is one.
 pub(super) fn request(
     request: &reqwest::Request,
     mut headers: Vec<Header>,
@@ -36,7 +36,7 @@ pub(super) fn request(
     let (method, url) = (request.method().as_str(), request.url());
     let path = match url.query() {
         Some(query) if query.starts_with("service=git-") => format!("{}?{query}", url.path()),
-        // The query of a token endpoint's URL may hold a secret.
+        // The query of a token endpoint may contain a secret.
         Some(_) => format!("{}?***", url.path()),
         None => url.path().to_owned(),
     };
@@ -80,7 +80,7 @@ pub(super) fn request(
     }
 }
 
-/// Tells the head of an answer.
+/// Traces the head of a response.
 pub(super) fn answer(began: Instant, answer: &reqwest::Response) {
     let status = answer.status();
     trace::event("answer", || {
@@ -92,7 +92,7 @@ pub(super) fn answer(began: Instant, answer: &reqwest::Response) {
     if !trace::is_on() {
         return;
     }
-    // The library keeps the server's own phrase where it is not the usual one.
+    // The library keeps the server's reason phrase only if it is unusual.
     let own = answer.extensions().get::<ReasonPhrase>();
     let reason = match own {
         Some(own) => String::from_utf8_lossy(own.as_bytes()),
@@ -120,7 +120,7 @@ fn open(name: &str, value: String) -> Header {
     }
 }
 
-/// Tells how long connecting took: name, TCP, proxy and TLS together.
+/// Traces the time to connect: name resolution, TCP, proxy and TLS together.
 #[derive(Clone)]
 pub(super) struct Timed<S = ()>(S);
 

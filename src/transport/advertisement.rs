@@ -1,14 +1,12 @@
-//! What a server said of itself, remembered between commands: it saves a request and a round trip.
+//! Remembers a server's capability advertisement between commands, which saves a request and a round trip.
 //!
-//! Git asks nothing before it has read the server's capability advertisement (gitprotocol-v2(5)), and believes it for
-//! the rest of its command: one that is no longer true cannot be taken back. So the remembered one is not handed over
-//! on trust. We ask the server what git asked the last time at this place. A server that answers has protocol v2,
-//! the repository, the object format and everything else that the question named, and only then git is given the
-//! advertisement; when it asks the same question, the answer is already there. On any other outcome git has seen
-//! nothing, and the server is asked for its advertisement as ever.
+//! Git sends no request before it has read the advertisement (gitprotocol-v2(5)), and uses it for the whole command. An
+//! outdated advertisement could not be corrected. So the helper first sends a prefetch: git's last request at this
+//! place. A server that answers it has protocol v2, the repository, the object format and everything else that the
+//! request names. Only then does git get the remembered advertisement. If git sends the same request, its response is
+//! already there. If the prefetch fails, git has seen nothing, and the helper asks for the advertisement as usual.
 //!
-//! What the answered question does not prove is left to rules, so that nothing depends on it:
-//! [`is_complete`] and [`may_be_used_with`].
+//! [`is_complete`] and [`may_be_used_with`] exclude what the response does not prove.
 
 use std::io::{self, BufRead, Read as _};
 
@@ -24,33 +22,33 @@ use crate::{
     http::{BodyReader, Phase, Response, TransportError},
 };
 
-/// The longest v2 capability advertisement that is believed; real ones have some hundred bytes.
+/// The longest accepted v2 capability advertisement. Real ones have a few hundred bytes.
 const MAX_BYTES: u64 = 1024 * 1024;
-/// Longer ones are not remembered.
+/// The longest advertisement that is remembered.
 const MAX_REMEMBERED_BYTES: usize = 4096;
-/// Longer questions are not remembered: their answers are long, too, and one that was not wanted costs its time.
+/// The longest request that is remembered. Longer ones have long responses, and an unused response costs time.
 const MAX_QUESTION_BYTES: usize = 16 * 1024;
-/// The longest answer that is read to its end although git did not want it.
+/// The longest unused response that is read to its end.
 const MAX_UNWANTED_BYTES: usize = 1024 * 1024;
 
 fn is_sound(remembered: &Remembered) -> bool {
     is_complete(&remembered.advertisement) && is_question(&remembered.question)
 }
 
-/// A question that was asked before git did, and the beginning of its answer.
+/// A request that the helper sent ahead of git, with the start of its response.
 pub(super) struct Prefetched {
     pub(super) advertisement: Vec<u8>,
     question: Vec<u8>,
-    /// The answer's first pkt-line, and what follows it.
+    /// The first pkt-line of the response, and the rest.
     answer: Option<(Vec<u8>, BodyReader)>,
 }
 
 impl Prefetched {
-    /// Asks what git will ask; `None` when nothing is remembered or it is not true any more.
+    /// Sends the request that git will probably send; `None` if nothing is remembered or the entry is outdated.
     ///
     /// # Errors
     ///
-    /// When the server cannot be reached or used, whatever it is asked.
+    /// If the server cannot be reached or used by any request.
     pub(super) fn ask(session: &mut Session<'_>, git: &Git) -> anyhow::Result<Option<Self>> {
         let remembered = session.memory().and_then(AdvertisementCache::recall);
         // The rules may be newer than the file, and the file may be damaged.
@@ -86,7 +84,7 @@ impl Prefetched {
         })
     }
 
-    /// Gives the answer if it is what git wants to know: its first pkt-line, and what follows it.
+    /// Gives the response if git sent the same request: the first pkt-line, and the rest.
     pub(super) fn answer(
         &mut self,
         session: &Session<'_>,
@@ -108,11 +106,11 @@ impl Prefetched {
     }
 }
 
-/// Asks the server for its v2 capability advertisement; `None` when it speaks an older version.
+/// Asks the server for its v2 capability advertisement; `None` if it speaks an older version.
 pub(super) fn discover(session: &mut Session<'_>) -> anyhow::Result<Option<Vec<u8>>> {
     loop {
         let response = session.discover(Service::UploadPack, Some("version=2"))?;
-        // Git has been answered nothing yet, so that its end means that nobody waits.
+        // Git has seen nothing yet. If git ends now, the response is not needed.
         let _armed = session.watch_until_over(&Boundaries::default());
         match read(session, response) {
             Err(error) if session.is_asked_again(&error) => {}
@@ -133,24 +131,24 @@ fn read(session: &Session<'_>, response: Response) -> anyhow::Result<Option<Vec<
     if !first[4..].starts_with(b"version 2") {
         return match is_behind_header && is_older(&first[4..]) {
             true => Ok(None),
-            // Git's own transport would read it to its end, which may never come.
+            // Do not hand this to git's own transport: it would read on without a limit.
             false => Err(session.no_git("its first pkt-line names no version and no ref")),
         };
     }
     let rest = pktline::read_section(&mut (&mut body).take(MAX_BYTES), |_| {});
     let rest = rest.and_then(|rest| rest.ok_or_else(|| empty("it ends without a flush-pkt")));
     let rest = rest.map_err(|error| session.bad_packet(error))?;
-    // To its end, so that the connection can be used again; nothing that follows is a part of it.
+    // Read to the end, so that the pool can reuse the connection. The rest is not part of the advertisement.
     body.drain(MAX_UNWANTED_BYTES);
     Ok(Some([first, rest].concat()))
 }
 
-/// Reads the first pkt-line behind the `# service=` header, which is not part of what git reads over `connect`.
+/// Reads the first pkt-line after the `# service=` header, which git does not expect over `connect`.
 pub(super) fn first_packet(body: &mut dyn BufRead) -> io::Result<First> {
     let mut packet = read_one(body)?;
     let is_behind_header = packet[4..].starts_with(b"# service=");
     if is_behind_header {
-        // It holds nothing that is read: one that does not end soon is none.
+        // The header has no useful content. The limit ends a header that does not end.
         pktline::read_section(&mut body.take(MAX_BYTES), |_| {})?;
         packet = read_one(body)?;
     }
@@ -160,15 +158,16 @@ pub(super) fn first_packet(body: &mut dyn BufRead) -> io::Result<First> {
     })
 }
 
-/// What an advertisement begins with.
+/// The start of an advertisement.
 pub(super) struct First {
     /// The pkt-line, with its length.
     pub(super) packet: Vec<u8>,
-    /// Versions 0 and 1 have the header, version 2 may (gitprotocol-http(5), "Smart Server Response").
+    /// Whether the header came first: always in versions 0 and 1, optional in version 2 (gitprotocol-http(5), "Smart
+    /// Server Response").
     is_behind_header: bool,
 }
 
-/// Tells whether an advertisement of version 0 or 1 begins so: with nothing, its version or an object's id
+/// Tells whether this can start an advertisement of version 0 or 1: nothing, a version or an object id
 /// (gitprotocol-pack(5), "Reference Discovery").
 fn is_older(packet: &[u8]) -> bool {
     let id = packet.split(|byte| *byte == b' ').next().unwrap_or(packet);
@@ -188,14 +187,14 @@ fn empty(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, why)
 }
 
-/// Puts the server's own `ERR ` message into ours.
+/// Makes an error from the server's `ERR ` message.
 pub(super) fn told(session: &Session<'_>, message: &[u8]) -> anyhow::Error {
     session.told(&quote(&String::from_utf8_lossy(message)))
 }
 
-/// Keeps an advertisement that git has just worked with, and the question that it asked after it.
+/// Remembers an advertisement that git has used, with git's first request after it.
 pub(super) fn remember(session: &Session<'_>, advertisement: &[u8], question: &[u8]) {
-    // A redirect may lead elsewhere the next time, or nowhere.
+    // The next redirect may have another target.
     if is_question(question) && is_complete(advertisement) && !session.was_moved() {
         session
             .memory()
@@ -203,7 +202,7 @@ pub(super) fn remember(session: &Session<'_>, advertisement: &[u8], question: &[
     }
 }
 
-/// Tells whether the error would have come without anything remembered, too.
+/// Tells whether the usual request would fail in the same way.
 fn would_be_the_same(error: &anyhow::Error) -> bool {
     let never_asked = error
         .downcast_ref::<TransportError>()
@@ -215,16 +214,16 @@ fn would_be_the_same(error: &anyhow::Error) -> bool {
     never_asked || is_about_us || error.is::<NoCredential>()
 }
 
-/// Tells whether git's first request can be asked ahead: the refs; what git has and wants changes each time.
+/// Tells whether a request can be prefetched. Only ls-refs can: the objects that git has and wants change each time.
 fn is_question(request: &[u8]) -> bool {
     request.len() <= MAX_QUESTION_BYTES
         && packets(request).is_some_and(|packets| packets.first() == Some(&"command=ls-refs"))
 }
 
-/// Tells whether git would do the same with any newer advertisement of the server that answers the same question.
+/// Tells whether git would behave the same with any newer advertisement of a server that answers the same request.
 ///
-/// Git dies when it is asked for something that is not there, so that what the server may have gained must not be
-/// missing here. What is not known here may be anything.
+/// Git dies if an option needs a missing capability. So the remembered advertisement must lack no capability that the
+/// server may have gained, and must have no unknown capability.
 fn is_complete(advertisement: &[u8]) -> bool {
     let Some(packets) =
         packets(advertisement).filter(|_| advertisement.len() <= MAX_REMEMBERED_BYTES)
@@ -250,7 +249,7 @@ fn is_complete(advertisement: &[u8]) -> bool {
     };
     packets.first() == Some(&"version 2")
         && packets.iter().all(is_known)
-        // The object format is named, so that a question names it and a server of another one does not answer.
+        // With this capability, git's request names the object format, and a server with another format refuses it.
         && has("object-format", "")
         && has("ls-refs", "")
         && has("server-option", "")
@@ -258,16 +257,16 @@ fn is_complete(advertisement: &[u8]) -> bool {
         && has("fetch", "wait-for-done")
 }
 
-/// Tells whether an option of git's leaves the remembered advertisement in use.
+/// Tells whether the remembered advertisement may be used with a git option.
 ///
-/// Whether the server can filter is not proved by its answer to a question, and git takes a filter that is not
-/// announced for one to do without, or asks for one that is not there any more.
+/// The response to a prefetch does not prove that the server supports filters. With a wrong advertisement, git would
+/// silently drop a filter or request one that the server no longer supports.
 fn may_be_used_with(option: &str) -> bool {
     let name = option.split(' ').nth(1).unwrap_or("");
     !matches!(name, "filter" | "from-promisor")
 }
 
-/// Splits pkt-lines that are text; their ends of line, and whatever holds no data, are left out.
+/// Splits text pkt-lines, without line ends and special packets.
 fn packets(mut raw: &[u8]) -> Option<Vec<&str>> {
     let mut found = Vec::new();
     while let Some((prefix, rest)) = raw.split_first_chunk::<4>() {
@@ -304,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_lacks_nothing_and_holds_nothing_unknown_is_remembered() {
+    fn only_an_advertisement_with_all_known_and_no_unknown_capabilities_is_remembered() {
         assert!(is_complete(&encode(&REAL)));
         let optional = ["agent=git/2.47.3-Linux"];
         for (index, line) in REAL.into_iter().enumerate() {
@@ -342,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_list_of_refs_is_asked_for_ahead() {
+    fn only_ls_refs_is_prefetched() {
         assert!(is_question(&encode(&["command=ls-refs", "agent=git/2"])));
         assert!(!is_question(&encode(&["command=fetch"])));
         assert!(!is_question(b"0014command=ls-r"));
@@ -352,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_server_says_of_itself_is_read_or_refused() {
+    fn any_advertisement_is_read_or_refused() {
         let real = encode(&REAL);
         let with_header = [b"001e# service=git-upload-pack\n0000", real.as_slice()].concat();
         let question = encode(&["command=ls-refs", "agent=git/2", "peel"]);

@@ -1,4 +1,4 @@
-//! `connect git-upload-archive`: one request, one answer (git-upload-archive(1)).
+//! `connect git-upload-archive`: one request, one response (git-upload-archive(1)).
 
 use bytes::Bytes;
 
@@ -10,13 +10,14 @@ use super::{
 };
 use crate::http::{Body, BodyReader, Request};
 
-/// One after the server has said that it will, one at the end (git: `cmd_archive` in builtin/archive.c).
+/// The first flush-pkt follows the acknowledgment, the second ends the archive (git: `cmd_archive` in
+/// builtin/archive.c).
 const FLUSHES: usize = 2;
 
-/// Relays a remote archive, for servers that allow it over HTTP; Bitbucket does over SSH only.
+/// Serves a remote archive, for servers that allow it over HTTP. Bitbucket allows it over SSH only.
 ///
-/// Protocol v2 is what git asks for there, and an archive has no advertisement: that of a fetch tells whether the
-/// server knows it (git: `stateless_connect` in remote-curl.c).
+/// Git uses protocol v2 here, and an archive has no advertisement. The advertisement for a fetch shows whether the
+/// server supports v2 (git: `stateless_connect` in remote-curl.c).
 pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<Connected, Broken> {
     let advertisement = advertisement::discover(session).map_err(Broken::at(Stage::Connecting))?;
     if advertisement.is_none() {

@@ -1,4 +1,4 @@
-//! A request's body, as a whole or in chunks, and a look at how an answer's begins.
+//! The limit for request bodies without chunks, and a check of how a response body starts.
 
 use bytes::Bytes;
 
@@ -8,7 +8,7 @@ use crate::http::{Response, ResponseBody, TransportError};
 /// The longest pkt-line with its length (gitprotocol-common(5)).
 const LARGEST_PACKET_BYTES: usize = 65520;
 
-/// What a request is kept in before it is sent, in bytes; one that does not fit is sent in chunks of no known length
+/// The buffer for a request, in bytes. A request that does not fit is sent in chunks, without a known length
 /// (git-config(1), `http.postBuffer`).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Buffer(pub(super) usize);
@@ -20,7 +20,7 @@ impl Default for Buffer {
 }
 
 impl Buffer {
-    /// How long a request may be that is sent as a whole: git wants room for one more pkt-line at any time (git:
+    /// Gives the longest request that is sent as a whole. Git leaves room for one more pkt-line (git:
     /// `rpc_read_from_out` in remote-curl.c).
     pub(super) fn room(self) -> usize {
         self.0.saturating_sub(LARGEST_PACKET_BYTES)
@@ -32,7 +32,7 @@ impl Buffer {
     }
 }
 
-/// Looks whether an answer's body begins with a pkt-line; the answer is given back whole.
+/// Tells whether a response body starts with a pkt-line, and gives back the whole response.
 pub(super) fn begins_with_pkt_line(
     mut response: Response,
 ) -> Result<(bool, Response), TransportError> {
@@ -47,7 +47,7 @@ pub(super) fn begins_with_pkt_line(
     Ok((is_pkt_line, Response::new(status, headers, Box::new(body))))
 }
 
-/// A body of which the first piece was looked at.
+/// A body whose first chunk was read ahead.
 struct Ahead {
     first: Option<Bytes>,
     rest: Response,

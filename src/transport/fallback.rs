@@ -1,4 +1,4 @@
-//! Servers without protocol v2: after `fallback`, git's own helper serves `list` and `fetch`.
+//! For servers without protocol v2: after `fallback`, git's own helper serves `list` and `fetch`.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -18,30 +18,31 @@ use crate::{
     limits,
 };
 
-/// How long git's own helper may take to end after git has gone.
+/// The time that git's own helper has to end after git has ended.
 const END_LIMIT: Duration = Duration::from_millis(500);
 
-/// The command that git's own helper does not know, and the answer to it (gitremote-helpers(7), "COMMANDS").
+/// The command that git's own helper does not support, and its answer (gitremote-helpers(7), "COMMANDS").
 const CONNECT: &[u8] = b"connect ";
 const FALLBACK: &[u8] = b"fallback\n";
 
 type Output = Arc<Mutex<Box<dyn Write + Send>>>;
 
-/// Which of the two that are joined came to its end.
+/// The side that ended first.
 enum Ended {
     Git,
     Helper,
 }
 
-/// Answers `fallback` and forwards git's commands to the helper that `prepare` gives (`git remote-https`) until one of
-/// them ends. Nothing is prepared before git wants more than a connection: some commands give up without one.
+/// Answers `fallback` and forwards git's commands to the helper that `prepare` starts (`git remote-https`), until git
+/// or the helper ends. Gives the helper's exit code.
 ///
-/// Git sends `connect` a second time before it fetches (git: `fetch_refs` in transport-helper.c); that is answered
-/// here, since the helper does not know the command. Gives the helper's exit code.
+/// `prepare` runs only when git sends a further command, because some git commands end without a connection. Git sends
+/// `connect` again before it fetches (git: `fetch_refs` in transport-helper.c). This function answers it, because the
+/// helper does not support the command.
 ///
 /// # Errors
 ///
-/// When there is no helper, it cannot be started, or a pipe breaks.
+/// If the helper is missing or does not start, or if a pipe breaks.
 pub(crate) fn forward(
     git: &mut Git,
     prepare: impl FnOnce() -> anyhow::Result<Process>,
@@ -66,14 +67,14 @@ pub(crate) fn forward(
         .take()
         .expect("because its input was asked for as a pipe");
     for option in git.options() {
-        // Git was answered already: this answer is for us.
+        // Git has an answer already, so drop this one.
         writeln!(commands, "{option}")
             .and_then(|()| answers.read_line(&mut String::new()))
             .map_err(helper_ended)?;
     }
     commands.write_all(&first).map_err(helper_ended)?;
     let output: Output = Arc::new(Mutex::new(git.take_output()));
-    // Neither thread is waited for: a read of one that lives goes on when the other has ended.
+    // Wait for neither thread: after one has ended, the other may still block in a read.
     let (ended, end) = mpsc::channel();
     let answering = limits::start("answers", {
         let (output, ended) = (Arc::clone(&output), ended.clone());
@@ -93,7 +94,7 @@ pub(crate) fn forward(
     wait(&mut child, &end)
 }
 
-/// Answers `connect`, and gives the command after it as it stands on the pipe; `None` when git says good-bye.
+/// Answers `connect`, and gives the next command as its raw line; `None` if git ends the session.
 fn first_command(git: &mut Git) -> anyhow::Result<Option<Vec<u8>>> {
     loop {
         git.write(FALLBACK)?;
@@ -109,7 +110,7 @@ fn first_command(git: &mut Git) -> anyhow::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Hands the helper's answers to git, byte by byte as they come.
+/// Copies the helper's output to git as it arrives.
 fn answer(mut answers: impl Read, output: &Output, ended: &Sender<Ended>) {
     let mut buffer = [0; 4096];
     loop {
@@ -119,11 +120,11 @@ fn answer(mut answers: impl Read, output: &Output, ended: &Sender<Ended>) {
             _ => break,
         }
     }
-    // Nobody listens any more when git has ended before.
+    // The receiver is gone if git ended first.
     let _ = ended.send(Ended::Helper);
 }
 
-/// Hands git's commands to the helper; its input is closed when git's is.
+/// Copies git's commands to the helper, and closes the helper's input when git closes its end.
 fn command(
     mut input: impl BufRead,
     mut commands: ChildStdin,
@@ -138,7 +139,7 @@ fn command(
         let forwarded = if line.starts_with(CONNECT) {
             write(output, FALLBACK).is_ok()
         } else {
-            // If it has ended, it has said why on stderr.
+            // A helper that has ended has written the reason to stderr.
             commands.write_all(&line).is_ok()
         };
         if !forwarded {
@@ -160,7 +161,7 @@ fn helper_ended(error: io::Error) -> anyhow::Error {
     anyhow::Error::new(error).context("git's own https helper ended too early")
 }
 
-/// Waits for the helper; one that goes on although git has gone is ended.
+/// Waits for the helper, and stops it if it keeps running after git has ended.
 fn wait(child: &mut Child, end: &Receiver<Ended>) -> anyhow::Result<i32> {
     if let Ok(Ended::Git) = end.recv()
         && end.recv_timeout(END_LIMIT).is_err()
@@ -170,14 +171,14 @@ fn wait(child: &mut Child, end: &Receiver<Ended>) -> anyhow::Result<i32> {
     Ok(child.wait()?.code().unwrap_or(1))
 }
 
-/// Asks the helper to end: git passes the signal on to the process that it has started itself.
+/// Asks the helper to end. Git forwards the signal to its own child process.
 #[cfg(unix)]
 pub(crate) fn stop(child: &mut Child) -> anyhow::Result<()> {
     use rustix::process::{Pid, Signal, kill_process};
     Ok(kill_process(Pid::from_child(child), Signal::TERM)?)
 }
 
-/// Ends the helper.
+/// Kills the helper.
 #[cfg(not(unix))]
 pub(crate) fn stop(child: &mut Child) -> anyhow::Result<()> {
     Ok(child.kill()?)

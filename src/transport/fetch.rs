@@ -13,7 +13,7 @@ use crate::{
     http::BodyReader,
 };
 
-/// Relays the advertisement, then request after request until git has enough.
+/// Serves the advertisement, then each request until git closes the connection.
 pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<Connected, Broken> {
     let foreseen = Prefetched::ask(session, git).map_err(Broken::at(Stage::Connecting))?;
     if let Some(foreseen) = foreseen {
@@ -33,7 +33,7 @@ pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<Connecte
     Ok(Connected::Finished)
 }
 
-/// Relays a remembered advertisement, whose first question has been answered already if it is git's.
+/// Serves a remembered advertisement. The first response is already there if git sends the predicted request.
 fn serve_foreseen(
     session: &mut Session<'_>,
     git: &mut Git,
@@ -62,7 +62,7 @@ fn greet(git: &mut Git, advertisement: &[u8]) -> Result<(), Broken> {
     git.write(&greeting).map_err(Broken::at(Stage::InAnswer))
 }
 
-/// Reads git's next request; git says good-bye with a lone flush-pkt (git: `disconnect_git`), which is none.
+/// Reads git's next request, and skips the lone flush-pkt with which git ends (git: `disconnect_git`).
 fn next_request(git: &mut Git) -> Result<Option<Bytes>, Broken> {
     loop {
         match pktline::read_section(git.input(), |_| {}) {
@@ -90,7 +90,7 @@ fn answer(session: &mut Session<'_>, git: &mut Git, request: &Bytes) -> Result<(
     }
 }
 
-/// Hands an answer to git, which must be a whole one; `head` is what was read of it before.
+/// Copies a response to git and checks that it is complete. `head` is the part that was read ahead.
 fn relay(
     session: &Session<'_>,
     git: &mut Git,
@@ -107,7 +107,7 @@ fn relay(
     }
     match copy(session, git, &mut rest, seen, 1)? {
         Ending::Flush => Ok(()),
-        // An upload-pack that dies inside a 200 answer leaves git waiting for ever, and us for git's next request.
+        // If upload-pack dies inside a 200 response, git would wait forever, and the helper for git's next request.
         other => Err(incomplete(session, other)),
     }
 }

@@ -1,4 +1,4 @@
-//! Git's pipe: its commands as lines, and after `connect` its protocol as bytes, through one buffer.
+//! Git's pipe: commands as lines, and after `connect` the protocol as bytes, through one buffer.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
@@ -10,29 +10,29 @@ use crate::{
     http::Family,
 };
 
-/// What the helper can do (gitremote-helpers(7), "Capabilities"). What follows it is only used after
-/// `connect` was answered with `fallback`.
+/// The helper's capabilities (gitremote-helpers(7), "Capabilities"). Git uses those after `connect` only if the helper
+/// answers `connect` with `fallback`.
 const CAPABILITIES: &str = "connect\nfetch\npush\noption\ncheck-connectivity\nobject-format\n\n";
-/// As large as a pipe, so that a pack is read in few system calls.
+/// The size of a pipe, so that reading a pack needs few system calls.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// The two ends of git's pipe. Nothing else reads or writes it.
+/// The input and output of git's pipe. Nothing else uses them.
 pub(crate) struct Git {
     input: Box<dyn BufRead + Send>,
     output: Box<dyn Write + Send>,
     options: Vec<String>,
 }
 
-/// What git asks for.
+/// A command of git.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     /// A connection to a service.
     Connect(Service),
-    /// Good-bye.
+    /// The end of the session.
     End,
 }
 
-/// What a connection is for.
+/// The service of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Service {
     /// `git-upload-pack`: fetch, clone, ls-remote.
@@ -44,7 +44,7 @@ pub(crate) enum Service {
 }
 
 impl Service {
-    /// The name on the wire.
+    /// Gives the name in the protocol.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Service::UploadPack => "git-upload-pack",
@@ -55,7 +55,7 @@ impl Service {
 }
 
 impl Git {
-    /// Takes the pipe over.
+    /// Takes over the pipe.
     pub(crate) fn new(
         input: impl Read + Send + 'static,
         output: impl Write + Send + 'static,
@@ -67,11 +67,11 @@ impl Git {
         }
     }
 
-    /// Answers `capabilities` and `option` until git asks for a connection or says good-bye.
+    /// Answers `capabilities` and `option` until git requests a connection or ends the session.
     ///
     /// # Errors
     ///
-    /// For a command that was not announced, and when the pipe breaks.
+    /// If git sends a command that was not announced, or the pipe breaks.
     pub(crate) fn next_command(&mut self) -> anyhow::Result<Command> {
         loop {
             let Some(line) = self.read_line()? else {
@@ -110,14 +110,14 @@ impl Git {
         }
     }
 
-    /// How much git was asked to tell; 1 unless it says otherwise.
+    /// Gives git's verbosity; the default is 1.
     pub(crate) fn verbosity(&self) -> u32 {
         self.option("verbosity")
             .and_then(|value| value.parse().ok())
             .unwrap_or(1)
     }
 
-    /// The only addresses that git wants to be used (git-fetch(1), `--ipv4`, `--ipv6`).
+    /// Gives the address family that git allows (git-fetch(1), `--ipv4`, `--ipv6`).
     pub(crate) fn family(&self) -> Option<Family> {
         match self.option("family")? {
             "ipv4" => Some(Family::Ipv4),
@@ -126,7 +126,7 @@ impl Git {
         }
     }
 
-    /// What an option was set to last.
+    /// Gives the last value of an option.
     fn option(&self, name: &str) -> Option<&str> {
         let mut said = self.options.iter().rev();
         said.find_map(|line| {
@@ -135,12 +135,12 @@ impl Git {
         })
     }
 
-    /// The `option` lines so far, for git's own helper when it takes over.
+    /// Gives the `option` lines so far, for git's own helper.
     pub(super) fn options(&self) -> &[String] {
         &self.options
     }
 
-    /// Reads a line without its end; `None` at the end of the input.
+    /// Reads a line without its line end; `None` at the end of the input.
     pub(super) fn read_line(&mut self) -> anyhow::Result<Option<String>> {
         let mut line = String::new();
         let length = self
@@ -150,22 +150,22 @@ impl Git {
         Ok((length > 0).then(|| line.trim_end_matches('\n').to_owned()))
     }
 
-    /// Gives the protocol's bytes that come from git.
+    /// Gives the protocol bytes from git.
     pub(super) fn input(&mut self) -> &mut (dyn BufRead + Send) {
         self.input.as_mut()
     }
 
-    /// Gives the input away: a pack is read to its end by whoever sends it.
+    /// Gives away the input, so that the sender of a pack can read it to its end.
     pub(super) fn take_input(&mut self) -> Box<dyn BufRead + Send> {
         std::mem::replace(&mut self.input, Box::new(io::empty()))
     }
 
-    /// Gives the output away, to the one who speaks to git from then on.
+    /// Gives away the output, to the code that serves git from then on.
     pub(super) fn take_output(&mut self) -> Box<dyn Write + Send> {
         std::mem::replace(&mut self.output, Box::new(io::sink()))
     }
 
-    /// Hands bytes to git at once.
+    /// Writes bytes to git and flushes them.
     pub(super) fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         let written = self
             .output
@@ -179,21 +179,21 @@ impl Git {
         })
     }
 
-    /// Tells git an error in the place of an answer, so that it shows the text as its own.
+    /// Sends git an error instead of a response. Git shows the text as its own.
     ///
     /// # Errors
     ///
-    /// When the pipe breaks.
+    /// If the pipe breaks.
     pub(crate) fn write_error(&mut self, text: &str) -> anyhow::Result<()> {
         self.write(&pktline::encode(&format!("ERR {}", text.trim_end())))
     }
 
-    /// Gives git a report of a push that reports nothing of any ref: git then calls each of them failed and exits with 1,
-    /// as over https. Without a report it would die with 128.
+    /// Sends git a push report without any ref. Git then reports each ref as failed and exits with 1, as over https.
+    /// Without a report, git would exit with 128.
     ///
     /// # Errors
     ///
-    /// When the pipe breaks.
+    /// If the pipe breaks.
     pub(crate) fn write_empty_report(&mut self, by_side_band: bool) -> anyhow::Result<()> {
         let report = [pktline::encode("unpack ok\n").as_slice(), b"0000"].concat();
         match by_side_band {
@@ -206,7 +206,8 @@ impl Git {
     }
 }
 
-/// Tells the options git's own helper takes, to which we answer for it; after `connect` git heeds its own copy.
+/// Tells whether git's own helper supports an option. This helper accepts those options for it; after `connect`, git
+/// follows its own copy.
 fn is_known_option(name: &str) -> bool {
     matches!(
         name,
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn capabilities_and_options_are_answered_until_a_connection_is_asked_for() {
+    fn capabilities_and_options_are_answered_until_git_requests_a_connection() {
         let output = Kept::default();
         let input: &[u8] = b"capabilities\noption progress true\noption no-such thing\nconnect git-upload-pack\n0000";
         let mut git = Git::new(input, output.clone());
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_command_is_named_and_an_end_is_none() {
+    fn an_unknown_command_is_an_error_and_the_end_of_input_is_not() {
         let mut git = Git::new(&b"list\x1b\n"[..], io::sink());
         let message = git
             .next_command()
@@ -305,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_stands_on_git_s_pipe_is_answered_or_refused() {
+    fn any_input_on_git_s_pipe_is_answered_or_refused() {
         let kept: [&[u8]; 5] = [
             b"capabilities\noption verbosity 1\noption progress true\nconnect git-upload-pack\n0000",
             b"option verbosity 99999999999\noption\n\n",

@@ -1,8 +1,8 @@
 //! Carries git's own protocol between git's pipe and the server (gitremote-helpers(7), gitprotocol-http(5)).
 //!
-//! Git negotiates; nothing here understands more of the protocol than where a request or an answer ends.
-//! `connect` makes git run its own fetch-pack and send-pack on our pipe, so that every option of fetch and push is
-//! git's code; `list` and `fetch` are announced for servers that cannot do protocol v2, which git's own helper serves.
+//! Git negotiates. This room only needs to know where a request or response ends. After `connect`, git runs its own
+//! fetch-pack and send-pack on the helper's pipe, so git's code handles every option of fetch and push. The helper
+//! announces `list` and `fetch` for servers without protocol v2, which git's own helper serves.
 
 mod advertisement;
 mod archive;
@@ -24,58 +24,58 @@ pub(crate) use fallback::stop;
 pub(crate) use git::{Command, Git, Service};
 pub(crate) use session::{Reporter, Session};
 
-/// Gives the credential for the git server, and hears when the server does not take it.
+/// Gives the credential for the git server, and replaces one that the server refused.
 ///
-/// The relay knows no more of tokens than this.
+/// The transport knows nothing else about tokens.
 pub(crate) trait Authorizer {
     /// Gives the value of the `Authorization` header for the next request.
     ///
     /// # Errors
     ///
-    /// When there is none to be had.
+    /// If there is no credential.
     fn authorization(&mut self) -> anyhow::Result<Secret>;
 
-    /// Hears that the server refused the last value (status 401); true if another one is worth a try.
+    /// Reports that the server refused the last value (status 401). True if there is a new value.
     ///
     /// # Errors
     ///
-    /// When another one should be had and could not.
+    /// If the replacement fails.
     fn refused(&mut self) -> anyhow::Result<bool>;
 
-    /// Tells who is asking, for messages: the profile's name.
+    /// Gives the profile's name for messages.
     fn identity(&self) -> &str;
 }
 
-/// How a connection ended that did not break.
+/// The result of a connection that did not break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Connected {
-    /// Git has what it wanted.
+    /// Git has the complete response.
     Finished,
-    /// The server cannot do protocol v2 and git has not been answered: `git-remote-https` has to serve it.
+    /// The server does not support protocol v2, and git has seen nothing: `git-remote-https` has to serve git.
     NotVersion2,
 }
 
-/// A connection that broke, and how far git had been answered: that decides how git can be told.
+/// A broken connection. How much git has seen decides how to report the error.
 #[derive(Debug)]
 pub(crate) struct Broken {
-    /// What git has seen.
+    /// The part of the response that git has seen.
     pub stage: Stage,
-    /// What happened.
+    /// The error.
     pub error: anyhow::Error,
 }
 
-/// What git had seen when a connection broke.
+/// The part of a response that git had seen when the connection broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Nothing: git prints nothing of its own when the helper ends now.
+    /// Nothing. If the helper ends now, git prints no error of its own.
     Connecting,
-    /// No byte of the answer it waits for: an `ERR ` pkt-line makes git show our message as its own.
+    /// Nothing of the current response. An `ERR ` pkt-line makes git show the helper's message as its own.
     BeforeAnswer,
-    /// A part of an answer, or a push: the pipe can only be closed.
+    /// A part of a response or of a push. The helper can only close the pipe.
     InAnswer,
-    /// No byte of the report of a push: git gets one that reports nothing, and ends as over https.
+    /// Nothing of the report of a push. Git gets an empty report and ends as it does over https.
     BeforeReport {
-        /// The report goes by a side band (gitprotocol-pack(5), "Packfile Data").
+        /// Whether the report uses a side band (gitprotocol-pack(5), "Packfile Data").
         by_side_band: bool,
     },
     /// The server's own error, which git has shown.
@@ -92,7 +92,7 @@ impl Broken {
 ///
 /// # Errors
 ///
-/// [`Broken`], when the server, the network or git's end of the pipe gives up.
+/// [`Broken`], if the server, the network or git's end of the pipe fails.
 pub(crate) fn connect(
     service: Service,
     session: &mut Session<'_>,

@@ -1,13 +1,13 @@
-//! Pkt-lines (gitprotocol-common(5)): read from git one request at a time, and followed in an answer that streams by.
+//! Pkt-lines (gitprotocol-common(5)): reads git's requests, and finds the boundaries in streaming responses.
 
 use std::io::{self, BufRead, Read};
 
 use gix_packetline::{PacketLineRef, decode::PacketLineOrWantedSize};
 
-/// The longest data one pkt-line may carry (gitprotocol-common(5)).
+/// The longest data of a pkt-line (gitprotocol-common(5)).
 const MAX_DATA_BYTES: usize = 65516;
 
-/// A pkt-line's place in a request or answer.
+/// The kind of a pkt-line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Packet {
     /// `0000`, the flush-pkt.
@@ -16,14 +16,14 @@ pub(super) enum Packet {
     Delim,
     /// `0002`, the response-end.
     ResponseEnd,
-    /// Data of so many bytes.
+    /// Data with this many bytes.
     Data(usize),
 }
 
-/// Decodes the four bytes in front of a pkt-line; `None` if they are none.
+/// Decodes the length of a pkt-line; `None` if it is invalid.
 pub(super) fn decode(prefix: [u8; 4]) -> Option<Packet> {
     if &prefix == b"0004" {
-        // Git takes an empty pkt-line for data of no bytes; gix refuses it.
+        // Git accepts an empty pkt-line, gix does not.
         return Some(Packet::Data(0));
     }
     match gix_packetline::decode::hex_prefix(&prefix).ok()? {
@@ -37,11 +37,11 @@ pub(super) fn decode(prefix: [u8; 4]) -> Option<Packet> {
     }
 }
 
-/// Reads one pkt-line, appending its bytes as they are to `raw`; `None` at the end of the input.
+/// Reads one pkt-line and appends its raw bytes to `raw`; `None` at the end of the input.
 ///
 /// # Errors
 ///
-/// `InvalidData` for a length that is none, `UnexpectedEof` for a pkt-line that is cut short.
+/// `InvalidData` for an invalid length, `UnexpectedEof` for a truncated pkt-line.
 pub(super) fn read_packet(
     input: &mut dyn BufRead,
     raw: &mut Vec<u8>,
@@ -73,11 +73,12 @@ fn cut(where_it_ends: &str) -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, where_it_ends)
 }
 
-/// Reads pkt-lines up to and with the next flush-pkt and hands the data of each to `see`; `None` at the end of the input.
+/// Reads pkt-lines up to the next flush-pkt, included, and passes the data of each to `see`; `None` at the end of the
+/// input.
 ///
 /// # Errors
 ///
-/// As [`read_packet`], and `UnexpectedEof` when the input ends before the flush-pkt.
+/// As [`read_packet`], and `UnexpectedEof` if the input ends before the flush-pkt.
 pub(super) fn read_section(
     input: &mut dyn BufRead,
     mut see: impl FnMut(&[u8]),
@@ -95,7 +96,7 @@ pub(super) fn read_section(
     }
 }
 
-/// Makes a pkt-line of a text, cut if it does not fit.
+/// Encodes a text as a pkt-line. A text that is too long is cut.
 pub(super) fn encode(text: &str) -> Vec<u8> {
     let mut end = text.len().min(MAX_DATA_BYTES);
     while !text.is_char_boundary(end) {
@@ -106,46 +107,46 @@ pub(super) fn encode(text: &str) -> Vec<u8> {
     packet
 }
 
-/// How a stream of pkt-lines ended.
+/// The end of a stream of pkt-lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// Nothing came.
+    /// The stream is empty.
     Empty,
-    /// With a flush-pkt, as every complete protocol v2 answer does.
+    /// A flush-pkt, the end of every complete protocol v2 response.
     Flush,
-    /// With an `ERR ` pkt-line, which git shows by itself.
+    /// An `ERR ` pkt-line, which git shows itself.
     Error,
-    /// After a whole pkt-line that is no end.
+    /// A complete pkt-line that is not an end.
     Unfinished,
-    /// Inside a pkt-line's length.
+    /// The stream is cut inside the length of a pkt-line.
     CutLength,
-    /// Inside a pkt-line's data.
+    /// The stream is cut inside the data of a pkt-line.
     CutData,
 }
 
-/// Follows pkt-line boundaries through an answer without holding any of it.
+/// Follows the pkt-line boundaries of a response without storing it.
 #[derive(Debug, Default)]
 pub(super) struct Boundaries {
     prefix: Vec<u8>,
-    /// Bytes of the current pkt-line that are still to come.
+    /// The missing bytes of the current pkt-line.
     wanted: usize,
     /// The first bytes of the last data pkt-line.
     head: Vec<u8>,
     last: Option<Packet>,
 }
 
-/// The bytes that came are no pkt-lines.
+/// The bytes are not pkt-lines.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
 impl Boundaries {
-    /// Takes the next bytes of the answer.
+    /// Reads the next bytes of the response.
     pub(super) fn follow(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
         let mut flushes = usize::MAX;
         self.follow_to_flush(bytes, &mut flushes).map(drop)
     }
 
-    /// Takes the next bytes up to so many flush-pkts, which are counted down; gives how many bytes that were.
+    /// Reads the next bytes until `flushes` flush-pkts have come, and counts them down. Gives the number of bytes read.
     pub(super) fn follow_to_flush(
         &mut self,
         bytes: &[u8],
@@ -182,7 +183,7 @@ impl Boundaries {
         Ok(bytes.len() - left.len())
     }
 
-    /// Tells how the answer ended, once all of it was followed.
+    /// Tells how the response ended. The caller has passed all bytes.
     pub(super) fn ending(&self) -> Ending {
         if !self.prefix.is_empty() {
             return Ending::CutLength;
@@ -199,7 +200,7 @@ impl Boundaries {
     }
 }
 
-/// What a server's fatal message begins with (gitprotocol-pack(5), "error-line").
+/// The start of a server's fatal message (gitprotocol-pack(5), "error-line").
 pub(super) const ERROR_PREFIX: &[u8] = b"ERR ";
 
 #[cfg(test)]
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn boundaries_are_found_however_the_answer_is_cut() {
+    fn boundaries_are_found_for_every_chunk_size() {
         let cases: [(&[u8], Result<Ending, Malformed>); 11] = [
             (b"", Ok(Ending::Empty)),
             (b"0000", Ok(Ending::Flush)),
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_the_last_flush_is_no_part_of_the_answer() {
+    fn bytes_after_the_last_flush_are_not_part_of_the_response() {
         for (flushes, expected) in [(1, 10), (2, 20), (3, 24)] {
             for step in [1, 3, 40] {
                 let (mut boundaries, mut left, mut taken) = (Boundaries::default(), flushes, 0);
@@ -259,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_pkt_line_is_the_protocols() {
+    fn the_longest_pkt_line_is_as_long_as_the_protocol_allows() {
         assert_eq!(decode(*b"fff0"), Some(Packet::Data(65516)));
         assert_eq!(decode(*b"fff1"), None);
     }
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_encoded_whole_or_cut_between_characters() {
+    fn a_long_text_is_cut_between_characters() {
         assert_eq!(encode("ERR a"), b"0009ERR a");
         let long = encode(&"é".repeat(70_000));
         assert_eq!(long.len(), 65516 + 4);
@@ -303,7 +304,7 @@ mod tests {
         b"0003 00d000D",
     ];
 
-    /// Reads all pkt-lines, and tells how they end in the words of [`Boundaries`].
+    /// Reads all pkt-lines and gives the end as [`Boundaries`] does.
     fn read_to_the_end(mut input: &[u8]) -> (Vec<u8>, Result<Ending, Malformed>) {
         let whole = input;
         let (mut raw, mut boundaries) = (Vec::new(), Boundaries::default());
@@ -326,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_comes_is_read_and_followed_alike() {
+    fn any_input_is_read_and_followed_alike() {
         crate::fuzz::check(&KEPT, |input| {
             let (raw, ending) = read_to_the_end(input);
             assert!(input.starts_with(&raw), "nothing is made up");
@@ -345,7 +346,7 @@ mod tests {
         });
     }
 
-    /// Gives each pkt-line of an input as gix reads it, up to what it does not read.
+    /// Gives the pkt-lines that gix reads, up to the first that it refuses.
     fn as_gix_reads(input: &[u8]) -> Vec<(Packet, Vec<u8>)> {
         let mut lines = StreamingPeekableIter::new(input, &[], false);
         let mut found = Vec::new();
@@ -363,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_comes_is_read_as_gix_reads_it() {
+    fn any_input_is_read_as_gix_reads_it() {
         crate::fuzz::check(&KEPT, |input| {
             let expected = as_gix_reads(input);
             let (mut rest, mut found) = (input, Vec::new());
@@ -371,7 +372,7 @@ mod tests {
             while let Ok(Some(packet)) = read_packet(&mut rest, &mut raw) {
                 found.push((packet, raw.drain(..).skip(4).collect::<Vec<_>>()));
             }
-            // An empty pkt-line, which git takes, ends it for gix.
+            // gix stops at an empty pkt-line, which git accepts.
             let end = found
                 .iter()
                 .position(|(packet, _)| *packet == Packet::Data(0))
@@ -381,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_text_is_encoded_is_read_again() {
+    fn any_encoded_text_is_read_back() {
         crate::fuzz::check_text(&["", "ERR a\n", "é\u{10ffff}"], |text| {
             let packet = encode(text);
             let mut raw = Vec::new();

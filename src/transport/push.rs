@@ -1,5 +1,5 @@
-//! `connect git-receive-pack`: one advertisement, one request, one report (gitprotocol-pack(5), "Pushing Data To a Server").
-
+//! `connect git-receive-pack`: one advertisement, one request, one report (gitprotocol-pack(5), "Pushing Data To a
+//! Server").
 use std::{
     cell::RefCell,
     io::{self, Cursor, Read},
@@ -23,15 +23,15 @@ use crate::{
     http::{Body, BodyReader, Phase, Request, Response, ResponseBody, TransportError},
 };
 
-/// More than a server says to a lone flush-pkt, which is nothing.
+/// More than any response to a lone flush-pkt, which is empty.
 const MAX_PROBED_BYTES: usize = 64 * 1024;
-/// The longest first line to which capabilities are added (gitprotocol-common(5): a pkt-line has 65516 bytes of data).
+/// The longest first line that gets more capabilities (gitprotocol-common(5): a pkt-line has 65516 bytes of data).
 const MAX_FIRST_BYTES: usize = 65_000;
-/// The longest answer to a push that is believed: what hooks say, and a pkt-line of the report for each ref.
+/// The longest accepted response to a push: the output of hooks, and one pkt-line for each ref.
 const MAX_SAID_BYTES: u64 = 64 * 1024 * 1024;
 const MAX_REPORTED_BYTES: u64 = 64 * 1024;
 
-/// Relays a push: the report of the server is git's to judge.
+/// Serves a push. Git interprets the server's report.
 pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<(), Broken> {
     let added = advertise(session, git)?;
     let Some(commands) = read_commands(git).map_err(Broken::at(Stage::InAnswer))? else {
@@ -75,7 +75,7 @@ pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<(), Brok
     }
 }
 
-/// An answer that is not read for ever: git's own https does not end with one that does not.
+/// A response with a limit, because an endless response would never end in git's own https.
 struct Bounded {
     rest: Response,
     host: String,
@@ -109,11 +109,11 @@ impl ResponseBody for Bounded {
     }
 }
 
-/// What git dies of with 128 when the server lacks it, and exits with 1 over https (git: `send_pack`). It is told that
-/// the server has it, so that git sends its commands and the push is refused here.
+/// Capabilities without which git dies with 128, but exits with 1 over https (git: `send_pack`). The helper adds them
+/// to the advertisement, so that git sends its commands, and then refuses the push itself.
 const ADDED: [&str; 2] = ["push-options", "atomic"];
 
-/// Hands the ref advertisement to git: it may be megabytes long, so it streams. Gives the capabilities that were added.
+/// Streams the ref advertisement to git, because it may be megabytes long. Gives the added capabilities.
 fn advertise(session: &mut Session<'_>, git: &mut Git) -> Result<Vec<&'static str>, Broken> {
     let connecting = Broken::at(Stage::Connecting);
     let (first, mut body) = loop {
@@ -144,7 +144,7 @@ fn advertise(session: &mut Session<'_>, git: &mut Git) -> Result<Vec<&'static st
     }
 }
 
-/// Adds the capabilities of [`ADDED`] that the first pkt-line of an advertisement lacks.
+/// Adds the capabilities of [`ADDED`] that are missing in the first pkt-line of an advertisement.
 fn with_added(first: Vec<u8>) -> (Vec<u8>, Vec<&'static str>) {
     let text = std::str::from_utf8(&first).unwrap_or("");
     let Some((refs, capabilities)) = text.get(4..).and_then(|line| line.split_once('\0')) else {
@@ -162,22 +162,22 @@ fn with_added(first: Vec<u8>) -> (Vec<u8>, Vec<&'static str>) {
     }
 }
 
-/// What git wants done, up to where a pack may follow.
+/// Git's commands for a push, before the pack.
 struct Commands {
     bytes: Vec<u8>,
-    /// Some ref gets a value, so that a pack follows, up to the end of the input; deletions alone have none.
+    /// Whether a pack follows up to the end of the input. Deletions alone have none.
     pack_follows: bool,
-    /// The server was asked to report what became of each ref.
+    /// Whether git requests a report for each ref.
     reports: bool,
-    /// The report goes by a side band.
+    /// Whether the report uses a side band.
     by_side_band: bool,
-    /// Those of [`ADDED`] that git makes use of.
+    /// The capabilities of [`ADDED`] that git uses.
     uses: Vec<&'static str>,
-    /// How many refs it is about.
+    /// The number of refs.
     refs: u64,
 }
 
-/// Reads git's commands; `None` when there is nothing to do (dry run, up to date, or git gave up).
+/// Reads git's commands; `None` if there is nothing to do (dry run, up to date, or git gave up).
 fn read_commands(git: &mut Git) -> anyhow::Result<Option<Commands>> {
     let mut seen = Seen::default();
     let gave_up = |error: io::Error| {
@@ -206,7 +206,7 @@ fn read_commands(git: &mut Git) -> anyhow::Result<Option<Commands>> {
     }))
 }
 
-/// What was seen in the commands of a push.
+/// The facts found in the commands of a push.
 #[derive(Default)]
 struct Seen {
     commands: u64,
@@ -215,7 +215,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Takes one line: `shallow <oid>`, `push-cert\0<capabilities>`, or a command, also inside of a certificate.
+    /// Reads one line: `shallow <oid>`, `push-cert\0<capabilities>`, or a command, which may be inside a certificate.
     fn command(&mut self, line: &[u8]) {
         let mut halves = line.splitn(2, |byte| *byte == 0);
         let command = halves.next().unwrap_or_default();
@@ -241,8 +241,8 @@ fn is_object_id(word: &[u8]) -> bool {
     matches!(word.len(), 40 | 64) && word.iter().all(u8::is_ascii_hexdigit)
 }
 
-/// Sends commands and pack: what fits into the buffer as a whole, so that it can be sent again after a refused token,
-/// and a larger push while git still writes it.
+/// Sends commands and pack. A push that fits into the buffer is sent as a whole, so that it can be repeated after a
+/// refused token. A larger push streams while git writes it.
 fn send(session: &mut Session<'_>, git: &mut Git, commands: Commands) -> anyhow::Result<Response> {
     let mut head = commands.bytes;
     let mut complete = true;
@@ -265,7 +265,7 @@ fn send(session: &mut Session<'_>, git: &mut Git, commands: Commands) -> anyhow:
             Ok(post)
         });
     }
-    // A stream cannot be sent twice: whether token and connection are still good is found out first where that is in doubt.
+    // A stream cannot be sent twice. After an idle time, first check that token and connection still work.
     if session.is_idle() {
         probe(session)?;
     }
@@ -290,7 +290,7 @@ fn send(session: &mut Session<'_>, git: &mut Git, commands: Commands) -> anyhow:
     })
 }
 
-/// Notes when all of a source was read: before that, no server can have the whole of it.
+/// Records when a source was read to its end. Before that, no server can have the whole request.
 struct Whole<R> {
     source: R,
     read: Arc<AtomicBool>,
@@ -306,10 +306,10 @@ impl<R: Read> Read for Whole<R> {
     }
 }
 
-/// Posts a lone flush-pkt, which does nothing on the server (git: `probe_rpc` in remote-curl.c).
+/// Posts a lone flush-pkt, which has no effect on the server (git: `probe_rpc` in remote-curl.c).
 ///
-/// A pre-push hook may have run for minutes since the advertisement: this replaces a connection that the server
-/// has closed and a token it does not take any more, while both can still be had anew.
+/// A pre-push hook may have run for minutes since the advertisement. The probe replaces a closed connection and an
+/// expired token while that is still possible.
 fn probe(session: &mut Session<'_>) -> anyhow::Result<()> {
     let response = session.post(Service::ReceivePack, Repeat::Safe, &|mut post: Request| {
         post.body = Body::Bytes(Bytes::from_static(b"0000"));
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn capabilities_that_git_dies_without_are_added_once() {
+    fn required_capabilities_are_added_once() {
         let encoded = |capabilities: &str| {
             pktline::encode(&format!("{NONE} capabilities^{{}}\0{capabilities}\n"))
         };
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_git_wants_done_is_taken_up_to_its_pack_and_no_further() {
+    fn any_commands_are_read_up_to_the_pack_and_no_further() {
         let line = |text: &str| String::from_utf8_lossy(&pktline::encode(text)).into_owned();
         let update = line(&format!(
             "{OLD} {NEW} refs/heads/main\0 report-status agent=git/2"

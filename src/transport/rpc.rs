@@ -1,4 +1,4 @@
-//! One request of git's and its answer: posting it, copying the answer to git, and explaining an incomplete one.
+//! One request of git and its response: posts it, copies the response to git, and explains an incomplete one.
 
 use std::io::{Cursor, Write as _};
 
@@ -12,15 +12,15 @@ use super::{
 };
 use crate::http::{Body, BodyReader, Request, Response};
 
-/// Longer requests are compressed (git: `rpc_service` in remote-curl.c).
+/// The longest request that is not compressed (git: `rpc_service` in remote-curl.c).
 const COMPRESS_OVER_BYTES: usize = 1024;
-/// How a request for the refs begins (gitprotocol-v2(5), "ls-refs").
+/// The start of a request for refs (gitprotocol-v2(5), "ls-refs").
 const LS_REFS: &[u8] = b"0014command=ls-refs\n";
 
-/// Posts a request of git's and returns once its answer begins.
+/// Posts a request of git and returns when the response starts.
 ///
-/// One that does not fit into the buffer goes out as it is, in chunks (git: `post_rpc` in remote-curl.c). It is kept,
-/// as git does itself while it writes it, so that it can be sent again.
+/// A request that does not fit into the buffer is sent uncompressed, in chunks (git: `post_rpc` in remote-curl.c). It
+/// stays in memory, so that it can be sent again.
 pub(super) fn ask(session: &mut Session<'_>, request: &Bytes) -> anyhow::Result<Response> {
     let in_chunks = !session.buffer().holds(request);
     let (body, encoding) = match in_chunks {
@@ -32,7 +32,7 @@ pub(super) fn ask(session: &mut Session<'_>, request: &Bytes) -> anyhow::Result<
         if let Some(encoding) = encoding {
             post = post.header("Content-Encoding", encoding);
         }
-        // Refs shrink to a third, packs not at all.
+        // Compression shrinks refs to a third, but not packs.
         if request.starts_with(LS_REFS) {
             post = post.header("Accept-Encoding", "gzip");
         }
@@ -54,8 +54,10 @@ fn compress(request: &Bytes) -> anyhow::Result<(Bytes, Option<&'static str>)> {
     Ok((Bytes::from(encoder.finish()?), Some("gzip")))
 }
 
-/// Hands an answer to git as it comes and tells how it ended. `seen` is what git has of it already, and `flushes` says
-/// how many flush-pkts it has: what follows the last one is nobody's, and git's own https takes no notice either.
+/// Copies a response to git as it arrives, and tells how it ended.
+///
+/// `seen` is the part that git has already. `flushes` is the number of flush-pkts in a complete response. Like git's
+/// own https, this ignores bytes after the last one.
 pub(super) fn copy(
     session: &Session<'_>,
     git: &mut Git,
@@ -73,7 +75,7 @@ pub(super) fn copy(
         let chunk = match body.next_chunk() {
             Ok(Some(chunk)) => chunk,
             Ok(None) => break,
-            // Git has all of it, whatever HTTP still had to say.
+            // Git has the whole response, so an error at the end of the HTTP body does not matter.
             Err(_) if seen.ending() == Ending::Flush => break,
             Err(error) => return Err(Broken::at(stage)(session.bad_answer(error))),
         };
@@ -91,7 +93,7 @@ pub(super) fn copy(
     Ok(seen.ending())
 }
 
-/// Explains how an answer ended too early.
+/// Explains an incomplete response.
 pub(super) fn incomplete(session: &Session<'_>, ending: Ending) -> Broken {
     let (stage, why) = match ending {
         Ending::Error => (Stage::Told, "the server ended with an error"),

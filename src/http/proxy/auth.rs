@@ -1,4 +1,4 @@
-//! In which ways a proxy takes a password: the library does not tell, so that it is asked once more.
+//! Asks a proxy for its authentication schemes and status, because the library does not report them.
 
 use std::{
     fmt,
@@ -10,17 +10,17 @@ use std::{
 use super::Proxy;
 use crate::{failure::quote, http::Url};
 
-/// How long the proxy may take; it has just answered.
+/// The time limit for the proxy, which has just answered.
 const LIMIT: Duration = Duration::from_secs(5);
-/// The longest head of an answer that is read.
+/// The longest head that is read.
 const MAX_HEAD_BYTES: u64 = 16 * 1024;
 
-/// The names of the ways (RFC 9110 section 11.7.1), in lower case; none if they are not known.
+/// The names of the offered schemes (RFC 9110 section 11.7.1), in lower case; empty if unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Offer(Vec<String>);
 
 impl Offer {
-    /// Tells whether Basic may do.
+    /// Tells whether the proxy may accept Basic.
     pub(crate) fn has_basic(&self) -> bool {
         self.0.is_empty() || self.0.iter().any(|way| way == "basic")
     }
@@ -48,16 +48,16 @@ impl fmt::Display for Offer {
     }
 }
 
-/// Asks a proxy to connect without a password; what cannot be found out is not known.
+/// Asks a proxy for its schemes by connecting without a password. The result is empty if that fails.
 pub(crate) fn ask(proxy: &Proxy, url: &Url) -> Offer {
-    // To one behind TLS the library alone has the way.
+    // Only the library can connect to an https proxy.
     if proxy.scheme() != "http" {
         return Offer::default();
     }
     head(proxy, url).map_or_else(|_| Offer::default(), |head| Offer::read(&head))
 }
 
-/// Asks a proxy to connect and gives the status of its answer, which the library leaves out.
+/// Asks a proxy to connect, and gives the status of its response.
 pub(crate) fn status(proxy: &Proxy, url: &Url) -> Option<u16> {
     if proxy.scheme() != "http" || proxy.has_user() {
         return None;
@@ -83,7 +83,7 @@ fn head(proxy: &Proxy, url: &Url) -> io::Result<String> {
         url.port_or_known_default().ok_or_else(unknown)?
     );
     stream.write_all(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n").as_bytes())?;
-    // One that sends byte by byte is not waited for either.
+    // The deadline also ends a proxy that sends byte by byte.
     let deadline = Instant::now() + LIMIT;
     let mut head = Vec::new();
     for byte in io::BufReader::new(stream.take(MAX_HEAD_BYTES)).bytes() {
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ways_are_read_from_the_head_of_a_refusal() {
+    fn schemes_are_read_from_the_head_of_a_refusal() {
         let cases = [
             (
                 "Proxy-Authenticate: NTLM\r\nproxy-authenticate: Negotiate\r\n",

@@ -1,4 +1,4 @@
-//! A proxy: its address, where that stands, and the login it may want.
+//! A proxy: its address, the setting that names it, and its login.
 
 pub(super) mod auth;
 
@@ -9,7 +9,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use super::Url;
 use crate::{failure::quote, secret::Secret};
 
-/// A proxy, as a setting or variable names it.
+/// A proxy from a setting or variable.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proxy {
     url: Secret,
@@ -17,24 +17,24 @@ pub struct Proxy {
     origin: String,
 }
 
-/// In which ways a proxy may be told a password (git-config(1), `http.proxyAuthMethod`).
+/// The authentication schemes that a proxy may use (git-config(1), `http.proxyAuthMethod`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProxyAuth {
-    /// In any that it offers.
+    /// Any scheme that the proxy offers.
     #[default]
     Any,
-    /// As it is.
+    /// The password in clear text (RFC 7617).
     Basic,
-    /// Hashed (RFC 7616).
+    /// A hash of the password (RFC 7616).
     Digest,
-    /// By Kerberos or what else the system has (RFC 4559).
+    /// Kerberos, or another mechanism of the system (RFC 4559).
     Negotiate,
-    /// By Microsoft's own way.
+    /// Microsoft's NTLM.
     Ntlm,
 }
 
 impl ProxyAuth {
-    /// Reads git's word; one that git does not know means any, as it does to git.
+    /// Reads git's word. An unknown word means any scheme, as in git.
     pub fn read(word: &str) -> Self {
         match word {
             "basic" => ProxyAuth::Basic,
@@ -45,18 +45,18 @@ impl ProxyAuth {
         }
     }
 
-    /// Tells whether the password may be sent as it is.
+    /// Tells whether the password may be sent in clear text.
     pub(super) fn allows_basic(self) -> bool {
         matches!(self, ProxyAuth::Any | ProxyAuth::Basic)
     }
 }
 
-/// What a proxy wants to know.
+/// The proxy and user for which a login is needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyUser {
-    /// Its scheme: `http`, `https`, `socks5` and the like.
+    /// The scheme: `http`, `https`, `socks5` and others.
     pub scheme: String,
-    /// Its host, with the port.
+    /// The host with the port.
     pub host: String,
     /// The user name that is configured, if any.
     pub user: Option<String>,
@@ -71,17 +71,17 @@ pub struct ProxyLogin {
     pub password: Secret,
 }
 
-/// Knows users' names and passwords for proxies, and hears which were right (git: `proxy_auth` in http.c).
+/// A source of logins for proxies, which learns whether they worked (git: `proxy_auth` in http.c).
 pub trait ProxyLogins {
-    /// Gives a login, from wherever it is kept or from a person.
+    /// Gives a login, stored or entered by the user.
     fn ask(&self, proxy: &ProxyUser) -> Option<ProxyLogin>;
 
-    /// Hears whether the proxy took it.
+    /// Learns whether the proxy accepted the login.
     fn tell(&self, proxy: &ProxyUser, login: &ProxyLogin, is_right: bool);
 }
 
 impl Proxy {
-    /// Takes an address with a scheme; it may hold a login.
+    /// Takes an address with a scheme. The address may contain a login.
     pub fn new(url: impl Into<String>, origin: impl Into<String>) -> Self {
         Proxy {
             url: Secret::new(url),
@@ -89,7 +89,7 @@ impl Proxy {
         }
     }
 
-    /// The whole address, for whoever connects to it, with a login in the place of its own.
+    /// Gives the whole address for a connection. `login` replaces the login in the address.
     pub(super) fn with_login(&self, login: Option<&ProxyLogin>) -> Secret {
         let Some(ProxyLogin { user, password }) = login else {
             return self.url.clone();
@@ -99,7 +99,7 @@ impl Proxy {
         Secret::new(format!("{scheme}://{user}:{password}@{place}{path}"))
     }
 
-    /// The login as it is sent (RFC 7617), if there is a whole one.
+    /// Gives the login as a header value (RFC 7617), if user name and password are known.
     pub(super) fn basic(&self, login: Option<&ProxyLogin>) -> Option<String> {
         let url = Url::parse(self.with_login(login).expose()).ok()?;
         let decode = |text: &str| percent_decode(text);
@@ -108,29 +108,29 @@ impl Proxy {
         Some(format!("Basic {}", BASE64.encode(pair)))
     }
 
-    /// The scheme, in lower case.
+    /// Gives the scheme, in lower case.
     pub fn scheme(&self) -> &str {
         let url = self.url.expose();
         url.split_once("://").map_or("", |(scheme, _)| scheme)
     }
 
-    /// Tells whether it is asked by CONNECT.
+    /// Tells whether the proxy uses CONNECT.
     pub(super) fn is_http(&self) -> bool {
         matches!(self.scheme(), "http" | "https")
     }
 
-    /// Tells whether a user is to be named to a SOCKS 4 proxy, which the library does not do.
+    /// Tells whether this is a SOCKS 4 proxy with a user name, which the library does not support.
     pub fn is_socks_4_with_user(&self) -> bool {
         self.scheme().starts_with("socks4") && self.has_user()
     }
 
-    /// What stands behind host and port; a Unix socket's path, for curl (CURLOPT_PROXY).
+    /// Gives the path after host and port. curl uses it as the path of a Unix socket (CURLOPT_PROXY).
     pub fn path(&self) -> &str {
         let rest = self.after_scheme();
         rest.find('/').map_or("", |start| &rest[start..])
     }
 
-    /// Names a kind of proxy that only libcurl may know how to speak to.
+    /// Names a kind of proxy that only libcurl may support.
     pub fn unknown_kind(&self) -> Option<String> {
         const KNOWN: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
         let scheme = self.scheme();
@@ -141,12 +141,12 @@ impl Proxy {
             .then(|| "a proxy on a Unix socket".to_owned())
     }
 
-    /// Tells whether it is reached by a path of this machine (git-config(1), `http.proxy`).
+    /// Tells whether the proxy listens on a Unix socket (git-config(1), `http.proxy`).
     pub fn is_on_socket(&self) -> bool {
         self.scheme().starts_with("socks") && self.path().len() > 1
     }
 
-    /// Host and port as they are written, without the login.
+    /// Gives host and port as written, without the login.
     pub fn place(&self) -> &str {
         let authority = self.authority();
         authority
@@ -154,8 +154,9 @@ impl Proxy {
             .map_or(authority, |(_, place)| place)
     }
 
-    /// Host and port for messages, or host and path of a socket. A password that was pasted unescaped may hold any character, so that everything up
-    /// to the last `@` counts as one.
+    /// Gives host and port for messages, or host and path of a socket.
+    ///
+    /// An unescaped password may contain any character, so everything up to the last `@` counts as a login.
     pub fn shown(&self) -> &str {
         let rest = self.after_scheme();
         let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
@@ -165,26 +166,26 @@ impl Proxy {
         }
     }
 
-    /// The setting or variable that names it.
+    /// Gives the setting or variable that names the proxy.
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// The port.
+    /// Gives the port.
     pub fn port(&self) -> Option<u16> {
         self.place().rsplit_once(':')?.1.parse().ok()
     }
 
-    /// The host alone.
+    /// Gives the host alone.
     pub fn host(&self) -> Option<String> {
         let url = Url::parse(self.url.expose()).ok()?;
         url.host_str().map(str::to_owned)
     }
 
-    /// What is known of the user.
+    /// Describes the login that is needed.
     pub(super) fn user(&self) -> ProxyUser {
         let url = gix::url::parse(self.url.expose()).ok();
-        // A line of its own would be another question to git's credential helpers.
+        // A line break would inject another line into git's credential protocol.
         let is_whole = |user: &&str| !user.is_empty() && !user.contains(char::is_control);
         let user = url.as_ref().and_then(|url| url.user()).filter(is_whole);
         ProxyUser {
@@ -194,18 +195,18 @@ impl Proxy {
         }
     }
 
-    /// Tells whether a user is named without a password, so that it has to be asked for (git: `init_curl_proxy_auth`).
+    /// Tells whether the address has a user name without a password (git: `init_curl_proxy_auth`).
     pub(super) fn lacks_password(&self) -> bool {
         let login = self.authority().rsplit_once('@').map(|(login, _)| login);
         login.is_some_and(|login| !login.is_empty() && !login.contains(':'))
     }
 
-    /// Tells whether a user is named, with a password or without.
+    /// Tells whether the address has a user name, with or without a password.
     pub(super) fn has_user(&self) -> bool {
         self.has_login() || self.lacks_password()
     }
 
-    /// Tells whether a whole login stands in the address.
+    /// Tells whether the address contains a complete login.
     pub(super) fn has_login(&self) -> bool {
         self.authority().contains('@') && !self.lacks_password()
     }
@@ -249,7 +250,7 @@ pub(crate) fn percent_decode(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// Encodes for the part of a URL before the host (RFC 3986 section 3.2.1).
+/// Encodes text for the user part of a URL (RFC 3986 section 3.2.1).
 fn encode(text: &str) -> String {
     let encoded = text.bytes().map(|byte| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
@@ -265,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_login_that_was_asked_for_takes_its_place() {
+    fn an_entered_login_replaces_the_login_in_the_address() {
         let login = ProxyLogin {
             user: "ann@x".into(),
             password: Secret::new("p:/ä"),
@@ -277,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_login_is_sent_decoded() {
+    fn a_complete_login_is_sent_decoded() {
         let basic = |url: &str| Proxy::new(url, "").basic(None);
         assert_eq!(basic("http://proxy:1"), None);
         assert_eq!(basic("http://ann@proxy:1"), None);
@@ -288,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_is_seen_and_never_shown() {
+    fn a_login_is_detected_and_never_shown() {
         let cases = [
             ("http://proxy:8080", None, false, false),
             ("http://ann@proxy:8080", Some("ann"), true, false),
@@ -311,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_on_a_socket_or_of_another_kind_is_none_of_ours() {
+    fn unix_sockets_and_unknown_schemes_are_unsupported() {
         let cases = [
             (
                 "socks5h://localhost/run/proxy",
@@ -337,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_stands_in_a_proxy_s_password_is_not_shown() {
+    fn no_password_in_a_proxy_address_is_shown() {
         let kept = ["", "/", "@", "x@y", "#x?", "\\", "%2f:", "[::1]:80/path"];
         crate::fuzz::check_text(&kept, |text| {
             if text.contains("canary") {

@@ -1,8 +1,8 @@
-//! A bundle of certificates that is searched as it is, in base64.
+//! Searches a certificate bundle without decoding its base64.
 //!
-//! To decode all of a system's bundle takes most of the helper's start, and one certificate of it is needed. A certificate
-//! holds the name of whom it belongs to, so that the issuer of a server's certificate is among those that hold its issuer's
-//! name. Which of them it is, and whether it is trusted, is not decided here.
+//! Decoding the system's whole bundle takes most of the helper's start time, and only one certificate is needed. Each
+//! certificate contains the name of its owner. So the issuer of a server's certificate is among the certificates that
+//! contain the issuer's name. The caller decides which of them to trust.
 
 use std::{io::Read, path::Path};
 
@@ -15,18 +15,18 @@ use crate::files::foreign;
 
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 const END: &[u8] = b"-----END CERTIFICATE-----";
-/// So much of a bundle is in memory at a time; a line is shorter.
+/// The part of a bundle that is in memory at a time. Lines are shorter.
 const BLOCK_BYTES: usize = 16 * 1024;
 /// Room for the base64 of most certificates.
 const USUAL_BYTES: usize = 4096;
-/// A name with one character takes so many bytes; a shorter one would be found everywhere.
+/// The length of a name with one character. Shorter byte strings would match everywhere.
 const SHORTEST_NAME_BYTES: usize = 12;
-/// A server has no use for more certificates, which each are a search.
+/// No server needs more certificates, and each one costs a search.
 const MAX_CHAIN: usize = 16;
 
-/// Gives the certificates of a bundle that hold the name of an issuer of one of a server's certificates.
+/// Gives the certificates of a bundle that contain the issuer's name of one of a server's certificates.
 ///
-/// `None` leaves a file that cannot be read, or is not as bundles are, to those who read everything.
+/// `None` if the file cannot be read or has an unusual format. The caller then reads all of it.
 pub(super) fn issuers(
     path: &Path,
     chain: &[&CertificateDer<'_>],
@@ -47,7 +47,7 @@ pub(super) fn issuers(
     Some(decoded.map(CertificateDer::from).collect())
 }
 
-/// Reads lines one after the other; `None` when nobody wants more, or they cannot be read so.
+/// Reads line by line; `None` if `tell` stops, or if a line does not fit into the block.
 fn each_line(
     mut source: impl Read,
     block_bytes: usize,
@@ -72,11 +72,11 @@ fn each_line(
     None
 }
 
-/// Looks for names in the certificates of a bundle.
+/// A search for names in the certificates of a bundle.
 struct Search {
     wanted: Vec<memmem::Finder<'static>>,
     begin: memmem::Finder<'static>,
-    /// The base64 of the certificate that is being read.
+    /// The base64 of the current certificate.
     certificate: Option<Vec<u8>>,
     found: Vec<Vec<u8>>,
 }
@@ -97,7 +97,7 @@ impl Search {
         }
     }
 
-    /// Takes the next line; `None` when bundles have none such.
+    /// Reads the next line; `None` if no bundle has such a line.
     fn read(&mut self, line: &[u8]) -> Option<()> {
         let text = line.trim_ascii();
         match &mut self.certificate {
@@ -119,17 +119,17 @@ impl Search {
         Some(())
     }
 
-    /// Gives the certificates that hold one of the names, each as its base64 in one line.
+    /// Gives the certificates that contain one of the names, each as base64 in one line.
     fn end(self) -> Option<Vec<Vec<u8>>> {
         self.certificate.is_none().then_some(self.found)
     }
 }
 
-/// Gives what is always the same of bytes in base64, when so many modulo three are before them.
+/// Gives the base64 characters of `bytes` that do not depend on their neighbors, at an offset modulo three.
 fn within(bytes: &[u8], before: usize) -> Vec<u8> {
     let padded = [&[0; 2][..before], bytes].concat();
     let encoded = BASE64.encode(&padded).into_bytes();
-    // Six bits are a character; one that holds bits of others, too, is left out.
+    // A character is six bits. Leave out those that also contain bits of the neighbors.
     encoded[(before * 8).div_ceil(6)..padded.len() * 8 / 6].to_vec()
 }
 
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
     use rustls::pki_types::pem::PemObject as _;
 
-    /// Bytes as a bundle has them, in lines of a length.
+    /// Formats bytes as a bundle does, in lines of this length.
     fn pem(bytes: &[u8], line_length: usize, line_end: &str) -> String {
         let encoded = BASE64.encode(bytes);
         let lines = encoded.as_bytes().chunks(line_length);
@@ -149,14 +149,14 @@ mod tests {
 
     fn found(text: &str, name: &[u8]) -> Option<Vec<Vec<u8>>> {
         let mut search = Search::of(&[name.to_vec()]);
-        // CurlRequest enough for lines to cross its end, large enough for the longest of them.
+        // Small enough for lines to cross its end, and large enough for the longest line.
         each_line(text.as_bytes(), 256, |line| search.read(line))?;
         let decode = |text: &Vec<u8>| BASE64.decode(text).expect("it is base64");
         Some(search.end()?.iter().map(decode).collect())
     }
 
     #[test]
-    fn a_name_is_found_wherever_it_stands() {
+    fn a_name_is_found_at_every_offset() {
         let name = b"a name of some length, longer than a line of base64 has characters";
         for (line_length, line_end) in [(64, "\n"), (76, "\r\n"), (1000, " \n")] {
             for before in 0..100 {
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_says_nothing_is_not_looked_for() {
+    fn a_name_without_characters_is_skipped() {
         let text = pem(&[0xff; 600], 64, "\n");
         for length in 0..SHORTEST_NAME_BYTES {
             let found = found(&text, &vec![0xff; length]);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_bundle_is_left_to_others() {
+    fn a_file_in_an_unusual_format_is_rejected() {
         let whole = pem(b"a name that is long enough", 64, "\n");
         let among = |text: &str| found(text, b"a name that is long enough");
         assert_eq!(among(&whole).expect("it is one").len(), 1);
@@ -203,7 +203,7 @@ mod tests {
         }
     }
 
-    /// All certificates: each holds what is empty.
+    /// Gives all certificates, because each contains the empty name.
     fn certificates(text: &[u8]) -> Option<Vec<Vec<u8>>> {
         let mut search = Search::of(&[]);
         search.wanted.push(memmem::Finder::new(b"").into_owned());
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_taken_for_a_bundle_is_read_as_rustls_reads_it() {
+    fn every_accepted_bundle_is_read_as_rustls_reads_it() {
         let one = pem(
             b"the first of the certificates, longer than a line of base64",
             64,
@@ -229,7 +229,7 @@ mod tests {
         let compared = std::cell::Cell::new(0);
         crate::fuzz::check(&kept, |input| {
             let begins = |what: &[u8]| memmem::find_iter(input, what).count();
-            // What stands inside of something else is nothing to others.
+            // rustls ignores blocks inside of other blocks.
             if begins(b"-----BEGIN") != begins(BEGIN) {
                 return;
             }
@@ -238,7 +238,7 @@ mod tests {
                 return;
             };
             let found = found.iter().filter_map(|text| BASE64.decode(text).ok());
-            // A broken one is passed over here, and ends the reading there.
+            // This search skips a broken certificate, and rustls stops there.
             for certificate in found {
                 assert!(all.iter().any(|known| known.as_ref() == certificate));
                 compared.set(compared.get() + 1);

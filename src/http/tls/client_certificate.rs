@@ -1,4 +1,4 @@
-//! Who we are to a server that asks for a certificate: `http.sslCert` and `http.sslKey`.
+//! The client certificate for servers that request one: `http.sslCert` and `http.sslKey`.
 
 use std::{
     io,
@@ -11,7 +11,7 @@ use rustls::pki_types::{
     pem::{self, PemObject as _},
 };
 
-/// A certificate with its key. The key does not print itself.
+/// A certificate with its key. `Debug` does not print the key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClientCertificate(Arc<Files>);
 
@@ -24,13 +24,13 @@ struct Files {
 }
 
 impl ClientCertificate {
-    /// Reads a certificate and its key from PEM files; the key may stand in the certificate's file (curl: `--cert`).
+    /// Reads a certificate and its key from PEM files. Both may be in the certificate's file (curl: `--cert`).
     ///
-    /// `None` for files of other forms, and for a key that is locked by a password: curl may know what to do with them.
+    /// `None` for other file formats and for a key with a password, which curl may support.
     ///
     /// # Errors
     ///
-    /// When a file cannot be read; the message names it.
+    /// If a file cannot be read. The message names it.
     pub fn read(certificate: &Path, key: Option<&Path>) -> io::Result<Option<Self>> {
         let pem = super::read_file(certificate)?;
         let chain: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&pem).collect();
@@ -51,22 +51,22 @@ impl ClientCertificate {
         })
     }
 
-    /// The chain, the certificate first.
+    /// Gives the chain, with the certificate first.
     pub(super) fn chain(&self) -> Vec<CertificateDer<'static>> {
         self.0.chain.clone()
     }
 
-    /// The key.
+    /// Gives the key.
     pub(super) fn key(&self) -> PrivateKeyDer<'static> {
         self.0.key.clone_key()
     }
 
-    /// The file of the certificate.
+    /// Gives the file of the certificate.
     pub(crate) fn file(&self) -> &Path {
         &self.0.file
     }
 
-    /// The file of the key, if it is another one.
+    /// Gives the file of the key, if it is not the certificate's file.
     pub(crate) fn key_file(&self) -> Option<&Path> {
         self.0.key_file.as_deref()
     }
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_behind_a_password_and_files_of_other_forms_are_left_to_curl() {
+    fn keys_with_a_password_and_other_file_formats_are_left_to_curl() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let file = |name: &str, text: &str| {
             let path = directory.path().join(name);

@@ -1,4 +1,4 @@
-//! TLS by rustls on *ring*, trusting what the system trusts.
+//! TLS by rustls with *ring*. It trusts the certificates that the system trusts.
 
 mod bundle;
 mod client_certificate;
@@ -24,10 +24,10 @@ pub(crate) use client_certificate::ClientCertificate;
 pub(crate) use trust::PinnedKeys;
 pub(super) use trust::complaint;
 
-/// The versions where nothing below 1.3 will do.
+/// The versions if TLS 1.3 is required.
 static TLS_1_3: &[&SupportedProtocolVersion] = &[&TLS13];
 
-/// Makes the TLS configuration.
+/// Builds the TLS configuration.
 pub(super) fn config(settings: &Settings) -> Result<ClientConfig, Error> {
     let provider = Arc::new(ring::default_provider());
     let usual = verifier(settings, &provider)?;
@@ -47,7 +47,7 @@ pub(super) fn config(settings: &Settings) -> Result<ClientConfig, Error> {
     Ok(config)
 }
 
-/// Puts what the settings want beside trusted certificates before the usual verifier, where they want anything.
+/// Adds pinned keys, a proxy's own authorities and disabled checks to the usual verifier, if the settings have any.
 fn trust(
     settings: &Settings,
     usual: Arc<dyn ServerCertVerifier>,
@@ -82,7 +82,7 @@ fn verifier(
     Ok(SystemRoots::new(settings, provider))
 }
 
-/// Asks the operating system unless git's settings name files of their own.
+/// Uses the verifier of the operating system, unless git's settings name certificate files.
 #[cfg(any(target_os = "macos", windows))]
 fn verifier(
     settings: &Settings,
@@ -96,7 +96,7 @@ fn verifier(
     )?))
 }
 
-/// Reads a file of keys or certificates that a setting names.
+/// Reads a key or certificate file that a setting names.
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     foreign::read(path, foreign::MAX_BYTES).map_err(|error| {
         io::Error::new(

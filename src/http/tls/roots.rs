@@ -1,9 +1,8 @@
-//! The certificates that are trusted: those of the system, or of the files that git's settings name.
+//! The trusted certificates: the system's, or those in the files that git's settings name.
 //!
-//! The bundle file is read directly: asking for "the system's roots" in the usual way also reads every file of
-//! the certificate directory, which costs more than the whole rest of a start. It is searched once the server has shown its
-//! certificate, and of the 145 or so in it only those are decoded that may have issued this one.
-
+//! This reads the bundle file directly. The usual way to load the system's roots also reads every file of the
+//! certificate directory, and takes longer than the rest of the start. When the server has sent its certificate, the
+//! search decodes only those of the about 145 certificates that may have issued it.
 use std::{
     fs, io, iter,
     path::{Path, PathBuf},
@@ -25,16 +24,16 @@ use rustls::{
 use super::bundle;
 use crate::{files::foreign, http::Settings, limits};
 
-/// Verifies with roots from files.
+/// Verifies server certificates with roots from files.
 #[derive(Debug)]
 pub(super) struct SystemRoots {
     files: Sources,
     provider: Arc<CryptoProvider>,
-    /// Trusts all of them; where there are many files it is made on a thread of its own.
+    /// A verifier with all roots. If there are many files, another thread loads them.
     verifier: OnceLock<Result<Arc<WebPkiServerVerifier>, String>>,
 }
 
-/// Where trusted certificates are read from.
+/// The files and directories with trusted certificates.
 #[derive(Clone, Debug)]
 struct Sources {
     file: Option<PathBuf>,
@@ -42,7 +41,7 @@ struct Sources {
 }
 
 impl SystemRoots {
-    /// Remembers what the settings name, or the system's bundle, and starts to read where it is not one file.
+    /// Takes the files of the settings, or the system's bundle. If there is more than one file, starts to read them.
     pub(super) fn new(settings: &Settings, provider: &Arc<CryptoProvider>) -> Arc<Self> {
         let roots = Arc::new(SystemRoots {
             files: Sources::of(settings),
@@ -51,7 +50,7 @@ impl SystemRoots {
         });
         if roots.files.only_file().is_none() {
             let early = Arc::clone(&roots);
-            // Without a thread the first handshake reads them: slower, not wrong.
+            // Without a thread, the first handshake reads them, which is only slower.
             let _ = limits::start("roots", move || {
                 let _ = early.verifier();
             });
@@ -59,7 +58,8 @@ impl SystemRoots {
         roots
     }
 
-    /// Makes a verifier of those certificates of a bundle alone that may have issued one of a server's.
+    /// Makes a verifier with only those certificates of the bundle that may have issued one of the server's
+    /// certificates.
     fn verifier_for(&self, chain: &[&CertificateDer<'_>]) -> Option<Arc<WebPkiServerVerifier>> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(bundle::issuers(self.files.only_file()?, chain)?);
@@ -102,7 +102,7 @@ impl Sources {
         }
         let found = openssl_probe::probe();
         Sources {
-            // The directory holds the same certificates once more, one file each.
+            // The directory contains the same certificates again, one file each.
             directories: if found.cert_file.is_some() {
                 Vec::new()
             } else {
@@ -133,7 +133,7 @@ impl Sources {
                 )
             })?;
             for entry in entries.flatten() {
-                // Such directories hold other things, too; what is not a certificate is passed over.
+                // Such directories contain other files too, which do not matter.
                 let _ = add_file(roots, &entry.path());
             }
         }
@@ -160,8 +160,8 @@ fn add_file(roots: &mut RootCertStore, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Finds the certificates in a file as git's TLS libraries do: behind a byte order mark or any other text, and under
-/// each of the labels that OpenSSL knows.
+/// Finds the certificates in a file as git's TLS libraries do: after a byte order mark or any other text, and with each
+/// label that OpenSSL knows.
 fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
     const BEGIN: &[u8] = b"-----BEGIN ";
     const LABELS: [&[u8]; 3] = [b"CERTIFICATE", b"X509 CERTIFICATE", b"TRUSTED CERTIFICATE"];
@@ -190,7 +190,7 @@ fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
     found
 }
 
-/// Cuts off what OpenSSL puts behind a certificate: whom it is trusted for (openssl-x509(1), "Trust Settings").
+/// Removes the trust settings that OpenSSL appends to a certificate (openssl-x509(1), "Trust Settings").
 fn without_trust(mut der: Vec<u8>) -> Vec<u8> {
     // A sequence of 256 to 65,535 bytes, as every certificate is (X.690 section 8.1.3).
     if let [0x30, 0x82, high, low, ..] = der[..] {
@@ -212,7 +212,7 @@ impl ServerCertVerifier for SystemRoots {
         let verified_by = |verifier: &WebPkiServerVerifier| {
             verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
         };
-        // Whatever is not trusted so is judged by all certificates, and the answer is theirs.
+        // If the few certificates do not verify it, all certificates decide.
         let quick = self.verifier_for(&chain).map(|few| verified_by(&few));
         if let Some(Ok(verified)) = quick {
             return Ok(verified);

@@ -1,4 +1,4 @@
-//! Whom to believe beyond the usual: pinned keys, a proxy with its own authority, or anybody, where that is insisted on.
+//! Adds to the usual certificate check: pinned keys, a proxy's own authorities, and checks that a setting disables.
 
 use std::{fmt, io, path::Path, sync::Arc};
 
@@ -15,20 +15,20 @@ use rustls::{
 
 use crate::trace;
 
-/// The public keys of which a server must have one (curl: `CURLOPT_PINNEDPUBLICKEY`).
+/// The accepted public keys of a server (curl: `CURLOPT_PINNEDPUBLICKEY`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PinnedKeys {
-    /// SHA-256 of a key in DER form (RFC 5280, SubjectPublicKeyInfo).
+    /// SHA-256 digests of keys in DER form (RFC 5280, SubjectPublicKeyInfo).
     digests: Vec<Vec<u8>>,
 }
 
 impl PinnedKeys {
-    /// Reads `sha256//<base64>`, several with `;` between; `None` for any other text.
+    /// Reads one or more `sha256//<base64>`, separated by `;`. `None` for any other text.
     pub fn of_digests(value: &str) -> Option<Self> {
         value.starts_with("sha256//").then(|| {
             let digests = value.split(';').map(|part| {
                 let digest = part.trim().strip_prefix("sha256//").unwrap_or_default();
-                // What is no digest matches no key.
+                // An invalid digest matches no key.
                 BASE64.decode(digest).unwrap_or_default()
             });
             PinnedKeys {
@@ -37,11 +37,11 @@ impl PinnedKeys {
         })
     }
 
-    /// Reads a file with the key, PEM or DER.
+    /// Reads a key from a PEM or DER file.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read.
+    /// If the file cannot be read.
     pub fn read(path: &Path) -> io::Result<Self> {
         let bytes = super::read_file(path)?;
         let key = match SubjectPublicKeyInfoDer::from_pem_slice(&bytes) {
@@ -65,7 +65,7 @@ impl PinnedKeys {
     }
 }
 
-/// Curl's word for them.
+/// Formats the keys for curl.
 impl fmt::Display for PinnedKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digests = self.digests.iter();
@@ -74,11 +74,11 @@ impl fmt::Display for PinnedKeys {
     }
 }
 
-/// Verifies servers by what the settings say beside the trusted certificates.
+/// The verifier for settings that change the usual check.
 #[derive(Debug)]
 pub(super) struct Trust {
     pub(super) usual: Arc<dyn ServerCertVerifier>,
-    /// The name of a proxy that is spoken to by TLS, and who vouches for it.
+    /// The name of an https proxy, with the verifier for its certificate.
     pub(super) proxy: Option<(String, Arc<dyn ServerCertVerifier>)>,
     pub(super) anybody: bool,
     pub(super) pinned: Option<PinnedKeys>,
@@ -108,7 +108,7 @@ impl ServerCertVerifier for Trust {
         let verify = |by: &Arc<dyn ServerCertVerifier>| {
             by.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
         };
-        // Only the name tells proxy and server apart: where they have the same, either authority will do.
+        // Only the name distinguishes proxy and server. If both have the same name, either verifier is enough.
         if let Some(by) = self.is_proxy(server_name)
             && let Ok(verified) = verify(by)
         {
@@ -147,11 +147,11 @@ impl ServerCertVerifier for Trust {
     }
 }
 
-/// Says in a few words what is wrong with a certificate; `None` where rustls says it well enough.
+/// Describes a certificate error in a few words; `None` if the text of rustls is good enough.
 pub(crate) fn complaint(error: &Error) -> Option<&str> {
     let error = match error {
         Error::InvalidCertificate(error) => error,
-        // These are ours.
+        // This crate creates these errors.
         Error::General(text) => return Some(text),
         _ => return None,
     };
@@ -165,7 +165,7 @@ pub(crate) fn complaint(error: &Error) -> Option<&str> {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "its certificate is for another host"
         }
-        // An authority of the same name with another key.
+        // `BadSignature` means an authority with the same name and another key.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "nobody who is trusted vouches for its certificate"
         }

@@ -1,4 +1,4 @@
-//! Where a repository is, and what its server says of itself: `info/refs` (gitprotocol-http(5)).
+//! Requests a repository's ref advertisement, `info/refs`, and follows its redirects (gitprotocol-http(5)).
 
 use super::{Repeat, Session, below, redirect};
 use crate::{
@@ -7,26 +7,26 @@ use crate::{
     transport::Service,
 };
 
-/// How many redirects of `info/refs` are followed before it counts as a loop (git: `CURLOPT_MAXREDIRS` 20).
+/// The limit of redirects for `info/refs` (git: `CURLOPT_MAXREDIRS` 20).
 const MAX_REDIRECTS: usize = 20;
 
 impl Session<'_> {
-    /// Finds out whether the repository can be used by a service, and where it is now; `protocol` is what git will speak.
+    /// Checks that a service can use the repository, and finds its current URL. `protocol` is git's protocol version.
     ///
     /// # Errors
     ///
-    /// When the server refuses, or cannot be reached.
+    /// If the server refuses or cannot be reached.
     pub(crate) fn probe(&mut self, service: Service, protocol: Option<&str>) -> anyhow::Result<()> {
         match service {
             Service::UploadPack | Service::ReceivePack => {
                 self.discover(service, protocol).map(drop)
             }
-            // It has no advertisement.
+            // This service has no advertisement.
             Service::UploadArchive => Ok(()),
         }
     }
 
-    /// Asks for a service's ref advertisement (gitprotocol-http(5), "Smart Clients"), following redirects on the host.
+    /// Requests a service's ref advertisement and checks its type (gitprotocol-http(5), "Smart Clients").
     pub(in crate::transport) fn discover(
         &mut self,
         service: Service,
@@ -38,7 +38,7 @@ impl Session<'_> {
         Ok(response)
     }
 
-    /// Asks for a service's ref advertisement; the repository is then where the server redirects to.
+    /// Requests a service's ref advertisement. After a redirect on the same host, the repository has the new URL.
     fn find(&mut self, service: Service, protocol: Option<&str>) -> anyhow::Result<Response> {
         for _ in 0..MAX_REDIRECTS {
             let url = discovery_url(&self.repository, service);
@@ -59,7 +59,7 @@ impl Session<'_> {
         Err(self.no_git("it redirects without end"))
     }
 
-    /// Tells where the repository is, if it was looked for elsewhere (git: `discover_refs` in remote-curl.c).
+    /// Reports a redirect (git: `discover_refs` in remote-curl.c).
     fn tell_of_redirect(&self) {
         if let Some(voice) = self
             .voice

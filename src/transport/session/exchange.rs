@@ -13,22 +13,22 @@ use crate::{
     secret::Secret,
 };
 
-/// Whether a request may be sent a second time when its answer was lost.
+/// Whether a request may be sent again if its response was lost.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::transport) enum Repeat<'a> {
-    /// It only reads.
+    /// The request only reads.
     Safe,
-    /// It may have been carried out, once `sent` tells that all of it was given away.
+    /// The server may have executed the request, once `sent` is true.
     Never {
-        /// The server cannot have the whole request before this is true.
+        /// Whether the client has sent the whole request.
         sent: &'a AtomicBool,
-        /// It is still here, and can be sent again if the server has certainly not taken it.
+        /// Whether the request is still in memory, and can be sent again if the server has certainly not executed it.
         is_kept: bool,
     },
 }
 
 impl Repeat<'_> {
-    /// Tells whether the server may have done what it was asked, although it did not say so.
+    /// Tells whether the server may have executed the request without confirming it.
     pub(super) fn may_be_done(self) -> bool {
         matches!(self, Repeat::Never { sent, .. } if sent.load(Ordering::SeqCst))
     }
@@ -49,7 +49,7 @@ impl Repeat<'_> {
 }
 
 impl Session<'_> {
-    /// Sends a request with the credential; a refused credential is replaced once, and what may pass is tried again.
+    /// Sends a request with the credential. Replaces a refused credential once, and retries temporary failures.
     pub(super) fn exchange(
         &mut self,
         repeat: Repeat<'_>,
@@ -88,15 +88,15 @@ impl Session<'_> {
         }
     }
 
-    /// Says what a status that means "no" means for what was asked.
+    /// Makes the error for a refusal.
     fn refused_or_lost(
         &self,
         refusal: Refusal,
         repeat: Repeat<'_>,
         service: Service,
     ) -> anyhow::Error {
-        // A gateway answers so when it has lost the answer of the server behind it; one that is merely busy says
-        // how long.
+        // A gateway sends these when it lost the response of the server behind it. A gateway that is only busy names a
+        // pause.
         let may_be_lost = match refusal.status {
             503 => refusal.retry_after.is_none(),
             status => matches!(status, 500 | 502 | 504..),
@@ -108,7 +108,7 @@ impl Session<'_> {
         }
     }
 
-    /// Waits and says so, if there is a reason to try again and it was not done too often.
+    /// Waits before a retry, with a message, unless the retries are used up.
     fn is_tried_again(&mut self, trouble: Option<Trouble>) -> bool {
         let Some(trouble) = trouble else {
             return false;
@@ -124,7 +124,7 @@ impl Session<'_> {
         true
     }
 
-    /// Asks what is only foreseen: it is tried again only where any question would have to wait.
+    /// Runs a prefetch. It is retried only after failures that would affect any request.
     pub(in crate::transport) fn foreseeing<T>(
         &mut self,
         attempt: impl FnOnce(&mut Self) -> T,
@@ -135,7 +135,7 @@ impl Session<'_> {
         outcome
     }
 
-    /// Waits and says so, if an answer broke off of which git has seen nothing.
+    /// Waits before a retry if a response broke off before git had seen any of it.
     pub(in crate::transport) fn is_asked_again(&mut self, error: &anyhow::Error) -> bool {
         self.is_tried_again(Trouble::inside(error))
     }
@@ -145,7 +145,7 @@ impl Session<'_> {
         replaced.with_context(|| NoCredential(self.cannot(service)))
     }
 
-    /// Sends a request once, or twice at once where a connection was kept that the server has closed.
+    /// Sends a request, and sends it again at once if the server had closed the kept connection.
     fn send(
         &mut self,
         repeat: Repeat<'_>,
@@ -173,7 +173,7 @@ impl Session<'_> {
         authorization.with_context(|| NoCredential(self.cannot(service)))
     }
 
-    /// Tells what is posted (git: `post_rpc` in remote-curl.c).
+    /// Reports the size of a POST at a high verbosity (git: `post_rpc` in remote-curl.c).
     fn tell_of_post(&self, service: Service, request: &Request) {
         let Some(voice) = self.voice.filter(|voice| voice.verbosity > 1) else {
             return;
@@ -183,7 +183,7 @@ impl Session<'_> {
             .iter()
             .any(|(name, _)| *name == "Content-Encoding");
         let what = match &request.body {
-            // A gzip file ends with the length of what it holds (RFC 1952 section 2.3.1).
+            // A gzip file ends with the length of its content (RFC 1952 section 2.3.1).
             Body::Bytes(bytes) if is_compressed => match bytes.last_chunk() {
                 Some(length) => {
                     let length = u32::from_le_bytes(*length);

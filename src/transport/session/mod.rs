@@ -1,4 +1,4 @@
-//! The requests of one command: each with the credential, repaired once when the server refuses it.
+//! The requests of one command. Each has the credential, and a refused credential is replaced once.
 
 mod discovery;
 mod exchange;
@@ -25,46 +25,46 @@ use crate::{
 };
 pub(super) use exchange::Repeat;
 
-/// How much of a page is looked at, to find its title.
+/// The part of an HTML page that is searched for its title.
 const MAX_PAGE_BYTES: usize = 4096;
-/// After this long without a request the server may have closed the connection.
+/// The idle time after which the server may have closed the connection.
 const IDLE_LIMIT: Duration = Duration::from_secs(2);
 
-/// A repository on a server, and the way to it.
+/// A repository on a server, with everything that its requests need.
 pub(crate) struct Session<'a> {
     http: &'a dyn HttpClient,
     authorizer: &'a mut dyn Authorizer,
     watch: &'a Watch,
     repository: Url,
-    /// What messages call the repository.
+    /// The repository's name in messages.
     name: String,
     last_answer: Instant,
     memory: Option<&'a dyn AdvertisementCache>,
     was_moved: bool,
-    /// What forbids to follow a redirect, by name.
+    /// The name of the setting that forbids redirects.
     redirect_ban: Option<&'a str>,
     voice: Option<Reporter<'a>>,
     buffer: Buffer,
-    /// The `Git-Protocol` header of a push, if it has one.
+    /// The `Git-Protocol` header of a push, if there is one.
     push_protocol: Option<&'static str>,
     clock: &'a dyn Clock,
     retries: Retries,
-    /// What is asked is only foreseen: if the question is the cause of what goes wrong, the next one takes its place.
+    /// Whether the request is a prefetch. If it fails, the usual request follows.
     is_foreseen: bool,
 }
 
-/// Tells a person what git's own https tells.
+/// Shows the messages that git's own https shows.
 #[derive(Clone, Copy)]
 pub(crate) struct Reporter<'a> {
     /// Shows a line as a warning.
     pub warn: &'a dyn Fn(&str),
-    /// Shows a line as it is.
+    /// Shows a line unchanged.
     pub say: &'a dyn Fn(&str),
-    /// How much git was asked to tell (gitremote-helpers(7), "option verbosity"): 0 is quiet, 1 usual.
+    /// Git's verbosity: 0 is quiet, 1 is the default (gitremote-helpers(7), "option verbosity").
     pub verbosity: u32,
 }
 
-/// There is no credential to ask a server with.
+/// The error if there is no credential.
 #[derive(Debug)]
 pub(super) struct NoCredential(String);
 
@@ -75,7 +75,7 @@ impl fmt::Display for NoCredential {
 }
 
 impl<'a> Session<'a> {
-    /// Prepares a session; nothing is sent yet. `name` is `workspace/repository`.
+    /// Prepares a session without sending anything. `name` is `workspace/repository`.
     pub(crate) fn new(
         http: &'a dyn HttpClient,
         authorizer: &'a mut dyn Authorizer,
@@ -103,12 +103,12 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Lets what the server says of the repository be remembered.
+    /// Sets the cache for advertisements.
     pub(crate) fn remembering(self, memory: Option<&'a dyn AdvertisementCache>) -> Self {
         Session { memory, ..self }
     }
 
-    /// Follows no redirect where a setting forbids it, which is named.
+    /// Forbids redirects by the setting with this name, if there is one.
     pub(crate) fn following_unless(self, redirect_ban: Option<&'a str>) -> Self {
         Session {
             redirect_ban,
@@ -116,7 +116,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Sends requests as a whole that fit into so many bytes.
+    /// Sets the size of the buffer. Requests that fit are sent without chunks.
     pub(crate) fn buffering(self, bytes: usize) -> Self {
         Session {
             buffer: Buffer(bytes),
@@ -124,7 +124,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Lets pushes speak a version of the protocol, by its `Git-Protocol` header (gitprotocol-http(5)).
+    /// Sets the protocol version of pushes, by its `Git-Protocol` header (gitprotocol-http(5)).
     pub(crate) fn pushing_by(self, push_protocol: Option<&'static str>) -> Self {
         Session {
             push_protocol,
@@ -132,17 +132,17 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The `Git-Protocol` header of a push, if it has one.
+    /// The `Git-Protocol` header of a push, if there is one.
     pub(super) fn push_protocol(&self) -> Option<&'static str> {
         self.push_protocol
     }
 
-    /// How much of a request is sent as a whole.
+    /// Gives the buffer for requests.
     pub(super) fn buffer(&self) -> Buffer {
         self.buffer
     }
 
-    /// Lets a person hear what git's own https tells.
+    /// Sets the reporter for the messages of git's own https.
     pub(crate) fn heard_by(self, voice: Reporter<'a>) -> Self {
         Session {
             voice: Some(voice),
@@ -150,32 +150,32 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// What is remembered of the repository, if anything may be.
+    /// Gives the cache for advertisements, if there is one.
     pub(super) fn memory(&self) -> Option<&'a dyn AdvertisementCache> {
         self.memory
     }
 
-    /// Forgets what is remembered of the repository.
+    /// Forgets the cached advertisement.
     pub(super) fn forget(&self) {
         self.memory.inspect(|memory| memory.forget());
     }
 
-    /// Tells whether the repository was found at another place than it was looked for.
+    /// Tells whether the server redirected the request.
     pub(super) fn was_moved(&self) -> bool {
         self.was_moved
     }
 
-    /// The repository, where it was found last.
+    /// Gives the repository's URL, after redirects.
     pub(crate) fn repository(&self) -> &Url {
         &self.repository
     }
 
-    /// Tells whether the connection has been quiet for so long that the server may have closed it.
+    /// Tells whether the connection has been idle for so long that the server may have closed it.
     pub(super) fn is_idle(&self) -> bool {
         self.last_answer.elapsed() > IDLE_LIMIT
     }
 
-    /// Posts a request of a service (gitprotocol-http(5)) and returns once its answer begins.
+    /// Posts a request to a service (gitprotocol-http(5)) and returns when the response starts.
     pub(super) fn post(
         &mut self,
         service: Service,
@@ -201,15 +201,15 @@ impl<'a> Session<'a> {
         self.expect(response, service, "result")
     }
 
-    /// Lets the end of git end this process, until what git waits for is complete: then git closes its end by itself.
+    /// Ends this process when git ends, until the response is complete. After that, git closes the pipe itself.
     pub(super) fn watch_until_over(&self, answer: &Boundaries) -> Option<Armed> {
         (answer.ending() != Ending::Flush).then(|| self.watch.arm())
     }
 
-    /// Checks the answer's type (gitprotocol-http(5)): a portal or sign-on page answers 200, too.
+    /// Checks the type of a response, because portals and sign-on pages also answer 200 (gitprotocol-http(5)).
     ///
-    /// Git looks at the type of an advertisement only (git: `check_smart_http` in remote-curl.c); any other answer of
-    /// another type passes if it begins as one of git's, since a push would be called refused that was done.
+    /// Git checks the type of an advertisement only (git: `check_smart_http` in remote-curl.c). So any other response
+    /// may have another type if it starts with a pkt-line. Else a successful push would be reported as refused.
     fn expect(&self, response: Response, service: Service, kind: &str) -> anyhow::Result<Response> {
         let expected = format!("application/x-{}-{kind}", service.name());
         let found = response.header("content-type").unwrap_or("nothing");
@@ -234,7 +234,7 @@ impl<'a> Session<'a> {
         )))
     }
 
-    /// The server's host, for messages.
+    /// Gives the server's host for messages.
     pub(super) fn host(&self) -> &str {
         self.repository.host_str().unwrap_or("")
     }

@@ -1,18 +1,18 @@
-//! Where a repository is when the server says that it is elsewhere.
+//! Decides which redirects of a repository are followed.
 
 use std::fmt;
 
 use crate::{failure::quote, http::Url};
 
-/// What a repository's URL and that of its ref advertisement differ by.
+/// The path of the ref advertisement below the repository's URL.
 const ADVERTISEMENT: &str = "/info/refs";
 
-/// Why a redirect is not followed, with what the server says, safe for a terminal.
+/// The reason not to follow a redirect, with the target escaped for a terminal.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unfollowed {
-    /// It leads to another host, port or scheme, where the credential must not go; or nowhere.
+    /// The target is invalid, or has another host, port or scheme, where the credential must not go.
     Elsewhere(String),
-    /// It leads to something else than a ref advertisement.
+    /// The target is not a ref advertisement.
     NoRepository(String),
 }
 
@@ -30,12 +30,12 @@ impl fmt::Display for Unfollowed {
     }
 }
 
-/// Gives the repository's new place from the `Location` with which `asked`, the URL of its ref advertisement, was
-/// answered (RFC 9110 section 10.2.2): on the same scheme, host and port, since the credential goes along.
+/// Gives the repository's new URL from the `Location` header for `asked`, the URL of its ref advertisement (RFC 9110
+/// section 10.2.2). Scheme, host and port must stay the same, because the next request carries the credential.
 ///
 /// # Deviation
 ///
-/// Git follows to any host and asks for a credential there, or takes it from the new URL.
+/// Git follows a redirect to any host, and asks for a credential there or takes it from the new URL.
 pub(super) fn follow(asked: &Url, location: &str) -> Result<Url, Unfollowed> {
     let target = asked
         .join(location)
@@ -48,14 +48,14 @@ pub(super) fn follow(asked: &Url, location: &str) -> Result<Url, Unfollowed> {
     let Some(repository) = target.path().strip_suffix(ADVERTISEMENT) else {
         return Err(Unfollowed::NoRepository(quote(target.path())));
     };
-    // From the URL that was asked, so that nothing but the path is the server's.
+    // Start from the requested URL, so that the server decides the path only.
     let mut place = asked.clone();
     place.set_path(repository);
     place.set_query(None);
     Ok(place)
 }
 
-/// Leaves out a name and a password, which are nobody's business.
+/// Removes a user name and password.
 fn without_login(location: &str) -> String {
     let Some((scheme, rest)) = location.split_once("//") else {
         return location.to_owned();
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_on_the_host_is_followed_and_keeps_nothing_but_its_path() {
+    fn a_redirect_on_the_same_host_is_followed_and_only_its_path_is_used() {
         let cases = [
             "/ws/new.git/info/refs?service=git-upload-pack",
             "/ws/new.git/info/refs",
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leaves_scheme_host_or_port_is_not_followed() {
+    fn a_redirect_to_another_scheme_host_or_port_is_not_followed() {
         let cases = [
             "",
             "http://host:444/ws/new.git/info/refs",
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_ref_advertisement_is_no_repository() {
+    fn a_redirect_to_something_else_than_an_advertisement_is_not_followed() {
         for location in [
             "/login",
             "/ws/new.git/info/refs/",
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_location_is_shown_without_what_is_secret_in_it() {
+    fn a_location_is_shown_without_its_secrets() {
         let cases = [
             ("http://ann:canary@evil/x?code=canary", "http://evil/x"),
             ("//canary@evil", "//evil"),

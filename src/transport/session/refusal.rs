@@ -1,4 +1,4 @@
-//! An answer that means "no": its status, and what the server says beside it.
+//! Reads error responses: the status and the server's message.
 
 use std::{fmt, time::Duration};
 
@@ -8,10 +8,10 @@ use crate::{
     transport::Service,
 };
 
-/// The longest text of an error answer that is looked at.
+/// The part of an error response that is read.
 const MAX_BYTES: usize = 4096;
 
-/// A status that means "no", with the server's words.
+/// An error status with the server's message.
 #[derive(Debug)]
 pub(super) struct Refusal {
     host: String,
@@ -20,23 +20,23 @@ pub(super) struct Refusal {
     words: Words,
 }
 
-/// What a server says, safe for a terminal.
+/// The server's message, escaped for a terminal.
 #[derive(Debug, PartialEq, Eq)]
 enum Words {
-    /// Nothing that is meant for people.
+    /// No message for users.
     None,
     /// Lines of text.
     Lines(Vec<String>),
     /// The message of a JSON object.
     Message(String),
-    /// A page, by its title.
+    /// An HTML page, with its title.
     Page(Option<String>),
 }
 
 impl Refusal {
-    /// Reads what the answer of a host says; a body that breaks off has said enough.
+    /// Reads the error response of a host. A truncated body is good enough.
     pub(super) fn read(response: &mut Response, host: &str) -> Self {
-        // In any case, so that the connection can be used again.
+        // Always read the body, so that the pool can reuse the connection.
         let body = response.read_body(MAX_BYTES).unwrap_or_default();
         Refusal {
             host: host.to_owned(),
@@ -46,7 +46,7 @@ impl Refusal {
         }
     }
 
-    /// Takes the lines of text out, for those who show them apart from the rest.
+    /// Takes the lines of text, to show them separately.
     pub(super) fn take_lines(&mut self) -> Vec<String> {
         match std::mem::replace(&mut self.words, Words::None) {
             Words::Lines(lines) => lines,
@@ -57,7 +57,7 @@ impl Refusal {
         }
     }
 
-    /// Tells what can be done about it. `name` is the repository's.
+    /// Finds the error kind, which decides the hint. `name` is the repository's name.
     pub(super) fn kind(&self, service: Service, name: &str) -> Kind {
         let host = || self.host.clone();
         match self.status {
@@ -74,10 +74,10 @@ impl Refusal {
         }
     }
 
-    /// Tells from the server's words what a status 403 is about; without any it is the scope, as a rule (Bitbucket's
-    /// knowledge base, "Error 403 when performing Git operations").
+    /// Finds the cause of a status 403 from the server's message. Without a message, it is usually the scope
+    /// (Bitbucket's knowledge base, "Error 403 when performing Git operations").
     fn forbidden(&self, service: Service, name: &str) -> Kind {
-        // Bitbucket answers git in plain text; pages are those of proxies and portals.
+        // Bitbucket answers git in plain text. HTML pages come from proxies and portals.
         if let Words::Page(_) = self.words {
             return Kind::NotGit;
         }
@@ -155,8 +155,8 @@ impl fmt::Display for Words {
     }
 }
 
-/// Finds the sentence in an error object: `{"error": {"message": …}}` is Bitbucket's (REST API, "Standardized error
-/// responses"), the others are those of gateways.
+/// Finds the message in a JSON error. Bitbucket uses `{"error": {"message": …}}` (REST API, "Standardized error
+/// responses"), gateways use the others.
 fn message(body: &[u8]) -> Option<String> {
     let object: serde_json::Value = serde_json::from_slice(body).ok()?;
     let places = ["/error/message", "/message", "/error_description", "/error"];
@@ -166,9 +166,9 @@ fn message(body: &[u8]) -> Option<String> {
     said.map(quote).filter(|said| !said.is_empty())
 }
 
-/// Finds the title of a page, which tells whose it is.
+/// Finds the title of a page, which shows where the page comes from.
 pub(super) fn title(page: &str) -> Option<String> {
-    // ASCII alone changes case, so that places stay where they are.
+    // This changes ASCII only, so byte positions stay the same.
     let lower = page.to_ascii_lowercase();
     let start = lower.find("<title")?;
     let start = start + lower[start..].find('>')? + 1;
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_words_for_people_are_taken_from_a_body() {
+    fn only_a_message_for_users_is_read_from_a_body() {
         let cases = [
             (
                 "text/plain; charset=utf-8",
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_server_says_with_its_no_is_short_and_printable() {
+    fn any_message_of_a_server_is_short_and_printable() {
         let kept = [
             "\n one\ntwo\u{1b}[0m\n\n",
             r#"{"error":{"message":"no\nway \u001b[2J"}}"#,

@@ -1,4 +1,4 @@
-//! What went wrong with a repository, in words, and of which kind it is.
+//! The errors of a session, with their kinds.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Session<'_> {
-    /// Says what the person wanted and does not get.
+    /// Names the failed operation.
     pub(super) fn cannot(&self, service: Service) -> String {
         let doing = match service {
             Service::ReceivePack => "push to",
@@ -19,8 +19,8 @@ impl Session<'_> {
         format!("cannot {doing} repository '{}'", self.name)
     }
 
-    /// Puts a status that means "no" into words; what the server says in lines is shown apart, as git does
-    /// (git: `show_http_message` in remote-curl.c), where somebody hears it and it is not only foreseen.
+    /// Makes the error for a refusal. Shows the server's lines separately, as git does (git: `show_http_message` in
+    /// remote-curl.c), but not for a prefetch.
     pub(super) fn refused(&self, mut refusal: Refusal, service: Service) -> anyhow::Error {
         let kind = refusal.kind(service, &self.name);
         if let Some(voice) = self.voice.filter(|_| !self.is_foreseen) {
@@ -38,7 +38,7 @@ impl Session<'_> {
         ))
     }
 
-    /// Says that there was no connection.
+    /// Makes the error for a failed connection.
     pub(super) fn unreachable(&self, error: TransportError) -> anyhow::Error {
         let host = error.host.clone();
         let kind = match error.phase {
@@ -52,7 +52,7 @@ impl Session<'_> {
         ))
     }
 
-    /// Says what a request without an answer means.
+    /// Makes the error for a request without a response.
     pub(super) fn lost(&self, error: TransportError, repeat: Repeat<'_>) -> anyhow::Error {
         match (error.phase, repeat) {
             (Phase::Connect | Phase::Tls, _) | (_, Repeat::Safe) => self.unreachable(error),
@@ -70,7 +70,7 @@ impl Session<'_> {
         }
     }
 
-    /// Says that a push may have been done, whatever broke its answer: also git, which does not believe any answer.
+    /// Makes the error for a push that may have succeeded although its response was lost or not usable.
     pub(in crate::transport) fn unknown(&self, error: anyhow::Error) -> anyhow::Error {
         error.context(Failure::new(
             Kind::PushUnknown,
@@ -81,7 +81,7 @@ impl Session<'_> {
         ))
     }
 
-    /// Says that a redirect is not followed, as git does not over https either.
+    /// Makes the error for a redirect that a setting forbids, as for git's own https.
     pub(super) fn unfollowed(&self, place: &Url, ban: &str) -> anyhow::Error {
         let place = quote(place.as_str());
         anyhow::anyhow!("it redirects to '{place}', and {ban} allows no redirect").context(
@@ -92,7 +92,7 @@ impl Session<'_> {
         )
     }
 
-    /// Says that git wants something of a push that the server does not have (git: `send_pack`).
+    /// Makes the error for a push option that the server does not support (git: `send_pack`).
     pub(in crate::transport) fn unsupported(&self, capability: &str) -> anyhow::Error {
         let what = match capability {
             "atomic" => "--atomic push",
@@ -104,7 +104,7 @@ impl Session<'_> {
         ))
     }
 
-    /// Names an answer that no git server gives.
+    /// Makes the error for a response that does not come from a git server.
     pub(in crate::transport) fn no_git(&self, why: &str) -> anyhow::Error {
         anyhow::anyhow!("{why}").context(Failure::new(
             Kind::NotGit,
@@ -116,7 +116,7 @@ impl Session<'_> {
         ))
     }
 
-    /// Hands on the server's own `ERR ` message in the place of a ref advertisement.
+    /// Makes the error for an `ERR ` message instead of a ref advertisement.
     pub(in crate::transport) fn told(&self, said: &str) -> anyhow::Error {
         anyhow::anyhow!("'{}' says: {said}", self.host()).context(Failure::new(
             Kind::Refused,
@@ -128,12 +128,12 @@ impl Session<'_> {
         ))
     }
 
-    /// Names an answer that is not made of pkt-lines.
+    /// Makes the error for a response without pkt-lines.
     pub(in crate::transport) fn no_pkt_line(&self) -> anyhow::Error {
         self.no_git("a pkt-line in its answer has no valid length")
     }
 
-    /// Names an answer whose pkt-lines could not be read.
+    /// Makes the error for unreadable pkt-lines.
     pub(in crate::transport) fn bad_packet(&self, error: io::Error) -> anyhow::Error {
         match error.kind() {
             io::ErrorKind::InvalidData => self.no_pkt_line(),
@@ -141,7 +141,7 @@ impl Session<'_> {
         }
     }
 
-    /// Names an answer that broke off.
+    /// Makes the error for a response that broke off.
     pub(in crate::transport) fn bad_answer(&self, why: impl Into<anyhow::Error>) -> anyhow::Error {
         why.into().context(Failure::new(
             Kind::Unreachable {
