@@ -1,9 +1,26 @@
-//! Two examples or more for each subcommand: its help and its man page show them.
+//! Two examples or more for each program and subcommand: help and man pages show them.
 
 use super::names::{Name, list, name};
 
 /// Examples by the name of the man page, in the order of the help.
-const EXAMPLES: [(&str, &[Name]); 15] = [
+const EXAMPLES: [(&str, &[Name]); 16] = [
+    (
+        "git-remote-bbtoken",
+        &[
+            name(
+                "git clone bbtoken::workspace/repository",
+                "Clone a repository",
+            ),
+            name(
+                "git remote set-url origin bbtoken::work@workspace/repository",
+                "Use the profile 'work' for a repository that you have",
+            ),
+            name(
+                "BBTOKEN_TRACE=1 git ls-remote bbtoken::workspace/repository",
+                "Show each step with its time",
+            ),
+        ],
+    ),
     (
         "git-bbtoken",
         &[

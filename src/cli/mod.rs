@@ -10,11 +10,12 @@ mod doctor;
 mod examples;
 mod exposed;
 mod git;
+mod help;
 mod help_text;
 mod login;
 mod logout;
+mod manual;
 mod names;
-mod pages;
 mod reference;
 mod remote;
 mod setup;
@@ -111,8 +112,8 @@ fn run_one(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Resul
             console.warn,
         ),
         Command::Completions(options) => completions::run(&options, console),
-        Command::Man { directory } => pages::manual(directory.as_deref(), console),
-        Command::Help { topic } => pages::help(&topic, console),
+        Command::Man { directory } => manual::run(directory.as_deref(), console),
+        Command::Help { topic } => help::run(&topic, console),
     }?;
     Ok(0)
 }

@@ -140,16 +140,36 @@ pub(super) const VARIABLES: [Name; 18] = [
     ),
     name(
         "GIT_TERMINAL_PROMPT",
-        "0 forbids questions, as `credential.interactive=false` does: the helper unlocks no keychain and starts no askpass or browser",
+        "0 forbids questions, as 'credential.interactive=false' does: the helper unlocks no keychain and starts no askpass or browser",
     ),
     name(
         "BROWSER",
-        "the browser for a login: commands with `%s` for the page, separated by `:` (`;` on Windows), or `none`; run without a shell",
+        "the browser for a login: commands with '%s' for the page, separated by ':' (';' on Windows), or 'none'; run without a shell",
     ),
 ];
 
-const ENVIRONMENT_INTRODUCTION: &str = "A variable that is set but empty is an error. Variables override git's \
+pub(super) const ENVIRONMENT_INTRODUCTION: &str = "A variable that is set but empty is an error. Variables override git's \
 configuration, but a client or token does not replace the one of a named profile.";
+
+/// Files and directories that we read and write.
+pub(super) const FILES: [Name; 3] = [
+    name(
+        "~/.cache/git-remote-bbtoken",
+        "access tokens, locks, and what servers can do; you may delete this directory",
+    ),
+    name(
+        "~/.local/state/git-remote-bbtoken",
+        "logins and client secrets of the store 'file'; after you delete this directory, log in again",
+    ),
+    name(
+        "~/.gitconfig",
+        "profiles, as bbtoken.<profile>.<key>; 'git bbtoken login' writes them with 'git config --global'",
+    ),
+];
+
+pub(super) const FILES_INTRODUCTION: &str = "These are the places on Linux. macOS has ~/Library/Caches and \
+~/Library/Application Support instead of ~/.cache and ~/.local/state, and Windows has %LOCALAPPDATA%. BBTOKEN_HOME, \
+XDG_CACHE_HOME and XDG_STATE_HOME change them.";
 
 /// Exit codes of `git bbtoken`.
 pub(super) const EXIT_CODES: [Name; 11] = [
@@ -386,6 +406,11 @@ fn page() -> String {
     let _ = write!(page, "\n## Environment\n\n{ENVIRONMENT_INTRODUCTION}\n");
     page.push_str("\n| variable | meaning |\n| --- | --- |\n");
     for Name { name, meaning } in &VARIABLES {
+        let _ = writeln!(page, "| `{name}` | {} |", cell(meaning));
+    }
+    let _ = write!(page, "\n## Files\n\n{FILES_INTRODUCTION}\n");
+    page.push_str("\n| path | what |\n| --- | --- |\n");
+    for Name { name, meaning } in &FILES {
         let _ = writeln!(page, "| `{name}` | {} |", cell(meaning));
     }
     page.push_str(HTTP_INTRODUCTION);

@@ -178,6 +178,18 @@ fn every_variable_and_key_is_in_the_reference() {
     }
 }
 
+/// The sections of every manual page.
+const SECTIONS: [&str; 8] = [
+    "NAME",
+    "SYNOPSIS",
+    "DESCRIPTION",
+    "EXAMPLES",
+    "ENVIRONMENT",
+    "FILES",
+    "EXIT STATUS",
+    "SEE ALSO",
+];
+
 /// Mends of the manual pages' checkers are not asked for: only that they have nothing to say.
 #[test]
 fn manual_pages_are_rendered_without_a_warning() {
@@ -188,10 +200,11 @@ fn manual_pages_are_rendered_without_a_warning() {
     for entry in fs::read_dir(&pages).expect("it was made").flatten() {
         let page = entry.path();
         let text = fs::read_to_string(&page).expect("it is text");
-        assert!(
-            text.contains(".SH NAME") && text.contains(".SH SYNOPSIS"),
-            "{page:?}"
-        );
+        for section in SECTIONS {
+            let is_head = |line: &&str| line.replace('"', "") == format!(".SH {section}");
+            let count = text.lines().filter(is_head).count();
+            assert_eq!(count, 1, "{section} in {page:?}");
+        }
         let groff = ["-man", "-ww", "-z", "-Kutf8"];
         world
             .run(Path::new("/usr/bin/groff"), groff)
@@ -217,15 +230,40 @@ fn manual_pages_are_rendered_without_a_warning() {
             .run(Path::new("/usr/bin/man"), ["--warnings", "-l"])
             .arg(&page);
         let rendered = rendered.env("MANPAGER", "cat").done().expect(0).quiet();
-        assert!(rendered.stdout.contains("git-bbtoken"), "{page:?}");
+        let rendered = rendered.stdout.split_whitespace().collect::<Vec<_>>();
+        let rendered = rendered.join(" ");
+        let title = page.file_stem().expect("it is a file").to_string_lossy();
+        assert!(rendered.contains(&*title), "{page:?}");
+        for said in [
+            "BBTOKEN_CLIENT_SECRET_FILE a file with its secret",
+            "~/.local/state/git-remote-bbtoken logins",
+            "EXIT STATUS 0 done",
+        ] {
+            assert!(rendered.contains(said), "'{said}' in {page:?}: {rendered}");
+        }
         count += 1;
     }
     assert_eq!(
         count,
-        COMMANDS.len() + 2,
-        "one for each, for 'remote convert' and for the program"
+        COMMANDS.len() + 3,
+        "one for each, for 'remote convert' and for both programs"
     );
-    let one = fs::read_to_string(pages.join("git-bbtoken.1")).expect("it is there");
+    let page = |name: &str| fs::read_to_string(pages.join(name)).expect("it is there");
+    let helper = page("git-remote-bbtoken.1");
+    for said in [
+        ".SH ADDRESSES",
+        ".SH \"WHAT GIT DOES\"",
+        "bbtoken::profile@workspace/repository",
+        "\\fB128\\fR",
+    ] {
+        assert!(helper.contains(said), "the helper's page has '{said}'");
+    }
+    assert!(
+        !helper.contains("\\fB3\\fR"),
+        "the helper ends with 0 or 128 only"
+    );
+    assert!(page("git-bbtoken-exec.1").contains("\\fB126\\fR"));
+    let one = page("git-bbtoken.1");
     assert_eq!(world.bbtoken(["man"]).ok(), one);
 }
 

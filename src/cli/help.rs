@@ -1,0 +1,24 @@
+//! `git bbtoken help`: a subcommand or a topic.
+
+use super::{Console, help_text::of_command, reference, usage};
+use crate::secret::mask_name;
+
+pub(super) fn run(words: &[String], console: &mut Console<'_>) -> anyhow::Result<()> {
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    let topic = || match words[..] {
+        [word] => reference::topic(word),
+        _ => None,
+    };
+    let text = of_command(&words, None)
+        .or_else(topic)
+        .ok_or_else(|| unknown(&words.join(" ")))?;
+    console.print(&format!("{}\n", text.trim_end()))
+}
+
+fn unknown(topic: &str) -> anyhow::Error {
+    usage(&format!(
+        "there is no help for '{}'; give a subcommand ('git bbtoken help' lists them) or one of: {}",
+        mask_name(topic),
+        reference::TOPICS.join(", ")
+    ))
+}
