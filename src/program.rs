@@ -83,6 +83,8 @@ pub(crate) enum Child {
     Curl,
     /// A browser, or what opens one.
     Browser,
+    /// The program manpath.
+    Manual,
     /// The command of `git bbtoken exec`.
     Exec,
 }
@@ -139,7 +141,7 @@ const NO_SECRETS: &str =
     "all but `BBTOKEN_CLIENT_SECRET`, `BBTOKEN_ACCESS_TOKEN` and their `_FILE` forms";
 
 /// Every child, with what it gets.
-pub(crate) const ROWS: [Row; 7] = [
+pub(crate) const ROWS: [Row; 8] = [
     Row {
         child: Child::Transport,
         programs: "git's own transport; `git ls-remote` of `doctor`",
@@ -172,6 +174,11 @@ pub(crate) const ROWS: [Row; 7] = [
         gets: "no `BBTOKEN_*` and no `GIT_*`",
     },
     Row {
+        child: Child::Manual,
+        programs: "`manpath`, for `git bbtoken man --install`",
+        gets: "no `BBTOKEN_*` and no `GIT_*`",
+    },
+    Row {
         child: Child::Exec,
         programs: "the command of `git bbtoken exec`",
         gets: "all but those secrets; `BBTOKEN_ACCESS_TOKEN` is the fresh token, unless `--netrc` is given",
@@ -184,7 +191,7 @@ impl Child {
             Child::Transport => Share::All,
             Child::Git | Child::Ours | Child::Exec => Share::NoSecrets,
             Child::SecretCommand => Share::NoRepository,
-            Child::Curl | Child::Browser => Share::Foreign,
+            Child::Curl | Child::Browser | Child::Manual => Share::Foreign,
         }
     }
 
@@ -395,7 +402,8 @@ mod tests {
             Child::SecretCommand => 3,
             Child::Curl => 4,
             Child::Browser => 5,
-            Child::Exec => 6,
+            Child::Manual => 6,
+            Child::Exec => 7,
         };
         let numbers = ROWS.iter().map(|row| number(row.child));
         assert!(numbers.eq(0..ROWS.len()));

@@ -3,7 +3,7 @@
 use std::{ffi::OsStr, path::PathBuf};
 
 use clap::{
-    Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum,
+    Arg, ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum,
     builder::{PossibleValue, StringValueParser, TypedValueParser},
 };
 use clap_complete::engine::ArgValueCandidates;
@@ -15,6 +15,8 @@ pub(super) const MAX_WIDTH: usize = 90;
 
 /// What the help of `git bbtoken` says at its end.
 const MORE: &str = "\
+    'git bbtoken help' and 'git bbtoken help <subcommand>' always work. 'git bbtoken --help' shows a manual page: run \
+    'git bbtoken man --install' once before.\n\n\
     Topics: 'git bbtoken help config', 'environment', 'exit-codes', 'profiles', 'bitbucket', 'json', 'lfs', 'reference'.\n\
     Exit codes: 0 done, 1 failed, 2 usage, 3 not configured, 4 login needed, 5 refused by Bitbucket, 6 network, \
     7 store locked or unreadable.";
@@ -30,6 +32,7 @@ const MORE: &str = "\
     long_about = "Manage the tokens of git-remote-bbtoken\n\n\
         Repositories are used with git itself: git clone bbtoken::workspace/repository",
     after_help = format!("{}\n{MORE}", examples::shown("git-bbtoken")),
+    disable_help_flag = true,
     disable_help_subcommand = true,
     arg_required_else_help = true,
     max_term_width = MAX_WIDTH
@@ -37,6 +40,9 @@ const MORE: &str = "\
 pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) command: Command,
+    /// Print help; -h prints a summary
+    #[arg(id = "help", short, long, action = ArgAction::Help, global = true)]
+    _help: Option<bool>,
 }
 
 /// One subcommand.
@@ -102,13 +108,9 @@ pub(super) enum Command {
     /// Print the completions of a shell
     #[command(after_help = examples::shown("git-bbtoken-completions"))]
     Completions(Completions),
-    /// Print the manual page, or write all of them to a directory
+    /// Print the manual page, or install all manual pages
     #[command(after_help = examples::shown("git-bbtoken-man"))]
-    Man {
-        /// Write git-bbtoken.1 and a page for each subcommand here
-        #[arg(long, value_name = "directory")]
-        directory: Option<PathBuf>,
-    },
+    Man(Man),
     /// Explain a subcommand or a topic
     #[command(after_help = examples::shown("git-bbtoken-help"))]
     Help {
@@ -284,6 +286,16 @@ pub(super) struct Doctor {
     /// Print a report that is safe to paste in public: no names, addresses or paths of yours
     #[arg(long, conflicts_with = "fix")]
     pub(super) report: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Man {
+    /// Write all pages to a directory of yours that man searches
+    #[arg(long)]
+    pub(super) install: bool,
+    /// Write all pages to this directory
+    #[arg(long, value_name = "directory", conflicts_with = "install")]
+    pub(super) directory: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -204,8 +204,8 @@ const EXAMPLES: [(&str, &[Name]); 16] = [
         "git-bbtoken-man",
         &[
             name(
-                "git bbtoken man --directory ~/.local/share/man/man1",
-                "Write all man pages to a directory that man searches",
+                "git bbtoken man --install",
+                "Install the pages, so that 'git bbtoken --help' works",
             ),
             name("git bbtoken man | man -l -", "Read the first page"),
         ],

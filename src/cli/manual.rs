@@ -12,11 +12,14 @@ use clap_mangen::{
 use super::{
     Console, arguments, examples,
     help_text::NAME,
+    manpath,
     names::{Name, name},
     reference::{
         ENVIRONMENT_INTRODUCTION, EXIT_CODES, FILES, FILES_INTRODUCTION, TOPICS, VARIABLES,
     },
+    usage,
 };
+use crate::failure::quote_for_shell;
 
 /// The helper's page; git runs the program, so the definition of the command line has nothing for it.
 const HELPER: &str = "git-remote-bbtoken";
@@ -59,17 +62,54 @@ const PROTOCOL: [&str; 3] = [
      git-bbtoken-credential(1) for the token.",
 ];
 
-pub(super) fn run(directory: Option<&Path>, console: &mut Console<'_>) -> anyhow::Result<()> {
-    let Some(directory) = directory else {
-        return console.print(&of_command(&arguments::definition())?);
+pub(super) fn run(options: &arguments::Man, console: &mut Console<'_>) -> anyhow::Result<()> {
+    match &options.directory {
+        _ if options.install => install(console),
+        Some(directory) => write(directory),
+        None => console.print(&of_command(&arguments::definition())?),
+    }
+}
+
+/// Writes every page to the first directory that `man` searches, else to the user's own.
+fn install(console: &Console<'_>) -> anyhow::Result<()> {
+    let candidates = manpath::candidates();
+    for directory in &candidates {
+        if manpath::is_searched(directory) && write(&directory.join("man1")).is_ok() {
+            console.tell(&installed(directory));
+            console.tell("Now 'git bbtoken --help' and 'man git-remote-bbtoken' work.");
+            return Ok(());
+        }
+    }
+    let Some(directory) = candidates.first() else {
+        return Err(usage(
+            "there is no home directory for the manual pages; give --directory",
+        ));
     };
-    write(directory)
-        .with_context(|| format!("cannot write manual pages to '{}'", directory.display()))
+    write(&directory.join("man1"))?;
+    let word = quote_for_shell(&format!("{}:", directory.display()));
+    console.tell(&installed(directory));
+    console.tell(
+        "If 'git bbtoken --help' does not find them, add this line to the file that your shell reads at its start:",
+    );
+    console.tell(&format!("  export MANPATH={word}\"$MANPATH\""));
+    Ok(())
+}
+
+fn installed(directory: &Path) -> String {
+    format!(
+        "Wrote the manual pages to '{}'.",
+        directory.join("man1").display()
+    )
 }
 
 /// Writes every page.
 fn write(directory: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(directory)?;
+    let written = fs::create_dir_all(directory).map_err(anyhow::Error::from);
+    let written = written.and_then(|()| write_all(directory));
+    written.with_context(|| format!("cannot write manual pages to '{}'", directory.display()))
+}
+
+fn write_all(directory: &Path) -> anyhow::Result<()> {
     write_commands(&arguments::definition(), directory)?;
     fs::write(directory.join(format!("{HELPER}.1")), of_helper()?)?;
     Ok(())

@@ -14,6 +14,7 @@ mod help;
 mod help_text;
 mod login;
 mod logout;
+mod manpath;
 mod manual;
 mod names;
 mod reference;
@@ -112,7 +113,7 @@ fn run_one(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Resul
             console.warn,
         ),
         Command::Completions(options) => completions::run(&options, console),
-        Command::Man { directory } => manual::run(directory.as_deref(), console),
+        Command::Man(options) => manual::run(&options, console),
         Command::Help { topic } => help::run(&topic, console),
     }?;
     Ok(0)

@@ -287,3 +287,83 @@ fn git_help_shows_the_manual_pages() {
     let shown = read(world.run(Path::new("/usr/bin/man"), ["git-bbtoken-login"]));
     assert!(shown.contains("--client-credentials"), "{shown}");
 }
+
+/// Runs `man --install` for programs in a directory, and gives what a person then sees of `git bbtoken --help`.
+fn help_after_install(world: &World, programs: &Path, environment: &[(&str, &str)]) -> String {
+    let path = std::env::join_paths(
+        std::iter::once(programs.to_owned()).chain(std::env::split_paths(&world.search_path())),
+    );
+    let path = path.expect("no path holds a colon");
+    let line = "git bbtoken man --install 2> said; code=$?; eval \"$(grep '^  export MANPATH=' said)\"; \
+                cat said; git bbtoken --help && man git-remote-bbtoken; exit $code";
+    let mut shell = world
+        .run(Path::new("/bin/sh"), ["-c", line])
+        .env("PATH", path)
+        .env("MANPAGER", "cat");
+    for (name, value) in environment {
+        shell = shell.env(name, value);
+    }
+    let shown = shell.done().expect(0).quiet().stdout;
+    for page in ["Manage the tokens", "WHAT GIT DOES"] {
+        assert!(shown.contains(page), "'{page}' is shown: {shown}");
+    }
+    shown
+}
+
+#[test]
+fn git_shows_the_manual_pages_that_were_installed() {
+    let world = world();
+    let none = world.git(["bbtoken", "--help"]).done();
+    assert_ne!(none.code, Some(0), "there are no pages yet: {none:?}");
+    let home = world.home();
+    let bin = home.join(".local/bin");
+    fs::create_dir_all(&bin).expect("the world can be written");
+
+    // 'man' searches '~/.local/share/man' if '~/.local/bin' is on PATH.
+    let shown = help_after_install(&world, &bin, &[]);
+    let place = home.join(".local/share/man/man1");
+    let said = format!("Wrote the manual pages to '{}'.", place.display());
+    assert!(shown.starts_with(&said), "{shown}");
+    assert!(!shown.contains("MANPATH="), "'man' finds them: {shown}");
+    assert!(place.join("git-bbtoken-remote-convert.1").exists());
+}
+
+#[test]
+fn manual_pages_go_beside_programs_whose_pages_man_searches() {
+    let world = world();
+    let bin = world.path("cargo/bin");
+    fs::create_dir_all(&bin).expect("the world can be written");
+    for program in ["git-bbtoken", "git-remote-bbtoken"] {
+        let from = crate::support::helper().with_file_name(program);
+        fs::copy(from, bin.join(program)).expect("the world can be written");
+    }
+    let shown = help_after_install(&world, &bin, &[]);
+    let place = world.path("cargo/share/man/man1");
+    let said = format!("Wrote the manual pages to '{}'.", place.display());
+    assert!(shown.starts_with(&said), "{shown}");
+    assert!(!shown.contains("MANPATH="), "'man' finds them: {shown}");
+    assert!(
+        !world.home().join(".local/share/man").exists(),
+        "an unused directory is not left behind"
+    );
+}
+
+#[test]
+fn installed_manual_pages_that_man_does_not_search_come_with_the_line_that_helps() {
+    let world = world();
+    let data = world.path("it's data");
+    let data = data.to_str().expect("it is text");
+    let nowhere = world.path("nowhere");
+    for environment in [
+        &[("XDG_DATA_HOME", data)][..],
+        &[("XDG_DATA_HOME", data), ("MANPATH", "/usr/share/man")],
+    ] {
+        let shown = help_after_install(&world, &nowhere, environment);
+        let said = format!("Wrote the manual pages to '{data}/man/man1'.");
+        assert!(shown.starts_with(&said), "{shown}");
+        assert!(shown.contains("  export MANPATH='"), "{shown}");
+    }
+    world
+        .bbtoken(["man", "--install", "--directory", "here"])
+        .fails(2);
+}

@@ -1,0 +1,49 @@
+//! Where `man` looks for the user's pages.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use super::help_text::NAME;
+use crate::program::{self, Child};
+
+/// Gives the user's own directory, then the one that belongs to the program's: `share/man` beside `bin`.
+pub(super) fn candidates() -> Vec<PathBuf> {
+    let of_user = env::var_os("XDG_DATA_HOME").map_or_else(
+        || dirs::home_dir().map(|home| home.join(".local/share")),
+        |data| Some(PathBuf::from(data)),
+    );
+    let of_program = program::sibling(NAME).ok().and_then(|program| {
+        let bin = program
+            .parent()
+            .filter(|directory| directory.ends_with("bin"))?;
+        Some(bin.with_file_name("share"))
+    });
+    let all = [of_user, of_program].into_iter().flatten();
+    let all = all.map(|data| data.join("man"));
+    all.filter(|directory| directory.has_root()).collect()
+}
+
+/// Tells whether `man` searches a directory, which is made for the question: `man` leaves out those that are not there.
+pub(super) fn is_searched(directory: &Path) -> bool {
+    let was_there = directory.exists();
+    let is_there = was_there || fs::create_dir_all(directory).is_ok();
+    let is_searched = is_there && lists(directory);
+    if is_there && !was_there && !is_searched {
+        // It is empty and does no harm.
+        let _ = fs::remove_dir(directory);
+    }
+    is_searched
+}
+
+/// Asks `manpath`. Some systems have `man` without it: there, we do not know.
+fn lists(directory: &Path) -> bool {
+    let output = Child::Manual
+        .command("manpath")
+        .and_then(|mut manpath| manpath.arg("-q").output());
+    output.is_ok_and(|output| {
+        let searched = String::from_utf8_lossy(&output.stdout);
+        env::split_paths(searched.trim_end()).any(|searched| searched == directory)
+    })
+}
