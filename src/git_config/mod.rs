@@ -23,10 +23,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use percent_encoding::percent_decode_str;
+
 use crate::{
     address::is_profile_name,
     failure::{Failure, Kind},
-    http::percent_decode,
     pasted,
     profile::{Environment, Raw, RawProfile, Setting, Source},
     secret::{Secret, mask_name},
@@ -143,8 +144,8 @@ fn planted(entry: &Entry) -> Vec<Setting> {
 
 /// Gives the parts of a rule's base that may become the user name of an address. The address may add the `@`.
 fn users(rule: &Entry) -> Vec<String> {
-    let base = percent_decode(rule.subsection.as_deref().unwrap_or_default());
-    let base = String::from_utf8_lossy(&base);
+    let base = percent_decode_str(rule.subsection.as_deref().unwrap_or_default());
+    let base = base.decode_utf8_lossy();
     base.split([':', '/', '@']).map(str::to_owned).collect()
 }
 

@@ -1,5 +1,7 @@
 //! `<section>.<url>.<key>`: which setting is the most specific for a URL (git-config(1), `http.<url>.*`).
 
+use percent_encoding::percent_encode_byte;
+
 use super::{entry::Entry, git::GitConfig};
 use crate::http::Url;
 
@@ -233,7 +235,7 @@ fn escape(text: &str, keep: &str) -> Option<String> {
         }
         let is_unsafe = byte <= 0x1f || byte >= 0x7f || b" <>\"%{}|\\^`".contains(&byte);
         if is_unsafe || (was_escaped && keep.as_bytes().contains(&byte)) {
-            escaped.push_str(&format!("%{byte:02X}"));
+            escaped.push_str(percent_encode_byte(byte));
         } else {
             escaped.push(char::from(byte));
         }

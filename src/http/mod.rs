@@ -38,7 +38,7 @@ use crate::secret::Secret;
 
 pub(crate) use body::BodyReader;
 pub use client::Client;
-pub(crate) use proxy::{Proxy, ProxyAuth, ProxyLogin, ProxyLogins, ProxyUser, percent_decode};
+pub(crate) use proxy::{Proxy, ProxyAuth, ProxyLogin, ProxyLogins, ProxyUser};
 pub(crate) use resolver::Family;
 pub(crate) use retry::{PATIENCE, Retries, Trouble};
 pub(crate) use speed_limit::LowSpeed;

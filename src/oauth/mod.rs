@@ -9,6 +9,7 @@ mod listener;
 use std::{fmt, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
     clock::Clock,
@@ -26,6 +27,13 @@ pub(crate) use listener::{Listener, Shown, Visitor};
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// The largest answer that is read: two tokens of some kilobytes fit many times over.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+/// What a form escapes (WHATWG URL, application/x-www-form-urlencoded). A space becomes a `+` instead.
+const FORM_ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b' ')
+    .remove(b'*')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_');
 
 /// An OAuth client (Bitbucket: consumer) and the endpoint that gives it tokens.
 #[derive(Clone, Debug)]
@@ -193,8 +201,8 @@ impl Client {
     fn basic(&self) -> Secret {
         let pair = Secret::new(format!(
             "{}:{}",
-            encode(&self.id),
-            encode(self.secret.expose())
+            form_encode(&self.id),
+            form_encode(self.secret.expose())
         ));
         Secret::new(format!("Basic {}", BASE64.encode(pair.expose())))
     }
@@ -203,22 +211,15 @@ impl Client {
 fn encode_form(fields: &[(&str, &str)]) -> String {
     let pairs: Vec<_> = fields
         .iter()
-        .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
+        .map(|(name, value)| format!("{}={}", form_encode(name), form_encode(value)))
         .collect();
     pairs.join("&")
 }
 
-/// Encodes for a form body (WHATWG URL, application/x-www-form-urlencoded).
-fn encode(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'*' | b'-' | b'.' | b'_' => {
-                char::from(byte).to_string()
-            }
-            b' ' => "+".to_owned(),
-            other => format!("%{other:02X}"),
-        })
-        .collect()
+fn form_encode(text: &str) -> String {
+    utf8_percent_encode(text, FORM_ESCAPED)
+        .to_string()
+        .replace(' ', "+")
 }
 
 #[cfg(test)]

@@ -5,9 +5,17 @@ pub(super) mod auth;
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::Url;
 use crate::{failure::quote, secret::Secret};
+
+/// All but the unreserved characters of a URL (RFC 3986 section 2.3).
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// A proxy from a setting or variable.
 #[derive(Clone, PartialEq, Eq)]
@@ -95,14 +103,15 @@ impl Proxy {
             return self.url.clone();
         };
         let (scheme, place, path) = (self.scheme(), self.place(), self.path());
-        let (user, password) = (encode(user), encode(password.expose()));
+        let user = utf8_percent_encode(user, ESCAPED);
+        let password = utf8_percent_encode(password.expose(), ESCAPED);
         Secret::new(format!("{scheme}://{user}:{password}@{place}{path}"))
     }
 
     /// Gives the login as a header value (RFC 7617), if user name and password are known.
     pub(super) fn basic(&self, login: Option<&ProxyLogin>) -> Option<String> {
         let url = Url::parse(self.with_login(login).expose()).ok()?;
-        let decode = |text: &str| percent_decode(text);
+        let decode = |text| percent_decode_str(text).collect();
         let password = url.password()?;
         let pair = [decode(url.username()), vec![b':'], decode(password)].concat();
         Some(format!("Basic {}", BASE64.encode(pair)))
@@ -232,33 +241,6 @@ impl fmt::Debug for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Proxy({self})")
     }
-}
-
-/// Decodes a part of a URL (RFC 3986 section 2.1).
-pub(crate) fn percent_decode(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('%') {
-        bytes.extend_from_slice(before.as_bytes());
-        let byte = after
-            .get(..2)
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        bytes.push(byte.unwrap_or(b'%'));
-        rest = byte.map_or(after, |_| &after[2..]);
-    }
-    bytes.extend_from_slice(rest.as_bytes());
-    bytes
-}
-
-/// Encodes text for the user part of a URL (RFC 3986 section 3.2.1).
-fn encode(text: &str) -> String {
-    let encoded = text.bytes().map(|byte| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-            char::from(byte).to_string()
-        }
-        other => format!("%{other:02X}"),
-    });
-    encoded.collect()
 }
 
 #[cfg(test)]
