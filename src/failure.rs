@@ -93,7 +93,7 @@ pub enum Kind {
         /// What to do, as one imperative sentence.
         remedy: String,
     },
-    /// Git closed its end of the pipe; nobody is left to read a message.
+    /// Git closed its end of the pipe, so no process reads a message.
     Hangup,
     /// The command line was wrong.
     Usage,

@@ -1,6 +1,6 @@
 //! Fuzzing on stable Rust: each parser of text from outside is fed mutations of inputs that it knows.
 //!
-//! A target is a test beside its parser: kept inputs, and a property that holds for every input. Chance is seeded, so
+//! A target is a test beside its parser: stored inputs, and a property that holds for every input. The random numbers are seeded, so
 //! that case 4711 is the same everywhere; an input that was a finding joins the kept ones. `BBTOKEN_FUZZ_CASES` makes
 //! a run longer, and `BBTOKEN_TEST_SEED` gives it other cases. Coverage does not guide it, since that takes code that is
 //! not safe: libFuzzer's driver in the place of [`run`], and the compiler's `-Cpasses=sancov-module` (LLVM's documentation,

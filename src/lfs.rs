@@ -46,7 +46,7 @@ pub(crate) struct Wiring {
     access: Option<String>,
     /// `credential.<url>.helper`, for this endpoint alone.
     credential: Option<String>,
-    /// An address of ours is there that the remote no longer has.
+    /// The configuration has an address of the helper that the remote no longer has.
     is_outdated: bool,
 }
 
@@ -80,7 +80,7 @@ impl Place {
     }
 }
 
-/// Gives the profile that a user name of ours asks for.
+/// Gives the profile that a user name in an LFS address names.
 pub(crate) fn profile_of(user: &str) -> Option<&str> {
     user.strip_prefix(USER)?.strip_prefix('+')
 }
@@ -200,7 +200,7 @@ impl Wiring {
         })
     }
 
-    /// Tells whether an address of ours is there that has to follow its remote.
+    /// Tells whether the helper has written an address that must follow its remote.
     pub(crate) fn is_outdated(&self) -> bool {
         self.is_outdated
     }

@@ -1,6 +1,6 @@
 //! Ends this process soon after git was killed while we wait for a server.
 //!
-//! A helper that waits on the network does not notice that nobody is left to answer to. Git's end of our output
+//! A helper that waits on the network does not notice that git has ended. Git's end of our output
 //! pipe tells: `poll` reports an error on it as soon as its reader is gone. Git closes that end after a good push,
 //! too, so the watch looks only while it is armed: from a request to the first byte of its answer.
 
@@ -95,7 +95,7 @@ mod unix {
                 thread::park();
                 continue;
             }
-            // Whoever is writing to git sees it, too, and may have something to say first.
+            // A thread that writes to git sees the error, too, and reports it first.
             if is_gone {
                 thread::sleep(GRACE);
                 // Git may have closed the pipe after a good end that came while we looked.

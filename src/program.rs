@@ -98,7 +98,7 @@ enum Share {
     NoSecrets,
     /// Neither our secrets nor what ties git to this repository and command.
     NoRepository,
-    /// Nothing of ours or git's: no `BBTOKEN_*`, no `GIT_*`.
+    /// No `BBTOKEN_*` and no `GIT_*` variable.
     Foreign,
 }
 
@@ -441,7 +441,7 @@ pub(crate) fn sibling(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// Writes a program of ours for the shell that git starts credential helpers with; git's shell on Windows wants `/`.
+/// Quotes the path of one of our programs for the shell by which git starts credential helpers; on Windows it needs `/`.
 pub(crate) fn shell_word(program: &Path) -> String {
     let text = program.display().to_string();
     quote_for_shell(&match cfg!(windows) {

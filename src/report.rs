@@ -11,7 +11,7 @@ use crate::{
 /// How git's own helpers end when they fail (git: `die`).
 pub(crate) const HELPER_FAILED: u8 = 128;
 
-/// Shows an error on stderr; git's own hangup is passed over in silence, since nobody reads it.
+/// Shows an error on stderr; a pipe that git has closed is not reported.
 pub(crate) fn show(error: &anyhow::Error) {
     if kind(error) != Some(&Kind::Hangup) {
         print(&text(error));

@@ -27,7 +27,7 @@ const DIRECTORY: &str = "advertisements";
 const MAX_AGE_S: u64 = 3600;
 /// How many places' questions are remembered of a repository.
 const MAX_QUESTIONS: usize = 8;
-/// A longer file is none of ours.
+/// The helper writes no longer file.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
 /// Files of repositories that were not used for so long are removed.
 const ABANDONED: Duration = Duration::from_secs(MAX_AGE_S);
@@ -93,7 +93,7 @@ pub(crate) fn has_objects(repository: &Path) -> bool {
     has_loose || is_used("pack") || is_used("info")
 }
 
-/// Forgets every repository; their names are not kept, so that nobody can tell which are whose.
+/// Forgets every repository. The files do not name their profile, so one profile's files cannot be told apart.
 pub(super) fn forget_all(cache: &Path) {
     let path = cache.join(DIRECTORY);
     // It holds no secret and ends by itself.

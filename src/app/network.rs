@@ -37,9 +37,9 @@ pub(crate) struct Route {
     pub answer: Option<anyhow::Result<Option<u64>>>,
     /// Settings that only git's own transport carries out: it is used then, and gets further or not as far.
     pub git_only: Vec<String>,
-    /// Why git's own transport and the program curl are used in the place of ours, if they are.
+    /// Why git's own transport and the program curl replace the native transport, if they do.
     pub by_git: Option<String>,
-    /// The setting that lets whoever answers pass for Bitbucket.
+    /// The setting that disables certificate checks.
     pub unverified_by: Option<String>,
 }
 

@@ -32,7 +32,7 @@ pub(super) fn run(
     if action == "capability" {
         return Ok(output.write_all(b"version 0\ncapability authtype\ncapability state\n")?);
     }
-    // Ours is kept already, and nobody else's is wanted: 'store' needs no answer, nor does what git may ask some day.
+    // The token is cached already, so 'store' does nothing. Unknown actions are ignored, as git requires.
     if !["get", "erase"].contains(&action) {
         return Ok(());
     }

@@ -5,7 +5,7 @@ use crate::{
     secret::{TOKEN_PREFIXES, is_name, mask, token_in, urls, user_of},
 };
 
-/// Passwords that stand beside a token in the place of the name.
+/// Passwords that mark the user name beside them as a token.
 const FILLERS: [&str; 2] = ["", "x-oauth-basic"];
 /// Parameters of a URL that hold a token (Bitbucket removed the first in 2026; the others are those of OAuth 1).
 const PARAMETERS: [&str; 4] = ["access_token=", "oauth_token=", "oauth_", "token="];

@@ -89,7 +89,7 @@ pub(super) fn apply_all(changes: &[(Target, Change)]) -> anyhow::Result<()> {
     for (index, (target, change)) in changes.iter().enumerate() {
         if let Err(error) = target.apply(change) {
             for (target, change) in changes[..index].iter().rev() {
-                // What stands in the way of that is told already.
+                // The error above names the cause.
                 let _ = target.apply(&change.reverse());
             }
             return Err(error.context("git's configuration was left as it was"));
@@ -317,7 +317,7 @@ pub(super) fn reach(address: &str) -> Result<(), Unreached> {
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output.stderr);
-    // What the server says in its own words is no message of ours.
+    // The server's own words are not one of our messages.
     let mut lines = text.lines().filter(|line| !line.starts_with("remote: "));
     // Our own helper's name the repository and the profile already.
     if let Some((_, ours)) = lines.clone().find_map(|line| line.split_once("error: ")) {

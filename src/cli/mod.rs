@@ -80,7 +80,7 @@ fn run(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Result<u8
     run_one(arguments, console).map_err(|error| {
         let written = error.downcast_ref::<io::Error>();
         let is_pipe = written.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
-        // With no word on what was done, it was the answer that nobody takes, as in `git bbtoken status | head -1`.
+        // An error without context comes from writing the answer, as in `git bbtoken status | head -1`.
         if is_pipe && error.chain().count() == 1 {
             return error.context(Failure::new(Kind::Hangup, "nobody reads the answer"));
         }

@@ -55,7 +55,7 @@ pub(super) fn run(options: &arguments::Status, console: &mut Console<'_>) -> any
     Ok(())
 }
 
-/// One profile, as it is shown.
+/// What `status` shows of one profile.
 struct View {
     name: String,
     /// What it resolves to and what is kept of it, or why it cannot be used.

@@ -73,7 +73,7 @@ pub(super) fn exec(options: &arguments::Exec, console: &Console<'_>) -> anyhow::
     Ok(code(status))
 }
 
-/// What tells a file of ours from the user's own, in netrc's own words; programs that speak http pass it over.
+/// Marks a file that `exec` wrote, in netrc's own syntax. HTTP programs ignore it.
 const MARK: &str = "account git-bbtoken-exec";
 
 /// A netrc-like file that is removed when it is dropped, and locked until then.

@@ -77,7 +77,7 @@ fn append_settings(
     Ok(())
 }
 
-/// Gives `http.extraHeader` anew, without an `Authorization`: git would send it beside the token, and the server would
+/// Gives `http.extraHeader` without an `Authorization`: git would send it beside the token, and the server would
 /// refuse both.
 fn extra_headers(http: &HttpSettings, repository: &Url) -> Vec<(String, String)> {
     if !http.has_leftover_authorization {
@@ -92,7 +92,7 @@ fn extra_headers(http: &HttpSettings, repository: &Url) -> Vec<(String, String)>
         .collect()
 }
 
-/// Lets git ask nobody for a password.
+/// Stops git from asking for a password.
 fn without_questions(process: &mut Process) -> &mut Process {
     process
         .env("GIT_TERMINAL_PROMPT", "0")

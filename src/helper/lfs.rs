@@ -9,7 +9,7 @@ use crate::{app::is_new, failure::quote};
 const CLONE_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Plan {
-    /// Tells git-lfs about the remote. Git waits for an answer of ours meanwhile, so that it does not write, too.
+    /// Tells git-lfs about the remote. Git waits for the helper's answer meanwhile, so it does not write at the same time.
     pub(super) fn wire_lfs(&self, notify: &dyn Fn(&str)) {
         let Some(lfs) = &self.lfs else { return };
         // A clone is made once. Any later command tries again, and 'doctor' tells what git-lfs lacks.

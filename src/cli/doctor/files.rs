@@ -58,7 +58,7 @@ fn netrc_files() -> Vec<PathBuf> {
     files
 }
 
-/// Where `git credential-store` keeps what it is told (git-credential-store(1), FILES).
+/// The files of `git credential-store` (git-credential-store(1), FILES).
 fn credential_files(app: &App) -> Vec<PathBuf> {
     let configuration = env::var_os("XDG_CONFIG_HOME")
         .filter(|path| !path.is_empty())

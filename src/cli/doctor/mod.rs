@@ -27,7 +27,7 @@ struct Finding {
     level: Level,
     /// For the person.
     text: String,
-    /// For the public: made of words of ours and of numbers only.
+    /// For a public report: fixed words and numbers only.
     public: String,
     /// What to do, as a command or a sentence.
     mend: Option<String>,

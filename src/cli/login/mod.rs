@@ -1,5 +1,5 @@
 //! `git bbtoken login`: from nothing to a profile that works. Everything is asked first, then tried at the real
-//! endpoint, and only then written; whoever stops before that leaves nothing changed.
+//! endpoint, and only then written. A login that is stopped earlier changes nothing.
 
 mod browser;
 mod opener;
@@ -131,7 +131,7 @@ impl Wanted {
         }
         let known = match app.identity(&profile, |_| {}) {
             Ok(identity) => Some(identity.profile),
-            // What stands in the way of a profile that has a client is told, not asked for anew.
+            // A profile with a client has a real fault: report it, and ask for nothing.
             Err(error) if has_client(app, &profile) => return Err(error),
             Err(_) => None,
         };

@@ -6,7 +6,7 @@ use crate::{
     profile::{Grant, Profile},
 };
 
-/// What is known of accounts before a login is told of.
+/// What is known of the accounts before the outcome is printed.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     /// Whose login is replaced, as Bitbucket said then.

@@ -12,7 +12,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// When Bitbucket does not take the token, or it cannot be tried and nobody agrees to keep it all the same.
+/// When Bitbucket refuses the token, or the token cannot be tried and the user does not agree to keep it.
 pub(super) fn of_token(
     identity: &Identity,
     app: &App,
