@@ -1,4 +1,4 @@
-//! A directory as a path, where the system keeps a user's profile from others.
+//! A directory as a path, for systems that protect a user's profile from other users.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -69,7 +69,7 @@ impl Handle {
 }
 
 fn check_owner(path: &Path) -> io::Result<()> {
-    // The user may be unknown to the system.
+    // The system may not know the owner.
     match gix::sec::identity::is_path_owned_by_current_user(path) {
         Ok(false) => Err(refuse_owner(path, "another user")),
         _ => Ok(()),

@@ -1,4 +1,4 @@
-//! Reads files that someone else may have made: they may be huge, or pipes without a writer.
+//! Reads files that another user may have written. They may be huge, or pipes without a writer.
 
 use std::{
     fs::{File, OpenOptions},
@@ -6,14 +6,14 @@ use std::{
     path::Path,
 };
 
-/// More than any file of settings, attributes, keys or certificates.
+/// More than any settings, attributes, key or certificate file.
 pub(crate) const MAX_BYTES: u64 = 16 << 20;
 
-/// Reads a file of a bounded length.
+/// Reads a file with a limited length.
 ///
 /// # Errors
 ///
-/// When the file system refuses, [`ErrorKind::FileTooLarge`] for a longer file, [`ErrorKind::InvalidInput`] for a pipe.
+/// If the file system refuses. [`ErrorKind::FileTooLarge`] for a longer file, [`ErrorKind::InvalidInput`] for a pipe.
 pub(crate) fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
     let metadata = file.metadata()?;
@@ -34,21 +34,21 @@ pub(crate) fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
 
 /// Reads the first line of a short file; `None` if there is none.
 pub(crate) fn first_line(path: &Path) -> Option<String> {
-    /// More than any path or name of a branch.
+    /// More than any path or branch name.
     const MAX_BYTES: u64 = 64 * 1024;
     let text = String::from_utf8(read(path, MAX_BYTES).ok()?).ok()?;
     Some(text.lines().next().unwrap_or("").to_owned())
 }
 
-/// Opens a file, and waits for no pipe.
+/// Opens a file without blocking on a pipe.
 ///
 /// # Errors
 ///
-/// When the file system refuses.
+/// If the file system refuses.
 #[cfg(unix)]
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    // A pipe is opened without a writer, to be refused.
+    // This opens a pipe even without a writer. The caller then refuses it.
     let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
     OpenOptions::new()
         .read(true)

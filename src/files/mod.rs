@@ -1,8 +1,7 @@
 //! Files that only the user can read and change, in directories that only the user can enter.
 //!
-//! A [`Directory`] is checked once, on its open handle, and everything in it is reached by that handle: another user
-//! cannot put a link, a pipe or another directory in its place between two steps.
-
+//! A [`Directory`] is checked once, on its open handle. All access to its files uses that handle, so another user
+//! cannot replace the directory with a link, a pipe or another directory between two steps.
 use std::{
     fmt,
     fs::{self, File},
@@ -28,38 +27,38 @@ use elsewhere::Handle;
 #[cfg(unix)]
 pub(crate) use unix::{check_own_file, open_without_waiting};
 
-/// A new file that is older than this has lost its process.
+/// The age at which a temporary file counts as abandoned by its process.
 const ABANDONED: Duration = Duration::from_secs(3600);
-/// No file of ours is longer.
+/// The longest file that this program writes.
 pub(crate) const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// What helps where the user cannot change a directory.
+/// The remedy if the user cannot change a directory.
 const OWN_HOME: &str = "set BBTOKEN_HOME to a directory of your own";
 
-/// A directory of the user's own.
+/// A directory that belongs to the user.
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
     handle: Handle,
 }
 
-/// How a file is opened.
+/// The mode for opening a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Access {
-    /// To be read.
+    /// Reads an existing file.
     Read,
-    /// To be written, and it must not be there yet.
+    /// Creates and writes a new file.
     New,
-    /// To be read and written: as it is if it is there, else empty.
+    /// Reads and writes a file, and creates it if it is missing.
     Keep,
 }
 
-/// Why a file or a directory is not used, and what helps.
+/// The reason not to use a file or directory, with a remedy.
 #[derive(Debug)]
 pub(crate) struct Untrusted {
     path: PathBuf,
     why: String,
-    /// What to do, as a sentence.
+    /// The remedy, as a sentence.
     pub(crate) remedy: String,
 }
 
@@ -72,12 +71,12 @@ impl fmt::Display for Untrusted {
 
 impl std::error::Error for Untrusted {}
 
-/// Gives the reason if an error says that a file or a directory is not trusted.
+/// Gives the reason if an error is about an untrusted file or directory.
 pub(crate) fn untrusted(error: &io::Error) -> Option<&Untrusted> {
     error.get_ref()?.downcast_ref()
 }
 
-/// Tells whether an error only says that a file or a directory is not there.
+/// Tells whether an error means that a file or directory is missing.
 pub(crate) fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -86,11 +85,11 @@ pub(crate) fn is_absent(error: &io::Error) -> bool {
 }
 
 impl Directory {
-    /// Opens a directory that is there.
+    /// Opens an existing directory.
     ///
     /// # Errors
     ///
-    /// [`Untrusted`] when another user owns it or could use it.
+    /// [`Untrusted`] if another user owns it or has access to it.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let handle = Handle::open(path)?;
         handle.check(path)?;
@@ -100,11 +99,11 @@ impl Directory {
         })
     }
 
-    /// Opens a directory that is there, and closes it to readers that it was open to.
+    /// Opens an existing directory, and removes the read access of other users.
     ///
     /// # Errors
     ///
-    /// [`Untrusted`] when another user owns it or could change what is in it.
+    /// [`Untrusted`] if another user owns it or can change its content.
     pub(crate) fn claim(path: &Path) -> io::Result<Self> {
         let handle = Handle::open(path)?;
         handle.close_to_others(path)?;
@@ -114,11 +113,11 @@ impl Directory {
         })
     }
 
-    /// Makes a directory, or claims the one that is there.
+    /// Creates a directory, or claims the existing one.
     ///
     /// # Errors
     ///
-    /// [`Untrusted`] when another user owns it, or decides what is in the one above it.
+    /// [`Untrusted`] if another user owns it, or controls the directory above it.
     pub(crate) fn make(path: &Path) -> io::Result<Self> {
         match Self::claim(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -127,7 +126,7 @@ impl Directory {
         make_missing(path)?;
         for above in path.ancestors().skip(1).take(2) {
             if let Ok(above) = File::open(above) {
-                // Some file systems cannot; the directory is as durable there as it gets.
+                // Some file systems cannot sync directories.
                 let _ = above.sync_all();
             }
         }
@@ -143,12 +142,12 @@ impl Directory {
         self.handle.file(&self.path, name, access)
     }
 
-    /// Reads a file of the user's own.
+    /// Reads a file that belongs to the user.
     ///
     /// # Errors
     ///
-    /// [`Untrusted`] when another user owns it or could use it; [`io::ErrorKind::InvalidData`] when it is no regular file
-    /// or longer than the limit.
+    /// [`Untrusted`] if another user owns it or has access to it; [`io::ErrorKind::InvalidData`] if it is not a regular
+    /// file or is longer than the limit.
     pub(crate) fn read(&self, name: &str, max_bytes: u64) -> io::Result<Vec<u8>> {
         let file = self.file(name, Access::Read)?;
         let mut bytes = Vec::new();
@@ -162,7 +161,7 @@ impl Directory {
         }
     }
 
-    /// Opens a file to read and write it; a new one is empty.
+    /// Opens a file to read and write it, and creates it if it is missing.
     ///
     /// # Errors
     ///
@@ -171,20 +170,20 @@ impl Directory {
         self.file(name, Access::Keep)
     }
 
-    /// Makes a file that was not there.
+    /// Creates a new file.
     ///
     /// # Errors
     ///
-    /// When there is one.
+    /// If the file exists.
     pub(crate) fn create(&self, name: &str) -> io::Result<File> {
         self.file(name, Access::New)
     }
 
-    /// Replaces a file as a whole, durably.
+    /// Replaces a file atomically and durably.
     ///
     /// # Errors
     ///
-    /// When the file system refuses; the old file is then still there.
+    /// If the file system refuses. The old file is then still there.
     pub(crate) fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
         self.exchange(name, |file| {
             file.write_all(content).and_then(|()| file.sync_all())
@@ -197,11 +196,11 @@ impl Directory {
         Ok(())
     }
 
-    /// Replaces a file as [`Directory::replace`], but does not wait for the disk: a loss of power may take it.
+    /// Replaces a file atomically without waiting for the disk. A power loss may lose the new content.
     ///
     /// # Errors
     ///
-    /// When the file system refuses; the old file is then still there.
+    /// If the file system refuses. The old file is then still there.
     pub(crate) fn replace_in_passing(&self, name: &str, content: &[u8]) -> io::Result<()> {
         self.exchange(name, |file| file.write_all(content))
     }
@@ -222,48 +221,48 @@ impl Directory {
         exchanged
     }
 
-    /// Gives a file another name, in the place of a file that has it.
+    /// Renames a file, and replaces a file that has the new name.
     ///
     /// # Errors
     ///
-    /// When the file system refuses.
+    /// If the file system refuses.
     pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.handle.rename(&self.path, from, to)
     }
 
-    /// Removes a file, whatever it is.
+    /// Removes a file of any type.
     ///
     /// # Errors
     ///
-    /// When it is not there, or the file system refuses.
+    /// If the file is missing or the file system refuses.
     pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
         self.handle.remove(&self.path, name)
     }
 
-    /// Tells whether a name is taken; a link is not followed.
+    /// Tells whether a name exists, without following links.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.handle.modified(&self.path, name).is_ok()
     }
 
-    /// Makes a rename survive a loss of power, where directories can be synced.
+    /// Makes a rename survive a power loss, if the file system can sync directories.
     pub(crate) fn sync(&self) {
         self.handle.sync();
     }
 
-    /// Gives the names in it.
+    /// Lists the file names.
     ///
     /// # Errors
     ///
-    /// When the file system refuses.
+    /// If the file system refuses.
     pub(crate) fn names(&self) -> io::Result<Vec<String>> {
         self.handle.names(&self.path)
     }
 
-    /// Finds what [`beside`] named, by any process.
+    /// Finds the files of all processes that have a name from [`beside`].
     ///
     /// # Errors
     ///
-    /// When the file system refuses.
+    /// If the file system refuses.
     pub(crate) fn all_beside(&self, stem: &str, extension: &str) -> io::Result<Vec<String>> {
         let is_beside = |name: &String| {
             let mut parts = name.rsplitn(3, '.');
@@ -274,7 +273,7 @@ impl Directory {
         Ok(names)
     }
 
-    /// Removes a file that was not changed for so long.
+    /// Removes a file that has not changed for this time.
     pub(crate) fn remove_older(&self, name: &str, limit: Duration) {
         let modified = self.handle.modified(&self.path, name);
         let age = modified.map(|at| SystemTime::now().duration_since(at));
@@ -284,11 +283,11 @@ impl Directory {
     }
 }
 
-/// Names a file beside another one that no other process uses: `<stem>.<chance>.<extension>`.
+/// Makes a file name that no other process uses: `<stem>.<random>.<extension>`.
 ///
 /// # Errors
 ///
-/// When the system gives no random bytes.
+/// If the system provides no random bytes.
 pub(crate) fn beside(stem: &str, extension: &str) -> io::Result<String> {
     let mut chance = [0; 8];
     SystemRandom::new()
@@ -302,7 +301,7 @@ fn stem(name: &str) -> &str {
     name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }
 
-/// Makes a directory, and each that is missing above it.
+/// Creates a directory and the missing directories above it.
 fn make_missing(path: &Path) -> io::Result<()> {
     if let Some(above) = path.parent() {
         let found = fs::symlink_metadata(above);
@@ -316,7 +315,7 @@ fn make_missing(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     match builder.create(path) {
-        // Another process was faster; what it made is checked before it is used.
+        // Another process was faster. The caller checks the directory before using it.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         made => made,
     }
@@ -340,7 +339,7 @@ fn refuse_owner(path: &Path, owner: &str) -> io::Error {
 pub(crate) mod tests {
     use super::*;
 
-    /// Writes a file as we do, but in place.
+    /// Writes a private file in place.
     pub(crate) fn write_private(path: &Path, content: impl AsRef<[u8]>) {
         fs::write(path, content).expect("it can be written");
         #[cfg(unix)]
@@ -357,7 +356,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_a_killed_process_left_is_removed_in_time_and_no_earlier() {
+    fn abandoned_temporary_files_are_removed_only_after_their_time() {
         let (_temporary, directory) = directory();
         let old = beside("k", "new").expect("there is chance");
         let other = beside("k", "new").expect("there is chance");
@@ -432,7 +431,7 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn a_link_in_the_place_of_a_directory_is_refused() {
+        fn a_link_instead_of_a_directory_is_refused() {
             let (temporary, directory) = directory();
             let link = temporary.path().join("link");
             symlink(&directory.path, &link).expect("the name is free");
@@ -442,7 +441,7 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn a_link_in_the_place_of_a_file_is_neither_read_nor_written() {
+        fn a_link_instead_of_a_file_is_neither_read_nor_written() {
             let (temporary, directory) = directory();
             let victim = temporary.path().join("victim");
             fs::write(&victim, "kept").expect("it is new");
@@ -464,7 +463,7 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn a_pipe_in_the_place_of_a_file_keeps_nobody_waiting() {
+        fn a_pipe_instead_of_a_file_does_not_block() {
             let (_temporary, directory) = directory();
             let made = std::process::Command::new("mkfifo")
                 .arg(directory.path_of("pipe"))
@@ -475,7 +474,7 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn a_file_that_others_can_use_is_not_read() {
+        fn a_file_that_others_can_access_is_not_read() {
             let (_temporary, directory) = directory();
             directory.replace("k", b"x").expect("it can be written");
             for (open, why) in [
@@ -488,7 +487,7 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn a_file_stays_in_its_directory_when_another_one_takes_that_ones_path() {
+        fn a_file_goes_to_the_opened_directory_even_if_the_path_leads_elsewhere() {
             let (temporary, directory) = directory();
             let moved = temporary.path().join("moved");
             fs::rename(&directory.path, &moved).expect("it is ours");

@@ -16,7 +16,7 @@ use rustix::{
 
 use super::{Access, OWN_HOME, refuse, refuse_owner};
 
-/// The rights by which others change something, and any right of theirs.
+/// The permission bits that let others write, and all permission bits of others.
 const CHANGED_BY_OTHERS: Mode = Mode::WGRP.union(Mode::WOTH);
 const USED_BY_OTHERS: Mode = Mode::RWXG.union(Mode::RWXO);
 
@@ -28,7 +28,7 @@ impl Handle {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = rustix::fs::open(path, flags, Mode::empty());
         opened.map(Handle).map_err(|error| match is_link(path) {
-            // Systems disagree on the error for a link.
+            // The error for a link differs between systems.
             true => refuse_link(path),
             false => error.into(),
         })
@@ -47,14 +47,14 @@ impl Handle {
         check_mode(path, mode, "700")
     }
 
-    /// Gives the mode of a directory of this user's.
+    /// Gives the mode of a directory, which must belong to this user.
     fn owned(&self, path: &Path) -> io::Result<Mode> {
         let stat = fstat(&self.0)?;
         check_owner(path, stat.st_uid)?;
         Ok(Mode::from_raw_mode(stat.st_mode))
     }
 
-    /// Refuses to make a directory where another user could put one in its place, or decides where it is.
+    /// Refuses to create a directory below one in which another user could replace it.
     pub(super) fn check_above(path: &Path) -> io::Result<()> {
         for place in path.ancestors() {
             let entry = rustix::fs::lstat(place)?;
@@ -64,7 +64,8 @@ impl Handle {
                 return Err(refuse(place, why, OWN_HOME.to_owned()));
             }
         }
-        // One that all may write to is used, such as Kubernetes' emptyDir: what is made there is checked once it is open.
+        // A directory that all users can write to is allowed, such as Kubernetes' emptyDir. The new one is checked when
+        // open.
         let owner = rustix::fs::stat(path)?.st_uid;
         match is_trusted(owner) {
             true => Ok(()),
@@ -88,7 +89,7 @@ impl Handle {
         })?);
         match access {
             Access::Read => check_own_file(&file, &path())?,
-            // What stands in it is replaced, or only says who holds a lock.
+            // The content is replaced, or only names the holder of a lock.
             Access::Keep => {
                 let mode = check_only_name(&file, &path())?;
                 if mode.intersects(USED_BY_OTHERS) {
@@ -115,7 +116,7 @@ impl Handle {
     }
 
     pub(super) fn sync(&self) {
-        // Some file systems cannot; the rename is as durable there as it gets.
+        // Some file systems cannot sync directories.
         let _ = fsync(&self.0);
     }
 
@@ -123,7 +124,7 @@ impl Handle {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.0)? {
             let name = OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned();
-            // Our names are text.
+            // This program's file names are text.
             names.extend(
                 name.into_string()
                     .ok()
@@ -134,11 +135,11 @@ impl Handle {
     }
 }
 
-/// Opens a file that is there to read and write it. It waits for no pipe and follows no link.
+/// Opens an existing file to read and write it, without blocking on a pipe and without following a link.
 ///
 /// # Errors
 ///
-/// When the file system refuses.
+/// If the file system refuses.
 pub(crate) fn open_without_waiting(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -149,17 +150,17 @@ pub(crate) fn open_without_waiting(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Checks an open file before a secret is read from it or written to it.
+/// Checks an open file before reading or writing a secret.
 ///
 /// # Errors
 ///
-/// [`Untrusted`](super::Untrusted) when another user owns it or could use it, or it has another name, too.
+/// [`Untrusted`](super::Untrusted) if another user owns it or has access to it, or if it has a second hard link.
 pub(crate) fn check_own_file(file: &File, path: &Path) -> io::Result<()> {
     let mode = check_only_name(file, path)?;
     check_mode(path, mode, "600")
 }
 
-/// Gives the mode of a regular file of this user's that no other name leads to.
+/// Gives the mode of a regular file, which must belong to this user and have one hard link.
 fn check_only_name(file: &File, path: &Path) -> io::Result<Mode> {
     let stat: Stat = fstat(file)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
@@ -172,7 +173,7 @@ fn check_only_name(file: &File, path: &Path) -> io::Result<Mode> {
         let why = format!("it belongs to {}", name_of(stat.st_uid));
         return Err(refuse(path, why, command("rm", path)));
     }
-    // None: it was replaced since it was opened.
+    // No link: it was replaced after it was opened.
     if stat.st_nlink > 1 {
         let why = "it has more than one hard link";
         return Err(refuse(path, why, command("rm", path)));
@@ -180,7 +181,7 @@ fn check_only_name(file: &File, path: &Path) -> io::Result<Mode> {
     Ok(Mode::from_raw_mode(stat.st_mode))
 }
 
-/// Tells whether a user is this one or root.
+/// Tells whether a user is the current user or root.
 fn is_trusted(user: u32) -> bool {
     user == 0 || user == geteuid().as_raw()
 }
@@ -209,7 +210,7 @@ fn refuse_link(path: &Path) -> io::Error {
     refuse(path, "it is a symbolic link", command("rm", path))
 }
 
-/// Gives a command for a shell.
+/// Formats a shell command.
 fn command(words: &str, path: &Path) -> String {
     format!(
         "run: {words} {}",
@@ -217,7 +218,7 @@ fn command(words: &str, path: &Path) -> String {
     )
 }
 
-/// Names a user as the system does, or by number.
+/// Names a user by login name, or by number.
 fn name_of(user: u32) -> String {
     let accounts = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let number = user.to_string();

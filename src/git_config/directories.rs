@@ -7,16 +7,16 @@ use super::environment::Variables;
 /// The name of the directories.
 pub(crate) const DIRECTORY: &str = "git-remote-bbtoken";
 
-/// Two directories; none where the user has no place for them.
+/// The two directories; `None` if the user has no place for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Directories {
-    /// For files that can be made again.
+    /// The directory for files that can be created again.
     pub cache: Option<PathBuf>,
-    /// For logins.
+    /// The directory for logins.
     pub state: Option<PathBuf>,
 }
 
-/// Finds the directories: below `BBTOKEN_HOME`, else the user's own.
+/// Finds the directories: below `BBTOKEN_HOME`, else in the user's default places.
 pub(crate) fn find(variables: Variables<'_>) -> Directories {
     // A relative path would put secrets into the directory that git runs in.
     let absolute = |directory: &PathBuf| directory.has_root();
@@ -30,7 +30,7 @@ pub(crate) fn find(variables: Variables<'_>) -> Directories {
     let below = |directory: Option<PathBuf>| Some(directory.filter(absolute)?.join(DIRECTORY));
     Directories {
         cache: below(dirs::cache_dir()),
-        // Only Linux has a place of its own for state.
+        // Only Linux has a separate place for state.
         state: below(dirs::state_dir().or_else(dirs::data_local_dir)),
     }
 }

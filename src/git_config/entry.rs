@@ -1,10 +1,10 @@
-//! One setting of git's, with the place that it comes from.
+//! A git setting with its origin.
 
 use std::ffi::OsStr;
 
 use super::text::Text;
 
-/// Where a setting stands (git-config(1), "SCOPES").
+/// The scope of a setting (git-config(1), "SCOPES").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// The machine's file.
@@ -20,7 +20,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Tells whether settings from here may name endpoints and commands (git-config(1), "protected configuration").
+    /// Tells whether settings of this scope may name endpoints and commands (git-config(1), "protected configuration").
     pub fn is_protected(self) -> bool {
         matches!(self, Scope::System | Scope::Global | Scope::Command)
     }
@@ -29,7 +29,7 @@ impl Scope {
 /// One setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The section, in lower case; empty for a key that stands before the first one.
+    /// The section, in lower case; empty for a key before the first section.
     pub section: Text,
     /// The subsection, as written.
     pub subsection: Option<Text>,
@@ -44,7 +44,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Makes the entry that a variable stands for.
+    /// Makes an entry from an environment variable.
     pub(super) fn of_variable(variable: &str, key: &str, value: &OsStr) -> Self {
         Entry {
             section: "http".into(),
@@ -57,7 +57,7 @@ impl Entry {
     }
 }
 
-/// Finds the last of the settings with a name: it wins. Section and key are in lower case.
+/// Finds the last setting with a name, which wins. Section and key are in lower case.
 pub(super) fn lookup<'e>(
     entries: &'e [Entry],
     section: &str,

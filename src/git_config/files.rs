@@ -12,19 +12,19 @@ use super::{
 };
 use crate::{failure::Failure, files::foreign};
 
-/// The files and directories that matter, as git's environment tells them.
+/// The files and directories from git's environment.
 pub(super) struct Places {
     system: Option<PathBuf>,
     global: Vec<PathBuf>,
     pub(super) home: Option<PathBuf>,
     pub(super) git_dir: Option<PathBuf>,
     pub(super) common_dir: Option<PathBuf>,
-    /// The branch that is checked out, once it was looked for.
+    /// The current branch, once it was looked up.
     pub(super) branch: OnceCell<Option<String>>,
 }
 
 impl Places {
-    /// Finds them.
+    /// Finds the files and directories.
     ///
     /// # Errors
     ///
@@ -44,7 +44,7 @@ impl Places {
         })
     }
 
-    /// Gives the files that come first, in the order in which they are read.
+    /// Lists the system, global and local files in reading order.
     pub(super) fn files(&self) -> Vec<(PathBuf, Scope)> {
         let system = self.system.iter().map(|path| (path.clone(), Scope::System));
         let global = self.global.iter().map(|path| (path.clone(), Scope::Global));
@@ -54,7 +54,7 @@ impl Places {
     }
 }
 
-/// Finds the user's own file, whether it exists or not; `None` without a home.
+/// Finds the user's own file, even if it does not exist; `None` without a home.
 pub(crate) fn user_file(variables: Variables<'_>) -> Option<PathBuf> {
     let home = home(variables).ok()?;
     global_files(variables, home.as_deref()).ok()?.pop()
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_home_that_is_empty_is_the_root_directory_as_for_git() {
+    fn an_empty_home_is_the_root_directory_as_in_git() {
         let path = user_file(&|name: &str| (name == "HOME").then(|| "".into()));
         assert_eq!(path.as_deref(), Some(Path::new("/.gitconfig")));
     }

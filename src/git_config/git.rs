@@ -1,7 +1,6 @@
-//! Git's configuration, read the way git reads it, without starting git.
+//! Git's whole configuration, read as git reads it, without starting git.
 //!
-//! Which files, in which order, what they include and what `git -c` adds. `git config --list` is the oracle of the
-//! tests (`tests/it/config.rs`).
+//! The tests compare it with `git config --list` (`tests/it/config.rs`).
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +11,7 @@ use super::{
     include, reader,
 };
 
-/// All of git's settings in the order in which they take effect.
+/// All git settings, in order of precedence. The last one wins.
 #[derive(Clone, Debug, Default)]
 pub struct GitConfig {
     entries: Vec<Entry>,
@@ -21,11 +20,11 @@ pub struct GitConfig {
 }
 
 impl GitConfig {
-    /// Reads what git would read here: system, global, local, worktree, and the command line's.
+    /// Reads the settings that git reads in this directory: system, global, local, worktree and command line.
     ///
     /// # Errors
     ///
-    /// [`crate::failure::Kind::Misconfigured`] for a file that cannot be read or parsed, as git itself would stop there.
+    /// [`crate::failure::Kind::Misconfigured`] for a file that cannot be read or parsed. Git also stops there.
     pub fn read(variables: Variables<'_>) -> anyhow::Result<Self> {
         let places = Places::find(variables)?;
         Ok(GitConfig {
@@ -38,17 +37,17 @@ impl GitConfig {
         })
     }
 
-    /// Goes through all settings in order.
+    /// Iterates over all settings in order.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()
     }
 
-    /// Goes through the settings of the repository's own files.
+    /// Iterates over the settings of the repository's own files.
     pub fn of_repository(&self) -> impl Iterator<Item = &Entry> {
         self.entries().filter(|entry| !entry.scope.is_protected())
     }
 
-    /// Gives the settings without those of the repository's own files.
+    /// Gives all settings except those of the repository's own files.
     #[must_use]
     pub fn protected(&self) -> Self {
         let protected = self.entries().filter(|entry| entry.scope.is_protected());
@@ -58,7 +57,7 @@ impl GitConfig {
         }
     }
 
-    /// Names the repository's file of a scope.
+    /// Gives the repository's file for a scope.
     pub fn file(&self, scope: Scope) -> Option<&Path> {
         match scope {
             Scope::Local => self.local_file.as_deref(),
@@ -67,13 +66,13 @@ impl GitConfig {
         }
     }
 
-    /// Finds the setting that wins: the last one. Section and key are in lower case.
+    /// Finds the last setting with a name, which wins. Section and key are in lower case.
     pub fn last(&self, section: &str, subsection: Option<&str>, key: &str) -> Option<&Entry> {
         lookup(&self.entries, section, subsection, key)
     }
 }
 
-/// Names the branch that is checked out in the repository of `GIT_DIR`.
+/// Gives the current branch of the repository in `GIT_DIR`.
 pub(crate) fn branch(variables: Variables<'_>) -> Option<String> {
     let branch = include::branch(&Places::find(variables).ok()?)?;
     include::short(&branch).map(str::to_owned)

@@ -1,4 +1,4 @@
-//! When a configuration file includes another (git-config(1), "Includes" and "Conditional includes").
+//! Decides which files a configuration file includes (git-config(1), "Includes" and "Conditional includes").
 
 use std::{
     fs,
@@ -11,12 +11,12 @@ use gix::glob::{wildmatch, wildmatch::Mode};
 use super::files::Places;
 use crate::{files::foreign, program::Child};
 
-/// How often a ref may stand for another one (git: `SYMREF_MAXDEPTH`).
+/// The longest chain of symbolic refs (git: `SYMREF_MAXDEPTH`).
 const MAX_SYMBOLIC_DEPTH: usize = 5;
 
-/// What decides whether a file is included.
+/// The condition of an include.
 pub(super) enum Condition<'c> {
-    /// `[include]`: nothing.
+    /// `[include]`: no condition.
     Always,
     /// `gitdir`, and `gitdir/i`, which ignores case.
     GitDirectory { pattern: &'c str, case: Mode },
@@ -24,7 +24,7 @@ pub(super) enum Condition<'c> {
     Branch(&'c str),
     /// `hasconfig:remote.*.url`.
     RemoteUrl(&'c str),
-    /// One that this version knows not: it never holds.
+    /// An unknown condition, which never holds.
     Unknown,
 }
 
@@ -49,7 +49,7 @@ impl<'c> Condition<'c> {
     }
 }
 
-/// Tells whether the repository's directory fits; `file` is where the condition stands (git: `include_by_gitdir`).
+/// Tells whether the repository's directory matches. `file` contains the condition (git: `include_by_gitdir`).
 pub(super) fn in_git_directory(
     places: &Places,
     pattern: &str,
@@ -64,7 +64,7 @@ pub(super) fn in_git_directory(
     };
     let fits = |directory: &Path| {
         let directory = with_slashes(directory);
-        // A directory that is known is no pattern, whatever characters it has.
+        // Compare the known directory as text, even if its name contains pattern characters.
         let (Some(head), Some(tail)) = (
             directory.get(..literal.len()),
             directory.get(literal.len()..),
@@ -78,12 +78,12 @@ pub(super) fn in_git_directory(
         };
         is_head && matches(&glob, tail, case)
     };
-    // Git tries the resolved path first, then the one it was given.
+    // Git tries the resolved path first, then the original one.
     fs::canonicalize(git_dir).is_ok_and(|path| fits(&path))
         || std::path::absolute(git_dir).is_ok_and(|path| fits(&path))
 }
 
-/// Makes a pattern absolute: the part that is a known directory, and the rest.
+/// Makes a pattern absolute: a known directory as text, and the rest as a pattern.
 fn absolute_pattern(
     places: &Places,
     pattern: &str,
@@ -110,27 +110,27 @@ fn absolute_pattern(
     Some((String::new(), with_all_below(&pattern)))
 }
 
-/// Tells whether the branch that is checked out fits (git: `include_by_branch`).
+/// Tells whether the current branch matches (git: `include_by_branch`).
 pub(super) fn on_branch(places: &Places, pattern: &str) -> bool {
     let branch = places.branch.get_or_init(|| branch(places));
     let branch = branch.as_deref().and_then(short);
     branch.is_some_and(|branch| matches(&with_all_below(pattern), branch, Mode::empty()))
 }
 
-/// Cuts off what the names of all branches begin with.
+/// Removes the prefix of branch names.
 pub(super) fn short(branch: &str) -> Option<&str> {
     branch.strip_prefix("refs/heads/")
 }
 
-/// Finds the branch that is checked out, by the whole name of its ref.
+/// Finds the current branch, with the full name of its ref.
 pub(super) fn branch(places: &Places) -> Option<String> {
     let git_dir = places.git_dir.as_deref()?;
     let mut name = symbolic(&git_dir.join("HEAD"))?;
-    // The refs are in tables, which git alone reads (git: `refs/reftable-backend.c`).
+    // This repository has reftables, which only git reads (git: `refs/reftable-backend.c`).
     if name == "refs/heads/.invalid" {
         return ask_for_branch(git_dir);
     }
-    // A branch may stand for another one.
+    // A branch may be a symbolic ref to another one.
     for _ in 0..MAX_SYMBOLIC_DEPTH {
         let is_below = !name.split('/').any(|part| part == "..");
         match places.common_dir.as_ref().filter(|_| is_below) {
@@ -144,7 +144,7 @@ pub(super) fn branch(places: &Places) -> Option<String> {
     Some(name)
 }
 
-/// Reads the name that a ref stands for, from its text or, as in old repositories, from its symbolic link.
+/// Reads the target of a symbolic ref, from its text or from a symbolic link, as in old repositories.
 fn symbolic(path: &Path) -> Option<String> {
     if let Ok(target) = fs::read_link(path)
         && let Some(name) = target.to_str().filter(|name| name.starts_with("refs/"))
@@ -169,7 +169,7 @@ fn ask_for_branch(git_dir: &Path) -> Option<String> {
     output.status.success().then(|| name.trim_end().to_owned())
 }
 
-/// Tells whether a remote's URL fits (git: `at_least_one_url_matches_glob`).
+/// Tells whether a remote's URL matches (git: `at_least_one_url_matches_glob`).
 pub(super) fn is_remote_url(pattern: &str, url: &str) -> bool {
     matches(pattern, url, Mode::empty())
 }
@@ -184,7 +184,7 @@ fn with_all_below(pattern: &str) -> String {
     format!("{pattern}{all_below}")
 }
 
-/// Gives a path as patterns are written: with slashes everywhere.
+/// Formats a path for patterns, with slashes on every system.
 fn with_slashes(path: &Path) -> String {
     let text = path.to_string_lossy();
     if cfg!(windows) {
@@ -194,7 +194,7 @@ fn with_slashes(path: &Path) -> String {
     }
 }
 
-/// Finds the file that an `include.path` names (git: `handle_path_include`); `None` if it has no place to be relative to.
+/// Finds the file of an `include.path` (git: `handle_path_include`); `None` if a relative path has no base.
 pub(super) fn target(places: &Places, path: &str, file: Option<&Path>) -> Option<PathBuf> {
     let path = match (path.strip_prefix("~/"), &places.home) {
         (Some(rest), Some(home)) => home.join(rest),

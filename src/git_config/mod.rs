@@ -1,4 +1,4 @@
-//! Raw settings from git's configuration and the environment, each with its origin; nothing is decided here.
+//! Reads git's configuration and the environment into raw settings with their origins. Other rooms interpret them.
 
 mod directories;
 mod entry;
@@ -54,7 +54,7 @@ pub(crate) fn process_variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
 
-/// Gives what git would read of a configuration file's text, each setting by its whole name.
+/// Parses the text of a configuration file into settings with whole names.
 #[cfg(test)]
 pub(crate) fn settings(text: &str) -> Option<Vec<(String, Option<String>)>> {
     let all = syntax::parse(text.as_bytes(), text.len()).ok()?.into_iter();
@@ -68,12 +68,12 @@ pub(crate) fn settings(text: &str) -> Option<Vec<(String, Option<String>)>> {
     Some(named.collect())
 }
 
-/// Collects what bears on profiles from git's configuration and the environment.
+/// Collects the settings for profiles from git's configuration and the environment.
 ///
 /// # Errors
 ///
-/// [`Kind::Misconfigured`] for a `BBTOKEN_*` variable that is set but empty, for both of a pair that exclude each
-/// other, and for a setting that a repository must not make ([`BBTOKEN_KEYS`]).
+/// [`Kind::Misconfigured`] for an empty `BBTOKEN_*` variable, for two variables that exclude each other, and for a
+/// setting that a repository must not make ([`BBTOKEN_KEYS`]).
 pub(crate) fn profiles(
     config: &GitConfig,
     variables: Variables<'_>,
@@ -120,8 +120,8 @@ pub(crate) fn profiles(
     Ok(raw)
 }
 
-/// Gives the user names that a setting of a repository puts into addresses. The origin leaves the URL in its key out:
-/// that may hold a password.
+/// Gives the user names that a repository's setting puts into addresses. The origin omits the URL in the key, because
+/// it may contain a password.
 fn planted(entry: &Entry) -> Vec<Setting> {
     let (key, names) = match (&*entry.section, &*entry.key) {
         ("credential", "username") => {
@@ -142,14 +142,14 @@ fn planted(entry: &Entry) -> Vec<Setting> {
     names.into_iter().map(setting).collect()
 }
 
-/// Gives the parts of a rule's base that may become the user name of an address. The address may add the `@`.
+/// Gives the parts of a rule's base URL that may become the user name of an address. The address may add the `@`.
 fn users(rule: &Entry) -> Vec<String> {
     let base = percent_decode_str(rule.subsection.as_deref().unwrap_or_default());
     let base = base.decode_utf8_lossy();
     base.split([':', '/', '@']).map(str::to_owned).collect()
 }
 
-/// Reads a setting that selects a profile, and notes the profile if it was the user who typed its name.
+/// Reads a setting that selects a profile. Records the profile if the user wrote the setting.
 fn selection(typed: &mut Vec<String>, entry: &Entry) -> Setting {
     let setting = setting(entry);
     if entry.scope.is_protected() {
@@ -158,8 +158,8 @@ fn selection(typed: &mut Vec<String>, entry: &Entry) -> Setting {
     setting
 }
 
-/// Tells whether a superproject may have written the address: git says so for a clone (git(1),
-/// `GIT_PROTOCOL_FROM_USER`), and the repositories of submodules are below `modules` (gitsubmodules(7)).
+/// Tells whether a superproject may have written the address. Git reports that for a clone (git(1),
+/// `GIT_PROTOCOL_FROM_USER`). The repositories of submodules are below `modules` (gitsubmodules(7)).
 fn is_of_superproject(variables: Variables<'_>) -> bool {
     if variables("GIT_PROTOCOL_FROM_USER").is_some_and(|value| !is_true_text(&value)) {
         return true;
@@ -170,14 +170,14 @@ fn is_of_superproject(variables: Variables<'_>) -> bool {
         let mut places = path.ancestors();
         places.any(|place| {
             let superproject = place.parent().map(|parent| parent.join("HEAD"));
-            // A link counts, whether it leads anywhere or not.
+            // A dangling link counts too.
             place.file_name() == Some(OsStr::new("modules"))
                 && superproject.is_some_and(|head| head.symlink_metadata().is_ok())
         })
     })
 }
 
-/// Puts a setting where it belongs. Keys that are not ours to know are passed over, as git does.
+/// Assigns a setting to its field. Unknown keys are ignored, as in git.
 fn assign(profile: &mut RawProfile, entry: &Entry) {
     let field = match entry.key.as_str() {
         "clientid" => &mut profile.client_id,
@@ -209,7 +209,7 @@ fn setting(entry: &Entry) -> Setting {
     }
 }
 
-/// Frees a value of quotes and spaces around it. One that is ambiguous stays, and is refused where it is used.
+/// Removes quotes and spaces around a value. An ambiguous value stays unchanged and is refused later.
 fn freed(value: String) -> String {
     match pasted::text(value.as_bytes()) {
         Ok(text) => text.expose().to_owned(),
@@ -247,7 +247,7 @@ fn environment(variables: Variables<'_>) -> Result<Environment, Failure> {
             origin: name.to_owned(),
         }))
     };
-    // A path of any bytes; `wire` reads it.
+    // The path may have any bytes, and `directories` reads it. This only checks it.
     if let Some(home) = variables("BBTOKEN_HOME") {
         if home.is_empty() {
             return Err(empty("BBTOKEN_HOME"));

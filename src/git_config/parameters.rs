@@ -1,4 +1,4 @@
-//! Settings of the command line: `GIT_CONFIG_COUNT` and what git makes of `git -c` for its children.
+//! Settings of the command line: `GIT_CONFIG_COUNT`, and the variable in which git passes `git -c` to its children.
 
 use super::{
     environment::Variables,
@@ -6,7 +6,7 @@ use super::{
 };
 use crate::failure::{Failure, Kind, quote};
 
-/// Reads them in the order in which they take effect: `git -c` wins (git: `git_config_from_parameters`).
+/// Reads the settings in order of precedence. `git -c` comes last and wins (git: `git_config_from_parameters`).
 pub(super) fn read(variables: Variables<'_>) -> Result<Vec<Assignment>, Failure> {
     let mut pairs = counted(variables)?;
     if let Some(parameters) = variables("GIT_CONFIG_PARAMETERS") {
@@ -44,7 +44,7 @@ fn counted(variables: Variables<'_>) -> Result<Vec<Pair>, Failure> {
         .collect()
 }
 
-/// Takes git's own quoting of `git -c` apart: `'key=value'`, or since git 2.30 `'key'='value'`.
+/// Parses git's quoting of `git -c`: `'key=value'`, or since git 2.30 `'key'='value'`.
 fn unquote_parameters(text: &str) -> Result<Vec<Pair>, Failure> {
     let broken = || malformed("GIT_CONFIG_PARAMETERS");
     let mut parameters = Vec::new();
@@ -68,7 +68,7 @@ fn unquote_parameters(text: &str) -> Result<Vec<Pair>, Failure> {
     Ok(parameters)
 }
 
-/// Takes one single-quoted word off the front; `'\''` and `'\!'` stand for the character (git: `sq_dequote_step`).
+/// Parses one single-quoted word. `'\''` and `'\!'` are escaped characters (git: `sq_dequote_step`).
 fn unquote(text: &str) -> Option<(String, &str)> {
     let mut word = String::new();
     let mut rest = text.strip_prefix('\'')?;
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_quotings_of_git_are_taken_apart() {
+    fn both_quotings_of_git_are_parsed() {
         let parsed = unquote_parameters(r"'a.b=c d' 'x.y'='it'\''s' 'p.q'= 'r.s' 'u.v'='n'\!'x'")
             .expect("git wrote it");
         let expected = [
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_stands_in_the_environment_is_taken_apart_or_refused_without_its_value() {
+    fn any_variable_is_parsed_or_refused_without_showing_its_value() {
         let kept = [
             r"'a.b=c d' 'x.y'='it'\''s' 'p.q'= 'r.s' 'u.v'='n'\!'x'",
             "'http.extraheader=Authorization: canary'",

@@ -1,22 +1,22 @@
-//! What a repository's own configuration may do with a key.
+//! Permissions for settings in a repository's own configuration.
 
 use super::entry::Entry;
 
-/// How we treat a setting in a repository's own configuration.
+/// The permission for a setting in a repository's own configuration.
 #[derive(Clone, Copy, Debug)]
 pub enum FromRepository {
-    /// It is followed. The text says why that does no harm.
+    /// The setting is followed. The text says why that is harmless.
     Followed(&'static str),
-    /// Values like this one are followed. For others the command fails; the text is as for [`Self::Refused`].
+    /// Some values are followed. For others, the command fails. The text is as for [`Self::Refused`].
     FollowedIf(fn(&Entry) -> bool, &'static str),
-    /// It is followed for an https server. For others the command fails; the text is as for [`Self::Refused`].
+    /// The setting is followed for an https server. Else the command fails. The text is as for [`Self::Refused`].
     FollowedOverHttps(&'static str),
     /// The command fails before anything is sent. The text continues "a repository must not …".
     Refused(&'static str),
 }
 
 impl FromRepository {
-    /// Says it in a few words, for the reference.
+    /// Describes the permission for the reference.
     pub fn shown(self) -> String {
         match self {
             FromRepository::Followed(why) => format!("followed: {why}"),
@@ -31,10 +31,10 @@ impl FromRepository {
     }
 }
 
-/// TLS hides requests from a proxy. A repository cannot weaken it: the settings of TLS are the user's own.
+/// The permission for proxies. TLS hides requests from a proxy, and a repository cannot change the TLS settings.
 pub(super) const PROXY: FromRepository =
     FromRepository::FollowedOverHttps("choose a proxy that can read the token");
 
-/// The user's password for a proxy could go to it in clear text.
+/// The permission for proxy logins. A repository could make the user's password go to the proxy in clear text.
 pub(super) const PROXY_LOGIN: FromRepository =
     FromRepository::Refused("weaken the login of a proxy");

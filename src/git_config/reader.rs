@@ -22,16 +22,16 @@ use crate::{
     files::foreign,
 };
 
-/// How deep includes may nest (git: `MAX_INCLUDE_DEPTH`).
+/// The limit for nested includes (git: `MAX_INCLUDE_DEPTH`).
 const MAX_INCLUDE_DEPTH: usize = 10;
-/// What is read in all. A hostile file is refused before it takes the machine's memory; real ones are far smaller.
+/// The limits for the whole configuration, so that a hostile file cannot fill the memory. Real ones are far smaller.
 const LIMITS: Limits = Limits {
     bytes: 16 * 1024 * 1024,
     settings: 250_000,
     files: 1000,
 };
 
-/// What may still be read.
+/// The remaining limits.
 #[derive(Clone, Copy)]
 struct Limits {
     bytes: u64,
@@ -39,16 +39,16 @@ struct Limits {
     files: usize,
 }
 
-/// What a pass over the files is for.
+/// The purpose of a pass over the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    /// The settings that hold.
+    /// Reads the effective settings.
     Settings,
-    /// The URLs of all remotes, for `hasconfig`: whatever that would include is included.
+    /// Reads the URLs of all remotes for `hasconfig`, and treats each `hasconfig` condition as true.
     RemoteUrls,
 }
 
-/// Reads all settings in the order in which they take effect.
+/// Reads all settings in order of precedence.
 ///
 /// # Errors
 ///
@@ -59,7 +59,7 @@ pub(super) fn read(places: &Places, variables: Variables<'_>) -> anyhow::Result<
     Ok(reader.entries)
 }
 
-/// Collects entries, following includes at the very place where they stand.
+/// Collects entries. Includes are read at their position.
 struct Reader<'r> {
     places: &'r Places,
     variables: Variables<'r>,
@@ -69,13 +69,13 @@ struct Reader<'r> {
     remote_urls: OnceCell<Vec<String>>,
 }
 
-/// Where an entry was met.
+/// The position of an entry.
 #[derive(Clone, Copy)]
 struct Here<'h> {
-    /// Its file; none for the command line.
+    /// The file; `None` for the command line.
     file: Option<&'h Path>,
     depth: usize,
-    /// Whether a condition let its file in.
+    /// Whether the file was included by a condition.
     is_conditional: bool,
 }
 
@@ -100,7 +100,7 @@ impl<'r> Reader<'r> {
                 is_conditional: false,
             };
             let settings = match self.read_file(&path, scope) {
-                // Git passes over the user's files that it may not see, so that a HOME of somebody else does not stop it.
+                // Git ignores global files without read permission, so that another user's HOME does not stop it.
                 Err(error) if scope == Scope::Global && is_hidden(&error) => Vec::new(),
                 settings => settings?,
             };
@@ -170,7 +170,7 @@ impl<'r> Reader<'r> {
         self.add_all(settings, there)
     }
 
-    /// Reads one file; an absent one is empty.
+    /// Reads one file. A missing file is empty.
     fn read_file(&mut self, path: &Path, scope: Scope) -> anyhow::Result<Vec<Entry>> {
         let too_much = |what: String| {
             anyhow::anyhow!("git's configuration is too large: {what}").context(unreadable(path))
@@ -220,7 +220,7 @@ impl<'r> Reader<'r> {
         })
     }
 
-    /// Looks through everything first, since remotes may stand behind the condition (git: `populate_remote_urls`).
+    /// Reads everything first, because remotes may follow after the condition (git: `populate_remote_urls`).
     fn remote_urls(&self) -> anyhow::Result<&[String]> {
         if let Some(urls) = self.remote_urls.get() {
             return Ok(urls);
@@ -232,7 +232,7 @@ impl<'r> Reader<'r> {
         Ok(self.remote_urls.get_or_init(|| urls))
     }
 
-    /// Finds the file that an include names.
+    /// Finds the file of an include.
     fn target(&self, entry: &Entry, here: Here<'_>) -> anyhow::Result<PathBuf> {
         let path = entry.value.as_deref().ok_or_else(|| {
             misconfigured(format!("{} in {} has no value", entry.name(), entry.origin))
@@ -254,8 +254,8 @@ impl<'r> Reader<'r> {
     }
 }
 
-/// Tells whether work trees have files of their own: the repository's file says so itself, with its format's version
-/// beside it (git: `read_repository_format`).
+/// Tells whether the worktree has its own file. The repository's file must contain the extension and a format version
+/// (git: `read_repository_format`).
 fn has_worktree_file(settings: &[Entry]) -> bool {
     let last = |section: &str, key: &str| lookup(settings, section, None, key);
     last("core", "repositoryformatversion").is_some()
@@ -279,7 +279,7 @@ fn entries(settings: Vec<Assignment>, scope: Scope, origin: &str) -> Vec<Entry> 
     settings.into_iter().map(entry).collect()
 }
 
-/// Tells whether a file could not be read for want of the right to.
+/// Tells whether a file could not be read because of its permissions.
 fn is_hidden(error: &anyhow::Error) -> bool {
     let cause = error.downcast_ref::<std::io::Error>();
     cause.is_some_and(|cause| cause.kind() == ErrorKind::PermissionDenied)

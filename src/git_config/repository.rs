@@ -1,6 +1,6 @@
-//! What a repository's own configuration can influence: one row for each key that we read from it.
+//! The keys that the helper reads from a repository's own configuration: one row for each, with its permission.
 //!
-//! A repository may select a profile that its user has defined. It never defines, changes or widens one.
+//! A repository may select a profile that the user has defined. It never defines, changes or widens one.
 
 use super::{
     entry::Entry,
@@ -12,12 +12,12 @@ use crate::{
     failure::{Failure, Kind, quote},
 };
 
-/// A key, and how we treat it in a repository's own configuration.
+/// A key with its permission in a repository's own configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// The last part of the key, as it is documented.
+    /// The last part of the key, as documented.
     pub name: &'static str,
-    /// How we treat it.
+    /// The permission.
     pub from_repository: FromRepository,
 }
 
@@ -30,7 +30,7 @@ const fn row(name: &'static str, from_repository: FromRepository) -> Row {
 
 const SELECT: &str = "it selects a profile that you have defined";
 
-/// Every `bbtoken.<key>`. With a profile's name in between, each of them is refused.
+/// Every `bbtoken.<key>`. Keys with a profile name are always refused.
 pub const BBTOKEN_KEYS: [Row; 16] = {
     use FromRepository::{Followed, Refused};
     const DEFINE: &str = "define or change a profile";
@@ -59,7 +59,7 @@ pub const BBTOKEN_KEYS: [Row; 16] = {
     ]
 };
 
-/// Every `remote.<name>.<key>` that we read.
+/// Every `remote.<name>.<key>` that the helper reads.
 pub const REMOTE_KEYS: [Row; 7] = {
     use FromRepository::Followed;
     const ADDRESS: &str = "it leads only to a site that you have configured";
@@ -75,7 +75,7 @@ pub const REMOTE_KEYS: [Row; 7] = {
     ]
 };
 
-/// Every other setting of git's that we read, and that a repository may hold.
+/// Every other git setting that the helper reads and that a repository may contain.
 pub const GIT_KEYS: [Row; 18] = {
     use FromRepository::Followed;
     const INCLUDES: FromRepository = Followed("what it includes counts as the repository's own");
@@ -125,7 +125,7 @@ pub const GIT_KEYS: [Row; 18] = {
     ]
 };
 
-/// Finds the row of a key that we read; `None` for any other.
+/// Finds the permission of a key; `None` for unknown keys.
 pub(super) fn row_of(entry: &Entry) -> Option<FromRepository> {
     let find = |rows: &[Row]| {
         let mut rows = rows.iter();
@@ -145,11 +145,11 @@ pub(super) fn row_of(entry: &Entry) -> Option<FromRepository> {
     }
 }
 
-/// Refuses a `bbtoken` setting of a repository that its row does not allow. A key without a row is refused, too.
+/// Refuses a repository's `bbtoken` setting without permission. Unknown keys are refused too.
 ///
 /// # Errors
 ///
-/// [`Kind::Misconfigured`], with the command that makes the setting the user's own.
+/// [`Kind::Misconfigured`], with the command that makes it the user's own setting.
 pub(super) fn check_bbtoken(entry: &Entry) -> Result<(), Failure> {
     let why = match row_of(entry) {
         _ if entry.scope.is_protected() => return Ok(()),
@@ -162,7 +162,7 @@ pub(super) fn check_bbtoken(entry: &Entry) -> Result<(), Failure> {
     Err(refusal(entry, why, is_name.then_some(line.as_str())))
 }
 
-/// Makes the error for a setting. `line` is the key and value for `git config --global`, if they are safe in a shell.
+/// Makes the error for a setting. `line` is key and value for `git config --global`, if they are safe in a shell.
 pub(super) fn refusal(entry: &Entry, why: &str, line: Option<&str>) -> Failure {
     let own = line.map(|line| {
         format!("; to use it anyway, make it your own setting: git config --global {line}")
@@ -178,7 +178,7 @@ pub(super) fn refusal(entry: &Entry, why: &str, line: Option<&str>) -> Failure {
     )
 }
 
-/// Gives a value that a message may show: a short word of a key that holds no secret, no program and no address.
+/// Gives a value if a message may show it: a short word of a key without secrets, programs or addresses.
 fn value(entry: &Entry) -> Option<&str> {
     const SHOWN: [&str; 4] = ["grant", "pushprofile", "store", "workspace"];
     let value = entry.value.as_deref()?;

@@ -1,8 +1,8 @@
-//! Names of keys for messages: git reports them in lower case, and its manual writes them with capitals.
+//! The spelling of keys in messages: git stores them in lower case, and its manual has capitals.
 
 use super::{Entry, HTTP_KEYS};
 
-/// Keys with capitals that messages name.
+/// Keys with capitals that appear in messages.
 const SPELLINGS: [&str; 12] = [
     "clientId",
     "clientSecretCommand",
@@ -19,7 +19,7 @@ const SPELLINGS: [&str; 12] = [
 ];
 
 impl Entry {
-    /// Gives the key as a person writes it.
+    /// Gives the whole key as users write it.
     pub fn name(&self) -> String {
         match &self.subsection {
             Some(subsection) => format!("{}.{subsection}.{}", self.section, self.documented_key()),
@@ -28,10 +28,10 @@ impl Entry {
         }
     }
 
-    /// Gives the key with the capitals that it has where it is documented.
+    /// Gives the last part of the key with its documented capitals.
     fn documented_key(&self) -> &str {
         let of_http = HTTP_KEYS.iter().map(|key| key.name);
-        // Some are a remote's, too.
+        // Some http keys are also keys of a remote.
         let of_http = of_http.filter(|_| ["http", "remote"].contains(&self.section.as_str()));
         let mut known = SPELLINGS.into_iter().chain(of_http);
         known

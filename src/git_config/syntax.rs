@@ -1,10 +1,10 @@
-//! The text of one of git's configuration files (git-config(1), "SYNTAX"), setting by setting.
+//! Parses git's configuration files (git-config(1), "SYNTAX").
 //!
-//! Git has no grammar beyond its reader; what that takes and what it refuses is held by `tests/it/config.rs`.
+//! Git's reader is the only definition of the grammar. `tests/it/config.rs` compares this parser with it.
 
 use super::text::Text;
 
-/// A setting as it stands in a file or on a command line.
+/// A setting from a file or a command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Assignment {
     pub(super) name: Name,
@@ -12,17 +12,17 @@ pub(super) struct Assignment {
     pub(super) value: Option<String>,
 }
 
-/// A setting's name, taken apart; section and key are in lower case.
+/// The parts of a setting's name. Section and key are in lower case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Name {
-    /// Empty for a key that stands before the first section of a file.
+    /// Empty for a key before the first section of a file.
     pub(super) section: Text,
     pub(super) subsection: Option<Text>,
     pub(super) key: Text,
 }
 
 impl Name {
-    /// Reads `section.key` or `section.subsection.key` (git: `git_config_parse_key`); `None` if it is no name.
+    /// Parses `section.key` or `section.subsection.key` (git: `git_config_parse_key`); `None` if it is invalid.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (base, key) = text.rsplit_once('.')?;
         let (section, subsection) = match base.split_once('.') {
@@ -41,26 +41,26 @@ impl Name {
     }
 }
 
-/// What git takes for a section or key: letters, digits and `-`.
+/// Tells whether git allows a byte in a section or key: letters, digits and `-`.
 fn is_key_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-'
 }
 
-/// What git takes for blank.
+/// Tells whether git treats a byte as blank.
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-/// Why a file is not read to its end.
+/// The reason why a file was not read to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// Git would not read the line with this number.
+    /// Git refuses the line with this number.
     Line(usize),
-    /// There are more settings than may be read.
+    /// The file has too many settings.
     TooMany,
 }
 
-/// Reads all settings of a file, if there are no more than `max_settings`.
+/// Reads all settings of a file, at most `max_settings`.
 pub(super) fn parse(text: &[u8], max_settings: usize) -> Result<Vec<Assignment>, Stop> {
     let mut reader = Reader {
         rest: text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text),
@@ -88,7 +88,7 @@ pub(super) fn parse(text: &[u8], max_settings: usize) -> Result<Vec<Assignment>,
     }
 }
 
-/// A section's name, and what follows its first dot.
+/// A section's name, with the part after its first dot.
 #[derive(Default)]
 struct Section {
     name: Text,
@@ -123,7 +123,7 @@ fn text(bytes: &[u8]) -> Text {
     String::from_utf8_lossy(bytes).as_ref().into()
 }
 
-/// Reads byte by byte; an end of line may be written as CR LF, and the end of the file is one, too.
+/// Reads byte by byte. CR LF counts as one line end, and so does the end of the file.
 struct Reader<'t> {
     rest: &'t [u8],
     line: usize,
@@ -154,7 +154,7 @@ impl Reader<'_> {
         while self.next() != b'\n' {}
     }
 
-    /// Reads a section behind its `[`: `name]`, `name.subsection]` in lower case, or `name "subsection"]`.
+    /// Reads a section header after its `[`: `name]`, `name.subsection]` in lower case, or `name "subsection"]`.
     fn section(&mut self) -> Option<Vec<u8>> {
         let mut name = Vec::new();
         loop {
@@ -189,7 +189,7 @@ impl Reader<'_> {
         (self.next() == b']').then_some(name)
     }
 
-    /// Reads a key that begins with `first`, and its value.
+    /// Reads a key that starts with `first`, and its value.
     fn setting(&mut self, first: u8) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
         let mut key = vec![first.to_ascii_lowercase()];
         let mut byte = self.next();
@@ -207,15 +207,15 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads a value: blanks around it do not count, nor do quotes, and a comment ends it.
+    /// Reads a value without surrounding blanks and quotes. A comment ends it.
     ///
     /// # Deviation
     ///
-    /// Blanks inside a value stay what they are, as since git 2.45; older gits make each a space.
+    /// Blanks inside a value stay unchanged, as in git 2.45 and later. Older versions replace each with a space.
     fn value(&mut self) -> Option<Vec<u8>> {
         let mut value = Vec::new();
         let mut quoted = false;
-        // Where the blanks begin that are cut off, should nothing follow them.
+        // The start of trailing blanks, which are removed if nothing follows.
         let mut blank_from = None;
         loop {
             let byte = self.next();
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn sections_keys_and_values_are_taken_apart() {
+    fn sections_keys_and_values_are_parsed() {
         let text = "[A]K\n[a.B] k = 1 # c\n[a \"B\\\"\"]\nk = \" x \" y \\\n z ;\n";
         let expected = [
             r#"a|None|k=None"#,
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_that_cannot_be_read_is_told() {
+    fn the_error_has_the_number_of_the_invalid_line() {
         for (text, line) in [
             ("[a", 1),
             ("[a]\nk v\n", 2),
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_counted_before_they_are_kept() {
+    fn the_number_of_settings_is_limited() {
         let text = b"[a]\nb\nc\n";
         assert_eq!(parse(text, 2).map(|settings| settings.len()), Ok(2));
         assert_eq!(parse(text, 1), Err(Stop::TooMany));
@@ -315,7 +315,7 @@ mod tests {
         }
     }
 
-    /// Writes settings so that git reads them.
+    /// Formats settings for git.
     fn write(settings: &[Assignment]) -> String {
         let escape = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
         let mut text = String::new();
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_in_a_file_is_read_so_that_it_can_be_written_again_or_a_line_is_told() {
+    fn any_file_is_parsed_and_can_be_written_back_or_has_an_error_with_a_line() {
         let kept = [
             "[A]K\n[a.B] k = 1 # c\n[a \"B\\\"\"]\nk = \" x \" y \\\n z ;\n",
             "\u{feff}[http \"https://x/\"]\n\textraHeader = a: b\r\n\textraHeader =\r\n",

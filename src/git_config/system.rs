@@ -1,9 +1,8 @@
-//! Finds the system's configuration file that this git reads.
+//! Finds the system configuration file that git reads.
 //!
-//! Its place is built into git. `/usr` and most builds have a place that follows from git's own directory; packagers
-//! choose others (Nix, Homebrew, dev containers). Git is asked only where a file exists at one of them, and its answer
-//! is kept until that git changes.
-
+//! Its path is built into git. In `/usr` and in most builds, it follows from git's own directory. Some packagers choose
+//! another path (Nix, Homebrew, dev containers). The helper asks git only if a file exists at a possible path, and
+//! keeps the answer until that git changes.
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -23,14 +22,14 @@ use crate::{
     program::{self, Child},
 };
 
-/// Where git's answer is kept, in the cache.
+/// The file in the cache with git's answer.
 const NOTE: &str = "system-config";
-/// No note is longer.
+/// The longest note.
 const MAX_NOTE_BYTES: u64 = 64 * 1024;
-/// Git's answer to this process, to be saved.
+/// Git's answer to this process, to save later.
 static LEARNED: OnceLock<String> = OnceLock::new();
 
-/// Finds the system's file; `None` if git reads none.
+/// Finds the system file; `None` if git reads none.
 ///
 /// # Errors
 ///
@@ -57,7 +56,7 @@ pub(crate) fn keep_learned(cache: &Path) {
 
 fn built_in(variables: Variables<'_>) -> Option<PathBuf> {
     let usual = || Some(PathBuf::from("/etc/gitconfig"));
-    // A relative path leads into a work tree.
+    // A relative path would lead into a work tree.
     let exec_path = variables("GIT_EXEC_PATH").map(PathBuf::from);
     let git = match exec_path.filter(|path| path.has_root()) {
         Some(path) => path.join(format!("git{}", std::env::consts::EXE_SUFFIX)),
@@ -80,7 +79,7 @@ fn etc(prefix: &Path) -> PathBuf {
     prefix.join("etc/gitconfig")
 }
 
-/// Gives git's answer: the one that was kept, or a new one.
+/// Gives git's answer, saved or new.
 fn asked(git: &Path, variables: Variables<'_>) -> Option<PathBuf> {
     let mark = mark(git)?;
     let kept = directories::find(variables).cache.and_then(|cache| {
@@ -92,7 +91,7 @@ fn asked(git: &Path, variables: Variables<'_>) -> Option<PathBuf> {
         return Some(path);
     }
     let answer = ask(git, &["var", "GIT_CONFIG_SYSTEM"])
-        // Git before 2.42 names the file only to its editor.
+        // Git before 2.42 gives the path only to its editor.
         .or_else(|| ask(git, &["config", "--system", "--edit"]))?;
     let _ = LEARNED.set(format!("{mark}{answer}"));
     Some(answer.into())
@@ -118,7 +117,7 @@ fn ask(git: &Path, question: &[&str]) -> Option<String> {
     is_path.then(|| answer.to_owned())
 }
 
-/// Names this very program file: another one, or a newer one, has another mark.
+/// Identifies this program file. Another or newer file has another mark.
 fn mark(git: &Path) -> Option<String> {
     let metadata = fs::metadata(git).ok()?;
     let changed = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
@@ -130,8 +129,8 @@ fn mark(git: &Path) -> Option<String> {
     ))
 }
 
-/// Gives the place that git has by its own Makefile: `/libexec/git-core` or `/lib/git-core` is cut off. On Windows the
-/// prefix is one directory further up.
+/// Gives the default path of git's Makefile: the directory without `/libexec/git-core` or `/lib/git-core`. On Windows,
+/// the prefix is one directory further up.
 fn by_prefix(directory: &Path) -> Option<PathBuf> {
     let prefix = directory.parent()?.parent()?;
     let is_mingw = cfg!(windows)
@@ -164,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_git_that_cannot_be_asked_has_the_file_of_its_prefix() {
+    fn a_git_that_does_not_answer_has_the_file_of_its_prefix() {
         let prefix = tempfile::tempdir().expect("a temporary directory");
         let file = etc(prefix.path());
         fs::create_dir(file.with_file_name("")).expect("it is ours");

@@ -1,8 +1,8 @@
-//! Text that many settings share: a file's name and the names of its sections are kept once.
+//! Text that many settings share, such as file and section names. It is stored once.
 
 use std::{borrow::Borrow, fmt, ops::Deref, sync::Arc};
 
-/// Text that is cheap to copy.
+/// Shared text that is cheap to clone.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Text(Arc<str>);
 

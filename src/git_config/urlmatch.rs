@@ -1,11 +1,11 @@
-//! `<section>.<url>.<key>`: which setting is the most specific for a URL (git-config(1), `http.<url>.*`).
+//! Finds the most specific `<section>.<url>.<key>` for a URL (git-config(1), `http.<url>.*`).
 
 use percent_encoding::percent_encode_byte;
 
 use super::{entry::Entry, git::GitConfig};
 use crate::http::Url;
 
-/// How well a setting's URL fits; greater is more specific (git: `cmp_matches` in urlmatch.c).
+/// The specificity of a match; greater is more specific (git: `cmp_matches` in urlmatch.c).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Fit {
     host_length: usize,
@@ -13,17 +13,17 @@ struct Fit {
     user: bool,
 }
 
-/// A setting without a URL fits everything and yields to every other.
+/// A setting without a URL matches everything and has the lowest specificity.
 const GENERAL: Fit = Fit {
     host_length: 0,
     path_length: 0,
     user: false,
 };
 
-/// Collects the values of a key that hold for a URL, in the order in which git would meet them.
+/// Collects the values of a key for a URL, in git's order.
 ///
-/// A setting that is less specific than an earlier one is passed over; the last value wins for keys that hold one,
-/// and lists (`http.extraHeader`) are all of them.
+/// A setting that is less specific than an earlier one is skipped. The last value wins for keys with one value. Lists
+/// (`http.extraHeader`) have all values.
 pub(crate) fn values<'c>(
     config: &'c GitConfig,
     section: &str,
@@ -34,7 +34,7 @@ pub(crate) fn values<'c>(
     let mut entries = entries
         .filter(|entry| entry.section == section && entry.key == key)
         .peekable();
-    // Most keys are not set: then the URL need not be parsed.
+    // Most keys are not set, and the URL need not be parsed.
     let url = entries
         .peek()
         .and_then(|_| Normal::parse(url.as_str(), Stars::Refused));
@@ -62,12 +62,12 @@ pub(crate) fn values<'c>(
     found
 }
 
-/// Tells whether the URL of a setting fits a URL at all.
+/// Tells whether the URL of a setting matches a URL.
 pub(crate) fn fits(pattern: &str, url: &Url) -> bool {
     compared(pattern, url, |pattern, url| fit(pattern, url).is_some())
 }
 
-/// Tells whether the URL of a setting is at the site of a URL, whatever its user and path are.
+/// Tells whether the URL of a setting has the same site as a URL. User and path may differ.
 pub(super) fn is_at_site(pattern: &str, url: &Url) -> bool {
     compared(pattern, url, have_one_site)
 }
@@ -84,7 +84,7 @@ fn have_one_site(pattern: &Normal, url: &Normal) -> bool {
     pattern.scheme == url.scheme && pattern.port == url.port && host_fits(&pattern.host, &url.host)
 }
 
-/// Decides how well a pattern fits, if it does (git: `match_urls`).
+/// Gives the specificity of a pattern, if it matches (git: `match_urls`).
 fn fit(pattern: &Normal, url: &Normal) -> Option<Fit> {
     let same_user = pattern.user.is_none() || pattern.user == url.user;
     if !have_one_site(pattern, url) || !same_user {
@@ -97,7 +97,7 @@ fn fit(pattern: &Normal, url: &Normal) -> Option<Fit> {
     })
 }
 
-/// Compares label by label; `*` stands for one whole label.
+/// Compares label by label. `*` matches one whole label.
 fn host_fits(pattern: &str, host: &str) -> bool {
     let (mut pattern, mut host) = (pattern.split('.'), host.split('.'));
     loop {
@@ -109,29 +109,29 @@ fn host_fits(pattern: &str, host: &str) -> bool {
     }
 }
 
-/// Gives the length of a path that is the other's beginning, up to a slash.
+/// Gives the length of a path if it is a prefix of the other path up to a slash.
 fn path_fit(prefix: &str, path: &str) -> Option<usize> {
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
     let rest = path.strip_prefix(prefix)?;
     (rest.is_empty() || rest.starts_with('/')).then_some(prefix.len() + 1)
 }
 
-/// Whether a host may hold `*`.
+/// Whether a host may contain `*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stars {
     Allowed,
     Refused,
 }
 
-/// A URL as git compares it (git: `url_normalize`), which is not how browsers do.
+/// A URL in git's normal form, which differs from that of browsers (git: `url_normalize`).
 #[derive(Debug)]
 struct Normal {
     scheme: String,
     user: Option<String>,
     host: String,
-    /// Empty for the scheme's own.
+    /// Empty for the default port of the scheme.
     port: String,
-    /// The path, with a query or a fragment behind it.
+    /// The path, with query and fragment.
     path: String,
 }
 
@@ -180,7 +180,7 @@ impl Normal {
     }
 }
 
-/// Reads a port; the scheme's own is left out.
+/// Reads a port; empty for the default port of the scheme.
 fn port_of(scheme: &str, port: &str) -> Option<String> {
     if port.is_empty() {
         return Some(String::new());
@@ -193,7 +193,7 @@ fn port_of(scheme: &str, port: &str) -> Option<String> {
     })
 }
 
-/// Takes `.` and `..` out of a path; one that leads above the root is none.
+/// Resolves `.` and `..` in a path; `None` if it leads above the root.
 fn path_of(text: &str) -> Option<String> {
     let end = text.find(['?', '#']).unwrap_or(text.len());
     let (path, rest) = text.split_at(end);
@@ -222,7 +222,7 @@ fn path_of(text: &str) -> Option<String> {
     ))
 }
 
-/// Writes each character in one way: escaped if it is unsafe, or if it was escaped and is one of `keep`.
+/// Normalizes escapes: escapes unsafe characters, and keeps the escapes of characters in `keep`.
 fn escape(text: &str, keep: &str) -> Option<String> {
     let mut escaped = String::new();
     let mut bytes = text.bytes();
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_stands_as_a_url_fits_itself_or_nothing() {
+    fn any_url_matches_itself_or_nothing() {
         let kept = [
             "https://u:p@*.example.org:443/a/../b?q#f",
             "http://[::1]:80",

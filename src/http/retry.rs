@@ -78,7 +78,7 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// What is left of the attempts of one command.
+/// The remaining retries of one command.
 #[derive(Debug)]
 pub(crate) struct Retries {
     done: u32,
@@ -88,19 +88,19 @@ pub(crate) struct Retries {
 /// A pause before the next attempt.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Pause {
-    /// How long it is.
+    /// The length of the pause.
     pub span: Duration,
-    /// The line for the user; only the first pause has one, for all attempts.
+    /// The message for the user. Only the first pause of a command has one.
     pub line: Option<String>,
 }
 
 impl Retries {
-    /// Tries again as long as all pauses together fit into `patience`.
+    /// Allows retries while all pauses together fit into `patience`.
     pub(crate) fn within(patience: Duration) -> Self {
         Retries { done: 0, patience }
     }
 
-    /// Gives the pause before the next attempt; `None` when there is none.
+    /// Gives the pause before the next retry; `None` if there are no retries left.
     pub(crate) fn pause(&mut self, trouble: &Trouble) -> Option<Pause> {
         let times = match trouble {
             Trouble::Busy {
@@ -120,7 +120,7 @@ impl Retries {
             Trouble::Busy {
                 retry_after: None, ..
             } => doubled(BUSY_PAUSE),
-            // Never earlier than it asks for, and not all at the same moment.
+            // Never earlier than the server asks for, and not all clients at the same moment.
             Trouble::Busy {
                 retry_after: Some(asked),
                 ..

@@ -1,4 +1,4 @@
-//! Reads what the token endpoint answers: a token (RFC 6749 section 5.1), a refusal (section 5.2), or neither.
+//! Reads responses of the token endpoint: a token (RFC 6749 section 5.1), a refusal (section 5.2), or neither.
 
 use std::fmt;
 
@@ -7,39 +7,40 @@ use serde_json::{Map, Value};
 use super::Error;
 use crate::{failure::quote, http::Response, secret::Secret};
 
-/// How long a token is taken to live when the answer has no `expires_in`: half of what Bitbucket documents.
+/// The assumed lifetime of a token without `expires_in`: half of Bitbucket's documented lifetime.
 ///
-/// A guess that is too long costs one refused request, which is repaired; too short a guess costs a token call.
+/// If it is too long, the server refuses one request, and the token is replaced. If it is too short, it costs a token
+/// request.
 const ASSUMED_LIFETIME_S: u64 = 3600;
 
-/// A token as the endpoint gave it.
+/// A token response.
 #[derive(Clone, Debug)]
 pub struct TokenAnswer {
     /// The access token, of any length.
     pub access_token: Secret,
-    /// The refresh token that came with it: it replaces the one that was used (RFC 6749 section 6).
+    /// The refresh token, which replaces the one that was sent (RFC 6749 section 6).
     pub refresh_token: Option<Secret>,
-    /// When it was asked for, by our clock: its life is counted from here.
+    /// The time of the request by the local clock, which is the start of the token's life.
     pub asked_at_unix_s: u64,
-    /// How long it lives, in seconds.
+    /// The lifetime in seconds.
     pub lifetime_s: u64,
-    /// The scopes it has, if the answer tells.
+    /// The scopes, if the response has them.
     pub scopes: Vec<String>,
 }
 
-/// The endpoint's "no" (RFC 6749 section 5.2).
+/// An error response of the endpoint (RFC 6749 section 5.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The status code, 400 or 401 as a rule.
+    /// The status code, usually 400 or 401.
     pub status: u16,
-    /// The error code, `invalid_grant` for example.
+    /// The error code, for example `invalid_grant`.
     pub error: String,
-    /// The endpoint's own sentence; empty if the answer had none.
+    /// The endpoint's description; empty if there is none.
     pub description: String,
 }
 
 impl Refusal {
-    /// Tells whether it is about the client, and not about the code or refresh token that was sent.
+    /// Tells whether the endpoint refused the client, not the code or refresh token.
     pub fn is_of_client(&self) -> bool {
         let said = self.description.to_ascii_lowercase();
         let codes = [
@@ -54,8 +55,8 @@ impl Refusal {
                 .any(|word| said.contains(word))
     }
 
-    /// Tells whether the endpoint does not know the client or its secret. Bitbucket calls that `unauthorized_client`,
-    /// which RFC 6749 has for a client that is known and may not use the grant.
+    /// Tells whether the endpoint does not know the client or its secret. Bitbucket uses `unauthorized_client` for
+    /// that. In RFC 6749, this code is for a known client that may not use the grant.
     pub fn is_of_credentials(&self) -> bool {
         let said = self.description.to_ascii_lowercase();
         self.error == "invalid_client"
@@ -78,9 +79,9 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Sorts an answer by status and body. Nothing of the body goes into an error but RFC 6749's two fields.
+/// Classifies a response by status and body. Errors contain only the two fields of RFC 6749 from the body.
 ///
-/// Only an error body of OAuth is the endpoint's "no": any other answer is that of a gateway in front of it.
+/// Only an OAuth error body counts as a refusal. Any other error comes from a gateway in front of the endpoint.
 pub(super) fn read(
     response: &Response,
     body: &Secret,
@@ -120,8 +121,8 @@ pub(super) fn read(
     }
 }
 
-/// Names the type of a token, if it is another than a bearer's: one that is not understood must not be used
-/// (RFC 6749 section 7.1). An answer that names none is taken for Bitbucket's.
+/// Gives the type of a token if it is not `bearer`, because a client must not use an unknown type (RFC 6749 section
+/// 7.1). A token without a type counts as a bearer token.
 fn other_type(fields: &Map<String, Value>) -> Option<String> {
     match fields.get("token_type")? {
         Value::String(kind) if kind.eq_ignore_ascii_case("bearer") => None,
@@ -141,7 +142,7 @@ fn token(fields: &Map<String, Value>, asked_at_unix_s: u64) -> Result<TokenAnswe
     if access_token.is_empty() {
         return Err("an empty access token");
     }
-    // RFC 6749 appendix A.12 and A.17; a line end would be a field of its own in git's credential protocol.
+    // RFC 6749 appendix A.12 and A.17. A line end would inject a field into git's credential protocol.
     let is_token = |token: &Secret| token.expose().bytes().all(|byte| byte.is_ascii_graphic());
     if !is_token(&access_token) || !is_token(&refresh_token) {
         return Err("a token with characters that no token has");
@@ -159,7 +160,7 @@ fn token(fields: &Map<String, Value>, asked_at_unix_s: u64) -> Result<TokenAnswe
     })
 }
 
-/// Reads `expires_in`, a number or (seen in the wild) a string of digits.
+/// Reads `expires_in`: a number, or a string of digits, as some servers send.
 fn lifetime_s(fields: &Map<String, Value>) -> u64 {
     match fields.get("expires_in") {
         Some(Value::Number(number)) => number
@@ -170,7 +171,7 @@ fn lifetime_s(fields: &Map<String, Value>) -> u64 {
     }
 }
 
-/// Reads an error body (RFC 6749 section 5.2); the objects of gateways and frameworks have other words in `error`.
+/// Reads an error body (RFC 6749 section 5.2). Gateways and frameworks have other values in `error`.
 fn refusal(status: u16, fields: &Map<String, Value>) -> Option<Refusal> {
     let error = text(fields, "error");
     let is_code = !error.is_empty()
@@ -199,7 +200,7 @@ fn unusable(status: u16, why: impl Into<String>) -> Error {
     }
 }
 
-/// Says what kind of thing came instead of JSON.
+/// Describes a response that is not JSON.
 fn describe(response: &Response, body: &Secret) -> String {
     if body.is_empty() {
         return "an empty body".into();
@@ -269,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_neither_token_nor_refusal_is_unusable() {
+    fn a_response_that_is_neither_token_nor_refusal_is_unusable() {
         type Header = (&'static str, &'static str);
         let cases: [(u16, &[Header], &str); 8] = [
             (200, &[("content-type", "text/html")], "<html>canary</html>"),
@@ -342,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_fails_in_oauth_s_form_is_quoted_and_refuses_nothing() {
+    fn a_server_failure_in_oauth_format_is_quoted_and_is_not_a_refusal() {
         let error = answer(400, &[], r#"{"error":"temporarily_unavailable"}"#);
         assert!(matches!(error, Err(Error::Failed(_))), "{error:?}");
         let body = r#"{"error":"server_error","error_description":"the database is away"}"#;
@@ -383,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_to_come_back_at_is_reckoned_by_the_servers_clock() {
+    fn a_retry_date_is_measured_by_the_servers_clock() {
         let dates = [
             ("date", "Wed, 21 Oct 2015 07:28:00 GMT"),
             ("retry-after", "Wed, 21 Oct 2015 07:28:30 GMT"),
@@ -421,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_answered_is_a_token_or_an_error_without_one() {
+    fn any_response_is_a_token_or_an_error_without_secrets() {
         let kept = [
             body_of("expires_in", "7200"),
             body_of("expires_in", "1e300"),
@@ -467,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_busy_endpoint_says_of_when_to_come_back_is_a_number_or_nothing() {
+    fn any_retry_after_value_of_a_busy_endpoint_is_a_number_or_ignored() {
         let kept = [
             "7",
             "0",

@@ -1,8 +1,7 @@
 //! The authorization code grant (RFC 6749 section 4.1) with PKCE (RFC 7636) and state, up to the code.
 //!
-//! Bitbucket wants the client secret, too, and is not known to check the verifier; state and verifier are sent in
-//! any case, since each of them alone stops a code that somebody else put into the callback.
-
+//! Bitbucket also requires the client secret, and may not check the verifier. The helper always sends state and
+//! verifier, because each of them alone stops a code that an attacker injects into the callback.
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64_URL};
 use ring::{
     digest,
@@ -11,39 +10,39 @@ use ring::{
 
 use crate::{failure::quote, http::Url, secret::Secret};
 
-/// Bytes of chance in state and verifier: 32 make the 43 characters that RFC 7636 section 4.1 asks for at least.
+/// The random bytes in state and verifier. 32 bytes give the 43 characters that RFC 7636 section 4.1 requires.
 const RANDOM_BYTES: usize = 32;
-/// A shorter word is a slip of the keyboard: a code that short could be guessed (RFC 6749 section 10.10).
+/// The shortest code. An attacker could guess a shorter one (RFC 6749 section 10.10), so it is a typing error.
 const SHORTEST_CODE: usize = 10;
 
-/// A request for a person's consent, and what its answer has to match.
+/// A request for the user's consent, with the values that the callback must match.
 #[derive(Debug)]
 pub struct Authorization {
     /// The page to open in a browser.
     pub url: Url,
-    /// The callback that was asked for; the token request has to repeat it to the letter.
+    /// The requested callback, which the token request must repeat exactly.
     pub(super) redirect_uri: Option<String>,
     pub(super) verifier: Secret,
     state: Secret,
 }
 
-/// What a callback means.
+/// The meaning of a callback.
 #[derive(Debug)]
 pub enum Callback {
-    /// Consent: the code to exchange.
+    /// The user agreed: the code to exchange.
     Code(Secret),
-    /// The person or Bitbucket refused (RFC 6749 section 4.1.2.1).
+    /// The user or Bitbucket refused (RFC 6749 section 4.1.2.1).
     Denied(String),
-    /// It does not answer this request: nothing in it is believed.
+    /// The callback does not belong to this request, so its content is ignored.
     Foreign,
 }
 
 impl Authorization {
-    /// Prepares a request of a client. `redirect_uri` is left out where the registered callback is to be used.
+    /// Prepares a request for a client. Without `redirect_uri`, Bitbucket uses the registered callback.
     ///
     /// # Errors
     ///
-    /// When the system gives no random bytes.
+    /// If the system provides no random bytes.
     pub fn new(
         authorize_url: &Url,
         client_id: &str,
@@ -70,8 +69,9 @@ impl Authorization {
         })
     }
 
-    /// Tells whether an answer's issuer may be the server that was asked (RFC 9207 section 2.4). Its identifier is not
-    /// configured, so its origin counts: a server of another origin cannot name this one's as its own.
+    /// Tells whether the callback's issuer may be the authorization server (RFC 9207 section 2.4).
+    ///
+    /// The issuer's identifier is not configured, so this compares the origin. Another server cannot claim this origin.
     fn is_issuer(&self, named: &str) -> bool {
         let issuer = Url::parse(named).ok();
         issuer.is_some_and(|issuer| {
@@ -83,7 +83,7 @@ impl Authorization {
         })
     }
 
-    /// Reads a callback's query. State is compared before anything else in it is looked at.
+    /// Reads the query of a callback. It compares the state before it reads anything else.
     pub fn read(&self, query: &str) -> Callback {
         let Ok(url) = Url::parse(&format!("http://127.0.0.1/?{query}")) else {
             return Callback::Foreign;
@@ -121,13 +121,13 @@ impl Authorization {
     }
 }
 
-/// Reads a code that stands alone, as a person takes it out of the address; `None` for anything else.
+/// Reads a code alone, as a user copies it from the address bar; `None` for anything else.
 ///
-/// Nothing says which request it answers, so it is for the terminal of the login that printed the page, and never for
-/// the listener: whoever types there means this login, and a code of another one fails at the exchange where the server
-/// checks the PKCE verifier (RFC 7636 section 4.6).
+/// A code alone has no state. So only the terminal that printed the page accepts it, and never the listener: the user
+/// who types there means this login. The exchange refuses a code of another login if the server checks the PKCE
+/// verifier (RFC 7636 section 4.6).
 pub(crate) fn bare_code(pasted: &str) -> Option<Secret> {
-    // Letters, digits and what else needs no escape in a query (RFC 3986 section 2.3).
+    // The characters that need no escape in a query (RFC 3986 section 2.3).
     let is_code = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
     let code = pasted.trim();
     (code.len() >= SHORTEST_CODE && code.chars().all(is_code)).then(|| Secret::new(code))
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_alone_is_told_from_what_is_none() {
+    fn a_code_alone_is_recognized() {
         let read = |pasted: &str| bare_code(pasted).map(|code| code.expose().to_owned());
         assert_eq!(
             read(" Ab3dE5gH7jK9mN1pQr\r\n").as_deref(),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_a_callback_is_believed_before_its_state() {
+    fn a_callback_with_a_wrong_state_is_ignored() {
         let authorization = authorization();
         let state = authorization.state.expose();
         for query in [
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_another_issuer_is_refused() {
+    fn a_callback_of_another_issuer_is_refused() {
         let authorization = authorization();
         let state = authorization.state.expose();
         for issuer in [
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_of_the_authorize_endpoint_stays() {
+    fn the_query_of_the_authorize_endpoint_is_kept() {
         let url = Url::parse("https://server/authorize?tenant=a%20b").expect("it is a URL");
         let authorization = Authorization::new(&url, "client", None).expect("there is chance");
         let query = authorization.url.query().unwrap_or("");

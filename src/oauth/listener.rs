@@ -1,10 +1,10 @@
 //! The loopback listener for the callback of an authorization (RFC 8252 section 7.3): 127.0.0.1 only, two paths.
 //!
-//! The second path is where a browser starts: it redirects to the authorization server, once. Other users of the
-//! machine see the arguments of a browser, and the request for consent with its state is not among them.
+//! A browser starts at the second path, which redirects to the authorization server once. Other users of the machine
+//! can see the arguments of a browser, and this keeps the request with its state out of them.
 //!
-//! Whatever else connects — a port scan, a slow client, another page's request, a wrong state — is answered or
-//! dropped without ending or faking the login.
+//! Other connections (a port scan, a slow client, a request of another page, a wrong state) get an error or are closed.
+//! They neither end nor fake the login.
 
 use std::{
     collections::VecDeque,
@@ -25,16 +25,16 @@ use crate::{limits, secret::Secret};
 
 /// The path of the callback.
 const PATH: &str = "/callback";
-/// What a client may take to send its request.
+/// The time limit for a client to send its request.
 const CLIENT_LIMIT: Duration = Duration::from_secs(5);
-/// How long a request's head may be: a browser sends the cookies of every other program on 127.0.0.1 along, since
-/// cookies know no ports (RFC 6265 section 8.5).
+/// The longest head of a request. It may contain the cookies of every other program on 127.0.0.1, because cookies
+/// ignore ports (RFC 6265 section 8.5).
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// How many requests are waited for at once. A further connection takes the place of the oldest, so that nobody keeps
-/// the browser out by holding connections open.
+/// The limit of open requests. A further connection replaces the oldest, so that open connections cannot block the
+/// browser.
 const MAX_CLIENTS: usize = 32;
 
-/// A port on this machine that waits for a browser to come back.
+/// A port on this machine that waits for the callback of a browser.
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: TcpListener,
@@ -42,29 +42,29 @@ pub(crate) struct Listener {
     start: Start,
 }
 
-/// The page that a browser starts from.
+/// The start page for a browser.
 #[derive(Debug)]
 struct Start {
     path: Secret,
     is_used: AtomicBool,
 }
 
-/// What a browser is shown at the end.
+/// The final page in the browser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shown<'a> {
-    /// It is done.
+    /// The login succeeded.
     Done,
-    /// It failed, and why.
+    /// The login failed, with the reason.
     Failed(&'a str),
-    /// The terminal asks the person first.
+    /// The terminal asks the user first.
     Asked,
 }
 
-/// A browser that brought the answer and waits for a page.
+/// A browser that delivered the callback and waits for a page.
 #[derive(Debug)]
 pub(crate) struct Visitor {
     stream: TcpStream,
-    /// What it brought: a code, or why there is none.
+    /// The code, or the reason for its absence.
     pub outcome: Result<Secret, String>,
 }
 
@@ -73,7 +73,7 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// When the port is taken.
+    /// If the port is taken.
     pub(crate) fn bind(port: u16) -> anyhow::Result<Self> {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
             .with_context(|| format!("cannot listen on port {port} of 127.0.0.1"))?;
@@ -88,7 +88,7 @@ impl Listener {
         })
     }
 
-    /// The page to open in a browser on this machine. It leads on to the authorization server once.
+    /// Gives the page to open in a browser on this machine. It redirects to the authorization server once.
     pub(crate) fn start_page(&self) -> Secret {
         Secret::new(format!(
             "http://{}{}",
@@ -97,16 +97,16 @@ impl Listener {
         ))
     }
 
-    /// The callback to ask for. Bitbucket ignores the port of a loopback address.
+    /// Gives the callback to request. Bitbucket ignores the port of a loopback address.
     pub(crate) fn redirect_uri(&self) -> String {
         format!("http://{}{PATH}", self.address)
     }
 
-    /// Waits for the browser that answers an authorization; `None` when none came in time.
+    /// Waits for the browser with the callback; `None` after the time limit.
     ///
     /// # Errors
     ///
-    /// When the system gives no thread.
+    /// If the system cannot start a thread.
     pub(crate) fn wait(
         self,
         authorization: &Arc<Authorization>,
@@ -131,7 +131,7 @@ impl Listener {
         })?;
         let visitor = receiver.recv_timeout(limit).ok();
         over.store(true, Ordering::SeqCst);
-        // A connection of our own wakes the thread, which sees that it is over and closes the port.
+        // This connection wakes the thread, which then notices the end and closes the port.
         let _ = TcpStream::connect_timeout(&address, CLIENT_LIMIT);
         let _ = accepting.join();
         Ok(visitor)
@@ -139,7 +139,7 @@ impl Listener {
 }
 
 impl Visitor {
-    /// Shows the person how it ended: the page that stays in the browser.
+    /// Shows the result in the browser.
     pub(crate) fn show(mut self, shown: Shown<'_>) {
         let page = match shown {
             Shown::Done => page(
@@ -155,12 +155,12 @@ impl Visitor {
                 "This may be another account than you expect. The terminal asks you about it.",
             ),
         };
-        // A browser that has gone needs no page.
+        // The browser may have closed the connection.
         let _ = answer(&mut self.stream, "200 OK", &page);
     }
 }
 
-/// Serves connections, each on a thread of its own, until it is over.
+/// Serves each connection on its own thread, until the end.
 fn accept(
     socket: &TcpListener,
     address: SocketAddr,
@@ -183,25 +183,25 @@ fn accept(
         let start = Arc::clone(start);
         limits::start_or_run("login", move || {
             if let Some(visitor) = receive(stream, address, &start, &authorization) {
-                // A second answer finds nobody who waits.
+                // After the first callback, the receiver is gone.
                 let _ = sender.send(visitor);
             }
         });
     }
 }
 
-/// Hangs up on the oldest clients whose request is still waited for, if there are too many.
+/// Closes the oldest connections without a complete request, if there are too many.
 fn make_room(clients: &mut VecDeque<Weak<TcpStream>>) {
     clients.retain(|client| client.strong_count() > 0);
     while clients.len() >= MAX_CLIENTS {
         if let Some(oldest) = clients.pop_front().and_then(|client| client.upgrade()) {
-            // One that has hung up already is gone as well.
+            // The client may have closed the connection already.
             let _ = oldest.shutdown(Shutdown::Both);
         }
     }
 }
 
-/// Reads one request; only the callback with the right state becomes a visitor.
+/// Reads one request. Only a callback with the correct state becomes a visitor.
 fn receive(
     stream: Arc<TcpStream>,
     address: SocketAddr,
@@ -209,7 +209,7 @@ fn receive(
     authorization: &Authorization,
 ) -> Option<Visitor> {
     let head = read_head(&stream)?;
-    // From here on nobody takes its place.
+    // From here on, a further connection cannot replace this one.
     let mut stream = Arc::into_inner(stream)?;
     let asked = target(&head, address);
     if asked.is_some_and(|(path, _)| Secret::new(path) == start.path) {
@@ -240,7 +240,7 @@ fn receive(
     Some(Visitor { stream, outcome })
 }
 
-/// Sends the browser on to the authorization server, the first time.
+/// Redirects the browser to the authorization server, once.
 fn begin(stream: &mut TcpStream, start: &Start, authorization: &Authorization) -> io::Result<()> {
     if start.is_used.swap(true, Ordering::SeqCst) {
         let explanation = "This page was opened before. Go on there, or open the address that the terminal shows.";
@@ -250,7 +250,7 @@ fn begin(stream: &mut TcpStream, start: &Start, authorization: &Authorization) -
     answer(stream, &location, &page("To Bitbucket", "One moment."))
 }
 
-/// Reads a request's head within a limit of time, however slowly it drips.
+/// Reads the head of a request within a time limit, even if it arrives byte by byte.
 fn read_head(mut stream: &TcpStream) -> Option<String> {
     let deadline = Instant::now() + CLIENT_LIMIT;
     head_of(|block| {
@@ -262,14 +262,14 @@ fn read_head(mut stream: &TcpStream) -> Option<String> {
     })
 }
 
-/// Puts a request's head together, up to its empty line; `read` gives what has come, and nothing at the end.
+/// Reads the head of a request up to the empty line. `read` gives the next bytes, and none at the end.
 fn head_of(mut read: impl FnMut(&mut [u8]) -> Option<usize>) -> Option<String> {
     const END: &[u8] = b"\r\n\r\n";
     let mut head = Vec::new();
     let mut block = [0; 4096];
     while head.len() < MAX_HEAD_BYTES {
         let length = read(&mut block).filter(|length| *length > 0)?;
-        // The end may have begun in the block before.
+        // The empty line may have started in the previous block.
         let unseen = head.len().saturating_sub(END.len());
         head.extend_from_slice(&block[..length]);
         let is_end = |window: &[u8]| window == END;
@@ -281,7 +281,7 @@ fn head_of(mut read: impl FnMut(&mut [u8]) -> Option<usize>) -> Option<String> {
     None
 }
 
-/// Gives path and query of a GET that is asked of this very address (a foreign `Host` is a rebound name).
+/// Gives path and query of a GET to this address. Another `Host` is a sign of DNS rebinding.
 fn target(head: &str, address: SocketAddr) -> Option<(&str, &str)> {
     let mut lines = head.split("\r\n");
     let mut words = lines.next()?.split(' ');
@@ -291,7 +291,7 @@ fn target(head: &str, address: SocketAddr) -> Option<(&str, &str)> {
         .filter_map(|line| line.split_once(':'))
         .filter(|(name, _)| name.eq_ignore_ascii_case("host"));
     let host = hosts.next().map(|(_, value)| value.trim())?;
-    // There must not be two (RFC 9112 section 3.2).
+    // A request must have exactly one `Host` (RFC 9112 section 3.2).
     let is_ours = hosts.next().is_none()
         && (host == address.to_string() || host == format!("localhost:{}", address.port()));
     (method == "GET" && is_ours).then_some((path, query))
@@ -367,7 +367,7 @@ mod tests {
             let authorization = Arc::clone(&authorization);
             move || listener.wait(&authorization, Duration::from_secs(600))
         });
-        // A slow client that never ends its request is there all the time.
+        // During the whole test, a slow client never completes its request.
         let _slow = TcpStream::connect(address).expect("the listener listens");
         let get = |target: &str, host: &str| {
             send(
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn the_start_page_leads_on_once_and_only_where_its_path_is_known() {
+    fn the_start_page_redirects_once_and_only_for_its_secret_path() {
         let listener = Listener::bind(0).expect("a port is free");
         let (address, authorization) = (listener.address, authorization(&listener));
         let page = listener.start_page();
@@ -466,14 +466,14 @@ mod tests {
     }
 
     #[test]
-    fn a_browser_that_does_not_come_is_waited_for_no_longer_than_the_limit() {
+    fn the_wait_for_a_browser_ends_at_its_time_limit() {
         let listener = Listener::bind(0).expect("a port is free");
         let authorization = authorization(&listener);
         let visitor = listener.wait(&authorization, Duration::ZERO);
         assert!(visitor.expect("the system gives threads").is_none());
     }
 
-    /// Gives the head of what comes in pieces of a size.
+    /// Gives the head of an input that arrives in pieces of this size.
     fn head_in_steps(mut bytes: &[u8], step: usize) -> Option<String> {
         head_of(|block| {
             let step = step.min(block.len());
@@ -482,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_comes_is_cut_at_its_empty_line_in_whatever_pieces_it_comes() {
+    fn the_head_ends_at_the_empty_line_for_every_piece_size() {
         let long = format!("GET / HTTP/1.1\r\nCookie: {}\r\n\r\n", "c".repeat(8200));
         let kept: [&[u8]; 6] = [
             b"GET /callback?code=c&state=s HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\nrest",
@@ -497,7 +497,7 @@ mod tests {
             let expected = end.map(|end| String::from_utf8_lossy(&input[..end]).into_owned());
             for step in [1, 3, 4, 4095, 4096] {
                 let found = head_in_steps(input, step);
-                // How much more than the limit is read depends on the pieces.
+                // The number of bytes beyond the limit depends on the pieces.
                 let is_long = end.is_some_and(|end| end + 4 > MAX_HEAD_BYTES);
                 assert!(
                     found == expected || is_long && found.is_none(),
@@ -508,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_without_an_end_is_read_no_further_than_the_limit() {
+    fn a_head_without_an_end_is_read_up_to_the_limit_only() {
         let mut read_bytes = 0;
         let found = head_of(|block| {
             block.fill(b'c');
@@ -519,7 +519,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_asked_of_the_port_without_the_state_is_no_login() {
+    fn no_request_without_the_state_is_a_login() {
         let listener = Listener::bind(0).expect("a port is free");
         let (address, authorization) = (listener.address, authorization(&listener));
         let state = state(&authorization);
@@ -540,7 +540,8 @@ mod tests {
             };
             match authorization.read(query) {
                 Callback::Foreign => {}
-                // Blanks inside a URL are nothing (URL standard, "basic URL parser"); no case writes it with escapes.
+                // The URL parser drops blanks inside a URL (URL standard, "basic URL parser"). No case here has
+                // escapes.
                 _ if !head.replace(['\t', '\r', '\n'], "").contains(&state) => {
                     panic!("a callback without its state was believed")
                 }

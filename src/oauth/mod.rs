@@ -1,4 +1,4 @@
-//! OAuth 2.0 as Bitbucket speaks it (RFC 6749; Bitbucket Cloud "OAuth 2.0"): grants and the answers to them.
+//! OAuth 2.0 for Bitbucket (RFC 6749; Bitbucket Cloud "OAuth 2.0"): grants and their responses.
 //!
 //! It opens no file, prints nothing and knows neither profiles nor repositories.
 
@@ -23,9 +23,9 @@ pub use authorization::Authorization;
 pub(crate) use authorization::{Callback, bare_code};
 pub(crate) use listener::{Listener, Shown, Visitor};
 
-/// How long one call of the token endpoint may take.
+/// The time limit for one call of the token endpoint.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
-/// The largest answer that is read: two tokens of some kilobytes fit many times over.
+/// The longest response that is read. It has space for many tokens of a few kilobytes.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 /// What a form escapes (WHATWG URL, application/x-www-form-urlencoded). A space becomes a `+` instead.
 const FORM_ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
@@ -35,7 +35,7 @@ const FORM_ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'_');
 
-/// An OAuth client (Bitbucket: consumer) and the endpoint that gives it tokens.
+/// An OAuth client (Bitbucket: consumer) with its token endpoint.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// The client's id (Bitbucket: key).
@@ -46,31 +46,31 @@ pub struct Client {
     pub token_url: Url,
 }
 
-/// Why the token endpoint gave no token.
+/// The reason for a missing token.
 #[derive(Debug)]
 pub enum Error {
-    /// It could not be asked, or its answer broke off.
+    /// The endpoint could not be reached, or its response broke off.
     Transport(TransportError),
-    /// It refused (RFC 6749 section 5.2).
+    /// The endpoint refused the request (RFC 6749 section 5.2).
     Refused(Refusal),
-    /// It failed, and says so in OAuth's form.
+    /// The endpoint failed, with an error in OAuth's format.
     Failed(Refusal),
-    /// It gave a token of another type than `bearer`, which is named (RFC 6749 section 7.1).
+    /// The token has another type than `bearer` (RFC 6749 section 7.1).
     OtherType(String),
-    /// It asked to come back later, or a gateway could not reach it (status 429 or 502 to 504).
+    /// The endpoint is busy, or a gateway could not reach it (status 429 or 502 to 504).
     Busy {
         /// The status code.
         status: u16,
-        /// What `Retry-After` said, in seconds.
+        /// The value of `Retry-After`, in seconds.
         retry_after_s: Option<u64>,
-        /// The endpoint's own sentence.
+        /// The endpoint's description.
         said: Option<String>,
     },
-    /// It answered something that is neither a token nor an error: HTML, half a JSON, nothing, a redirect.
+    /// The response is neither a token nor an error: HTML, truncated JSON, nothing, or a redirect.
     Unusable {
         /// The status code.
         status: u16,
-        /// What was wrong with it, without any of its text.
+        /// The reason, without any text of the response.
         why: String,
     },
 }
@@ -117,7 +117,7 @@ impl std::error::Error for Error {
 }
 
 impl Client {
-    /// Gets an access token for the client itself (RFC 6749 section 4.4).
+    /// Requests an access token for the client itself (RFC 6749 section 4.4).
     ///
     /// # Errors
     ///
@@ -147,14 +147,15 @@ impl Client {
             ("code", code.expose()),
             ("code_verifier", authorization.verifier.expose()),
         ];
-        // Bitbucket wants it if and only if the authorization request had it.
+        // Bitbucket requires it if, and only if, the authorization request had it.
         if let Some(redirect_uri) = &authorization.redirect_uri {
             form.push(("redirect_uri", redirect_uri));
         }
         self.ask(http, clock, &form)
     }
 
-    /// Exchanges a refresh token (RFC 6749 section 6). Since 2026 Bitbucket's can be used once: the answer has the next.
+    /// Exchanges a refresh token (RFC 6749 section 6). Since 2026, Bitbucket's tokens are valid once, and the response
+    /// has the next one.
     ///
     /// # Errors
     ///
@@ -197,7 +198,7 @@ impl Client {
         answer::read(&response, &body, asked_at_unix_s)
     }
 
-    /// Makes the client's Basic credential (RFC 6749 section 2.3.1: both parts form-encoded first).
+    /// Makes the client's Basic credential. Both parts are form-encoded first (RFC 6749 section 2.3.1).
     fn basic(&self) -> Secret {
         let pair = Secret::new(format!(
             "{}:{}",

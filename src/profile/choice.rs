@@ -1,4 +1,4 @@
-//! Which profile an address gets, and why.
+//! Chooses the profile for an address, with the reason.
 
 use super::{
     DEFAULT, ENVIRONMENT, Profile, Raw, Setting,
@@ -11,11 +11,11 @@ use crate::{
     secret::mask_name,
 };
 
-/// Chooses the profile that fetches from an address, and resolves it.
+/// Chooses and resolves the profile for a fetch from an address.
 ///
-/// The first that answers: `profile@` in the address, `remote.<name>.bbtokenProfile`, `BBTOKEN_PROFILE`, a client or
-/// token in the environment, a profile whose `workspace` names the address's, `bbtoken.profile`, the only profile. An
-/// address with a host gets a profile of that site, or none.
+/// The first match wins: `profile@` in the address, `remote.<name>.bbtokenProfile`, `BBTOKEN_PROFILE`, a client or
+/// token in the environment, a profile with the address's `workspace`, `bbtoken.profile`, the only profile. For an
+/// address with a host, the profile must belong to that site.
 ///
 /// # Errors
 ///
@@ -25,7 +25,8 @@ pub(crate) fn choose(raw: &Raw, address: Option<&Address>) -> Result<Profile, Fa
     refusal.map_or(Ok(profile), Err)
 }
 
-/// Chooses the profile as [`choose`] does, for a push; beside it stands why a fetch must not use it, if so.
+/// Chooses the profile for a push, as [`choose`] does. Also gives the reason why a fetch must not use it, if there is
+/// one.
 ///
 /// # Errors
 ///
@@ -38,7 +39,7 @@ pub(crate) fn choose_for_push(
     Ok((resolve(raw, &choice.name)?, choice.refusal))
 }
 
-/// Names every profile there is, in alphabetical order.
+/// Lists the names of all profiles in alphabetical order.
 pub(crate) fn names(raw: &Raw) -> Vec<String> {
     let mut names: Vec<_> = raw.profiles.keys().cloned().collect();
     if raw.common.has_client() {
@@ -57,7 +58,7 @@ pub(crate) fn names(raw: &Raw) -> Vec<String> {
     names
 }
 
-/// Resolves the profile of a name.
+/// Resolves the profile with a name.
 ///
 /// # Errors
 ///
@@ -68,7 +69,7 @@ pub(crate) fn named(raw: &Raw, name: &str, origin: &str) -> Result<Profile, Fail
     resolve(raw, &name)
 }
 
-/// Tells which profile an address gets, and why, in words that follow "because".
+/// Gives the name of the profile for an address, and the reason as a text that follows "because".
 ///
 /// # Errors
 ///
@@ -78,7 +79,7 @@ pub(crate) fn explain(raw: &Raw, address: Option<&Address>) -> Result<(String, S
     refusal.map_or(Ok((name, why)), Err)
 }
 
-/// Resolves the profile that the user name of an https address names. Such an address may be for a fetch.
+/// Resolves the profile that the user name in an https address names. The address may be for a fetch.
 ///
 /// # Errors
 ///
@@ -92,7 +93,7 @@ pub(crate) fn named_by_user(
     named(raw, name, "the user name in the URL")
 }
 
-/// Resolves the profile that pushes in a profile's place; `None` if it pushes itself.
+/// Resolves the profile that pushes instead of a profile; `None` if it pushes itself.
 ///
 /// # Errors
 ///
@@ -111,14 +112,14 @@ pub(crate) fn for_push(raw: &Raw, profile: &Profile) -> Result<Option<Profile>, 
     Ok(Some(pusher))
 }
 
-/// Who writes the address of a submodule, in messages.
+/// The origin of a submodule's address, for messages.
 const SUBMODULE: &str = "the address of a submodule";
 
-/// A profile's name, and why it is this one.
+/// The name of the chosen profile, with the reason.
 struct Choice {
     name: String,
     why: String,
-    /// Why it does not serve a fetch, if so.
+    /// The reason why a fetch must not use it, if there is one.
     refusal: Option<Failure>,
 }
 
@@ -160,7 +161,7 @@ fn choose_name(raw: &Raw, address: Option<&Address>) -> Result<Choice, Failure> 
         let why = format!("bbtoken.{name}.workspace names '{}'", address.workspace);
         return Ok(trusted(name, why));
     }
-    // This setting is for every address, and the site of this one decides first.
+    // This setting applies to all addresses, so it must not override the site of this one.
     let selected = raw.selected.as_ref();
     let selected = selected.filter(|setting| {
         known(raw, setting.value.clone(), "").is_err() || fits_site(raw, &setting.value)
@@ -172,7 +173,7 @@ fn choose_name(raw: &Raw, address: Option<&Address>) -> Result<Choice, Failure> 
     Ok(trusted(name, why))
 }
 
-/// Says why a fetch must not use a profile that an address names, if a repository may have put the name there.
+/// Gives the reason why a fetch must not use a profile from an address, if a repository may have written its name.
 fn planted(raw: &Raw, name: &str, address: Option<&Address>) -> Option<Failure> {
     let mut settings = raw.planted.iter();
     let setting = settings.find(|setting| setting.value == name);
@@ -184,8 +185,8 @@ fn planted(raw: &Raw, name: &str, address: Option<&Address>) -> Option<Failure> 
     pushes_only(raw, name, origin, address)
 }
 
-/// Says why a repository must not make a fetch use a profile: it is there for pushing, and the user has not typed its
-/// name for anything else.
+/// Gives the reason why a repository must not select a profile for a fetch: the profile is for pushes, and the user has
+/// selected it for nothing else.
 fn pushes_only(raw: &Raw, name: &str, origin: &str, address: Option<&Address>) -> Option<Failure> {
     let mut pushers = raw.pushers();
     let (_, pusher) = pushers.find(|(of, setting)| *of != name && setting.value == name)?;
@@ -227,12 +228,12 @@ fn known(raw: &Raw, name: String, origin: &str) -> Result<String, Failure> {
     ))
 }
 
-/// Tells whether a profile is for the site that the address names, if it names one.
+/// Tells whether a profile belongs to the address's site. Without a site, every profile does.
 fn fits_site(raw: &Raw, name: &str) -> bool {
     raw.sites.is_empty() || base_url(raw, name).is_ok_and(|base| raw.sites.contains(&base))
 }
 
-/// Refuses a profile that is named for an address of another site: its token would go there, or the request elsewhere.
+/// Refuses a named profile of another site, so that its token does not go to the address's site.
 fn is_of_site(raw: &Raw, name: &str, origin: &str) -> Result<(), Failure> {
     let (false, Some(site)) = (fits_site(raw, name), raw.sites.first()) else {
         return Ok(());
@@ -244,7 +245,7 @@ fn is_of_site(raw: &Raw, name: &str, origin: &str) -> Result<(), Failure> {
     )))
 }
 
-/// Shows a base URL as people write it.
+/// Formats a base URL for messages.
 fn shown(base: &Url) -> &str {
     base.as_str().trim_end_matches('/')
 }
@@ -290,7 +291,7 @@ fn the_only(raw: &Raw) -> Result<(String, String), Failure> {
     }
 }
 
-/// Says that there is no profile at all, or none for the site that the address names.
+/// Makes the error for no profile at all, or no profile for the address's site.
 fn none(raw: &Raw) -> Failure {
     match raw.sites.first() {
         Some(site) if !names(raw).is_empty() => {

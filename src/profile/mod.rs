@@ -1,8 +1,7 @@
-//! Which client is used for an address, by which grant, against which endpoints, and where its secret is kept.
+//! Profiles: the client, grant, endpoints and store for an address.
 //!
-//! [`Raw`] is what the configuration says, each setting with its origin; [`choose`] makes a valid [`Profile`] of it
-//! or says which setting stands in the way.
-
+//! [`Raw`] contains the settings with their origins. [`choose`] makes a valid [`Profile`], or names the invalid
+//! setting.
 mod choice;
 mod raw;
 mod resolve;
@@ -21,51 +20,51 @@ pub(crate) use choice::{choose, choose_for_push, explain, for_push, named, named
 pub(crate) use raw::{Environment, Raw, RawProfile, Setting};
 pub(crate) use resolve::base_urls;
 
-/// The name under which a client or token from the environment alone is known.
+/// The name of the profile that the environment alone defines.
 pub(crate) const ENVIRONMENT: &str = "environment";
-/// The name of the profile that `bbtoken.<key>` settings without a profile make.
+/// The name of the profile that settings without a profile name (`bbtoken.<key>`) define.
 pub(crate) const DEFAULT: &str = "default";
 
-/// Where a secret comes from.
+/// The source of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// It was given, by the variable named.
+    /// The value of a variable.
     Given {
         /// The variable.
         variable: &'static str,
         /// The secret itself.
         secret: Secret,
     },
-    /// It is the content of a file, without the line end.
+    /// The content of a file, without the line end.
     File(PathBuf),
-    /// It is what a command prints, without the line end.
+    /// The output of a command, without the line end.
     Command(Setting),
-    /// It was put into the profile's store.
+    /// The profile's store.
     Stored,
 }
 
-/// An OAuth client, whose secret is read only when a token is needed.
+/// An OAuth client. Its secret is read only for a token request.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// The client's id (Bitbucket: key).
     pub id: String,
-    /// Where its secret is.
+    /// The source of its secret.
     pub secret: Source,
 }
 
-/// How a profile gets its access tokens.
+/// The way in which a profile obtains access tokens.
 #[derive(Clone, Debug)]
 pub enum Grant {
-    /// For the client itself (RFC 6749 section 4.4).
+    /// A token for the client itself (RFC 6749 section 4.4).
     ClientCredentials(Client),
-    /// For a person who has logged in (RFC 6749 sections 4.1 and 6).
+    /// A token for a user who has logged in (RFC 6749 sections 4.1 and 6).
     AuthorizationCode(Client),
-    /// A token that somebody else made.
+    /// An access token or API token that the user provides.
     Token(Source),
 }
 
 impl Grant {
-    /// Its name in the configuration.
+    /// Gives its name in the configuration.
     pub fn name(&self) -> &'static str {
         match self {
             Grant::ClientCredentials(_) => "client-credentials",
@@ -75,19 +74,19 @@ impl Grant {
     }
 }
 
-/// The addresses of Bitbucket that a profile uses.
+/// The Bitbucket URLs of a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoints {
-    /// Repositories live below it. Its path has no slash at the end.
+    /// The base URL of repositories. Its path has no slash at the end.
     pub base: Url,
-    /// RFC 6749 section 3.2.
+    /// The token endpoint (RFC 6749 section 3.2).
     pub token: Url,
-    /// RFC 6749 section 3.1.
+    /// The authorization endpoint (RFC 6749 section 3.1).
     pub authorize: Url,
 }
 
 impl Endpoints {
-    /// Gives the URL of a repository, without `.git` doubled or a slash at the end.
+    /// Gives the URL of a repository, with one `.git` and no slash at the end.
     pub fn repository(&self, address: &Address) -> Url {
         let mut url = self.base.clone();
         url.set_path(&format!(
@@ -100,32 +99,32 @@ impl Endpoints {
     }
 }
 
-/// Who speaks HTTP with the git server.
+/// The transport for the git server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// We do, unless git's http settings ask for something only git has.
+    /// The native transport, unless git's http settings need git's own.
     Auto,
-    /// We do, always.
+    /// Always the native transport.
     Native,
-    /// Git's own `git-remote-https` does.
+    /// Always git's own `git-remote-https`.
     Git,
 }
 
-/// Where tokens may be kept between commands.
+/// The store for tokens between commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Store {
-    /// In files that only the user can read.
+    /// Files that only the user can read.
     File,
-    /// In the keychain of the desktop session, or of the user on macOS and Windows.
+    /// The keychain of the desktop session, or of the user on macOS and Windows.
     Keyring,
-    /// In the Linux kernel's keyring, until the machine restarts.
+    /// The Linux kernel's keyring, until the machine restarts.
     KernelKeyring,
-    /// Nowhere: nothing is written.
+    /// No store: nothing is written.
     Memory,
 }
 
 impl Store {
-    /// Its name in the configuration.
+    /// Gives its name in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             Store::File => "file",
@@ -136,33 +135,33 @@ impl Store {
     }
 }
 
-/// A profile that can be used.
+/// A valid profile.
 #[derive(Clone, Debug)]
 pub struct Profile {
     /// Its name.
     pub name: String,
-    /// Whose login it is: two accounts with one client are told apart by it.
+    /// The owner of the login, which distinguishes two accounts with the same client.
     pub account: String,
-    /// The profile that pushes in its place, so that a fetch never holds a token that can write.
+    /// The profile for pushes, if it is another one. A fetch then never has a token with write access.
     pub push_profile: Option<Setting>,
-    /// How it gets tokens.
+    /// The source of its tokens.
     pub grant: Grant,
-    /// Where from, and for what.
+    /// The URLs of its Bitbucket.
     pub endpoints: Endpoints,
-    /// Who carries git's protocol.
+    /// The transport for git's protocol.
     pub transport: Transport,
-    /// Where its tokens are kept.
+    /// The store for its tokens.
     pub store: Store,
-    /// Whether a repository's advertisement is remembered between commands.
+    /// Whether advertisements are cached between commands.
     pub remembers_advertisement: bool,
-    /// The setting that forbids questions to a person.
+    /// The setting that forbids questions to the user.
     pub no_questions: Option<String>,
 }
 
 impl Profile {
-    /// Names what is cached for it: the same client at the same endpoint shares a token, whatever the profile's name.
+    /// Gives the key of the cached token. Profiles with the same client and endpoints share a token.
     ///
-    /// `None` for a ready token, which is never cached.
+    /// `None` for a token that the user provides, which is never cached.
     pub fn cache_key(&self) -> Option<String> {
         match &self.grant {
             Grant::ClientCredentials(client) => {
@@ -173,23 +172,23 @@ impl Profile {
         }
     }
 
-    /// Names the login that is kept for it: by client, account and endpoints, never by a remote's URL.
+    /// Gives the key of the stored login, from client, account and endpoints. A remote's URL has no influence.
     pub fn login_key(&self) -> String {
         let id = self.client().map_or("", |client| &client.id);
         self.key("login", id, &self.account)
     }
 
-    /// Names the client secret that is kept for it.
+    /// Gives the key of the stored client secret.
     pub fn client_key(&self, client: &Client) -> String {
         self.key("client", &client.id, "")
     }
 
-    /// Names the ready token that is kept for it.
+    /// Gives the key of the stored access token or API token.
     pub fn token_key(&self) -> String {
         self.key("token", "", &self.account)
     }
 
-    /// The OAuth client, if it has one.
+    /// Gives the OAuth client, if there is one.
     pub fn client(&self) -> Option<&Client> {
         match &self.grant {
             Grant::ClientCredentials(client) | Grant::AuthorizationCode(client) => Some(client),

@@ -1,20 +1,20 @@
-//! What the configuration and the environment say, each setting with its origin.
+//! The settings from the configuration and the environment, with their origins.
 
 use std::collections::BTreeMap;
 
 use super::{DEFAULT, Source};
 use crate::http::Url;
 
-/// A value and where it was set, for messages.
+/// A value with its origin, for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting<T = String> {
     /// The value.
     pub value: T,
-    /// The key or variable, and its file: `bbtoken.work.clientId in ~/.gitconfig`.
+    /// The key or variable, with its file: `bbtoken.work.clientId in ~/.gitconfig`.
     pub origin: String,
 }
 
-/// The settings of one profile as they were found.
+/// The unresolved settings of one profile.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RawProfile {
     /// `clientId`.
@@ -25,7 +25,7 @@ pub(crate) struct RawProfile {
     pub account: Option<Setting>,
     /// `pushProfile`.
     pub push_profile: Option<Setting>,
-    /// `workspace`, as often as it was set.
+    /// All values of `workspace`.
     pub workspaces: Vec<Setting>,
     /// `clientSecretCommand`.
     pub client_secret_command: Option<Setting>,
@@ -51,7 +51,7 @@ impl RawProfile {
         self.client_id.is_some() || self.access_token_command.is_some()
     }
 
-    /// Gives every setting that was made, by its key; each field is named, so that a new one cannot be forgotten.
+    /// Lists all settings with their keys. The code names each field, so the compiler reports a forgotten one.
     pub(crate) fn settings(&self) -> Vec<(&'static str, &Setting)> {
         let RawProfile {
             client_id,
@@ -90,7 +90,7 @@ impl RawProfile {
     }
 }
 
-/// The `BBTOKEN_*` variables that bear on a profile.
+/// The `BBTOKEN_*` variables for profiles.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
     /// `BBTOKEN_PROFILE`.
@@ -107,42 +107,42 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// Tells whether the environment alone is enough to get a token.
+    /// Tells whether the environment alone defines a profile.
     pub(super) fn is_complete(&self) -> bool {
         self.client_id.is_some() || self.access_token.is_some()
     }
 }
 
-/// Everything that was configured, not yet resolved.
+/// All unresolved settings.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Raw {
     /// The variables.
     pub environment: Environment,
     /// `bbtoken.<profile>.<key>`.
     pub profiles: BTreeMap<String, RawProfile>,
-    /// `bbtoken.<key>`: for every profile that does not say otherwise.
+    /// `bbtoken.<key>`, the defaults for every profile.
     pub common: RawProfile,
     /// `bbtoken.profile`.
     pub selected: Option<Setting>,
     /// `remote.<name>.bbtokenProfile`.
     pub of_remote: Option<Setting>,
-    /// The profiles that the user selects by protected configuration: `bbtoken.profile`, `remote.<name>.bbtokenProfile`.
+    /// The profiles that protected configuration selects: `bbtoken.profile`, `remote.<name>.bbtokenProfile`.
     pub typed: Vec<String>,
-    /// The base URLs that the address's host stands for; empty for an address without a host, which fits each.
+    /// The base URLs for the address's host. Empty for an address without a host, which matches every profile.
     pub sites: Vec<Url>,
-    /// Whether a superproject may have written the address, and not the user.
+    /// Whether a superproject may have written the address.
     pub is_of_superproject: bool,
-    /// The user names that the repository's own settings put into addresses, each with its setting.
+    /// The user names that the repository's own settings put into addresses, with their settings.
     pub planted: Vec<Setting>,
 }
 
 impl Raw {
-    /// Tells whether some profile has another one push in its place.
+    /// Tells whether any profile has another profile for pushes.
     pub(crate) fn has_pushers(&self) -> bool {
         self.pushers().next().is_some()
     }
 
-    /// Gives the settings that have another profile push, each with the profile it belongs to.
+    /// Lists the settings that name a profile for pushes, with the profiles that they belong to.
     pub(super) fn pushers(&self) -> impl Iterator<Item = (&str, &Setting)> {
         let own = self.profiles.iter();
         let own = own.map(|(name, profile)| (name.as_str(), profile));

@@ -1,4 +1,4 @@
-//! A valid profile from its settings, or the setting that stands in the way.
+//! Makes a valid profile from its settings, or names the invalid setting.
 
 use super::{
     Client, DEFAULT, Endpoints, Environment, Grant, Profile, Raw, RawProfile, Setting, Source,
@@ -10,14 +10,14 @@ use crate::{
     secret::{mask_address, mask_name},
 };
 
-/// Where Bitbucket Cloud is.
+/// The base URL of Bitbucket Cloud.
 const CLOUD: &str = "https://bitbucket.org";
 
-/// Gives the base URLs that addresses are compared with before a profile is known: the general one first.
+/// Lists the base URLs to compare an address with before the profile is known, the general one first.
 ///
 /// # Errors
 ///
-/// [`Kind::Misconfigured`] if one is no URL that a credential may be sent to.
+/// [`Kind::Misconfigured`] if a credential must not be sent to one of the URLs.
 pub(crate) fn base_urls(raw: &Raw) -> Result<Vec<Url>, Failure> {
     let of_environment = raw.environment.settings.base_url.as_ref();
     let general = of_environment.or(raw.common.base_url.as_ref());
@@ -25,7 +25,7 @@ pub(crate) fn base_urls(raw: &Raw) -> Result<Vec<Url>, Failure> {
         .profiles
         .values()
         .filter_map(|profile| profile.base_url.as_ref());
-    // One in the environment is stronger than every profile's.
+    // A base URL in the environment overrides every profile's.
     let own = own.filter(|_| of_environment.is_none()).map(Some);
     std::iter::once(general)
         .chain(own)
@@ -55,13 +55,14 @@ pub(super) fn resolve(raw: &Raw, name: &str) -> Result<Profile, Failure> {
         own,
         common: &raw.common,
     };
-    // A profile that is named is used as it is defined. The environment's client or token is a profile of its own, or
-    // completes one that says nothing of where its tokens come from.
+    // A named profile is used as defined. The environment's client or token is a profile of its own, or completes a
+    // profile without a token source.
     let is_defined = [own, &raw.common].into_iter().any(names_a_source);
     let is_of_environment = !(raw.profiles.contains_key(name) || name == DEFAULT) || !is_defined;
     let environment = &raw.environment;
     let environment = (environment.is_complete() && is_of_environment).then_some(environment);
-    // Whose login it is and who pushes are one profile's own affair; the settings without a profile are one, too.
+    // `account` and `pushProfile` belong to one profile and have no common default. Settings without a profile name
+    // define the default profile.
     let own = if name == DEFAULT && !raw.profiles.contains_key(DEFAULT) {
         &raw.common
     } else {
@@ -91,7 +92,7 @@ pub(super) fn resolve(raw: &Raw, name: &str) -> Result<Profile, Failure> {
     })
 }
 
-/// The places a setting can stand in, strongest first.
+/// The places of a setting, in order of precedence.
 struct Layers<'a> {
     environment: &'a RawProfile,
     own: &'a RawProfile,
@@ -117,7 +118,7 @@ fn grant(
         return Ok(Grant::Token(token));
     }
     let given_id = environment.and_then(|environment| environment.client_id.as_ref());
-    // A client or a token command that the profile has itself is not mixed with one for every profile.
+    // The profile's own client or token command is not combined with a common one.
     let source = if names_a_source(settings.own) {
         settings.own
     } else {
@@ -128,11 +129,11 @@ fn grant(
     let own_id = source.client_id.as_ref().map(|setting| &setting.value);
     let client_id = given_id.or(own_id);
     let kind = match (&settings.own.grant, token_command, client_id) {
-        // The grant for every profile is not about this one's command.
+        // The common grant does not apply to the profile's own command.
         (None, Some(_), None) if names_a_source(settings.own) => None,
         _ => settings.pick(|p| p.grant.as_ref()),
     };
-    // Nor is a client in the environment a stored token.
+    // A client in the environment overrides the grant `token`.
     let kind = kind.filter(|kind| given_id.is_none() || kind.value != TOKEN);
     let client = |id: &String| Client {
         id: id.clone(),
@@ -166,16 +167,16 @@ fn grant(
     }
 }
 
-/// The word for the grant of a ready token.
+/// The name of the grant for a token that the user provides.
 const TOKEN: &str = "token";
 
-/// Tells whether settings say where tokens come from: a client, a command or a stored token.
+/// Tells whether settings name a token source: a client, a command or a stored token.
 fn names_a_source(settings: &RawProfile) -> bool {
     let grant = settings.grant.as_ref();
     settings.has_client() || grant.is_some_and(|grant| grant.value == TOKEN)
 }
 
-/// Refuses a ready token that is half of the client beside it: the server would answer 401 and no more.
+/// Refuses a token that equals the client's id or secret, because the server would only answer 401.
 fn is_no_client(token: &Source, environment: &Environment) -> Result<(), Failure> {
     let Source::Given { secret: token, .. } = token else {
         return Ok(());
@@ -193,8 +194,8 @@ fn is_no_client(token: &Source, environment: &Environment) -> Result<(), Failure
     )))
 }
 
-/// Finds where a client's secret is. One in the environment belongs to the client there, if one is there; else it serves
-/// a client that says nothing of its secret.
+/// Finds the source of a client's secret. A secret in the environment belongs to the client in the environment, if
+/// there is one. Else it belongs to a client without a secret source.
 fn client_secret(raw: &Raw, is_of_environment: bool, settings: &Layers<'_>, id: &str) -> Source {
     let environment = &raw.environment;
     let is_its = environment.client_id.as_deref().is_none_or(|its| its == id);
@@ -248,7 +249,7 @@ fn endpoint(setting: Option<&Setting>, default: impl FnOnce() -> String) -> Resu
             "the URL of {origin} holds a user name or password; remove it"
         )));
     }
-    // RFC 6749 sections 3.1 and 3.2: a query stays, and there is no fragment.
+    // An endpoint may have a query, but no fragment (RFC 6749 sections 3.1 and 3.2).
     if url.fragment().is_some() {
         return Err(refuse("it has a fragment"));
     }
@@ -271,7 +272,7 @@ fn transport(setting: Option<&Setting>) -> Result<Transport, Failure> {
     )
 }
 
-/// Reads a truth value by git's words (git-config(1), "boolean"); true where there is none.
+/// Reads a boolean with git's words (git-config(1), "boolean"); the default is true.
 fn truth(setting: Option<&Setting>) -> Result<bool, Failure> {
     let words = ["true", "yes", "on", "1"].map(|word| (word, true));
     let others = ["false", "no", "off", "0"].map(|word| (word, false));
@@ -290,7 +291,7 @@ fn store(setting: Option<&Setting>) -> Result<Store, Failure> {
     )
 }
 
-/// Reads a word; the first choice is the default.
+/// Reads one of several words. The first choice is the default.
 fn one_of<T: Copy>(setting: Option<&Setting>, choices: &[(&str, T)]) -> Result<T, Failure> {
     let Some(Setting { value, origin }) = setting else {
         return Ok(choices[0].1);

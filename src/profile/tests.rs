@@ -1,4 +1,4 @@
-//! Choice and resolution together, by settings as a user writes them.
+//! Tests choice and resolution together, with settings as users write them.
 
 use super::*;
 use crate::failure::Kind;
@@ -48,7 +48,7 @@ fn with_token(raw: &Raw) -> Raw {
 }
 
 #[test]
-fn the_first_that_answers_is_chosen() {
+fn the_first_match_is_chosen() {
     let two = raw(&[
         ("home", client("h", &["mine"])),
         ("work", client("w", &["ours", "theirs"])),
@@ -136,7 +136,7 @@ fn a_secret_in_the_environment_belongs_to_the_client_there() {
 }
 
 #[test]
-fn a_named_profile_is_used_as_it_is_defined() {
+fn a_named_profile_is_used_as_defined() {
     let command = |command: &str| RawProfile {
         access_token_command: setting(command),
         ..RawProfile::default()
@@ -150,7 +150,7 @@ fn a_named_profile_is_used_as_it_is_defined() {
         ("app", client("a", &[])),
         ("script", command("c")),
     ]);
-    // What holds for every profile does not replace what one has itself.
+    // Common settings do not replace a profile's own.
     defined.common = client("common", &[]);
     defined.common.grant = setting("client-credentials");
     let mut with_client = defined.clone();
@@ -218,7 +218,7 @@ fn the_environment_completes_a_profile_that_names_no_source() {
 }
 
 #[test]
-fn another_profile_can_push_in_ones_place() {
+fn another_profile_can_push_instead() {
     let mut reader = client("r", &["ws"]);
     reader.push_profile = setting("writer");
     let raw = raw(&[("reader", reader), ("writer", client("w", &[]))]);
@@ -237,7 +237,7 @@ fn another_profile_can_push_in_ones_place() {
 }
 
 #[test]
-fn who_pushes_must_use_the_same_bitbucket() {
+fn the_profile_for_pushes_must_use_the_same_site() {
     let mut reader = client("r", &["ws"]);
     reader.push_profile = setting("writer");
     let mut writer = client("w", &[]);
@@ -306,7 +306,7 @@ fn a_login_is_kept_by_client_account_and_endpoint_and_not_in_memory() {
 }
 
 #[test]
-fn half_a_client_is_no_token() {
+fn a_client_id_or_secret_is_refused_as_a_token() {
     let mut raw = with_token(&Raw::default());
     raw.environment.client_id = Some("t".into());
     assert!(choose(&raw, None).is_err_and(|error| error.to_string().contains("client's id")));
@@ -318,7 +318,7 @@ fn half_a_client_is_no_token() {
 }
 
 #[test]
-fn credentials_are_never_pointed_at_plain_http() {
+fn credentials_are_never_sent_over_plain_http() {
     for url in [
         "http://bitbucket.org",
         "ftp://localhost",
@@ -342,7 +342,7 @@ fn a_password_in_a_base_url_is_not_shown() {
 }
 
 #[test]
-fn the_cache_key_knows_client_and_endpoint() {
+fn the_cache_key_depends_on_client_and_endpoint() {
     let one = choose(&raw(&[("a", client("x", &[]))]), None).expect("one");
     let same = choose(&raw(&[("b", client("x", &[]))]), None).expect("one");
     let other = choose(&raw(&[("a", client("y", &[]))]), None).expect("one");

@@ -1,23 +1,23 @@
-//! A token as it is sent to the git server.
+//! The token that a request to the git server carries.
 
 use crate::{profile::Profile, secret::Secret};
 
 use super::{cache::Entry, check};
 
-/// A token for Bitbucket's git server, and the user name that tells what kind it is.
+/// A token for Bitbucket's git server, with the user name for its kind.
 #[derive(Clone, Debug)]
 pub struct Bearer {
     /// The token.
     pub token: Secret,
     /// `x-token-auth` or `x-bitbucket-api-token-auth`.
     pub user: &'static str,
-    /// When it ends, if that is known.
+    /// The time of expiry, if known.
     pub expires_at_unix_s: Option<u64>,
 }
 
 impl Bearer {
-    /// Bitbucket reads the secret by the user name: API tokens (`ATATT`) have one of their own
-    /// (Bitbucket support: "Using API tokens"). The documented prefix tells them; a token's length tells nothing.
+    /// Bitbucket interprets the secret by the user name, and API tokens (`ATATT`) have their own (Bitbucket support:
+    /// "Using API tokens"). The documented prefix identifies them.
     pub(super) fn new(token: Secret, expires_at_unix_s: Option<u64>) -> Self {
         let user = if token.expose().starts_with("ATATT") {
             "x-bitbucket-api-token-auth"
@@ -32,16 +32,16 @@ impl Bearer {
     }
 }
 
-/// The token of this command.
+/// The token that the command uses.
 #[derive(Clone)]
 pub(super) struct Current {
     pub(super) bearer: Bearer,
-    /// It came from the server during this command: if that is refused, a further one will be, too.
+    /// Whether it is from this command. If the server refuses it, it would refuse a further one too.
     pub(super) is_new: bool,
 }
 
 impl Current {
-    /// A token that the server has just given.
+    /// Takes a token that the server has just issued.
     pub(super) fn new(entry: &Entry) -> Self {
         Current {
             bearer: Bearer::new(entry.access_token.clone(), Some(entry.expires_at_unix_s)),
@@ -49,11 +49,11 @@ impl Current {
         }
     }
 
-    /// A token that somebody else made.
+    /// Takes an access token or API token that the user provides.
     ///
     /// # Errors
     ///
-    /// When it is another kind of secret.
+    /// If it is another kind of secret.
     pub(super) fn ready(token: Secret, profile: &Profile) -> anyhow::Result<Self> {
         check::check_token(&token, profile)?;
         Ok(Current {

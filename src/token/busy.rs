@@ -1,4 +1,4 @@
-//! A token endpoint that is busy or does not answer is asked again, by the policy that holds for the git server, too.
+//! Retries requests to a token endpoint that is busy or does not answer, by the same policy as for the git server.
 
 use std::time::Duration;
 
@@ -8,31 +8,30 @@ use crate::{
     oauth,
 };
 
-/// How an endpoint is asked again.
+/// The limits and the reporting for retries.
 pub(super) struct Patience<'p> {
-    /// All waits together.
+    /// The limit for all pauses together.
     pub(super) span: Duration,
-    /// The endpoint's host, to be named.
+    /// The endpoint's host, for messages.
     pub(super) host: &'p str,
     pub(super) clock: &'p dyn Clock,
-    /// Hears what is waited for.
+    /// Shows the reason for a pause.
     pub(super) notify: &'p dyn Fn(&str),
 }
 
-/// What a request may do at the server if it is sent twice.
+/// The effect of sending a request twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repeat {
-    /// Nothing that matters.
+    /// No effect.
     Safe,
-    /// It spends what it holds: an authorization code is good once, and its second use may revoke what the first one got
-    /// (RFC 6749 section 4.1.2).
+    /// An authorization code is valid once. A second use may revoke the tokens of the first (RFC 6749 section 4.1.2).
     Spends,
-    /// The same, with a grace in which a lost answer can be had again: a refresh token.
+    /// A refresh token is also valid once, but may be repeated for a few minutes if the response was lost.
     SpendsWithGrace,
 }
 
 impl Patience<'_> {
-    /// Asks, and again where the next answer may be another one.
+    /// Sends a request, and retries temporary failures.
     pub(super) fn ask(
         &self,
         repeat: Repeat,
@@ -53,7 +52,7 @@ impl Patience<'_> {
         }
     }
 
-    /// Sorts a failure; `None` when asking again would end the same way, or must not be.
+    /// Classifies a failure; `None` if a retry would not help or is not allowed.
     fn trouble(&self, error: &oauth::Error, repeat: Repeat) -> Option<Trouble> {
         match error {
             oauth::Error::Transport(error) => {
@@ -68,7 +67,7 @@ impl Patience<'_> {
                 retry_after_s,
                 ..
             } => {
-                // A gateway answers so when it has lost an answer; one that is merely busy says how long.
+                // A gateway sends these when it lost a response. A gateway that is only busy names a pause.
                 let is_merely_busy = *status == 429 || *status == 503 && retry_after_s.is_some();
                 (repeat != Repeat::Spends || is_merely_busy).then(|| Trouble::Busy {
                     host: self.host.to_owned(),

@@ -1,4 +1,4 @@
-//! Access tokens between commands: one file each, readable by the user only, replaced as a whole, locked while one is got.
+//! The cache of access tokens: one file for each, readable by the user only, always replaced as a whole.
 
 use std::{io, path::PathBuf};
 
@@ -11,7 +11,7 @@ use crate::{
     secret::Secret,
 };
 
-/// The file format's version: another one is not read.
+/// The version of the file format. Other versions are not read.
 const VERSION: u64 = 1;
 
 /// A directory of cached tokens.
@@ -19,7 +19,7 @@ pub(super) struct Cache {
     directory: PathBuf,
 }
 
-/// A token that was got earlier.
+/// A cached token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) access_token: Secret,
@@ -40,14 +40,14 @@ impl Entry {
     }
 }
 
-/// What a look into the cache finds.
+/// The result of a cache lookup.
 #[derive(Debug)]
 pub(super) enum Cached {
     Token(Entry),
     Nothing,
-    /// A file that cannot be read or makes no sense: it is not trusted and not deleted.
+    /// A damaged file. It is neither used nor deleted.
     Corrupt,
-    /// A file that another user may have made or changed, and why it may.
+    /// A file that another user may have written, with the reason.
     Untrusted(String),
 }
 
@@ -56,11 +56,11 @@ impl Cache {
         Cache { directory }
     }
 
-    /// Looks a token up. No lock is needed: files are replaced as a whole.
+    /// Looks up a token. This needs no lock, because files are replaced as a whole.
     pub(super) fn read(&self, key: &str) -> Cached {
         let directory = match Directory::open(&self.directory) {
             Ok(directory) => directory,
-            // Whoever then locks it or writes to it hears why.
+            // The error appears when the directory is locked or written to.
             Err(error) if files::is_absent(&error) || files::untrusted(&error).is_some() => {
                 return Cached::Nothing;
             }
@@ -79,21 +79,21 @@ impl Cache {
         }
     }
 
-    /// Keeps a token. The caller holds the key's lock.
+    /// Saves a token. The caller holds the key's lock.
     pub(super) fn write(&self, key: &str, entry: &Entry) -> anyhow::Result<()> {
         Directory::make(&self.directory)
             .and_then(|directory| directory.replace(&file(key), render(entry).expose().as_bytes()))
             .with_context(|| format!("cannot write '{}'", self.path(key).display()))
     }
 
-    /// Removes a token, if it is there.
+    /// Removes a token, if there is one.
     pub(super) fn remove(&self, key: &str) {
-        // What cannot be removed is refused again, and then replaced.
+        // If this fails, the server refuses the token again, and the next one replaces it.
         let _ =
             Directory::claim(&self.directory).and_then(|directory| directory.remove(&file(key)));
     }
 
-    /// Moves a damaged file out of the way, to be looked at; one that was moved earlier stays.
+    /// Moves a damaged file away, so that the user can look at it. Files that were moved earlier stay.
     pub(super) fn set_aside(&self, key: &str) -> io::Result<PathBuf> {
         let directory = Directory::open(&self.directory)?;
         let mut number = 1_u32;
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_comes_back_as_it_was() {
+    fn a_cached_token_is_read_back_unchanged() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let cache = Cache::at(directory.path().join("a/b"));
         cache.write("k", &entry()).expect("it can be written");
@@ -168,7 +168,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn nobody_else_may_read_what_is_kept() {
+    fn only_the_user_can_read_the_cache() {
         use std::os::unix::fs::PermissionsExt as _;
         let directory = tempfile::tempdir().expect("a temporary directory");
         let open = directory.path().join("open");
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_files_are_neither_believed_nor_deleted() {
+    fn damaged_files_are_neither_used_nor_deleted() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         Directory::make(directory.path()).expect("it is ours");
         let cache = Cache::at(directory.path().to_owned());
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_in_a_file_is_a_token_or_damaged() {
+    fn any_file_is_a_token_or_damaged() {
         let real = render(&entry());
         let small = r#"{"version":1,"access_token":"t","expires_at_unix_s":18446744073709551615,"lifetime_s":1,"scopes":["a"]}"#;
         let odd = r#"{"version":1e0,"access_token":"\ud83d\ude00\/\b","expires_at_unix_s":-0.5E-3,"lifetime_s":[true,null],"scopes":[{}]}"#;

@@ -1,7 +1,6 @@
-//! One secret taken for another, told before it is sent: the server would answer 401 and no more.
+//! Detects common mix-ups of secrets before a request, because the server would only answer 401.
 //!
-//! What cannot be told: a client secret or an OAuth 1 token alone looks like any other word, and a token that was
-//! revoked like one that was not.
+//! A client secret or an OAuth 1 token has no recognizable form, and a revoked token looks like a valid one.
 
 use crate::{
     failure::{Failure, Kind},
@@ -10,12 +9,12 @@ use crate::{
     secret::Secret,
 };
 
-/// How Atlassian's tokens begin: personal API tokens, and those of repositories, projects and workspaces.
+/// The prefixes of Atlassian's tokens: API tokens, and access tokens of repositories, projects and workspaces.
 const TOKENS: [&str; 2] = ["ATATT", "ATCTT"];
-/// How app passwords begin, which Bitbucket removed in July 2026.
+/// The prefix of app passwords, which Bitbucket removed in July 2026.
 const APP_PASSWORD: &str = "ATBB";
 
-/// Refuses what is no ready token.
+/// Refuses a secret that is not an access token or API token.
 pub(super) fn check_token(token: &Secret, profile: &Profile) -> Result<(), Failure> {
     let token = token.expose();
     let refuse = |kind, why: &str| {
@@ -54,7 +53,7 @@ pub(super) fn check_token(token: &Secret, profile: &Profile) -> Result<(), Failu
     }
 }
 
-/// Refuses what is no client.
+/// Refuses an id and secret that cannot be those of a client.
 pub(super) fn check_client(id: &str, secret: &Secret, profile: &Profile) -> Result<(), Failure> {
     let secret = secret.expose();
     let refuse = |kind, why: &str| {

@@ -1,4 +1,4 @@
-//! What the token endpoint answered, in the words of the person who set the client up.
+//! Explains errors of the token endpoint in terms of the profile and its client.
 
 use crate::{
     failure::{Failure, Kind},
@@ -8,7 +8,7 @@ use crate::{
     secret::mask_id,
 };
 
-/// Names a profile and its client in a message.
+/// Names a profile and its client for messages.
 pub(super) fn who(profile: &Profile) -> String {
     match profile.client() {
         Some(client) => format!("profile '{profile}' with client '{}'", mask_id(&client.id)),
@@ -16,7 +16,7 @@ pub(super) fn who(profile: &Profile) -> String {
     }
 }
 
-/// Adds to the endpoint's answer whose token it was about, what it means, and whose turn it is.
+/// Adds the profile, the meaning and the error kind to an error of the endpoint.
 pub(super) fn explain(error: oauth::Error, profile: &Profile) -> anyhow::Error {
     let host = profile.endpoints.token.host_str().unwrap_or("").to_owned();
     let (kind, cause) = match &error {
@@ -54,8 +54,8 @@ pub(super) fn explain(error: oauth::Error, profile: &Profile) -> anyhow::Error {
     anyhow::Error::new(error).context(Failure::new(kind, message))
 }
 
-/// Says what a refusal means and what to change. Status and codes differ between Bitbucket's old and new backend, and
-/// `invalid_grant` stands for three things: its sentence tells more.
+/// Finds the meaning of a refusal. Bitbucket's old and new backend differ in status and codes, and `invalid_grant` has
+/// three meanings, which only the description distinguishes.
 fn refused(refusal: &oauth::Refusal, profile: &Profile) -> (&'static str, Kind) {
     const CONSUMER: &str = "at the OAuth consumer (workspace settings, OAuth consumers)";
     let said = refusal.description.to_ascii_lowercase();
@@ -121,7 +121,7 @@ fn allow_grant(by_login: bool) -> String {
 
 fn check_url(profile: &Profile) -> String {
     let mut asked = profile.endpoints.token.clone();
-    // A query may hold a key.
+    // A query may contain a key.
     asked.set_query(None);
     format!("check bbtoken.tokenUrl and BBTOKEN_TOKEN_URL: '{asked}' is asked")
 }

@@ -1,10 +1,10 @@
-//! A note, made before a refresh token is sent, that it may have been used.
+//! A note that a refresh token may have been used, written before the token is sent.
 //!
-//! Bitbucket's refresh tokens die some minutes after their first use. If the answer to that use is lost, in the
-//! network or by a kill before it was kept, the token still works for those minutes: the note makes the very next
-//! command use it again, even if its access token would have lasted for hours. It holds no secret.
+//! Bitbucket's refresh tokens stop working some minutes after their first use. If the response is lost, in the network
+//! or because the process was killed, the token still works for those minutes. The note makes the next command use it
+//! again, even if the access token is still valid for hours. The note contains no secret.
 //!
-//! It is written in place: half a note says the same as a whole one.
+//! It is written in place, because half a note has the same meaning as a whole one.
 
 use std::{
     io::{self, Write as _},
@@ -19,8 +19,9 @@ use crate::{
     secret::Secret,
 };
 
-/// For how long a note makes commands use the token again although theirs is good: longer than the grace (600 s,
-/// git-credential-manager pull request 2429). After that the token is dead, or was never used.
+/// The time for which a note makes commands repeat the refresh although they have a valid access token. It is longer
+/// than Bitbucket's limit (600 s, git-credential-manager pull request 2429). After that, the refresh token is invalid,
+/// or was never used.
 const URGENT_S: u64 = 900;
 
 /// The note for one login.
@@ -30,7 +31,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// `directory` is where durable things are; without one there is no note.
+    /// Uses the state directory. Without one, there is no note.
     pub(super) fn at(directory: Option<PathBuf>, key: &str) -> Self {
         Journal {
             directory,
@@ -38,7 +39,7 @@ impl Journal {
         }
     }
 
-    /// Tells whether this token may have been sent without its answer having been kept.
+    /// Tells whether this token may have been sent without saving the response.
     pub(super) fn is_pending(&self, refresh_token: &Secret) -> bool {
         match self.read() {
             None => false,
@@ -48,7 +49,7 @@ impl Journal {
         }
     }
 
-    /// Tells whether there is a note of a use that may still be made up for: one look at the disk by every command.
+    /// Tells whether a refresh can still be repeated. Every command checks this, with one file access.
     pub(super) fn is_urgent(&self, now_unix_s: u64) -> bool {
         let Some(note) = self.read() else {
             return false;
@@ -57,7 +58,7 @@ impl Journal {
         sent_at_unix_s.is_none_or(|sent| now_unix_s.saturating_sub(sent) < URGENT_S)
     }
 
-    /// Makes the note, durably.
+    /// Writes the note durably.
     pub(super) fn begin(&self, refresh_token: &Secret, now_unix_s: u64) -> anyhow::Result<()> {
         let Some(directory) = &self.directory else {
             return Ok(());
@@ -69,17 +70,17 @@ impl Journal {
             .with_context(|| format!("cannot write '{}'", directory.join(&self.name).display()))
     }
 
-    /// Takes the note back.
+    /// Removes the note.
     pub(super) fn end(&self) {
         if let Some(directory) = &self.directory {
-            // What cannot be removed speaks of a token that is not the login's any more, and is passed over.
+            // If this fails, the note is about an old token and is ignored.
             let _ = Directory::open(directory).and_then(|directory| directory.remove(&self.name));
         }
     }
 
     fn read(&self) -> Option<Value> {
         let directory = Directory::open(self.directory.as_ref()?);
-        // In another user's directory there is neither a login of ours nor a note of it.
+        // Another user's directory contains no login of this user, and no note.
         if directory
             .as_ref()
             .is_err_and(|error| files::untrusted(error).is_some())
@@ -88,7 +89,7 @@ impl Journal {
         }
         match directory.and_then(|directory| directory.read(&self.name, MAX_FILE_BYTES)) {
             Err(error) if files::is_absent(&error) => None,
-            // Half a note is a note: of any token, at any time.
+            // Half a note stands for any token and any time.
             text => Some(
                 text.ok()
                     .and_then(|text| serde_json::from_slice(&text).ok())
@@ -100,7 +101,7 @@ impl Journal {
 
 fn write(directory: &Directory, name: &str, note: &[u8]) -> io::Result<()> {
     let mut file = directory.keep(name).or_else(|error| match error.kind() {
-        // It is no note of ours.
+        // Not a note of this program.
         io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidData => {
             directory.remove(name)?;
             directory.keep(name)
@@ -119,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_note_is_of_one_token_and_half_a_note_of_any() {
+    fn a_note_matches_one_token_and_half_a_note_matches_any() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let journal = Journal::at(Some(directory.path().join("state")), "k");
         let (one, other) = (Secret::new("one"), Secret::new("other"));
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_in_a_note_is_a_note() {
+    fn any_file_content_is_a_note() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let journal = Journal::at(Some(directory.path().to_owned()), "k");
         let token = Secret::new("one");

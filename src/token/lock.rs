@@ -1,4 +1,4 @@
-//! One process at a time gets the token of a key; the others wait and take its result.
+//! The lock for a token request. One process sends the request; the others wait and use its result.
 
 use std::{
     fs::{File, TryLockError},
@@ -15,46 +15,46 @@ use crate::{
     files::Directory,
 };
 
-/// How long to wait between two looks at a lock, at first and at most.
+/// The first and the longest pause between two checks of a lock.
 const FIRST_LOOK: Duration = Duration::from_millis(2);
 const LAST_LOOK: Duration = Duration::from_millis(50);
-/// After this long the person is told what is waited for.
+/// The time after which the user gets a message about the wait.
 const TELL_AFTER: Duration = Duration::from_secs(3);
 
-/// For how long those who waited take over the failure of the one they waited for.
+/// The time for which waiting processes take over the failure of the lock holder.
 const SHARED_FAILURE_S: u64 = 10;
-/// What the note of a holder ends with who could not reach the server.
+/// The end of the note of a holder that could not reach the server.
 const UNREACHABLE: &str = "unreachable";
-/// A longer note is none of ours.
+/// The longest note.
 const MAX_NOTE_BYTES: u64 = 200;
 
-/// The right to get a token; the system takes it back when the process ends, however that happens.
+/// A lock for a token request. The system releases it when the process ends in any way.
 #[derive(Debug)]
 pub(super) struct Lock(File);
 
-/// How a lock was got.
+/// The result of waiting for a lock.
 #[derive(Debug)]
 pub(super) enum LockOutcome {
-    /// It is this process's turn.
+    /// This process has the lock.
     Ours(Lock),
-    /// The process that was waited for could not reach the server a moment ago: to try it again would let many
-    /// processes wait for a dead network one after the other.
+    /// The previous holder could not reach the server a moment ago. Without this result, many processes would wait for
+    /// a dead network one after another.
     Unreachable,
 }
 
 impl Lock {
-    /// Lets those who wait know that the server cannot be reached.
+    /// Tells the waiting processes that the server cannot be reached.
     pub(super) fn tell_unreachable(&mut self, clock: &dyn Clock) {
         write_note(&mut self.0, clock, UNREACHABLE);
     }
 }
 
-/// Waits for the right to get the token of a key.
+/// Waits for the lock of a key.
 ///
 /// # Errors
 ///
-/// [`Kind::StoreUnusable`] when the directory or the lock file cannot be made, or the lock is held for too long; the
-/// message names the process that holds it.
+/// [`Kind::StoreUnusable`] if the directory or the lock file cannot be created, or another process holds the lock for
+/// too long. The message names that process.
 pub(super) fn acquire(
     directory: &Path,
     key: &str,
@@ -98,7 +98,7 @@ pub(super) fn acquire(
     Ok(LockOutcome::Ours(Lock(file)))
 }
 
-/// Leaves a note of who holds the lock since when. Nothing depends on it, so that a failure does not matter.
+/// Writes the holder and the time into the lock file, for messages only. A failure does not matter.
 fn write_note(file: &mut File, clock: &dyn Clock, outcome: &str) {
     let note = format!("{} {} {outcome}\n", std::process::id(), clock.now_unix_s());
     let _ = file
@@ -145,7 +145,7 @@ mod tests {
     use crate::clock::SystemClock;
 
     #[test]
-    fn a_lock_that_is_held_names_its_holder_and_is_free_when_that_ends() {
+    fn a_held_lock_names_its_holder_and_is_free_when_the_holder_ends() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let acquire = || acquire(directory.path(), "k", Duration::ZERO, &SystemClock, &|_| {});
         let held = acquire().expect("nobody holds it");

@@ -1,4 +1,4 @@
-//! A person's login: from the code of the consent to the saved refresh token.
+//! A user's login, from the authorization code to the saved refresh token.
 
 use std::path::PathBuf;
 
@@ -9,10 +9,10 @@ use super::{
 };
 use crate::{http::PATIENCE, oauth, profile::Profile, secret::Secret};
 
-/// Asks a person whether a login is to be kept, by its token and scopes; an error keeps nothing.
+/// Asks the user whether to save a login, by its token and scopes. On an error, nothing is saved.
 pub(crate) type Accept<'a> = Box<dyn FnOnce(&Bearer, &[String]) -> anyhow::Result<()> + 'a>;
 
-/// Releases the place in the store that a login was to take, because the login is stopped.
+/// Releases the space that was reserved for a login, because the login stops.
 pub(crate) fn release_room(profile: &Profile, state: Option<PathBuf>) {
     if let Ok(store) = store::open(profile.store, state, profile.no_questions.as_deref()) {
         store.release(&profile.login_key());
@@ -20,11 +20,11 @@ pub(crate) fn release_room(profile: &Profile, state: Option<PathBuf>) {
 }
 
 impl Tokens<'_> {
-    /// Makes sure that a login could be kept, and leaves nothing there: nobody knows whether one will come about.
+    /// Checks that the store can save a login, and leaves nothing there.
     ///
     /// # Errors
     ///
-    /// [`Kind::StoreUnusable`].
+    /// [`StoreUnusable`](crate::failure::Kind::StoreUnusable).
     pub fn prove_room(&self) -> anyhow::Result<()> {
         let (store, key) = (self.store()?, self.profile.login_key());
         store.reserve(&key)?;
@@ -32,12 +32,15 @@ impl Tokens<'_> {
         Ok(())
     }
 
-    /// Exchanges the code of a person's consent, and keeps the login. Where a person may refuse it, `accept` asks, while
-    /// nothing is locked and nothing is there that a signal would leave.
+    /// Exchanges the authorization code and saves the login.
+    ///
+    /// `accept` asks the user first, if set. At that time, nothing is locked, and no file exists that a signal would
+    /// leave.
     ///
     /// # Errors
     ///
-    /// When the token endpoint or `accept` refuses, or [`Kind::StoreUnusable`] when the login cannot be kept.
+    /// If the token endpoint or `accept` refuses, or the login cannot be saved
+    /// ([`StoreUnusable`](crate::failure::Kind::StoreUnusable)).
     pub fn log_in(
         &self,
         authorization: &oauth::Authorization,
@@ -48,7 +51,7 @@ impl Tokens<'_> {
         let client = profile.client().context("the profile has no client")?;
         let client = self.client(client)?;
         let key = profile.login_key();
-        // Without a lock a refresh under way may be kept after this, which the person then sees and repeats.
+        // Without a lock, a running refresh may overwrite this login. The user then sees that and logs in again.
         let mut lock = Some(self.lock(&key));
         let (store, http) = (self.store()?, self.http.client()?);
         store.reserve(&key)?;
@@ -78,12 +81,12 @@ impl Tokens<'_> {
             }
         }
         Journal::at(self.places.state.clone(), &key).end();
-        // It may be another person's from now on.
+        // The login may belong to another user from now on.
         self.keep_owner(None);
         if let Some((cache, key)) = self.cache()
             && let Err(error) = cache.write(&key, &Entry::of(answer))
         {
-            // It may be that of another account.
+            // The cached token may belong to another account.
             cache.remove(&key);
             self.tell_unsaved(&error);
         }

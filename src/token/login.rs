@@ -1,22 +1,22 @@
-//! What is kept of a person's login: the refresh token, and what is known about it.
+//! The stored record of a user's login: the refresh token and its details.
 
 use serde_json::{Value, json};
 
 use crate::secret::Secret;
 
-/// A login at Bitbucket, as it is kept in a [`Store`](super::store::Store).
+/// A login at Bitbucket, as a [`Store`](super::store::Store) keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
-    /// The refresh token that is to be used next.
+    /// The current refresh token.
     pub refresh_token: Secret,
-    /// The scopes the last answer told.
+    /// The scopes in the last response.
     pub scopes: Vec<String>,
-    /// When it was got, by this machine's clock.
+    /// The time of the last response, by the local clock.
     pub obtained_at_unix_s: u64,
 }
 
 impl Login {
-    /// Writes a login as the text that a store keeps.
+    /// Formats a login for a store.
     pub fn to_record(&self) -> Secret {
         let record = json!({
             "refresh_token": self.refresh_token.expose(),
@@ -26,7 +26,7 @@ impl Login {
         Secret::new(record.to_string())
     }
 
-    /// Reads what a store kept; `None` if it is no login.
+    /// Parses a stored login; `None` if it is not a login.
     pub fn from_record(record: &Secret) -> Option<Self> {
         let value: Value = serde_json::from_str(record.expose()).ok()?;
         let scopes = value.get("scopes")?.as_array()?;
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_a_store_kept_is_a_login_that_is_kept_again_alike_or_none() {
+    fn any_record_is_a_login_that_is_written_back_unchanged_or_none() {
         let login = Login {
             refresh_token: Secret::new("one"),
             scopes: vec!["repository".into(), "account".into()],

@@ -1,9 +1,8 @@
-//! A token that works: from the cache while it is good, else by the profile's grant, once for all processes.
+//! A valid access token: from the cache, or by the profile's grant. Parallel processes request it only once.
 //!
-//! Whether a token has ended is reckoned by this machine's clock alone, from the moment it was asked for, so that a
-//! clock that is wrong by hours does no harm. One that jumps between two commands makes a token look ended, or to have
-//! more life than it was given: it is replaced then, once; or it looks good and is not, which the server tells.
-
+//! Expiry is measured with the local clock only, from the time of the request. So a clock that is wrong by hours does
+//! no harm. If the clock jumps between two commands, a token may seem expired or seem to live longer than its lifetime.
+//! It is then replaced once. If an expired token seems valid, the server refuses it, and it is replaced too.
 mod bearer;
 mod busy;
 mod cache;
@@ -46,27 +45,27 @@ pub(crate) use log_in::{Accept, release_room};
 pub use login::Login;
 pub(crate) use stored::{Forgotten, Kept, KeptOwner, KeptToken};
 
-/// How long to wait for another process that is getting the same token: longer than that may take.
+/// The time to wait for another process that requests the same token. It is longer than such a request may take.
 const LOCK_LIMIT: Duration = Duration::from_secs(180);
 
-/// Where things are kept between commands; `None` keeps nothing.
+/// The directories for data that outlives a command. With `None`, nothing is stored.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
-    /// Access tokens, which can be got again.
+    /// Access tokens, which can be requested again.
     pub cache: Option<PathBuf>,
-    /// Logins and client secrets, which cannot, and the notes about them.
+    /// Logins and client secrets, which cannot be requested again, and notes about them.
     pub state: Option<PathBuf>,
-    /// Where `state` is unless a variable moves it, to name a login that is there.
+    /// The default places of `state`, to find a login that a variable hides.
     pub usual_states: Vec<PathBuf>,
 }
 
-/// Gives the client for the token endpoint where a request is made.
+/// Provides the client for the token endpoint, only when it is needed.
 pub trait Connect {
-    /// Gives it.
+    /// Gives the client.
     ///
     /// # Errors
     ///
-    /// When git's http settings cannot be followed.
+    /// If git's http settings cannot be followed.
     fn client(&self) -> anyhow::Result<&dyn HttpClient>;
 }
 
@@ -82,7 +81,7 @@ pub struct Tokens<'a> {
 }
 
 impl<'a> Tokens<'a> {
-    /// Prepares the tokens of a profile. `notify` hears what a person should know although the command goes on.
+    /// Prepares the tokens of a profile. `notify` shows warnings to the user.
     pub fn new(
         profile: &'a Profile,
         http: &'a dyn Connect,
@@ -101,11 +100,11 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// Gives a token that should be good, `margin` of life included.
+    /// Gives a token that is valid for at least `margin`.
     ///
     /// # Errors
     ///
-    /// When the profile's grant gives none; the kind tells whose turn it is.
+    /// If the profile's grant gives no token. The kind decides the hint.
     pub fn bearer(&mut self, margin: Duration) -> anyhow::Result<Bearer> {
         if let Some(current) = &self.current {
             return Ok(current.bearer.clone());
@@ -121,7 +120,7 @@ impl<'a> Tokens<'a> {
         Ok(self.current.insert(current).bearer.clone())
     }
 
-    /// Hears that the server does not take the current token; true if there is another one now.
+    /// Reports that the server refused the current token. True if there is a new token.
     ///
     /// # Errors
     ///
@@ -140,7 +139,7 @@ impl<'a> Tokens<'a> {
                 };
                 Some(self.obtain(client, &request)?)
             }
-            // Its file or command may have been given a new one meanwhile.
+            // Its file or command may have a new token by now.
             Grant::Token(source) if again => {
                 Some(self.ready(source)?).filter(|next| next.bearer.token != refused.bearer.token)
             }
@@ -151,7 +150,8 @@ impl<'a> Tokens<'a> {
         Ok(found)
     }
 
-    /// Forgets a token that somebody else saw refused, unless it was replaced already; true if it was there.
+    /// Removes a token that the server refused in another program, unless it was replaced already. True if it was
+    /// cached.
     pub fn forget(&mut self, token: &Secret) -> bool {
         if let Some((cache, key)) = self.cache()
             && let Ok(LockOutcome::Ours(_lock)) = self.lock(&key)
@@ -163,7 +163,7 @@ impl<'a> Tokens<'a> {
         false
     }
 
-    /// Reads a token that somebody else made, from the store if it is kept there.
+    /// Reads an access token or API token that the user provides, from the store if it is there.
     fn ready(&self, source: &Source) -> anyhow::Result<Current> {
         let profile = self.profile;
         if *source != Source::Stored {
@@ -187,7 +187,7 @@ impl<'a> Tokens<'a> {
         Current::ready(token, profile)
     }
 
-    /// Says where a secret was looked for, if that is a directory.
+    /// Names the directory that was searched for a secret, for messages.
     fn looked_in(&self, key: &str) -> String {
         match (self.profile.store, &self.places.state) {
             (profile::Store::File, Some(state)) => {
@@ -201,7 +201,7 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// Names the usual directory if a secret is there, and not in the one that variables lead to.
+    /// Names the default directory if a secret is there, and not in the directory that variables select.
     fn found_elsewhere(&self, key: &str) -> String {
         let state = self.places.state.as_ref();
         let has_it = |place: &&PathBuf| {
@@ -252,7 +252,7 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// Gives the token of a person's login. A refresh whose answer was lost is completed first, while that works.
+    /// Gives the token of a user's login. First repeats a refresh whose response was lost, while that is possible.
     fn of_login(&mut self, client: &Client, margin: Duration) -> anyhow::Result<Current> {
         let Some(current) = self.cached(margin) else {
             return self.obtain(client, &TokenRequest::of(margin));
@@ -268,11 +268,11 @@ impl<'a> Tokens<'a> {
         self.obtain(client, &in_passing).or(Ok(current))
     }
 
-    /// Reads the client's secret, which is needed only here.
+    /// Reads the client's secret.
     ///
     /// # Errors
     ///
-    /// When it is not where the profile says.
+    /// If the secret is not where the profile says.
     pub fn client(&self, client: &Client) -> anyhow::Result<oauth::Client> {
         let profile = self.profile;
         let secret = match &client.secret {
@@ -293,7 +293,7 @@ impl<'a> Tokens<'a> {
         })
     }
 
-    /// Asks, and again where that may help, within a bound.
+    /// Sends a token request, and retries temporary failures within a time limit.
     fn patiently(
         &self,
         patience: Duration,
@@ -325,7 +325,8 @@ fn no_secret(profile: &Profile, elsewhere: &str) -> anyhow::Error {
     Failure::new(Kind::Misconfigured, message).into()
 }
 
-/// Says what failed on this machine's disk; a place that is not the user's alone has a remedy of its own.
+/// Makes the error for a failed file operation. A file or directory with unsafe permissions has its own kind and
+/// remedy.
 fn of_disk(error: io::Error, message: String) -> anyhow::Error {
     let kind = match files::untrusted(&error) {
         Some(untrusted) => Kind::StoreExposed {

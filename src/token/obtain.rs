@@ -1,4 +1,4 @@
-//! Gets a new token by the profile's grant, under the lock of that token.
+//! Requests a new token by the profile's grant, under the lock of that token.
 
 use std::time::Duration;
 
@@ -20,16 +20,16 @@ use crate::{
     secret::Secret,
 };
 
-/// A token is replaced this long before it ends, so that it does not end on its way (cargo and Backstage keep
-/// margins of 1 and 10 minutes); never more than a quarter of its life.
+/// A token is replaced this long before it expires, so that it does not expire during a request. The margin is at most
+/// a quarter of the lifetime. (cargo and Backstage have margins of 1 and 10 minutes.)
 const MARGIN_S: u64 = 120;
-/// What is asked of [`Tokens::obtain`].
+/// The requirements for [`Tokens::obtain`].
 pub(super) struct TokenRequest<'w> {
-    /// How long the token has to last.
+    /// The minimum remaining lifetime.
     pub(super) margin: Duration,
-    /// The token that the server did not take.
+    /// The token that the server refused.
     pub(super) refused: Option<&'w Secret>,
-    /// How long a busy endpoint is waited for.
+    /// The time to wait for a busy endpoint.
     pub(super) patience: Duration,
 }
 
@@ -53,7 +53,7 @@ impl Tokens<'_> {
         let now_unix_s = self.clock.now_unix_s();
         let margin = margin.as_secs().max(MARGIN_S).min(entry.lifetime_s / 4);
         let is_alive = entry.expires_at_unix_s > now_unix_s + margin;
-        // More life than it was given: the clock was ahead when it came, or has been set back, and tells nothing.
+        // A remaining life above the lifetime means that the clock was wrong then or is wrong now.
         let is_sane = entry.expires_at_unix_s <= now_unix_s.saturating_add(entry.lifetime_s);
         let is_good = is_alive && is_sane && Some(&entry.access_token) != refused;
         is_good.then(|| Current {
@@ -62,14 +62,14 @@ impl Tokens<'_> {
         })
     }
 
-    /// Gets a token under the lock: whoever waited for it finds the token of the one who did not.
+    /// Requests a token under the lock. A process that had to wait for the lock finds the other's token in the cache.
     pub(super) fn obtain(
         &self,
         client: &Client,
         request: &TokenRequest<'_>,
     ) -> anyhow::Result<Current> {
         if client.secret == Source::Stored {
-            // Without it nothing can be got: that is said before anything is written.
+            // Report a missing secret before anything is written.
             self.client(client)?;
         }
         let Some((cache, key)) = self.cache() else {
@@ -118,7 +118,7 @@ impl Tokens<'_> {
     }
 
     fn has_unfinished_refresh(&self) -> bool {
-        // Without a note, the rule, the store is not opened: it may be slow.
+        // Usually there is no note, and the store, which may be slow, stays closed.
         matches!(self.profile.grant, Grant::AuthorizationCode(_))
             && Journal::at(self.places.state.clone(), &self.profile.login_key())
                 .is_urgent(self.clock.now_unix_s())

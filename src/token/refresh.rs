@@ -1,20 +1,19 @@
-//! Refresh with rotation, made to survive lost answers, kills, races and full disks (RFC 6749 section 6).
+//! Refresh with rotation that survives lost responses, kills, races and full disks (RFC 6749 section 6).
 //!
-//! The order is what makes it safe, all of it under the login's lock:
+//! The order of the steps makes it safe. All of them run under the login's lock:
 //!
-//! 1. read the login again: another process may have refreshed it meanwhile;
-//! 2. make room for the next login, so that a full disk is met before the token is used, not after;
-//! 3. note that the token is about to be used ([`Journal`]);
-//! 4. send it; an answer that is lost is asked for again at once, inside the server's grace;
-//! 5. keep the new login, durably, before the access token is used for anything;
-//! 6. take the note back.
+//! 1. Read the login again, because another process may have refreshed it.
+//! 2. Reserve space for the next login, so that a full disk fails before the token is used.
+//! 3. Write a note that the token will be used ([`Journal`]).
+//! 4. Send the token. If the response is lost, repeat at once, within the server's grace period.
+//! 5. Save the new login durably, before the access token is used.
+//! 6. Remove the note.
 //!
-//! A kill between 3 and 5 leaves the note, and the next command starts over with the same token, inside the grace.
-//! A refusal is believed only if the login is still the one that was sent; nothing is ever deleted.
+//! A kill between 3 and 5 leaves the note. The next command then repeats the refresh within the grace period. A refusal
+//! counts only if the stored login is still the one that was sent. Nothing is ever deleted.
 //!
-//! Where locks do not work, two processes may send the same token. Inside the grace both get a login that works, and
-//! the one that is kept last is as good as the other.
-
+//! On file systems without locks, two processes may send the same token. Within the grace period, both get a valid
+//! login, and either may be saved last.
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -35,21 +34,21 @@ use crate::{
     secret::Secret,
 };
 
-/// What a refresh needs beside the profile.
+/// The store, note and key of a refresh.
 pub(super) struct Refresh<'r> {
     pub(super) store: &'r dyn Store,
     pub(super) journal: Journal,
     pub(super) key: String,
 }
 
-/// What a failure tells about the refresh token that was sent.
+/// The state of the refresh token after a failure.
 #[derive(Debug, PartialEq, Eq)]
 enum RefreshFailure {
-    /// The server did not get to it.
+    /// The server has not used it.
     Unused,
-    /// It may have been used.
+    /// The server may have used it.
     Unknown,
-    /// The server does not take it.
+    /// The server refused it.
     Refused,
 }
 
@@ -65,7 +64,7 @@ impl RefreshFailure {
             oauth::Error::Refused(refusal) if refusal.is_of_client() => RefreshFailure::Unused,
             oauth::Error::Refused(_) => RefreshFailure::Refused,
             oauth::Error::Busy { status: 429, .. } => RefreshFailure::Unused,
-            // A gateway says so, too, when it has lost the answer of the server behind it.
+            // A gateway also sends this status when it lost the response of the server behind it.
             oauth::Error::Busy { .. }
             | oauth::Error::Failed(_)
             | oauth::Error::OtherType(_)
@@ -75,14 +74,14 @@ impl RefreshFailure {
 }
 
 impl Refresh<'_> {
-    /// Gets an access token with the login's refresh token. The caller holds the lock.
+    /// Requests an access token with the login's refresh token. The caller holds the lock.
     ///
-    /// `patience` is how long a busy endpoint is waited for; with none a lost answer is not asked for again either.
+    /// `patience` is the time to wait for a busy endpoint. If it is zero, a lost response is not repeated either.
     ///
     /// # Errors
     ///
-    /// [`Kind::LoginNeeded`] when there is no login or the server does not know it any more, [`Kind::StoreUnusable`]
-    /// when the next login could not be kept: the refresh token is not used then.
+    /// [`Kind::LoginNeeded`] if there is no login or the server refuses it. [`Kind::StoreUnusable`] if there is no
+    /// space for the next login; the refresh token is then not used.
     pub(super) fn run(
         &self,
         tokens: &Tokens<'_>,
@@ -108,7 +107,7 @@ impl Refresh<'_> {
         Ok(Entry::of(answer))
     }
 
-    /// Sends the login's refresh token until there is an answer; gives the login it was for, too.
+    /// Sends the login's refresh token until there is a response. Also gives the login that was sent.
     fn exchange(
         &self,
         tokens: &Tokens<'_>,
@@ -117,12 +116,12 @@ impl Refresh<'_> {
         patience: Duration,
     ) -> anyhow::Result<(oauth::TokenAnswer, Login)> {
         let http = tokens.http.client()?;
-        // As long as the token may have been used its note has to stay.
+        // The note stays as long as the server may have used the token.
         let mut may_be_used = self.note(tokens, &login);
         loop {
             let ask = || {
                 let answer = client.refresh(http, tokens.clock, &login.refresh_token);
-                // Seen here, since not every answer is the last one: the token is sent again inside the grace.
+                // Record this for every response, because the token is sent again within the grace period.
                 may_be_used |= answer
                     .as_ref()
                     .is_err_and(|error| RefreshFailure::of(error) == RefreshFailure::Unknown);
@@ -138,7 +137,7 @@ impl Refresh<'_> {
                 RefreshFailure::Refused => {
                     let current = self.login(tokens)?;
                     if current.refresh_token != login.refresh_token {
-                        // Somebody replaced it without our lock, by logging in again for example.
+                        // Another process replaced the login without this lock, for example by a new login.
                         login = current;
                         may_be_used = self.note(tokens, &login);
                         continue;
@@ -151,12 +150,12 @@ impl Refresh<'_> {
         }
     }
 
-    /// Notes that a login's token is about to be sent; tells whether it may have been sent before.
+    /// Writes the note that a login's token will be sent. Tells whether it may have been sent before.
     fn note(&self, tokens: &Tokens<'_>, login: &Login) -> bool {
         let token = &login.refresh_token;
         let was_pending = self.journal.is_pending(token);
         if let Err(error) = self.journal.begin(token, tokens.clock.now_unix_s()) {
-            // The login itself can be kept: that was made sure of.
+            // The store has reserved space for the login itself.
             (tokens.notify)(&format!(
                 "a kill in the next seconds could cost the login of profile '{}': {error:#}",
                 tokens.profile
@@ -165,10 +164,10 @@ impl Refresh<'_> {
         was_pending
     }
 
-    /// Keeps what the server gave; a failure is told, and the note left for the next command to try once more.
+    /// Saves the new login. If that fails, warns the user and leaves the note, so that the next command tries again.
     fn keep(&self, tokens: &Tokens<'_>, answer: &oauth::TokenAnswer, before: Login) {
         let next = Login {
-            // An answer without one leaves the old one in force.
+            // If the response has no refresh token, the old one stays valid.
             refresh_token: answer.refresh_token.clone().unwrap_or(before.refresh_token),
             scopes: answer.scopes.clone(),
             obtained_at_unix_s: tokens.clock.now_unix_s(),
@@ -197,7 +196,7 @@ impl Refresh<'_> {
         })
     }
 
-    /// Tells whether a refresh of this login has begun and not ended. A note of an earlier login is removed.
+    /// Tells whether a refresh of this login was interrupted. Removes a note of an earlier login.
     pub(super) fn is_pending(&self, tokens: &Tokens<'_>) -> bool {
         if !self.journal.is_urgent(tokens.clock.now_unix_s()) {
             return false;
@@ -222,7 +221,7 @@ fn login_needed(tokens: &Tokens<'_>, error: oauth::Error) -> anyhow::Error {
     anyhow::Error::new(error).context(Failure::new(Kind::LoginNeeded { profile }, message))
 }
 
-/// The refresh token of a first answer, which begins a login.
+/// Makes the login from the first response, if it has a refresh token.
 pub(super) fn first_login(answer: &oauth::TokenAnswer, now_unix_s: u64) -> Option<Login> {
     let refresh_token: Secret = answer.refresh_token.clone()?;
     Some(Login {

@@ -1,4 +1,4 @@
-//! Reads a secret from where the profile keeps it: a variable, a file, what a command prints.
+//! Reads a secret from the profile's source: a variable, a file or the output of a command.
 
 use std::{
     fs,
@@ -22,18 +22,18 @@ use crate::{
     secret::{Secret, program_of},
 };
 
-/// How long a command may take, a person's unlocking included.
+/// The time limit for a command. The user may have to unlock a password store meanwhile.
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
-/// How long to wait between two looks at a command that has closed its output.
+/// The pause between two checks of a command that has closed its output.
 const LOOK: Duration = Duration::from_millis(2);
-/// The longest secret: a command that prints on and on is not one.
+/// The longest secret. The limit ends a command that prints without end.
 const MAX_SECRET_BYTES: u64 = 1024 * 1024;
 
-/// Reads a secret and cuts its line end off.
+/// Reads a secret and removes its line end.
 ///
 /// # Errors
 ///
-/// [`Kind::Misconfigured`] when there is none.
+/// [`Kind::Misconfigured`] if there is none.
 pub(super) fn read(source: &Source) -> anyhow::Result<Secret> {
     let (text, origin) = match source {
         Source::Given { variable, secret } => (
@@ -68,7 +68,7 @@ pub(super) fn read(source: &Source) -> anyhow::Result<Secret> {
     Ok(secret)
 }
 
-/// Reads a file up to the size of a secret. The user may name a pipe, as in `<(pass show …)`.
+/// Reads a file, up to the size of a secret. The file may be a pipe, as in `<(pass show …)`.
 fn read_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::new());
     fs::File::open(path)?
@@ -77,7 +77,7 @@ fn read_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
-/// Runs a command without a shell, or with one if it begins with `!`, as git's own settings do.
+/// Runs a command, with a shell only if it starts with `!`, as in git's own settings.
 fn run(setting: &Setting, limit: Duration) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let refuse = |why: String| {
         Failure::new(
@@ -100,7 +100,7 @@ fn run(setting: &Setting, limit: Duration) -> anyhow::Result<Zeroizing<Vec<u8>>>
             })
         }
     };
-    // Its stderr is the person's to read; its input is not git's pipe.
+    // The user sees its stderr. It must not read git's pipe.
     let mut child = prepared
         .and_then(|mut command| command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn())
         .map_err(limits::of_start)
@@ -135,7 +135,7 @@ fn run(setting: &Setting, limit: Duration) -> anyhow::Result<Zeroizing<Vec<u8>>>
     text.with_context(|| refuse("broke off its output".into()))
 }
 
-/// Waits for a command that has closed its output, which it should not outlive for long.
+/// Waits for a command that has closed its output. It should end soon after that.
 fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
     loop {
         if let Ok(Some(status)) = child.try_wait() {
@@ -183,7 +183,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_command_that_gives_no_secret_is_named() {
+    fn the_error_names_a_command_without_output() {
         for text in [
             "",
             "'",
@@ -202,7 +202,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_command_that_does_not_end_is_ended() {
+    fn a_command_that_exceeds_its_time_limit_is_killed() {
         for text in [
             "sleep 900",
             "!exec >&-; exec sleep 900",

@@ -1,4 +1,4 @@
-//! What is kept of a profile, for people: what is there, what is put there, and what is taken away.
+//! The stored data of a profile for 'status', 'login' and 'logout': shows, saves and removes it.
 
 use std::{path::Path, time::Duration};
 
@@ -12,36 +12,36 @@ use crate::{
     secret::Secret,
 };
 
-/// What is kept of one profile.
+/// The stored data of one profile.
 #[derive(Debug, Default)]
 pub struct Kept {
     /// The cached access token.
     pub access_token: Option<KeptToken>,
-    /// A person's login.
+    /// The user's login.
     pub login: Option<Login>,
     /// The client's secret in the store.
     pub client_secret: Option<Secret>,
-    /// A ready token in the store.
+    /// An access token or API token in the store.
     pub ready_token: Option<Secret>,
-    /// Whose login or ready token it is, as Bitbucket said last.
+    /// The owner of the login or token, as Bitbucket last reported.
     pub owner: Option<KeptOwner>,
 }
 
-/// A person's name at Bitbucket, which is no secret.
+/// The owner's name at Bitbucket, which is not secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptOwner {
-    /// The name, as it is shown.
+    /// The display name.
     pub name: String,
-    /// When Bitbucket said it, by this machine's clock.
+    /// The time of Bitbucket's report, by the local clock.
     pub told_at_unix_s: u64,
 }
 
-/// What was forgotten of a profile.
+/// The result of removing a profile's data.
 #[derive(Debug, Default)]
 pub struct Forgotten {
-    /// What was removed.
+    /// The removed items.
     pub removed: Vec<&'static str>,
-    /// What another profile uses, too, with its name. It stays, unless that was to be removed as well.
+    /// The items that another profile also uses, with its name. They stay, unless the user removes them too.
     pub shared: Vec<(&'static str, String)>,
 }
 
@@ -50,16 +50,16 @@ pub struct Forgotten {
 pub struct KeptToken {
     /// The token.
     pub token: Secret,
-    /// When it was got, by this machine's clock.
+    /// The time of the request, by the local clock.
     pub got_at_unix_s: u64,
-    /// When it ends.
+    /// The time of expiry.
     pub expires_at_unix_s: u64,
-    /// What it may do, as the server told.
+    /// The scopes that the server reported.
     pub scopes: Vec<String>,
 }
 
 impl Tokens<'_> {
-    /// Looks at what is kept, without any request; a store that cannot be read is told beside what could be.
+    /// Reads the stored data without any request. If the store cannot be read, gives its error and the rest.
     pub fn kept(&self) -> (Kept, Option<anyhow::Error>) {
         let mut kept = Kept {
             access_token: self.kept_token(),
@@ -99,7 +99,7 @@ impl Tokens<'_> {
         Ok(())
     }
 
-    /// Keeps the client's secret or, for a profile with a ready token, that token; proves before that it can be kept.
+    /// Saves the client's secret or the profile's token. First checks that the store can save it.
     ///
     /// # Errors
     ///
@@ -114,7 +114,7 @@ impl Tokens<'_> {
         store.save(&key, secret)
     }
 
-    /// Gets a token from the endpoint although one may be cached, which stays if none comes.
+    /// Requests a new token although one may be cached. If the request fails, the cached one stays.
     ///
     /// # Errors
     ///
@@ -132,12 +132,12 @@ impl Tokens<'_> {
         Ok(self.current.insert(current).bearer.clone())
     }
 
-    /// Keeps the name of whoever logged in; `None` forgets it.
+    /// Saves the name of the owner; `None` removes it.
     pub fn keep_owner(&self, name: Option<&str>) {
         let Some((directory, file)) = self.owner_file() else {
             return;
         };
-        // What cannot be kept is not shown; what cannot be removed is replaced by the next.
+        // A name that cannot be saved is not shown, and one that cannot be removed is replaced later.
         let _ = match name {
             None => Directory::claim(directory).and_then(|directory| directory.remove(&file)),
             Some(name) => {
@@ -169,12 +169,12 @@ impl Tokens<'_> {
         Some((directory, format!("{key}.owner")))
     }
 
-    /// Forgets login, client secret, ready token and cached token. What one of `others` uses, too, stays, unless
-    /// `even_shared` says otherwise.
+    /// Removes login, client secret, stored token and cached token. Items that one of `others` also uses stay, unless
+    /// `even_shared` is set.
     ///
     /// # Errors
     ///
-    /// [`Kind::StoreUnusable`] when something is still there.
+    /// [`Kind::StoreUnusable`] if something remains.
     pub fn forget_all(&self, others: &[Profile], even_shared: bool) -> anyhow::Result<Forgotten> {
         let mut forgotten = Forgotten::default();
         self.forget_stored(others, even_shared, &mut forgotten)
@@ -200,7 +200,7 @@ impl Tokens<'_> {
         Ok(forgotten)
     }
 
-    /// Forgets what the store holds, which need not be readable for that.
+    /// Removes the items in the store, even if they are unreadable.
     fn forget_stored(
         &self,
         others: &[Profile],
@@ -229,7 +229,7 @@ impl Tokens<'_> {
 }
 
 impl Forgotten {
-    /// Removes one thing and notes that, or notes who else uses it.
+    /// Removes one item and records that, or records the other profile that uses it.
     fn note(
         &mut self,
         name: &'static str,
@@ -249,7 +249,7 @@ impl Forgotten {
     }
 }
 
-/// Gives the login or the ready token of a profile, and where the store has it.
+/// Gives the name and the key of a profile's login or token in the store.
 fn login_of(profile: &Profile) -> Option<(&'static str, String)> {
     match &profile.grant {
         Grant::AuthorizationCode(_) => Some(("login", profile.login_key())),
@@ -258,10 +258,10 @@ fn login_of(profile: &Profile) -> Option<(&'static str, String)> {
     }
 }
 
-/// Names all that a profile reads from its store.
+/// Lists the items that a profile reads from its store.
 fn stored_keys(profile: &Profile) -> Vec<String> {
     let client = profile.client();
-    // A secret in the environment takes the place of the stored one for this command only.
+    // A secret in the environment replaces the stored one for this command only.
     let client = client.filter(|client| match client.secret {
         Source::Stored => true,
         Source::Given { .. } | Source::File(_) => profile.name != ENVIRONMENT,

@@ -1,4 +1,4 @@
-//! Git's http settings for one URL: what the native transport does itself, and what only git's own can.
+//! Git's http settings for one URL: those that the native transport follows, and those that need git's own transport.
 
 mod no_proxy;
 mod proxy;
@@ -22,7 +22,7 @@ use treatment::{TLS_VERSIONS, is_native};
 
 pub use treatment::{HTTP_KEYS, Treatment};
 
-/// Variables that stand for settings only git's own transport carries out, for some values at least.
+/// Variables that replace settings which, at least for some values, need git's own transport.
 const GIT_ONLY_VARIABLES: [(&str, &str); 7] = [
     (
         "GIT_SSL_CERT_PASSWORD_PROTECTED",
@@ -41,21 +41,21 @@ const POST_BUFFER_BYTES: usize = 1024 * 1024;
 /// The longest pkt-line with its length (gitprotocol-common(5)).
 const LARGEST_PACKET_BYTES: usize = 65520;
 
-/// How to reach a URL, and which settings that would have asked for git's own transport.
+/// The resolved settings for a URL, with those that need git's own transport.
 #[derive(Clone, Debug)]
 pub struct Resolved {
-    /// What the native transport follows.
+    /// The settings for the native transport.
     pub settings: Settings,
-    /// Settings in force that it cannot follow, by the name a person knows.
+    /// The names of effective settings that the native transport does not support.
     pub git_only: Vec<String>,
-    /// Whether `http.extraHeader` holds an `Authorization`, which the native transport ignores.
+    /// Whether `http.extraHeader` contains an `Authorization`, which the native transport ignores.
     pub has_leftover_authorization: bool,
-    /// Requests are sent as a whole as long as they fit in here, in bytes (`http.postBuffer`).
+    /// The longest request that is sent without chunks, in bytes (`http.postBuffer`).
     pub post_buffer_bytes: usize,
 }
 
 impl Resolved {
-    /// Tells whether requests take the same way by other settings.
+    /// Tells whether other settings lead requests along the same route.
     pub fn leads_as(&self, other: &Self) -> bool {
         self.settings == other.settings && self.git_only == other.git_only
     }
@@ -65,8 +65,8 @@ impl Resolved {
 ///
 /// # Errors
 ///
-/// [`Kind::Misconfigured`] for a header that is none, for a file that cannot be read, where a setting would let
-/// anybody pass for Bitbucket, and for a setting that a repository must not make ([`HTTP_KEYS`]).
+/// [`Kind::Misconfigured`] for an invalid header, for a file that cannot be read, for a setting that disables
+/// certificate checks for Bitbucket, and for a setting that a repository must not make ([`HTTP_KEYS`]).
 pub fn resolve(
     config: &GitConfig,
     variables: Variables<'_>,
@@ -96,7 +96,7 @@ pub fn resolve(
     let (extra_headers, leftover): (Vec<_>, Vec<_>) =
         extra_headers(&urlmatch::values(config, "http", "extraheader", url))?
             .into_iter()
-            // Ours is the only credential that goes to Bitbucket: a second one makes it refuse both.
+            // Bitbucket refuses a request with two credentials.
             .partition(|(name, _)| !name.eq_ignore_ascii_case("authorization"));
     let settings = Settings {
         ca_file: asked.authorities("GIT_SSL_CAINFO", "sslcainfo")?,
@@ -122,7 +122,7 @@ pub fn resolve(
     })
 }
 
-/// Looks settings up for one URL.
+/// Looks up settings for one URL.
 struct Asked<'a> {
     config: &'a GitConfig,
     variables: Variables<'a>,
@@ -130,7 +130,7 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// The value of a variable, else of the setting; none if that is empty.
+    /// Gives the value of a variable, or else of the setting; `None` if it is empty.
     fn text(&self, variable: &str, key: &str) -> Option<String> {
         let own = (self.variables)(variable).map(|value| value.to_string_lossy().into_owned());
         let configured = || {
@@ -142,7 +142,7 @@ impl Asked<'_> {
         own.or_else(configured).filter(|value| !value.is_empty())
     }
 
-    /// A file or directory, which may stand below `~/` (git-config(1), "pathname").
+    /// Gives a file or directory, which may start with `~/` (git-config(1), "pathname").
     fn path(&self, variable: &str, key: &str) -> Result<Option<PathBuf>, Failure> {
         let Some(path) = self.text(variable, key) else {
             return Ok(None);
@@ -163,8 +163,8 @@ impl Asked<'_> {
         absolute(&what, path).map(Some)
     }
 
-    /// A file or directory of trusted certificates. Windows' own TLS trusts the system's, and git names it no other
-    /// (git: `get_curl_handle`).
+    /// Gives a file or directory with trusted certificates. Git ignores it if Windows' own TLS is used (git:
+    /// `get_curl_handle`).
     fn authorities(&self, variable: &str, key: &str) -> Result<Option<PathBuf>, Failure> {
         match cfg!(windows) && self.text("", "sslbackend").as_deref() == Some("schannel") {
             true => Ok(None),
@@ -172,7 +172,7 @@ impl Asked<'_> {
         }
     }
 
-    /// A number with git's suffixes k, m and g (git-config(1), "integer").
+    /// Gives a number, which may have git's suffixes k, m and g (git-config(1), "integer").
     fn number(&self, variable: &str, key: &str) -> Option<u64> {
         let text = self.text(variable, key)?;
         let number = gix::config::Integer::try_from(text.as_str()).ok()?;
@@ -180,7 +180,7 @@ impl Asked<'_> {
     }
 }
 
-/// Reads `http.postBuffer`; git has no smaller one than its longest pkt-line (git: `LARGE_PACKET_MAX`).
+/// Reads `http.postBuffer`. As in git, it has space for at least one pkt-line (git: `LARGE_PACKET_MAX`).
 fn post_buffer_bytes(asked: &Asked<'_>) -> usize {
     let configured = asked.number("", "postbuffer");
     configured
@@ -188,7 +188,7 @@ fn post_buffer_bytes(asked: &Asked<'_>) -> usize {
         .map_or(POST_BUFFER_BYTES, |bytes| bytes.max(LARGEST_PACKET_BYTES))
 }
 
-/// Reads `http.lowSpeedLimit` and `http.lowSpeedTime`; either alone means nothing (git: `get_curl_handle`).
+/// Reads `http.lowSpeedLimit` and `http.lowSpeedTime`. One alone has no effect (git: `get_curl_handle`).
 fn low_speed(asked: &Asked<'_>) -> Option<LowSpeed> {
     let bytes_per_s = asked.number("GIT_HTTP_LOW_SPEED_LIMIT", "lowspeedlimit")?;
     let span_s = asked.number("GIT_HTTP_LOW_SPEED_TIME", "lowspeedtime")?;
@@ -198,7 +198,7 @@ fn low_speed(asked: &Asked<'_>) -> Option<LowSpeed> {
     })
 }
 
-/// Checks the variables that name OpenSSL's trusted certificates, for us and for git's own transport.
+/// Checks the variables that name OpenSSL's trusted certificates, for both transports.
 fn check_authorities(variables: Variables<'_>) -> Result<(), Failure> {
     for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
         let Some(value) = variables(name) else {
@@ -235,7 +235,7 @@ fn pinned_keys(asked: &Asked<'_>) -> Result<Option<PinnedKeys>, Failure> {
     read.map_err(|error| unreadable("http.pinnedPubkey", &error))
 }
 
-/// Reads the client's certificate, or names the setting if only curl may know what to do with its files.
+/// Reads the client certificate. If only curl may support its files, gives the setting's name instead.
 fn client_certificate(
     asked: &Asked<'_>,
 ) -> Result<(Option<ClientCertificate>, Option<String>), Failure> {
@@ -257,7 +257,7 @@ fn unreadable(setting: &str, error: &std::io::Error) -> Failure {
     Failure::new(Kind::Misconfigured, message)
 }
 
-/// Reads `http.extraHeader`: a list, which an empty value starts anew.
+/// Reads the list `http.extraHeader`. An empty value clears the list.
 fn extra_headers(entries: &[&Entry]) -> Result<Vec<(String, Secret)>, Failure> {
     let mut headers = Vec::new();
     for entry in entries {
@@ -280,7 +280,7 @@ fn extra_headers(entries: &[&Entry]) -> Result<Vec<(String, Secret)>, Failure> {
     Ok(headers)
 }
 
-/// Finds the settings of a repository that bear on requests to a URL.
+/// Lists the settings of a repository that affect requests to a URL.
 pub(crate) fn from_repository<'c>(
     config: &'c GitConfig,
     url: &Url,
@@ -292,7 +292,7 @@ pub(crate) fn from_repository<'c>(
         .collect()
 }
 
-/// Names the settings in force for a URL that the native transport has not got.
+/// Lists the effective settings for a URL that the native transport does not support.
 fn git_only(
     config: &GitConfig,
     variables: Variables<'_>,

@@ -1,19 +1,19 @@
-//! `no_proxy`: which hosts are reached without a proxy, as libcurl reads it (curl: `Curl_check_noproxy`).
+//! `no_proxy`: the hosts without a proxy, as libcurl reads it (curl: `Curl_check_noproxy`).
 
 use std::net::IpAddr;
 
 use crate::http::Url;
 
-/// Matches `*` or a list: a host, a domain with all below it, an address, or a network (`10.0.0.0/8`).
+/// Matches `*`, or a list of hosts, domains, addresses and networks (`10.0.0.0/8`).
 ///
 /// # Deviation
 ///
-/// An IPv6 address may stand in brackets and be that of a network; libcurl compares it as text.
+/// An IPv6 address may have brackets or be a network. libcurl compares it as text.
 pub(super) fn is_exempt(list: &str, url: &Url) -> bool {
     let host = url.host_str().unwrap_or("").trim_matches(['[', ']']);
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let address: Option<IpAddr> = host.parse().ok();
-    // Alone it means all; among others it is no host.
+    // `*` means all hosts only if it is alone.
     if list == "*" {
         return true;
     }
@@ -32,7 +32,7 @@ fn is_in_domain(host: &str, entry: &str) -> bool {
     !domain.is_empty() && above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
 }
 
-/// Compares the leading bits that the entry names; all of them without a number, and where it is 0.
+/// Compares the leading bits. Without a number, or with 0, it compares all bits.
 fn is_in_network(address: IpAddr, entry: &str) -> bool {
     let (network, bits) = entry.split_once('/').unwrap_or((entry, ""));
     let Ok(network) = network.trim_matches(['[', ']']).parse::<IpAddr>() else {
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_match_as_they_do_for_curl() {
+    fn lists_match_as_in_curl() {
         let cases: [(&str, &[&str], &[&str]); 4] = [
             (
                 "https://git.example.com/x",

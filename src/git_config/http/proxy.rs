@@ -6,7 +6,7 @@ use crate::{
     http::{Proxy, ProxyAuth, Url},
 };
 
-/// Finds how a proxy may be told a password (git: `init_curl_proxy_auth`).
+/// Finds the allowed authentication schemes for a proxy (git: `init_curl_proxy_auth`).
 pub(super) fn auth(asked: &Asked<'_>, remote: Option<&str>) -> ProxyAuth {
     let of_remote =
         remote.and_then(|name| asked.config.last("remote", Some(name), "proxyauthmethod"));
@@ -17,8 +17,8 @@ pub(super) fn auth(asked: &Asked<'_>, remote: Option<&str>) -> ProxyAuth {
     word.map_or(ProxyAuth::Any, |word| ProxyAuth::read(&word))
 }
 
-/// Finds the proxy as git and libcurl do: `remote.<name>.proxy`, `http.proxy`, `https_proxy`, `all_proxy`, unless
-/// `no_proxy` names the host. An empty setting means none.
+/// Finds the proxy as git and libcurl do, from `remote.<name>.proxy`, `http.proxy`, `https_proxy` or `all_proxy`. There
+/// is none if the setting is empty or `no_proxy` contains the host.
 pub(super) fn find(
     config: &GitConfig,
     variables: Variables<'_>,
@@ -34,7 +34,7 @@ pub(super) fn find(
         });
     let by_scheme: &[&str] = match url.scheme() {
         "https" => &["https_proxy", "HTTPS_PROXY"],
-        // Only in lower case: HTTP_PROXY is what a web server sets from a request's "Proxy" header.
+        // In lower case only, because a web server sets HTTP_PROXY from a request's "Proxy" header.
         _ => &["http_proxy"],
     };
     let from_environment = || {
@@ -54,7 +54,7 @@ pub(super) fn find(
         return None;
     }
     let proxy = match proxy.split_once("://") {
-        // Git's word for the oldest of them.
+        // Git's name for SOCKS 4.
         Some(("socks", rest)) => format!("socks4://{rest}"),
         Some((scheme, rest)) => format!("{}://{rest}", scheme.to_ascii_lowercase()),
         None => format!("http://{proxy}"),
@@ -75,7 +75,7 @@ pub(super) fn find(
     Some(Proxy::new(with_default_port(&proxy), origin))
 }
 
-/// Gives a proxy the port that curl takes, which is not that of the scheme (curl: `CURL_DEFAULT_PROXY_PORT`).
+/// Adds curl's default port, which is not the scheme's (curl: `CURL_DEFAULT_PROXY_PORT`).
 fn with_default_port(proxy: &str) -> String {
     let (scheme, rest) = proxy.split_once("://").unwrap_or(("http", proxy));
     let (place, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -83,7 +83,7 @@ fn with_default_port(proxy: &str) -> String {
     format!("{scheme}://{place}:{port}/{path}")
 }
 
-/// Names a proxy that only libcurl may know how to speak to.
+/// Names the kind of a proxy that only libcurl may support.
 pub(super) fn only_for_git(proxy: &Proxy) -> Option<String> {
     let of_user = || "a user of a SOCKS 4 proxy".to_owned();
     let kind = proxy.unknown_kind();

@@ -1,36 +1,36 @@
-//! What becomes of each of git's http settings: the table that the reference shows and a test holds against git's own.
+//! The support for each of git's http settings. The reference shows this table, and a test compares it with git's list.
 
 use crate::git_config::{
     entry::{Entry, is_true},
     permission::{FromRepository, PROXY, PROXY_LOGIN},
 };
 
-/// What becomes of a setting when the native transport carries git's protocol.
+/// The native transport's support for a setting.
 #[derive(Clone, Copy, Debug)]
 pub enum Treatment {
-    /// It is followed.
+    /// The native transport follows it.
     Followed,
-    /// It has nothing to act on: there is one connection, one request at a time, and the credential goes at once.
+    /// It has no effect: there is one connection with one request at a time, and each request has the credential.
     WithoutEffect,
-    /// It is followed for values like this one; others need git's own transport.
+    /// The native transport follows some values. Others need git's own transport.
     FollowedIf(fn(&Entry) -> bool),
-    /// Only git's own transport has it, unless the value says as much as none.
+    /// It needs git's own transport, unless the value is the same as none.
     NeedsGitUnless(fn(&Entry) -> bool),
-    /// Only git's own transport has it.
+    /// It needs git's own transport.
     NeedsGit,
 }
 
 /// One of git's http settings.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpKey {
-    /// Its name behind `http.`, as git's manual writes it.
+    /// The name after `http.`, as in git's manual.
     pub name: &'static str,
-    /// What becomes of it.
+    /// The support of the native transport.
     pub treatment: Treatment,
-    /// What happens to it in a repository's own configuration, for the git endpoint. For calls that carry a client's
-    /// secret, a refresh token or a code, that configuration never counts.
+    /// The permission in a repository's own configuration, for the git endpoint. Requests with a client's secret, a
+    /// refresh token or a code ignore that configuration.
     pub from_repository: FromRepository,
-    /// What a person should know of that.
+    /// A note for users.
     pub note: &'static str,
 }
 
@@ -52,19 +52,19 @@ const fn harmless(why: &'static str) -> FromRepository {
     FromRepository::Followed(why)
 }
 
-/// The versions that rustls has, as git writes them; a version is the least that will do (curl: `CURLOPT_SSLVERSION`).
+/// The TLS versions of rustls in git's words. Each is a minimum (curl: `CURLOPT_SSLVERSION`).
 pub(super) const TLS_VERSIONS: [&str; 3] = ["", "tlsv1.2", "tlsv1.3"];
 
-/// The kind of files that certificates and keys are read from (curl: `CURLOPT_SSLCERTTYPE`).
+/// The supported formats of certificate and key files (curl: `CURLOPT_SSLCERTTYPE`).
 const PEM: [&str; 3] = ["", "PEM", "pem"];
 
-/// The TLS libraries that mean the usual thing (curl: `curl_global_sslset`).
+/// The TLS libraries that behave as the default (curl: `curl_global_sslset`).
 const USUAL_BACKENDS: [&str; 2] = match cfg!(windows) {
     true => ["openssl", "schannel"],
     false => ["openssl", "openssl"],
 };
 
-/// Every `http.<key>` that git knows (git-config(1), `git help -c`), and what becomes of it.
+/// Every `http.<key>` of git (git-config(1), `git help -c`), with its support.
 pub const HTTP_KEYS: [HttpKey; 43] = {
     use FromRepository::{FollowedIf as Only, Refused};
     use Treatment::{Followed, FollowedIf, NeedsGit, NeedsGitUnless, WithoutEffect};
@@ -255,7 +255,7 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
     ]
 };
 
-/// Tells whether the native transport does justice to a setting; one that is not known may mean anything.
+/// Tells whether the native transport supports a setting. It does not support unknown settings.
 pub(super) fn is_native(entry: &Entry) -> bool {
     let known = HTTP_KEYS
         .iter()
@@ -270,7 +270,7 @@ pub(super) fn is_native(entry: &Entry) -> bool {
 }
 
 impl Treatment {
-    /// Says it in a word or two, for the reference.
+    /// Describes the support for the reference.
     pub fn shown(self) -> &'static str {
         match self {
             Treatment::Followed => "native",
@@ -281,7 +281,7 @@ impl Treatment {
     }
 }
 
-/// Tells whether a header is harmless: it does not change a request's length, encoding or host.
+/// Tells whether a header is harmless, so that it does not change a request's length, encoding or host.
 fn is_plain_header(entry: &Entry) -> bool {
     const OTHERS: [&str; 10] = [
         "connection",

@@ -1,6 +1,5 @@
-//! Whom http settings make us trust: no repository decides it, and `http.sslVerify` is off for bitbucket.org only by a
-//! setting that was meant for it.
-
+//! Protects the trust settings: a repository cannot change them, and only a setting for bitbucket.org itself can turn
+//! off `http.sslVerify` for it.
 use super::HTTP_KEYS;
 use crate::{
     failure::{Failure, Kind, is_harmful},
@@ -14,17 +13,17 @@ use crate::{
     http::Url,
 };
 
-/// The server whose name nobody has a reason to take on.
+/// The server whose certificate is always checked, unless a setting for this host alone disables that.
 const BITBUCKET: &str = "bitbucket.org";
 
-/// Refuses http settings of a repository that its row in [`super::HTTP_KEYS`] does not allow for a URL.
+/// Refuses http settings of a repository without permission in [`super::HTTP_KEYS`].
 ///
-/// Git's own transport reads the same file, and may be redirected to another path of the site, so that a setting for
-/// any path counts. One that a setting of the user's overrides does not.
+/// Git's own transport reads the same file, and a redirect may lead it to another path of the site. So a setting for
+/// any path of the site counts. A setting that the user's own overrides does not count.
 ///
 /// # Errors
 ///
-/// [`Kind::Misconfigured`], with the command that makes the setting the user's own.
+/// [`Kind::Misconfigured`], with the command that makes it the user's own setting.
 pub(super) fn check_repository(
     config: &GitConfig,
     url: &Url,
@@ -46,7 +45,7 @@ pub(super) fn check_repository(
     Err(repository::refusal(entry, why, line.as_deref()))
 }
 
-/// Tells whether a setting of a repository bears on requests to a URL or to another path of its site.
+/// Tells whether a setting of a repository affects requests to a URL or to another path of its site.
 pub(super) fn is_meant(config: &GitConfig, entry: &Entry, url: &Url, remote: Option<&str>) -> bool {
     match entry.section.as_str() {
         "http" => {
@@ -64,7 +63,7 @@ pub(super) fn is_meant(config: &GitConfig, entry: &Entry, url: &Url, remote: Opt
     }
 }
 
-/// Says what a repository must not do, if a setting of its own would do it.
+/// Gives the forbidden effect of a repository's setting, if it has one.
 fn objection(entry: &Entry, url: &Url) -> Option<&'static str> {
     let value = entry.value.as_deref().unwrap_or_default();
     if value.contains(is_harmful) {
@@ -83,7 +82,7 @@ fn objection(entry: &Entry, url: &Url) -> Option<&'static str> {
     }
 }
 
-/// Tells whether no other setting overrides this one; lists are all of their values.
+/// Tells whether a setting is effective. In a list, every value is.
 fn is_in_force(config: &GitConfig, entry: &Entry, url: &Url) -> bool {
     const LISTS: [&str; 2] = ["extraheader", "curloptresolve"];
     let values = urlmatch::values(config, "http", &entry.key, url);
@@ -94,16 +93,16 @@ fn is_in_force(config: &GitConfig, entry: &Entry, url: &Url) -> bool {
     }
 }
 
-/// Names the setting by which whoever answers is to be taken for the server, if there is one.
+/// Gives the setting that disables certificate checks, if there is one.
 ///
 /// # Deviation
 ///
-/// Git follows every `http.sslVerify` and `GIT_SSL_NO_VERIFY`. For bitbucket.org only a setting counts that names it and
-/// stands where a repository cannot put it: whoever answers gets the token.
+/// Git follows every `http.sslVerify` and `GIT_SSL_NO_VERIFY`. For bitbucket.org, the helper follows only a setting
+/// that names the host and is in protected configuration, because any server that answers would get the token.
 ///
 /// # Errors
 ///
-/// [`Kind::Misconfigured`] where verification is turned off for bitbucket.org by any other setting.
+/// [`Kind::Misconfigured`] if any other setting disables certificate checks for bitbucket.org.
 pub(super) fn unverified_by(
     config: &GitConfig,
     variables: Variables<'_>,
@@ -144,7 +143,7 @@ fn names_bitbucket(entry: &Entry) -> bool {
 mod tests {
     use super::*;
 
-    /// What becomes of a host when git is called with this setting, and with the variable.
+    /// Resolves the check for a host with this setting and with the variable.
     fn judged(host: &str, setting: &str, by_variable: bool) -> Result<bool, ()> {
         let variables = |name: &str| match name {
             "GIT_CONFIG_NOSYSTEM" => Some("1".into()),
@@ -160,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn bitbucket_is_verified_unless_a_setting_for_it_alone_says_otherwise() {
+    fn bitbucket_is_verified_unless_a_setting_for_it_disables_that() {
         let cases = [
             ("bitbucket.org", "", false, Ok(false)),
             ("bitbucket.org", "http.sslVerify=true", false, Ok(false)),

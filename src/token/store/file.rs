@@ -1,4 +1,5 @@
-//! Secrets in files: 0600 in a directory of the user's own, 0700, and refused when anybody else could read them.
+//! The file store: files with mode 0600 in the user's own directory with mode 0700. It refuses files that other users
+//! can read.
 
 use std::{
     cell::RefCell,
@@ -19,32 +20,32 @@ use crate::{
     token::of_disk,
 };
 
-/// The file format's version: another one is not read.
+/// The version of the file format. Other versions are not read.
 const VERSION: u64 = 1;
 
 /// A directory of secrets.
 ///
-/// A secret is written to `<key>.<chance>.next`, whose space was made sure of before, and then takes the place of
-/// `<key>.json`. Where that last step fails, the file beside is read as well, and the latest of them counts. No two
-/// processes write to the same file, so that they cannot damage each other's even where locks do not work.
+/// A secret is written to `<key>.<random>.next`, whose space is reserved before, and then renamed to `<key>.json`. If
+/// the rename fails, readers also read the `.next` file, and the latest record counts. Each process writes to its own
+/// file, so processes cannot damage each other's secrets even on file systems without locks.
 #[derive(Debug)]
 pub(crate) struct FileStore {
     path: PathBuf,
-    /// The directory that room was made in: what is saved goes nowhere else, whatever has its path by then.
+    /// The directory with the reserved space. The secret goes there, even if its path leads elsewhere by then.
     held: RefCell<Option<Rc<Directory>>>,
     reserved: RefCell<HashMap<String, String>>,
-    /// The directories that were made for it and hold nothing else yet, the innermost first.
+    /// The directories that were created for it and are otherwise empty, the innermost first.
     made: RefCell<Vec<PathBuf>>,
 }
 
 struct Record {
     secret: Secret,
-    /// Counts the writes, so that the later record is known.
+    /// A write counter that identifies the later record.
     generation: u64,
 }
 
 impl FileStore {
-    /// Uses a directory, which is made when something is written.
+    /// Uses a directory, which the first write creates.
     pub(crate) fn at(directory: PathBuf) -> Self {
         FileStore {
             path: directory,
@@ -98,7 +99,7 @@ impl FileStore {
             .max_by_key(|record| record.generation))
     }
 
-    /// Makes the directory and, in it, a new file with room for a secret.
+    /// Creates the directory and a new file with space for a secret.
     fn make_place(&self, key: &str) -> io::Result<String> {
         let ancestors = self.path.ancestors();
         let missing = ancestors.take_while(|directory| !directory.exists());
@@ -112,7 +113,7 @@ impl FileStore {
         make_room(&directory, &name).map(|()| name)
     }
 
-    /// Removes the directories again that were made and in which nothing has come to be.
+    /// Removes the directories that were created and are still empty.
     fn remove_made(&self) {
         for directory in self.made.take() {
             if fs::remove_dir(directory).is_err() {
@@ -132,7 +133,7 @@ impl Store for FileStore {
         let name = self
             .make_place(key)
             .or_else(|error| match error.kind() {
-                // Another process has taken away the directory that it had made.
+                // Another process has removed the directory that it had created.
                 io::ErrorKind::NotFound => self.make_place(key),
                 _ => Err(error),
             })
@@ -177,7 +178,7 @@ impl Store for FileStore {
         let directory = held.ok_or_else(|| cannot(io::ErrorKind::NotFound.into()))?;
         let outcome = loop {
             match write(&directory, &name, &current(key), &text) {
-                // Another process took it for room that nobody uses, between two of our steps.
+                // Another process removed it as unused space, between two steps.
                 Ok(false) => {}
                 Ok(true) => break Ok(()),
                 Err(error) => break Err(error),
@@ -204,7 +205,7 @@ impl Store for FileStore {
         };
         let beside = directory.all_beside(key, "next").unwrap_or_default();
         let mut was_there = false;
-        // The latest last: what is left of a half-done removal is no earlier secret.
+        // Remove the latest last, so that an interrupted removal does not bring back an earlier secret.
         for name in [current(key)].into_iter().chain(beside) {
             match directory.remove(&name) {
                 Ok(()) => was_there = true,
@@ -220,7 +221,7 @@ fn current(key: &str) -> String {
     format!("{key}.json")
 }
 
-/// Finds the files that did not take their place, with what is in them.
+/// Finds the files that were not renamed, with their content.
 fn beside(directory: &Directory, key: &str) -> anyhow::Result<Vec<(String, Option<Record>)>> {
     let names = directory.all_beside(key, "next").map_err(|error| {
         let path = directory.path_of("");
@@ -233,8 +234,8 @@ fn beside(directory: &Directory, key: &str) -> anyhow::Result<Vec<(String, Optio
     names.into_iter().map(read).collect()
 }
 
-/// Removes what is beside the current record and not later than it: earlier ones, and room that a killed process has
-/// left. If another process still meant to use it, that makes it again.
+/// Removes files that are not later than the current record: earlier records, and space that a killed process reserved.
+/// A process that still needs its space reserves it again.
 fn clean(directory: &Directory, key: &str, generation: Option<u64>) {
     for (name, record) in beside(directory, key).unwrap_or_default() {
         if record.map(|record| record.generation) < generation {
@@ -243,7 +244,7 @@ fn clean(directory: &Directory, key: &str, generation: Option<u64>) {
     }
 }
 
-/// Writes a new file with room for a secret.
+/// Writes a new file with space for a secret.
 fn make_room(directory: &Directory, name: &str) -> io::Result<()> {
     let mut file = directory.create(name)?;
     let written = file
@@ -257,7 +258,7 @@ fn make_room(directory: &Directory, name: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a record to its file; true once it is where a reader finds it.
+/// Writes a record to its file. True if the rename succeeded.
 fn write(directory: &Directory, name: &str, current: &str, text: &Secret) -> io::Result<bool> {
     let mut file = directory.keep(name)?;
     file.write_all(text.expose().as_bytes())?;
@@ -268,10 +269,10 @@ fn write(directory: &Directory, name: &str, current: &str, text: &Secret) -> io:
     Ok(has_moved || directory.has(name))
 }
 
-/// Reads a file that nobody else can read; `None` if there is none.
+/// Reads a file that only the user can read; `None` if there is none.
 fn read(directory: &Directory, name: &str) -> anyhow::Result<Option<Secret>> {
     match directory.read(name, MAX_FILE_BYTES) {
-        // What is no text is damaged.
+        // A file that is not text is damaged.
         Ok(text) => Ok(Some(Secret::new(
             String::from_utf8(text).unwrap_or_default(),
         ))),
@@ -339,7 +340,7 @@ mod tests {
         beside(&directory, "k").expect("it can be read").len()
     }
 
-    /// What a rename that fails leaves: the later record beside the earlier one.
+    /// The state after a failed rename: the later record beside the earlier one.
     fn save_beside(store: &FileStore, secret: &str) {
         let current = store.path.join("k.json");
         let earlier = fs::read(&current).expect("it is there");
@@ -352,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_could_not_take_its_place_counts_until_there_is_a_later_one() {
+    fn a_record_whose_rename_failed_counts_until_there_is_a_later_one() {
         let (_directory, store) = store();
         store
             .save("k", &Secret::new("one"))
@@ -371,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_was_cut_leaves_the_earlier_secret() {
+    fn an_interrupted_write_leaves_the_earlier_secret() {
         let (_directory, store) = store();
         store
             .save("k", &Secret::new("one"))
@@ -384,7 +385,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_secret_goes_where_its_room_was_made_whatever_has_that_path_by_then() {
+    fn a_secret_goes_to_its_reserved_directory_even_if_the_path_leads_elsewhere() {
         let (directory, store) = store();
         store.reserve("k").expect("there is room");
         let moved = directory.path().join("moved");
@@ -452,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_in_a_file_is_a_secret_or_damaged_and_never_shown() {
+    fn any_file_is_a_secret_or_damaged_and_is_never_shown() {
         let (_directory, store) = store();
         store
             .save("k", &Secret::new("canary"))

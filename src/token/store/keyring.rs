@@ -1,10 +1,9 @@
-//! Secrets in the keychain of the operating system, by the crates of the keyring project.
+//! The keychain of the operating system, by the crates of the keyring project.
 //!
-//! The Secret Service and the kernel keyring on Linux, the Keychain on macOS, the Credential Manager on Windows, which
-//! takes 2,560 bytes a secret: larger ones are cut into pieces. A new secret's pieces are written beside the old
-//! ones, and one small entry says which of them count, so that a cut in between loses nothing. What is written is
-//! read again, so that two processes that could not lock each other out do not leave a mixture.
-
+//! These are the Secret Service and the kernel keyring on Linux, the Keychain on macOS, and the Credential Manager on
+//! Windows. Windows allows 2,560 bytes per secret, so larger secrets are stored in pieces. The pieces of a new secret
+//! are written beside the old ones, and a small index entry selects the valid ones. So an interrupted write loses
+//! nothing. Each write is read back, so that two processes without a lock cannot leave a mixture.
 use std::{
     sync::{Arc, mpsc},
     time::Duration,
@@ -19,24 +18,24 @@ use crate::{
     secret::{Secret, hex_digest},
 };
 
-/// What entries are filed under.
+/// The service name of the entries.
 const SERVICE: &str = "git-remote-bbtoken";
-/// Windows takes 2,560 bytes in UTF-16: 1,280 characters.
+/// The longest piece. Windows allows 2,560 bytes in UTF-16, which is 1,280 characters.
 const PIECE_CHARACTERS: usize = 1200;
-/// Space that is proved: two tokens of Bitbucket's, of any length seen. The kernel's keyring gives a user 20,000 bytes
-/// in all (keyrings(7), `maxbytes`).
+/// The reserved space: two Bitbucket tokens of the longest known form. The kernel keyring has 20,000 bytes per user in
+/// total (keyrings(7), `maxbytes`).
 const RESERVE_CHARACTERS: usize = 5 * PIECE_CHARACTERS;
-/// How often a secret is written before a keychain that gives back something else is given up.
+/// The write attempts if the keychain reads back another value.
 const WRITES: usize = 3;
-/// How long the keychain may take: a locked one asks the person, an absent one never answers.
+/// The time limit for the keychain. A locked one asks the user, and an absent one never answers.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// Which keychain.
+/// The kind of keychain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keychain {
-    /// The one of the desktop session or, on macOS and Windows, of the user.
+    /// The keychain of the desktop session, or of the user on macOS and Windows.
     Session,
-    /// The Linux kernel's keyring of the user, which does not survive a restart of the machine.
+    /// The user's keyring in the Linux kernel, which is lost when the machine restarts.
     Kernel,
 }
 
@@ -52,7 +51,7 @@ impl KeyringStore {
     ///
     /// # Errors
     ///
-    /// [`Kind::StoreUnusable`](crate::failure::Kind::StoreUnusable) when there is none or it does not answer.
+    /// [`Kind::StoreUnusable`](crate::failure::Kind::StoreUnusable) if there is none or it does not answer.
     pub(crate) fn open(keychain: Keychain) -> anyhow::Result<Self> {
         let connected = match keychain {
             Keychain::Session => check_limits(),
@@ -67,7 +66,7 @@ impl KeyringStore {
         })
     }
 
-    /// Does something with the keychain within the time limit.
+    /// Runs an operation on the keychain within the time limit.
     fn ask<T: Send + 'static>(
         &self,
         doing: &str,
@@ -85,7 +84,7 @@ impl Store for KeyringStore {
         self.ask("read from", move |pieces| pieces.load(&key))
     }
 
-    /// Writes and removes a secret of the size to come.
+    /// Writes and removes a secret of the reserved size.
     fn reserve(&self, key: &str) -> anyhow::Result<()> {
         let probe = format!("{key}.probe");
         self.ask("write to", move |pieces| {
@@ -105,7 +104,7 @@ impl Store for KeyringStore {
     }
 }
 
-/// Where entries are found by their names.
+/// Entries by name.
 #[derive(Clone)]
 enum Entries {
     Of(Arc<CredentialStore>),
@@ -142,18 +141,18 @@ fn connect(keychain: Keychain) -> Result<Entries, Error> {
     }
 }
 
-/// Makes sure that the session's keychain needs no password from a person, where a setting forbids to ask.
+/// Checks that the session's keychain is unlocked, because a setting forbids questions to the user.
 ///
 /// # Errors
 ///
-/// [`Kind::StoreUnusable`](crate::failure::Kind::StoreUnusable) when it is locked.
+/// [`Kind::StoreUnusable`](crate::failure::Kind::StoreUnusable) if it is locked.
 #[cfg(any(target_os = "linux", target_os = "freebsd"))]
 pub(super) fn prove_unlocked(no_questions: Option<&str>) -> anyhow::Result<()> {
     use secret_service::{EncryptionType, blocking::SecretService};
     let Some(setting) = no_questions else {
         return Ok(());
     };
-    // The crate of the store unlocks whatever it touches, and the keychain asks for that.
+    // The store's crate unlocks each item that it uses, and the keychain then asks the user.
     let is_unlocked = || -> Result<bool, secret_service::Error> {
         let service = SecretService::connect(EncryptionType::Plain)?;
         let is_locked = service.get_default_collection()?.is_locked()?;
@@ -172,20 +171,21 @@ pub(super) fn prove_unlocked(no_questions: Option<&str>) -> anyhow::Result<()> {
     Err(why.context(unusable("cannot use the keychain".into())))
 }
 
-/// Elsewhere the system does not tell whether it would ask.
+/// Other systems do not report whether they would ask.
 #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
 pub(super) fn prove_unlocked(_no_questions: Option<&str>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Names an entry in the user's keyring, which all sessions of the user share; the session's own keyring, where the
-/// crate puts entries by itself, may be one that ends with this process (keyrings(7), "session-keyring").
+/// Opens an entry in the user's keyring, which all sessions of the user share.
+///
+/// By default, the crate uses the session keyring, which may end with this process (keyrings(7), "session-keyring").
 #[cfg(target_os = "linux")]
 fn kernel_entry(name: &str) -> Result<Entry, Error> {
     use linux_keyutils::{KeyError, KeyRing, KeyRingIdentifier};
     let absent = |error: KeyError| Error::NoStorageAccess(error.into());
     let user = KeyRing::from_special_id(KeyRingIdentifier::User, true).map_err(absent)?;
-    // Entries can be read only if their keyring hangs on one of this process's own (keyrings(7), "Possession").
+    // A process can read entries only if it possesses a link to their keyring (keyrings(7), "Possession").
     KeyRing::from_special_id(KeyRingIdentifier::Process, true)
         .and_then(|process| process.link_keyring(user))
         .map_err(absent)?;
@@ -198,13 +198,13 @@ fn kernel_entry(name: &str) -> Result<Entry, Error> {
     Ok(Entry::new_with_credential(Arc::new(credential)))
 }
 
-/// Makes sure that the libraries for the desktop's keychain do not panic without threads or file handles.
+/// Checks for threads and file handles, because the libraries for the desktop's keychain panic without them.
 fn check_limits() -> anyhow::Result<()> {
     limits::check_handles()?;
     Ok(limits::check_threads()?)
 }
 
-/// Runs something that may never return. What it does late is lost, as after a kill; it is made to bear that.
+/// Runs an operation that may never return. Its late effects are lost, as after a kill, and the store tolerates that.
 fn within<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
@@ -225,10 +225,10 @@ fn within<T: Send + 'static>(
     }
 }
 
-/// Secrets as numbered pieces of one generation, and an entry that names the generation in force.
+/// Secrets as numbered pieces of a generation, with an index entry that names the valid generation.
 struct Pieces(Entries);
 
-/// Which pieces count.
+/// The index: the valid pieces.
 struct Index {
     generation: u64,
     pieces: usize,
@@ -255,13 +255,13 @@ impl Pieces {
         Ok(Some(secret))
     }
 
-    /// Writes a secret and makes sure that it is what is read.
+    /// Writes a secret and reads it back.
     fn save(&self, key: &str, secret: &Secret) -> Result<(), Error> {
         let mut outcome = Ok(());
         for _ in 0..WRITES {
             self.write(key, secret)?;
             match self.load(key) {
-                // Somebody's later secret is as good: it was made in knowledge of no worse one.
+                // A later secret of another process is just as good.
                 Ok(Some(_)) => return Ok(()),
                 Ok(None) => outcome = Err(unfit()),
                 Err(error) => outcome = Err(error),
@@ -272,7 +272,7 @@ impl Pieces {
 
     fn write(&self, key: &str, secret: &Secret) -> Result<(), Error> {
         let before = match self.index(key) {
-            // What cannot be understood cannot be used either, and must not be in the way of a new login.
+            // A damaged index cannot be used, and must not block a new login.
             Err(Error::BadStoreFormat(_)) => None,
             before => before?,
         };
@@ -294,7 +294,7 @@ impl Pieces {
             "{} {} {}",
             index.generation, index.pieces, index.digest
         ))?;
-        // The earlier one's, and what cut writes left: before the index was written, and after.
+        // Remove the pieces of the earlier secret, and those of writes that were interrupted before or after the index.
         self.remove_pieces(key, index.generation, index.pieces);
         for earlier in 1..=2 {
             if let Some(generation) = index.generation.checked_sub(earlier) {
@@ -328,7 +328,7 @@ impl Pieces {
         Ok(true)
     }
 
-    /// Removes a generation's pieces from one on, up to the first that is not there.
+    /// Removes a generation's pieces from a number on, up to the first missing one.
     fn remove_pieces(&self, key: &str, generation: u64, first: usize) {
         for number in first.. {
             let piece = self.piece(key, generation, number);
@@ -383,7 +383,7 @@ mod tests {
     }
 
     fn names(pieces: &Pieces) -> usize {
-        // Every name that could be in use.
+        // All names that may be in use.
         let generations = 0..8_u64;
         let used =
             generations.flat_map(|generation| (0..20).map(move |number| (generation, number)));
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_of_any_length_comes_back_and_leaves_nothing_of_the_earlier_one() {
+    fn a_secret_of_any_length_is_read_back_and_replaces_the_earlier_one_completely() {
         let pieces = pieces();
         for length in [1, PIECE_CHARACTERS, 5_000, 30, 20_000, PIECE_CHARACTERS + 1] {
             let secret = Secret::new("é".repeat(length));
@@ -410,11 +410,11 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_was_cut_leaves_the_earlier_secret_and_is_cleaned_up() {
+    fn an_interrupted_write_leaves_the_earlier_secret_and_is_cleaned_up() {
         let pieces = pieces();
         let secret = |text: &str| Secret::new(text.repeat(3_000));
         pieces.save("k", &secret("a")).expect("it can be written");
-        // Killed before the index was written: more pieces than the next secret has.
+        // Killed before the index was written, with more pieces than the next secret.
         for number in 0..9 {
             let piece = pieces.piece("k", 1, number).expect("it can be named");
             piece.set_password("cut").expect("it can be written");
@@ -423,7 +423,7 @@ mod tests {
         pieces.save("k", &secret("b")).expect("it can be written");
         assert_eq!(pieces.load("k").expect("it can be read"), Some(secret("b")));
         assert_eq!(names(&pieces), 3);
-        // Killed after it, before the earlier pieces were removed.
+        // Killed after that, before the earlier pieces were removed.
         let left = pieces.piece("k", 0, 0).expect("it can be named");
         left.set_password("left").expect("it can be written");
         pieces.save("k", &secret("c")).expect("it can be written");
@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_secret_is_an_error_until_there_is_a_new_one() {
+    fn a_damaged_secret_is_an_error_until_it_is_replaced() {
         let pieces = pieces();
         let secret = Secret::new("a".repeat(3_000));
         pieces.save("k", &secret).expect("it can be written");
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keychain_that_does_not_answer_is_given_up() {
+    fn a_keychain_that_does_not_answer_is_an_error() {
         let (_open, never) = mpsc::channel::<()>();
         let message = within(Duration::from_millis(1), move || {
             let _ = never.recv();

@@ -1,8 +1,7 @@
-//! Where durable secrets are kept: refresh tokens and client secrets, by a key of client, account and host.
+//! The stores for durable secrets: refresh tokens and client secrets, by a key of client, account and host.
 //!
-//! A store keeps small texts. It is chosen once, by the profile, and never replaced by a weaker one on the quiet.
-//! Access tokens are not kept here but in the cache: losing one costs a request, losing one of these a login.
-
+//! A store keeps small texts. The profile chooses it, and there is no fallback to another store. Access tokens are in
+//! the cache instead: a lost access token costs a request, a lost secret costs a login.
 mod file;
 mod keyring;
 
@@ -17,50 +16,50 @@ use crate::{
 pub(crate) use file::FileStore;
 pub(crate) use keyring::{Keychain, KeyringStore};
 
-/// Space that is made sure of before a secret is asked for that cannot be asked for twice: two tokens of
-/// Bitbucket's, of any length seen, fit twice.
+/// The space that a store reserves before a request for a secret that cannot be repeated. It is twice the size of two
+/// Bitbucket tokens of the longest known form.
 const RESERVE_BYTES: usize = 16 * 1024;
 
-/// Keeps secrets beyond the end of this process.
+/// Keeps secrets between commands.
 pub trait Store {
-    /// Reads a secret; `None` if none is kept.
+    /// Reads a secret; `None` if there is none.
     ///
     /// # Errors
     ///
-    /// [`Kind::StoreUnusable`] when the store is locked, damaged or open to others.
+    /// [`Kind::StoreUnusable`] if the store is locked, damaged or readable by others.
     fn load(&self, key: &str) -> anyhow::Result<Option<Secret>>;
 
-    /// Makes sure that the next [`Store::save`] of this key has room.
+    /// Reserves space for the next [`Store::save`] of this key.
     ///
     /// # Errors
     ///
-    /// [`Kind::StoreUnusable`] when it has not; nothing was lost then.
+    /// [`Kind::StoreUnusable`] if there is no space. Nothing is lost then.
     fn reserve(&self, key: &str) -> anyhow::Result<()>;
 
-    /// Gives back the room that [`Store::reserve`] took and no [`Store::save`] used, in this process or one that ended.
+    /// Releases unused space that [`Store::reserve`] took, in this process or in one that has ended.
     fn release(&self, _key: &str) {}
 
-    /// Replaces a secret as a whole; once this returns it survives a loss of power.
+    /// Replaces a secret as a whole. After that, it survives a power loss.
     ///
     /// # Errors
     ///
-    /// [`Kind::StoreUnusable`]; the earlier secret is still there.
+    /// [`Kind::StoreUnusable`]. The earlier secret is then still there.
     fn save(&self, key: &str, secret: &Secret) -> anyhow::Result<()>;
 
-    /// Removes a secret, readable or not; tells whether there was one.
+    /// Removes a secret, even an unreadable one. Tells whether there was one.
     ///
     /// # Errors
     ///
-    /// [`Kind::StoreUnusable`] when it is still there.
+    /// [`Kind::StoreUnusable`] if it is still there.
     fn forget(&self, key: &str) -> anyhow::Result<bool>;
 }
 
-/// Opens the store that a profile names. `directory` is where the file store lives; `no_questions` is the setting that
-/// forbids a store to ask a person.
+/// Opens a profile's store. `directory` is for the file store. `no_questions` is the setting that forbids a store to
+/// ask the user.
 ///
 /// # Errors
 ///
-/// [`Kind::StoreUnusable`] when there is no such store on this machine.
+/// [`Kind::StoreUnusable`] if this machine has no such store.
 pub(crate) fn open(
     kind: profile::Store,
     directory: Option<PathBuf>,
@@ -81,7 +80,7 @@ pub(crate) fn open(
     }
 }
 
-/// Keeps nothing: what `store = memory` asks for.
+/// The store `memory`, which saves nothing.
 struct NoStore;
 
 impl Store for NoStore {
