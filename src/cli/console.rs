@@ -102,6 +102,7 @@ impl Console<'_> {
     }
 
     /// Reads a line of a terminal without showing it. The terminal is silent before the question is seen.
+    #[cfg(unix)]
     fn hidden(&mut self, what: &str) -> anyhow::Result<Secret> {
         let silence = Silence::fall().with_context(|| format!("cannot hide the {what}"))?;
         (self.say)(&format!("{what} (not shown): "));
@@ -109,6 +110,17 @@ impl Console<'_> {
         drop(silence);
         (self.say)("\n");
         typed
+    }
+
+    /// Reads a line of a console without showing it.
+    #[cfg(windows)]
+    fn hidden(&mut self, what: &str) -> anyhow::Result<Secret> {
+        (self.say)(&format!("{what} (not shown): "));
+        match rpassword::read_password() {
+            Ok(typed) => Ok(Secret::new(typed)),
+            Err(error) if LEFT.contains(&error.kind()) => Err(unanswered()),
+            Err(error) => Err(error).with_context(|| format!("cannot read the {what}")),
+        }
     }
 
     /// Reads a line. The end of input is an error: nobody answers.
@@ -175,8 +187,16 @@ fn unanswered() -> anyhow::Error {
     Failure::new(Kind::Usage, "nothing was answered; nothing was changed").into()
 }
 
+/// How the console says that the user pressed Ctrl-C or Ctrl-D.
+#[cfg(windows)]
+const LEFT: [io::ErrorKind; 2] = [io::ErrorKind::Interrupted, io::ErrorKind::UnexpectedEof];
+
 /// Reads what is typed on a silent terminal, key by key: a line of the terminal's own ends at 4,096 characters,
 /// and tokens may be longer.
+///
+/// The crate rpassword does not fit here: it takes the end of input for the end of a line, ignores Ctrl-Z, and leaves the
+/// terminal silent after SIGTERM and SIGHUP.
+#[cfg(unix)]
 fn read_hidden(input: &mut dyn BufRead) -> anyhow::Result<Secret> {
     const CTRL_C: u8 = 3;
     const CTRL_D: u8 = 4;
@@ -236,20 +256,7 @@ impl Drop for Silence {
     }
 }
 
-/// Windows consoles cannot be made silent from safe code here: a secret comes by a file or a pipe there.
-#[cfg(not(unix))]
-struct Silence;
-
-#[cfg(not(unix))]
-impl Silence {
-    fn fall() -> std::io::Result<Self> {
-        Err(std::io::Error::other(
-            "this console cannot be made silent; give the secret on stdin",
-        ))
-    }
-}
-
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
 
