@@ -10,10 +10,9 @@ use crate::program::{self, Child};
 
 /// Gives the user's own directory, then the one that belongs to the program's: `share/man` beside `bin`.
 pub(super) fn candidates() -> Vec<PathBuf> {
-    let of_user = env::var_os("XDG_DATA_HOME").map_or_else(
-        || dirs::home_dir().map(|home| home.join(".local/share")),
-        |data| Some(PathBuf::from(data)),
-    );
+    let of_user = env::var_os("XDG_DATA_HOME").map(PathBuf::from);
+    let of_user = of_user.filter(|data| data.has_root());
+    let of_user = of_user.or_else(|| Some(dirs::home_dir()?.join(".local/share")));
     let of_program = program::sibling(NAME).ok().and_then(|program| {
         let bin = program
             .parent()

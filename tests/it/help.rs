@@ -235,7 +235,7 @@ fn manual_pages_are_rendered_without_a_warning() {
         let title = page.file_stem().expect("it is a file").to_string_lossy();
         assert!(rendered.contains(&*title), "{page:?}");
         for said in [
-            "BBTOKEN_CLIENT_SECRET_FILE a file with its secret",
+            "BBTOKEN_CLIENT_SECRET_FILE the absolute path of a file",
             "~/.local/state/git-remote-bbtoken logins",
             "EXIT STATUS 0 done",
         ] {
@@ -366,4 +366,9 @@ fn installed_manual_pages_that_man_does_not_search_come_with_the_line_that_helps
     world
         .bbtoken(["man", "--install", "--directory", "here"])
         .fails(2);
+    world
+        .bbtoken(["man", "--install"])
+        .env("HOME", "relative")
+        .fails(2)
+        .says(&["there is no home directory for the manual pages; give --directory"]);
 }
