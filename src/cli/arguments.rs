@@ -30,7 +30,7 @@ const MORE: &str = "\
     version,
     about = "Manage the tokens of git-remote-bbtoken",
     long_about = "Manage the tokens of git-remote-bbtoken\n\n\
-        Repositories are used with git itself: git clone bbtoken::workspace/repository",
+        Git itself clones, fetches and pushes: git clone bbtoken::workspace/repository",
     after_help = format!("{}\n{MORE}", examples::shown("git-bbtoken")),
     disable_help_flag = true,
     disable_help_subcommand = true,
@@ -48,46 +48,49 @@ pub(super) struct Cli {
 /// One subcommand.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Set a profile up and log in: by browser, as a client, or with a ready token
+    /// Set up a profile and log in: by browser, as a client, or with a token
     #[command(
-        long_about = "Set a profile up and log in: by browser, as a client, or with a ready token\n\n\
-            On a terminal it asks for what is missing. In a script give everything: the kind, --client-id, and the \
-            secret on stdin (--with-secret, --with-token). No secret is ever taken as an argument. The profile is \
-            written with 'git config --global', its secret to the profile's store.\n\n\
-            Login saves a login only after Bitbucket has accepted it. A failed login leaves the earlier one in place. \
-            To try a ready token, it reads the repository of --try, or asks for the account. To save a token that \
-            cannot be tried, give --no-check or answer a question on a terminal.",
+        long_about = "Set up a profile and log in: by browser, as a client, or with a token\n\n\
+            On a terminal, login asks for what is missing. In a script, give --with-token alone, or --browser or \
+            --client-credentials with --client-id and --with-secret. Login reads the secret or the token from stdin, \
+            never from an argument. It writes the profile with 'git config --global', and the secret to the profile's \
+            store.\n\n\
+            Login saves only what Bitbucket has accepted. A failed login leaves the earlier one in place. To check a \
+            token, login reads the repository of --try, or asks Bitbucket for the account. To save a token that login \
+            cannot check, give --no-check, or answer the question on a terminal.",
         after_help = examples::shown("git-bbtoken-login")
     )]
     Login(Login),
     /// Remove a profile's login, client secret and cached token from this machine
     #[command(
         long_about = "Remove a profile's login, client secret and cached token from this machine\n\n\
-            It keeps what another profile also uses, unless you give --shared.",
+            Logout keeps what another profile also uses. To remove that too, give --shared.",
         after_help = examples::shown("git-bbtoken-logout")
     )]
     Logout(Logout),
-    /// Show profiles, where each setting comes from, and what is kept
+    /// Show profiles, the source of each setting, and what is stored
     #[command(after_help = examples::shown("git-bbtoken-status"))]
     Status(Status),
     /// Print a fresh access token for a script
     #[command(long_about = "Print a fresh access token for a script\n\n\
-            It is refused on a terminal, where a token would stay readable, unless --force is given.",
+            On a terminal, the token would stay readable. There, the command needs --force.",
         after_help = examples::shown("git-bbtoken-token")
     )]
     Token(Token),
     /// Run a command with a fresh access token
     #[command(long_about = "Run a command with a fresh access token\n\n\
-            The token is in the variable BBTOKEN_ACCESS_TOKEN of that command alone; with --netrc it is in a file \
-            instead, which only you can read and which is removed afterwards; one that SIGKILL has left is written \
-            anew by the next. The exit code is the command's; 128 and the signal's number if a signal ended it.",
+            Only this command gets the token, in its variable BBTOKEN_ACCESS_TOKEN. With --netrc, the token is in a \
+            file instead. Only you can read this file, and exec removes it afterwards. If SIGKILL ends exec, the file \
+            remains, and the next exec replaces it.\n\n\
+            The exit code is that of the command. If a signal ends the command, it is 128 plus the number of the \
+            signal.",
         after_help = examples::shown("git-bbtoken-exec")
     )]
     Exec(Exec),
-    /// Make git use bbtoken:: addresses, and our credential helper for Bitbucket
+    /// Let git use bbtoken:: addresses, and get tokens for https addresses of Bitbucket
     #[command(after_help = examples::shown("git-bbtoken-setup"))]
     Setup(Setup),
-    /// Take back exactly what setup has added
+    /// Remove exactly what setup has added
     #[command(after_help = examples::shown("git-bbtoken-unsetup"))]
     Unsetup(Consent),
     /// Change the addresses of a repository's remotes
@@ -96,16 +99,16 @@ pub(super) enum Command {
     /// Answer git's credential protocol for the configured Bitbucket
     #[command(
         long_about = "Answer git's credential protocol for the configured Bitbucket\n\n\
-            Git starts it (see gitcredentials(7)); 'git bbtoken setup' arranges that. A token that was refused is \
-            replaced inside the same git command by git 2.46 and later. Older gits report the failure, and the next \
-            command gets a new token.",
+            After 'git bbtoken setup', git starts this command when it needs a token (see gitcredentials(7)). If \
+            Bitbucket refuses a token, git 2.46 and later get a new one within the same command. Older versions of \
+            git report the failure, and the next command gets a new token.",
         after_help = examples::shown("git-bbtoken-credential")
     )]
     Credential(Credential),
-    /// Look for what keeps git and Bitbucket apart, and mend it
+    /// Find connection problems, and fix them
     #[command(after_help = examples::shown("git-bbtoken-doctor"))]
     Doctor(Doctor),
-    /// Print the completions of a shell
+    /// Print a completion script for a shell
     #[command(after_help = examples::shown("git-bbtoken-completions"))]
     Completions(Completions),
     /// Print the manual page, or install all manual pages
@@ -146,16 +149,16 @@ pub(super) struct Chosen {
 #[derive(Debug, Default, Args)]
 #[command(group = clap::ArgGroup::new("kind").multiple(false))]
 pub(super) struct Login {
-    /// The profile to make or to renew; 'default' if there is none yet
+    /// The profile to create, or to log in to again; 'default' if there is none yet
     #[arg(value_name = "profile", add = ArgValueCandidates::new(profiles))]
     pub(super) profile: Option<String>,
     /// Log in as yourself, in a browser
     #[arg(long, group = "kind")]
     pub(super) browser: bool,
-    /// Log in as the OAuth client itself: no person, for CI and servers
+    /// Log in as the OAuth client itself, without a user: for CI and servers
     #[arg(long, group = "kind")]
     pub(super) client_credentials: bool,
-    /// Read a ready token from stdin: an access token or an API token with scopes
+    /// Read a token from stdin: an access token, or an API token with scopes
     #[arg(long, group = "kind")]
     pub(super) with_token: bool,
     /// The client's id (Bitbucket: the consumer's key)
@@ -164,29 +167,29 @@ pub(super) struct Login {
     /// Read the client's secret from stdin, one line
     #[arg(long, conflicts_with = "with_token")]
     pub(super) with_secret: bool,
-    /// Use the profile for this workspace; may be given more than once
+    /// Use the profile for this workspace; repeat the option for more workspaces
     #[arg(long = "workspace", value_name = "workspace")]
     pub(super) workspaces: Vec<String>,
-    /// Whose login it is, where one client serves two accounts
+    /// The account to log in to, if you use one client with two accounts
     #[arg(long, value_name = "name")]
     pub(super) account: Option<String>,
-    /// Where secrets are kept: file, keyring, kernel-keyring
+    /// Where to store secrets: file, keyring or kernel-keyring
     #[arg(long, value_name = "store", value_parser = Known(&["file", "keyring", "kernel-keyring"]), hide_possible_values = true)]
     pub(super) store: Option<String>,
-    /// Open no browser here: print the page's address and take the one it ends at
+    /// Print the address of the login page, and ask for the address where the browser ends
     #[arg(long, conflicts_with_all = ["client_credentials", "with_token"])]
     pub(super) no_browser: bool,
     /// Listen for the browser on this port of 127.0.0.1
     #[arg(long, value_name = "number", conflicts_with_all = ["no_browser", "client_credentials", "with_token"])]
     pub(super) port: Option<u16>,
-    /// Wait this long for the browser to come back
+    /// Wait at most this long for the login in the browser
     #[arg(long, value_name = "seconds", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400),
         conflicts_with_all = ["no_browser", "client_credentials", "with_token"])]
     pub(super) timeout: u64,
-    /// Save the token or the client's secret without trying it
+    /// Save the token or the client's secret without a check
     #[arg(long, conflicts_with_all = ["browser", "no_browser", "port", "repository"])]
     pub(super) no_check: bool,
-    /// Try the login on this repository, before it is saved and afterwards with git
+    /// Check the login with this repository, first without git and then with git
     #[arg(long = "try", value_name = "workspace/repository")]
     pub(super) repository: Option<String>,
 }
@@ -205,7 +208,7 @@ pub(super) struct Status {
     /// Print JSON; 'git bbtoken help json' describes it
     #[arg(long)]
     pub(super) json: bool,
-    /// Tell which profile an address gets, and why
+    /// Show which profile git uses for an address, and why
     #[arg(long, value_name = "address", conflicts_with_all = ["profile", "json"])]
     pub(super) explain: Option<String>,
 }
@@ -214,7 +217,7 @@ pub(super) struct Status {
 pub(super) struct Token {
     #[command(flatten)]
     pub(super) profile: Chosen,
-    /// Print it even on a terminal
+    /// Print the token even on a terminal
     #[arg(long)]
     pub(super) force: bool,
 }
@@ -223,10 +226,10 @@ pub(super) struct Token {
 pub(super) struct Exec {
     #[command(flatten)]
     pub(super) profile: Chosen,
-    /// Put the token into this new file, in the format of .netrc, instead of a variable
+    /// Write the token to this new file in .netrc format, instead of a variable
     #[arg(long, value_name = "file")]
     pub(super) netrc: Option<PathBuf>,
-    /// The command and its arguments, behind '--'
+    /// The command and its arguments, after '--'
     #[arg(last = true, required = true, value_name = "command")]
     pub(super) command: Vec<std::ffi::OsString>,
 }
@@ -236,17 +239,17 @@ pub(super) struct Consent {
     /// Write without asking
     #[arg(long, short)]
     pub(super) yes: bool,
-    /// Show what would be written, and write nothing
+    /// Show the changes, and write nothing
     #[arg(long, short = 'n', conflicts_with = "yes")]
     pub(super) dry_run: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Setup {
-    /// Turn https and ssh addresses of Bitbucket into bbtoken:: addresses in every repository
+    /// Use bbtoken:: for every https and ssh address of Bitbucket, in every repository
     #[arg(long)]
     pub(super) everywhere: bool,
-    /// Turn bbtoken:: addresses into https ones, for tools that know no remote helpers
+    /// Use https for bbtoken:: addresses, for tools that do not support remote helpers
     #[arg(long, conflicts_with = "everywhere")]
     pub(super) plain: bool,
     #[command(flatten)]
@@ -255,10 +258,10 @@ pub(super) struct Setup {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Remote {
-    /// Turn the Bitbucket addresses of remotes and submodules into bbtoken:: addresses
+    /// Change the Bitbucket addresses of remotes and submodules to bbtoken:: addresses
     #[command(after_help = examples::shown("git-bbtoken-remote-convert"))]
     Convert {
-        /// Turn bbtoken:: addresses into https addresses
+        /// Change bbtoken:: addresses to https addresses
         #[arg(long)]
         back: bool,
         #[command(flatten)]
@@ -270,20 +273,20 @@ pub(super) enum Remote {
 pub(super) struct Credential {
     #[command(flatten)]
     pub(super) profile: Chosen,
-    /// get, store, erase or capability; any other is passed over, as git asks of helpers
+    /// get, store, erase or capability; others are ignored, as git requires
     #[arg(value_parser = Known(&["get", "store", "erase", "capability"]), hide_possible_values = true)]
     pub(super) action: String,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
-    /// A repository to try
+    /// A repository to read as a test
     #[arg(value_name = "address")]
     pub(super) address: Option<String>,
-    /// Mend what can be mended safely
+    /// Fix the problems that are safe to fix
     #[arg(long)]
     pub(super) fix: bool,
-    /// Print a report that is safe to paste in public: no names, addresses or paths of yours
+    /// Print a report that is safe to publish, without your names, addresses and paths
     #[arg(long, conflicts_with = "fix")]
     pub(super) report: bool,
 }

@@ -104,7 +104,7 @@ const EXAMPLES: [(&str, &[Name]); 16] = [
             ),
             name(
                 "git bbtoken exec --netrc ~/.netrc -- go mod download",
-                "Run a program that reads the token from ~/.netrc; the file must not exist before",
+                "Run a program that reads ~/.netrc; this file must not exist before",
             ),
         ],
     ),

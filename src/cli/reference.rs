@@ -20,11 +20,11 @@ pub(super) const KEYS: [Name; 16] = [
     ),
     name(
         "grant",
-        "how tokens are obtained: client-credentials (default), authorization-code, token",
+        "how to get tokens: client-credentials (default), authorization-code or token",
     ),
     name(
         "workspace",
-        "use the profile for this workspace; may be set more than once",
+        "use the profile for this workspace; several values are allowed",
     ),
     name(
         "account",
@@ -36,12 +36,15 @@ pub(super) const KEYS: [Name; 16] = [
     ),
     name(
         "clientSecretCommand",
-        "a command that prints the client's secret; a shell runs it if it begins with '!'",
+        "a command that prints the client's secret; after '!', a shell runs it",
     ),
-    name("accessTokenCommand", "a command that prints a ready token"),
+    name(
+        "accessTokenCommand",
+        "a command that prints an access token or API token",
+    ),
     name(
         "baseUrl",
-        "where Bitbucket is; default https://bitbucket.org",
+        "the address of Bitbucket; default https://bitbucket.org",
     ),
     name(
         "tokenUrl",
@@ -53,17 +56,20 @@ pub(super) const KEYS: [Name; 16] = [
     ),
     name(
         "store",
-        "where secrets are kept: file (default), keyring, kernel-keyring, memory",
+        "where to store secrets: file (default), keyring, kernel-keyring or memory",
     ),
-    name("transport", "who speaks HTTP: auto (default), native, git"),
+    name(
+        "transport",
+        "the HTTP transport: auto (default), native, or git for git's own https",
+    ),
     name(
         "rememberAdvertisement",
-        "remember for an hour what a server can do, which saves a round trip: true (default), false",
+        "remember a server's capabilities for an hour, which saves a request: true (default) or false",
     ),
     name("profile", "only as bbtoken.profile: the default profile"),
     name(
         "lfs",
-        "only as bbtoken.lfs: write the LFS addresses of remotes for git-lfs: true (default), false",
+        "only as bbtoken.lfs: write the LFS addresses of remotes for git-lfs: true (default) or false",
     ),
     name(
         "addedBySetup",
@@ -86,20 +92,23 @@ pub(super) const VARIABLES: [Name; 18] = [
     ),
     name(
         "BBTOKEN_CLIENT_SECRET",
-        "its secret; without BBTOKEN_CLIENT_ID, the secret of a configured client without clientSecretCommand",
+        "the client's secret; without BBTOKEN_CLIENT_ID, for a configured client that has no clientSecretCommand",
     ),
     name(
         "BBTOKEN_CLIENT_SECRET_FILE",
-        "a file with its secret, by an absolute path",
+        "the absolute path of a file with the client's secret",
     ),
-    name("BBTOKEN_ACCESS_TOKEN", "a ready token, instead of a client"),
+    name(
+        "BBTOKEN_ACCESS_TOKEN",
+        "an access token or API token, instead of a client",
+    ),
     name(
         "BBTOKEN_ACCESS_TOKEN_FILE",
-        "a file with a ready token, by an absolute path",
+        "the absolute path of a file with an access token or API token",
     ),
     name(
         "BBTOKEN_BASE_URL",
-        "where Bitbucket is; default https://bitbucket.org",
+        "the address of Bitbucket; default https://bitbucket.org",
     ),
     name(
         "BBTOKEN_TOKEN_URL",
@@ -115,7 +124,7 @@ pub(super) const VARIABLES: [Name; 18] = [
     ),
     name(
         "BBTOKEN_REMEMBER_ADVERTISEMENT",
-        "true (default), or false to ask the server every time what it can do",
+        "true (default), or false to ask the server for its capabilities every time",
     ),
     name(
         "BBTOKEN_STORE",
@@ -127,8 +136,8 @@ pub(super) const VARIABLES: [Name; 18] = [
     ),
     name(
         "BBTOKEN_TRACE",
-        "write a trace to stderr: 1 for each step with its time, 2 for header lines, too; add ',json' for JSON, or \
-         ',/absolute/path' to write to a file; secrets are never shown",
+        "write a trace to stderr: 1 for each step with its time, 2 also for header lines; add ',json' for JSON, or \
+         ',/absolute/path' to write to a file; no secret is shown",
     ),
     name(
         "GIT_TRACE_CURL, GIT_CURL_VERBOSE",
@@ -136,7 +145,7 @@ pub(super) const VARIABLES: [Name; 18] = [
     ),
     name(
         "GIT_SMART_HTTP",
-        "0 turns git's protocol off, as over https: git's own transport reads the repository's files, if the server allows it",
+        "0 turns the smart protocol off: git's own transport reads the repository's files, if the server allows it",
     ),
     name(
         "GIT_TERMINAL_PROMPT",
@@ -148,14 +157,14 @@ pub(super) const VARIABLES: [Name; 18] = [
     ),
 ];
 
-pub(super) const ENVIRONMENT_INTRODUCTION: &str = "A variable that is set but empty is an error. Variables override git's \
-configuration, but a client or token does not replace the one of a named profile.";
+pub(super) const ENVIRONMENT_INTRODUCTION: &str = "An empty variable is an error. Variables override git's configuration, with \
+one exception: a client or token in a variable does not replace that of a named profile.";
 
 /// Files and directories that we read and write.
 pub(super) const FILES: [Name; 3] = [
     name(
         "~/.cache/git-remote-bbtoken",
-        "access tokens, locks, and what servers can do; you may delete this directory",
+        "access tokens, locks and the capabilities of servers; you may delete this directory",
     ),
     name(
         "~/.local/state/git-remote-bbtoken",
@@ -181,14 +190,11 @@ pub(super) const EXIT_CODES: [Name; 11] = [
     name("5", "refused by Bitbucket: scope or access"),
     name("6", "network"),
     name("7", "store locked or unreadable"),
-    name(
-        "126",
-        "'git bbtoken exec': the command is there and cannot be run",
-    ),
-    name("127", "'git bbtoken exec': the command is not there"),
+    name("126", "'git bbtoken exec' cannot run the command"),
+    name("127", "'git bbtoken exec' does not find the command"),
     name(
         "128",
-        "the helper git-remote-bbtoken failed, as git's own do",
+        "git-remote-bbtoken failed; git's own helpers use the same code",
     ),
 ];
 
@@ -209,35 +215,35 @@ settings only: those of the system, your own files, `git -c` and the environment
 ";
 
 const PROFILES: &str = "\
-A profile is a named client or token. The first of these that names a profile decides:
+A profile is a named client or token. The first of these that applies selects it:
 
   1. profile@ in the address: bbtoken::work@workspace/repository
   2. remote.<name>.bbtokenProfile
   3. BBTOKEN_PROFILE
   4. a client or token in the environment
-  5. a profile whose workspace names the address's
+  5. the workspace in the address, if it is the 'workspace' of a profile
   6. bbtoken.profile
-  7. the only profile there is, or the one called 'default'
+  7. the only profile, or the profile named 'default'
 
-An address with a host, such as https://bitbucket.org/workspace/repository, gets only a profile whose baseUrl is that \
-site. It is an error if 1, 2 or 3 names a profile of another site, or if no profile is for the site.
+For an address with a host, such as https://bitbucket.org/workspace/repository, git uses only profiles whose baseUrl is \
+that site. It is an error if 1, 2 or 3 names a profile of another site, or if there is no profile for the site.
 
 All commands use the same profile in the same directory. Without an address, they use the profile of the remote that git \
 fetches from: the branch's remote, the only remote, or origin.
 
-A repository's own configuration can select a profile that you have defined, but not define one. A profile that is a \
-pushProfile serves a fetch only if you type its name. The address of a submodule and a repository's setting do not count. \
-Its credential.username and url.<base>.insteadOf are such settings. The address of a remote counts as typed, because a \
-clone keeps it there. In an unpacked archive, read 'git remote -v' before you fetch.
+A repository's own configuration can select a profile that you have defined, but it cannot define one. If another \
+profile names a profile as its pushProfile, git fetches with it only if you typed its name. A name in the address of a \
+submodule or in a setting of the repository (also credential.username and url.<base>.insteadOf) is not typed. A name in \
+the address of a remote counts as typed, because a clone saves the address there. In an unpacked archive, read \
+'git remote -v' before you fetch.
 
-A named profile is used as you defined it. A client or token in the environment does not replace its own, but completes \
-a profile that has neither. Other variables, such as BBTOKEN_BASE_URL and BBTOKEN_STORE, apply to every profile.
+A named profile is used as you defined it. A client or token in the environment is used only if the profile has neither. Other variables, such as BBTOKEN_BASE_URL and BBTOKEN_STORE, apply to every profile.
 
 'git bbtoken status --explain <address>' shows the profile and the reason.
 ";
 
 const BITBUCKET: &str = "\
-An OAuth client is made once, in the workspace that owns it:
+Create an OAuth client once, in the workspace that owns it:
 
   https://bitbucket.org/<workspace>/workspace/settings/api
   (Workspace settings, OAuth consumers, Add consumer)
@@ -249,17 +255,17 @@ An OAuth client is made once, in the workspace that owns it:
   This is a private consumer
       tick it for client credentials (CI, servers)
   Permissions
-      Repositories: Read to fetch, Write to push; Account: Read to see whose login it is
+      Repositories: Read to fetch, Write to push; Account: Read to show the account of a login
 
-Bitbucket then shows a key and a secret: the client's id and secret. Its words and OAuth's: consumer = client, \
-key = client id, secret = client secret, permission = scope.
+Bitbucket then shows a key and a secret: the client's id and secret. Bitbucket's terms and OAuth's: consumer = \
+client, key = client id, secret = client secret, permission = scope.
 
-A ready token works, too: an access token of a repository, project or workspace (its settings, Access tokens), or an \
+You can also use a token: an access token of a repository, project or workspace (its settings, Access tokens), or an \
 API token with scopes (https://id.atlassian.com/manage-profile/security/api-tokens).
 ";
 
 const JSON: &str = "\
-'git bbtoken status --json' prints one object. Fields are added without notice; a change of meaning raises 'version'.
+'git bbtoken status --json' prints one object. New versions may add fields. If a field changes its meaning, 'version' increases.
 
   version: 1
   base_url: where Bitbucket is
@@ -268,23 +274,23 @@ const JSON: &str = "\
     problem: why it cannot be used; the fields below are then absent
     grant: client-credentials, authorization-code or token
     client_id: absent for a token; cut if it looks like a secret
-    account: whose login it is
-    workspaces[]: that it serves
+    account: the account of the login
+    workspaces[]: the workspaces of the profile
     store: file, keyring, kernel-keyring or memory
-    settings[]: key, value, origin; commands by their program only
+    settings[]: key, value, origin; of a command, only the program
     access_token: absent if none is cached
       fingerprint: first 8 hexadecimal digits of its SHA-256
       scopes[]
       got_at, expires_at: seconds since 1970-01-01T00:00:00Z
-      expires_in_s: negative when it has ended
-    login: absent without one; a person's login
+      expires_in_s: negative after the token has expired
+    login: a login by browser; absent without one
       fingerprint, scopes[]
       refreshed_at: seconds since 1970-01-01T00:00:00Z
-    owner: absent unless Bitbucket said whose login or token it is
+    owner: the account of the login or token; absent if Bitbucket did not name it
       name
       told_at: seconds since 1970-01-01T00:00:00Z
-    client_secret: fingerprint of the one in the store; absent without
-    ready_token: the same of a ready token
+    client_secret: fingerprint of the secret in the store; absent without one
+    ready_token: fingerprint of the access token or API token in the store; absent without one
     store_problem: why the store could not be read; absent if it was
 ";
 
@@ -292,8 +298,8 @@ const JSON: &str = "\
 const PROGRAMS: &str = "
 ## Programs that are started
 
-Programs are found only in the absolute directories of `PATH`: an empty or relative entry would lead into the work tree. \
-Each program gets a `PATH` with these directories only, except the command of `exec`. For the same reason, they get no \
+The helper and `git bbtoken` look for programs only in the absolute directories of `PATH`, because an empty or relative entry would lead into the work tree. \
+Each program gets a `PATH` with these directories only, except the command of `exec`. For the same reason, no program gets a \
 variable that names a relative file for curl or its libraries, for example `CURL_CA_BUNDLE`, `OPENSSL_CONF` or `SSLKEYLOGFILE`.
 ";
 
@@ -306,18 +312,18 @@ git-lfs: its git directory has 'lfs', or a .gitattributes file at the top of the
   remote.<name>.lfsurl
       the repository's LFS endpoint, over https
   remote.<name>.lfspushurl
-      the same for pushes, if they go elsewhere or have another profile
+      the same for pushes, if they have another address or profile
   lfs.<site>/.access
-      basic: Bitbucket answers 403 where git-lfs waits for 401 to ask for credentials
+      basic: git-lfs asks for credentials at once, because Bitbucket answers 403 instead of 401
   credential.<endpoint>
-      git asks 'git bbtoken credential' for this endpoint alone; not if 'git bbtoken setup' was run
+      git asks 'git bbtoken credential' for this endpoint; not needed after 'git bbtoken setup'
 
-The user name in the address ('bbtoken', 'bbtoken+<profile>') shows that it is ours: it follows the remote's address, \
-also after 'git remote set-url'. An address of your own, or lfs.url, is never changed, nor is a remote that pushes to \
-another site. 'git config --global bbtoken.lfs false' switches it off.
+The user name 'bbtoken' or 'bbtoken+<profile>' marks the addresses that the helper wrote. If the address of the remote \
+changes, also with 'git remote set-url', the helper changes them, too. It never changes your own addresses, lfs.url, or a \
+remote that pushes to another site. To turn this off, run 'git config --global bbtoken.lfs false'.
 
-Push to a remote by its name: git-lfs refuses an address in its place. An lfs.url in a repository's .lfsconfig wins \
-over all of this; a remote.<name>.lfsurl there does not: set bbtoken.lfs to false for it.
+Push to a remote by its name, because git-lfs refuses to push to an address. An lfs.url in a repository's .lfsconfig \
+overrides these settings. To use a remote.<name>.lfsurl there, set bbtoken.lfs to false.
 ";
 
 /// The topics of `git bbtoken help`.
@@ -351,8 +357,8 @@ pub(super) fn topic(topic: &str) -> Option<String> {
 
 fn config() -> String {
     let mut text =
-        "bbtoken.<key> is for every profile, bbtoken.<profile>.<key> for one. A repository's own configuration \
-         may hold only bbtoken.<key> for the keys with *. It can select a profile, but not define one.\n\n"
+        "bbtoken.<key> applies to every profile, bbtoken.<profile>.<key> to one. A repository's own configuration \
+         may set only the keys with *, as bbtoken.<key>. It can select a profile, but it cannot define one.\n\n"
             .to_owned();
     for Name { name, meaning } in &KEYS {
         let is_followed = matches!(
@@ -377,7 +383,7 @@ fn page() -> String {
     let mut page = "# Reference\n\n\
          Made by `git bbtoken help reference`; a test compares the two.\n\n\
          ## Git configuration\n\n\
-         `bbtoken.<key>` is for every profile, `bbtoken.<profile>.<key>` for one.\n\n\
+         `bbtoken.<key>` applies to every profile, `bbtoken.<profile>.<key>` to one.\n\n\
          | key | meaning | in a repository's own configuration |\n| --- | --- | --- |\n"
         .to_owned();
     let cell = |text: &str| text.replace('|', "\\|");
