@@ -214,7 +214,7 @@ fn from_short(text: &str) -> Result<Address, &'static str> {
     repository_in(workspace, repository, profile)
 }
 
-const PASSWORD: &str = "it holds a password; profiles need none";
+const PASSWORD: &str = "it contains a password; remove it, because the profile supplies the token";
 
 /// Checks what stands before an `@`.
 fn profile_name(text: &str) -> Result<&str, &'static str> {
@@ -222,7 +222,7 @@ fn profile_name(text: &str) -> Result<&str, &'static str> {
         return Err(PASSWORD);
     }
     if !is_profile_name(text) {
-        return Err("the profile before '@' may hold letters, digits, '.', '_' and '-' only");
+        return Err("the profile before '@' may contain only letters, digits, '.', '_' and '-'");
     }
     Ok(text)
 }
@@ -243,7 +243,7 @@ fn not_a_site_page(first: &str, second: &str, third: &str) -> Result<(), &'stati
 }
 
 /// A wiki was a repository of its own below the code's, which must not be cloned, or pushed to, in its place.
-const NO_WIKI: &str = "it names a wiki, and Bitbucket has had none since August 2026";
+const NO_WIKI: &str = "it names a wiki, and Bitbucket removed all wikis in August 2026";
 
 /// Cuts off the query and the fragment that a browser's address may have.
 fn plain(path: &str) -> &str {
@@ -252,11 +252,14 @@ fn plain(path: &str) -> &str {
 
 /// Takes a URL, or what stands for one in ssh's short form.
 fn from_url(text: &str, base: Base<'_>) -> Result<Address, &'static str> {
-    let url = gix::url::parse(text).map_err(|_| "it is no URL that git understands")?;
+    let url = gix::url::parse(text).map_err(|_| "it is not a URL that git understands")?;
     if url.password().is_some() {
-        return Err("it holds a password; remove it from the URL and revoke it");
+        return Err("it contains a password; remove it from the URL and revoke it at Bitbucket");
     }
-    let path = url.path.to_str().map_err(|_| "its path is no text")?;
+    let path = url
+        .path
+        .to_str()
+        .map_err(|_| "its path is not valid UTF-8")?;
     match url.scheme {
         Scheme::Https | Scheme::Http => from_web(&authority(&url), path, base),
         Scheme::Ssh => from_ssh(url.host().unwrap_or(""), path),
@@ -295,10 +298,10 @@ fn from_web(host: &str, path: &str, base: Base<'_>) -> Result<Address, &'static 
         path
     } else if host.eq_ignore_ascii_case(API_HOST) {
         path.strip_prefix(API_REPOSITORIES)
-            .ok_or("it is no repository of Bitbucket's REST API")?
+            .ok_or("it is not the address of a repository in Bitbucket's REST API")?
     } else {
         return Err(
-            "its host is not the configured Bitbucket; a profile for another site needs bbtoken.<profile>.baseUrl",
+            "its host is not the configured Bitbucket site; for another site, set bbtoken.<profile>.baseUrl",
         );
     };
     let mut parts = plain(path).split('/');
@@ -329,7 +332,7 @@ fn from_ssh(host: &str, path: &str) -> Result<Address, &'static str> {
             host: Some(BITBUCKET_HOSTS[0].to_owned()),
             ..address
         }),
-        Some(_) => Err("the path of an ssh address holds no '@'"),
+        Some(_) => Err("the path of an ssh address cannot contain '@'"),
     })
 }
 
@@ -342,12 +345,12 @@ fn repository_in(
     let repository = repository.strip_suffix(".git").unwrap_or(&repository);
     if !is_slug(&workspace) {
         return Err(
-            "expected workspace/repository; the workspace is empty or holds characters Bitbucket has not",
+            "expected workspace/repository, but the workspace is empty or contains characters that Bitbucket does not allow",
         );
     }
     if !is_slug(repository) {
         return Err(
-            "expected workspace/repository; the repository is empty or holds characters Bitbucket has not",
+            "expected workspace/repository, but the repository is empty or contains characters that Bitbucket does not allow",
         );
     }
     Ok(Address {

@@ -224,7 +224,7 @@ impl Wiring {
         refuse_link_of_another_user(&self.file)?;
         let mut text = self.added(before.clone())?;
         // A lock that is left behind keeps git from writing its own settings.
-        let _held = signals::hold().context("cannot hold signals back")?;
+        let _held = signals::hold().context("cannot block signals")?;
         let resolve = Some(&resolve_symlink as _);
         let mode = match patience {
             Duration::ZERO => Fail::Immediately,

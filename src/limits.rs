@@ -89,7 +89,7 @@ fn is_of_handles(_error: &io::Error) -> bool {
 pub(crate) fn of_start(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::WouldBlock => {
-            let message = format!("this user may start no further process or thread: {error}");
+            let message = format!("this user cannot start another process or thread: {error}");
             io::Error::new(error.kind(), Scarcity::new(message, PROCESSES))
         }
         _ => error,

@@ -27,9 +27,11 @@ impl fmt::Display for Flaw {
             Flaw::Empty => "is empty",
             Flaw::NotText => "is not text: save it as UTF-8",
             Flaw::Quote => "has a quote at one end only: remove it",
-            Flaw::SeveralWords => "is not one word: remove the space or line break inside it",
+            Flaw::SeveralWords => {
+                "contains more than one word: remove the space or line break inside"
+            }
             Flaw::Character => {
-                "has a character inside that keys, secrets and tokens do not have: copy it again"
+                "contains a character that keys, secrets and tokens never contain: copy it again"
             }
         })
     }

@@ -142,52 +142,48 @@ fn hint(error: &anyhow::Error) -> Option<String> {
 fn hint_of(kind: &Kind) -> Option<String> {
     Some(match kind {
         Kind::NotConfigured => "run 'git bbtoken login'; or set BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET to the key and secret of a private OAuth consumer, \
-             or BBTOKEN_ACCESS_TOKEN to a ready token"
+             or BBTOKEN_ACCESS_TOKEN to an access token or API token"
             .into(),
         Kind::NoProfileForSite { site } => format!(
-            "to make one: git config --global bbtoken.<profile>.baseUrl {site} && git bbtoken login <profile>"
+            "to create one: git config --global bbtoken.<profile>.baseUrl {site} && git bbtoken login <profile>"
         ),
         Kind::UnknownProfile { known } if known.is_empty() => "no profile is configured; run 'git bbtoken login'".into(),
         Kind::UnknownProfile { known } => format!("the profiles are: {}", known.join(", ")),
         Kind::BadAddress => "write it as 'bbtoken::workspace/repository'".into(),
-        Kind::LoginNeeded { profile } => format!("run 'git bbtoken login {profile}' to authorize again"),
+        Kind::LoginNeeded { profile } => format!("run 'git bbtoken login {profile}'"),
         Kind::ClientRefused { remedy } => remedy.clone(),
         Kind::AccessRefused { address } => format!(
-            "Bitbucket does not tell which: the name is wrong, or this profile's client or token may not see the repository; \
-             run '{}'",
+            "the name is wrong, or this profile's client or token has no access to the repository (Bitbucket does not say which); to check, run '{}'",
             shell_command(&["git", "bbtoken", "doctor", address]).unwrap_or_else(|| "git bbtoken doctor".into())
         ),
         Kind::ScopeMissing { scope } => format!(
             "tick the permission '{scope}' at the OAuth consumer (workspace settings, OAuth consumers), or use a token that has it"
         ),
-        Kind::PlaceRefused => "the workspace admits listed network addresses only: use its network or VPN, or have an admin add this machine's \
-             address (workspace settings, access controls)"
+        Kind::PlaceRefused => "the workspace accepts only listed IP addresses: use its network or VPN, or ask an admin to add this machine's address (workspace settings, access controls)"
             .into(),
-        Kind::SecondStepNeeded => "the workspace admits accounts with two-step verification only: turn it on for the account (personal settings, \
-             security), or use a profile of an account that has it"
+        Kind::SecondStepNeeded => "the workspace requires two-step verification: turn it on for the account (personal settings, security), or use a profile whose account has it"
             .into(),
-        Kind::OverLimit => "the repository or its workspace is over a limit of its plan: reading goes on, pushes are refused until it is below \
-             again; see the repository's settings"
+        Kind::OverLimit => "the repository or its workspace exceeds a limit of its plan: you can still fetch, but Bitbucket refuses pushes until it is below the limit; see the repository's settings"
             .into(),
         Kind::AppPassword => "Bitbucket removed app passwords in July 2026; use an OAuth consumer (BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET) \
              or an API token with scopes"
             .into(),
-        Kind::WrongSecret => "for an OAuth consumer set BBTOKEN_CLIENT_ID to its key and BBTOKEN_CLIENT_SECRET to its secret; BBTOKEN_ACCESS_TOKEN \
+        Kind::WrongSecret => "for an OAuth consumer, set BBTOKEN_CLIENT_ID to its key and BBTOKEN_CLIENT_SECRET to its secret; BBTOKEN_ACCESS_TOKEN \
              takes an access token of a repository, project or workspace, or an API token with scopes"
             .into(),
         Kind::Busy => "Bitbucket is busy or asks for fewer requests; try again in a few minutes".into(),
-        Kind::ServerFailed { host } => format!("the fault is on the side of '{host}'; try again in a few minutes"),
+        Kind::ServerFailed { host } => format!("the problem is at '{host}'; try again in a few minutes"),
         Kind::TooLarge => "push in smaller steps, an older commit first: git push <remote> <commit>:refs/heads/<branch>".into(),
-        Kind::PushAgain => "push again: a new token is ready".into(),
+        Kind::PushAgain => "push again: the helper has a new token".into(),
         Kind::Unreachable { host } => format!("check the network, the proxy settings and the status of '{host}', then try again"),
         Kind::Untrusted { host } => format!(
-            "if a proxy of your network stands in for '{host}', set http.sslCAInfo to a file with its certificate; check the clock, too"
+            "if a proxy in your network replaces the certificate of '{host}', set http.sslCAInfo (or GIT_SSL_CAINFO, which overrides it) to a file with the proxy's CA certificate; also check this machine's clock"
         ),
         Kind::OnlyHttp2 { host } => format!(
-            "let '{host}' or the gateway in front of it offer HTTP/1.1, too; repositories can be reached by git's own transport: \
+            "enable HTTP/1.1 on '{host}' or on the gateway in front of it; for repositories, git's own transport works, too: \
              git config --global bbtoken.transport git"
         ),
-        Kind::NotGit => "a proxy, a sign-on page or a captive portal may stand in between: open Bitbucket in a browser to see".into(),
+        Kind::NotGit => "a proxy, a sign-on page or a captive portal may have answered instead of Bitbucket: open Bitbucket in a browser to check".into(),
         Kind::PushUnknown => "run 'git fetch' and compare before you push again".into(),
         Kind::StoreUnusable => "fix or unlock the store and try again; to use another store, set bbtoken.<profile>.store (file, keyring, \
              kernel-keyring) and run 'git bbtoken login' again"

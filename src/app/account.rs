@@ -48,7 +48,7 @@ impl Owner {
     pub(crate) fn untold(&self) -> Option<&str> {
         match self {
             Owner::Untold(why) => Some(why),
-            Owner::NoScope(_) => Some("the token may not tell: it has no scope for accounts"),
+            Owner::NoScope(_) => Some("the token lacks the scope to read the account"),
             Owner::Account(_) | Owner::Refused => None,
         }
     }
@@ -131,14 +131,14 @@ impl App {
             return Ok(untold(why));
         }
         let Some(authorization) = authorization(profile, bearer) else {
-            let why = "an API token tells it only together with the e-mail address of its account: --account <address>";
+            let why = "for an API token, Bitbucket needs the account's e-mail address, too; log in with --account <address>";
             return Ok(untold(why));
         };
         let url = user_url(&profile.endpoints.base)?;
         let http = git_config::http_settings(&self.git.protected(), &process_variable, &url, None)?;
         if let Some(setting) = &http.settings.unverified_by {
             let why = format!(
-                "no token is sent for a name where {setting} has nobody's certificate checked"
+                "{setting} disables certificate checks, so the helper does not send the token only to ask for a name"
             );
             return Ok(untold(&why));
         }
@@ -155,10 +155,10 @@ fn cannot_tell(profile: &Profile, scopes: &[String]) -> Option<&'static str> {
     let has_scope =
         scopes.is_empty() || scopes.iter().any(|scope| SCOPES.contains(&scope.as_str()));
     match &profile.grant {
-        Grant::ClientCredentials(_) => Some("it is the client's own, not a person's"),
-        Grant::AuthorizationCode(_) if !has_scope => {
-            Some("Bitbucket tells it only if 'Account: Read' is ticked at the OAuth consumer")
-        }
+        Grant::ClientCredentials(_) => Some("the token belongs to the client, not to a person"),
+        Grant::AuthorizationCode(_) if !has_scope => Some(
+            "Bitbucket names the account only if 'Account: Read' is ticked at the OAuth consumer",
+        ),
         Grant::AuthorizationCode(_) | Grant::Token(_) => None,
     }
 }
@@ -194,7 +194,7 @@ fn read(mut response: Response) -> anyhow::Result<Owner> {
     Ok(match status {
         200 => match Account::of(&answer) {
             Some(account) => Owner::Account(account),
-            None => untold("Bitbucket's answer has no name in it"),
+            None => untold("Bitbucket's response contains no account name"),
         },
         401 => Owner::Refused,
         403 if answer.get("error").is_some() => {

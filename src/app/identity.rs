@@ -142,7 +142,7 @@ pub(super) fn client(http: &HttpSettings) -> anyhow::Result<Client> {
         Some(_) => error,
         None => error.context(Failure::new(
             Kind::Misconfigured,
-            "cannot follow git's http settings",
+            "cannot apply git's http settings",
         )),
     })?;
     Ok(client.with_proxy_logins(Box::new(GitLogins)))

@@ -51,7 +51,7 @@ impl Identity {
             if let Some(setting) = http.and_then(|http| http.settings.unverified_by.as_ref()) {
                 let host = authority(url);
                 notify(&format!(
-                    "'{host}' is not verified, because of {setting}: whoever answers in its place gets the token"
+                    "{setting} disables the certificate check for '{host}': a server that impersonates it gets the token"
                 ));
             }
         }
@@ -167,7 +167,7 @@ impl Identity {
         let profile = &self.profile;
         let Grant::AuthorizationCode(client) = &profile.grant else {
             let message = format!(
-                "profile '{profile}' gets its tokens without a login; for one, set bbtoken.{profile}.grant to authorization-code"
+                "profile '{profile}' gets its tokens without a login; to use one, set bbtoken.{profile}.grant to authorization-code"
             );
             return Err(Failure::new(Kind::Misconfigured, message).into());
         };
@@ -210,13 +210,12 @@ fn under(identity: &Identity, error: anyhow::Error) -> anyhow::Error {
     let git_only = &token_http.unwrap_or(&identity.http).git_only;
     let message = match &identity.unused_proxy {
         Some(proxy) => format!(
-            "the request for a token does not use {}, since it carries a secret and a repository must not choose its way; \
-             if you trust the proxy, set it for yourself: git config --global http.proxy <address>",
+            "the token request does not use {}: it carries a secret, and a repository must not choose its proxy; if you trust the proxy, set it yourself: git config --global http.proxy <address>",
             quote(proxy)
         ),
         None if git_only.is_empty() => return error,
         None => format!(
-            "cannot ask for a token as '{}' wants it: only git's own transport can, and it asks for none",
+            "cannot apply '{}' to the token request: only git's own transport supports this setting, and it does not request tokens",
             git_only.join("' and '")
         ),
     };

@@ -112,8 +112,9 @@ fn quit(output: &mut dyn Write, error: anyhow::Error) -> anyhow::Result<()> {
 
 fn refused(identity: &Identity) -> anyhow::Error {
     let profile = &identity.profile;
-    let message =
-        format!("Bitbucket refused the token of profile '{profile}', and there is no other");
+    let message = format!(
+        "Bitbucket refused the token of profile '{profile}', and the profile has no other token"
+    );
     Failure::new(
         Kind::LoginNeeded {
             profile: profile.name.clone(),
@@ -137,7 +138,7 @@ fn erase(profile: Option<&str>, request: &Request, warn: &dyn Fn(&str)) -> anyho
         // git-lfs asks again by itself.
         if !request.path.ends_with("/info/lfs") {
             warn(&format!(
-                "Bitbucket refused the token of profile '{}', and it was dropped: run the command again to get a new one",
+                "Bitbucket refused the token of profile '{}', and the helper removed it from the cache: run the command again to get a new one",
                 identity.profile
             ));
         }

@@ -31,8 +31,8 @@ impl Exposed {
             Exposed::AppPassword => "an app password, which no longer works",
             Exposed::ApiToken => "an API token",
             Exposed::AccessToken => "an access token",
-            Exposed::OAuth1 => "keys of OAuth 1, which git over https does not take",
-            Exposed::Header => "an Authorization header with a token in the open",
+            Exposed::OAuth1 => "OAuth 1 keys, which Bitbucket does not accept for git over https",
+            Exposed::Header => "an Authorization header with a token in plain text",
             Exposed::Password => "a password or token",
         }
     }

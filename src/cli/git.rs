@@ -92,7 +92,7 @@ pub(super) fn apply_all(changes: &[(Target, Change)]) -> anyhow::Result<()> {
                 // The error above names the cause.
                 let _ = target.apply(&change.reverse());
             }
-            return Err(error.context("git's configuration was left as it was"));
+            return Err(error.context("git's configuration was not changed"));
         }
     }
     Ok(())
@@ -126,13 +126,13 @@ impl Target {
         if !matches!(output.status.code(), Some(0 | 1)) {
             let said = said(&output.stderr);
             let is_nowhere = |name| std::env::var_os(name).is_none();
-            let mend = match self {
+            let fix = match self {
                 Target::Global if ["HOME", "GIT_CONFIG_GLOBAL"].iter().all(is_nowhere) => {
                     "; set HOME, or GIT_CONFIG_GLOBAL to the file to use"
                 }
                 _ => "",
             };
-            let message = format!("git cannot read its configuration: {said}{mend}");
+            let message = format!("git cannot read its configuration: {said}{fix}");
             return Err(Failure::new(Kind::Misconfigured, message).into());
         }
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -20,7 +20,7 @@ pub(super) fn run(options: &arguments::Logout, console: &mut Console<'_>) -> any
             removed.join(", ")
         ))?;
     } else if shared.is_empty() {
-        console.answer(&format!("Nothing was kept of profile '{profile}'."))?;
+        console.answer(&format!("Nothing was stored for profile '{profile}'."))?;
     } else {
         console.answer(&format!("Nothing was removed from profile '{profile}'."))?;
     }
@@ -44,19 +44,22 @@ pub(super) fn run(options: &arguments::Logout, console: &mut Console<'_>) -> any
         }
         Grant::ClientCredentials(_) => {
             format!(
-                "to end the client, delete the consumer: {base}/<workspace>/workspace/settings/api"
+                "to disable the client, delete the consumer: {base}/<workspace>/workspace/settings/api"
             )
         }
-        Grant::Token(_) => "to revoke the token, open the page on which it was made".to_owned(),
+        Grant::Token(_) => {
+            "to revoke the token, open the Bitbucket page on which you created it".to_owned()
+        }
     };
     let settings = if profile.name == ENVIRONMENT {
-        "The client or token in the environment stays: unset it to stop its use.".to_owned()
+        "The client or token in the environment stays: unset its variables to stop its use."
+            .to_owned()
     } else {
         format!(
             "The profile's settings stay: 'git config --global --remove-section bbtoken.{profile}' removes them."
         )
     };
-    console.tell("Nothing was revoked at Bitbucket. Access tokens end within two hours;");
+    console.tell("Nothing was revoked at Bitbucket. Access tokens expire within two hours;");
     console.tell(&format!("{where_to_revoke}."));
     console.tell(&settings);
     Ok(())

@@ -82,7 +82,10 @@ fn run(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Result<u8
         let is_pipe = written.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
         // An error without context comes from writing the answer, as in `git bbtoken status | head -1`.
         if is_pipe && error.chain().count() == 1 {
-            return error.context(Failure::new(Kind::Hangup, "nobody reads the answer"));
+            return error.context(Failure::new(
+                Kind::Hangup,
+                "the reader closed standard output",
+            ));
         }
         error
     })

@@ -36,7 +36,7 @@ pub(super) fn convert(
         ));
     }
     if changes.is_empty() {
-        return console.answer("No address is to be changed.");
+        return console.answer("No address needs to change.");
     }
     let mut last = None;
     for (target, change) in &changes {
@@ -48,7 +48,7 @@ pub(super) fn convert(
             console.answer(&format!("  {line}"))?;
         }
     }
-    if !may_write(options, console, "Write this?")? {
+    if !may_write(options, console, "Write these changes?")? {
         return Ok(());
     }
     apply_all(&changes)?;
@@ -57,7 +57,7 @@ pub(super) fn convert(
         .iter()
         .any(|(target, _)| matches!(target, Target::File(_)))
     {
-        console.tell("Commit '.gitmodules' to give the others the same addresses.");
+        console.tell("Commit '.gitmodules' so that others get the same addresses.");
     }
     Ok(())
 }

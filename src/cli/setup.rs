@@ -145,7 +145,7 @@ pub(super) fn run(options: &arguments::Setup, console: &mut Console<'_>) -> anyh
             ));
         }
     }
-    console.answer("Git is set up; 'git bbtoken unsetup' takes it back.")
+    console.answer("Git is set up; 'git bbtoken unsetup' undoes this.")
 }
 
 /// Gives the settings that hold in every repository of the user.
@@ -225,7 +225,10 @@ fn answering(site: &Url, ask: &str, there: &There<'_>) -> Vec<Reasoned> {
         if !same_key(&its, key) || !["", ask].contains(&value.as_str()) {
             let value = format!("{its}={value}");
             let key = NOTE.to_owned();
-            changes.push((Change::Remove { key, value }, "it is removed"));
+            changes.push((
+                Change::Remove { key, value },
+                "the record of a removed entry",
+            ));
         }
         let why = "an earlier setup wrote this; the lines below replace it";
         changes.push((Change::Remove { key: its, value }, why));
@@ -277,7 +280,7 @@ pub(super) fn undo(options: &arguments::Consent, console: &mut Console<'_>) -> a
         }
     }
     if notes.is_empty() {
-        return console.answer("Setup has added nothing; nothing to take back.");
+        return console.answer("Setup has added nothing; nothing to undo.");
     }
     let mut changes = Vec::new();
     for (note, (key, value)) in notes.iter().rev() {
@@ -308,14 +311,14 @@ pub(super) fn undo(options: &arguments::Consent, console: &mut Console<'_>) -> a
         };
         changes.push((Target::Global, note));
     }
-    if !may_write(options, console, "Take this out of your git configuration?")? {
+    if !may_write(options, console, "Remove this from your git configuration?")? {
         return Ok(());
     }
     apply_all(&changes)?;
     if made_by_setup && let Some(file) = file() {
         remove_empty(&file);
     }
-    console.answer("Git is as it was before setup.")
+    console.answer("Git's configuration is as it was before setup.")
 }
 
 /// Finds the file that `git config --global` writes to.
@@ -362,7 +365,7 @@ pub(super) fn may_write(
     }
     if !console.is_interactive {
         return Err(usage(
-            "nobody can be asked here, and nothing was changed; give --yes to write this",
+            "cannot ask for confirmation without a terminal; nothing was changed; give --yes to write this",
         ));
     }
     let agreed = console.confirm(question)?;
@@ -437,12 +440,12 @@ fn asked_well(site: &Url) -> Vec<Request> {
         request(
             format!("credential.{site}.useHttpPath"),
             "true",
-            "the profile follows the workspace",
+            "git passes the path, so that the workspace selects the profile",
         ),
         request(
             format!("lfs.{site}/.access"),
             "basic",
-            "git-lfs asks for credentials at once: Bitbucket answers 403 where it waits for 401",
+            "git-lfs sends credentials with its first request, because Bitbucket answers 403 instead of 401",
         ),
     ]
 }
@@ -462,7 +465,7 @@ fn plain(base: &str, profiles: &[String]) -> Vec<Request> {
         (
             format!("{base}/"),
             start,
-            "git and tools without helpers use https for bbtoken:: addresses",
+            "git, and tools without remote helpers, use https for bbtoken:: addresses",
         )
     });
     let ours = profiles

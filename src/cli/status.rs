@@ -19,7 +19,7 @@ pub(super) fn run(options: &arguments::Status, console: &mut Console<'_>) -> any
     if let Some(address) = &options.explain {
         let found = app.explain(address)?;
         return console.answer(&format!(
-            "{} uses profile '{}': {}",
+            "{} uses profile '{}' because {}",
             found.repository, found.profile, found.why
         ));
     }
@@ -44,7 +44,7 @@ pub(super) fn run(options: &arguments::Status, console: &mut Console<'_>) -> any
     }
     console.answer(&format!("Bitbucket is at {}", app.base()))?;
     if views.is_empty() {
-        console.answer("No profile is configured; 'git bbtoken login' makes one.")?;
+        console.answer("No profile is configured; 'git bbtoken login' creates one.")?;
     }
     for view in &views {
         console.answer("")?;
@@ -93,7 +93,7 @@ impl View {
                     let since = words::ago(owner.told_at_unix_s, now_unix_s);
                     line(
                         "at Bitbucket",
-                        &format!("{}, as it said {since}", quote(&owner.name)),
+                        &format!("{}, as of {since}", quote(&owner.name)),
                     );
                 }
                 line("store", profile.store.name());
@@ -108,7 +108,7 @@ impl View {
                 }
                 if let Some(token) = &kept.ready_token {
                     line(
-                        "ready token",
+                        "stored token",
                         &format!("{} (fingerprint)", token.fingerprint()),
                     );
                 }
@@ -288,7 +288,7 @@ pub(super) fn scopes(scopes: &[String]) -> String {
     let missing = if may_push(scopes) {
         ""
     } else {
-        "; it cannot push"
+        " (cannot push)"
     };
     format!("scopes {}{missing}", listed.join(", "))
 }

@@ -27,7 +27,7 @@ const VARIABLE: &str = "BBTOKEN_ACCESS_TOKEN";
 pub(super) fn print(options: &arguments::Token, console: &mut Console<'_>) -> anyhow::Result<()> {
     if console.is_output_a_terminal && !options.force {
         return Err(usage(
-            "a token is not printed on a terminal, where it stays readable; send it to a file or a command, or give --force",
+            "the token is not printed on a terminal, where others could read it; redirect it to a file or command, or give --force",
         ));
     }
     let identity = App::read()?.used(options.profile.name.as_deref())?;
@@ -94,7 +94,7 @@ impl Netrc {
         }
         let refuse = || {
             format!(
-                "cannot make '{}', which must not be there yet",
+                "cannot create '{}', which must not exist yet",
                 path.display()
             )
         };

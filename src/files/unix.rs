@@ -60,7 +60,10 @@ impl Handle {
             let entry = rustix::fs::lstat(place)?;
             let is_link = FileType::from_raw_mode(entry.st_mode) == FileType::Symlink;
             if is_link && !is_trusted(entry.st_uid) {
-                let why = format!("it is a symbolic link of {}", name_of(entry.st_uid));
+                let why = format!(
+                    "it is a symbolic link that belongs to {}",
+                    name_of(entry.st_uid)
+                );
                 return Err(refuse(place, why, OWN_HOME.to_owned()));
             }
         }

@@ -105,7 +105,7 @@ pub(crate) fn profiles(
             }
             Some(name) => {
                 return Err(misconfigured(format!(
-                    "'{}' in {} is no name for a profile: use letters, digits, '.', '_' and '-'",
+                    "'{}' in {} is not a valid profile name: use letters, digits, '.', '_' and '-'",
                     mask_name(name),
                     entry.origin
                 )));
@@ -224,7 +224,9 @@ fn environment(variables: Variables<'_>) -> Result<Environment, Failure> {
             Some(value) if value.is_empty() => Err(empty(name)),
             Some(value) => match value.into_string() {
                 Ok(value) => Ok(Some(value)),
-                Err(_) => Err(misconfigured(format!("{name} is not text"))),
+                Err(_) => Err(misconfigured(format!(
+                    "{name} is not valid UTF-8; set the variable to valid text"
+                ))),
             },
         }
     };
@@ -254,7 +256,7 @@ fn environment(variables: Variables<'_>) -> Result<Environment, Failure> {
         }
         if !Path::new(&home).is_absolute() {
             return Err(misconfigured(
-                "BBTOKEN_HOME is not an absolute path: tokens would be written into whatever directory git runs in".into(),
+                "BBTOKEN_HOME is not an absolute path, so tokens would land in the directory in which git runs; set BBTOKEN_HOME to an absolute path".into(),
             ));
         }
     }

@@ -93,7 +93,7 @@ fn malformed(name: &str) -> Failure {
     Failure::new(
         Kind::Misconfigured,
         format!(
-            "git's command line configuration is malformed, at '{}'",
+            "git's configuration in the environment is malformed, at '{}'; fix or unset this variable",
             quote(name)
         ),
     )

@@ -137,7 +137,7 @@ impl<'r> Reader<'r> {
     fn add(&mut self, entry: Entry, here: Here<'_>) -> anyhow::Result<()> {
         if self.mode == Mode::RemoteUrls && here.is_conditional && is_remote_url(&entry) {
             return Err(misconfigured(format!(
-                "{} in {} names a remote's URL, which a file must not that 'includeIf' includes beside 'hasconfig'",
+                "{} in {} sets a remote's URL, which git forbids in a file included by 'includeIf.hasconfig'; remove the URL from that file",
                 entry.name(),
                 entry.origin
             )));
@@ -175,11 +175,12 @@ impl<'r> Reader<'r> {
         let too_much = |what: String| {
             anyhow::anyhow!("git's configuration is too large: {what}").context(unreadable(path))
         };
-        self.left.files = self
-            .left
-            .files
-            .checked_sub(1)
-            .ok_or_else(|| too_much(format!("it has more than {} files", LIMITS.files)))?;
+        self.left.files = self.left.files.checked_sub(1).ok_or_else(|| {
+            too_much(format!(
+                "it has more than {} files; remove includes",
+                LIMITS.files
+            ))
+        })?;
         let text = match foreign::read(path, self.left.bytes) {
             Ok(text) => text,
             Err(error)
@@ -189,15 +190,19 @@ impl<'r> Reader<'r> {
             }
             Err(error) if error.kind() == ErrorKind::FileTooLarge => {
                 let mebibytes = LIMITS.bytes >> 20;
-                return Err(too_much(format!("it has more than {mebibytes} MiB")));
+                return Err(too_much(format!(
+                    "it has more than {mebibytes} MiB; shorten it"
+                )));
             }
             Err(error) => return Err(error).context(unreadable(path)),
         };
         let settings = syntax::parse(&text, self.left.settings).map_err(|stop| match stop {
-            Stop::Line(line) => {
-                anyhow::anyhow!("line {line} makes no sense to git").context(unreadable(path))
-            }
-            Stop::TooMany => too_much(format!("it has more than {} settings", LIMITS.settings)),
+            Stop::Line(line) => anyhow::anyhow!("git cannot parse line {line}; correct this line")
+                .context(unreadable(path)),
+            Stop::TooMany => too_much(format!(
+                "it has more than {} settings; remove some",
+                LIMITS.settings
+            )),
         })?;
         self.left.bytes -= text.len() as u64;
         self.left.settings -= settings.len();
@@ -235,11 +240,15 @@ impl<'r> Reader<'r> {
     /// Finds the file of an include.
     fn target(&self, entry: &Entry, here: Here<'_>) -> anyhow::Result<PathBuf> {
         let path = entry.value.as_deref().ok_or_else(|| {
-            misconfigured(format!("{} in {} has no value", entry.name(), entry.origin))
+            misconfigured(format!(
+                "{} in {} has no value; give the include a path",
+                entry.name(),
+                entry.origin
+            ))
         })?;
         let path = include::target(self.places, path, here.file).ok_or_else(|| {
             misconfigured(format!(
-                "{} in {} names no file that can be found from there",
+                "{} in {} is not a path that git can resolve there; give an absolute path",
                 entry.name(),
                 entry.origin
             ))
@@ -248,7 +257,7 @@ impl<'r> Reader<'r> {
             return Ok(path);
         }
         Err(misconfigured(format!(
-            "git's configuration includes itself too deeply, at '{}'",
+            "git's configuration has too many nested includes, at '{}'; remove the include that leads back to this file",
             path.display()
         )))
     }

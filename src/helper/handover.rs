@@ -113,7 +113,7 @@ impl Plan {
         way: HandOver,
     ) -> anyhow::Result<Process> {
         if let Some(ban) = &self.https_ban {
-            let message = format!("git's own transport is needed here, and {ban} forbids it");
+            let message = format!("git's own transport is needed here, but {ban} forbids it");
             return Err(Failure::new(Kind::Misconfigured, message).into());
         }
         let answerer = program::sibling("git-bbtoken")?;

@@ -24,7 +24,7 @@ impl Plan {
             && is_new
         {
             notify(&format!(
-                "git-lfs was not told about remote '{}': {error:#}",
+                "cannot configure git-lfs for remote '{}': {error:#}",
                 quote(&self.remote)
             ));
         }

@@ -37,14 +37,12 @@ pub(super) fn refused(git: &GitConfig, variables: Variables<'_>) -> Option<Strin
         match (entry.subsection.as_deref(), entry.key.as_str()) {
             (None, "active") if !has_objects(&directory) => {
                 return Some(format!(
-                    "if there are submodules with bbtoken:: addresses, also relative ones, git refuses them until you have run \
-                     '{FIX}'"
+                    "if this repository has submodules with bbtoken:: or relative addresses, git refuses to clone them until you run '{FIX}'"
                 ));
             }
             (Some(name), "url") if is_wanted(git, name, entry) && is_missing(name) => {
                 return Some(format!(
-                    "submodule '{}' is not here: git refuses to clone it from a bbtoken:: address until you have run '{FIX}'; \
-                     then run 'git submodule update'",
+                    "submodule '{}' is missing: git refuses to clone it from a bbtoken:: address until you run '{FIX}'; then run 'git submodule update'",
                     quote(name)
                 ));
             }

@@ -100,14 +100,17 @@ impl Client {
             let (Ok(name), Ok(value)) = header else {
                 return Err(unsendable(
                     host,
-                    "a header holds characters that none may have",
+                    "a header contains characters that HTTP does not allow",
                 ));
             };
             lines.push((name, value, Privacy::Open));
         }
         if let Some(authorization) = &request.authorization {
             if !may_carry_credentials(&request.url) {
-                return Err(unsendable(host, "a credential is sent over https only"));
+                return Err(unsendable(
+                    host,
+                    "the helper sends a credential only over https",
+                ));
             }
             lines.push((
                 AUTHORIZATION,
@@ -322,7 +325,7 @@ fn sensitive(value: &Secret, host: &str) -> Result<HeaderValue, TransportError> 
     let mut value = value.map_err(|_| {
         unsendable(
             host,
-            "the credential holds characters that no header may have",
+            "the credential contains characters that HTTP does not allow in a header",
         )
     })?;
     value.set_sensitive(true);

@@ -275,7 +275,7 @@ impl Run {
         if output.len() as u64 == MAX_ANSWER_BYTES {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                "the answer is too long",
+                "the response is too long",
             ));
         }
         let mut words = String::new();

@@ -56,12 +56,12 @@ pub(super) struct OtherLogin {
 impl fmt::Display for OtherLogin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.ways.as_str() {
-            "" => f.write_str("http.proxyAuthMethod wants another way of telling the proxy a password than the native transport has")?,
-            ways => write!(f, "the proxy takes a password by {ways} only, which git's own transport has, and the native one has not")?,
+            "" => f.write_str("http.proxyAuthMethod asks for an authentication method that the native transport does not support")?,
+            ways => write!(f, "the proxy accepts only {ways}, which git's own transport supports and the native transport does not")?,
         }
         match self.has_user {
             true => Ok(()),
-            false => f.write_str("; git wants the user's name in the proxy's address for that: http://<user>@<host>:<port>"),
+            false => f.write_str("; for git's own transport, put the user name into the proxy's address: http://<user>@<host>:<port>"),
         }
     }
 }
@@ -120,7 +120,7 @@ impl fmt::Display for ProxyRefused {
         let ProxyRefused(status) = self;
         write!(
             f,
-            "the proxy refuses to connect there: it answered {status}"
+            "the proxy refused to connect to the server: it answered {status}"
         )
     }
 }
@@ -221,9 +221,7 @@ impl fmt::Display for Innermost {
             return f.write_str("the connection ended unexpectedly");
         }
         if rustls_error(&self.0).is_some_and(is_alpn) {
-            return f.write_str(
-                "it offers no HTTP/1.1, which the native transport speaks, but HTTP/2 only",
-            );
+            return f.write_str("it offers only HTTP/2, and the native transport needs HTTP/1.1");
         }
         if let Some(said) = rustls_error(&self.0).and_then(complaint) {
             return f.write_str(said);
@@ -235,11 +233,11 @@ impl fmt::Display for Innermost {
         let text = last.to_string();
         match () {
             () if text.contains(WANTS_LOGIN) => f.write_str(
-                "the proxy wants another user name and password; if it takes none but by NTLM, Kerberos or Digest, set \
+                "the proxy wants another user name and password; if it accepts only NTLM, Kerberos or Digest, set \
                  http.proxyAuthMethod to that",
             ),
             () if text.contains(UNREACHABLE) => f.write_str("the proxy cannot be reached"),
-            () if text.contains(REFUSED) => f.write_str("the proxy refuses to connect there"),
+            () if text.contains(REFUSED) => f.write_str("the proxy refused to connect to the server"),
             () => f.write_str(&text),
         }
     }

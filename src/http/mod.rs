@@ -261,9 +261,9 @@ impl fmt::Display for TransportError {
         match self.phase {
             Phase::Connect => write!(f, "cannot connect to '{host}'"),
             Phase::Tls => write!(f, "cannot make a secure connection to '{host}'"),
-            Phase::Request => write!(f, "'{host}' closed the connection without an answer"),
-            Phase::NotHttp => write!(f, "'{host}' did not answer in HTTP"),
-            Phase::Answer => write!(f, "the answer of '{host}' broke off"),
+            Phase::Request => write!(f, "'{host}' closed the connection without a response"),
+            Phase::NotHttp => write!(f, "the response of '{host}' is not HTTP"),
+            Phase::Answer => write!(f, "the response of '{host}' was cut off"),
             Phase::TimeLimit => write!(f, "'{host}' did not answer in time"),
         }?;
         match &self.proxy {

@@ -175,7 +175,7 @@ impl Pool {
             if small.is_some() && self.has_proxy_of_curl() {
                 return self.otherwise(small, host, &Offer::default());
             }
-            let why = format!("{kind} is spoken to by git's own transport only");
+            let why = format!("only git's own transport supports {kind}");
             return Err(
                 TransportError::new(Phase::Connect, host, why).through(self.route.proxy.as_ref())
             );
@@ -315,7 +315,7 @@ impl Pool {
         };
         let broken = |why: String| TransportError::new(Phase::Connect, host, why);
         let login = logins.ask(&proxy.user()).ok_or_else(|| {
-            broken("the proxy wants a user name and password, and none is known".into())
+            broken("the proxy wants a user name and password, and git has none for it".into())
                 .through(Some(proxy))
         })?;
         self.login.replace(Some(login));

@@ -93,7 +93,7 @@ async fn of_family(host: &str, family: Family) -> io::Result<Vec<SocketAddr>> {
     addresses.retain(|address| family.has(address));
     match addresses.is_empty() {
         true => Err(io::Error::other(format!(
-            "it has no {family} address, and no other was to be used"
+            "it has no {family} address, and the command line allows no other"
         ))),
         false => Ok(addresses),
     }
@@ -125,7 +125,7 @@ mod tests {
             assert_eq!(
                 found(host, family),
                 Err(format!(
-                    "it has no {family} address, and no other was to be used"
+                    "it has no {family} address, and the command line allows no other"
                 ))
             );
         }

@@ -70,7 +70,7 @@ impl fmt::Display for Trouble {
             Trouble::Lost(how) => f.write_str(how),
             Trouble::Busy {
                 host, status: 429, ..
-            } => write!(f, "'{host}' has had too many requests (status 429)"),
+            } => write!(f, "'{host}' received too many requests (status 429)"),
             Trouble::Busy { host, status, .. } => {
                 write!(f, "'{host}' is not available (status {status})")
             }
@@ -215,7 +215,8 @@ mod tests {
     #[test]
     fn a_permanent_failure_is_not_retried() {
         for phase in [Phase::Connect, Phase::Tls, Phase::NotHttp, Phase::TimeLimit] {
-            let error = TransportError::new(phase, "h", "a credential is sent over https only");
+            let error =
+                TransportError::new(phase, "h", "the helper sends a credential only over https");
             assert_eq!(Trouble::of_connection(&error), None, "{phase:?}");
         }
         let lost = TransportError::new(Phase::Answer, "h", "cut");

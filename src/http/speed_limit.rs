@@ -77,7 +77,7 @@ impl Limit {
             Some(limit) => format!(
                 "less than {limit} bytes a second for {span} seconds (http.lowSpeedLimit, http.lowSpeedTime)"
             ),
-            None => format!("not a byte came or went for {span} seconds"),
+            None => format!("no data was transferred for {span} seconds"),
         })
     }
 }

@@ -40,7 +40,11 @@ pub(super) struct NotMade(Duration);
 
 impl fmt::Display for NotMade {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "it was not made within {} seconds", self.0.as_secs())
+        write!(
+            f,
+            "the connection took longer than {} seconds",
+            self.0.as_secs()
+        )
     }
 }
 

@@ -112,11 +112,12 @@ pub(super) fn read(
                 _ => Error::Refused(refusal),
             })
         }
-        (300..=399, _, _) => Err(unusable(status, "a redirect, which is never followed here")),
-        (200..=299, Some(_), _) => {
-            Err(unusable(status, "a JSON object that holds no access token"))
-        }
-        (_, Some(_), _) => Err(unusable(status, "a JSON object that is no error of OAuth")),
+        (300..=399, _, _) => Err(unusable(
+            status,
+            "a redirect, which the helper never follows for a token request",
+        )),
+        (200..=299, Some(_), _) => Err(unusable(status, "a JSON object without an access token")),
+        (_, Some(_), _) => Err(unusable(status, "a JSON object that is not an OAuth error")),
         (_, None, _) => Err(unusable(status, describe(response, body))),
     }
 }
@@ -145,7 +146,7 @@ fn token(fields: &Map<String, Value>, asked_at_unix_s: u64) -> Result<TokenAnswe
     // RFC 6749 appendix A.12 and A.17. A line end would inject a field into git's credential protocol.
     let is_token = |token: &Secret| token.expose().bytes().all(|byte| byte.is_ascii_graphic());
     if !is_token(&access_token) || !is_token(&refresh_token) {
-        return Err("a token with characters that no token has");
+        return Err("a token with invalid characters");
     }
     Ok(TokenAnswer {
         access_token,
@@ -377,7 +378,7 @@ mod tests {
             assert_eq!(
                 error.to_string(),
                 format!(
-                    "the token endpoint gave a token of the type '{shown}' instead of 'bearer'"
+                    "the token endpoint returned a token of type '{shown}' instead of 'bearer'"
                 )
             );
         }

@@ -103,7 +103,7 @@ impl Authorization {
             let named = value("iss").unwrap_or_default();
             if !self.is_issuer(&named) {
                 return Callback::Denied(format!(
-                    "the answer is from another issuer: it names '{}', and '{}' was asked",
+                    "the response names issuer '{}', but the request went to '{}'",
                     quote(&named),
                     self.url.origin().ascii_serialization()
                 ));
@@ -250,10 +250,7 @@ mod tests {
                 let Callback::Denied(why) = authorization.read(&query) else {
                     panic!("{query} is believed");
                 };
-                assert!(
-                    why.starts_with("the answer is from another issuer: "),
-                    "{why}"
-                );
+                assert!(why.starts_with("the response names issuer '"), "{why}");
             }
         }
         let foreign = authorization.read("code=abc&state=other&iss=https://bitbucket.org");

@@ -75,8 +75,9 @@ impl Listener {
     ///
     /// If the port is taken.
     pub(crate) fn bind(port: u16) -> anyhow::Result<Self> {
-        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-            .with_context(|| format!("cannot listen on port {port} of 127.0.0.1"))?;
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| {
+            format!("cannot listen on port {port} of 127.0.0.1; give another --port, or omit it")
+        })?;
         let path = Secret::new(format!("/start/{}", random()?.expose()));
         Ok(Listener {
             address: socket.local_addr()?,
@@ -152,7 +153,7 @@ impl Visitor {
             ),
             Shown::Asked => page(
                 "Almost done",
-                "This may be another account than you expect. The terminal asks you about it.",
+                "This may not be the account that you expect. Answer the question in the terminal.",
             ),
         };
         // The browser may have closed the connection.
@@ -243,7 +244,7 @@ fn receive(
 /// Redirects the browser to the authorization server, once.
 fn begin(stream: &mut TcpStream, start: &Start, authorization: &Authorization) -> io::Result<()> {
     if start.is_used.swap(true, Ordering::SeqCst) {
-        let explanation = "This page was opened before. Go on there, or open the address that the terminal shows.";
+        let explanation = "You opened this page before. Continue there, or open the address that the terminal shows.";
         return answer(stream, "410 Gone", &page("Opened already", explanation));
     }
     let location = format!("302 Found\r\nLocation: {}", authorization.url);

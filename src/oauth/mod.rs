@@ -82,7 +82,7 @@ impl fmt::Display for Error {
             Error::Refused(refusal) | Error::Failed(refusal) => refusal.fmt(f),
             Error::OtherType(kind) => write!(
                 f,
-                "the token endpoint gave a token of the type '{kind}' instead of 'bearer'"
+                "the token endpoint returned a token of type '{kind}' instead of 'bearer'"
             ),
             Error::Busy {
                 status,

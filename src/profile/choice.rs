@@ -106,7 +106,7 @@ pub(crate) fn for_push(raw: &Raw, profile: &Profile) -> Result<Option<Profile>, 
     let pusher = resolve(raw, &name)?;
     if pusher.endpoints.base != profile.endpoints.base {
         return Err(misconfigured(format!(
-            "profile '{pusher}' cannot push for profile '{profile}' ({origin}): its baseUrl is another one"
+            "profile '{pusher}' cannot push for profile '{profile}' ({origin}), because their base URLs differ; give both profiles the same baseUrl, or choose another pushProfile"
         )));
     }
     Ok(Some(pusher))
@@ -130,7 +130,7 @@ fn choose_name(raw: &Raw, address: Option<&Address>) -> Result<Choice, Failure> 
         is_of_site(raw, &name, origin)?;
         Ok(Choice {
             name,
-            why: format!("{origin} asks for it"),
+            why: format!("{origin} names it"),
             refusal,
         })
     };
@@ -222,7 +222,7 @@ fn known(raw: &Raw, name: String, origin: &str) -> Result<String, Failure> {
     Err(Failure::new(
         Kind::UnknownProfile { known },
         format!(
-            "there is no profile '{}', which {origin} asks for",
+            "{origin} names profile '{}', which does not exist",
             mask_name(&name)
         ),
     ))
@@ -269,17 +269,17 @@ fn the_only(raw: &Raw) -> Result<(String, String), Failure> {
     if raw.common.has_client() && fits_site(raw, DEFAULT) {
         return chosen(
             DEFAULT,
-            "settings without a profile's name make the default one",
+            "settings without a profile name define the default profile",
         );
     }
     let of_site = || raw.profiles.keys().filter(|name| fits_site(raw, name));
     let mut found = of_site();
     match (found.next(), found.next()) {
-        (Some(name), None) if raw.profiles.len() == 1 => chosen(name, "it is the only one"),
-        (Some(name), None) => chosen(name, "it is the only one for this site"),
+        (Some(name), None) if raw.profiles.len() == 1 => chosen(name, "it is the only profile"),
+        (Some(name), None) => chosen(name, "it is the only profile for this site"),
         (None, _) => Err(none(raw)),
         (Some(_), Some(_)) if of_site().any(|name| name == DEFAULT) => {
-            chosen(DEFAULT, "it is called so")
+            chosen(DEFAULT, "it is named 'default'")
         }
         (Some(_), Some(_)) => {
             let names: Vec<_> = of_site().map(|name| format!("'{name}'")).collect();
@@ -296,7 +296,7 @@ fn none(raw: &Raw) -> Failure {
     match raw.sites.first() {
         Some(site) if !names(raw).is_empty() => {
             let site = shown(site).to_owned();
-            let message = format!("no profile is for {site}");
+            let message = format!("no profile is configured for {site}");
             Failure::new(Kind::NoProfileForSite { site }, message)
         }
         _ => Failure::new(

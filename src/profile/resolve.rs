@@ -72,7 +72,7 @@ pub(super) fn resolve(raw: &Raw, name: &str) -> Result<Profile, Failure> {
     let store = store(settings.pick(|p| p.store.as_ref()))?;
     if matches!(grant, Grant::AuthorizationCode(_)) && store == Store::Memory {
         return Err(misconfigured(format!(
-            "profile '{name}' needs a login, and the store 'memory' keeps none; choose 'file', 'keyring' or 'kernel-keyring'"
+            "profile '{name}' needs a login, and the store 'memory' saves none; choose 'file', 'keyring' or 'kernel-keyring'"
         )));
     }
     Ok(Profile {
@@ -160,7 +160,7 @@ fn grant(
         (Some(other), _, _) => {
             let origin = kind.map_or("", |setting| &setting.origin);
             Err(misconfigured(format!(
-                "'{}' ({origin}) is no grant; expected client-credentials, authorization-code or token",
+                "'{}' ({origin}) is not a grant; expected client-credentials, authorization-code or token",
                 mask_name(other)
             )))
         }
@@ -190,7 +190,7 @@ fn is_no_client(token: &Source, environment: &Environment) -> Result<(), Failure
         _ => return Ok(()),
     };
     Err(misconfigured(format!(
-        "BBTOKEN_ACCESS_TOKEN holds the client's {half}, which is no token; unset it, and a token is got with the client"
+        "BBTOKEN_ACCESS_TOKEN contains the client's {half}, not a token; unset it, and the helper gets a token with the client"
     )))
 }
 
@@ -243,10 +243,13 @@ fn endpoint(setting: Option<&Setting>, default: impl FnOnce() -> String) -> Resu
             quote(&mask_address(text))
         ))
     };
+    if !text.contains("://") {
+        return Err(refuse("it does not begin with 'https://'"));
+    }
     let url = Url::parse(text).map_err(|error| refuse(&error.to_string()))?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(misconfigured(format!(
-            "the URL of {origin} holds a user name or password; remove it"
+            "the URL of {origin} contains a user name or password; remove it"
         )));
     }
     // An endpoint may have a query, but no fragment (RFC 6749 sections 3.1 and 3.2).
@@ -255,7 +258,7 @@ fn endpoint(setting: Option<&Setting>, default: impl FnOnce() -> String) -> Resu
     }
     if !may_carry_credentials(&url) {
         return Err(refuse(
-            "tokens are sent over https only, or over http to this machine",
+            "the helper sends tokens only over https, or over http to this machine",
         ));
     }
     Ok(url)

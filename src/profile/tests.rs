@@ -248,7 +248,9 @@ fn the_profile_for_pushes_must_use_the_same_site() {
         .map(|_| ())
         .expect_err("its token would go to a foreign host");
     assert!(
-        message.to_string().contains("its baseUrl is another one"),
+        message
+            .to_string()
+            .contains("because their base URLs differ"),
         "{message}"
     );
 }
@@ -302,7 +304,7 @@ fn a_login_is_kept_by_client_account_and_endpoint_and_not_in_memory() {
     }
     let error = with(&|profile| profile.store = setting("memory")).map(|_| ());
     let error = error.expect_err("it would be lost at once");
-    assert!(error.to_string().contains("keeps none"), "{error}");
+    assert!(error.to_string().contains("saves none"), "{error}");
 }
 
 #[test]

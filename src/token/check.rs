@@ -31,7 +31,7 @@ pub(super) fn check_token(token: &Secret, profile: &Profile) -> Result<(), Failu
     } else if starts("oauth_") || token.contains("oauth_token") {
         refuse(
             Kind::WrongSecret,
-            "is one of OAuth 1, which git over https does not take",
+            "is an OAuth 1 token, which Bitbucket does not accept for git over https",
         )
     } else if ["Bearer ", "Basic ", "Authorization:"]
         .iter()
@@ -39,12 +39,12 @@ pub(super) fn check_token(token: &Secret, profile: &Profile) -> Result<(), Failu
     {
         refuse(
             Kind::WrongSecret,
-            "is a whole header; the token alone is needed, what stands behind 'Bearer'",
+            "is a whole header; give only the token, the part after 'Bearer'",
         )
     } else if token.contains(':') {
         refuse(
             Kind::WrongSecret,
-            "has the form 'key:secret' or 'user:password'; git over https takes neither",
+            "has the form 'key:secret' or 'user:password'; neither is a token",
         )
     } else if let Err(flaw) = pasted::check(token) {
         refuse(Kind::WrongSecret, &flaw.to_string())
@@ -63,19 +63,19 @@ pub(super) fn check_client(id: &str, secret: &Secret, profile: &Profile) -> Resu
     if secret.starts_with(APP_PASSWORD) {
         refuse(
             Kind::AppPassword,
-            "its secret is an app password, which is no secret of an OAuth consumer",
+            "its secret is an app password, not the secret of an OAuth consumer",
         )
     } else if TOKENS.iter().any(|prefix| secret.starts_with(prefix)) {
         refuse(
             Kind::Misconfigured,
-            "its secret is a ready token; put that into BBTOKEN_ACCESS_TOKEN, without a client",
+            "its secret is an access token or API token; set BBTOKEN_ACCESS_TOKEN to it instead, and configure no client",
         )
     } else if id.ends_with(&format!(":{secret}")) || secret.starts_with(&format!("{id}:")) {
         refuse(Kind::Misconfigured, "give its id and its secret separately")
     } else if id == secret {
         refuse(
             Kind::Misconfigured,
-            "its id and its secret are the same; the consumer's page shows both, as key and secret",
+            "its id and its secret are the same; copy both from the OAuth consumer, which calls them key and secret",
         )
     } else if let Err(flaw) = pasted::check_id(id) {
         refuse(Kind::Misconfigured, &format!("its id {flaw}"))

@@ -73,22 +73,25 @@ fn refused(refusal: &oauth::Refusal, profile: &Profile) -> (&'static str, Kind) 
         )
     } else if said.contains("redirect_uri") {
         change(
-            "the client has another callback URL",
+            "the client has a different callback URL",
             format!("set the callback URL to 'http://127.0.0.1/callback' {CONSUMER}"),
         )
     } else if said.contains("not allowed for this client") {
         change("the client may not use this grant", allow_grant(by_login))
     } else if said.contains("grant type") || refusal.error == "unsupported_grant_type" {
-        change("the endpoint does not know this grant", check_url(profile))
+        change(
+            "the token endpoint does not support this grant",
+            check_url(profile),
+        )
     } else if said.contains("must be authenticated") {
         change(
-            "the client's id and secret did not arrive",
-            "a proxy may have removed the Authorization header: check http.proxy, and that bbtoken.tokenUrl is Bitbucket's".into(),
+            "the server did not receive the client's id and secret",
+            "a proxy may have removed the Authorization header: check http.proxy, and check that bbtoken.tokenUrl is Bitbucket's".into(),
         )
     } else if refusal.is_of_credentials() {
         change(
             "its id or secret is wrong",
-            "compare BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET, or the profile's settings, with key and secret of the OAuth consumer (workspace settings, OAuth consumers)".into(),
+            "compare BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET, or the profile's settings, with the key and secret of the OAuth consumer (workspace settings, OAuth consumers)".into(),
         )
     } else if refusal.error == "unauthorized_client" {
         change("the client may not use this grant", allow_grant(by_login))
@@ -100,13 +103,13 @@ fn refused(refusal: &oauth::Refusal, profile: &Profile) -> (&'static str, Kind) 
     } else if by_login && !refusal.is_of_client() {
         let profile = profile.name.clone();
         (
-            "the code of the consent was not accepted; it is good once and for some minutes",
+            "the authorization code was not accepted; a code works once and for a few minutes",
             Kind::LoginNeeded { profile },
         )
     } else {
         change(
-            "the endpoint refuses the client",
-            format!("look at the client {CONSUMER}, or {}", check_url(profile)),
+            "the token endpoint refused the client",
+            format!("check the client {CONSUMER}, or {}", check_url(profile)),
         )
     }
 }
@@ -123,5 +126,5 @@ fn check_url(profile: &Profile) -> String {
     let mut asked = profile.endpoints.token.clone();
     // A query may contain a key.
     asked.set_query(None);
-    format!("check bbtoken.tokenUrl and BBTOKEN_TOKEN_URL: '{asked}' is asked")
+    format!("check bbtoken.tokenUrl and BBTOKEN_TOKEN_URL: the request went to '{asked}'")
 }

@@ -75,7 +75,9 @@ pub(super) fn acquire(
             Err(TryLockError::WouldBlock) if begun.elapsed() >= limit => {
                 let holder = holder(&mut file, clock);
                 let failure = Failure::new(Kind::StoreUnusable, message());
-                return Err(anyhow::anyhow!("{holder} has held it for too long").context(failure));
+                return Err(
+                    anyhow::anyhow!("{holder} has held the lock for too long").context(failure)
+                );
             }
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => return Err(of_disk(error, message())),

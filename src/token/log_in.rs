@@ -76,7 +76,7 @@ impl Tokens<'_> {
             None => {
                 store.release(&key);
                 (self.notify)(
-                    "Bitbucket gave no refresh token: this login ends with its first access token",
+                    "Bitbucket returned no refresh token: this login ends when its access token expires",
                 );
             }
         }

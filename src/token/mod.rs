@@ -179,7 +179,7 @@ impl<'a> Tokens<'a> {
             Failure::new(
                 kind,
                 format!(
-                    "no ready token is kept for profile '{profile}'{}",
+                    "no token is stored for profile '{profile}'{}",
                     self.looked_in(&profile.token_key())
                 ),
             )
@@ -212,7 +212,7 @@ impl<'a> Tokens<'a> {
         let found = self.places.usual_states.iter().find(has_it);
         found.filter(|_| is_file).map_or_else(String::new, |place| {
             format!(
-                "; '{}' has it, but BBTOKEN_HOME, XDG_STATE_HOME or HOME leads elsewhere",
+                "; it is in '{}', but BBTOKEN_HOME, XDG_STATE_HOME or HOME points elsewhere",
                 place.display()
             )
         })
@@ -240,7 +240,7 @@ impl<'a> Tokens<'a> {
             Grant::AuthorizationCode(_) => self.places.state.as_ref(),
             _ => self.places.cache.as_ref(),
         };
-        let directory = directory.context("there is no directory for it")?;
+        let directory = directory.context("there is no directory for the lock")?;
         lock::acquire(directory, key, LOCK_LIMIT, self.clock, self.notify)
     }
 

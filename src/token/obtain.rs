@@ -110,7 +110,7 @@ impl Tokens<'_> {
         match (cache.write(&key, &entry), lock) {
             (Err(error), _) => self.tell_unsaved(&error),
             (Ok(()), Err(error)) => (self.notify)(&format!(
-                "commands that run at the same time may each get a token: {error:#}"
+                "commands that run at the same time may each request a token: {error:#}"
             )),
             (Ok(()), Ok(_)) => {}
         }
@@ -156,14 +156,14 @@ impl Tokens<'_> {
 
     fn set_aside(&self, cache: &Cache, key: &str, why: &str) {
         (self.notify)(&match cache.set_aside(key) {
-            Ok(path) => format!("{why}; it was moved to '{}'", path.display()),
-            Err(error) => format!("{why}; it could not be moved away: {error}"),
+            Ok(path) => format!("{why}; the helper moved it to '{}'", path.display()),
+            Err(error) => format!("{why}; the helper could not move it away: {error}"),
         });
     }
 
     pub(super) fn tell_unsaved(&self, error: &anyhow::Error) {
         (self.notify)(&format!(
-            "the token was not saved, so every command has to get its own: {error:#}; BBTOKEN_HOME can name another directory"
+            "the token was not saved, so each command requests its own: {error:#}; make the directory writable, or set BBTOKEN_HOME to another one"
         ));
     }
 }

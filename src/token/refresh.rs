@@ -93,7 +93,7 @@ impl Refresh<'_> {
             Failure::new(
                 Kind::StoreUnusable,
                 format!(
-                    "cannot renew the login of profile '{}': what follows it could not be kept",
+                    "cannot refresh the login of profile '{}': the store could not save the result",
                     tokens.profile
                 ),
             )
@@ -157,7 +157,7 @@ impl Refresh<'_> {
         if let Err(error) = self.journal.begin(token, tokens.clock.now_unix_s()) {
             // The store has reserved space for the login itself.
             (tokens.notify)(&format!(
-                "a kill in the next seconds could cost the login of profile '{}': {error:#}",
+                "if this process is killed now, the login of profile '{}' may be lost: {error:#}",
                 tokens.profile
             ));
         }
@@ -175,7 +175,7 @@ impl Refresh<'_> {
         match self.store.save(&self.key, &next.to_record()) {
             Ok(()) => self.journal.end(),
             Err(error) => (tokens.notify)(&format!(
-                "the renewed login of profile '{}' could not be kept; mend this within minutes and run any git command, or log in again: {error:#}",
+                "cannot save the refreshed login of profile '{}'; fix this within minutes and run any git command, or log in again: {error:#}",
                 tokens.profile
             )),
         }

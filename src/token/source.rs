@@ -44,7 +44,7 @@ pub(super) fn read(source: &Source) -> anyhow::Result<Secret> {
             let bytes = read_file(path).with_context(|| {
                 Failure::new(
                     Kind::Misconfigured,
-                    format!("cannot read the secret in file '{}'", path.display()),
+                    format!("cannot read the secret from file '{}'", path.display()),
                 )
             })?;
             (bytes, format!("file '{}'", path.display()))
@@ -56,14 +56,14 @@ pub(super) fn read(source: &Source) -> anyhow::Result<Secret> {
     };
     let refuse = |why: String| Failure::new(Kind::Misconfigured, why);
     let secret = pasted::text(&text).map_err(|flaw| match flaw {
-        Flaw::Empty => refuse(format!("there is no secret in {origin}")),
-        flaw => refuse(format!("the secret in {origin} {flaw}")),
+        Flaw::Empty => refuse(format!("{origin} gave no secret")),
+        flaw => refuse(format!("the secret from {origin} {flaw}")),
     })?;
     if secret
         .expose()
         .contains(|character: char| character.is_control())
     {
-        return Err(refuse(format!("the secret in {origin} is not one line of text")).into());
+        return Err(refuse(format!("the secret from {origin} is not one line of text")).into());
     }
     Ok(secret)
 }
@@ -89,7 +89,7 @@ fn run(setting: &Setting, limit: Duration) -> anyhow::Result<Zeroizing<Vec<u8>>>
         Some(script) => shell(script),
         None => {
             let words = shell_words::split(&setting.value)
-                .map_err(|_| refuse("has a quote without its end".into()))?;
+                .map_err(|_| refuse("has an unclosed quote".into()))?;
             let (name, arguments) = words
                 .split_first()
                 .ok_or_else(|| refuse("is empty".into()))?;
@@ -127,12 +127,12 @@ fn run(setting: &Setting, limit: Duration) -> anyhow::Result<Zeroizing<Vec<u8>>>
         child.kill()?;
         child.wait()?;
         let limit_s = limit.as_secs();
-        return Err(refuse(format!("did not end within {limit_s} seconds")).into());
+        return Err(refuse(format!("did not finish within {limit_s} seconds")).into());
     };
     if !status.success() {
         return Err(refuse(format!("failed ({status}); see its output above")).into());
     }
-    text.with_context(|| refuse("broke off its output".into()))
+    text.with_context(|| refuse("sent output that could not be read".into()))
 }
 
 /// Waits for a command that has closed its output. It should end soon after that.
@@ -216,7 +216,7 @@ mod tests {
             let error = run(&setting, Duration::from_millis(50)).map(drop);
             let message = error.expect_err("it takes too long").to_string();
             assert!(
-                message.contains("bbtoken.work.clientSecretCommand did not end within"),
+                message.contains("bbtoken.work.clientSecretCommand did not finish within"),
                 "{message}"
             );
             assert!(

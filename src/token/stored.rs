@@ -180,7 +180,7 @@ impl Tokens<'_> {
         self.forget_stored(others, even_shared, &mut forgotten)
             .map_err(|error| {
                 let kind = kind(&error).cloned().unwrap_or(Kind::StoreUnusable);
-                let message = format!("cannot forget what is kept for profile '{}'", self.profile);
+                let message = format!("cannot remove the secrets of profile '{}'", self.profile);
                 error.context(Failure::new(kind, message))
             })?;
         if let Some((cache, key)) = self.cache()
@@ -253,7 +253,7 @@ impl Forgotten {
 fn login_of(profile: &Profile) -> Option<(&'static str, String)> {
     match &profile.grant {
         Grant::AuthorizationCode(_) => Some(("login", profile.login_key())),
-        Grant::Token(_) => Some(("ready token", profile.token_key())),
+        Grant::Token(_) => Some(("stored token", profile.token_key())),
         Grant::ClientCredentials(_) => None,
     }
 }

@@ -109,7 +109,7 @@ impl Curl {
             false => variables("GIT_TRACE_CURL")?,
         };
         let target = Target::open(&Asked::read(&value)).unwrap_or_else(|error| {
-            warn(&format!("GIT_TRACE_CURL is not followed: {error}"));
+            warn(&format!("GIT_TRACE_CURL is ignored: {error}"));
             None
         })?;
         let is_bare = variables("GIT_TRACE_BARE")

@@ -47,7 +47,7 @@ impl<'v> Request<'v> {
                 "1" | "true" => {}
                 "2" => request.headers = true,
                 "json" => request.json = true,
-                word => return Err(format!("'{}' is none of its words", quote(word))),
+                word => return Err(format!("'{}' is not a valid value", quote(word))),
             }
             rest = behind;
         }
@@ -67,7 +67,7 @@ impl Own {
         let value = value.to_string_lossy();
         let refuse = |why: &str| {
             warn(&format!(
-                "BBTOKEN_TRACE is not followed: {why}; set it to 1 (phases), 2 (header lines, too), with ',json' for JSON and \
+                "BBTOKEN_TRACE is ignored: {why}; set it to 1 (phases), 2 (header lines, too), with ',json' for JSON and \
                  ',/absolute/path' for a file"
             ));
         };

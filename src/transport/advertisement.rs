@@ -75,7 +75,7 @@ impl Prefetched {
         let first = pktline::read_packet(&mut rest, &mut head);
         first.map_err(|error| session.bad_packet(error))?;
         if head.is_empty() || head[4..].starts_with(pktline::ERROR_PREFIX) {
-            return Err(session.no_git("it does not answer the question any more"));
+            return Err(session.no_git("it no longer answers the saved request"));
         }
         Ok(Prefetched {
             advertisement: remembered.advertisement,

@@ -158,7 +158,7 @@ fn write(output: &Output, bytes: &[u8]) -> anyhow::Result<()> {
 }
 
 fn helper_ended(error: io::Error) -> anyhow::Error {
-    anyhow::Error::new(error).context("git's own https helper ended too early")
+    anyhow::Error::new(error).context("git's own https helper exited too early")
 }
 
 /// Waits for the helper, and stops it if it keeps running after git has ended.

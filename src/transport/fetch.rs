@@ -70,7 +70,7 @@ fn next_request(git: &mut Git) -> Result<Option<Bytes>, Broken> {
             Ok(request) => return Ok(request.map(Bytes::from)),
             Err(error) => {
                 let error = anyhow::Error::new(error)
-                    .context(Failure::new(Kind::Hangup, "git's request is not complete"));
+                    .context(Failure::new(Kind::Hangup, "git's request is incomplete"));
                 return Err(Broken::at(Stage::InAnswer)(error));
             }
         }

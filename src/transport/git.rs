@@ -100,7 +100,7 @@ impl Git {
                     return Err(Failure::new(
                         Kind::Usage,
                         format!(
-                            "git sent '{}', which is no command of this helper",
+                            "git sent '{}', which is not a command of this helper",
                             quote(&line)
                         ),
                     )

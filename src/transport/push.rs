@@ -64,7 +64,7 @@ pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<(), Brok
         })?;
     let cut = || {
         session.unknown(session.bad_answer(anyhow::anyhow!(
-            "it ends before the report of the push does"
+            "it ends before the push report is complete"
         )))
     };
     match ending {
@@ -100,7 +100,7 @@ impl ResponseBody for Bounded {
         self.bytes += chunk.as_ref().map_or(0, Bytes::len) as u64;
         if self.bytes > self.most_bytes {
             let why = format!(
-                "it is left after {} MiB, as it does not end",
+                "it is longer than {} MiB, so the helper stopped reading",
                 self.most_bytes >> 20
             );
             return Err(TransportError::new(Phase::Answer, &self.host, why));
@@ -181,8 +181,7 @@ struct Commands {
 fn read_commands(git: &mut Git) -> anyhow::Result<Option<Commands>> {
     let mut seen = Seen::default();
     let gave_up = |error: io::Error| {
-        anyhow::Error::new(error)
-            .context(Failure::new(Kind::Hangup, "git's request is not complete"))
+        anyhow::Error::new(error).context(Failure::new(Kind::Hangup, "git's request is incomplete"))
     };
     let Some(mut bytes) =
         pktline::read_section(git.input(), |line| seen.command(line)).map_err(gave_up)?
@@ -282,7 +281,7 @@ fn send(session: &mut Session<'_>, git: &mut Git, commands: Commands) -> anyhow:
         let stream = stream.take().ok_or_else(|| {
             Failure::new(
                 Kind::PushAgain,
-                "the token was refused while the push was being sent; nothing was changed on the server",
+                "the server refused the token during the push; nothing was changed on the server",
             )
         })?;
         post.body = Body::Stream(Box::new(stream));

@@ -53,7 +53,7 @@ fn a_login_says_whose_it_is_and_status_remembers_it() {
     world.bitbucket.clear_requests();
     let shown = bbtoken(&world, ["status"]).ok();
     assert!(
-        shown.contains("  at Bitbucket   Local User (local), as it said "),
+        shown.contains("  at Bitbucket   Local User (local), as of "),
         "{shown}"
     );
     let shown = bbtoken(&world, ["status", "--json"]).ok();
@@ -86,7 +86,7 @@ fn a_client_that_may_not_tell_is_not_asked_and_an_earlier_name_is_forgotten() {
     };
     world.bitbucket.add_consumer(reader.clone());
     let said = log_in(&world, &reader, &[]);
-    let why = "Whose it is, is not known: Bitbucket tells it only if 'Account: Read' is ticked at the OAuth consumer.";
+    let why = "Account unknown: Bitbucket names the account only if 'Account: Read' is ticked at the OAuth consumer.";
     assert!(said.contains(why) && !said.contains("account:"), "{said}");
     assert!(
         said.contains(
@@ -103,11 +103,11 @@ fn a_client_that_may_not_tell_is_not_asked_and_an_earlier_name_is_forgotten() {
 fn an_account_that_is_not_the_one_that_was_meant_is_told() {
     let world = world();
     let said = log_in(&world, &world.consumer, &["--account", "ann"]);
-    let warned = "warning: profile 'me' is for the account 'ann', and this is Local User (local); if that is not meant";
+    let warned = "warning: profile 'me' is for account 'ann', but its login belongs to Local User (local); if this is a mistake";
     assert!(said.contains(warned), "{said}");
     let shown = bbtoken(&world, ["doctor"]).ok();
     assert!(
-        shown.contains("note     account: profile 'me' is for the account 'ann', and this is Local User (local)\n"),
+        shown.contains("note     account: profile 'me' is for account 'ann', but its login belongs to Local User (local)\n"),
         "{shown}"
     );
     for name in ["LOCAL", "local user"] {
@@ -129,21 +129,20 @@ fn a_ready_token_tells_what_it_may() {
     let done = log_in_with(&world, &issue(&["repository"]), &[]);
     assert!(
         done.stdout
-            .contains("  token: scopes repository; it cannot push\n"),
+            .contains("  token: scopes repository (cannot push)\n"),
         "{}",
         done.stdout
     );
     done.says(&[
-        "Whose it is, is not known: the token may not tell: it has no scope for accounts.",
-        "To push, make a token that may write repositories",
+        "Account unknown: the token lacks the scope to read the account.",
+        "To push, create a token with write access to repositories",
     ]);
     log_in_with(&world, "ATCTTwrong", &["--no-check"]).quiet();
     let api = world.bitbucket.issue_api_token();
     world.bitbucket.clear_requests();
     let run = bbtoken(&world, ["login", "bot", "--with-token"]).input(&api);
     run.fails(2).says(&[
-        "the token could not be tried: an API token tells it only together with the e-mail address of its account: \
-         --account <address>; give --try <workspace>/<repository>, or --no-check to keep it untried",
+        "the helper could not check the token: for an API token, Bitbucket needs the account's e-mail address, too; log in with --account <address>; give --try <workspace>/<repository>, or --no-check to save it without a check",
     ]);
     assert_eq!(api_requests(&world), 0);
     let done = log_in_with(&world, &api, &["--account", "joe@example.com"]);
@@ -162,7 +161,7 @@ fn no_token_is_sent_for_a_name_to_whom_nobody_has_checked() {
     let run = world.bbtoken(["login", "bot", "--with-token"]);
     let run = run.without_client().env("GIT_SSL_NO_VERIFY", "1");
     run.input(&token).fails(2).says(&[
-        "the token could not be tried: no token is sent for a name where GIT_SSL_NO_VERIFY",
+        "the helper could not check the token: GIT_SSL_NO_VERIFY disables certificate checks",
     ]);
     assert_eq!(api_requests(&world), 0);
 }
@@ -179,23 +178,20 @@ fn a_login_does_not_fail_for_want_of_a_name() {
     let cases = [
         (
             answer(500, "oops"),
-            "Whose it is, is not known: Bitbucket answered 500.",
+            "Account unknown: Bitbucket answered 500.",
         ),
-        (
-            answer(302, ""),
-            "Whose it is, is not known: Bitbucket answered 302.",
-        ),
+        (answer(302, ""), "Account unknown: Bitbucket answered 302."),
         (
             answer(200, "<html>"),
-            "Whose it is, is not known: Bitbucket's answer has no name in it.",
+            "Account unknown: Bitbucket's response contains no account name.",
         ),
         (
             answer(403, "no"),
-            "Whose it is, is not known: Bitbucket answered 403.",
+            "Account unknown: Bitbucket answered 403.",
         ),
         (
             Action::CloseWithoutAnswer,
-            "Whose it is could not be asked: 'localhost' closed the connection",
+            "Account unknown: 'localhost' closed the connection",
         ),
     ];
     for (action, told) in cases {

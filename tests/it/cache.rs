@@ -133,7 +133,7 @@ fn a_damaged_cache_file_is_moved_aside_and_the_command_works() {
             assert_eq!(done.stderr.lines().count(), 1, "one warning, no more");
             assert!(
                 done.stderr
-                    .starts_with("warning: the token cache was damaged; it was moved to '"),
+                    .starts_with("warning: the token cache was damaged; the helper moved it to '"),
                 "{}",
                 done.stderr
             );
@@ -174,7 +174,7 @@ fn a_cache_file_that_cannot_be_read_is_moved_aside() {
             .done()
             .expect(0);
         assert_eq!(done.stderr.lines().count(), 1, "{}", done.stderr);
-        done.says(&["warning: the token cache was damaged; it was moved to '"]);
+        done.says(&["warning: the token cache was damaged; the helper moved it to '"]);
         let aside = aside(&world.cache());
         assert_eq!(
             aside.values().collect::<Vec<_>>(),
@@ -210,7 +210,7 @@ fn works_without_a_cache(world: &World, home: &Path, named: &Path) {
             done.stderr
         );
         done.says(&[
-            "warning: the token was not saved, so every command has to get its own: cannot ",
+            "warning: the token was not saved, so each command requests its own: cannot ",
             &named.display().to_string(),
         ]);
         assert_eq!(
@@ -291,7 +291,7 @@ fn a_disk_that_is_full_while_the_token_is_saved_does_not_keep_a_fetch_from_worki
             done.stderr
         );
         done.says(&[
-            "warning: the token was not saved, so every command has to get its own: cannot write '",
+            "warning: the token was not saved, so each command requests its own: cannot write '",
             &world.cache().display().to_string(),
         ]);
         let left: Vec<_> = names(&world.cache())

@@ -229,7 +229,9 @@ fn an_answer_of_another_issuer_ends_the_login_and_its_code_is_not_sent() {
             false => {
                 assert_eq!(code, Some(4), "{said}");
                 assert!(
-                    said.contains("was not logged in: the answer is from another issuer: it names 'https://evil.example'"),
+                    said.contains(
+                        "was not logged in: the response names issuer 'https://evil.example'"
+                    ),
                     "{said}"
                 );
                 assert_eq!(files(&world.home()), before);
@@ -246,8 +248,9 @@ fn a_login_whose_browser_never_comes_ends_and_changes_nothing() {
     let (code, said) = login.end();
     assert_eq!(code, Some(4), "{said}");
     assert!(
-        said.contains("error: profile 'me' was not logged in: no browser came back within 1 s\n")
-            && said.contains("hint: run 'git bbtoken login me'"),
+        said.contains(
+            "error: profile 'me' was not logged in: the browser did not come back within 1 s\n"
+        ) && said.contains("hint: run 'git bbtoken login me'"),
         "{said}"
     );
     assert_eq!(files(&world.home()), before);

@@ -448,12 +448,12 @@ fn servers_of_git(maker: &Maker) -> [(&'static str, Front, PathBuf); 3] {
     };
     [
         (
-            "its certificate is a CA's, not a server's",
+            "its certificate is a CA certificate, not a server certificate",
             front(&own_ca),
             own_ca.chain.clone(),
         ),
         (
-            "its certificate is not of X.509 version 3",
+            "its certificate is not an X.509 version 3 certificate",
             front(&version_1),
             root.clone(),
         ),

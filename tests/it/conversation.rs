@@ -74,8 +74,11 @@ fn a_person_is_led_through_it() {
             ("Name of the profile [default]: ", "work\n"),
             ("Number [1]: ", "2\n"),
             ("Workspace that owns the OAuth client: ", "acme\n"),
-            ("Key of the consumer: ", &key),
-            ("Workspace that it is for (Enter for every one): ", "\n"),
+            ("Key of the OAuth consumer: ", &key),
+            (
+                "Workspace of this profile (Enter for all workspaces): ",
+                "\n",
+            ),
             ("client secret (not shown): ", &secret),
         ],
     );
@@ -114,11 +117,14 @@ fn by_ssh_the_address_is_pasted_and_the_forwarded_port_is_shown() {
         "SSH_TTY=/dev/pts/9 git bbtoken login me --browser",
         &[
             ("Workspace that owns the OAuth client: ", "\n"),
-            ("Key of the consumer: ", &key),
-            ("Workspace that it is for (Enter for every one): ", "\n"),
+            ("Key of the OAuth consumer: ", &key),
+            (
+                "Workspace of this profile (Enter for all workspaces): ",
+                "\n",
+            ),
             ("client secret (not shown): ", &secret),
             (
-                "Paste that whole address here, or the code in it, and press Enter:\r\n",
+                "Paste the whole address of that page here, or only the code in it, and press Enter:\r\n",
                 "http://127.0.0.1/callback?error=access_denied\n",
             ),
             (
@@ -130,10 +136,10 @@ fn by_ssh_the_address_is_pasted_and_the_forwarded_port_is_shown() {
     );
     assert_ne!(code, Some(0), "{shown}");
     for text in [
-        "No browser is opened here: you are here by ssh.",
+        "Login does not open a browser here: this is an ssh session.",
         "git bbtoken login me --port 8976",
         "ssh -L 8976:127.0.0.1:8976 <this machine>",
-        "tick     Account: Read    (lets Bitbucket tell whose login it is)",
+        "tick     Account: Read    (lets Bitbucket name the account)",
     ] {
         assert!(shown.contains(text), "'{text}' in {shown}");
     }
@@ -152,7 +158,8 @@ fn the_code_alone_is_taken_where_the_page_was_printed() {
         "BBTOKEN_CLIENT_SECRET={} git bbtoken login me --no-browser",
         world.consumer.secret
     );
-    let ask = "Paste that whole address here, or the code in it, and press Enter:\r\n";
+    let ask =
+        "Paste the whole address of that page here, or only the code in it, and press Enter:\r\n";
     let (shown, code) = converse_by(&world, &line, &[ask], &|_, shown| {
         let page = shown.lines().find(|line| line.starts_with("  https://"));
         let callback = person::callback_of(&world, page.expect("it is shown").trim());
@@ -179,8 +186,11 @@ fn whoever_stops_at_a_question_has_changed_nothing() {
         ("Name of the profile [default]: ", "work\n"),
         ("Number [1]: ", "2\n"),
         ("Workspace that owns the OAuth client: ", "\n"),
-        ("Key of the consumer: ", key.as_str()),
-        ("Workspace that it is for (Enter for every one): ", "\n"),
+        ("Key of the OAuth consumer: ", key.as_str()),
+        (
+            "Workspace of this profile (Enter for all workspaces): ",
+            "\n",
+        ),
         ("client secret (not shown): ", ""),
     ];
     for stop in 0..whole.len() {

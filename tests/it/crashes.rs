@@ -165,17 +165,17 @@ fn what_a_file_system_cannot_do_is_told_and_the_command_works() {
         (
             "renameat:error=EIO",
             0,
-            "warning: the token was not saved, so every command has to get its own: cannot write '",
+            "warning: the token was not saved, so each command requests its own: cannot write '",
         ),
         (
             "flock:error=ENOLCK",
             0,
-            "warning: commands that run at the same time may each get a token: cannot lock '",
+            "warning: commands that run at the same time may each request a token: cannot lock '",
         ),
         (
             "fsync:error=EIO",
             128,
-            "error: cannot read repository 'ws/repo'\ncaused by: cannot renew the login of profile 'work': what follows it could not be kept",
+            "error: cannot read repository 'ws/repo'\ncaused by: cannot refresh the login of profile 'work': the store could not save the result",
         ),
     ];
     for (injection, code, says) in cases {
@@ -233,8 +233,8 @@ fn a_full_disk_is_met_before_the_refresh_token_is_used() {
     let run = person::as_person(world.run(&PathBuf::from("sh"), arguments));
     let done = run.done().expect(128);
     done.says(&[
-        "error: cannot read repository 'ws/repo'\ncaused by: cannot renew the login of profile 'work': what follows it could not be kept\n\
-         caused by: cannot make room for a secret in '",
+        "error: cannot read repository 'ws/repo'\ncaused by: cannot refresh the login of profile 'work': the store could not save the result\n\
+         caused by: cannot reserve space for a secret in '",
     ]);
     assert_eq!(refreshes(&world), 0);
     still_works(&world, "a full disk");

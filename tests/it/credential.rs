@@ -64,7 +64,7 @@ fn a_revoked_token_is_replaced_inside_the_same_git_command_where_git_can() {
             fetch().done().expect(0).quiet();
         } else {
             fetch().fails(128).says(&[
-                "warning: Bitbucket refused the token of profile 'environment', and it was dropped: run the command again",
+                "warning: Bitbucket refused the token of profile 'environment', and the helper removed it from the cache: run the command again",
             ]);
             fetch().done().expect(0).quiet();
         }
@@ -105,7 +105,7 @@ fn a_token_that_stays_refused_ends_the_command_after_one_repair() {
             .env("BBTOKEN_ACCESS_TOKEN", "no-good")
             .fails(128);
         if world.git.version >= GIT_WITH_STATE {
-            done.says(&["error: Bitbucket refused the token of profile 'environment', and there is no other"]);
+            done.says(&["error: Bitbucket refused the token of profile 'environment', and the profile has no other token"]);
         }
         assert!(
             !done.stderr.contains("Username"),
@@ -289,7 +289,7 @@ fn erase_drops_the_token_it_is_told_of_and_nothing_else() {
         token,
         "a foreign token drops nothing"
     );
-    erase(token.trim_end()).says(&["it was dropped"]);
+    erase(token.trim_end()).says(&["the helper removed it from the cache"]);
     assert_ne!(world.bbtoken(["token"]).ok(), token);
     world
         .bbtoken(["credential", "store"])
@@ -416,7 +416,7 @@ fn a_user_name_that_is_a_profiles_chooses_it_and_a_refusal_is_repaired_for_it() 
             list().done().expect(0).quiet();
         } else {
             list().fails(128).says(&[
-                "warning: Bitbucket refused the token of profile 'work', and it was dropped: run the command again",
+                "warning: Bitbucket refused the token of profile 'work', and the helper removed it from the cache: run the command again",
             ]);
             list().done().expect(0).quiet();
         }

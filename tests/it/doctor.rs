@@ -1,4 +1,4 @@
-//! `doctor`: each finding with its mend, what it mends itself, and a report for the public.
+//! `doctor`: each finding with its fix, what it fixes itself, and a report for the public.
 
 use std::{fs, time::Duration};
 
@@ -25,17 +25,17 @@ fn a_healthy_setup_has_no_problem() {
         "ok       programs: git-remote-bbtoken 0.1.0 in '",
         "ok       git: version 2.",
         "ok       name: 'localhost' has ",
-        "ok       connection: 'localhost' takes connections on port ",
-        "ok       certificate: 'localhost' is trusted, and answers",
+        "ok       connection: 'localhost' accepts connections on port ",
+        "ok       certificate: 'localhost' answers with a trusted certificate",
         "ok       clock: it is right",
-        "ok       profile: 'environment' (client-credentials), since BBTOKEN_CLIENT_ID is set",
+        "ok       profile: 'environment' (client-credentials), because BBTOKEN_CLIENT_ID is set",
         "ok       store: 'file' can be read",
         "ok       token: scopes account, repository, repository:write; expires in ",
-        "ok       account: not told: it is the client's own, not a person's",
+        "ok       account: unknown: the token belongs to the client, not to a person",
         "ok       repository: 'ws/repo' can be read",
         "ok       submodules: bbtoken:: addresses are allowed everywhere",
         "ok       credential helper: our helper alone answers for https://localhost:",
-        "\n\nNothing is in the way",
+        "\n\nNo problem found",
     ] {
         assert!(shown.contains(text), "'{text}' in {shown}");
     }
@@ -93,7 +93,7 @@ fn problems_are_found_with_their_mends() {
             .env("BBTOKEN_HOME", world.path("fresh")),
         &[
             "problem  token: cannot get a token for profile 'environment'",
-            "-> correct the BBTOKEN_* variables, which win over every profile",
+            "-> correct the BBTOKEN_* variables, which override every profile",
         ],
     );
     finds(
@@ -108,9 +108,9 @@ fn problems_are_found_with_their_mends() {
             .bbtoken(["doctor"])
             .env("BBTOKEN_BASE_URL", "https://localhost:1"),
         &[
-            "problem  connection: 'localhost' takes none on port 1: ",
+            "problem  connection: cannot connect to 'localhost' on port 1: ",
             "-> a firewall may block it; if this network has a proxy: git config --global http.proxy <address>",
-            "note     token: not tried, since Bitbucket is not reached",
+            "note     token: not checked, because Bitbucket cannot be reached",
             "\n\n1 problem (connection); ",
         ],
     );
@@ -119,7 +119,7 @@ fn problems_are_found_with_their_mends() {
             .bbtoken(["doctor"])
             .env("BBTOKEN_BASE_URL", "https://nowhere.invalid"),
         &[
-            "problem  name: 'nowhere.invalid' is not found: ",
+            "problem  name: cannot resolve 'nowhere.invalid': ",
             "-> check that you are online",
         ],
     );
@@ -129,15 +129,15 @@ fn problems_are_found_with_their_mends() {
             .env("BBTOKEN_BASE_URL", "https://nowhere.invalid")
             .env("https_proxy", "http://joe:canary@127.0.0.1:1"),
         &[
-            "ok       proxy: connections go through '127.0.0.1:1', because of https_proxy",
-            "problem  connection: '127.0.0.1' takes none on port 1: ",
+            "ok       proxy: connections go through '127.0.0.1:1', set by https_proxy",
+            "problem  connection: cannot connect to '127.0.0.1' on port 1: ",
             "-> start the proxy, or correct https_proxy",
         ],
     );
     finds(
         world.bbtoken(["doctor"]).without("GIT_SSL_CAINFO"),
         &[
-            "problem  certificate: that of 'localhost' is signed by nobody whom this machine trusts\n         -> if your network opens secure connections, ask for its CA certificate: git config --global http.sslCAInfo <file>",
+            "problem  certificate: the certificate of 'localhost' is not signed by a CA that this machine trusts\n         -> if a proxy in your network decrypts secure connections, ask for its CA certificate: git config --global http.sslCAInfo <file>",
         ],
     );
     finds(
@@ -145,7 +145,7 @@ fn problems_are_found_with_their_mends() {
             .bbtoken(["doctor"])
             .env("GIT_ALLOW_PROTOCOL", "https:ssh"),
         &[
-            "problem  submodules: git refuses every bbtoken:: address, since GIT_ALLOW_PROTOCOL does not name it",
+            "problem  submodules: git refuses every bbtoken:: address, because GIT_ALLOW_PROTOCOL does not list it",
             "-> export GIT_ALLOW_PROTOCOL=\"$GIT_ALLOW_PROTOCOL:bbtoken\"",
         ],
     );
@@ -193,18 +193,18 @@ fn a_remote_that_git_lfs_cannot_follow_is_found_with_its_mend() {
     world.git(["lfs", "install"]).ok();
     let shown = world.bbtoken(["doctor"]).within(&tree).fails(1).stdout;
     let url = format!("{}/ws/repo.git/info/lfs", world.bitbucket.base_url());
-    let mend = "git config --global bbtoken.lfs true && git bbtoken setup";
+    let fix = "git config --global bbtoken.lfs true && git bbtoken setup";
     let expected = format!(
-        "problem  git-lfs: it cannot follow remote.origin.url = bbtoken::ws/repo\n         -> {mend}\n"
+        "problem  git-lfs: it cannot use remote.origin.url = bbtoken::ws/repo\n         -> {fix}\n"
     );
     assert!(shown.contains(&expected), "{shown}");
     world
-        .run(std::path::Path::new("sh"), ["-c", &format!("{mend} --yes")])
+        .run(std::path::Path::new("sh"), ["-c", &format!("{fix} --yes")])
         .within(&tree)
         .ok();
     world.bbtoken(["unsetup", "--yes"]).ok();
     let shown = world.bbtoken(["doctor"]).within(&tree).ok();
-    let good = "ok       git-lfs: remote.origin.lfsurl is its own address";
+    let good = "ok       git-lfs: remote.origin.lfsurl sets a separate address";
     assert!(shown.contains(good), "{shown}");
 
     // An address of the user's own has an access mode of its own.
@@ -220,10 +220,10 @@ fn a_remote_that_git_lfs_cannot_follow_is_found_with_its_mend() {
         .within(&tree)
         .ok();
     let shown = world.bbtoken(["doctor"]).within(&tree).ok();
-    let mend = format!("git config lfs.{url}.access basic");
-    assert!(shown.contains(&format!("         -> {mend}\n")), "{shown}");
+    let fix = format!("git config lfs.{url}.access basic");
+    assert!(shown.contains(&format!("         -> {fix}\n")), "{shown}");
     world
-        .run(std::path::Path::new("sh"), ["-c", &mend])
+        .run(std::path::Path::new("sh"), ["-c", &fix])
         .within(&tree)
         .ok();
     let shown = world.bbtoken(["doctor"]).within(&tree).ok();
@@ -270,7 +270,7 @@ fn files_in_git_lfs_without_git_lfs_are_found_with_their_mend() {
         };
         std::fs::create_dir_all(attributes.parent().expect("it has one")).expect("it can be made");
         std::fs::write(attributes, LARGE).expect("it can be written");
-        let expected = "problem  git-lfs: files of this repository are in git-lfs, which is not installed: they are small text files here\n         -> install git-lfs, then: git lfs install && git lfs pull\n";
+        let expected = "problem  git-lfs: this repository stores files in git-lfs, which is not installed: you see only small pointer files\n         -> install git-lfs, then: git lfs install && git lfs pull\n";
         for place in [&tree, &deep] {
             let shown = doctor(place);
             assert!(shown.contains(expected), "{shown}");
@@ -295,13 +295,13 @@ fn settings_that_are_in_the_way_are_named() {
     finds(
         doctor().env("GIT_SSL_NO_VERIFY", "1"),
         &[
-            "problem  certificate: GIT_SSL_NO_VERIFY turns the check off: anyone on the network can read every token\n         -> unset GIT_SSL_NO_VERIFY; ",
+            "problem  certificate: GIT_SSL_NO_VERIFY disables the check: anyone on the network can read every token\n         -> unset GIT_SSL_NO_VERIFY; ",
         ],
     );
     finds(
         doctor().env("GIT_SSL_CIPHER_LIST", "NORMAL"),
         &[
-            "note     transport: git's own transport is used, which is slower; the reason is GIT_SSL_CIPHER_LIST\n",
+            "note     transport: git's own transport is used, which is slower, because of GIT_SSL_CIPHER_LIST\n",
         ],
     );
     finds(
@@ -316,7 +316,7 @@ fn settings_that_are_in_the_way_are_named() {
             .arg(assert_cmd::cargo::cargo_bin!("git-bbtoken"))
             .arg("doctor"),
         &[
-            "problem  certificate: that of 'localhost' has ended, by this machine's clock\n         -> set the clock",
+            "problem  certificate: the certificate of 'localhost' has expired, by this machine's clock\n         -> set the clock",
         ],
     );
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
@@ -329,7 +329,7 @@ fn settings_that_are_in_the_way_are_named() {
     });
     finds(
         doctor().env("BBTOKEN_BASE_URL", format!("https://127.0.0.1:{port}")),
-        &["problem  connection: what answers in the place of '127.0.0.1' does not speak TLS\n"],
+        &["problem  connection: the server that answers for '127.0.0.1' does not speak TLS\n"],
     );
     global(
         "url.git@elsewhere:.insteadOf",
@@ -350,14 +350,17 @@ fn settings_that_are_in_the_way_are_named() {
     global("bbtoken.work.pushProfile", "nobody");
     finds(
         doctor().without_client(),
-        &["problem  profile: there is no profile 'nobody', which bbtoken.work.pushProfile in "],
+        &[
+            "problem  profile: bbtoken.work.pushProfile in ",
+            " names profile 'nobody', which does not exist\n",
+        ],
     );
     global("bbtoken.odd.grant", "magic");
     finds(
         doctor(),
         &[
             "note     profile: 'odd' cannot be used: ",
-            "-> mend it, or: git config --global --remove-section bbtoken.odd\n",
+            "-> fix it, or remove it: git config --global --remove-section bbtoken.odd\n",
         ],
     );
     std::fs::write(world.home().join(".gitconfig"), "[core\n").expect("it is the world's");
@@ -389,21 +392,21 @@ fn a_store_that_cannot_be_read_is_mended_where_it_is() {
         let path = kept.expect("it is there").path();
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).expect("it is ours");
     }
-    let mend = |store: &str| {
+    let fix = |store: &str| {
         let doctor = world.bbtoken(["doctor"]).without_client();
         let shown = doctor.env("BBTOKEN_STORE", store).done().stdout;
-        let (_, mend) = shown.split_once("problem  store: ").expect("it is found");
-        let (_, mend) = mend.split_once("-> ").expect("it has a mend");
-        mend.lines().next().unwrap_or("").to_owned()
+        let (_, fix) = shown.split_once("problem  store: ").expect("it is found");
+        let (_, fix) = fix.split_once("-> ").expect("it has a fix");
+        fix.lines().next().unwrap_or("").to_owned()
     };
     assert_eq!(
-        mend("file"),
-        "mend what is named, or name another directory of yours in BBTOKEN_HOME"
+        fix("file"),
+        "fix what the message names, or set BBTOKEN_HOME to another directory of yours"
     );
     // There is no keychain here.
     assert_eq!(
-        mend("keyring"),
-        "unlock it, or choose another: git config --global bbtoken.ci.store file"
+        fix("keyring"),
+        "unlock the store, or choose another one: git config --global bbtoken.ci.store file"
     );
 }
 
@@ -421,16 +424,16 @@ fn programs_that_do_not_belong_together_are_found() {
     let doctor = |path: String| world.bbtoken(["doctor"]).env("PATH", path);
     let shown = doctor(format!("{old}:{path}")).fails(1).stdout;
     for text in [
-        format!("problem  programs: '{program}' is of another version\n"),
+        format!("problem  programs: '{program}' has another version than git-bbtoken\n"),
         format!(
-            "problem  programs: '{old}/git-bbtoken' is missing, without which git's own https gets no token\n"
+            "problem  programs: '{old}/git-bbtoken' is missing; without it, git's own https gets no token\n"
         ),
     ] {
         assert!(shown.contains(&text), "'{text}' in {shown}");
     }
     let shown = doctor(format!("{path}:{old}")).ok();
     let text = format!(
-        "note     programs: '{program}' is of another version, and is used where PATH is in another order\n         -> remove it\n"
+        "note     programs: '{program}' has another version; programs with another PATH may use it\n         -> remove it\n"
     );
     assert!(shown.contains(&text), "'{text}' in {shown}");
 }
@@ -451,12 +454,11 @@ fn a_proxy_in_the_way_is_named_with_the_setting_that_asks_for_it() {
     set("http.proxy", &url);
     let shown = world.bbtoken(["doctor"]).fails(1).stdout;
     let place = url.trim_start_matches("http://");
-    let text =
-        format!("ok       proxy: connections go through '{place}', because of http.proxy in ");
+    let text = format!("ok       proxy: connections go through '{place}', set by http.proxy in ");
     assert!(shown.contains(&text), "{shown}");
-    let text = "the proxy wants a user name and password, and none is known\n";
-    let mend = "         -> store the proxy's user and password in one of git's credential helpers";
-    assert!(shown.contains(text) && shown.contains(mend), "{shown}");
+    let text = "the proxy wants a user name and password, and git has none for it\n";
+    let fix = "         -> store the proxy's user and password in one of git's credential helpers";
+    assert!(shown.contains(text) && shown.contains(fix), "{shown}");
     // What the helpers give to a fetch they give to doctor and to the question whose token it is.
     set(
         &format!("credential.{url}.helper"),
@@ -464,7 +466,7 @@ fn a_proxy_in_the_way_is_named_with_the_setting_that_asks_for_it() {
     );
     let shown = world.bbtoken(["doctor"]).ok();
     assert!(
-        shown.contains("ok       certificate: 'localhost' is trusted, and answers"),
+        shown.contains("ok       certificate: 'localhost' answers with a trusted certificate"),
         "{shown}"
     );
     let token = world.bitbucket.issue_access_token(&["account"]);
@@ -512,7 +514,7 @@ fn other_credential_helpers_are_named_by_their_program_alone() {
     let before = "note     credential helper: git asks a shell command for https://localhost:";
     assert!(
         shown.contains(before)
-            && shown.contains(" before our helper; it may answer with an old password\n"),
+            && shown.contains(" before our helper; it may return an old password\n"),
         "{shown}"
     );
     assert!(!shown.contains("canary"), "{shown}");
@@ -601,10 +603,10 @@ fn an_endpoint_that_is_busy_is_not_blamed_on_the_address_or_the_login() {
         world.bitbucket.script(busy.kind(Kind::Token).forever());
         let shown = world.bbtoken(["doctor", "ws/repo"]).fails(1).stdout;
         let (_, rest) = shown.split_once("problem  token: ").expect("it is found");
-        let mend = rest.lines().nth(1).expect("it has a mend");
+        let fix = rest.lines().nth(1).expect("it has a fix");
         assert_eq!(
-            mend.trim(),
-            "-> nothing is wrong here: try again in a few minutes"
+            fix.trim(),
+            "-> the problem is not on this machine: try again in a few minutes"
         );
     }
 }

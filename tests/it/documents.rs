@@ -72,11 +72,7 @@ const TOPICS: [Topic; 9] = [
 ];
 
 /// Fixes for messages that name none, by a part of the message that the system or another program wrote.
-const ADVICE: [(&str, &str); 14] = [
-    (
-        ".sslVerify false",
-        "Set `http.sslCAInfo` to a file with the CA certificate of your proxy.",
-    ),
+const ADVICE: [(&str, &str); 11] = [
     (
         "You may not have access to this repository",
         "Check the name of the repository, and that the client or token may read it.",
@@ -84,10 +80,6 @@ const ADVICE: [(&str, &str); 14] = [
     (
         "'nonsense'",
         "Let git start the helper: `git clone bbtoken::workspace/repo`.",
-    ),
-    (
-        "Address already in use",
-        "Give another port with `--port`, or omit `--port`.",
     ),
     (
         "File exists (os error 17)",
@@ -122,19 +114,15 @@ const ADVICE: [(&str, &str); 14] = [
         "Name a directory in which you may write.",
     ),
     (
-        "bbtoken.reader.pushProfile",
-        "Give both profiles the same `baseUrl`, or choose another `pushProfile`.",
-    ),
-    (
         "no refresh token",
         "This login works for two hours at most. Then log in again.",
     ),
 ];
 
 /// A fix inside a message stands behind `;` or `:` and begins with one of these.
-const IMPERATIVES: [&str; 20] = [
+const IMPERATIVES: [&str; 19] = [
     "add", "change", "check", "choose", "compare", "correct", "fix", "give", "install", "log",
-    "make", "mend", "name", "put", "remove", "run", "save", "set", "unset", "use",
+    "make", "name", "put", "remove", "run", "save", "set", "unset", "use",
 ];
 
 /// A message as the page shows it: the lines to recognize it by, and what to do.

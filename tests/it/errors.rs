@@ -38,8 +38,8 @@ const FORM: &str = "hint: write it as 'bbtoken::workspace/repository'\n";
 
 #[test]
 fn a_malformed_address_is_named_with_what_is_wrong() {
-    const EMPTY_REPOSITORY: &str = "expected workspace/repository; the repository is empty or holds characters Bitbucket has not";
-    const EMPTY_WORKSPACE: &str = "expected workspace/repository; the workspace is empty or holds characters Bitbucket has not";
+    const EMPTY_REPOSITORY: &str = "expected workspace/repository, but the repository is empty or contains characters that Bitbucket does not allow";
+    const EMPTY_WORKSPACE: &str = "expected workspace/repository, but the workspace is empty or contains characters that Bitbucket does not allow";
     let cases = [
         ("ws", "ws", EMPTY_REPOSITORY),
         ("ws/", "ws/", EMPTY_REPOSITORY),
@@ -57,7 +57,7 @@ fn a_malformed_address_is_named_with_what_is_wrong() {
         (
             "https://evil.example/ws/repo",
             "https://evil.example/ws/repo",
-            "its host is not the configured Bitbucket; a profile for another site needs bbtoken.<profile>.baseUrl",
+            "its host is not the configured Bitbucket site; for another site, set bbtoken.<profile>.baseUrl",
         ),
         (
             "git@evil.example:ws/repo",
@@ -113,8 +113,7 @@ fn a_password_in_an_address_is_refused_and_not_shown() {
 #[test]
 fn without_a_profile_the_two_variables_are_named() {
     let message = "error: no OAuth client and no token is configured\n\
-        hint: run 'git bbtoken login'; or set BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET to the key and secret of a private OAuth consumer, or \
-        BBTOKEN_ACCESS_TOKEN to a ready token\n";
+        hint: run 'git bbtoken login'; or set BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET to the key and secret of a private OAuth consumer, or BBTOKEN_ACCESS_TOKEN to an access token or API token\n";
     on_every_git(|world| {
         is_refused(
             world,
@@ -155,7 +154,7 @@ fn a_profile_that_is_not_there_is_named_with_those_that_are() {
             world,
             "bbtoken::wrok@ws/repo",
             &[],
-            "error: there is no profile 'wrok', which the address asks for\nhint: the profiles are: home, work\n",
+            "error: the address names profile 'wrok', which does not exist\nhint: the profiles are: home, work\n",
         );
     });
 }
@@ -252,17 +251,15 @@ fn a_secret_that_cannot_be_read_is_named_by_where_it_should_be() {
         };
         let shown = file.display();
         secret_in_file(&format!(
-            "caused by: cannot read the secret in file '{shown}'\ncaused by: No such file or directory (os error 2)\n"
+            "caused by: cannot read the secret from file '{shown}'\ncaused by: No such file or directory (os error 2)\n"
         ));
         for empty in ["", " \n\n"] {
             fs::write(&file, empty).expect("it can be written");
-            secret_in_file(&format!(
-                "caused by: there is no secret in file '{shown}'\n"
-            ));
+            secret_in_file(&format!("caused by: file '{shown}' gave no secret\n"));
         }
         fs::write(&file, "canary\ncanary\n").expect("it can be written");
         secret_in_file(&format!(
-            "caused by: the secret in file '{shown}' is not one line of text\n"
+            "caused by: the secret from file '{shown}' is not one line of text\n"
         ));
     });
 }
@@ -295,7 +292,7 @@ fn a_home_that_moves_with_the_work_tree_is_refused() {
             world,
             "bbtoken::ws/repo",
             &[("BBTOKEN_HOME", Some(".state"))],
-            "error: BBTOKEN_HOME is not an absolute path: tokens would be written into whatever directory git runs in\n",
+            "error: BBTOKEN_HOME is not an absolute path, so tokens would land in the directory in which git runs; set BBTOKEN_HOME to an absolute path\n",
         );
     });
 }

@@ -85,10 +85,10 @@ fn secrets_in_addresses_are_found_and_turned_by_the_command_that_is_named() {
     );
     old.finds(&[
         "problem  secrets: remote.a.url in ",
-        " holds an app password, which no longer works: https://***@bitbucket.org/ws/repo\n         -> git bbtoken remote convert; then revoke it at Bitbucket\n",
-        " holds a password or token: https://x-token-auth:***@bitbucket.org/ws/repo\n",
-        " holds an access token: https://***@bitbucket.org/ws/repo\n",
-        " holds an API token: https://***@bitbucket.org/ws/repo\n",
+        " contains an app password, which no longer works: https://***@bitbucket.org/ws/repo\n         -> git bbtoken remote convert; then revoke it at Bitbucket\n",
+        " contains a password or token: https://x-token-auth:***@bitbucket.org/ws/repo\n",
+        " contains an access token: https://***@bitbucket.org/ws/repo\n",
+        " contains an API token: https://***@bitbucket.org/ws/repo\n",
         "problem  secrets: submodule.s.url in ",
         "5 problems (secrets)",
     ]);
@@ -142,15 +142,15 @@ fn secrets_in_settings_are_found_with_the_place_and_the_command_that_takes_them_
         "[remote \"origin\"]\n\turl = https://joe:CANARY@bitbucket.org/ws/deep\n",
     );
     old.finds(&[
-        "problem  secrets: http.extraHeader in HOME/.gitconfig holds an Authorization header",
+        "problem  secrets: http.extraHeader in HOME/.gitconfig contains an Authorization header",
         "-> git config --file HOME/.gitconfig --unset-all http.extraHeader '^[Aa][Uu][Tt][Hh]'; then revoke it at Bitbucket\n",
-        "problem  secrets: http.https://bitbucket.org/.extraHeader in HOME/.gitconfig holds an Authorization header",
-        "problem  secrets: url.https://x-token-auth:***@bitbucket.org/.insteadOf in HOME/.gitconfig holds a password or token\n         -> take it out of HOME/.gitconfig; then revoke it at Bitbucket\n",
-        "problem  secrets: credential.https://***@bitbucket.org.username in HOME/.gitconfig holds a password or token\n",
-        "problem  secrets: credential.helper in HOME/.gitconfig holds an app password, which no longer works\n         -> take it out of HOME/.gitconfig; ",
-        "problem  secrets: alias.clone-it in HOME/.gitconfig holds keys of OAuth 1, which git over https does not take\n",
+        "problem  secrets: http.https://bitbucket.org/.extraHeader in HOME/.gitconfig contains an Authorization header",
+        "problem  secrets: url.https://x-token-auth:***@bitbucket.org/.insteadOf in HOME/.gitconfig contains a password or token\n         -> remove it from HOME/.gitconfig; then revoke it at Bitbucket\n",
+        "problem  secrets: credential.https://***@bitbucket.org.username in HOME/.gitconfig contains a password or token\n",
+        "problem  secrets: credential.helper in HOME/.gitconfig contains an app password, which no longer works\n         -> remove it from HOME/.gitconfig; ",
+        "problem  secrets: alias.clone-it in HOME/.gitconfig contains OAuth 1 keys, which Bitbucket does not accept for git over https\n",
         "problem  secrets: lfs.url in ",
-        "/.git/modules/lib/deep/config holds a password or token: https://***@bitbucket.org/ws/deep\n",
+        "/.git/modules/lib/deep/config contains a password or token: https://***@bitbucket.org/ws/deep\n",
         "8 problems (secrets)",
     ]);
 }
@@ -175,19 +175,19 @@ fn files_of_other_programs_are_read_for_bitbucket_alone() {
         "hg::https://joe:CANARY@bitbucket.org/ws/old",
     );
     old.finds(&[
-        "problem  secrets: 'HOME/.netrc' holds, for 'api.bitbucket.org', an app password, which no longer works; git sends it",
-        "-> take the lines of 'machine api.bitbucket.org' out of 'HOME/.netrc', then: git bbtoken setup",
-        "problem  secrets: 'HOME/.git-credentials' holds, for 'bitbucket.org', a password or token, in the clear",
+        "problem  secrets: 'HOME/.netrc' contains, for 'api.bitbucket.org', an app password, which no longer works; git sends it",
+        "-> remove the lines of 'machine api.bitbucket.org' from 'HOME/.netrc', then run: git bbtoken setup",
+        "problem  secrets: 'HOME/.git-credentials' contains, for 'bitbucket.org', a password or token, in plain text",
         "problem  secrets: remote.old.url in ",
         " is a Mercurial repository: hg::https://***@bitbucket.org/ws/old; Bitbucket removed all of them in 2020",
-        "then take Bitbucket's entries out of [auth] in ~/.hgrc",
+        "then remove Bitbucket's entries from [auth] in ~/.hgrc",
     ]);
-    let mend = "printf 'protocol=https\\nhost=bitbucket.org\\n\\n' | git credential-store --file HOME/.git-credentials erase";
+    let fix = "printf 'protocol=https\\nhost=bitbucket.org\\n\\n' | git credential-store --file HOME/.git-credentials erase";
     let home = old.world.home().display().to_string();
     let shown = old.doctor(&[]).done().stdout;
-    let mend = mend.replace("HOME", &home);
-    assert!(shown.contains(&mend), "'{mend}' in {shown}");
-    old.world.run(Path::new("sh"), ["-c", &mend]).ok();
+    let fix = fix.replace("HOME", &home);
+    assert!(shown.contains(&fix), "'{fix}' in {shown}");
+    old.world.run(Path::new("sh"), ["-c", &fix]).ok();
     let left = fs::read_to_string(old.world.home().join(".git-credentials"));
     assert_eq!(left.expect("it is there"), "https://a:b@example.org\n");
 }
@@ -264,7 +264,7 @@ fn no_secret_that_is_found_is_printed_by_any_command() {
             assert!(!done.stdout.contains(place.to_str().expect("it is text")));
         }
         if arguments[0] == "doctor" && !is_report {
-            let found = "the variable SOME_PASSWORD holds an app password";
+            let found = "the variable SOME_PASSWORD contains an app password";
             assert!(done.stdout.contains(found), "{}", done.stdout);
         }
     }

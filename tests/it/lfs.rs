@@ -330,7 +330,7 @@ fn a_configuration_that_cannot_be_written_is_told_by_a_clone_and_costs_a_fetch_n
         let fetch = || world.git(["fetch", "-q", "origin"]).within(&tree).done();
         let done = fetch().expect(0);
         done.says(&[
-            "warning: git-lfs was not told about remote 'origin': cannot lock '.git/config'",
+            "warning: cannot configure git-lfs for remote 'origin': cannot lock '.git/config'",
         ]);
         assert_eq!(done.stderr.lines().count(), 1, "{}", done.stderr);
         fs::write(tree.join(".gitattributes"), "*.bin filter=lfs\n").expect("it can be written");

@@ -100,7 +100,7 @@ fn a_push_whose_answer_does_not_come_in_time_is_not_known_to_have_failed() {
             let done = push.within(&tree).fails(1);
             done.says(&[&too_slow(span_s)]);
             if is_sent() {
-                done.says(&["it is not known whether the push was done\n"]);
+                done.says(&["the server may or may not have done the push\n"]);
                 break;
             }
         }

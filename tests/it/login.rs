@@ -241,7 +241,7 @@ fn a_ready_token_is_read_from_stdin_and_kept() {
         .quiet();
     let shown = world.bbtoken(["status", "bot"]).without_client().ok();
     assert!(
-        shown.contains("ready token    ") && !shown.contains(&token),
+        shown.contains("stored token   ") && !shown.contains(&token),
         "{shown}"
     );
     world.bbtoken(["logout", "bot"]).without_client().ok();
@@ -249,7 +249,7 @@ fn a_ready_token_is_read_from_stdin_and_kept() {
     assert_eq!(
         done.stderr,
         format!(
-            "error: no ready token is kept for profile 'bot' (looked in '{}')\nhint: run 'git bbtoken login bot' to authorize again\n",
+            "error: no token is stored for profile 'bot' (looked in '{}')\nhint: run 'git bbtoken login bot'\n",
             crate::person::state(&world).display()
         )
     );
@@ -282,30 +282,35 @@ fn a_login_that_fails_changes_nothing() {
             2,
             "the client secret is empty; give it on stdin",
         ),
-        (&client, "two words", 2, "the client secret is not one word"),
+        (
+            &client,
+            "two words",
+            2,
+            "the client secret contains more than one word",
+        ),
         (
             &client[..4],
             "",
             2,
-            "the client's secret is not said; give it on stdin with --with-secret",
+            "the client secret is missing; give it on stdin with --with-secret",
         ),
         (
             &["work", "--client-credentials"],
             "",
             2,
-            "the client's id is not said; give --client-id",
+            "the client id is missing; give --client-id",
         ),
         (
             &["work"],
             "",
             2,
-            "how to log in is not said; give --browser, --client-credentials or --with-token",
+            "no login method was given; choose --browser, --client-credentials or --with-token",
         ),
         (
             &["wo rk", "--with-token"],
             "x",
             2,
-            "'wo rk' is no name for a profile",
+            "'wo rk' is not a valid profile name",
         ),
         (
             &["work", "--with-token"],
@@ -335,7 +340,7 @@ fn a_login_that_fails_changes_nothing() {
         .env("BBTOKEN_STORE", "memory")
         .input(&world.consumer.secret)
         .fails(2);
-    memory.says(&["the store 'memory' keeps no login"]);
+    memory.says(&["the store 'memory' saves no login"]);
     assert_eq!(world.gitconfig(), before);
     assert!(!world.home().join(".local").exists(), "nothing is kept");
     login(&world, &["--client-secret", "x"])
@@ -363,7 +368,7 @@ fn a_client_that_cannot_push_is_told_what_is_missing() {
         .done()
         .expect(0);
     assert!(
-        done.stdout.contains("scopes repository; it cannot push"),
+        done.stdout.contains("scopes repository (cannot push)"),
         "{}",
         done.stdout
     );
@@ -661,8 +666,8 @@ fn a_token_that_bitbucket_refuses_leaves_the_earlier_one_in_place() {
     let before = logged_in(&world);
     let with_token = ["bot", "--with-token", "--account", "ann"];
     login(&world, &with_token).input("ATCTTwrong").fails(5).says(&[
-        "error: profile 'bot' was not logged in, and nothing was changed: Bitbucket refused the token when asked whose it is",
-        "try such a token with --try <workspace>/<repository>",
+        "error: profile 'bot' was not logged in, and nothing was changed: Bitbucket refused to name the account of the token; ",
+        "check such a token with --try <workspace>/<repository>",
     ]);
     is_unchanged(&world, &before);
     // As the message says.
@@ -680,7 +685,7 @@ fn a_token_that_bitbucket_refuses_leaves_the_earlier_one_in_place() {
     let done = login(&world, &tried).input(&of_repository).done().expect(0);
     assert!(done.stdout.contains("Repository 'ws/repo' can be read."));
     done.says(&[
-        "Bitbucket did not take the token when asked whose it is: it is wrong, or not made for that",
+        "Bitbucket refused to name the account of the token: the token is wrong, or it cannot read the account",
     ]);
 }
 
@@ -692,8 +697,7 @@ fn a_token_that_cannot_be_tried_is_kept_only_if_the_user_says_so() {
     let unreachable = |run: Run| run.env("BBTOKEN_BASE_URL", "https://localhost:1");
     let with_token = login(&world, &["bot", "--with-token"]).input(&new);
     unreachable(with_token).fails(6).says(&[
-        "error: profile 'bot' was not logged in, and nothing was changed: the token could not be tried; \
-         give --no-check to keep it untried\ncaused by: ",
+        "error: profile 'bot' was not logged in, and nothing was changed: the helper could not check the token; give --no-check to save it without a check\ncaused by: ",
     ]);
     let failing = [
         (Action::CloseWithoutAnswer, 6),
@@ -705,7 +709,7 @@ fn a_token_that_cannot_be_tried_is_kept_only_if_the_user_says_so() {
         world.bitbucket.script(api(action));
         let run = login(&world, &["bot", "--with-token"]).input(&new);
         run.fails(code)
-            .says(&["the token could not be tried", "--no-check"]);
+            .says(&["the helper could not check the token", "--no-check"]);
         is_unchanged(&world, &before);
     }
     world.bitbucket.clear_requests();

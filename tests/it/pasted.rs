@@ -67,9 +67,9 @@ fn an_ambiguous_secret_is_named_and_not_sent_or_shown() {
     let file = world.path("secret");
     let cases: [(&[u8], &str); 5] = [
         (b"\"xq7xq", "a quote at one end only"),
-        (b"xq7 xq", "is not one word"),
-        ("xq7\u{a0}xq".as_bytes(), "is not one word"),
-        ("xq7\u{e1}xq".as_bytes(), "a character inside"),
+        (b"xq7 xq", "contains more than one word"),
+        ("xq7\u{a0}xq".as_bytes(), "contains more than one word"),
+        ("xq7\u{e1}xq".as_bytes(), "contains a character that keys"),
         (b"xq7\xffxq", "is not text"),
     ];
     for (bytes, why) in cases {

@@ -203,8 +203,9 @@ fn nobody_is_asked_where_nobody_can_be() {
             &[&format!("http.proxy=http://127.0.0.1:{}", proxy.port())],
         );
         gits.expect(128);
-        ours.expect(128)
-            .says(&["caused by: the proxy wants a user name and password, and none is known\n"]);
+        ours.expect(128).says(&[
+            "caused by: the proxy wants a user name and password, and git has none for it\n",
+        ]);
     });
 }
 
@@ -309,7 +310,7 @@ fn a_proxy_behind_tls_is_trusted_by_its_own_authority() {
         let [ours, gits] = both(world, &[&setting]);
         gits.expect(128);
         ours.expect(128)
-            .says(&["nobody who is trusted vouches for its certificate\n"]);
+            .says(&["its certificate is not signed by a trusted CA\n"]);
     });
 }
 
@@ -335,8 +336,8 @@ fn a_proxy_that_opens_what_passes_is_trusted_by_a_setting_alone() {
         run(&proxy.ca_file()).expect(0).quiet();
         run(world.bitbucket.ca_file()).expect(128).says(&[
             "caused by: cannot make a secure connection to 'localhost' through proxy '127.0.0.1:",
-            "caused by: nobody who is trusted vouches for its certificate\n",
-            "hint: if a proxy of your network stands in for 'localhost', set http.sslCAInfo",
+            "caused by: its certificate is not signed by a trusted CA\n",
+            "hint: if a proxy in your network replaces the certificate of 'localhost', set http.sslCAInfo",
         ]);
     });
 }
@@ -354,7 +355,7 @@ fn a_proxy_that_refuses_or_is_dead_is_named_with_the_setting_it_comes_from() {
         gits.expect(128);
         ours.expect(128).says(&[
             &format!("caused by: cannot connect to 'localhost' through proxy '{place}' (http.proxy in the command line)\n"),
-            "caused by: the proxy refuses to connect there: it answered 403\n",
+            "caused by: the proxy refused to connect to the server: it answered 403\n",
         ]);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let place = listener.local_addr().expect("it has one").to_string();
@@ -586,7 +587,7 @@ fn a_proxy_on_a_socket_is_left_to_git_and_nobody_is_connected_to_past_it() {
             .fails(128);
         native.says(&[
             &through(&setting),
-            "caused by: a proxy on a Unix socket is spoken to by git's own transport only\n",
+            "caused by: only git's own transport supports a proxy on a Unix socket\n",
         ]);
         assert!(
             world.bitbucket.requests().is_empty(),

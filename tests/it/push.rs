@@ -490,9 +490,9 @@ fn a_push_that_the_server_does_not_begin_ends_as_over_https() {
                 &[],
                 Some(wrong("git-receive-pack").method("POST").body("no")),
                 1,
-                "not known whether",
+                "may or may not have done the push",
             ),
-            (&[], Some(gone), 1, "not known whether"),
+            (&[], Some(gone), 1, "may or may not have done the push"),
         ];
         for (options, rule, code, why) in cases {
             let push = |address: &str, header: &str| {

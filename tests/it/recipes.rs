@@ -616,9 +616,9 @@ fn containers_with_different_users_do_not_share_a_cache_and_are_told() {
         }
         let other = list(USERS[1]);
         other.says(&[
-            "warning: the token was not saved, so every command has to get its own: cannot ",
+            "warning: the token was not saved, so each command requests its own: cannot ",
             &shared.display().to_string(),
-            "Permission denied (os error 13); BBTOKEN_HOME can name another directory",
+            "Permission denied (os error 13); make the directory writable, or set BBTOKEN_HOME to another one",
         ]);
         assert_eq!(other.stderr.lines().count(), 1, "{}", other.stderr);
         allow(&shared.join("cache"), 0o700);

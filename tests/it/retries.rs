@@ -90,7 +90,7 @@ fn a_connection_that_breaks_before_git_has_seen_anything_is_made_again() {
             let done = done.done().expect(0);
             assert_eq!(world.bitbucket.rules_left(), 0, "the fault happened");
             assert_eq!(announcements(&done), 1, "{}", done.stderr);
-            done.says(&["warning: the answer of 'localhost' broke off; trying again in 0."]);
+            done.says(&["warning: the response of 'localhost' was cut off; trying again in 0."]);
             is_sound(world, &world.path(&tree));
         }
     });
@@ -216,7 +216,7 @@ fn what_a_403_is_about_is_told_from_the_servers_words() {
         ),
         (
             "To access this repository, an admin must whitelist your IP.",
-            "hint: the workspace admits listed network addresses only: ",
+            "hint: the workspace accepts only listed IP addresses: ",
         ),
         (
             "This repository has exceeded its size limit.",
@@ -242,7 +242,7 @@ fn token_faults() -> Vec<(Rule, &'static str)> {
     vec![
         (
             Rule::answer(429),
-            "'localhost' has had too many requests (status 429)",
+            "'localhost' received too many requests (status 429)",
         ),
         (
             Rule::answer(502),
@@ -258,15 +258,15 @@ fn token_faults() -> Vec<(Rule, &'static str)> {
         ),
         (
             Rule::new(Action::CloseWithoutAnswer),
-            "'localhost' closed the connection without an answer",
+            "'localhost' closed the connection without a response",
         ),
         (
             Rule::new(Action::AnswerLost),
-            "'localhost' closed the connection without an answer",
+            "'localhost' closed the connection without a response",
         ),
         (
             Rule::new(Action::CutAfter(10)),
-            "the answer of 'localhost' broke off",
+            "the response of 'localhost' was cut off",
         ),
     ]
 }

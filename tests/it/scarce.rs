@@ -225,7 +225,7 @@ fn a_command_for_people_ends_in_order_under_any_limit_of_processes() {
             is_orderly(&done, &[0, 1, 3, 126]);
             if limit == 1 && ["setup", "exec"].contains(&command) {
                 done.says(&[
-                    "caused by: this user may start no further process or thread: ",
+                    "caused by: this user cannot start another process or thread: ",
                     PROCESSES,
                 ]);
             }

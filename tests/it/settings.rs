@@ -174,7 +174,7 @@ fn the_name_that_git_gives_itself_is_ours_where_it_is_set() {
                 "bbtoken::ws/repo",
             ])
             .fails(128)
-            .says(&["error: cannot follow git's http settings\n"]);
+            .says(&["error: cannot apply git's http settings\n"]);
     });
 }
 

@@ -33,9 +33,9 @@ fn setup_shows_what_it_writes_and_unsetup_takes_back_exactly_that() {
 + credential.BASE.helper = !'PROGRAM' credential
       git's own https and git-lfs get tokens from us
 + credential.BASE.useHttpPath = true
-      the profile follows the workspace
+      git passes the path, so that the workspace selects the profile
 + lfs.BASE/.access = basic
-      git-lfs asks for credentials at once: Bitbucket answers 403 where it waits for 401
+      git-lfs sends credentials with its first request, because Bitbucket answers 403 instead of 401
 + url.bbtoken::.insteadOf = BASE/
       git uses the helper for https addresses; cargo then needs net.git-fetch-with-cli = true, and poetry system-git-client = true
 ";
@@ -43,10 +43,9 @@ fn setup_shows_what_it_writes_and_unsetup_takes_back_exactly_that() {
         assert_eq!(dry.stderr, "Nothing was written.\n");
         assert_eq!(world.gitconfig(), before);
 
-        world
-            .bbtoken(["setup"])
-            .fails(2)
-            .says(&["nobody can be asked here, and nothing was changed; give --yes"]);
+        world.bbtoken(["setup"]).fails(2).says(&[
+            "cannot ask for confirmation without a terminal; nothing was changed; give --yes",
+        ]);
         assert_eq!(
             world.gitconfig(),
             before,
@@ -77,7 +76,7 @@ fn setup_shows_what_it_writes_and_unsetup_takes_back_exactly_that() {
         assert_eq!(world.gitconfig(), before, "every byte is as it was");
         assert_eq!(
             world.bbtoken(["unsetup", "--yes"]).ok(),
-            "Setup has added nothing; nothing to take back.\n"
+            "Setup has added nothing; nothing to undo.\n"
         );
     });
 }
@@ -200,7 +199,7 @@ fn plain_turns_our_addresses_into_https_for_tools_without_helpers() {
         assert_eq!(url, format!("{}/ws/repo\n", world.bitbucket.base_url()));
         world.fetch(&tree);
         let found = world.bbtoken(["doctor"]).ok();
-        let note = "note     addresses: bbtoken:: addresses are turned into https ones";
+        let note = "note     addresses: a setting rewrites bbtoken:: addresses to https";
         assert_eq!(found.matches(note).count(), 1, "{found}");
         world.bbtoken(["unsetup", "--yes"]).ok();
         assert_eq!(world.gitconfig(), before);
@@ -238,7 +237,7 @@ fn remotes_and_submodules_are_converted_and_back() {
             [config, modules, module]
         };
         let before = read();
-        assert_eq!(convert(&["--yes"]).ok(), "No address is to be changed.\n");
+        assert_eq!(convert(&["--yes"]).ok(), "No address needs to change.\n");
         let shown = convert(&["--back", "--dry-run"]).ok().replace(base, "BASE");
         for line in [
             "  - remote.origin.url = bbtoken::ws/app",
@@ -382,7 +381,7 @@ fn every_form_of_address_is_converted_and_no_other_byte_is_changed() {
             text.replacen(from, to, 1)
         });
         assert_eq!(read(), core.clone() + &expected);
-        assert_eq!(convert(&["--yes"]).ok(), "No address is to be changed.\n");
+        assert_eq!(convert(&["--yes"]).ok(), "No address needs to change.\n");
         assert_eq!(
             read(),
             core.clone() + &expected,
@@ -406,7 +405,7 @@ fn a_configuration_that_cannot_be_written_is_left_as_it_was() {
     let lock = world.home().join(".gitconfig.lock");
     fs::write(&lock, "").expect("the home is ours");
     world.bbtoken(["setup", "--yes"]).fails(3).says(&[
-        "git's configuration was left as it was",
+        "git's configuration was not changed",
         "could not lock config file",
     ]);
     assert_eq!(world.gitconfig(), before);
@@ -609,14 +608,14 @@ fn the_fix_for_a_helper_of_a_repository_is_a_command_that_works() {
                     continue;
                 }
                 let (_, rest) = found.unwrap_or_else(|| panic!("'{key}={value}': {shown}"));
-                let mend = rest.lines().nth(1).expect("it has a mend");
-                let mend = mend.trim().trim_start_matches("-> ");
-                assert!(mend.starts_with("git config --file "), "{mend}");
-                world.run(Path::new("sh"), ["-c", mend]).within(&tree).ok();
+                let fix = rest.lines().nth(1).expect("it has a fix");
+                let fix = fix.trim().trim_start_matches("-> ");
+                assert!(fix.starts_with("git config --file "), "{fix}");
+                world.run(Path::new("sh"), ["-c", fix]).within(&tree).ok();
                 let shown = world.bbtoken(["doctor"]).within(&tree).ok();
                 assert!(
                     shown.contains("ok       credential helper: our helper alone answers"),
-                    "{mend}: {shown}"
+                    "{fix}: {shown}"
                 );
                 let told = chain(world, &tree);
                 assert!(

@@ -185,7 +185,7 @@ fn what_is_not_to_be_or_cannot_be_done_otherwise_is_told() {
             .env("BBTOKEN_TRANSPORT", "native");
         native.fails(128).says(&[
             &format!("caused by: cannot connect to 'localhost' through proxy '{place}' (http.proxy in the command line)\n"),
-            "caused by: the proxy takes a password by ntlm only, which git's own transport has, and the native one has not\n",
+            "caused by: the proxy accepts only ntlm, which git's own transport supports and the native transport does not\n",
         ]);
         // Git itself asks for no password where it knows no user.
         let nobody = format!("http.proxy=http://{place}");
@@ -193,7 +193,7 @@ fn what_is_not_to_be_or_cannot_be_done_otherwise_is_told() {
         world
             .git(["-c", &nobody, "-c", &asking, "ls-remote", "bbtoken::ws/repo"])
             .fails(128)
-            .says(&["git wants the user's name in the proxy's address for that: http://<user>@<host>:<port>\n"]);
+            .says(&["for git's own transport, put the user name into the proxy's address: http://<user>@<host>:<port>\n"]);
         let _ = fs::remove_dir_all(world.cache());
         let bin = world.path("bin");
         fs::create_dir(&bin).expect("the world can be written");

@@ -175,11 +175,11 @@ fn status_explains_which_profile_an_address_gets() {
     };
     assert_eq!(
         explain("https://bitbucket.org/second/r").ok(),
-        "second/r uses profile 'two': bbtoken.two.workspace names 'second'\n"
+        "second/r uses profile 'two' because bbtoken.two.workspace names 'second'\n"
     );
     assert_eq!(
         explain("one@second/r").ok(),
-        "second/r uses profile 'one': the address asks for it\n"
+        "second/r uses profile 'one' because the address names it\n"
     );
     explain("third/r")
         .fails(3)
@@ -190,7 +190,7 @@ fn status_explains_which_profile_an_address_gets() {
     let by_variable = explain("second/r").env("BBTOKEN_PROFILE", "one");
     assert_eq!(
         by_variable.ok(),
-        "second/r uses profile 'one': BBTOKEN_PROFILE asks for it\n"
+        "second/r uses profile 'one' because BBTOKEN_PROFILE names it\n"
     );
     world.git(["init", "-q", "tree"]).ok();
     let tree = world.path("tree");
@@ -204,7 +204,7 @@ fn status_explains_which_profile_an_address_gets() {
         .ok();
     let said = explain("origin").within(&tree).ok();
     assert!(
-        said.starts_with("first/r uses profile 'two': remote.origin.bbtokenProfile in "),
+        said.starts_with("first/r uses profile 'two' because remote.origin.bbtokenProfile in "),
         "{said}"
     );
 }
@@ -217,13 +217,13 @@ fn a_token_goes_to_a_script_but_not_to_a_terminal() {
     let shown = on_a_terminal(&world, "git bbtoken token; echo code $?");
     assert_eq!(
         shown,
-        "error: a token is not printed on a terminal, where it stays readable; send it to a file or a command, or give --force\ncode 2\n"
+        "error: the token is not printed on a terminal, where others could read it; redirect it to a file or command, or give --force\ncode 2\n"
     );
     assert_eq!(on_a_terminal(&world, "git bbtoken token --force"), token);
     let done = world.bbtoken(["token", "--profile", "none"]).fails(3);
     assert_eq!(
         done.stderr,
-        "error: there is no profile 'none', which the command line asks for\nhint: no profile is configured; run 'git bbtoken login'\n"
+        "error: the command line names profile 'none', which does not exist\nhint: no profile is configured; run 'git bbtoken login'\n"
     );
 }
 
@@ -296,7 +296,7 @@ fn a_netrc_is_private_new_and_removed_afterwards() {
     exec("trap '' INT; kill -INT $PPID; kill -TERM $$").fails(128 + 15);
     assert!(!netrc.exists(), "it is removed after a signal, too");
     fs::write(&netrc, "mine").expect("it can be written");
-    exec("true").fails(1).says(&["cannot make '"]);
+    exec("true").fails(1).says(&["cannot create '"]);
     assert_eq!(fs::read_to_string(&netrc).expect("it is there"), "mine");
 }
 
@@ -314,7 +314,7 @@ fn a_netrc_that_a_killed_command_has_left_is_taken_over_and_no_other() {
     // The inner one finds a file that is in use.
     let done = exec(&format!("{inner}; test $? = 1 && test -s netrc"));
     done.expect(0)
-        .says(&["cannot make 'netrc', which must not be there yet\ncaused by: "]);
+        .says(&["cannot create 'netrc', which must not exist yet\ncaused by: "]);
 
     let killed = exec("kill -KILL $PPID");
     assert_eq!(killed.code, None, "a signal ended it");
@@ -374,12 +374,12 @@ fn logout_forgets_and_says_what_it_cannot() {
         "Removed from profile 'work': client secret, cached access token.\n"
     );
     done.says(&[
-        "Nothing was revoked at Bitbucket. Access tokens end within two hours",
+        "Nothing was revoked at Bitbucket. Access tokens expire within two hours",
         "/workspace/settings/api",
         "--remove-section bbtoken.work",
     ]);
     let again = world.bbtoken(["logout", "work"]).without_client().ok();
-    assert_eq!(again, "Nothing was kept of profile 'work'.\n");
+    assert_eq!(again, "Nothing was stored for profile 'work'.\n");
     world.bbtoken(["token"]).without_client().fails(3).says(&[
         "the client of profile 'work' has no secret: run 'git bbtoken login work', or set",
     ]);
@@ -400,5 +400,5 @@ fn status_makes_no_request_and_says_nothing_of_certificates() {
     warned
         .done()
         .expect(0)
-        .says(&["is not verified, because of GIT_SSL_NO_VERIFY"]);
+        .says(&["warning: GIT_SSL_NO_VERIFY disables the certificate check for "]);
 }

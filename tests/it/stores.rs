@@ -240,7 +240,7 @@ fn a_locked_keychain_is_not_unlocked_where_questions_are_forbidden() {
         assert!(
             stderr.contains("cannot use the keychain")
                 && stderr.contains(&format!("caused by: it is locked, and {setting}"))
-                && stderr.contains(" forbids to ask for its password")
+                && stderr.contains(" forbids asking for its password")
                 && stderr.contains("hint: fix or unlock the store and try again"),
             "{stderr}"
         );

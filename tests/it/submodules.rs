@@ -147,7 +147,7 @@ fn a_submodule_is_not_cloned_without_leave() {
     on_every_git(|world| {
         world.repository("ws", "lib");
         application(world, &[("lib", "../lib")]);
-        let mend = "'git config --global protocol.bbtoken.allow always'";
+        let fix = "'git config --global protocol.bbtoken.allow always'";
         let clone = |name: &str| {
             world
                 .git(["clone", "-q", "--recurse-submodules"])
@@ -162,7 +162,7 @@ fn a_submodule_is_not_cloned_without_leave() {
             .filter(|line| line.contains("warning"))
             .collect();
         let of_clone = format!(
-            "warning: if there are submodules with bbtoken:: addresses, also relative ones, git refuses them until you have run {mend}"
+            "warning: if this repository has submodules with bbtoken:: or relative addresses, git refuses to clone them until you run {fix}"
         );
         assert_eq!(told, [of_clone], "ours stands beside git's own");
 
@@ -170,11 +170,11 @@ fn a_submodule_is_not_cloned_without_leave() {
         let tree = world.path("tree");
         let fetch = || world.git(["fetch", "-q"]).within(&tree).done().expect(0);
         let of_fetch = format!(
-            "warning: submodule 'lib' is not here: git refuses to clone it from a bbtoken:: address until you have run {mend}; \
+            "warning: submodule 'lib' is missing: git refuses to clone it from a bbtoken:: address until you run {fix}; \
              then run 'git submodule update'\n"
         );
         assert_eq!(fetch().stderr, of_fetch);
-        let line = mend.trim_matches('\'');
+        let line = fix.trim_matches('\'');
         world.run(Path::new("sh"), ["-c", line]).ok();
         fetch().quiet();
         world
@@ -209,7 +209,7 @@ fn nothing_is_said_of_submodules_that_git_clones_or_nobody_wants() {
         world.git(["submodule", "init", "-q"]).within(&tree).ok();
         let warns = || {
             let fetch = world.git(["fetch", "-q"]).within(&tree).done().expect(0);
-            fetch.stderr.contains("submodule 'lib' is not here")
+            fetch.stderr.contains("submodule 'lib' is missing")
         };
         assert!(warns());
         let (own, user) = (tree.join(".git/config"), world.home().join(".gitconfig"));

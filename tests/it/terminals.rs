@@ -90,8 +90,11 @@ fn prompts(world: &World) -> Vec<Prompt<'_>> {
         ("Name of the profile [default]: ", "ci\n"),
         ("Number [1]: ", "2\n"),
         ("Workspace that owns the OAuth client: ", "acme\n"),
-        ("Key of the consumer: ", "key\n"),
-        ("Workspace that it is for (Enter for every one): ", "\n"),
+        ("Key of the OAuth consumer: ", "key\n"),
+        (
+            "Workspace of this profile (Enter for all workspaces): ",
+            "\n",
+        ),
         ("client secret (not shown): ", ""),
     ];
     let prompt = |line: &str, before: &[(&'static str, &'static str)], question| Prompt {
@@ -114,7 +117,7 @@ fn prompts(world: &World) -> Vec<Prompt<'_>> {
     prompts.push(prompt(
         &paste,
         &[],
-        "Paste that whole address here, or the code in it, and press Enter:\r\n",
+        "Paste the whole address of that page here, or only the code in it, and press Enter:\r\n",
     ));
     let browser = format!(
         "BROWSER=\"curl -s -L -o /dev/null --cacert '{}'\" GIT_TERMINAL_PROMPT=1 {}",
@@ -125,7 +128,7 @@ fn prompts(world: &World) -> Vec<Prompt<'_>> {
     prompts.push(prompt(
         "git bbtoken login bot --with-token",
         &[new[4], ("token (not shown): ", "ATATTuntried\n")],
-        "Keep it untried? [y/N]: ",
+        "Save it without a check? [y/N]: ",
     ));
     prompts.push(prompt(
         "git bbtoken setup --plain",
@@ -135,12 +138,12 @@ fn prompts(world: &World) -> Vec<Prompt<'_>> {
     prompts.push(prompt(
         "git bbtoken unsetup",
         &[],
-        "Take this out of your git configuration? [y/N]: ",
+        "Remove this from your git configuration? [y/N]: ",
     ));
     prompts.push(prompt(
         "cd tree && git bbtoken remote convert",
         &[],
-        "Write this? [y/N]: ",
+        "Write these changes? [y/N]: ",
     ));
     prompts
 }
@@ -248,10 +251,10 @@ fn a_yes_is_taken_at_a_terminal_and_anything_else_is_a_no() {
     let question = ("Write this to your git configuration? [y/N]: ", "Yes\n");
     let (shown, _) = DUMB.run(&world, "git bbtoken setup", &[question]);
     assert!(
-        shown.ends_with("'git bbtoken unsetup' takes it back.\n"),
+        shown.ends_with("'git bbtoken unsetup' undoes this.\n"),
         "{shown}"
     );
-    let question = ("Take this out of your git configuration? [y/N]: ", "y\n");
+    let question = ("Remove this from your git configuration? [y/N]: ", "y\n");
     DUMB.run(&world, "git bbtoken unsetup", &[question]);
     assert_eq!(world.gitconfig(), before);
 }
@@ -266,7 +269,10 @@ fn a_choice_is_made_by_number_or_by_name_and_asked_again() {
             "Answer with a number from 1 to 3.\r\nNumber [1]: ",
             "token\n",
         ),
-        ("Workspace that it is for (Enter for every one): ", "\n"),
+        (
+            "Workspace of this profile (Enter for all workspaces): ",
+            "\n",
+        ),
         ("token (not shown): ", "\u{3}"),
     ];
     let (shown, code) = DUMB.run(&world, "git bbtoken login", &exchange);
@@ -282,7 +288,7 @@ fn a_client_without_an_id_is_none() {
     let world = world();
     let exchange = [
         ("Workspace that owns the OAuth client: ", "\n"),
-        ("Key of the consumer: ", "\n"),
+        ("Key of the OAuth consumer: ", "\n"),
     ];
     let (shown, code) = DUMB.run(&world, "git bbtoken login ci --browser", &exchange);
     assert_eq!(code, Some(2), "{shown}");
@@ -303,7 +309,7 @@ fn a_token_is_shown_at_a_terminal_only_when_that_is_asked_for() {
     assert_eq!(code, Some(2));
     assert_eq!(
         shown,
-        "error: a token is not printed on a terminal, where it stays readable; send it to a file or a command, or give --force\n"
+        "error: the token is not printed on a terminal, where others could read it; redirect it to a file or command, or give --force\n"
     );
     assert_eq!(
         world.bitbucket.token_requests().len(),
@@ -328,7 +334,7 @@ const SHOWN: [(&str, &[(&str, &str)]); 6] = [
         &[
             ("Number [1]: ", "1\n"),
             ("Workspace that owns the OAuth client: ", "\n"),
-            ("Key of the consumer: ", "\n"),
+            ("Key of the OAuth consumer: ", "\n"),
         ],
     ),
 ];
@@ -479,7 +485,10 @@ fn a_signal_at_a_hidden_prompt_leaves_the_terminal_as_it_was() {
     let world = world();
     let line = "(until stty -a </dev/tty | grep -qw -e '-icanon'; do sleep 0.01; done; kill -TERM $(cat pid)) & \
         sh -c 'echo $$ >pid; exec git-bbtoken login bot --with-token'";
-    let exchange = [("Workspace that it is for (Enter for every one): ", "\n")];
+    let exchange = [(
+        "Workspace of this profile (Enter for all workspaces): ",
+        "\n",
+    )];
     let (shown, code) = DUMB.run(&world, line, &exchange);
     assert_eq!(code, Some(143), "{shown}");
     assert!(
@@ -523,8 +532,11 @@ fn an_account_that_is_not_expected_needs_a_yes_before_its_login_is_kept() {
             .as_str()
             .map(str::to_owned)
     };
-    let workspace = ("Workspace that it is for (Enter for every one): ", "\n");
-    let question = "profile 'me' is for the account 'ann', and this is Local User (local). Keep this login? [y/N]: ";
+    let workspace = (
+        "Workspace of this profile (Enter for all workspaces): ",
+        "\n",
+    );
+    let question = "profile 'me' is for account 'ann', but its login belongs to Local User (local). Keep this login? [y/N]: ";
     let (shown, code) = terminal.run(
         &world,
         &login("--account ann"),
@@ -532,9 +544,8 @@ fn an_account_that_is_not_expected_needs_a_yes_before_its_login_is_kept() {
     );
     assert_eq!(code, Some(4), "{shown}");
     assert!(
-        shown.contains(
-            "error: profile 'me' was not logged in: the account is another one than expected"
-        ),
+        shown
+            .contains("error: profile 'me' was not logged in: the account is not the expected one"),
         "{shown}"
     );
     assert_eq!(kept(), None, "nothing is kept");
@@ -563,7 +574,7 @@ fn an_account_that_is_not_expected_needs_a_yes_before_its_login_is_kept() {
         kind: Some(bitbucket_local::Kind::Api),
         ..bitbucket_local::Rule::new(answer)
     });
-    let question = "the login of profile 'me' was that of Local User (local), and this is Eve (eve). Keep this login? [y/N]: ";
+    let question = "profile 'me' was logged in as Local User (local), but the new login belongs to Eve (eve). Keep this login? [y/N]: ";
     let (shown, code) = terminal.run(&world, &other, &[(question, "\n")]);
     assert_eq!(code, Some(4), "{shown}");
     assert_eq!(
@@ -581,9 +592,12 @@ fn a_token_that_cannot_be_tried_needs_a_yes_before_it_is_kept() {
     let typed = format!("{token}\n");
     let run = |answer: &'static str| {
         let mut exchange = vec![
-            ("Workspace that it is for (Enter for every one): ", "\n"),
+            (
+                "Workspace of this profile (Enter for all workspaces): ",
+                "\n",
+            ),
             ("token (not shown): ", typed.as_str()),
-            ("Keep it untried? [y/N]: ", answer),
+            ("Save it without a check? [y/N]: ", answer),
         ];
         if world.gitconfig().contains("bot") {
             exchange.remove(0);
@@ -594,7 +608,7 @@ fn a_token_that_cannot_be_tried_needs_a_yes_before_it_is_kept() {
     let (shown, code) = run("n\n");
     assert_eq!(code, Some(2), "{shown}");
     assert!(
-        shown.contains("The token could not be tried: an API token tells it only"),
+        shown.contains("The helper could not check the token: for an API token, Bitbucket needs"),
         "{shown}"
     );
     assert_eq!(world.gitconfig(), before);

@@ -99,7 +99,7 @@ fn a_certificate_that_does_not_hold_is_told_with_the_reason() {
             fail(world, &base(&front), &front.ca_file(), &[], why);
         }
         let front = front(world, Options::default());
-        let why = "nobody who is trusted vouches for its certificate\n";
+        let why = "its certificate is not signed by a trusted CA\n";
         fail(world, &base(&front), world.bitbucket.ca_file(), &[], why);
         assert!(world.bitbucket.requests().is_empty(), "nothing was sent");
     });
@@ -144,7 +144,7 @@ fn a_server_that_wants_a_certificate_of_ours_gets_it() {
             &[&format!("http.sslCert={}", missing.display())],
         );
         ours.expect(128).says(&[&format!(
-            "http.sslCert cannot be followed: cannot read '{}'",
+            "cannot apply http.sslCert: cannot read '{}'",
             missing.display()
         )]);
     });
@@ -279,7 +279,7 @@ fn a_server_with_a_pinned_key_is_known_by_it() {
             &base,
             &ca,
             &[&wrong],
-            "the server's public key is none of those in http.pinnedPubkey\n",
+            "the server's public key is not listed in http.pinnedPubkey\n",
         );
     });
 }
@@ -326,10 +326,10 @@ fn verification_is_given_up_where_it_is_asked_for_and_told_each_time() {
         assert_eq!(
             ours.stderr,
             format!(
-                "warning: '{place}' is not verified, because of http.sslVerify: whoever answers in its place gets the token\n"
+                "warning: http.sslVerify disables the certificate check for '{place}': a server that impersonates it gets the token\n"
             )
         );
-        let why = "nobody who is trusted vouches for its certificate\n";
+        let why = "its certificate is not signed by a trusted CA\n";
         fail(world, &base(&front), ca, &[], why);
     });
 }
@@ -350,12 +350,12 @@ fn verification_of_bitbucket_org_is_never_given_up_by_a_setting_for_all() {
                 .fails(128)
         };
         run("http.sslVerify=false").says(&[
-            "error: http.sslVerify in the command line would let anybody pass for bitbucket.org and take the token; ",
-            "'git config --global http.https://bitbucket.org/.sslVerify false' insists on it\n",
+            "error: http.sslVerify in the command line would disable certificate checks for bitbucket.org, so that another server could take the token; ",
+            "to disable the checks all the same: git config --global http.https://bitbucket.org/.sslVerify false\n",
         ]);
         assert!(proxy.asked().is_empty(), "nobody was connected to");
         run("http.https://bitbucket.org/.sslVerify=false")
-            .says(&["warning: 'bitbucket.org' is not verified, because of http.https://bitbucket.org/.sslVerify: "]);
+            .says(&["warning: http.https://bitbucket.org/.sslVerify disables the certificate check for 'bitbucket.org': "]);
         assert_eq!(proxy.asked().len(), 2, "the second time for the status");
     });
 }
@@ -400,8 +400,8 @@ fn a_server_that_offers_http_2_alone_is_left_to_gits_own_transport() {
         );
         let done = list().env("BBTOKEN_TRANSPORT", "native").fails(128);
         done.says(&[
-            "caused by: it offers no HTTP/1.1, which the native transport speaks, but HTTP/2 only\n",
-            "hint: let 'localhost' or the gateway in front of it offer HTTP/1.1, too",
+            "caused by: it offers only HTTP/2, and the native transport needs HTTP/1.1\n",
+            "hint: enable HTTP/1.1 on 'localhost' or on the gateway in front of it",
         ]);
         for blamed in ["certificate", "sslCAInfo", "trying again"] {
             assert!(!done.stderr.contains(blamed), "{}", done.stderr);

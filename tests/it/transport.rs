@@ -139,7 +139,7 @@ fn a_revoked_token_is_replaced_or_explained_when_git_alone_speaks_to_the_server(
             };
             if world.git.version < GIT_WITH_STATE {
                 list().expect(128).says(&[
-                    "warning: Bitbucket refused the token of profile 'environment', and it was dropped: run the command again",
+                    "warning: Bitbucket refused the token of profile 'environment', and the helper removed it from the cache: run the command again",
                 ]);
             }
             list().expect(0).quiet();
@@ -418,7 +418,7 @@ fn an_explicit_ban_on_https_holds_for_gits_transport() {
         };
         run("native").expect(0).quiet();
         run("git").expect(128).says(&[
-            "error: git's own transport is needed here, and protocol.https.allow in the command line forbids it\n",
+            "error: git's own transport is needed here, but protocol.https.allow in the command line forbids it\n",
         ]);
     });
 }
@@ -438,7 +438,7 @@ fn a_token_call_that_lacks_a_setting_of_gits_says_so() {
             .done();
         assert_eq!(done.code, Some(6));
         done.says(&[
-            "error: cannot ask for a token as 'http.proxyAuthMethod' wants it: only git's own transport can, and it asks for none\n",
+            "error: cannot apply 'http.proxyAuthMethod' to the token request: only git's own transport supports this setting, and it does not request tokens\n",
             "caused by: cannot connect to 'localhost' through proxy '127.0.0.1:1' (http.proxy in the command line)\n",
         ]);
     });

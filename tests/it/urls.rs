@@ -251,7 +251,7 @@ fn a_wiki_is_never_taken_for_its_repository() {
             "bbtoken::https://bitbucket.org/ws/repo/wiki/Home",
         ] {
             let done = world.git(["clone", "-q", url, "tree"]).fails(128);
-            done.says(&["it names a wiki, and Bitbucket has had none since August 2026"]);
+            done.says(&["it names a wiki, and Bitbucket removed all wikis in August 2026"]);
         }
         assert_eq!(world.bitbucket.requests().len(), 0);
     });

@@ -220,10 +220,10 @@ fn every_command_finds_the_same_profile_in_the_same_directory() {
         for (arguments, said) in [
             (
                 &["status", "--explain", remote][..],
-                "ws/repo uses profile 'b': ",
+                "ws/repo uses profile 'b' because ",
             ),
             (&["login"], "Profile 'b' is logged in."),
-            (&["doctor"], "profile: 'b' (client-credentials), since "),
+            (&["doctor"], "profile: 'b' (client-credentials), because "),
             (&["logout"], "profile 'b'"),
         ] {
             let run = world.bbtoken(arguments).without_client();
@@ -414,17 +414,17 @@ fn an_address_of_a_site_without_a_profile_is_an_error_that_says_how_to_make_one(
     sites.requests();
     let list = |base: &str| sites.git(&["ls-remote", &format!("bbtoken::{base}/ws/repo")]);
     list("https://bitbucket.org").fails(128).says(&[
-        "error: no profile is for https://bitbucket.org\n",
-        "hint: to make one: git config --global bbtoken.<profile>.baseUrl https://bitbucket.org && git bbtoken login <profile>\n",
+        "error: no profile is configured for https://bitbucket.org\n",
+        "hint: to create one: git config --global bbtoken.<profile>.baseUrl https://bitbucket.org && git bbtoken login <profile>\n",
     ]);
     list("http://localhost:9").fails(128).says(&[
-        "its host is not the configured Bitbucket; a profile for another site needs bbtoken.<profile>.baseUrl",
+        "its host is not the configured Bitbucket site; for another site, set bbtoken.<profile>.baseUrl",
     ]);
     set(world, &["--global", "--remove-section", "bbtoken.two"]);
     set(world, &["--global", "bbtoken.baseUrl", two]);
     list(two)
         .fails(128)
-        .says(&[&format!("error: no profile is for {two}\n")]);
+        .says(&[&format!("error: no profile is configured for {two}\n")]);
     assert_eq!(sites.requests(), NONE);
     // As the hint says.
     set(world, &["--global", "bbtoken.new.baseUrl", two]);

@@ -27,8 +27,8 @@ pub(super) fn all(
                 findings.extend(token(app, &identity, warn));
                 findings.extend(address.map(|address| repository(app, address)));
             } else {
-                let text = "not tried, since Bitbucket is not reached";
-                findings.push(Finding::note("token", text, "not tried"));
+                let text = "not checked, because Bitbucket cannot be reached";
+                findings.push(Finding::note("token", text, "not checked"));
             }
         }
     }
@@ -55,13 +55,13 @@ fn remote(app: &App) -> Option<&str> {
 fn identity(app: &App, address: Option<&str>) -> Result<(Identity, Finding), Finding> {
     const CHECK: &str = "profile";
     let refuse = |error: anyhow::Error| {
-        let mend = match kind(&error) {
+        let fix = match kind(&error) {
             Some(Kind::NotConfigured | Kind::LoginNeeded { .. }) => "git bbtoken login",
-            Some(Kind::BadAddress) => "give it as workspace/repository",
-            Some(Kind::UnknownProfile { .. }) => "git bbtoken status shows the profiles there are",
-            _ => "mend the setting that is named; 'git bbtoken status' shows all of them",
+            Some(Kind::BadAddress) => "write the address as workspace/repository",
+            Some(Kind::UnknownProfile { .. }) => "to see the profiles, run: git bbtoken status",
+            _ => "fix the setting that the message names; 'git bbtoken status' shows all settings",
         };
-        Finding::problem(CHECK, format!("{error:#}"), "none can be used").mend(mend)
+        Finding::problem(CHECK, format!("{error:#}"), "no usable profile").fix(fix)
     };
     let (name, why) = match address {
         Some(address) => app
@@ -73,7 +73,7 @@ fn identity(app: &App, address: Option<&str>) -> Result<(Identity, Finding), Fin
     let identity = app.identity(&name, |_| {}).map_err(refuse)?;
     profile::for_push(&app.raw, &identity.profile).map_err(|error| refuse(error.into()))?;
     let grant = identity.profile.grant.name();
-    let text = format!("'{name}' ({grant}), since {why}");
+    let text = format!("'{name}' ({grant}), because {why}");
     let finding = Finding::good(CHECK, text, format!("grant {grant}"));
     Ok((identity, finding))
 }
@@ -85,8 +85,8 @@ fn other_profiles(app: &App) -> Vec<Finding> {
     unusable
         .map(|(error, name)| {
             let text = format!("'{name}' cannot be used: {error:#}");
-            Finding::note("profile", text, "another cannot be used").mend(format!(
-                "mend it, or: git config --global --remove-section bbtoken.{name}"
+            Finding::note("profile", text, "another profile cannot be used").fix(format!(
+                "fix it, or remove it: git config --global --remove-section bbtoken.{name}"
             ))
         })
         .collect()
@@ -103,12 +103,13 @@ fn store(identity: &Identity, warn: &dyn Fn(&str)) -> Finding {
         format!("{problem:#}"),
         format!("{name} cannot be read"),
     )
-    .mend(match identity.profile.store {
+    .fix(match identity.profile.store {
         Store::File => {
-            "mend what is named, or name another directory of yours in BBTOKEN_HOME".to_owned()
+            "fix what the message names, or set BBTOKEN_HOME to another directory of yours"
+                .to_owned()
         }
         _ => format!(
-            "unlock it, or choose another: git config --global bbtoken.{}.store file",
+            "unlock the store, or choose another one: git config --global bbtoken.{}.store file",
             identity.profile
         ),
     })
@@ -118,19 +119,19 @@ fn token(app: &App, identity: &Identity, warn: &dyn Fn(&str)) -> Vec<Finding> {
     const CHECK: &str = "token";
     let profile = &identity.profile;
     if let Err(error) = identity.bearer(warn) {
-        let mend = match (kind(&error), profile.name.as_str()) {
+        let fix = match (kind(&error), profile.name.as_str()) {
             (Some(Kind::Busy | Kind::ServerFailed { .. }), _) => {
-                "nothing is wrong here: try again in a few minutes".to_owned()
+                "the problem is not on this machine: try again in a few minutes".to_owned()
             }
             (Some(Kind::Unreachable { .. } | Kind::Untrusted { .. } | Kind::NotGit), _) => {
                 "check the network and its proxy, then try again".to_owned()
             }
             (_, profile::ENVIRONMENT) => {
-                "correct the BBTOKEN_* variables, which win over every profile".to_owned()
+                "correct the BBTOKEN_* variables, which override every profile".to_owned()
             }
             (_, name) => format!("git bbtoken login {name}"),
         };
-        return vec![Finding::problem(CHECK, format!("{error:#}"), "none can be got").mend(mend)];
+        return vec![Finding::problem(CHECK, format!("{error:#}"), "cannot be obtained").fix(fix)];
     }
     let kept = identity.kept(warn).0.access_token;
     let scopes = kept.as_ref().map(|token| token.scopes.clone());
@@ -145,10 +146,10 @@ fn token(app: &App, identity: &Identity, warn: &dyn Fn(&str)) -> Vec<Finding> {
         text = format!("{text}; {expiry}");
     }
     let finding = if !scopes.is_empty() && !status::may_push(&scopes) {
-        Finding::note(CHECK, text, "there; it cannot push")
-            .mend(format!("to push, {}", login::to_push(profile)))
+        Finding::note(CHECK, text, "works; cannot push")
+            .fix(format!("to push, {}", login::to_push(profile)))
     } else {
-        Finding::good(CHECK, text, "there")
+        Finding::good(CHECK, text, "works")
     };
     vec![finding, account(profile, owner)]
 }
@@ -157,21 +158,21 @@ fn account(profile: &profile::Profile, owner: anyhow::Result<Owner>) -> Finding 
     const CHECK: &str = "account";
     match owner {
         Ok(Owner::Account(account)) => match login::other_account(profile, &account) {
-            None => Finding::good(CHECK, account.shown(), "told"),
-            Some(text) => Finding::note(CHECK, text, "another than the profile's")
-                .mend(format!("log in there as the other, then: git bbtoken login {profile}")),
+            None => Finding::good(CHECK, account.shown(), "known"),
+            Some(text) => Finding::note(CHECK, text, "not the profile's account")
+                .fix(format!("log in to Bitbucket as that account, then: git bbtoken login {profile}")),
         },
         Ok(owner @ (Owner::Untold(_) | Owner::NoScope(_))) => {
             let why = owner.untold().unwrap_or_default();
-            Finding::good(CHECK, format!("not told: {why}"), "not told")
+            Finding::good(CHECK, format!("unknown: {why}"), "unknown")
         }
         Ok(Owner::Refused) => Finding::note(
             CHECK,
-            "Bitbucket does not take the token when asked whose it is: it was revoked, or is not made for that",
-            "the token is not taken",
+            "Bitbucket refused to name the account of the token: the token was revoked, or it cannot read the account",
+            "the token was refused",
         )
-        .mend(format!("if git commands fail, too: git bbtoken login {profile}")),
-        Err(error) => Finding::note(CHECK, format!("it could not be asked: {error:#}"), "could not be asked"),
+        .fix(format!("if git commands fail, too: git bbtoken login {profile}")),
+        Err(error) => Finding::note(CHECK, format!("unknown: {error:#}"), "the request failed"),
     }
 }
 
@@ -195,10 +196,10 @@ fn repository(app: &App, address: &str) -> Finding {
             // The reason names the repository, and not the remote.
             let of_remote = is_remote.then(|| format!("cannot read '{}': ", quote(address)));
             let text = format!("{}{text}", of_remote.unwrap_or_default());
-            let mend = advice.unwrap_or_else(|| {
-                "check the address, and that the client or token may see the repository".to_owned()
+            let fix = advice.unwrap_or_else(|| {
+                "check the address, and check that the client or token has access to the repository".to_owned()
             });
-            Finding::problem(CHECK, text, "cannot be read").mend(mend)
+            Finding::problem(CHECK, text, "cannot be read").fix(fix)
         }
     }
 }

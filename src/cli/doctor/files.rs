@@ -99,18 +99,18 @@ fn in_netrc(path: &Path, text: &str, is_ours: &dyn Fn(&str) -> bool) -> Option<F
                 };
                 let what = Exposed::in_text(password).unwrap_or(Exposed::Password);
                 let text = format!(
-                    "'{}' holds, for '{}', {}; git sends it to https addresses before any helper is asked",
+                    "'{}' contains, for '{}', {}; git sends it to https addresses before it asks a credential helper",
                     path.display(),
                     quote(host),
                     what.words()
                 );
-                let mend = format!(
-                    "take the lines of 'machine {}' out of '{}', then: git bbtoken setup (other programs: git bbtoken exec --netrc -- <command>)",
+                let fix = format!(
+                    "remove the lines of 'machine {}' from '{}', then run: git bbtoken setup (for other programs: git bbtoken exec --netrc -- <command>)",
                     quote(host),
                     path.display()
                 );
-                let public = format!("a netrc file holds {}", what.words());
-                return Some(Finding::problem(CHECK, text, public).mend(mend));
+                let public = format!("a netrc file contains {}", what.words());
+                return Some(Finding::problem(CHECK, text, public).fix(fix));
             }
             _ => {}
         }
@@ -125,7 +125,7 @@ fn in_credentials(path: &Path, text: &str, is_ours: &dyn Fn(&str) -> bool) -> Op
     let host = line.rsplit('@').next().unwrap_or("");
     let host = host.split(['/', ':']).next().unwrap_or("");
     let text = format!(
-        "'{}' holds, for '{}', {}, in the clear",
+        "'{}' contains, for '{}', {}, in plain text",
         path.display(),
         masked(host),
         what.words()
@@ -136,15 +136,15 @@ fn in_credentials(path: &Path, text: &str, is_ours: &dyn Fn(&str) -> bool) -> Op
         shell_command(&["printf", &ask]),
         shell_command(&["git", "credential-store", "--file", &file, "erase"]),
     ];
-    let mend = match commands {
+    let fix = match commands {
         // It would be a directive of printf.
         [Some(ask), Some(erase)] if !ask.contains('%') => {
             format!("{ask} | {erase}; then: git bbtoken setup")
         }
-        _ => format!("take the line out of '{file}'; then: git bbtoken setup"),
+        _ => format!("remove the line from '{file}'; then: git bbtoken setup"),
     };
-    let public = format!("git's credential store holds {}", what.words());
-    Some(Finding::problem(CHECK, text, public).mend(mend))
+    let public = format!("git's credential store contains {}", what.words());
+    Some(Finding::problem(CHECK, text, public).fix(fix))
 }
 
 #[cfg(test)]

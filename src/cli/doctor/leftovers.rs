@@ -70,9 +70,9 @@ pub(super) fn in_environment() -> Vec<Finding> {
         })
         .map(|(name, _)| {
             let what = Exposed::AppPassword.words();
-            let text = format!("the variable {} holds {what}", masked(&name.to_string_lossy()));
-            Finding::problem(CHECK, text, format!("a variable holds {what}"))
-                .mend("unset it where it is set; 'git bbtoken exec -- <command>' gives a command a token of today")
+            let text = format!("the variable {} contains {what}", masked(&name.to_string_lossy()));
+            Finding::problem(CHECK, text, format!("a variable contains {what}"))
+                .fix("remove it from the file that sets it; 'git bbtoken exec -- <command>' gives a command a current token")
         })
         .collect()
 }
@@ -153,11 +153,11 @@ fn exposed(line: &Line, is_ours: &dyn Fn(&str) -> bool) -> Option<Finding> {
     } else {
         String::new()
     };
-    let text = format!("{} in {} holds {what}{shown}", masked(key), line.origin);
+    let text = format!("{} in {} contains {what}{shown}", masked(key), line.origin);
     let public = match (is_address, is_header) {
-        (true, _) => format!("an address holds {what}"),
-        (_, true) => format!("http.extraHeader holds {what}"),
-        _ => format!("a setting holds {what}"),
+        (true, _) => format!("an address contains {what}"),
+        (_, true) => format!("http.extraHeader contains {what}"),
+        _ => format!("a setting contains {what}"),
     };
     let revoke = "then revoke it at Bitbucket";
     let unset = (is_header && line.origin != "command line" && masked(key) == *key)
@@ -174,13 +174,13 @@ fn exposed(line: &Line, is_ours: &dyn Fn(&str) -> bool) -> Option<Finding> {
             ])
         })
         .flatten();
-    let mend = match unset {
+    let fix = match unset {
         _ if is_address && line.is_convertible => "git bbtoken remote convert".to_owned(),
         Some(unset) => unset,
-        None => format!("take it out of {}", line.origin),
+        None => format!("remove it from {}", line.origin),
     };
     let finding = Finding::problem(CHECK, text, public);
-    Some(finding.mend(format!("{mend}; {revoke}")))
+    Some(finding.fix(format!("{fix}; {revoke}")))
 }
 
 /// Gives what stands between a key's section and its name: for some a URL.
@@ -226,6 +226,6 @@ fn mercurial(line: &Line, is_ours: &dyn Fn(&str) -> bool) -> Option<Finding> {
     );
     Some(
         Finding::problem(CHECK, text, "a remote is a Mercurial repository")
-            .mend("if it was converted to git: git remote set-url <remote> bbtoken::<workspace>/<repository>; then take Bitbucket's entries out of [auth] in ~/.hgrc"),
+            .fix("if it was converted to git: git remote set-url <remote> bbtoken::<workspace>/<repository>; then remove Bitbucket's entries from [auth] in ~/.hgrc"),
     )
 }

@@ -25,10 +25,10 @@ pub(super) fn large_files(app: &App) -> Vec<Finding> {
         return Vec::new();
     }
     let Some(version) = first_line(Child::Git.command("git"), &["lfs", "version"]) else {
-        let text = "files of this repository are in git-lfs, which is not installed: they are small text files here";
+        let text = "this repository stores files in git-lfs, which is not installed: you see only small pointer files";
         return vec![
             Finding::problem(CHECK, text, "not installed")
-                .mend("install git-lfs, then: git lfs install && git lfs pull"),
+                .fix("install git-lfs, then: git lfs install && git lfs pull"),
         ];
     };
     let has_filter = app
@@ -38,7 +38,7 @@ pub(super) fn large_files(app: &App) -> Vec<Finding> {
         let text = "it is installed, but git does not call it";
         return vec![
             Finding::problem(CHECK, text, "no filter is set")
-                .mend("git lfs install && git lfs pull"),
+                .fix("git lfs install && git lfs pull"),
         ];
     }
     let version = version.split_whitespace().next().unwrap_or("");
@@ -81,12 +81,13 @@ fn endpoint(app: &App, repository: &Target) -> Option<Finding> {
         if has_access || !is_ours {
             return Some(Finding::good(
                 CHECK,
-                format!("{key} is its own address"),
-                "it has an address of its own",
+                format!("{key} sets a separate address"),
+                "it has a separate address",
             ));
         }
-        let text = "it does not know that Bitbucket wants a token, and may be refused without asking for one";
-        return Some(Finding::note(CHECK, text, "no access mode is set").mend_by(
+        let text =
+            "it does not know that Bitbucket needs a token, so Bitbucket may refuse its requests";
+        return Some(Finding::note(CHECK, text, "no access mode is set").fix_by(
             &["git", "config", &access, "basic"],
             format!("set {access} to basic"),
         ));
@@ -99,7 +100,7 @@ fn endpoint(app: &App, repository: &Target) -> Option<Finding> {
         .filter(|entry| entry.name() == "bbtoken.lfs")
         .last()
         .is_some_and(|entry| !git_config::is_true(entry));
-    let mend = if is_off {
+    let fix = if is_off {
         "git config --global bbtoken.lfs true && git bbtoken setup"
     } else {
         "git bbtoken setup"
@@ -107,9 +108,9 @@ fn endpoint(app: &App, repository: &Target) -> Option<Finding> {
     Some(
         Finding::problem(
             CHECK,
-            format!("it cannot follow {key} = {}", masked(url)),
-            "it cannot follow a bbtoken:: address",
+            format!("it cannot use {key} = {}", masked(url)),
+            "it cannot use a bbtoken:: address",
         )
-        .mend(mend),
+        .fix(fix),
     )
 }

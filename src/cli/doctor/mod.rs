@@ -1,4 +1,4 @@
-//! `git bbtoken doctor`: what keeps git and Bitbucket apart, each with its mend.
+//! `git bbtoken doctor`: what keeps git and Bitbucket apart, each with its fix.
 
 mod access;
 mod files;
@@ -30,8 +30,8 @@ struct Finding {
     /// For a public report: fixed words and numbers only.
     public: String,
     /// What to do, as a command or a sentence.
-    mend: Option<String>,
-    /// Whether `setup` mends it.
+    fix: Option<String>,
+    /// Whether `setup` fixes it.
     is_for_setup: bool,
 }
 
@@ -47,7 +47,7 @@ impl Finding {
             level,
             text: text.into(),
             public: public.into(),
-            mend: None,
+            fix: None,
             is_for_setup: false,
         }
     }
@@ -64,16 +64,16 @@ impl Finding {
         Finding::new(check, Level::Problem, text, public)
     }
 
-    fn mend(mut self, mend: impl Into<String>) -> Self {
-        self.mend = Some(mend.into());
+    fn fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = Some(fix.into());
         self
     }
 
     /// Names a command, each word quoted for the shell, or says the same in words where one cannot be shown.
-    fn mend_by(self, command: &[&str], otherwise: impl Into<String>) -> Self {
+    fn fix_by(self, command: &[&str], otherwise: impl Into<String>) -> Self {
         let is_open = |word: &&str| mask(word) == *word;
         let shown = shell_command(command).filter(|_| command.iter().all(is_open));
-        self.mend(shown.unwrap_or_else(|| otherwise.into()))
+        self.fix(shown.unwrap_or_else(|| otherwise.into()))
     }
 
     fn mark(&self) -> &'static str {
@@ -86,7 +86,7 @@ impl Finding {
 
     fn by_setup(mut self) -> Self {
         self.is_for_setup = true;
-        self.mend("git bbtoken setup")
+        self.fix("git bbtoken setup")
     }
 }
 
@@ -129,7 +129,7 @@ fn all(address: Option<&str>, warn: &dyn Fn(&str)) -> Vec<Finding> {
         Err(error) => {
             findings.push(
                 Finding::problem("configuration", format!("{error:#}"), "cannot be read")
-                    .mend("mend what is named; git itself stops at much of it, too"),
+                    .fix("fix the file or variable that the message names; git itself refuses to work with most of these errors"),
             );
             return findings;
         }
@@ -152,8 +152,8 @@ fn show(findings: &[Finding], console: &mut Console<'_>) -> anyhow::Result<()> {
     for finding in findings {
         let Finding { check, text, .. } = finding;
         console.answer(&format!("{}  {check}: {text}", finding.mark()))?;
-        if let Some(mend) = &finding.mend {
-            console.answer(&format!("         -> {mend}"))?;
+        if let Some(fix) = &finding.fix {
+            console.answer(&format!("         -> {fix}"))?;
         }
     }
     Ok(())
@@ -186,7 +186,7 @@ fn summary(findings: &[Finding]) -> String {
         count => format!("{count} {what}s"),
     };
     let mut parts = vec![match count {
-        0 => "Nothing is in the way".to_owned(),
+        0 => "No problem found".to_owned(),
         count => format!("{} ({})", several(count, "problem"), problems.join(", ")),
     }];
     if notes > 0 {
@@ -195,8 +195,8 @@ fn summary(findings: &[Finding]) -> String {
     let fixable = findings.iter().filter(|finding| finding.is_for_setup);
     match fixable.count() {
         0 => {}
-        1 => parts.push("'git bbtoken doctor --fix' mends one of them".to_owned()),
-        count => parts.push(format!("'git bbtoken doctor --fix' mends {count} of them")),
+        1 => parts.push("'git bbtoken doctor --fix' fixes one of them".to_owned()),
+        count => parts.push(format!("'git bbtoken doctor --fix' fixes {count} of them")),
     }
     parts.join("; ")
 }

@@ -11,7 +11,7 @@ use crate::{
 const CLOCK_LIMIT_S: u64 = 60;
 
 /// How the settings that name files are found.
-const MEND_SETTING: &str = "fix the setting; to find it, run: git config --show-origin --get-regexp '^http[.]', and look at the GIT_SSL_* variables";
+const FIX_SETTING: &str = "fix the setting; to find it, run: git config --show-origin --get-regexp '^http[.]', and look at the GIT_SSL_* variables";
 
 /// Follows the route as far as it leads; true if Bitbucket answers.
 pub(super) fn check(app: &App) -> (Vec<Finding>, bool) {
@@ -21,9 +21,9 @@ pub(super) fn check(app: &App) -> (Vec<Finding>, bool) {
             let finding = Finding::problem(
                 "network",
                 format!("{error:#}"),
-                "a setting cannot be followed",
+                "a setting cannot be applied",
             )
-            .mend("mend the setting that is named");
+            .fix("fix the setting that the message names");
             return (vec![finding], false);
         }
     };
@@ -43,7 +43,7 @@ pub(super) fn check(app: &App) -> (Vec<Finding>, bool) {
             let host = &route.host;
             findings.push(Finding::good(
                 "certificate",
-                format!("'{host}' is trusted, and answers"),
+                format!("'{host}' answers with a trusted certificate"),
                 "trusted",
             ));
             findings.extend(server_unix_s.map(clock));
@@ -61,11 +61,11 @@ pub(super) fn check(app: &App) -> (Vec<Finding>, bool) {
 fn proxy(route: &Route) -> Option<Finding> {
     let proxy = route.proxy.as_ref()?;
     let text = format!(
-        "connections go through '{}', because of {}",
+        "connections go through '{}', set by {}",
         quote(&proxy.address),
         proxy.origin
     );
-    Some(Finding::good("proxy", text, "one is used"))
+    Some(Finding::good("proxy", text, "in use"))
 }
 
 fn name(route: &Route) -> Finding {
@@ -81,16 +81,16 @@ fn name(route: &Route) -> Finding {
             )
         }
         Err(why) => {
-            let mend = match &route.proxy {
+            let fix = match &route.proxy {
                 Some(proxy) => format!("correct or unset {}", proxy.origin),
-                None => "check that you are online, and /etc/resolv.conf or the name server of your network; behind a proxy: git config --global http.proxy <address>".to_owned(),
+                None => "check that you are online, then check /etc/resolv.conf or the name server of your network; behind a proxy: git config --global http.proxy <address>".to_owned(),
             };
             Finding::problem(
                 CHECK,
-                format!("'{hop}' is not found: {}", quote(why)),
+                format!("cannot resolve '{hop}': {}", quote(why)),
                 "not resolved",
             )
-            .mend(mend)
+            .fix(fix)
         }
     }
 }
@@ -101,16 +101,16 @@ fn connection(route: &Route) -> Finding {
     match &route.connected {
         Ok(()) => Finding::good(
             CHECK,
-            format!("'{hop}' takes connections on port {port}"),
+            format!("'{hop}' accepts connections on port {port}"),
             "made",
         ),
         Err(why) => {
-            let mend = match &route.proxy {
+            let fix = match &route.proxy {
                 Some(proxy) => format!("start the proxy, or correct {}", proxy.origin),
                 None => "a firewall may block it; if this network has a proxy: git config --global http.proxy <address>".to_owned(),
             };
-            let text = format!("'{hop}' takes none on port {port}: {}", quote(why));
-            Finding::problem(CHECK, text, "refused or not answered").mend(mend)
+            let text = format!("cannot connect to '{hop}' on port {port}: {}", quote(why));
+            Finding::problem(CHECK, text, "refused or not answered").fix(fix)
         }
     }
 }
@@ -119,7 +119,7 @@ fn connection(route: &Route) -> Finding {
 fn unchecked(route: &Route) -> Option<Finding> {
     let setting = route.unverified_by.as_ref()?;
     let text = format!(
-        "{} turns the check off: anyone on the network can read every token",
+        "{} disables the check: anyone on the network can read every token",
         masked(setting)
     );
     let unset = match setting.strip_prefix("GIT_") {
@@ -130,7 +130,7 @@ fn unchecked(route: &Route) -> Option<Finding> {
         .filter(|_| masked(setting) == *setting)
         .unwrap_or_else(|| "unset it".to_owned());
     Some(
-        Finding::problem("certificate", text, "not checked").mend(format!(
+        Finding::problem("certificate", text, "not checked").fix(format!(
             "{unset}; if your network has a CA of its own: git config --global http.sslCAInfo <file>"
         )),
     )
@@ -141,10 +141,13 @@ fn git_only(route: &Route) -> Option<Finding> {
         return None;
     }
     let text = format!(
-        "git's own transport is used, which is slower; the reason is {}",
+        "git's own transport is used, which is slower, because of {}",
         masked(&route.git_only.join(", "))
     );
-    Some(Finding::note("transport", text, "git's own").mend("unset what is no longer needed"))
+    Some(
+        Finding::note("transport", text, "git's own")
+            .fix("unset the settings that you no longer need"),
+    )
 }
 
 fn by_git(route: &Route) -> Option<Finding> {
@@ -154,8 +157,8 @@ fn by_git(route: &Route) -> Option<Finding> {
         route.host,
         quote(why)
     );
-    let mend = "nothing is broken, only slower; ask the server's administrator for TLS 1.3 and a certificate that a CA signed";
-    Some(Finding::note("transport", text, "git's own").mend(mend))
+    let fix = "everything works, only slower; ask the server's administrator for TLS 1.3 and a certificate that a CA signed";
+    Some(Finding::note("transport", text, "git's own").fix(fix))
 }
 
 fn no_answer(route: &Route, error: &anyhow::Error) -> Finding {
@@ -164,9 +167,9 @@ fn no_answer(route: &Route, error: &anyhow::Error) -> Finding {
         return untrusted(&route.host, why);
     }
     if matches!(kind(error), Some(Kind::Misconfigured)) {
-        return Finding::problem("answer", why, "a setting cannot be followed").mend(MEND_SETTING);
+        return Finding::problem("answer", why, "a setting cannot be applied").fix(FIX_SETTING);
     }
-    let mend = match &route.proxy {
+    let fix = match &route.proxy {
         Some(_) if why.contains("user name and password") => {
             "store the proxy's user and password in one of git's credential helpers (git help credential)".to_owned()
         }
@@ -175,10 +178,10 @@ fn no_answer(route: &Route, error: &anyhow::Error) -> Finding {
             proxy.origin
         ),
         None => {
-            "try again later; https://bitbucket.status.atlassian.com tells of outages".to_owned()
+            "try again later; https://bitbucket.status.atlassian.com shows outages".to_owned()
         }
     };
-    Finding::problem("answer", why, "Bitbucket does not answer").mend(mend)
+    Finding::problem("answer", why, "Bitbucket does not answer").fix(fix)
 }
 
 /// Says what is wrong with a certificate. The words looked for are those of `http`, and of rustls.
@@ -186,36 +189,36 @@ fn untrusted(host: &str, why: String) -> Finding {
     const SET_CLOCK: &str =
         "set the clock of this machine; if it is right, wait until the certificate is renewed";
     let says = |word: &str| why.contains(word);
-    let (check, text, mend) = if says("has expired") {
+    let (check, text, fix) = if says("has expired") {
         (
             "certificate",
-            format!("that of '{host}' has ended, by this machine's clock"),
+            format!("the certificate of '{host}' has expired, by this machine's clock"),
             SET_CLOCK,
         )
     } else if says("not valid yet") {
         (
             "certificate",
-            format!("that of '{host}' is of the future, by this machine's clock"),
+            format!("the certificate of '{host}' is not valid yet, by this machine's clock"),
             SET_CLOCK,
         )
     } else if says("for another host") {
         (
             "certificate",
-            format!("what answers in the place of '{host}' has one for another name"),
+            format!("the server that answers for '{host}' has a certificate for another name"),
             "this network may want you to log in: open any page in a browser; or use another network",
         )
-    } else if says("nobody who is trusted") {
+    } else if says("not signed by a trusted CA") {
         (
             "certificate",
-            format!("that of '{host}' is signed by nobody whom this machine trusts"),
-            "if your network opens secure connections, ask for its CA certificate: git config --global http.sslCAInfo <file>",
+            format!("the certificate of '{host}' is not signed by a CA that this machine trusts"),
+            "if a proxy in your network decrypts secure connections, ask for its CA certificate: git config --global http.sslCAInfo <file>",
         )
     } else if says("cannot read trusted certificates") || says("no trusted certificate found") {
-        ("certificate", why, MEND_SETTING)
+        ("certificate", why, FIX_SETTING)
     } else if says("corrupt message") {
         (
             "connection",
-            format!("what answers in the place of '{host}' does not speak TLS"),
+            format!("the server that answers for '{host}' does not speak TLS"),
             "check bbtoken.baseUrl and the proxy, or log in to this network in a browser",
         )
     } else {
@@ -225,19 +228,19 @@ fn untrusted(host: &str, why: String) -> Finding {
             "check the proxy, and the CA certificates of this machine",
         )
     };
-    Finding::problem(check, text, "not trusted").mend(mend)
+    Finding::problem(check, text, "not trusted").fix(fix)
 }
 
 fn clock(server_unix_s: u64) -> Finding {
     let off_s = app::now_unix_s().abs_diff(server_unix_s);
     if off_s <= CLOCK_LIMIT_S {
-        return Finding::good("clock", "it is right", "right");
+        return Finding::good("clock", "correct", "correct");
     }
     let off = words::span(off_s);
     Finding::problem(
         "clock",
-        format!("it is off by {off}, so that tokens look good that are not"),
+        format!("it is off by {off}, so that expired tokens may look valid"),
         format!("off by {off}"),
     )
-    .mend("set the clock of this machine; let it follow a time server")
+    .fix("set the clock of this machine, and synchronize it with a time server")
 }

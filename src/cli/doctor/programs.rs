@@ -30,7 +30,7 @@ pub(super) fn ours() -> Vec<Finding> {
     let helpers = program::all("git-remote-bbtoken");
     let Some(helper) = helpers.first() else {
         let text = "git-remote-bbtoken is not on your PATH, so git cannot find it";
-        return vec![Finding::problem(CHECK, text, "helper not on PATH").mend(
+        return vec![Finding::problem(CHECK, text, "helper not on PATH").fix(
             "put the directory with both programs on PATH, in the file that your shell reads at login",
         )];
     };
@@ -43,18 +43,21 @@ pub(super) fn ours() -> Vec<Finding> {
         let text = format!("{expected} in '{}'", helper.display());
         Finding::good(CHECK, text, "helper found, same version")
     } else {
-        let text = format!("'{}' is of another version", helper.display());
-        Finding::problem(CHECK, text, "helper of another version")
-            .mend("install both programs together; remove the old ones")
+        let text = format!(
+            "'{}' has another version than git-bbtoken",
+            helper.display()
+        );
+        Finding::problem(CHECK, text, "helper has another version")
+            .fix("install both programs together; remove the old ones")
     }];
     findings.extend(apart(helper));
     let others = helpers.iter().skip(1).filter(|other| !is_same(other));
     findings.extend(others.map(|other| {
         let text = format!(
-            "'{}' is of another version, and is used where PATH is in another order",
+            "'{}' has another version; programs with another PATH may use it",
             other.display()
         );
-        Finding::note(CHECK, text, "a second helper of another version").mend("remove it")
+        Finding::note(CHECK, text, "a second helper has another version").fix("remove it")
     }));
     let directory = helper
         .parent()
@@ -64,10 +67,10 @@ pub(super) fn ours() -> Vec<Finding> {
         findings.push(
             Finding::note(
                 CHECK,
-                format!("editors and git clients with windows may not look into '{directory}'"),
+                format!("graphical editors and git clients may not search '{directory}'"),
                 "helper not on the short PATH",
             )
-            .mend_by(
+            .fix_by(
                 &[
                     "sudo",
                     "ln",
@@ -91,7 +94,7 @@ pub(super) fn git() -> Finding {
         git
     });
     let Some(line) = first_line(git, &["--version"]) else {
-        return Finding::problem(CHECK, "git cannot be started", "not found").mend("install git");
+        return Finding::problem(CHECK, "git cannot be started", "not found").fix("install git");
     };
     let version = line.strip_prefix("git version ").unwrap_or("");
     let mut numbers = version.split('.').map(|part| part.parse::<u32>().ok());
@@ -104,19 +107,19 @@ pub(super) fn git() -> Finding {
         return Finding::problem(
             CHECK,
             format!(
-                "version {} is older than any that is tested",
+                "version {} is older than the oldest tested version",
                 quote(version)
             ),
             public,
         )
-        .mend("install git 2.39 or later");
+        .fix("install git 2.39 or later");
     }
     if found < GIT_WITH_STATE {
         let text = format!(
-            "version {}; plain https addresses and git-lfs need a second try when a token was revoked (bbtoken:: addresses do not)",
+            "version {}; after a token is revoked, plain https addresses and git-lfs need a second try (bbtoken:: addresses do not)",
             quote(version)
         );
-        return Finding::note(CHECK, text, public).mend("install git 2.46 or later");
+        return Finding::note(CHECK, text, public).fix("install git 2.46 or later");
     }
     Finding::good(CHECK, format!("version {}", quote(version)), public)
 }
@@ -129,12 +132,16 @@ fn apart(helper: &Path) -> Option<Finding> {
         return None;
     }
     let text = format!(
-        "'{}' is missing, without which git's own https gets no token",
+        "'{}' is missing; without it, git's own https gets no token",
         other.display()
     );
     Some(
-        Finding::problem("programs", text, "the programs are apart")
-            .mend("install both programs side by side"),
+        Finding::problem(
+            "programs",
+            text,
+            "the programs are in different directories",
+        )
+        .fix("install both programs side by side"),
     )
 }
 

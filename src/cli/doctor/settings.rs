@@ -30,9 +30,9 @@ pub(super) fn protocol(app: &App) -> Finding {
             Finding::good(CHECK, text, "allowed by GIT_ALLOW_PROTOCOL")
         } else {
             let text =
-                "git refuses every bbtoken:: address, since GIT_ALLOW_PROTOCOL does not name it";
+                "git refuses every bbtoken:: address, because GIT_ALLOW_PROTOCOL does not list it";
             Finding::problem(CHECK, text, "forbidden by GIT_ALLOW_PROTOCOL")
-                .mend("export GIT_ALLOW_PROTOCOL=\"$GIT_ALLOW_PROTOCOL:bbtoken\"")
+                .fix("export GIT_ALLOW_PROTOCOL=\"$GIT_ALLOW_PROTOCOL:bbtoken\"")
         };
     }
     let last = |name: &str| {
@@ -50,7 +50,7 @@ pub(super) fn protocol(app: &App) -> Finding {
         .filter(|entry| entry.name().eq_ignore_ascii_case("protocol.bbtoken.allow"))
         .last();
     let refused = || match of_user {
-        Some(_) => submodules_refused().mend(ALLOW),
+        Some(_) => submodules_refused().fix(ALLOW),
         None => submodules_refused().by_setup(),
     };
     let is_allowed = of_user.is_some_and(|entry| entry.value.as_deref() == Some("always"));
@@ -70,13 +70,13 @@ pub(super) fn protocol(app: &App) -> Finding {
             ),
             "forbidden by configuration",
         )
-        .mend(match setting.scope {
+        .fix(match setting.scope {
             Scope::System | Scope::Global => ALLOW.to_owned(),
             Scope::Local | Scope::Worktree => format!(
                 "git config --file {} protocol.bbtoken.allow always",
                 shell_words::quote(&setting.origin)
             ),
-            Scope::Command => "take it out of the -c option or the GIT_CONFIG_* variables".into(),
+            Scope::Command => "remove it from the -c option or the GIT_CONFIG_* variables".into(),
         }),
         _ => refused(),
     }
@@ -98,7 +98,7 @@ pub(super) fn of_repository(app: &App) -> Option<Finding> {
         "this repository sets {}; requests for tokens follow your own http settings only",
         shown.join(", ")
     );
-    let public = format!("{} settings are of the repository", names.len());
+    let public = format!("{} settings come from the repository", names.len());
     Some(Finding::note("repository", text, public))
 }
 
@@ -121,24 +121,24 @@ pub(super) fn rewritten(app: &App) -> Vec<Finding> {
                 () if is_ours(from) && is_https(to) => (!mem::replace(&mut is_noted, true)).then(|| {
                     Finding::note(
                         "addresses",
-                        "bbtoken:: addresses are turned into https ones; git's own transport is used",
-                        "bbtoken:: is turned into https",
+                        "a setting rewrites bbtoken:: addresses to https; git uses its own transport for them",
+                        "bbtoken:: is rewritten to https",
                     )
                 }),
                 () if is_https(from) && is_ours(to) => Some(Finding::good(
                     "addresses",
                     setup::NEEDS_GIT,
-                    "https is turned into bbtoken::",
+                    "https is rewritten to bbtoken::",
                 )),
                 () if is_ours(from) && !is_ours(to) => Some(turned_away(
                     entry,
                     Finding::problem,
-                    "bbtoken:: addresses into others",
+                    "bbtoken:: addresses to others",
                 )),
                 () if is_https(from) && !is_ours(to) && !is_https(to) => Some(turned_away(
                     entry,
                     Finding::note,
-                    "Bitbucket's https addresses into others, which get no token from us",
+                    "Bitbucket's https addresses to others, which get no token from the helper",
                 )),
                 () => None,
             }
@@ -162,11 +162,11 @@ fn turned_away(
     what: &str,
 ) -> Finding {
     let name = entry.name();
-    let text = format!("{} in {} turns {what}", masked(&name), entry.origin);
-    let finding = of_level("addresses", text, format!("a setting turns {what}"));
-    let otherwise = format!("take it out of {}", entry.origin);
+    let text = format!("{} in {} rewrites {what}", masked(&name), entry.origin);
+    let finding = of_level("addresses", text, format!("a setting rewrites {what}"));
+    let otherwise = format!("remove it from {}", entry.origin);
     if entry.scope == Scope::Command {
-        return finding.mend(otherwise);
+        return finding.fix(otherwise);
     }
     // Other values of the same key may do no harm.
     let value = entry.value.as_deref().unwrap_or_default();
@@ -180,7 +180,7 @@ fn turned_away(
         &name,
         value,
     ];
-    finding.mend_by(&remove, otherwise)
+    finding.fix_by(&remove, otherwise)
 }
 
 /// Looks at the chains of credential helpers for Bitbucket's https addresses.
@@ -195,24 +195,24 @@ fn helper_of(app: &App, url: &Url) -> Finding {
     let entries: Vec<_> = app.settings().collect();
     let chains = Chain::all(&entries, url);
     let later = chain::beyond_setup(&entries, url);
-    let mend = |finding: Finding| match later {
+    let fix = |finding: Finding| match later {
         None => finding.by_setup(),
         Some(entry) => in_its_file(finding, entry, &site),
     };
     let whole = &chains[0];
     let Some(position) = whole.position() else {
         let text = format!("plain {site} addresses and git-lfs get no token from our helper");
-        let public = format!("ours is not among {}", whole.0.len());
-        return mend(Finding::note(CHECK, text, public));
+        let public = format!("our helper is not among {}", whole.0.len());
+        return fix(Finding::note(CHECK, text, public));
     };
-    let public = format!("ours is number {} of {}", position + 1, whole.0.len());
+    let public = format!("our helper is number {} of {}", position + 1, whole.0.len());
     let mut ours = whole.0[position..].iter().map(|entry| chain::helper(entry));
     if let Some(program) = ours.find_map(chain::missing_program) {
         let text = format!(
             "'{}' no longer exists, so plain {site} addresses and git-lfs get no token",
             quote(&program)
         );
-        return mend(Finding::problem(CHECK, text, "the program of ours is gone"));
+        return fix(Finding::problem(CHECK, text, "our program is missing"));
     }
     let named = |helpers: &[&Entry]| {
         let mut names: Vec<_> = helpers
@@ -226,33 +226,33 @@ fn helper_of(app: &App, url: &Url) -> Finding {
     };
     if position > 0 {
         let text = format!(
-            "git asks {} for {site} before our helper; it may answer with an old password",
+            "git asks {} for {site} before our helper; it may return an old password",
             named(&whole.0[..position])
         );
-        return mend(Finding::note(CHECK, text, public));
+        return fix(Finding::note(CHECK, text, public));
     }
     if let Some(open) = chains.iter().find(|chain| !chain.is_closed()) {
         let text = format!(
-            "{} also gets the tokens for {site} and may store them; they end after two hours",
+            "{} also gets the tokens for {site} and may store them; they expire after two hours",
             named(&open.0)
         );
-        return mend(Finding::note(CHECK, text, public));
+        return fix(Finding::note(CHECK, text, public));
     }
     let text = format!("our helper alone answers for {site}");
-    Finding::good(CHECK, text, "ours alone")
+    Finding::good(CHECK, text, "only our helper")
 }
 
 /// Says how our helper comes after one that `setup` does not reach.
 fn in_its_file(finding: Finding, entry: &Entry, site: &str) -> Finding {
     if entry.scope == Scope::Command {
-        return finding.mend(format!(
-            "take {} out of the -c option or the GIT_CONFIG_* variables that give it",
+        return finding.fix(format!(
+            "remove {} from the -c option or the GIT_CONFIG_* variables that set it",
             masked(&entry.name())
         ));
     }
     let Ok(ask) = app::credential_helper() else {
-        return finding.mend(format!(
-            "take {} out of {}",
+        return finding.fix(format!(
+            "remove {} from {}",
             masked(&entry.name()),
             entry.origin
         ));
@@ -271,8 +271,8 @@ fn in_its_file(finding: Finding, entry: &Entry, site: &str) -> Finding {
         ];
         shell_command(&words)
     };
-    finding.mend(match (add(""), add(&ask)) {
+    finding.fix(match (add(""), add(&ask)) {
         (Some(first), Some(second)) => format!("{first} && {second}"),
-        _ => format!("take it out of {}", entry.origin),
+        _ => format!("remove it from {}", entry.origin),
     })
 }

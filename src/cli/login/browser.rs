@@ -70,7 +70,7 @@ impl Login<'_> {
             return choice;
         };
         console.tell(&format!(
-            "No browser is opened, because {setting} forbids questions."
+            "Login does not open a browser, because {setting} forbids prompts."
         ));
         Choice::Nothing
     }
@@ -87,7 +87,7 @@ impl Login<'_> {
         let redirect_uri = listener.redirect_uri();
         let authorization = Arc::new(identity.authorize(Some(&redirect_uri), console.warn)?);
         console.print(&format!(
-            "Open this page in a browser on this machine and grant access:\n\n  {}\n\nWaiting for it to come back to {redirect_uri} …\n",
+            "Open this page in a browser on this machine and grant access:\n\n  {}\n\nWaiting for the browser to come back to {redirect_uri} …\n",
             authorization.url
         ))?;
         if *choice != Choice::Nothing && !choice.open(listener.start_page().expose()) {
@@ -98,7 +98,10 @@ impl Login<'_> {
             .context("cannot wait for the browser")?
             .with_context(|| {
                 let limit = words::span(timeout_s);
-                not_done(identity, &format!("no browser came back within {limit}"))
+                not_done(
+                    identity,
+                    &format!("the browser did not come back within {limit}"),
+                )
             })?;
         let code = visitor.outcome.clone();
         let mut visitor = Some(visitor);
@@ -109,7 +112,7 @@ impl Login<'_> {
         if let Some(visitor) = visitor {
             visitor.show(match outcome {
                 Ok(()) => Shown::Done,
-                Err(_) => Shown::Failed("Bitbucket or git did not take the answer."),
+                Err(_) => Shown::Failed("Bitbucket or git refused this login."),
             });
         }
         outcome
@@ -126,20 +129,20 @@ impl Login<'_> {
         let authorization = identity.authorize(None, console.warn)?;
         if let Some(obstacle) = obstacle.filter(|_| !options.no_browser) {
             console.tell(&format!(
-                "No browser is opened here: {obstacle}. To come back by itself, start again with"
+                "Login does not open a browser here: {obstacle}. To log in without pasting, start again with"
             ));
             console.tell(&format!(
                 "  git bbtoken login {} --port 8976",
                 identity.profile
             ));
-            console.tell("while this runs on the machine with the browser:");
+            console.tell("while this command runs on the machine with the browser:");
             console.tell("  ssh -L 8976:127.0.0.1:8976 <this machine>");
             console.tell("");
         }
         console.print(&format!(
             "Open this page in a browser on any machine and grant access:\n\n  {}\n\n\
-             The browser then goes to an address that may show an error; that is fine.\n\
-             Paste that whole address here, or the code in it, and press Enter:\n",
+             The browser then opens a page that may show an error; that is expected.\n\
+             Paste the whole address of that page here, or only the code in it, and press Enter:\n",
             authorization.url
         ))?;
         let code = loop {
@@ -196,7 +199,7 @@ impl Login<'_> {
                     visitor.show(Shown::Asked);
                 }
                 if !console.confirm(&format!("{text}. Keep this login?"))? {
-                    let why = "the account is another one than expected";
+                    let why = "the account is not the expected one";
                     return Err(not_done(identity, why).into());
                 }
             }
@@ -218,7 +221,7 @@ fn obstacle(is_set: &dyn Fn(&str) -> bool) -> Option<&'static str> {
         .iter()
         .any(|name| is_set(name))
     {
-        Some("you are here by ssh")
+        Some("this is an ssh session")
     } else if in_container && !is_set("DISPLAY") {
         Some("this is a container")
     } else if cfg!(all(unix, not(target_os = "macos")))
@@ -269,7 +272,10 @@ mod tests {
     #[test]
     fn no_browser_is_opened_where_nobody_sees_it() {
         let with = |names: &'static [&str]| obstacle(&move |name: &str| names.contains(&name));
-        assert_eq!(with(&["DISPLAY", "SSH_TTY"]), Some("you are here by ssh"));
+        assert_eq!(
+            with(&["DISPLAY", "SSH_TTY"]),
+            Some("this is an ssh session")
+        );
         assert_eq!(with(&["DISPLAY"]), None);
     }
 }

@@ -35,7 +35,7 @@ const KINDS: [(&str, &str); 3] = [
     ),
     (
         "token",
-        "Ready token: an access token or an API token that you have made",
+        "Token: an access token or API token that you created",
     ),
 ];
 
@@ -45,7 +45,7 @@ pub(super) fn run(options: &arguments::Login, console: &mut Console<'_>) -> anyh
     let mut identity = wanted.identity(&app)?;
     if identity.profile.store == Store::Memory {
         return Err(usage(
-            "the store 'memory' keeps no login; choose 'file', 'keyring' or 'kernel-keyring' with --store",
+            "the store 'memory' saves no login; choose 'file', 'keyring' or 'kernel-keyring' with --store",
         ));
     }
     let profile = &identity.profile;
@@ -125,7 +125,7 @@ impl Wanted {
         };
         if !is_profile_name(&profile) {
             return Err(usage(&format!(
-                "'{}' is no name for a profile: use letters, digits, '.', '_' and '-'",
+                "'{}' is not a valid profile name: use letters, digits, '.', '_' and '-'",
                 quote(&profile)
             )));
         }
@@ -143,7 +143,8 @@ impl Wanted {
         };
         let mut workspaces = options.workspaces.clone();
         if known.is_none() && workspaces.is_empty() && console.is_interactive {
-            let workspace = console.ask("Workspace that it is for (Enter for every one)", "")?;
+            let workspace =
+                console.ask("Workspace of this profile (Enter for all workspaces)", "")?;
             workspaces.extend(Some(workspace).filter(|workspace| !workspace.is_empty()));
         }
         Ok(Wanted {
@@ -234,7 +235,7 @@ fn kind(
             Ok(KINDS[chosen].0)
         }
         (None, None) => Err(usage(
-            "how to log in is not said; give --browser, --client-credentials or --with-token",
+            "no login method was given; choose --browser, --client-credentials or --with-token",
         )),
     }
 }
@@ -254,13 +255,13 @@ fn client_id(
         return Ok(Some(id));
     }
     if !console.is_interactive {
-        return Err(usage("the client's id is not said; give --client-id"));
+        return Err(usage("the client id is missing; give --client-id"));
     }
     let workspace = console.ask("Workspace that owns the OAuth client", "")?;
     for line in steps(app.base().as_str(), &workspace, kind) {
         console.tell(&line);
     }
-    let id = console.ask("Key of the consumer", "")?;
+    let id = console.ask("Key of the OAuth consumer", "")?;
     checked_id(&id).map(Some)
 }
 
@@ -286,16 +287,16 @@ fn steps(base: &str, workspace: &str, kind: &str) -> Vec<String> {
     let private = match kind {
         "client-credentials" => "     tick     This is a private consumer",
         _ => {
-            "     leave    This is a private consumer   (tick it only if nobody else gets the client)"
+            "     leave    This is a private consumer   (tick it only if you do not share the client)"
         }
     };
     let account = match kind {
         "client-credentials" => "",
-        _ => "     tick     Account: Read    (lets Bitbucket tell whose login it is)",
+        _ => "     tick     Account: Read    (lets Bitbucket name the account)",
     };
     [
         "",
-        "Make an OAuth client (once for everybody who uses it):",
+        "Create an OAuth client (once; several users can share it):",
         &format!("  1. Open {base}/{workspace}/workspace/settings/api"),
         "  2. OAuth consumers, Add consumer:",
         "     Name     any",
@@ -341,10 +342,10 @@ fn secret(
         (true, _) => Ok(None),
         (false, true) => console.secret(what).map(Some),
         (false, false) if what == "token" => Err(usage(
-            "the token is not said; give it on stdin with --with-token",
+            "the token is missing; give it on stdin with --with-token",
         )),
         (false, false) => Err(usage(
-            "the client's secret is not said; give it on stdin with --with-secret",
+            "the client secret is missing; give it on stdin with --with-secret",
         )),
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn tell(
         };
         if let Some(text) = unexpected(profile, &heard, account) {
             (console.warn)(&format!(
-                "{text}; if that is not meant, log in there as the other and repeat 'git bbtoken login {profile}'"
+                "{text}; if this is a mistake, log in to Bitbucket as the other account, then run 'git bbtoken login {profile}' again"
             ));
         }
     }
@@ -94,16 +94,16 @@ fn tell_owner(
             // Nobody asks whose a client's own token is.
             if !matches!(profile.grant, Grant::ClientCredentials(_)) {
                 let why = owner.untold().unwrap_or_default();
-                console.tell(&format!("  Whose it is, is not known: {why}."));
+                console.tell(&format!("  Account unknown: {why}."));
             }
             if let Owner::NoScope(scopes) = owner {
                 return Ok(scopes);
             }
         }
         Ok(Owner::Refused) => (console.warn)(
-            "Bitbucket did not take the token when asked whose it is: it is wrong, or not made for that; try it: git ls-remote bbtoken::<workspace>/<repository>",
+            "Bitbucket refused to name the account of the token: the token is wrong, or it cannot read the account; try it: git ls-remote bbtoken::<workspace>/<repository>",
         ),
-        Err(error) => console.tell(&format!("  Whose it is could not be asked: {error:#}.")),
+        Err(error) => console.tell(&format!("  Account unknown: {error:#}.")),
     }
     Ok(Vec::new())
 }
@@ -114,7 +114,7 @@ pub(super) fn unexpected(profile: &Profile, heard: &Heard, account: &Account) ->
     let replaced = replaced.filter(|name| **name != account.shown());
     let replaced = replaced.map(|name| {
         format!(
-            "the login of profile '{profile}' was that of {name}, and this is {}",
+            "profile '{profile}' was logged in as {name}, but the new login belongs to {}",
             account.shown()
         )
     });
@@ -134,7 +134,7 @@ pub(in crate::cli) fn other_account(profile: &Profile, account: &Account) -> Opt
         return None;
     }
     Some(format!(
-        "profile '{profile}' is for the account '{meant}', and this is {}",
+        "profile '{profile}' is for account '{meant}', but its login belongs to {}",
         account.shown()
     ))
 }
@@ -146,7 +146,7 @@ pub(in crate::cli) fn to_push(profile: &Profile) -> &'static str {
             "tick 'Repositories: Write' at the OAuth consumer and log in again"
         }
         Grant::Token(_) => {
-            "make a token that may write repositories (an API token needs the scope to read them as well) and log in with it"
+            "create a token with write access to repositories (an API token also needs the scope to read them) and log in with it"
         }
     }
 }

@@ -34,16 +34,14 @@ pub(super) fn of_token(
     match app.owner_of(identity, &bearer, &[]) {
         Ok(Owner::Refused) => {
             let message = format!(
-                "{}: Bitbucket refused the token when asked whose it is; it is wrong or revoked, or it belongs to a \
-                 repository, project or workspace: try such a token with --try <workspace>/<repository>",
+                "{}: Bitbucket refused to name the account of the token; the token is wrong or revoked, or it belongs to a repository, project or workspace: check such a token with --try <workspace>/<repository>",
                 not_done(profile)
             );
             Err(Failure::new(Kind::Refused, message).into())
         }
         Ok(Owner::Untold(why)) => {
             let message = format!(
-                "{}: the token could not be tried: {why}; give --try <workspace>/<repository>, or --no-check to keep \
-                 it untried",
+                "{}: the helper could not check the token: {why}; give --try <workspace>/<repository>, or --no-check to save it without a check",
                 not_done(profile)
             );
             agree(&why, usage(&message), console).map(|()| None)
@@ -82,7 +80,7 @@ fn unreached(error: anyhow::Error, profile: &Profile) -> anyhow::Error {
     let host = profile.endpoints.base.host_str().unwrap_or("").to_owned();
     let kind = kind(&error).cloned().unwrap_or(Kind::Unreachable { host });
     let message = format!(
-        "{}: the token could not be tried; give --no-check to keep it untried",
+        "{}: the helper could not check the token; give --no-check to save it without a check",
         not_done(profile)
     );
     error.context(Failure::new(kind, message))
@@ -105,8 +103,8 @@ fn agree(why: &str, error: anyhow::Error, console: &mut Console<'_>) -> anyhow::
     if !console.is_interactive {
         return Err(error);
     }
-    console.tell(&format!("The token could not be tried: {why}."));
-    match console.confirm("Keep it untried?")? {
+    console.tell(&format!("The helper could not check the token: {why}."));
+    match console.confirm("Save it without a check?")? {
         true => Ok(()),
         false => Err(error),
     }

@@ -250,10 +250,7 @@ fn client_certificate(
 }
 
 fn unreadable(setting: &str, error: &std::io::Error) -> Failure {
-    let message = format!(
-        "{setting} cannot be followed: {}",
-        quote(&error.to_string())
-    );
+    let message = format!("cannot apply {setting}: {}", quote(&error.to_string()));
     Failure::new(Kind::Misconfigured, message)
 }
 
@@ -270,7 +267,7 @@ fn extra_headers(entries: &[&Entry]) -> Result<Vec<(String, Secret)>, Failure> {
             Failure::new(
                 Kind::Misconfigured,
                 format!(
-                    "http.extraHeader in {} is no header: it has no colon",
+                    "http.extraHeader in {} is not a header, because it has no colon; write it as 'Name: value'",
                     entry.origin
                 ),
             )

@@ -125,8 +125,7 @@ pub(super) fn unverified_by(
     Err(Failure::new(
         Kind::Misconfigured,
         format!(
-            "{name}{place} would let anybody pass for {BITBUCKET} and take the token; a proxy with an authority of its own needs \
-             http.sslCAInfo instead, and 'git config --global http.https://{BITBUCKET}/.sslVerify false' insists on it"
+            "{name}{place} would disable certificate checks for {BITBUCKET}, so that another server could take the token; set http.sslCAInfo to a file with the CA certificate of your proxy instead; to disable the checks all the same: git config --global http.https://{BITBUCKET}/.sslVerify false"
         ),
     ))
 }

@@ -144,7 +144,7 @@ impl Proxy {
         const KNOWN: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
         let scheme = self.scheme();
         if !KNOWN.contains(&scheme) {
-            return Some(format!("a proxy by '{}'", quote(scheme)));
+            return Some(format!("a proxy with the scheme '{}'", quote(scheme)));
         }
         self.is_on_socket()
             .then(|| "a proxy on a Unix socket".to_owned())
@@ -304,7 +304,10 @@ mod tests {
                 "socks5://localhost/run/proxy",
                 Some("a proxy on a Unix socket"),
             ),
-            ("gopher://localhost:70", Some("a proxy by 'gopher'")),
+            (
+                "gopher://localhost:70",
+                Some("a proxy with the scheme 'gopher'"),
+            ),
             ("socks5h://localhost:1/", None),
             ("http://localhost:1/path", None),
             ("https://localhost", None),

@@ -60,7 +60,7 @@ impl PinnedKeys {
             return Ok(());
         }
         Err(Error::General(
-            "the server's public key is none of those in http.pinnedPubkey".into(),
+            "the server's public key is not listed in http.pinnedPubkey".into(),
         ))
     }
 }
@@ -167,12 +167,16 @@ pub(crate) fn complaint(error: &Error) -> Option<&str> {
         }
         // `BadSignature` means an authority with the same name and another key.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            "nobody who is trusted vouches for its certificate"
+            "its certificate is not signed by a trusted CA"
         }
         CertificateError::Revoked => "its certificate was revoked",
         CertificateError::Other(OtherError(error)) => match error.downcast_ref()? {
-            webpki::Error::CaUsedAsEndEntity => "its certificate is a CA's, not a server's",
-            webpki::Error::UnsupportedCertVersion => "its certificate is not of X.509 version 3",
+            webpki::Error::CaUsedAsEndEntity => {
+                "its certificate is a CA certificate, not a server certificate"
+            }
+            webpki::Error::UnsupportedCertVersion => {
+                "its certificate is not an X.509 version 3 certificate"
+            }
             webpki::Error::UnsupportedCriticalExtension => {
                 "its certificate has a critical extension that the native transport does not know"
             }

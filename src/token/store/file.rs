@@ -86,7 +86,7 @@ impl FileStore {
                 None if beside.is_some() => None,
                 None => {
                     return Err(unusable(format!(
-                        "'{}' is damaged; it was left as it is",
+                        "'{}' is damaged; the helper did not change it",
                         directory.path_of(&name).display()
                     ))
                     .into());
@@ -143,7 +143,10 @@ impl Store for FileStore {
             })
             .map_err(|error| {
                 let place = self.path.display();
-                of_disk(error, format!("cannot make room for a secret in '{place}'"))
+                of_disk(
+                    error,
+                    format!("cannot reserve space for a secret in '{place}'"),
+                )
             })?;
         self.reserved.borrow_mut().insert(key.to_owned(), name);
         Ok(())

@@ -167,7 +167,7 @@ pub(super) fn prove_unlocked(no_questions: Option<&str>) -> anyhow::Result<()> {
     if is_unlocked.context(unusable("cannot use the keychain".into()))? {
         return Ok(());
     }
-    let why = anyhow::anyhow!("it is locked, and {setting} forbids to ask for its password");
+    let why = anyhow::anyhow!("it is locked, and {setting} forbids asking for its password");
     Err(why.context(unusable("cannot use the keychain".into())))
 }
 
@@ -217,7 +217,7 @@ fn within<T: Send + 'static>(
         Ok(outcome) => Ok(outcome?),
         Err(mpsc::RecvTimeoutError::Timeout) => {
             anyhow::bail!(
-                "it did not answer within {} seconds; it may be locked, or wait for you on another screen",
+                "it did not answer within {} seconds; it may be locked, or waiting for your answer in another window",
                 limit.as_secs()
             )
         }

@@ -74,7 +74,7 @@ pub(crate) fn open(
         (profile::Store::KernelKeyring, _) => Ok(Box::new(KeyringStore::open(Keychain::Kernel)?)),
         (profile::Store::File, Some(directory)) => Ok(Box::new(FileStore::at(directory))),
         (profile::Store::File, None) => Err(unusable(
-            "there is no home directory to keep secrets in; set BBTOKEN_HOME".into(),
+            "there is no home directory to store secrets in; set BBTOKEN_HOME".into(),
         )
         .into()),
     }
@@ -90,7 +90,7 @@ impl Store for NoStore {
 
     fn reserve(&self, _key: &str) -> anyhow::Result<()> {
         Err(
-            unusable("the store 'memory' keeps no secret; choose 'file' or 'keyring'".into())
+            unusable("the store 'memory' saves no secret; choose 'file' or 'keyring'".into())
                 .into(),
         )
     }

@@ -56,7 +56,7 @@ impl Session<'_> {
             self.repository = place;
             self.was_moved = true;
         }
-        Err(self.no_git("it redirects without end"))
+        Err(self.no_git("it redirects too often"))
     }
 
     /// Reports a redirect (git: `discover_refs` in remote-curl.c).

@@ -21,10 +21,10 @@ impl fmt::Display for Unfollowed {
         match self {
             Unfollowed::Elsewhere(location) => write!(
                 f,
-                "it redirects to '{location}', and a credential never follows to another host"
+                "it redirects to '{location}', and the helper never sends a token to another host"
             ),
             Unfollowed::NoRepository(path) => {
-                write!(f, "it redirects to '{path}', which is no repository")
+                write!(f, "it redirects to '{path}', which is not a repository")
             }
         }
     }

@@ -62,7 +62,7 @@ impl Session<'_> {
                 anyhow::Error::new(error).context(Failure::new(
                     Kind::Unreachable { host },
                     format!(
-                        "the push to '{}' broke off before all of it was sent; nothing was changed there",
+                        "the push to '{}' was interrupted before it was complete; nothing was changed on the server",
                         self.name
                     ),
                 ))
@@ -75,7 +75,7 @@ impl Session<'_> {
         error.context(Failure::new(
             Kind::PushUnknown,
             format!(
-                "the answer to the push to '{}' was lost: it is not known whether the push was done",
+                "the response to the push to '{}' was lost: the server may or may not have done the push",
                 self.name
             ),
         ))
@@ -84,7 +84,7 @@ impl Session<'_> {
     /// Makes the error for a redirect that a setting forbids, as for git's own https.
     pub(super) fn unfollowed(&self, place: &Url, ban: &str) -> anyhow::Error {
         let place = quote(place.as_str());
-        anyhow::anyhow!("it redirects to '{place}', and {ban} allows no redirect").context(
+        anyhow::anyhow!("it redirects to '{place}', but {ban} forbids redirects").context(
             Failure::new(
                 Kind::Misconfigured,
                 format!("cannot use repository '{}'", self.name),
@@ -148,7 +148,7 @@ impl Session<'_> {
                 host: self.host().to_owned(),
             },
             format!(
-                "the answer of '{}' for repository '{}' is not complete",
+                "the response of '{}' for repository '{}' is incomplete",
                 self.host(),
                 self.name
             ),

@@ -44,15 +44,17 @@ fn a_configuration_of_any_size_is_read_or_refused() {
         let refused = with(&many(1_000_000)).expect(128);
         refused.says(&[
             ".git/config",
-            "git's configuration is too large: it has more than 250000 settings",
+            "git's configuration is too large: it has more than 250000 settings; remove some",
         ]);
         let long = format!("[a]\nb={}\n", "c".repeat(17 << 20));
-        with(&long).expect(128).says(&["it has more than 16 MiB"]);
+        with(&long)
+            .expect(128)
+            .says(&["it has more than 16 MiB; shorten it"]);
         fs::write(tree.join(".git/x"), "").expect("it is ours");
         let includes = format!("[include]\n{}", "path=x\n".repeat(1001));
         with(&includes)
             .expect(128)
-            .says(&["it has more than 1000 files"]);
+            .says(&["it has more than 1000 files; remove includes"]);
     });
 }
 

@@ -108,7 +108,7 @@ fn a_repository_selects_only_a_profile_that_its_user_has_defined() {
     for key in ["bbtoken.profile", "remote.origin.bbtokenProfile"] {
         set(world, &tree, key, "planted");
         let done = list(world, &tree).without_client().fails(128);
-        done.says(&["there is no profile 'planted'", key]);
+        done.says(&["names profile 'planted', which does not exist", key]);
         assert!(world.bitbucket.requests().is_empty());
         unset(world, &tree, key);
     }
@@ -563,7 +563,8 @@ fn a_proxy_and_an_authority_of_a_repository_see_no_secret() {
             let done = run.without("GIT_SSL_CAINFO").done();
             let said = format!("{}{}", done.stdout, done.stderr);
             assert!(
-                !said.contains("' is trusted") && said.contains("http.sslCAInfo in "),
+                !said.contains("' answers with a trusted certificate")
+                    && said.contains("http.sslCAInfo in "),
                 "{said}"
             );
         }
@@ -643,8 +644,8 @@ fn a_repositorys_proxy_carries_git_and_never_a_token_request() {
             world.bitbucket.script(lost.forever());
             let done = list(world, &tree).fails(128);
             done.says(&[
-                &format!("the request for a token does not use {key} in .git/config"),
-                "set it for yourself: git config --global http.proxy <address>",
+                &format!("the token request does not use {key} in .git/config"),
+                "set it yourself: git config --global http.proxy <address>",
             ]);
             world.bitbucket.clear_script();
             unset(world, &tree, key);
@@ -711,7 +712,7 @@ fn a_credential_helper_of_a_repository_hears_of_no_proxy() {
             .git(["config", "--global", "http.proxy", &address])
             .ok();
         let done = list(world, &tree).fails(128);
-        done.says(&["the proxy wants a user name and password, and none is known"]);
+        done.says(&["the proxy wants a user name and password, and git has none for it"]);
         assert!(!ran.exists(), "no helper of a repository's choice runs");
     });
 }

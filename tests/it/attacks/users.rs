@@ -110,8 +110,8 @@ fn exec_writes_no_token_into_a_file_that_another_user_can_read() {
                 .env("BBTOKEN_HOME", &home);
             let done = by(user, exec).done().expect(1);
             done.says(&[
-                "cannot make '",
-                "', which must not be there yet\ncaused by: ",
+                "cannot create '",
+                "', which must not exist yet\ncaused by: ",
             ]);
             for path in [&netrc, &victim] {
                 let text = fs::read_to_string(path).expect("it is there");
@@ -150,7 +150,7 @@ fn nothing_is_kept_in_a_directory_of_another_user_and_nothing_there_is_used() {
             world.bitbucket.clear_requests();
             let done = list(&world, user, home).expect(0);
             let warning = format!(
-                "warning: the token was not saved, so every command has to get its own: cannot write '{}/cache/",
+                "warning: the token was not saved, so each command requests its own: cannot write '{}/cache/",
                 home.display()
             );
             let reason = format!(
@@ -190,10 +190,19 @@ fn no_directory_is_made_where_another_user_decides_what_is_there() {
         give(&own.join("deep"), user, 0o700);
         let nowhere = link(shared.join("nowhere"), &own.join("new"), OTHER);
         for (home, reason) in [
-            (theirs.clone(), "it is a symbolic link of user 64001"),
-            (theirs.join("a/b"), "it is a symbolic link of user 64001"),
-            (theirs.join("deep"), "it is a symbolic link of user 64001"),
-            (nowhere, "it is a symbolic link of user 64001"),
+            (
+                theirs.clone(),
+                "it is a symbolic link that belongs to user 64001",
+            ),
+            (
+                theirs.join("a/b"),
+                "it is a symbolic link that belongs to user 64001",
+            ),
+            (
+                theirs.join("deep"),
+                "it is a symbolic link that belongs to user 64001",
+            ),
+            (nowhere, "it is a symbolic link that belongs to user 64001"),
             (others.join("a/b"), "it belongs to user 64001"),
         ] {
             let before = (files(&own), files(&others));
@@ -242,7 +251,7 @@ fn a_login_is_neither_written_to_nor_read_from_a_directory_of_another_user() {
     assert_eq!(refused.stdout, "", "no page is named");
     let logout = person::manage(&world, ["logout"]).env("BBTOKEN_HOME", &home);
     logout.fails(7).says(&[
-        "error: cannot forget what is kept for profile 'work'\n",
+        "error: cannot remove the secrets of profile 'work'\n",
         reason,
     ]);
     let after: Vec<_> = files(&home.join("state")).into_iter().collect();
@@ -273,8 +282,8 @@ fn a_token_that_another_user_may_have_planted_is_not_used() {
         assert_eq!(world.bitbucket.token_requests().len(), 1, "{why}");
     };
     for (mode, why) in [
-        (0o660, "other users may change it; it was moved to '"),
-        (0o644, "other users may read it; it was moved to '"),
+        (0o660, "other users may change it; the helper moved it to '"),
+        (0o644, "other users may read it; the helper moved it to '"),
     ] {
         set_mode(&token, mode);
         expect(why);
@@ -282,7 +291,7 @@ fn a_token_that_another_user_may_have_planted_is_not_used() {
     }
     if geteuid().is_root() {
         give(&token, OTHER, 0o600);
-        expect("it belongs to user 64001; it was moved to '");
+        expect("it belongs to user 64001; the helper moved it to '");
     }
     set_mode(&cache, 0o770);
     expect("bbtoken/cache' is not used, because other users may change it");

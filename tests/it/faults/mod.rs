@@ -15,10 +15,10 @@ const PAGE: &str =
 const TITLED: &str = ", a page titled '\\u{1b}[31mSign in', instead of";
 const STATUS: &str =
     "hint: check the network, the proxy settings and the status of 'localhost', then try again\n";
-const PORTAL: &str = "hint: a proxy, a sign-on page or a captive portal may stand in between: open Bitbucket in a browser to see\n";
+const PORTAL: &str = "hint: a proxy, a sign-on page or a captive portal may have answered instead of Bitbucket: open Bitbucket in a browser to check\n";
 const LATER: &str =
     "hint: Bitbucket is busy or asks for fewer requests; try again in a few minutes\n";
-const THEIRS: &str = "hint: the fault is on the side of 'localhost'; try again in a few minutes\n";
+const THEIRS: &str = "hint: the problem is at 'localhost'; try again in a few minutes\n";
 const COMPARE: &str = "hint: run 'git fetch' and compare before you push again\n";
 
 fn page(status: u16) -> Rule {
@@ -107,7 +107,7 @@ fn a_token_endpoint_that_gives_no_token_is_an_error_that_says_what_it_gave() {
         ),
         (
             json(200, "{\"token\":\"canary\"}"),
-            "the token endpoint answered 200 with a JSON object that holds no access token\n",
+            "the token endpoint answered 200 with a JSON object without an access token\n",
             PORTAL,
         ),
         (
@@ -117,7 +117,7 @@ fn a_token_endpoint_that_gives_no_token_is_an_error_that_says_what_it_gave() {
         ),
         (
             json(200, "{\"access_token\":\"canary\\nquit=1\"}"),
-            "the token endpoint answered 200 with a token with characters that no token has\n",
+            "the token endpoint answered 200 with a token with invalid characters\n",
             PORTAL,
         ),
         (
@@ -148,17 +148,17 @@ fn a_token_endpoint_that_gives_no_token_is_an_error_that_says_what_it_gave() {
         ),
         (
             Rule::answer(302).header("Location", "https://evil.example/"),
-            "the token endpoint answered 302 with a redirect, which is never followed here\n",
+            "the token endpoint answered 302 with a redirect, which the helper never follows for a token request\n",
             PORTAL,
         ),
         (
             Rule::new(Action::CloseWithoutAnswer).times(4),
-            "'localhost' closed the connection without an answer\ncaused by: the connection ended unexpectedly\n",
+            "'localhost' closed the connection without a response\ncaused by: the connection ended unexpectedly\n",
             STATUS,
         ),
         (
             Rule::new(Action::CutAfter(10)).times(4),
-            "the answer of 'localhost' broke off\ncaused by: the connection ended unexpectedly\n",
+            "the response of 'localhost' was cut off\ncaused by: the connection ended unexpectedly\n",
             STATUS,
         ),
         (
@@ -172,7 +172,7 @@ fn a_token_endpoint_that_gives_no_token_is_an_error_that_says_what_it_gave() {
                 "{\"error\":\"unauthorized_client\",\"error_description\":\"Invalid OAuth client credentials\"}",
             ),
             "the token endpoint answered 400, unauthorized_client: Invalid OAuth client credentials\n",
-            "hint: compare BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET, or the profile's settings, with key and secret of the OAuth consumer (workspace settings, OAuth consumers)\n",
+            "hint: compare BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET, or the profile's settings, with the key and secret of the OAuth consumer (workspace settings, OAuth consumers)\n",
         ),
         (
             json(
@@ -228,7 +228,7 @@ fn a_token_endpoint_that_gives_no_token_is_an_error_that_says_what_it_gave() {
 
 #[test]
 fn a_status_that_means_no_is_told_with_the_servers_words_and_what_to_do() {
-    const ACCESS: &str = "hint: Bitbucket does not tell which: the name is wrong, or this profile's client or token may not see the repository; run 'git bbtoken doctor ws/repo'\n";
+    const ACCESS: &str = "hint: the name is wrong, or this profile's client or token has no access to the repository (Bitbucket does not say which); to check, run 'git bbtoken doctor ws/repo'\n";
     let cases = [
         (400, ""),
         (401, ACCESS),
@@ -339,7 +339,7 @@ fn an_answer_that_ends_too_early_is_an_error_wherever_it_ends() {
                     let times = if is_asked_again { 4 } else { 1 };
                     let rule = Rule::new(action).kind(Kind::Git).times(times);
                     let done = broken_clone(world, rule.method(method).skip(skip));
-                    let message = "the answer of 'localhost' for repository 'ws/repo' is not complete\ncaused by: ";
+                    let message = "the response of 'localhost' for repository 'ws/repo' is incomplete\ncaused by: ";
                     assert!(
                         done.stderr.contains(message) && done.stderr.contains(STATUS),
                         "{shown}: {}",
@@ -372,7 +372,7 @@ fn a_pack_that_ends_in_the_middle_leaves_the_repository_as_it_was() {
             world.bitbucket.script(rule);
             let done = limited(world, ["fetch", "-q"]).within(&tree).fails(128);
             done.says(&[
-                "error: the answer of 'localhost' for repository 'ws/repo' is not complete\ncaused by: ",
+                "error: the response of 'localhost' for repository 'ws/repo' is incomplete\ncaused by: ",
                 STATUS,
             ]);
             assert_eq!(world.bitbucket.rules_left(), 0, "the fault happened");
@@ -442,7 +442,7 @@ fn a_certificate_of_nobody_known_is_refused_before_anything_is_sent() {
              caused by: cannot get a token for profile 'environment' with client '",
             "\n\
              caused by: cannot make a secure connection to 'localhost'\ncaused by: ",
-            "hint: if a proxy of your network stands in for 'localhost', set http.sslCAInfo to a file with its certificate; check the clock, too\n",
+            "hint: if a proxy in your network replaces the certificate of 'localhost', set http.sslCAInfo (or GIT_SSL_CAINFO, which overrides it) to a file with the proxy's CA certificate; also check this machine's clock\n",
         ]);
         assert!(world.bitbucket.requests().is_empty(), "nothing is sent");
     });
@@ -465,7 +465,7 @@ fn over_plain_http_to_this_machine_the_same_faults_are_told() {
                 .method("POST")
                 .kind(Kind::Git);
             let done = broken_clone(&world, rule.skip(skip));
-            done.says(&["is not complete\ncaused by: the answer of '127.0.0.1' broke off\n"]);
+            done.says(&["is incomplete\ncaused by: the response of '127.0.0.1' was cut off\n"]);
         }
         let broken = world
             .bitbucket

@@ -103,26 +103,26 @@ pub(super) struct Way {
 }
 
 /// What is said of a connection that ended; which of them depends on who was faster.
-const BROKEN: &[&str] = &["closed the connection without an answer", "broke off"];
+const BROKEN: &[&str] = &["closed the connection without a response", "was cut off"];
 pub(super) const SLOW: &[&str] = &["did not answer in time"];
 const NO_GIT: &[&str] = &[
     "did not answer as a git server",
-    "is not complete",
+    "is incomplete",
     "with a body that is not complete JSON",
 ];
-const NO_HTTP: &[&str] = &["did not answer in HTTP"];
+const NO_HTTP: &[&str] = &["is not HTTP"];
 /// What is said of an answer that ends too early.
 const SHORT: &[&str] = &[
     "ends without a flush-pkt",
-    "ends before the report",
+    "ends before the push report",
     "it is empty",
     "ends inside",
     "not complete JSON",
 ];
 const ENDLESS: &[&str] = &[
     "did not answer as a git server",
-    "is not complete",
-    "not known",
+    "is incomplete",
+    "may or may not have done the push",
     "not complete JSON",
     // Git itself does not believe what never ends.
     "fatal: ",
@@ -266,7 +266,7 @@ fn lengths(step: Step) -> Vec<Way> {
 
 const EMPTY: &[&str] = &[
     "it is empty",
-    "ends before the report",
+    "ends before the push report",
     "with an empty body",
 ];
 
@@ -310,4 +310,4 @@ fn in_the_body(fault: Fault, phase: Phase) -> Result<Vec<Way>, &'static str> {
     })
 }
 
-const GZIP: &[&str] = &["is not complete", "broke off", "not complete JSON"];
+const GZIP: &[&str] = &["is incomplete", "was cut off", "not complete JSON"];

@@ -178,7 +178,7 @@ fn an_answer_to_a_push_that_never_ends_is_left_and_called_unknown() {
             after,
             text: [b"fff0\x02".as_slice(), &[b'a'; 0xfff0 - 6], b"\n"].concat(),
         },
-        causes: &["caused by: it is left after 64 MiB, as it does not end\n"],
+        causes: &["caused by: it is longer than 64 MiB, so the helper stopped reading\n"],
     };
     place.row(&row(Fault::Endless, Phase::Head, Step::Push, 0, way), true);
 }
@@ -230,7 +230,7 @@ fn lost_push(place: &mut Place, name: String, at: usize, action: fn(Step, u64) -
         way: Way {
             name: "",
             action,
-            causes: &["it is not known whether the push was done"],
+            causes: &["the server may or may not have done the push"],
         },
     };
     assert_ne!(place.row(&row, true).code, 0);

@@ -283,7 +283,7 @@ impl Place {
         let is_done = done.code == Some(0);
         let is_unknown = done
             .stderr
-            .contains("it is not known whether the push was done");
+            .contains("the server may or may not have done the push");
         assert!(!is_done || is_there, "done is done: {shown}");
         assert!(is_done || !is_there || is_unknown, "it is there: {shown}");
         if row.step == Step::PushDiscovery {

@@ -49,7 +49,7 @@ fn every_refusal_of_the_token_endpoint_names_profile_client_cause_and_remedy() {
         let description = description.replace('"', "\\\"");
         format!(r#"{{"error_description":"{description}","error":"{error}"}}"#)
     };
-    // Bitbucket's own answers; (status, body, cause, what mends it)
+    // Bitbucket's own answers; (status, body, cause, what fixes it)
     let cases = [
         (
             400,
@@ -63,7 +63,7 @@ fn every_refusal_of_the_token_endpoint_names_profile_client_cause_and_remedy() {
                 "unauthorized_client",
                 "Requests must be authenticated using OAuth client credentials",
             ),
-            ": the client's id and secret did not arrive",
+            ": the server did not receive the client's id and secret",
             "hint: a proxy may have removed the Authorization header",
         ),
         (
@@ -87,7 +87,7 @@ fn every_refusal_of_the_token_endpoint_names_profile_client_cause_and_remedy() {
         (
             400,
             json("invalid_grant", "Unsupported grant type: None"),
-            ": the endpoint does not know this grant",
+            ": the token endpoint does not support this grant",
             "hint: check bbtoken.tokenUrl",
         ),
         (
@@ -139,13 +139,13 @@ fn every_refusal_of_the_token_endpoint_names_profile_client_cause_and_remedy() {
             500,
             "<html>".to_owned(),
             "\n",
-            "hint: the fault is on the side of 'localhost'",
+            "hint: the problem is at 'localhost'",
         ),
         (
             500,
             json("server_error", "the database is away"),
             "\ncaused by: the token endpoint answered 500, server_error: the database is away\n",
-            "hint: the fault is on the side of 'localhost'",
+            "hint: the problem is at 'localhost'",
         ),
     ];
     world.bitbucket.revoke_access_tokens();
@@ -182,7 +182,7 @@ fn a_busy_endpoint_is_waited_for_within_bounds_and_the_person_is_told() {
     let world = &world();
     person(world);
     for (status, why) in [
-        (429, "has had too many requests"),
+        (429, "received too many requests"),
         (503, "is not available"),
     ] {
         for by_login in [true, false] {
@@ -276,11 +276,11 @@ fn one_secret_taken_for_another_is_explained_and_not_sent() {
         ("Bearer canary", "is a whole header"),
         (
             "oauth_token=canary&oauth_token_secret=canary",
-            "is one of OAuth 1",
+            "is an OAuth 1 token",
         ),
-        ("canary canary", "is not one word"),
-        (secret.as_str(), "holds the client's secret"),
-        (key.as_str(), "holds the client's id"),
+        ("canary canary", "contains more than one word"),
+        (secret.as_str(), "contains the client's secret"),
+        (key.as_str(), "contains the client's id"),
     ];
     let run = || limited(world, ["ls-remote", "bbtoken::ws/repo"]);
     for (token, why) in tokens {
@@ -294,7 +294,11 @@ fn one_secret_taken_for_another_is_explained_and_not_sent() {
     }
     let clients = [
         (key.as_str(), "ATBBcanary", "its secret is an app password"),
-        (key.as_str(), "ATATTcanary", "its secret is a ready token"),
+        (
+            key.as_str(),
+            "ATATTcanary",
+            "its secret is an access token or API token",
+        ),
         (
             key.as_str(),
             key.as_str(),
@@ -377,7 +381,7 @@ fn a_token_of_another_type_is_not_sent_to_the_git_server() {
         );
         if !is_used {
             done.says(&[
-                &format!("gave a token of the type '{kind}' instead of 'bearer'\n"),
+                &format!("returned a token of type '{kind}' instead of 'bearer'\n"),
                 "hint: check bbtoken.tokenUrl",
             ]);
         }

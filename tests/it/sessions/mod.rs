@@ -30,7 +30,7 @@ fn a_login_works_for_every_command_after_it_until_it_is_forgotten() {
         assert_eq!(
             done.stderr,
             format!(
-                "error: cannot read repository 'ws/repo'\ncaused by: profile 'work' is not logged in (looked in '{}')\nhint: run 'git bbtoken login work' to authorize again\n",
+                "error: cannot read repository 'ws/repo'\ncaused by: profile 'work' is not logged in (looked in '{}')\nhint: run 'git bbtoken login work'\n",
                 state(world).display()
             )
         );
@@ -86,7 +86,7 @@ fn a_login_works_for_every_command_after_it_until_it_is_forgotten() {
         );
         assert_eq!(
             manage(world, ["logout"]).ok(),
-            "Nothing was kept of profile 'work'.\n"
+            "Nothing was stored for profile 'work'.\n"
         );
         let left: Vec<_> = names(&state(world))
             .into_iter()
@@ -127,19 +127,19 @@ fn a_login_that_cannot_be_kept_or_used_is_refused_before_the_browser_opens() {
     refused(
         login().without("BBTOKEN_CLIENT_SECRET"),
         2,
-        &["the client's secret is not said; give it on stdin with --with-secret"],
+        &["the client secret is missing; give it on stdin with --with-secret"],
     );
     refused(
         login().env("BBTOKEN_STORE", "memory"),
         3,
-        &["the store 'memory' keeps none; choose 'file'"],
+        &["the store 'memory' saves none; choose 'file'"],
     );
     let file = world.path("file");
     fs::write(&file, "").expect("the world can be written");
     refused(
         login().env("BBTOKEN_HOME", file.join("home")),
         7,
-        &["error: cannot make room for a secret in '"],
+        &["error: cannot reserve space for a secret in '"],
     );
     assert!(world.bitbucket.requests().is_empty(), "nothing is sent");
     // One that needs no person is tried instead.
@@ -189,7 +189,7 @@ fn a_login_replaces_one_that_has_ended() {
             "error: cannot read repository 'ws/repo'\ncaused by: cannot get a token for profile 'work' with client '{key}': its login has ended, because it was \
              revoked or not used for three months\n\
              caused by: the token endpoint answered 400, invalid_request: Invalid refresh_token\n\
-             hint: run 'git bbtoken login work' to authorize again\n"
+             hint: run 'git bbtoken login work'\n"
         )
     );
     assert!(
@@ -282,7 +282,7 @@ fn a_login_that_variables_hide_is_named_with_both_directories() {
             };
         }
         let says = format!(
-            "caused by: profile 'work' is not logged in (looked in '{}'); '{usual}' has it, but BBTOKEN_HOME, XDG_STATE_HOME or HOME leads elsewhere\nhint: ",
+            "caused by: profile 'work' is not logged in (looked in '{}'); it is in '{usual}', but BBTOKEN_HOME, XDG_STATE_HOME or HOME points elsewhere\nhint: ",
             looked.display()
         );
         let done = run.done().expect(128);

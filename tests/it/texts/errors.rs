@@ -118,48 +118,44 @@ fn of_command_lines() {
             "",
         ),
         with("a flag without its value", &["token", "--profile"], ""),
-        with("a port that is none", &["login", "--port", "high"], ""),
+        with("an invalid port", &["login", "--port", "high"], ""),
         with("no shell", &["completions"], ""),
         with("an unknown shell", &["completions", "csh"], ""),
         with("no command to run", &["exec", "--profile", "ci"], ""),
         with("no help for that", &["help", "nothing"], ""),
-        with("nobody answers: the kind of login", &["login", "ci"], ""),
+        with("no terminal: the login method", &["login", "ci"], ""),
         with(
-            "nobody answers: the client's id",
+            "no terminal: the client id",
             &["login", "ci", "--client-credentials"],
             "",
         ),
         with(
-            "nobody answers: the secret",
+            "no terminal: the client secret",
             &["login", "ci", "--client-credentials", "--client-id", "KEY"],
             "",
         ),
         with(
-            "nobody answers: the token, asked for by the profile's kind",
+            "no terminal: the token",
             &["login", "ci", "--with-token"],
             "",
         ),
         with("an empty secret", client, "\n"),
         with("a secret of two words", client, "two words\n"),
+        with("an invalid name", &["login", "wo rk", "--with-token"], "x"),
         with(
-            "a name that is none",
-            &["login", "wo rk", "--with-token"],
-            "x",
-        ),
-        with(
-            "a store that keeps nothing",
+            "a store that saves nothing",
             &["login", "ci", "--with-token", "--store", "memory"],
             "x",
         ),
         with(
-            "a store that is none",
+            "an unknown store",
             &["login", "ci", "--with-token", "--store", "cupboard"],
             "x",
         ),
-        with("nobody answers: setup", &["setup"], ""),
-        with("nobody answers: remote convert", &["remote", "convert"], ""),
+        with("no terminal: setup", &["setup"], ""),
+        with("no terminal: remote convert", &["remote", "convert"], ""),
         with(
-            "manual pages where none can be written",
+            "manual pages in a directory that cannot be written",
             &["man", "--directory", "/proc/none"],
             "",
         ),
@@ -168,13 +164,13 @@ fn of_command_lines() {
     let key = format!("[bbtoken \"ci\"]\n\tclientId = {}\n", world.consumer.key);
     let more = [
         Case {
-            about: "a bot's token was never given",
+            about: "a bot's token is missing",
             command: &["login", "bot"],
             config: "[bbtoken \"bot\"]\n\tgrant = token\n\tclientId = x\n",
             ..Case::default()
         },
         Case {
-            about: "the secret was never given",
+            about: "the client secret is missing",
             command: &["login", "ci"],
             config: &key,
             ..Case::default()
@@ -197,19 +193,19 @@ fn of_settings() {
     let cases = [
         case("nothing is configured", TOKEN, "", no_client),
         case(
-            "a profile that is not there",
+            "an unknown profile",
             &["token", "--profile", "wrok"],
             "[bbtoken \"work\"]\n\tclientId = KEY\n",
             no_client,
         ),
         case(
-            "a profile that is not there, nor any other",
+            "an unknown profile, and no other one",
             &["token", "--profile", "work"],
             "",
             no_client,
         ),
         case(
-            "a profile that is not there, in the environment",
+            "an unknown profile in the environment",
             TOKEN,
             "",
             &[("BBTOKEN_PROFILE", "work")],
@@ -227,7 +223,7 @@ fn of_settings() {
             no_client,
         ),
         case(
-            "a profile's name that is none",
+            "an invalid profile name",
             TOKEN,
             "[bbtoken \"a b\"]\n\tclientId = KEY\n",
             no_client,
@@ -239,25 +235,25 @@ fn of_settings() {
             no_client,
         ),
         case(
-            "a grant that is none",
+            "an unknown grant",
             TOKEN,
             "[bbtoken \"a\"]\n\tclientId = KEY\n\tgrant = password\n",
             no_client,
         ),
         case(
-            "a transport that is none",
+            "an unknown transport",
             TOKEN,
             "[bbtoken \"a\"]\n\tclientId = KEY\n\ttransport = pigeon\n",
             no_client,
         ),
         case(
-            "a login that memory cannot keep",
+            "a login with the store 'memory'",
             TOKEN,
             "[bbtoken \"a\"]\n\tclientId = KEY\n\tgrant = authorization-code\n\tstore = memory\n",
             no_client,
         ),
         case(
-            "a profile in an address that is not there",
+            "an unknown profile in an address",
             &["status", "--explain", "nobody@ws/repo"],
             "[bbtoken \"a\"]\n\tclientId = KEY\n",
             no_client,
@@ -269,7 +265,7 @@ fn of_settings() {
             no_client,
         ),
         case(
-            "a token URL that is none",
+            "an invalid token URL",
             TOKEN,
             "[bbtoken \"a\"]\n\tclientId = KEY\n\ttokenUrl = bitbucket\n",
             no_client,
@@ -311,7 +307,7 @@ fn of_settings() {
             no_client,
         ),
         case(
-            "an include of a place that is unknown",
+            "a relative include without a directory",
             TOKEN,
             "",
             &[
@@ -327,13 +323,13 @@ fn of_settings() {
             no_client,
         ),
         case(
-            "certificates that are not there",
+            "a missing certificate file",
             TOKEN,
             "",
             &[CLIENT[0], CLIENT[1], ("GIT_SSL_CAINFO", "/none")],
         ),
         case(
-            "a header that is none",
+            "an invalid header",
             TOKEN,
             "[http]\n\textraHeader = nothing\n",
             &CLIENT,
@@ -354,13 +350,13 @@ fn of_settings() {
             ],
         ),
         case(
-            "a home that is no absolute path",
+            "a relative home",
             TOKEN,
             "",
             &[CLIENT[0], CLIENT[1], ("BBTOKEN_HOME", "here")],
         ),
         case(
-            "a command line of git's that is malformed",
+            "a malformed GIT_CONFIG_COUNT",
             TOKEN,
             "",
             &[("GIT_CONFIG_COUNT", "1")],
@@ -373,13 +369,13 @@ fn of_settings() {
             no_client,
         ),
         case(
-            "a file with a secret that is not there",
+            "a missing secret file",
             TOKEN,
             "",
             &[CLIENT[0], ("BBTOKEN_CLIENT_SECRET_FILE", "/none")],
         ),
         case(
-            "a command that is not there",
+            "a missing command",
             TOKEN,
             "[bbtoken \"a\"]\n\taccessTokenCommand = no-such-command\n",
             no_client,
@@ -415,7 +411,7 @@ fn of_settings() {
             no_client,
         ),
         case(
-            "a command that prints no text",
+            "a command that prints invalid UTF-8",
             TOKEN,
             "[bbtoken \"a\"]\n\taccessTokenCommand = \"!printf '\\\\377'\"\n",
             no_client,
@@ -441,16 +437,16 @@ fn of_secrets_that_are_mistaken() {
     };
     let cases = [
         token("an app password", "ATBBxyz"),
-        token("a token of OAuth 1", "oauth_token=x"),
+        token("an OAuth 1 token", "oauth_token=x"),
         token("a header", "Bearer abc"),
-        token("a pair", "ann:abc"),
+        token("a key and a secret in one", "ann:abc"),
         token("two words", "abc def"),
-        client("an app password for a secret", "key", "ATBBxyz"),
-        client("a token for a secret", "key", "ATCTTxyz"),
+        client("an app password as the client secret", "key", "ATBBxyz"),
+        client("a token as the client secret", "key", "ATCTTxyz"),
         client("both in one", "key:secret", "secret"),
-        client("one for both", "key", "key"),
+        client("the same value for both", "key", "key"),
         (
-            "the secret as a token, too",
+            "the client secret as a token, too",
             vec![CLIENT[0], CLIENT[1], ("BBTOKEN_ACCESS_TOKEN", "SECRET")],
         ),
     ];
@@ -510,7 +506,7 @@ fn of_the_token_endpoint() {
     );
     answered(
         &mut said,
-        "another callback URL",
+        "a different callback URL",
         json(r#"{"error":"invalid_request","error_description":"redirect_uri does not match"}"#),
     );
     answered(
@@ -520,7 +516,7 @@ fn of_the_token_endpoint() {
     );
     answered(
         &mut said,
-        "a header lost",
+        "a lost header",
         json(r#"{"error":"invalid_client","error_description":"Client must be authenticated"}"#),
     );
     answered(
@@ -590,21 +586,16 @@ fn of_what_is_kept() {
     let nowhere = [secret[0], ("BBTOKEN_HOME", "/proc/none")];
     let in_keyring = [CLIENT[0], CLIENT[1], ("BBTOKEN_STORE", "keyring")];
     let cases = [
-        case("nobody has logged in", TOKEN, person, &secret),
+        case("not logged in", TOKEN, person, &secret),
+        case("not logged in, and no client secret", TOKEN, person, &[]),
         case(
-            "nobody has logged in, and the secret is not known",
-            TOKEN,
-            person,
-            &[],
-        ),
-        case(
-            "no ready token is kept",
+            "no token is stored",
             TOKEN,
             "[bbtoken \"bot\"]\n\tgrant = token\n",
             &[],
         ),
         case(
-            "a browser login without one who pastes",
+            "a browser login without input",
             &["login", "me", "--no-browser"],
             person,
             &secret,
@@ -616,7 +607,7 @@ fn of_what_is_kept() {
             &secret,
         ),
         case(
-            "a login where nothing can be kept",
+            "a store that cannot be written",
             &["login", "me", "--no-browser"],
             person,
             &nowhere,

@@ -55,7 +55,12 @@ impl Refusal {
 fn refusals() -> Vec<Refusal> {
     let scopes = r#"{"type":"error","error":{"message":"Your credentials lack one or more required privilege scopes.","detail":{"granted":["account"],"required":["repository"]}}}"#;
     vec![
-        plain("a token that is new and refused as well", 401, NO_ACCESS).with(|rule| rule.times(2)),
+        plain(
+            "a refused token, and its refused replacement",
+            401,
+            NO_ACCESS,
+        )
+        .with(|rule| rule.times(2)),
         plain("the same for a push", 401, NO_ACCESS)
             .with(|rule| rule.times(2))
             .of_push(),
@@ -69,17 +74,17 @@ fn refusals() -> Vec<Refusal> {
                 .body(scopes),
         },
         plain(
-            "a workspace that admits listed network addresses only",
+            "a workspace that accepts only listed IP addresses",
             403,
             "To access this repository, an admin must whitelist your IP.",
         ),
         plain(
-            "a workspace that wants two steps of verification",
+            "a workspace that requires two-step verification",
             403,
             "To access this repository, enable two-step authentication.",
         ),
         plain(
-            "a repository that is not there, as a 403",
+            "a missing repository, as a 403",
             403,
             "The requested repository either does not exist or you do not have access. If you believe this repository exists \
              and you have access, make sure you're authenticated.",
@@ -91,7 +96,7 @@ fn refusals() -> Vec<Refusal> {
         )
         .of_push(),
         plain("a 403 without words", 403, ""),
-        plain("a repository that is not there", 404, "Not Found"),
+        plain("a missing repository", 404, "Not Found"),
         plain(
             "an app password",
             410,
@@ -117,7 +122,7 @@ fn refusals() -> Vec<Refusal> {
             200,
             "<html><title>Welcome to Hotel Wifi</title>",
         ),
-        page("a page of nobody", 200, "<html></html>"),
+        page("a page without a title", 200, "<html></html>"),
         page(
             "a proxy that forbids",
             403,
@@ -131,7 +136,7 @@ fn refusals() -> Vec<Refusal> {
         }),
         page("a sign-on page on the same host", 302, "")
             .with(|rule| rule.header("Location", "/account/signin/?next=/ws/repo.git")),
-        page("redirects without end", 302, "")
+        page("too many redirects", 302, "")
             .with(|rule| rule.header("Location", "/ws/repo.git/info/refs").forever()),
     ]
 }

@@ -116,7 +116,7 @@ fn of_the_cache() {
     let lock = cached.with_extension("lock");
     fs::remove_file(&lock).expect("it is ours");
     fs::create_dir(&lock).expect("the name is free");
-    token(&mut said, "a lock that is none", |run| run);
+    token(&mut said, "a lock that is a directory", |run| run);
     let occupied = world.path("occupied");
     fs::write(&occupied, "a file").expect("the world can be written");
     token(&mut said, "a home that is a file", |run| {
@@ -202,7 +202,7 @@ fn of_renewals() {
     let done = manage(&world, ["token"]).done().expect(0);
     note(
         &mut said,
-        "a note that cannot be made",
+        "a journal that cannot be written",
         "git bbtoken token",
         &done,
     );
@@ -225,7 +225,7 @@ fn of_renewals() {
     let done = ended(child, String::new()).expect(0);
     note(
         &mut said,
-        "a login that cannot be kept",
+        "a login that cannot be saved",
         "git bbtoken token",
         &done,
     );

@@ -157,7 +157,7 @@ fn a_ready_token_that_is_refused_is_an_error_without_a_second_try() {
         done.says(&[
             "remote: You may not have access",
             "\nerror: cannot read repository 'ws/repo' with profile 'environment'\ncaused by: 'localhost' answered 401\n",
-            "hint: Bitbucket does not tell which: the name is wrong",
+            "hint: the name is wrong, or this profile's client or token has no access",
         ]);
         assert!(!done.stderr.contains("canary"));
         assert_eq!(world.git_requests(), ["GET info/refs"]);
@@ -208,7 +208,7 @@ fn a_command_that_gives_no_secret_is_named() {
                 "false",
                 format!("the command of {origin} failed (exit status: 1); see its output above\n"),
             ),
-            ("true", format!("there is no secret in {origin}\n")),
+            ("true", format!("{origin} gave no secret\n")),
             (
                 "/does/not/exist",
                 format!(
@@ -218,7 +218,7 @@ fn a_command_that_gives_no_secret_is_named() {
             ),
             (
                 "cat '",
-                format!("the command of {origin} has a quote without its end\n"),
+                format!("the command of {origin} has an unclosed quote\n"),
             ),
         ];
         for (command, why) in &cases {

@@ -123,8 +123,8 @@ fn a_token_revoked_while_a_large_push_is_sent_is_replaced_for_the_next_one() {
         let hold = Rule::new(Action::Hold).method("POST").streamed();
         let done = revoked_at(world, hold, push()).expect(1);
         done.says(&[
-            "error: the token was refused while the push was being sent; nothing was changed on the server\n\
-             hint: push again: a new token is ready\n",
+            "error: the server refused the token during the push; nothing was changed on the server\n\
+             hint: push again: the helper has a new token\n",
         ]);
         assert_eq!(token_calls(world), 1);
         push().ok();
