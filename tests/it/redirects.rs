@@ -267,7 +267,7 @@ fn a_redirect_is_followed_only_where_the_scheme_is_always_allowed_as_by_git() {
             if !is_followed {
                 let name = setting.split('=').next().expect("it has a name");
                 ours.says(&[&format!(
-                    "/ws/new.git', and {name} in the command line forbids redirects\n"
+                    "/ws/new.git', but {name} in the command line forbids redirects\n"
                 )]);
                 let requests = world.bitbucket.git_requests();
                 let is_new = |path: &str| path.starts_with("/ws/new");

@@ -100,7 +100,7 @@ fn a_push_that_was_refused_is_not_called_unknown() {
             403,
             "hint: tick the permission 'repository:write' at the OAuth consumer",
         ),
-        (404, "hint: Bitbucket does not tell which"),
+        (404, "hint: the name is wrong, or this profile"),
         (
             413,
             "hint: push in smaller steps, an older commit first: git push <remote> <commit>:refs/heads/<branch>\n",
