@@ -349,7 +349,7 @@ pub(crate) fn serve(
     let session = plan.session(service, &mut authorizer, &watch);
     let mut session = session
         .map_err(connecting)?
-        .heard_by(Reporter {
+        .reporting_to(Reporter {
             warn: notify,
             say,
             verbosity: git.verbosity(),

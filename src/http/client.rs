@@ -122,12 +122,16 @@ impl Client {
     }
 
     /// Copies a request for curl if curl may have to send it.
-    fn small(&self, request: &Request, host: &str) -> Result<Option<CurlRequest>, TransportError> {
-        let Some(small) = CurlRequest::of(request) else {
+    fn for_curl(
+        &self,
+        request: &Request,
+        host: &str,
+    ) -> Result<Option<CurlRequest>, TransportError> {
+        let Some(for_curl) = CurlRequest::of(request) else {
             return Ok(None);
         };
         let lines = self.lines(request, host)?.into_iter();
-        Ok(Some(small.with(
+        Ok(Some(for_curl.with(
             lines.map(|(name, value, _)| (name, value)).collect(),
         )))
     }
@@ -145,7 +149,7 @@ impl Client {
         let request = self.prepare(request, lines, host, pace)?;
         if let Some(shown) = shown {
             let body = request.body().and_then(reqwest::Body::as_bytes);
-            let proxy = self.pool.carrying(request.url());
+            let proxy = self.pool.forwarding(request.url());
             tracing::request(&request, shown, body.filter(|_| !is_secret), proxy);
         }
         Ok(request)
@@ -187,12 +191,12 @@ impl HttpClient for Client {
         let host = request.url.host_str().unwrap_or("").to_owned();
         let is_secret = matches!(request.body, Body::Form(_));
         let pace = Pace::new(self.low_speed);
-        let small = self.small(&request, &host)?;
+        let for_curl = self.for_curl(&request, &host)?;
         let request = self.start(request, &host, &pace)?;
         let began = Instant::now();
         let answer = self
             .pool
-            .send(&self.runtime, request, small.as_ref(), &pace, &host)?;
+            .send(&self.runtime, request, for_curl.as_ref(), &pace, &host)?;
         tracing::answer(began, &answer);
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let body = Incoming {

@@ -138,7 +138,7 @@ impl Curl {
     /// secret.
     pub(super) fn send(
         &self,
-        small: &CurlRequest,
+        request: &CurlRequest,
         proxy: Option<&Proxy>,
         login: Option<&ProxyLogin>,
         host: &str,
@@ -147,7 +147,7 @@ impl Curl {
             is_for_login: false,
             error: TransportError::new(phase, host, why).through(proxy),
         };
-        let text = self.configuration(small, proxy, login);
+        let text = self.configuration(request, proxy, login);
         let run = Run::of(&text).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => broken(Phase::Connect, missing(proxy)),
             _ => broken(Phase::Connect, format!("curl cannot be used: {error}")),
@@ -179,23 +179,23 @@ impl Curl {
 
     fn configuration(
         &self,
-        small: &CurlRequest,
+        request: &CurlRequest,
         proxy: Option<&Proxy>,
         login: Option<&ProxyLogin>,
     ) -> Secret {
         let mut options = Options(self.options.clone());
-        options.value("url", &small.url);
-        options.value("max-time", &small.time_limit.as_secs().max(1).to_string());
+        options.value("url", &request.url);
+        options.value("max-time", &request.time_limit.as_secs().max(1).to_string());
         // An empty value keeps curl from reading the proxy variables.
         let proxy = proxy.map(|proxy| proxy.with_login(login));
         options.value("proxy", proxy.as_ref().map_or("", Secret::expose));
-        for (name, value) in &small.lines {
+        for (name, value) in &request.lines {
             options.value(
                 "header",
                 &format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())),
             );
         }
-        match (&small.form, small.method) {
+        match (&request.form, request.method) {
             (Some(form), _) => options.value("data-raw", form.expose()),
             (None, Method::Post) => options.value("data-raw", ""),
             (None, Method::Get) => {}

@@ -4,7 +4,7 @@ use std::{error::Error, fmt, io};
 
 use rustls::AlertDescription::HandshakeFailure;
 
-use super::{Phase, Proxy, TransportError, timeouts::NotMade, tls::complaint};
+use super::{Phase, Proxy, TransportError, timeouts::ConnectTimeout, tls::complaint};
 
 /// hyper-util's text for a proxy's status 407 after CONNECT (RFC 9110 section 15.5.8).
 const WANTS_LOGIN: &str = "proxy authorization required";
@@ -30,7 +30,7 @@ pub(super) fn classify(
     let phase = match () {
         () if is_tls(&error) => Phase::Tls,
         () if error.is_connect() => Phase::Connect,
-        () if is_no_http(&error) => Phase::NotHttp,
+        () if is_not_http(&error) => Phase::NotHttp,
         () if error.is_timeout() => Phase::TimeLimit,
         () => phase,
     };
@@ -46,14 +46,14 @@ pub(super) fn wants_proxy_login(error: &TransportError) -> bool {
 
 /// The proxy supports no authentication scheme that the library has.
 #[derive(Debug)]
-pub(super) struct OtherLogin {
+pub(super) struct UnsupportedAuth {
     /// The schemes that it offers, if they are known.
     pub(super) ways: String,
     /// Whether the proxy's address contains a user name. Without one, git does not ask for a password.
     pub(super) has_user: bool,
 }
 
-impl fmt::Display for OtherLogin {
+impl fmt::Display for UnsupportedAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.ways.as_str() {
             "" => f.write_str("http.proxyAuthMethod asks for an authentication method that the native transport does not support")?,
@@ -66,13 +66,13 @@ impl fmt::Display for OtherLogin {
     }
 }
 
-impl Error for OtherLogin {}
+impl Error for UnsupportedAuth {}
 
 /// Tells whether git's own transport may succeed at this proxy.
 pub(super) fn wants_other_login(error: &TransportError) -> bool {
     let other = error
         .source()
-        .and_then(|it| it.downcast_ref::<OtherLogin>());
+        .and_then(|it| it.downcast_ref::<UnsupportedAuth>());
     other.is_some_and(|other| other.has_user)
 }
 
@@ -184,7 +184,7 @@ fn is_lost(error: &io::Error) -> bool {
     )
 }
 
-fn is_no_http(error: &reqwest::Error) -> bool {
+fn is_not_http(error: &reqwest::Error) -> bool {
     links(error).any(|link| link.downcast_ref().is_some_and(hyper::Error::is_parse))
 }
 
@@ -227,7 +227,7 @@ impl fmt::Display for Innermost {
             return f.write_str(said);
         }
         let mut links = links(&self.0);
-        if let Some(late) = links.find_map(|link| link.downcast_ref::<NotMade>()) {
+        if let Some(late) = links.find_map(|link| link.downcast_ref::<ConnectTimeout>()) {
             return late.fmt(f);
         }
         let text = last.to_string();

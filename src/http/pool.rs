@@ -12,7 +12,7 @@ use super::{
     Family, Phase, Proxy, ProxyAuth, ProxyLogin, ProxyLogins, Settings, TransportError, Url,
     curl::{Curl, CurlRequest, Unanswered},
     errors::{
-        OtherLogin, ProxyRefused, classify, is_of_tls, is_refused_by_proxy, wants_proxy_login,
+        ProxyRefused, UnsupportedAuth, classify, is_of_tls, is_refused_by_proxy, wants_proxy_login,
     },
     proxy::auth::{self, Offer},
     route::Route,
@@ -92,7 +92,7 @@ impl Pool {
     }
 
     /// For a trace: tells whether a proxy forwards requests to a URL without CONNECT, and with which login.
-    pub(super) fn carrying(&self, url: &Url) -> Option<Option<String>> {
+    pub(super) fn forwarding(&self, url: &Url) -> Option<Option<String>> {
         let proxy = self.route.proxy.as_ref()?;
         let is_carried = url.scheme() == "http" && proxy.is_http();
         is_carried.then(|| proxy.basic(self.login.borrow().as_ref()))
@@ -115,40 +115,42 @@ impl Pool {
     }
 
     /// Tells whether curl may support the proxy although the library does not.
-    fn has_proxy_of_curl(&self) -> bool {
+    fn may_use_curl(&self) -> bool {
         self.route.proxy.as_ref().is_some_and(|proxy| {
             proxy.is_http() || proxy.is_socks_4_with_user() || proxy.is_on_socket()
         })
     }
 
-    /// Sends a request. If the library's TLS fails, curl sends `small`, a copy of the request.
+    /// Sends a request. If the library's TLS fails, curl sends `for_curl`, a copy of the request.
     pub(super) fn send(
         &self,
         runtime: &Runtime,
         request: reqwest::Request,
-        small: Option<&CurlRequest>,
+        for_curl: Option<&CurlRequest>,
         pace: &Pace,
         host: &str,
     ) -> Result<reqwest::Response, TransportError> {
         match (
-            self.send_by_library(runtime, request, small, pace, host),
-            small,
+            self.send_by_library(runtime, request, for_curl, pace, host),
+            for_curl,
         ) {
-            (Err(error), Some(small)) if is_of_tls(&error) => self.beyond_tls(small, host, error),
+            (Err(error), Some(for_curl)) if is_of_tls(&error) => {
+                self.retry_by_curl(for_curl, host, error)
+            }
             (answer, _) => answer,
         }
     }
 
     /// Sends by curl, which checks certificates by the same settings. If curl fails too, the library's error stays.
-    fn beyond_tls(
+    fn retry_by_curl(
         &self,
-        small: &CurlRequest,
+        for_curl: &CurlRequest,
         host: &str,
         error: TransportError,
     ) -> Result<reqwest::Response, TransportError> {
         let proxy = self.route.proxy.as_ref();
         let login = self.login.borrow();
-        let answer = self.curl().send(small, proxy, login.as_ref(), host);
+        let answer = self.curl().send(for_curl, proxy, login.as_ref(), host);
         match answer.map_err(|unanswered| unanswered.error) {
             Ok(answer) => {
                 let why = error.reason();
@@ -162,18 +164,18 @@ impl Pool {
     }
 
     /// Sends a request by the library. If the proxy requires a login, sends it again: the server has not seen it yet.
-    /// If the proxy needs a scheme that the library lacks, curl sends `small`, a copy of the request.
+    /// If the proxy needs a scheme that the library lacks, curl sends `for_curl`, a copy of the request.
     fn send_by_library(
         &self,
         runtime: &Runtime,
         request: reqwest::Request,
-        small: Option<&CurlRequest>,
+        for_curl: Option<&CurlRequest>,
         pace: &Pace,
         host: &str,
     ) -> Result<reqwest::Response, TransportError> {
         if let Some(kind) = self.route.unknown_proxy() {
-            if small.is_some() && self.has_proxy_of_curl() {
-                return self.otherwise(small, host, &Offer::default());
+            if for_curl.is_some() && self.may_use_curl() {
+                return self.send_by_curl(for_curl, host, &Offer::default());
             }
             let why = format!("only git's own transport supports {kind}");
             return Err(
@@ -184,14 +186,14 @@ impl Pool {
             .route
             .proxy
             .as_ref()
-            .is_some_and(|proxy| self.is_for_others(proxy))
+            .is_some_and(|proxy| self.is_for_curl(proxy))
         {
-            return self.otherwise(small, host, &Offer::default());
+            return self.send_by_curl(for_curl, host, &Offer::default());
         }
         let url = request.url().clone();
         // Like curl, send a password in clear text only after the proxy has offered Basic.
         if self.route.proxy.as_ref().is_some_and(Proxy::has_user) && !self.offer(&url).has_basic() {
-            return self.otherwise(small, host, self.offer(&url));
+            return self.send_by_curl(for_curl, host, self.offer(&url));
         }
         if self.route.proxy.as_ref().is_some_and(Proxy::lacks_password)
             && self.login.borrow().is_none()
@@ -206,7 +208,7 @@ impl Pool {
         if answer.as_ref().is_err_and(wants_proxy_login) {
             let offer = self.offer(&url);
             if !offer.has_basic() {
-                return self.otherwise(small, host, offer);
+                return self.send_by_curl(for_curl, host, offer);
             }
             if let Some(request) = again.filter(|_| self.may_ask()) {
                 self.ask_for_login(host)?;
@@ -239,14 +241,14 @@ impl Pool {
     }
 
     /// Tells whether the library cannot or must not use the proxy.
-    fn is_for_others(&self, proxy: &Proxy) -> bool {
+    fn is_for_curl(&self, proxy: &Proxy) -> bool {
         proxy.is_socks_4_with_user() || proxy.is_http() && !self.proxy_auth.allows_basic()
     }
 
     /// Gives the proxy's authentication schemes. Asks the proxy only if curl could use another scheme than Basic.
     fn offer(&self, url: &Url) -> &Offer {
         self.offer.get_or_init(|| match &self.route.proxy {
-            Some(proxy) if self.proxy_auth == ProxyAuth::Any && self.has_proxy_of_curl() => {
+            Some(proxy) if self.proxy_auth == ProxyAuth::Any && self.may_use_curl() => {
                 auth::ask(proxy, url)
             }
             _ => Offer::default(),
@@ -254,14 +256,14 @@ impl Pool {
     }
 
     /// Sends by curl what the library cannot send, or fails if curl cannot either.
-    fn otherwise(
+    fn send_by_curl(
         &self,
-        small: Option<&CurlRequest>,
+        for_curl: Option<&CurlRequest>,
         host: &str,
         offer: &Offer,
     ) -> Result<reqwest::Response, TransportError> {
-        let (Some(small), Some(proxy)) = (small, &self.route.proxy) else {
-            let other = OtherLogin {
+        let (Some(for_curl), Some(proxy)) = (for_curl, &self.route.proxy) else {
+            let other = UnsupportedAuth {
                 ways: offer.to_string(),
                 has_user: self.route.proxy.as_ref().is_some_and(Proxy::has_user),
             };
@@ -272,7 +274,10 @@ impl Pool {
             self.ask_for_login(host)?;
         }
         let login = || self.login.borrow();
-        let ask_curl = || self.curl().send(small, Some(proxy), login().as_ref(), host);
+        let ask_curl = || {
+            self.curl()
+                .send(for_curl, Some(proxy), login().as_ref(), host)
+        };
         let mut answer = ask_curl();
         if answer.as_ref().is_err_and(|it| it.is_for_login) && self.may_ask() {
             self.ask_for_login(host)?;

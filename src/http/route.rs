@@ -5,7 +5,7 @@ use reqwest::{header::HeaderValue, redirect::Policy};
 use super::{
     Family, Proxy, ProxyLogin, Settings, Url,
     resolver::Resolver,
-    timeouts::{Hop, Patient},
+    timeouts::{Hop, TimeLimited},
     tls, tracing,
 };
 use crate::trace;
@@ -74,7 +74,7 @@ impl Route {
             .no_proxy()
             .user_agent(&self.user_agent)
             .dns_resolver(Resolver(self.family))
-            .connector_layer(Patient::layer(self.hop.clone()));
+            .connector_layer(TimeLimited::layer(self.hop.clone()));
         if trace::is_on() {
             builder = builder.connector_layer(tracing::Timed::layer());
         }

@@ -36,9 +36,9 @@ pub(super) const LIMITS: Limits = Limits {
 
 /// The connection exceeded its time limit.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct NotMade(Duration);
+pub(super) struct ConnectTimeout(Duration);
 
-impl fmt::Display for NotMade {
+impl fmt::Display for ConnectTimeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -48,7 +48,7 @@ impl fmt::Display for NotMade {
     }
 }
 
-impl std::error::Error for NotMade {}
+impl std::error::Error for ConnectTimeout {}
 
 /// Waits for a connection.
 ///
@@ -58,7 +58,7 @@ pub(super) async fn wait<T>(
     connecting: impl Future<Output = T> + Unpin,
     hop: &Hop,
     limits: Limits,
-) -> Result<T, NotMade> {
+) -> Result<T, ConnectTimeout> {
     let mut connecting = connecting;
     if let Ok(connected) = timeout(limits.until_probe, &mut connecting).await {
         return Ok(connected);
@@ -67,11 +67,11 @@ pub(super) async fn wait<T>(
     connecting = match select(connecting, probe).await {
         Either::Left((connected, _)) => return Ok(connected),
         Either::Right((Ok(true), connecting)) => connecting,
-        Either::Right(_) => return Err(NotMade(limits.until_probe + limits.probe)),
+        Either::Right(_) => return Err(ConnectTimeout(limits.until_probe + limits.probe)),
     };
     let rest = limits.all.saturating_sub(limits.until_probe);
     let connected = timeout(rest, connecting).await;
-    connected.map_err(|_| NotMade(limits.all))
+    connected.map_err(|_| ConnectTimeout(limits.all))
 }
 
 /// The target of TCP connections: host and port of the server or proxy. Set before each request.
@@ -106,22 +106,22 @@ impl Hop {
 
 /// Applies the limits to the library's connector.
 #[derive(Clone)]
-pub(super) struct Patient<S = ()> {
+pub(super) struct TimeLimited<S = ()> {
     inner: S,
     hop: Hop,
 }
 
-impl Patient {
+impl TimeLimited {
     pub(super) fn layer(hop: Hop) -> Self {
-        Patient { inner: (), hop }
+        TimeLimited { inner: (), hop }
     }
 }
 
-impl<S> Layer<S> for Patient {
-    type Service = Patient<S>;
+impl<S> Layer<S> for TimeLimited {
+    type Service = TimeLimited<S>;
 
-    fn layer(&self, inner: S) -> Patient<S> {
-        Patient {
+    fn layer(&self, inner: S) -> TimeLimited<S> {
+        TimeLimited {
             inner,
             hop: self.hop.clone(),
         }
@@ -131,7 +131,7 @@ impl<S> Layer<S> for Patient {
 type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-impl<S, R> Service<R> for Patient<S>
+impl<S, R> Service<R> for TimeLimited<S>
 where
     S: Service<R, Error = BoxError>,
     S::Future: Send + 'static,
@@ -204,7 +204,7 @@ mod tests {
             listener.local_addr().expect("it is bound").port()
         };
         let late = run(wait(pending::<()>(), &hop(port), SOON));
-        assert_eq!(late, Err(NotMade(SOON.until_probe + SOON.probe)));
+        assert_eq!(late, Err(ConnectTimeout(SOON.until_probe + SOON.probe)));
     }
 
     #[test]
@@ -216,7 +216,7 @@ mod tests {
             ..SOON
         };
         let late = run(wait(pending::<()>(), &hop(port), limits));
-        assert_eq!(late, Err(NotMade(limits.all)));
+        assert_eq!(late, Err(ConnectTimeout(limits.all)));
     }
 
     #[test]

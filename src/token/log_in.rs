@@ -56,7 +56,7 @@ impl Tokens<'_> {
         let (store, http) = (self.store()?, self.http.client()?);
         store.reserve(&key)?;
         let answer = self
-            .patiently(PATIENCE, Repeat::Spends, || {
+            .with_retries(PATIENCE, Repeat::Spends, || {
                 client.authorization_code(http, self.clock, authorization, code)
             })
             .inspect_err(|_| store.release(&key))

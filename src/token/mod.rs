@@ -294,7 +294,7 @@ impl<'a> Tokens<'a> {
     }
 
     /// Sends a token request, and retries temporary failures within a time limit.
-    fn patiently(
+    fn with_retries(
         &self,
         patience: Duration,
         repeat: Repeat,

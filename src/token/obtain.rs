@@ -145,7 +145,7 @@ impl Tokens<'_> {
             }
             Grant::ClientCredentials(_) | Grant::Token(_) => {
                 let (client, http) = (self.client(client)?, self.http.client()?);
-                self.patiently(patience, Repeat::Safe, || {
+                self.with_retries(patience, Repeat::Safe, || {
                     client.client_credentials(http, self.clock)
                 })
                 .map(Entry::of)

@@ -127,7 +127,7 @@ impl Refresh<'_> {
                     .is_err_and(|error| RefreshFailure::of(error) == RefreshFailure::Unknown);
                 answer
             };
-            let error = match tokens.patiently(patience, Repeat::SpendsWithGrace, ask) {
+            let error = match tokens.with_retries(patience, Repeat::SpendsWithGrace, ask) {
                 Ok(answer) => return Ok((answer, login)),
                 Err(error) => error,
             };

@@ -58,8 +58,8 @@ impl Prefetched {
         if !git.options().iter().all(|option| may_be_used_with(option)) {
             return Ok(None);
         }
-        match session.foreseeing(|session| Prefetched::begin(session, remembered)) {
-            Ok(foreseen) => Ok(Some(foreseen)),
+        match session.prefetching(|session| Prefetched::begin(session, remembered)) {
+            Ok(prefetched) => Ok(Some(prefetched)),
             Err(error) if would_be_the_same(&error) => Err(error),
             Err(_) => {
                 session.forget();
@@ -75,7 +75,7 @@ impl Prefetched {
         let first = pktline::read_packet(&mut rest, &mut head);
         first.map_err(|error| session.bad_packet(error))?;
         if head.is_empty() || head[4..].starts_with(pktline::ERROR_PREFIX) {
-            return Err(session.no_git("it no longer answers the saved request"));
+            return Err(session.not_git("it no longer answers the saved request"));
         }
         Ok(Prefetched {
             advertisement: remembered.advertisement,
@@ -132,7 +132,7 @@ fn read(session: &Session<'_>, response: Response) -> anyhow::Result<Option<Vec<
         return match is_behind_header && is_older(&first[4..]) {
             true => Ok(None),
             // Do not hand this to git's own transport: it would read on without a limit.
-            false => Err(session.no_git("its first pkt-line names no version and no ref")),
+            false => Err(session.not_git("its first pkt-line names no version and no ref")),
         };
     }
     let rest = pktline::read_section(&mut (&mut body).take(MAX_BYTES), |_| {});

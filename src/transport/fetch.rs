@@ -15,9 +15,9 @@ use crate::{
 
 /// Serves the advertisement, then each request until git closes the connection.
 pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<Connected, Broken> {
-    let foreseen = Prefetched::ask(session, git).map_err(Broken::at(Stage::Connecting))?;
-    if let Some(foreseen) = foreseen {
-        serve_foreseen(session, git, foreseen).inspect_err(|_| session.forget())?;
+    let prefetched = Prefetched::ask(session, git).map_err(Broken::at(Stage::Connecting))?;
+    if let Some(prefetched) = prefetched {
+        serve_prefetched(session, git, prefetched).inspect_err(|_| session.forget())?;
         return Ok(Connected::Finished);
     }
     let advertisement = advertisement::discover(session).map_err(Broken::at(Stage::Connecting))?;
@@ -34,14 +34,14 @@ pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<Connecte
 }
 
 /// Serves a remembered advertisement. The first response is already there if git sends the predicted request.
-fn serve_foreseen(
+fn serve_prefetched(
     session: &mut Session<'_>,
     git: &mut Git,
-    mut foreseen: Prefetched,
+    mut prefetched: Prefetched,
 ) -> Result<(), Broken> {
-    greet(git, &foreseen.advertisement)?;
+    greet(git, &prefetched.advertisement)?;
     if let Some(request) = next_request(git)? {
-        match foreseen.answer(session, &request) {
+        match prefetched.answer(session, &request) {
             Some((head, body)) => relay(session, git, &head, body)?,
             None => answer(session, git, &request)?,
         }

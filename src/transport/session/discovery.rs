@@ -49,23 +49,23 @@ impl Session<'_> {
             };
             let location = response.header("location").unwrap_or("");
             let place = redirect::follow(&url, location)
-                .map_err(|unfollowed| self.no_git(&unfollowed.to_string()))?;
+                .map_err(|unfollowed| self.not_git(&unfollowed.to_string()))?;
             if let Some(ban) = self.redirect_ban {
                 return Err(self.unfollowed(&place, ban));
             }
             self.repository = place;
             self.was_moved = true;
         }
-        Err(self.no_git("it redirects too often"))
+        Err(self.not_git("it redirects too often"))
     }
 
     /// Reports a redirect (git: `discover_refs` in remote-curl.c).
     fn tell_of_redirect(&self) {
-        if let Some(voice) = self
-            .voice
-            .filter(|voice| self.was_moved && voice.verbosity > 0)
+        if let Some(reporter) = self
+            .reporter
+            .filter(|reporter| self.was_moved && reporter.verbosity > 0)
         {
-            (voice.warn)(&format!(
+            (reporter.warn)(&format!(
                 "redirecting to {}/",
                 quote(self.repository.as_str())
             ));

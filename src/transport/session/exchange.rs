@@ -62,7 +62,7 @@ impl Session<'_> {
                 Ok(response) => response,
                 Err(error) => {
                     let trouble = Trouble::of_connection(&error)
-                        .filter(|_| !self.is_foreseen || error.phase == Phase::Connect);
+                        .filter(|_| !self.is_prefetch || error.phase == Phase::Connect);
                     if repeat.is_allowed_after(&error) && self.is_tried_again(trouble) {
                         continue;
                     }
@@ -75,7 +75,7 @@ impl Session<'_> {
                 return Ok(response);
             }
             let trouble = Trouble::of_status(&response, self.host())
-                .filter(|_| !self.is_foreseen || matches!(status, 429 | 503));
+                .filter(|_| !self.is_prefetch || matches!(status, 429 | 503));
             let refusal = Refusal::read(&mut response, self.host());
             if status == 401 && !is_replaced && self.replace_credential(service)? {
                 is_replaced = true;
@@ -116,8 +116,8 @@ impl Session<'_> {
         let Some(pause) = self.retries.pause(&trouble) else {
             return false;
         };
-        if let Some((voice, line)) = self.voice.zip(pause.line) {
-            (voice.warn)(&line);
+        if let Some((reporter, line)) = self.reporter.zip(pause.line) {
+            (reporter.warn)(&line);
         }
         let _armed = self.watch.arm();
         self.clock.wait(pause.span);
@@ -125,13 +125,13 @@ impl Session<'_> {
     }
 
     /// Runs a prefetch. It is retried only after failures that would affect any request.
-    pub(in crate::transport) fn foreseeing<T>(
+    pub(in crate::transport) fn prefetching<T>(
         &mut self,
         attempt: impl FnOnce(&mut Self) -> T,
     ) -> T {
-        self.is_foreseen = true;
+        self.is_prefetch = true;
         let outcome = attempt(self);
-        self.is_foreseen = false;
+        self.is_prefetch = false;
         outcome
     }
 
@@ -175,7 +175,7 @@ impl Session<'_> {
 
     /// Reports the size of a POST at a high verbosity (git: `post_rpc` in remote-curl.c).
     fn tell_of_post(&self, service: Service, request: &Request) {
-        let Some(voice) = self.voice.filter(|voice| voice.verbosity > 1) else {
+        let Some(reporter) = self.reporter.filter(|reporter| reporter.verbosity > 1) else {
             return;
         };
         let is_compressed = request
@@ -195,6 +195,6 @@ impl Session<'_> {
             Body::Stream(_) => "chunked".to_owned(),
             Body::Empty | Body::Form(_) => return,
         };
-        (voice.say)(&format!("POST {} ({what})\n", service.name()));
+        (reporter.say)(&format!("POST {} ({what})\n", service.name()));
     }
 }

@@ -43,14 +43,14 @@ pub(crate) struct Session<'a> {
     was_moved: bool,
     /// The name of the setting that forbids redirects.
     redirect_ban: Option<&'a str>,
-    voice: Option<Reporter<'a>>,
+    reporter: Option<Reporter<'a>>,
     buffer: Buffer,
     /// The `Git-Protocol` header of a push, if there is one.
     push_protocol: Option<&'static str>,
     clock: &'a dyn Clock,
     retries: Retries,
     /// Whether the request is a prefetch. If it fails, the usual request follows.
-    is_foreseen: bool,
+    is_prefetch: bool,
 }
 
 /// Shows the messages that git's own https shows.
@@ -94,12 +94,12 @@ impl<'a> Session<'a> {
             memory: None,
             was_moved: false,
             redirect_ban: None,
-            voice: None,
+            reporter: None,
             buffer: Buffer::default(),
             push_protocol: None,
             clock,
             retries: Retries::within(PATIENCE),
-            is_foreseen: false,
+            is_prefetch: false,
         }
     }
 
@@ -143,9 +143,9 @@ impl<'a> Session<'a> {
     }
 
     /// Sets the reporter for the messages of git's own https.
-    pub(crate) fn heard_by(self, voice: Reporter<'a>) -> Self {
+    pub(crate) fn reporting_to(self, reporter: Reporter<'a>) -> Self {
         Session {
-            voice: Some(voice),
+            reporter: Some(reporter),
             ..self
         }
     }
@@ -229,7 +229,7 @@ impl<'a> Session<'a> {
             Some(title) => format!(", a page titled '{title}',"),
             None => String::new(),
         };
-        Err(self.no_git(&format!(
+        Err(self.not_git(&format!(
             "it answered with '{found}'{whose} instead of '{expected}'"
         )))
     }

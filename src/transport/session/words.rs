@@ -23,9 +23,9 @@ impl Session<'_> {
     /// remote-curl.c), but not for a prefetch.
     pub(super) fn refused(&self, mut refusal: Refusal, service: Service) -> anyhow::Error {
         let kind = refusal.kind(service, &self.name);
-        if let Some(voice) = self.voice.filter(|_| !self.is_foreseen) {
+        if let Some(reporter) = self.reporter.filter(|_| !self.is_prefetch) {
             for line in refusal.take_lines() {
-                (voice.say)(&format!("remote: {line}\n"));
+                (reporter.say)(&format!("remote: {line}\n"));
             }
         }
         anyhow::anyhow!("{refusal}").context(Failure::new(
@@ -105,7 +105,7 @@ impl Session<'_> {
     }
 
     /// Makes the error for a response that does not come from a git server.
-    pub(in crate::transport) fn no_git(&self, why: &str) -> anyhow::Error {
+    pub(in crate::transport) fn not_git(&self, why: &str) -> anyhow::Error {
         anyhow::anyhow!("{why}").context(Failure::new(
             Kind::NotGit,
             format!(
@@ -130,7 +130,7 @@ impl Session<'_> {
 
     /// Makes the error for a response without pkt-lines.
     pub(in crate::transport) fn no_pkt_line(&self) -> anyhow::Error {
-        self.no_git("a pkt-line in its answer has no valid length")
+        self.not_git("a pkt-line in its answer has no valid length")
     }
 
     /// Makes the error for unreadable pkt-lines.
