@@ -5,6 +5,7 @@ use bitbucket_local::{Action, Consumer, Kind, Rule};
 
 use crate::{
     login::{Waiting, consent, visit},
+    needs::needs,
     support::{Done, Run, World, gits},
 };
 
@@ -43,6 +44,7 @@ fn api_requests(world: &World) -> usize {
 
 #[test]
 fn a_login_says_whose_it_is_and_status_remembers_it() {
+    needs!("curl");
     let world = world();
     let said = log_in(&world, &world.consumer, &[]);
     assert!(
@@ -77,6 +79,7 @@ fn a_login_says_whose_it_is_and_status_remembers_it() {
 
 #[test]
 fn a_client_that_may_not_tell_is_not_asked_and_an_earlier_name_is_forgotten() {
+    needs!("curl");
     let world = world();
     log_in(&world, &world.consumer, &[]);
     world.bitbucket.clear_requests();
@@ -101,6 +104,7 @@ fn a_client_that_may_not_tell_is_not_asked_and_an_earlier_name_is_forgotten() {
 
 #[test]
 fn an_account_that_is_not_the_one_that_was_meant_is_told() {
+    needs!("curl");
     let world = world();
     let said = log_in(&world, &world.consumer, &["--account", "ann"]);
     let warned = "warning: profile 'me' is for account 'ann', but its login belongs to Local User (local); if this is a mistake";
@@ -168,6 +172,7 @@ fn no_token_is_sent_for_a_name_to_whom_nobody_has_checked() {
 
 #[test]
 fn a_login_does_not_fail_for_want_of_a_name() {
+    needs!("curl");
     let world = world();
     let answer = |status, body: &str| Action::Answer {
         status,

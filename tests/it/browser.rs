@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     login::Waiting,
+    needs::needs,
     support::{World, gits},
 };
 
@@ -162,6 +163,7 @@ impl Drop for Browser<'_> {
 
 #[test]
 fn a_person_grants_access_in_a_browser_and_clones() {
+    needs!("chromium", "chromedriver", "curl");
     let world = World::new(gits().remove(0));
     world.repository("ws", "repo");
     let browser = Browser::start(&world);

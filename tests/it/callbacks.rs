@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     login::{Waiting, consent},
+    needs::needs,
     support::{World, gits},
 };
 
@@ -130,6 +131,7 @@ impl Back {
 
 #[test]
 fn nothing_hostile_ends_a_login_or_fakes_one() {
+    needs!("curl");
     let world = world();
     world.repository("ws", "repo");
     let mut login = Waiting::start(&world, &[]);
@@ -181,6 +183,7 @@ fn nothing_hostile_ends_a_login_or_fakes_one() {
 
 #[test]
 fn the_first_genuine_answer_counts_and_a_second_finds_nobody() {
+    needs!("curl");
     let world = world();
     let login = Waiting::start(&world, &[]);
     let back = Back::of(&world, &login);
@@ -210,6 +213,7 @@ fn the_first_genuine_answer_counts_and_a_second_finds_nobody() {
 
 #[test]
 fn an_answer_of_another_issuer_ends_the_login_and_its_code_is_not_sent() {
+    needs!("curl");
     let world = world();
     let before = files(&world.home());
     for (issuer, is_taken) in [

@@ -11,7 +11,9 @@ use ring::digest;
 
 use crate::{
     inspect::{files, names, noise, strace},
-    lfs, person,
+    lfs,
+    needs::needs,
+    person,
     support::{Run, World, gits, on_every_git},
 };
 
@@ -140,6 +142,7 @@ struct Shown {
 
 #[test]
 fn no_secret_is_seen_in_arguments_environments_outputs_or_files() {
+    needs!("strace");
     on_every_git(|world| {
         world_with_a_secret_file(world);
         for transport in ["native", "git"] {
@@ -213,6 +216,7 @@ fn no_secret_is_seen_in_arguments_environments_outputs_or_files() {
 
 #[test]
 fn no_secret_of_large_files_is_seen_in_arguments_environments_outputs_or_files() {
+    needs!("strace", "git-lfs");
     on_every_git(|world| {
         world_with_a_secret_file(world);
         lfs::install(world);
@@ -256,6 +260,7 @@ fn no_secret_of_large_files_is_seen_in_arguments_environments_outputs_or_files()
 
 #[test]
 fn the_search_finds_a_secret_wherever_it_is_planted() {
+    needs!("strace");
     let git = gits().pop().expect("there is one");
     let world = &World::new(git);
     world_with_a_secret_file(world);
@@ -318,6 +323,7 @@ fn parameter(address: &str, name: &str) -> String {
 
 #[test]
 fn no_secret_of_a_login_is_seen_in_arguments_environments_outputs_or_files() {
+    needs!("strace");
     on_every_git(|world| {
         world_with_a_secret_file(world);
         person::configure_login(world, "work", &world.consumer);

@@ -10,6 +10,7 @@ use bitbucket_local::proxy::{Options, Proxy};
 
 use crate::{
     front::{AUTHORITY, Front, Made, Maker, RSA, SERVER, Shown},
+    needs::needs,
     support::{Run, World, on_every_git},
 };
 
@@ -378,6 +379,7 @@ fn git_at(world: &World, base: &str, trusted: &Path, settings: &[String]) -> Run
 
 #[test]
 fn what_the_native_tls_does_not_support_is_carried_by_git_where_git_trusts_it() {
+    needs!("node", "openssl", "curl");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let table = table(directory.path().to_owned());
     on_every_git(|world| {
@@ -471,6 +473,7 @@ fn servers_of_git(maker: &Maker) -> [(&'static str, Front, PathBuf); 3] {
 
 #[test]
 fn a_server_of_gits_tls_is_used_in_full_and_remembered_for_a_day() {
+    needs!("node", "openssl", "curl");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let maker = Maker::new(directory.path().to_owned());
     let servers = servers_of_git(&maker);
@@ -563,6 +566,7 @@ fn a_server_of_gits_tls_is_used_in_full_and_remembered_for_a_day() {
 
 #[test]
 fn a_server_that_renegotiates_for_a_certificate_of_ours_gets_it() {
+    needs!("node", "openssl", "curl");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let maker = Maker::new(directory.path().to_owned());
     let front = Front {
@@ -610,6 +614,7 @@ fn a_server_that_renegotiates_for_a_certificate_of_ours_gets_it() {
 
 #[test]
 fn a_proxy_of_gits_tls_is_passed_by_git_and_curl() {
+    needs!("node", "openssl", "curl");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let maker = Maker::new(directory.path().to_owned());
     let servers = servers_of_git(&maker);

@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path};
 
-use crate::support::{World, gits};
+use crate::{
+    needs::needs,
+    support::{World, gits},
+};
 
 /// The shells that the tests run.
 pub(crate) const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
@@ -134,6 +137,12 @@ zpty -r shell out '*READY*'
 
 #[test]
 fn every_shell_offers_commands_options_and_profiles() {
+    needs!(
+        "bash",
+        "zsh",
+        "fish",
+        "/usr/share/bash-completion/completions/git"
+    );
     let world = world();
     for shell in SHELLS {
         let lines = LINES.map(|(line, _)| line);
@@ -146,6 +155,7 @@ fn every_shell_offers_commands_options_and_profiles() {
 
 #[test]
 fn shells_take_the_scripts_without_a_word() {
+    needs!("bash", "zsh", "fish");
     let world = world();
     for shell in SHELLS {
         let ours = script(&world, shell, shell);

@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    needs::needs,
     person,
     support::{World, gits},
 };
@@ -64,6 +65,7 @@ fn converse_by(
 
 #[test]
 fn a_person_is_led_through_it() {
+    needs!("script");
     let world = world();
     let secret = format!("{}\n", world.consumer.secret);
     let key = format!("{}\n", world.consumer.key);
@@ -108,6 +110,7 @@ fn a_person_is_led_through_it() {
 
 #[test]
 fn by_ssh_the_address_is_pasted_and_the_forwarded_port_is_shown() {
+    needs!("script");
     let world = world();
     let before = world.gitconfig();
     let secret = format!("{}\n", world.consumer.secret);
@@ -152,6 +155,7 @@ fn by_ssh_the_address_is_pasted_and_the_forwarded_port_is_shown() {
 
 #[test]
 fn the_code_alone_is_taken_where_the_page_was_printed() {
+    needs!("script");
     let world = world();
     person::configure_login(&world, "me", &world.consumer);
     let line = format!(
@@ -179,6 +183,7 @@ fn the_code_alone_is_taken_where_the_page_was_printed() {
 
 #[test]
 fn whoever_stops_at_a_question_has_changed_nothing() {
+    needs!("script");
     let world = world();
     let before = world.gitconfig();
     let key = format!("{}\n", world.consumer.key);

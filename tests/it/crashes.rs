@@ -21,6 +21,7 @@ use crate::{
     inspect::names,
     lfs,
     model::{Chance, seed},
+    needs::needs,
     person::{self, list, nothing_was_used_too_late, person, refreshes, state},
     support::{Done, Run, World, gits, helper},
 };
@@ -99,6 +100,7 @@ fn at_every_call(call: &str, effect: &str, look: impl Fn(&World, &Done)) -> usiz
 
 #[test]
 fn a_kill_at_any_system_call_of_a_refresh_costs_no_login() {
+    needs!("strace");
     let calls = [
         "openat",
         "write",
@@ -131,6 +133,7 @@ fn a_kill_at_any_system_call_of_a_refresh_costs_no_login() {
 
 #[test]
 fn an_error_of_any_system_call_of_a_refresh_costs_no_login() {
+    needs!("strace");
     let cases = [
         ("openat", "EROFS"),
         ("openat", "ENOSPC"),
@@ -158,6 +161,7 @@ fn an_error_of_any_system_call_of_a_refresh_costs_no_login() {
 
 #[test]
 fn what_a_file_system_cannot_do_is_told_and_the_command_works() {
+    needs!("strace");
     let world = world();
     // (what fails every time, how the command ends, what it says)
     let cases = [
@@ -343,6 +347,7 @@ fn a_thousand_commands_over_expiries_refresh_as_often_as_tokens_end() {
 
 #[test]
 fn a_signal_while_lfs_settings_are_written_waits_for_the_end_of_it() {
+    needs!("strace", "git-lfs");
     let world = World::new(gits().remove(0));
     lfs::install(&world);
     world.repository("ws", "repo");

@@ -4,7 +4,10 @@ use std::{fs, time::Duration};
 
 use bitbucket_local::proxy::{Options, Proxy};
 
-use crate::support::{World, gits};
+use crate::{
+    needs::needs,
+    support::{World, gits},
+};
 
 fn world() -> World {
     World::new(gits().remove(0))
@@ -176,6 +179,7 @@ fn problems_are_found_with_their_mends() {
 
 #[test]
 fn a_remote_that_git_lfs_cannot_follow_is_found_with_its_mend() {
+    needs!("git-lfs");
     let world = world();
     world.repository("ws", "repo");
     world.git(["init", "-q", "tree"]).ok();
@@ -282,6 +286,7 @@ fn files_in_git_lfs_without_git_lfs_are_found_with_their_mend() {
 
 #[test]
 fn settings_that_are_in_the_way_are_named() {
+    needs!("faketime");
     let world = world();
     let finds = |run: crate::support::Run, texts: &[&str]| {
         let shown = run.done().stdout;

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fs, thread};
 
 use crate::{
     inspect::{limited, strace},
+    needs::needs,
     support::{World, on_every_git},
 };
 
@@ -157,6 +158,7 @@ fn many_commands_at_once_get_one_token_between_them() {
 
 #[test]
 fn a_warm_ls_remote_is_three_processes() {
+    needs!("strace");
     on_every_git(|world| {
         world.repository("ws", "repo");
         world.git(["ls-remote", "bbtoken::ws/repo"]).ok();

@@ -11,6 +11,7 @@ use std::{
 use crate::{
     inspect::{is_sound, noise},
     login::Waiting,
+    needs::needs,
     person::configure,
     programs::installed,
     squid::free_port,
@@ -162,6 +163,7 @@ fn haproxy(world: &World, pem: &Path, behind: u16) -> Option<(Running, u16)> {
 
 #[test]
 fn dulwich_behind_haproxy_is_cloned_fetched_and_pushed_to() {
+    needs!("/usr/sbin/haproxy", "programs/venv");
     on_every_git(|world| {
         let root = world.path("server");
         let bare = root.join("ws/repo.git");
@@ -267,6 +269,7 @@ impl<'w> Oidc<'w> {
 
 #[test]
 fn oidc_provider_gives_a_client_its_token_and_its_refusals_are_understood() {
+    needs!("node", "programs/node");
     let world = World::new(gits().remove(0));
     let server = Oidc::start(&world);
     for _ in 0..2 {
@@ -287,6 +290,7 @@ fn oidc_provider_gives_a_client_its_token_and_its_refusals_are_understood() {
 
 #[test]
 fn oidc_provider_logs_a_person_in_and_no_refresh_token_is_used_twice_by_a_crowd() {
+    needs!("node", "programs/node", "curl");
     let world = World::new(gits().remove(0));
     let server = Oidc::start(&world);
     // It gives no scope unless it is asked for one, and a query of the endpoint stays.

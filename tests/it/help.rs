@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use crate::support::{World, gits};
+use crate::{
+    needs::needs,
+    support::{World, gits},
+};
 
 pub(crate) const COMMANDS: [&str; 13] = [
     "login",
@@ -193,6 +196,7 @@ const SECTIONS: [&str; 8] = [
 /// Mends of the manual pages' checkers are not asked for: only that they have nothing to say.
 #[test]
 fn manual_pages_are_rendered_without_a_warning() {
+    needs!("groff", "mandoc", "man");
     let world = world();
     let pages = world.path("man/man1");
     world.bbtoken(["man", "--directory"]).arg(&pages).ok();
@@ -269,6 +273,7 @@ fn manual_pages_are_rendered_without_a_warning() {
 
 #[test]
 fn git_help_shows_the_manual_pages() {
+    needs!("man");
     let world = world();
     world
         .bbtoken(["man", "--directory"])

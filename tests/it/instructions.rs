@@ -21,6 +21,7 @@ use std::{
 
 use crate::{
     inspect::Gate,
+    needs::needs,
     support::{Run, World, gits, helper},
 };
 
@@ -49,6 +50,7 @@ struct Helper {
 #[test]
 #[ignore = "builds the release, which takes minutes; scripts/test runs this"]
 fn the_way_to_the_first_byte_keeps_its_budget() {
+    needs!("valgrind");
     // No world is watched while it is built.
     let release = release();
     let git = gits().into_iter().max_by_key(|git| git.version);

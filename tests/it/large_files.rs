@@ -10,6 +10,7 @@ use bitbucket_local::{Kind, Rule};
 
 use crate::{
     lfs::{ENDPOINT, content, get, install, repository},
+    needs::needs,
     support::{World, on_every_git},
 };
 
@@ -24,6 +25,7 @@ fn unused(world: &World) -> PathBuf {
 
 #[test]
 fn a_configuration_keeps_its_mode() {
+    needs!("git-lfs");
     on_every_git(|world| {
         install(world);
         world.repository("ws", "repo");
@@ -48,6 +50,7 @@ fn a_configuration_keeps_its_mode() {
 
 #[test]
 fn a_token_that_lfs_refuses_with_403_is_replaced_by_the_next_fetch() {
+    needs!("git-lfs");
     on_every_git(|world| {
         install(world);
         repository(world, "ws", "repo", &["a.bin"]);

@@ -11,6 +11,7 @@ use bitbucket_local::{Action, Kind, LfsLinks, Rule};
 
 use crate::{
     inspect::noise,
+    needs::needs,
     support::{Run, World, gits, helper, on_every_git},
 };
 
@@ -72,6 +73,7 @@ pub(crate) const ENDPOINT: &str = "https://bbtoken@HOST/ws/repo.git/info/lfs";
 
 #[test]
 fn a_clone_brings_lfs_files_without_a_manual_step() {
+    needs!("git-lfs");
     on_every_git(|world| {
         install(world);
         repository(world, "ws", "repo", &["a.bin", "b.bin"]);
@@ -106,6 +108,7 @@ fn a_clone_brings_lfs_files_without_a_manual_step() {
 
 #[test]
 fn what_was_written_is_not_written_again_and_all_else_stays() {
+    needs!("git-lfs");
     on_every_git(|world| {
         install(world);
         world.repository("ws", "repo");
@@ -135,6 +138,7 @@ fn what_was_written_is_not_written_again_and_all_else_stays() {
 
 #[test]
 fn the_first_push_of_a_new_repository_uploads() {
+    needs!("git-lfs");
     on_every_git(|world| {
         install(world);
         world
@@ -214,6 +218,7 @@ fn nothing_is_written_that_nobody_wants() {
 
 #[test]
 fn the_address_follows_the_remote() {
+    needs!("git-lfs");
     on_every_git(|world| {
         for name in ["repo", "fork"] {
             world.repository("ws", name);
@@ -244,6 +249,7 @@ fn the_address_follows_the_remote() {
 
 #[test]
 fn bare_repositories_work_trees_and_linked_configurations_are_served() {
+    needs!("git-lfs");
     on_every_git(|world| {
         install(world);
         repository(world, "ws", "repo", &["a.bin"]);
@@ -291,6 +297,7 @@ fn bare_repositories_work_trees_and_linked_configurations_are_served() {
 
 #[test]
 fn files_that_were_left_out_come_later() {
+    needs!("git-lfs");
     on_every_git(|world| {
         install(world);
         repository(world, "ws", "repo", &["a.bin"]);
@@ -316,6 +323,7 @@ fn files_that_were_left_out_come_later() {
 
 #[test]
 fn a_configuration_that_cannot_be_written_is_told_by_a_clone_and_costs_a_fetch_nothing() {
+    needs!("git-lfs");
     on_every_git(|world| {
         install(world);
         world.repository("ws", "repo");
@@ -351,6 +359,7 @@ fn a_configuration_that_cannot_be_written_is_told_by_a_clone_and_costs_a_fetch_n
 
 #[test]
 fn a_fetch_writes_only_to_a_repository_that_uses_lfs() {
+    needs!("git-lfs");
     on_every_git(|world| {
         install(world);
         world.repository("ws", "repo");
@@ -391,6 +400,7 @@ fn a_fetch_writes_only_to_a_repository_that_uses_lfs() {
 
 #[test]
 fn setup_tells_git_lfs_about_the_repository_it_is_run_in() {
+    needs!("git-lfs");
     on_every_git(|world| {
         install(world);
         world.repository("ws", "repo");
@@ -427,6 +437,7 @@ fn setup_tells_git_lfs_about_the_repository_it_is_run_in() {
 
 #[test]
 fn locks_are_made_seen_and_given_back() {
+    needs!("git-lfs");
     on_every_git(|world| {
         install(world);
         let tree = repository(world, "ws", "repo", &["a.bin"]);
@@ -487,6 +498,7 @@ fn on_a_terminal(world: &World, within: &Path, line: &str) -> Run {
 
 #[test]
 fn a_token_that_ends_in_the_middle_is_replaced() {
+    needs!("git-lfs", "script");
     on_every_git(|world| {
         install(world);
         world.bbtoken(["setup", "--yes"]).ok();
@@ -524,6 +536,7 @@ fn a_token_that_ends_in_the_middle_is_replaced() {
 
 #[test]
 fn a_large_download_that_is_cut_goes_on_with_a_new_token() {
+    needs!("git-lfs");
     on_every_git(|world| {
         install(world);
         world.bbtoken(["setup", "--yes"]).ok();
@@ -548,6 +561,7 @@ fn a_large_download_that_is_cut_goes_on_with_a_new_token() {
 
 #[test]
 fn two_accounts_use_the_repositories_of_each() {
+    needs!("git-lfs");
     on_every_git(|world| {
         install(world);
         repository(world, "ws", "repo", &["a.bin"]);
@@ -591,6 +605,7 @@ fn two_accounts_use_the_repositories_of_each() {
 
 #[test]
 fn a_dead_token_is_dropped_for_the_profile_it_belongs_to() {
+    needs!("git-lfs");
     let world = World::new(gits().remove(0));
     install(&world);
     repository(&world, "ws", "repo", &["a.bin", "b.bin"]);
@@ -626,6 +641,7 @@ fn a_dead_token_is_dropped_for_the_profile_it_belongs_to() {
 
 #[test]
 fn plain_https_with_setup_brings_lfs_files() {
+    needs!("git-lfs");
     on_every_git(|world| {
         install(world);
         repository(world, "ws", "repo", &["a.bin"]);

@@ -12,6 +12,7 @@ use bitbucket_local::{Action, Consent, Consumer, Kind, Rule};
 
 use crate::{
     inspect::strace,
+    needs::needs,
     person,
     support::{Run, World, gits},
 };
@@ -189,6 +190,7 @@ fn a_client_is_logged_in_by_flags_and_stdin_and_then_clones() {
 
 #[test]
 fn no_program_that_a_login_starts_sees_a_secret() {
+    needs!("strace");
     let world = world();
     world.repository("ws", "repo");
     let arguments = [
@@ -377,6 +379,7 @@ fn a_client_that_cannot_push_is_told_what_is_missing() {
 
 #[test]
 fn a_browser_that_comes_back_ends_the_login() {
+    needs!("curl");
     let world = world();
     world.repository("ws", "repo");
     let login = Waiting::start(&world, &[]);
@@ -426,6 +429,7 @@ fn a_refused_consent_is_told_in_the_browser_and_here() {
 
 #[test]
 fn without_a_browser_the_address_is_pasted() {
+    needs!("curl");
     let world = world();
     world
         .git([
@@ -474,6 +478,7 @@ fn without_a_browser_the_address_is_pasted() {
 
 #[test]
 fn the_page_is_opened_where_there_is_a_display_and_never_through_ssh() {
+    needs!("curl");
     let world = world();
     let programs = world.path("programs");
     let opened = world.path("opened");

@@ -40,6 +40,8 @@ mod load;
 mod login;
 mod memory;
 mod model;
+mod needs;
+mod notes;
 mod packages;
 mod pasted;
 mod person;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    needs::needs,
     programs::{https, installed, program, refuses, set_up, world},
     support::{Done, World},
 };
@@ -33,6 +34,7 @@ fn publish_package(world: &World) {
 
 #[test]
 fn pip_installs_from_a_private_repository() {
+    needs!("programs/venv");
     let world = world();
     publish_package(&world);
     set_up(&world, &[]);
@@ -69,6 +71,7 @@ fn pip_installs_from_a_private_repository() {
 
 #[test]
 fn uv_installs_from_a_private_repository() {
+    needs!("programs/venv");
     let world = world();
     publish_package(&world);
     set_up(&world, &[]);
@@ -114,6 +117,7 @@ fn node_add(world: &World, script: &str, options: &[&str], package: &str) -> Don
 
 #[test]
 fn pnpm_and_both_yarns_install_from_a_private_repository() {
+    needs!("node", "programs/node");
     let world = world();
     publish_package(&world);
     set_up(&world, &[]);
@@ -172,6 +176,7 @@ fn go_get(world: &World, auth: &str) -> Done {
 
 #[test]
 fn go_gets_a_private_module() {
+    needs!("programs/tools");
     let world = world();
     let tree = world.clone("ws/repo", "module");
     world.commit(&tree, "go.mod", "module bitbucket.org/ws/repo\n");
@@ -195,6 +200,7 @@ fn go_gets_a_private_module() {
 
 #[test]
 fn composer_installs_from_a_private_repository() {
+    needs!("composer");
     let world = world();
     let tree = world.clone("ws/repo", "package");
     let package = r#"{"name": "ws/example", "version": "1.0.0"}"#;
@@ -225,6 +231,7 @@ fn composer_installs_from_a_private_repository() {
 
 #[test]
 fn npm_installs_from_a_private_repository() {
+    needs!("npm");
     let world = world();
     publish_package(&world);
     set_up(&world, &[]);
@@ -333,6 +340,7 @@ fn poetry_lock(world: &World, url: &str, by_git: bool) -> Done {
 
 #[test]
 fn poetry_locks_a_private_repository_and_needs_git_with_setup_everywhere() {
+    needs!("programs/tools");
     let world = world();
     publish_package(&world);
     set_up(&world, &[]);

@@ -5,14 +5,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::support::{Done, Run, World, gits, on_every_git};
+use crate::{
+    needs::needs,
+    support::{Done, Run, World, gits, on_every_git},
+};
 
 const PAGE: &str = include_str!("../../docs/programs.md");
 
 /// Where `scripts/programs` puts what is not Debian's.
+pub(crate) fn place() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("programs")
+}
+
 pub(crate) fn installed(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("programs");
-    let path = path.join(name);
+    let path = place().join(name);
     assert!(
         path.exists(),
         "'{}' is missing; run scripts/programs",
@@ -96,6 +102,7 @@ pub(crate) fn refuses(done: &Done, why: &str) {
 
 #[test]
 fn the_table_names_the_versions_that_are_tried() {
+    needs!("programs/venv", "programs/node");
     let world = World::new(gits().remove(0));
     let script = "import importlib.metadata as m\n\
                   for name in ['pip', 'uv', 'pygit2', 'dulwich', 'GitPython']: print(name, m.version(name))";
@@ -189,6 +196,7 @@ fn gits_own_commands_take_our_addresses() {
 
 #[test]
 fn front_ends_that_start_git_take_our_addresses() {
+    needs!("tig", "script", "git-cola", "python3");
     let world = world();
     let bare = world.bitbucket.repository_path("ws", "repo");
     let tree = world.clone("ws/repo", "tree");
@@ -231,6 +239,7 @@ fn on_a_screen(world: &World, script: &str, tree: &Path) -> Done {
 
 #[test]
 fn git_gui_fetches_and_pushes() {
+    needs!("/usr/lib/git-core/git-gui", "xvfb-run", "xauth");
     let world = world();
     let bare = world.bitbucket.repository_path("ws", "repo");
     let tree = world.clone("ws/repo", "tree");
@@ -260,6 +269,7 @@ fn git_gui_fetches_and_pushes() {
 
 #[test]
 fn gitk_shows_what_a_partial_clone_has_to_fetch() {
+    needs!("gitk", "xvfb-run", "xauth");
     let world = world();
     let filtered = ["clone", "-q", "--no-checkout", "--filter=blob:none"];
     let clone = world.git(filtered).args(["bbtoken::ws/repo", "tree"]);
@@ -285,6 +295,7 @@ fn gitk_shows_what_a_partial_clone_has_to_fetch() {
 
 #[test]
 fn pygit2_clones_with_the_callback_of_the_page() {
+    needs!("programs/venv");
     let world = world();
     let bare = |url: &str| {
         python(
@@ -324,6 +335,7 @@ fn pygit2_clones_with_the_callback_of_the_page() {
 
 #[test]
 fn dulwich_clones_with_the_token_of_the_page() {
+    needs!("programs/venv");
     let world = world();
     set_up(&world, &[]);
     let bare = |url: &str| {
@@ -340,6 +352,7 @@ fn dulwich_clones_with_the_token_of_the_page() {
 
 #[test]
 fn gitpython_starts_git() {
+    needs!("programs/venv");
     let world = world();
     set_up(&world, &[]);
     let clone = |url: &str, to: &str| {
@@ -358,6 +371,7 @@ fn gitpython_starts_git() {
 
 #[test]
 fn isomorphic_git_clones_with_the_callback_of_the_page() {
+    needs!("node", "programs/node");
     let world = world();
     set_up(&world, &["--everywhere"]);
     let modules = world.path("node_modules");
@@ -374,6 +388,10 @@ fn isomorphic_git_clones_with_the_callback_of_the_page() {
 
 #[test]
 fn go_git_clones_with_the_token_of_the_page() {
+    needs!(
+        "go",
+        "/usr/share/gocode/src/github.com/go-git/go-git/go.mod"
+    );
     let world = world();
     set_up(&world, &["--everywhere"]);
     // Debian's sources are found by GOPATH; a go.mod lets their versioned import paths be understood there.
@@ -403,6 +421,7 @@ fn go_git_clones_with_the_token_of_the_page() {
 
 #[test]
 fn with_setup_everywhere_libraries_with_a_git_of_their_own_fail() {
+    needs!("programs/venv");
     let world = world();
     set_up(&world, &["--everywhere"]);
     let script = example(&world, "python", "pygit2.clone_repository");

@@ -13,7 +13,10 @@ use std::{
 
 use bitbucket_local::proxy::{Asked, Options, Proxy, Speaks};
 
-use crate::support::{Done, World, on_every_git};
+use crate::{
+    needs::needs,
+    support::{Done, World, on_every_git},
+};
 
 const ANN: (&str, &str) = ("ann", "pass word");
 
@@ -211,6 +214,7 @@ fn nobody_is_asked_where_nobody_can_be() {
 
 #[test]
 fn a_socks_proxy_resolves_names_where_the_setting_says() {
+    needs!("curl");
     on_every_git(|world| {
         world.repository("ws", "repo");
         for (speaks, scheme, login_in_url, login, resolved_there) in [
@@ -530,6 +534,7 @@ const PROXIES_ON_SOCKETS: (u32, u32) = (2, 47);
 #[cfg(unix)]
 #[test]
 fn a_proxy_on_a_socket_is_left_to_git_and_nobody_is_connected_to_past_it() {
+    needs!("curl");
     on_every_git(|world| {
         world.repository("ws", "repo");
         let proxy = proxy(Options {

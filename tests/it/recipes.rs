@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::{
     inspect::strace,
     lfs,
+    needs::needs,
     programs::installed,
     support::{Run, World, helper, on_every_git},
 };
@@ -213,6 +214,7 @@ fn every_recipe_is_run_here() {
 
 #[test]
 fn bitbucket_pipelines_clones_others_and_submodules() {
+    needs!("git-lfs", "programs/venv");
     on_every_git(|world| {
         prepare(world);
         let recipe = yaml(world, "bitbucket-pipelines.yml");
@@ -248,6 +250,7 @@ fn bitbucket_pipelines_clones_others_and_submodules() {
 
 #[test]
 fn github_actions_leaves_nothing_in_the_runners_home() {
+    needs!("git-lfs", "programs/venv");
     on_every_git(|world| {
         prepare(world);
         let recipe = yaml(world, "github-actions.yml");
@@ -310,6 +313,7 @@ fn gitlab_job(world: &World, recipe: &Value, number: usize) -> Run {
 
 #[test]
 fn twenty_jobs_of_one_gitlab_runner_share_one_token() {
+    needs!("git-lfs", "programs/venv");
     on_every_git(|world| {
         prepare(world);
         let recipe = yaml(world, "gitlab-ci.yml");
@@ -330,6 +334,7 @@ fn twenty_jobs_of_one_gitlab_runner_share_one_token() {
 
 #[test]
 fn jenkins_leaves_nothing_on_the_agent() {
+    needs!("git-lfs");
     on_every_git(|world| {
         prepare(world);
         let recipe = recipe("Jenkinsfile");
@@ -350,6 +355,7 @@ fn jenkins_leaves_nothing_on_the_agent() {
 
 #[test]
 fn an_image_is_built_with_its_secret_in_no_layer() {
+    needs!("git-lfs");
     on_every_git(|world| {
         prepare(world);
         let recipe = recipe("Dockerfile").replace("\\\n", " ");
@@ -386,6 +392,7 @@ fn an_image_is_built_with_its_secret_in_no_layer() {
 
 #[test]
 fn a_kubernetes_job_needs_no_home_and_no_name() {
+    needs!("git-lfs", "programs/venv");
     on_every_git(|world| {
         prepare(world);
         let job = yaml(world, "kubernetes.yaml");
@@ -422,6 +429,7 @@ fn a_kubernetes_job_needs_no_home_and_no_name() {
 
 #[test]
 fn cron_finds_the_helper_and_the_profile() {
+    needs!("git-lfs");
     on_every_git(|world| {
         prepare(world);
         let ca_file = world.bitbucket.ca_file().display().to_string();
@@ -483,6 +491,7 @@ fn cron_finds_the_helper_and_the_profile() {
 
 #[test]
 fn a_systemd_unit_has_its_directories_and_nothing_else() {
+    needs!("git-lfs");
     on_every_git(|world| {
         prepare(world);
         let unit = recipe("git-mirror.service");
@@ -571,6 +580,7 @@ fn written(calls: &str) -> Vec<String> {
 
 #[test]
 fn memory_writes_nothing_at_all() {
+    needs!("strace");
     on_every_git(|world| {
         world.repository("ws", "repo");
         let calls = "openat,creat,mkdir,mkdirat,rename,renameat,renameat2,unlink,unlinkat,link,symlink,chmod";
@@ -595,6 +605,7 @@ fn memory_writes_nothing_at_all() {
 
 #[test]
 fn containers_with_different_users_do_not_share_a_cache_and_are_told() {
+    needs!("git-lfs");
     on_every_git(|world| {
         prepare(world);
         let shared = open_place(world, "shared");
@@ -630,6 +641,7 @@ fn containers_with_different_users_do_not_share_a_cache_and_are_told() {
 /// Images and mounts bring files of other users; git passes over the user's own, and stops at every other.
 #[test]
 fn a_configuration_that_may_not_be_read_is_told_where_git_stops_at_it() {
+    needs!("git-lfs");
     on_every_git(|world| {
         install(world);
         let home = open_place(world, "person");

@@ -7,6 +7,7 @@ use bitbucket_local::Rule;
 use crate::{
     hostile::Server,
     lfs,
+    needs::needs,
     support::{Run, World, on_every_git},
 };
 
@@ -204,6 +205,7 @@ fn nothing_is_sent_in_plain_text_where_https_redirects_to_http() {
 
 #[test]
 fn large_files_are_not_asked_for_in_plain_text_either() {
+    needs!("git-lfs");
     on_every_git(|world| {
         lfs::install(world);
         lfs::repository(world, "ws", "repo", &["a.bin"]);

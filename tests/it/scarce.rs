@@ -1,11 +1,6 @@
 //! A system without threads, processes, file handles, disk space or `/proc`: each command works or gives an error with
 //! its remedy, and none panics.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "a test that needs root says so to who asks for it with --nocapture"
-)]
-
 use std::{
     fs,
     os::unix::fs::chown,
@@ -14,10 +9,10 @@ use std::{
 };
 
 use bitbucket_local::Options;
-use rustix::process::geteuid;
 
 use crate::{
     inspect::noise,
+    needs::{ROOT, lacks, needs},
     person::{configure, configure_login},
     support::{Done, Run, World, gits, helper, on_every_git},
 };
@@ -27,15 +22,11 @@ const PROCESSES: &str = "hint: end other processes of this user";
 const HANDLES: &str = "hint: raise the limit of open files ('ulimit -n')";
 const SPACE: &str = "hint: free space on that disk, then try again\n";
 
-/// Tells whether this test is root's and a program can be started with these words in front.
+/// Tells whether a program can be started with these words in front.
 fn can(world: &World, words: &[&str], prepare: impl FnOnce(Run) -> Run) -> bool {
     let run = world.run(Path::new(words[0]), &words[1..]).arg(helper());
     let mut version = prepare(run.arg("--version")).into_command();
-    let can = geteuid().is_root() && version.output().is_ok_and(|done| done.status.success());
-    if !can {
-        println!("not tried: this needs root, and '{}'", words.join(" "));
-    }
-    can
+    version.output().is_ok_and(|done| done.status.success())
 }
 
 /// Gives a user of whom no process runs, with a home for tokens, if this test can act as one.
@@ -95,9 +86,10 @@ fn is_orderly(done: &Done, codes: &[i32]) {
 
 #[test]
 fn a_fetch_and_a_large_push_need_no_second_thread() {
+    needs!(ROOT);
     on_every_git(|world| {
         let Some(user) = new_user(world) else {
-            return;
+            return lacks!(ROOT);
         };
         let bare = world.repository("ws", "repo");
         // The first one gets a token, the second one has it.
@@ -141,7 +133,7 @@ fn a_fetch_and_a_large_push_need_no_second_thread() {
 fn under_any_limit_of_processes(world: &World, directory: &Path, arguments: &[&str]) {
     for limit in [1, 2, 3, 4, 5, 6, 7, 8, 256] {
         let Some(user) = new_user(world) else {
-            return;
+            return lacks!(ROOT);
         };
         let limit_text = format!("--nproc={limit}");
         let run = under(world, &limit_text, &world.git.program, []).args(arguments);
@@ -157,6 +149,7 @@ fn under_any_limit_of_processes(world: &World, directory: &Path, arguments: &[&s
 
 #[test]
 fn a_push_ends_in_order_under_any_limit_of_processes() {
+    needs!(ROOT);
     on_every_git(|world| {
         world.repository("ws", "repo");
         let tree = world.path("seed-ws-repo");
@@ -169,6 +162,7 @@ fn a_push_ends_in_order_under_any_limit_of_processes() {
 
 #[test]
 fn a_fetch_by_gits_own_transport_ends_in_order_under_any_limit_of_processes() {
+    needs!(ROOT);
     for git in gits() {
         let old_server = Options {
             protocol_v2: false,
@@ -184,6 +178,7 @@ fn a_fetch_by_gits_own_transport_ends_in_order_under_any_limit_of_processes() {
 
 #[test]
 fn a_keychain_is_not_asked_without_threads_or_handles_for_its_libraries() {
+    needs!(ROOT);
     let world = World::new(gits().remove(0));
     world.repository("ws", "repo");
     configure_login(&world, "work", &world.consumer);
@@ -193,7 +188,7 @@ fn a_keychain_is_not_asked_without_threads_or_handles_for_its_libraries() {
     let mut remedied = 0;
     for (limit, hint) in processes.chain(handles) {
         let Some(user) = new_user(&world) else {
-            return;
+            return lacks!(ROOT);
         };
         let run = helper_under(&world, &limit).without_client();
         let run = run.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent/bus");
@@ -207,12 +202,13 @@ fn a_keychain_is_not_asked_without_threads_or_handles_for_its_libraries() {
 
 #[test]
 fn a_command_for_people_ends_in_order_under_any_limit_of_processes() {
+    needs!(ROOT);
     let world = World::new(gits().remove(0));
     world.repository("ws", "repo");
     for limit in 1..=3 {
         for command in ["status", "token", "doctor", "setup", "exec"] {
             let Some(user) = new_user(&world) else {
-                return;
+                return lacks!(ROOT);
             };
             let program = helper().with_file_name("git-bbtoken");
             let words = match command {
@@ -235,10 +231,11 @@ fn a_command_for_people_ends_in_order_under_any_limit_of_processes() {
 
 #[test]
 fn a_login_without_threads_is_given_up_at_once() {
+    needs!(ROOT);
     let world = World::new(gits().remove(0));
     configure_login(&world, "work", &world.consumer);
     let Some(user) = new_user(&world) else {
-        return;
+        return lacks!(ROOT);
     };
     let program = helper().with_file_name("git-bbtoken");
     let login = under(&world, "--nproc=1", &program, ["login", "work"]);
@@ -291,11 +288,10 @@ fn apart(world: &World, script: &str) -> Run {
 
 #[test]
 fn without_proc_the_other_program_is_found_on_the_path() {
+    needs!(ROOT);
     const NO_PROC: &str = "mount -t tmpfs none /proc; exec \"$@\"";
     on_every_git(|world| {
-        if !can(world, &["unshare", "-m"], |run| run) {
-            return;
-        }
+        needs!(can(world, &["unshare", "-m"], |run| run) => ROOT);
         world.repository("ws", "repo");
         let list = ["-c", "protocol.version=0", "ls-remote", "bbtoken::ws/repo"];
         let run = apart(world, NO_PROC).arg(&world.git.program).args(list);
@@ -316,13 +312,12 @@ fn without_proc_the_other_program_is_found_on_the_path() {
 
 #[test]
 fn a_full_disk_costs_a_fetch_nothing_but_the_cache_and_a_login_names_it() {
+    needs!(ROOT);
     const FULL: &str = "mount -t tmpfs -o size=4k,mode=700 none \"$BBTOKEN_HOME\"
         dd if=/dev/zero of=\"$BBTOKEN_HOME/x\" bs=4k count=9 2>/dev/null || true
         exec \"$@\"";
     on_every_git(|world| {
-        if !can(world, &["unshare", "-m"], |run| run) {
-            return;
-        }
+        needs!(can(world, &["unshare", "-m"], |run| run) => ROOT);
         world.repository("ws", "repo");
         let place = world.path("full");
         fs::create_dir(&place).expect("the name is free");

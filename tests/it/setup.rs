@@ -4,6 +4,7 @@ use std::{fs, path::Path, thread};
 
 use crate::{
     inspect::names,
+    needs::needs,
     support::{World, gits, helper, on_every_git},
 };
 
@@ -738,6 +739,7 @@ fn a_helper_that_setup_cannot_come_behind_is_told() {
 
 #[test]
 fn the_other_name_of_bitbucket_is_the_same_site_after_setup() {
+    needs!("git-lfs");
     on_every_git(|world| {
         world
             .bbtoken(["setup", "--yes"])

@@ -13,6 +13,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
+    needs::needs,
     proxies::helper,
     support::{Done, World, on_every_git},
 };
@@ -138,6 +139,7 @@ fn both(world: &World, settings: &[String], environment: &[(&str, PathBuf)]) -> 
 
 #[test]
 fn a_proxy_that_takes_ntlm_alone_is_passed_by_tokens_and_by_git() {
+    needs!("/usr/lib/squid/ntlm_fake_auth", "curl");
     on_every_git(|world| {
         world.repository("ws", "repo");
         let squid = Squid::start(world, NTLM, &[]);
@@ -172,6 +174,7 @@ fn a_proxy_that_takes_ntlm_alone_is_passed_by_tokens_and_by_git() {
 
 #[test]
 fn what_is_not_to_be_or_cannot_be_done_otherwise_is_told() {
+    needs!("/usr/lib/squid/ntlm_fake_auth");
     on_every_git(|world| {
         world.repository("ws", "repo");
         let squid = Squid::start(world, NTLM, &[]);
@@ -319,6 +322,13 @@ impl Drop for Kdc {
 
 #[test]
 fn a_proxy_that_takes_a_kerberos_ticket_alone_is_passed_by_tokens_and_by_git() {
+    needs!(
+        "/usr/lib/squid/ntlm_fake_auth",
+        "kinit",
+        "/usr/sbin/krb5kdc",
+        "/usr/sbin/kadmin.local",
+        "curl"
+    );
     on_every_git(|world| {
         world.repository("ws", "repo");
         let kdc = Kdc::start(world);

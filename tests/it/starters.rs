@@ -3,12 +3,14 @@
 use std::{fs, path::Path};
 
 use crate::{
+    needs::needs,
     programs::{https, installed, program, set_up, world},
     support::on_every_git,
 };
 
 #[test]
 fn pre_commit_takes_hooks_from_a_private_repository() {
+    needs!("programs/tools");
     let world = world();
     let tree = world.clone("ws/repo", "hooks");
     let hooks = "- id: greet\n  name: greet\n  entry: greet.sh\n  language: script\n";
@@ -75,6 +77,7 @@ fn scalar_clones_and_fetches() {
 
 #[test]
 fn git_remote_gcrypt_pushes_and_clones() {
+    needs!("git-remote-gcrypt", "gpg");
     let world = world();
     set_up(&world, &[]);
     let ann = "ann@example.org";

@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path};
 
-use crate::support::{World, gits};
+use crate::{
+    needs::needs,
+    support::{World, gits},
+};
 
 fn world() -> World {
     World::new(gits().remove(0))
@@ -211,6 +214,7 @@ fn status_explains_which_profile_an_address_gets() {
 
 #[test]
 fn a_token_goes_to_a_script_but_not_to_a_terminal() {
+    needs!("script");
     let world = world();
     let token = world.bbtoken(["token"]).done().expect(0).quiet().stdout;
     assert_eq!(token.lines().count(), 1);

@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     inspect::{files, names},
+    needs::needs,
     person::{
         as_person, configure, configure_login, git_bbtoken, log_in_by, nothing_was_used_too_late,
         refreshes, state,
@@ -122,6 +123,7 @@ fn without_noise(stderr: &str) -> String {
 
 #[test]
 fn a_secret_service_keeps_a_login() {
+    needs!("gnome-keyring-daemon", "dbus-run-session");
     let world = &world("keyring");
     let desktop = Desktop::new(world, KEYCHAIN);
     serves_a_login(world, &|program, arguments| {
@@ -131,6 +133,7 @@ fn a_secret_service_keeps_a_login() {
 
 #[test]
 fn a_keychain_that_is_locked_or_absent_is_told_and_nothing_else_is_used() {
+    needs!("gnome-keyring-daemon", "dbus-run-session");
     let world = &world("keyring");
     let unlocked = Desktop::new(world, KEYCHAIN);
     log_in_by(
@@ -184,6 +187,7 @@ fn a_keychain_that_is_locked_or_absent_is_told_and_nothing_else_is_used() {
 
 #[test]
 fn the_kernel_s_keyring_keeps_a_login() {
+    needs!("keyctl");
     let world = &world("kernel-keyring");
     serves_a_login(world, &|program, arguments| {
         as_person(world.run(program, arguments))
@@ -215,6 +219,7 @@ fn the_kernel_s_keyring_keeps_a_login() {
 
 #[test]
 fn a_locked_keychain_is_not_unlocked_where_questions_are_forbidden() {
+    needs!("gnome-keyring-daemon", "dbus-run-session");
     let world = &world("keyring");
     let unlocked = Desktop::new(world, KEYCHAIN);
     let login = ["login", "work"];

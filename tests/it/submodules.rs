@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     lfs,
+    needs::needs,
     support::{Run, World, on_every_git},
 };
 
@@ -415,6 +416,7 @@ fn everything_comes(world: &World, superproject: &str, modules: &[(&str, &str)],
 
 #[test]
 fn one_command_clones_a_superproject_of_every_sort_and_pulls_after_the_token_ended() {
+    needs!("git-lfs");
     let modules = [
         ("relative", "../relative.git"),
         ("https", "https://bitbucket.org/ws/https.git"),
@@ -431,6 +433,7 @@ fn one_command_clones_a_superproject_of_every_sort_and_pulls_after_the_token_end
 
 #[test]
 fn without_rewriting_https_submodules_get_the_same_token_from_the_credential_helper() {
+    needs!("git-lfs");
     on_every_git(|world| {
         set_up_newcomer(world, &[]);
         let https = format!("{}/ws/https.git", world.bitbucket.base_url());

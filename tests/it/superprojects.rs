@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use crate::{
     lfs,
+    needs::needs,
     submodules::{ALLOWED, are_there, record, superproject},
     support::{Run, World, on_every_git},
 };
@@ -170,6 +171,7 @@ fn a_linked_work_tree_has_submodules_of_its_own() {
 
 #[test]
 fn lfs_files_of_a_submodule_are_pulled_from_within() {
+    needs!("git-lfs");
     on_every_git(|world| {
         lfs::install(world);
         lfs::repository(world, "ws", "lib", &["a.bin"]);

@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     help::{COMMANDS, TOPICS},
+    needs::needs,
     person::configure_login,
     support::{World, gits},
 };
@@ -195,6 +196,7 @@ fn written(world: &World) -> Vec<(String, String)> {
 
 #[test]
 fn every_question_can_be_left_and_nothing_is_changed() {
+    needs!("curl", "script");
     let world = prepared();
     let before = written(&world);
     for prompt in prompts(&world) {
@@ -239,6 +241,7 @@ fn no_question_is_left_out_here() {
 
 #[test]
 fn a_yes_is_taken_at_a_terminal_and_anything_else_is_a_no() {
+    needs!("script");
     let world = world();
     let before = world.gitconfig();
     for answer in ["\n", "n\n", "maybe\n"] {
@@ -261,6 +264,7 @@ fn a_yes_is_taken_at_a_terminal_and_anything_else_is_a_no() {
 
 #[test]
 fn a_choice_is_made_by_number_or_by_name_and_asked_again() {
+    needs!("script");
     let world = world();
     let exchange = [
         ("Name of the profile [default]: ", "\n"),
@@ -285,6 +289,7 @@ fn a_choice_is_made_by_number_or_by_name_and_asked_again() {
 
 #[test]
 fn a_client_without_an_id_is_none() {
+    needs!("script");
     let world = world();
     let exchange = [
         ("Workspace that owns the OAuth client: ", "\n"),
@@ -300,6 +305,7 @@ fn a_client_without_an_id_is_none() {
 
 #[test]
 fn a_token_is_shown_at_a_terminal_only_when_that_is_asked_for() {
+    needs!("script");
     let world = world();
     let client = format!(
         "BBTOKEN_CLIENT_ID={} BBTOKEN_CLIENT_SECRET={}",
@@ -341,6 +347,7 @@ const SHOWN: [(&str, &[(&str, &str)]); 6] = [
 
 #[test]
 fn what_is_shown_is_plain_text_on_every_terminal() {
+    needs!("script");
     let world = world();
     let kinds: [&[(&str, &str)]; 4] = [
         &[
@@ -372,6 +379,7 @@ fn what_is_shown_is_plain_text_on_every_terminal() {
 
 #[test]
 fn help_fits_a_narrow_terminal() {
+    needs!("script");
     let world = world();
     let narrow = Terminal {
         columns: 40,
@@ -391,6 +399,7 @@ fn help_fits_a_narrow_terminal() {
 
 #[test]
 fn topics_fit_a_narrow_terminal() {
+    needs!("script");
     let world = world();
     let narrow = Terminal {
         columns: 40,
@@ -482,6 +491,7 @@ fn a_signal_goes_to_the_command_and_its_netrc_file_is_removed() {
 
 #[test]
 fn a_signal_at_a_hidden_prompt_leaves_the_terminal_as_it_was() {
+    needs!("script");
     let world = world();
     let line = "(until stty -a </dev/tty | grep -qw -e '-icanon'; do sleep 0.01; done; kill -TERM $(cat pid)) & \
         sh -c 'echo $$ >pid; exec git-bbtoken login bot --with-token'";
@@ -499,6 +509,7 @@ fn a_signal_at_a_hidden_prompt_leaves_the_terminal_as_it_was() {
 
 #[test]
 fn an_account_that_is_not_expected_needs_a_yes_before_its_login_is_kept() {
+    needs!("curl", "script");
     let world = world();
     world
         .bitbucket
@@ -586,6 +597,7 @@ fn an_account_that_is_not_expected_needs_a_yes_before_its_login_is_kept() {
 
 #[test]
 fn a_token_that_cannot_be_tried_needs_a_yes_before_it_is_kept() {
+    needs!("script");
     let world = world();
     let token = world.bitbucket.issue_api_token();
     let line = "git bbtoken login bot --with-token";

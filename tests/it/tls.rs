@@ -9,7 +9,10 @@ use bitbucket_local::{
 };
 use rustls::{pki_types::CertificateDer, server::ParsedCertificate};
 
-use crate::support::{Done, World, gits, on_every_git};
+use crate::{
+    needs::needs,
+    support::{Done, World, gits, on_every_git},
+};
 
 /// Starts a server of another kind before the world's.
 fn front(world: &World, options: Options) -> Proxy {
@@ -183,6 +186,7 @@ fn authorities_are_read_from_a_directory_and_a_file_without_any_is_told() {
 
 #[test]
 fn a_file_of_authorities_is_read_as_gits_libraries_read_it() {
+    needs!("openssl");
     on_every_git(|world| {
         world.repository("ws", "repo");
         let pem = fs::read_to_string(world.bitbucket.ca_file()).expect("it is there");
@@ -376,6 +380,7 @@ fn a_server_is_reached_by_ipv6() {
 
 #[test]
 fn a_server_that_offers_http_2_alone_is_left_to_gits_own_transport() {
+    needs!("curl");
     for git in gits() {
         let options = bitbucket_local::Options {
             http1: false,

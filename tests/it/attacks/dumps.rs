@@ -81,7 +81,7 @@ fn can_switch(world: &World) -> bool {
             .output()
             .is_ok_and(|output| output.status.success())
     };
-    rustix::process::geteuid().is_root() && starts()
+    crate::needs::is_here(crate::needs::ROOT) && starts()
 }
 
 /// Runs a command as a user without privileges, where that is possible.

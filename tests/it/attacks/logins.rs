@@ -6,6 +6,7 @@ use bitbucket_local::Consent;
 
 use crate::{
     login::{Waiting, consent, visit},
+    needs::needs,
     support::{Run, World, gits},
 };
 
@@ -38,6 +39,7 @@ fn login(world: &World, browser: &str) -> Run {
 
 #[test]
 fn a_browser_starts_at_a_page_that_works_once_and_gets_no_variable_of_ours() {
+    needs!("curl");
     let world = World::new(gits().remove(0));
     let browser = browser(&world);
     let noted = |kind: &str| fs::read_to_string(browser.with_extension(kind)).unwrap_or_default();
@@ -76,6 +78,7 @@ fn a_browser_starts_at_a_page_that_works_once_and_gets_no_variable_of_ours() {
 
 #[test]
 fn the_start_page_is_dead_after_its_first_use() {
+    needs!("curl");
     let world = World::new(gits().remove(0));
     let note = world.path("page");
     let program = world.path("note");
@@ -111,6 +114,7 @@ fn the_start_page_is_dead_after_its_first_use() {
 
 #[test]
 fn no_browser_starts_where_the_user_wants_none() {
+    needs!("curl");
     let world = World::new(gits().remove(0));
     let browser = browser(&world);
     let name = browser.display().to_string();

@@ -8,7 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::support::{Run, World, helper, on_every_git};
+use crate::{
+    needs::needs,
+    support::{Run, World, helper, on_every_git},
+};
 
 /// Programs that we start by their names.
 const NAMES: [&str; 7] = [
@@ -43,6 +46,7 @@ fn with_command(world: &World, command: &str) {
 
 #[test]
 fn no_program_starts_from_the_directory_that_git_runs_in() {
+    needs!("curl");
     on_every_git(|world| {
         let tree = world.clone_of_new("ws", "repo");
         let marker = world.path("marker");

@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use crate::{
     completions,
+    needs::needs,
     support::{World, gits, helper, on_every_git},
 };
 
@@ -35,6 +36,12 @@ const LINES: [&str; 5] = [
 
 #[test]
 fn no_shell_evaluates_a_profile_name_or_a_file_name_while_it_completes() {
+    needs!(
+        "bash",
+        "zsh",
+        "fish",
+        "/usr/share/bash-completion/completions/git"
+    );
     let world = World::new(gits().remove(0));
     world
         .git(["config", "--global", "bbtoken.work.clientId", "key"])

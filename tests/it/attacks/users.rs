@@ -1,11 +1,6 @@
 //! Another user of the same machine: a file or a directory of theirs never holds, gives or receives a secret.
 //! One git: it has no part in this.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "a test that needs root says so to who asks for it with --nocapture"
-)]
-
 use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, chown, lchown, symlink},
@@ -17,6 +12,7 @@ use rustix::process::geteuid;
 use crate::{
     inspect::{files, limited, names},
     lfs,
+    needs::{ROOT, needs},
     person::{self, configure_login, git_bbtoken, log_in, log_in_by},
     support::{Done, Run, World, gits},
 };
@@ -31,18 +27,11 @@ fn world() -> World {
     world
 }
 
-/// Tells whether this test can act as other users: it is root's, and they can start our programs.
+/// Tells whether other users can start our programs.
 fn can_switch(world: &World) -> bool {
-    let is_root = geteuid().is_root();
-    let version = || world.bbtoken(["--version"]).by_user(USER).into_command();
-    let can = is_root
-        && version()
-            .output()
-            .is_ok_and(|output| output.status.success());
-    if !can {
-        println!("not tried: this needs root, and programs that every user can start");
-    }
-    can
+    let version = world.bbtoken(["--version"]).by_user(USER);
+    let output = version.into_command().output();
+    output.is_ok_and(|output| output.status.success())
 }
 
 fn set_mode(path: &Path, mode: u32) {
@@ -71,10 +60,9 @@ fn by(user: u32, run: Run) -> Run {
 
 #[test]
 fn exec_writes_no_token_into_a_file_that_another_user_can_read() {
+    needs!(ROOT);
     let world = world();
-    if !can_switch(&world) {
-        return;
-    }
+    needs!(can_switch(&world) => ROOT);
     let marked = "machine localhost login x password y account git-bbtoken-exec\n";
     for user in [0, USER] {
         let home = directory(world.path(&format!("home-{user}")), user, 0o700);
@@ -133,10 +121,9 @@ fn list(world: &World, user: u32, home: &Path) -> Done {
 
 #[test]
 fn nothing_is_kept_in_a_directory_of_another_user_and_nothing_there_is_used() {
+    needs!(ROOT);
     let world = world();
-    if !can_switch(&world) {
-        return;
-    }
+    needs!(can_switch(&world) => ROOT);
     for user in [0, USER] {
         // A home with a token that the other user may have chosen.
         let planted = directory(world.path(&format!("planted-{user}")), user, 0o700);
@@ -171,10 +158,9 @@ fn nothing_is_kept_in_a_directory_of_another_user_and_nothing_there_is_used() {
 
 #[test]
 fn no_directory_is_made_where_another_user_decides_what_is_there() {
+    needs!(ROOT);
     let world = world();
-    if !can_switch(&world) {
-        return;
-    }
+    needs!(can_switch(&world) => ROOT);
     let link = |path: PathBuf, to: &Path, owner: u32| {
         symlink(to, &path).expect("the name is free");
         lchown(&path, Some(owner), Some(owner)).expect("root may");
@@ -228,10 +214,9 @@ fn no_directory_is_made_where_another_user_decides_what_is_there() {
 
 #[test]
 fn a_login_is_neither_written_to_nor_read_from_a_directory_of_another_user() {
+    needs!(ROOT);
     let world = world();
-    if !can_switch(&world) {
-        return;
-    }
+    needs!(can_switch(&world) => ROOT);
     configure_login(&world, "work", &world.consumer);
     let home = directory(world.path("bbtoken"), 0, 0o700);
     let login = || {
@@ -266,6 +251,7 @@ fn a_login_is_neither_written_to_nor_read_from_a_directory_of_another_user() {
 
 #[test]
 fn a_token_that_another_user_may_have_planted_is_not_used() {
+    needs!(ROOT);
     let world = world();
     list(&world, 0, &world.path("bbtoken")).expect(0).quiet();
     let cache = world.path("bbtoken/cache");
@@ -372,11 +358,10 @@ fn links_and_pipes_in_the_place_of_our_files_are_not_followed_and_keep_nothing_w
 
 #[test]
 fn root_leaves_the_configuration_of_another_user_s_repository_to_that_user() {
+    needs!(ROOT, "git-lfs");
     use std::os::unix::fs::MetadataExt as _;
     let world = world();
-    if !can_switch(&world) {
-        return;
-    }
+    needs!(can_switch(&world) => ROOT);
     lfs::install(&world);
     world
         .git(["config", "--global", "safe.directory", "*"])

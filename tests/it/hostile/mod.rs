@@ -12,6 +12,7 @@ use std::{
 
 use crate::{
     inspect::{files, limited, strace},
+    needs::needs,
     processes,
     support::{Done, Run, World, on_every_git},
 };
@@ -272,6 +273,7 @@ fn no_answer_controls_the_terminal() {
 
 #[test]
 fn no_answer_leads_the_token_elsewhere_starts_a_program_or_writes_a_file() {
+    needs!("strace");
     on_every_git(|world| {
         let elsewhere = Server::answering("HTTP/1.1 200 OK\r\n\r\n");
         let (host, port) = (elsewhere.address.to_string(), elsewhere.address.port());

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     inspect::strace,
+    needs::needs,
     support::{Done, Run, World, on_every_git},
 };
 
@@ -387,6 +388,7 @@ const CALLS: &str = "execve,connect,open,openat,creat,rename,renameat,renameat2,
 
 #[test]
 fn no_answer_at_any_stage_makes_git_write_start_or_reach_anything_else() {
+    needs!("strace");
     on_every_git(|world| {
         let tree = tree(world);
         let elsewhere = Server::answering("HTTP/1.1 200 OK\r\n\r\n");

@@ -9,6 +9,7 @@ use bitbucket_local::{Action, Consent, Kind, Rule};
 
 use crate::{
     inspect::{files, names},
+    needs::needs,
     person::{
         as_person, configure, configure_login, git, list, log_in, log_in_by, manage,
         nothing_was_used_too_late, person, refreshes, state,
@@ -374,6 +375,7 @@ fn a_login_under_way_and_commands_do_not_disturb_each_other() {
 
 #[test]
 fn a_clock_that_is_wrong_by_hours_and_jumps_costs_one_token_call_and_no_login() {
+    needs!("faketime");
     let world = &world();
     person(world);
     let git = world.git.program.to_str().expect("its path is text");

@@ -12,6 +12,7 @@ use bitbucket_local::{Action, Kind, Recorded, Rule};
 
 use super::{Transcript, is_kept, world};
 use crate::{
+    needs::needs,
     person::{self, git_bbtoken, manage, person, state},
     support::{Done, Run, World},
 };
@@ -102,6 +103,7 @@ fn of_logins() {
 
 #[test]
 fn of_the_cache() {
+    needs!("strace");
     let world = world();
     let mut said = Transcript::new(&world);
     world.bbtoken(["token"]).ok();
