@@ -9,7 +9,7 @@ use super::{App, identity::client, unreached::remembered};
 use crate::{
     failure::{Failure, Kind},
     git_config::{self, HttpSettings, process_variable},
-    http::{HttpClient as _, Phase, Request, TransportError, Url},
+    http::{HttpClient as _, Phase, Reason, Request, TransportError, Url},
     profile,
 };
 
@@ -158,9 +158,5 @@ fn of_kind(error: TransportError) -> anyhow::Error {
         Phase::Tls => Kind::Untrusted { host },
         _ => Kind::Unreachable { host },
     };
-    let why = std::error::Error::source(&error).map(ToString::to_string);
-    match why {
-        Some(why) => anyhow::Error::msg(why).context(Failure::new(kind, message)),
-        None => Failure::new(kind, message).into(),
-    }
+    anyhow::Error::new(Reason(error)).context(Failure::new(kind, message))
 }

@@ -14,6 +14,7 @@ use reqwest::header::{HeaderName, HeaderValue};
 
 use super::{
     Body, Family, Method, Phase, Proxy, ProxyAuth, ProxyLogin, Request, Settings, TransportError,
+    errors::ProxyLoginNeeded,
 };
 use crate::{failure::quote, program, secret::Secret};
 
@@ -166,13 +167,15 @@ impl Curl {
                 _ if proxy.is_some_and(Proxy::is_http) => Phase::Connect,
                 _ => Phase::Request,
             };
-            let why = match is_for_login {
-                true => "the proxy wants another user name and password".to_owned(),
-                false => format!("curl says: {}", quote(&run.words)),
+            let error = match is_for_login {
+                true => TransportError::new(phase, host, ProxyLoginNeeded::Another),
+                false => {
+                    TransportError::new(phase, host, format!("curl says: {}", quote(&run.words)))
+                }
             };
             Unanswered {
                 is_for_login,
-                ..broken(phase, why)
+                error: error.through(proxy),
             }
         })
     }

@@ -4,7 +4,7 @@ use std::{error::Error, fmt, io};
 
 use rustls::AlertDescription::HandshakeFailure;
 
-use super::{Phase, Proxy, TransportError, timeouts::ConnectTimeout, tls::complaint};
+use super::{Phase, Proxy, TransportError, timeouts::ConnectTimeout, tls::TlsProblem};
 
 /// hyper-util's text for a proxy's status 407 after CONNECT (RFC 9110 section 15.5.8).
 const WANTS_LOGIN: &str = "proxy authorization required";
@@ -223,8 +223,8 @@ impl fmt::Display for Innermost {
         if rustls_error(&self.0).is_some_and(is_alpn) {
             return f.write_str("it offers only HTTP/2, and the native transport needs HTTP/1.1");
         }
-        if let Some(said) = rustls_error(&self.0).and_then(complaint) {
-            return f.write_str(said);
+        if let Some(problem) = rustls_error(&self.0).and_then(TlsProblem::of) {
+            return problem.fmt(f);
         }
         let mut links = links(&self.0);
         if let Some(late) = links.find_map(|link| link.downcast_ref::<ConnectTimeout>()) {
@@ -244,6 +244,54 @@ impl fmt::Display for Innermost {
 }
 
 impl Error for Innermost {}
+
+/// The proxy requires a login.
+#[derive(Debug)]
+pub(super) enum ProxyLoginNeeded {
+    /// No user or credential helper gave one.
+    NoneKnown,
+    /// The proxy refused the one that it got.
+    Another,
+}
+
+impl fmt::Display for ProxyLoginNeeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ProxyLoginNeeded::NoneKnown => {
+                "the proxy wants a user name and password, and git has none for it"
+            }
+            ProxyLoginNeeded::Another => "the proxy wants another user name and password",
+        })
+    }
+}
+
+impl Error for ProxyLoginNeeded {}
+
+/// An error that displays only its reason, for a chain whose first link names the host.
+#[derive(Debug)]
+pub(crate) struct Reason(pub(crate) TransportError);
+
+impl Reason {
+    /// Says why TLS failed, if it did.
+    pub(crate) fn tls_problem(&self) -> Option<TlsProblem> {
+        let Innermost(error) = self.0.source()?.downcast_ref()?;
+        TlsProblem::of(rustls_error(error)?)
+    }
+
+    /// Tells whether the proxy accepted no login.
+    pub(crate) fn lacks_proxy_login(&self) -> bool {
+        let is_known = |link: &(dyn Error + 'static)| link.is::<ProxyLoginNeeded>();
+        wants_proxy_login(&self.0) || self.0.source().is_some_and(is_known)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.reason())
+    }
+}
+
+impl Error for Reason {}
 
 #[cfg(test)]
 mod tests {

@@ -38,11 +38,12 @@ use crate::secret::Secret;
 
 pub(crate) use body::BodyReader;
 pub use client::Client;
+pub(crate) use errors::Reason;
 pub(crate) use proxy::{Proxy, ProxyAuth, ProxyLogin, ProxyLogins, ProxyUser};
 pub(crate) use resolver::Family;
 pub(crate) use retry::{PATIENCE, Retries, Trouble};
 pub(crate) use speed_limit::LowSpeed;
-pub(crate) use tls::{ClientCertificate, PinnedKeys};
+pub(crate) use tls::{ClientCertificate, PinnedKeys, TlsProblem};
 
 /// Sends requests to a server. A trait, so that another implementation (a keep-alive agent) can take its place.
 pub trait HttpClient {

@@ -12,7 +12,8 @@ use super::{
     Family, Phase, Proxy, ProxyAuth, ProxyLogin, ProxyLogins, Settings, TransportError, Url,
     curl::{Curl, CurlRequest, Unanswered},
     errors::{
-        ProxyRefused, UnsupportedAuth, classify, is_of_tls, is_refused_by_proxy, wants_proxy_login,
+        ProxyLoginNeeded, ProxyRefused, UnsupportedAuth, classify, is_of_tls, is_refused_by_proxy,
+        wants_proxy_login,
     },
     proxy::auth::{self, Offer},
     route::Route,
@@ -318,9 +319,8 @@ impl Pool {
         let (Some(logins), Some(proxy)) = (&self.logins, &self.route.proxy) else {
             return Ok(());
         };
-        let broken = |why: String| TransportError::new(Phase::Connect, host, why);
         let login = logins.ask(&proxy.user()).ok_or_else(|| {
-            broken("the proxy wants a user name and password, and git has none for it".into())
+            TransportError::new(Phase::Connect, host, ProxyLoginNeeded::NoneKnown)
                 .through(Some(proxy))
         })?;
         self.login.replace(Some(login));

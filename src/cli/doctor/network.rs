@@ -5,6 +5,7 @@ use crate::{
     app::{self, App, Route},
     cli::{exposed::masked, words},
     failure::{Kind, kind, quote, shell_command},
+    http::{Reason, TlsProblem},
 };
 
 /// A clock that is off by more makes tokens look alive that are not.
@@ -163,14 +164,15 @@ fn by_git(route: &Route) -> Option<Finding> {
 
 fn no_answer(route: &Route, error: &anyhow::Error) -> Finding {
     let why = format!("{error:#}");
+    let reason = error.downcast_ref::<Reason>();
     if matches!(kind(error), Some(Kind::Untrusted { .. })) {
-        return untrusted(&route.host, why);
+        return untrusted(&route.host, reason.and_then(Reason::tls_problem), why);
     }
     if matches!(kind(error), Some(Kind::Misconfigured)) {
         return Finding::problem("answer", why, "a setting cannot be applied").fix(FIX_SETTING);
     }
     let fix = match &route.proxy {
-        Some(_) if why.contains("user name and password") => {
+        Some(_) if reason.is_some_and(Reason::lacks_proxy_login) => {
             "store the proxy's user and password in one of git's credential helpers (git help credential)".to_owned()
         }
         Some(proxy) => format!(
@@ -184,49 +186,42 @@ fn no_answer(route: &Route, error: &anyhow::Error) -> Finding {
     Finding::problem("answer", why, "Bitbucket does not answer").fix(fix)
 }
 
-/// Says what is wrong with a certificate. The words looked for are those of `http`, and of rustls.
-fn untrusted(host: &str, why: String) -> Finding {
+/// Says what is wrong with a certificate.
+fn untrusted(host: &str, problem: Option<TlsProblem>, why: String) -> Finding {
     const SET_CLOCK: &str =
         "set the clock of this machine; if it is right, wait until the certificate is renewed";
-    let says = |word: &str| why.contains(word);
-    let (check, text, fix) = if says("has expired") {
-        (
+    let (check, text, fix) = match problem {
+        Some(TlsProblem::Expired) => (
             "certificate",
             format!("the certificate of '{host}' has expired, by this machine's clock"),
             SET_CLOCK,
-        )
-    } else if says("not valid yet") {
-        (
+        ),
+        Some(TlsProblem::NotValidYet) => (
             "certificate",
             format!("the certificate of '{host}' is not valid yet, by this machine's clock"),
             SET_CLOCK,
-        )
-    } else if says("for another host") {
-        (
+        ),
+        Some(TlsProblem::OtherHost) => (
             "certificate",
             format!("the server that answers for '{host}' has a certificate for another name"),
             "this network may want you to log in: open any page in a browser; or use another network",
-        )
-    } else if says("not signed by a trusted CA") {
-        (
+        ),
+        Some(TlsProblem::UnknownIssuer) => (
             "certificate",
             format!("the certificate of '{host}' is not signed by a CA that this machine trusts"),
             "if a proxy in your network decrypts secure connections, ask for its CA certificate: git config --global http.sslCAInfo <file>",
-        )
-    } else if says("cannot read trusted certificates") || says("no trusted certificate found") {
-        ("certificate", why, FIX_SETTING)
-    } else if says("corrupt message") {
-        (
+        ),
+        Some(TlsProblem::Roots(_)) => ("certificate", why, FIX_SETTING),
+        Some(TlsProblem::NotTls(_)) => (
             "connection",
             format!("the server that answers for '{host}' does not speak TLS"),
             "check bbtoken.baseUrl and the proxy, or log in to this network in a browser",
-        )
-    } else {
-        (
+        ),
+        Some(TlsProblem::Other(_)) | None => (
             "certificate",
             why,
             "check the proxy, and the CA certificates of this machine",
-        )
+        ),
     };
     Finding::problem(check, text, "not trusted").fix(fix)
 }

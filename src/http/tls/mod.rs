@@ -21,8 +21,7 @@ use roots::SystemRoots;
 use trust::Trust;
 
 pub(crate) use client_certificate::ClientCertificate;
-pub(crate) use trust::PinnedKeys;
-pub(super) use trust::complaint;
+pub(crate) use trust::{PinnedKeys, TlsProblem};
 
 /// The versions if TLS 1.3 is required.
 static TLS_1_3: &[&SupportedProtocolVersion] = &[&TLS13];

@@ -12,7 +12,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use memchr::memmem;
 use rustls::{
-    DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
     client::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -21,7 +21,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-use super::bundle;
+use super::{TlsProblem, bundle};
 use crate::{files::foreign, http::Settings, limits};
 
 /// Verifies server certificates with roots from files.
@@ -69,7 +69,10 @@ impl SystemRoots {
     fn verifier(&self) -> Result<&WebPkiServerVerifier, Error> {
         match self.verifier.get_or_init(|| self.load()) {
             Ok(verifier) => Ok(verifier),
-            Err(message) => Err(Error::General(message.clone())),
+            Err(message) => {
+                let problem = TlsProblem::Roots(message.clone());
+                Err(Error::Other(OtherError(Arc::new(problem))))
+            }
         }
     }
 

@@ -147,41 +147,76 @@ impl ServerCertVerifier for Trust {
     }
 }
 
-/// Describes a certificate error in a few words; `None` if the text of rustls is good enough.
-pub(crate) fn complaint(error: &Error) -> Option<&str> {
-    let error = match error {
-        Error::InvalidCertificate(error) => error,
-        // This crate creates these errors.
-        Error::General(text) => return Some(text),
-        _ => return None,
-    };
-    Some(match error {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "its certificate has expired"
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "its certificate is not valid yet"
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "its certificate is for another host"
-        }
-        // `BadSignature` means an authority with the same name and another key.
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            "its certificate is not signed by a trusted CA"
-        }
-        CertificateError::Revoked => "its certificate was revoked",
-        CertificateError::Other(OtherError(error)) => match error.downcast_ref()? {
-            webpki::Error::CaUsedAsEndEntity => {
-                "its certificate is a CA certificate, not a server certificate"
-            }
-            webpki::Error::UnsupportedCertVersion => {
-                "its certificate is not an X.509 version 3 certificate"
-            }
-            webpki::Error::UnsupportedCriticalExtension => {
-                "its certificate has a critical extension that the native transport does not know"
-            }
-            _ => return None,
-        },
-        _ => return None,
-    })
+/// Why TLS made no connection, where this crate has better words than rustls, or acts on the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TlsProblem {
+    Expired,
+    NotValidYet,
+    OtherHost,
+    UnknownIssuer,
+    /// The files with the trusted certificates cannot be used, for this reason.
+    Roots(String),
+    /// The server sent something else than TLS; the text is from rustls.
+    NotTls(String),
+    Other(String),
 }
+
+impl TlsProblem {
+    pub(in crate::http) fn of(error: &Error) -> Option<Self> {
+        Some(match error {
+            Error::InvalidCertificate(error) => return TlsProblem::of_certificate(error),
+            Error::InvalidMessage(_) => TlsProblem::NotTls(error.to_string()),
+            Error::General(text) => TlsProblem::Other(text.clone()),
+            Error::Other(OtherError(error)) => error.downcast_ref::<TlsProblem>()?.clone(),
+            _ => return None,
+        })
+    }
+
+    fn of_certificate(error: &CertificateError) -> Option<Self> {
+        use webpki::Error::{
+            CaUsedAsEndEntity, UnsupportedCertVersion, UnsupportedCriticalExtension,
+        };
+        let other = match error {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                return Some(TlsProblem::Expired);
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                return Some(TlsProblem::NotValidYet);
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                return Some(TlsProblem::OtherHost);
+            }
+            // `BadSignature` means an authority with the same name and another key.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                return Some(TlsProblem::UnknownIssuer);
+            }
+            CertificateError::Revoked => "its certificate was revoked",
+            CertificateError::Other(OtherError(error)) => match error.downcast_ref()? {
+                CaUsedAsEndEntity => {
+                    "its certificate is a CA certificate, not a server certificate"
+                }
+                UnsupportedCertVersion => "its certificate is not an X.509 version 3 certificate",
+                UnsupportedCriticalExtension => {
+                    "its certificate has a critical extension that the native transport does not know"
+                }
+                _ => return None,
+            },
+            _ => return None,
+        };
+        Some(TlsProblem::Other(other.to_owned()))
+    }
+}
+
+impl fmt::Display for TlsProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TlsProblem::Expired => "its certificate has expired",
+            TlsProblem::NotValidYet => "its certificate is not valid yet",
+            TlsProblem::OtherHost => "its certificate is for another host",
+            TlsProblem::UnknownIssuer => "its certificate is not signed by a trusted CA",
+            TlsProblem::Roots(text) | TlsProblem::NotTls(text) | TlsProblem::Other(text) => text,
+        })
+    }
+}
+
+impl std::error::Error for TlsProblem {}
