@@ -220,7 +220,7 @@ fn what_a_403_is_about_is_told_from_the_servers_words() {
         ),
         (
             "This repository has exceeded its size limit.",
-            "hint: the repository or its workspace is over a limit of its plan: ",
+            "hint: the repository or its workspace exceeds a limit of its plan: ",
         ),
     ];
     on_every_git_without_memory(|world| {
