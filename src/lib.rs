@@ -58,7 +58,7 @@
 //!
 //! - The transport never sees a refresh token or a client secret.
 //! - Only [`transport`] writes to git's pipe. Only [`report`] and [`trace`] write to stderr.
-//! - A credential goes to https, or to http on loopback, to the configured host only, and along no redirect.
+//! - A credential goes to https, or to http on loopback, to the configured host only. It follows no redirect to another host.
 //! - No relative path, repository file or other user's file is a protected source or a place for a secret.
 //! - No secret is in an argument, a child's environment, a URL, a configuration file, a trace or an error.
 //! - Success is silent, and progress is git's own.

@@ -125,7 +125,7 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
             "maxRetries",
             WithoutEffect,
             PACE,
-            "a request to a busy server is retried up to three times",
+            "a request to a busy server is retried up to five times",
         ),
         key(
             "maxRetryTime",
