@@ -94,6 +94,8 @@ impl App {
 /// Tells whether a host may be one that is configured, as far as the configuration can be read.
 pub(crate) fn may_be_ours(host: &str) -> bool {
     let git = GitConfig::read(&process_variable).unwrap_or_default();
+    // A repository does not decide which hosts are ours.
+    let git = git.protected();
     let given = process_variable("BBTOKEN_BASE_URL").filter(|base| !base.is_empty());
     let usual = given.map_or_else(
         || "https://bitbucket.org".to_owned(),
