@@ -28,6 +28,8 @@ pub(crate) struct Git {
 const FIRST_COMMIT_UNIX_S: i64 = 1_700_000_000;
 
 /// Finds every git: those on PATH, in the usual places, and in the list `BBTOKEN_TEST_GITS`; one of each version.
+///
+/// With `BBTOKEN_TEST_NEWEST_GIT`, only the newest.
 pub(crate) fn gits() -> Vec<Git> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let extra = std::env::var_os("BBTOKEN_TEST_GITS").unwrap_or_default();
@@ -36,7 +38,7 @@ pub(crate) fn gits() -> Vec<Git> {
         .chain(usual)
         .map(|directory| directory.join("git"));
     let mut seen = BTreeSet::new();
-    let gits: Vec<_> = std::env::split_paths(&extra)
+    let mut gits: Vec<_> = std::env::split_paths(&extra)
         .chain(programs)
         .filter_map(|program| {
             let version = version_of(&program)?;
@@ -44,6 +46,10 @@ pub(crate) fn gits() -> Vec<Git> {
         })
         .collect();
     assert!(!gits.is_empty(), "the tests need git");
+    if std::env::var_os("BBTOKEN_TEST_NEWEST_GIT").is_some() {
+        gits.sort_by_key(|git| std::cmp::Reverse(git.version));
+        gits.truncate(1);
+    }
     gits
 }
 
