@@ -87,7 +87,7 @@ fn a_page_that_forbids_is_a_proxys_and_no_missing_scope() {
         );
         done.says(&[
             "caused by: 'localhost' answered 403 with a page titled 'Blocked by Example Corp'\n\
-             hint: a proxy, a sign-on page or a captive portal may stand in between",
+             hint: a proxy, a sign-on page or a captive portal may have answered instead of Bitbucket: open Bitbucket in a browser to check\n",
         ]);
         assert!(!done.stderr.contains("canary"), "{}", done.stderr);
         assert!(world.bitbucket.token_requests().is_empty());
@@ -111,7 +111,7 @@ fn what_was_refused_twice_names_both_reasons_and_who_can_tell() {
     on_every_git_without_memory(|world| {
         let done = answered(world, Rule::answer(401).times(2));
         done.says(&[
-            "the name is wrong, or this profile's client or token may not see the repository; run 'git bbtoken doctor ws/repo'\n",
+            "the name is wrong, or this profile's client or token has no access to the repository (Bitbucket does not say which); to check, run 'git bbtoken doctor ws/repo'\n",
         ]);
         assert_eq!(world.bitbucket.token_requests().len(), 1);
     });

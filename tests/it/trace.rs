@@ -563,7 +563,7 @@ fn a_trace_that_cannot_be_written_is_told_and_breaks_nothing() {
                 .env(variable, value)
                 .done()
                 .expect(0);
-            done.says(&[&format!("warning: {variable} is ignored:  ")]);
+            done.says(&[&format!("warning: {variable} is ignored: ")]);
         }
         for off in ["0", "false"] {
             world

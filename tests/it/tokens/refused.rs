@@ -207,7 +207,7 @@ fn a_new_token_that_is_refused_too_is_the_end() {
         done.says(&[
             "remote: You may not have access",
             "\nerror: cannot read repository 'ws/missing' with profile 'environment'\ncaused by: 'localhost' answered 401\n",
-            "; run 'git bbtoken doctor ws/missing'\n",
+            "; to check, run 'git bbtoken doctor ws/missing'\n",
         ]);
         assert_eq!(token_calls(world), 1, "one try with a new token, no more");
         assert_eq!(world.git_requests(), ["GET info/refs", "GET info/refs"]);
