@@ -47,23 +47,30 @@ const PAGES: [&str; 22] = [
 ];
 
 /// First parts of Bitbucket's own pages; no workspace has such a name.
-const SITE_PAGES: [&str; 13] = [
+const SITE_PAGES: [&str; 18] = [
     "!api",
+    "2.0",
     "account",
     "api",
     "blog",
     "dashboard",
     "gateway",
+    "goto",
+    "invitations",
     "product",
     "repo",
+    "search",
     "site",
     "snippets",
+    "socialauth",
     "socket",
     "support",
     "xhr",
 ];
 /// What Bitbucket puts between a workspace and the name of one of the workspace's own pages.
 const WORKSPACE_PAGES: &str = "workspace";
+/// What follows a workspace's own `profile` page.
+const PROFILE_PAGES: [&str; 4] = ["members", "projects", "repositories", "snippets"];
 /// Ports that a pasted address may name although they are the usual ones.
 const USUAL_PORTS: [&str; 3] = [":443", ":80", ":22"];
 
@@ -122,6 +129,11 @@ impl Address {
             )
         };
         let bare = text.trim_matches(' ');
+        // Mail and chat put a URL between angle brackets.
+        let bare = bare
+            .strip_prefix('<')
+            .and_then(|it| it.strip_suffix('>'))
+            .unwrap_or(bare);
         let bare = bare
             .strip_prefix("bbtoken::")
             .unwrap_or(bare)
@@ -185,7 +197,8 @@ fn known_host<'h>(host: &'h str, base: Base<'_>) -> Option<&'h str> {
         return Some(host);
     }
     let bare = USUAL_PORTS.iter().find_map(|port| host.strip_suffix(port));
-    let bare = bare.unwrap_or(host);
+    // The root of all names may end a name (RFC 1034 section 3.1).
+    let bare = bare.unwrap_or(host).trim_end_matches('.');
     BITBUCKET_HOSTS
         .iter()
         .chain([&base.authority])
@@ -234,7 +247,8 @@ fn not_a_site_page(first: &str, second: &str, third: &str) -> Result<(), &'stati
             .iter()
             .any(|page| first.eq_ignore_ascii_case(page));
     let is_workspace = second == WORKSPACE_PAGES && !third.is_empty() && !PAGES.contains(&third);
-    if is_site || is_workspace {
+    let is_profile = second == "profile" && PROFILE_PAGES.contains(&third);
+    if is_site || is_workspace || is_profile {
         return Err(
             "it is a page of Bitbucket, not a repository; open the repository and copy its address",
         );
@@ -250,6 +264,14 @@ fn plain(path: &str) -> &str {
     path.split(['?', '#']).next().unwrap_or("")
 }
 
+/// Splits a path. A doubled slash behind the workspace counts as one, as on Bitbucket's pages.
+fn steps(path: &str) -> impl Iterator<Item = &str> {
+    let mut parts = plain(path).split('/').peekable();
+    let workspace = parts.next();
+    while parts.next_if(|part| part.is_empty()).is_some() && parts.peek().is_some() {}
+    workspace.into_iter().chain(parts)
+}
+
 /// Takes a URL, or what stands for one in ssh's short form.
 fn from_url(text: &str, base: Base<'_>) -> Result<Address, &'static str> {
     let url = gix::url::parse(text).map_err(|_| "it is not a URL that git understands")?;
@@ -261,7 +283,14 @@ fn from_url(text: &str, base: Base<'_>) -> Result<Address, &'static str> {
         .to_str()
         .map_err(|_| "its path is not valid UTF-8")?;
     match url.scheme {
-        Scheme::Https | Scheme::Http => from_web(&authority(&url), path, base),
+        Scheme::Https | Scheme::Http => {
+            let authority = authority(&url);
+            from_web(
+                known_host(&authority, base).unwrap_or(&authority),
+                path,
+                base,
+            )
+        }
         Scheme::Ssh => from_ssh(url.host().unwrap_or(""), path),
         _ => Err("only https, ssh and bbtoken addresses name a Bitbucket repository"),
     }
@@ -304,7 +333,7 @@ fn from_web(host: &str, path: &str, base: Base<'_>) -> Result<Address, &'static 
             "its host is not the configured Bitbucket site; for another site, set bbtoken.<profile>.baseUrl",
         );
     };
-    let mut parts = plain(path).split('/');
+    let mut parts = steps(path);
     let (workspace, repository) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
     let page = parts.next().unwrap_or("");
     not_a_site_page(workspace, repository, page)?;
@@ -459,6 +488,11 @@ mod tests {
             ("HTTPS://BitBucket.ORG/ws/repo.git", "ws/repo"),
             ("bbtoken::Https://www.BitBucket.org/ws/repo", "ws/repo"),
             ("https://bitbucket.org:443/ws/repo", "ws/repo"),
+            ("https://bitbucket.org:22/ws/repo", "ws/repo"),
+            ("https://bitbucket.org./ws/repo", "ws/repo"),
+            ("https://bitbucket.org/ws//repo", "ws/repo"),
+            ("<https://bitbucket.org/ws/repo.git>", "ws/repo"),
+            ("https://bitbucket.org/ws/profile", "ws/profile"),
             ("ssh://git@bitbucket.org:22/ws/repo.git", "ws/repo"),
             ("SSH://git@BitBucket.org/ws/repo", "ws/repo"),
             ("git@BitBucket.org:ws/repo", "ws/repo"),
@@ -491,7 +525,7 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(parse(text).as_deref(), Ok(expected), "{text}");
         }
-        assert_eq!(cases.len(), 53);
+        assert_eq!(cases.len(), 58);
     }
 
     #[test]
@@ -540,6 +574,12 @@ mod tests {
             "git@bitbucket.org:p@ws/repo",
             "https://bitbucket.org/account/signin/?next=/ws/repo",
             "https://bitbucket.org/account/settings/",
+            "https://bitbucket.org/socialauth/login/atlassianid/?next=/ws/repo",
+            "https://bitbucket.org/2.0/repositories/ws/repo",
+            "https://bitbucket.org/goto/ws/repo",
+            "https://bitbucket.org/search/code",
+            "https://bitbucket.org/invitations/repository/x",
+            "https://bitbucket.org/ws/profile/projects",
             "https://bitbucket.org/dashboard/overview",
             "https://bitbucket.org/product/features",
             "https://bitbucket.org/repo/create?workspace=ws",
@@ -560,7 +600,7 @@ mod tests {
         for text in cases {
             assert!(parse(text).is_err(), "{text:?} was accepted");
         }
-        assert_eq!(cases.len(), 59);
+        assert_eq!(cases.len(), 65);
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub(crate) enum Flaw {
     SeveralWords,
     /// A control character, or one that no key, secret or token has.
     Character,
+    /// A line of a settings file, a JSON document, the name of a variable or a mask.
+    NotItself,
 }
 
 impl fmt::Display for Flaw {
@@ -32,6 +34,9 @@ impl fmt::Display for Flaw {
             }
             Flaw::Character => {
                 "contains a character that keys, secrets and tokens never contain: copy it again"
+            }
+            Flaw::NotItself => {
+                "is not the value itself, but a setting, a variable's name, JSON or a mask: copy the value alone"
             }
         })
     }
@@ -74,10 +79,19 @@ pub(crate) fn check(word: &str) -> Result<(), Flaw> {
     if word.contains(char::is_whitespace) {
         return Err(Flaw::SeveralWords);
     }
-    match word.bytes().all(|byte| byte.is_ascii_graphic()) {
-        true => Ok(()),
-        false => Err(Flaw::Character),
+    if !word.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Flaw::Character);
     }
+    match is_around_a_value(word) {
+        true => Err(Flaw::NotItself),
+        false => Ok(()),
+    }
+}
+
+/// Tells whether a text holds or stands for a secret instead of being one.
+fn is_around_a_value(text: &str) -> bool {
+    let starts = ["BBTOKEN_", "{", "${", "$(", "{{"];
+    starts.iter().any(|start| text.starts_with(start)) || text.chars().all(|c| c == '*')
 }
 
 /// Checks a client id, which may hold spaces and other letters where the server is not Bitbucket's.
@@ -87,8 +101,12 @@ pub(crate) fn check(word: &str) -> Result<(), Flaw> {
 /// For control characters, invisible ones, and spaces that only look like one.
 pub(crate) fn check_id(id: &str) -> Result<(), Flaw> {
     let is_space = |c: char| c.is_whitespace() && c != ' ';
-    match id.contains(|c: char| is_space(c) || is_harmful(c)) {
-        true => Err(Flaw::Character),
+    if id.contains(|c: char| is_space(c) || is_harmful(c)) {
+        return Err(Flaw::Character);
+    }
+    let is_quoted = id.starts_with(['"', '\'', '\u{201c}', '\u{2018}']);
+    match is_quoted || is_around_a_value(id) {
+        true => Err(Flaw::NotItself),
         false => Ok(()),
     }
 }

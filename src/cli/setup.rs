@@ -37,7 +37,7 @@ const CLOUD_SSH: [&str; 3] = [
     "ssh://git@altssh.bitbucket.org:443/",
 ];
 /// What a rule for https addresses means for tools with a git of their own: they follow it, and know no remote helpers.
-pub(super) const NEEDS_GIT: &str = "git uses the helper for https addresses; cargo then needs net.git-fetch-with-cli = true, and poetry system-git-client = true";
+pub(super) const NEEDS_GIT: &str = "git uses the helper for https addresses; cargo then needs net.git-fetch-with-cli = true, and poetry system-git-client = true; a program with a git of its own (libgit2, gix, dulwich) cannot use them: see docs/programs.md";
 /// How long one setup waits for others; each takes some tens of milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it waits before it looks again.

@@ -56,25 +56,21 @@ fn allowing(list: &OsStr, scheme: &str) -> OsString {
     list
 }
 
-/// Appends settings to the child's `GIT_CONFIG_COUNT` list, behind the user's own.
-fn append_settings(
-    process: &mut Process,
-    settings: &[(String, String)],
-    variables: Variables<'_>,
-) -> anyhow::Result<()> {
-    let before = match variables("GIT_CONFIG_COUNT").filter(|count| !count.is_empty()) {
-        Some(count) => count
-            .to_string_lossy()
-            .parse::<usize>()
-            .context("GIT_CONFIG_COUNT is not a number")?,
-        None => 0,
-    };
-    for (index, (key, value)) in settings.iter().enumerate() {
-        process.env(format!("GIT_CONFIG_KEY_{}", before + index), key);
-        process.env(format!("GIT_CONFIG_VALUE_{}", before + index), value);
+/// Appends settings behind the user's own `-c`, which win over every other (git: `git_config_from_parameters`).
+fn append_settings(process: &mut Process, settings: &[(String, String)], variables: Variables<'_>) {
+    let mut list = variables("GIT_CONFIG_PARAMETERS").unwrap_or_default();
+    for (key, value) in settings {
+        if !list.is_empty() {
+            list.push(" ");
+        }
+        list.push(format!("{}={}", quoted(key), quoted(value)));
     }
-    process.env("GIT_CONFIG_COUNT", (before + settings.len()).to_string());
-    Ok(())
+    process.env("GIT_CONFIG_PARAMETERS", list);
+}
+
+/// Quotes as git does (git: `sq_quote_buf`).
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''").replace('!', "'\\!'"))
 }
 
 /// Gives `http.extraHeader` without an `Authorization`: git would send it beside the token, and the server would
@@ -198,7 +194,7 @@ impl Plan {
             .arg(format!("remote-{}", repository.scheme()))
             .arg(&self.remote)
             .arg(repository.as_str());
-        append_settings(&mut process, &settings, &process_variable)?;
+        append_settings(&mut process, &settings, &process_variable);
         // Whatever else a person wants to see: GIT_TRACE_CURL would show the token.
         process.env("GIT_TRACE_REDACT", "1");
         if let Some(allowed) = process_variable("GIT_ALLOW_PROTOCOL") {

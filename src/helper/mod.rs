@@ -148,6 +148,7 @@ impl Plan {
             name,
         );
         Ok(session
+            .asked_for(self.address.profile.as_deref())
             .buffering(identity.http.post_buffer_bytes)
             .following_unless(self.redirect_ban.as_deref()))
     }

@@ -49,7 +49,11 @@ impl Refusal {
             "unsupported_grant_type",
             "invalid_scope",
         ];
+        // A malformed request says nothing of the code or the token, unless the description does.
+        let is_malformed = self.error == "invalid_request"
+            && !["refresh", "code"].iter().any(|word| said.contains(word));
         codes.contains(&self.error.as_str())
+            || is_malformed
             || ["callback uri", "grant type", "consumer"]
                 .iter()
                 .any(|word| said.contains(word))
@@ -172,14 +176,23 @@ fn lifetime_s(fields: &Map<String, Value>) -> u64 {
     }
 }
 
+/// The error codes of a token endpoint (RFC 6749 section 5.2), and those of section 4.1.2.1 that servers use there, too.
+const CODES: [&str; 9] = [
+    "access_denied",
+    "server_error",
+    "temporarily_unavailable",
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+];
+
 /// Reads an error body (RFC 6749 section 5.2). Gateways and frameworks have other values in `error`.
 fn refusal(status: u16, fields: &Map<String, Value>) -> Option<Refusal> {
     let error = text(fields, "error");
-    let is_code = !error.is_empty()
-        && error
-            .bytes()
-            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'));
-    is_code.then(|| Refusal {
+    CODES.contains(&error.as_str()).then(|| Refusal {
         status,
         error,
         description: text(fields, "error_description"),

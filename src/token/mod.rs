@@ -225,7 +225,12 @@ impl<'a> Tokens<'a> {
     /// [`Kind::StoreUnusable`].
     pub fn store(&self) -> anyhow::Result<Box<dyn Store>> {
         let no_questions = self.profile.no_questions.as_deref();
-        store::open(self.profile.store, self.places.state.clone(), no_questions)
+        store::open(
+            self.profile.store,
+            self.places.state.clone(),
+            no_questions,
+            &self.profile.name,
+        )
     }
 
     fn cache(&self) -> Option<(Cache, String)> {

@@ -65,12 +65,16 @@ fn an_ambiguous_secret_is_named_and_not_sent_or_shown() {
     let world = World::new(gits().remove(0));
     world.repository("ws", "repo");
     let file = world.path("secret");
-    let cases: [(&[u8], &str); 5] = [
+    let cases: [(&[u8], &str); 9] = [
         (b"\"xq7xq", "a quote at one end only"),
         (b"xq7 xq", "contains more than one word"),
         ("xq7\u{a0}xq".as_bytes(), "contains more than one word"),
         ("xq7\u{e1}xq".as_bytes(), "contains a character that keys"),
         (b"xq7\xffxq", "is not text"),
+        (b"BBTOKEN_CLIENT_SECRET=xq7xq", "is not the value itself"),
+        (b"{\"xq7xq\"}", "is not the value itself"),
+        (b"${xq7xq}", "is not the value itself"),
+        (b"********", "is not the value itself"),
     ];
     for (bytes, why) in cases {
         fs::write(&file, bytes).expect("it can be written");

@@ -38,7 +38,7 @@ fn setup_shows_what_it_writes_and_unsetup_takes_back_exactly_that() {
 + lfs.BASE/.access = basic
       git-lfs sends credentials with its first request, because Bitbucket answers 403 instead of 401
 + url.bbtoken::.insteadOf = BASE/
-      git uses the helper for https addresses; cargo then needs net.git-fetch-with-cli = true, and poetry system-git-client = true
+      git uses the helper for https addresses; cargo then needs net.git-fetch-with-cli = true, and poetry system-git-client = true; a program with a git of its own (libgit2, gix, dulwich) cannot use them: see docs/programs.md
 ";
         assert_eq!(normal(world, &dry.stdout), expected);
         assert_eq!(dry.stderr, "Nothing was written.\n");

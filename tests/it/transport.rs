@@ -197,6 +197,16 @@ fn a_leftover_authorization_in_the_settings_does_not_reach_gits_transport() {
                     );
                 }
                 world.git(["config", "--global", "--unset-all", &key]).ok();
+                let setting = format!("{key}={header}");
+                let of_command = ["-c", "bbtoken.transport=git", "-c", &setting];
+                let done = world
+                    .git(of_command)
+                    .args(["ls-remote", "bbtoken::ws/repo"]);
+                done.done().expect(0).quiet();
+                assert!(
+                    world.bitbucket.token_requests().is_empty(),
+                    "the good token stays in the cache: -c {key}"
+                );
             }
         }
     });

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{RESERVE_BYTES, Store, unusable};
 use crate::{
-    failure::{Failure, Kind},
+    failure::{Failure, Kind, shell_command},
     files::{self, Directory, MAX_FILE_BYTES},
     secret::Secret,
     token::of_disk,
@@ -31,6 +31,8 @@ const VERSION: u64 = 1;
 #[derive(Debug)]
 pub(crate) struct FileStore {
     path: PathBuf,
+    /// The profile that hints name.
+    profile: String,
     /// The directory with the reserved space. The secret goes there, even if its path leads elsewhere by then.
     held: RefCell<Option<Rc<Directory>>>,
     reserved: RefCell<HashMap<String, String>>,
@@ -46,9 +48,10 @@ struct Record {
 
 impl FileStore {
     /// Uses a directory, which the first write creates.
-    pub(crate) fn at(directory: PathBuf) -> Self {
+    pub(crate) fn at(directory: PathBuf, profile: &str) -> Self {
         FileStore {
             path: directory,
+            profile: profile.to_owned(),
             held: RefCell::default(),
             reserved: RefCell::default(),
             made: RefCell::default(),
@@ -74,12 +77,12 @@ impl FileStore {
         let Some(directory) = self.directory()? else {
             return Ok(None);
         };
-        let beside = beside(&directory, key)?.into_iter();
+        let beside = beside(&directory, key, &self.profile)?.into_iter();
         let beside = beside
             .filter_map(|(_, record)| record)
             .max_by_key(|record| record.generation);
         let name = current(key);
-        let current = match read(&directory, &name)? {
+        let current = match read(&directory, &name, &self.profile)? {
             None => None,
             Some(text) => match parse(&text) {
                 Some(record) => Some(record),
@@ -157,7 +160,7 @@ impl Store for FileStore {
             if let Some(name) = self.reserved.borrow_mut().remove(key) {
                 let _ = directory.remove(&name);
             }
-            clean(&directory, key, Some(0));
+            clean(&directory, key, Some(0), &self.profile);
         }
         self.held.take();
         self.remove_made();
@@ -191,7 +194,7 @@ impl Store for FileStore {
             let _ = directory.remove(&name);
             return Err(cannot(error));
         }
-        clean(&directory, key, Some(generation));
+        clean(&directory, key, Some(generation), &self.profile);
         Ok(())
     }
 
@@ -225,13 +228,17 @@ fn current(key: &str) -> String {
 }
 
 /// Finds the files that were not renamed, with their content.
-fn beside(directory: &Directory, key: &str) -> anyhow::Result<Vec<(String, Option<Record>)>> {
+fn beside(
+    directory: &Directory,
+    key: &str,
+    profile: &str,
+) -> anyhow::Result<Vec<(String, Option<Record>)>> {
     let names = directory.all_beside(key, "next").map_err(|error| {
         let path = directory.path_of("");
         of_disk(error, format!("cannot read '{}'", path.display()))
     })?;
     let read = |name: String| {
-        let record = read(directory, &name)?.and_then(|text| parse(&text));
+        let record = read(directory, &name, profile)?.and_then(|text| parse(&text));
         Ok((name, record))
     };
     names.into_iter().map(read).collect()
@@ -239,8 +246,8 @@ fn beside(directory: &Directory, key: &str) -> anyhow::Result<Vec<(String, Optio
 
 /// Removes files that are not later than the current record: earlier records, and space that a killed process reserved.
 /// A process that still needs its space reserves it again.
-fn clean(directory: &Directory, key: &str, generation: Option<u64>) {
-    for (name, record) in beside(directory, key).unwrap_or_default() {
+fn clean(directory: &Directory, key: &str, generation: Option<u64>, profile: &str) {
+    for (name, record) in beside(directory, key, profile).unwrap_or_default() {
         if record.map(|record| record.generation) < generation {
             let _ = directory.remove(&name);
         }
@@ -272,8 +279,8 @@ fn write(directory: &Directory, name: &str, current: &str, text: &Secret) -> io:
     Ok(has_moved || directory.has(name))
 }
 
-/// Reads a file that only the user can read; `None` if there is none.
-fn read(directory: &Directory, name: &str) -> anyhow::Result<Option<Secret>> {
+/// Reads a file that only the user can read; `None` if there is none. Hints name the profile.
+fn read(directory: &Directory, name: &str, profile: &str) -> anyhow::Result<Option<Secret>> {
     match directory.read(name, MAX_FILE_BYTES) {
         // A file that is not text is damaged.
         Ok(text) => Ok(Some(Secret::new(
@@ -283,8 +290,10 @@ fn read(directory: &Directory, name: &str) -> anyhow::Result<Option<Secret>> {
         Err(error) => {
             let path = directory.path_of(name);
             let remedy = files::untrusted(&error).map(|untrusted| {
+                let logout = shell_command(&["git", "bbtoken", "logout", profile]);
                 format!(
-                    "if another user may have read it, run 'git bbtoken logout' and log in again; otherwise {}",
+                    "if another user may have read it, run '{}' and log in again; otherwise {}",
+                    logout.unwrap_or_else(|| "git bbtoken logout".to_owned()),
                     untrusted.remedy
                 )
             });
@@ -311,7 +320,7 @@ mod tests {
 
     fn store() -> (tempfile::TempDir, FileStore) {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let store = FileStore::at(directory.path().join("state"));
+        let store = FileStore::at(directory.path().join("state"), "work");
         (directory, store)
     }
 
@@ -340,7 +349,9 @@ mod tests {
 
     fn count_beside(store: &FileStore) -> usize {
         let directory = Directory::open(&store.path).expect("it is there");
-        beside(&directory, "k").expect("it can be read").len()
+        beside(&directory, "k", "work")
+            .expect("it can be read")
+            .len()
     }
 
     /// The state after a failed rename: the later record beside the earlier one.
@@ -398,7 +409,7 @@ mod tests {
             .save("k", &Secret::new("canary"))
             .expect("it can be written");
         assert_eq!(
-            loaded(&FileStore::at(moved)).as_deref(),
+            loaded(&FileStore::at(moved, "work")).as_deref(),
             Some("canary"),
             "the directory that was checked holds the secret"
         );
@@ -407,7 +418,7 @@ mod tests {
     #[test]
     fn two_processes_without_a_lock_do_not_damage_each_others_secrets() {
         let (_directory, one) = store();
-        let other = FileStore::at(one.path.clone());
+        let other = FileStore::at(one.path.clone(), "work");
         one.save("k", &Secret::new("zero"))
             .expect("it can be written");
         one.reserve("k").expect("there is room");

@@ -64,6 +64,7 @@ pub(crate) fn open(
     kind: profile::Store,
     directory: Option<PathBuf>,
     no_questions: Option<&str>,
+    profile: &str,
 ) -> anyhow::Result<Box<dyn Store>> {
     match (kind, directory) {
         (profile::Store::Memory, _) => Ok(Box::new(NoStore)),
@@ -72,7 +73,7 @@ pub(crate) fn open(
             Ok(Box::new(KeyringStore::open(Keychain::Session)?))
         }
         (profile::Store::KernelKeyring, _) => Ok(Box::new(KeyringStore::open(Keychain::Kernel)?)),
-        (profile::Store::File, Some(directory)) => Ok(Box::new(FileStore::at(directory))),
+        (profile::Store::File, Some(directory)) => Ok(Box::new(FileStore::at(directory, profile))),
         (profile::Store::File, None) => Err(unusable(
             "there is no home directory to store secrets in; set BBTOKEN_HOME".into(),
         )

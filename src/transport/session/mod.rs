@@ -38,6 +38,8 @@ pub(crate) struct Session<'a> {
     repository: Url,
     /// The repository's name in messages.
     name: String,
+    /// The profile that the address names, for commands in hints.
+    asked_profile: Option<&'a str>,
     last_answer: Instant,
     memory: Option<&'a dyn AdvertisementCache>,
     was_moved: bool,
@@ -90,6 +92,7 @@ impl<'a> Session<'a> {
             watch,
             repository,
             name,
+            asked_profile: None,
             last_answer: Instant::now(),
             memory: None,
             was_moved: false,
@@ -100,6 +103,14 @@ impl<'a> Session<'a> {
             clock,
             retries: Retries::within(PATIENCE),
             is_prefetch: false,
+        }
+    }
+
+    /// Sets the profile that the address names.
+    pub(crate) fn asked_for(self, asked_profile: Option<&'a str>) -> Self {
+        Session {
+            asked_profile,
+            ..self
         }
     }
 

@@ -22,7 +22,9 @@ impl Session<'_> {
     /// Makes the error for a refusal. Shows the server's lines separately, as git does (git: `show_http_message` in
     /// remote-curl.c), but not for a prefetch.
     pub(super) fn refused(&self, mut refusal: Refusal, service: Service) -> anyhow::Error {
-        let kind = refusal.kind(service, &self.name);
+        let profile = self.asked_profile.map(|name| format!("{name}@"));
+        let address = format!("{}{}", profile.unwrap_or_default(), self.name);
+        let kind = refusal.kind(service, &address);
         if let Some(reporter) = self.reporter.filter(|_| !self.is_prefetch) {
             for line in refusal.take_lines() {
                 (reporter.say)(&format!("remote: {line}\n"));

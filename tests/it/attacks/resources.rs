@@ -155,14 +155,14 @@ fn doctor_follows_no_link_and_waits_for_no_pipe() {
             done.stdout
         );
         assert!(
-            !done.stdout.contains("holds"),
+            !done.stdout.contains("/config contains"),
             "a link leads to it: {}",
             done.stdout
         );
         fs::write(modules.join("lib/config"), &config).expect("it is ours");
         let done = world.bbtoken(["doctor"]).within(&tree).done();
         assert!(
-            done.stdout.contains("modules/lib/config holds"),
+            done.stdout.contains("modules/lib/config contains"),
             "{}",
             done.stdout
         );

@@ -339,7 +339,7 @@ fn links_and_pipes_in_the_place_of_our_files_are_not_followed_and_keep_nothing_w
             let now = fs::read(&victim).expect("it is there");
             assert!(now == content, "a {kind} at {path:?} leads to no write");
             if is_login && kind == "soft link" {
-                done.says(&["' is not used, because it is a symbolic link\nhint: if another user may have read it, run 'git bbtoken logout' and log in again; otherwise run: rm "]);
+                done.says(&["' is not used, because it is a symbolic link\nhint: if another user may have read it, run 'git bbtoken logout work' and log in again; otherwise run: rm "]);
             }
             if is_login && kind == "hard link" {
                 done.says(&[

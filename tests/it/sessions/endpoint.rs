@@ -362,6 +362,29 @@ fn a_gateway_that_refuses_costs_neither_the_client_nor_the_login() {
 }
 
 #[test]
+fn an_error_that_oauth_does_not_define_costs_no_login() {
+    let world = &world();
+    person(world);
+    for (status, error) in [
+        (403, "forbidden"),
+        (401, "unauthorized"),
+        (400, "rate_limited"),
+        (400, "invalid_request"),
+    ] {
+        world.bitbucket.revoke_access_tokens();
+        let gate = Rule::answer(status).header("Content-Type", "application/json");
+        let gate = gate.body(format!(r#"{{"error":"{error}"}}"#));
+        world.bitbucket.script(gate.kind(Kind::Token).forever());
+        let done = list(world).fails(128);
+        for blamed in ["is wrong", "has ended", "git bbtoken login"] {
+            assert!(!done.stderr.contains(blamed), "{error}: {}", done.stderr);
+        }
+        world.bitbucket.clear_script();
+        list(world).done().expect(0).quiet();
+    }
+}
+
+#[test]
 fn a_token_of_another_type_is_not_sent_to_the_git_server() {
     let world = &world();
     world.repository("ws", "repo");

@@ -298,7 +298,7 @@ fn a_login_that_others_could_read_is_not_used_and_each_remedy_of_the_hint_works(
     person(world);
     let refused = || {
         let done = list(world).done().expect(128);
-        done.says(&["' is not used, because other users may read it\nhint: if another user may have read it, run 'git bbtoken logout' and log in again; otherwise run: chmod 600 "]);
+        done.says(&["' is not used, because other users may read it\nhint: if another user may have read it, run 'git bbtoken logout work' and log in again; otherwise run: chmod 600 "]);
         done.stderr
     };
     let open = |path: &std::path::Path, mode| {
