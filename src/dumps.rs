@@ -56,7 +56,7 @@ pub(crate) use unix::{forbid, spawn_with_own_limit};
 
 /// Windows writes dumps only where its user has asked for them.
 #[cfg(not(unix))]
-pub fn forbid() {}
+pub(crate) fn forbid() {}
 
 /// Starts a command of the user's.
 ///
@@ -64,7 +64,7 @@ pub fn forbid() {}
 ///
 /// When it cannot be started.
 #[cfg(not(unix))]
-pub fn spawn_with_own_limit(
+pub(crate) fn spawn_with_own_limit(
     command: &mut std::process::Command,
 ) -> std::io::Result<std::process::Child> {
     command.spawn()

@@ -35,7 +35,7 @@ pub(crate) fn replace_process(mut process: Process) -> anyhow::Result<u8> {
 ///
 /// When it cannot be started.
 #[cfg(not(unix))]
-pub fn replace_process(mut process: Process) -> anyhow::Result<u8> {
+pub(crate) fn replace_process(mut process: Process) -> anyhow::Result<u8> {
     let status = process
         .status()
         .context("cannot start git's own https helper")?;
