@@ -55,7 +55,7 @@ fn get(
     output: &mut dyn Write,
     warn: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
-    let identity = match identity(profile, request) {
+    let identity = match App::read().and_then(|app| identity(&app, profile, request)) {
         Ok(Some(identity)) => identity,
         Ok(None) => return Ok(()),
         // Where nothing is configured another helper may know a credential.
@@ -129,9 +129,10 @@ fn erase(profile: Option<&str>, request: &Request, warn: &dyn Fn(&str)) -> anyho
         return Ok(());
     };
     // The user name of the token stands in the place of one that may have named the profile: the token tells whose it is.
-    let first = identity(profile, request).ok().flatten();
-    let others = App::read().map(|app| app.all_for_site(&request.protocol, &request.host));
-    for identity in first.into_iter().chain(others.unwrap_or_default()) {
+    let Ok(app) = App::read() else { return Ok(()) };
+    let first = identity(&app, profile, request).ok().flatten();
+    let others = app.all_for_site(&request.protocol, &request.host);
+    for identity in first.into_iter().chain(others) {
         if !identity.forget(token, warn) {
             continue;
         }
@@ -148,14 +149,18 @@ fn erase(profile: Option<&str>, request: &Request, warn: &dyn Fn(&str)) -> anyho
 }
 
 /// Resolves whose token a request is about; `None` if it is not about Bitbucket, so that git asks the next helper.
-fn identity(profile: Option<&str>, request: &Request) -> anyhow::Result<Option<Identity>> {
+fn identity(
+    app: &App,
+    profile: Option<&str>,
+    request: &Request,
+) -> anyhow::Result<Option<Identity>> {
     let given = request
         .given
         .as_ref()
         .and_then(|given| given.profile.as_deref());
     let user = given.unwrap_or(&request.user);
     let profile = profile.or_else(|| profile_of(user));
-    App::read()?.for_url(
+    app.for_url(
         &request.protocol,
         &request.host,
         &request.path,

@@ -164,10 +164,11 @@ impl Plan {
     /// Opens what is remembered of the repository for those who read it.
     fn advertisement_cache(&self) -> Option<OnDisk<'static>> {
         let profile = &self.identity.profile;
+        if !profile.remembers_advertisement {
+            return None;
+        }
         let place = Place::of(&self.remote, &process_variable);
-        profile
-            .remembers_advertisement
-            .then(|| OnDisk::of_profile(profile, &self.repository(), place, &SystemClock))?
+        OnDisk::of_profile(profile, &self.repository(), place, &SystemClock)
     }
 
     fn identity_for(&self, service: Service) -> &Identity {
