@@ -12,10 +12,8 @@ use crate::{
     secret::mask_address,
 };
 
-/// The host that addresses name when they mean Bitbucket Cloud.
-const BITBUCKET_HOSTS: [&str; 2] = ["bitbucket.org", "www.bitbucket.org"];
-/// The hosts of Bitbucket Cloud's SSH service (Bitbucket support: "Use SSH keys … over port 443").
-const SSH_HOSTS: [&str; 2] = ["bitbucket.org", "altssh.bitbucket.org"];
+/// The hosts that addresses name when they mean Bitbucket Cloud; the last one serves ssh on port 443.
+const BITBUCKET_HOSTS: [&str; 3] = ["bitbucket.org", "www.bitbucket.org", "altssh.bitbucket.org"];
 /// The host of the REST service, and where it keeps repositories (Bitbucket: "REST API", `repositories`).
 const API_HOST: &str = "api.bitbucket.org";
 const API_REPOSITORIES: &str = "2.0/repositories/";
@@ -353,7 +351,10 @@ fn from_web(host: &str, path: &str, base: Base<'_>) -> Result<Address, &'static 
 
 /// Takes `git@bitbucket.org:workspace/repository` and `ssh://git@bitbucket.org/workspace/repository`.
 fn from_ssh(host: &str, path: &str) -> Result<Address, &'static str> {
-    if !SSH_HOSTS.iter().any(|name| host.eq_ignore_ascii_case(name)) {
+    if !BITBUCKET_HOSTS
+        .iter()
+        .any(|name| host.eq_ignore_ascii_case(name))
+    {
         return Err("its host is not Bitbucket");
     }
     from_short(path.trim_start_matches('/')).and_then(|address| match address.profile {
@@ -463,6 +464,10 @@ mod tests {
             ("git@bitbucket.org:ws/repo.git", "ws/repo"),
             ("ssh://git@bitbucket.org/ws/repo.git", "ws/repo"),
             ("ssh://git@altssh.bitbucket.org:443/ws/repo.git", "ws/repo"),
+            ("git@altssh.bitbucket.org:443/ws/repo", "ws/repo"),
+            ("bbtoken::git@altssh.bitbucket.org:ws/repo", "ws/repo"),
+            ("ssh://git@www.bitbucket.org/ws/repo", "ws/repo"),
+            ("git@www.bitbucket.org:ws/repo.git", "ws/repo"),
             ("https://bitbucket.org/ws/repo.git/", "ws/repo"),
             ("https://bitbucket.org/ws/repo/branch/feature/x", "ws/repo"),
             (
@@ -525,7 +530,7 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(parse(text).as_deref(), Ok(expected), "{text}");
         }
-        assert_eq!(cases.len(), 58);
+        assert_eq!(cases.len(), 62);
     }
 
     #[test]
@@ -552,7 +557,7 @@ mod tests {
             "https://bitbucket.org/ws/repo.git/wiki",
             "https://bitbucket.org/ws/repo/wiki/Home",
             "git@bitbucket.org:ws/repo.git/wiki",
-            "git@altssh.bitbucket.org:443/ws/repo",
+            "git@altssh.bitbucket.org.evil.org:443/ws/repo",
             "https://api.bitbucket.org/2.0/workspaces/ws",
             "https://api.bitbucket.org/ws/repo",
             "https://api.bitbucket.org.evil.org/2.0/repositories/ws/repo",

@@ -31,10 +31,13 @@ const NOTE: &str = "bbtoken.addedBySetup";
 const WHOLE_FILE: &str = "this file";
 /// Bitbucket Cloud, and what its ssh addresses begin with.
 const CLOUD: &str = "https://bitbucket.org";
-const CLOUD_SSH: [&str; 3] = [
+const CLOUD_SSH: [&str; 6] = [
     "git@bitbucket.org:",
     "ssh://git@bitbucket.org/",
     "ssh://git@altssh.bitbucket.org:443/",
+    "ssh://git@bitbucket.org:22/",
+    "git+ssh://git@bitbucket.org/",
+    "ssh://bitbucket.org/",
 ];
 /// What a rule for https addresses means for tools with a git of their own: they follow it, and know no remote helpers.
 pub(super) const NEEDS_GIT: &str = "git uses the helper for https addresses; cargo then needs net.git-fetch-with-cli = true, and poetry system-git-client = true; a program with a git of its own (libgit2, gix, dulwich) cannot use them: see docs/programs.md";

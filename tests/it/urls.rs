@@ -65,6 +65,9 @@ fn everywhere_serves_what_bitbucket_and_its_pages_give() {
             "git@bitbucket.org:ws/repo.git",
             "ssh://git@bitbucket.org/ws/repo.git",
             "ssh://git@altssh.bitbucket.org:443/ws/repo.git",
+            "ssh://git@bitbucket.org:22/ws/repo",
+            "git+ssh://git@bitbucket.org/ws/repo.git",
+            "ssh://bitbucket.org/ws/repo",
         ];
         for (number, form) in forms.iter().enumerate() {
             let tree = world.path(&format!("tree{number}"));
@@ -90,6 +93,65 @@ fn everywhere_serves_what_bitbucket_and_its_pages_give() {
 }
 
 #[test]
+fn setup_completes_the_rules_of_an_earlier_version_and_unsetup_removes_all() {
+    on_every_git(|world| {
+        let before = world.gitconfig();
+        set_up(world, "--everywhere");
+        let complete = world.gitconfig();
+        for start in [
+            "ssh://git@bitbucket.org:22/",
+            "git+ssh://git@bitbucket.org/",
+            "ssh://bitbucket.org/",
+        ] {
+            let value = format!("^{}$", start.replace('+', "\\+"));
+            let note = format!(
+                "^url\\.bbtoken::\\.insteadOf={}$",
+                start.replace('+', "\\+")
+            );
+            for (key, value) in [
+                ("url.bbtoken::.insteadOf", value),
+                ("bbtoken.addedBySetup", note),
+            ] {
+                world
+                    .git(["config", "--global", "--unset", key, &value])
+                    .ok();
+            }
+        }
+        set_up(world, "--everywhere");
+        assert_eq!(
+            world.gitconfig(),
+            complete,
+            "setup adds the rules that are missing, once"
+        );
+        let doctor = world
+            .bbtoken(["doctor"])
+            .without("BBTOKEN_BASE_URL")
+            .without_client()
+            .done();
+        assert!(
+            !doctor.stdout.contains("problem  addresses"),
+            "doctor agrees with setup: {}",
+            doctor.stdout
+        );
+        world.bbtoken(["unsetup", "--yes"]).done().expect(0).quiet();
+        assert_eq!(world.gitconfig(), before, "unsetup removes every rule");
+    });
+}
+
+#[test]
+fn a_scheme_in_capitals_fails_in_git_before_the_helper_is_asked() {
+    on_every_git(|world| {
+        set_up(world, "--everywhere");
+        let address = "HTTPS://bitbucket.org/ws/repo";
+        let run = || world.git(["ls-remote", address]).fails(128).stderr;
+        let ours = run();
+        assert!(ours.contains("'remote-HTTPS' is not a git command"), "{ours}");
+        world.bbtoken(["unsetup", "--yes"]).ok();
+        assert_eq!(run(), ours, "plain git refuses it, too");
+    });
+}
+
+#[test]
 fn a_page_without_any_setup_is_cloned_behind_our_name() {
     on_every_git(|world| {
         let bare = world.repository("ws", "repo");
@@ -99,6 +161,8 @@ fn a_page_without_any_setup_is_cloned_behind_our_name() {
             "bbtoken::https://www.bitbucket.org/ws/repo",
             "bbtoken::https://api.bitbucket.org/2.0/repositories/ws/repo/commits",
             "bbtoken::ssh://git@altssh.bitbucket.org:443/ws/repo.git",
+            "bbtoken::git@altssh.bitbucket.org:443/ws/repo.git",
+            "bbtoken::ssh://git@www.bitbucket.org/ws/repo",
             "bbtoken::ws/repo/src/main/",
         ];
         for (number, form) in forms.iter().enumerate() {
@@ -186,6 +250,9 @@ fn plain_knows_bitbuckets_own_forms_behind_our_name() {
             "git@bitbucket.org:ws/repo.git",
             "ssh://git@bitbucket.org/ws/repo.git",
             "ssh://git@altssh.bitbucket.org:443/ws/repo.git",
+            "ssh://git@bitbucket.org:22/ws/repo.git",
+            "git+ssh://git@bitbucket.org/ws/repo.git",
+            "ssh://bitbucket.org/ws/repo.git",
         ] {
             let shown = world
                 .git(["ls-remote", "--get-url", &format!("bbtoken::{form}")])
