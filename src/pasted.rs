@@ -21,6 +21,8 @@ pub(crate) enum Flaw {
     Character,
     /// A line of a settings file, a JSON document, the name of a variable or a mask.
     NotItself,
+    /// A line end stands there as its escape, as in JSON or from `echo -n 'x\n'`.
+    Escape,
 }
 
 impl fmt::Display for Flaw {
@@ -37,6 +39,9 @@ impl fmt::Display for Flaw {
             }
             Flaw::NotItself => {
                 "is not the value itself, but a setting, a variable's name, JSON or a mask: copy the value alone"
+            }
+            Flaw::Escape => {
+                "ends in a backslash and a letter, which stand for a line end or a tab: remove them"
             }
         })
     }
@@ -82,16 +87,22 @@ pub(crate) fn check(word: &str) -> Result<(), Flaw> {
     if !word.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Flaw::Character);
     }
-    match is_around_a_value(word) {
-        true => Err(Flaw::NotItself),
-        false => Ok(()),
-    }
+    check_value(word)
 }
 
-/// Tells whether a text holds or stands for a secret instead of being one.
-fn is_around_a_value(text: &str) -> bool {
+/// Refuses a text that holds or stands for a secret instead of being one.
+fn check_value(text: &str) -> Result<(), Flaw> {
     let starts = ["BBTOKEN_", "{", "${", "$(", "{{"];
-    starts.iter().any(|start| text.starts_with(start)) || text.chars().all(|c| c == '*')
+    let is_start = |start: &&str| text.starts_with(start);
+    if starts.iter().any(is_start) || text.chars().all(|c| c == '*') {
+        return Err(Flaw::NotItself);
+    }
+    // Another server's secret may hold a backslash, but hardly in front of its last letter.
+    let escapes = [r"\n", r"\r", r"\t"];
+    match escapes.iter().any(|escape| text.ends_with(escape)) {
+        true => Err(Flaw::Escape),
+        false => Ok(()),
+    }
 }
 
 /// Checks a client id, which may hold spaces and other letters where the server is not Bitbucket's.
@@ -105,9 +116,9 @@ pub(crate) fn check_id(id: &str) -> Result<(), Flaw> {
         return Err(Flaw::Character);
     }
     let is_quoted = id.starts_with(['"', '\'', '\u{201c}', '\u{2018}']);
-    match is_quoted || is_around_a_value(id) {
+    match is_quoted {
         true => Err(Flaw::NotItself),
-        false => Ok(()),
+        false => check_value(id),
     }
 }
 
@@ -183,7 +194,7 @@ mod tests {
 
     #[test]
     fn what_is_ambiguous_is_named() {
-        let cases: [(&[u8], Flaw); 12] = [
+        let cases: [(&[u8], Flaw); 14] = [
             (b"", Flaw::Empty),
             (b" \r\n", Flaw::Empty),
             (b"\"\"", Flaw::Empty),
@@ -196,6 +207,8 @@ mod tests {
             ("s\u{e9}cret".as_bytes(), Flaw::Character),
             (b"s3\x1bcret", Flaw::Character),
             (b"s3\xffcret", Flaw::NotText),
+            (br"s3cret\n", Flaw::Escape),
+            (br#""s3cret\t""#, Flaw::Escape),
         ];
         for (case, flaw) in cases {
             assert_eq!(word(case), Err(flaw), "{case:?}");

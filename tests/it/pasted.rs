@@ -65,7 +65,7 @@ fn an_ambiguous_secret_is_named_and_not_sent_or_shown() {
     let world = World::new(gits().remove(0));
     world.repository("ws", "repo");
     let file = world.path("secret");
-    let cases: [(&[u8], &str); 9] = [
+    let cases: [(&[u8], &str); 12] = [
         (b"\"xq7xq", "a quote at one end only"),
         (b"xq7 xq", "contains more than one word"),
         ("xq7\u{a0}xq".as_bytes(), "contains more than one word"),
@@ -75,6 +75,9 @@ fn an_ambiguous_secret_is_named_and_not_sent_or_shown() {
         (b"{\"xq7xq\"}", "is not the value itself"),
         (b"${xq7xq}", "is not the value itself"),
         (b"********", "is not the value itself"),
+        (br"xq7xq\n", "ends in a backslash and a letter"),
+        (br"xq7xq\r\n", "ends in a backslash and a letter"),
+        (br#""xq7xq\n""#, "ends in a backslash and a letter"),
     ];
     for (bytes, why) in cases {
         fs::write(&file, bytes).expect("it can be written");
@@ -92,6 +95,11 @@ fn an_ambiguous_secret_is_named_and_not_sent_or_shown() {
             assert!(!done.stderr.contains("xq7"), "{}", done.stderr);
         }
     }
+    let done = world
+        .git(["ls-remote", "-q", "bbtoken::ws/repo"])
+        .env("BBTOKEN_CLIENT_ID", r"xq7xq\n")
+        .fails(128);
+    done.says(&["ends in a backslash and a letter"]);
     assert!(
         world.bitbucket.requests().is_empty(),
         "nothing is sent with what cannot be right"
