@@ -145,7 +145,10 @@ fn a_scheme_in_capitals_fails_in_git_before_the_helper_is_asked() {
         let address = "HTTPS://bitbucket.org/ws/repo";
         let run = || world.git(["ls-remote", address]).fails(128).stderr;
         let ours = run();
-        assert!(ours.contains("'remote-HTTPS' is not a git command"), "{ours}");
+        assert!(
+            ours.contains("'remote-HTTPS' is not a git command"),
+            "{ours}"
+        );
         world.bbtoken(["unsetup", "--yes"]).ok();
         assert_eq!(run(), ours, "plain git refuses it, too");
     });
