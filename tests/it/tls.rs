@@ -199,6 +199,7 @@ fn a_file_of_authorities_is_read_as_gits_libraries_read_it() {
         let trusted = String::from_utf8(trusted.stdout).expect("it is text");
         assert!(trusted.contains("BEGIN TRUSTED CERTIFICATE"), "{trusted}");
         let other = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        let mut is_openssl = false;
         for (what, text) in [
             ("a byte order mark", format!("\u{feff}{pem}")),
             ("lines of Windows", pem.replace('\n', "\r\n")),
@@ -216,11 +217,15 @@ fn a_file_of_authorities_is_read_as_gits_libraries_read_it() {
             fs::write(&file, text).expect("the world's directory can be written");
             let base = world.bitbucket.base_url().to_owned();
             let [ours, gits] = both(world, &base, &file, &[]);
-            // GnuTLS does not know what OpenSSL puts behind a certificate.
-            assert!(
-                gits.code == Some(0) || what.contains("trust"),
-                "{what}: {gits:?}"
-            );
+            let is_read = gits.code == Some(0);
+            match what {
+                // Only OpenSSL reads what it writes behind a certificate itself.
+                "trust behind it" => is_openssl = is_read,
+                "another label, without trust" => {}
+                // Only GnuTLS passes over a key that it cannot decode.
+                "a key before it" if is_openssl => {}
+                _ => assert!(is_read, "git reads a file with {what}: {}", gits.stderr),
+            }
             assert_eq!(ours.code, Some(0), "{what}: {}", ours.stderr);
             assert!(ours.stderr.is_empty(), "{what}: {}", ours.stderr);
         }
