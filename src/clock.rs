@@ -1,4 +1,4 @@
-//! Time as a parameter, so that expiry can be tested without waiting.
+//! Time as a parameter, so that expiry can be tested without waiting, and spans of it in words.
 
 use std::{
     thread,
@@ -29,5 +29,53 @@ impl Clock for SystemClock {
 
     fn wait(&self, span: Duration) {
         thread::sleep(span);
+    }
+}
+
+/// Says how long a span is: `1 h 59 min`, `3 days`, `20 s`.
+pub(crate) fn span(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..86_400 if seconds % 3_600 < 60 => format!("{} h", seconds / 3_600),
+        3_600..86_400 => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
+        86_400..172_800 => "1 day".to_owned(),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// Says when something ends.
+pub(crate) fn expiry(expires_at_unix_s: u64, now_unix_s: u64) -> String {
+    match expires_at_unix_s.checked_sub(now_unix_s) {
+        Some(left) if left > 0 => format!("expires in {}", span(left)),
+        _ => format!("expired {} ago", span(now_unix_s - expires_at_unix_s)),
+    }
+}
+
+/// Says how long ago something was.
+pub(crate) fn ago(at_unix_s: u64, now_unix_s: u64) -> String {
+    format!("{} ago", span(now_unix_s.saturating_sub(at_unix_s)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_said_in_two_units_at_most() {
+        let cases = [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (7_199, "1 h 59 min"),
+            (7_200, "2 h"),
+            (86_400, "1 day"),
+            (259_200, "3 days"),
+        ];
+        for (seconds, words) in cases {
+            assert_eq!(span(seconds), words);
+        }
+        assert_eq!(expiry(100, 100), "expired 0 s ago");
+        assert_eq!(expiry(160, 100), "expires in 1 min");
     }
 }

@@ -13,6 +13,7 @@
 //! bin/git-remote-bbtoken ─► helper ─┐                    ┌─► transport ─► http
 //!                                   ├─► app ─► profile ──┼─► token ─► oauth ─► http
 //! bin/git-bbtoken ────────► cli ────┘                    └─► git_config
+//!                            └─► doctor ─► setup ─► git
 //! ```
 //!
 //! 1. [`helper`] reads git's arguments. [`app`] reads git's configuration and the environment, and chooses the profile.
@@ -30,11 +31,14 @@
 //! | [`app`] | the context of one command: environment, configuration, profiles, HTTP clients made on first use; chooses the profile |
 //! | [`helper`] | serves git: plan, connect, hand over to git's transport, LFS, submodule hints |
 //! | [`cli`] | `git bbtoken`: one file per subcommand; `arguments` defines the command line, `reference` lists every name |
+//! | [`doctor`] | what keeps git and Bitbucket apart, each with its fix |
+//! | [`setup`] | what git's configuration needs for the helper: what is wanted, what is there, the changes |
 //! | [`transport`] | helper commands, pkt-lines, discovery, requests; defines the [`transport::Authorizer`] it needs |
 //! | [`token`] | an access token that works: cache, lock, refresh, stores |
 //! | [`oauth`] | RFC 6749 grants and the answers to them; opens no file, prints nothing |
 //! | [`profile`] | client, grant, endpoints, store: chosen and valid |
 //! | [`git_config`] | git's configuration as git reads it, with the origin and trust of each value |
+//! | [`git`] | runs git: changes its configuration, finds repositories, reads one at Bitbucket |
 //! | [`http`] | one client on reqwest and rustls: TLS, proxies, time limits; follows no redirect; curl where rustls cannot |
 //! | [`lfs`] | what git-lfs must be told of a remote, written into the repository's configuration |
 //! | [`files`] | files that only the user can read, replaced as a whole, in directories that are opened once and checked |
@@ -75,11 +79,13 @@ mod address;
 mod app;
 mod cli;
 mod clock;
+mod doctor;
 mod dumps;
 mod failure;
 mod files;
 #[cfg(test)]
 mod fuzz;
+mod git;
 mod git_config;
 mod helper;
 mod http;
@@ -92,6 +98,7 @@ mod profile;
 mod program;
 mod report;
 mod secret;
+mod setup;
 mod signals;
 mod token;
 mod trace;

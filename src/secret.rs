@@ -82,6 +82,11 @@ pub(crate) fn mask(text: &str) -> String {
     without_tokens(&shown)
 }
 
+/// Shows a text without what may be a secret in it, cut for a message.
+pub(crate) fn masked(text: &str) -> String {
+    quote(&mask(text))
+}
+
 /// Shows a text that is an address as a whole. A password that was pasted unescaped may hold any character, so that
 /// everything up to the last `@` counts as one.
 pub(crate) fn mask_address(text: &str) -> String {

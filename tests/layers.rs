@@ -12,7 +12,7 @@ use bbtoken::internals::GIT_KEYS;
 mod circles;
 
 /// Who may use whom; the leaves below may be used by all.
-const RULES: [(&str, &[&str]); 27] = [
+const RULES: [(&str, &[&str]); 30] = [
     ("failure", &[]),
     ("secret", &[]),
     ("trace", &[]),
@@ -26,6 +26,7 @@ const RULES: [(&str, &[&str]); 27] = [
     ("pasted", &[]),
     ("program", &[]),
     ("limits", &[]),
+    ("git", &[]),
     ("http", &["files"]),
     ("oauth", &["http", "clock"]),
     ("profile", &["address", "http"]),
@@ -71,20 +72,36 @@ const RULES: [(&str, &[&str]); 27] = [
             "transport",
         ],
     ),
+    ("setup", &["app", "git", "git_config", "http", "profile"]),
+    (
+        "doctor",
+        &[
+            "app",
+            "clock",
+            "git",
+            "git_config",
+            "http",
+            "profile",
+            "setup",
+        ],
+    ),
     (
         "cli",
         &[
             "address",
             "app",
+            "clock",
+            "doctor",
             "dumps",
             "files",
+            "git",
             "git_config",
-            "http",
             "lfs",
             "oauth",
             "pasted",
             "profile",
             "report",
+            "setup",
             "token",
         ],
     ),

@@ -211,6 +211,24 @@ fn untold(why: &str) -> Owner {
     Owner::Untold(why.to_owned())
 }
 
+/// Tells whether the profile names an account that can be compared.
+pub(crate) fn is_named(profile: &Profile) -> bool {
+    profile.account != profile.name && !profile.account.contains('@')
+}
+
+/// Says that a profile is for another account than the one whose login it has. It may be a name that only the user
+/// knows, so this is no error; two accounts in one browser are mixed up easily, though.
+pub(crate) fn other_account(profile: &Profile, account: &Account) -> Option<String> {
+    let meant = &profile.account;
+    if !is_named(profile) || account.is_called(meant) {
+        return None;
+    }
+    Some(format!(
+        "profile '{profile}' is for account '{meant}', but its login belongs to {}",
+        account.shown()
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@ mod lfs;
 mod network;
 mod places;
 mod proxy_login;
+mod rights;
 mod target;
 mod tokens;
 mod trial;
@@ -27,12 +28,13 @@ use crate::{
 };
 use target::Environment;
 
-pub(crate) use account::{Account, Owner};
+pub(crate) use account::{Account, Owner, is_named, other_account};
 pub(crate) use advertisement_cache::{OnDisk, Place, has_objects};
 pub(crate) use credential::may_be_ours;
 pub(crate) use identity::{Identity, authority};
 pub(crate) use lfs::{is_new, lfs_here, wiring};
 pub(crate) use network::Route;
+pub(crate) use rights::{may_push, scopes, to_push};
 pub(crate) use target::{Chosen, Target, rule_for};
 pub(crate) use tokens::{TokenAuthorizer, release_room};
 pub(crate) use trial::try_on;

@@ -2,14 +2,11 @@
 
 mod arguments;
 mod candidates;
-mod chain;
 mod completions;
 mod console;
 mod credential;
 mod doctor;
 mod examples;
-mod exposed;
-mod git;
 mod help;
 mod help_text;
 mod login;
@@ -23,7 +20,6 @@ mod setup;
 mod signals;
 mod status;
 mod token;
-mod words;
 
 use std::{
     ffi::OsString,

@@ -5,12 +5,11 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::{
-    Console, arguments,
+use super::{Console, arguments, setup::may_write};
+use crate::{
+    app::App,
     git::{Change, Repository, Target, apply_all},
-    setup::may_write,
 };
-use crate::app::App;
 
 /// What may hold an address. The remotes of branches and the default to push to do, where they are no names.
 const ADDRESSES: &str = r"^(remote\..*\.(url|pushurl)|remote\.pushdefault|branch\..*\.(remote|pushremote)|submodule\..*\.url)$";

@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Console, arguments, words};
+use super::{Console, arguments};
 use crate::{
     app::{self, App},
+    clock,
     failure::{printable_json, quote},
     profile::{self, Profile, RawProfile, Setting},
     secret::{Secret, mask, mask_address, mask_id, mask_name, program_of},
@@ -90,7 +91,7 @@ impl View {
                     line("account", &quote(&profile.account));
                 }
                 if let Some(owner) = &kept.owner {
-                    let since = words::ago(owner.told_at_unix_s, now_unix_s);
+                    let since = clock::ago(owner.told_at_unix_s, now_unix_s);
                     line(
                         "at Bitbucket",
                         &format!("{}, as of {since}", quote(&owner.name)),
@@ -118,10 +119,10 @@ impl View {
                             "login",
                             &format!(
                                 "refreshed {}",
-                                words::ago(login.obtained_at_unix_s, now_unix_s)
+                                clock::ago(login.obtained_at_unix_s, now_unix_s)
                             ),
                         );
-                        line("", &scopes(&login.scopes));
+                        line("", &app::scopes(&login.scopes));
                     }
                     (None, "authorization-code") => {
                         line(
@@ -137,11 +138,11 @@ impl View {
                         &format!(
                             "{} (fingerprint), got {}",
                             token.token.fingerprint(),
-                            words::ago(token.got_at_unix_s, now_unix_s)
+                            clock::ago(token.got_at_unix_s, now_unix_s)
                         ),
                     );
-                    line("", &words::expiry(token.expires_at_unix_s, now_unix_s));
-                    line("", &scopes(&token.scopes));
+                    line("", &clock::expiry(token.expires_at_unix_s, now_unix_s));
+                    line("", &app::scopes(&token.scopes));
                 }
             }
         }
@@ -277,30 +278,4 @@ fn masked(json: Value) -> Value {
         }
         other => other,
     }
-}
-
-/// Says what a token may do, and what it may not.
-pub(super) fn scopes(scopes: &[String]) -> String {
-    if scopes.is_empty() {
-        return "scopes unknown".to_owned();
-    }
-    let listed: Vec<_> = scopes.iter().map(|scope| quote(scope)).collect();
-    let missing = if may_push(scopes) {
-        ""
-    } else {
-        " (cannot push)"
-    };
-    format!("scopes {}{missing}", listed.join(", "))
-}
-
-/// Tells whether a token may push (Bitbucket: "OAuth 2.0", scopes; API token scopes).
-pub(super) fn may_push(scopes: &[String]) -> bool {
-    scopes.iter().any(|scope| {
-        [
-            "repository:write",
-            "repository:admin",
-            "write:repository:bitbucket",
-        ]
-        .contains(&scope.as_str())
-    })
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context as _;
 
 use super::{
-    super::{Console, arguments, signals, words},
+    super::{Console, arguments, signals},
     given,
     opener::Choice,
     outcome::{Heard, unexpected},
@@ -14,6 +14,7 @@ use super::{
 use crate::{
     address::Address,
     app::{self, App, Identity, Owner},
+    clock,
     failure::{Failure, Kind},
     oauth::{self, Authorization, Callback, Listener, Shown, Visitor},
     profile::Grant,
@@ -97,7 +98,7 @@ impl Login<'_> {
             .wait(&authorization, Duration::from_secs(timeout_s))
             .context("cannot wait for the browser")?
             .with_context(|| {
-                let limit = words::span(timeout_s);
+                let limit = clock::span(timeout_s);
                 not_done(
                     identity,
                     &format!("the browser did not come back within {limit}"),

@@ -6,22 +6,18 @@ mod opener;
 mod outcome;
 mod trial;
 
-use super::{
-    Console, arguments,
-    git::{self, Target},
-    usage,
-};
+use super::{Console, arguments, usage};
 use crate::{
     address::{Address, is_profile_name},
     app::{self, App, Identity},
     failure::{Failure, Kind, quote},
+    git::{self, Target},
     git_config::Entry,
     pasted,
     profile::{self, Grant, RawProfile, Source, Store},
     secret::{Secret, mask_address},
+    setup,
 };
-
-pub(super) use outcome::{other_account, to_push};
 
 /// The kinds of login, in the order in which they are offered; the word is the one of the configuration.
 const KINDS: [(&str, &str); 3] = [
@@ -182,9 +178,9 @@ impl Wanted {
             ("store", self.store.as_deref()),
         ];
         let app = App::read_of_user()?;
-        let there = super::setup::of_user(&app);
+        let there = setup::of_user(&app);
         let values = |key: &str| -> Vec<Option<&str>> {
-            let of_key = |entry: &&&Entry| super::setup::same_key(&entry.name(), key);
+            let of_key = |entry: &&&Entry| setup::same_key(&entry.name(), key);
             let entries = there.iter().filter(of_key);
             entries.map(|entry| entry.value.as_deref()).collect()
         };

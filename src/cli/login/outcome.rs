@@ -1,8 +1,9 @@
 //! How a login ended, in a person's words: whose it is, what it may do, how long, and what is missing.
 
-use super::super::{Console, status, words};
+use super::super::Console;
 use crate::{
-    app::{self, Account, App, Identity, Owner},
+    app::{self, Account, App, Identity, Owner, is_named},
+    clock,
     profile::{Grant, Profile},
 };
 
@@ -61,19 +62,19 @@ pub(super) fn tell(
     let scopes = known.unwrap_or(told);
     match &kept.access_token {
         Some(token) => {
-            let expiry = words::expiry(token.expires_at_unix_s, app::now_unix_s());
+            let expiry = clock::expiry(token.expires_at_unix_s, app::now_unix_s());
             console.answer(&format!(
                 "  access token: {}, {expiry}",
-                status::scopes(&scopes)
+                app::scopes(&scopes)
             ))?;
         }
         None if !scopes.is_empty() => {
-            console.answer(&format!("  token: {}", status::scopes(&scopes)))?;
+            console.answer(&format!("  token: {}", app::scopes(&scopes)))?;
         }
         None => {}
     }
-    if !scopes.is_empty() && !status::may_push(&scopes) {
-        console.tell(&format!("  To push, {}.", to_push(profile)));
+    if !scopes.is_empty() && !app::may_push(&scopes) {
+        console.tell(&format!("  To push, {}.", app::to_push(profile)));
     }
     console.tell("Next: git clone bbtoken::<workspace>/<repository>");
     console.tell("      git bbtoken setup, for submodules, plain https addresses and git-lfs");
@@ -118,35 +119,5 @@ pub(super) fn unexpected(profile: &Profile, heard: &Heard, account: &Account) ->
             account.shown()
         )
     });
-    other_account(profile, account).or(replaced)
-}
-
-/// Tells whether the profile names an account that can be compared.
-fn is_named(profile: &Profile) -> bool {
-    profile.account != profile.name && !profile.account.contains('@')
-}
-
-/// Says that a profile is for another account than the one whose login it has. It may be a name that only the user
-/// knows, so this is no error; two accounts in one browser are mixed up easily, though.
-pub(in crate::cli) fn other_account(profile: &Profile, account: &Account) -> Option<String> {
-    let meant = &profile.account;
-    if !is_named(profile) || account.is_called(meant) {
-        return None;
-    }
-    Some(format!(
-        "profile '{profile}' is for account '{meant}', but its login belongs to {}",
-        account.shown()
-    ))
-}
-
-/// Says what has to be done for a token that can push.
-pub(in crate::cli) fn to_push(profile: &Profile) -> &'static str {
-    match profile.grant {
-        Grant::ClientCredentials(_) | Grant::AuthorizationCode(_) => {
-            "tick 'Repositories: Write' at the OAuth consumer and log in again"
-        }
-        Grant::Token(_) => {
-            "create a token with write access to repositories (an API token also needs the scope to read them) and log in with it"
-        }
-    }
+    app::other_account(profile, account).or(replaced)
 }

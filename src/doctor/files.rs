@@ -8,11 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Finding, leftovers::is_bitbucket};
+use super::{Finding, exposed::Exposed, leftovers::is_bitbucket};
 use crate::{
     app::App,
-    cli::exposed::{Exposed, masked},
     failure::{quote, shell_command},
+    secret::masked,
 };
 
 const CHECK: &str = "secrets";

@@ -3,8 +3,9 @@
 use super::Finding;
 use crate::{
     app::{self, App, Identity, Owner},
-    cli::{git, login, status, words},
+    clock,
     failure::{Kind, kind, quote},
+    git,
     profile::{self, Store},
 };
 
@@ -140,14 +141,14 @@ fn token(app: &App, identity: &Identity, warn: &dyn Fn(&str)) -> Vec<Finding> {
         Ok(Owner::NoScope(scopes)) => scopes.clone(),
         _ => Vec::new(),
     });
-    let mut text = status::scopes(&scopes);
+    let mut text = app::scopes(&scopes);
     if let Some(token) = kept {
-        let expiry = words::expiry(token.expires_at_unix_s, app::now_unix_s());
+        let expiry = clock::expiry(token.expires_at_unix_s, app::now_unix_s());
         text = format!("{text}; {expiry}");
     }
-    let finding = if !scopes.is_empty() && !status::may_push(&scopes) {
+    let finding = if !scopes.is_empty() && !app::may_push(&scopes) {
         Finding::note(CHECK, text, "works; cannot push")
-            .fix(format!("to push, {}", login::to_push(profile)))
+            .fix(format!("to push, {}", app::to_push(profile)))
     } else {
         Finding::good(CHECK, text, "works")
     };
@@ -157,7 +158,7 @@ fn token(app: &App, identity: &Identity, warn: &dyn Fn(&str)) -> Vec<Finding> {
 fn account(profile: &profile::Profile, owner: anyhow::Result<Owner>) -> Finding {
     const CHECK: &str = "account";
     match owner {
-        Ok(Owner::Account(account)) => match login::other_account(profile, &account) {
+        Ok(Owner::Account(account)) => match app::other_account(profile, &account) {
             None => Finding::good(CHECK, account.shown(), "known"),
             Some(text) => Finding::note(CHECK, text, "not the profile's account")
                 .fix(format!("log in to Bitbucket as that account, then: git bbtoken login {profile}")),

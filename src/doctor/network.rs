@@ -3,9 +3,10 @@
 use super::Finding;
 use crate::{
     app::{self, App, Route},
-    cli::{exposed::masked, words},
+    clock,
     failure::{Kind, kind, quote, shell_command},
     http::{Reason, TlsProblem},
+    secret::masked,
 };
 
 /// A clock that is off by more makes tokens look alive that are not.
@@ -231,7 +232,7 @@ fn clock(server_unix_s: u64) -> Finding {
     if off_s <= CLOCK_LIMIT_S {
         return Finding::good("clock", "correct", "correct");
     }
-    let off = words::span(off_s);
+    let off = clock::span(off_s);
     Finding::problem(
         "clock",
         format!("it is off by {off}, so that expired tokens may look valid"),

@@ -1,9 +1,6 @@
 //! Secrets that stand in the open: recognized by their shape or their place, named, and never shown.
 
-use crate::{
-    failure::quote,
-    secret::{TOKEN_PREFIXES, is_name, mask, token_in, urls, user_of},
-};
+use crate::secret::{TOKEN_PREFIXES, is_name, token_in, urls, user_of};
 
 /// Passwords that mark the user name beside them as a token.
 const FILLERS: [&str; 2] = ["", "x-oauth-basic"];
@@ -91,14 +88,10 @@ impl Exposed {
     }
 }
 
-/// Shows a text without what may be a secret in it, cut for a message.
-pub(super) fn masked(text: &str) -> String {
-    quote(&mask(text))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::masked;
 
     fn in_urls(text: &str) -> Option<Exposed> {
         Exposed::in_urls(text, &|host| host == "bitbucket.org")

@@ -11,11 +11,11 @@ use crate::{
 
 /// A chain of helpers, for one part of a site: git asks the first one first and tells all of them what worked.
 #[derive(Debug, Default)]
-pub(super) struct Chain<'e>(pub(super) Vec<&'e Entry>);
+pub(crate) struct Chain<'e>(pub(crate) Vec<&'e Entry>);
 
 impl<'e> Chain<'e> {
     /// Reads the chains of a site: the one for all of it, then one for each path and user that a setting names.
-    pub(super) fn all(entries: &[&'e Entry], site: &Url) -> Vec<Self> {
+    pub(crate) fn all(entries: &[&'e Entry], site: &Url) -> Vec<Self> {
         let mut urls = vec![site.clone()];
         for entry in entries.iter().filter(|entry| is_helper(entry)) {
             let url = entry
@@ -43,19 +43,19 @@ impl<'e> Chain<'e> {
     }
 
     /// Finds our place in it.
-    pub(super) fn position(&self) -> Option<usize> {
+    pub(crate) fn position(&self) -> Option<usize> {
         self.0.iter().position(|entry| is_ours(helper(entry)))
     }
 
     /// Tells whether no other helper gets a token.
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.0.iter().all(|entry| is_ours(helper(entry)))
     }
 }
 
 /// Gives a setting that takes effect after everything that `setup` can write and keeps us from answering alone: it is
 /// in a repository's file, or given to one command.
-pub(super) fn beyond_setup<'e>(entries: &[&'e Entry], site: &Url) -> Option<&'e Entry> {
+pub(crate) fn beyond_setup<'e>(entries: &[&'e Entry], site: &Url) -> Option<&'e Entry> {
     let later: Vec<_> = entries
         .iter()
         .copied()
@@ -71,16 +71,16 @@ pub(super) fn beyond_setup<'e>(entries: &[&'e Entry], site: &Url) -> Option<&'e 
 }
 
 /// Gives the value of a helper's setting.
-pub(super) fn helper(entry: &Entry) -> &str {
+pub(crate) fn helper(entry: &Entry) -> &str {
     entry.value.as_deref().unwrap_or("")
 }
 
-pub(super) fn is_helper(entry: &Entry) -> bool {
+pub(crate) fn is_helper(entry: &Entry) -> bool {
     entry.section == "credential" && entry.key == "helper"
 }
 
 /// Tells whether a helper's setting is in force for a site or a part of it.
-pub(super) fn is_about(entry: &Entry, site: &Url) -> bool {
+pub(crate) fn is_about(entry: &Entry, site: &Url) -> bool {
     match entry.subsection.as_deref() {
         None => true,
         Some(own) => is_for(entry, site) || within(site, own).is_some(),
@@ -112,12 +112,12 @@ fn is_partly(own: &str, url: &Url) -> bool {
 }
 
 /// Tells whether a helper is ours, however the user wrote it.
-pub(super) fn is_ours(helper: &str) -> bool {
+pub(crate) fn is_ours(helper: &str) -> bool {
     helper.contains("bbtoken")
 }
 
 /// Tells whether the program of one of our helpers is gone, and names it.
-pub(super) fn missing_program(helper: &str) -> Option<String> {
+pub(crate) fn missing_program(helper: &str) -> Option<String> {
     let line = helper.strip_prefix('!').unwrap_or(helper);
     let words = shell_words::split(line).ok()?;
     let program = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {

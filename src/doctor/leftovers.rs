@@ -3,15 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Finding;
+use super::{Finding, exposed::Exposed};
 use crate::{
     app::App,
-    cli::{
-        exposed::{Exposed, masked},
-        git::{self, Target},
-    },
     failure::shell_command,
+    git::{self, Target},
     git_config::{Entry, Scope},
+    secret::masked,
 };
 
 const CHECK: &str = "secrets";

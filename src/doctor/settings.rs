@@ -5,15 +5,11 @@ use std::mem;
 use super::Finding;
 use crate::{
     app::{self, App},
-    cli::{
-        chain::{self, Chain},
-        exposed::masked,
-        setup,
-    },
     failure::{quote, shell_command},
     git_config::{Entry, Scope},
     http::Url,
-    secret::program_of,
+    secret::{masked, program_of},
+    setup::{self, Chain, chain},
 };
 
 /// What lets git clone submodules with our addresses.

@@ -1,6 +1,7 @@
-//! `git bbtoken doctor`: what keeps git and Bitbucket apart, each with its fix.
+//! Finds what keeps git and Bitbucket apart, and the fix for each.
 
 mod access;
+mod exposed;
 mod files;
 mod leftovers;
 mod lfs;
@@ -8,7 +9,6 @@ mod network;
 mod programs;
 mod settings;
 
-use super::{Console, arguments, setup};
 use crate::{app::App, failure::shell_command, secret::mask};
 
 /// How bad a finding is.
@@ -90,34 +90,51 @@ impl Finding {
     }
 }
 
-pub(super) fn run(options: &arguments::Doctor, console: &mut Console<'_>) -> anyhow::Result<u8> {
-    let address = options.address.as_deref();
-    let mut findings = all(address, console.warn);
-    if options.fix && findings.iter().any(|finding| finding.is_for_setup) {
-        let consent = arguments::Consent {
-            yes: true,
-            dry_run: false,
+/// What all checks found.
+pub(crate) struct Findings(Vec<Finding>);
+
+impl Findings {
+    /// Runs all checks on an address, or on the repository here.
+    pub(crate) fn of(address: Option<&str>, warn: &dyn Fn(&str)) -> Self {
+        Findings(all(address, warn))
+    }
+
+    /// Tells whether `setup` fixes one of them.
+    pub(crate) fn is_for_setup(&self) -> bool {
+        self.0.iter().any(|finding| finding.is_for_setup)
+    }
+
+    /// Tells whether one of them is a problem.
+    pub(crate) fn is_problem(&self) -> bool {
+        let mut findings = self.0.iter();
+        findings.any(|finding| finding.level == Level::Problem)
+    }
+
+    /// Gives the lines for the person, and a summary, since the rest may have scrolled away.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for finding in &self.0 {
+            let Finding { check, text, .. } = finding;
+            lines.push(format!("{}  {check}: {text}", finding.mark()));
+            lines.extend(finding.fix.iter().map(|fix| format!("         -> {fix}")));
+        }
+        lines.extend([String::new(), summary(&self.0)]);
+        lines
+    }
+
+    /// Gives the lines for a public report.
+    pub(crate) fn report(&self) -> Vec<String> {
+        let system = std::env::consts::OS;
+        let version = format!("git-bbtoken {} on {system}", env!("CARGO_PKG_VERSION"));
+        let line = |finding: &Finding| {
+            let Finding { check, public, .. } = finding;
+            format!("{}  {check}: {public}", finding.mark())
         };
-        setup::run(
-            &arguments::Setup {
-                everywhere: false,
-                plain: false,
-                consent,
-            },
-            console,
-        )?;
-        console.answer("")?;
-        findings = all(address, console.warn);
+        [version]
+            .into_iter()
+            .chain(self.0.iter().map(line))
+            .collect()
     }
-    if options.report {
-        report(&findings, console)?;
-    } else {
-        show(&findings, console)?;
-        console.answer("")?;
-        console.answer(&summary(&findings))?;
-    }
-    let is_problem = |finding: &Finding| finding.level == Level::Problem;
-    Ok(u8::from(findings.iter().any(is_problem)))
 }
 
 /// Runs all checks, from the machine outwards: a later one may need what an earlier one looks at.
@@ -148,31 +165,7 @@ fn all(address: Option<&str>, warn: &dyn Fn(&str)) -> Vec<Finding> {
     findings
 }
 
-fn show(findings: &[Finding], console: &mut Console<'_>) -> anyhow::Result<()> {
-    for finding in findings {
-        let Finding { check, text, .. } = finding;
-        console.answer(&format!("{}  {check}: {text}", finding.mark()))?;
-        if let Some(fix) = &finding.fix {
-            console.answer(&format!("         -> {fix}"))?;
-        }
-    }
-    Ok(())
-}
-
-fn report(findings: &[Finding], console: &mut Console<'_>) -> anyhow::Result<()> {
-    console.answer(&format!(
-        "git-bbtoken {} on {}",
-        env!("CARGO_PKG_VERSION"),
-        std::env::consts::OS
-    ))?;
-    for finding in findings {
-        let Finding { check, public, .. } = finding;
-        console.answer(&format!("{}  {check}: {public}", finding.mark()))?;
-    }
-    Ok(())
-}
-
-/// Says in one line what there is to do, since the rest may have scrolled away.
+/// Says in one line what there is to do.
 fn summary(findings: &[Finding]) -> String {
     let checks = |level| -> Vec<&str> {
         let of_level = findings.iter().filter(|finding| finding.level == level);

@@ -5,13 +5,11 @@ use std::path::Path;
 use super::{Finding, programs::first_line};
 use crate::{
     app::App,
-    cli::{
-        exposed::masked,
-        git::{self, Target},
-    },
     failure::quote,
+    git::{self, Target},
     git_config,
     program::Child,
+    secret::masked,
 };
 
 const CHECK: &str = "git-lfs";

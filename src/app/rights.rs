@@ -1,0 +1,44 @@
+//! What a token may do, in words.
+
+use crate::{
+    failure::quote,
+    profile::{Grant, Profile},
+};
+
+/// Says what a token may do, and what it may not.
+pub(crate) fn scopes(scopes: &[String]) -> String {
+    if scopes.is_empty() {
+        return "scopes unknown".to_owned();
+    }
+    let listed: Vec<_> = scopes.iter().map(|scope| quote(scope)).collect();
+    let missing = if may_push(scopes) {
+        ""
+    } else {
+        " (cannot push)"
+    };
+    format!("scopes {}{missing}", listed.join(", "))
+}
+
+/// Tells whether a token may push (Bitbucket: "OAuth 2.0", scopes; API token scopes).
+pub(crate) fn may_push(scopes: &[String]) -> bool {
+    scopes.iter().any(|scope| {
+        [
+            "repository:write",
+            "repository:admin",
+            "write:repository:bitbucket",
+        ]
+        .contains(&scope.as_str())
+    })
+}
+
+/// Says what has to be done for a token that can push.
+pub(crate) fn to_push(profile: &Profile) -> &'static str {
+    match profile.grant {
+        Grant::ClientCredentials(_) | Grant::AuthorizationCode(_) => {
+            "tick 'Repositories: Write' at the OAuth consumer and log in again"
+        }
+        Grant::Token(_) => {
+            "create a token with write access to repositories (an API token also needs the scope to read them) and log in with it"
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! `git bbtoken doctor`: shows what keeps git and Bitbucket apart, each with its fix.
+
+use super::{Console, arguments, setup};
+use crate::doctor::Findings;
+
+pub(super) fn run(options: &arguments::Doctor, console: &mut Console<'_>) -> anyhow::Result<u8> {
+    let address = options.address.as_deref();
+    let mut findings = Findings::of(address, console.warn);
+    if options.fix && findings.is_for_setup() {
+        let consent = arguments::Consent {
+            yes: true,
+            dry_run: false,
+        };
+        let setup = arguments::Setup {
+            everywhere: false,
+            plain: false,
+            consent,
+        };
+        setup::run(&setup, console)?;
+        console.answer("")?;
+        findings = Findings::of(address, console.warn);
+    }
+    let lines = match options.report {
+        true => findings.report(),
+        false => findings.lines(),
+    };
+    lines.iter().try_for_each(|line| console.answer(line))?;
+    Ok(u8::from(findings.is_problem()))
+}

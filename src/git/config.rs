@@ -1,0 +1,188 @@
+//! Changes git's configuration.
+
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use anyhow::Context as _;
+
+use super::said;
+use crate::{
+    failure::{Failure, Kind, quote},
+    limits,
+    program::Child,
+    secret::masked,
+};
+
+/// A file of git's configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// The user's.
+    Global,
+    /// The repository's at a path.
+    Local(PathBuf),
+    /// A file such as `.gitmodules`.
+    File(PathBuf),
+}
+
+/// One change of a setting. Keys may hold several values, so both key and value name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Add {
+        key: String,
+        value: String,
+    },
+    Remove {
+        key: String,
+        value: String,
+    },
+    Replace {
+        key: String,
+        from: String,
+        to: String,
+    },
+}
+
+impl Change {
+    fn reverse(&self) -> Self {
+        match self.clone() {
+            Change::Add { key, value } => Change::Remove { key, value },
+            Change::Remove { key, value } => Change::Add { key, value },
+            Change::Replace { key, from, to } => Change::Replace {
+                key,
+                from: to,
+                to: from,
+            },
+        }
+    }
+
+    /// Names the setting.
+    pub(crate) fn key(&self) -> &str {
+        match self {
+            Change::Add { key, .. } | Change::Remove { key, .. } | Change::Replace { key, .. } => {
+                key
+            }
+        }
+    }
+
+    /// Shows it as a line of a diff, or two.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        match self {
+            Change::Add { key, value } => vec![format!("+ {key} = {}", masked(value))],
+            Change::Remove { key, value } => vec![format!("- {key} = {}", masked(value))],
+            Change::Replace { key, from, to } => {
+                vec![
+                    format!("- {key} = {}", masked(from)),
+                    format!("+ {key} = {}", quote(to)),
+                ]
+            }
+        }
+    }
+}
+
+/// Makes all changes, or none: those before one that fails are taken back.
+///
+/// # Errors
+///
+/// When git refuses one.
+pub(crate) fn apply_all(changes: &[(Target, Change)]) -> anyhow::Result<()> {
+    for (index, (target, change)) in changes.iter().enumerate() {
+        if let Err(error) = target.apply(change) {
+            for (target, change) in changes[..index].iter().rev() {
+                // The error above names the cause.
+                let _ = target.apply(&change.reverse());
+            }
+            return Err(error.context("git's configuration was not changed"));
+        }
+    }
+    Ok(())
+}
+
+impl Target {
+    /// Reads all values of the keys that match a regular expression, each with its key.
+    ///
+    /// # Errors
+    ///
+    /// When git cannot read the file; one that is not there is empty.
+    pub(crate) fn matching(&self, pattern: &str) -> anyhow::Result<Vec<(String, String)>> {
+        let output = self
+            .command()?
+            .args(["--null", "--get-regexp", pattern])
+            .output()
+            .map_err(limits::of_start)
+            .context("cannot start git")?;
+        // 1: nothing matches (git-config(1)).
+        if !matches!(output.status.code(), Some(0 | 1)) {
+            let said = said(&output.stderr);
+            let is_nowhere = |name| std::env::var_os(name).is_none();
+            let fix = match self {
+                Target::Global if ["HOME", "GIT_CONFIG_GLOBAL"].iter().all(is_nowhere) => {
+                    "; set HOME, or GIT_CONFIG_GLOBAL to the file to use"
+                }
+                _ => "",
+            };
+            let message = format!("git cannot read its configuration: {said}{fix}");
+            return Err(Failure::new(Kind::Misconfigured, message).into());
+        }
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let pairs = text.split('\0').filter(|pair| !pair.is_empty());
+        Ok(pairs
+            .map(|pair| pair.split_once('\n').unwrap_or((pair, "")))
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect())
+    }
+
+    /// Makes a change.
+    ///
+    /// # Errors
+    ///
+    /// When git refuses it.
+    pub(crate) fn apply(&self, change: &Change) -> anyhow::Result<()> {
+        match change {
+            Change::Add { key, value } => self.git(&["--add", key, value]),
+            Change::Remove { key, value } => {
+                self.git(&["--fixed-value", "--unset-all", key, value])
+            }
+            Change::Replace { key, from, to } => self.git(&["--fixed-value", key, to, from]),
+        }
+    }
+
+    /// Sets a key that has one value.
+    pub(crate) fn set(&self, key: &str, value: &str) -> anyhow::Result<()> {
+        self.git(&["--replace-all", key, value])
+    }
+
+    fn git(&self, arguments: &[&str]) -> anyhow::Result<()> {
+        let output = self
+            .command()?
+            .args(arguments)
+            .output()
+            .map_err(limits::of_start)
+            .context("cannot start git")?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = said(&output.stderr);
+        let key = arguments
+            .iter()
+            .find(|argument| !argument.starts_with("--"))
+            .unwrap_or(&"");
+        Err(Failure::new(
+            Kind::Misconfigured,
+            format!("git cannot change '{key}' in its configuration: {said}"),
+        )
+        .into())
+    }
+
+    fn command(&self) -> anyhow::Result<Command> {
+        let mut git = Child::Git.command("git").context("cannot start git")?;
+        match self {
+            Target::Global => git.args(["config", "--global"]),
+            Target::Local(repository) => git.arg("-C").arg(repository).args(["config", "--local"]),
+            Target::File(file) => git.args(["config", "--file"]).arg(file),
+        };
+        git.stdin(Stdio::null());
+        Ok(git)
+    }
+}

@@ -1,0 +1,22 @@
+//! Runs git: changes its configuration, finds repositories, reads one at Bitbucket.
+
+mod config;
+mod reach;
+mod repository;
+
+use crate::failure::quote;
+
+pub(crate) use config::{Change, Target, apply_all};
+pub(crate) use reach::{Unreached, reach};
+pub(crate) use repository::{Repository, repository};
+
+/// Gives what git said, in one line.
+fn said(stderr: &[u8]) -> String {
+    let said = String::from_utf8_lossy(stderr);
+    let line = said.lines().next().unwrap_or("");
+    let line = ["error: ", "fatal: ", "warning: "]
+        .iter()
+        .find_map(|start| line.strip_prefix(start))
+        .unwrap_or(line);
+    quote(line)
+}

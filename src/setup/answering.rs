@@ -1,0 +1,82 @@
+//! Makes our helper the one that answers for a site.
+
+use super::{
+    NOTE, Reasoned, There,
+    chain::{self, Chain},
+    keys::{parts, same_key},
+};
+use crate::{app, git::Change, git_config::Entry, http::Url};
+
+/// Tells whether our helper answers for a site, alone, and its program is there.
+pub(super) fn is_answering(entries: &[&Entry], site: &Url) -> bool {
+    let chains = Chain::all(entries, site);
+    let is_alone =
+        matches!(&chains[0].0[..], [only] if chain::missing_program(chain::helper(only)).is_none());
+    is_alone && chains.iter().all(Chain::is_closed)
+}
+
+/// Makes us the one credential helper of a site, also for git-lfs.
+///
+/// Ours has to stand after all others, so what an earlier setup wrote before another helper is written anew.
+pub(super) fn answering(site: &Url, ask: &str, there: &There<'_>) -> Vec<Reasoned> {
+    // Git takes both for the same site, but a line is put where the section of its spelling is.
+    let spellings = ["", "/"].map(|end| format!("credential.{}{end}.helper", app::site(site)));
+    let is_noted = |(key, value): &(&String, &String)| {
+        there.own_has(NOTE, &format!("{key}={value}"))
+            && spellings.iter().any(|spelling| same_key(spelling, key))
+    };
+    let lines = there.own.iter().map(|(key, value)| (key, value));
+    let mut old: Vec<_> = lines.filter(is_noted).collect();
+    old.dedup();
+    let is_stale = old
+        .iter()
+        .any(|(_, value)| !value.is_empty() && *value != ask);
+    if is_answering(&there.entries, site) && !is_stale {
+        return Vec::new();
+    }
+    let mut changes = Vec::new();
+    let [plain, other] = &spellings;
+    let key = match is_too_early(plain, &old, site, there) {
+        true => other,
+        false => plain,
+    };
+    for (its, value) in &old {
+        let (its, value) = ((*its).clone(), (*value).clone());
+        if !same_key(&its, key) || !["", ask].contains(&value.as_str()) {
+            let value = format!("{its}={value}");
+            let key = NOTE.to_owned();
+            changes.push((
+                Change::Remove { key, value },
+                "the record of a removed entry",
+            ));
+        }
+        let why = "an earlier setup wrote this; the lines below replace it";
+        changes.push((Change::Remove { key: its, value }, why));
+    }
+    let why = "for this site, git asks no other helper, and no other helper stores our tokens";
+    changes.extend(there.add(key.clone(), String::new(), why));
+    let why = "git's own https and git-lfs get tokens from us";
+    changes.extend(there.add(key.clone(), ask.to_owned(), why));
+    changes
+}
+
+/// Tells whether git would put a line of this key before another helper of the site, because its section is there.
+fn is_too_early(key: &str, old: &[(&String, &String)], site: &Url, there: &There<'_>) -> bool {
+    let (section, subsection, _) = parts(key);
+    let last =
+        |is_it: &dyn Fn(&Entry) -> bool| there.entries.iter().rposition(|entry| is_it(entry));
+    let is_old = |entry: &Entry| {
+        let mut old = old.iter();
+        old.any(|(key, value)| {
+            same_key(key, &entry.name()) && entry.value.as_deref() == Some(value.as_str())
+        })
+    };
+    let is_there = |entry: &Entry| {
+        entry.section == section
+            && entry.subsection.as_deref() == Some(subsection)
+            && !is_old(entry)
+    };
+    let is_other =
+        |entry: &Entry| chain::is_helper(entry) && chain::is_about(entry, site) && !is_old(entry);
+    last(&is_there).is_some_and(|place| last(&is_other).is_some_and(|other| place < other))
+}

@@ -1,0 +1,73 @@
+//! Takes back exactly what `setup` has added.
+
+use super::{NOTE, WHOLE_FILE, keys::same_key, user_file};
+use crate::git::{Change, Target, apply_all};
+
+/// What is to be taken back.
+pub(crate) struct Undo {
+    changes: Vec<(Target, Change)>,
+    /// Whether `setup` made the file.
+    is_whole_file: bool,
+}
+
+impl Undo {
+    /// Reads the notes; `None` without one.
+    ///
+    /// # Errors
+    ///
+    /// When git cannot read the configuration.
+    pub(crate) fn read() -> anyhow::Result<Option<Self>> {
+        let there = Target::Global.matching(".")?;
+        let is_there = |key: &str, value: &str| {
+            let mut there = there.iter();
+            there.any(|(name, its)| same_key(name, key) && its == value)
+        };
+        let mut notes = Vec::new();
+        for (_, note) in there.iter().filter(|(key, _)| same_key(key, NOTE)) {
+            if note.contains('=') && !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
+        if notes.is_empty() {
+            return Ok(None);
+        }
+        let mut changes = Vec::new();
+        for note in notes.iter().rev() {
+            let setting = note.split_once('=');
+            let setting = setting.filter(|(key, value)| is_there(key, value));
+            changes.extend(setting.map(|(key, value)| removed(key, value)));
+            changes.push(removed(NOTE, note));
+        }
+        let is_whole_file = is_there(NOTE, WHOLE_FILE);
+        changes.extend(is_whole_file.then(|| removed(NOTE, WHOLE_FILE)));
+        Ok(Some(Undo {
+            changes,
+            is_whole_file,
+        }))
+    }
+
+    /// Shows each change. The notes are ours only.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let changes = self.changes.iter().map(|(_, change)| change);
+        let shown = changes.filter(|change| change.key() != NOTE);
+        shown.flat_map(Change::lines).collect()
+    }
+
+    /// Makes the changes.
+    ///
+    /// # Errors
+    ///
+    /// When git refuses one; then none is made.
+    pub(crate) fn apply(&self) -> anyhow::Result<()> {
+        apply_all(&self.changes)?;
+        if self.is_whole_file {
+            user_file::remove_empty();
+        }
+        Ok(())
+    }
+}
+
+fn removed(key: &str, value: &str) -> (Target, Change) {
+    let (key, value) = (key.to_owned(), value.to_owned());
+    (Target::Global, Change::Remove { key, value })
+}

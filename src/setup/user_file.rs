@@ -1,0 +1,44 @@
+//! The file of the user's git configuration.
+
+use std::{
+    fs::{self, File, TryLockError},
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::git_config::{self, process_variable};
+
+/// How long one setup waits for others; each takes some tens of milliseconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long it waits before it looks again.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Finds the file that `git config --global` writes to.
+pub(super) fn path() -> Option<PathBuf> {
+    git_config::user_file(&process_variable)
+}
+
+/// Removes the file that setup made, unless something else has come into it; a link to it stays.
+pub(super) fn remove_empty() {
+    if let Some(file) = path()
+        && let Ok(file) = file.canonicalize()
+        && fs::metadata(&file).is_ok_and(|metadata| metadata.len() == 0)
+    {
+        // An empty file is as good as none to git.
+        let _ = fs::remove_file(file);
+    }
+}
+
+/// Keeps other setups out from reading to writing, until it is dropped: the jobs of a runner may begin with one each.
+///
+/// A person who is asked takes too long for that, and is alone. Locked is the directory of the file, as git replaces the
+/// file itself; where that cannot be done, git's own lock is all there is, and git says so.
+pub(crate) fn lock() -> Option<File> {
+    let directory = File::open(path()?.parent()?).ok()?;
+    let end = Instant::now() + PATIENCE;
+    while matches!(directory.try_lock(), Err(TryLockError::WouldBlock)) && Instant::now() < end {
+        thread::sleep(PAUSE);
+    }
+    Some(directory)
+}
