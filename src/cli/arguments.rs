@@ -6,7 +6,7 @@ use clap::{
     Arg, ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum,
     builder::{PossibleValue, StringValueParser, TypedValueParser},
 };
-use clap_complete::engine::ArgValueCandidates;
+use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 
 use super::{candidates::profiles, examples};
 
@@ -118,7 +118,7 @@ pub(super) enum Command {
     #[command(after_help = examples::shown("git-bbtoken-help"))]
     Help {
         /// A subcommand, or: config, environment, exit-codes, profiles, bitbucket, json, lfs, reference
-        #[arg(value_parser = Known(&HELP), hide_possible_values = true)]
+        #[arg(add = ArgValueCandidates::new(explained))]
         topic: Vec<String>,
     },
 }
@@ -322,22 +322,8 @@ pub(super) enum Shell {
     Powershell,
 }
 
-/// What `git bbtoken help` explains; a test compares it with the subcommands and topics there are.
-const HELP: [&str; 22] = [
-    "login",
-    "logout",
-    "status",
-    "token",
-    "exec",
-    "setup",
-    "unsetup",
-    "remote",
-    "convert",
-    "credential",
-    "doctor",
-    "completions",
-    "man",
-    "help",
+/// The topics of `git bbtoken help`.
+pub(super) const TOPICS: [&str; 8] = [
     "config",
     "environment",
     "exit-codes",
@@ -347,6 +333,17 @@ const HELP: [&str; 22] = [
     "lfs",
     "reference",
 ];
+
+/// Names the subcommands and topics that `git bbtoken help` explains.
+fn explained() -> Vec<CompletionCandidate> {
+    let command = Cli::command();
+    let below = command
+        .get_subcommands()
+        .flat_map(clap::Command::get_subcommands);
+    let all = command.get_subcommands().chain(below);
+    let names = all.map(clap::Command::get_name).chain(TOPICS);
+    names.map(CompletionCandidate::new).collect()
+}
 
 /// Words that completions offer; whether another one is wrong is decided where it is used.
 #[derive(Clone)]

@@ -1,6 +1,6 @@
 //! `git bbtoken help`: a subcommand or a topic.
 
-use super::{Console, help_text::of_command, reference, usage};
+use super::{Console, arguments::TOPICS, help_text::of_command, reference, usage};
 use crate::secret::mask_name;
 
 pub(super) fn run(words: &[String], console: &mut Console<'_>) -> anyhow::Result<()> {
@@ -19,6 +19,6 @@ fn unknown(topic: &str) -> anyhow::Error {
     usage(&format!(
         "there is no help for '{}'; give a subcommand ('git bbtoken help' lists them) or one of: {}",
         mask_name(topic),
-        reference::TOPICS.join(", ")
+        TOPICS.join(", ")
     ))
 }

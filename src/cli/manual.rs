@@ -14,9 +14,7 @@ use super::{
     help_text::NAME,
     manpath,
     names::{Name, name},
-    reference::{
-        ENVIRONMENT_INTRODUCTION, EXIT_CODES, FILES, FILES_INTRODUCTION, TOPICS, VARIABLES,
-    },
+    reference::{ENVIRONMENT_INTRODUCTION, EXIT_CODES, FILES, FILES_INTRODUCTION, VARIABLES},
     usage,
 };
 use crate::failure::quote_for_shell;
@@ -204,7 +202,7 @@ fn end(title: &str, page: &mut Vec<u8>) -> io::Result<()> {
     end.control("PP", []);
     end.text([roman(format!(
         "'git bbtoken help <topic>' explains: {}.",
-        TOPICS.join(", ")
+        arguments::TOPICS.join(", ")
     ))]);
     end.to_writer(page)
 }

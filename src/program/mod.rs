@@ -4,21 +4,22 @@
 //! absolute directories of `PATH`, and a child gets a `PATH` without the others. This is the only module that makes
 //! a [`Command`].
 
+mod search;
+mod table;
+
 use std::{
     env,
-    ffi::{OsStr, OsString},
-    fs,
-    io::{self, ErrorKind},
+    ffi::OsStr,
+    io,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::Context as _;
+use crate::failure::quote_for_shell;
+use search::{find, is_path, names_relative, path, without_relative};
 
-use crate::{
-    failure::{Failure, Kind, quote_for_shell},
-    limits::Scarcity,
-};
+pub(crate) use search::{all, sibling};
+pub(crate) use table::ROWS;
 
 /// Variables that hold a secret or lead to one.
 const SECRETS: [&str; 4] = [
@@ -64,9 +65,6 @@ const FILES_OF_LIBRARIES: [&str; 11] = [
     "SSL_CERT_DIR",
     "SSL_CERT_FILE",
 ];
-
-/// Where programs are without `PATH` (POSIX: `confstr`, `_CS_PATH`).
-const DEFAULT_PATH: &str = if cfg!(unix) { "/usr/bin:/bin" } else { "" };
 
 /// A child process, by what it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,71 +118,6 @@ impl Share {
     }
 }
 
-/// A row of the table in the reference.
-pub(crate) struct Row {
-    /// The child.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "the tests compare the row with what the child gets"
-        )
-    )]
-    pub child: Child,
-    /// The programs.
-    pub programs: &'static str,
-    /// Which of our variables and git's it gets.
-    pub gets: &'static str,
-}
-
-const NO_SECRETS: &str =
-    "all but `BBTOKEN_CLIENT_SECRET`, `BBTOKEN_ACCESS_TOKEN` and their `_FILE` forms";
-
-/// Every child, with what it gets.
-pub(crate) const ROWS: [Row; 8] = [
-    Row {
-        child: Child::Transport,
-        programs: "git's own transport; `git ls-remote` of `doctor`",
-        gets: "all: it starts our helper to get the token",
-    },
-    Row {
-        child: Child::Git,
-        programs: "other git commands, git-lfs, git's credential helpers for a proxy",
-        gets: NO_SECRETS,
-    },
-    Row {
-        child: Child::Ours,
-        programs: "`git-remote-bbtoken --version` of `doctor`",
-        gets: NO_SECRETS,
-    },
-    Row {
-        child: Child::SecretCommand,
-        programs: "`clientSecretCommand`, `accessTokenCommand`",
-        gets: "the same, but not the variables of the repository (`git rev-parse --local-env-vars`); \
-               it runs in the home directory",
-    },
-    Row {
-        child: Child::Curl,
-        programs: "curl",
-        gets: "no `BBTOKEN_*` and no `GIT_*`; the request comes through a pipe",
-    },
-    Row {
-        child: Child::Browser,
-        programs: "a browser",
-        gets: "no `BBTOKEN_*` and no `GIT_*`",
-    },
-    Row {
-        child: Child::Manual,
-        programs: "`manpath`, for `git bbtoken man --install`",
-        gets: "no `BBTOKEN_*` and no `GIT_*`",
-    },
-    Row {
-        child: Child::Exec,
-        programs: "the command of `git bbtoken exec`",
-        gets: "all but those secrets; `BBTOKEN_ACCESS_TOKEN` is the fresh token, unless `--netrc` is given",
-    },
-];
-
 impl Child {
     fn share(self) -> Share {
         match self {
@@ -199,7 +132,7 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] without such a program, [`ErrorKind::InvalidInput`] for a relative path.
+    /// [`io::ErrorKind::NotFound`] without such a program, [`io::ErrorKind::InvalidInput`] for a relative path.
     pub(crate) fn command(self, program: impl AsRef<OsStr>) -> io::Result<Command> {
         let program = program.as_ref();
         // What a person types is found from where the person is.
@@ -268,86 +201,13 @@ fn home() -> PathBuf {
     home.unwrap_or_else(|| PathBuf::from("/"))
 }
 
-fn path() -> OsString {
-    env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into())
-}
-
-/// Gives `PATH` without its relative directories; `None` if it has none.
-fn without_relative(path: &OsStr) -> Option<OsString> {
-    let is_relative = |directory: &PathBuf| !directory.has_root();
-    if !env::split_paths(path).any(|directory| is_relative(&directory)) {
-        return None;
-    }
-    env::join_paths(env::split_paths(path).filter(|directory| !is_relative(directory))).ok()
-}
-
-/// Tells whether one path, or one of a list, leads into the directory that git runs in.
-fn names_relative(paths: &OsStr) -> bool {
-    let is_relative = |path: PathBuf| !path.has_root() && !path.as_os_str().is_empty();
-    env::split_paths(paths).any(is_relative)
-}
-
-fn is_path(program: &OsStr) -> bool {
-    let is_separator = |byte: &u8| std::path::is_separator(char::from(*byte));
-    program.as_encoded_bytes().iter().any(is_separator)
-}
-
-/// Finds a program.
-///
-/// # Errors
-///
-/// As [`Child::command`], and [`ErrorKind::PermissionDenied`] for a file that may not be run.
-fn find(program: &OsStr) -> io::Result<PathBuf> {
-    if is_path(program) {
-        let program = PathBuf::from(program);
-        return match program.has_root() {
-            true => Ok(program),
-            false => Err(io::Error::new(
-                ErrorKind::InvalidInput,
-                "a relative path would depend on the directory that git runs in; give an absolute path",
-            )),
-        };
-    }
-    let candidates = all(program);
-    match candidates.iter().find(|file| may_run(file)) {
-        Some(program) => Ok(program.clone()),
-        None if candidates.is_empty() => Err(io::Error::new(
-            ErrorKind::NotFound,
-            "it is not in any absolute directory of PATH",
-        )),
-        None => Err(io::Error::new(
-            ErrorKind::PermissionDenied,
-            "the file is not executable",
-        )),
-    }
-}
-
-/// Finds every file of a program's name in the absolute directories of `PATH`, in their order.
-pub(crate) fn all(program: impl AsRef<OsStr>) -> Vec<PathBuf> {
-    let mut file = program.as_ref().to_owned();
-    if Path::new(&file).extension().is_none() {
-        file.push(env::consts::EXE_SUFFIX);
-    }
-    let mut found = Vec::new();
-    let path = path();
-    let directories = env::split_paths(&path).filter(|directory| directory.has_root());
-    for candidate in directories.map(|directory| directory.join(&file)) {
-        if candidate.is_file() && !found.contains(&candidate) {
-            found.push(candidate);
-        }
-    }
-    found
-}
-
-#[cfg(unix)]
-fn may_run(file: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0)
-}
-
-#[cfg(not(unix))]
-fn may_run(file: &Path) -> bool {
-    fs::metadata(file).is_ok()
+/// Quotes the path of one of our programs for the shell by which git starts credential helpers; on Windows it needs `/`.
+pub(crate) fn shell_word(program: &Path) -> String {
+    let text = program.display().to_string();
+    quote_for_shell(&match cfg!(windows) {
+        true => text.replace('\\', "/"),
+        false => text,
+    })
 }
 
 #[cfg(all(test, unix))]
@@ -377,7 +237,7 @@ mod tests {
         for path in ["./sh", "bin/sh", "../sh"] {
             let error = Child::SecretCommand.command(path).map(drop);
             let kind = error.map_err(|error| error.kind());
-            assert_eq!(kind, Err(ErrorKind::InvalidInput), "{path}");
+            assert_eq!(kind, Err(io::ErrorKind::InvalidInput), "{path}");
             assert!(Child::Exec.command(path).is_ok(), "{path}");
         }
         assert!(Child::SecretCommand.command("/bin/sh").is_ok());
@@ -386,7 +246,7 @@ mod tests {
 
     #[test]
     fn only_gits_own_transport_gets_a_secret() {
-        for Row { child, .. } in ROWS {
+        for table::Row { child, .. } in ROWS {
             let withheld = SECRETS.map(|name| child.share().withholds(name));
             assert_eq!(withheld, [child != Child::Transport; 4], "{child:?}");
         }
@@ -408,44 +268,4 @@ mod tests {
         let numbers = ROWS.iter().map(|row| number(row.child));
         assert!(numbers.eq(0..ROWS.len()));
     }
-}
-
-/// What helps where the system does not tell where this program is.
-const WITHOUT_PROC: &str =
-    "mount /proc, or add the directory of git-bbtoken to PATH, then try again";
-
-/// Finds a program that was installed beside this one.
-pub(crate) fn sibling(name: &str) -> anyhow::Result<PathBuf> {
-    let ours = match std::env::current_exe() {
-        Ok(ours) => ours,
-        // Linux tells it in /proc only.
-        Err(error) => {
-            let found = all(name).into_iter().next();
-            let unknown = || Scarcity::new(error.to_string(), WITHOUT_PROC);
-            return found
-                .ok_or_else(unknown)
-                .with_context(|| format!("cannot find '{name}'"));
-        }
-    };
-    let path = ours.with_file_name(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-    if !path.exists() {
-        return Err(Failure::new(
-            Kind::Misconfigured,
-            format!(
-                "'{}' is missing; install both programs side by side",
-                path.display()
-            ),
-        )
-        .into());
-    }
-    Ok(path)
-}
-
-/// Quotes the path of one of our programs for the shell by which git starts credential helpers; on Windows it needs `/`.
-pub(crate) fn shell_word(program: &Path) -> String {
-    let text = program.display().to_string();
-    quote_for_shell(&match cfg!(windows) {
-        true => text.replace('\\', "/"),
-        false => text,
-    })
 }

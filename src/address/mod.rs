@@ -3,6 +3,9 @@
 //! Addresses come from `.gitmodules` of strangers once `protocol.bbtoken.allow=always` is set, so the character set
 //! is strict and the host is never taken from the address: it only has to be the one that is configured.
 
+mod names;
+mod pages;
+
 use std::fmt;
 
 use gix::{bstr::ByteSlice as _, url::Scheme};
@@ -11,64 +14,16 @@ use crate::{
     failure::{Failure, Kind, quote},
     secret::mask_address,
 };
+use names::{is_slug, with_braces};
+use pages::{NO_WIKI, PAGES, not_a_site_page, plain};
+
+pub(crate) use names::is_profile_name;
 
 /// The hosts that addresses name when they mean Bitbucket Cloud; the last one serves ssh on port 443.
 const BITBUCKET_HOSTS: [&str; 3] = ["bitbucket.org", "www.bitbucket.org", "altssh.bitbucket.org"];
 /// The host of the REST service, and where it keeps repositories (Bitbucket: "REST API", `repositories`).
 const API_HOST: &str = "api.bitbucket.org";
 const API_REPOSITORIES: &str = "2.0/repositories/";
-/// What follows a repository in the addresses of its pages; a browser's address arrives without its host once
-/// `insteadOf` has taken it over. A repository's own name comes first, so that none is taken for a page.
-const PAGES: [&str; 22] = [
-    "addon",
-    "admin",
-    "annotate",
-    "branch",
-    "branches",
-    "commit",
-    "commits",
-    "compare",
-    "deployments",
-    "diff",
-    "downloads",
-    "fork",
-    "forks",
-    "get",
-    "history-node",
-    "issues",
-    "jira",
-    "pipelines",
-    "pull-request",
-    "pull-requests",
-    "raw",
-    "src",
-];
-
-/// First parts of Bitbucket's own pages; no workspace has such a name.
-const SITE_PAGES: [&str; 18] = [
-    "!api",
-    "2.0",
-    "account",
-    "api",
-    "blog",
-    "dashboard",
-    "gateway",
-    "goto",
-    "invitations",
-    "product",
-    "repo",
-    "search",
-    "site",
-    "snippets",
-    "socialauth",
-    "socket",
-    "support",
-    "xhr",
-];
-/// What Bitbucket puts between a workspace and the name of one of the workspace's own pages.
-const WORKSPACE_PAGES: &str = "workspace";
-/// What follows a workspace's own `profile` page.
-const PROFILE_PAGES: [&str; 4] = ["members", "projects", "repositories", "snippets"];
 /// Ports that a pasted address may name although they are the usual ones.
 const USUAL_PORTS: [&str; 3] = [":443", ":80", ":22"];
 
@@ -238,30 +193,6 @@ fn profile_name(text: &str) -> Result<&str, &'static str> {
     Ok(text)
 }
 
-/// Refuses the pages of Bitbucket itself and of a workspace, which look like `workspace/repository`.
-fn not_a_site_page(first: &str, second: &str, third: &str) -> Result<(), &'static str> {
-    let is_site = !second.is_empty()
-        && SITE_PAGES
-            .iter()
-            .any(|page| first.eq_ignore_ascii_case(page));
-    let is_workspace = second == WORKSPACE_PAGES && !third.is_empty() && !PAGES.contains(&third);
-    let is_profile = second == "profile" && PROFILE_PAGES.contains(&third);
-    if is_site || is_workspace || is_profile {
-        return Err(
-            "it is a page of Bitbucket, not a repository; open the repository and copy its address",
-        );
-    }
-    Ok(())
-}
-
-/// A wiki was a repository of its own below the code's, which must not be cloned, or pushed to, in its place.
-const NO_WIKI: &str = "it names a wiki, and Bitbucket removed all wikis in August 2026";
-
-/// Cuts off the query and the fragment that a browser's address may have.
-fn plain(path: &str) -> &str {
-    path.split(['?', '#']).next().unwrap_or("")
-}
-
 /// Splits a path. A doubled slash behind the workspace counts as one, as on Bitbucket's pages.
 fn steps(path: &str) -> impl Iterator<Item = &str> {
     let mut parts = plain(path).split('/').peekable();
@@ -389,36 +320,6 @@ fn repository_in(
         repository: repository.to_owned(),
         host: None,
     })
-}
-
-/// Writes a `{uuid}` as Bitbucket does; browsers escape its braces.
-fn with_braces(part: &str) -> String {
-    part.replace("%7B", "{")
-        .replace("%7b", "{")
-        .replace("%7D", "}")
-        .replace("%7d", "}")
-}
-
-/// Tells what Bitbucket allows in a slug or a `{uuid}`; never a path step and never something that looks like an option.
-fn is_slug(part: &str) -> bool {
-    !part.is_empty()
-        && part.len() <= 255
-        && !part.starts_with('-')
-        && part.chars().any(|c| c != '.')
-        && !part.contains("..")
-        && part
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '{' | '}'))
-}
-
-/// Tells whether a profile may have this name: letters, digits, `.`, `_` and `-`, not starting with a dash.
-pub(crate) fn is_profile_name(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= 100
-        && !name.starts_with(['-', '.'])
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
 }
 
 #[cfg(test)]

@@ -1,0 +1,31 @@
+//! The names of workspaces, repositories and profiles.
+
+/// Writes a `{uuid}` as Bitbucket does; browsers escape its braces.
+pub(super) fn with_braces(part: &str) -> String {
+    part.replace("%7B", "{")
+        .replace("%7b", "{")
+        .replace("%7D", "}")
+        .replace("%7d", "}")
+}
+
+/// Tells what Bitbucket allows in a slug or a `{uuid}`; never a path step and never something that looks like an option.
+pub(super) fn is_slug(part: &str) -> bool {
+    !part.is_empty()
+        && part.len() <= 255
+        && !part.starts_with('-')
+        && part.chars().any(|c| c != '.')
+        && !part.contains("..")
+        && part
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '{' | '}'))
+}
+
+/// Tells whether a profile may have this name: letters, digits, `.`, `_` and `-`, not starting with a dash.
+pub(crate) fn is_profile_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 100
+        && !name.starts_with(['-', '.'])
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+}

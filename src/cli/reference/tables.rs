@@ -1,0 +1,189 @@
+//! Every key, variable, file and exit code.
+
+use super::super::names::{Name, name};
+
+/// `bbtoken.<key>` for every profile, `bbtoken.<profile>.<key>` for one.
+pub(in crate::cli) const KEYS: [Name; 16] = [
+    name(
+        "clientId",
+        "the OAuth client's id (Bitbucket: the consumer's key)",
+    ),
+    name(
+        "grant",
+        "how to get tokens: client-credentials (default), authorization-code or token",
+    ),
+    name(
+        "workspace",
+        "use the profile for this workspace; several values are allowed",
+    ),
+    name(
+        "account",
+        "the account of the login, if one client serves two accounts; default: the profile's name",
+    ),
+    name(
+        "pushProfile",
+        "the profile to use for pushes instead of this one",
+    ),
+    name(
+        "clientSecretCommand",
+        "a command that prints the client's secret; after '!', a shell runs it",
+    ),
+    name(
+        "accessTokenCommand",
+        "a command that prints an access token or API token",
+    ),
+    name(
+        "baseUrl",
+        "the address of Bitbucket; default https://bitbucket.org",
+    ),
+    name(
+        "tokenUrl",
+        "the token endpoint; default <baseUrl>/site/oauth2/access_token",
+    ),
+    name(
+        "authorizeUrl",
+        "the page for consent; default <baseUrl>/site/oauth2/authorize",
+    ),
+    name(
+        "store",
+        "where to store secrets: file (default), keyring, kernel-keyring or memory",
+    ),
+    name(
+        "transport",
+        "the HTTP transport: auto (default), native, or git for git's own https",
+    ),
+    name(
+        "rememberAdvertisement",
+        "remember a server's capabilities for an hour, which saves a request: true (default) or false",
+    ),
+    name("profile", "only as bbtoken.profile: the default profile"),
+    name(
+        "lfs",
+        "only as bbtoken.lfs: write the LFS addresses of remotes for git-lfs: true (default) or false",
+    ),
+    name(
+        "addedBySetup",
+        "only as bbtoken.addedBySetup: what 'git bbtoken setup' has added, for unsetup",
+    ),
+];
+
+/// Keys outside `bbtoken.`.
+pub(in crate::cli) const OTHER_KEYS: [Name; 1] = [name(
+    "remote.<name>.bbtokenProfile",
+    "the profile for this remote",
+)];
+
+/// Environment variables; they win over git's configuration.
+pub(in crate::cli) const VARIABLES: [Name; 18] = [
+    name("BBTOKEN_PROFILE", "the profile to use"),
+    name(
+        "BBTOKEN_CLIENT_ID",
+        "the OAuth client's id (Bitbucket: the consumer's key)",
+    ),
+    name(
+        "BBTOKEN_CLIENT_SECRET",
+        "the client's secret; without BBTOKEN_CLIENT_ID, for a configured client that has no clientSecretCommand",
+    ),
+    name(
+        "BBTOKEN_CLIENT_SECRET_FILE",
+        "the absolute path of a file with the client's secret",
+    ),
+    name(
+        "BBTOKEN_ACCESS_TOKEN",
+        "an access token or API token, instead of a client",
+    ),
+    name(
+        "BBTOKEN_ACCESS_TOKEN_FILE",
+        "the absolute path of a file with an access token or API token",
+    ),
+    name(
+        "BBTOKEN_BASE_URL",
+        "the address of Bitbucket; default https://bitbucket.org",
+    ),
+    name(
+        "BBTOKEN_TOKEN_URL",
+        "the token endpoint; default <base>/site/oauth2/access_token",
+    ),
+    name(
+        "BBTOKEN_AUTHORIZE_URL",
+        "the page for consent; default <base>/site/oauth2/authorize",
+    ),
+    name(
+        "BBTOKEN_TRANSPORT",
+        "auto (default), native, or git for git's own https",
+    ),
+    name(
+        "BBTOKEN_REMEMBER_ADVERTISEMENT",
+        "true (default), or false to ask the server for its capabilities every time",
+    ),
+    name(
+        "BBTOKEN_STORE",
+        "file (default), keyring, kernel-keyring, or memory to write nothing",
+    ),
+    name(
+        "BBTOKEN_HOME",
+        "one directory for all files; default: the user's cache and state directories",
+    ),
+    name(
+        "BBTOKEN_TRACE",
+        "write a trace to stderr: 1 for each step with its time, 2 also for header lines; add ',json' for JSON, or \
+         ',/absolute/path' to write to a file; no secret is shown",
+    ),
+    name(
+        "GIT_TRACE_CURL, GIT_CURL_VERBOSE",
+        "git's own traces of requests and responses, with GIT_TRACE_CURL_NO_DATA and GIT_TRACE_REDACT; the token is never shown",
+    ),
+    name(
+        "GIT_SMART_HTTP",
+        "0 turns the smart protocol off: git's own transport reads the repository's files, if the server allows it",
+    ),
+    name(
+        "GIT_TERMINAL_PROMPT",
+        "0 forbids questions, as 'credential.interactive=false' does: the helper unlocks no keychain and starts no askpass or browser",
+    ),
+    name(
+        "BROWSER",
+        "the browser for a login: commands with '%s' for the page, separated by ':' (';' on Windows), or 'none'; run without a shell",
+    ),
+];
+
+pub(in crate::cli) const ENVIRONMENT_INTRODUCTION: &str = "An empty variable is an error. Variables override git's configuration, with \
+one exception: a client or token in a variable does not replace that of a named profile.";
+
+/// Files and directories that we read and write.
+pub(in crate::cli) const FILES: [Name; 3] = [
+    name(
+        "~/.cache/git-remote-bbtoken",
+        "access tokens, locks and the capabilities of servers; you may delete this directory",
+    ),
+    name(
+        "~/.local/state/git-remote-bbtoken",
+        "logins and client secrets of the store 'file'; after you delete this directory, log in again",
+    ),
+    name(
+        "~/.gitconfig",
+        "profiles, as bbtoken.<profile>.<key>; 'git bbtoken login' writes them with 'git config --global'",
+    ),
+];
+
+pub(in crate::cli) const FILES_INTRODUCTION: &str = "These are the places on Linux. macOS has ~/Library/Caches and \
+~/Library/Application Support instead of ~/.cache and ~/.local/state, and Windows has %LOCALAPPDATA%. BBTOKEN_HOME, \
+XDG_CACHE_HOME and XDG_STATE_HOME change them.";
+
+/// Exit codes of `git bbtoken`.
+pub(in crate::cli) const EXIT_CODES: [Name; 11] = [
+    name("0", "done"),
+    name("1", "failed"),
+    name("2", "usage: the command line or an address is wrong"),
+    name("3", "not configured"),
+    name("4", "login needed, or the client was refused"),
+    name("5", "refused by Bitbucket: scope or access"),
+    name("6", "network"),
+    name("7", "store locked or unreadable"),
+    name("126", "'git bbtoken exec' cannot run the command"),
+    name("127", "'git bbtoken exec' does not find the command"),
+    name(
+        "128",
+        "git-remote-bbtoken failed; git's own helpers use the same code",
+    ),
+];
