@@ -126,6 +126,13 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
+/// Says what to do next, unless that is to ask `doctor`.
+pub(crate) fn advice(error: &anyhow::Error) -> Option<String> {
+    let is_for_doctor = matches!(kind(error), Some(Kind::AccessRefused { .. }));
+    let hint = hint(error).filter(|_| !is_for_doctor)?;
+    Some(one_line(&mask(&hint)))
+}
+
 fn hint(error: &anyhow::Error) -> Option<String> {
     let kind = kind(error);
     let of_system = match kind {

@@ -1,14 +1,54 @@
-//! Tries a profile on a repository before it is kept.
+//! Tries a profile on a repository.
 
-use super::{Identity, unreached::remembered};
+use super::{App, Chosen, Identity, unreached::remembered};
 use crate::{
     address::Address,
     clock::SystemClock,
+    git,
     http::TransportError,
     parent_watch::Watch,
     profile::Transport,
     transport::{Service, Session},
 };
+
+/// Why git cannot read a repository.
+pub(crate) enum Unread {
+    /// The helper finds the same error.
+    ByHelper(anyhow::Error),
+    /// Only git finds one: its words.
+    ByGit(String),
+}
+
+impl App {
+    /// Reads a repository with git, as a clone would first. It may be a remote's name.
+    ///
+    /// # Errors
+    ///
+    /// If git cannot read it. The helper that git starts can only print its error, so the repository is read again here.
+    pub(crate) fn reach(&self, address: &str, notify: &dyn Fn(&str)) -> Result<(), Unread> {
+        git::reach(address).map_err(|words| match self.read_again(address, notify) {
+            Err(error) => Unread::ByHelper(error),
+            Ok(_) => Unread::ByGit(words),
+        })
+    }
+
+    fn read_again(&self, address: &str, notify: &dyn Fn(&str)) -> anyhow::Result<bool> {
+        let is_remote = self.git.last("remote", Some(address), "url").is_some();
+        let remote = is_remote.then_some(address);
+        let (target, address) = self.target(remote, address)?;
+        let Chosen {
+            fetcher,
+            fetch_refusal,
+            ..
+        } = target.for_git()?;
+        if let Some(refusal) = fetch_refusal {
+            return Err(refusal.into());
+        }
+        let repository = fetcher.endpoints.repository(&address);
+        let identity = Identity::new(&self.git, fetcher, &repository, remote)?;
+        try_on(&identity, &address, notify)
+    }
+}
 
 /// Tries an identity that is not kept yet on a repository, as a fetch begins; false if only git's own transport may
 /// reach it.
@@ -44,6 +84,7 @@ pub(crate) fn try_on(
         repository,
         name,
     );
+    session = session.asked_for(address.profile.as_deref());
     let tried = session.probe(Service::UploadPack, Some("version=2"));
     let Err(error) = tried else { return Ok(true) };
     let mut links = error.chain().filter_map(|link| link.downcast_ref());

@@ -2,11 +2,12 @@
 
 use super::Finding;
 use crate::{
-    app::{self, App, Identity, Owner},
+    app::{self, App, Identity, Owner, Unread},
     clock,
     failure::{Kind, kind, quote},
-    git,
     profile::{self, Store},
+    report,
+    secret::masked,
 };
 
 /// Looks at the profile that an address gets, or the one that is used where nothing names one, down to a repository.
@@ -26,7 +27,7 @@ pub(super) fn all(
             findings.push(store(&identity, warn));
             if is_reachable {
                 findings.extend(token(app, &identity, warn));
-                findings.extend(address.map(|address| repository(app, address)));
+                findings.extend(address.map(|address| repository(app, address, warn)));
             } else {
                 let text = "not checked, because Bitbucket cannot be reached";
                 findings.push(Finding::note("token", text, "not checked"));
@@ -177,7 +178,7 @@ fn account(profile: &profile::Profile, owner: anyhow::Result<Owner>) -> Finding 
     }
 }
 
-fn repository(app: &App, address: &str) -> Finding {
+fn repository(app: &App, address: &str, warn: &dyn Fn(&str)) -> Finding {
     const CHECK: &str = "repository";
     let is_remote = app
         .settings()
@@ -187,20 +188,20 @@ fn repository(app: &App, address: &str) -> Finding {
     } else {
         format!("bbtoken::{address}")
     };
-    match git::reach(&full) {
-        Ok(()) => Finding::good(
-            CHECK,
-            format!("'{}' can be read", quote(address)),
-            "can be read",
-        ),
-        Err(git::Unreached { text, advice, .. }) => {
-            // The reason names the repository, and not the remote.
-            let of_remote = is_remote.then(|| format!("cannot read '{}': ", quote(address)));
-            let text = format!("{}{text}", of_remote.unwrap_or_default());
-            let fix = advice.unwrap_or_else(|| {
-                "check the address, and check that the client or token has access to the repository".to_owned()
-            });
-            Finding::problem(CHECK, text, "cannot be read").fix(fix)
-        }
-    }
+    let can = format!("'{}' can be read", quote(address));
+    let Err(unread) = app.reach(&full, warn) else {
+        return Finding::good(CHECK, can, "can be read");
+    };
+    let (text, advice) = match unread {
+        Unread::ByHelper(error) => (masked(&error.to_string()), report::advice(&error)),
+        Unread::ByGit(words) => (words, None),
+    };
+    // The reason names the repository, and not the remote.
+    let of_remote = is_remote.then(|| format!("cannot read '{}': ", quote(address)));
+    let text = format!("{}{text}", of_remote.unwrap_or_default());
+    let fix = advice.unwrap_or_else(|| {
+        "check the address, and check that the client or token has access to the repository"
+            .to_owned()
+    });
+    Finding::problem(CHECK, text, "cannot be read").fix(fix)
 }

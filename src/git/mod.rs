@@ -7,7 +7,7 @@ mod repository;
 use crate::failure::quote;
 
 pub(crate) use config::{Change, Target, apply_all};
-pub(crate) use reach::{Unreached, reach};
+pub(crate) use reach::reach;
 pub(crate) use repository::{Repository, repository};
 
 /// Gives what git said, in one line.

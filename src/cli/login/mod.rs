@@ -9,13 +9,14 @@ mod trial;
 use super::{Console, arguments, usage};
 use crate::{
     address::{Address, is_profile_name},
-    app::{self, App, Identity},
+    app::{self, App, Identity, Unread},
     failure::{Failure, Kind, quote},
     git::{self, Target},
     git_config::Entry,
     pasted,
     profile::{self, Grant, RawProfile, Source, Store},
-    secret::{Secret, mask_address},
+    report,
+    secret::{Secret, mask_address, masked},
     setup,
 };
 
@@ -373,20 +374,22 @@ fn try_repository(
         return Ok(());
     };
     let address = format!("{profile}@{repository}");
-    git::reach(&format!("bbtoken::{address}")).map_err(|unreached| {
-        let git::Unreached {
-            text,
-            is_ours,
-            advice,
-        } = unreached;
-        match advice {
-            Some(advice) => Failure::new(Kind::Refused, format!("{text}; {advice}")).into(),
-            None if is_ours => {
-                let address = mask_address(&address);
-                Failure::new(Kind::AccessRefused { address }, text).into()
-            }
-            None => anyhow::Error::msg(text),
-        }
+    let reached = App::read()?.reach(&format!("bbtoken::{address}"), console.warn);
+    reached.map_err(|unread| match unread {
+        Unread::ByGit(words) => anyhow::Error::msg(words),
+        Unread::ByHelper(error) => not_read(&error, &address),
     })?;
     console.answer(&format!("Repository '{repository}' can be read."))
+}
+
+fn not_read(error: &anyhow::Error, address: &str) -> anyhow::Error {
+    let text = masked(&error.to_string());
+    let failure = match report::advice(error) {
+        Some(advice) => Failure::new(Kind::Refused, format!("{text}; {advice}")),
+        None => {
+            let address = mask_address(address);
+            Failure::new(Kind::AccessRefused { address }, text)
+        }
+    };
+    failure.into()
 }
