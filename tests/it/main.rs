@@ -14,6 +14,7 @@ mod chunks;
 mod clone;
 mod completions;
 mod config;
+mod config_lock;
 mod conversation;
 mod crashes;
 mod credential;
