@@ -7,7 +7,7 @@ use crate::{
     app::{self, App},
     clock,
     failure::{printable_json, quote},
-    profile::{self, Profile, RawProfile, Setting},
+    profile::{self, GrantKind, Profile, RawProfile, Setting},
     secret::{Secret, mask, mask_address, mask_id, mask_name, program_of},
     token::{Kept, KeptOwner, KeptToken, Login},
 };
@@ -113,7 +113,7 @@ impl View {
                         &format!("{} (fingerprint)", token.fingerprint()),
                     );
                 }
-                match (&kept.login, profile.grant.name()) {
+                match (&kept.login, profile.grant.kind()) {
                     (Some(login), _) => {
                         line(
                             "login",
@@ -124,7 +124,7 @@ impl View {
                         );
                         line("", &app::scopes(&login.scopes));
                     }
-                    (None, "authorization-code") => {
+                    (None, GrantKind::AuthorizationCode) => {
                         line(
                             "login",
                             &format!("none; run 'git bbtoken login {}'", self.name),

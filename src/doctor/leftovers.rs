@@ -24,6 +24,8 @@ struct Line {
     value: String,
     /// Its file, or what stands for one.
     origin: String,
+    /// Whether it is in a file, and not given to one command.
+    is_in_file: bool,
     /// Whether `git bbtoken remote convert` turns it.
     is_convertible: bool,
 }
@@ -87,6 +89,7 @@ fn of_entry(entry: &Entry) -> Line {
         key: entry.name(),
         value: entry.value.clone().unwrap_or_default(),
         origin: entry.origin.to_string(),
+        is_in_file: entry.scope != Scope::Command,
         is_convertible: entry.scope == Scope::Local,
     }
 }
@@ -103,6 +106,7 @@ fn in_file(file: &Path) -> Vec<Line> {
         key,
         value,
         origin: file.display().to_string(),
+        is_in_file: true,
         is_convertible: true,
     };
     settings.into_iter().map(line).collect()
@@ -158,7 +162,7 @@ fn exposed(line: &Line, is_ours: &dyn Fn(&str) -> bool) -> Option<Finding> {
         _ => format!("a setting contains {what}"),
     };
     let revoke = "then revoke it at Bitbucket";
-    let unset = (is_header && line.origin != "command line" && masked(key) == *key)
+    let unset = (is_header && line.is_in_file && masked(key) == *key)
         .then(|| {
             let header = "^[Aa][Uu][Tt][Hh]";
             shell_command(&[

@@ -64,13 +64,45 @@ pub enum Grant {
 }
 
 impl Grant {
+    pub(crate) fn kind(&self) -> GrantKind {
+        match self {
+            Grant::ClientCredentials(_) => GrantKind::ClientCredentials,
+            Grant::AuthorizationCode(_) => GrantKind::AuthorizationCode,
+            Grant::Token(_) => GrantKind::Token,
+        }
+    }
+
     /// Gives its name in the configuration.
     pub fn name(&self) -> &'static str {
+        self.kind().name()
+    }
+}
+
+/// The kinds of [`Grant`] that a setting names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GrantKind {
+    ClientCredentials,
+    AuthorizationCode,
+    Token,
+}
+
+impl GrantKind {
+    const ALL: [Self; 3] = [
+        GrantKind::ClientCredentials,
+        GrantKind::AuthorizationCode,
+        GrantKind::Token,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
         match self {
-            Grant::ClientCredentials(_) => "client-credentials",
-            Grant::AuthorizationCode(_) => "authorization-code",
-            Grant::Token(_) => "token",
+            GrantKind::ClientCredentials => "client-credentials",
+            GrantKind::AuthorizationCode => "authorization-code",
+            GrantKind::Token => "token",
         }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 

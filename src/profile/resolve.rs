@@ -1,8 +1,8 @@
 //! Makes a valid profile from its settings, or names the invalid setting.
 
 use super::{
-    Client, DEFAULT, Endpoints, Environment, Grant, Profile, Raw, RawProfile, Setting, Source,
-    Store, Transport,
+    Client, DEFAULT, Endpoints, Environment, Grant, GrantKind, Profile, Raw, RawProfile, Setting,
+    Source, Store, Transport,
 };
 use crate::{
     failure::{Failure, Kind, quote},
@@ -119,61 +119,61 @@ fn grant(
     }
     let given_id = environment.and_then(|environment| environment.client_id.as_ref());
     // The profile's own client or token command is not combined with a common one.
-    let source = if names_a_source(settings.own) {
-        settings.own
-    } else {
-        settings.common
+    let source = match names_a_source(settings.own) {
+        true => settings.own,
+        false => settings.common,
     };
-    let token_command = source.access_token_command.as_ref();
-    let token_command = token_command.filter(|_| given_id.is_none());
+    let command = source.access_token_command.as_ref();
+    let command = command.filter(|_| given_id.is_none());
     let own_id = source.client_id.as_ref().map(|setting| &setting.value);
     let client_id = given_id.or(own_id);
-    let kind = match (&settings.own.grant, token_command, client_id) {
-        // The common grant does not apply to the profile's own command.
-        (None, Some(_), None) if names_a_source(settings.own) => None,
+    let has_only_command = command.is_some() && client_id.is_none();
+    // The common grant does not apply to the profile's own command.
+    let setting = match &settings.own.grant {
+        None if has_only_command && names_a_source(settings.own) => None,
         _ => settings.pick(|p| p.grant.as_ref()),
     };
+    let kind = setting.map(grant_kind).transpose()?;
     // A client in the environment overrides the grant `token`.
-    let kind = kind.filter(|kind| given_id.is_none() || kind.value != TOKEN);
-    let client = |id: &String| Client {
+    let kind = kind.filter(|kind| given_id.is_none() || *kind != GrantKind::Token);
+    let kind = kind.unwrap_or(match has_only_command {
+        true => GrantKind::Token,
+        false => GrantKind::ClientCredentials,
+    });
+    if kind == GrantKind::Token {
+        return Ok(Grant::Token(
+            command.cloned().map_or(Source::Stored, Source::Command),
+        ));
+    }
+    let Some(id) = client_id else {
+        return Err(misconfigured(format!(
+            "profile '{name}' has no client: set bbtoken.{name}.clientId or BBTOKEN_CLIENT_ID"
+        )));
+    };
+    let client = Client {
         id: id.clone(),
         secret: client_secret(raw, environment.is_some(), settings, id),
     };
-    match (
-        kind.map(|setting| setting.value.as_str()),
-        client_id,
-        token_command,
-    ) {
-        (Some(TOKEN), _, Some(command)) | (None, None, Some(command)) => {
-            Ok(Grant::Token(Source::Command(command.clone())))
-        }
-        (Some(TOKEN), _, None) => Ok(Grant::Token(Source::Stored)),
-        (Some("client-credentials") | None, Some(id), _) => {
-            Ok(Grant::ClientCredentials(client(id)))
-        }
-        (Some("authorization-code"), Some(id), _) => Ok(Grant::AuthorizationCode(client(id))),
-        (Some("client-credentials" | "authorization-code") | None, None, _) => {
-            Err(misconfigured(format!(
-                "profile '{name}' has no client: set bbtoken.{name}.clientId or BBTOKEN_CLIENT_ID"
-            )))
-        }
-        (Some(other), _, _) => {
-            let origin = kind.map_or("", |setting| &setting.origin);
-            Err(misconfigured(format!(
-                "'{}' ({origin}) is not a grant; expected client-credentials, authorization-code or token",
-                mask_name(other)
-            )))
-        }
-    }
+    Ok(match kind {
+        GrantKind::AuthorizationCode => Grant::AuthorizationCode(client),
+        _ => Grant::ClientCredentials(client),
+    })
 }
 
-/// The name of the grant for a token that the user provides.
-const TOKEN: &str = "token";
+fn grant_kind(Setting { value, origin }: &Setting) -> Result<GrantKind, Failure> {
+    GrantKind::named(value).ok_or_else(|| {
+        misconfigured(format!(
+            "'{}' ({origin}) is not a grant; expected client-credentials, authorization-code or token",
+            mask_name(value)
+        ))
+    })
+}
 
 /// Tells whether settings name a token source: a client, a command or a stored token.
 fn names_a_source(settings: &RawProfile) -> bool {
     let grant = settings.grant.as_ref();
-    settings.has_client() || grant.is_some_and(|grant| grant.value == TOKEN)
+    let is_token = |grant: &Setting| GrantKind::named(&grant.value) == Some(GrantKind::Token);
+    settings.has_client() || grant.is_some_and(is_token)
 }
 
 /// Refuses a token that equals the client's id or secret, because the server would only answer 401.

@@ -1,0 +1,243 @@
+//! What a login configures: asked first, and written last.
+
+use super::super::{Console, arguments, usage};
+use crate::{
+    address::is_profile_name,
+    app::{self, App, Identity},
+    failure::quote,
+    git::{Change, Target},
+    git_config::Entry,
+    pasted,
+    profile::{self, GrantKind, RawProfile},
+    setup,
+};
+
+/// The kinds of login, in the order in which they are offered.
+const KINDS: [(GrantKind, &str); 3] = [
+    (
+        GrantKind::AuthorizationCode,
+        "Browser: as yourself, with an OAuth client (on a desktop)",
+    ),
+    (
+        GrantKind::ClientCredentials,
+        "Client credentials: an OAuth client by itself (CI, servers, a team's robot)",
+    ),
+    (
+        GrantKind::Token,
+        "Token: an access token or API token that you created",
+    ),
+];
+
+fn has_client(app: &App, profile: &str) -> bool {
+    let own = app.raw.profiles.get(profile);
+    own.is_some_and(|own| own.client_id.is_some() && own.grant.is_some())
+}
+
+/// What is to be configured.
+pub(super) struct Wanted {
+    profile: String,
+    kind: GrantKind,
+    client_id: Option<String>,
+    account: Option<String>,
+    store: Option<String>,
+    workspaces: Vec<String>,
+}
+
+impl Wanted {
+    pub(super) fn ask(
+        options: &arguments::Login,
+        app: &App,
+        console: &mut Console<'_>,
+    ) -> anyhow::Result<Self> {
+        let profile = match &options.profile {
+            Some(name) => name.clone(),
+            None => name(app, console)?,
+        };
+        if !is_profile_name(&profile) {
+            return Err(usage(&format!(
+                "'{}' is not a valid profile name: use letters, digits, '.', '_' and '-'",
+                quote(&profile)
+            )));
+        }
+        let known = match app.identity(&profile, |_| {}) {
+            Ok(identity) => Some(identity.profile),
+            // A profile with a client has a real fault: report it, and ask for nothing.
+            Err(error) if has_client(app, &profile) => return Err(error),
+            Err(_) => None,
+        };
+        let kind = kind(options, known.as_ref(), console)?;
+        let client_id = match (kind, &options.client_id) {
+            (GrantKind::Token, _) => None,
+            (_, Some(id)) => Some(checked_id(id)?),
+            (_, None) => client_id(kind, known.as_ref(), app, console)?,
+        };
+        let mut workspaces = options.workspaces.clone();
+        if known.is_none() && workspaces.is_empty() && console.is_interactive {
+            let workspace =
+                console.ask("Workspace of this profile (Enter for all workspaces)", "")?;
+            workspaces.extend(Some(workspace).filter(|workspace| !workspace.is_empty()));
+        }
+        Ok(Wanted {
+            profile,
+            kind,
+            client_id,
+            account: options.account.clone(),
+            store: options.store.clone(),
+            workspaces,
+        })
+    }
+
+    /// The profile as it will be, without anything written.
+    pub(super) fn identity(&self, app: &App) -> anyhow::Result<Identity> {
+        app.identity(&self.profile, |own: &mut RawProfile| {
+            own.grant = app::given(self.kind.name());
+            if let Some(id) = &self.client_id {
+                own.client_id = app::given(id);
+            }
+            if let Some(account) = &self.account {
+                own.account = app::given(account);
+            }
+            if let Some(store) = &self.store {
+                own.store = app::given(store);
+            }
+        })
+    }
+
+    pub(super) fn write(&self) -> anyhow::Result<()> {
+        let key = |name: &str| format!("bbtoken.{}.{name}", self.profile);
+        let singles = [
+            ("grant", Some(self.kind.name())),
+            ("clientId", self.client_id.as_deref()),
+            ("account", self.account.as_deref()),
+            ("store", self.store.as_deref()),
+        ];
+        let app = App::read_of_user()?;
+        let there = setup::of_user(&app);
+        let values = |key: &str| -> Vec<Option<&str>> {
+            let of_key = |entry: &&&Entry| setup::same_key(&entry.name(), key);
+            let entries = there.iter().filter(of_key);
+            entries.map(|entry| entry.value.as_deref()).collect()
+        };
+        for (name, value) in singles {
+            let key = key(name);
+            if value.is_some_and(|value| values(&key).last() != Some(&Some(value))) {
+                Target::Global.set(&key, value.unwrap_or_default())?;
+            }
+        }
+        for workspace in &self.workspaces {
+            let change = Change::Add {
+                key: key("workspace"),
+                value: workspace.clone(),
+            };
+            if !values(change.key()).contains(&Some(workspace)) {
+                Target::Global.apply(&change)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Names the profile that is meant when none is named: the one in use, else 'default'.
+fn name(app: &App, console: &mut Console<'_>) -> anyhow::Result<String> {
+    match app.explain_here() {
+        Ok((name, _)) if name != profile::ENVIRONMENT => Ok(name),
+        _ if console.is_interactive => console.ask("Name of the profile", profile::DEFAULT),
+        _ => Ok(profile::DEFAULT.to_owned()),
+    }
+}
+
+fn kind(
+    options: &arguments::Login,
+    known: Option<&profile::Profile>,
+    console: &mut Console<'_>,
+) -> anyhow::Result<GrantKind> {
+    let given = [
+        options.browser || options.no_browser || options.port.is_some(),
+        options.client_credentials,
+        options.with_token,
+    ];
+    let chosen = given.iter().position(|is_given| *is_given);
+    match (chosen, known) {
+        (Some(chosen), _) => Ok(KINDS[chosen].0),
+        (None, Some(profile)) => Ok(profile.grant.kind()),
+        (None, None) if console.is_interactive => {
+            let choices = KINDS.map(|(kind, text)| (kind.name(), text));
+            let chosen = console.choose("How do you want to log in?", &choices)?;
+            Ok(KINDS[chosen].0)
+        }
+        (None, None) => Err(usage(
+            "no login method was given; choose --browser, --client-credentials or --with-token",
+        )),
+    }
+}
+
+/// Finds the client's id, or asks for it after showing how a client is made.
+fn client_id(
+    kind: GrantKind,
+    known: Option<&profile::Profile>,
+    app: &App,
+    console: &mut Console<'_>,
+) -> anyhow::Result<Option<String>> {
+    let from_environment = app.raw.environment.client_id.clone();
+    if known.and_then(profile::Profile::client).is_some() {
+        return Ok(None);
+    }
+    if let Some(id) = from_environment {
+        return Ok(Some(id));
+    }
+    if !console.is_interactive {
+        return Err(usage("the client id is missing; give --client-id"));
+    }
+    let workspace = console.ask("Workspace that owns the OAuth client", "")?;
+    for line in steps(app.base().as_str(), &workspace, kind) {
+        console.tell(&line);
+    }
+    let id = console.ask("Key of the OAuth consumer", "")?;
+    checked_id(&id).map(Some)
+}
+
+fn checked_id(text: &str) -> anyhow::Result<String> {
+    let id =
+        pasted::text(text.as_bytes()).and_then(|id| pasted::check_id(id.expose()).map(|()| id));
+    match id {
+        Ok(id) => Ok(id.expose().to_owned()),
+        Err(flaw) => Err(usage(&format!(
+            "the client's id {flaw}; nothing was changed"
+        ))),
+    }
+}
+
+/// Says what to click at Bitbucket (Bitbucket support: "Use OAuth on Bitbucket Cloud").
+fn steps(base: &str, workspace: &str, kind: GrantKind) -> Vec<String> {
+    let workspace = if workspace.is_empty() {
+        "<workspace>"
+    } else {
+        workspace
+    };
+    let base = base.trim_end_matches('/');
+    let private = match kind {
+        GrantKind::ClientCredentials => "     tick     This is a private consumer",
+        _ => {
+            "     leave    This is a private consumer   (tick it only if you do not share the client)"
+        }
+    };
+    let account = match kind {
+        GrantKind::ClientCredentials => "",
+        _ => "     tick     Account: Read    (lets Bitbucket name the account)",
+    };
+    [
+        "",
+        "Create an OAuth client (once; several users can share it):",
+        &format!("  1. Open {base}/{workspace}/workspace/settings/api"),
+        "  2. OAuth consumers, Add consumer:",
+        "     Name     any",
+        "     Callback http://127.0.0.1/callback",
+        private,
+        account,
+        "     tick     Repositories: Read    (Write, too, to push)",
+        "  3. Save, open the consumer in the list: it shows a key and a secret.",
+        "",
+    ]
+    .map(str::to_owned)
+    .into()
+}
