@@ -24,7 +24,7 @@ impl App {
         let git = &self.git;
         let variables = |name: &str| self.environment.variable(name);
         // Whether it is ours to answer depends on the user's own settings alone, whatever a repository says.
-        let raw = git_config::profiles(&git.protected(), &variables, None)?;
+        let raw = git_config::profiles(&git.protected(), &variables)?;
         // Git writes the port as the address has it, also where it is the scheme's own.
         let host = match protocol {
             "https" => host.strip_suffix(":443").unwrap_or(host),
@@ -52,7 +52,7 @@ impl App {
         if sites.is_empty() {
             return Ok(None);
         }
-        let mut target = Target::about_url(git, &variables, &url, sites.clone())?;
+        let mut target = Target::about_url(self, &url, sites.clone());
         let names = profile::names(&target.raw);
         let by_user = names.into_iter().find(|name| name == user);
         let profile = match (profile, by_user) {

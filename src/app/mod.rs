@@ -93,7 +93,7 @@ impl App {
     fn of(environment: Environment) -> anyhow::Result<Self> {
         let variables = |name: &str| environment.variable(name);
         let git = GitConfig::read(&variables)?;
-        let raw = git_config::profiles(&git, &variables, None)?;
+        let raw = git_config::profiles(&git, &variables)?;
         let bases = profile::base_urls(&raw)?;
         Ok(App {
             raw,
@@ -114,21 +114,12 @@ impl App {
         remote: Option<&str>,
         address: &str,
     ) -> anyhow::Result<(Target, Address)> {
-        Target::about(
-            &self.git,
-            &|name| self.environment.variable(name),
-            remote,
-            address,
-        )
+        Target::about(self, remote, address)
     }
 
     /// Names the remote from which git fetches if none is named.
     pub(crate) fn default_remote(&self) -> Option<String> {
         target::default_remote(&self.git, &|name| self.environment.variable(name))
-    }
-
-    fn target_here(&self) -> anyhow::Result<Target> {
-        Target::about_here(&self.git, &|name| self.environment.variable(name))
     }
 
     /// Resolves the profile of a name, or the one that git uses in this directory.
@@ -139,7 +130,7 @@ impl App {
     pub(crate) fn used(&self, name: Option<&str>) -> anyhow::Result<Identity> {
         let profile = match name {
             Some(name) => profile::named(&self.raw, name, "the command line")?,
-            None => self.target_here()?.profile()?,
+            None => Target::about_here(self).profile()?,
         };
         let base = profile.endpoints.base.clone();
         Identity::new(&self.git, profile, &base, None)
@@ -151,7 +142,7 @@ impl App {
     ///
     /// As [`App::used`].
     pub(crate) fn explain_here(&self) -> anyhow::Result<(String, String)> {
-        Ok(self.target_here()?.explain()?)
+        Ok(Target::about_here(self).explain()?)
     }
 
     /// Names the setting that forbids questions to a person.

@@ -5,7 +5,7 @@ use std::{ffi::OsString, process::Stdio};
 
 use anyhow::Context as _;
 
-use super::identity::authority;
+use super::{App, identity::authority};
 use crate::{
     address::{Address, Base},
     failure::Failure,
@@ -76,72 +76,57 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    fn new(app: &App, remote: Option<&str>, address: Option<Address>, sites: Vec<Url>) -> Self {
+        let mut raw = app.raw.clone();
+        if let Some(remote) = remote {
+            git_config::add_remote(&mut raw, &app.git, remote);
+        }
+        raw.sites = sites;
+        Target {
+            raw,
+            address,
+            bases: app.bases.clone(),
+        }
+    }
+
     /// Takes an address, and the name of its remote, if it has one.
     ///
     /// # Errors
     ///
-    /// For an address or a setting that cannot be used.
+    /// For an address that cannot be used.
     pub(super) fn about(
-        git: &GitConfig,
-        variables: Variables<'_>,
+        app: &App,
         remote: Option<&str>,
         address: &str,
     ) -> anyhow::Result<(Self, Address)> {
-        let mut raw = git_config::profiles(git, variables, remote)?;
-        let bases = profile::base_urls(&raw)?;
-        let found = find(git, remote, address, &bases)?;
-        raw.sites = found.sites;
-        let address = found.address;
-        let target = Target {
-            raw,
-            address: Some(address.clone()),
-            bases,
-        };
+        let Found { address, sites } = find(&app.git, remote, address, &app.bases)?;
+        let target = Target::new(app, remote, Some(address.clone()), sites);
         Ok((target, address))
     }
 
-    /// Takes the repository here: the remote from which git fetches if none is named.
-    ///
-    /// # Errors
-    ///
-    /// For a setting that cannot be used. A remote that is not at Bitbucket decides nothing.
-    pub(super) fn about_here(git: &GitConfig, variables: Variables<'_>) -> anyhow::Result<Self> {
-        let remote = default_remote(git, variables);
+    /// Takes the repository here: the remote from which git fetches if none is named. A remote that is not at Bitbucket
+    /// decides nothing.
+    pub(super) fn about_here(app: &App) -> Self {
+        let remote = app.default_remote();
         let remote = remote.as_deref();
-        let mut raw = git_config::profiles(git, variables, remote)?;
-        let bases = profile::base_urls(&raw)?;
-        let url = remote.and_then(|remote| url_of(git, remote));
-        let found = url.and_then(|url| find(git, remote, &url, &bases).ok());
+        let url = remote.and_then(|remote| url_of(&app.git, remote));
+        let found = url.and_then(|url| find(&app.git, remote, &url, &app.bases).ok());
         let (address, sites) = found.map_or((None, Vec::new()), |found| {
             (Some(found.address), found.sites)
         });
-        raw.sites = sites;
-        Ok(Target {
-            raw,
-            address,
-            bases,
-        })
+        Target::new(app, remote, address, sites)
     }
 
     /// Takes a URL of some sites, for which git asks a credential helper. The remote with this URL counts as it does for a
     /// fetch; without a path it is the remote from which git fetches.
-    ///
-    /// # Errors
-    ///
-    /// For a setting that cannot be used.
-    pub(super) fn about_url(
-        git: &GitConfig,
-        variables: Variables<'_>,
-        url: &Url,
-        sites: Vec<Url>,
-    ) -> anyhow::Result<Self> {
-        let bases = profile::base_urls(&git_config::profiles(git, variables, None)?)?;
+    pub(super) fn about_url(app: &App, url: &Url, sites: Vec<Url>) -> Self {
+        let git = &app.git;
         let has_path = url.path() != "/";
         // A path that names no repository is of no help, but it is Bitbucket that asks.
-        let asked = find(git, None, url.as_str(), &bases);
+        let asked = find(git, None, url.as_str(), &app.bases);
         let asked = asked.ok().map(|found| found.address);
         let address_of = |remote: &str| {
-            let found = find(git, Some(remote), &url_of(git, remote)?, &bases).ok()?;
+            let found = find(git, Some(remote), &url_of(git, remote)?, &app.bases).ok()?;
             let mut its = found.sites.iter();
             let is_of_site = found.sites.is_empty() || its.any(|site| sites.contains(site));
             let is_it = match &asked {
@@ -150,18 +135,12 @@ impl Target {
             };
             (is_of_site && is_it).then_some(found.address)
         };
-        let default = default_remote(git, variables);
+        let default = app.default_remote();
         let others = remotes(git).filter(|_| has_path);
         let mut candidates = default.as_deref().into_iter().chain(others);
-        let remote = candidates.find_map(|remote| Some((remote, address_of(remote)?)));
-        let mut raw = git_config::profiles(git, variables, remote.as_ref().map(|(name, _)| *name))?;
-        raw.sites = sites;
-        let address = remote.map(|(_, address)| address).or(asked);
-        Ok(Target {
-            raw,
-            address,
-            bases,
-        })
+        let found = candidates.find_map(|remote| Some((remote, address_of(remote)?)));
+        let (remote, address) = found.unzip();
+        Target::new(app, remote, address.or(asked), sites)
     }
 }
 

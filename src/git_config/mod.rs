@@ -74,24 +74,11 @@ pub(crate) fn settings(text: &str) -> Option<Vec<(String, Option<String>)>> {
 ///
 /// [`Kind::Misconfigured`] for an empty `BBTOKEN_*` variable, for two variables that exclude each other, and for a
 /// setting that a repository must not make ([`BBTOKEN_KEYS`]).
-pub(crate) fn profiles(
-    config: &GitConfig,
-    variables: Variables<'_>,
-    remote: Option<&str>,
-) -> Result<Raw, Failure> {
+pub(crate) fn profiles(config: &GitConfig, variables: Variables<'_>) -> Result<Raw, Failure> {
     let mut raw = Raw {
         environment: environment(variables)?,
         ..Raw::default()
     };
-    let of_remote = config.entries().filter(|entry| {
-        remote.is_some()
-            && entry.section == "remote"
-            && entry.subsection.as_deref() == remote
-            && entry.key == "bbtokenprofile"
-    });
-    for entry in of_remote {
-        raw.of_remote = Some(selection(&mut raw.typed, entry));
-    }
     for entry in config.entries().filter(|entry| entry.section == "bbtoken") {
         repository::check_bbtoken(entry)?;
         let target = match &entry.subsection {
@@ -118,6 +105,18 @@ pub(crate) fn profiles(
         raw.planted = config.of_repository().flat_map(planted).collect();
     }
     Ok(raw)
+}
+
+/// Adds the profile that a remote's settings select.
+pub(crate) fn add_remote(raw: &mut Raw, config: &GitConfig, remote: &str) {
+    let of_remote = config.entries().filter(|entry| {
+        entry.section == "remote"
+            && entry.subsection.as_deref() == Some(remote)
+            && entry.key == "bbtokenprofile"
+    });
+    for entry in of_remote {
+        raw.of_remote = Some(selection(&mut raw.typed, entry));
+    }
 }
 
 /// Gives the user names that a repository's setting puts into addresses. The origin omits the URL in the key, because
