@@ -19,6 +19,8 @@ pub enum Kind {
     Misconfigured,
     /// The profile that was named does not exist.
     UnknownProfile {
+        /// Its name, if a profile may have it.
+        name: Option<String>,
         /// The profiles that do exist, in alphabetical order.
         known: Vec<String>,
     },

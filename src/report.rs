@@ -154,8 +154,11 @@ fn hint_of(kind: &Kind) -> Option<String> {
         Kind::NoProfileForSite { site } => format!(
             "to create one: git config --global bbtoken.<profile>.baseUrl {site} && git bbtoken login <profile>"
         ),
-        Kind::UnknownProfile { known } if known.is_empty() => "no profile is configured; run 'git bbtoken login'".into(),
-        Kind::UnknownProfile { known } => format!("the profiles are: {}", known.join(", ")),
+        Kind::UnknownProfile { name, known } if known.is_empty() => {
+            let name = name.as_ref().map_or(String::new(), |name| format!(" {name}"));
+            format!("no profile is configured; run 'git bbtoken login{name}'")
+        }
+        Kind::UnknownProfile { known, .. } => format!("the profiles are: {}", known.join(", ")),
         Kind::BadAddress => "write it as 'bbtoken::workspace/repository'".into(),
         Kind::LoginNeeded { profile } => format!("run 'git bbtoken login {profile}'"),
         Kind::ClientRefused { remedy } => remedy.clone(),
@@ -193,7 +196,7 @@ fn hint_of(kind: &Kind) -> Option<String> {
         Kind::NotGit => "a proxy, a sign-on page or a captive portal may have answered instead of Bitbucket: open Bitbucket in a browser to check".into(),
         Kind::PushUnknown => "run 'git fetch' and compare before you push again".into(),
         Kind::StoreUnusable => "fix or unlock the store and try again; to use another store, set bbtoken.<profile>.store (file, keyring, \
-             kernel-keyring) and run 'git bbtoken login' again"
+             kernel-keyring) and run 'git bbtoken login <profile>' again"
             .into(),
         Kind::StoreExposed { remedy } => remedy.clone(),
         Kind::Refused

@@ -5,7 +5,7 @@ use super::{
     resolve::{base_url, misconfigured, resolve},
 };
 use crate::{
-    address::Address,
+    address::{Address, is_profile_name},
     failure::{Failure, Kind, quote},
     http::Url,
     secret::mask_name,
@@ -219,13 +219,10 @@ fn known(raw: &Raw, name: String, origin: &str) -> Result<String, Failure> {
         return Ok(name);
     }
     let known = raw.profiles.keys().cloned().collect();
-    Err(Failure::new(
-        Kind::UnknownProfile { known },
-        format!(
-            "{origin} names profile '{}', which does not exist",
-            mask_name(&name)
-        ),
-    ))
+    let name = mask_name(&name);
+    let message = format!("{origin} names profile '{name}', which does not exist");
+    let name = is_profile_name(&name).then_some(name);
+    Err(Failure::new(Kind::UnknownProfile { name, known }, message))
 }
 
 /// Tells whether a profile belongs to the address's site. Without a site, every profile does.

@@ -97,6 +97,7 @@ fn an_unknown_profile_lists_the_known_ones() {
     assert_eq!(
         error.kind,
         Kind::UnknownProfile {
+            name: Some("c".into()),
             known: vec!["a".into(), "b".into()]
         }
     );

@@ -30,6 +30,7 @@ mod figures;
 mod foreign;
 mod front;
 mod help;
+mod hints;
 mod hostile;
 mod inspect;
 mod instructions;

@@ -24,12 +24,12 @@ fn world() -> World {
 
 /// A terminal of some width and kind.
 #[derive(Clone, Copy)]
-struct Terminal<'t> {
+pub(crate) struct Terminal<'t> {
     columns: u16,
     environment: &'t [(&'t str, &'t str)],
 }
 
-const DUMB: Terminal<'static> = Terminal {
+pub(crate) const DUMB: Terminal<'static> = Terminal {
     columns: 80,
     environment: &[("TERM", "dumb")],
 };
@@ -38,7 +38,12 @@ impl Terminal<'_> {
     /// Plays a person: waits for each question, types the answer; gives all that was shown, and the exit code.
     ///
     /// Whether the terminal shows again what is typed stands in a last line.
-    fn run(&self, world: &World, line: &str, exchange: &[(&str, &str)]) -> (String, Option<i32>) {
+    pub(crate) fn run(
+        &self,
+        world: &World,
+        line: &str,
+        exchange: &[(&str, &str)],
+    ) -> (String, Option<i32>) {
         let line = format!(
             "trap : INT; stty rows 24 cols {}; {line}; code=$?; stty -a | grep -qw -e '-echo' -e '-icanon' && echo SILENT; exit $code",
             self.columns

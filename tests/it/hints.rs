@@ -1,0 +1,428 @@
+//! Hints work when a person follows them: their commands are valid, and each removes the error that names it.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::{Path, PathBuf},
+};
+
+use bitbucket_local::{Action, Rule};
+
+use crate::{
+    needs::needs,
+    person::{configure, configure_login, log_in_by, person, state},
+    submodules::superproject,
+    support::{Run, World, gits},
+    terminals::DUMB,
+};
+
+/// How a person runs the command of a hint.
+#[derive(Clone, Copy)]
+enum By {
+    Shell,
+    /// A login with a browser.
+    Browser,
+    /// At a terminal, with these questions and answers.
+    Terminal(&'static [(&'static str, &'static str)]),
+}
+
+/// An error, and the commands that its hints name until it is gone.
+struct Case {
+    name: &'static str,
+    make: fn(&World),
+    command: &'static str,
+    /// Which command of the message the person takes, and how.
+    steps: &'static [(usize, By)],
+    /// How the command ends after the last step; a failure has another reason.
+    end: i32,
+}
+
+/// What a command starts with that runs in a clone.
+const IN_TREE: &str = "cd tree && ";
+const LIST: &str = "git ls-remote -q bbtoken::ws/repo";
+const SECRET: (&str, &str) = ("client secret (not shown): ", "SECRET\n");
+const TOKEN: (&str, &str) = ("token (not shown): ", "TOKEN\n");
+const NEW: [(&str, &str); 6] = [
+    ("Name of the profile [default]: ", "\n"),
+    ("Number [1]: ", "2\n"),
+    ("Workspace that owns the OAuth client: ", "ws\n"),
+    ("Key of the OAuth consumer: ", "KEY\n"),
+    (
+        "Workspace of this profile (Enter for all workspaces): ",
+        "\n",
+    ),
+    SECRET,
+];
+const NAMED: &[(&str, &str)] = &[NEW[1], NEW[2], NEW[3], NEW[4], NEW[5]];
+
+const CASES: [Case; 15] = [
+    Case {
+        name: "nothing is configured",
+        make: |_| {},
+        command: LIST,
+        steps: &[(0, By::Terminal(&NEW))],
+        end: 0,
+    },
+    Case {
+        name: "no profile exists, and a command names one",
+        make: |_| {},
+        command: "git bbtoken token --profile work",
+        steps: &[(0, By::Terminal(NAMED))],
+        end: 0,
+    },
+    Case {
+        name: "a profile has no login",
+        make: |world| configure_login(world, "work", &world.consumer),
+        command: LIST,
+        steps: &[(0, By::Browser)],
+        end: 0,
+    },
+    Case {
+        name: "a login has ended",
+        make: |world| {
+            person(world);
+            world.bitbucket.revoke_refresh_tokens();
+            world.bitbucket.revoke_access_tokens();
+        },
+        command: LIST,
+        steps: &[(0, By::Browser)],
+        end: 0,
+    },
+    Case {
+        name: "a client has no secret",
+        make: |world| configure(world, "ci", &[("clientId", &world.consumer.key)]),
+        command: LIST,
+        steps: &[(0, By::Terminal(&[SECRET]))],
+        end: 0,
+    },
+    Case {
+        name: "a token is not stored",
+        make: |world| configure(world, "bot", &[("grant", "token")]),
+        command: LIST,
+        steps: &[(0, By::Terminal(&[TOKEN]))],
+        end: 0,
+    },
+    Case {
+        name: "other users may read a login",
+        make: |world| {
+            logged_in(world);
+            allow(&login(world), 0o644);
+        },
+        command: LIST,
+        steps: &[(1, By::Shell)],
+        end: 0,
+    },
+    Case {
+        name: "other users have read a login",
+        make: |world| {
+            logged_in(world);
+            allow(&login(world), 0o644);
+        },
+        command: LIST,
+        steps: &[(0, By::Shell), (0, By::Browser)],
+        end: 0,
+    },
+    Case {
+        name: "other users may write to the directory of logins",
+        make: |world| {
+            logged_in(world);
+            allow(&state(world), 0o777);
+        },
+        command: LIST,
+        steps: &[(0, By::Shell)],
+        end: 0,
+    },
+    Case {
+        name: "a login is a symbolic link",
+        make: |world| {
+            logged_in(world);
+            let (file, moved) = (login(world), world.path("moved"));
+            fs::rename(&file, &moved).expect("the home is ours");
+            symlink(&moved, &file).expect("the home is ours");
+        },
+        command: LIST,
+        steps: &[(1, By::Shell), (0, By::Browser)],
+        end: 0,
+    },
+    Case {
+        name: "a login is damaged",
+        make: |world| {
+            logged_in(world);
+            fs::write(login(world), "{").expect("the home is ours");
+        },
+        command: LIST,
+        steps: &[(0, By::Browser)],
+        end: 0,
+    },
+    Case {
+        name: "a login is damaged beside another profile",
+        make: |world| {
+            logged_in(world);
+            fs::write(login(world), "{").expect("the home is ours");
+            configure(world, "other", &[("clientId", "x")]);
+        },
+        command: "git ls-remote -q bbtoken::work@ws/repo",
+        steps: &[(0, By::Browser)],
+        end: 0,
+    },
+    Case {
+        name: "git refuses a submodule",
+        make: |world| {
+            person(world);
+            world.repository("ws", "lib");
+            superproject(world, "app", &[("lib", "../lib")]);
+            let clone = [
+                "clone",
+                "-q",
+                "--recurse-submodules",
+                "bbtoken::ws/app",
+                "tree",
+            ];
+            world.git(clone).without("BBTOKEN_CLIENT_ID").done();
+        },
+        command: "cd tree && git fetch -q && git submodule update -q && git -C lib rev-parse -q HEAD",
+        steps: &[(0, By::Shell)],
+        end: 0,
+    },
+    Case {
+        name: "no profile is for the site of an address",
+        make: |world| {
+            let base = world.bitbucket.base_url();
+            world
+                .git(["config", "--global", "bbtoken.baseUrl", base])
+                .ok();
+            configure(
+                world,
+                "far",
+                &[
+                    ("baseUrl", "https://bitbucket.example.org"),
+                    ("clientId", "x"),
+                ],
+            )
+        },
+        command: "unset BBTOKEN_BASE_URL; git ls-remote -q bbtoken::BASE/ws/repo",
+        steps: &[(0, By::Terminal(NAMED))],
+        end: 0,
+    },
+    Case {
+        name: "the answer to a push is lost",
+        make: |world| {
+            person(world);
+            let tree = world.path("tree");
+            let clone = ["clone", "-q", "bbtoken::ws/repo", "tree"];
+            world.git(clone).without("BBTOKEN_CLIENT_ID").ok();
+            world.commit(&tree, "file", "two");
+            let lost = Rule::new(Action::AnswerLost)
+                .method("POST")
+                .path("git-receive-pack");
+            world.bitbucket.script(lost);
+        },
+        command: "cd tree && git push -q",
+        steps: &[(0, By::Shell)],
+        end: 0,
+    },
+];
+
+/// A login without a cached token.
+fn logged_in(world: &World) {
+    person(world);
+    fs::remove_dir_all(world.cache()).expect("a token was cached");
+}
+
+/// The file of the only login.
+fn login(world: &World) -> PathBuf {
+    let directory = fs::read_dir(state(world)).expect("a login is kept");
+    let mut files = directory.map(|file| file.expect("it can be read").path());
+    let is_login =
+        |file: &PathBuf| fs::read_to_string(file).is_ok_and(|text| text.contains("\"secret\""));
+    files.find(is_login).expect("a login is kept")
+}
+
+fn allow(path: &Path, mode: u32) {
+    let mode = fs::Permissions::from_mode(mode);
+    fs::set_permissions(path, mode).expect("the home is ours");
+}
+
+/// Finds the commands in a message: those in quotes, and what follows a colon.
+fn commands(message: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for line in message.lines() {
+        for start in ["'git ", ": git config ", ": chmod ", ": rm "] {
+            for (index, _) in line.match_indices(start) {
+                let (opening, rest) = (&start[..1], &line[index + 1..]);
+                let end = if opening == "'" { "'" } else { "; " };
+                let command = rest.split(end).next().unwrap_or(rest).trim();
+                found.push((index, command.to_owned()));
+            }
+        }
+    }
+    found.sort_by_key(|(index, _)| *index);
+    found.into_iter().map(|(_, command)| command).collect()
+}
+
+/// Puts what a person knows in the place of placeholders.
+fn filled(world: &World, line: &str) -> String {
+    line.replace("KEY", &world.consumer.key)
+        .replace("SECRET\n", &format!("{}\n", world.consumer.secret))
+        .replace("BASE/", &format!("{}/", world.bitbucket.base_url()))
+        .replace("<workspace>/<repository>", "ws/repo")
+        .replace("workspace/repository", "ws/repo")
+}
+
+fn shell(world: &World, line: &str) -> Run {
+    let run = world.run(Path::new("sh"), ["-c", &filled(world, line)]);
+    run.without("BBTOKEN_CLIENT_ID")
+}
+
+fn follow(world: &World, command: &str, by: By) {
+    match by {
+        By::Shell => {
+            shell(world, command).done().expect(0);
+        }
+        By::Browser => {
+            log_in_by(world, shell(world, &format!("exec {command}"))).expect(0);
+        }
+        By::Terminal(exchange) => {
+            let token = world
+                .bitbucket
+                .issue_access_token(&["repository", "account"]);
+            let answers: Vec<_> = exchange
+                .iter()
+                .map(|(question, answer)| {
+                    (*question, filled(world, answer).replace("TOKEN", &token))
+                })
+                .collect();
+            let answers: Vec<_> = answers
+                .iter()
+                .map(|(question, answer)| (*question, answer.as_str()))
+                .collect();
+            let (shown, code) = DUMB.run(world, &filled(world, command), &answers);
+            assert_eq!(code, Some(0), "'{command}' works: {shown}");
+        }
+    }
+}
+
+/// Brings an error about and follows its hints.
+fn play(case: &Case) {
+    let name = case.name;
+    let world = World::new(gits().remove(0));
+    (case.make)(&world);
+    if !world.bitbucket.repository_path("ws", "repo").exists() {
+        world.repository("ws", "repo");
+    }
+    // Who types a secret has none in the environment.
+    let is_typed = |(_, by): &(usize, By)| matches!(by, By::Terminal(_));
+    let run = || {
+        let run = shell(&world, case.command);
+        match case.steps.iter().any(is_typed) {
+            true => run.without("BBTOKEN_CLIENT_SECRET").done(),
+            false => run.done(),
+        }
+    };
+    let mut seen = vec![run().stderr];
+    let mut last = None;
+    for (which, by) in case.steps {
+        let told = &seen[seen.len() - 1];
+        let named = told.split_once("profile '").map(|(_, rest)| rest);
+        let named = named.and_then(|rest| rest.split('\'').next());
+        let Some(hint) = commands(told).into_iter().nth(*which) else {
+            panic!("'{name}' names a command: {told}");
+        };
+        let place = if case.command.starts_with(IN_TREE) {
+            IN_TREE
+        } else {
+            ""
+        };
+        let hint = hint.replace("<profile>", named.unwrap_or("new"));
+        follow(&world, &format!("{place}{hint}"), *by);
+        let next = run();
+        assert!(
+            !seen.contains(&next.stderr),
+            "'{name}': '{hint}' removes its error: {next:?}"
+        );
+        seen.push(next.stderr.clone());
+        last = Some(next);
+    }
+    let code = last.as_ref().and_then(|last| last.code);
+    assert_eq!(code, Some(case.end), "'{name}' is gone: {last:?}");
+}
+
+#[test]
+fn each_hint_removes_its_error_when_a_person_follows_it() {
+    needs!("script");
+    for case in &CASES {
+        play(case);
+    }
+}
+
+/// The messages of every expected text, without the command lines that led to them.
+fn messages() -> String {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/expected");
+    let files = fs::read_dir(directory).expect("it is there");
+    let read = |file: std::io::Result<fs::DirEntry>| {
+        fs::read_to_string(file.expect("it can be read").path()).expect("it is text")
+    };
+    let texts: String = files.map(read).collect();
+    let is_message = |line: &&str| !line.starts_with("$ ") && !line.starts_with('#');
+    let lines: Vec<_> = texts.lines().filter(is_message).collect();
+    lines.join("\n")
+}
+
+/// Expects that our command line accepts a command: `--help` is reached only behind arguments that are valid.
+fn is_accepted(world: &World, command: &str) {
+    let (own, other) = command.split_once(" -- ").unwrap_or((command, ""));
+    let words = shell_words::split(own).expect("it is a line for a shell");
+    let other = other.split_whitespace();
+    let run = world.bbtoken(&words[2..]).arg("--help").arg("--");
+    let done = run.args(other).done();
+    assert_eq!(done.code, Some(0), "'{command}' is valid: {done:?}");
+}
+
+/// Expects that git takes a setting, or removes a section, and that the reference describes its key.
+fn is_setting(world: &World, command: &str, reference: &str) {
+    let word = command.split(' ').find(|word| word.contains('.'));
+    let mut key = word.expect("it names a key").to_owned();
+    if command.contains("--remove-section") {
+        key.push_str(".store");
+        world.git(["config", "--global", &key, "file"]).ok();
+    }
+    shell(world, command).done().expect(0);
+    let last = key.rsplit('.').next().expect("it has a last part");
+    let is_known = ["`", "."].map(|start| reference.contains(&format!("{start}{last}`")));
+    assert!(is_known.contains(&true), "the reference describes '{key}'");
+}
+
+#[test]
+fn each_command_in_an_expected_text_is_valid() {
+    let world = World::new(gits().remove(0));
+    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference.md");
+    let reference = fs::read_to_string(reference).expect("it is there");
+    let commands: BTreeSet<_> = commands(&messages()).into_iter().collect();
+    let (mut own, mut settings) = (0, 0);
+    for command in &commands {
+        let mut filled = filled(&world, command);
+        for (placeholder, value) in [
+            ("<profile>", "work"),
+            ("<subcommand>", "login"),
+            ("<command>", "true"),
+            ("<address>", "ws/repo"),
+            ("<value>", "https://localhost"),
+        ] {
+            filled = filled.replace(placeholder, value);
+        }
+        if filled.starts_with("git bbtoken") {
+            is_accepted(&world, &filled);
+            own += 1;
+        } else if filled.starts_with("git config") {
+            is_setting(&world, &filled, &reference);
+            settings += 1;
+        } else if let Some(rest) = filled.strip_prefix("git ") {
+            let subcommand = rest.split(' ').next().unwrap_or(rest);
+            // Git shows how a subcommand is used with this code.
+            world.git([subcommand, "-h"]).fails(129);
+        }
+    }
+    assert!(own >= 12, "our own commands were found: {commands:#?}");
+    assert!(settings >= 3, "settings were found: {commands:#?}");
+}
