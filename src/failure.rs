@@ -78,6 +78,8 @@ pub enum Kind {
     Untrusted {
         /// The host, without port.
         host: String,
+        /// Whether curl refused what git's own TLS may accept.
+        is_of_curl: bool,
     },
     /// The server offers HTTP/2 alone (RFC 7301), which git's own transport speaks.
     OnlyHttp2 {

@@ -186,7 +186,12 @@ fn hint_of(kind: &Kind) -> Option<String> {
         Kind::TooLarge => "push in smaller steps, an older commit first: git push <remote> <commit>:refs/heads/<branch>".into(),
         Kind::PushAgain => "push again: the helper has a new token".into(),
         Kind::Unreachable { host } => format!("check the network, the proxy settings and the status of '{host}', then try again"),
-        Kind::Untrusted { host } => format!(
+        Kind::Untrusted { host, is_of_curl: true } => format!(
+            "curl requests tokens from '{host}', because the native transport does not support its TLS or certificate, and curl is stricter than git: \
+             ask its administrator for a current version of TLS and a server certificate with keys of 2048 bits or more; \
+             if git accepts the server, set BBTOKEN_ACCESS_TOKEN to an access token, which needs no token request"
+        ),
+        Kind::Untrusted { host, .. } => format!(
             "if a proxy in your network replaces the certificate of '{host}', set http.sslCAInfo (or GIT_SSL_CAINFO, which overrides it) to a file with the proxy's CA certificate; also check this machine's clock"
         ),
         Kind::OnlyHttp2 { host } => format!(

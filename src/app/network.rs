@@ -155,7 +155,10 @@ fn of_kind(error: TransportError) -> anyhow::Error {
     let message = error.to_string();
     let kind = match error.phase {
         _ if error.offers_only_http_2() => Kind::OnlyHttp2 { host },
-        Phase::Tls => Kind::Untrusted { host },
+        Phase::Tls => {
+            let is_of_curl = error.is_of_strict_curl();
+            Kind::Untrusted { host, is_of_curl }
+        }
         _ => Kind::Unreachable { host },
     };
     anyhow::Error::new(Reason(error)).context(Failure::new(kind, message))

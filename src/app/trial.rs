@@ -87,10 +87,11 @@ pub(crate) fn try_on(
     session = session.asked_for(address.profile.as_deref());
     let tried = session.probe(Service::UploadPack, Some("version=2"));
     let Err(error) = tried else { return Ok(true) };
-    let mut links = error.chain().filter_map(|link| link.downcast_ref());
     let is_gits =
         |error: &TransportError| error.wants_other_login() || error.may_be_of_our_library();
-    match profile.transport == Transport::Auto && links.any(is_gits) {
+    match profile.transport == Transport::Auto
+        && TransportError::inside(&error).is_some_and(is_gits)
+    {
         true => Ok(false),
         false => Err(error),
     }

@@ -7,12 +7,15 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::{HandOver, Plan, Protocol, reach};
+use super::{
+    HandOver, Plan, Protocol,
+    reach::{self, Wanted},
+};
 use crate::{
     app::authority,
     failure::{Failure, Kind, quote_for_shell},
     git_config::{HttpSettings, Variables, process_variable},
-    http::Url,
+    http::{TransportError, Url},
     program::{self, Child},
     trace,
     transport::Service,
@@ -141,12 +144,23 @@ impl Plan {
         Ok(process)
     }
 
-    /// Tells whether git's own transport gets an answer from the server. It has no token for that.
-    pub(super) fn is_answered_by_git(&self, service: Service, repository: &Url) -> bool {
+    /// Tells whether git's own transport gets an answer where ours failed. It has no token for that.
+    pub(super) fn is_answered_by_git(
+        &self,
+        service: Service,
+        repository: &Url,
+        error: &TransportError,
+    ) -> bool {
+        let wanted = match error.may_be_read_by_git() {
+            true => Wanted::GitAnswer,
+            false => Wanted::AnyAnswer,
+        };
         let _span = trace::span("reach");
         let git = self.remote_https(service, repository, HandOver::Forwarded, None);
         let is_allowed = self.https_ban.is_none();
-        git.is_ok_and(|mut git| is_allowed && reach::is_answered(without_questions(&mut git)))
+        git.is_ok_and(|mut git| {
+            is_allowed && reach::is_answered(without_questions(&mut git), service, wanted)
+        })
     }
 
     /// Prepares git's own helper with `credential_helper` in the place of any other.

@@ -245,9 +245,8 @@ impl Plan {
         repository: &Url,
         error: &anyhow::Error,
     ) -> bool {
-        let mut links = error.chain().filter_map(|link| link.downcast_ref());
         self.identity.profile.transport == Transport::Auto
-            && links.any(|error: &TransportError| {
+            && TransportError::inside(error).is_some_and(|error| {
                 error.wants_other_login()
                     || error.may_be_of_our_library()
                         && self.is_left_to_git(service, repository, error)
@@ -256,10 +255,13 @@ impl Plan {
 
     /// Tries git's own transport where ours failed, and leaves the server to it if it gets an answer.
     fn is_left_to_git(&self, service: Service, repository: &Url, error: &TransportError) -> bool {
-        let is_reached = self.is_answered_by_git(service, repository);
+        let is_reached = self.is_answered_by_git(service, repository, error);
         if is_reached {
             let because = error.reason();
-            app::remember(&self.identity.profile, repository, &because);
+            // A malformed answer says nothing about the next one.
+            if !error.may_be_read_by_git() {
+                app::remember(&self.identity.profile, repository, &because);
+            }
             // It was unknown until now, or git would have been given the command at once.
             let _ = self.by_git.set(because);
         }

@@ -169,9 +169,14 @@ impl Curl {
             };
             let error = match is_for_login {
                 true => TransportError::new(phase, host, ProxyLoginNeeded::Another),
-                false => {
-                    TransportError::new(phase, host, format!("curl says: {}", quote(&run.words)))
-                }
+                false => TransportError::new(
+                    phase,
+                    host,
+                    format!(
+                        "curl says: {}",
+                        quote(run.words.lines().next().unwrap_or_default())
+                    ),
+                ),
             };
             Unanswered {
                 is_for_login,

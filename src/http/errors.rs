@@ -13,6 +13,9 @@ const UNREACHABLE: &str = "SOCKS error: failed to create underlying connection";
 /// hyper-util's text for any other status than 200 after CONNECT.
 const REFUSED: &str = "tunnel error: unsuccessful";
 
+/// hyper's text for a `Content-Length` that is no number, or several that differ.
+const UNCLEAR_LENGTH: &str = "invalid content-length";
+
 /// The texts of glibc and musl for a temporary failure of the resolver (getaddrinfo(3), `EAI_AGAIN`).
 const RESOLVER_FAILED: [&str; 2] = [
     "Temporary failure in name resolution",
@@ -35,7 +38,7 @@ pub(super) fn classify(
         () => phase,
     };
     let proxy = proxy.filter(|_| matches!(phase, Phase::Connect | Phase::Tls));
-    TransportError::new(phase, host, Innermost(error)).through(proxy)
+    TransportError::new(phase, host, Innermost(error, None)).through(proxy)
 }
 
 /// Tells whether a proxy requires a user name and password before it connects.
@@ -49,12 +52,21 @@ pub(super) fn wants_proxy_login(error: &TransportError) -> bool {
 pub(super) struct UnsupportedAuth {
     /// The schemes that it offers, if they are known.
     pub(super) ways: String,
+    /// Whether git has none of these schemes, either.
+    pub(super) is_unknown: bool,
     /// Whether the proxy's address contains a user name. Without one, git does not ask for a password.
     pub(super) has_user: bool,
 }
 
 impl fmt::Display for UnsupportedAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_unknown {
+            return write!(
+                f,
+                "the proxy accepts only {}, which git does not support; ask its administrator for Basic, Digest, NTLM or Negotiate",
+                self.ways
+            );
+        }
         match self.ways.as_str() {
             "" => f.write_str("http.proxyAuthMethod asks for an authentication method that the native transport does not support")?,
             ways => write!(f, "the proxy accepts only {ways}, which git's own transport supports and the native transport does not")?,
@@ -73,7 +85,7 @@ pub(super) fn wants_other_login(error: &TransportError) -> bool {
     let other = error
         .source()
         .and_then(|it| it.downcast_ref::<UnsupportedAuth>());
-    other.is_some_and(|other| other.has_user)
+    other.is_some_and(|other| other.has_user && !other.is_unknown)
 }
 
 /// Tells whether TLS failed before the server executed the request.
@@ -88,6 +100,13 @@ pub(super) fn is_of_tls(error: &TransportError) -> bool {
         inner.0.is_connect() || *error == rustls::Error::AlertReceived(HandshakeFailure)
     };
     rustls_error(&inner.0).is_some_and(is_handshake)
+}
+
+/// Tells whether a response has no clear length. curl guesses one, and so takes one response for two (RFC 9112 section
+/// 6.3).
+pub(super) fn has_unclear_length(error: &TransportError) -> bool {
+    let inner = error.source().and_then(|it| it.downcast_ref::<Innermost>());
+    inner.is_some_and(|inner| inner.last().to_string().contains(UNCLEAR_LENGTH))
 }
 
 /// Tells whether the server rejected HTTP/1.1 in the TLS handshake (RFC 7301 section 3.2).
@@ -185,7 +204,12 @@ fn is_lost(error: &io::Error) -> bool {
 }
 
 fn is_not_http(error: &reqwest::Error) -> bool {
-    links(error).any(|link| link.downcast_ref().is_some_and(hyper::Error::is_parse))
+    // hyper's kind for malformed chunks (RFC 9112 section 7.1).
+    let is_chunk = |error: &io::Error| error.kind() == io::ErrorKind::InvalidInput;
+    links(error).any(|link| {
+        link.downcast_ref().is_some_and(hyper::Error::is_parse)
+            || link.downcast_ref().is_some_and(is_chunk)
+    })
 }
 
 fn is_tls(error: &reqwest::Error) -> bool {
@@ -199,7 +223,7 @@ fn rustls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
 
 /// A reqwest error that displays its innermost cause, because reqwest's own text ("error sending request") says less.
 #[derive(Debug)]
-struct Innermost(reqwest::Error);
+struct Innermost(reqwest::Error, Option<CurlRefusal>);
 
 impl Innermost {
     fn last(&self) -> &(dyn Error + 'static) {
@@ -243,7 +267,45 @@ impl fmt::Display for Innermost {
     }
 }
 
-impl Error for Innermost {}
+impl Error for Innermost {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let curl = self.1.as_ref()?;
+        Some(curl)
+    }
+}
+
+/// The reason of curl, which refused the server after the library did.
+#[derive(Debug)]
+struct CurlRefusal(String);
+
+impl fmt::Display for CurlRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for CurlRefusal {}
+
+/// Adds curl's reason to the library's if git's own TLS may accept the server: OpenSSL calls keys and signatures weak
+/// that GnuTLS accepts.
+pub(super) fn refused_by_curl(mut error: TransportError, curls: &TransportError) -> TransportError {
+    let why = curls.reason();
+    if let Some(Innermost(inner, refusal)) = error.source.downcast_mut() {
+        let is_strict = match rustls_error(inner).and_then(TlsProblem::of) {
+            None | Some(TlsProblem::Other(_) | TlsProblem::NotTls(_)) => !why.contains("pinned"),
+            Some(TlsProblem::UnknownIssuer) => why.contains("too weak"),
+            Some(_) => false,
+        };
+        *refusal = is_strict.then_some(CurlRefusal(why));
+    }
+    error
+}
+
+/// Tells whether curl refused a server that git's own TLS may accept.
+pub(super) fn is_of_strict_curl(error: &TransportError) -> bool {
+    let inner = error.source().and_then(|it| it.downcast_ref());
+    matches!(inner, Some(Innermost(_, Some(_))))
+}
 
 /// The proxy requires a login.
 #[derive(Debug)]
@@ -274,7 +336,7 @@ pub(crate) struct Reason(pub(crate) TransportError);
 impl Reason {
     /// Says why TLS failed, if it did.
     pub(crate) fn tls_problem(&self) -> Option<TlsProblem> {
-        let Innermost(error) = self.0.source()?.downcast_ref()?;
+        let Innermost(error, _) = self.0.source()?.downcast_ref()?;
         TlsProblem::of(rustls_error(error)?)
     }
 
@@ -291,7 +353,11 @@ impl fmt::Display for Reason {
     }
 }
 
-impl Error for Reason {}
+impl Error for Reason {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()?.source()
+    }
+}
 
 #[cfg(test)]
 mod tests {

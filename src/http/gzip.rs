@@ -1,32 +1,65 @@
 //! Decompresses gzip responses. The client asks for gzip when it requests refs, but a server may compress any response
-//! (RFC 9110 section 12.5.3).
+//! (RFC 9110 section 12.5.3), and use another coding.
 
 use std::io::{self, Read as _};
 
 use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
-use reqwest::header::{CONTENT_ENCODING, HeaderMap};
+use reqwest::header::{CONTENT_ENCODING, HeaderMap, TRANSFER_ENCODING};
 
 use super::{BodyReader, Phase, ResponseBody, TransportError};
+use crate::failure::quote;
 
 /// The most bytes that one step decompresses, so that a small response cannot fill the memory.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// Decompresses a body if its headers say that it is gzip.
+/// The codings that curl may support and this client does not.
+const FOREIGN: [&str; 3] = ["deflate", "br", "zstd"];
+
+/// Decompresses a body if its headers say that it is gzip. A body in another coding fails when it is read, because its
+/// status may be enough.
 pub(super) fn unpacked(
     headers: &HeaderMap,
     host: &str,
     body: impl ResponseBody + 'static,
 ) -> Box<dyn ResponseBody> {
-    let coding = headers.get(CONTENT_ENCODING);
-    let coding = coding.map_or(b"".as_slice(), |coding| coding.as_bytes());
-    if !coding.eq_ignore_ascii_case(b"gzip") && !coding.eq_ignore_ascii_case(b"x-gzip") {
-        return Box::new(body);
+    let host = host.to_owned();
+    let codings = codings(headers);
+    match codings.as_slice() {
+        [only] if matches!(only.as_str(), "gzip" | "x-gzip") => Box::new(Gzip {
+            decoder: MultiGzDecoder::new(BodyReader::new(body)),
+            host,
+        }),
+        all if all.iter().any(|it| FOREIGN.contains(&it.as_str())) => Box::new(Foreign {
+            coding: all.join(", "),
+            host,
+        }),
+        _ => Box::new(body),
     }
-    Box::new(Gzip {
-        decoder: MultiGzDecoder::new(BodyReader::new(body)),
-        host: host.to_owned(),
-    })
+}
+
+/// Lists the codings of a body, in lower case. The library decodes `chunked` (RFC 9112 section 6.1).
+fn codings(headers: &HeaderMap) -> Vec<String> {
+    [CONTENT_ENCODING, TRANSFER_ENCODING]
+        .iter()
+        .flat_map(|name| headers.get_all(name))
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(|coding| String::from_utf8_lossy(coding).trim().to_ascii_lowercase())
+        .filter(|coding| !matches!(coding.as_str(), "" | "chunked" | "identity"))
+        .collect()
+}
+
+/// A body that this client cannot decode.
+struct Foreign {
+    coding: String,
+    host: String,
+}
+
+impl ResponseBody for Foreign {
+    fn next_chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
+        let why = format!("its encoding is '{}'", quote(&self.coding));
+        Err(TransportError::new(Phase::NotHttp, &self.host, why))
+    }
 }
 
 struct Gzip<B> {

@@ -28,7 +28,12 @@ mod timeouts;
 mod tls;
 mod tracing;
 
-use std::{fmt, io::Read, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    io::{self, Read},
+    path::PathBuf,
+    time::Duration,
+};
 
 use bytes::Bytes;
 pub use reqwest::Url;
@@ -200,7 +205,7 @@ pub enum Phase {
     Tls,
     /// The client sent the request, or a part of it, and got no response.
     Request,
-    /// The reply is not HTTP, or its head is too long.
+    /// The response is not HTTP, or the client cannot read its head or its encoding.
     NotHttp,
     /// The response ended too early.
     Answer,
@@ -238,9 +243,27 @@ impl TransportError {
         self.source.to_string()
     }
 
-    /// Tells whether another TLS library, such as git's, may succeed.
+    /// Tells whether other libraries for TLS and HTTP, such as git's, may succeed.
     pub fn may_be_of_our_library(&self) -> bool {
-        self.phase == Phase::Tls
+        self.phase == Phase::Tls || self.may_be_read_by_git()
+    }
+
+    /// Tells whether the response arrived and git's HTTP library may read it.
+    pub fn may_be_read_by_git(&self) -> bool {
+        self.phase == Phase::NotHttp && !errors::has_unclear_length(self)
+    }
+
+    /// Finds the failed exchange in an error chain.
+    pub(crate) fn inside(error: &anyhow::Error) -> Option<&Self> {
+        error.chain().find_map(|link| {
+            let wrapped = || link.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref();
+            link.downcast_ref().or_else(wrapped)
+        })
+    }
+
+    /// Tells whether curl, which requests tokens, refused a server that git's own TLS may accept.
+    pub fn is_of_strict_curl(&self) -> bool {
+        errors::is_of_strict_curl(self)
     }
 
     /// Tells whether the server supports HTTP/2 only. Git's own transport supports it too.
@@ -263,7 +286,12 @@ impl fmt::Display for TransportError {
             Phase::Connect => write!(f, "cannot connect to '{host}'"),
             Phase::Tls => write!(f, "cannot make a secure connection to '{host}'"),
             Phase::Request => write!(f, "'{host}' closed the connection without a response"),
-            Phase::NotHttp => write!(f, "the response of '{host}' is not HTTP"),
+            Phase::NotHttp => {
+                write!(
+                    f,
+                    "the response of '{host}' is not HTTP that the native transport reads"
+                )
+            }
             Phase::Answer => write!(f, "the response of '{host}' was cut off"),
             Phase::TimeLimit => write!(f, "'{host}' did not answer in time"),
         }?;

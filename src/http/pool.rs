@@ -13,7 +13,7 @@ use super::{
     curl::{Curl, CurlRequest, Unanswered},
     errors::{
         ProxyLoginNeeded, ProxyRefused, UnsupportedAuth, classify, is_of_tls, is_refused_by_proxy,
-        wants_proxy_login,
+        refused_by_curl, wants_proxy_login,
     },
     proxy::auth::{self, Offer},
     route::Route,
@@ -142,7 +142,7 @@ impl Pool {
         }
     }
 
-    /// Sends by curl, which checks certificates by the same settings. If curl fails too, the library's error stays.
+    /// Sends by curl, which checks certificates by the same settings. If curl fails too, the library's error comes first.
     fn retry_by_curl(
         &self,
         for_curl: &CurlRequest,
@@ -159,7 +159,8 @@ impl Pool {
                 self.reason_for_curl.replace(Some(why));
                 Ok(answer)
             }
-            Err(other) if matches!(other.phase, Phase::Connect | Phase::Tls) => Err(error),
+            Err(other) if other.phase == Phase::Tls => Err(refused_by_curl(error, &other)),
+            Err(other) if other.phase == Phase::Connect => Err(error),
             Err(other) => Err(other),
         }
     }
@@ -263,9 +264,11 @@ impl Pool {
         host: &str,
         offer: &Offer,
     ) -> Result<reqwest::Response, TransportError> {
+        let for_curl = for_curl.filter(|_| !offer.is_unknown());
         let (Some(for_curl), Some(proxy)) = (for_curl, &self.route.proxy) else {
             let other = UnsupportedAuth {
                 ways: offer.to_string(),
+                is_unknown: offer.is_unknown(),
                 has_user: self.route.proxy.as_ref().is_some_and(Proxy::has_user),
             };
             let error = TransportError::new(Phase::Connect, host, other);

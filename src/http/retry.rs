@@ -3,7 +3,7 @@
 //! The caller decides which requests may be sent twice. The transport repeats reads until git has a byte of the
 //! response. It repeats a push only if there was no connection or the server answered 429. Status 503 is not enough for
 //! a push: a gateway also sends it when it lost the response of the server behind it.
-use std::{collections::hash_map::RandomState, fmt, hash::BuildHasher as _, io, time::Duration};
+use std::{collections::hash_map::RandomState, fmt, hash::BuildHasher as _, time::Duration};
 
 use super::{Phase, Response, TransportError};
 
@@ -47,11 +47,7 @@ impl Trouble {
 
     /// Finds the broken connection in an error chain.
     pub(crate) fn inside(error: &anyhow::Error) -> Option<Self> {
-        let found = error.chain().find_map(|link| {
-            let wrapped = || link.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref();
-            link.downcast_ref::<TransportError>().or_else(wrapped)
-        });
-        Trouble::of_connection(found?)
+        TransportError::inside(error).and_then(Trouble::of_connection)
     }
 
     /// Sorts a status; `None` when it is the server's last word.
@@ -143,6 +139,8 @@ fn some_of(span: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     fn busy(retry_after_s: Option<u64>) -> Trouble {

@@ -24,7 +24,8 @@ pub(super) fn explain(error: oauth::Error, profile: &Profile) -> anyhow::Error {
             (Kind::OnlyHttp2 { host }, None)
         }
         oauth::Error::Transport(error) if error.phase == Phase::Tls => {
-            (Kind::Untrusted { host }, None)
+            let is_of_curl = error.is_of_strict_curl();
+            (Kind::Untrusted { host, is_of_curl }, None)
         }
         oauth::Error::Transport(_) | oauth::Error::Unusable { status: 407, .. } => {
             (Kind::Unreachable { host }, None)

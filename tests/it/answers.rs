@@ -1,8 +1,12 @@
 //! Answers that are not what they should be: each kind has its own words, and ends as over plain https.
 
-use std::fs;
+use std::{fs, io::Write as _};
 
 use bitbucket_local::{Action, Bare, Rule, Then};
+use flate2::{
+    Compression,
+    write::{GzEncoder, ZlibEncoder},
+};
 
 use crate::support::{Done, Run, World, on_every_git};
 
@@ -108,7 +112,7 @@ fn heads_that_curl_reads_are_read() {
                     "{first}{lines}Content-Type: application/x-git-upload-pack-{kind}\r\n\r\n"
                 );
                 let bare = Bare {
-                    head,
+                    head: head.into(),
                     body: true,
                     then: Then::Close,
                 };
@@ -139,6 +143,142 @@ fn heads_that_curl_reads_are_read() {
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
         assert_eq!(heads().len(), 21);
+    });
+}
+
+/// Who reads an answer that the native transport does not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reader {
+    /// Git's own transport, in our place.
+    GitForUs,
+    /// Git alone, because two programs may disagree on where such an answer ends.
+    GitAlone,
+    Nothing,
+}
+
+/// Answers that the native transport does not read: what they are, who reads them, the head, and the encoded body.
+fn foreign_answers(advertisement: &[u8]) -> Vec<(&'static str, Reader, String, Vec<u8>)> {
+    use Reader::{GitAlone, GitForUs, Nothing};
+    let plain = advertisement.to_vec();
+    let mut deflated = ZlibEncoder::new(Vec::new(), Compression::fast());
+    deflated
+        .write_all(advertisement)
+        .expect("memory takes it all");
+    let deflated = deflated.finish().expect("memory takes it all");
+    let mut zipped = GzEncoder::new(Vec::new(), Compression::fast());
+    zipped
+        .write_all(advertisement)
+        .expect("memory takes it all");
+    let zipped = zipped.finish().expect("memory takes it all");
+    let chunk = format!("{:x}\n", plain.len()).into_bytes();
+    let loose_chunks = [&chunk, &plain[..], b"\n0\n\n"].concat();
+    let ok = "HTTP/1.1 200 OK\r\n".to_owned();
+    let many: String = (0..600)
+        .map(|number| format!("X-{number}: a\r\n"))
+        .collect();
+    let length = format!("Content-Length: +{}\r\n", plain.len());
+    vec![
+        (
+            "lower case",
+            GitForUs,
+            "http/1.1 200 OK\r\n".into(),
+            plain.clone(),
+        ),
+        (
+            "version 2",
+            GitForUs,
+            "HTTP/2 200\r\n".into(),
+            plain.clone(),
+        ),
+        (
+            "two spaces",
+            GitForUs,
+            "HTTP/1.1  200 OK\r\n".into(),
+            plain.clone(),
+        ),
+        (
+            "a signed length",
+            GitAlone,
+            ok.clone() + &length,
+            plain.clone(),
+        ),
+        (
+            "chunk sizes without CR",
+            GitForUs,
+            ok.clone() + "Transfer-Encoding: chunked\r\n",
+            loose_chunks,
+        ),
+        (
+            "deflate",
+            GitForUs,
+            ok.clone() + "Content-Encoding: deflate\r\n",
+            deflated,
+        ),
+        (
+            "gzip as a transfer coding",
+            GitForUs,
+            ok.clone() + "Transfer-Encoding: gzip, chunked\r\n",
+            [
+                format!("{:x}\r\n", zipped.len()).as_bytes(),
+                &zipped,
+                b"\r\n0\r\n\r\n",
+            ]
+            .concat(),
+        ),
+        (
+            "a CR inside a value",
+            GitForUs,
+            ok.clone() + "X-A: b\rc\r\n",
+            plain.clone(),
+        ),
+        ("600 lines", GitForUs, ok + &many, plain),
+        ("no HTTP", Nothing, "Hello\r\n".into(), Vec::new()),
+        (
+            "no HTTP after an early hint",
+            Nothing,
+            "HTTP/1.1 103 Early Hints\r\n\r\nHello\r\n".into(),
+            Vec::new(),
+        ),
+    ]
+}
+
+#[test]
+fn an_advertisement_that_only_curl_reads_is_left_to_git() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let line = format!("{} refs/heads/main\0agent=x\n", "a".repeat(40));
+        let advertisement = format!(
+            "001e# service=git-upload-pack\n0000{:04x}{line}0000",
+            line.len() + 4
+        );
+        let answers = foreign_answers(advertisement.as_bytes());
+        assert_eq!(answers.len(), 11);
+        for (what, reader, head, body) in answers {
+            let head =
+                format!("{head}Content-Type: application/x-git-upload-pack-advertisement\r\n\r\n");
+            let bare = Bare {
+                head: [head.as_bytes(), &body].concat(),
+                body: false,
+                then: Then::Close,
+            };
+            let rule = Rule::new(Action::Bare(bare)).path("info/refs");
+            let [ours, gits] = both(world, Some(&rule), |address, setting| {
+                let _ = fs::remove_dir_all(world.cache());
+                world
+                    .git(["-c", setting, "-c", "http.version=HTTP/1.1"])
+                    .args(["ls-remote", address])
+                    .env("BBTOKEN_TRACE", "1")
+            });
+            let beside = format!("{what}: {}\nbeside git's {}", ours.stderr, gits.stderr);
+            let (is_ours, is_gits) = (reader == Reader::GitForUs, reader != Reader::Nothing);
+            assert_eq!(gits.code == Some(0), is_gits, "{beside}");
+            assert_eq!(ours.code == Some(0), is_ours, "{beside}");
+            assert_eq!(ours.stderr.contains(" hand-over "), is_ours, "{beside}");
+            match is_ours {
+                true => assert_eq!(ours.stdout, gits.stdout, "{beside}"),
+                false => ours.says(&["caused by: the response of 'localhost' is not HTTP"]),
+            };
+        }
     });
 }
 

@@ -340,6 +340,39 @@ fn table(directory: PathBuf) -> Table {
     table
         .made("an authority that is not trusted", AsGitDoes, &server())
         .trusted = table.maker.certificate("step-0");
+    // Rustls does not check these; docs/limits.md says so.
+    for (what, extensions) in [
+        (
+            "no use for signatures",
+            "keyUsage=keyAgreement\nsubjectAltName=DNS:localhost\n",
+        ),
+        (
+            "an OCSP response promised and none given",
+            "tlsfeature=status_request\nsubjectAltName=DNS:localhost\n",
+        ),
+    ] {
+        let made = Made {
+            extensions,
+            ..server()
+        };
+        table.made(what, Natively, &made);
+    }
+    table.maker.make(&Made {
+        name: "old-root",
+        issuer: None,
+        subject: "/CN=the authority old-root",
+        extensions: AUTHORITY,
+        further: &["-days", "-1"],
+        ..server()
+    });
+    let by_old = Made {
+        issuer: Some("old-root"),
+        ..server()
+    };
+    let trusted = table.maker.certificate("old-root");
+    table
+        .made("an authority that has expired", Natively, &by_old)
+        .trusted = trusted;
     // Handshakes.
     let rsa = Made {
         key: RSA,
@@ -420,7 +453,7 @@ fn what_the_native_tls_does_not_support_is_carried_by_git_where_git_trusts_it() 
             }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
-        assert_eq!(table.rows.len(), 41, "all of them were tried");
+        assert_eq!(table.rows.len(), 44, "all of them were tried");
     });
 }
 
@@ -609,6 +642,82 @@ fn a_server_that_renegotiates_for_a_certificate_of_ours_gets_it() {
             .args(["ls-remote", "bbtoken::ws/repo"])
             .fails(128)
             .says(&["caused by: "]);
+    });
+}
+
+#[test]
+fn a_server_whose_token_curl_refuses_is_told_with_the_reason_of_curl_and_works_with_a_token() {
+    needs!("node", "openssl", "curl");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let maker = Maker::new(directory.path().to_owned());
+    let short_key = maker.make(&Made {
+        name: "short",
+        key: &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"],
+        ..Made::default()
+    });
+    let for_clients = maker.make(&Made {
+        name: "for-clients",
+        extensions: "basicConstraints=CA:FALSE\nextendedKeyUsage=clientAuth\nsubjectAltName=DNS:localhost\n",
+        ..Made::default()
+    });
+    let names: String = (0..4500)
+        .map(|number| format!(",DNS:server-{number:05}.example.org"))
+        .collect();
+    let large = maker.make(&Made {
+        name: "large",
+        extensions: &format!("subjectAltName=DNS:localhost{names}\n"),
+        ..Made::default()
+    });
+    let usual = maker.make(&Made {
+        key: RSA,
+        ..Made::default()
+    });
+    let trusted = maker.certificate("root");
+    let servers = [
+        (&short_key, "", "EE certificate key too weak"),
+        (&for_clients, "", "unsuitable certificate purpose"),
+        (&large, "", "excessive message size"),
+        (&usual, "TLSv1.1", "SSL routines"),
+    ];
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let mut told = 0;
+        let token = world.bitbucket.issue_access_token(&["repository"]);
+        for (shows, max_version, why) in servers {
+            let front = Front {
+                shows: shows.clone(),
+                max_version,
+                ciphers: "DEFAULT:@SECLEVEL=0",
+                ..Front::default()
+            };
+            let running = front.start(world);
+            let base = format!("https://localhost:{}", running.port);
+            let list = |address: &str, setting: String| {
+                let settings = [setting];
+                git_at(world, &base, &trusted, &settings).args(["ls-remote", address])
+            };
+            let _ = fs::remove_dir_all(world.cache());
+            let gits = list(&format!("{base}/ws/repo.git"), world.with_header(&token));
+            let gits = gits.done();
+            let ours = list("bbtoken::ws/repo", "core.x=y".into()).done();
+            // It is git's TLS library that decides.
+            if gits.code == Some(0) {
+                told += 1;
+                let done = ours.expect(128);
+                done.says(&[
+                    "caused by: cannot make a secure connection to 'localhost'\ncaused by: ",
+                    "\ncaused by: curl says: curl: (",
+                    why,
+                    "if git accepts the server, set BBTOKEN_ACCESS_TOKEN to an access token",
+                ]);
+                let with_token = list("bbtoken::ws/repo", "core.x=y".into());
+                let with_token = with_token
+                    .without_client()
+                    .env("BBTOKEN_ACCESS_TOKEN", &token);
+                assert_eq!(with_token.done().expect(0).stdout, gits.stdout);
+            }
+        }
+        assert!(told > 0, "git accepts one of them");
     });
 }
 

@@ -1,6 +1,6 @@
 //! Proxies between us and Bitbucket: real ones, beside git's own https through the same ones.
 
-use std::fs;
+use std::{fs, thread, time::Duration};
 #[cfg(unix)]
 use std::{
     io,
@@ -8,14 +8,13 @@ use std::{
     os::unix::net::UnixListener,
     path::Path,
     sync::Arc,
-    thread,
 };
 
 use bitbucket_local::proxy::{Asked, Options, Proxy, Speaks};
 
 use crate::{
     needs::needs,
-    support::{Done, World, on_every_git},
+    support::{Done, World, gits, on_every_git},
 };
 
 const ANN: (&str, &str) = ("ann", "pass word");
@@ -640,6 +639,68 @@ fn no_program_asks_for_a_proxy_s_password_where_questions_are_forbidden() {
             std::fs::remove_file(&asked).expect("it is there");
         }
     });
+}
+
+#[test]
+fn a_proxy_with_a_scheme_that_git_lacks_is_told_by_the_scheme() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let proxy = proxy(Options {
+            login: login(),
+            scheme: Some("Bearer".to_owned()),
+            ..Options::default()
+        });
+        let token = world.bitbucket.issue_access_token(&["repository"]);
+        for user in ["", "ann:x@"] {
+            let setting = format!("http.proxy=http://{user}127.0.0.1:{}", proxy.port());
+            let list = || world.git(["-c", &setting, "ls-remote", "bbtoken::ws/repo"]);
+            let with_token = list().without_client().env("BBTOKEN_ACCESS_TOKEN", &token);
+            for run in [list(), with_token] {
+                let done = run.fails(128);
+                done.says(&[
+                    "caused by: the proxy accepts only bearer, which git does not support; ask its administrator for Basic, Digest, NTLM or Negotiate\n",
+                ]);
+                for wrong in [
+                    "put the user name",
+                    "git's own transport",
+                    "another user name",
+                ] {
+                    assert!(!done.stderr.contains(wrong), "{}", done.stderr);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_proxy_may_take_longer_to_connect_than_a_dead_network_takes_to_be_told() {
+    let git = gits().into_iter().last().expect("there is one");
+    let world = World::new(git);
+    world.repository("ws", "repo");
+    // Without a proxy that accepts connections, the helper gives up after 15 seconds.
+    let proxy = proxy(Options {
+        takes: Duration::from_secs(17),
+        ..Options::default()
+    });
+    let token = world.bitbucket.issue_access_token(&["repository"]);
+    let https = format!("{}/ws/repo.git", world.bitbucket.base_url());
+    let header = world.with_header(&token);
+    let setting = format!("http.proxy=http://127.0.0.1:{}", proxy.port());
+    let list = |address: &str, header: &str| {
+        let run = world.git(["-c", &setting, "-c", header, "ls-remote", address]);
+        run.without_client()
+            .env("BBTOKEN_ACCESS_TOKEN", &token)
+            .done()
+            .expect(0)
+            .stdout
+    };
+    let (ours, gits) = thread::scope(|scope| {
+        let gits = scope.spawn(|| list(&https, &header));
+        let ours = list("bbtoken::ws/repo", "core.x=y");
+        (ours, gits.join().expect("git works"))
+    });
+    assert_eq!(ours, gits, "the helper is as patient as git");
+    assert!(ours.contains("refs/heads/main"), "{ours}");
 }
 
 #[test]

@@ -129,7 +129,7 @@ fn the_servers_own_reason_phrase_is_shown() {
         world.repository("ws", "repo");
         let head = "HTTP/1.1 500 Intentional Breakage\r\nContent-Length: 0\r\n\r\n";
         let bare = Bare {
-            head: head.to_owned(),
+            head: head.into(),
             body: false,
             then: Then::Close,
         };

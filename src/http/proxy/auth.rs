@@ -15,6 +15,9 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// The longest head that is read.
 const MAX_HEAD_BYTES: u64 = 16 * 1024;
 
+/// The schemes that git's setting `http.proxyAuthMethod` knows.
+const SCHEMES: [&str; 4] = ["basic", "digest", "negotiate", "ntlm"];
+
 /// The names of the offered schemes (RFC 9110 section 11.7.1), in lower case; empty if unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Offer(Vec<String>);
@@ -23,6 +26,12 @@ impl Offer {
     /// Tells whether the proxy may accept Basic.
     pub(crate) fn has_basic(&self) -> bool {
         self.0.is_empty() || self.0.iter().any(|way| way == "basic")
+    }
+
+    /// Tells whether curl, and so git, has none of the offered schemes.
+    pub(crate) fn is_unknown(&self) -> bool {
+        let is_known = |way: &String| SCHEMES.contains(&way.as_str());
+        !self.0.is_empty() && !self.0.iter().any(is_known)
     }
 
     fn read(head: &str) -> Self {

@@ -45,7 +45,10 @@ impl Session<'_> {
         let host = error.host.clone();
         let kind = match error.phase {
             _ if error.offers_only_http_2() => Kind::OnlyHttp2 { host },
-            Phase::Tls => Kind::Untrusted { host },
+            Phase::Tls => Kind::Untrusted {
+                host,
+                is_of_curl: error.is_of_strict_curl(),
+            },
             _ => Kind::Unreachable { host },
         };
         anyhow::Error::new(error).context(Failure::new(

@@ -221,7 +221,7 @@ impl Exchange<'_> {
             Some(Action::CloseIdle) => (self.answer().await, Ending::CloseIdle),
             Some(Action::Bare(bare)) => {
                 let body = self.answer().await.into_body().collect().await;
-                let mut words = bare.head.into_bytes();
+                let mut words = bare.head;
                 if bare.body {
                     words.extend(body);
                 }

@@ -4,6 +4,7 @@ use std::io::{Error, ErrorKind, Result as IoResult};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -46,6 +47,10 @@ pub struct Options {
     pub login: Option<(String, String)>,
     /// It connects nobody.
     pub refuses: bool,
+    /// The authentication scheme that it names in the place of Basic.
+    pub scheme: Option<String>,
+    /// How long it takes to connect somebody.
+    pub takes: Duration,
     /// The statuses of its first answers, in the place of connecting.
     pub fails_with: Vec<u16>,
     /// The server behind it and a file with whom to trust there: what passes is opened, with its own authority.
@@ -292,20 +297,24 @@ impl Inner {
             let mut words = head.split(' ');
             let is_connect = words.next() == Some("CONNECT");
             asked.target = words.next().unwrap_or("").to_owned();
+            let scheme = self.options.scheme.as_deref();
+            let scheme = scheme.unwrap_or("Basic realm=\"proxy\"");
+            let unauthorized = format!(
+                "407 Proxy Authentication Required\r\nProxy-Authenticate: {scheme}\r\nContent-Length: 0\r\n"
+            );
             let failure = self.options.fails_with.get(self.asked_so_far());
             let failure =
                 failure.map(|status| format!("{status} Failure\r\nContent-Length: 0\r\n"));
             let answer = match &self.options.login {
                 _ if !is_connect => "405 Method Not Allowed\r\nContent-Length: 0\r\n",
                 // Who does not know what is wanted asks first, and again on the same connection.
-                Some(login) if !has_login(&head, login) => {
-                    "407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"proxy\"\r\nContent-Length: 0\r\n"
-                }
+                Some(login) if !has_login(&head, login) => &unauthorized,
                 _ if failure.is_some() => failure.as_deref().unwrap_or_default(),
                 _ if self.options.refuses => "403 Forbidden\r\nContent-Length: 0\r\n",
                 _ => "200 Connection established\r\n",
             };
             self.record(asked, answer.starts_with("200"));
+            tokio::time::sleep(self.options.takes).await;
             let answer = format!("HTTP/1.1 {answer}\r\n");
             stream.write_all(answer.as_bytes()).await?;
             if !answer.contains(" 407 ") {

@@ -107,7 +107,8 @@ pub enum Action {
 #[serde(deny_unknown_fields)]
 pub struct Bare {
     /// The head, with its empty line if there is to be one.
-    pub head: String,
+    #[serde(deserialize_with = "text_bytes")]
+    pub head: Vec<u8>,
     /// Whether the usual body follows, without any framing.
     #[serde(default)]
     pub body: bool,

@@ -134,7 +134,7 @@ const NOT_GIT: &[u8] = b"<p>no pkt-line";
 
 fn bare(head: &str, then: Then) -> Action {
     Action::Bare(Bare {
-        head: head.to_owned(),
+        head: head.into(),
         body: false,
         then,
     })
@@ -146,7 +146,8 @@ fn with_lines(step: Step, lines: &str, then: Then) -> Action {
         head: format!(
             "HTTP/1.1 200 OK\r\nContent-Type: {}\r\n{lines}\r\n",
             step.content_type()
-        ),
+        )
+        .into(),
         body: true,
         then,
     })
