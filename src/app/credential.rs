@@ -30,22 +30,7 @@ impl App {
             "https" => host.strip_suffix(":443").unwrap_or(host),
             _ => host.strip_suffix(":80").unwrap_or(host),
         };
-        let is_asked_for = |base: &&Url| {
-            let below = base.path().trim_matches('/');
-            let is_below =
-                path.is_empty() || below.is_empty() || path.starts_with(&format!("{below}/"));
-            let is_host = host.eq_ignore_ascii_case(&authority(base));
-            protocol == base.scheme() && is_host && is_below
-        };
-        let bases = profile::base_urls(&raw)?;
-        let length = |base: &Url| base.path().trim_end_matches('/').len();
-        // One site may lie below another.
-        let longest = bases.iter().filter(is_asked_for).map(length).max();
-        let sites = bases.iter().filter(is_asked_for);
-        let sites: Vec<_> = sites
-            .filter(|base| Some(length(base)) == longest)
-            .cloned()
-            .collect();
+        let sites = sites(&profile::base_urls(&raw)?, protocol, host, path);
         let Ok(url) = Url::parse(&format!("{protocol}://{host}/{path}")) else {
             return Ok(None);
         };
@@ -89,6 +74,23 @@ impl App {
         let names = profile::names(&self.raw).into_iter();
         names.filter_map(identity).collect()
     }
+}
+
+/// Chooses the sites that a URL is at.
+fn sites(bases: &[Url], protocol: &str, host: &str, path: &str) -> Vec<Url> {
+    let is_asked_for = |base: &&Url| {
+        let below = base.path().trim_matches('/');
+        let is_below =
+            path.is_empty() || below.is_empty() || path.starts_with(&format!("{below}/"));
+        let is_host = host.eq_ignore_ascii_case(&authority(base));
+        protocol == base.scheme() && is_host && is_below
+    };
+    let length = |base: &Url| base.path().trim_end_matches('/').len();
+    // One site may lie below another.
+    let longest = bases.iter().filter(is_asked_for).map(length).max();
+    let sites = bases.iter().filter(is_asked_for);
+    let sites = sites.filter(|base| Some(length(base)) == longest);
+    sites.cloned().collect()
 }
 
 /// Tells whether a host may be one that is configured, as far as the configuration can be read.

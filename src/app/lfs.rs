@@ -11,20 +11,10 @@ use crate::{
     profile::{self, Profile},
 };
 
-/// Finds out what git-lfs must be told of a remote, where a command of git uses it.
-pub(crate) fn wiring(
-    git: &GitConfig,
-    remote: &str,
-    bases: &[Url],
-    given: &Address,
-    fetcher: (&Profile, bool),
-    pusher: Option<&Profile>,
-) -> Option<lfs::Wiring> {
-    let wiring = missing(git, remote, bases, given, fetcher, pusher)?;
-    // The file is the user's: a fetch writes to it only what is of use there.
+/// Tells whether a command of git writes to the user's file: only what is of use there.
+pub(crate) fn is_wanted(git: &GitConfig, wiring: &lfs::Wiring) -> bool {
     let directory = git.file(Scope::Local).and_then(Path::parent);
-    let is_wanted = wiring.is_outdated() || is_new() || directory.is_some_and(lfs::is_used);
-    is_wanted.then_some(wiring)
+    wiring.is_outdated() || is_new() || directory.is_some_and(lfs::is_used)
 }
 
 /// Finds out what git-lfs must be told of the remotes of the repository that a person is in.
@@ -38,7 +28,7 @@ pub(crate) fn lfs_here() -> Vec<lfs::Wiring> {
         let profile = target.profile().ok()?;
         let pusher = profile::for_push(&target.raw, &profile).ok()?;
         let fetcher = (&profile, target.names_profile());
-        missing(git, name, &app.bases, &address, fetcher, pusher.as_ref())
+        wiring(git, name, &app.bases, &address, fetcher, pusher.as_ref())
     };
     let remotes = git.entries().filter_map(|entry| {
         let is_ours = entry.section == "remote" && entry.key == "url";
@@ -53,7 +43,7 @@ pub(crate) fn lfs_here() -> Vec<lfs::Wiring> {
 
 /// Finds out what git-lfs must be told of a remote. The addresses are the remote's own: what git has given us is the one
 /// for a push or the one for a fetch. A remote that pushes to somewhere else than Bitbucket is left alone.
-fn missing(
+pub(crate) fn wiring(
     git: &GitConfig,
     remote: &str,
     bases: &[Url],

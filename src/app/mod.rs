@@ -32,7 +32,7 @@ pub(crate) use account::{Account, Owner, is_named, other_account};
 pub(crate) use advertisement_cache::{OnDisk, Place, has_objects};
 pub(crate) use credential::may_be_ours;
 pub(crate) use identity::{Identity, authority};
-pub(crate) use lfs::{is_new, lfs_here, wiring};
+pub(crate) use lfs::{is_new, is_wanted, lfs_here, wiring};
 pub(crate) use network::Route;
 pub(crate) use rights::{may_push, scopes, to_push};
 pub(crate) use target::{Chosen, Target, rule_for};

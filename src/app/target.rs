@@ -206,26 +206,47 @@ fn find(
     bases: &[Url],
 ) -> anyhow::Result<Found> {
     let is_name = remote == Some(address) && !address.contains('/');
-    let text = remote
+    let url = remote
         .filter(|_| is_name)
         .and_then(|name| url_of(git, name));
-    let text = text.as_deref().unwrap_or(address);
-    let parse = |base: &Url| {
-        let authority = authority(base);
-        let base = Base {
-            authority: &authority,
-            path: base.path(),
-        };
-        Address::parse(text, base)
-    };
+    let text = url.as_deref().unwrap_or(address);
     let mut refusal = None;
     let mut fitting: Vec<(&Url, Address)> = Vec::new();
     for base in bases {
-        match parse(base) {
+        match parse(text, base) {
             Ok(address) => fitting.push((base, address)),
             Err(error) => refusal = refusal.or(Some(error)),
         }
     }
+    let sites = named_sites(text, &fitting);
+    let Some((_, address)) = sites.first().copied().or(fitting.first()) else {
+        return Err(refusal.context("there is a base URL")?.into());
+    };
+    let sites = match (sites.is_empty(), &address.host) {
+        // Bitbucket's own host stands for the Bitbucket that is configured for every profile.
+        (true, Some(_)) => vec![bases[0].clone()],
+        _ => sites.iter().map(|(base, _)| (*base).clone()).collect(),
+    };
+    Ok(Found {
+        address: address.clone(),
+        sites,
+    })
+}
+
+fn parse(text: &str, base: &Url) -> Result<Address, Failure> {
+    let authority = authority(base);
+    let base = Base {
+        authority: &authority,
+        path: base.path(),
+    };
+    Address::parse(text, base)
+}
+
+/// Chooses the sites whose host the address names.
+fn named_sites<'f, 'b>(
+    text: &str,
+    fitting: &'f [(&'b Url, Address)],
+) -> Vec<&'f (&'b Url, Address)> {
     let names = |(base, address): &&(&Url, Address)| {
         address
             .host
@@ -244,25 +265,10 @@ fn find(
         text.starts_with(&format!("{}://", base.scheme()))
     };
     let has_scheme = of_path.iter().any(|(base, _)| is_of_scheme(base));
-    let of_site: Vec<_> = of_path
-        .iter()
+    let of_path = of_path.into_iter();
+    of_path
         .filter(|(base, _)| !has_scheme || is_of_scheme(base))
-        .collect();
-    if let Some((_, address)) = of_site.first() {
-        return Ok(Found {
-            address: address.clone(),
-            sites: of_site.iter().map(|(base, _)| (*base).clone()).collect(),
-        });
-    }
-    let Some((_, address)) = fitting.into_iter().next() else {
-        return Err(refusal.context("there is a base URL")?.into());
-    };
-    // Bitbucket's own host stands for the Bitbucket that is configured for every profile.
-    let sites = address.host.as_ref().map(|_| bases[0].clone());
-    Ok(Found {
-        address,
-        sites: sites.into_iter().collect(),
-    })
+        .collect()
 }
 
 fn path(base: &Url) -> &str {

@@ -15,6 +15,7 @@ use crate::{
     failure::{Failure, Kind, kind},
     lfs::profile_of,
     secret::Secret,
+    token::Bearer,
 };
 
 /// More than any request of git's.
@@ -80,6 +81,11 @@ fn get(
         Ok(None) => return quit(output, refused(&identity)),
         Err(error) => return quit(output, error),
     };
+    let answer = answer(request, &identity, &bearer);
+    Ok(output.write_all(answer.expose().as_bytes())?)
+}
+
+fn answer(request: &Request, identity: &Identity, bearer: &Bearer) -> Secret {
     let mut answer = String::new();
     if request.knows_ephemeral {
         answer.push_str("capability[]=authtype\nephemeral=1\n");
@@ -87,7 +93,7 @@ fn get(
     if request.knows_state && request.given.is_none() {
         let given = Given {
             fingerprint: bearer.token.fingerprint(),
-            profile: request.asked_profile(&identity),
+            profile: request.asked_profile(identity),
         };
         answer.push_str(&format!(
             "capability[]=state\nstate[]={STATE}{given}\ncontinue=1\n"
@@ -96,12 +102,8 @@ fn get(
     if let Some(expiry) = bearer.expires_at_unix_s {
         answer.push_str(&format!("password_expiry_utc={expiry}\n"));
     }
-    let token = bearer.token.expose();
-    let answer = Secret::new(format!(
-        "{answer}username={}\npassword={token}\n",
-        bearer.user
-    ));
-    Ok(output.write_all(answer.expose().as_bytes())?)
+    let (user, token) = (&bearer.user, bearer.token.expose());
+    Secret::new(format!("{answer}username={user}\npassword={token}\n"))
 }
 
 /// Lets git stop: Bitbucket takes no password that a person or another helper could give.

@@ -13,7 +13,7 @@ pub(super) fn run(options: &arguments::Logout, console: &mut Console<'_>) -> any
     let profile = &identity.profile;
     let others = others(&app, profile);
     let forgotten = identity.forget_all(&others, options.shared, console.warn)?;
-    let Forgotten { removed, shared } = forgotten;
+    let Forgotten { removed, shared } = &forgotten;
     if !removed.is_empty() {
         console.answer(&format!(
             "Removed from profile '{profile}': {}.",
@@ -24,6 +24,23 @@ pub(super) fn run(options: &arguments::Logout, console: &mut Console<'_>) -> any
     } else {
         console.answer(&format!("Nothing was removed from profile '{profile}'."))?;
     }
+    tell_of_others(profile, &forgotten, console);
+    let settings = if profile.name == ENVIRONMENT {
+        "The client or token in the environment stays: unset its variables to stop its use."
+            .to_owned()
+    } else {
+        format!(
+            "The profile's settings stay: 'git config --global --remove-section bbtoken.{profile}' removes them."
+        )
+    };
+    console.tell("Nothing was revoked at Bitbucket. Access tokens expire within two hours;");
+    console.tell(&format!("{}.", where_to_revoke(profile)));
+    console.tell(&settings);
+    Ok(())
+}
+
+fn tell_of_others(profile: &Profile, forgotten: &Forgotten, console: &Console<'_>) {
+    let Forgotten { removed, shared } = forgotten;
     // A cached token comes again by itself.
     let is_worth_a_word = |what: &str| !removed.contains(&what) || what != "cached access token";
     for (what, other) in shared.iter().filter(|(what, _)| is_worth_a_word(what)) {
@@ -37,8 +54,11 @@ pub(super) fn run(options: &arguments::Logout, console: &mut Console<'_>) -> any
             "To remove it, too: git bbtoken logout {profile} --shared"
         ));
     }
+}
+
+fn where_to_revoke(profile: &Profile) -> String {
     let base = profile.endpoints.base.as_str().trim_end_matches('/');
-    let where_to_revoke = match &profile.grant {
+    match &profile.grant {
         Grant::AuthorizationCode(_) => {
             format!("to withdraw your consent, open {base}/account/settings/app-authorizations/")
         }
@@ -50,19 +70,7 @@ pub(super) fn run(options: &arguments::Logout, console: &mut Console<'_>) -> any
         Grant::Token(_) => {
             "to revoke the token, open the Bitbucket page on which you created it".to_owned()
         }
-    };
-    let settings = if profile.name == ENVIRONMENT {
-        "The client or token in the environment stays: unset its variables to stop its use."
-            .to_owned()
-    } else {
-        format!(
-            "The profile's settings stay: 'git config --global --remove-section bbtoken.{profile}' removes them."
-        )
-    };
-    console.tell("Nothing was revoked at Bitbucket. Access tokens expire within two hours;");
-    console.tell(&format!("{where_to_revoke}."));
-    console.tell(&settings);
-    Ok(())
+    }
 }
 
 /// Resolves the other profiles, as far as they can be used.

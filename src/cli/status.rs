@@ -78,81 +78,24 @@ impl View {
     }
 
     fn lines(&self, now_unix_s: u64) -> Vec<String> {
-        let mut lines = vec![format!("profile '{}'", self.name)];
-        let mut line = |label: &str, text: &str| lines.push(format!("  {label:<14} {text}"));
-        match &self.found {
-            Err(error) => line("cannot be used", &format!("{error:#}")),
-            Ok((profile, kept, problem)) => {
-                line("grant", profile.grant.name());
-                if let Some(client) = profile.client() {
-                    line("client id", &mask_id(&client.id));
-                }
-                if profile.account != profile.name {
-                    line("account", &quote(&profile.account));
-                }
-                if let Some(owner) = &kept.owner {
-                    let since = clock::ago(owner.told_at_unix_s, now_unix_s);
-                    line(
-                        "at Bitbucket",
-                        &format!("{}, as of {since}", quote(&owner.name)),
-                    );
-                }
-                line("store", profile.store.name());
-                if let Some(problem) = problem {
-                    line("", &format!("cannot be read: {problem:#}"));
-                }
-                if let Some(secret) = &kept.client_secret {
-                    line(
-                        "client secret",
-                        &format!("{} (fingerprint)", secret.fingerprint()),
-                    );
-                }
-                if let Some(token) = &kept.ready_token {
-                    line(
-                        "stored token",
-                        &format!("{} (fingerprint)", token.fingerprint()),
-                    );
-                }
-                match (&kept.login, profile.grant.kind()) {
-                    (Some(login), _) => {
-                        line(
-                            "login",
-                            &format!(
-                                "refreshed {}",
-                                clock::ago(login.obtained_at_unix_s, now_unix_s)
-                            ),
-                        );
-                        line("", &app::scopes(&login.scopes));
-                    }
-                    (None, GrantKind::AuthorizationCode) => {
-                        line(
-                            "login",
-                            &format!("none; run 'git bbtoken login {}'", self.name),
-                        );
-                    }
-                    (None, _) => {}
-                }
-                if let Some(token) = &kept.access_token {
-                    line(
-                        "access token",
-                        &format!(
-                            "{} (fingerprint), got {}",
-                            token.token.fingerprint(),
-                            clock::ago(token.got_at_unix_s, now_unix_s)
-                        ),
-                    );
-                    line("", &clock::expiry(token.expires_at_unix_s, now_unix_s));
-                    line("", &app::scopes(&token.scopes));
-                }
-            }
-        }
-        for (key, setting) in &self.settings {
-            line(
-                "set",
-                &format!("{key} = {}   ({})", shown(key, setting), setting.origin),
-            );
-        }
-        lines
+        let mut rows = match &self.found {
+            Err(error) => vec![("cannot be used", format!("{error:#}"))],
+            Ok((profile, kept, problem)) => [
+                of_profile(profile, kept, now_unix_s),
+                of_store(profile, kept, problem.as_ref()),
+                of_login(profile, kept, now_unix_s),
+                of_access_token(kept, now_unix_s),
+            ]
+            .concat(),
+        };
+        rows.extend(self.settings.iter().map(|(key, setting)| {
+            let value = shown(key, setting);
+            ("set", format!("{key} = {value}   ({})", setting.origin))
+        }));
+        let title = format!("profile '{}'", self.name);
+        let rows = rows.iter();
+        let lines = rows.map(|(label, text)| format!("  {label:<14} {text}"));
+        std::iter::once(title).chain(lines).collect()
     }
 
     fn json(&self, now_unix_s: u64) -> Value {
@@ -175,43 +118,109 @@ impl View {
         let workspaces: Vec<_> = workspaces
             .map(|(_, setting)| setting.value.as_str())
             .collect();
+        fields.insert("grant".into(), json!(profile.grant.name()));
+        fields.insert("account".into(), json!(profile.account));
+        fields.insert("workspaces".into(), json!(workspaces));
+        fields.insert("store".into(), json!(profile.store.name()));
+        let problem = problem.as_ref().map(|problem| format!("{problem:#}"));
         let optional = [
             (
                 "client_id",
                 profile.client().map(|client| json!(mask_id(&client.id))),
             ),
-            (
-                "access_token",
-                kept.access_token
-                    .as_ref()
-                    .map(|token| token_json(token, now_unix_s)),
-            ),
-            ("login", kept.login.as_ref().map(login_json)),
-            ("owner", kept.owner.as_ref().map(owner_json)),
-            (
-                "client_secret",
-                kept.client_secret.as_ref().map(fingerprint_json),
-            ),
-            (
-                "ready_token",
-                kept.ready_token.as_ref().map(fingerprint_json),
-            ),
-            (
-                "store_problem",
-                problem
-                    .as_ref()
-                    .map(|problem| json!(format!("{problem:#}"))),
-            ),
+            ("store_problem", problem.map(Value::String)),
         ];
-        fields.insert("grant".into(), json!(profile.grant.name()));
-        fields.insert("account".into(), json!(profile.account));
-        fields.insert("workspaces".into(), json!(workspaces));
-        fields.insert("store".into(), json!(profile.store.name()));
-        for (name, value) in optional {
+        for (name, value) in optional.into_iter().chain(kept_json(kept, now_unix_s)) {
             fields.extend(value.map(|value| (name.to_owned(), value)));
         }
         Value::Object(fields)
     }
+}
+
+/// A line of a profile: its label and its text.
+type Row = (&'static str, String);
+
+fn of_profile(profile: &Profile, kept: &Kept, now_unix_s: u64) -> Vec<Row> {
+    let client = profile.client();
+    let client = client.map(|client| ("client id", mask_id(&client.id)));
+    let has_account = profile.account != profile.name;
+    let account = has_account.then(|| ("account", quote(&profile.account)));
+    let owner = kept.owner.as_ref().map(|owner| {
+        let since = clock::ago(owner.told_at_unix_s, now_unix_s);
+        (
+            "at Bitbucket",
+            format!("{}, as of {since}", quote(&owner.name)),
+        )
+    });
+    let grant = Some(("grant", profile.grant.name().to_owned()));
+    [grant, client, account, owner]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn of_store(profile: &Profile, kept: &Kept, problem: Option<&anyhow::Error>) -> Vec<Row> {
+    let store = Some(("store", profile.store.name().to_owned()));
+    let problem = problem.map(|problem| ("", format!("cannot be read: {problem:#}")));
+    let shown = |secret: &Secret| format!("{} (fingerprint)", secret.fingerprint());
+    let secret = kept.client_secret.as_ref();
+    let secret = secret.map(|secret| ("client secret", shown(secret)));
+    let token = kept.ready_token.as_ref();
+    let token = token.map(|token| ("stored token", shown(token)));
+    [store, problem, secret, token]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn of_login(profile: &Profile, kept: &Kept, now_unix_s: u64) -> Vec<Row> {
+    match (&kept.login, profile.grant.kind()) {
+        (Some(login), _) => {
+            let since = clock::ago(login.obtained_at_unix_s, now_unix_s);
+            let scopes = app::scopes(&login.scopes);
+            vec![("login", format!("refreshed {since}")), ("", scopes)]
+        }
+        (None, GrantKind::AuthorizationCode) => {
+            vec![("login", format!("none; run 'git bbtoken login {profile}'"))]
+        }
+        (None, _) => Vec::new(),
+    }
+}
+
+fn of_access_token(kept: &Kept, now_unix_s: u64) -> Vec<Row> {
+    let Some(token) = &kept.access_token else {
+        return Vec::new();
+    };
+    let fingerprint = token.token.fingerprint();
+    let since = clock::ago(token.got_at_unix_s, now_unix_s);
+    vec![
+        (
+            "access token",
+            format!("{fingerprint} (fingerprint), got {since}"),
+        ),
+        ("", clock::expiry(token.expires_at_unix_s, now_unix_s)),
+        ("", app::scopes(&token.scopes)),
+    ]
+}
+
+fn kept_json(kept: &Kept, now_unix_s: u64) -> [(&'static str, Option<Value>); 5] {
+    let token = kept.access_token.as_ref();
+    [
+        (
+            "access_token",
+            token.map(|token| token_json(token, now_unix_s)),
+        ),
+        ("login", kept.login.as_ref().map(login_json)),
+        ("owner", kept.owner.as_ref().map(owner_json)),
+        (
+            "client_secret",
+            kept.client_secret.as_ref().map(fingerprint_json),
+        ),
+        (
+            "ready_token",
+            kept.ready_token.as_ref().map(fingerprint_json),
+        ),
+    ]
 }
 
 fn token_json(token: &KeptToken, now_unix_s: u64) -> Value {

@@ -39,16 +39,17 @@ pub(super) fn ours() -> Vec<Finding> {
         first_line(Child::Ours.command(helper), &["--version"]).as_deref()
             == Some(expected.as_str())
     };
-    let mut findings = vec![if is_same(helper) {
-        let text = format!("{expected} in '{}'", helper.display());
-        Finding::good(CHECK, text, "helper found, same version")
-    } else {
-        let text = format!(
-            "'{}' has another version than git-bbtoken",
-            helper.display()
-        );
-        Finding::problem(CHECK, text, "helper has another version")
-            .fix("install both programs together; remove the old ones")
+    let mut findings = vec![match is_same(helper) {
+        true => {
+            let text = format!("{expected} in '{}'", helper.display());
+            Finding::good(CHECK, text, "helper found, same version")
+        }
+        false => {
+            let helper = helper.display();
+            let text = format!("'{helper}' has another version than git-bbtoken");
+            Finding::problem(CHECK, text, "helper has another version")
+                .fix("install both programs together; remove the old ones")
+        }
     }];
     findings.extend(apart(helper));
     let others = helpers.iter().skip(1).filter(|other| !is_same(other));
@@ -59,31 +60,24 @@ pub(super) fn ours() -> Vec<Finding> {
         );
         Finding::note(CHECK, text, "a second helper has another version").fix("remove it")
     }));
-    let directory = helper
-        .parent()
-        .map(|parent| parent.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    if cfg!(unix) && !SHORT_PATH.contains(&directory.as_str()) {
-        findings.push(
-            Finding::note(
-                CHECK,
-                format!("graphical editors and git clients may not search '{directory}'"),
-                "helper not on the short PATH",
-            )
-            .fix_by(
-                &[
-                    "sudo",
-                    "ln",
-                    "-s",
-                    &format!("{directory}/git-remote-bbtoken"),
-                    &format!("{directory}/git-bbtoken"),
-                    "/usr/local/bin/",
-                ],
-                "link both programs into /usr/local/bin",
-            ),
-        );
-    }
+    findings.extend(off_the_short_path(helper));
     findings
+}
+
+/// Finds whether programs with windows may not find the helper.
+fn off_the_short_path(helper: &Path) -> Option<Finding> {
+    let directory = helper.parent().map(Path::to_string_lossy)?;
+    if !cfg!(unix) || SHORT_PATH.contains(&&*directory) {
+        return None;
+    }
+    let text = format!("graphical editors and git clients may not search '{directory}'");
+    let programs = ["git-remote-bbtoken", "git-bbtoken"].map(|name| format!("{directory}/{name}"));
+    let [helper, ours] = &programs;
+    let link = ["sudo", "ln", "-s", helper, ours, "/usr/local/bin/"];
+    Some(
+        Finding::note("programs", text, "helper not on the short PATH")
+            .fix_by(&link, "link both programs into /usr/local/bin"),
+    )
 }
 
 pub(super) fn git() -> Finding {

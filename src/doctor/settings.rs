@@ -18,18 +18,8 @@ const ALLOW: &str = "git config --global protocol.bbtoken.allow always";
 /// Finds whether git lets our addresses be used: always, and where the user did not write them himself.
 pub(super) fn protocol(app: &App) -> Finding {
     const CHECK: &str = "submodules";
-    let variable = std::env::var("GIT_ALLOW_PROTOCOL").ok();
-    if let Some(list) = variable {
-        // It replaces all settings (git(1), GIT_ALLOW_PROTOCOL).
-        return if list.split(':').any(|name| name == "bbtoken") {
-            let text = "bbtoken:: addresses are allowed, by GIT_ALLOW_PROTOCOL";
-            Finding::good(CHECK, text, "allowed by GIT_ALLOW_PROTOCOL")
-        } else {
-            let text =
-                "git refuses every bbtoken:: address, because GIT_ALLOW_PROTOCOL does not list it";
-            Finding::problem(CHECK, text, "forbidden by GIT_ALLOW_PROTOCOL")
-                .fix("export GIT_ALLOW_PROTOCOL=\"$GIT_ALLOW_PROTOCOL:bbtoken\"")
-        };
+    if let Ok(list) = std::env::var("GIT_ALLOW_PROTOCOL") {
+        return by_variable(&list);
     }
     let last = |name: &str| {
         let of_name = |entry: &&Entry| entry.name().eq_ignore_ascii_case(name);
@@ -57,25 +47,38 @@ pub(super) fn protocol(app: &App) -> Finding {
             "bbtoken:: addresses are allowed everywhere",
             "allowed",
         ),
-        Some("never") => Finding::problem(
-            CHECK,
-            format!(
-                "git refuses every bbtoken:: address: {} is 'never' in {}",
-                setting.name(),
-                setting.origin
-            ),
-            "forbidden by configuration",
-        )
-        .fix(match setting.scope {
-            Scope::System | Scope::Global => ALLOW.to_owned(),
-            Scope::Local | Scope::Worktree => format!(
-                "git config --file {} protocol.bbtoken.allow always",
-                shell_words::quote(&setting.origin)
-            ),
-            Scope::Command => "remove it from the -c option or the GIT_CONFIG_* variables".into(),
-        }),
+        Some("never") => forbidden(setting),
         _ => refused(),
     }
+}
+
+/// Judges the list that replaces all settings (git(1), GIT_ALLOW_PROTOCOL).
+fn by_variable(list: &str) -> Finding {
+    const CHECK: &str = "submodules";
+    if list.split(':').any(|name| name == "bbtoken") {
+        let text = "bbtoken:: addresses are allowed, by GIT_ALLOW_PROTOCOL";
+        return Finding::good(CHECK, text, "allowed by GIT_ALLOW_PROTOCOL");
+    }
+    let text = "git refuses every bbtoken:: address, because GIT_ALLOW_PROTOCOL does not list it";
+    Finding::problem(CHECK, text, "forbidden by GIT_ALLOW_PROTOCOL")
+        .fix("export GIT_ALLOW_PROTOCOL=\"$GIT_ALLOW_PROTOCOL:bbtoken\"")
+}
+
+fn forbidden(setting: &Entry) -> Finding {
+    let text = format!(
+        "git refuses every bbtoken:: address: {} is 'never' in {}",
+        setting.name(),
+        setting.origin
+    );
+    let fix = match setting.scope {
+        Scope::System | Scope::Global => ALLOW.to_owned(),
+        Scope::Local | Scope::Worktree => format!(
+            "git config --file {} protocol.bbtoken.allow always",
+            shell_words::quote(&setting.origin)
+        ),
+        Scope::Command => "remove it from the -c option or the GIT_CONFIG_* variables".into(),
+    };
+    Finding::problem("submodules", text, "forbidden by configuration").fix(fix)
 }
 
 fn submodules_refused() -> Finding {
@@ -210,16 +213,6 @@ fn helper_of(app: &App, url: &Url) -> Finding {
         );
         return fix(Finding::problem(CHECK, text, "our program is missing"));
     }
-    let named = |helpers: &[&Entry]| {
-        let mut names: Vec<_> = helpers
-            .iter()
-            .map(|entry| chain::helper(entry))
-            .filter(|helper| !chain::is_ours(helper))
-            .map(program_of)
-            .collect();
-        names.dedup();
-        names.join(", ")
-    };
     if position > 0 {
         let text = format!(
             "git asks {} for {site} before our helper; it may return an old password",
@@ -236,6 +229,15 @@ fn helper_of(app: &App, url: &Url) -> Finding {
     }
     let text = format!("our helper alone answers for {site}");
     Finding::good(CHECK, text, "only our helper")
+}
+
+/// Names the helpers that are not ours.
+fn named(helpers: &[&Entry]) -> String {
+    let helpers = helpers.iter().map(|entry| chain::helper(entry));
+    let others = helpers.filter(|helper| !chain::is_ours(helper));
+    let mut names: Vec<_> = others.map(program_of).collect();
+    names.dedup();
+    names.join(", ")
 }
 
 /// Says how our helper comes after one that `setup` does not reach.

@@ -217,48 +217,15 @@ fn freed(value: String) -> String {
 }
 
 fn environment(variables: Variables<'_>) -> Result<Environment, Failure> {
-    let read = |name: &'static str| -> Result<Option<String>, Failure> {
-        match variables(name) {
-            None => Ok(None),
-            Some(value) if value.is_empty() => Err(empty(name)),
-            Some(value) => match value.into_string() {
-                Ok(value) => Ok(Some(value)),
-                Err(_) => Err(misconfigured(format!(
-                    "{name} is not valid UTF-8; set the variable to valid text"
-                ))),
-            },
-        }
-    };
-    let source = |given: &'static str, file: &'static str| -> Result<Option<Source>, Failure> {
-        match (read(given)?, read(file)?) {
-            (Some(_), Some(_)) => Err(misconfigured(format!(
-                "{given} and {file} are both set; unset one of them"
-            ))),
-            (Some(secret), None) => Ok(Some(Source::Given {
-                variable: given,
-                secret: Secret::new(freed(secret)),
-            })),
-            (None, Some(path)) => Ok(Some(Source::File(environment::absolute(file, path)?))),
-            (None, None) => Ok(None),
-        }
-    };
+    let read = |name| variable(variables, name);
+    let source = |given, file| source(variables, given, file);
     let setting = |name: &'static str| -> Result<Option<Setting>, Failure> {
         Ok(read(name)?.map(|value| Setting {
             value,
             origin: name.to_owned(),
         }))
     };
-    // The path may have any bytes, and `directories` reads it. This only checks it.
-    if let Some(home) = variables("BBTOKEN_HOME") {
-        if home.is_empty() {
-            return Err(empty("BBTOKEN_HOME"));
-        }
-        if !Path::new(&home).is_absolute() {
-            return Err(misconfigured(
-                "BBTOKEN_HOME is not an absolute path, so tokens would land in the directory in which git runs; set BBTOKEN_HOME to an absolute path".into(),
-            ));
-        }
-    }
+    check_home(variables)?;
     let profile = read("BBTOKEN_PROFILE")?;
     if let Some(name) = profile.as_deref().filter(|name| !is_profile_name(name)) {
         return Err(misconfigured(format!(
@@ -281,6 +248,47 @@ fn environment(variables: Variables<'_>) -> Result<Environment, Failure> {
             ..RawProfile::default()
         },
     })
+}
+
+fn variable(variables: Variables<'_>, name: &'static str) -> Result<Option<String>, Failure> {
+    match variables(name) {
+        None => Ok(None),
+        Some(value) if value.is_empty() => Err(empty(name)),
+        Some(value) => value.into_string().map(Some).map_err(|_| {
+            misconfigured(format!(
+                "{name} is not valid UTF-8; set the variable to valid text"
+            ))
+        }),
+    }
+}
+
+fn source(
+    variables: Variables<'_>,
+    given: &'static str,
+    file: &'static str,
+) -> Result<Option<Source>, Failure> {
+    match (variable(variables, given)?, variable(variables, file)?) {
+        (Some(_), Some(_)) => Err(misconfigured(format!(
+            "{given} and {file} are both set; unset one of them"
+        ))),
+        (Some(secret), None) => Ok(Some(Source::Given {
+            variable: given,
+            secret: Secret::new(freed(secret)),
+        })),
+        (None, Some(path)) => Ok(Some(Source::File(environment::absolute(file, path)?))),
+        (None, None) => Ok(None),
+    }
+}
+
+/// Checks a path that may have any bytes, and that `directories` reads.
+fn check_home(variables: Variables<'_>) -> Result<(), Failure> {
+    match variables("BBTOKEN_HOME") {
+        Some(home) if home.is_empty() => Err(empty("BBTOKEN_HOME")),
+        Some(home) if !Path::new(&home).is_absolute() => Err(misconfigured(
+            "BBTOKEN_HOME is not an absolute path, so tokens would land in the directory in which git runs; set BBTOKEN_HOME to an absolute path".into(),
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn empty(name: &str) -> Failure {

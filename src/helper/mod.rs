@@ -115,6 +115,7 @@ impl Plan {
             lfs: name.filter(|_| fetch_refusal.is_none()).and_then(|name| {
                 let fetcher = (&profile, target.names_profile());
                 app::wiring(git, name, &target.bases, &address, fetcher, pusher.as_ref())
+                    .filter(|wiring| app::is_wanted(git, wiring))
             }),
             pusher: pusher
                 .map(|profile| Identity::new(git, profile, &repository, name))
@@ -124,6 +125,28 @@ impl Plan {
             address,
             fetch_refusal,
         })
+    }
+
+    /// Serves git by the native transport, unless git's own gets further.
+    fn connect(
+        &self,
+        service: Service,
+        session: &mut Session<'_>,
+        git: &mut Git,
+        notify: &dyn Fn(&str),
+    ) -> Result<Connected, Broken> {
+        let connected = match transport::connect(service, session, git) {
+            // Git has been told nothing yet.
+            Err(Broken {
+                stage: Stage::Connecting,
+                error,
+            }) if self.gets_further_by_git(service, session.repository(), &error) => {
+                Connected::NotVersion2
+            }
+            connected => connected?,
+        };
+        self.tell_of_submodules(service, notify);
+        Ok(connected)
     }
 
     fn repository(&self) -> Url {
@@ -363,20 +386,7 @@ pub(crate) fn serve(
     let is_for_git = plan.is_for_git(service);
     let connected = match is_for_git {
         true => Connected::NotVersion2,
-        false => {
-            let connected = match transport::connect(service, &mut session, git) {
-                // Git has been told nothing yet.
-                Err(Broken {
-                    stage: Stage::Connecting,
-                    error,
-                }) if plan.gets_further_by_git(service, session.repository(), &error) => {
-                    Connected::NotVersion2
-                }
-                connected => connected?,
-            };
-            plan.tell_of_submodules(service, notify);
-            connected
-        }
+        false => plan.connect(service, &mut session, git, notify)?,
     };
     if connected == Connected::Finished {
         return Ok(0);

@@ -5,6 +5,7 @@ use crate::{
     app::{self, Account, App, Identity, Owner, is_named},
     clock,
     profile::{Grant, Profile},
+    token::KeptToken,
 };
 
 /// What is known of the accounts before the outcome is printed.
@@ -60,24 +61,30 @@ pub(super) fn tell(
     }
     let told = tell_owner(profile, owner, console)?;
     let scopes = known.unwrap_or(told);
-    match &kept.access_token {
-        Some(token) => {
-            let expiry = clock::expiry(token.expires_at_unix_s, app::now_unix_s());
-            console.answer(&format!(
-                "  access token: {}, {expiry}",
-                app::scopes(&scopes)
-            ))?;
-        }
-        None if !scopes.is_empty() => {
-            console.answer(&format!("  token: {}", app::scopes(&scopes)))?;
-        }
-        None => {}
-    }
-    if !scopes.is_empty() && !app::may_push(&scopes) {
-        console.tell(&format!("  To push, {}.", app::to_push(profile)));
-    }
+    tell_token(profile, kept.access_token.as_ref(), &scopes, console)?;
     console.tell("Next: git clone bbtoken::<workspace>/<repository>");
     console.tell("      git bbtoken setup, for submodules, plain https addresses and git-lfs");
+    Ok(())
+}
+
+fn tell_token(
+    profile: &Profile,
+    cached: Option<&KeptToken>,
+    scopes: &[String],
+    console: &mut Console<'_>,
+) -> anyhow::Result<()> {
+    let shown = app::scopes(scopes);
+    match cached {
+        Some(token) => {
+            let expiry = clock::expiry(token.expires_at_unix_s, app::now_unix_s());
+            console.answer(&format!("  access token: {shown}, {expiry}"))?;
+        }
+        None if !scopes.is_empty() => console.answer(&format!("  token: {shown}"))?,
+        None => {}
+    }
+    if !scopes.is_empty() && !app::may_push(scopes) {
+        console.tell(&format!("  To push, {}.", app::to_push(profile)));
+    }
     Ok(())
 }
 
