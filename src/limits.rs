@@ -48,11 +48,9 @@ impl std::error::Error for Scarcity {}
 /// Gives the remedy if an error comes from a limit of the system.
 pub(crate) fn remedy(error: &anyhow::Error) -> Option<&'static str> {
     error.chain().find_map(|link| {
+        let of_system = link.downcast_ref::<io::Error>().and_then(of_io);
         let scarcity = link.downcast_ref::<Scarcity>();
-        match link.downcast_ref::<io::Error>() {
-            Some(error) => of_io(error),
-            None => scarcity.map(|scarcity| scarcity.remedy),
-        }
+        of_system.or_else(|| scarcity.map(|scarcity| scarcity.remedy))
     })
 }
 

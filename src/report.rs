@@ -35,13 +35,12 @@ pub(crate) fn is_shown_on_a_terminal() -> bool {
 
 /// Writes an answer that a script may read to stdout; gives the exit code.
 pub(crate) fn answer(text: &str) -> u8 {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Ok(()) => 0,
-        Err(error) => {
-            show(&anyhow::Error::new(error).context("cannot write to standard output"));
-            1
-        }
+    let written = std::io::stdout().lock().write_all(text.as_bytes());
+    if let Err(error) = written {
+        show(&anyhow::Error::new(error).context("cannot write to standard output"));
+        return 1;
     }
+    0
 }
 
 /// Writes to stderr. Whatever text from outside is in it, nothing acts on the terminal.

@@ -10,14 +10,12 @@ pub(super) fn with_braces(part: &str) -> String {
 
 /// Tells what Bitbucket allows in a slug or a `{uuid}`; never a path step and never something that looks like an option.
 pub(super) fn is_slug(part: &str) -> bool {
-    !part.is_empty()
-        && part.len() <= 255
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_-.{}".contains(c);
+    (1..=255).contains(&part.len())
         && !part.starts_with('-')
         && part.chars().any(|c| c != '.')
         && !part.contains("..")
-        && part
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '{' | '}'))
+        && part.chars().all(is_allowed)
 }
 
 /// Tells whether a profile may have this name: letters, digits, `.`, `_` and `-`, not starting with a dash.

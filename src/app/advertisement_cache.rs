@@ -192,10 +192,8 @@ impl<'a> OnDisk<'a> {
         let here = |question: &&Question| question.place == self.place.name;
         let alike = |question: &&Question| question.kind == self.place.kind;
         let mut questions = record.questions.iter();
-        questions
-            .clone()
-            .find(here)
-            .or_else(|| questions.find(alike))
+        let found = questions.clone().find(here);
+        found.or_else(|| questions.find(alike))
     }
 
     /// Puts this place's question at the head of a record.

@@ -5,6 +5,13 @@ use crate::{
     profile::{Grant, Profile},
 };
 
+/// The scopes that let a token push (Bitbucket: "OAuth 2.0", scopes; API token scopes).
+const PUSH: [&str; 3] = [
+    "repository:write",
+    "repository:admin",
+    "write:repository:bitbucket",
+];
+
 /// Says what a token may do, and what it may not.
 pub(crate) fn scopes(scopes: &[String]) -> String {
     if scopes.is_empty() {
@@ -19,16 +26,9 @@ pub(crate) fn scopes(scopes: &[String]) -> String {
     format!("scopes {}{missing}", listed.join(", "))
 }
 
-/// Tells whether a token may push (Bitbucket: "OAuth 2.0", scopes; API token scopes).
+/// Tells whether a token may push.
 pub(crate) fn may_push(scopes: &[String]) -> bool {
-    scopes.iter().any(|scope| {
-        [
-            "repository:write",
-            "repository:admin",
-            "write:repository:bitbucket",
-        ]
-        .contains(&scope.as_str())
-    })
+    scopes.iter().any(|scope| PUSH.contains(&scope.as_str()))
 }
 
 /// Says what has to be done for a token that can push.

@@ -111,10 +111,8 @@ impl Target {
         let remote = remote.as_deref();
         let url = remote.and_then(|remote| url_of(&app.git, remote));
         let found = url.and_then(|url| find(&app.git, remote, &url, &app.bases).ok());
-        let (address, sites) = found.map_or((None, Vec::new()), |found| {
-            (Some(found.address), found.sites)
-        });
-        Target::new(app, remote, address, sites)
+        let (address, sites) = found.map(|found| (found.address, found.sites)).unzip();
+        Target::new(app, remote, address, sites.unwrap_or_default())
     }
 
     /// Takes a URL of some sites, for which git asks a credential helper. The remote with this URL counts as it does for a
@@ -247,12 +245,7 @@ fn named_sites<'f, 'b>(
     text: &str,
     fitting: &'f [(&'b Url, Address)],
 ) -> Vec<&'f (&'b Url, Address)> {
-    let names = |(base, address): &&(&Url, Address)| {
-        address
-            .host
-            .as_ref()
-            .is_some_and(|host| *host == authority(base))
-    };
+    let names = |(base, address): &&(&Url, Address)| address.host == Some(authority(base));
     // One site may lie below another, and one may be http where the other is https.
     let length = |(base, _): &(&Url, Address)| path(base).len();
     let longest = fitting.iter().filter(names).map(length).max();

@@ -337,10 +337,8 @@ pub(super) const TOPICS: [&str; 8] = [
 /// Names the subcommands and topics that `git bbtoken help` explains.
 fn explained() -> Vec<CompletionCandidate> {
     let command = Cli::command();
-    let below = command
-        .get_subcommands()
-        .flat_map(clap::Command::get_subcommands);
-    let all = command.get_subcommands().chain(below);
+    let of = clap::Command::get_subcommands;
+    let all = of(&command).chain(of(&command).flat_map(of));
     let names = all.map(clap::Command::get_name).chain(TOPICS);
     names.map(CompletionCandidate::new).collect()
 }

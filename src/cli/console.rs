@@ -126,13 +126,11 @@ impl Console<'_> {
     /// Reads a line. The end of input is an error: nobody answers.
     pub(super) fn line(&mut self) -> anyhow::Result<String> {
         let mut line = String::new();
-        let length = (&mut *self.input)
-            .take(MAX_INPUT_BYTES)
-            .read_line(&mut line)?;
-        if length == 0 {
-            return Err(unanswered());
+        let mut input = (&mut *self.input).take(MAX_INPUT_BYTES);
+        match input.read_line(&mut line)? {
+            0 => Err(unanswered()),
+            _ => Ok(line),
         }
-        Ok(line)
     }
 
     /// Writes a line that a script may read. Text from outside stays in its line, and acts on no terminal.

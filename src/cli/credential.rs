@@ -197,13 +197,10 @@ struct Given {
 
 impl Given {
     fn parse(text: &str) -> Self {
-        let (fingerprint, profile) = match text.split_once('@') {
-            Some((fingerprint, profile)) => (fingerprint, Some(profile.to_owned())),
-            None => (text, None),
-        };
+        let (fingerprint, profile) = text.split_once('@').unzip();
         Given {
-            fingerprint: fingerprint.to_owned(),
-            profile,
+            fingerprint: fingerprint.unwrap_or(text).to_owned(),
+            profile: profile.map(str::to_owned),
         }
     }
 }

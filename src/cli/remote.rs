@@ -37,8 +37,22 @@ pub(super) fn convert(
     if changes.is_empty() {
         return console.answer("No address needs to change.");
     }
+    show(&changes, console)?;
+    if !may_write(options, console, "Write these changes?")? {
+        return Ok(());
+    }
+    apply_all(&changes)?;
+    console.answer("The addresses were changed.")?;
+    let mut targets = changes.iter().map(|(target, _)| target);
+    if targets.any(|target| matches!(target, Target::File(_))) {
+        console.tell("Commit '.gitmodules' so that others get the same addresses.");
+    }
+    Ok(())
+}
+
+fn show(changes: &[(Target, Change)], console: &mut Console<'_>) -> anyhow::Result<()> {
     let mut last = None;
-    for (target, change) in &changes {
+    for (target, change) in changes {
         if last != Some(target) {
             console.answer(&name(target))?;
             last = Some(target);
@@ -46,17 +60,6 @@ pub(super) fn convert(
         for line in change.lines() {
             console.answer(&format!("  {line}"))?;
         }
-    }
-    if !may_write(options, console, "Write these changes?")? {
-        return Ok(());
-    }
-    apply_all(&changes)?;
-    console.answer("The addresses were changed.")?;
-    if changes
-        .iter()
-        .any(|(target, _)| matches!(target, Target::File(_)))
-    {
-        console.tell("Commit '.gitmodules' so that others get the same addresses.");
     }
     Ok(())
 }

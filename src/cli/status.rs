@@ -254,11 +254,10 @@ fn fingerprint_json(secret: &Secret) -> Value {
 fn settings(raw: &profile::Raw, name: &str) -> Vec<(&'static str, Setting)> {
     let none = RawProfile::default();
     let own = raw.profiles.get(name).unwrap_or(&none);
-    [&raw.environment.settings, own, &raw.common]
-        .into_iter()
-        .flat_map(RawProfile::settings)
-        .map(|(key, setting)| (key, setting.clone()))
-        .collect()
+    let layers = [&raw.environment.settings, own, &raw.common];
+    let settings = layers.into_iter().flat_map(RawProfile::settings);
+    let settings = settings.map(|(key, setting)| (key, setting.clone()));
+    settings.collect()
 }
 
 /// Shows a value; of a command only its program, since people write secrets into them.

@@ -121,19 +121,7 @@ fn token(app: &App, identity: &Identity, warn: &dyn Fn(&str)) -> Vec<Finding> {
     const CHECK: &str = "token";
     let profile = &identity.profile;
     if let Err(error) = identity.bearer(warn) {
-        let fix = match (kind(&error), profile.name.as_str()) {
-            (Some(Kind::Busy | Kind::ServerFailed { .. }), _) => {
-                "the problem is not on this machine: try again in a few minutes".to_owned()
-            }
-            (Some(Kind::Unreachable { .. } | Kind::Untrusted { .. } | Kind::NotGit), _) => {
-                "check the network and its proxy, then try again".to_owned()
-            }
-            (_, profile::ENVIRONMENT) => {
-                "correct the BBTOKEN_* variables, which override every profile".to_owned()
-            }
-            (_, name) => format!("git bbtoken login {name}"),
-        };
-        return vec![Finding::problem(CHECK, format!("{error:#}"), "cannot be obtained").fix(fix)];
+        return vec![no_token(profile, &error)];
     }
     let kept = identity.kept(warn).0.access_token;
     let scopes = kept.as_ref().map(|token| token.scopes.clone());
@@ -154,6 +142,22 @@ fn token(app: &App, identity: &Identity, warn: &dyn Fn(&str)) -> Vec<Finding> {
         Finding::good(CHECK, text, "works")
     };
     vec![finding, account(profile, owner)]
+}
+
+fn no_token(profile: &profile::Profile, error: &anyhow::Error) -> Finding {
+    let fix = match (kind(error), profile.name.as_str()) {
+        (Some(Kind::Busy | Kind::ServerFailed { .. }), _) => {
+            "the problem is not on this machine: try again in a few minutes".to_owned()
+        }
+        (Some(Kind::Unreachable { .. } | Kind::Untrusted { .. } | Kind::NotGit), _) => {
+            "check the network and its proxy, then try again".to_owned()
+        }
+        (_, profile::ENVIRONMENT) => {
+            "correct the BBTOKEN_* variables, which override every profile".to_owned()
+        }
+        (_, name) => format!("git bbtoken login {name}"),
+    };
+    Finding::problem("token", format!("{error:#}"), "cannot be obtained").fix(fix)
 }
 
 fn account(profile: &profile::Profile, owner: anyhow::Result<Owner>) -> Finding {
@@ -180,13 +184,11 @@ fn account(profile: &profile::Profile, owner: anyhow::Result<Owner>) -> Finding 
 
 fn repository(app: &App, address: &str, warn: &dyn Fn(&str)) -> Finding {
     const CHECK: &str = "repository";
-    let is_remote = app
-        .settings()
-        .any(|entry| entry.name() == format!("remote.{address}.url"));
-    let full = if address.starts_with("bbtoken:") || is_remote {
-        address.to_owned()
-    } else {
-        format!("bbtoken::{address}")
+    let url = format!("remote.{address}.url");
+    let is_remote = app.settings().any(|entry| entry.name() == url);
+    let full = match address.starts_with("bbtoken:") || is_remote {
+        true => address.to_owned(),
+        false => format!("bbtoken::{address}"),
     };
     let can = format!("'{}' can be read", quote(address));
     let Err(unread) = app.reach(&full, warn) else {

@@ -50,12 +50,14 @@ impl Exposed {
 
     fn token(text: &str) -> Option<Self> {
         let token = &text[token_in(text)?];
-        let [app_password, api_token, _] = TOKEN_PREFIXES;
-        Some(match token {
-            token if token.starts_with(app_password) => Exposed::AppPassword,
-            token if token.starts_with(api_token) => Exposed::ApiToken,
-            _ => Exposed::AccessToken,
-        })
+        let kinds = [
+            Exposed::AppPassword,
+            Exposed::ApiToken,
+            Exposed::AccessToken,
+        ];
+        let mut kinds = TOKEN_PREFIXES.into_iter().zip(kinds);
+        let found = kinds.find(|(prefix, _)| token.starts_with(prefix));
+        found.map(|(_, kind)| kind)
     }
 
     fn or_password(secret: &str) -> Self {

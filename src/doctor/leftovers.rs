@@ -33,12 +33,9 @@ struct Line {
 /// Tells whether a host is Bitbucket's.
 pub(super) fn is_bitbucket(app: &App, host: &str) -> bool {
     let host = host.to_ascii_lowercase();
-    host == "bitbucket.org"
-        || host.ends_with(".bitbucket.org")
-        || app
-            .bases
-            .iter()
-            .any(|base| base.host_str() == Some(host.as_str()))
+    let is_cloud = host == "bitbucket.org" || host.ends_with(".bitbucket.org");
+    let mut hosts = app.bases.iter().filter_map(|base| base.host_str());
+    is_cloud || hosts.any(|configured| configured == host)
 }
 
 /// Looks through all of git's configuration here, and through `.gitmodules`, `.lfsconfig` and submodules' repositories.

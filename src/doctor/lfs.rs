@@ -66,29 +66,7 @@ fn endpoint(app: &App, repository: &Target) -> Option<Finding> {
         .iter()
         .find(|(key, _)| key.ends_with(".lfsurl") || key == "lfs.url");
     if let Some((key, url)) = own {
-        let access = format!("lfs.{}.access", url.trim_end_matches('/'));
-        let has_access = app.settings().any(|entry| {
-            let scope = entry.subsection.as_deref().unwrap_or_default();
-            let is_access = entry.section == "lfs" && entry.key == "access";
-            is_access && url.starts_with(scope) && entry.value.as_deref() == Some("basic")
-        });
-        let is_ours = app
-            .bases
-            .iter()
-            .any(|base| url.starts_with(base.as_str().trim_end_matches('/')));
-        if has_access || !is_ours {
-            return Some(Finding::good(
-                CHECK,
-                format!("{key} sets a separate address"),
-                "it has a separate address",
-            ));
-        }
-        let text =
-            "it does not know that Bitbucket needs a token, so Bitbucket may refuse its requests";
-        return Some(Finding::note(CHECK, text, "no access mode is set").fix_by(
-            &["git", "config", &access, "basic"],
-            format!("set {access} to basic"),
-        ));
+        return Some(separate(app, key, url));
     }
     let (key, url) = settings
         .iter()
@@ -110,5 +88,32 @@ fn endpoint(app: &App, repository: &Target) -> Option<Finding> {
             "it cannot use a bbtoken:: address",
         )
         .fix(fix),
+    )
+}
+
+/// Judges an address that the user has set.
+fn separate(app: &App, key: &str, url: &str) -> Finding {
+    let access = format!("lfs.{}.access", url.trim_end_matches('/'));
+    let has_access = app.settings().any(|entry| {
+        let scope = entry.subsection.as_deref().unwrap_or_default();
+        let is_access = entry.section == "lfs" && entry.key == "access";
+        is_access && url.starts_with(scope) && entry.value.as_deref() == Some("basic")
+    });
+    let is_ours = app
+        .bases
+        .iter()
+        .any(|base| url.starts_with(base.as_str().trim_end_matches('/')));
+    if has_access || !is_ours {
+        return Finding::good(
+            CHECK,
+            format!("{key} sets a separate address"),
+            "it has a separate address",
+        );
+    }
+    let text =
+        "it does not know that Bitbucket needs a token, so Bitbucket may refuse its requests";
+    Finding::note(CHECK, text, "no access mode is set").fix_by(
+        &["git", "config", &access, "basic"],
+        format!("set {access} to basic"),
     )
 }

@@ -76,12 +76,13 @@ impl Finding {
         self.fix(shown.unwrap_or_else(|| otherwise.into()))
     }
 
-    fn mark(&self) -> &'static str {
-        match self.level {
+    fn line(&self, text: &str) -> String {
+        let mark = match self.level {
             Level::Good => "ok     ",
             Level::Note => "note   ",
             Level::Problem => "problem",
-        }
+        };
+        format!("{mark}  {}: {text}", self.check)
     }
 
     fn by_setup(mut self) -> Self {
@@ -114,8 +115,7 @@ impl Findings {
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for finding in &self.0 {
-            let Finding { check, text, .. } = finding;
-            lines.push(format!("{}  {check}: {text}", finding.mark()));
+            lines.push(finding.line(&finding.text));
             lines.extend(finding.fix.iter().map(|fix| format!("         -> {fix}")));
         }
         lines.extend([String::new(), summary(&self.0)]);
@@ -126,10 +126,7 @@ impl Findings {
     pub(crate) fn report(&self) -> Vec<String> {
         let system = std::env::consts::OS;
         let version = format!("git-bbtoken {} on {system}", env!("CARGO_PKG_VERSION"));
-        let line = |finding: &Finding| {
-            let Finding { check, public, .. } = finding;
-            format!("{}  {check}: {public}", finding.mark())
-        };
+        let line = |finding: &Finding| finding.line(&finding.public);
         [version]
             .into_iter()
             .chain(self.0.iter().map(line))
@@ -144,10 +141,7 @@ fn all(address: Option<&str>, warn: &dyn Fn(&str)) -> Vec<Finding> {
     let app = match App::read() {
         Ok(app) => app,
         Err(error) => {
-            findings.push(
-                Finding::problem("configuration", format!("{error:#}"), "cannot be read")
-                    .fix("fix the file or variable that the message names; git itself refuses to work with most of these errors"),
-            );
+            findings.push(unreadable(&error));
             return findings;
         }
     };
@@ -163,6 +157,11 @@ fn all(address: Option<&str>, warn: &dyn Fn(&str)) -> Vec<Finding> {
     findings.extend(leftovers::in_environment());
     findings.extend(files::all(&app));
     findings
+}
+
+fn unreadable(error: &anyhow::Error) -> Finding {
+    Finding::problem("configuration", format!("{error:#}"), "cannot be read")
+        .fix("fix the file or variable that the message names; git itself refuses to work with most of these errors")
 }
 
 /// Says in one line what there is to do.

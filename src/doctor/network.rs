@@ -24,9 +24,9 @@ pub(super) fn check(app: &App) -> (Vec<Finding>, bool) {
                 "network",
                 format!("{error:#}"),
                 "a setting cannot be applied",
-            )
-            .fix("fix the setting that the message names");
-            return (vec![finding], false);
+            );
+            let fix = "fix the setting that the message names";
+            return (vec![finding.fix(fix)], false);
         }
     };
     let mut findings: Vec<_> = proxy(&route).into_iter().collect();
@@ -40,33 +40,30 @@ pub(super) fn check(app: &App) -> (Vec<Finding>, bool) {
     findings.extend(unchecked(&route));
     findings.extend(git_only(&route));
     findings.extend(by_git(&route));
+    let (answered, is_reachable) = answered(&route, answer);
+    findings.extend(answered);
+    (findings, is_reachable)
+}
+
+/// Judges the answer; true if Bitbucket gave one, or gives one to git.
+fn answered(route: &Route, answer: &anyhow::Result<Option<u64>>) -> (Vec<Finding>, bool) {
     match answer {
         Ok(server_unix_s) => {
-            let host = &route.host;
-            findings.push(Finding::good(
-                "certificate",
-                format!("'{host}' answers with a trusted certificate"),
-                "trusted",
-            ));
-            findings.extend(server_unix_s.map(clock));
-            (findings, true)
+            let text = format!("'{}' answers with a trusted certificate", route.host);
+            let certificate = Finding::good("certificate", text, "trusted");
+            let clock = server_unix_s.map(clock);
+            (std::iter::once(certificate).chain(clock).collect(), true)
         }
         // Git itself may get through.
-        Err(_) if !route.git_only.is_empty() => (findings, true),
-        Err(error) => {
-            findings.push(no_answer(&route, error));
-            (findings, false)
-        }
+        Err(_) if !route.git_only.is_empty() => (Vec::new(), true),
+        Err(error) => (vec![no_answer(route, error)], false),
     }
 }
 
 fn proxy(route: &Route) -> Option<Finding> {
     let proxy = route.proxy.as_ref()?;
-    let text = format!(
-        "connections go through '{}', set by {}",
-        quote(&proxy.address),
-        proxy.origin
-    );
+    let (address, origin) = (quote(&proxy.address), &proxy.origin);
+    let text = format!("connections go through '{address}', set by {origin}");
     Some(Finding::good("proxy", text, "in use"))
 }
 
@@ -76,11 +73,8 @@ fn name(route: &Route) -> Finding {
     match &route.addresses {
         Ok(count) => {
             let addresses = if *count == 1 { "address" } else { "addresses" };
-            Finding::good(
-                CHECK,
-                format!("'{hop}' has {count} {addresses}"),
-                "resolved",
-            )
+            let text = format!("'{hop}' has {count} {addresses}");
+            Finding::good(CHECK, text, "resolved")
         }
         Err(why) => {
             let fix = match &route.proxy {

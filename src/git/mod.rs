@@ -14,9 +14,7 @@ pub(crate) use repository::{Repository, repository};
 fn said(stderr: &[u8]) -> String {
     let said = String::from_utf8_lossy(stderr);
     let line = said.lines().next().unwrap_or("");
-    let line = ["error: ", "fatal: ", "warning: "]
-        .iter()
-        .find_map(|start| line.strip_prefix(start))
-        .unwrap_or(line);
-    quote(line)
+    let mut starts = ["error: ", "fatal: ", "warning: "].iter();
+    let rest = starts.find_map(|start| line.strip_prefix(start));
+    quote(rest.unwrap_or(line))
 }

@@ -90,13 +90,11 @@ fn unquote(text: &str) -> Option<(String, &str)> {
 }
 
 fn malformed(name: &str) -> Failure {
-    Failure::new(
-        Kind::Misconfigured,
-        format!(
-            "git's configuration in the environment is malformed, at '{}'; fix or unset this variable",
-            quote(name)
-        ),
-    )
+    let message = format!(
+        "git's configuration in the environment is malformed, at '{}'; fix or unset this variable",
+        quote(name)
+    );
+    Failure::new(Kind::Misconfigured, message)
 }
 
 #[cfg(test)]

@@ -79,6 +79,17 @@ struct Here<'h> {
     is_conditional: bool,
 }
 
+impl<'h> Here<'h> {
+    /// An entry that no other file includes.
+    fn at(file: Option<&'h Path>) -> Self {
+        Here {
+            file,
+            depth: 0,
+            is_conditional: false,
+        }
+    }
+}
+
 impl<'r> Reader<'r> {
     fn new(places: &'r Places, variables: Variables<'r>, mode: Mode) -> Self {
         Reader {
@@ -94,11 +105,6 @@ impl<'r> Reader<'r> {
     fn read(&mut self) -> anyhow::Result<()> {
         let mut worktree = None;
         for (path, scope) in self.places.files() {
-            let here = Here {
-                file: Some(&path),
-                depth: 0,
-                is_conditional: false,
-            };
             let settings = match self.read_file(&path, scope) {
                 // Git ignores global files without read permission, so that another user's HOME does not stop it.
                 Err(error) if scope == Scope::Global && is_hidden(&error) => Vec::new(),
@@ -107,25 +113,16 @@ impl<'r> Reader<'r> {
             if scope == Scope::Local && has_worktree_file(&settings) {
                 worktree = self.places.git_dir.as_ref();
             }
-            self.add_all(settings, here)?;
+            self.add_all(settings, Here::at(Some(&path)))?;
         }
         if let Some(git_dir) = worktree {
             let path = git_dir.join("config.worktree");
-            let here = Here {
-                file: Some(&path),
-                depth: 0,
-                is_conditional: false,
-            };
             let settings = self.read_file(&path, Scope::Worktree)?;
-            self.add_all(settings, here)?;
+            self.add_all(settings, Here::at(Some(&path)))?;
         }
         let settings = parameters::read(self.variables)?;
-        let here = Here {
-            file: None,
-            depth: 0,
-            is_conditional: false,
-        };
-        self.add_all(entries(settings, Scope::Command, "the command line"), here)
+        let settings = entries(settings, Scope::Command, "the command line");
+        self.add_all(settings, Here::at(None))
     }
 
     fn add_all(&mut self, entries: Vec<Entry>, here: Here<'_>) -> anyhow::Result<()> {

@@ -34,8 +34,7 @@ impl Entry {
         // Some http keys are also keys of a remote.
         let of_http = of_http.filter(|_| ["http", "remote"].contains(&self.section.as_str()));
         let mut known = SPELLINGS.into_iter().chain(of_http);
-        known
-            .find(|name| name.eq_ignore_ascii_case(&self.key))
-            .unwrap_or(&self.key)
+        let found = known.find(|name| name.eq_ignore_ascii_case(&self.key));
+        found.unwrap_or(&self.key)
     }
 }

@@ -51,8 +51,7 @@ pub(crate) fn replace_process(mut process: Process) -> anyhow::Result<u8> {
 /// Adds a scheme to git's list of those that are allowed (git(1), `GIT_ALLOW_PROTOCOL`).
 fn allowing(list: &OsStr, scheme: &str) -> OsString {
     let mut list = list.to_owned();
-    let is_there = list.to_string_lossy().split(':').any(|it| it == scheme);
-    if !is_there {
+    if !list.to_string_lossy().split(':').any(|it| it == scheme) {
         list.push(":");
         list.push(scheme);
     }
@@ -171,32 +170,7 @@ impl Plan {
         way: HandOver,
         credential_helper: Option<String>,
     ) -> anyhow::Result<Process> {
-        let scope = format!("{}://{}", repository.scheme(), authority(repository));
-        let proactive = match credential_helper {
-            Some(_) => "basic",
-            None => "none",
-        };
-        // Foreign helpers are neither asked nor told; redirects would take the credential along.
-        let helpers = std::iter::once(String::new()).chain(credential_helper);
-        let mut settings: Vec<_> = helpers
-            .map(|helper| (format!("credential.{scope}.helper"), helper))
-            .collect();
-        settings.extend([
-            (format!("credential.{scope}.useHttpPath"), "true".to_owned()),
-            (
-                format!("http.{repository}.followRedirects"),
-                "false".to_owned(),
-            ),
-            (
-                format!("http.{repository}.proactiveAuth"),
-                proactive.to_owned(),
-            ),
-            (
-                format!("protocol.{}.allow", repository.scheme()),
-                "always".to_owned(),
-            ),
-        ]);
-        settings.extend(extra_headers(&self.identity_for(service).http, repository));
+        let settings = self.settings(service, repository, credential_helper);
         let git = Child::Transport.command("git");
         let mut process = git.context("cannot start git's own https helper")?;
         if way == HandOver::Forwarded && self.protocol == Protocol::Version2 {
@@ -218,5 +192,32 @@ impl Plan {
             );
         }
         Ok(process)
+    }
+
+    fn settings(
+        &self,
+        service: Service,
+        repository: &Url,
+        credential_helper: Option<String>,
+    ) -> Vec<(String, String)> {
+        let scope = format!("{}://{}", repository.scheme(), authority(repository));
+        let proactive = match credential_helper {
+            Some(_) => "basic",
+            None => "none",
+        };
+        // Foreign helpers are neither asked nor told; redirects would take the credential along.
+        let helpers = std::iter::once(String::new()).chain(credential_helper);
+        let mut settings: Vec<_> = helpers
+            .map(|helper| (format!("credential.{scope}.helper"), helper))
+            .collect();
+        let others = [
+            (format!("credential.{scope}.useHttpPath"), "true"),
+            (format!("http.{repository}.followRedirects"), "false"),
+            (format!("http.{repository}.proactiveAuth"), proactive),
+            (format!("protocol.{}.allow", repository.scheme()), "always"),
+        ];
+        settings.extend(others.map(|(key, value)| (key, value.to_owned())));
+        settings.extend(extra_headers(&self.identity_for(service).http, repository));
+        settings
     }
 }

@@ -92,31 +92,7 @@ impl Curl {
         // The caller has already chosen the proxy.
         options.value("noproxy", "");
         options.value("header", "Expect:");
-        let mut file = |name: &str, path: Option<&Path>| {
-            if let Some(path) = path {
-                options.value(name, &path.to_string_lossy());
-            }
-        };
-        file("cacert", settings.ca_file.as_deref());
-        file("capath", settings.ca_directory.as_deref());
-        file("proxy-cacert", settings.proxy_ca_file.as_deref());
-        if let Some(own) = &settings.client_certificate {
-            // curl reads the text after a colon as the password of the key.
-            let own_file = own.file().to_string_lossy().replace('\\', "\\\\");
-            options.value("cert", &own_file.replace(':', "\\:"));
-            if let Some(key) = own.key_file() {
-                options.value("key", &key.to_string_lossy());
-            }
-        }
-        if let Some(pinned) = &settings.pinned_keys {
-            options.value("pinnedpubkey", &pinned.to_string());
-        }
-        if settings.unverified_by.is_some() {
-            options.word("insecure");
-        }
-        if settings.only_tls_1_3 {
-            options.word("tlsv1.3");
-        }
+        options.tls(settings);
         options.word(match settings.proxy_auth {
             ProxyAuth::Any => "proxy-anyauth",
             ProxyAuth::Basic => "proxy-basic",
@@ -238,6 +214,34 @@ impl Options {
             .replace('\n', "\\n")
             .replace('\r', "\\r");
         self.0.push_str(&format!("{name} = \"{value}\"\n"));
+    }
+
+    fn tls(&mut self, settings: &Settings) {
+        let mut file = |name: &str, path: Option<&Path>| {
+            if let Some(path) = path {
+                self.value(name, &path.to_string_lossy());
+            }
+        };
+        file("cacert", settings.ca_file.as_deref());
+        file("capath", settings.ca_directory.as_deref());
+        file("proxy-cacert", settings.proxy_ca_file.as_deref());
+        if let Some(own) = &settings.client_certificate {
+            // curl reads the text after a colon as the password of the key.
+            let own_file = own.file().to_string_lossy().replace('\\', "\\\\");
+            self.value("cert", &own_file.replace(':', "\\:"));
+            if let Some(key) = own.key_file() {
+                self.value("key", &key.to_string_lossy());
+            }
+        }
+        if let Some(pinned) = &settings.pinned_keys {
+            self.value("pinnedpubkey", &pinned.to_string());
+        }
+        if settings.unverified_by.is_some() {
+            self.word("insecure");
+        }
+        if settings.only_tls_1_3 {
+            self.word("tlsv1.3");
+        }
     }
 }
 

@@ -107,10 +107,8 @@ impl Pool {
     fn curl(&self) -> &Curl {
         self.curl.get_or_init(|| {
             let mut curl = Curl::new(&self.settings);
-            self.route
-                .family
-                .into_iter()
-                .for_each(|it| curl.keep_to(it));
+            let family = self.route.family.into_iter();
+            family.for_each(|it| curl.keep_to(it));
             curl
         })
     }

@@ -167,13 +167,12 @@ fn token(fields: &Map<String, Value>, asked_at_unix_s: u64) -> Result<TokenAnswe
 
 /// Reads `expires_in`: a number, or a string of digits, as some servers send.
 fn lifetime_s(fields: &Map<String, Value>) -> u64 {
-    match fields.get("expires_in") {
-        Some(Value::Number(number)) => number
-            .as_f64()
-            .map_or(ASSUMED_LIFETIME_S, |seconds| seconds.max(0.0) as u64),
-        Some(Value::String(digits)) => digits.parse().unwrap_or(ASSUMED_LIFETIME_S),
-        _ => ASSUMED_LIFETIME_S,
-    }
+    let seconds = match fields.get("expires_in") {
+        Some(Value::Number(number)) => number.as_f64().map(|seconds| seconds.max(0.0) as u64),
+        Some(Value::String(digits)) => digits.parse().ok(),
+        _ => None,
+    };
+    seconds.unwrap_or(ASSUMED_LIFETIME_S)
 }
 
 /// The error codes of a token endpoint (RFC 6749 section 5.2), and those of section 4.1.2.1 that servers use there, too.

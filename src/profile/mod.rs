@@ -121,12 +121,8 @@ impl Endpoints {
     /// Gives the URL of a repository, with one `.git` and no slash at the end.
     pub fn repository(&self, address: &Address) -> Url {
         let mut url = self.base.clone();
-        url.set_path(&format!(
-            "{}/{}/{}.git",
-            self.base.path().trim_end_matches('/'),
-            address.workspace,
-            address.repository
-        ));
+        let below = self.base.path().trim_end_matches('/');
+        url.set_path(&format!("{below}/{address}.git"));
         url
     }
 }

@@ -265,14 +265,12 @@ fn endpoint(setting: Option<&Setting>, default: impl FnOnce() -> String) -> Resu
 }
 
 fn transport(setting: Option<&Setting>) -> Result<Transport, Failure> {
-    one_of(
-        setting,
-        &[
-            ("auto", Transport::Auto),
-            ("native", Transport::Native),
-            ("git", Transport::Git),
-        ],
-    )
+    let choices = [
+        ("auto", Transport::Auto),
+        ("native", Transport::Native),
+        ("git", Transport::Git),
+    ];
+    one_of(setting, &choices)
 }
 
 /// Reads a boolean with git's words (git-config(1), "boolean"); the default is true.

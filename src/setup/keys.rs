@@ -8,9 +8,6 @@ pub(crate) fn same_key(one: &str, other: &str) -> bool {
 pub(super) fn parts(key: &str) -> (String, &str, String) {
     let (section, rest) = key.split_once('.').unwrap_or((key, ""));
     let (subsection, name) = rest.rsplit_once('.').unwrap_or(("", rest));
-    (
-        section.to_ascii_lowercase(),
-        subsection,
-        name.to_ascii_lowercase(),
-    )
+    let [section, name] = [section, name].map(str::to_ascii_lowercase);
+    (section, subsection, name)
 }

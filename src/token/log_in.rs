@@ -14,12 +14,7 @@ pub(crate) type Accept<'a> = Box<dyn FnOnce(&Bearer, &[String]) -> anyhow::Resul
 
 /// Releases the space that was reserved for a login, because the login stops.
 pub(crate) fn release_room(profile: &Profile, state: Option<PathBuf>) {
-    if let Ok(store) = store::open(
-        profile.store,
-        state,
-        profile.no_questions.as_deref(),
-        &profile.name,
-    ) {
+    if let Ok(store) = store::open(profile, state) {
         store.release(&profile.login_key());
     }
 }

@@ -224,13 +224,7 @@ impl<'a> Tokens<'a> {
     ///
     /// [`Kind::StoreUnusable`].
     pub fn store(&self) -> anyhow::Result<Box<dyn Store>> {
-        let no_questions = self.profile.no_questions.as_deref();
-        store::open(
-            self.profile.store,
-            self.places.state.clone(),
-            no_questions,
-            &self.profile.name,
-        )
+        store::open(self.profile, self.places.state.clone())
     }
 
     fn cache(&self) -> Option<(Cache, String)> {

@@ -87,18 +87,7 @@ fn run(setting: &Setting, limit: Duration) -> anyhow::Result<Zeroizing<Vec<u8>>>
     };
     let prepared = match setting.value.strip_prefix('!') {
         Some(script) => shell(script),
-        None => {
-            let words = shell_words::split(&setting.value)
-                .map_err(|_| refuse("has an unclosed quote".into()))?;
-            let (name, arguments) = words
-                .split_first()
-                .ok_or_else(|| refuse("is empty".into()))?;
-            let prepared = program::Child::SecretCommand.command(name);
-            prepared.map(|mut command| {
-                command.args(arguments);
-                command
-            })
-        }
+        None => plain(&setting.value).map_err(refuse)?,
     };
     // The user sees its stderr. It must not read git's pipe.
     let mut child = prepared
@@ -146,11 +135,21 @@ fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
     }
 }
 
+/// Prepares a command line without a shell; tells what is wrong with its words.
+fn plain(line: &str) -> Result<io::Result<Command>, String> {
+    let words = shell_words::split(line).map_err(|_| "has an unclosed quote")?;
+    let (name, arguments) = words.split_first().ok_or("is empty")?;
+    let prepared = program::Child::SecretCommand.command(name);
+    Ok(prepared.map(|mut command| {
+        command.args(arguments);
+        command
+    }))
+}
+
 fn shell(script: &str) -> io::Result<Command> {
-    let (name, flag) = if cfg!(windows) {
-        ("cmd", "/C")
-    } else {
-        ("sh", "-c")
+    let (name, flag) = match cfg!(windows) {
+        true => ("cmd", "/C"),
+        false => ("sh", "-c"),
     };
     let mut command = program::Child::SecretCommand.command(name)?;
     command.arg(flag).arg(script);

@@ -78,14 +78,12 @@ impl Header {
 }
 
 fn without_values(cookies: &str, separator: &str) -> String {
-    let shown: Vec<_> = cookies
-        .split(separator)
-        .map(|cookie| match cookie.split_once('=') {
-            Some((name, _)) => format!("{name}=<redacted>"),
-            None => "<redacted>".to_owned(),
-        })
-        .collect();
-    shown.join(separator)
+    let shown = |cookie: &str| match cookie.split_once('=') {
+        Some((name, _)) => format!("{name}=<redacted>"),
+        None => "<redacted>".to_owned(),
+    };
+    let cookies: Vec<_> = cookies.split(separator).map(shown).collect();
+    cookies.join(separator)
 }
 
 /// The trace that git's variables ask for.

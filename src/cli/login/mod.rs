@@ -134,13 +134,11 @@ fn given(secret: &Secret) -> Source {
 
 /// Lets the profile use a secret that is not kept yet.
 fn use_secret(identity: &mut Identity, secret: &Secret) {
-    let given = given(secret);
-    match &mut identity.profile.grant {
-        Grant::Token(source) => *source = given,
-        Grant::ClientCredentials(client) | Grant::AuthorizationCode(client) => {
-            client.secret = given
-        }
-    }
+    let source = match &mut identity.profile.grant {
+        Grant::Token(source) => source,
+        Grant::ClientCredentials(client) | Grant::AuthorizationCode(client) => &mut client.secret,
+    };
+    *source = given(secret);
 }
 
 fn try_repository(

@@ -79,9 +79,9 @@ pub(super) fn on_repository(
 fn unreached(error: anyhow::Error, profile: &Profile) -> anyhow::Error {
     let host = profile.endpoints.base.host_str().unwrap_or("").to_owned();
     let kind = kind(&error).cloned().unwrap_or(Kind::Unreachable { host });
+    let problem = not_done(profile);
     let message = format!(
-        "{}: the helper could not check the token; give --no-check to save it without a check",
-        not_done(profile)
+        "{problem}: the helper could not check the token; give --no-check to save it without a check"
     );
     error.context(Failure::new(kind, message))
 }

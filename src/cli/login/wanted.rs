@@ -197,14 +197,10 @@ fn client_id(
 }
 
 fn checked_id(text: &str) -> anyhow::Result<String> {
-    let id =
-        pasted::text(text.as_bytes()).and_then(|id| pasted::check_id(id.expose()).map(|()| id));
-    match id {
-        Ok(id) => Ok(id.expose().to_owned()),
-        Err(flaw) => Err(usage(&format!(
-            "the client's id {flaw}; nothing was changed"
-        ))),
-    }
+    let id = pasted::text(text.as_bytes());
+    let id = id.and_then(|id| pasted::check_id(id.expose()).map(|()| id));
+    let id = id.map_err(|flaw| usage(&format!("the client's id {flaw}; nothing was changed")))?;
+    Ok(id.expose().to_owned())
 }
 
 /// Says what to click at Bitbucket (Bitbucket support: "Use OAuth on Bitbucket Cloud").

@@ -25,31 +25,10 @@ pub(super) fn find(
     url: &Url,
     remote: Option<&str>,
 ) -> Option<Proxy> {
-    let of_remote = remote.and_then(|name| config.last("remote", Some(name), "proxy"));
-    let configured = of_remote
-        .or_else(|| urlmatch::values(config, "http", "proxy", url).pop())
-        .and_then(|entry| {
-            let origin = format!("{} in {}", entry.name(), entry.origin);
-            Some((entry.value.clone()?, origin))
-        });
-    let by_scheme: &[&str] = match url.scheme() {
-        "https" => &["https_proxy", "HTTPS_PROXY"],
-        // In lower case only, because a web server sets HTTP_PROXY from a request's "Proxy" header.
-        _ => &["http_proxy"],
-    };
-    let from_environment = || {
-        let mut names = by_scheme.iter().chain(&["all_proxy", "ALL_PROXY"]);
-        names.find_map(|name| {
-            let value = variables(name)?.to_string_lossy().into_owned();
-            Some((value, (*name).to_owned()))
-        })
-    };
-    let (proxy, origin) = configured
-        .or_else(from_environment)
-        .filter(|(proxy, _)| !proxy.is_empty())?;
-    let exempt = ["no_proxy", "NO_PROXY"]
-        .iter()
-        .find_map(|name| variables(name));
+    let set = configured(config, url, remote).or_else(|| from_environment(variables, url));
+    let (proxy, origin) = set.filter(|(proxy, _)| !proxy.is_empty())?;
+    let mut names = ["no_proxy", "NO_PROXY"].iter();
+    let exempt = names.find_map(|name| variables(name));
     if exempt.is_some_and(|list| no_proxy::is_exempt(&list.to_string_lossy(), url)) {
         return None;
     }
@@ -59,20 +38,40 @@ pub(super) fn find(
         Some((scheme, rest)) => format!("{}://{rest}", scheme.to_ascii_lowercase()),
         None => format!("http://{proxy}"),
     };
-    let has_port = proxy
-        .split_once("://")
-        .and_then(|(_, rest)| rest.split('/').next()?.rsplit('@').next())
-        .is_some_and(|place| {
-            place
-                .rsplit(']')
-                .next()
-                .is_some_and(|end| end.contains(':'))
-        });
     let named = Proxy::new(proxy.clone(), origin.clone());
-    if has_port || named.is_on_socket() {
+    if has_port(&proxy) || named.is_on_socket() {
         return Some(named);
     }
     Some(Proxy::new(with_default_port(&proxy), origin))
+}
+
+/// Gives a proxy of the configuration and the place of the setting.
+fn configured(config: &GitConfig, url: &Url, remote: Option<&str>) -> Option<(String, String)> {
+    let of_remote = remote.and_then(|name| config.last("remote", Some(name), "proxy"));
+    let entry = of_remote.or_else(|| urlmatch::values(config, "http", "proxy", url).pop())?;
+    let origin = format!("{} in {}", entry.name(), entry.origin);
+    Some((entry.value.clone()?, origin))
+}
+
+fn from_environment(variables: Variables<'_>, url: &Url) -> Option<(String, String)> {
+    let by_scheme: &[&str] = match url.scheme() {
+        "https" => &["https_proxy", "HTTPS_PROXY"],
+        // In lower case only, because a web server sets HTTP_PROXY from a request's "Proxy" header.
+        _ => &["http_proxy"],
+    };
+    let mut names = by_scheme.iter().chain(&["all_proxy", "ALL_PROXY"]);
+    names.find_map(|name| {
+        let value = variables(name)?.to_string_lossy().into_owned();
+        Some((value, (*name).to_owned()))
+    })
+}
+
+fn has_port(proxy: &str) -> bool {
+    let (_, rest) = proxy.split_once("://").unwrap_or_default();
+    let authority = rest.split('/').next().unwrap_or_default();
+    let place = authority.rsplit('@').next().unwrap_or_default();
+    let end = place.rsplit(']').next();
+    end.is_some_and(|end| end.contains(':'))
 }
 
 /// Adds curl's default port, which is not the scheme's (curl: `CURL_DEFAULT_PROXY_PORT`).

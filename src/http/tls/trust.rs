@@ -44,10 +44,8 @@ impl PinnedKeys {
     /// If the file cannot be read.
     pub fn read(path: &Path) -> io::Result<Self> {
         let bytes = super::read_file(path)?;
-        let key = match SubjectPublicKeyInfoDer::from_pem_slice(&bytes) {
-            Ok(key) => key.as_ref().to_vec(),
-            Err(_) => bytes,
-        };
+        let key = SubjectPublicKeyInfoDer::from_pem_slice(&bytes);
+        let key = key.map_or(bytes, |key| key.as_ref().to_vec());
         Ok(PinnedKeys {
             digests: vec![digest(&SHA256, &key).as_ref().to_vec()],
         })

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use crate::{
     failure::{Failure, Kind},
-    profile,
+    profile::{self, Profile},
     secret::Secret,
 };
 
@@ -61,19 +61,19 @@ pub trait Store {
 ///
 /// [`Kind::StoreUnusable`] if this machine has no such store.
 pub(crate) fn open(
-    kind: profile::Store,
+    profile: &Profile,
     directory: Option<PathBuf>,
-    no_questions: Option<&str>,
-    profile: &str,
 ) -> anyhow::Result<Box<dyn Store>> {
-    match (kind, directory) {
+    match (profile.store, directory) {
         (profile::Store::Memory, _) => Ok(Box::new(NoStore)),
         (profile::Store::Keyring, _) => {
-            keyring::prove_unlocked(no_questions)?;
+            keyring::prove_unlocked(profile.no_questions.as_deref())?;
             Ok(Box::new(KeyringStore::open(Keychain::Session)?))
         }
         (profile::Store::KernelKeyring, _) => Ok(Box::new(KeyringStore::open(Keychain::Kernel)?)),
-        (profile::Store::File, Some(directory)) => Ok(Box::new(FileStore::at(directory, profile))),
+        (profile::Store::File, Some(directory)) => {
+            Ok(Box::new(FileStore::at(directory, &profile.name)))
+        }
         (profile::Store::File, None) => Err(unusable(
             "there is no home directory to store secrets in; set BBTOKEN_HOME".into(),
         )

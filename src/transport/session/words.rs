@@ -77,24 +77,19 @@ impl Session<'_> {
 
     /// Makes the error for a push that may have succeeded although its response was lost or not usable.
     pub(in crate::transport) fn unknown(&self, error: anyhow::Error) -> anyhow::Error {
-        error.context(Failure::new(
-            Kind::PushUnknown,
-            format!(
-                "the response to the push to '{}' was lost: the server may or may not have done the push",
-                self.name
-            ),
-        ))
+        let message = format!(
+            "the response to the push to '{}' was lost: the server may or may not have done the push",
+            self.name
+        );
+        error.context(Failure::new(Kind::PushUnknown, message))
     }
 
     /// Makes the error for a redirect that a setting forbids, as for git's own https.
     pub(super) fn unfollowed(&self, place: &Url, ban: &str) -> anyhow::Error {
         let place = quote(place.as_str());
-        anyhow::anyhow!("it redirects to '{place}', but {ban} forbids redirects").context(
-            Failure::new(
-                Kind::Misconfigured,
-                format!("cannot use repository '{}'", self.name),
-            ),
-        )
+        let message = format!("cannot use repository '{}'", self.name);
+        anyhow::anyhow!("it redirects to '{place}', but {ban} forbids redirects")
+            .context(Failure::new(Kind::Misconfigured, message))
     }
 
     /// Makes the error for a push option that the server does not support (git: `send_pack`).
@@ -111,26 +106,18 @@ impl Session<'_> {
 
     /// Makes the error for a response that does not come from a git server.
     pub(in crate::transport) fn not_git(&self, why: &str) -> anyhow::Error {
-        anyhow::anyhow!("{why}").context(Failure::new(
-            Kind::NotGit,
-            format!(
-                "cannot use repository '{}': '{}' did not answer as a git server",
-                self.name,
-                self.host()
-            ),
-        ))
+        let (name, host) = (&self.name, self.host());
+        let message =
+            format!("cannot use repository '{name}': '{host}' did not answer as a git server");
+        anyhow::anyhow!("{why}").context(Failure::new(Kind::NotGit, message))
     }
 
     /// Makes the error for an `ERR ` message instead of a ref advertisement.
     pub(in crate::transport) fn told(&self, said: &str) -> anyhow::Error {
-        anyhow::anyhow!("'{}' says: {said}", self.host()).context(Failure::new(
-            Kind::Refused,
-            format!(
-                "cannot use repository '{}' with profile '{}'",
-                self.name,
-                self.authorizer.identity()
-            ),
-        ))
+        let (name, profile) = (&self.name, self.authorizer.identity());
+        let message = format!("cannot use repository '{name}' with profile '{profile}'");
+        anyhow::anyhow!("'{}' says: {said}", self.host())
+            .context(Failure::new(Kind::Refused, message))
     }
 
     /// Makes the error for a response without pkt-lines.
