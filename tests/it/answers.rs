@@ -283,6 +283,49 @@ fn an_advertisement_that_only_curl_reads_is_left_to_git() {
 }
 
 #[test]
+fn a_repository_whose_lists_only_curl_reads_is_cloned_and_pushed_to() {
+    on_every_git(|world| {
+        let bare = world.repository("ws", "repo");
+        let token = world
+            .bitbucket
+            .issue_access_token(&["repository", "repository:write"]);
+        let run = |arguments: &[&str]| {
+            let run = world.git(arguments).without_client();
+            run.env("BBTOKEN_ACCESS_TOKEN", &token)
+                .env("BBTOKEN_TRACE", "1")
+        };
+        // Without a credential git is asked for one, as always; only the helper's first request is answered oddly.
+        let odd = |service: &str| {
+            let head = format!(
+                "HTTP/1.1  200 OK\r\nContent-Type: application/x-{service}-advertisement\r\n\r\n"
+            );
+            let action = Action::Bare(Bare {
+                head: head.into(),
+                body: true,
+                then: Then::Close,
+            });
+            world.bitbucket.clear_script();
+            world.bitbucket.script(Rule::new(action).path("info/refs"));
+        };
+        odd("git-upload-pack");
+        let done = run(&["clone", "-q", "bbtoken::ws/repo", "tree"]).done();
+        assert!(done.expect(0).stderr.contains(" hand-over "));
+        let tree = world.path("tree");
+        world.commit(&tree, "file", "odd");
+        odd("git-receive-pack");
+        let done = run(&["push", "-q"]).within(&tree).done();
+        assert!(done.expect(0).stderr.contains(" hand-over "));
+        assert_eq!(world.rev(&bare, "main"), world.rev(&tree, "HEAD"));
+        let kept = fs::read_dir(world.cache()).map(|kept| kept.flatten().count());
+        assert_eq!(
+            kept.unwrap_or(0),
+            0,
+            "one odd answer says nothing about the next"
+        );
+    });
+}
+
+#[test]
 fn a_cookie_is_sent_back_no_more_than_over_https() {
     on_every_git(|world| {
         world.repository("ws", "repo");
