@@ -4,7 +4,7 @@ use crate::{
     failure::{Failure, Kind},
     http::Phase,
     oauth,
-    profile::{Grant, Profile},
+    profile::{Grant, Profile, Source},
     secret::mask_id,
 };
 
@@ -90,10 +90,7 @@ fn refused(refusal: &oauth::Refusal, profile: &Profile) -> (&'static str, Kind) 
             "a proxy may have removed the Authorization header: check http.proxy, and check that bbtoken.tokenUrl is Bitbucket's".into(),
         )
     } else if refusal.is_of_credentials() {
-        change(
-            "its id or secret is wrong",
-            "compare BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET, or the profile's settings, with the key and secret of the OAuth consumer (workspace settings, OAuth consumers)".into(),
-        )
+        change("its id or secret is wrong", compare(profile))
     } else if refusal.error == "unauthorized_client" {
         change("the client may not use this grant", allow_grant(by_login))
     } else if refusal.error == "invalid_scope" {
@@ -112,6 +109,19 @@ fn refused(refusal: &oauth::Refusal, profile: &Profile) -> (&'static str, Kind) 
             "the token endpoint refused the client",
             format!("check the client {CONSUMER}, or {}", check_url(profile)),
         )
+    }
+}
+
+/// Says how to correct a client: a saved secret cannot be looked at, only replaced.
+fn compare(profile: &Profile) -> String {
+    const CONSUMER: &str = "of the OAuth consumer (workspace settings, OAuth consumers)";
+    match profile.client() {
+        Some(client) if client.secret == Source::Stored => format!(
+            "compare bbtoken.{profile}.clientId with the key {CONSUMER}; to replace the saved secret, run 'git bbtoken login {profile} --with-secret'"
+        ),
+        _ => format!(
+            "compare BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET, or the profile's settings, with the key and secret {CONSUMER}"
+        ),
     }
 }
 
