@@ -227,7 +227,7 @@ fn a_token_goes_to_a_script_but_not_to_a_terminal() {
     let done = world.bbtoken(["token", "--profile", "none"]).fails(3);
     assert_eq!(
         done.stderr,
-        "error: the command line names profile 'none', which does not exist\nhint: no profile is configured; run 'git bbtoken login'\n"
+        "error: the command line names profile 'none', which does not exist\nhint: no profile is configured; run 'git bbtoken login none'\n"
     );
 }
 
