@@ -132,33 +132,7 @@ impl Curl {
         let answer = (run.exit_code == Some(0))
             .then(|| answer(&run.output))
             .flatten();
-        answer.ok_or_else(|| {
-            let is_for_login = run.connect_status() == "407";
-            let phase = match run.exit_code {
-                Some(code) if TLS_EXIT_CODES.contains(&code) => Phase::Tls,
-                Some(TIME_OVER_EXIT_CODE) => Phase::TimeLimit,
-                Some(code) if CONNECT_EXIT_CODES.contains(&code) => Phase::Connect,
-                _ if run.connect_status() == "200" => Phase::Request,
-                // An http proxy did not connect.
-                _ if proxy.is_some_and(Proxy::is_http) => Phase::Connect,
-                _ => Phase::Request,
-            };
-            let error = match is_for_login {
-                true => TransportError::new(phase, host, ProxyLoginNeeded::Another),
-                false => TransportError::new(
-                    phase,
-                    host,
-                    format!(
-                        "curl says: {}",
-                        quote(run.words.lines().next().unwrap_or_default())
-                    ),
-                ),
-            };
-            Unanswered {
-                is_for_login,
-                error: error.through(proxy),
-            }
-        })
+        answer.ok_or_else(|| unanswered(&run, proxy, host))
     }
 
     fn configuration(
@@ -242,6 +216,31 @@ impl Options {
         if settings.only_tls_1_3 {
             self.word("tlsv1.3");
         }
+    }
+}
+
+/// Explains why curl has no answer.
+fn unanswered(run: &Run, proxy: Option<&Proxy>, host: &str) -> Unanswered {
+    let is_for_login = run.connect_status() == "407";
+    let phase = match run.exit_code {
+        Some(code) if TLS_EXIT_CODES.contains(&code) => Phase::Tls,
+        Some(TIME_OVER_EXIT_CODE) => Phase::TimeLimit,
+        Some(code) if CONNECT_EXIT_CODES.contains(&code) => Phase::Connect,
+        _ if run.connect_status() == "200" => Phase::Request,
+        // An http proxy did not connect.
+        _ if proxy.is_some_and(Proxy::is_http) => Phase::Connect,
+        _ => Phase::Request,
+    };
+    let error = match is_for_login {
+        true => TransportError::new(phase, host, ProxyLoginNeeded::Another),
+        false => {
+            let words = quote(run.words.lines().next().unwrap_or_default());
+            TransportError::new(phase, host, format!("curl says: {words}"))
+        }
+    };
+    Unanswered {
+        is_for_login,
+        error: error.through(proxy),
     }
 }
 

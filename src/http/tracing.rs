@@ -34,12 +34,7 @@ pub(super) fn request(
     proxy: Option<Option<String>>,
 ) {
     let (method, url) = (request.method().as_str(), request.url());
-    let path = match url.query() {
-        Some(query) if query.starts_with("service=git-") => format!("{}?{query}", url.path()),
-        // The query of a token endpoint may contain a secret.
-        Some(_) => format!("{}?***", url.path()),
-        None => url.path().to_owned(),
-    };
+    let path = path_of(url);
     trace::event("request", || {
         vec![
             ("method", method.into()),
@@ -57,16 +52,12 @@ pub(super) fn request(
     };
     let first = format!("{method} {target} HTTP/1.1");
     trace::head(Direction::Sent, &first, || {
-        if let Some(value) = proxy.flatten() {
-            headers.insert(
-                0,
-                Header {
-                    name: "Proxy-Authorization".to_owned(),
-                    value,
-                    privacy: Privacy::Private,
-                },
-            );
-        }
+        let login = proxy.flatten().map(|value| Header {
+            name: "Proxy-Authorization".to_owned(),
+            value,
+            privacy: Privacy::Private,
+        });
+        headers.splice(0..0, login);
         headers.insert(0, open("Host", format!("{host}{port}")));
         match request.body().map(reqwest::Body::as_bytes) {
             Some(Some(body)) => headers.push(open("Content-Length", body.len().to_string())),
@@ -77,6 +68,15 @@ pub(super) fn request(
     });
     if let Some(body) = body {
         trace::body(Direction::Sent, body);
+    }
+}
+
+fn path_of(url: &reqwest::Url) -> String {
+    match url.query() {
+        Some(query) if query.starts_with("service=git-") => format!("{}?{query}", url.path()),
+        // The query of a token endpoint may contain a secret.
+        Some(_) => format!("{}?***", url.path()),
+        None => url.path().to_owned(),
     }
 }
 

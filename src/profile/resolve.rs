@@ -128,18 +128,7 @@ fn grant(
     let own_id = source.client_id.as_ref().map(|setting| &setting.value);
     let client_id = given_id.or(own_id);
     let has_only_command = command.is_some() && client_id.is_none();
-    // The common grant does not apply to the profile's own command.
-    let setting = match &settings.own.grant {
-        None if has_only_command && names_a_source(settings.own) => None,
-        _ => settings.pick(|p| p.grant.as_ref()),
-    };
-    let kind = setting.map(grant_kind).transpose()?;
-    // A client in the environment overrides the grant `token`.
-    let kind = kind.filter(|kind| given_id.is_none() || *kind != GrantKind::Token);
-    let kind = kind.unwrap_or(match has_only_command {
-        true => GrantKind::Token,
-        false => GrantKind::ClientCredentials,
-    });
+    let kind = kind(settings, given_id.is_some(), has_only_command)?;
     if kind == GrantKind::Token {
         return Ok(Grant::Token(
             command.cloned().map_or(Source::Stored, Source::Command),
@@ -158,6 +147,26 @@ fn grant(
         GrantKind::AuthorizationCode => Grant::AuthorizationCode(client),
         _ => Grant::ClientCredentials(client),
     })
+}
+
+/// Reads the kind of grant that the settings name, or that their client or command implies.
+fn kind(
+    settings: &Layers<'_>,
+    has_given_id: bool,
+    has_only_command: bool,
+) -> Result<GrantKind, Failure> {
+    // The common grant does not apply to the profile's own command.
+    let setting = match &settings.own.grant {
+        None if has_only_command && names_a_source(settings.own) => None,
+        _ => settings.pick(|p| p.grant.as_ref()),
+    };
+    let kind = setting.map(grant_kind).transpose()?;
+    // A client in the environment overrides the grant `token`.
+    let kind = kind.filter(|kind| !has_given_id || *kind != GrantKind::Token);
+    Ok(kind.unwrap_or(match has_only_command {
+        true => GrantKind::Token,
+        false => GrantKind::ClientCredentials,
+    }))
 }
 
 fn grant_kind(Setting { value, origin }: &Setting) -> Result<GrantKind, Failure> {

@@ -86,19 +86,8 @@ impl Tokens<'_> {
             );
             return Err(Failure::new(Kind::Unreachable { host }, message).into());
         }
-        match cache.read(&key) {
-            Cached::Token(entry) => {
-                if let Some(current) = self.usable(entry, request.margin, request.refused)
-                    && !self.has_unfinished_refresh()
-                {
-                    return Ok(current);
-                }
-            }
-            Cached::Corrupt if lock.is_ok() => {
-                self.set_aside(&cache, &key, "the token cache was damaged");
-            }
-            Cached::Untrusted(why) if lock.is_ok() => self.set_aside(&cache, &key, &why),
-            Cached::Corrupt | Cached::Untrusted(_) | Cached::Nothing => {}
+        if let Some(current) = self.read_cache(&cache, &key, request, lock.is_ok()) {
+            return Ok(current);
         }
         let granted = self.grant(client, request.patience);
         if let (Err(error), Ok(LockOutcome::Ours(lock))) = (&granted, &mut lock)
@@ -115,6 +104,29 @@ impl Tokens<'_> {
             (Ok(()), Ok(_)) => {}
         }
         Ok(Current::new(&entry))
+    }
+
+    /// Gives the token of the cache, if it may be used. Only who has the lock sets a damaged file aside.
+    fn read_cache(
+        &self,
+        cache: &Cache,
+        key: &str,
+        request: &TokenRequest<'_>,
+        is_locked: bool,
+    ) -> Option<Current> {
+        let why = match cache.read(key) {
+            Cached::Token(entry) => {
+                let usable = self.usable(entry, request.margin, request.refused);
+                return usable.filter(|_| !self.has_unfinished_refresh());
+            }
+            Cached::Nothing => return None,
+            Cached::Corrupt => "the token cache was damaged".to_owned(),
+            Cached::Untrusted(why) => why,
+        };
+        if is_locked {
+            self.set_aside(cache, key, &why);
+        }
+        None
     }
 
     fn has_unfinished_refresh(&self) -> bool {
