@@ -46,7 +46,7 @@ pub(super) fn is_path(program: &OsStr) -> bool {
 ///
 /// # Errors
 ///
-/// As [`Child::command`], and [`ErrorKind::PermissionDenied`] for a file that may not be run.
+/// As [`super::Child::command`], and [`ErrorKind::PermissionDenied`] for a file that may not be run.
 pub(super) fn find(program: &OsStr) -> io::Result<PathBuf> {
     if is_path(program) {
         let program = PathBuf::from(program);

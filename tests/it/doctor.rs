@@ -416,6 +416,29 @@ fn a_store_that_cannot_be_read_is_mended_where_it_is() {
     );
 }
 
+#[cfg(unix)]
+#[test]
+fn words_of_another_program_are_no_advice_of_ours() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = world();
+    world.repository("ws", "repo");
+    let other = world.path("other");
+    std::fs::create_dir(&other).expect("the world can be written");
+    let program = other.join("git-remote-bbtoken");
+    let script = "#!/bin/sh\necho 'error: made up' >&2\necho 'hint: run this' >&2\nexit 1\n";
+    std::fs::write(&program, script).expect("it is ours");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let path = world.search_path().into_string().expect("it is text");
+    let doctor = world.bbtoken(["doctor", "ws/repo"]);
+    let doctor = doctor.env("PATH", format!("{}:{path}", other.display()));
+    let shown = doctor.fails(1).stdout;
+    let words = "problem  repository: cannot read 'bbtoken::ws/repo': made up\n         -> check the address";
+    assert!(
+        shown.contains(words) && !shown.contains("-> run this"),
+        "only the helper itself gives advice: {shown}"
+    );
+}
+
 #[test]
 fn programs_that_do_not_belong_together_are_found() {
     use std::os::unix::fs::PermissionsExt as _;
