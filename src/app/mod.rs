@@ -122,6 +122,12 @@ impl App {
         target::default_remote(&self.git, &|name| self.environment.variable(name))
     }
 
+    /// Names the same remote, if its address is Bitbucket's.
+    pub(crate) fn remote_here(&self) -> Option<String> {
+        Target::about_here(self).address?;
+        self.default_remote()
+    }
+
     /// Resolves the profile of a name, or the one that git uses in this directory.
     ///
     /// # Errors

@@ -68,6 +68,15 @@ pub(super) enum Command {
         after_help = examples::shown("git-bbtoken-logout")
     )]
     Logout(Logout),
+    /// Choose the profile that git uses: here, for a workspace, or everywhere
+    #[command(
+        long_about = "Choose the profile that git uses: here, for a workspace, or everywhere\n\n\
+            Without an option, the command chooses the profile for the repository here if its remote is at Bitbucket, \
+            and otherwise for every repository. It says which setting it has written, and warns if git still uses \
+            another profile.",
+        after_help = examples::shown("git-bbtoken-use")
+    )]
+    Use(Use),
     /// Show profiles, the source of each setting, and what is stored
     #[command(after_help = examples::shown("git-bbtoken-status"))]
     Status(Status),
@@ -192,6 +201,23 @@ pub(super) struct Login {
     /// Check the login with this repository, first without git and then with git
     #[arg(long = "try", value_name = "workspace/repository")]
     pub(super) repository: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("place").multiple(false))]
+pub(super) struct Use {
+    /// The profile to use
+    #[arg(value_name = "profile", add = ArgValueCandidates::new(profiles))]
+    pub(super) profile: String,
+    /// Use it for this workspace, and no other profile
+    #[arg(long, value_name = "workspace", group = "place")]
+    pub(super) workspace: Option<String>,
+    /// Use it for the repository here
+    #[arg(long, group = "place")]
+    pub(super) here: bool,
+    /// Use it for every repository for which nothing else selects a profile
+    #[arg(long, group = "place")]
+    pub(super) global: bool,
 }
 
 #[derive(Debug, Args)]
@@ -393,7 +419,7 @@ mod tests {
     #[test]
     fn every_command_shows_two_examples_that_the_command_line_accepts() {
         let commands = all(&definition());
-        assert_eq!(commands.len(), 15, "every command is here");
+        assert_eq!(commands.len(), 16, "every command is here");
         for mut command in commands {
             let title = command.get_display_name().unwrap_or("").to_owned();
             let short = command.render_help().to_string();

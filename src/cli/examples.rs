@@ -3,7 +3,7 @@
 use super::names::{Name, list, name};
 
 /// Examples by the name of the man page, in the order of the help.
-const EXAMPLES: [(&str, &[Name]); 16] = [
+const EXAMPLES: [(&str, &[Name]); 17] = [
     (
         "git-remote-bbtoken",
         &[
@@ -65,6 +65,19 @@ const EXAMPLES: [(&str, &[Name]); 16] = [
             name(
                 "git bbtoken logout work --shared",
                 "Remove it also from the profiles that share it",
+            ),
+        ],
+    ),
+    (
+        "git-bbtoken-use",
+        &[
+            name(
+                "git bbtoken use work --workspace acme",
+                "Use the profile 'work' for all repositories of the workspace 'acme'",
+            ),
+            name(
+                "git bbtoken use work --here",
+                "Use the profile 'work' for the repository here",
             ),
         ],
     ),

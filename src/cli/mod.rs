@@ -20,6 +20,7 @@ mod setup;
 mod signals;
 mod status;
 mod token;
+mod use_profile;
 
 use std::{
     ffi::OsString,
@@ -97,6 +98,7 @@ fn run_one(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Resul
         Command::Doctor(options) => return doctor::run(&options, console),
         Command::Login(options) => login::run(&options, console),
         Command::Logout(options) => logout::run(&options, console),
+        Command::Use(options) => use_profile::run(&options, console),
         Command::Status(options) => status::run(&options, console),
         Command::Token(options) => token::print(&options, console),
         Command::Setup(options) => setup::run(&options, console),

@@ -89,14 +89,19 @@ impl Change {
 pub(crate) fn apply_all(changes: &[(Target, Change)]) -> anyhow::Result<()> {
     for (index, (target, change)) in changes.iter().enumerate() {
         if let Err(error) = target.apply(change) {
-            for (target, change) in changes[..index].iter().rev() {
-                // The error above names the cause.
-                let _ = target.apply(&change.reverse());
-            }
-            return Err(error.context("git's configuration was not changed"));
+            return Err(taken_back(&changes[..index], error));
         }
     }
     Ok(())
+}
+
+/// Takes changes back because of an error, and says so in the error.
+pub(crate) fn taken_back(changes: &[(Target, Change)], error: anyhow::Error) -> anyhow::Error {
+    for (target, change) in changes.iter().rev() {
+        // The error above names the cause.
+        let _ = target.apply(&change.reverse());
+    }
+    error.context("git's configuration was not changed")
 }
 
 impl Target {

@@ -6,7 +6,7 @@ mod repository;
 
 use crate::failure::quote;
 
-pub(crate) use config::{Change, Target, apply_all};
+pub(crate) use config::{Change, Target, apply_all, taken_back};
 pub(crate) use reach::reach;
 pub(crate) use repository::{Repository, repository};
 

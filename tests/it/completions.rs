@@ -11,7 +11,7 @@ use crate::{
 pub(crate) const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
 /// Lines, and what every shell offers at their end.
-const LINES: [(&str, &[&str]); 9] = [
+const LINES: [(&str, &[&str]); 10] = [
     ("git-bbtoken st", &["status"]),
     ("git bbtoken st", &["status"]),
     ("git-bbtoken status --j", &["--json"]),
@@ -19,6 +19,7 @@ const LINES: [(&str, &[&str]); 9] = [
     ("git bbtoken help ex", &["exec", "exit-codes"]),
     ("git bbtoken remote con", &["convert"]),
     ("git bbtoken logout w", &["work"]),
+    ("git bbtoken use w", &["work"]),
     ("git bbtoken token --profile ", &["my.home", "work"]),
     (
         "git bbtoken completions ",

@@ -7,9 +7,10 @@ use crate::{
     support::{World, gits},
 };
 
-pub(crate) const COMMANDS: [&str; 13] = [
+pub(crate) const COMMANDS: [&str; 14] = [
     "login",
     "logout",
+    "use",
     "status",
     "token",
     "exec",

@@ -10,6 +10,7 @@ mod cache;
 mod callbacks;
 mod canary;
 mod certificates;
+mod choices;
 mod chunks;
 mod clone;
 mod completions;

@@ -152,10 +152,11 @@ fn named(word: &str) -> Option<&'static str> {
 }
 
 /// Every command with help, and every topic.
-const HELP: [&[&str]; 15] = [
+const HELP: [&[&str]; 16] = [
     &[],
     &["login"],
     &["logout"],
+    &["use"],
     &["status"],
     &["token"],
     &["exec"],

@@ -1,0 +1,184 @@
+//! `git bbtoken use`: chooses the profile that git uses, in the user's or the repository's configuration.
+
+use crate::{
+    person::{configure, manage},
+    support::{Run, World, gits, on_every_git},
+};
+
+/// A user with the profiles `a` and `b`, of which `a` serves the workspace `ws`.
+fn with_profiles(world: &World) {
+    for name in ["a", "b"] {
+        let command = format!("printf token-of-{name}");
+        configure(world, name, &[("accessTokenCommand", &command)]);
+    }
+    configure(world, "a", &[("workspace", "ws")]);
+}
+
+fn world() -> World {
+    let world = World::new(gits().remove(0));
+    with_profiles(&world);
+    world
+}
+
+fn bbtoken<const N: usize>(world: &World, arguments: [&str; N]) -> Run {
+    manage(world, arguments).without_client()
+}
+
+fn explained(world: &World, address: &str) -> String {
+    bbtoken(world, ["status", "--explain", address]).ok()
+}
+
+/// Makes a repository with remotes.
+fn repository(world: &World, remotes: &[(&str, &str)]) -> std::path::PathBuf {
+    world.git(["init", "-q", "tree"]).ok();
+    let tree = world.path("tree");
+    for (name, address) in remotes {
+        world
+            .git(["remote", "add", name, address])
+            .within(&tree)
+            .ok();
+    }
+    tree
+}
+
+#[test]
+fn use_moves_a_workspace_from_one_profile_to_another() {
+    on_every_git(|world| {
+        with_profiles(world);
+        let done = bbtoken(world, ["use", "b", "--workspace", "WS"]).done();
+        let done = done.expect(0).quiet();
+        assert_eq!(
+            done.stdout,
+            "Removed bbtoken.a.workspace = ws.\n\
+             Wrote bbtoken.b.workspace = WS to your git configuration: git uses profile 'b' for workspace 'WS'.\n"
+        );
+        assert!(explained(world, "ws/repo").contains("uses profile 'b'"));
+        let before = world.gitconfig();
+        bbtoken(world, ["use", "b", "--workspace", "WS"]).ok();
+        assert_eq!(world.gitconfig(), before, "what is there stays as it is");
+    });
+}
+
+#[test]
+fn use_chooses_the_profile_of_the_repository_here_by_its_remote() {
+    on_every_git(|world| {
+        with_profiles(world);
+        let base = world.bitbucket.base_url();
+        let tree = repository(
+            world,
+            &[
+                ("origin", "bbtoken::ws/repo"),
+                ("other", &format!("{base}/ws/repo.git")),
+            ],
+        );
+        for arguments in [&["use", "b"][..], &["use", "a", "--here"], &["use", "b"]] {
+            let run = world.bbtoken(arguments).without_client();
+            let done = run.within(&tree).done().expect(0).quiet();
+            let name = arguments[1];
+            assert_eq!(
+                done.stdout,
+                format!(
+                    "Wrote remote.origin.bbtokenProfile = {name} to this repository's configuration: git uses profile '{name}' for remote 'origin'.\n"
+                )
+            );
+            let token = bbtoken(world, ["token"]).within(&tree).ok();
+            assert_eq!(token, format!("token-of-{name}\n"));
+        }
+        let all = world.git(["config", "--get-all", "remote.origin.bbtokenProfile"]);
+        assert_eq!(all.within(&tree).ok(), "b\n", "a choice has one value");
+    });
+}
+
+#[test]
+fn use_chooses_for_a_repository_of_another_server_by_its_own_setting() {
+    let world = world();
+    let tree = repository(&world, &[("origin", "https://git.example.com/x/y.git")]);
+    let done = bbtoken(&world, ["use", "b", "--here"]).within(&tree).ok();
+    assert_eq!(
+        done,
+        "Wrote bbtoken.profile = b to this repository's configuration: git uses profile 'b' in this repository.\n"
+    );
+    let done = bbtoken(&world, ["use", "a"]).within(&tree).done().expect(0);
+    assert_eq!(
+        done.stdout,
+        "Wrote bbtoken.profile = a to your git configuration.\n"
+    );
+    assert!(
+        done.stderr
+            .starts_with("warning: git still uses profile 'b' because bbtoken.profile in "),
+        "{}",
+        done.stderr
+    );
+    bbtoken(&world, ["use", "a", "--here"])
+        .fails(2)
+        .says(&["this is not a git repository"]);
+}
+
+#[test]
+fn use_chooses_for_every_repository_and_names_what_is_stronger() {
+    let world = world();
+    let done = bbtoken(&world, ["use", "b"]).done().expect(0).quiet();
+    assert_eq!(
+        done.stdout,
+        "Wrote bbtoken.profile = b to your git configuration: git uses profile 'b' if nothing else selects a profile.\n"
+    );
+    assert!(explained(&world, "else/repo").contains("uses profile 'b'"));
+    let tree = repository(&world, &[("origin", "bbtoken::ws/repo")]);
+    let run = bbtoken(&world, ["use", "b", "--global"]).within(&tree);
+    let done = run.done().expect(0);
+    assert_eq!(
+        done.stderr,
+        "warning: git still uses profile 'a' because bbtoken.a.workspace names 'ws'\n"
+    );
+    let token = [("BBTOKEN_ACCESS_TOKEN", "canary"), ("BBTOKEN_PROFILE", "a")];
+    for ((name, value), said) in token.into_iter().zip([
+        "git still uses profile 'environment' because a token is in the environment\n",
+        "git still uses profile 'a' because BBTOKEN_PROFILE names it\n",
+    ]) {
+        for place in [&["--global"][..], &["--workspace", "new"]] {
+            let run = world.bbtoken(["use", "b"]).args(place).without_client();
+            let done = run.env(name, value).done().expect(0);
+            assert_eq!(done.stderr, format!("warning: {said}"), "{place:?}");
+        }
+    }
+}
+
+#[test]
+fn a_choice_that_git_cannot_follow_changes_nothing() {
+    let world = world();
+    configure(&world, "a", &[("pushProfile", "b")]);
+    let tree = repository(&world, &[("origin", "bbtoken::ws/repo")]);
+    let before = std::fs::read_to_string(tree.join(".git/config")).expect("it is there");
+    let run = bbtoken(&world, ["use", "b", "--here"]).within(&tree);
+    run.fails(3).says(&[
+        "error: git's configuration was not changed\n",
+        "profile 'b' is for pushes only",
+    ]);
+    let after = std::fs::read_to_string(tree.join(".git/config")).expect("it is there");
+    assert_eq!(
+        after.replace("[remote \"origin\"]\n", ""),
+        before.replace("[remote \"origin\"]\n", "")
+    );
+    let elsewhere = world.path("more");
+    std::fs::write(&elsewhere, "[bbtoken \"b\"]\nworkspace = acme\n").expect("it can be written");
+    world
+        .git(["config", "--global", "include.path"])
+        .arg(&elsewhere)
+        .ok();
+    let before = world.gitconfig();
+    bbtoken(&world, ["use", "a", "--workspace", "acme"])
+        .fails(3)
+        .says(&["profiles 'a' and 'b' both claim workspace 'acme'"]);
+    assert_eq!(world.gitconfig(), before);
+    let unknown = bbtoken(&world, ["use", "c"]).fails(3);
+    unknown.says(&[
+        "profile 'c', which does not exist",
+        "the profiles are: a, b",
+    ]);
+    bbtoken(&world, ["use", "environment"])
+        .env("BBTOKEN_ACCESS_TOKEN", "canary")
+        .fails(3)
+        .says(&["profile 'environment', which does not exist"]);
+    bbtoken(&world, ["use", "a", "--workspace", "no/workspace/at all"]).fails(2);
+    assert_eq!(world.gitconfig(), before);
+}
