@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use crate::{
     failure::{Failure, Kind, kind, one_line, printable, shell_command},
-    limits,
+    git_config, limits,
     secret::mask,
 };
 
@@ -20,7 +20,8 @@ pub(crate) fn show(error: &anyhow::Error) {
 
 /// Shows a line that needs no action but should be known.
 pub(crate) fn warn(message: &str) {
-    print(&format!("warning: {}\n", one_line(&mask(message))));
+    let message = one_line(&mask(message));
+    print(&format!("warning: {}\n", for_this_user(&message)));
 }
 
 /// Says something to the person in front of a command: a question, or what is going on.
@@ -57,7 +58,40 @@ pub(crate) fn text(error: &anyhow::Error) -> String {
     if let Some(hint) = hint(error) {
         text.push_str(&format!("hint: {}\n", one_line(&mask(&hint))));
     }
-    text
+    for_this_user(&text)
+}
+
+/// Names git's variables instead of `git config --global`, which fails without a home directory, as in some CI jobs.
+pub(crate) fn for_this_user(text: &str) -> String {
+    let count = std::env::var("GIT_CONFIG_COUNT").ok();
+    let count = count.and_then(|count| count.parse().ok()).unwrap_or(0);
+    match has_configuration() {
+        true => text.to_owned(),
+        false => by_variables(text, count),
+    }
+}
+
+/// Tells whether git has a file for `git config --global`.
+fn has_configuration() -> bool {
+    git_config::user_file(&git_config::process_variable).is_some()
+}
+
+/// Replaces `git config --global <key> <value>` by an export that does the same beside `count` others (git-config(1),
+/// `GIT_CONFIG_COUNT`).
+fn by_variables(text: &str, count: u32) -> String {
+    const COMMAND: &str = "git config --global ";
+    let mut parts = text.split(COMMAND);
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(' ') {
+            Some((key, rest)) if !key.starts_with("--") => shown.push_str(&format!(
+                "export GIT_CONFIG_COUNT={} GIT_CONFIG_KEY_{count}={key} GIT_CONFIG_VALUE_{count}={rest}",
+                count + 1
+            )),
+            _ => shown.extend([COMMAND, part]),
+        }
+    }
+    shown
 }
 
 /// The same for git to show behind its own `fatal: remote error: `.
@@ -129,7 +163,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
 pub(crate) fn advice(error: &anyhow::Error) -> Option<String> {
     let is_for_doctor = matches!(kind(error), Some(Kind::AccessRefused { .. }));
     let hint = hint(error).filter(|_| !is_for_doctor)?;
-    Some(one_line(&mask(&hint)))
+    Some(for_this_user(&one_line(&mask(&hint))))
 }
 
 fn hint(error: &anyhow::Error) -> Option<String> {
@@ -147,9 +181,15 @@ fn hint(error: &anyhow::Error) -> Option<String> {
 
 fn hint_of(kind: &Kind) -> Option<String> {
     Some(match kind {
-        Kind::NotConfigured => "run 'git bbtoken login'; or set BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET to the key and secret of a private OAuth consumer, \
-             or BBTOKEN_ACCESS_TOKEN to an access token or API token"
-            .into(),
+        Kind::NotConfigured => format!(
+            "{}set BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET to the key and secret of a private OAuth consumer, \
+             or BBTOKEN_ACCESS_TOKEN to an access token or API token",
+            // A login writes to the configuration.
+            if has_configuration() { "run 'git bbtoken login'; or " } else { "" }
+        ),
+        Kind::NoProfileForSite { site } if !has_configuration() => format!(
+            "set BBTOKEN_BASE_URL to {site}, and BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET to a client of that site"
+        ),
         Kind::NoProfileForSite { site } => format!(
             "to create one: git config --global bbtoken.<profile>.baseUrl {site} && git bbtoken login <profile>"
         ),
@@ -232,6 +272,14 @@ mod tests {
             "{text}"
         );
         assert_eq!(exit_code(&error), 5);
+    }
+
+    #[test]
+    fn without_a_home_directory_a_hint_names_variables() {
+        assert_eq!(
+            by_variables("run 'git config --global a.b c'; then go", 2),
+            "run 'export GIT_CONFIG_COUNT=3 GIT_CONFIG_KEY_2=a.b GIT_CONFIG_VALUE_2=c'; then go"
+        );
     }
 
     #[test]

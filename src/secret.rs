@@ -15,6 +15,8 @@ const LONGEST_NAME: usize = 30;
 /// A client's id is shorter (Bitbucket: 18 characters); what is longer may be the secret in its place (32), but for ids
 /// in groups, such as UUIDs.
 const LONGEST_ID: usize = 20;
+/// The id of Bitbucket's older clients.
+const SHORTEST_ID: usize = 18;
 const LONGEST_GROUPED_ID: usize = 40;
 /// How much of a longer id is shown.
 const START_OF_ID: usize = 4;
@@ -125,6 +127,12 @@ pub(crate) fn mask_id(id: &str) -> String {
     }
     let start: String = id.chars().take(START_OF_ID).collect();
     quote(&start) + "…"
+}
+
+/// Tells whether a refused client may have its id and secret in each other's place: Bitbucket's secrets are longer than
+/// their ids (18 and 32 characters, or 32 and 76).
+pub(crate) fn may_be_swapped(id: &str, secret: &Secret) -> bool {
+    (SHORTEST_ID..id.len()).contains(&secret.expose().len())
 }
 
 /// Names a command by its program alone: people write secrets into the rest.
@@ -265,6 +273,20 @@ mod tests {
             ("", "a shell command"),
         ] {
             assert_eq!(program_of(command), shown);
+        }
+    }
+
+    #[test]
+    fn an_id_longer_than_a_secret_that_may_be_an_id_may_be_swapped() {
+        for (id, secret, expected) in [
+            (32, 18, true),
+            (76, 32, true),
+            (18, 32, false),
+            (32, 76, false),
+            (32, 17, false),
+        ] {
+            let (id, secret) = ("i".repeat(id), Secret::new("s".repeat(secret)));
+            assert_eq!(may_be_swapped(&id, &secret), expected, "{id} {secret:?}");
         }
     }
 

@@ -107,7 +107,7 @@ const RULES: [(&str, &[&str]); 30] = [
             "token",
         ],
     ),
-    ("report", &[]),
+    ("report", &["git_config"]),
     // The entry points, and what the project's own tests use.
     (
         "lib",

@@ -9,7 +9,7 @@ mod network;
 mod programs;
 mod settings;
 
-use crate::{app::App, failure::shell_command, secret::mask};
+use crate::{app::App, failure::shell_command, report, secret::mask};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +116,12 @@ impl Findings {
         let mut lines = Vec::new();
         for finding in &self.0 {
             lines.push(finding.line(&finding.text));
-            lines.extend(finding.fix.iter().map(|fix| format!("         -> {fix}")));
+            lines.extend(
+                finding
+                    .fix
+                    .iter()
+                    .map(|fix| format!("         -> {}", report::for_this_user(fix))),
+            );
         }
         lines.extend([String::new(), summary(&self.0)]);
         lines

@@ -12,13 +12,15 @@ use std::path::{Path, PathBuf};
 use crate::{
     app::{has_objects, rule_for},
     failure::quote,
-    git_config::{Entry, GitConfig, Scope, Variables, is_true},
+    git_config::{Entry, GitConfig, Scope, Variables, is_true, user_file},
 };
 
 /// The name in our addresses.
 const SCHEME: &str = "bbtoken";
 /// What lets git clone them.
-const FIX: &str = "git config --global protocol.bbtoken.allow always";
+const FIX: &str = "'git config --global protocol.bbtoken.allow always'";
+/// The same for the commands of one job. `docs/ci.md` has the lines for all kinds of addresses.
+const FIX_OF_JOB: &str = ", or in a CI job 'export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=protocol.bbtoken.allow GIT_CONFIG_VALUE_0=always'";
 
 /// Finds out what a person should be told; `None` if git refuses nothing here.
 pub(super) fn refused(git: &GitConfig, variables: Variables<'_>) -> Option<String> {
@@ -33,16 +35,18 @@ pub(super) fn refused(git: &GitConfig, variables: Variables<'_>) -> Option<Strin
         let is_there = |place: &Path| place.join("modules").join(name).exists();
         !is_there(&directory) && !is_there(common)
     };
+    // Without a home directory, the report itself names variables.
+    let of_job = user_file(variables).map_or("", |_| FIX_OF_JOB);
     for entry in registered {
         match (entry.subsection.as_deref(), entry.key.as_str()) {
             (None, "active") if !has_objects(&directory) => {
                 return Some(format!(
-                    "if this repository has submodules with bbtoken:: or relative addresses, git refuses to clone them until you run '{FIX}'"
+                    "if this repository has submodules with bbtoken:: or relative addresses, git refuses to clone them until you run {FIX}{of_job}"
                 ));
             }
             (Some(name), "url") if is_wanted(git, name, entry) && is_missing(name) => {
                 return Some(format!(
-                    "submodule '{}' is missing: git refuses to clone it from a bbtoken:: address until you run '{FIX}'; then run 'git submodule update'",
+                    "submodule '{}' is missing: git refuses to clone it from a bbtoken:: address until you run {FIX}{of_job}; then run 'git submodule update'",
                     quote(name)
                 ));
             }

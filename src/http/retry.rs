@@ -18,6 +18,9 @@ const LOST_PAUSE: Duration = Duration::from_millis(250);
 /// The first pause if a busy server names none.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
+/// The longest time over which clients return after a short pause that the server asked all of them for.
+const SPREAD: Duration = Duration::from_secs(4);
+
 /// A failure that a retry may solve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
@@ -116,11 +119,10 @@ impl Retries {
             Trouble::Busy {
                 retry_after: None, ..
             } => doubled(BUSY_PAUSE),
-            // Never earlier than the server asks for, and not all clients at the same moment.
             Trouble::Busy {
                 retry_after: Some(asked),
                 ..
-            } => asked.checked_add(some_of(*asked / 8))?,
+            } => *asked + some_of(spread(*asked, self.done, self.patience)?),
         };
         self.patience = self.patience.checked_sub(span)?;
         self.done += 1;
@@ -128,6 +130,14 @@ impl Retries {
             .then(|| format!("{trouble}; trying again in {:.1} s", span.as_secs_f64()));
         Some(Pause { span, line })
     }
+}
+
+/// Gives the time after a pause over which clients return, so that they do not all return at the same moment: half the
+/// pause at first, then more. `None` if the pause alone exceeds the patience.
+fn spread(asked: Duration, done: u32, patience: Duration) -> Option<Duration> {
+    let growing = asked.min(SPREAD * 2) / 2 * 2_u32.pow(done);
+    let wanted = (asked / 8).max(growing.min(SPREAD));
+    patience.checked_sub(asked).map(|left| wanted.min(left))
 }
 
 /// Gives a random part of a span.
@@ -200,6 +210,27 @@ mod tests {
         assert_eq!(span(&mut retries, &busy(Some(0))), Some(Duration::ZERO));
         let mut impatient = Retries::within(Duration::ZERO);
         assert_eq!(span(&mut impatient, &busy(Some(0))), None);
+    }
+
+    #[test]
+    fn jobs_that_were_asked_for_the_same_pause_return_over_a_time_in_proportion() {
+        let of = |asked_s, done| {
+            let spread = spread(Duration::from_secs(asked_s), done, PATIENCE);
+            spread.map(|spread| spread.as_secs_f64())
+        };
+        for (asked_s, expected_s) in [(0, 0.0), (1, 0.5), (4, 2.0), (10, 4.0), (40, 5.0)] {
+            assert_eq!(of(asked_s, 0), Some(expected_s), "after {asked_s} s");
+        }
+        assert_eq!([of(1, 1), of(1, 2)], [Some(1.0), Some(2.0)], "later more");
+        assert_eq!(of(58, 0), Some(2.0), "a pause that fits is never too long");
+        assert_eq!([of(60, 0), of(61, 0)], [Some(0.0), None]);
+        let trouble = busy(Some(10));
+        let seconds: std::collections::BTreeSet<_> = (0..200)
+            .filter_map(|_| span(&mut Retries::within(PATIENCE), &trouble))
+            .map(|span| span.as_secs())
+            .collect();
+        assert!(seconds.len() >= 4, "200 jobs in one second: {seconds:?}");
+        assert!(seconds.iter().all(|second| (10..=14).contains(second)));
     }
 
     #[test]

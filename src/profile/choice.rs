@@ -1,7 +1,7 @@
 //! Chooses the profile for an address, with the reason.
 
 use super::{
-    DEFAULT, ENVIRONMENT, Profile, Raw, Setting,
+    DEFAULT, ENVIRONMENT, Profile, Raw, Setting, Source,
     resolve::{base_url, misconfigured, resolve},
 };
 use crate::{
@@ -296,9 +296,23 @@ fn none(raw: &Raw) -> Failure {
             let message = format!("no profile is configured for {site}");
             Failure::new(Kind::NoProfileForSite { site }, message)
         }
-        _ => Failure::new(
-            Kind::NotConfigured,
-            "no OAuth client and no token is configured",
-        ),
+        _ => match &raw.environment.client_secret {
+            Some(secret) => without_id(secret),
+            None => Failure::new(
+                Kind::NotConfigured,
+                "no OAuth client and no token is configured",
+            ),
+        },
     }
+}
+
+/// Makes the error for a client's secret in the environment without the client's id.
+fn without_id(secret: &Source) -> Failure {
+    let variable = match secret {
+        Source::Given { variable, .. } => variable,
+        _ => "BBTOKEN_CLIENT_SECRET_FILE",
+    };
+    misconfigured(format!(
+        "{variable} is set, but BBTOKEN_CLIENT_ID is not; set BBTOKEN_CLIENT_ID to the key of the same OAuth consumer"
+    ))
 }

@@ -5,8 +5,11 @@ use crate::{
     http::Phase,
     oauth,
     profile::{Grant, Profile, Source},
-    secret::mask_id,
+    secret::{mask_id, may_be_swapped},
 };
+
+const SWAPPED: &str =
+    "its id or secret is wrong; the id is longer than the secret, so the two may be swapped";
 
 /// Names a profile and its client for messages.
 pub(super) fn who(profile: &Profile) -> String {
@@ -17,7 +20,11 @@ pub(super) fn who(profile: &Profile) -> String {
 }
 
 /// Adds the profile, the meaning and the error kind to an error of the endpoint.
-pub(super) fn explain(error: oauth::Error, profile: &Profile) -> anyhow::Error {
+pub(super) fn explain(
+    error: oauth::Error,
+    profile: &Profile,
+    client: &oauth::Client,
+) -> anyhow::Error {
     let host = profile.endpoints.token.host_str().unwrap_or("").to_owned();
     let (kind, cause) = match &error {
         oauth::Error::Transport(error) if error.offers_only_http_2() => {
@@ -43,11 +50,16 @@ pub(super) fn explain(error: oauth::Error, profile: &Profile) -> anyhow::Error {
         } => (Kind::ServerFailed { host }, None),
         oauth::Error::Busy { .. } => (Kind::Busy, None),
         oauth::Error::Refused(refusal) => {
-            let (cause, kind) = refused(refusal, profile);
+            let (cause, kind) = refused(refusal, profile, client);
             (kind, Some(cause))
         }
     };
-    let mut message = format!("cannot get a token for {}", who(profile));
+    // The start of an id is not shown where it may be a secret's.
+    let who = match cause {
+        Some(SWAPPED) => format!("profile '{profile}'"),
+        _ => who(profile),
+    };
+    let mut message = format!("cannot get a token for {who}");
     if let Some(cause) = cause {
         message.push_str(": ");
         message.push_str(cause);
@@ -57,7 +69,11 @@ pub(super) fn explain(error: oauth::Error, profile: &Profile) -> anyhow::Error {
 
 /// Finds the meaning of a refusal. Bitbucket's old and new backend differ in status and codes, and `invalid_grant` has
 /// three meanings, which only the description distinguishes.
-fn refused(refusal: &oauth::Refusal, profile: &Profile) -> (&'static str, Kind) {
+fn refused(
+    refusal: &oauth::Refusal,
+    profile: &Profile,
+    client: &oauth::Client,
+) -> (&'static str, Kind) {
     const CONSUMER: &str = "at the OAuth consumer (workspace settings, OAuth consumers)";
     let said = refusal.description.to_ascii_lowercase();
     let by_login = matches!(profile.grant, Grant::AuthorizationCode(_));
@@ -89,6 +105,8 @@ fn refused(refusal: &oauth::Refusal, profile: &Profile) -> (&'static str, Kind) 
             "the server did not receive the client's id and secret",
             "a proxy may have removed the Authorization header: check http.proxy, and check that bbtoken.tokenUrl is Bitbucket's".into(),
         )
+    } else if refusal.is_of_credentials() && may_be_swapped(&client.id, &client.secret) {
+        change(SWAPPED, compare(profile))
     } else if refusal.is_of_credentials() {
         change("its id or secret is wrong", compare(profile))
     } else if refusal.error == "unauthorized_client" {

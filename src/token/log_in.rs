@@ -60,7 +60,7 @@ impl Tokens<'_> {
                 client.authorization_code(http, self.clock, authorization, code)
             })
             .inspect_err(|_| store.release(&key))
-            .map_err(|error| explain(error, profile))?;
+            .map_err(|error| explain(error, profile, &client))?;
         if let Some(accept) = accept {
             store.release(&key);
             drop(lock.take());

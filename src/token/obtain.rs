@@ -161,7 +161,7 @@ impl Tokens<'_> {
                     client.client_credentials(http, self.clock)
                 })
                 .map(Entry::of)
-                .map_err(|error| explain(error, self.profile))
+                .map_err(|error| explain(error, self.profile, &client))
             }
         }
     }

@@ -146,7 +146,7 @@ impl Refresh<'_> {
                     return Err(login_needed(tokens, error));
                 }
             }
-            return Err(explain(error, tokens.profile));
+            return Err(explain(error, tokens.profile, client));
         }
     }
 

@@ -125,8 +125,32 @@ fn without_a_profile_the_two_variables_are_named() {
 }
 
 #[test]
+fn without_a_home_directory_no_hint_needs_one() {
+    let nothing = "error: no OAuth client and no token is configured\n\
+        hint: set BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET to the key and secret of a private OAuth consumer, or BBTOKEN_ACCESS_TOKEN to an access token or API token\n";
+    on_every_git(|world| {
+        is_refused(
+            world,
+            "bbtoken::ws/repo",
+            &[
+                ("BBTOKEN_CLIENT_ID", None),
+                ("BBTOKEN_CLIENT_SECRET", None),
+                ("HOME", None),
+            ],
+            nothing,
+        );
+    });
+}
+
+#[test]
 fn half_a_client_is_told_what_is_missing() {
     on_every_git(|world| {
+        is_refused(
+            world,
+            "bbtoken::ws/repo",
+            &[("BBTOKEN_CLIENT_ID", None)],
+            "error: BBTOKEN_CLIENT_SECRET is set, but BBTOKEN_CLIENT_ID is not; set BBTOKEN_CLIENT_ID to the key of the same OAuth consumer\n",
+        );
         is_refused(
             world,
             "bbtoken::ws/repo",

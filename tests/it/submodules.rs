@@ -148,7 +148,9 @@ fn a_submodule_is_not_cloned_without_leave() {
     on_every_git(|world| {
         world.repository("ws", "lib");
         application(world, &[("lib", "../lib")]);
-        let fix = "'git config --global protocol.bbtoken.allow always'";
+        let command = "git config --global protocol.bbtoken.allow always";
+        let export = "export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=protocol.bbtoken.allow GIT_CONFIG_VALUE_0=always";
+        let fix = format!("'{command}', or in a CI job '{export}'");
         let clone = |name: &str| {
             world
                 .git(["clone", "-q", "--recurse-submodules"])
@@ -175,8 +177,20 @@ fn a_submodule_is_not_cloned_without_leave() {
              then run 'git submodule update'\n"
         );
         assert_eq!(fetch().stderr, of_fetch);
-        let line = fix.trim_matches('\'');
-        world.run(Path::new("sh"), ["-c", line]).ok();
+        let clone_in_job =
+            format!("{export} && git clone -q --recurse-submodules bbtoken::ws/app job");
+        for (home, name) in [(true, "job"), (false, "homeless")] {
+            let script = clone_in_job.replace(" job", &format!(" {name}"));
+            let run = world.run(Path::new("sh"), ["-c", &script]);
+            let run = if home { run } else { run.without("HOME") };
+            run.done().expect(0);
+            are_there(world, &world.path(name), &["lib"]);
+        }
+        let homeless = clone("lost").without("HOME").done();
+        assert_ne!(homeless.code, Some(0));
+        homeless.says(&["until you run '", export]);
+        assert!(!homeless.stderr.contains("--global"), "{}", homeless.stderr);
+        world.run(Path::new("sh"), ["-c", command]).ok();
         fetch().quiet();
         world
             .git(["submodule", "update", "-q"])

@@ -178,6 +178,24 @@ fn every_refusal_of_the_token_endpoint_names_profile_client_cause_and_remedy() {
 }
 
 #[test]
+fn an_id_and_a_secret_in_each_others_place_are_named_and_not_shown() {
+    let world = &world();
+    for (id, secret) in [
+        ("q0JYbbxVam1FR1bRVDSNQuEvvhSjt7Ff", "Ab3dE5gH7jK9mN1pQr"),
+        (&"q0JY".repeat(19), "q0JYbbxVam1FR1bRVDSNQuEvvhSjt7Ff"),
+    ] {
+        let run = world.bbtoken(["token", "--force"]);
+        let run = run.env("BBTOKEN_CLIENT_ID", id);
+        let done = run.env("BBTOKEN_CLIENT_SECRET", secret).fails(4);
+        done.says(&[
+            "error: cannot get a token for profile 'environment': its id or secret is wrong; the id is longer than the secret, so the two may be swapped\n",
+            "hint: compare BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET",
+        ]);
+        assert!(!done.stderr.contains("q0JY"), "{}", done.stderr);
+    }
+}
+
+#[test]
 fn a_busy_endpoint_is_waited_for_within_bounds_and_the_person_is_told() {
     let world = &world();
     person(world);

@@ -362,6 +362,7 @@ fn of_settings() {
             &[("GIT_CONFIG_COUNT", "1")],
         ),
         case("a client without its secret", TOKEN, "", &[CLIENT[0]]),
+        case("a client without its id", TOKEN, "", &[CLIENT[1]]),
         case(
             "a client without its secret, in a profile",
             TOKEN,
@@ -479,7 +480,15 @@ fn of_the_token_endpoint() {
     let world = world();
     let mut said = Transcript::new(&world);
     let wrong = [CLIENT[0], ("BBTOKEN_CLIENT_SECRET", "wrong")];
-    note_all(&mut said, &[case("a wrong secret", TOKEN, "", &wrong)]);
+    let swapped = [
+        ("BBTOKEN_CLIENT_ID", "SECRET"),
+        ("BBTOKEN_CLIENT_SECRET", "KEY"),
+    ];
+    let cases = [
+        case("a wrong secret", TOKEN, "", &wrong),
+        case("an id and a secret that are swapped", TOKEN, "", &swapped),
+    ];
+    note_all(&mut said, &cases);
     let public = Consumer::new_public();
     world.bitbucket.add_consumer(public.clone());
     let environment = [
