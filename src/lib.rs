@@ -106,13 +106,19 @@ mod transport;
 
 use std::process::ExitCode;
 
-/// Runs `git-remote-bbtoken` on this process's arguments and streams.
-pub fn git_remote_bbtoken() -> ExitCode {
+/// Runs `git-remote-bbtoken` on this process's arguments and streams. A packager may give the id and the secret of an
+/// OAuth client for logins in a browser; the secret is then public.
+pub fn git_remote_bbtoken(
+    client_id: Option<&'static str>,
+    secret: Option<&'static str>,
+) -> ExitCode {
+    profile::builtin::set(client_id, secret);
     helper::main()
 }
 
-/// Runs `git-bbtoken` on this process's arguments and streams.
-pub fn git_bbtoken() -> ExitCode {
+/// Runs `git-bbtoken` on this process's arguments and streams, with the same client.
+pub fn git_bbtoken(client_id: Option<&'static str>, secret: Option<&'static str>) -> ExitCode {
+    profile::builtin::set(client_id, secret);
     cli::main()
 }
 

@@ -117,6 +117,15 @@ impl App {
         Target::about(self, remote, address)
     }
 
+    /// Names the workspace of an address, else of the remote here.
+    pub(crate) fn workspace(&self, address: Option<&str>) -> Option<String> {
+        let address = match address {
+            Some(text) => Some(self.target(None, text).ok()?.1),
+            None => Target::about_here(self).address,
+        };
+        address.map(|address| address.workspace)
+    }
+
     /// Names the remote from which git fetches if none is named.
     pub(crate) fn default_remote(&self) -> Option<String> {
         target::default_remote(&self.git, &|name| self.environment.variable(name))

@@ -3,5 +3,8 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    bbtoken::git_bbtoken()
+    bbtoken::git_bbtoken(
+        option_env!("BBTOKEN_BUILTIN_CLIENT_ID"),
+        option_env!("BBTOKEN_BUILTIN_CLIENT_SECRET"),
+    )
 }

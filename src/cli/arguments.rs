@@ -198,6 +198,9 @@ pub(super) struct Login {
     /// Save the token or the client's secret without a check
     #[arg(long, conflicts_with_all = ["browser", "no_browser", "port", "repository"])]
     pub(super) no_check: bool,
+    /// The repository for which git waits; the helper gives it
+    #[arg(long, hide = true, value_name = "address", conflicts_with_all = ["repository", "no_check"])]
+    pub(super) for_git: Option<String>,
     /// Check the login with this repository, first without git and then with git
     #[arg(long = "try", value_name = "workspace/repository")]
     pub(super) repository: Option<String>,

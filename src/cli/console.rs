@@ -83,12 +83,24 @@ impl Console<'_> {
         Ok(matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 
+    /// Asks whether to go on; an empty answer is a yes.
+    pub(super) fn agree(&mut self, question: &str) -> anyhow::Result<bool> {
+        let answer = self.ask(&format!("{question} [Y/n]"), "")?;
+        Ok(matches!(
+            answer.to_ascii_lowercase().as_str(),
+            "" | "y" | "yes"
+        ))
+    }
+
     /// Asks a person for a secret without showing it, or reads a line of standard input when it is no terminal: what
     /// follows is for the next question.
     pub(super) fn secret(&mut self, what: &str) -> anyhow::Result<Secret> {
-        if self.is_interactive {
+        while self.is_interactive {
             let typed = self.hidden(what)?;
-            return word(typed.expose().as_bytes(), what);
+            match word(typed.expose().as_bytes(), what) {
+                Ok(secret) => return Ok(secret),
+                Err(flaw) => self.tell(&format!("{flaw:#}.")),
+            }
         }
         if stdin_is_silent() {
             self.tell(&format!("Reading the {what} from standard input …"));

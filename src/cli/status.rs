@@ -70,10 +70,11 @@ impl View {
             let (kept, problem) = identity.kept(warn);
             (identity.profile, kept, problem)
         });
+        let profile = found.as_ref().ok().map(|(profile, ..)| profile);
         View {
             name: name.to_owned(),
+            settings: settings(&app.raw, name, profile),
             found,
-            settings: settings(&app.raw, name),
         }
     }
 
@@ -251,13 +252,18 @@ fn fingerprint_json(secret: &Secret) -> Value {
 }
 
 /// Collects what bears on a profile, strongest first; a key that is set twice is shown twice.
-fn settings(raw: &profile::Raw, name: &str) -> Vec<(&'static str, Setting)> {
+fn settings(
+    raw: &profile::Raw,
+    name: &str,
+    profile: Option<&Profile>,
+) -> Vec<(&'static str, Setting)> {
     let none = RawProfile::default();
     let own = raw.profiles.get(name).unwrap_or(&none);
     let layers = [&raw.environment.settings, own, &raw.common];
     let settings = layers.into_iter().flat_map(RawProfile::settings);
     let settings = settings.map(|(key, setting)| (key, setting.clone()));
-    settings.collect()
+    let builtin = profile.and_then(|profile| raw.builtin_id(profile));
+    settings.chain(builtin).collect()
 }
 
 /// Shows a value; of a command only its program, since people write secrets into them.

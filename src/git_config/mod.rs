@@ -29,7 +29,7 @@ use crate::{
     address::is_profile_name,
     failure::{Failure, Kind},
     pasted,
-    profile::{Environment, Raw, RawProfile, Setting, Source},
+    profile::{Environment, Raw, RawProfile, Setting, Source, builtin},
     secret::{Secret, mask_name},
 };
 
@@ -77,6 +77,7 @@ pub(crate) fn settings(text: &str) -> Option<Vec<(String, Option<String>)>> {
 pub(crate) fn profiles(config: &GitConfig, variables: Variables<'_>) -> Result<Raw, Failure> {
     let mut raw = Raw {
         environment: environment(variables)?,
+        builtin: builtin::client(),
         ..Raw::default()
     };
     for entry in config.entries().filter(|entry| entry.section == "bbtoken") {

@@ -2,6 +2,7 @@
 
 mod handover;
 mod lfs;
+mod login;
 mod process;
 mod protocol;
 mod reach;
@@ -289,26 +290,51 @@ impl Plan {
     }
 }
 
-/// Serves git's commands on a pipe; gives the exit code of a helper that took over.
+/// Serves git's commands on a pipe; gives the exit code of a helper that took over. `again` makes another plan after
+/// an error, if that may help; git knows nothing of the first one.
 ///
 /// # Errors
 ///
 /// [`Broken`] tells how far git had been answered.
 pub(crate) fn serve(
     plan: anyhow::Result<Plan>,
+    again: &dyn Fn(&anyhow::Error) -> Option<anyhow::Result<Plan>>,
     git: &mut Git,
     notify: &dyn Fn(&str),
     say: &dyn Fn(&str),
 ) -> Result<u8, Broken> {
-    let connecting = |error| Broken {
-        stage: Stage::Connecting,
-        error,
-    };
     // An error waits until git asks for a connection.
     let Command::Connect(service) = git.next_command().map_err(connecting)? else {
         return Ok(0);
     };
-    let mut plan = plan.map_err(connecting)?;
+    let served = plan.map_err(connecting);
+    let served = served.and_then(|plan| serve_plan(plan, service, git, notify, say));
+    match served {
+        Err(Broken {
+            stage: Stage::Connecting,
+            error,
+        }) => match again(&error) {
+            Some(plan) => serve_plan(plan.map_err(connecting)?, service, git, notify, say),
+            None => Err(connecting(error)),
+        },
+        served => served,
+    }
+}
+
+fn connecting(error: anyhow::Error) -> Broken {
+    Broken {
+        stage: Stage::Connecting,
+        error,
+    }
+}
+
+fn serve_plan(
+    mut plan: Plan,
+    service: Service,
+    git: &mut Git,
+    notify: &dyn Fn(&str),
+    say: &dyn Fn(&str),
+) -> Result<u8, Broken> {
     if let (Some(refusal), false) = (plan.fetch_refusal.take(), service == Service::ReceivePack) {
         return Err(connecting(refusal.into()));
     }

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, fs::File, process::ExitCode};
 
-use super::{Plan, replace_process, serve};
+use super::{Plan, login, replace_process, serve};
 use crate::{
     dumps,
     failure::{Failure, Kind},
@@ -58,7 +58,10 @@ fn run(remote: &str, address: &str) -> u8 {
         Ok((input, output)) => Git::new(input, output),
         Err(error) => return failed(&error.into()),
     };
-    match serve(plan, &mut git, &report::warn, &report::say) {
+    let again = |error: &anyhow::Error| {
+        login::offer(error, remote, address).then(|| Plan::make(remote, address))
+    };
+    match serve(plan, &again, &mut git, &report::warn, &report::say) {
         Ok(code) => code,
         Err(broken) => tell(&broken, &mut git),
     }

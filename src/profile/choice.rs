@@ -42,7 +42,8 @@ pub(crate) fn choose_for_push(
 /// Lists the names of all profiles in alphabetical order.
 pub(crate) fn names(raw: &Raw) -> Vec<String> {
     let mut names: Vec<_> = raw.profiles.keys().cloned().collect();
-    if raw.common.has_client() {
+    let is_for_builtin = raw.profiles.is_empty() && raw.builtin.is_some();
+    if raw.common.has_client() || is_for_builtin {
         names.push(DEFAULT.to_owned());
     }
     if raw.environment.is_complete() {
@@ -214,7 +215,7 @@ fn pushes_only(raw: &Raw, name: &str, origin: &str, address: Option<&Address>) -
 fn known(raw: &Raw, name: String, origin: &str) -> Result<String, Failure> {
     let environment_name = raw.environment.profile.as_deref().unwrap_or(ENVIRONMENT);
     let of_environment = name == environment_name && raw.environment.is_complete();
-    let of_common = name == DEFAULT && raw.common.has_client();
+    let of_common = name == DEFAULT && (raw.common.has_client() || raw.builtin.is_some());
     if raw.profiles.contains_key(&name) || of_environment || of_common {
         return Ok(name);
     }
@@ -274,6 +275,9 @@ fn the_only(raw: &Raw) -> Result<(String, String), Failure> {
     match (found.next(), found.next()) {
         (Some(name), None) if raw.profiles.len() == 1 => chosen(name, "it is the only profile"),
         (Some(name), None) => chosen(name, "it is the only profile for this site"),
+        (None, _) if raw.builtin.is_some() => {
+            chosen(DEFAULT, "an OAuth client is built into this program")
+        }
         (None, _) => Err(none(raw)),
         (Some(_), Some(_)) if of_site().any(|name| name == DEFAULT) => {
             chosen(DEFAULT, "it is named 'default'")

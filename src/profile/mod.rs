@@ -2,6 +2,7 @@
 //!
 //! [`Raw`] contains the settings with their origins. [`choose`] makes a valid [`Profile`], or names the invalid
 //! setting.
+pub(crate) mod builtin;
 mod choice;
 mod raw;
 mod resolve;

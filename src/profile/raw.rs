@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{DEFAULT, Source};
+use super::{Client, DEFAULT, Profile, Source, builtin::ORIGIN};
 use crate::http::Url;
 
 /// A value with its origin, for messages.
@@ -124,6 +124,8 @@ pub(crate) struct Raw {
     pub common: RawProfile,
     /// `bbtoken.profile`.
     pub selected: Option<Setting>,
+    /// The client that a packager compiled in.
+    pub builtin: Option<Client>,
     /// `remote.<name>.bbtokenProfile`.
     pub of_remote: Option<Setting>,
     /// The profiles that protected configuration selects: `bbtoken.profile`, `remote.<name>.bbtokenProfile`.
@@ -137,6 +139,15 @@ pub(crate) struct Raw {
 }
 
 impl Raw {
+    /// Gives the id of the built-in client as a setting, for a profile that uses this client.
+    pub(crate) fn builtin_id(&self, profile: &Profile) -> Option<(&'static str, Setting)> {
+        let id = &self.builtin.as_ref()?.id;
+        let is_its = profile.client().is_some_and(|client| client.id == *id);
+        let value = id.clone();
+        let origin = ORIGIN.to_owned();
+        is_its.then_some(("clientId", Setting { value, origin }))
+    }
+
     /// Tells whether any profile has another profile for pushes.
     pub(crate) fn has_pushers(&self) -> bool {
         self.pushers().next().is_some()

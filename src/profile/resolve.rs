@@ -128,13 +128,24 @@ fn grant(
     let own_id = source.client_id.as_ref().map(|setting| &setting.value);
     let client_id = given_id.or(own_id);
     let has_only_command = command.is_some() && client_id.is_none();
-    let kind = kind(settings, given_id.is_some(), has_only_command)?;
+    let is_for_builtin = raw.builtin.is_some() && client_id.is_none();
+    let implied = match (has_only_command, is_for_builtin) {
+        (true, _) => GrantKind::Token,
+        (false, true) => GrantKind::AuthorizationCode,
+        (false, false) => GrantKind::ClientCredentials,
+    };
+    let kind = kind(settings, given_id.is_some(), has_only_command)?.unwrap_or(implied);
     if kind == GrantKind::Token {
         return Ok(Grant::Token(
             command.cloned().map_or(Source::Stored, Source::Command),
         ));
     }
+    let builtin = raw.builtin.as_ref();
     let Some(id) = client_id else {
+        // It is for people only: anyone can read its secret.
+        if let Some(client) = builtin.filter(|_| kind == GrantKind::AuthorizationCode) {
+            return Ok(Grant::AuthorizationCode(client.clone()));
+        }
         return Err(misconfigured(format!(
             "profile '{name}' has no client: set bbtoken.{name}.clientId or BBTOKEN_CLIENT_ID"
         )));
@@ -149,12 +160,12 @@ fn grant(
     })
 }
 
-/// Reads the kind of grant that the settings name, or that their client or command implies.
+/// Reads the kind of grant that the settings name.
 fn kind(
     settings: &Layers<'_>,
     has_given_id: bool,
     has_only_command: bool,
-) -> Result<GrantKind, Failure> {
+) -> Result<Option<GrantKind>, Failure> {
     // The common grant does not apply to the profile's own command.
     let setting = match &settings.own.grant {
         None if has_only_command && names_a_source(settings.own) => None,
@@ -162,11 +173,7 @@ fn kind(
     };
     let kind = setting.map(grant_kind).transpose()?;
     // A client in the environment overrides the grant `token`.
-    let kind = kind.filter(|kind| !has_given_id || *kind != GrantKind::Token);
-    Ok(kind.unwrap_or(match has_only_command {
-        true => GrantKind::Token,
-        false => GrantKind::ClientCredentials,
-    }))
+    Ok(kind.filter(|kind| !has_given_id || *kind != GrantKind::Token))
 }
 
 fn grant_kind(Setting { value, origin }: &Setting) -> Result<GrantKind, Failure> {

@@ -75,6 +75,8 @@ pub(crate) enum Child {
     Git,
     /// Our own other program, for its version.
     Ours,
+    /// `git-bbtoken login`, where git waits for a login.
+    Login,
     /// A command that prints a secret.
     SecretCommand,
     /// The program curl.
@@ -94,8 +96,10 @@ enum Share {
     All,
     /// All but our secrets.
     NoSecrets,
-    /// Neither our secrets nor what ties git to this repository and command.
+    /// All but what ties git to this repository and command.
     NoRepository,
+    /// Neither our secrets nor what ties git to this repository and command.
+    NoSecretsAndRepository,
     /// No `BBTOKEN_*` and no `GIT_*` variable.
     Foreign,
 }
@@ -112,7 +116,8 @@ impl Share {
         match self {
             Share::All => false,
             Share::NoSecrets => is_secret,
-            Share::NoRepository => is_secret || is_of_repository(),
+            Share::NoRepository => is_of_repository(),
+            Share::NoSecretsAndRepository => is_secret || is_of_repository(),
             Share::Foreign => name.starts_with("BBTOKEN_") || name.starts_with("GIT_"),
         }
     }
@@ -123,7 +128,8 @@ impl Child {
         match self {
             Child::Transport => Share::All,
             Child::Git | Child::Ours | Child::Exec => Share::NoSecrets,
-            Child::SecretCommand => Share::NoRepository,
+            Child::Login => Share::NoRepository,
+            Child::SecretCommand => Share::NoSecretsAndRepository,
             Child::Curl | Child::Browser | Child::Manual => Share::Foreign,
         }
     }
@@ -248,7 +254,9 @@ mod tests {
     fn only_gits_own_transport_gets_a_secret() {
         for table::Row { child, .. } in ROWS {
             let withheld = SECRETS.map(|name| child.share().withholds(name));
-            assert_eq!(withheld, [child != Child::Transport; 4], "{child:?}");
+            // These two start our own programs again.
+            let is_ours = [Child::Transport, Child::Login].contains(&child);
+            assert_eq!(withheld, [!is_ours; 4], "{child:?}");
         }
     }
 
@@ -259,11 +267,12 @@ mod tests {
             Child::Transport => 0,
             Child::Git => 1,
             Child::Ours => 2,
-            Child::SecretCommand => 3,
-            Child::Curl => 4,
-            Child::Browser => 5,
-            Child::Manual => 6,
-            Child::Exec => 7,
+            Child::Login => 3,
+            Child::SecretCommand => 4,
+            Child::Curl => 5,
+            Child::Browser => 6,
+            Child::Manual => 7,
+            Child::Exec => 8,
         };
         let numbers = ROWS.iter().map(|row| number(row.child));
         assert!(numbers.eq(0..ROWS.len()));

@@ -23,7 +23,7 @@ const NO_SECRETS: &str =
     "all but `BBTOKEN_CLIENT_SECRET`, `BBTOKEN_ACCESS_TOKEN` and their `_FILE` forms";
 
 /// Every child, with what it gets.
-pub(crate) const ROWS: [Row; 8] = [
+pub(crate) const ROWS: [Row; 9] = [
     Row {
         child: Child::Transport,
         programs: "git's own transport; `git ls-remote` of `doctor`",
@@ -38,6 +38,11 @@ pub(crate) const ROWS: [Row; 8] = [
         child: Child::Ours,
         programs: "`git-remote-bbtoken --version` of `doctor`",
         gets: NO_SECRETS,
+    },
+    Row {
+        child: Child::Login,
+        programs: "`git-bbtoken login` of the helper, where git waits for a login",
+        gets: "all but the variables of the repository",
     },
     Row {
         child: Child::SecretCommand,

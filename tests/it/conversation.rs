@@ -17,7 +17,11 @@ fn world() -> World {
 }
 
 /// Plays a person at a terminal: waits for each question, then types the answer; gives all that was shown.
-fn converse(world: &World, line: &str, exchange: &[(&str, &str)]) -> (String, Option<i32>) {
+pub(crate) fn converse(
+    world: &World,
+    line: &str,
+    exchange: &[(&str, &str)],
+) -> (String, Option<i32>) {
     let questions: Vec<_> = exchange.iter().map(|(question, _)| *question).collect();
     converse_by(world, line, &questions, &|number, _| {
         exchange[number].1.to_owned()
@@ -67,27 +71,22 @@ fn converse_by(
 fn a_person_is_led_through_it() {
     needs!("script");
     let world = world();
+    world.repository("acme", "app");
     let secret = format!("{}\n", world.consumer.secret);
     let key = format!("{}\n", world.consumer.key);
     let (shown, code) = converse(
         &world,
-        "git bbtoken login",
+        "git bbtoken login --try acme/app work",
         &[
-            ("Name of the profile [default]: ", "work\n"),
-            ("Number [1]: ", "2\n"),
-            ("Workspace that owns the OAuth client: ", "acme\n"),
+            ("Number [1]: ", "3\n"),
             ("Key of the OAuth consumer: ", &key),
-            (
-                "Workspace of this profile (Enter for all workspaces): ",
-                "\n",
-            ),
             ("client secret (not shown): ", &secret),
         ],
     );
     assert_eq!(code, Some(0), "{shown}");
     for text in [
         "How do you want to log in?",
-        "  2  Client credentials: an OAuth client by itself",
+        "  3  Key and secret: as the OAuth consumer itself, for CI and servers",
         &format!(
             "1. Open {}/acme/workspace/settings/api",
             world.bitbucket.base_url()
@@ -119,12 +118,7 @@ fn by_ssh_the_address_is_pasted_and_the_forwarded_port_is_shown() {
         &world,
         "SSH_TTY=/dev/pts/9 git bbtoken login me --browser",
         &[
-            ("Workspace that owns the OAuth client: ", "\n"),
             ("Key of the OAuth consumer: ", &key),
-            (
-                "Workspace of this profile (Enter for all workspaces): ",
-                "\n",
-            ),
             ("client secret (not shown): ", &secret),
             (
                 "Paste the whole address of that page here, or only the code in it, and press Enter:\r\n",
@@ -188,14 +182,8 @@ fn whoever_stops_at_a_question_has_changed_nothing() {
     let before = world.gitconfig();
     let key = format!("{}\n", world.consumer.key);
     let whole = [
-        ("Name of the profile [default]: ", "work\n"),
-        ("Number [1]: ", "2\n"),
-        ("Workspace that owns the OAuth client: ", "\n"),
+        ("Number [1]: ", "3\n"),
         ("Key of the OAuth consumer: ", key.as_str()),
-        (
-            "Workspace of this profile (Enter for all workspaces): ",
-            "\n",
-        ),
         ("client secret (not shown): ", ""),
     ];
     for stop in 0..whole.len() {

@@ -54,19 +54,29 @@ impl Waiting {
         )
     }
 
-    /// Starts a command that logs in.
+    /// Starts a command that logs in, and shows the page.
     pub(crate) fn of(mut command: Command) -> Self {
+        // Without a display, a port says that somebody opens the page.
+        if command.get_args().all(|argument| argument != "--port") {
+            command.args(["--port", "0"]);
+        }
+        let mut login = Waiting::for_browser(command);
+        login.page = page(&mut login.output);
+        login
+    }
+
+    /// Starts a command that logs in, and opens the page itself.
+    pub(crate) fn for_browser(mut command: Command) -> Self {
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("it starts");
-        let mut output = BufReader::new(child.stdout.take().expect("it is a pipe"));
-        let page = page(&mut output);
+        let output = BufReader::new(child.stdout.take().expect("it is a pipe"));
         Waiting {
             child,
             output,
-            page,
+            page: String::new(),
         }
     }
 
@@ -88,6 +98,15 @@ pub(crate) fn visit(url: &str) -> String {
     let mut stream = bring(url);
     stream.read_to_string(&mut answer).expect("it answers");
     answer
+}
+
+/// Follows our start page to Bitbucket's.
+pub(crate) fn page_behind(start: &str) -> String {
+    let answer = visit(start);
+    assert!(answer.starts_with("HTTP/1.1 302"), "{answer}");
+    let mut lines = answer.lines();
+    let page = lines.find_map(|line| line.strip_prefix("Location: "));
+    page.expect("it leads to Bitbucket's").to_owned()
 }
 
 /// Brings a callback as a browser does, which then waits for its page.
@@ -509,29 +528,30 @@ fn the_page_is_opened_where_there_is_a_display_and_never_through_ssh() {
             .without("GIT_TERMINAL_PROMPT")
             .env("DISPLAY", ":7")
             .env(variable, value);
-        let mut command = run.input(&world.consumer.secret).into_command();
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("it starts");
-        let mut output = BufReader::new(child.stdout.take().expect("it is a pipe"));
-        let page = page(&mut output);
-        let callback = consent(&world, &page);
-        visit(&callback);
-        assert!(child.wait().expect("it ends").success());
-        if is_opened {
-            // Both ends of a pipe wait for each other.
-            let start = fs::read_to_string(&opened).expect("it was opened");
-            let authority = callback.split("/callback").next().expect("it has one");
-            assert!(
-                start.starts_with(&format!("{authority}/start/")),
-                "it starts at a page of ours: {start}"
-            );
-            fs::remove_file(world.path("opened.begun")).expect("the browser began");
-        } else {
+        let run = run.input(&world.consumer.secret);
+        if !is_opened {
+            let done = run.done().expect(2);
+            done.says(&[
+                "error: login cannot open a browser: this is an ssh session; give --no-browser",
+            ]);
             assert!(!world.path("opened.begun").exists(), "nobody would see it");
+            continue;
         }
+        let login = Waiting::for_browser(run.into_command());
+        // Both ends of a pipe wait for each other.
+        let start = fs::read_to_string(&opened).expect("it was opened");
+        assert!(
+            start.contains("/start/"),
+            "it starts at a page of ours: {start}"
+        );
+        visit(&consent(&world, &page_behind(&start)));
+        let (code, said) = login.end();
+        assert_eq!(code, Some(0), "{said}");
+        assert!(
+            !said.contains("Open this page"),
+            "it is open already: {said}"
+        );
+        fs::remove_file(world.path("opened.begun")).expect("the browser began");
     }
 }
 

@@ -27,6 +27,7 @@ mod faults;
 mod faulttable;
 mod fetch;
 mod figures;
+mod first;
 #[cfg(target_os = "linux")]
 mod foreign;
 mod front;

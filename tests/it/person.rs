@@ -89,7 +89,8 @@ pub(crate) fn log_in(world: &World, profile: &str) -> Done {
 /// Runs a login and follows the page it names, as a browser does whose user has granted access before.
 pub(crate) fn log_in_by(world: &World, run: Run) -> Done {
     world.bitbucket.set_consent(Consent::Granted);
-    let mut command = run.into_command();
+    // Without a display, a port says that somebody opens the page.
+    let mut command = run.args(["--port", "0"]).into_command();
     let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let shown = format!("{command:?}");
     let mut child = command.spawn().expect("the program starts");

@@ -328,7 +328,7 @@ fn a_full_disk_costs_a_fetch_nothing_but_the_cache_and_a_login_names_it() {
         assert!(done.stdout.contains("refs/heads/main"), "{}", done.stdout);
         let program = helper().with_file_name("git-bbtoken");
         configure_login(world, "work", &world.consumer);
-        let login = run(&program).args(["login", "work"]);
+        let login = run(&program).args(["login", "work", "--port", "0"]);
         let done = login.without("BBTOKEN_CLIENT_ID").done();
         is_orderly(&done, &[1, 7]);
         done.says(&["error: ", "No space left", SPACE]);

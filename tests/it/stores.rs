@@ -161,7 +161,7 @@ fn a_keychain_that_is_locked_or_absent_is_told_and_nothing_else_is_used() {
         );
         assert!(stderr.contains("hint: "), "{what}: {stderr}");
         let login = desktop
-            .run(world, &git_bbtoken(), &["login", "work"])
+            .run(world, &git_bbtoken(), &["login", "work", "--port", "0"])
             .done()
             .expect(7);
         assert_eq!(

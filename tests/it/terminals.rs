@@ -11,7 +11,7 @@ use std::{
 use crate::{
     help::{COMMANDS, TOPICS},
     needs::needs,
-    person::configure_login,
+    person::{configure_login, log_in},
     support::{World, gits},
 };
 
@@ -94,13 +94,8 @@ struct Prompt<'p> {
 fn prompts(world: &World) -> Vec<Prompt<'_>> {
     let new = [
         ("Name of the profile [default]: ", "ci\n"),
-        ("Number [1]: ", "2\n"),
-        ("Workspace that owns the OAuth client: ", "acme\n"),
+        ("Number [1]: ", "3\n"),
         ("Key of the OAuth consumer: ", "key\n"),
-        (
-            "Workspace of this profile (Enter for all workspaces): ",
-            "\n",
-        ),
         ("client secret (not shown): ", ""),
     ];
     let prompt = |line: &str, before: &[(&'static str, &'static str)], question| Prompt {
@@ -113,8 +108,13 @@ fn prompts(world: &World) -> Vec<Prompt<'_>> {
         .collect();
     prompts.push(prompt(
         "git bbtoken login bot --with-token",
-        &new[4..5],
+        &[],
         "token (not shown): ",
+    ));
+    prompts.push(prompt(
+        "git bbtoken login bot --with-token",
+        &[("token (not shown): ", "ATATTuntried\n")],
+        "E-mail address of your Atlassian account: ",
     ));
     let paste = format!(
         "BBTOKEN_CLIENT_SECRET={} git bbtoken login me --no-browser",
@@ -133,8 +133,16 @@ fn prompts(world: &World) -> Vec<Prompt<'_>> {
     prompts.push(prompt(&browser, &[], "Keep this login? [y/N]: "));
     prompts.push(prompt(
         "git bbtoken login bot --with-token",
-        &[new[4], ("token (not shown): ", "ATATTuntried\n")],
+        &[
+            ("token (not shown): ", "ATATTuntried\n"),
+            ("E-mail address of your Atlassian account: ", "\n"),
+        ],
         "Save it without a check? [y/N]: ",
+    ));
+    prompts.push(prompt(
+        "git bbtoken login ended --for-git=acme/app",
+        &[],
+        "Log in again? [Y/n]: ",
     ));
     prompts.push(prompt(
         "git bbtoken setup --plain",
@@ -161,9 +169,10 @@ fn prepared() -> World {
         .bitbucket
         .set_consent(bitbucket_local::Consent::Granted);
     // Two of them, so that none is chosen before a name is asked for.
-    for profile in ["me", "other"] {
+    for profile in ["me", "ended"] {
         configure_login(&world, profile, &world.consumer);
     }
+    log_in(&world, "ended").expect(0);
     world.bbtoken(["setup", "--yes"]).ok();
     world.git(["init", "-q", "tree"]).ok();
     let url = format!("{}/acme/app.git", world.bitbucket.base_url());
@@ -232,7 +241,7 @@ fn no_question_is_left_out_here() {
                 continue;
             }
             let source = fs::read_to_string(&path).expect("it is text");
-            let asks = ["ask", "choose", "confirm", "secret", "line"];
+            let asks = ["agree", "ask", "choose", "confirm", "secret", "line"];
             asked += asks
                 .iter()
                 .map(|ask| source.matches(&format!("console.{ask}(")).count())
@@ -272,15 +281,10 @@ fn a_choice_is_made_by_number_or_by_name_and_asked_again() {
     needs!("script");
     let world = world();
     let exchange = [
-        ("Name of the profile [default]: ", "\n"),
         ("Number [1]: ", "9\n"),
         (
             "Answer with a number from 1 to 3.\r\nNumber [1]: ",
             "token\n",
-        ),
-        (
-            "Workspace of this profile (Enter for all workspaces): ",
-            "\n",
         ),
         ("token (not shown): ", "\u{3}"),
     ];
@@ -296,16 +300,17 @@ fn a_choice_is_made_by_number_or_by_name_and_asked_again() {
 fn a_client_without_an_id_is_none() {
     needs!("script");
     let world = world();
+    let before = world.gitconfig();
     let exchange = [
-        ("Workspace that owns the OAuth client: ", "\n"),
         ("Key of the OAuth consumer: ", "\n"),
+        (
+            "the client's id is empty; nothing was changed.\r\nKey of the OAuth consumer: ",
+            "\u{3}",
+        ),
     ];
     let (shown, code) = DUMB.run(&world, "git bbtoken login ci --browser", &exchange);
-    assert_eq!(code, Some(2), "{shown}");
-    assert!(
-        shown.ends_with("error: the client's id is empty; nothing was changed\n"),
-        "{shown}"
-    );
+    assert_ne!(code, Some(0), "{shown}");
+    assert_eq!(world.gitconfig(), before);
 }
 
 #[test]
@@ -343,9 +348,8 @@ const SHOWN: [(&str, &[(&str, &str)]); 6] = [
     (
         "git bbtoken login ci",
         &[
-            ("Number [1]: ", "1\n"),
-            ("Workspace that owns the OAuth client: ", "\n"),
-            ("Key of the OAuth consumer: ", "\n"),
+            ("Number [1]: ", "2\n"),
+            ("Key of the OAuth consumer: ", "\u{3}"),
         ],
     ),
 ];
@@ -500,11 +504,7 @@ fn a_signal_at_a_hidden_prompt_leaves_the_terminal_as_it_was() {
     let world = world();
     let line = "(until stty -a </dev/tty | grep -qw -e '-icanon'; do sleep 0.01; done; kill -TERM $(cat pid)) & \
         sh -c 'echo $$ >pid; exec git-bbtoken login bot --with-token'";
-    let exchange = [(
-        "Workspace of this profile (Enter for all workspaces): ",
-        "\n",
-    )];
-    let (shown, code) = DUMB.run(&world, line, &exchange);
+    let (shown, code) = DUMB.run(&world, line, &[]);
     assert_eq!(code, Some(143), "{shown}");
     assert!(
         shown.contains("token (not shown): ") && !shown.contains("SILENT"),
@@ -548,16 +548,8 @@ fn an_account_that_is_not_expected_needs_a_yes_before_its_login_is_kept() {
             .as_str()
             .map(str::to_owned)
     };
-    let workspace = (
-        "Workspace of this profile (Enter for all workspaces): ",
-        "\n",
-    );
     let question = "profile 'me' is for account 'ann', but its login belongs to Local User (local). Keep this login? [y/N]: ";
-    let (shown, code) = terminal.run(
-        &world,
-        &login("--account ann"),
-        &[workspace, (question, "n\n")],
-    );
+    let (shown, code) = terminal.run(&world, &login("--account ann"), &[(question, "n\n")]);
     assert_eq!(code, Some(4), "{shown}");
     assert!(
         shown
@@ -565,11 +557,7 @@ fn an_account_that_is_not_expected_needs_a_yes_before_its_login_is_kept() {
         "{shown}"
     );
     assert_eq!(kept(), None, "nothing is kept");
-    let (shown, code) = terminal.run(
-        &world,
-        &login("--account ann"),
-        &[workspace, (question, "y\n")],
-    );
+    let (shown, code) = terminal.run(&world, &login("--account ann"), &[(question, "y\n")]);
     assert_eq!(code, Some(0), "{shown}");
     assert!(
         !shown.contains("warning: "),
@@ -608,17 +596,11 @@ fn a_token_that_cannot_be_tried_needs_a_yes_before_it_is_kept() {
     let line = "git bbtoken login bot --with-token";
     let typed = format!("{token}\n");
     let run = |answer: &'static str| {
-        let mut exchange = vec![
-            (
-                "Workspace of this profile (Enter for all workspaces): ",
-                "\n",
-            ),
+        let exchange = [
             ("token (not shown): ", typed.as_str()),
+            ("E-mail address of your Atlassian account: ", "\n"),
             ("Save it without a check? [y/N]: ", answer),
         ];
-        if world.gitconfig().contains("bot") {
-            exchange.remove(0);
-        }
         DUMB.run(&world, line, &exchange)
     };
     let before = world.gitconfig();

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context as _;
 
 use super::{
-    super::{Console, arguments, signals},
+    super::{Console, arguments, signals, usage},
     given,
     opener::Choice,
     outcome::{Heard, unexpected},
@@ -53,6 +53,12 @@ impl Login<'_> {
         // A port that was asked for is one that the person forwards.
         let by_pasting = options.no_browser
             || (options.port.is_none() && obstacle.is_some() && console.is_interactive);
+        let needs_port = choice == Choice::Desktop && !by_pasting;
+        if let (Some(obstacle), None, true) = (obstacle, options.port, needs_port) {
+            return Err(usage(&format!(
+                "login cannot open a browser: {obstacle}; give --no-browser, and paste the address where the browser ends"
+            )));
+        }
         if by_pasting {
             self.by_pasting_an_address(obstacle, &mut heard, console)?;
         } else {
@@ -87,13 +93,25 @@ impl Login<'_> {
         let listener = Listener::bind(self.options.port.unwrap_or(0))?;
         let redirect_uri = listener.redirect_uri();
         let authorization = Arc::new(identity.authorize(Some(&redirect_uri), console.warn)?);
-        console.print(&format!(
-            "Open this page in a browser on this machine and grant access:\n\n  {}\n\nWaiting for the browser to come back to {redirect_uri} …\n",
-            authorization.url
-        ))?;
-        if *choice != Choice::Nothing && !choice.open(listener.start_page().expose()) {
-            console.tell("No browser could be opened; open the page yourself.");
+        let is_opened = *choice != Choice::Nothing && choice.open(listener.start_page().expose());
+        if is_opened {
+            console.tell("Grant access on the page in your browser.");
+            console.tell(&format!(
+                "If no page has opened, press Ctrl-C and run 'git bbtoken login {} --no-browser'.",
+                identity.profile
+            ));
+        } else {
+            if *choice != Choice::Nothing {
+                console.tell("No browser could be opened; open the page yourself.");
+            }
+            console.print(&format!(
+                "Open this page in a browser on this machine and grant access:\n\n  {}\n\n",
+                authorization.url
+            ))?;
         }
+        console.print(&format!(
+            "Waiting for the browser to come back to {redirect_uri} …\n"
+        ))?;
         let visitor = listener
             .wait(&authorization, Duration::from_secs(timeout_s))
             .context("cannot wait for the browser")?

@@ -10,8 +10,9 @@ mod wanted;
 use super::{Console, arguments, usage};
 use crate::{
     address::Address,
-    app::{App, Identity, Unread},
-    failure::{Failure, Kind},
+    app::{self, App, Identity, Unread},
+    clock,
+    failure::{Failure, Kind, kind},
     profile::{Grant, Source, Store},
     report,
     secret::{Secret, mask_address, masked},
@@ -21,29 +22,85 @@ use wanted::Wanted;
 
 pub(super) fn run(options: &arguments::Login, console: &mut Console<'_>) -> anyhow::Result<()> {
     let app = App::read()?;
-    let wanted = Wanted::ask(options, &app, console)?;
-    let mut identity = wanted.identity(&app)?;
+    if options.for_git.is_some() && !greet(options, &app, console)? {
+        return Err(Failure::new(Kind::Refused, "the login was declined").into());
+    }
+    let mut wanted = Wanted::ask(options, &app, console)?;
+    loop {
+        let mut new_secret = None;
+        match attempt(options, &app, &mut wanted, &mut new_secret, console) {
+            Err(error) if new_secret.is_some() && is_wrong_answer(&error, console) => {
+                console.tell(&format!("{error:#}."));
+                console.tell("Try again, or press Ctrl-C to stop.");
+                wanted.ask_id_again(options, console)?;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Says why git asks for a login. Asks whether to log in again where a login has ended.
+fn greet(options: &arguments::Login, app: &App, console: &mut Console<'_>) -> anyhow::Result<bool> {
+    let known = options.profile.as_deref();
+    let identity = known.and_then(|name| app.identity(name, |_| {}).ok());
+    let kept = identity.map(|identity| identity.kept(console.warn).0);
+    if let (Some(name), Some(login)) = (known, kept.and_then(|kept| kept.login)) {
+        let used = clock::ago(login.obtained_at_unix_s, app::now_unix_s());
+        return console.agree(&format!(
+            "The login of profile '{name}' has ended; it was last refreshed {used}. Log in again?"
+        ));
+    }
+    let host = app.base().host_str().unwrap_or_default();
+    console.tell(&format!(
+        "Git needs a login for {host}. After the login, git continues."
+    ));
+    Ok(true)
+}
+
+/// Tells whether the person may give another answer that works.
+fn is_wrong_answer(error: &anyhow::Error, console: &Console<'_>) -> bool {
+    console.is_interactive
+        && matches!(
+            kind(error),
+            Some(
+                Kind::Refused | Kind::ClientRefused { .. } | Kind::WrongSecret | Kind::AppPassword
+            )
+        )
+}
+
+/// Asks for the secret, tries the login and saves it. `new_secret` is what the user gives.
+fn attempt(
+    options: &arguments::Login,
+    app: &App,
+    wanted: &mut Wanted,
+    new_secret: &mut Option<Secret>,
+    console: &mut Console<'_>,
+) -> anyhow::Result<()> {
+    let mut identity = wanted.identity(app)?;
     if identity.profile.store == Store::Memory {
         return Err(usage(
             "the store 'memory' saves no login; choose 'file', 'keyring' or 'kernel-keyring' with --store",
         ));
     }
     let profile = &identity.profile;
-    let repository = options.repository.as_deref();
+    let repository = options.repository.as_ref().or(options.for_git.as_ref());
     let repository = repository.map(|text| app.address_for(profile, text));
     let repository = repository.transpose()?;
-    let secret = secret(options, &identity, console)?;
-    if let Some(secret) = &secret {
+    *new_secret = secret(options, &identity, console)?;
+    if let Some(secret) = new_secret {
         use_secret(&mut identity, secret);
+        if repository.is_none() && console.is_interactive {
+            wanted.ask_account(&mut identity, secret, console)?;
+        }
     }
     let login = browser::Login {
         options,
-        app: &app,
+        app,
         identity: &identity,
         repository: repository.as_ref(),
     };
-    let heard = tried(&login, secret.is_some(), console)?;
-    if let Some(secret) = &secret {
+    let heard = tried(&login, new_secret.is_some(), console)?;
+    if let Some(secret) = new_secret {
         identity.keep(secret, console.warn)?;
     }
     wanted.write()?;
@@ -51,8 +108,11 @@ pub(super) fn run(options: &arguments::Login, console: &mut Console<'_>) -> anyh
         let profile = &identity.profile;
         return console.answer(&format!("Profile '{profile}' was saved without a check."));
     }
-    outcome::tell(&app, &identity, heard, console)?;
-    try_repository(&identity.profile.name, repository.as_ref(), console)
+    outcome::tell(app, &identity, heard, options.for_git.is_some(), console)?;
+    match options.for_git {
+        Some(_) => Ok(()),
+        None => try_repository(&identity.profile.name, repository.as_ref(), console),
+    }
 }
 
 /// Tries the login, unless the user forbids it. A browser has to be asked in any case.

@@ -30,6 +30,7 @@ pub(super) fn tell(
     app: &App,
     identity: &Identity,
     heard: Heard,
+    is_for_git: bool,
     console: &mut Console<'_>,
 ) -> anyhow::Result<()> {
     let profile = &identity.profile;
@@ -59,9 +60,16 @@ pub(super) fn tell(
             ));
         }
     }
-    let told = tell_owner(profile, owner, console)?;
+    let is_worth_telling = !is_for_git || matches!(owner, Ok(Owner::Account(_)));
+    let told = match is_worth_telling {
+        true => tell_owner(profile, owner, console)?,
+        false => Vec::new(),
+    };
     let scopes = known.unwrap_or(told);
     tell_token(profile, kept.access_token.as_ref(), &scopes, console)?;
+    if is_for_git {
+        return Ok(());
+    }
     console.tell("Next: git clone bbtoken::<workspace>/<repository>");
     console.tell("      git bbtoken setup, for submodules, plain https addresses and git-lfs");
     Ok(())

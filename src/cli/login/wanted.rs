@@ -9,22 +9,23 @@ use crate::{
     git_config::Entry,
     pasted,
     profile::{self, GrantKind, RawProfile},
+    secret::{Secret, TOKEN_PREFIXES},
     setup,
 };
 
 /// The kinds of login, in the order in which they are offered.
 const KINDS: [(GrantKind, &str); 3] = [
     (
+        GrantKind::Token,
+        "API token: your own, from your Atlassian account; needs no administrator",
+    ),
+    (
         GrantKind::AuthorizationCode,
-        "Browser: as yourself, with an OAuth client (on a desktop)",
+        "Browser: as yourself, with the key and secret of an OAuth consumer",
     ),
     (
         GrantKind::ClientCredentials,
-        "Client credentials: an OAuth client by itself (CI, servers, a team's robot)",
-    ),
-    (
-        GrantKind::Token,
-        "Token: an access token or API token that you created",
+        "Key and secret: as the OAuth consumer itself, for CI and servers",
     ),
 ];
 
@@ -66,25 +67,53 @@ impl Wanted {
             Err(_) => None,
         };
         let kind = kind(options, known.as_ref(), console)?;
+        if kind == GrantKind::Token && known.is_none() && console.is_interactive {
+            let steps = steps_to_a_token();
+            steps.iter().for_each(|line| console.tell(line));
+        }
         let client_id = match (kind, &options.client_id) {
             (GrantKind::Token, _) => None,
             (_, Some(id)) => Some(checked_id(id)?),
-            (_, None) => client_id(kind, known.as_ref(), app, console)?,
+            (_, None) => client_id(kind, known.as_ref(), options, app, console)?,
         };
-        let mut workspaces = options.workspaces.clone();
-        if known.is_none() && workspaces.is_empty() && console.is_interactive {
-            let workspace =
-                console.ask("Workspace of this profile (Enter for all workspaces)", "")?;
-            workspaces.extend(Some(workspace).filter(|workspace| !workspace.is_empty()));
-        }
         Ok(Wanted {
             profile,
             kind,
             client_id,
             account: options.account.clone(),
             store: options.store.clone(),
-            workspaces,
+            workspaces: options.workspaces.clone(),
         })
+    }
+
+    /// Asks for the client's id again, if it was asked for.
+    pub(super) fn ask_id_again(
+        &mut self,
+        options: &arguments::Login,
+        console: &mut Console<'_>,
+    ) -> anyhow::Result<()> {
+        if self.client_id.is_some() && options.client_id.is_none() {
+            self.client_id = Some(ask_id(console)?);
+        }
+        Ok(())
+    }
+
+    /// Asks for the e-mail address that Bitbucket's API needs to check an API token.
+    pub(super) fn ask_account(
+        &mut self,
+        identity: &mut Identity,
+        secret: &Secret,
+        console: &mut Console<'_>,
+    ) -> anyhow::Result<()> {
+        let is_api_token = secret.expose().starts_with(TOKEN_PREFIXES[1]);
+        if is_api_token && !identity.profile.account.contains('@') {
+            let address = console.ask("E-mail address of your Atlassian account", "")?;
+            if !address.is_empty() {
+                identity.profile.account.clone_from(&address);
+                self.account = Some(address);
+            }
+        }
+        Ok(())
     }
 
     /// The profile as it will be, without anything written.
@@ -141,7 +170,9 @@ impl Wanted {
 fn name(app: &App, console: &mut Console<'_>) -> anyhow::Result<String> {
     match app.explain_here() {
         Ok((name, _)) if name != profile::ENVIRONMENT => Ok(name),
-        _ if console.is_interactive => console.ask("Name of the profile", profile::DEFAULT),
+        Err(_) if !app.raw.profiles.is_empty() && console.is_interactive => {
+            console.ask("Name of the profile", profile::DEFAULT)
+        }
         _ => Ok(profile::DEFAULT.to_owned()),
     }
 }
@@ -152,9 +183,9 @@ fn kind(
     console: &mut Console<'_>,
 ) -> anyhow::Result<GrantKind> {
     let given = [
+        options.with_token,
         options.browser || options.no_browser || options.port.is_some(),
         options.client_credentials,
-        options.with_token,
     ];
     let chosen = given.iter().position(|is_given| *is_given);
     match (chosen, known) {
@@ -175,6 +206,7 @@ fn kind(
 fn client_id(
     kind: GrantKind,
     known: Option<&profile::Profile>,
+    options: &arguments::Login,
     app: &App,
     console: &mut Console<'_>,
 ) -> anyhow::Result<Option<String>> {
@@ -188,12 +220,23 @@ fn client_id(
     if !console.is_interactive {
         return Err(usage("the client id is missing; give --client-id"));
     }
-    let workspace = console.ask("Workspace that owns the OAuth client", "")?;
-    for line in steps(app.base().as_str(), &workspace, kind) {
+    let asked = options.repository.as_ref().or(options.for_git.as_ref());
+    let workspace = app.workspace(asked.map(String::as_str));
+    for line in steps(app.base().as_str(), workspace.as_deref(), kind) {
         console.tell(&line);
     }
-    let id = console.ask("Key of the OAuth consumer", "")?;
-    checked_id(&id).map(Some)
+    ask_id(console).map(Some)
+}
+
+/// Asks for the client's id until it has the form of one.
+fn ask_id(console: &mut Console<'_>) -> anyhow::Result<String> {
+    loop {
+        let id = console.ask("Key of the OAuth consumer", "")?;
+        match checked_id(&id) {
+            Ok(id) => return Ok(id),
+            Err(error) => console.tell(&format!("{error:#}.")),
+        }
+    }
 }
 
 fn checked_id(text: &str) -> anyhow::Result<String> {
@@ -203,13 +246,21 @@ fn checked_id(text: &str) -> anyhow::Result<String> {
     Ok(id.expose().to_owned())
 }
 
+/// Says how to create an API token (Bitbucket: "Using API tokens").
+fn steps_to_a_token() -> [&'static str; 6] {
+    [
+        "",
+        "Create an API token:",
+        "  1. Open https://id.atlassian.com/manage-profile/security/api-tokens",
+        "  2. Create API token with scopes, app Bitbucket.",
+        "  3. Tick read:repository:bitbucket. To push, tick write:repository:bitbucket, too.",
+        "",
+    ]
+}
+
 /// Says what to click at Bitbucket (Bitbucket support: "Use OAuth on Bitbucket Cloud").
-fn steps(base: &str, workspace: &str, kind: GrantKind) -> Vec<String> {
-    let workspace = if workspace.is_empty() {
-        "<workspace>"
-    } else {
-        workspace
-    };
+fn steps(base: &str, workspace: Option<&str>, kind: GrantKind) -> Vec<String> {
+    let workspace = workspace.unwrap_or("<workspace>");
     let base = base.trim_end_matches('/');
     let private = match kind {
         GrantKind::ClientCredentials => "     tick     This is a private consumer",
@@ -223,7 +274,7 @@ fn steps(base: &str, workspace: &str, kind: GrantKind) -> Vec<String> {
     };
     [
         "",
-        "Create an OAuth client (once; several users can share it):",
+        "Ask an administrator of the workspace for the key and secret of an OAuth consumer, or create one:",
         &format!("  1. Open {base}/{workspace}/workspace/settings/api"),
         "  2. OAuth consumers, Add consumer:",
         "     Name     any",

@@ -610,6 +610,12 @@ fn of_what_is_kept() {
             &secret,
         ),
         case(
+            "a browser login without a display and a terminal",
+            &["login", "me", "--browser"],
+            person,
+            &secret,
+        ),
+        case(
             "a port that is taken",
             &["login", "me", "--browser", "--port", "PORT"],
             person,

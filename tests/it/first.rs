@@ -1,0 +1,300 @@
+//! The first command of a new user: `git clone` on a terminal, with an empty home and nothing configured. It logs in,
+//! and goes on. The transcripts show every question.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use bitbucket_local::{Consent, Consumer};
+
+use crate::{
+    conversation::converse,
+    needs::needs,
+    support::{World, gits, helper, on_every_git},
+};
+
+/// What a user's terminal has, and tests have not.
+const ASKS: &str = "export GIT_TERMINAL_PROMPT=1; ";
+const CLONE: &str = "git clone -q bbtoken::acme/app tree";
+
+fn world() -> World {
+    let world = World::new(gits().remove(0));
+    world.repository("acme", "app");
+    world.bitbucket.set_consent(Consent::Granted);
+    world
+}
+
+/// Runs a line on a terminal, where git may ask.
+fn on_terminal(world: &World, line: &str, exchange: &[(&str, &str)]) -> (String, Option<i32>) {
+    converse(world, &format!("{ASKS}{line}"), exchange)
+}
+
+fn is_cloned(world: &World) -> bool {
+    world.path("tree/file").exists()
+}
+
+/// Makes `BROWSER` a browser whose user grants access at once.
+fn browser(world: &World) -> String {
+    let ca = world.bitbucket.ca_file();
+    format!(
+        "export BROWSER=\"curl -s -L -o /dev/null --cacert '{}'\"; ",
+        ca.display()
+    )
+}
+
+#[test]
+fn a_first_clone_asks_two_questions_for_an_api_token() {
+    needs!("script");
+    let world = world();
+    let token = format!("{}\n", world.bitbucket.issue_api_token());
+    let (shown, code) = on_terminal(
+        &world,
+        CLONE,
+        &[("Number [1]: ", "\n"), ("token (not shown): ", &token)],
+    );
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(is_cloned(&world), "the clone goes on: {shown}");
+    assert_eq!(
+        shown,
+        "Git needs a login for localhost. After the login, git continues.\n\
+         How do you want to log in?\n\
+         \x20 1  API token: your own, from your Atlassian account; needs no administrator\n\
+         \x20 2  Browser: as yourself, with the key and secret of an OAuth consumer\n\
+         \x20 3  Key and secret: as the OAuth consumer itself, for CI and servers\n\
+         Number [1]: \n\
+         \n\
+         Create an API token:\n\
+         \x20 1. Open https://id.atlassian.com/manage-profile/security/api-tokens\n\
+         \x20 2. Create API token with scopes, app Bitbucket.\n\
+         \x20 3. Tick read:repository:bitbucket. To push, tick write:repository:bitbucket, too.\n\
+         \n\
+         token (not shown): \n\
+         Profile 'default' is logged in.\n"
+    );
+    world
+        .git(["-C", "tree", "fetch", "-q"])
+        .without_client()
+        .ok();
+}
+
+#[test]
+fn a_first_clone_asks_three_questions_for_a_key_and_a_secret() {
+    needs!("script");
+    let world = world();
+    let (key, secret) = (&world.consumer.key, &world.consumer.secret);
+    let (key, secret) = (format!("{key}\n"), format!("{secret}\n"));
+    let (shown, code) = on_terminal(
+        &world,
+        CLONE,
+        &[
+            ("Number [1]: ", "3\n"),
+            ("Key of the OAuth consumer: ", &key),
+            ("client secret (not shown): ", &secret),
+        ],
+    );
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(is_cloned(&world), "{shown}");
+    let page = format!("{}/acme/workspace/settings/api", world.bitbucket.base_url());
+    assert!(
+        shown.contains(&page),
+        "the address names the workspace: {shown}"
+    );
+    assert!(shown.contains("Profile 'default' is logged in."), "{shown}");
+}
+
+#[test]
+fn a_first_clone_asks_nothing_where_the_administrator_has_set_a_client() {
+    needs!("script", "curl");
+    let world = world();
+    let secret = world.path("secret");
+    fs::write(&secret, &world.consumer.secret).expect("the world can be written");
+    let system = format!(
+        "[bbtoken]\n\tclientId = {}\n\tgrant = authorization-code\n\tclientSecretCommand = cat '{}'\n",
+        world.consumer.key,
+        secret.display()
+    );
+    fs::write(world.path("system"), system).expect("the world can be written");
+    let line = format!(
+        "unset GIT_CONFIG_NOSYSTEM; export GIT_CONFIG_SYSTEM='{}'; {}{CLONE}; git bbtoken status",
+        world.path("system").display(),
+        browser(&world)
+    );
+    let (shown, code) = on_terminal(&world, &line, &[]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(is_cloned(&world), "{shown}");
+    let source = format!("(bbtoken.clientId in {})", world.path("system").display());
+    assert!(shown.contains(&source), "status names the source: {shown}");
+}
+
+/// Puts both programs of a packager into a directory; they hold the client of the returned consumer.
+fn packaged(world: &World) -> (PathBuf, Consumer) {
+    let made = Command::new(env!("CARGO"))
+        .args([
+            "build",
+            "-q",
+            "--locked",
+            "--offline",
+            "--example",
+            "packaged",
+        ])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    assert!(
+        made.is_ok_and(|made| made.success()),
+        "the example is built"
+    );
+    let built = helper().with_file_name("examples").join("packaged");
+    let directory = world.path("packaged");
+    fs::create_dir(&directory).expect("the world can be written");
+    for name in ["git-bbtoken", "git-remote-bbtoken"] {
+        fs::copy(&built, directory.join(name)).expect("the example is there");
+    }
+    let consumer = Consumer {
+        key: "packaged-key".to_owned(),
+        secret: "packaged-secret".to_owned(),
+        ..Consumer::new_public()
+    };
+    world.bitbucket.add_consumer(consumer.clone());
+    (directory, consumer)
+}
+
+#[test]
+fn a_first_clone_asks_nothing_where_a_client_is_built_in() {
+    needs!("script", "curl");
+    on_every_git(|world| {
+        world.repository("acme", "app");
+        world.bitbucket.set_consent(Consent::Granted);
+        let (directory, _) = packaged(world);
+        let line = format!(
+            "export PATH='{}':\"$PATH\"; {}{CLONE}; git bbtoken status",
+            directory.display(),
+            browser(world)
+        );
+        let (shown, code) = on_terminal(world, &line, &[]);
+        assert_eq!(code, Some(0), "{shown}");
+        assert!(is_cloned(world), "{shown}");
+        assert!(
+            shown.contains("clientId = packaged-key   (built into this program)"),
+            "status names the source: {shown}"
+        );
+    });
+}
+
+#[test]
+fn a_client_of_the_users_comes_before_a_built_in_one() {
+    let world = world();
+    let (directory, _) = packaged(&world);
+    let run = |arguments: &[&str]| {
+        world
+            .run(&directory.join("git-bbtoken"), arguments)
+            .without_client()
+    };
+    let secret = world.consumer.secret.clone();
+    let login = [
+        "login",
+        "ci",
+        "--client-credentials",
+        "--with-secret",
+        "--client-id",
+    ];
+    run(&[&login[..], &[&world.consumer.key]].concat())
+        .input(&secret)
+        .ok();
+    let explained = run(&["status", "--explain", "acme/app"]).ok();
+    assert!(
+        explained.contains("uses profile 'ci' because it is the only profile"),
+        "{explained}"
+    );
+}
+
+#[test]
+fn a_login_that_has_ended_is_renewed_within_the_command() {
+    needs!("script", "curl");
+    let world = world();
+    let secret = format!("{}\n", world.consumer.secret);
+    let key = format!("{}\n", world.consumer.key);
+    let answers = [
+        ("Number [1]: ", "2\n"),
+        ("Key of the OAuth consumer: ", key.as_str()),
+        ("client secret (not shown): ", &secret),
+    ];
+    let clone = format!("{}{CLONE}", browser(&world));
+    let (shown, code) = on_terminal(&world, &clone, &answers);
+    assert_eq!(code, Some(0), "{shown}");
+    world.bitbucket.revoke_access_tokens();
+    world.bitbucket.revoke_refresh_tokens();
+    let fetch = format!("{}git -C tree fetch -q", browser(&world));
+    let question = "Log in again? [Y/n]: ";
+    let (shown, code) = on_terminal(&world, &fetch, &[(question, "n\n")]);
+    assert_eq!(code, Some(128), "{shown}");
+    assert!(
+        shown.contains("error: the login was declined")
+            && shown.contains("hint: run 'git bbtoken login default'"),
+        "{shown}"
+    );
+    let (shown, code) = on_terminal(&world, &fetch, &[(question, "\n")]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(
+        shown.starts_with("The login of profile 'default' has ended; it was last refreshed "),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_wrong_answer_is_asked_for_again() {
+    needs!("script");
+    let world = world();
+    let token = format!("{}\n", world.bitbucket.issue_api_token());
+    let again = "Try again, or press Ctrl-C to stop.\r\ntoken (not shown): ";
+    let (shown, code) = on_terminal(
+        &world,
+        CLONE,
+        &[
+            ("Number [1]: ", "9\n"),
+            ("Number [1]: ", "1\n"),
+            ("token (not shown): ", "\n"),
+            ("token (not shown): ", "ATATTwrong\n"),
+            (again, &token),
+        ],
+    );
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(is_cloned(&world), "{shown}");
+    assert!(shown.contains("the token is empty"), "{shown}");
+}
+
+#[test]
+fn git_asks_nothing_where_a_question_reaches_no_person() {
+    needs!("script", "setsid");
+    let world = world();
+    for (case, line) in [
+        ("CI", "CI=true git clone -q bbtoken::acme/app tree"),
+        (
+            "GIT_TERMINAL_PROMPT",
+            "GIT_TERMINAL_PROMPT=0 git clone -q bbtoken::acme/app tree",
+        ),
+        (
+            "credential.interactive",
+            "git -c credential.interactive=false clone -q bbtoken::acme/app tree",
+        ),
+        (
+            "stderr",
+            "git clone -q bbtoken::acme/app tree 2>said; code=$?; cat said; exit $code",
+        ),
+        (
+            "no terminal",
+            "setsid -w git clone -q bbtoken::acme/app tree 2>&1",
+        ),
+    ] {
+        let (shown, code) = on_terminal(&world, line, &[]);
+        assert_eq!(code, Some(128), "{case}: {shown}");
+        assert!(
+            shown.starts_with(
+                "error: no OAuth client and no token is configured\nhint: run 'git bbtoken login'"
+            ),
+            "{case}: {shown}"
+        );
+    }
+    assert!(!Path::new(&world.path("tree")).exists());
+}
