@@ -593,6 +593,7 @@ fn of_what_is_kept() {
         ("BBTOKEN_HOME", home.to_str().unwrap_or("")),
     ];
     let nowhere = [secret[0], ("BBTOKEN_HOME", "/proc/none")];
+    let by_ssh = [secret[0], ("SSH_TTY", "/dev/pts/1")];
     let in_keyring = [CLIENT[0], CLIENT[1], ("BBTOKEN_STORE", "keyring")];
     let cases = [
         case("not logged in", TOKEN, person, &secret),
@@ -613,7 +614,7 @@ fn of_what_is_kept() {
             "a browser login without a display and a terminal",
             &["login", "me", "--browser"],
             person,
-            &secret,
+            &by_ssh,
         ),
         case(
             "a port that is taken",
