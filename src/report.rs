@@ -34,6 +34,11 @@ pub(crate) fn is_shown_on_a_terminal() -> bool {
     std::io::IsTerminal::is_terminal(&std::io::stderr())
 }
 
+/// Gives the place where a child process says something to the person.
+pub(crate) fn to_person() -> std::process::Stdio {
+    std::io::stderr().into()
+}
+
 /// Writes an answer that a script may read to stdout; gives the exit code.
 pub(crate) fn answer(text: &str) -> u8 {
     let written = std::io::stdout().lock().write_all(text.as_bytes());

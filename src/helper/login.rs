@@ -1,9 +1,6 @@
 //! Lets the person who runs git log in, where git waits for a login.
 
-use std::{
-    fs::File,
-    io::{self, IsTerminal as _},
-};
+use std::{fs::File, io::IsTerminal as _};
 
 use crate::{
     app::App,
@@ -58,6 +55,9 @@ fn log_in(terminal: File, profile: Option<&str>, repository: &str) -> anyhow::Re
     command.arg("login").args(profile);
     command.arg(format!("--for-git={repository}"));
     // Standard output is git's pipe.
-    let status = command.stdin(terminal).stdout(io::stderr()).status()?;
+    let status = command
+        .stdin(terminal)
+        .stdout(report::to_person())
+        .status()?;
     Ok(status.success())
 }
