@@ -64,9 +64,12 @@ fn prepare(world: &World) {
     for (name, url) in [
         ("modules/library", "../library.git"),
         ("modules/tools", "git@bitbucket.org:acme/tools.git"),
+        ("modules/https", "https://bitbucket.org/acme/tools.git"),
+        ("modules/ssh", "ssh://git@bitbucket.org/acme/tools.git"),
     ] {
+        let start = url.split("acme").next().unwrap_or_default();
         world
-            .git(["-c", "url.bbtoken::.insteadOf=git@bitbucket.org:"])
+            .git(["-c", &format!("url.bbtoken::.insteadOf={start}")])
             .args(["-c", "protocol.bbtoken.allow=always"])
             .args(["submodule", "--quiet", "add", url, name])
             .within(&tree)
@@ -176,11 +179,13 @@ fn are_there(world: &World, directory: &str, files: &[&str]) {
     }
 }
 
-const APP: [&str; 4] = [
+const APP: [&str; 6] = [
     "app/file",
     "app/modules/library/file",
     "app/modules/library/large.bin",
     "app/modules/tools/file",
+    "app/modules/https/file",
+    "app/modules/ssh/file",
 ];
 const LIBRARY: [&str; 2] = ["library/file", "library/large.bin"];
 
@@ -210,6 +215,34 @@ fn every_recipe_is_run_here() {
             "kubernetes.yaml"
         ]
     );
+}
+
+#[test]
+fn two_variables_and_the_lines_of_the_documents_clone_submodules_of_every_form() {
+    needs!("git-lfs");
+    let block = |page: &str| {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
+        let text = fs::read_to_string(page).expect("the page is there");
+        let blocks = text.split("```sh\n");
+        let block = blocks.filter_map(|rest| rest.split("```").next());
+        let mut found = block.filter(|block| block.contains("GIT_CONFIG_COUNT="));
+        found.next().map(str::to_owned).expect("it has the lines")
+    };
+    let lines = block("docs/ci.md");
+    assert_eq!(block("README.md"), lines, "both pages have the same lines");
+    let script = lines.replace("workspace/repo", "acme/app");
+    on_every_git(|world| {
+        prepare(world);
+        shell(world, &script, "job").done().expect(0);
+        are_there(world, "job", &APP);
+        token_calls(world, 1);
+        let places = open_place(world, "places");
+        let homeless = shell(world, &script, "homeless").without("HOME");
+        homeless.env("BBTOKEN_HOME", places).done().expect(0);
+        are_there(world, "homeless", &APP);
+        token_calls(world, 2);
+        assert_eq!(names_in(&world.home()), [".cache"], "no setting is written");
+    });
 }
 
 #[test]

@@ -177,19 +177,21 @@ fn a_submodule_is_not_cloned_without_leave() {
              then run 'git submodule update'\n"
         );
         assert_eq!(fetch().stderr, of_fetch);
+        let places = world.path("places");
+        let homeless = |run: Run| run.without("HOME").env("BBTOKEN_HOME", &places);
         let clone_in_job =
             format!("{export} && git clone -q --recurse-submodules bbtoken::ws/app job");
         for (home, name) in [(true, "job"), (false, "homeless")] {
             let script = clone_in_job.replace(" job", &format!(" {name}"));
             let run = world.run(Path::new("sh"), ["-c", &script]);
-            let run = if home { run } else { run.without("HOME") };
+            let run = if home { run } else { homeless(run) };
             run.done().expect(0);
             are_there(world, &world.path(name), &["lib"]);
         }
-        let homeless = clone("lost").without("HOME").done();
-        assert_ne!(homeless.code, Some(0));
-        homeless.says(&["until you run '", export]);
-        assert!(!homeless.stderr.contains("--global"), "{}", homeless.stderr);
+        let refused = homeless(clone("lost")).done();
+        assert_ne!(refused.code, Some(0));
+        refused.says(&["until you run '", export]);
+        assert!(!refused.stderr.contains("--global"), "{}", refused.stderr);
         world.run(Path::new("sh"), ["-c", command]).ok();
         fetch().quiet();
         world
