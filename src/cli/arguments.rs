@@ -3,7 +3,7 @@
 use std::{ffi::OsStr, path::PathBuf};
 
 use clap::{
-    Arg, ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum,
+    Arg, ArgAction, Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum,
     builder::{PossibleValue, StringValueParser, TypedValueParser},
 };
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
@@ -77,8 +77,14 @@ pub(super) enum Command {
         after_help = examples::shown("git-bbtoken-use")
     )]
     Use(Use),
-    /// Show profiles, the source of each setting, and what is stored
-    #[command(after_help = examples::shown("git-bbtoken-status"))]
+    /// Show each profile in one line, and how to fix it
+    #[command(
+        long_about = "Show each profile in one line, and how to fix it\n\n\
+            A line shows the profile's account, its workspaces, and how long its login or token is valid. If you cannot \
+            use the profile, the line shows why, and the command that fixes this. Status makes no request.\n\n\
+            Each line starts with a mark: 'ok' or '--', and on most terminals a check mark or a cross.",
+        after_help = examples::shown("git-bbtoken-status")
+    )]
     Status(Status),
     /// Print a fresh access token for a script
     #[command(long_about = "Print a fresh access token for a script\n\n\
@@ -231,15 +237,33 @@ pub(super) struct Only {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Color {
+    /// Color the marks: auto (on a terminal), always or never
+    #[arg(
+        long = "color",
+        value_name = "when",
+        default_value = "auto",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
+    pub(super) choice: ColorChoice,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Status {
     #[command(flatten)]
     pub(super) profile: Only,
+    /// Also show the source of each setting, and what is stored
+    #[arg(long, short)]
+    pub(super) verbose: bool,
     /// Print JSON; 'git bbtoken help json' describes it
-    #[arg(long)]
+    #[arg(long, conflicts_with = "verbose")]
     pub(super) json: bool,
     /// Show which profile git uses for an address, and why
-    #[arg(long, value_name = "address", conflicts_with_all = ["profile", "json"])]
+    #[arg(long, value_name = "address", conflicts_with_all = ["profile", "json", "verbose"])]
     pub(super) explain: Option<String>,
+    #[command(flatten)]
+    pub(super) color: Color,
 }
 
 #[derive(Debug, Args)]
@@ -318,6 +342,8 @@ pub(super) struct Doctor {
     /// Print a report that is safe to publish, without your names, addresses and paths
     #[arg(long, conflicts_with = "fix")]
     pub(super) report: bool,
+    #[command(flatten)]
+    pub(super) color: Color,
 }
 
 #[derive(Debug, Args)]

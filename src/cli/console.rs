@@ -3,13 +3,14 @@
 use std::io::{self, BufRead, Read as _, Write};
 
 use anyhow::Context as _;
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 #[cfg(unix)]
 use super::signals;
-use super::usage;
+use super::{arguments::Color, style::Style, usage};
 use crate::{
-    failure::{Failure, Kind, one_line},
+    failure::{Failure, Kind, one_line, printable_json},
     pasted::{self, Flaw},
     secret::{Secret, mask},
 };
@@ -31,6 +32,8 @@ pub(crate) struct Console<'a> {
     pub is_interactive: bool,
     /// Whether standard output is a terminal.
     pub is_output_a_terminal: bool,
+    /// How marks are shown there.
+    pub style: Style,
 }
 
 impl Console<'_> {
@@ -150,6 +153,26 @@ impl Console<'_> {
         self.print(&format!("{}\n", shown(line)))
     }
 
+    /// Follows the option `--color`.
+    pub(super) fn color(&mut self, color: &Color) {
+        let is_terminal = self.is_output_a_terminal;
+        self.style = Style::of(color.choice, is_terminal, &|name| std::env::var_os(name));
+    }
+
+    /// Writes such a line, and colors the mark at its start.
+    pub(super) fn answer_marked(&mut self, line: &str) -> anyhow::Result<()> {
+        let line = shown(line);
+        let (mark, rest) = line.split_at(line.find(' ').unwrap_or(line.len()));
+        let mark = self.style.colored(mark);
+        self.print(&format!("{mark}{rest}\n"))
+    }
+
+    /// Writes JSON without what may be a secret.
+    pub(super) fn answer_json(&mut self, value: Value) -> anyhow::Result<()> {
+        let text = serde_json::to_string_pretty(&masked(value))?;
+        self.print(&format!("{}\n", printable_json(&text)))
+    }
+
     /// Writes a text of ours as it is, or what another program reads.
     pub(super) fn print(&mut self, text: &str) -> anyhow::Result<()> {
         let written = self.output.write_all(text.as_bytes());
@@ -166,6 +189,21 @@ impl Console<'_> {
 /// Shows a line: nothing of it acts on a terminal or is a secret.
 fn shown(line: &str) -> String {
     one_line(&mask(line))
+}
+
+/// Takes what may be a secret out of every text in JSON.
+fn masked(json: Value) -> Value {
+    match json {
+        Value::String(text) => Value::String(mask(&text)),
+        Value::Array(all) => all.into_iter().map(masked).collect(),
+        Value::Object(fields) => {
+            let fields = fields
+                .into_iter()
+                .map(|(name, value)| (name, masked(value)));
+            Value::Object(fields.collect())
+        }
+        other => other,
+    }
 }
 
 fn word(text: &[u8], what: &str) -> anyhow::Result<Secret> {

@@ -4,6 +4,7 @@ use super::{Console, arguments, setup};
 use crate::doctor::Findings;
 
 pub(super) fn run(options: &arguments::Doctor, console: &mut Console<'_>) -> anyhow::Result<u8> {
+    console.color(&options.color);
     let address = options.address.as_deref();
     let mut findings = Findings::of(address, console.warn);
     if options.fix && findings.is_for_setup() {
@@ -24,6 +25,8 @@ pub(super) fn run(options: &arguments::Doctor, console: &mut Console<'_>) -> any
         true => findings.report(),
         false => findings.lines(),
     };
-    lines.iter().try_for_each(|line| console.answer(line))?;
+    lines
+        .iter()
+        .try_for_each(|line| console.answer_marked(line))?;
     Ok(u8::from(findings.is_problem()))
 }

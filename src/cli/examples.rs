@@ -84,7 +84,11 @@ const EXAMPLES: [(&str, &[Name]); 17] = [
     (
         "git-bbtoken-status",
         &[
-            name("git bbtoken status", "Show every profile"),
+            name("git bbtoken status", "Show every profile in one line"),
+            name(
+                "git bbtoken status work --verbose",
+                "Show where each setting of the profile 'work' comes from, and what is stored",
+            ),
             name(
                 "git bbtoken status --explain workspace/repository",
                 "Show which profile git uses for a repository, and why",

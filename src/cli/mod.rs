@@ -19,6 +19,7 @@ mod remote;
 mod setup;
 mod signals;
 mod status;
+mod style;
 mod token;
 mod use_profile;
 
@@ -43,6 +44,7 @@ use crate::{
 use arguments::{Cli, Command};
 
 pub(crate) use console::Console;
+use style::Style;
 
 /// Runs the management command on this process's arguments and streams.
 pub(crate) fn main() -> ExitCode {
@@ -53,6 +55,7 @@ pub(crate) fn main() -> ExitCode {
         &mut Console {
             is_interactive: stdin().is_terminal() && report::is_shown_on_a_terminal(),
             is_output_a_terminal: stdout().is_terminal(),
+            style: Style::PLAIN,
             input: &mut stdin().lock(),
             output: &mut stdout().lock(),
             say: &report::say,

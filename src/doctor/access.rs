@@ -61,7 +61,9 @@ fn identity(app: &App, address: Option<&str>) -> Result<(Identity, Finding), Fin
             Some(Kind::NotConfigured | Kind::LoginNeeded { .. }) => "git bbtoken login",
             Some(Kind::BadAddress) => "write the address as workspace/repository",
             Some(Kind::UnknownProfile { .. }) => "to see the profiles, run: git bbtoken status",
-            _ => "fix the setting that the message names; 'git bbtoken status' shows all settings",
+            _ => {
+                "fix the setting that the message names; 'git bbtoken status --verbose' shows all settings"
+            }
         };
         Finding::problem(CHECK, format!("{error:#}"), "no usable profile").fix(fix)
     };

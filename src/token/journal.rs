@@ -39,6 +39,14 @@ impl Journal {
         }
     }
 
+    /// Uses a second note, which stays after the server has refused the token: the login has ended.
+    pub(super) fn of_ended(directory: Option<PathBuf>, key: &str) -> Self {
+        Journal {
+            directory,
+            name: format!("{key}.ended"),
+        }
+    }
+
     /// Tells whether this token may have been sent without saving the response.
     pub(super) fn is_pending(&self, refresh_token: &Secret) -> bool {
         match self.read() {

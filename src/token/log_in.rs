@@ -4,9 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use super::{
-    Bearer, Tokens, busy::Repeat, cache::Entry, explain::explain, journal::Journal, refresh, store,
-};
+use super::{Bearer, Tokens, busy::Repeat, cache::Entry, explain::explain, refresh, store};
 use crate::{http::PATIENCE, oauth, profile::Profile, secret::Secret};
 
 /// Asks the user whether to save a login, by its token and scopes. On an error, nothing is saved.
@@ -80,7 +78,7 @@ impl Tokens<'_> {
                 );
             }
         }
-        Journal::at(self.places.state.clone(), &key).end();
+        self.refresh(store.as_ref()).end_notes();
         // The login may belong to another user from now on.
         self.keep_owner(None);
         if let Some((cache, key)) = self.cache()

@@ -144,6 +144,7 @@ impl Tokens<'_> {
         Refresh {
             store,
             journal: Journal::at(self.places.state.clone(), &key),
+            ended: Journal::of_ended(self.places.state.clone(), &key),
             key,
         }
     }

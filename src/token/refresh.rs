@@ -38,6 +38,8 @@ use crate::{
 pub(super) struct Refresh<'r> {
     pub(super) store: &'r dyn Store,
     pub(super) journal: Journal,
+    /// The note that the server refused the token.
+    pub(super) ended: Journal,
     pub(super) key: String,
 }
 
@@ -143,6 +145,10 @@ impl Refresh<'_> {
                         continue;
                     }
                     self.journal.end();
+                    // Only 'status' reads this note, and it can do without.
+                    let _ = self
+                        .ended
+                        .begin(&login.refresh_token, tokens.clock.now_unix_s());
                     return Err(login_needed(tokens, error));
                 }
             }
@@ -173,12 +179,18 @@ impl Refresh<'_> {
             obtained_at_unix_s: tokens.clock.now_unix_s(),
         };
         match self.store.save(&self.key, &next.to_record()) {
-            Ok(()) => self.journal.end(),
+            Ok(()) => self.end_notes(),
             Err(error) => (tokens.notify)(&format!(
                 "cannot save the refreshed login of profile '{}'; fix this within minutes and run any git command, or log in again: {error:#}",
                 tokens.profile
             )),
         }
+    }
+
+    /// Removes both notes, because they are about an earlier login.
+    pub(super) fn end_notes(&self) {
+        self.journal.end();
+        self.ended.end();
     }
 
     fn login(&self, tokens: &Tokens<'_>) -> anyhow::Result<Login> {

@@ -19,6 +19,8 @@ pub struct Kept {
     pub access_token: Option<KeptToken>,
     /// The user's login.
     pub login: Option<Login>,
+    /// Whether the server has refused this login.
+    pub has_ended: bool,
     /// The client's secret in the store.
     pub client_secret: Option<Secret>,
     /// An access token or API token in the store.
@@ -92,6 +94,9 @@ impl Tokens<'_> {
             Grant::AuthorizationCode(_) => {
                 let record = store.load(&self.profile.login_key())?;
                 kept.login = record.as_ref().and_then(Login::from_record);
+                let token = kept.login.as_ref().map(|login| &login.refresh_token);
+                let ended = self.refresh(store.as_ref()).ended;
+                kept.has_ended = token.is_some_and(|token| ended.is_pending(token));
             }
             Grant::Token(_) => kept.ready_token = store.load(&self.profile.token_key())?,
             Grant::ClientCredentials(_) => {}
@@ -223,6 +228,7 @@ impl Tokens<'_> {
         let is_shared = |name| forgotten.shared.iter().any(|(shared, _)| *shared == name);
         if even_shared || !own.is_some_and(|(name, _)| is_shared(name)) {
             self.keep_owner(None);
+            self.refresh(store.as_ref()).ended.end();
         }
         Ok(())
     }

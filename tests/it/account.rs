@@ -53,7 +53,7 @@ fn a_login_says_whose_it_is_and_status_remembers_it() {
     );
     assert_eq!(api_requests(&world), 1);
     world.bitbucket.clear_requests();
-    let shown = bbtoken(&world, ["status"]).ok();
+    let shown = bbtoken(&world, ["status", "--verbose"]).ok();
     assert!(
         shown.contains("  at Bitbucket   Local User (local), as of "),
         "{shown}"
@@ -70,7 +70,7 @@ fn a_login_says_whose_it_is_and_status_remembers_it() {
         "{shown}"
     );
     bbtoken(&world, ["logout", "me"]).ok();
-    let shown = bbtoken(&world, ["status"]).ok();
+    let shown = bbtoken(&world, ["status", "--verbose"]).ok();
     assert!(!shown.contains("Local User"), "{shown}");
     let left = std::fs::read_dir(world.cache()).expect("it was made");
     let left: Vec<_> = left.flatten().map(|entry| entry.file_name()).collect();
@@ -98,7 +98,7 @@ fn a_client_that_may_not_tell_is_not_asked_and_an_earlier_name_is_forgotten() {
         "{said}"
     );
     assert_eq!(api_requests(&world), 0);
-    let shown = bbtoken(&world, ["status"]).ok();
+    let shown = bbtoken(&world, ["status", "--verbose"]).ok();
     assert!(!shown.contains("Local User"), "{shown}");
 }
 

@@ -32,7 +32,7 @@ const TOPICS: [Topic; 9] = [
     Topic {
         heading: "Settings and variables",
         files: &["errors-settings", "warnings-verify"],
-        fix: "Correct the setting or variable that the message names. `git bbtoken status` shows where each setting comes from.",
+        fix: "Correct the setting or variable that the message names. `git bbtoken status --verbose` shows where each setting comes from.",
     },
     Topic {
         heading: "Keys, secrets and tokens in the wrong place",

@@ -242,6 +242,7 @@ fn no_secret_that_is_found_is_printed_by_any_command() {
         &["doctor", "--report", "origin"],
         &["doctor", "--fix"],
         &["status"],
+        &["status", "--verbose"],
         &["status", "--json"],
         &["remote", "convert", "--dry-run"],
         &["setup", "--dry-run"],

@@ -260,7 +260,10 @@ fn a_ready_token_is_read_from_stdin_and_kept() {
         .done()
         .expect(0)
         .quiet();
-    let shown = world.bbtoken(["status", "bot"]).without_client().ok();
+    let shown = world
+        .bbtoken(["status", "bot", "--verbose"])
+        .without_client()
+        .ok();
     assert!(
         shown.contains("stored token   ") && !shown.contains(&token),
         "{shown}"

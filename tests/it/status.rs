@@ -2,9 +2,13 @@
 
 use std::{fs, path::Path};
 
+use bitbucket_local::{Kind, Rule};
+
 use crate::{
     needs::needs,
+    person::{configure, list, log_in, manage, person, state},
     support::{World, gits},
+    terminals::Terminal,
 };
 
 fn world() -> World {
@@ -49,7 +53,7 @@ fn status_says_where_everything_comes_from() {
         .git(["config", "--global", "bbtoken.me.clientId", "my-key"])
         .ok();
     let shown = world
-        .bbtoken(["status"])
+        .bbtoken(["status", "--verbose"])
         .without_client()
         .done()
         .expect(0)
@@ -86,6 +90,190 @@ profile 'work'
         0,
         "status makes no request"
     );
+}
+
+/// Runs `git bbtoken status` as a person does; gives its lines.
+fn glance(world: &World) -> Vec<String> {
+    let shown = manage(world, ["status"]).done().expect(0).quiet().stdout;
+    shown.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn status_shows_each_profile_in_one_line_with_what_fixes_it() {
+    let world = world();
+    let key = world.consumer.key.clone();
+    let secret = world.path("secret");
+    fs::write(&secret, &world.consumer.secret).expect("the world can be written");
+    let command = format!("cat '{}'", secret.display());
+    for (profile, settings) in [
+        ("bare", &[("clientId", key.as_str())][..]),
+        ("bot", &[("grant", "token")]),
+        (
+            "ci",
+            &[
+                ("clientId", &key),
+                ("clientSecretCommand", &command),
+                ("workspace", "acme"),
+                ("workspace", "other"),
+            ],
+        ),
+        (
+            "me",
+            &[
+                ("clientId", &key),
+                ("grant", "authorization-code"),
+                ("clientSecretCommand", &command),
+                ("account", "ann"),
+            ],
+        ),
+        ("odd", &[("clientId", &key), ("grant", "none")]),
+    ] {
+        configure(&world, profile, settings);
+    }
+    let glance = || {
+        let run = world.bbtoken(["status"]).without_client();
+        let shown = run.done().expect(0).quiet().stdout;
+        shown.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = glance();
+    let client = format!("client {key}");
+    let width = client.len();
+    let line = |start: &str, account: &str, workspaces: &str, end: &str| {
+        format!("{start}  {account:width$}  {workspaces:14}  {end}")
+    };
+    let expected = [
+        line(
+            "-- bare",
+            &client,
+            "all workspaces",
+            "client secret missing: run 'git bbtoken login bare'",
+        ),
+        line(
+            "-- bot ",
+            "account unknown",
+            "all workspaces",
+            "token missing: run 'git bbtoken login bot'",
+        ),
+        line(
+            "ok ci  ",
+            &client,
+            "acme, other",
+            "gets a token when git needs one",
+        ),
+        line(
+            "-- me  ",
+            "ann",
+            "all workspaces",
+            "no login: run 'git bbtoken login me'",
+        ),
+    ];
+    assert_eq!(before[..4], expected);
+    assert!(
+        before[4].starts_with("-- odd   ") && before[4].contains("  cannot be used: "),
+        "{before:?}"
+    );
+    assert_eq!(before.len(), 5, "one line for each profile");
+    assert!(
+        world.bitbucket.requests().is_empty(),
+        "status makes no request"
+    );
+    manage(&world, ["token", "--profile", "ci"]).ok();
+    let after = glance();
+    assert!(
+        after[2].starts_with("ok ci ") && after[2].contains("  token expires in "),
+        "{after:?}"
+    );
+}
+
+#[test]
+fn a_login_that_bitbucket_refused_is_marked_until_the_next_login() {
+    let world = world();
+    person(&world);
+    let line = glance(&world).join("\n");
+    assert!(
+        line.starts_with("ok work  Local User (local)  all workspaces  login, refreshed "),
+        "{line}"
+    );
+    world.bitbucket.revoke_refresh_tokens();
+    world.bitbucket.revoke_access_tokens();
+    list(&world).fails(128).says(&["its login has ended"]);
+    world.bitbucket.clear_requests();
+    let ended = "-- work  Local User (local)  all workspaces  login has ended: run 'git bbtoken login work'";
+    assert_eq!(glance(&world), [ended]);
+    let json = manage(&world, ["status", "--json"]).ok();
+    assert!(json.contains("\"has_ended\": true"), "{json}");
+    let details = manage(&world, ["status", "--verbose"]).ok();
+    let told = "                 has ended; run 'git bbtoken login work'\n";
+    assert!(details.contains(told), "{details}");
+    assert!(
+        world.bitbucket.requests().is_empty(),
+        "status makes no request"
+    );
+    log_in(&world, "work").expect(0);
+    let line = glance(&world).join("\n");
+    assert!(line.starts_with("ok work "), "{line}");
+    let notes = fs::read_dir(state(&world)).expect("it is there").flatten();
+    let notes: Vec<_> = notes
+        .filter(|file| file.path().extension().is_some_and(|end| end == "ended"))
+        .collect();
+    assert!(notes.is_empty(), "the login removes the note: {notes:?}");
+}
+
+#[test]
+fn a_server_that_takes_a_refused_login_again_removes_the_mark() {
+    let world = world();
+    person(&world);
+    world.bitbucket.revoke_access_tokens();
+    let refusal = Rule::answer(400)
+        .kind(Kind::Token)
+        .body(r#"{"error":"invalid_grant"}"#);
+    world
+        .bitbucket
+        .script(refusal.header("Content-Type", "application/json"));
+    list(&world).fails(128).says(&["its login has ended"]);
+    assert!(glance(&world)[0].contains("login has ended"));
+    world.bitbucket.clear_script();
+    world.bitbucket.set_rotation(false);
+    list(&world).ok();
+    assert!(glance(&world)[0].starts_with("ok work "));
+}
+
+#[test]
+fn marks_are_symbols_in_color_only_where_a_terminal_shows_them() {
+    needs!("script");
+    let world = world();
+    let shown = |terminal: &[(&str, &str)], line: &str| {
+        let line = format!("BBTOKEN_CLIENT_ID=k BBTOKEN_CLIENT_SECRET=s {line}");
+        let environment: Vec<_> = [("TERM", "xterm"), ("LC_ALL", "C.UTF-8")]
+            .into_iter()
+            .chain(terminal.iter().copied())
+            .collect();
+        let terminal = Terminal {
+            columns: 80,
+            environment: &environment,
+        };
+        let (shown, code) = terminal.run(&world, &line, &[]);
+        assert_eq!(code, Some(0), "{shown}");
+        shown.split(" environment ").next().unwrap_or("").to_owned()
+    };
+    let status = "git bbtoken status";
+    assert_eq!(shown(&[], status), "\u{1b}[32m\u{2713}\u{1b}[0m");
+    assert_eq!(shown(&[("NO_COLOR", "1")], status), "\u{2713}");
+    assert_eq!(shown(&[("CLICOLOR", "0")], status), "\u{2713}");
+    assert_eq!(shown(&[("LC_ALL", "C")], status), "\u{1b}[32mok\u{1b}[0m");
+    assert_eq!(shown(&[("TERM", "dumb")], status), "ok");
+    assert_eq!(shown(&[], "git bbtoken status --color never"), "\u{2713}");
+    assert_eq!(shown(&[], "git bbtoken status | cat"), "ok");
+    let piped = "git bbtoken status --color=always | cat";
+    assert_eq!(shown(&[], piped), "\u{1b}[32mok\u{1b}[0m");
+    assert_eq!(
+        shown(&[("CLICOLOR_FORCE", "1")], "git bbtoken status | cat"),
+        "\u{1b}[32mok\u{1b}[0m"
+    );
+    world
+        .bbtoken(["status", "--color", "blue"])
+        .fails(2)
+        .says(&["'blue'"]);
 }
 
 #[test]
@@ -128,8 +316,9 @@ fn status_as_json_holds_fingerprints_and_no_secret() {
 #[test]
 fn whoever_reads_no_further_is_not_told_of_it() {
     let world = world();
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 10] = [
         &["status"],
+        &["status", "--verbose"],
         &["status", "--json"],
         &["help"],
         &["help", "lfs"],

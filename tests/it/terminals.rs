@@ -25,8 +25,8 @@ fn world() -> World {
 /// A terminal of some width and kind.
 #[derive(Clone, Copy)]
 pub(crate) struct Terminal<'t> {
-    columns: u16,
-    environment: &'t [(&'t str, &'t str)],
+    pub(crate) columns: u16,
+    pub(crate) environment: &'t [(&'t str, &'t str)],
 }
 
 pub(crate) const DUMB: Terminal<'static> = Terminal {

@@ -74,7 +74,7 @@ pub(in crate::cli) const OTHER_KEYS: [Name; 1] = [name(
 )];
 
 /// Environment variables; they win over git's configuration.
-pub(in crate::cli) const VARIABLES: [Name; 18] = [
+pub(in crate::cli) const VARIABLES: [Name; 19] = [
     name("BBTOKEN_PROFILE", "the profile to use"),
     name(
         "BBTOKEN_CLIENT_ID",
@@ -144,6 +144,11 @@ pub(in crate::cli) const VARIABLES: [Name; 18] = [
     name(
         "BROWSER",
         "the browser for a login: commands with '%s' for the page, separated by ':' (';' on Windows), or 'none'; run without a shell",
+    ),
+    name(
+        "NO_COLOR, CLICOLOR, CLICOLOR_FORCE",
+        "NO_COLOR with any value and CLICOLOR=0 turn colors off, CLICOLOR_FORCE=1 turns them on without a terminal; \
+         --color overrides them; TERM=dumb turns off colors and symbols",
     ),
 ];
 

@@ -88,6 +88,7 @@ pub(super) const JSON: &str = "\
     login: a login by browser; absent without one
       fingerprint, scopes[]
       refreshed_at: seconds since 1970-01-01T00:00:00Z
+      has_ended: whether Bitbucket has refused it since then
     owner: the account of the login or token; absent if Bitbucket did not name it
       name
       told_at: seconds since 1970-01-01T00:00:00Z

@@ -85,6 +85,7 @@ fn names_and_values_of_a_repository_never_act_on_a_terminal() {
             &["remote", "convert", "--yes"],
             &["remote", "convert", "--back", "--dry-run"],
             &["status"],
+            &["status", "--verbose", "--color=always"],
             &["status", "--json"],
             &["status", HARM],
             &["status", "--explain", HARM],
@@ -141,6 +142,7 @@ fn values_of_variables_and_of_the_users_configuration_never_act_on_a_terminal() 
             for arguments in [
                 &["token"][..],
                 &["status"],
+                &["status", "--verbose"],
                 &["status", "--json"],
                 &["doctor"],
             ] {
@@ -164,7 +166,12 @@ fn values_of_variables_and_of_the_users_configuration_never_act_on_a_terminal() 
             "baseUrl",
             "tokenUrl",
         ] {
-            for command in [&["status"][..], &["status", "--json"], &["doctor"]] {
+            for command in [
+                &["status"][..],
+                &["status", "--verbose"],
+                &["status", "--json"],
+                &["doctor"],
+            ] {
                 let run = world.git(["-c", "bbtoken.work.clientId=x", "-c", &key(name)]);
                 plain(&run.arg("bbtoken").args(command).without_client().done());
             }

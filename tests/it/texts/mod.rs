@@ -283,7 +283,8 @@ fn success_of_status() {
         .ok();
     for arguments in [
         &["status"][..],
-        &["status", "ci"],
+        &["status", "--verbose"],
+        &["status", "ci", "--verbose"],
         &["status", "--json"],
         &["status", "--explain", "acme/app"],
     ] {

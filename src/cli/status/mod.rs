@@ -1,14 +1,16 @@
 //! `git bbtoken status`: what is configured, what is kept, and where each of it comes from. No request is made.
 
+mod glance;
+
 use serde_json::{Map, Value, json};
 
 use super::{Console, arguments};
 use crate::{
     app::{self, App},
     clock,
-    failure::{printable_json, quote},
+    failure::quote,
     profile::{self, GrantKind, Profile, RawProfile, Setting},
-    secret::{Secret, mask, mask_address, mask_id, mask_name, program_of},
+    secret::{Secret, mask_address, mask_id, mask_name, program_of},
     token::{Kept, KeptOwner, KeptToken, Login},
 };
 
@@ -16,6 +18,7 @@ use crate::{
 const VERSION: u32 = 1;
 
 pub(super) fn run(options: &arguments::Status, console: &mut Console<'_>) -> anyhow::Result<()> {
+    console.color(&options.color);
     let app = App::read()?;
     if let Some(address) = &options.explain {
         let found = app.explain(address)?;
@@ -38,14 +41,19 @@ pub(super) fn run(options: &arguments::Status, console: &mut Console<'_>) -> any
         let profiles: Vec<_> = views.iter().map(|view| view.json(now_unix_s)).collect();
         let all =
             json!({ "version": VERSION, "base_url": app.base().as_str(), "profiles": profiles });
-        return console.print(&format!(
-            "{}\n",
-            printable_json(&serde_json::to_string_pretty(&masked(all))?)
-        ));
+        return console.answer_json(all);
     }
-    console.answer(&format!("Bitbucket is at {}", app.base()))?;
+    if options.verbose {
+        console.answer(&format!("Bitbucket is at {}", app.base()))?;
+    }
     if views.is_empty() {
         console.answer("No profile is configured; 'git bbtoken login' creates one.")?;
+    }
+    if !options.verbose {
+        let lines = glance::lines(&views, now_unix_s, console.style);
+        return lines
+            .iter()
+            .try_for_each(|line| console.answer_marked(line));
     }
     for view in &views {
         console.answer("")?;
@@ -76,6 +84,13 @@ impl View {
             settings: settings(&app.raw, name, profile),
             found,
         }
+    }
+
+    fn workspaces(&self) -> Vec<&str> {
+        let workspaces = self.settings.iter().filter(|(key, _)| *key == "workspace");
+        workspaces
+            .map(|(_, setting)| setting.value.as_str())
+            .collect()
     }
 
     fn lines(&self, now_unix_s: u64) -> Vec<String> {
@@ -115,13 +130,9 @@ impl View {
                 return Value::Object(fields);
             }
         };
-        let workspaces = self.settings.iter().filter(|(key, _)| *key == "workspace");
-        let workspaces: Vec<_> = workspaces
-            .map(|(_, setting)| setting.value.as_str())
-            .collect();
         fields.insert("grant".into(), json!(profile.grant.name()));
         fields.insert("account".into(), json!(profile.account));
-        fields.insert("workspaces".into(), json!(workspaces));
+        fields.insert("workspaces".into(), json!(self.workspaces()));
         fields.insert("store".into(), json!(profile.store.name()));
         let problem = problem.as_ref().map(|problem| format!("{problem:#}"));
         let optional = [
@@ -179,7 +190,11 @@ fn of_login(profile: &Profile, kept: &Kept, now_unix_s: u64) -> Vec<Row> {
         (Some(login), _) => {
             let since = clock::ago(login.obtained_at_unix_s, now_unix_s);
             let scopes = app::scopes(&login.scopes);
-            vec![("login", format!("refreshed {since}")), ("", scopes)]
+            let mut rows = vec![("login", format!("refreshed {since}")), ("", scopes)];
+            if kept.has_ended {
+                rows.push(("", format!("has ended; run 'git bbtoken login {profile}'")));
+            }
+            rows
         }
         (None, GrantKind::AuthorizationCode) => {
             vec![("login", format!("none; run 'git bbtoken login {profile}'"))]
@@ -211,7 +226,12 @@ fn kept_json(kept: &Kept, now_unix_s: u64) -> [(&'static str, Option<Value>); 5]
             "access_token",
             token.map(|token| token_json(token, now_unix_s)),
         ),
-        ("login", kept.login.as_ref().map(login_json)),
+        (
+            "login",
+            kept.login
+                .as_ref()
+                .map(|login| login_json(login, kept.has_ended)),
+        ),
         ("owner", kept.owner.as_ref().map(owner_json)),
         (
             "client_secret",
@@ -235,11 +255,12 @@ fn token_json(token: &KeptToken, now_unix_s: u64) -> Value {
     })
 }
 
-fn login_json(login: &Login) -> Value {
+fn login_json(login: &Login, has_ended: bool) -> Value {
     json!({
         "fingerprint": login.refresh_token.fingerprint(),
         "scopes": login.scopes,
         "refreshed_at": login.obtained_at_unix_s,
+        "has_ended": has_ended,
     })
 }
 
@@ -276,20 +297,5 @@ fn shown(key: &str, setting: &Setting) -> String {
         "clientId" => mask_id(value),
         "baseUrl" | "tokenUrl" | "authorizeUrl" => quote(&mask_address(value)),
         _ => mask_name(value),
-    }
-}
-
-/// Takes what may be a secret out of every text in JSON.
-fn masked(json: Value) -> Value {
-    match json {
-        Value::String(text) => Value::String(mask(&text)),
-        Value::Array(all) => all.into_iter().map(masked).collect(),
-        Value::Object(fields) => {
-            let fields = fields
-                .into_iter()
-                .map(|(name, value)| (name, masked(value)));
-            Value::Object(fields.collect())
-        }
-        other => other,
     }
 }

@@ -1,0 +1,105 @@
+//! `git bbtoken status` at a glance: one line for each profile, with what fixes it.
+
+use super::View;
+use crate::{
+    cli::style::Style,
+    clock,
+    failure::quote,
+    profile::{ENVIRONMENT, Grant, Profile, Source},
+    secret::{mask_id, mask_name},
+    token::Kept,
+};
+
+/// Gives a line for each profile: mark, name, account, workspaces, and how long it is valid.
+pub(super) fn lines(views: &[View], now_unix_s: u64, style: Style) -> Vec<String> {
+    let rows: Vec<_> = views.iter().map(|view| row(view, now_unix_s)).collect();
+    let width = |column: usize| {
+        let cells = rows.iter().map(|(_, cells)| cells[column].chars().count());
+        cells.max().unwrap_or(0)
+    };
+    let widths = [width(0), width(1), width(2)];
+    let line = |(validity, [name, account, workspaces]): &(Validity, [String; 3])| {
+        let (mark, text) = match validity {
+            Ok(text) => (style.mark(true), text),
+            Err(text) => (style.mark(false), text),
+        };
+        format!(
+            "{mark} {name:0$}  {account:1$}  {workspaces:2$}  {text}",
+            widths[0], widths[1], widths[2]
+        )
+    };
+    rows.iter().map(line).collect()
+}
+
+/// How long a profile can be used, or why it cannot.
+type Validity = Result<String, String>;
+
+fn row(view: &View, now_unix_s: u64) -> (Validity, [String; 3]) {
+    let name = view.name.clone();
+    let workspaces = match view.workspaces().as_slice() {
+        [] => "all workspaces".to_owned(),
+        some => some
+            .iter()
+            .map(|name| mask_name(name))
+            .collect::<Vec<_>>()
+            .join(", "),
+    };
+    match &view.found {
+        Err(error) => {
+            let why = Err(format!("cannot be used: {error:#}"));
+            (why, [name, "-".to_owned(), workspaces])
+        }
+        Ok((profile, kept, problem)) => {
+            let validity = match problem {
+                Some(problem) => Err(format!("cannot read its store: {problem:#}")),
+                None => validity(profile, kept, now_unix_s),
+            };
+            (validity, [name, account(profile, kept), workspaces])
+        }
+    }
+}
+
+fn account(profile: &Profile, kept: &Kept) -> String {
+    match (&kept.owner, &profile.grant) {
+        (Some(owner), _) => quote(&owner.name),
+        (None, _) if profile.account != profile.name => quote(&profile.account),
+        (None, Grant::ClientCredentials(client)) => format!("client {}", mask_id(&client.id)),
+        (None, _) => "account unknown".to_owned(),
+    }
+}
+
+fn validity(profile: &Profile, kept: &Kept, now_unix_s: u64) -> Validity {
+    let (secret, what, stored) = match &profile.grant {
+        Grant::Token(token) => (token, "token", &kept.ready_token),
+        Grant::AuthorizationCode(client) | Grant::ClientCredentials(client) => {
+            (&client.secret, "client secret", &kept.client_secret)
+        }
+    };
+    let login = match profile.name.as_str() {
+        ENVIRONMENT => "set BBTOKEN_CLIENT_SECRET".to_owned(),
+        name => format!("run 'git bbtoken login {name}'"),
+    };
+    match secret {
+        Source::Stored if stored.is_none() => return Err(format!("{what} missing: {login}")),
+        Source::File(path) if !path.exists() => {
+            return Err(format!("{what} missing: no file '{}'", path.display()));
+        }
+        _ => {}
+    }
+    match (&profile.grant, &kept.login, &kept.access_token) {
+        (Grant::AuthorizationCode(_), None, _) => Err(format!("no login: {login}")),
+        (Grant::AuthorizationCode(_), Some(_), _) if kept.has_ended => {
+            Err(format!("login has ended: {login}"))
+        }
+        (Grant::AuthorizationCode(_), Some(login), _) => {
+            let since = clock::ago(login.obtained_at_unix_s, now_unix_s);
+            Ok(format!("login, refreshed {since}"))
+        }
+        (Grant::Token(_), ..) => Ok("token, expiry unknown".to_owned()),
+        (Grant::ClientCredentials(_), _, Some(token)) if token.expires_at_unix_s > now_unix_s => {
+            let expiry = clock::expiry(token.expires_at_unix_s, now_unix_s);
+            Ok(format!("token {expiry}"))
+        }
+        (Grant::ClientCredentials(_), ..) => Ok("gets a token when git needs one".to_owned()),
+    }
+}
