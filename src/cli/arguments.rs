@@ -77,6 +77,14 @@ pub(super) enum Command {
         after_help = examples::shown("git-bbtoken-use")
     )]
     Use(Use),
+    /// Show whose token git uses
+    #[command(
+        long_about = "Show whose token git uses\n\n\
+            The command gets a token if none is cached, and asks Bitbucket for its account. A client's own token \
+            belongs to the OAuth consumer.",
+        after_help = examples::shown("git-bbtoken-whoami")
+    )]
+    Whoami(Chosen),
     /// Show each profile in one line, and how to fix it
     #[command(
         long_about = "Show each profile in one line, and how to fix it\n\n\
@@ -129,6 +137,9 @@ pub(super) enum Command {
     /// Print the manual page, or install all manual pages
     #[command(after_help = examples::shown("git-bbtoken-man"))]
     Man(Man),
+    /// Print the version, and that of the helper if it is another one
+    #[command(after_help = examples::shown("git-bbtoken-version"))]
+    Version,
     /// Explain a subcommand or a topic
     #[command(after_help = examples::shown("git-bbtoken-help"))]
     Help {
@@ -152,6 +163,9 @@ pub(super) struct Logout {
     /// Also remove what other profiles use
     #[arg(long)]
     pub(super) shared: bool,
+    /// Log every profile out
+    #[arg(long, conflicts_with_all = ["profile", "shared"])]
+    pub(super) all: bool,
 }
 
 #[derive(Debug, Args)]
@@ -448,7 +462,7 @@ mod tests {
     #[test]
     fn every_command_shows_two_examples_that_the_command_line_accepts() {
         let commands = all(&definition());
-        assert_eq!(commands.len(), 16, "every command is here");
+        assert_eq!(commands.len(), 18, "every command is here");
         for mut command in commands {
             let title = command.get_display_name().unwrap_or("").to_owned();
             let short = command.render_help().to_string();

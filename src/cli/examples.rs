@@ -3,7 +3,7 @@
 use super::names::{Name, list, name};
 
 /// Examples by the name of the man page, in the order of the help.
-const EXAMPLES: [(&str, &[Name]); 17] = [
+const EXAMPLES: [(&str, &[Name]); 19] = [
     (
         "git-remote-bbtoken",
         &[
@@ -66,6 +66,10 @@ const EXAMPLES: [(&str, &[Name]); 17] = [
                 "git bbtoken logout work --shared",
                 "Remove it also from the profiles that share it",
             ),
+            name(
+                "git bbtoken logout --all",
+                "Remove the logins, secrets and tokens of every profile",
+            ),
         ],
     ),
     (
@@ -78,6 +82,19 @@ const EXAMPLES: [(&str, &[Name]); 17] = [
             name(
                 "git bbtoken use work --here",
                 "Use the profile 'work' for the repository here",
+            ),
+        ],
+    ),
+    (
+        "git-bbtoken-whoami",
+        &[
+            name(
+                "git bbtoken whoami",
+                "Show the account of the profile that git uses in this directory",
+            ),
+            name(
+                "git bbtoken whoami --profile work",
+                "Show the account of the profile 'work'",
             ),
         ],
     ),
@@ -225,6 +242,19 @@ const EXAMPLES: [(&str, &[Name]); 17] = [
                 "Install the pages, so that 'git bbtoken --help' works",
             ),
             name("git bbtoken man | man -l -", "Read the first page"),
+        ],
+    ),
+    (
+        "git-bbtoken-version",
+        &[
+            name(
+                "git bbtoken version",
+                "Print the versions of both programs if they differ",
+            ),
+            name(
+                "git bbtoken version | head -1",
+                "Print only the version of git-bbtoken",
+            ),
         ],
     ),
     (

@@ -7,23 +7,18 @@ use crate::{
     token::Forgotten,
 };
 
+const NOT_REVOKED: &str = "Nothing was revoked at Bitbucket. Access tokens expire within two hours";
+
 pub(super) fn run(options: &arguments::Logout, console: &mut Console<'_>) -> anyhow::Result<()> {
     let app = App::read()?;
+    if options.all {
+        return every(&app, console);
+    }
     let identity = app.used(options.profile.name.as_deref())?;
     let profile = &identity.profile;
     let others = others(&app, profile);
     let forgotten = identity.forget_all(&others, options.shared, console.warn)?;
-    let Forgotten { removed, shared } = &forgotten;
-    if !removed.is_empty() {
-        console.answer(&format!(
-            "Removed from profile '{profile}': {}.",
-            removed.join(", ")
-        ))?;
-    } else if shared.is_empty() {
-        console.answer(&format!("Nothing was stored for profile '{profile}'."))?;
-    } else {
-        console.answer(&format!("Nothing was removed from profile '{profile}'."))?;
-    }
+    answer(profile, &forgotten, console)?;
     tell_of_others(profile, &forgotten, console);
     let settings = if profile.name == ENVIRONMENT {
         "The client or token in the environment stays: unset its variables to stop its use."
@@ -33,10 +28,40 @@ pub(super) fn run(options: &arguments::Logout, console: &mut Console<'_>) -> any
             "The profile's settings stay: 'git config --global --remove-section bbtoken.{profile}' removes them."
         )
     };
-    console.tell("Nothing was revoked at Bitbucket. Access tokens expire within two hours;");
+    console.tell(&format!("{NOT_REVOKED};"));
     console.tell(&format!("{}.", where_to_revoke(profile)));
     console.tell(&settings);
     Ok(())
+}
+
+/// Logs every profile out, also those after one that fails.
+fn every(app: &App, console: &mut Console<'_>) -> anyhow::Result<()> {
+    let mut failed = None;
+    for name in profile::names(&app.raw) {
+        let forgotten = app.identity(&name, |_| {}).and_then(|identity| {
+            let forgotten = identity.forget_all(&[], true, console.warn)?;
+            answer(&identity.profile, &forgotten, console)
+        });
+        if let Err(error) = forgotten {
+            (console.warn)(&format!("profile '{name}' was not logged out: {error:#}"));
+            failed = Some(error);
+        }
+    }
+    console.tell(&format!("{NOT_REVOKED}."));
+    console.tell("Settings and variables stay: 'git bbtoken status' shows them.");
+    failed.map_or(Ok(()), Err)
+}
+
+fn answer(
+    profile: &Profile,
+    Forgotten { removed, shared }: &Forgotten,
+    console: &mut Console<'_>,
+) -> anyhow::Result<()> {
+    console.answer(&match (removed.is_empty(), shared.is_empty()) {
+        (false, _) => format!("Removed from profile '{profile}': {}.", removed.join(", ")),
+        (true, true) => format!("Nothing was stored for profile '{profile}'."),
+        (true, false) => format!("Nothing was removed from profile '{profile}'."),
+    })
 }
 
 fn tell_of_others(profile: &Profile, forgotten: &Forgotten, console: &Console<'_>) {

@@ -22,6 +22,8 @@ mod status;
 mod style;
 mod token;
 mod use_profile;
+mod version;
+mod whoami;
 
 use std::{
     ffi::OsString,
@@ -102,6 +104,7 @@ fn run_one(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Resul
         Command::Login(options) => login::run(&options, console),
         Command::Logout(options) => logout::run(&options, console),
         Command::Use(options) => use_profile::run(&options, console),
+        Command::Whoami(options) => whoami::run(&options, console),
         Command::Status(options) => status::run(&options, console),
         Command::Token(options) => token::print(&options, console),
         Command::Setup(options) => setup::run(&options, console),
@@ -118,6 +121,7 @@ fn run_one(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Resul
         ),
         Command::Completions(options) => completions::run(&options, console),
         Command::Man(options) => manual::run(&options, console),
+        Command::Version => version::run(console),
         Command::Help { topic } => help::run(&topic, console),
     }?;
     Ok(0)

@@ -11,6 +11,8 @@ mod settings;
 
 use crate::{app::App, failure::shell_command, report, secret::mask};
 
+pub(crate) use programs::other_helper;
+
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Level {

@@ -25,6 +25,9 @@ const SHORT_PATH: [&str; 5] = [
     "/usr/local/sbin",
 ];
 
+/// What the helper of this version prints.
+const EXPECTED: &str = concat!("git-remote-bbtoken ", env!("CARGO_PKG_VERSION"));
+
 pub(super) fn ours() -> Vec<Finding> {
     const CHECK: &str = "programs";
     let helpers = program::all("git-remote-bbtoken");
@@ -34,14 +37,10 @@ pub(super) fn ours() -> Vec<Finding> {
             "put the directory with both programs on PATH, in the file that your shell reads at login",
         )];
     };
-    let expected = format!("git-remote-bbtoken {}", env!("CARGO_PKG_VERSION"));
-    let is_same = |helper: &Path| {
-        first_line(Child::Ours.command(helper), &["--version"]).as_deref()
-            == Some(expected.as_str())
-    };
+    let is_same = |helper: &Path| version(helper).as_deref() == Some(EXPECTED);
     let mut findings = vec![match is_same(helper) {
         true => {
-            let text = format!("{expected} in '{}'", helper.display());
+            let text = format!("{EXPECTED} in '{}'", helper.display());
             Finding::good(CHECK, text, "helper found, same version")
         }
         false => {
@@ -62,6 +61,17 @@ pub(super) fn ours() -> Vec<Finding> {
     }));
     findings.extend(off_the_short_path(helper));
     findings
+}
+
+/// Describes the helper that git starts, if it has another version than this program.
+pub(crate) fn other_helper() -> Option<String> {
+    let helper = program::all("git-remote-bbtoken").into_iter().next()?;
+    let version = version(&helper).filter(|version| version != EXPECTED)?;
+    Some(format!("{version} in '{}'", helper.display()))
+}
+
+fn version(helper: &Path) -> Option<String> {
+    first_line(Child::Ours.command(helper), &["--version"])
 }
 
 /// Finds whether programs with windows may not find the helper.

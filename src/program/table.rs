@@ -36,7 +36,7 @@ pub(crate) const ROWS: [Row; 9] = [
     },
     Row {
         child: Child::Ours,
-        programs: "`git-remote-bbtoken --version` of `doctor`",
+        programs: "`git-remote-bbtoken --version` of `doctor` and `version`",
         gets: NO_SECRETS,
     },
     Row {

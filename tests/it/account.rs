@@ -221,3 +221,67 @@ fn a_login_does_not_fail_for_want_of_a_name() {
         "control characters reach no terminal: {said}"
     );
 }
+
+#[test]
+fn whoami_asks_bitbucket_whose_token_it_is() {
+    needs!("curl");
+    let world = world();
+    log_in(&world, &world.consumer, &[]);
+    let whoami = || bbtoken(&world, ["whoami"]);
+    let done = whoami().done().expect(0).quiet();
+    assert_eq!(done.stdout, "Local User (local), profile 'me'\n");
+    world.bitbucket.revoke_access_tokens();
+    let done = whoami().done().expect(0).quiet();
+    assert_eq!(
+        done.stdout, "Local User (local), profile 'me'\n",
+        "a refused token is replaced"
+    );
+    let client = world.bbtoken(["whoami"]).done().expect(0).quiet();
+    assert_eq!(
+        client.stdout,
+        format!(
+            "the OAuth consumer '{}' itself, profile 'environment'\n",
+            world.consumer.key
+        )
+    );
+    let unknown = bbtoken(&world, ["whoami", "--profile", "x"]).fails(3);
+    unknown.says(&["profile 'x', which does not exist"]);
+    let api = |status| Rule {
+        kind: Some(Kind::Api),
+        ..Rule::new(Action::Answer {
+            status,
+            headers: Vec::new(),
+            body: "oops".into(),
+            early: false,
+        })
+    };
+    world.bitbucket.script(api(500));
+    whoami()
+        .fails(5)
+        .says(&["error: the account of profile 'me' is unknown: Bitbucket answered 500\n"]);
+    world.bitbucket.revoke_access_tokens();
+    world.bitbucket.revoke_refresh_tokens();
+    whoami()
+        .fails(4)
+        .says(&["hint: run 'git bbtoken login me'"]);
+}
+
+#[test]
+fn whoami_says_why_an_account_is_unknown_and_which_account_was_meant() {
+    let world = world();
+    let with = |token: &str| bbtoken(&world, ["whoami"]).env("BBTOKEN_ACCESS_TOKEN", token);
+    let reader = world.bitbucket.issue_access_token(&["repository"]);
+    with(&reader).fails(5).says(&[
+        "the account of profile 'environment' is unknown: the token lacks the scope to read the account\n",
+    ]);
+    with("ATCTTwrong").fails(5).says(&[
+        "is unknown: Bitbucket refuses the token: it was revoked, or it cannot read the account\n",
+    ]);
+    let token = world.bitbucket.issue_access_token(&["account"]);
+    log_in_with(&world, &token, &["--account", "ann"]);
+    let done = bbtoken(&world, ["whoami", "--profile", "bot"]).done();
+    assert_eq!(done.stdout, "Local User (local), profile 'bot'\n");
+    done.expect(0).says(&[
+        "warning: profile 'bot' is for account 'ann', but its login belongs to Local User (local)\n",
+    ]);
+}

@@ -1,4 +1,10 @@
-//! `git bbtoken use`: chooses the profile that git uses, in the user's or the repository's configuration.
+//! Accounts: `git bbtoken use` chooses the profile that git uses, `logout --all` ends every login; and `version`.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     person::{configure, manage},
@@ -29,7 +35,7 @@ fn explained(world: &World, address: &str) -> String {
 }
 
 /// Makes a repository with remotes.
-fn repository(world: &World, remotes: &[(&str, &str)]) -> std::path::PathBuf {
+fn repository(world: &World, remotes: &[(&str, &str)]) -> PathBuf {
     world.git(["init", "-q", "tree"]).ok();
     let tree = world.path("tree");
     for (name, address) in remotes {
@@ -148,19 +154,19 @@ fn a_choice_that_git_cannot_follow_changes_nothing() {
     let world = world();
     configure(&world, "a", &[("pushProfile", "b")]);
     let tree = repository(&world, &[("origin", "bbtoken::ws/repo")]);
-    let before = std::fs::read_to_string(tree.join(".git/config")).expect("it is there");
+    let before = fs::read_to_string(tree.join(".git/config")).expect("it is there");
     let run = bbtoken(&world, ["use", "b", "--here"]).within(&tree);
     run.fails(3).says(&[
         "error: git's configuration was not changed\n",
         "profile 'b' is for pushes only",
     ]);
-    let after = std::fs::read_to_string(tree.join(".git/config")).expect("it is there");
+    let after = fs::read_to_string(tree.join(".git/config")).expect("it is there");
     assert_eq!(
         after.replace("[remote \"origin\"]\n", ""),
         before.replace("[remote \"origin\"]\n", "")
     );
     let elsewhere = world.path("more");
-    std::fs::write(&elsewhere, "[bbtoken \"b\"]\nworkspace = acme\n").expect("it can be written");
+    fs::write(&elsewhere, "[bbtoken \"b\"]\nworkspace = acme\n").expect("it can be written");
     world
         .git(["config", "--global", "include.path"])
         .arg(&elsewhere)
@@ -181,4 +187,62 @@ fn a_choice_that_git_cannot_follow_changes_nothing() {
         .says(&["profile 'environment', which does not exist"]);
     bbtoken(&world, ["use", "a", "--workspace", "no/workspace/at all"]).fails(2);
     assert_eq!(world.gitconfig(), before);
+}
+
+#[test]
+fn logout_of_all_removes_every_secret_and_goes_on_after_an_error() {
+    let world = world();
+    for name in ["one", "two"] {
+        let run = bbtoken(&world, ["login", name, "--client-credentials"]);
+        let client = ["--client-id", &world.consumer.key, "--with-secret"];
+        run.args(client).input(&world.consumer.secret).ok();
+    }
+    configure(
+        &world,
+        "bad",
+        &[("accessTokenCommand", "x"), ("store", "x")],
+    );
+    let settings = world.gitconfig();
+    let done = bbtoken(&world, ["logout", "--all"]).fails(3);
+    assert_eq!(
+        done.stdout,
+        "Nothing was stored for profile 'a'.\n\
+         Nothing was stored for profile 'b'.\n\
+         Removed from profile 'one': client secret, cached access token.\n\
+         Nothing was stored for profile 'two'.\n"
+    );
+    done.says(&[
+        "warning: profile 'bad' was not logged out: ",
+        "Nothing was revoked at Bitbucket. Access tokens expire within two hours.\n\
+         Settings and variables stay: 'git bbtoken status' shows them.\nerror: ",
+    ]);
+    assert_eq!(world.gitconfig(), settings, "the configuration stays");
+    for name in ["one", "two"] {
+        bbtoken(&world, ["token", "--profile", name])
+            .fails(3)
+            .says(&["has no secret"]);
+    }
+    for other in ["a", "--shared"] {
+        bbtoken(&world, ["logout", "--all", other]).fails(2);
+    }
+}
+
+#[test]
+fn version_names_the_helper_only_if_it_has_another_version() {
+    let world = world();
+    let own = format!("git-bbtoken {}\n", env!("CARGO_PKG_VERSION"));
+    let version = || bbtoken(&world, ["version"]);
+    let done = version().done().expect(0).quiet();
+    assert_eq!(done.stdout, own);
+    let bin = world.path("bin");
+    fs::create_dir(&bin).expect("the world can be written");
+    let helper = bin.join("git-remote-bbtoken");
+    fs::write(&helper, "#!/bin/sh\necho git-remote-bbtoken 0.0.1\n").expect("it is ours");
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let path = std::env::join_paths([bin.as_path(), Path::new("/usr/bin")]);
+    let done = version().env("PATH", path.expect("no path holds a colon"));
+    assert_eq!(
+        done.done().expect(0).quiet().stdout,
+        format!("{own}git-remote-bbtoken 0.0.1 in '{}'\n", helper.display())
+    );
 }

@@ -7,10 +7,11 @@ use crate::{
     support::{World, gits},
 };
 
-pub(crate) const COMMANDS: [&str; 14] = [
+pub(crate) const COMMANDS: [&str; 16] = [
     "login",
     "logout",
     "use",
+    "whoami",
     "status",
     "token",
     "exec",
@@ -21,6 +22,7 @@ pub(crate) const COMMANDS: [&str; 14] = [
     "doctor",
     "completions",
     "man",
+    "version",
     "help",
 ];
 

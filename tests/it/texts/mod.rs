@@ -152,11 +152,12 @@ fn named(word: &str) -> Option<&'static str> {
 }
 
 /// Every command with help, and every topic.
-const HELP: [&[&str]; 16] = [
+const HELP: [&[&str]; 18] = [
     &[],
     &["login"],
     &["logout"],
     &["use"],
+    &["whoami"],
     &["status"],
     &["token"],
     &["exec"],
@@ -168,6 +169,7 @@ const HELP: [&[&str]; 16] = [
     &["doctor"],
     &["completions"],
     &["man"],
+    &["version"],
     &["help"],
 ];
 
@@ -248,6 +250,10 @@ fn success_of_logins() {
     let login = world.bbtoken(again).without_client();
     let done = person::log_in_by_pasting(&world, login).done;
     said.note(&shown("git bbtoken", &again), &done);
+    for profile in ["ci", "bot", "me"] {
+        let whoami = ["whoami", "--profile", profile];
+        said.bbtoken(&whoami, |run| run.without_client());
+    }
     for profile in ["ci", "bot", "me", "me"] {
         said.bbtoken(&["logout", profile], |run| run).expect(0);
     }
@@ -256,6 +262,7 @@ fn success_of_logins() {
         "BBTOKEN_CLIENT_ID=KEY BBTOKEN_CLIENT_SECRET=SECRET git bbtoken logout",
         &environment,
     );
+    said.bbtoken(&["logout", "--all"], |run| run).expect(0);
     is_kept(
         &expect_test::expect_file!["../expected/logins.txt"],
         &said.text,

@@ -1,0 +1,51 @@
+//! `git bbtoken whoami`: asks Bitbucket whose token git uses.
+
+use super::{Console, arguments};
+use crate::{
+    app::{self, App, Identity, Owner},
+    failure::{Failure, Kind},
+    profile::Grant,
+    secret::mask_id,
+};
+
+pub(super) fn run(options: &arguments::Chosen, console: &mut Console<'_>) -> anyhow::Result<()> {
+    let app = App::read()?;
+    let identity = app.used(options.name.as_deref())?;
+    let profile = &identity.profile;
+    let owner = owner(&app, &identity, console.warn)?;
+    let shown = match (&profile.grant, &owner) {
+        (Grant::ClientCredentials(client), _) => {
+            format!("the OAuth consumer '{}' itself", mask_id(&client.id))
+        }
+        (_, Owner::Account(account)) => account.shown(),
+        (_, other) => {
+            let why = other.untold().unwrap_or(
+                "Bitbucket refuses the token: it was revoked, or it cannot read the account",
+            );
+            let message = format!("the account of profile '{profile}' is unknown: {why}");
+            return Err(Failure::new(Kind::Refused, message).into());
+        }
+    };
+    console.answer(&format!("{shown}, profile '{profile}'"))?;
+    if let Owner::Account(account) = &owner
+        && let Some(text) = app::other_account(profile, account)
+    {
+        (console.warn)(&text);
+    }
+    Ok(())
+}
+
+/// Asks with a token that Bitbucket accepts, and keeps the name for `status`.
+fn owner(app: &App, identity: &Identity, warn: &dyn Fn(&str)) -> anyhow::Result<Owner> {
+    let bearer = identity.bearer(warn)?;
+    let scopes = identity.kept(warn).0.access_token;
+    let scopes = scopes.map(|token| token.scopes).unwrap_or_default();
+    let mut owner = app.owner_of(identity, &bearer, &scopes)?;
+    if matches!(owner, Owner::Refused)
+        && let Some(bearer) = identity.bearer_instead(&bearer.token.fingerprint(), warn)?
+    {
+        owner = app.owner_of(identity, &bearer, &scopes)?;
+    }
+    identity.keep_owner(owner.name().as_deref(), warn);
+    Ok(owner)
+}
