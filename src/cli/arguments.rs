@@ -284,6 +284,9 @@ pub(super) struct Status {
 pub(super) struct Token {
     #[command(flatten)]
     pub(super) profile: Chosen,
+    /// Print JSON with the token, its user name and its expiry; 'git bbtoken help json' describes it
+    #[arg(long)]
+    pub(super) json: bool,
     /// Print the token even on a terminal
     #[arg(long)]
     pub(super) force: bool,
@@ -356,6 +359,9 @@ pub(super) struct Doctor {
     /// Print a report that is safe to publish, without your names, addresses and paths
     #[arg(long, conflicts_with = "fix")]
     pub(super) report: bool,
+    /// Print JSON; 'git bbtoken help json' describes it
+    #[arg(long, conflicts_with_all = ["fix", "report"])]
+    pub(super) json: bool,
     #[command(flatten)]
     pub(super) color: Color,
 }

@@ -1,6 +1,8 @@
 //! `git bbtoken doctor`: shows what keeps git and Bitbucket apart, each with its fix.
 
-use super::{Console, arguments, setup};
+use serde_json::json;
+
+use super::{Console, VERSION, arguments, setup};
 use crate::doctor::Findings;
 
 pub(super) fn run(options: &arguments::Doctor, console: &mut Console<'_>) -> anyhow::Result<u8> {
@@ -25,8 +27,11 @@ pub(super) fn run(options: &arguments::Doctor, console: &mut Console<'_>) -> any
         true => findings.report(),
         false => findings.lines(),
     };
-    lines
-        .iter()
-        .try_for_each(|line| console.answer_marked(line))?;
+    match options.json {
+        true => console.answer_json(json!({ "version": VERSION, "findings": findings.json() })),
+        false => lines
+            .iter()
+            .try_for_each(|line| console.answer_marked(line)),
+    }?;
     Ok(u8::from(findings.is_problem()))
 }

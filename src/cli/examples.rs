@@ -124,6 +124,10 @@ const EXAMPLES: [(&str, &[Name]); 19] = [
                 "Give a token to a script that reads it from stdin",
             ),
             name(
+                "git bbtoken token --json | some-script",
+                "Give also the user name and the expiry of the token",
+            ),
+            name(
                 "TOKEN=$(git bbtoken token --profile ci)",
                 "Store a token of the profile 'ci' in a variable of the shell",
             ),
@@ -214,6 +218,10 @@ const EXAMPLES: [(&str, &[Name]); 19] = [
             name(
                 "git bbtoken doctor --fix",
                 "Fix the problems that are safe to fix",
+            ),
+            name(
+                "git bbtoken doctor --json > findings.json",
+                "Write the findings for a script",
             ),
             name(
                 "git bbtoken doctor --report > report.txt",

@@ -48,6 +48,9 @@ use arguments::{Cli, Command};
 pub(crate) use console::Console;
 use style::Style;
 
+/// The version of all JSON: raised when the meaning of a field changes.
+const VERSION: u32 = 1;
+
 /// Runs the management command on this process's arguments and streams.
 pub(crate) fn main() -> ExitCode {
     dumps::forbid();

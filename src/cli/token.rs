@@ -8,8 +8,9 @@ use std::{
 };
 
 use anyhow::Context as _;
+use serde_json::json;
 
-use super::{Console, arguments, signals::Signals, usage};
+use super::{Console, VERSION, arguments, signals::Signals, usage};
 #[cfg(unix)]
 use crate::files;
 use crate::{
@@ -32,7 +33,19 @@ pub(super) fn print(options: &arguments::Token, console: &mut Console<'_>) -> an
     }
     let identity = App::read()?.used(options.profile.name.as_deref())?;
     let bearer = identity.bearer(console.warn)?;
-    console.print(&format!("{}\n", bearer.token.expose()))
+    if !options.json {
+        return console.print(&format!("{}\n", bearer.token.expose()));
+    }
+    let mut fields = json!({
+        "version": VERSION,
+        "profile": identity.profile.name,
+        "user": bearer.user,
+        "token": bearer.token.expose(),
+    });
+    if let Some(expires_at_unix_s) = bearer.expires_at_unix_s {
+        fields["expires_at"] = json!(expires_at_unix_s);
+    }
+    console.print(&format!("{fields:#}\n"))
 }
 
 /// Runs the command; gives its exit code.

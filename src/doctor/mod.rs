@@ -9,6 +9,8 @@ mod network;
 mod programs;
 mod settings;
 
+use serde_json::{Value, json};
+
 use crate::{app::App, failure::shell_command, report, secret::mask};
 
 pub(crate) use programs::other_helper;
@@ -19,6 +21,16 @@ enum Level {
     Good,
     Note,
     Problem,
+}
+
+impl Level {
+    fn mark(self) -> &'static str {
+        match self {
+            Level::Good => "ok",
+            Level::Note => "note",
+            Level::Problem => "problem",
+        }
+    }
 }
 
 /// What a check found.
@@ -79,12 +91,7 @@ impl Finding {
     }
 
     fn line(&self, text: &str) -> String {
-        let mark = match self.level {
-            Level::Good => "ok     ",
-            Level::Note => "note   ",
-            Level::Problem => "problem",
-        };
-        format!("{mark}  {}: {text}", self.check)
+        format!("{:7}  {}: {text}", self.level.mark(), self.check)
     }
 
     fn by_setup(mut self) -> Self {
@@ -127,6 +134,22 @@ impl Findings {
         }
         lines.extend([String::new(), summary(&self.0)]);
         lines
+    }
+
+    /// Gives the findings for a script.
+    pub(crate) fn json(&self) -> Value {
+        let findings = self.0.iter().map(|finding| {
+            let mut fields = json!({
+                "check": finding.check,
+                "level": finding.level.mark(),
+                "text": finding.text,
+            });
+            if let Some(fix) = &finding.fix {
+                fields["fix"] = json!(fix);
+            }
+            fields
+        });
+        findings.collect()
     }
 
     /// Gives the lines for a public report.

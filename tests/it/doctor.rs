@@ -609,6 +609,36 @@ fn a_report_holds_nothing_of_the_user() {
 }
 
 #[test]
+fn json_has_every_finding_that_the_lines_show() {
+    let world = world();
+    let unknown = "bbtoken::nobody@ws/repo";
+    let lines = world.bbtoken(["doctor", unknown]).fails(1).stdout;
+    let json = world.bbtoken(["doctor", "--json", unknown]).fails(1).stdout;
+    let value: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
+    assert_eq!(value["version"], 1);
+    let findings = value["findings"].as_array().expect("it is a list");
+    let text = |finding: &serde_json::Value, field: &str| {
+        let text = finding.get(field)?.as_str().expect("it is text");
+        Some(text.to_owned())
+    };
+    let mut shown = String::new();
+    for finding in findings {
+        let field = |name: &str| text(finding, name).expect("every finding has it");
+        let (level, check) = (field("level"), field("check"));
+        shown.push_str(&format!("{level:7}  {check}: {}\n", field("text")));
+        let fix = text(finding, "fix");
+        shown.extend(fix.map(|fix| format!("         -> {fix}\n")));
+    }
+    let (all, summary) = lines.split_once("\n\n").expect("a summary follows");
+    assert_eq!(shown.trim_end(), all);
+    assert!(
+        summary.contains("problem") && shown.contains("problem  profile: "),
+        "{lines}"
+    );
+    assert!(findings.iter().any(|finding| finding.get("fix").is_none()));
+}
+
+#[test]
 fn an_endpoint_that_is_busy_is_not_blamed_on_the_address_or_the_login() {
     use bitbucket_local::{Kind, Rule};
     for status in [429, 503] {

@@ -239,6 +239,7 @@ fn no_secret_that_is_found_is_printed_by_any_command() {
         &["doctor"][..],
         &["doctor", "origin"],
         &["doctor", "--report"],
+        &["doctor", "--json", "origin"],
         &["doctor", "--report", "origin"],
         &["doctor", "--fix"],
         &["status"],

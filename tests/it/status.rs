@@ -421,6 +421,46 @@ fn a_token_goes_to_a_script_but_not_to_a_terminal() {
 }
 
 #[test]
+fn token_as_json_has_the_user_and_the_expiry() {
+    needs!("script");
+    let world = world();
+    let token = world.bbtoken(["token"]).ok();
+    let json = world.bbtoken(["token", "--json"]).ok();
+    let value: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
+    let expires_at = &value["expires_at"];
+    let status = world.bbtoken(["status", "--json"]).ok();
+    let status: serde_json::Value = serde_json::from_str(&status).expect("it is JSON");
+    assert_eq!(
+        *expires_at,
+        status["profiles"][0]["access_token"]["expires_at"]
+    );
+    let expected = serde_json::json!({
+        "version": 1,
+        "profile": "environment",
+        "user": "x-token-auth",
+        "token": token.trim_end(),
+        "expires_at": expires_at,
+    });
+    assert_eq!(value, expected);
+    let shown = on_a_terminal(&world, "git bbtoken token --json; echo code $?");
+    assert!(
+        shown.starts_with("error: the token is not printed on a terminal")
+            && shown.ends_with("\ncode 2\n"),
+        "{shown}"
+    );
+    assert_eq!(
+        on_a_terminal(&world, "git bbtoken token --json --force"),
+        json
+    );
+    let given = world.bbtoken(["token", "--json"]).without_client();
+    let given = given.env(
+        "BBTOKEN_ACCESS_TOKEN",
+        world.bitbucket.issue_resource_token(),
+    );
+    assert!(!given.ok().contains("expires_at"), "its expiry is unknown");
+}
+
+#[test]
 fn exec_gives_the_token_to_the_command_alone() {
     let world = world();
     let token = world.bbtoken(["token"]).ok();

@@ -157,7 +157,7 @@ fn texts() -> String {
         ("Profiles", PROFILES),
         ("At Bitbucket", BITBUCKET),
         ("Git LFS", LFS),
-        ("Status as JSON", JSON),
+        ("JSON", JSON),
     ];
     let shown = texts.map(|(title, text)| {
         let text = wrapped(text, Some(MAX_WIDTH));

@@ -67,7 +67,9 @@ API token with scopes (https://id.atlassian.com/manage-profile/security/api-toke
 ";
 
 pub(super) const JSON: &str = "\
-'git bbtoken status --json' prints one object. New versions may add fields. If a field changes its meaning, 'version' increases.
+Each of these commands prints one object. New versions may add fields. If a field changes its meaning, 'version' increases.
+
+git bbtoken status --json
 
   version: 1
   base_url: where Bitbucket is
@@ -95,6 +97,23 @@ pub(super) const JSON: &str = "\
     client_secret: fingerprint of the secret in the store; absent without one
     ready_token: fingerprint of the access token or API token in the store; absent without one
     store_problem: why the store could not be read; absent if it was
+
+git bbtoken doctor --json
+
+  version: 1
+  findings[]: in the order of the checks
+    check: the name of the check
+    level: ok, note or problem
+    text: what the check found
+    fix: the command or the sentence that fixes it; absent if there is nothing to do
+
+git bbtoken token --json
+
+  version: 1
+  profile: the profile that the token belongs to
+  user: the user name that git needs with the token
+  token: the token itself
+  expires_at: seconds since 1970-01-01T00:00:00Z; absent for a token that you provided
 ";
 
 /// How programs are started.

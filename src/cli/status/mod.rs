@@ -4,7 +4,7 @@ mod glance;
 
 use serde_json::{Map, Value, json};
 
-use super::{Console, arguments};
+use super::{Console, VERSION, arguments};
 use crate::{
     app::{self, App},
     clock,
@@ -13,9 +13,6 @@ use crate::{
     secret::{Secret, mask_address, mask_id, mask_name, program_of},
     token::{Kept, KeptOwner, KeptToken, Login},
 };
-
-/// The version of the JSON: raised when the meaning of a field changes.
-const VERSION: u32 = 1;
 
 pub(super) fn run(options: &arguments::Status, console: &mut Console<'_>) -> anyhow::Result<()> {
     console.color(&options.color);

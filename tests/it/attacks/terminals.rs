@@ -81,6 +81,7 @@ fn names_and_values_of_a_repository_never_act_on_a_terminal() {
             &["doctor", "origin"],
             &["doctor", HARM],
             &["doctor", "--report"],
+            &["doctor", "--json"],
             &["remote", "convert", "--dry-run"],
             &["remote", "convert", "--yes"],
             &["remote", "convert", "--back", "--dry-run"],
