@@ -275,7 +275,7 @@ fn the_only(raw: &Raw) -> Result<(String, String), Failure> {
     match (found.next(), found.next()) {
         (Some(name), None) if raw.profiles.len() == 1 => chosen(name, "it is the only profile"),
         (Some(name), None) => chosen(name, "it is the only profile for this site"),
-        (None, _) if raw.builtin.is_some() => {
+        (None, _) if raw.builtin.is_some() && !is_half_set(raw) => {
             chosen(DEFAULT, "an OAuth client is built into this program")
         }
         (None, _) => Err(none(raw)),
@@ -301,13 +301,18 @@ fn none(raw: &Raw) -> Failure {
             Failure::new(Kind::NoProfileForSite { site }, message)
         }
         _ => match &raw.environment.client_secret {
-            Some(secret) => without_id(secret),
-            None => Failure::new(
+            Some(secret) if is_half_set(raw) => without_id(secret),
+            _ => Failure::new(
                 Kind::NotConfigured,
                 "no OAuth client and no token is configured",
             ),
         },
     }
+}
+
+/// Tells whether the environment has a client's secret without its id, which a job forgot.
+fn is_half_set(raw: &Raw) -> bool {
+    raw.environment.client_secret.is_some() && raw.environment.client_id.is_none()
 }
 
 /// Makes the error for a client's secret in the environment without the client's id.

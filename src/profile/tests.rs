@@ -91,6 +91,25 @@ fn the_only_profile_needs_no_choice_and_several_do() {
 }
 
 #[test]
+fn a_secret_without_its_id_is_named_and_no_built_in_client_takes_its_place() {
+    for builtin in [false, true] {
+        let mut raw = Raw::default();
+        raw.environment.client_secret = Some(Source::File("/secret".into()));
+        raw.builtin = builtin.then(|| Client {
+            id: "k".into(),
+            secret: Source::Stored,
+        });
+        let error = choose(&raw, None).expect_err("half a client is no client");
+        assert!(
+            error
+                .to_string()
+                .starts_with("BBTOKEN_CLIENT_SECRET_FILE is set, but BBTOKEN_CLIENT_ID is not; "),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn an_unknown_profile_lists_the_known_ones() {
     let two = raw(&[("a", client("a", &[])), ("b", client("b", &[]))]);
     let error = choose(&two, Some(&address(Some("c"), "ws"))).expect_err("there is no c");

@@ -72,6 +72,7 @@ mod stores;
 mod submodules;
 mod superprojects;
 mod support;
+mod teams;
 mod terminals;
 mod texts;
 mod tls;

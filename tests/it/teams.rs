@@ -1,0 +1,91 @@
+//! The commands of `docs/teams.md`, run as they stand there.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+use bitbucket_local::{Consent, Consumer};
+
+use crate::{
+    conversation::converse,
+    needs::needs,
+    support::{World, gits},
+};
+
+/// The commands of the page, block by block below one heading.
+fn blocks(heading: &str) -> Vec<String> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/teams.md");
+    let page = fs::read_to_string(page).expect("the page is there");
+    let sections = page.split("\n## ").flat_map(|part| part.split("\n### "));
+    let mut found = sections.filter(|section| section.starts_with(heading));
+    let section = found.next().expect("the page has the heading");
+    let parts = section.split("```sh\n").skip(1);
+    let blocks = parts.filter_map(|rest| rest.split("```").next());
+    blocks.map(str::to_owned).collect()
+}
+
+/// The secret manager of the page, which gives a consumer's secret.
+fn keep_secret(world: &World, consumer: &Consumer) {
+    let manager = world.path("manager");
+    fs::create_dir_all(&manager).expect("the world can be written");
+    let script = format!("#!/bin/sh\necho '{}'\n", consumer.secret);
+    fs::write(manager.join("op"), script).expect("the world can be written");
+    fs::set_permissions(manager.join("op"), fs::Permissions::from_mode(0o755)).expect("it is ours");
+}
+
+/// Runs commands on a terminal of a managed machine, whose browser's user grants access.
+fn on_desktop(world: &World, commands: &str) -> String {
+    let line = format!(
+        "set -e; unset GIT_CONFIG_NOSYSTEM; export GIT_TERMINAL_PROMPT=1 GIT_CONFIG_SYSTEM='{}'; \
+         export PATH='{}':\"$PATH\" BROWSER=\"curl -s -L -o /dev/null --cacert '{}'\"\n{}",
+        world.path("system").display(),
+        world.path("manager").display(),
+        world.bitbucket.ca_file().display(),
+        commands.replace("workspace/repo", "acme/app")
+    );
+    let (shown, code) = converse(world, &line, &[]);
+    assert_eq!(code, Some(0), "{shown}");
+    shown
+}
+
+#[test]
+fn a_team_is_set_up_rotated_supported_and_removed_by_the_commands_of_the_page() {
+    needs!("script", "curl");
+    let world = World::new(gits().remove(0));
+    world.repository("acme", "app");
+    world.bitbucket.set_consent(Consent::Granted);
+    let [settings] = &blocks("The system's git configuration")[..] else {
+        panic!("the settings are one block")
+    };
+    let settings_of = |consumer: &Consumer| settings.replace("<key>", &consumer.key);
+    let used = |commands: &str| on_desktop(&world, commands);
+
+    keep_secret(&world, &world.consumer);
+    let clone = "git clone -q bbtoken::acme/app tree";
+    used(&format!("{}{clone}", settings_of(&world.consumer)));
+    assert!(world.path("tree/file").exists(), "the first clone logs in");
+
+    // Both consumers work, and one new login is enough.
+    let next = Consumer::new_public();
+    world.bitbucket.add_consumer(next.clone());
+    keep_secret(&world, &next);
+    used(&format!("{}git -C tree fetch -q", settings_of(&next)));
+    world.bitbucket.clear_requests();
+    used("git -C tree fetch -q");
+    assert_eq!(world.bitbucket.token_requests().len(), 0);
+
+    let support = used(&blocks("Support").concat());
+    assert!(support.contains("default"), "{support}");
+
+    let removal = blocks("Remove everything");
+    assert_eq!(removal.len(), 4);
+    used(&format!("cd tree\n{}", removal.concat()));
+    let url = world
+        .git(["-C", "tree", "remote", "get-url", "origin"])
+        .ok();
+    assert!(url.starts_with("https://"), "{url}");
+    let system = fs::read_to_string(world.path("system")).expect("git wrote it");
+    assert!(!system.contains("bbtoken"), "{system}");
+    for directory in [".cache", ".local/state"] {
+        let left = world.home().join(directory).join("git-remote-bbtoken");
+        assert!(!left.exists(), "nothing is left: {}", left.display());
+    }
+}
