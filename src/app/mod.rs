@@ -15,7 +15,7 @@ mod tokens;
 mod trial;
 mod unreached;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::{
     address::Address,
@@ -79,6 +79,15 @@ impl App {
     /// As [`App::read`].
     pub(crate) fn read_of_user() -> anyhow::Result<Self> {
         App::of(Environment::outside())
+    }
+
+    /// Reads what holds in a repository that git uses.
+    ///
+    /// # Errors
+    ///
+    /// As [`App::read`].
+    pub(crate) fn read_at(git_dir: &Path) -> anyhow::Result<Self> {
+        App::of(Environment::at(git_dir))
     }
 
     /// Reads what holds where git has started this process as its remote helper.

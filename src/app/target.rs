@@ -1,7 +1,7 @@
 //! What a command asks about, as far as it decides which profile is used. Every command comes through here, so that all
 //! of them find the same profile in the same directory.
 
-use std::{ffi::OsString, process::Stdio};
+use std::{ffi::OsString, path::Path, process::Stdio};
 
 use anyhow::Context as _;
 
@@ -35,6 +35,13 @@ impl Environment {
     pub(super) fn of_process() -> Self {
         Environment {
             git_dir: process_variable("GIT_DIR"),
+        }
+    }
+
+    /// Takes a repository that was found.
+    pub(super) fn at(git_dir: &Path) -> Self {
+        Environment {
+            git_dir: Some(git_dir.into()),
         }
     }
 

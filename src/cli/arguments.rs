@@ -329,14 +329,28 @@ pub(super) struct Setup {
 #[derive(Debug, Subcommand)]
 pub(super) enum Remote {
     /// Change the Bitbucket addresses of remotes and submodules to bbtoken:: addresses
-    #[command(after_help = examples::shown("git-bbtoken-remote-convert"))]
-    Convert {
-        /// Change bbtoken:: addresses to https addresses
-        #[arg(long)]
-        back: bool,
-        #[command(flatten)]
-        consent: Consent,
-    },
+    #[command(
+        long_about = "Change the Bitbucket addresses of remotes and submodules to bbtoken:: addresses\n\n\
+            The command changes the configuration of the repository here and of its submodules, and shows each change \
+            first. '.gitmodules' is committed, so a change there is a change for everybody: give --submodules for it.",
+        after_help = examples::shown("git-bbtoken-remote-convert")
+    )]
+    Convert(Convert),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Convert {
+    /// Change bbtoken:: addresses to https addresses
+    #[arg(long)]
+    pub(super) back: bool,
+    /// Also change '.gitmodules', for everybody who clones this repository
+    #[arg(long)]
+    pub(super) submodules: bool,
+    /// Change every repository below this directory
+    #[arg(long, value_name = "directory")]
+    pub(super) below: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) consent: Consent,
 }
 
 #[derive(Debug, Args)]

@@ -190,8 +190,8 @@ const EXAMPLES: [(&str, &[Name]); 19] = [
                 "Show the new addresses, ask, and write them",
             ),
             name(
-                "git bbtoken remote convert --back --yes",
-                "Change bbtoken:: addresses back to https addresses without asking",
+                "git bbtoken remote convert --below ~/src --dry-run",
+                "Show the new addresses of every repository below ~/src",
             ),
         ],
     ),

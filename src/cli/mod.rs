@@ -112,9 +112,7 @@ fn run_one(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Resul
         Command::Token(options) => token::print(&options, console),
         Command::Setup(options) => setup::run(&options, console),
         Command::Unsetup(options) => setup::undo(&options, console),
-        Command::Remote(arguments::Remote::Convert { back, consent }) => {
-            remote::convert(back, &consent, console)
-        }
+        Command::Remote(arguments::Remote::Convert(options)) => remote::convert(&options, console),
         Command::Credential(arguments::Credential { profile, action }) => credential::run(
             profile.name.as_deref(),
             &action,

@@ -1,58 +1,236 @@
-//! `git bbtoken remote convert`: a repository's remotes and submodules to `bbtoken::` addresses, or back.
+//! `git bbtoken remote convert`: remotes and submodules to `bbtoken::` addresses, or back; in one repository, or in all
+//! below a directory.
 
 use std::{
     collections::BTreeSet,
     path::{Component, Path, PathBuf},
 };
 
-use super::{Console, arguments, setup::may_write};
+use anyhow::{Context as _, bail};
+
+use super::{Console, arguments, setup::may_write, usage};
 use crate::{
     app::App,
-    git::{Change, Repository, Target, apply_all},
+    git::{Below, Change, Repository, Target, apply_all},
 };
 
 /// What may hold an address. The remotes of branches and the default to push to do, where they are no names.
 const ADDRESSES: &str = r"^(remote\..*\.(url|pushurl)|remote\.pushdefault|branch\..*\.(remote|pushremote)|submodule\..*\.url)$";
 
+type Changes = Vec<(Target, Change)>;
+
 pub(super) fn convert(
-    back: bool,
-    options: &arguments::Consent,
+    options: &arguments::Convert,
     console: &mut Console<'_>,
 ) -> anyhow::Result<()> {
-    let app = App::read()?;
+    match &options.below {
+        None => here(options, console),
+        Some(directory) => below(directory, options, console),
+    }
+}
+
+fn here(options: &arguments::Convert, console: &mut Console<'_>) -> anyhow::Result<()> {
     let mut walk = Walk {
-        converted: &|url| app.converted(url, back),
+        app: &App::read()?,
+        addresses: Addresses::new(options),
         changes: Vec::new(),
         seen: BTreeSet::new(),
         left: Vec::new(),
     };
     walk.visit(&Repository::here()?)?;
-    let Walk { changes, left, .. } = walk;
-    for path in left {
+    for path in &walk.left {
         (console.warn)(&format!(
             "submodule '{}' is not changed: its git directory or work tree is outside this repository",
             path.display()
         ));
     }
-    if changes.is_empty() {
-        return console.answer("No address needs to change.");
-    }
-    show(&changes, console)?;
-    if !may_write(options, console, "Write these changes?")? {
-        return Ok(());
-    }
-    apply_all(&changes)?;
-    console.answer("The addresses were changed.")?;
-    let mut targets = changes.iter().map(|(target, _)| target);
-    if targets.any(|target| matches!(target, Target::File(_))) {
-        console.tell("Commit '.gitmodules' so that others get the same addresses.");
+    let changes = walk.changes;
+    if walk.addresses.may_write(&[&changes], console)? {
+        apply_all(&changes)?;
+        console.answer("The addresses were changed.")?;
+        say_commit(&[&changes], console);
     }
     Ok(())
 }
 
-fn show(changes: &[(Target, Change)], console: &mut Console<'_>) -> anyhow::Result<()> {
+/// Changes each repository on its own, so that one failure does not stop the others.
+fn below(
+    directory: &Path,
+    options: &arguments::Convert,
+    console: &mut Console<'_>,
+) -> anyhow::Result<()> {
+    if std::env::var_os("GIT_DIR").is_some() {
+        return Err(usage(
+            "GIT_DIR is set, so git looks at one repository only; unset GIT_DIR",
+        ));
+    }
+    let root = directory.canonicalize();
+    let root = root.with_context(|| format!("cannot read '{}'", directory.display()))?;
+    let mut addresses = Addresses::new(options);
+    let warn = console.warn;
+    let (plans, mut failed) = addresses.plans(&root, warn);
+    let all: Vec<_> = plans.iter().map(|(_, changes)| changes).collect();
+    if addresses.may_write(&all, console)? {
+        let mut done = Vec::new();
+        for (path, changes) in &plans {
+            match apply_all(changes) {
+                Ok(()) => done.push(changes),
+                Err(error) => failed += fail(path, error, warn),
+            }
+        }
+        console.answer(&format!(
+            "Repositories changed: {} of {}.",
+            done.len(),
+            plans.len()
+        ))?;
+        say_commit(&done, console);
+    }
+    if failed > 0 {
+        bail!("repositories that are not changed: {failed}; the warnings above say why");
+    }
+    Ok(())
+}
+
+fn fail(path: &Path, error: anyhow::Error, warn: &dyn Fn(&str)) -> usize {
+    warn(&format!(
+        "'{}' is not changed: {}",
+        path.display(),
+        error.root_cause()
+    ));
+    1
+}
+
+/// Finds the addresses that change.
+struct Addresses<'o> {
+    options: &'o arguments::Convert,
+    /// The directories of the configurations that were read. Linked work trees share one.
+    read: BTreeSet<PathBuf>,
+    /// The `.gitmodules` files that keep their addresses.
+    kept: Vec<PathBuf>,
+}
+
+impl<'o> Addresses<'o> {
+    fn new(options: &'o arguments::Convert) -> Self {
+        Addresses {
+            options,
+            read: BTreeSet::new(),
+            kept: Vec::new(),
+        }
+    }
+
+    /// Finds what changes in each repository below a directory. Gives also the number of failures.
+    fn plans(&mut self, root: &Path, warn: &dyn Fn(&str)) -> (Vec<(PathBuf, Changes)>, usize) {
+        let Below {
+            repositories,
+            unread,
+        } = Below::find(root);
+        let unread = unread.into_iter();
+        let mut failed = unread
+            .map(|(path, error)| fail(&path, error.into(), warn))
+            .sum();
+        let mut plans = Vec::new();
+        for path in repositories {
+            match self.of_one_below(&path, root) {
+                Ok(changes) if changes.is_empty() => {}
+                Ok(changes) => plans.push((path, changes)),
+                Err(error) => failed += fail(&path, error, warn),
+            }
+        }
+        (plans, failed)
+    }
+
+    fn of_one_below(&mut self, path: &Path, root: &Path) -> anyhow::Result<Changes> {
+        let repository = Repository::alone(path)?;
+        let common = repository.common_dir();
+        let changes = self.of(&App::read_at(&repository.git_dir)?, &repository)?;
+        let is_link = common.join("config").symlink_metadata()?.is_symlink();
+        if !changes.is_empty() && (!common.starts_with(root) || is_link) {
+            bail!(
+                "its configuration is outside of '{}': git keeps it in '{}'",
+                root.display(),
+                common.display()
+            );
+        }
+        Ok(changes)
+    }
+
+    /// Finds what changes in a repository, without its submodules.
+    fn of(&mut self, app: &App, repository: &Repository) -> anyhow::Result<Changes> {
+        let mut changes = Vec::new();
+        if self.read.insert(repository.common_dir()) {
+            changes = self.within(app, Target::Local(repository.top.clone()), ADDRESSES)?;
+        }
+        let modules = repository.top.join(".gitmodules");
+        let is_file = |found: std::fs::Metadata| found.is_file();
+        if modules.symlink_metadata().is_ok_and(is_file) {
+            let file = Target::File(modules.clone());
+            let committed = self.within(app, file, r"^submodule\..*\.url$")?;
+            match self.options.submodules {
+                true => changes.extend(committed),
+                false if committed.is_empty() => {}
+                false => self.kept.push(modules),
+            }
+        }
+        Ok(changes)
+    }
+
+    fn within(&self, app: &App, target: Target, pattern: &str) -> anyhow::Result<Changes> {
+        let replaced = |(key, from): (String, String)| {
+            let to = app.converted(&from, self.options.back)?;
+            (to != from).then(|| (target.clone(), Change::Replace { key, from, to }))
+        };
+        let found = target.matching(pattern)?.into_iter();
+        Ok(found.filter_map(replaced).collect())
+    }
+
+    /// Shows all changes, then asks once.
+    fn may_write(&self, plans: &[&Changes], console: &mut Console<'_>) -> anyhow::Result<bool> {
+        for file in &self.kept {
+            console.tell(&format!(
+                "'{}' keeps its addresses, because a change there is for everybody; to change them: --submodules",
+                file.display()
+            ));
+        }
+        if plans.iter().all(|changes| changes.is_empty()) {
+            console.answer("No address needs to change.")?;
+            return Ok(false);
+        }
+        show(plans, console)?;
+        if is_committed(plans) && !self.options.back {
+            note(&App::read_of_user()?, console);
+        }
+        may_write(&self.options.consent, console, "Write these changes?")
+    }
+}
+
+/// Says what the new `.gitmodules` needs on other machines. Git forbids an unknown helper before it looks for one.
+fn note(app: &App, console: &Console<'_>) {
+    let base = app.base().as_str().trim_end_matches('/');
+    console.tell(
+        "Without git-remote-bbtoken, a clone of these submodules fails with \"transport 'bbtoken' not allowed\" or \
+         \"'remote-bbtoken' is not a git command\". Your colleagues install it and run 'git bbtoken setup'. Without it, they \
+         can run this once:",
+    );
+    console.tell(&format!(
+        "  git config --global url.{base}/.insteadOf bbtoken::"
+    ));
+    console.tell("To change '.gitmodules' back: git bbtoken remote convert --back --submodules");
+}
+
+fn is_committed(plans: &[&Changes]) -> bool {
+    let mut targets = plans.iter().flat_map(|changes| changes.iter());
+    targets.any(|(target, _)| matches!(target, Target::File(_)))
+}
+
+fn say_commit(plans: &[&Changes], console: &Console<'_>) {
+    if is_committed(plans) {
+        console.tell("Commit '.gitmodules' so that others get the same addresses.");
+    }
+}
+
+fn show(plans: &[&Changes], console: &mut Console<'_>) -> anyhow::Result<()> {
     let mut last = None;
-    for (target, change) in changes {
+    for (target, change) in plans.iter().flat_map(|changes| changes.iter()) {
         if last != Some(target) {
             console.answer(&name(target))?;
             last = Some(target);
@@ -66,8 +244,9 @@ fn show(changes: &[(Target, Change)], console: &mut Console<'_>) -> anyhow::Resu
 
 /// Goes through a repository and its submodules. A submodule that leads out of the repository is left alone.
 struct Walk<'w> {
-    converted: &'w dyn Fn(&str) -> Option<String>,
-    changes: Vec<(Target, Change)>,
+    app: &'w App,
+    addresses: Addresses<'w>,
+    changes: Changes,
     /// The git directories that were visited.
     seen: BTreeSet<PathBuf>,
     /// The submodules that were left alone.
@@ -79,22 +258,8 @@ impl Walk<'_> {
         if !self.seen.insert(repository.git_dir.clone()) {
             return Ok(());
         }
-        let modules = repository.top.join(".gitmodules");
-        let mut targets = vec![(Target::Local(repository.top.clone()), ADDRESSES)];
-        if modules
-            .symlink_metadata()
-            .is_ok_and(|found| found.is_file())
-        {
-            targets.push((Target::File(modules), r"^submodule\..*\.url$"));
-        }
-        for (target, pattern) in targets {
-            for (key, from) in target.matching(pattern)? {
-                if let Some(to) = (self.converted)(&from).filter(|to| *to != from) {
-                    let change = Change::Replace { key, from, to };
-                    self.changes.push((target.clone(), change));
-                }
-            }
-        }
+        self.changes
+            .extend(self.addresses.of(self.app, repository)?);
         for path in repository.gitlinks()? {
             let is_checked_out = repository.top.join(&path).join(".git");
             match submodule(repository, &path) {

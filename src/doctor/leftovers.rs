@@ -26,8 +26,8 @@ struct Line {
     origin: String,
     /// Whether it is in a file, and not given to one command.
     is_in_file: bool,
-    /// Whether `git bbtoken remote convert` turns it.
-    is_convertible: bool,
+    /// The command that changes it, if it is an address.
+    conversion: Option<&'static str>,
 }
 
 /// Tells whether a host is Bitbucket's.
@@ -87,7 +87,7 @@ fn of_entry(entry: &Entry) -> Line {
         value: entry.value.clone().unwrap_or_default(),
         origin: entry.origin.to_string(),
         is_in_file: entry.scope != Scope::Command,
-        is_convertible: entry.scope == Scope::Local,
+        conversion: (entry.scope == Scope::Local).then_some("git bbtoken remote convert"),
     }
 }
 
@@ -104,7 +104,10 @@ fn in_file(file: &Path) -> Vec<Line> {
         value,
         origin: file.display().to_string(),
         is_in_file: true,
-        is_convertible: true,
+        conversion: Some(match file.ends_with(".gitmodules") {
+            true => "git bbtoken remote convert --submodules",
+            false => "git bbtoken remote convert",
+        }),
     };
     settings.into_iter().map(line).collect()
 }
@@ -173,10 +176,10 @@ fn exposed(line: &Line, is_ours: &dyn Fn(&str) -> bool) -> Option<Finding> {
             ])
         })
         .flatten();
-    let fix = match unset {
-        _ if is_address && line.is_convertible => "git bbtoken remote convert".to_owned(),
-        Some(unset) => unset,
-        None => format!("remove it from {}", line.origin),
+    let fix = match (unset, line.conversion) {
+        (_, Some(command)) if is_address => command.to_owned(),
+        (Some(unset), _) => unset,
+        (None, _) => format!("remove it from {}", line.origin),
     };
     let finding = Finding::problem(CHECK, text, public);
     Some(finding.fix(format!("{fix}; {revoke}")))

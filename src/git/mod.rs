@@ -1,11 +1,13 @@
 //! Runs git: changes its configuration, finds repositories, reads one at Bitbucket.
 
+mod below;
 mod config;
 mod reach;
 mod repository;
 
 use crate::failure::quote;
 
+pub(crate) use below::Below;
 pub(crate) use config::{Change, Target, apply_all, taken_back};
 pub(crate) use reach::reach;
 pub(crate) use repository::{Repository, repository};

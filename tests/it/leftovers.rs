@@ -90,11 +90,12 @@ fn secrets_in_addresses_are_found_and_turned_by_the_command_that_is_named() {
         " contains an access token: https://***@bitbucket.org/ws/repo\n",
         " contains an API token: https://***@bitbucket.org/ws/repo\n",
         "problem  secrets: submodule.s.url in ",
+        "-> git bbtoken remote convert --submodules; then revoke it at Bitbucket\n",
         "5 problems (secrets)",
     ]);
     let shown = old
         .world
-        .bbtoken(["remote", "convert", "--yes"])
+        .bbtoken(["remote", "convert", "--submodules", "--yes"])
         .env("BBTOKEN_BASE_URL", "https://bitbucket.org")
         .within(old.world.path("tree"))
         .ok();

@@ -17,6 +17,7 @@ mod completions;
 mod config;
 mod config_lock;
 mod conversation;
+mod conversions;
 mod crashes;
 mod credential;
 mod doctor;

@@ -222,7 +222,7 @@ fn remotes_and_submodules_are_converted_and_back() {
             .ok();
         let convert = |arguments: &[&str]| {
             world
-                .bbtoken(["remote", "convert"])
+                .bbtoken(["remote", "convert", "--submodules"])
                 .args(arguments.iter().copied())
                 .within(&tree)
         };

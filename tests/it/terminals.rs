@@ -159,6 +159,11 @@ fn prompts(world: &World) -> Vec<Prompt<'_>> {
         &[],
         "Write these changes? [y/N]: ",
     ));
+    prompts.push(prompt(
+        "git bbtoken remote convert --below .",
+        &[],
+        "Write these changes? [y/N]: ",
+    ));
     prompts
 }
 
@@ -248,9 +253,9 @@ fn no_question_is_left_out_here() {
                 .sum::<usize>();
         }
     }
-    // Asked in two places: for a secret. Asked by three commands: for a yes.
+    // Asked in two places: for a secret. Asked by four commands: for a yes.
     let questions = prompts(&prepared()).len();
-    assert_eq!(asked + 2, questions, "a new question is tried here, too");
+    assert_eq!(asked + 3, questions, "a new question is tried here, too");
 }
 
 #[test]
@@ -438,7 +443,7 @@ fn without_a_terminal_a_question_is_an_error_that_names_the_flag() {
     let world = prepared();
     let before = written(&world);
     let tree = world.path("tree");
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 8] = [
         (
             &["login", "ci"],
             "--browser, --client-credentials or --with-token",
@@ -452,6 +457,7 @@ fn without_a_terminal_a_question_is_an_error_that_names_the_flag() {
         (&["setup", "--plain"], "--yes"),
         (&["unsetup"], "--yes"),
         (&["remote", "convert"], "--yes"),
+        (&["remote", "convert", "--below", "."], "--yes"),
     ];
     for (arguments, flag) in cases {
         for input in ["", "\n"] {

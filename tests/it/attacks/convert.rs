@@ -27,7 +27,7 @@ fn gitlink(world: &World, tree: &Path, path: &str) {
 
 fn convert(world: &World, tree: &Path) -> Done {
     world
-        .bbtoken(["remote", "convert", "--yes"])
+        .bbtoken(["remote", "convert", "--submodules", "--yes"])
         .without("BBTOKEN_BASE_URL")
         .within(tree)
         .done()

@@ -1,0 +1,242 @@
+//! `remote convert` for a team and for many clones: what is committed, and every repository below a directory.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    submodules::superproject,
+    support::{Run, World, on_every_git},
+};
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).expect("it is there")
+}
+
+/// Runs git on a machine without our programs, with a token that another tool got.
+fn colleague(world: &World, token: &str) -> Run {
+    let git = world.git.program.parent().expect("it has one").to_owned();
+    let path = std::env::join_paths([git, "/usr/bin".into()]).expect("no colons");
+    let run = world.git(["-c", &world.with_header(token)]);
+    run.env("PATH", path).env("HOME", world.path("colleague"))
+}
+
+#[test]
+fn a_committed_gitmodules_is_changed_only_with_submodules_and_colleagues_are_thought_of() {
+    on_every_git(|world| {
+        let base = world.bitbucket.base_url();
+        world.bbtoken(["setup", "--yes"]).ok();
+        world.repository("ws", "lib");
+        superproject(world, "app", &[("lib", &format!("{base}/ws/lib.git"))]);
+        let clone = ["clone", "-q", "--recurse-submodules", "bbtoken::ws/app"];
+        world.git(clone).arg("tree").ok();
+        let tree = world.path("tree");
+        let modules = tree.join(".gitmodules");
+        let committed = read(&modules);
+        let convert = |arguments: &[&str]| {
+            let run = world.bbtoken(["remote", "convert", "--yes"]);
+            run.args(arguments.iter().copied()).within(&tree)
+        };
+        let done = convert(&[]).done().expect(0);
+        done.says(&["/.gitmodules' keeps its addresses, ", "--submodules"]);
+        assert_eq!(read(&modules), committed, "what others get is not changed");
+        for config in [".git/config", ".git/modules/lib/config"] {
+            let text = read(&tree.join(config));
+            assert!(text.contains("url = bbtoken::ws/lib\n"), "{config}: {text}");
+        }
+        let fetch = ["fetch", "-q", "--recurse-submodules"];
+        world.git(fetch).within(&tree).done().expect(0).quiet();
+
+        let done = convert(&["--submodules"]).done().expect(0);
+        done.says(&["Commit '.gitmodules'", "convert --back --submodules"]);
+        assert!(read(&modules).contains("url = bbtoken::ws/lib\n"));
+        world.git(["commit", "-qam", "ours"]).within(&tree).ok();
+        let bare = world.bitbucket.repository_path("ws", "app");
+        world.publish(&bare, &tree);
+
+        let token = world.bbtoken(["token"]).ok();
+        let clone = |place: &str| {
+            let run = colleague(world, token.trim_end());
+            let run = run.args(["clone", "-q", "--recurse-submodules"]);
+            run.arg(format!("{base}/ws/app.git")).arg(world.path(place))
+        };
+        let refused = clone("refused").done();
+        assert_ne!(refused.code, Some(0));
+        let quoted = "transport 'bbtoken' not allowed";
+        refused.says(&[quoted]);
+        done.says(&[quoted]);
+        let rule = done.stderr.lines().find(|line| line.contains("insteadOf"));
+        let words = rule.expect("it is named").trim().split(' ').skip(1);
+        fs::create_dir(world.path("colleague")).expect("it is new");
+        colleague(world, "").args(words).ok();
+        clone("helped").ok();
+        assert!(world.path("helped/lib/file").exists());
+
+        convert(&["--back", "--submodules"]).ok();
+        assert_eq!(read(&modules), committed);
+    });
+}
+
+/// A directory with clones of many kinds.
+struct Clones<'w> {
+    world: &'w World,
+    root: PathBuf,
+}
+
+impl Clones<'_> {
+    fn init(&self, path: &str, url: &str, options: &[&str]) {
+        let place = self.root.join(path);
+        let git = self.world.git(["init", "-q"]);
+        git.args(options.iter().copied()).arg(&place).ok();
+        let remote = ["remote", "add", "origin", url];
+        self.world.git(remote).within(&place).ok();
+    }
+
+    fn url(&self, path: &str) -> String {
+        let get = ["-c", "safe.directory=*", "config", "remote.origin.url"];
+        let git = self.world.git(get).within(self.root.join(path));
+        git.ok().trim_end().to_owned()
+    }
+
+    fn convert(&self, arguments: &[&str]) -> Run {
+        let run = self.world.bbtoken(["remote", "convert", "--below"]);
+        let run = run.arg(&self.root).args(arguments.iter().copied());
+        run.without("BBTOKEN_BASE_URL")
+    }
+}
+
+const URL: &str = "https://joe@bitbucket.org/ws/repo.git";
+const OURS: &str = "bbtoken::ws/repo";
+
+fn clones(world: &World) -> Clones<'_> {
+    let root = world.path("src");
+    let clones = Clones { world, root };
+    clones.init("a", URL, &[]);
+    let commit = ["commit", "-q", "--allow-empty", "-m", "one"];
+    let a = clones.root.join("a");
+    world.git(commit).within(&a).ok();
+    let linked = ["worktree", "add", "-q", "--detach", "../0-linked"];
+    world.git(linked).within(&a).ok();
+    clones.init("a/vendor/nested", URL, &[]);
+    clones.init("deep/er/bare.git", URL, &["--bare"]);
+    clones.init("password", &URL.replace("joe", "x-token-auth:canary"), &[]);
+    clones.init("elsewhere", "https://example.org/ws/repo", &[]);
+    clones.init("../outside", URL, &[]);
+    clones
+}
+
+const CHANGED: [&str; 5] = [
+    "a",
+    "0-linked",
+    "a/vendor/nested",
+    "deep/er/bare.git",
+    "password",
+];
+
+#[test]
+fn every_repository_below_a_directory_is_converted_and_back() {
+    on_every_git(|world| {
+        let clones = clones(world);
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(world.path("outside"), clones.root.join("link"))
+            .expect("links can be made");
+        let shown = clones.convert(&["--dry-run"]).done().expect(0);
+        assert_eq!(shown.stderr, "Nothing was written.\n");
+        assert!(!shown.stdout.contains("canary"), "{}", shown.stdout);
+        assert_eq!(
+            shown.stdout.matches("configuration of '").count(),
+            CHANGED.len() - 1,
+            "a linked work tree has no configuration of its own: {}",
+            shown.stdout
+        );
+        assert_eq!(clones.url("a"), URL, "a dry run writes nothing");
+        clones.convert(&[]).fails(2).says(&["give --yes"]);
+        let done = clones.convert(&["--yes"]).done().expect(0).quiet();
+        assert!(
+            done.stdout.ends_with("Repositories changed: 4 of 4.\n"),
+            "{}",
+            done.stdout
+        );
+        for path in CHANGED {
+            assert_eq!(clones.url(path), OURS, "{path}");
+        }
+        assert_eq!(clones.url("elsewhere"), "https://example.org/ws/repo");
+        assert_eq!(clones.url("../outside"), URL, "no link is followed");
+        let again = clones.convert(&["--yes"]).ok();
+        assert_eq!(again, "No address needs to change.\n");
+        clones.convert(&["--back", "--yes"]).ok();
+        for path in CHANGED {
+            assert_eq!(clones.url(path), "https://bitbucket.org/ws/repo.git");
+        }
+    });
+}
+
+#[test]
+fn a_repository_that_cannot_be_changed_is_named_and_the_others_are_changed() {
+    on_every_git(|world| {
+        let clones = clones(world);
+        clones.init("locked", URL, &[]);
+        fs::write(clones.root.join("locked/.git/config.lock"), "").expect("it is new");
+        let outside = world.path("outside");
+        let commit = ["commit", "-q", "--allow-empty", "-m", "one"];
+        world.git(commit).within(&outside).ok();
+        let linked = ["worktree", "add", "-q", "--detach", "../src/linked-away"];
+        world.git(linked).within(&outside).ok();
+        clones.init("hostile", URL, &[]);
+        let away = ["config", "core.worktree", "../../../outside"];
+        world.git(away).within(clones.root.join("hostile")).ok();
+        let mut failures = vec![
+            ("locked", "could not lock config file"),
+            ("linked-away", "its configuration is outside of "),
+            ("hostile", "core.worktree of this repository names "),
+        ];
+        #[cfg(unix)]
+        {
+            clones.init("others", URL, &[]);
+            let place = clones.root.join("others");
+            // Only root may give a directory away.
+            if std::os::unix::fs::chown(&place, Some(65_533), None).is_ok() {
+                failures.push((
+                    "others",
+                    "git does not use this repository: detected dubious ownership",
+                ));
+            }
+        }
+        let done = clones.convert(&["--yes"]).fails(1);
+        for (path, why) in &failures {
+            let place = clones.root.join(path);
+            let start = format!("warning: '{}' is not changed: ", place.display());
+            let mut lines = done.stderr.lines();
+            let named = lines.find(|line| line.starts_with(&start));
+            let named = named.unwrap_or_else(|| panic!("{path}: {}", done.stderr));
+            assert!(named.contains(why), "{named}");
+        }
+        let count = format!(
+            "error: repositories that are not changed: {}; the warnings above say why",
+            failures.len()
+        );
+        done.says(&[&count]);
+        for path in CHANGED {
+            assert_eq!(clones.url(path), OURS, "{path}");
+        }
+        for path in ["locked", "../outside"] {
+            assert_eq!(clones.url(path), URL, "{path}");
+        }
+    });
+}
+
+#[test]
+fn below_needs_a_directory_and_every_repository() {
+    let world = World::new(crate::support::gits().remove(0));
+    let clones = clones(&world);
+    let run = clones.convert(&["--yes"]).env("GIT_DIR", ".git");
+    run.fails(2)
+        .says(&["GIT_DIR is set, so git looks at one repository only; unset GIT_DIR"]);
+    let missing = ["remote", "convert", "--below", "missing", "--yes"];
+    world
+        .bbtoken(missing)
+        .fails(1)
+        .says(&["cannot read 'missing'"]);
+    assert_eq!(clones.url("a"), URL);
+}
