@@ -1,6 +1,6 @@
 //! Error chains as lines for a person: `error:`, `caused by:`, `hint:`; and exit codes. The only place that knows them.
 
-use std::io::Write as _;
+use std::{io::Write as _, path::Path};
 
 use crate::{
     failure::{Failure, Kind, kind, one_line, printable, shell_command},
@@ -76,9 +76,10 @@ pub(crate) fn for_this_user(text: &str) -> String {
     }
 }
 
-/// Tells whether git has a file for `git config --global`.
-fn has_configuration() -> bool {
-    git_config::user_file(&git_config::process_variable).is_some()
+/// Tells whether git has a file for `git config --global`, or can make one.
+pub(crate) fn has_configuration() -> bool {
+    let file = git_config::user_file(&git_config::process_variable);
+    file.is_some_and(|file| file.parent().is_some_and(Path::is_dir))
 }
 
 /// Replaces `git config --global <key> <value>` by an export that does the same beside `count` others (git-config(1),

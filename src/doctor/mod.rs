@@ -79,7 +79,7 @@ impl Finding {
     }
 
     fn fix(mut self, fix: impl Into<String>) -> Self {
-        self.fix = Some(fix.into());
+        self.fix = Some(report::for_this_user(&fix.into()));
         self
     }
 
@@ -125,12 +125,7 @@ impl Findings {
         let mut lines = Vec::new();
         for finding in &self.0 {
             lines.push(finding.line(&finding.text));
-            lines.extend(
-                finding
-                    .fix
-                    .iter()
-                    .map(|fix| format!("         -> {}", report::for_this_user(fix))),
-            );
+            lines.extend(finding.fix.iter().map(|fix| format!("         -> {fix}")));
         }
         lines.extend([String::new(), summary(&self.0)]);
         lines

@@ -8,6 +8,7 @@ use crate::{
     failure::{quote, shell_command},
     git_config::{Entry, Scope},
     http::Url,
+    report,
     secret::{masked, program_of},
     setup::{self, Chain, chain},
 };
@@ -27,7 +28,7 @@ pub(super) fn protocol(app: &App) -> Finding {
     };
     let setting = last("protocol.bbtoken.allow").or_else(|| last("protocol.allow"));
     let Some(setting) = setting else {
-        return submodules_refused().by_setup();
+        return refused_by_default();
     };
     // A submodule is cloned outside of the repository that allows or forbids it.
     let of_user = app
@@ -37,7 +38,7 @@ pub(super) fn protocol(app: &App) -> Finding {
         .last();
     let refused = || match of_user {
         Some(_) => submodules_refused().fix(ALLOW),
-        None => submodules_refused().by_setup(),
+        None => refused_by_default(),
     };
     let is_allowed = of_user.is_some_and(|entry| entry.value.as_deref() == Some("always"));
     match setting.value.as_deref() {
@@ -49,6 +50,14 @@ pub(super) fn protocol(app: &App) -> Finding {
         ),
         Some("never") => forbidden(setting),
         _ => refused(),
+    }
+}
+
+/// Without a home directory, `setup` has no file to write to.
+fn refused_by_default() -> Finding {
+    match report::has_configuration() {
+        true => submodules_refused().by_setup(),
+        false => submodules_refused().fix(ALLOW),
     }
 }
 

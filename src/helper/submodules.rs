@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use crate::{
     app::{has_objects, rule_for},
     failure::quote,
-    git_config::{Entry, GitConfig, Scope, Variables, is_true, user_file},
+    git_config::{Entry, GitConfig, Scope, Variables, is_true},
+    report,
 };
 
 /// The name in our addresses.
@@ -36,7 +37,10 @@ pub(super) fn refused(git: &GitConfig, variables: Variables<'_>) -> Option<Strin
         !is_there(&directory) && !is_there(common)
     };
     // Without a home directory, the report itself names variables.
-    let of_job = user_file(variables).map_or("", |_| FIX_OF_JOB);
+    let of_job = match report::has_configuration() {
+        true => FIX_OF_JOB,
+        false => "",
+    };
     for entry in registered {
         match (entry.subsection.as_deref(), entry.key.as_str()) {
             (None, "active") if !has_objects(&directory) => {

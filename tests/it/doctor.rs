@@ -178,6 +178,29 @@ fn problems_are_found_with_their_mends() {
 }
 
 #[test]
+fn without_a_home_directory_a_fix_names_variables() {
+    let world = world();
+    let doctor = || {
+        world
+            .bbtoken(["doctor"])
+            .env("BBTOKEN_HOME", world.path("b"))
+            .env("GIT_CONFIG_COUNT", "1")
+            .env("GIT_CONFIG_KEY_0", "protocol.bbtoken.allow")
+            .env("GIT_CONFIG_VALUE_0", "user")
+    };
+    let fix = "-> export GIT_CONFIG_COUNT=2 GIT_CONFIG_KEY_1=protocol.bbtoken.allow GIT_CONFIG_VALUE_1=always\n";
+    let first = fix.replace('1', "0").replace("COUNT=2", "COUNT=1");
+    for (run, fix) in [
+        (doctor().without("HOME"), fix),
+        (doctor().env("HOME", world.path("gone")), fix),
+        (doctor().without("HOME").without("GIT_CONFIG_COUNT"), &first),
+    ] {
+        let shown = run.done().expect(0).stdout;
+        assert!(shown.contains(fix), "{shown}");
+    }
+}
+
+#[test]
 fn a_remote_that_git_lfs_cannot_follow_is_found_with_its_mend() {
     needs!("git-lfs");
     let world = world();

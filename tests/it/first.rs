@@ -117,7 +117,7 @@ fn a_first_clone_asks_nothing_where_the_administrator_has_set_a_client() {
     );
     fs::write(world.path("system"), system).expect("the world can be written");
     let line = format!(
-        "unset GIT_CONFIG_NOSYSTEM; export GIT_CONFIG_SYSTEM='{}'; {}{CLONE}; git bbtoken status",
+        "unset GIT_CONFIG_NOSYSTEM; export GIT_CONFIG_SYSTEM='{}'; {}{CLONE}; git bbtoken status --verbose",
         world.path("system").display(),
         browser(&world)
     );
@@ -168,7 +168,7 @@ fn a_first_clone_asks_nothing_where_a_client_is_built_in() {
         world.bitbucket.set_consent(Consent::Granted);
         let (directory, _) = packaged(world);
         let line = format!(
-            "export PATH='{}':\"$PATH\"; {}{CLONE}; git bbtoken status",
+            "export PATH='{}':\"$PATH\"; {}{CLONE}; git bbtoken status --verbose",
             directory.display(),
             browser(world)
         );
