@@ -77,7 +77,7 @@ fn a_team_is_set_up_rotated_supported_and_removed_by_the_commands_of_the_page() 
 
     let removal = blocks("Remove everything");
     assert_eq!(removal.len(), 4);
-    used(&format!("cd tree\n{}", removal.concat()));
+    used(&removal.concat());
     let url = world
         .git(["-C", "tree", "remote", "get-url", "origin"])
         .ok();
