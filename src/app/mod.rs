@@ -81,6 +81,15 @@ impl App {
         App::of(Environment::outside())
     }
 
+    /// Reads what holds for all users of the machine.
+    ///
+    /// # Errors
+    ///
+    /// As [`App::read`].
+    pub(crate) fn read_of_system() -> anyhow::Result<Self> {
+        App::of(Environment::of_system())
+    }
+
     /// Reads what holds in a repository that git uses.
     ///
     /// # Errors
@@ -287,10 +296,15 @@ pub(crate) fn now_unix_s() -> u64 {
 ///
 /// When the program's own place is unknown.
 pub(crate) fn credential_helper() -> anyhow::Result<String> {
+    let program = helper_program()?;
+    Ok(format!("!{} credential", program::shell_word(&program)))
+}
+
+/// Finds the program of that line: as found on `PATH`, which an upgrade keeps.
+pub(crate) fn helper_program() -> anyhow::Result<PathBuf> {
     let program = program::sibling("git-bbtoken")?;
     let itself = program.canonicalize().ok();
     let is_itself = |found: &PathBuf| found.canonicalize().ok() == itself;
     let linked = program::all("git-bbtoken").into_iter().find(is_itself);
-    let program = linked.unwrap_or(program);
-    Ok(format!("!{} credential", program::shell_word(&program)))
+    Ok(linked.unwrap_or(program))
 }

@@ -21,6 +21,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Environment {
     git_dir: Option<OsString>,
+    /// Whether only the machine's settings count.
+    is_of_system: bool,
 }
 
 impl Environment {
@@ -28,6 +30,7 @@ impl Environment {
     pub(super) fn find() -> Self {
         Environment {
             git_dir: process_variable("GIT_DIR").or_else(git_dir_here),
+            ..Environment::outside()
         }
     }
 
@@ -35,6 +38,7 @@ impl Environment {
     pub(super) fn of_process() -> Self {
         Environment {
             git_dir: process_variable("GIT_DIR"),
+            ..Environment::outside()
         }
     }
 
@@ -42,18 +46,32 @@ impl Environment {
     pub(super) fn at(git_dir: &Path) -> Self {
         Environment {
             git_dir: Some(git_dir.into()),
+            ..Environment::outside()
         }
     }
 
     /// Leaves every repository out.
     pub(super) fn outside() -> Self {
-        Environment { git_dir: None }
+        Environment {
+            git_dir: None,
+            is_of_system: false,
+        }
+    }
+
+    /// Leaves out every repository, the user's files, and the settings of the one command (git(1), "GIT_CONFIG_GLOBAL").
+    pub(super) fn of_system() -> Self {
+        Environment {
+            git_dir: None,
+            is_of_system: true,
+        }
     }
 
     /// Reads a variable, as git would set it for a remote helper.
     pub(super) fn variable(&self, name: &str) -> Option<OsString> {
         match name {
             "GIT_DIR" => self.git_dir.clone(),
+            "GIT_CONFIG_GLOBAL" if self.is_of_system => Some(OsString::new()),
+            "GIT_CONFIG_COUNT" | "GIT_CONFIG_PARAMETERS" if self.is_of_system => None,
             name => process_variable(name),
         }
     }

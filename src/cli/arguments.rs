@@ -115,7 +115,7 @@ pub(super) enum Command {
     Setup(Setup),
     /// Remove exactly what setup has added
     #[command(after_help = examples::shown("git-bbtoken-unsetup"))]
-    Unsetup(Consent),
+    Unsetup(Unsetup),
     /// Change the addresses of a repository's remotes
     #[command(subcommand, after_help = examples::shown("git-bbtoken-remote"))]
     Remote(Remote),
@@ -322,6 +322,18 @@ pub(super) struct Setup {
     /// Use https for bbtoken:: addresses, for tools that do not support remote helpers
     #[arg(long, conflicts_with = "everywhere")]
     pub(super) plain: bool,
+    /// Write to the system's git configuration, for all users of this machine
+    #[arg(long)]
+    pub(super) system: bool,
+    #[command(flatten)]
+    pub(super) consent: Consent,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Unsetup {
+    /// Remove what 'setup --system' has added
+    #[arg(long)]
+    pub(super) system: bool,
     #[command(flatten)]
     pub(super) consent: Consent,
 }

@@ -17,6 +17,7 @@ pub(super) fn run(options: &arguments::Doctor, console: &mut Console<'_>) -> any
         let setup = arguments::Setup {
             everywhere: false,
             plain: false,
+            system: false,
             consent,
         };
         setup::run(&setup, console)?;

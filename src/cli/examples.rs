@@ -154,6 +154,10 @@ const EXAMPLES: [(&str, &[Name]); 19] = [
                 "Show the settings, ask, and write them",
             ),
             name(
+                "sudo git bbtoken setup --system",
+                "Do the same for all users of this machine",
+            ),
+            name(
                 "git bbtoken setup --everywhere --dry-run",
                 "Show what would change for https and ssh addresses of Bitbucket",
             ),

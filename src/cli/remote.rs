@@ -300,8 +300,9 @@ fn submodule(parent: &Repository, path: &Path) -> Option<Repository> {
     (is_its && !leads_away).then_some(found)
 }
 
-fn name(target: &Target) -> String {
+pub(super) fn name(target: &Target) -> String {
     match target {
+        Target::System => "the system's git configuration".to_owned(),
         Target::Global => "your git configuration".to_owned(),
         Target::Local(repository) => format!("configuration of '{}'", repository.display()),
         Target::File(file) => format!("'{}'", file.display()),

@@ -2,59 +2,113 @@
 
 use std::time::Duration;
 
-use super::{Console, arguments, usage};
+use super::{Console, arguments, remote::name, usage};
 use crate::{
     app,
     failure::quote,
+    git::Target,
+    lfs::Wiring,
+    program,
     setup::{self, Options, Plan, Undo},
 };
 
 pub(super) fn run(options: &arguments::Setup, console: &mut Console<'_>) -> anyhow::Result<()> {
-    let _alone = options.consent.yes.then(setup::lock);
+    let target = target(options.system);
+    let _alone = options.consent.yes.then(|| setup::lock(&target));
     let wanted = Options {
         everywhere: options.everywhere,
         plain: options.plain,
+        target: target.clone(),
     };
     let plan = Plan::read(&wanted, &|line| console.tell(line))?;
-    let large_files = app::lfs_here();
+    let large_files = large_files(options);
     if plan.is_empty() && large_files.is_empty() {
         return console.answer("Git is set up already; nothing to change.");
     }
+    show(&plan, &large_files, options, console)?;
+    let question = format!("Write this to {}?", name(&target));
+    if !may_write(&options.consent, console, &question)? {
+        return Ok(());
+    }
+    plan.apply()?;
+    // With what is set up now, the rest is the user's own setting already.
+    self::large_files(options)
+        .iter()
+        .try_for_each(|wiring| wiring.write(Duration::ZERO))?;
+    for site in plan.unanswered()? {
+        (console.warn)(&format!(
+            "another credential helper still comes after ours for {site}: in {}, move the section of our helper to the end",
+            name(&target)
+        ));
+    }
+    console.answer(match options.system {
+        true => "Git is set up for all users; 'git bbtoken unsetup --system' undoes this.",
+        false => "Git is set up; 'git bbtoken unsetup' undoes this.",
+    })
+}
+
+/// Finds what git-lfs needs in the repository here.
+fn large_files(options: &arguments::Setup) -> Vec<Wiring> {
+    match options.system {
+        true => Vec::new(),
+        false => app::lfs_here(),
+    }
+}
+
+fn show(
+    plan: &Plan,
+    large_files: &[Wiring],
+    options: &arguments::Setup,
+    console: &mut Console<'_>,
+) -> anyhow::Result<()> {
     for line in plan.lines() {
         console.answer(&line)?;
     }
-    for (key, address) in large_files.iter().flat_map(|wiring| wiring.addresses()) {
+    for (key, address) in large_files.iter().flat_map(Wiring::addresses) {
         console.answer(&format!("+ {} = {}", quote(&key), quote(address)))?;
         console.answer(
             "      git-lfs finds the files of this repository; set in this repository only",
         )?;
     }
-    let question = "Write this to your git configuration?";
-    if !may_write(&options.consent, console, question)? {
-        return Ok(());
+    for line in plan.not_covered().iter().filter(|_| options.everywhere) {
+        console.answer(line)?;
     }
-    plan.apply()?;
-    // With what is set up now, the rest is the user's own setting already.
-    app::lfs_here()
-        .iter()
-        .try_for_each(|wiring| wiring.write(Duration::ZERO))?;
-    for site in plan.unanswered()? {
-        (console.warn)(&format!(
-            "another credential helper still comes after ours for {site}: in your git configuration, move the section of our helper to the end"
-        ));
+    match options.system {
+        true => warn_of_a_private_program(console),
+        false => Ok(()),
     }
-    console.answer("Git is set up; 'git bbtoken unsetup' undoes this.")
 }
 
-pub(super) fn undo(options: &arguments::Consent, console: &mut Console<'_>) -> anyhow::Result<()> {
-    let _alone = options.yes.then(setup::lock);
-    let Some(undo) = Undo::read()? else {
+/// Warns if other users cannot reach the program that every git will start.
+fn warn_of_a_private_program(console: &Console<'_>) -> anyhow::Result<()> {
+    let program = app::helper_program()?;
+    if !program::is_for_everybody(&program) {
+        (console.warn)(&format!(
+            "other users cannot run '{}': install it where all users can, such as /usr/local/bin, then run this again",
+            quote(&program.to_string_lossy())
+        ));
+    }
+    Ok(())
+}
+
+fn target(is_system: bool) -> Target {
+    match is_system {
+        true => Target::System,
+        false => Target::Global,
+    }
+}
+
+pub(super) fn undo(options: &arguments::Unsetup, console: &mut Console<'_>) -> anyhow::Result<()> {
+    let target = target(options.system);
+    let _alone = options.consent.yes.then(|| setup::lock(&target));
+    let Some(undo) = Undo::read(target.clone())? else {
         return console.answer("Setup has added nothing; nothing to undo.");
     };
     for line in undo.lines() {
         console.answer(&line)?;
     }
-    if !may_write(options, console, "Remove this from your git configuration?")? {
+    let question = format!("Remove this from {}?", name(&target));
+    if !may_write(&options.consent, console, &question)? {
         return Ok(());
     }
     undo.apply()?;

@@ -18,6 +18,8 @@ use crate::{
 /// A file of git's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
+    /// The machine's, for all users.
+    System,
     /// The user's.
     Global,
     /// The repository's at a path.
@@ -173,16 +175,20 @@ impl Target {
             .iter()
             .find(|argument| !argument.starts_with("--"))
             .unwrap_or(&"");
-        Err(Failure::new(
-            Kind::Misconfigured,
-            format!("git cannot change '{key}' in its configuration: {said}"),
-        )
-        .into())
+        let is_denied = *self == Target::System && said.ends_with("Permission denied");
+        let fix = match is_denied {
+            true => "; run this as root, or as an administrator",
+            false => "",
+        };
+        let message = format!("git cannot change '{key}' in its configuration: {said}{fix}");
+        Err(Failure::new(Kind::Misconfigured, message).into())
     }
 
     fn command(&self) -> anyhow::Result<Command> {
         let mut git = Child::Git.command("git").context("cannot start git")?;
         match self {
+            // Its words decide what we add to them.
+            Target::System => git.env("LC_ALL", "C").args(["config", "--system"]),
             Target::Global => git.args(["config", "--global"]),
             Target::Local(repository) => git.arg("-C").arg(repository).args(["config", "--local"]),
             Target::File(file) => git.args(["config", "--file"]).arg(file),

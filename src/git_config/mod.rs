@@ -46,7 +46,7 @@ pub use permission::FromRepository;
 pub(crate) use questions::no_questions;
 pub(crate) use repository::Row;
 pub use repository::{BBTOKEN_KEYS, GIT_KEYS, REMOTE_KEYS};
-pub(crate) use system::keep_learned;
+pub(crate) use system::{file as system_file, keep_learned};
 pub(crate) use urlmatch::{fits as url_fits, values as url_values};
 
 /// Reads a variable of this process.

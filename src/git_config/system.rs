@@ -34,7 +34,7 @@ static LEARNED: OnceLock<String> = OnceLock::new();
 /// # Errors
 ///
 /// [`crate::failure::Kind::Misconfigured`] for a relative path in `GIT_CONFIG_SYSTEM`.
-pub(super) fn file(variables: Variables<'_>) -> Result<Option<PathBuf>, Failure> {
+pub(crate) fn file(variables: Variables<'_>) -> Result<Option<PathBuf>, Failure> {
     const NAME: &str = "GIT_CONFIG_SYSTEM";
     if variables("GIT_CONFIG_NOSYSTEM").is_some_and(|value| is_true_text(&value)) {
         return Ok(None);

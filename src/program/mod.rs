@@ -18,7 +18,7 @@ use std::{
 use crate::failure::quote_for_shell;
 use search::{find, is_path, names_relative, path, without_relative};
 
-pub(crate) use search::{all, sibling};
+pub(crate) use search::{all, is_for_everybody, sibling};
 pub(crate) use table::ROWS;
 
 /// Variables that hold a secret or lead to one.

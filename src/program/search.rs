@@ -100,6 +100,22 @@ fn may_run(file: &Path) -> bool {
     fs::metadata(file).is_ok()
 }
 
+/// Tells whether every user of this machine can reach a file, and what a link in its place leads to.
+#[cfg(unix)]
+pub(crate) fn is_for_everybody(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    let is_open = |place: &Path| {
+        fs::metadata(place).is_ok_and(|metadata| metadata.permissions().mode() & 0o001 != 0)
+    };
+    let target = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    file.ancestors().chain(target.ancestors()).all(is_open)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn is_for_everybody(_: &Path) -> bool {
+    true
+}
+
 /// What helps where the system does not tell where this program is.
 const WITHOUT_PROC: &str =
     "mount /proc, or add the directory of git-bbtoken to PATH, then try again";

@@ -4,25 +4,26 @@
 
 mod answering;
 pub(crate) mod chain;
+mod file;
 mod keys;
 mod rules;
 mod undo;
-mod user_file;
 
 use crate::{
     app::{self, App},
+    failure::{Failure, Kind},
     git::{Change, Target, apply_all},
-    git_config::{Entry, Scope},
+    git_config::{Entry, Scope, is_true_text, process_variable},
     http::Url,
 };
 use anyhow::Context as _;
 use rules::Request;
 
 pub(crate) use chain::Chain;
+pub(crate) use file::lock;
 pub(crate) use keys::same_key;
 pub(crate) use rules::NEEDS_GIT;
 pub(crate) use undo::Undo;
-pub(crate) use user_file::lock;
 
 /// Where it is noted.
 const NOTE: &str = "bbtoken.addedBySetup";
@@ -38,6 +39,8 @@ struct There<'e> {
     entries: Vec<&'e Entry>,
     /// The lines of the file that is written to.
     own: Vec<(String, String)>,
+    /// The scope of that file.
+    scope: Scope,
 }
 
 impl There<'_> {
@@ -64,10 +67,13 @@ pub(crate) struct Options {
     pub(crate) everywhere: bool,
     /// Turn our addresses into plain ones.
     pub(crate) plain: bool,
+    /// The file to write to: the user's or the machine's.
+    pub(crate) target: Target,
 }
 
 /// What is to be changed.
 pub(crate) struct Plan {
+    target: Target,
     sites: Vec<Url>,
     changes: Vec<Reasoned>,
 }
@@ -79,11 +85,15 @@ impl Plan {
     ///
     /// When the configuration cannot be read.
     pub(crate) fn read(options: &Options, tell: &dyn Fn(&str)) -> anyhow::Result<Self> {
-        let own = Target::Global.matching(".")?;
-        let app = App::read_of_user()?;
+        let own = options.target.matching(".")?;
+        let app = outside(&options.target)?;
         let there = There {
             entries: of_user(&app),
             own,
+            scope: match options.target {
+                Target::System => Scope::System,
+                _ => Scope::Global,
+            },
         };
         let ask = app::credential_helper().context("cannot find git-bbtoken itself")?;
         let sites = sites(&app);
@@ -93,7 +103,12 @@ impl Plan {
             changes.extend(missing(rules::asked_well(site), &there, tell));
         }
         changes.extend(missing(rules::rewritten(&app, options), &there, tell));
-        Ok(Plan { sites, changes })
+        let target = options.target.clone();
+        Ok(Plan {
+            target,
+            sites,
+            changes,
+        })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -118,12 +133,27 @@ impl Plan {
     ///
     /// When git refuses one; then none is made.
     pub(crate) fn apply(&self) -> anyhow::Result<()> {
-        let is_new = user_file::path().is_some_and(|file| !file.exists());
+        let is_new = file::path(&self.target).is_some_and(|file| !file.exists());
         let of_file = is_new.then(|| noted(WHOLE_FILE.to_owned()));
         let changes = self.changes.iter().map(|(change, _)| change.clone());
         let changes = of_file.into_iter().chain(changes);
-        let changes: Vec<_> = changes.map(|change| (Target::Global, change)).collect();
+        let changes: Vec<_> = changes
+            .map(|change| (self.target.clone(), change))
+            .collect();
         apply_all(&changes)
+    }
+
+    /// Says which addresses the rules for all addresses do not reach.
+    pub(crate) fn not_covered(&self) -> Vec<String> {
+        let with_user = |site: &Url| app::site(site).replacen("://", "://you@", 1);
+        let sites: Vec<_> = self.sites.iter().map(with_user).collect();
+        vec![
+            format!(
+                "Not covered: addresses with a user name or a password, such as {}/…",
+                sites.join("/…, ")
+            ),
+            "      git's rules compare the beginning of an address; to change these addresses: git bbtoken remote convert --below <directory>".to_owned(),
+        ]
     }
 
     /// Names the sites for which another helper answers, too, though the changes are made.
@@ -132,12 +162,25 @@ impl Plan {
     ///
     /// When the configuration cannot be read.
     pub(crate) fn unanswered(&self) -> anyhow::Result<Vec<String>> {
-        let app = App::read_of_user()?;
+        let app = outside(&self.target)?;
         let entries = of_user(&app);
         let sites = self.sites.iter();
         let unanswered = sites.filter(|site| !answering::is_answering(&entries, site));
         Ok(unanswered.map(app::site).collect())
     }
+}
+
+/// Reads what holds outside of repositories: for the user, or for all users of the machine.
+fn outside(target: &Target) -> anyhow::Result<App> {
+    if *target != Target::System {
+        return App::read_of_user();
+    }
+    if process_variable("GIT_CONFIG_NOSYSTEM").is_some_and(|value| is_true_text(&value)) {
+        let message =
+            "git ignores its system configuration, because GIT_CONFIG_NOSYSTEM is set; unset it";
+        return Err(Failure::new(Kind::Misconfigured, message).into());
+    }
+    App::read_of_system()
 }
 
 /// Gives the settings that hold in every repository of the user.
@@ -166,7 +209,7 @@ fn missing(wishes: Vec<Request>, there: &There<'_>, tell: &dyn Fn(&str)) -> Vec<
         if is_there {
             continue;
         }
-        let of_person = entries.iter().rfind(|entry| entry.scope == Scope::Global);
+        let of_person = entries.iter().rfind(|entry| entry.scope == there.scope);
         if let Some(own) = of_person.filter(|_| is_single) {
             tell(&format!(
                 "not changed: {key} = {} (setup would set {value}: {why})",

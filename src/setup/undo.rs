@@ -1,11 +1,12 @@
 //! Takes back exactly what `setup` has added.
 
-use super::{NOTE, WHOLE_FILE, keys::same_key, user_file};
+use super::{NOTE, WHOLE_FILE, file, keys::same_key};
 use crate::git::{Change, Target, apply_all};
 
 /// What is to be taken back.
 pub(crate) struct Undo {
-    changes: Vec<(Target, Change)>,
+    target: Target,
+    changes: Vec<Change>,
     /// Whether `setup` made the file.
     is_whole_file: bool,
 }
@@ -16,8 +17,8 @@ impl Undo {
     /// # Errors
     ///
     /// When git cannot read the configuration.
-    pub(crate) fn read() -> anyhow::Result<Option<Self>> {
-        let there = Target::Global.matching(".")?;
+    pub(crate) fn read(target: Target) -> anyhow::Result<Option<Self>> {
+        let there = target.matching(".")?;
         let is_there = |key: &str, value: &str| {
             let mut there = there.iter();
             there.any(|(name, its)| same_key(name, key) && its == value)
@@ -41,6 +42,7 @@ impl Undo {
         let is_whole_file = is_there(NOTE, WHOLE_FILE);
         changes.extend(is_whole_file.then(|| removed(NOTE, WHOLE_FILE)));
         Ok(Some(Undo {
+            target,
             changes,
             is_whole_file,
         }))
@@ -48,7 +50,7 @@ impl Undo {
 
     /// Shows each change. The notes are ours only.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let changes = self.changes.iter().map(|(_, change)| change);
+        let changes = self.changes.iter();
         let shown = changes.filter(|change| change.key() != NOTE);
         shown.flat_map(Change::lines).collect()
     }
@@ -59,15 +61,19 @@ impl Undo {
     ///
     /// When git refuses one; then none is made.
     pub(crate) fn apply(&self) -> anyhow::Result<()> {
-        apply_all(&self.changes)?;
+        let changes = self.changes.iter().cloned();
+        let changes: Vec<_> = changes
+            .map(|change| (self.target.clone(), change))
+            .collect();
+        apply_all(&changes)?;
         if self.is_whole_file {
-            user_file::remove_empty();
+            file::remove_empty(&self.target);
         }
         Ok(())
     }
 }
 
-fn removed(key: &str, value: &str) -> (Target, Change) {
+fn removed(key: &str, value: &str) -> Change {
     let (key, value) = (key.to_owned(), value.to_owned());
-    (Target::Global, Change::Remove { key, value })
+    Change::Remove { key, value }
 }

@@ -73,6 +73,7 @@ mod stores;
 mod submodules;
 mod superprojects;
 mod support;
+mod system_setup;
 mod teams;
 mod terminals;
 mod texts;

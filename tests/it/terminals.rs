@@ -150,6 +150,16 @@ fn prompts(world: &World) -> Vec<Prompt<'_>> {
         "Write this to your git configuration? [y/N]: ",
     ));
     prompts.push(prompt(
+        "unset GIT_CONFIG_NOSYSTEM; GIT_CONFIG_SYSTEM=$HOME/system git bbtoken setup --system",
+        &[],
+        "Write this to the system's git configuration? [y/N]: ",
+    ));
+    prompts.push(prompt(
+        "GIT_CONFIG_SYSTEM=$HOME/.gitconfig git bbtoken unsetup --system",
+        &[],
+        "Remove this from the system's git configuration? [y/N]: ",
+    ));
+    prompts.push(prompt(
         "git bbtoken unsetup",
         &[],
         "Remove this from your git configuration? [y/N]: ",
@@ -253,9 +263,9 @@ fn no_question_is_left_out_here() {
                 .sum::<usize>();
         }
     }
-    // Asked in two places: for a secret. Asked by four commands: for a yes.
+    // Asked in two places: for a secret. Asked by six commands: for a yes.
     let questions = prompts(&prepared()).len();
-    assert_eq!(asked + 3, questions, "a new question is tried here, too");
+    assert_eq!(asked + 5, questions, "a new question is tried here, too");
 }
 
 #[test]

@@ -63,7 +63,7 @@ pub(in crate::cli) const KEYS: [Name; 16] = [
     ),
     name(
         "addedBySetup",
-        "only as bbtoken.addedBySetup: what 'git bbtoken setup' has added, for unsetup",
+        "only as bbtoken.addedBySetup: what 'git bbtoken setup' has added to this file, for unsetup",
     ),
 ];
 

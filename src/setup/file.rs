@@ -1,4 +1,4 @@
-//! The file of the user's git configuration.
+//! The file of git's configuration that setup writes to.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -7,21 +7,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::git_config::{self, process_variable};
+use crate::{
+    git::Target,
+    git_config::{self, process_variable},
+};
 
 /// How long one setup waits for others; each takes some tens of milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it waits before it looks again.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Finds the file that `git config --global` writes to.
-pub(super) fn path() -> Option<PathBuf> {
-    git_config::user_file(&process_variable)
+/// Finds the file that `git config --global` or `--system` writes to.
+pub(super) fn path(target: &Target) -> Option<PathBuf> {
+    match target {
+        Target::System => git_config::system_file(&process_variable).ok()?,
+        _ => git_config::user_file(&process_variable),
+    }
 }
 
 /// Removes the file that setup made, unless something else has come into it; a link to it stays.
-pub(super) fn remove_empty() {
-    if let Some(file) = path()
+pub(super) fn remove_empty(target: &Target) {
+    if let Some(file) = path(target)
         && let Ok(file) = file.canonicalize()
         && fs::metadata(&file).is_ok_and(|metadata| metadata.len() == 0)
     {
@@ -34,8 +40,8 @@ pub(super) fn remove_empty() {
 ///
 /// A person who is asked takes too long for that, and is alone. Locked is the directory of the file, as git replaces the
 /// file itself; where that cannot be done, git's own lock is all there is, and git says so.
-pub(crate) fn lock() -> Option<File> {
-    let directory = File::open(path()?.parent()?).ok()?;
+pub(crate) fn lock(target: &Target) -> Option<File> {
+    let directory = File::open(path(target)?.parent()?).ok()?;
     let end = Instant::now() + PATIENCE;
     while matches!(directory.try_lock(), Err(TryLockError::WouldBlock)) && Instant::now() < end {
         thread::sleep(PAUSE);
