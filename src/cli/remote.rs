@@ -232,7 +232,7 @@ fn show(plans: &[&Changes], console: &mut Console<'_>) -> anyhow::Result<()> {
     let mut last = None;
     for (target, change) in plans.iter().flat_map(|changes| changes.iter()) {
         if last != Some(target) {
-            console.answer(&name(target))?;
+            console.answer(&target.place())?;
             last = Some(target);
         }
         for line in change.lines() {
@@ -298,13 +298,4 @@ fn submodule(parent: &Repository, path: &Path) -> Option<Repository> {
         found.git_dir.join("commondir").exists() || is_link(&found.git_dir.join("config"))?;
     let is_its = found.top == place.canonicalize().ok()? && (is_below || is_inside);
     (is_its && !leads_away).then_some(found)
-}
-
-pub(super) fn name(target: &Target) -> String {
-    match target {
-        Target::System => "the system's git configuration".to_owned(),
-        Target::Global => "your git configuration".to_owned(),
-        Target::Local(repository) => format!("configuration of '{}'", repository.display()),
-        Target::File(file) => format!("'{}'", file.display()),
-    }
 }

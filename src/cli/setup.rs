@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Console, arguments, remote::name, usage};
+use super::{Console, arguments, usage};
 use crate::{
     app,
     failure::quote,
@@ -26,7 +26,7 @@ pub(super) fn run(options: &arguments::Setup, console: &mut Console<'_>) -> anyh
         return console.answer("Git is set up already; nothing to change.");
     }
     show(&plan, &large_files, options, console)?;
-    let question = format!("Write this to {}?", name(&target));
+    let question = format!("Write this to {}?", target.place());
     if !may_write(&options.consent, console, &question)? {
         return Ok(());
     }
@@ -38,7 +38,7 @@ pub(super) fn run(options: &arguments::Setup, console: &mut Console<'_>) -> anyh
     for site in plan.unanswered()? {
         (console.warn)(&format!(
             "another credential helper still comes after ours for {site}: in {}, move the section of our helper to the end",
-            name(&target)
+            target.place()
         ));
     }
     console.answer(match options.system {
@@ -107,7 +107,7 @@ pub(super) fn undo(options: &arguments::Unsetup, console: &mut Console<'_>) -> a
     for line in undo.lines() {
         console.answer(&line)?;
     }
-    let question = format!("Remove this from {}?", name(&target));
+    let question = format!("Remove this from {}?", target.place());
     if !may_write(&options.consent, console, &question)? {
         return Ok(());
     }

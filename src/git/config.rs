@@ -107,6 +107,16 @@ pub(crate) fn taken_back(changes: &[(Target, Change)], error: anyhow::Error) -> 
 }
 
 impl Target {
+    /// Names it in a sentence.
+    pub(crate) fn place(&self) -> String {
+        match self {
+            Target::System => "the system's git configuration".to_owned(),
+            Target::Global => "your git configuration".to_owned(),
+            Target::Local(repository) => format!("configuration of '{}'", repository.display()),
+            Target::File(file) => format!("'{}'", file.display()),
+        }
+    }
+
     /// Reads all values of the keys that match a regular expression, each with its key.
     ///
     /// # Errors
