@@ -12,7 +12,7 @@ use bbtoken::internals::GIT_KEYS;
 mod circles;
 
 /// Who may use whom; the leaves below may be used by all.
-const RULES: [(&str, &[&str]); 30] = [
+const RULES: [(&str, &[&str]); 31] = [
     ("failure", &[]),
     ("secret", &[]),
     ("trace", &[]),
@@ -26,6 +26,7 @@ const RULES: [(&str, &[&str]); 30] = [
     ("pasted", &[]),
     ("program", &[]),
     ("limits", &[]),
+    ("suggestion", &[]),
     ("git", &[]),
     ("http", &["files"]),
     ("oauth", &["http", "clock"]),
@@ -126,7 +127,15 @@ const RULES: [(&str, &[&str]); 30] = [
     ("bin/git-bbtoken", &["git_bbtoken"]),
 ];
 /// `fuzz` is in the tests only.
-const LEAVES: [&str; 6] = ["failure", "secret", "trace", "program", "limits", "fuzz"];
+const LEAVES: [&str; 7] = [
+    "failure",
+    "secret",
+    "trace",
+    "program",
+    "limits",
+    "fuzz",
+    "suggestion",
+];
 
 fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).expect("src is readable") {

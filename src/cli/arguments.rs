@@ -435,13 +435,18 @@ pub(super) const TOPICS: [&str; 8] = [
     "reference",
 ];
 
-/// Names the subcommands and topics that `git bbtoken help` explains.
 fn explained() -> Vec<CompletionCandidate> {
+    let names = explained_names().into_iter();
+    names.map(CompletionCandidate::new).collect()
+}
+
+/// Names the subcommands and topics that `git bbtoken help` explains.
+pub(super) fn explained_names() -> Vec<String> {
     let command = Cli::command();
     let of = clap::Command::get_subcommands;
     let all = of(&command).chain(of(&command).flat_map(of));
     let names = all.map(clap::Command::get_name).chain(TOPICS);
-    names.map(CompletionCandidate::new).collect()
+    names.map(str::to_owned).collect()
 }
 
 /// Words that completions offer; whether another one is wrong is decided where it is used.

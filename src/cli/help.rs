@@ -1,7 +1,12 @@
 //! `git bbtoken help`: a subcommand or a topic.
 
-use super::{Console, arguments::TOPICS, help_text::of_command, reference, usage};
-use crate::secret::mask_name;
+use super::{
+    Console,
+    arguments::{TOPICS, explained_names},
+    help_text::of_command,
+    reference, usage,
+};
+use crate::{secret::mask_name, suggestion::similar};
 
 pub(super) fn run(words: &[String], console: &mut Console<'_>) -> anyhow::Result<()> {
     let words: Vec<_> = words.iter().map(String::as_str).collect();
@@ -16,8 +21,13 @@ pub(super) fn run(words: &[String], console: &mut Console<'_>) -> anyhow::Result
 }
 
 fn unknown(topic: &str) -> anyhow::Error {
+    let known = explained_names();
+    let similar = similar(topic, known.iter().map(String::as_str));
+    let similar = similar.map_or(String::new(), |known| {
+        format!(", but there is for '{known}'")
+    });
     usage(&format!(
-        "there is no help for '{}'; give a subcommand ('git bbtoken help' lists them) or one of: {}",
+        "there is no help for '{}'{similar}; give a subcommand ('git bbtoken help' lists them) or one of: {}",
         mask_name(topic),
         TOPICS.join(", ")
     ))

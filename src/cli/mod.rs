@@ -41,6 +41,7 @@ use crate::{
     failure::{Failure, Kind},
     report,
     secret::mask_name,
+    suggestion::similar,
     trace,
 };
 use arguments::{Cli, Command};
@@ -97,9 +98,9 @@ fn run(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Result<u8
 }
 
 fn run_one(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Result<u8> {
-    let order = match Cli::try_parse_from(arguments) {
+    let order = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli.command,
-        Err(error) => return answer_or_refuse(masked(error), console),
+        Err(error) => return answer_or_refuse(masked(suggested(error, &arguments)), console),
     };
     match order {
         Command::Exec(options) => return token::exec(&options, console),
@@ -146,6 +147,32 @@ fn answer_or_refuse(error: clap::Error, console: &mut Console<'_>) -> anyhow::Re
             Err(Failure::new(Kind::Usage, text.strip_prefix("error: ").unwrap_or(&text)).into())
         }
     }
+}
+
+/// Suggests the option that the user most likely meant. The parser's own suggestion compares letters only.
+fn suggested(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
+    let Some(word) = word.strip_prefix("--") else {
+        return error;
+    };
+    let mut command = &arguments::definition();
+    for argument in arguments {
+        command = command.find_subcommand(argument).unwrap_or(command);
+    }
+    let options = command
+        .get_arguments()
+        .filter(|option| !option.is_hide_set());
+    let similar = similar(word, options.filter_map(clap::Arg::get_long));
+    if let (Some(option), ErrorKind::UnknownArgument) = (similar, error.kind()) {
+        let option = ContextValue::String(format!("--{option}"));
+        let usage = ContextValue::StyledStr(command.clone().render_usage());
+        error.insert(ContextKind::SuggestedArg, option);
+        error.insert(ContextKind::Usage, usage);
+        error.remove(ContextKind::Suggested);
+    }
+    error
 }
 
 /// Takes what may be a secret out of what the parser repeats of the command line.

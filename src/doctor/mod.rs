@@ -173,6 +173,7 @@ fn all(address: Option<&str>, warn: &dyn Fn(&str)) -> Vec<Finding> {
     let (network, is_reachable) = network::check(&app);
     findings.extend(network);
     findings.extend(access::all(&app, address, is_reachable, warn));
+    findings.extend(settings::unknown(&app));
     findings.extend(settings::of_repository(&app));
     findings.extend(settings::rewritten(&app));
     findings.push(settings::protocol(&app));

@@ -11,6 +11,7 @@ use crate::{
     report,
     secret::{masked, program_of},
     setup::{self, Chain, chain},
+    suggestion::Unknown,
 };
 
 /// What lets git clone submodules with our addresses.
@@ -108,6 +109,19 @@ pub(super) fn of_repository(app: &App) -> Option<Finding> {
     );
     let public = format!("{} settings come from the repository", names.len());
     Some(Finding::note("repository", text, public))
+}
+
+/// Finds settings and variables that nothing reads.
+pub(super) fn unknown(app: &App) -> Vec<Finding> {
+    let finding = |unknown: Unknown| {
+        let public = "an unknown setting or variable";
+        let finding = Finding::note("settings", format!("{} is unknown", unknown.name), public);
+        match unknown.instead {
+            Some(known) => finding.fix(format!("rename it to {known}")),
+            None => finding.fix("remove it, or correct its name: git bbtoken help reference"),
+        }
+    };
+    app.raw.unknown().into_iter().map(finding).collect()
 }
 
 /// Finds settings that turn our addresses into others, or Bitbucket's https ones away from us.

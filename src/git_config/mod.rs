@@ -31,6 +31,7 @@ use crate::{
     pasted,
     profile::{Environment, Raw, RawProfile, Setting, Source, builtin},
     secret::{Secret, mask_name},
+    suggestion::{Unknown, similar},
 };
 
 pub(crate) use directories::{DIRECTORY, find as directories};
@@ -99,7 +100,13 @@ pub(crate) fn profiles(config: &GitConfig, variables: Variables<'_>) -> Result<R
                 )));
             }
         };
-        assign(target, entry);
+        if !assign(target, entry) {
+            raw.unknown_keys.extend(unknown(entry, &BBTOKEN_KEYS));
+        }
+    }
+    let of_remotes = config.entries().filter(|entry| entry.section == "remote");
+    for entry in of_remotes.filter(|entry| entry.key.starts_with("bbtoken")) {
+        raw.unknown_keys.extend(unknown(entry, &REMOTE_KEYS));
     }
     if raw.has_pushers() {
         raw.is_of_superproject = is_of_superproject(variables);
@@ -177,8 +184,23 @@ fn is_of_superproject(variables: Variables<'_>) -> bool {
     })
 }
 
-/// Assigns a setting to its field. Unknown keys are ignored, as in git.
-fn assign(profile: &mut RawProfile, entry: &Entry) {
+/// Describes a setting whose key is not in a table.
+fn unknown(entry: &Entry, known: &[Row]) -> Option<Unknown> {
+    let mut names = known.iter().map(|row| row.name);
+    if names.any(|name| name.eq_ignore_ascii_case(&entry.key)) {
+        return None;
+    }
+    let instead = similar(&entry.key, known.iter().map(|row| row.name));
+    let whole = entry.name();
+    let start = &whole[..whole.len() - entry.key.len()];
+    Some(Unknown {
+        name: format!("{whole} in {}", entry.origin),
+        instead: instead.map(|key| format!("{start}{key}")),
+    })
+}
+
+/// Assigns a setting to its field; false if there is none. Unknown keys are ignored, as in git.
+fn assign(profile: &mut RawProfile, entry: &Entry) -> bool {
     let field = match entry.key.as_str() {
         "clientid" => &mut profile.client_id,
         "grant" => &mut profile.grant,
@@ -192,14 +214,18 @@ fn assign(profile: &mut RawProfile, entry: &Entry) {
         "baseurl" => &mut profile.base_url,
         "tokenurl" => &mut profile.token_url,
         "authorizeurl" => &mut profile.authorize_url,
-        "workspace" => return profile.workspaces.push(setting(entry)),
-        _ => return,
+        "workspace" => {
+            profile.workspaces.push(setting(entry));
+            return true;
+        }
+        _ => return false,
     };
     let mut found = setting(entry);
     if entry.key == "clientid" {
         found.value = freed(found.value);
     }
     *field = Some(found);
+    true
 }
 
 fn setting(entry: &Entry) -> Setting {

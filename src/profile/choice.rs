@@ -9,6 +9,7 @@ use crate::{
     failure::{Failure, Kind, quote},
     http::Url,
     secret::mask_name,
+    suggestion::doubts,
 };
 
 /// Chooses and resolves the profile for a fetch from an address.
@@ -297,14 +298,20 @@ fn none(raw: &Raw) -> Failure {
     match raw.sites.first() {
         Some(site) if !names(raw).is_empty() => {
             let site = shown(site).to_owned();
-            let message = format!("no profile is configured for {site}");
+            let message = format!(
+                "no profile is configured for {site}{}",
+                doubts(&raw.unknown())
+            );
             Failure::new(Kind::NoProfileForSite { site }, message)
         }
         _ => match &raw.environment.client_secret {
             Some(secret) if is_half_set(raw) => without_id(secret),
             _ => Failure::new(
                 Kind::NotConfigured,
-                "no OAuth client and no token is configured",
+                format!(
+                    "no OAuth client and no token is configured{}",
+                    doubts(&raw.unknown())
+                ),
             ),
         },
     }

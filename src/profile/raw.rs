@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{Client, DEFAULT, Profile, Source, builtin::ORIGIN};
-use crate::http::Url;
+use crate::{
+    http::Url,
+    suggestion::{self, Unknown},
+};
 
 /// A value with its origin, for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +139,8 @@ pub(crate) struct Raw {
     pub is_of_superproject: bool,
     /// The user names that the repository's own settings put into addresses, with their settings.
     pub planted: Vec<Setting>,
+    /// The settings with unknown keys.
+    pub unknown_keys: Vec<Unknown>,
 }
 
 impl Raw {
@@ -146,6 +151,12 @@ impl Raw {
         let value = id.clone();
         let origin = ORIGIN.to_owned();
         is_its.then_some(("clientId", Setting { value, origin }))
+    }
+
+    /// Lists the settings and variables that have our prefix and that nothing reads.
+    pub(crate) fn unknown(&self) -> Vec<Unknown> {
+        let keys = self.unknown_keys.iter().cloned();
+        keys.chain(suggestion::unknown_variables()).collect()
     }
 
     /// Tells whether any profile has another profile for pushes.

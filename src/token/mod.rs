@@ -30,6 +30,7 @@ use crate::{
     oauth,
     profile::{self, Client, ENVIRONMENT, Grant, Profile, Source},
     secret::Secret,
+    suggestion,
 };
 
 use bearer::Current;
@@ -319,7 +320,8 @@ fn no_secret(profile: &Profile, elsewhere: &str) -> anyhow::Error {
         name => format!("run 'git bbtoken login {name}', or "),
     };
     let message = format!(
-        "the client of profile '{profile}' has no secret: {login}set BBTOKEN_CLIENT_SECRET, BBTOKEN_CLIENT_SECRET_FILE or bbtoken.{profile}.clientSecretCommand{elsewhere}"
+        "the client of profile '{profile}' has no secret: {login}set BBTOKEN_CLIENT_SECRET, BBTOKEN_CLIENT_SECRET_FILE or bbtoken.{profile}.clientSecretCommand{elsewhere}{}",
+        suggestion::doubts(&suggestion::unknown_variables())
     );
     Failure::new(Kind::Misconfigured, message).into()
 }

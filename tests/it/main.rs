@@ -71,6 +71,7 @@ mod starters;
 mod status;
 mod stores;
 mod submodules;
+mod suggestions;
 mod superprojects;
 mod support;
 mod system_setup;

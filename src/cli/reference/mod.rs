@@ -189,4 +189,15 @@ mod tests {
         let keys: BTreeSet<_> = KEYS.iter().map(|key| key.name).collect();
         assert_eq!(rows, keys);
     }
+
+    #[test]
+    fn every_variable_of_ours_is_known_where_suggestions_are_made() {
+        let names = VARIABLES.iter().map(|variable| variable.name);
+        let ours: Vec<_> = names.filter(|name| name.starts_with("BBTOKEN_")).collect();
+        assert_eq!(
+            ours,
+            crate::suggestion::VARIABLES,
+            "both tables name the same"
+        );
+    }
 }

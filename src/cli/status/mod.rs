@@ -17,6 +17,9 @@ use crate::{
 pub(super) fn run(options: &arguments::Status, console: &mut Console<'_>) -> anyhow::Result<()> {
     console.color(&options.color);
     let app = App::read()?;
+    for unknown in app.raw.unknown() {
+        (console.warn)(&unknown.text());
+    }
     if let Some(address) = &options.explain {
         let found = app.explain(address)?;
         return console.answer(&format!(

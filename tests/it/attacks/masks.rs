@@ -21,9 +21,7 @@ fn commands() -> Vec<Vec<&'static str>> {
         "exec -- true",
         "logout",
         "logout --all",
-        "whoami",
         "use work --here",
-        "use work --workspace ws",
         "setup --dry-run",
         "setup --everywhere --dry-run",
         "unsetup --dry-run",
@@ -146,6 +144,18 @@ fn a_secret_in_the_place_of_another_setting_is_not_shown() {
             shows_nothing(world, &[], &[(name, SECRET)]);
             shows_nothing(world, &[], &[(name, TOKEN)]);
         }
+        let named = format!("BBTOKEN_{TOKEN}");
+        shows_nothing(
+            world,
+            &[
+                ("bbtoken.work.clientId", "some-key"),
+                ("bbtoken.work.clientSecret", SECRET),
+                ("bbtoken.work.password", PASSWORD),
+                (&format!("bbtoken.work.{SECRET}"), TOKEN),
+                (&format!("bbtoken.{TOKEN}.nothing"), PASSWORD),
+            ],
+            &[("BBTOKEN_SECRET", SECRET), (&named, PASSWORD)],
+        );
         shows_nothing(
             world,
             &[("bbtoken.profile", SECRET)],
@@ -258,6 +268,8 @@ fn a_secret_in_an_address_or_an_argument_is_not_shown() {
             &["setup", PASSWORD],
             &["help", TOKEN],
             &["help", SECRET],
+            &["login", &format!("--token={SECRET}")],
+            &["login", "--token", PASSWORD],
             &["credential", "get", PASSWORD],
             &[TOKEN],
             &[SECRET],

@@ -112,6 +112,8 @@ fn of_command_lines() {
     let cases = [
         with("a mistyped subcommand", &["lgoin"], ""),
         with("a mistyped flag", &["status", "--jsno"], ""),
+        with("a flag by half its name", &["login", "--token"], ""),
+        with("a mistyped topic", &["help", "envirment"], ""),
         with(
             "two flags that exclude each other",
             &["setup", "--plain", "--everywhere"],
