@@ -45,7 +45,7 @@
 //! | [`address`] | the address of a repository, parsed |
 //! | [`pasted`] | secrets and client ids as people paste them |
 //! | [`clock`], [`signals`], [`dumps`], [`parent_watch`] | time; signals during a write; core dumps; the end of git |
-//! | [`failure`], [`secret`], [`trace`], [`program`], [`limits`], [`suggestion`] | leaves that every room may use |
+//! | [`failure`], [`secret`], [`trace`], [`program`], [`limits`], [`suggestion`], [`waiting`] | leaves that every room may use |
 //! | [`report`] | error chains as `error:`, `caused by:` and `hint:` lines; exit codes |
 //!
 //! Data flows downwards. `tests/layers.rs` holds the table of who may use whom, and fails on any other import.
@@ -104,6 +104,7 @@ mod suggestion;
 mod token;
 mod trace;
 mod transport;
+mod waiting;
 
 use std::process::ExitCode;
 

@@ -1,11 +1,19 @@
 //! Error chains as lines for a person: `error:`, `caused by:`, `hint:`; and exit codes. The only place that knows them.
 
-use std::{io::Write as _, path::Path};
+use std::{
+    ffi::OsStr,
+    io::Write as _,
+    path::Path,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use crate::{
     failure::{Failure, Kind, kind, one_line, printable, shell_command},
     git_config, limits,
     secret::mask,
+    trace,
+    waiting::{self, Display},
 };
 
 /// How git's own helpers end when they fail (git: `die`).
@@ -27,6 +35,65 @@ pub(crate) fn warn(message: &str) {
 /// Says something to the person in front of a command: a question, or what is going on.
 pub(crate) fn say(text: &str) {
     print(text);
+}
+
+/// The width of the line that shows a wait, or 0.
+static WAIT_COLUMNS: Mutex<usize> = Mutex::new(0);
+/// The longest such line.
+const MAX_WAIT_COLUMNS: usize = 70;
+
+/// Shows waits that are longer than a second, or than the seconds in `GIT_PROGRESS_DELAY` (git: "optional progress
+/// indicators"). A trace on stderr already shows each step.
+pub(crate) fn announce_waits() {
+    let terminal = std::env::var_os("TERM");
+    let can_turn = is_shown_on_a_terminal() && can_move(terminal.as_deref());
+    let delay_s = std::env::var("GIT_PROGRESS_DELAY").ok();
+    let delay_s = delay_s.and_then(|delay| delay.parse().ok()).unwrap_or(1);
+    if !trace::is_on() {
+        waiting::announce(Display {
+            delay: Duration::from_secs(delay_s),
+            show: if can_turn { show_turning } else { show_once },
+            clear: || write("", ""),
+        });
+    }
+}
+
+/// Tells whether a terminal of this kind can go back to the start of a line.
+pub(crate) fn can_move(terminal: Option<&OsStr>) -> bool {
+    terminal.map_or(cfg!(windows), |terminal| {
+        !terminal.is_empty() && terminal != "dumb"
+    })
+}
+
+fn wait_line(what: &str) -> String {
+    format!("Waiting for {} …", one_line(&mask(what)))
+}
+
+fn show_once(what: &str, step: usize) {
+    if step == 0 {
+        print(&format!("{}\n", wait_line(what)));
+    }
+}
+
+fn show_turning(what: &str, step: usize) {
+    let turned = ["|", "/", "-", "\\"][step % 4];
+    let line = format!("{turned} {}", wait_line(what));
+    // A longer line would break, and stay.
+    write("", &line.chars().take(MAX_WAIT_COLUMNS).collect::<String>());
+}
+
+/// Removes the line that shows a wait, and writes a text and the next such line.
+fn write(text: &str, wait: &str) {
+    let mut columns = WAIT_COLUMNS.lock().unwrap_or_else(PoisonError::into_inner);
+    let erased = match *columns {
+        0 => String::new(),
+        columns => format!("\r{:columns$}\r", ""),
+    };
+    *columns = wait.chars().count();
+    // Nothing is left to tell when stderr is closed.
+    let _ = std::io::stderr()
+        .lock()
+        .write_all(format!("{erased}{text}{wait}").as_bytes());
 }
 
 /// Tells whether a person can see what is said.
@@ -51,10 +118,7 @@ pub(crate) fn answer(text: &str) -> u8 {
 
 /// Writes to stderr. Whatever text from outside is in it, nothing acts on the terminal.
 fn print(text: &str) {
-    // Nothing is left to tell when stderr is closed.
-    let _ = std::io::stderr()
-        .lock()
-        .write_all(printable(text).as_bytes());
+    write(&printable(text), "");
 }
 
 /// Writes an error and its causes, one a line, and what to do next.

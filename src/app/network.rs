@@ -10,7 +10,7 @@ use crate::{
     failure::{Failure, Kind},
     git_config::{self, HttpSettings, process_variable},
     http::{HttpClient as _, Phase, Reason, Request, TransportError, Url},
-    profile,
+    profile, waiting,
 };
 
 /// How long one address may take to answer.
@@ -75,6 +75,7 @@ impl App {
             Some((proxy, port)) => (proxy.host.clone(), *port),
             None => (host.clone(), base.port_or_known_default().unwrap_or(443)),
         };
+        let _wait = waiting::on(&hop);
         let addresses = (hop.trim_matches(['[', ']']), port).to_socket_addrs();
         let addresses: Result<Vec<_>, _> = addresses.map(Iterator::collect);
         let connected = match &addresses {

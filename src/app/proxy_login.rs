@@ -11,6 +11,7 @@ use crate::{
     http::{ProxyLogin, ProxyLogins, ProxyUser},
     program::Child,
     secret::Secret,
+    waiting,
 };
 
 /// A path that is no repository, wherever git runs.
@@ -67,6 +68,7 @@ fn description(proxy: &ProxyUser, login: Option<&ProxyLogin>) -> Option<Secret> 
 
 /// Runs `git credential`; what it says to a person goes to stderr.
 fn git_credential(verb: &str, description: &Secret) -> Option<Secret> {
+    let _hold = waiting::hold();
     let mut git = Child::Git.command("git").ok()?;
     let config = GitConfig::read(&process_variable).unwrap_or_default();
     if git_config::no_questions(&config, &process_variable).is_some() {

@@ -102,6 +102,10 @@ fn run_one(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Resul
         Ok(cli) => cli.command,
         Err(error) => return answer_or_refuse(masked(suggested(error, &arguments)), console),
     };
+    // Git starts 'credential', and its user sees git's own progress.
+    if !matches!(order, Command::Credential(_)) {
+        report::announce_waits();
+    }
     match order {
         Command::Exec(options) => return token::exec(&options, console),
         Command::Doctor(options) => return doctor::run(&options, console),

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 
 use clap::{ColorChoice, builder::styling::AnsiColor};
 
+use crate::report;
+
 /// What standard output can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Style {
@@ -28,9 +30,7 @@ impl Style {
             let value = variable(name)?.to_string_lossy().into_owned();
             Some(value).filter(|value| !value.is_empty())
         };
-        let terminal = text("TERM");
-        let is_capable =
-            is_terminal && terminal.map_or(cfg!(windows), |terminal| terminal != "dumb");
+        let is_capable = is_terminal && report::can_move(variable("TERM").as_deref());
         let is_forced = text("CLICOLOR_FORCE").is_some_and(|value| value != "0");
         let is_off = text("CLICOLOR").is_some_and(|value| value == "0");
         let by_environment = text("NO_COLOR").is_none() && (is_forced || is_capable && !is_off);

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use super::said;
-use crate::{program::Child, secret::masked};
+use crate::{program::Child, secret::masked, waiting};
 
 /// Reads the refs of a repository with git itself, as a clone would first.
 ///
@@ -11,6 +11,7 @@ use crate::{program::Child, secret::masked};
 ///
 /// With what git said.
 pub(crate) fn reach(address: &str) -> Result<(), String> {
+    let _wait = waiting::on("git, which reads the repository");
     let output = Child::Transport
         .command("git")
         .and_then(|mut git| {

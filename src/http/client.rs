@@ -21,6 +21,7 @@ use crate::{
     limits,
     secret::Secret,
     trace::{self, Direction, Header, Privacy, Span},
+    waiting,
 };
 
 /// An upload is read in blocks of this size. At most [`UPLOAD_BLOCKS`] of them wait in memory.
@@ -193,6 +194,7 @@ impl HttpClient for Client {
         let pace = Pace::new(self.low_speed);
         let for_curl = self.for_curl(&request, &host)?;
         let request = self.start(request, &host, &pace)?;
+        let _wait = waiting::on(&host);
         let began = Instant::now();
         let answer = self
             .pool

@@ -13,12 +13,13 @@ use crate::{
     clock::Clock,
     failure::{Failure, Kind},
     files::Directory,
+    waiting,
 };
 
 /// The first and the longest pause between two checks of a lock.
 const FIRST_LOOK: Duration = Duration::from_millis(2);
 const LAST_LOOK: Duration = Duration::from_millis(50);
-/// The time after which the user gets a message about the wait.
+/// The longest time after which the user gets a message about the wait.
 const TELL_AFTER: Duration = Duration::from_secs(3);
 
 /// The time for which waiting processes take over the failure of the lock holder.
@@ -68,6 +69,7 @@ pub(super) fn acquire(
         .and_then(|directory| directory.keep(&format!("{key}.lock")))
         .map_err(|error| of_disk(error, message()))?;
     let begun = Instant::now();
+    let tell_after = waiting::delay().map_or(TELL_AFTER, |delay| delay.min(TELL_AFTER));
     let (mut pause, mut waited, mut told) = (FIRST_LOOK, false, false);
     loop {
         match file.try_lock() {
@@ -82,7 +84,7 @@ pub(super) fn acquire(
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => return Err(of_disk(error, message())),
         }
-        if !told && begun.elapsed() >= TELL_AFTER {
+        if !told && begun.elapsed() >= tell_after {
             told = true;
             notify(&format!(
                 "waiting for {}, which is getting a token",

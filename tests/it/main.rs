@@ -84,5 +84,6 @@ mod trace;
 mod transport;
 mod urls;
 mod versions;
+mod waits;
 mod watch;
 mod whose;

@@ -177,6 +177,8 @@ impl World {
             .env("LC_ALL", "C")
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env("GIT_TERMINAL_PROMPT", "0")
+            // A slow machine must not change what is said.
+            .env("GIT_PROGRESS_DELAY", "600")
             .env("GIT_SSL_CAINFO", self.bitbucket.ca_file())
             .env("BBTOKEN_BASE_URL", self.bitbucket.base_url())
             .env("BBTOKEN_CLIENT_ID", &self.consumer.key)

@@ -74,7 +74,7 @@ pub(in crate::cli) const OTHER_KEYS: [Name; 1] = [name(
 )];
 
 /// Environment variables; they win over git's configuration.
-pub(in crate::cli) const VARIABLES: [Name; 19] = [
+pub(in crate::cli) const VARIABLES: [Name; 20] = [
     name("BBTOKEN_PROFILE", "the profile to use"),
     name(
         "BBTOKEN_CLIENT_ID",
@@ -144,6 +144,10 @@ pub(in crate::cli) const VARIABLES: [Name; 19] = [
     name(
         "BROWSER",
         "the browser for a login: commands with '%s' for the page, separated by ':' (';' on Windows), or 'none'; run without a shell",
+    ),
+    name(
+        "GIT_PROGRESS_DELAY",
+        "the seconds after which 'git bbtoken' says what it waits for, as git does for its progress; default 1",
     ),
     name(
         "NO_COLOR, CLICOLOR, CLICOLOR_FORCE",

@@ -16,6 +16,7 @@ use super::{Store, unusable};
 use crate::{
     limits,
     secret::{Secret, hex_digest},
+    waiting,
 };
 
 /// The service name of the entries.
@@ -213,6 +214,7 @@ fn within<T: Send + 'static>(
     limits::start("keychain", move || {
         let _ = sender.send(work());
     })?;
+    let _wait = waiting::on("the keychain, which may be locked or ask in another window");
     match receiver.recv_timeout(limit) {
         Ok(outcome) => Ok(outcome?),
         Err(mpsc::RecvTimeoutError::Timeout) => {
