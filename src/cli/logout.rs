@@ -48,7 +48,7 @@ fn every(app: &App, console: &mut Console<'_>) -> anyhow::Result<()> {
         }
     }
     console.tell(&format!("{NOT_REVOKED}."));
-    console.tell("Settings and variables stay: 'git bbtoken status' shows them.");
+    console.tell("Settings and variables stay: 'git bbtoken status --verbose' shows them.");
     failed.map_or(Ok(()), Err)
 }
 

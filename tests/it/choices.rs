@@ -214,7 +214,7 @@ fn logout_of_all_removes_every_secret_and_goes_on_after_an_error() {
     done.says(&[
         "warning: profile 'bad' was not logged out: ",
         "Nothing was revoked at Bitbucket. Access tokens expire within two hours.\n\
-         Settings and variables stay: 'git bbtoken status' shows them.\nerror: ",
+         Settings and variables stay: 'git bbtoken status --verbose' shows them.\nerror: ",
     ]);
     assert_eq!(world.gitconfig(), settings, "the configuration stays");
     for name in ["one", "two"] {
