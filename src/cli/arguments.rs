@@ -218,6 +218,12 @@ pub(super) struct Login {
     /// Save the token or the client's secret without a check
     #[arg(long, conflicts_with_all = ["browser", "no_browser", "port", "repository"])]
     pub(super) no_check: bool,
+    /// Use this profile for every address without a profile
+    #[arg(long = "default", conflicts_with = "workspaces")]
+    pub(super) is_default: bool,
+    /// Do not offer to set up git
+    #[arg(long)]
+    pub(super) no_setup: bool,
     /// The repository for which git waits; the helper gives it
     #[arg(long, hide = true, value_name = "address", conflicts_with_all = ["repository", "no_check"])]
     pub(super) for_git: Option<String>,

@@ -98,6 +98,36 @@ fn target(is_system: bool) -> Target {
     }
 }
 
+/// Offers the usual setup after a login.
+pub(super) fn offer(console: &mut Console<'_>) -> anyhow::Result<()> {
+    let usual = Options {
+        everywhere: false,
+        plain: false,
+        target: Target::Global,
+    };
+    let plan = Plan::read(&usual, &|_| {})?;
+    if plan.is_empty() {
+        return Ok(());
+    }
+    loop {
+        let question =
+            "Set up git for submodules, https addresses and git-lfs? (d shows the changes) [Y/n/d]";
+        // The login is saved: who leaves here wants no more.
+        let answer = console.ask(question, "").unwrap_or_else(|_| "n".to_owned());
+        match answer.to_ascii_lowercase().as_str() {
+            "" | "y" | "yes" => break,
+            "d" => plan.lines().iter().for_each(|line| console.tell(line)),
+            _ => {
+                console.tell("Nothing was written. To do it later: git bbtoken setup");
+                return Ok(());
+            }
+        }
+    }
+    plan.apply()?;
+    console.tell("Git is set up; 'git bbtoken unsetup' undoes this.");
+    Ok(())
+}
+
 pub(super) fn undo(options: &arguments::Unsetup, console: &mut Console<'_>) -> anyhow::Result<()> {
     let target = target(options.system);
     let _alone = options.consent.yes.then(|| setup::lock(&target));

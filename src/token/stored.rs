@@ -29,6 +29,13 @@ pub struct Kept {
     pub owner: Option<KeptOwner>,
 }
 
+impl Kept {
+    /// Tells whether the store has a secret of the profile.
+    pub(crate) fn has_secret(&self) -> bool {
+        self.login.is_some() || self.client_secret.is_some() || self.ready_token.is_some()
+    }
+}
+
 /// The owner's name at Bitbucket, which is not secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptOwner {

@@ -76,7 +76,7 @@ fn a_person_is_led_through_it() {
     let key = format!("{}\n", world.consumer.key);
     let (shown, code) = converse(
         &world,
-        "git bbtoken login --try acme/app work",
+        "git bbtoken login --try acme/app --no-setup work",
         &[
             ("Number [1]: ", "3\n"),
             ("Key of the OAuth consumer: ", &key),
@@ -153,7 +153,7 @@ fn the_code_alone_is_taken_where_the_page_was_printed() {
     let world = world();
     person::configure_login(&world, "me", &world.consumer);
     let line = format!(
-        "BBTOKEN_CLIENT_SECRET={} git bbtoken login me --no-browser",
+        "BBTOKEN_CLIENT_SECRET={} git bbtoken login me --no-setup --no-browser",
         world.consumer.secret
     );
     let ask =
@@ -199,4 +199,66 @@ fn whoever_stops_at_a_question_has_changed_nothing() {
         );
         assert!(!world.home().join(".local").exists() && !world.cache().exists());
     }
+}
+
+#[test]
+fn after_a_login_the_setup_is_offered_and_the_profile_of_plain_addresses() {
+    needs!("script");
+    let world = world();
+    let secret = format!("{}\n", world.consumer.secret);
+    let login = |name: &str| {
+        let key = &world.consumer.key;
+        format!("git bbtoken login {name} --client-credentials --client-id {key}")
+    };
+    let secret = ("client secret (not shown): ", secret.as_str());
+    let setup = "(d shows the changes) [Y/n/d]: ";
+    let without = world.gitconfig();
+    let (shown, code) = converse(&world, &login("first"), &[secret, (setup, "\u{4}")]);
+    assert_eq!(code, Some(0), "whoever leaves is logged in: {shown}");
+    assert!(
+        shown.contains("Nothing was written. To do it later: git bbtoken setup"),
+        "{shown}"
+    );
+    let logged_in = world.gitconfig();
+    assert!(
+        logged_in.starts_with(&without) && !logged_in.contains("helper"),
+        "{logged_in}"
+    );
+    // The same profile has its secret already.
+    let exchange = [(setup, "d\n"), (setup, "\n")];
+    let (shown, code) = converse(&world, &login("first"), &exchange);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(
+        shown.contains("+ credential."),
+        "the changes are shown: {shown}"
+    );
+    assert!(
+        world.gitconfig().contains("git-bbtoken"),
+        "{}",
+        world.gitconfig()
+    );
+    // A second profile: git must know when to use it.
+    let question = "Use profile 'second' for";
+    let exchange = [secret, (question, "workspace\n"), ("Workspace: ", "acme\n")];
+    let (shown, code) = converse(&world, &login("second"), &exchange);
+    assert_eq!(code, Some(0), "{shown}");
+    let explained = |address: &str| {
+        let explain = ["status", "--explain", address];
+        world.bbtoken(explain).without_client().done().stdout
+    };
+    assert!(
+        explained("acme/app").contains("uses profile 'second'"),
+        "{shown}"
+    );
+    let run = format!("{} --default", login("third"));
+    let (shown, code) = converse(&world, &run, &[secret]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(
+        explained("ws/app").contains("uses profile 'third'"),
+        "{shown}"
+    );
+    assert!(
+        shown.ends_with("Next: git clone bbtoken::<workspace>/<repository>\n"),
+        "{shown}"
+    );
 }

@@ -71,7 +71,8 @@ fn a_first_clone_asks_two_questions_for_an_api_token() {
          \x20 3. Tick read:repository:bitbucket. To push, tick write:repository:bitbucket, too.\n\
          \n\
          token (not shown): \n\
-         Profile 'default' is logged in.\n"
+         Profile 'default' is logged in.\n\
+         \x20 saved in a file that only you can read\n"
     );
     world
         .git(["-C", "tree", "fetch", "-q"])

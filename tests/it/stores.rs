@@ -218,6 +218,37 @@ fn the_kernel_s_keyring_keeps_a_login() {
 }
 
 #[test]
+fn a_login_chooses_the_keychain_where_it_is_unlocked_and_a_file_elsewhere() {
+    needs!("gnome-keyring-daemon", "dbus-run-session");
+    let world = &World::new(gits().remove(0));
+    let token = world.bitbucket.issue_resource_token();
+    let login = ["login", "bot", "--with-token"];
+    let locked = "gnome-keyring-daemon --start --components=secrets >/dev/null 2>&1; ";
+    let log_in = |keychain: &str| {
+        let desktop = Desktop::new(world, keychain);
+        desktop
+            .run(world, &git_bbtoken(), &login)
+            .input(&token)
+            .done()
+            .expect(0)
+    };
+    for keychain in [locked, "", KEYCHAIN] {
+        log_in(keychain).says(&["saved in a file that only you can read"]);
+        assert!(
+            !world.gitconfig().contains("store"),
+            "the default is not written"
+        );
+    }
+    as_person(world.run(&git_bbtoken(), ["logout", "bot"])).ok();
+    log_in(KEYCHAIN).says(&["saved in the system's keychain"]);
+    assert!(
+        world.gitconfig().contains("store = keyring"),
+        "the choice is written"
+    );
+    assert!(nothing_fell_back_to_a_file(world));
+}
+
+#[test]
 fn a_locked_keychain_is_not_unlocked_where_questions_are_forbidden() {
     needs!("gnome-keyring-daemon", "dbus-run-session");
     let world = &world("keyring");

@@ -109,10 +109,12 @@ fn attempt(
         return console.answer(&format!("Profile '{profile}' was saved without a check."));
     }
     outcome::tell(app, &identity, heard, options.for_git.is_some(), console)?;
-    match options.for_git {
-        Some(_) => Ok(()),
-        None => try_repository(&identity.profile.name, repository.as_ref(), console),
+    let name = &identity.profile.name;
+    if options.for_git.is_some() {
+        return Ok(());
     }
+    try_repository(name, repository.as_ref(), console)?;
+    outcome::next(name, options, console)
 }
 
 /// Tries the login, unless the user forbids it. A browser has to be asked in any case.

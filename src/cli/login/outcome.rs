@@ -1,10 +1,13 @@
 //! How a login ended, in a person's words: whose it is, what it may do, how long, and what is missing.
 
-use super::super::Console;
+use super::super::{
+    Console, arguments, setup,
+    use_profile::{self, Place},
+};
 use crate::{
     app::{self, Account, App, Identity, Owner, is_named},
     clock,
-    profile::{Grant, Profile},
+    profile::{Grant, Profile, Store},
     token::KeptToken,
 };
 
@@ -67,12 +70,78 @@ pub(super) fn tell(
     };
     let scopes = known.unwrap_or(told);
     tell_token(profile, kept.access_token.as_ref(), &scopes, console)?;
-    if is_for_git {
-        return Ok(());
+    if kept.has_secret() {
+        console.tell(&format!("  saved in {}", place(profile.store)));
     }
-    console.tell("Next: git clone bbtoken::<workspace>/<repository>");
-    console.tell("      git bbtoken setup, for submodules, plain https addresses and git-lfs");
     Ok(())
+}
+
+/// Names a store as a place.
+fn place(store: Store) -> &'static str {
+    match store {
+        Store::File => "a file that only you can read",
+        Store::Keyring => "the system's keychain",
+        Store::KernelKeyring => "the kernel's keyring, until this machine restarts",
+        Store::Memory => "no place",
+    }
+}
+
+/// Says what comes next: which profile a plain address gets, and what else can be set up.
+pub(super) fn next(
+    profile: &str,
+    options: &arguments::Login,
+    console: &mut Console<'_>,
+) -> anyhow::Result<()> {
+    if options.is_default {
+        use_profile::set(profile, &Place::Global, console)?;
+    }
+    let used = || App::read_of_user().and_then(|app| app.explain_here());
+    let is_open = !options.is_default && options.workspaces.is_empty();
+    if is_open && console.is_interactive {
+        let text = match used() {
+            Ok((name, _)) if name == profile => None,
+            Ok((name, why)) => Some(format!("gets profile '{name}' because {why}")),
+            Err(error) => Some(format!("gets none: {error:#}")),
+        };
+        if let Some(text) = text {
+            console.tell(&format!("An address without a profile {text}."));
+            offer_use(profile, console)?;
+        }
+    }
+    let is_plain = used().is_ok_and(|(name, _)| name == profile);
+    let address = match is_plain {
+        true => "<workspace>/<repository>".to_owned(),
+        false => format!("{profile}@<workspace>/<repository>"),
+    };
+    console.tell(&format!("Next: git clone bbtoken::{address}"));
+    match options.no_setup || !console.is_interactive {
+        true => {
+            console
+                .tell("      git bbtoken setup, for submodules, plain https addresses and git-lfs");
+            Ok(())
+        }
+        false => setup::offer(console),
+    }
+}
+
+/// Asks for which addresses git uses a new profile.
+fn offer_use(profile: &str, console: &mut Console<'_>) -> anyhow::Result<()> {
+    let named = format!("addresses that name it, as in {profile}@<workspace>/<repository>");
+    let choices = [
+        ("name", named.as_str()),
+        ("workspace", "one workspace"),
+        ("default", "every address"),
+    ];
+    // The login is saved: who leaves here wants no more.
+    let place = match console.choose(&format!("Use profile '{profile}' for"), &choices) {
+        Ok(1) => Place::Workspace(console.ask("Workspace", "").unwrap_or_default()),
+        Ok(2) => Place::Global,
+        _ => return Ok(()),
+    };
+    match place {
+        Place::Workspace(name) if name.is_empty() => Ok(()),
+        place => use_profile::set(profile, &place, console),
+    }
 }
 
 fn tell_token(

@@ -8,9 +8,10 @@ use crate::{
     git::{Change, Target},
     git_config::Entry,
     pasted,
-    profile::{self, GrantKind, RawProfile},
+    profile::{self, GrantKind, RawProfile, Store},
     secret::{Secret, TOKEN_PREFIXES},
     setup,
+    token::store,
 };
 
 /// The kinds of login, in the order in which they are offered.
@@ -28,6 +29,21 @@ const KINDS: [(GrantKind, &str); 3] = [
         "Key and secret: as the OAuth consumer itself, for CI and servers",
     ),
 ];
+
+/// Chooses the keychain for a profile that no setting gives a store, and that has nothing stored yet.
+fn keychain(app: &App, profile: &str, console: &Console<'_>) -> Option<String> {
+    let own = app.raw.profiles.get(profile);
+    let mut layers = own
+        .into_iter()
+        .chain([&app.raw.common, &app.raw.environment.settings]);
+    let has_store = layers.any(|settings| settings.store.is_some());
+    let kept = app
+        .identity(profile, |_| {})
+        .map(|identity| identity.kept(console.warn).0);
+    let is_stored = kept.is_ok_and(|kept| kept.has_secret());
+    let is_chosen = !has_store && !is_stored && store::is_ready();
+    is_chosen.then(|| Store::Keyring.name().to_owned())
+}
 
 fn has_client(app: &App, profile: &str) -> bool {
     let own = app.raw.profiles.get(profile);
@@ -77,11 +93,14 @@ impl Wanted {
             (_, None) => client_id(kind, known.as_ref(), options, app, console)?,
         };
         Ok(Wanted {
-            profile,
             kind,
             client_id,
             account: options.account.clone(),
-            store: options.store.clone(),
+            store: options
+                .store
+                .clone()
+                .or_else(|| keychain(app, &profile, console)),
+            profile,
             workspaces: options.workspaces.clone(),
         })
     }

@@ -30,6 +30,8 @@ const RESERVE_CHARACTERS: usize = 5 * PIECE_CHARACTERS;
 const WRITES: usize = 3;
 /// The time limit for the keychain. A locked one asks the user, and an absent one never answers.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// The time limit where a login only looks for a keychain.
+const READY_LIMIT: Duration = Duration::from_secs(3);
 
 /// The kind of keychain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,24 +149,11 @@ fn connect(keychain: Keychain) -> Result<Entries, Error> {
 /// # Errors
 ///
 /// [`Kind::StoreUnusable`](crate::failure::Kind::StoreUnusable) if it is locked.
-#[cfg(any(target_os = "linux", target_os = "freebsd"))]
 pub(super) fn prove_unlocked(no_questions: Option<&str>) -> anyhow::Result<()> {
-    use secret_service::{EncryptionType, blocking::SecretService};
     let Some(setting) = no_questions else {
         return Ok(());
     };
-    // The store's crate unlocks each item that it uses, and the keychain then asks the user.
-    let is_unlocked = || -> Result<bool, secret_service::Error> {
-        let service = SecretService::connect(EncryptionType::Plain)?;
-        let is_locked = service.get_default_collection()?.is_locked()?;
-        let ours = service.search_items([("service", SERVICE)].into())?;
-        Ok(!is_locked && ours.locked.is_empty())
-    };
-    let is_unlocked = check_limits().and_then(|()| {
-        within(TIME_LIMIT, move || {
-            is_unlocked().map_err(|error| Error::PlatformFailure(error.into()))
-        })
-    });
+    let is_unlocked = is_unlocked(TIME_LIMIT);
     if is_unlocked.context(unusable("cannot use the keychain".into()))? {
         return Ok(());
     }
@@ -172,10 +161,38 @@ pub(super) fn prove_unlocked(no_questions: Option<&str>) -> anyhow::Result<()> {
     Err(why.context(unusable("cannot use the keychain".into())))
 }
 
+/// Tells whether this session has a keychain that can save a secret without a question.
+pub(crate) fn is_ready() -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let has_desktop = match cfg!(any(target_os = "linux", target_os = "freebsd")) {
+        // Without these, a library may find the bus of another session.
+        true => is_set("DBUS_SESSION_BUS_ADDRESS") || is_set("XDG_RUNTIME_DIR"),
+        // These keychains are locked or absent in a session over ssh.
+        false => !is_set("SSH_CONNECTION"),
+    };
+    has_desktop && !is_set("CI") && is_unlocked(READY_LIMIT).unwrap_or(false)
+}
+
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+fn is_unlocked(limit: Duration) -> anyhow::Result<bool> {
+    use secret_service::{EncryptionType, blocking::SecretService};
+    // The store's crate unlocks each item that it uses, and the keychain then asks the user.
+    let is_unlocked = || -> Result<bool, secret_service::Error> {
+        let service = SecretService::connect(EncryptionType::Plain)?;
+        let is_locked = service.get_default_collection()?.is_locked()?;
+        let ours = service.search_items([("service", SERVICE)].into())?;
+        Ok(!is_locked && ours.locked.is_empty())
+    };
+    check_limits()?;
+    within(limit, move || {
+        is_unlocked().map_err(|error| Error::PlatformFailure(error.into()))
+    })
+}
+
 /// Other systems do not report whether they would ask.
 #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
-pub(super) fn prove_unlocked(_no_questions: Option<&str>) -> anyhow::Result<()> {
-    Ok(())
+fn is_unlocked(_limit: Duration) -> anyhow::Result<bool> {
+    Ok(true)
 }
 
 /// Opens an entry in the user's keyring, which all sessions of the user share.

@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub(crate) use file::FileStore;
-pub(crate) use keyring::{Keychain, KeyringStore};
+pub(crate) use keyring::{Keychain, KeyringStore, is_ready};
 
 /// The space that a store reserves before a request for a secret that cannot be repeated. It is twice the size of two
 /// Bitbucket tokens of the longest known form.
