@@ -43,18 +43,13 @@ const IN_TREE: &str = "cd tree && ";
 const LIST: &str = "git ls-remote -q bbtoken::ws/repo";
 const SECRET: (&str, &str) = ("client secret (not shown): ", "SECRET\n");
 const TOKEN: (&str, &str) = ("token (not shown): ", "TOKEN\n");
-const NEW: [(&str, &str); 6] = [
-    ("Name of the profile [default]: ", "\n"),
-    ("Number [1]: ", "2\n"),
-    ("Workspace that owns the OAuth client: ", "ws\n"),
+const NEW: [(&str, &str); 3] = [
+    ("Number [1]: ", "3\n"),
     ("Key of the OAuth consumer: ", "KEY\n"),
-    (
-        "Workspace of this profile (Enter for all workspaces): ",
-        "\n",
-    ),
     SECRET,
 ];
-const NAMED: &[(&str, &str)] = &[NEW[1], NEW[2], NEW[3], NEW[4], NEW[5]];
+/// What every login at a terminal asks at its end.
+const SETUP: (&str, &str) = ("(d shows the changes) [Y/n/d]: ", "n\n");
 
 const CASES: [Case; 18] = [
     Case {
@@ -67,7 +62,7 @@ const CASES: [Case; 18] = [
         name: "no profile exists, and a command names one",
         make: |_| {},
         command: "git bbtoken token --profile work",
-        steps: &[(0, By::Terminal(NAMED))],
+        steps: &[(0, By::Terminal(&NEW))],
     },
     Case {
         name: "a profile has no login",
@@ -239,7 +234,7 @@ const CASES: [Case; 18] = [
             )
         },
         command: "unset BBTOKEN_BASE_URL; git ls-remote -q bbtoken::BASE/ws/repo",
-        steps: &[(0, By::Terminal(NAMED))],
+        steps: &[(0, By::Terminal(&NEW))],
     },
     Case {
         name: "the answer to a push is lost",
@@ -326,7 +321,9 @@ fn follow(world: &World, command: &str, by: By) -> Option<String> {
         }
         By::Looking => return Some(shell(world, command).done().stdout),
         By::Browser => {
-            log_in_by(world, shell(world, &format!("exec {command}"))).expect(0);
+            // The shell hands over what is added to its own arguments.
+            let line = format!("exec {command} \"$0\" \"$@\"");
+            log_in_by(world, shell(world, &line)).expect(0);
         }
         By::Terminal(exchange) => {
             let token = world
@@ -334,6 +331,7 @@ fn follow(world: &World, command: &str, by: By) -> Option<String> {
                 .issue_access_token(&["repository", "account"]);
             let answers: Vec<_> = exchange
                 .iter()
+                .chain(&[SETUP])
                 .map(|(question, answer)| {
                     (*question, filled(world, answer).replace("TOKEN", &token))
                 })
