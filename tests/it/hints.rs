@@ -48,6 +48,8 @@ const NEW: [(&str, &str); 3] = [
     ("Key of the OAuth consumer: ", "KEY\n"),
     SECRET,
 ];
+/// A login of a further profile, which then gets only the addresses that name it.
+const FURTHER: &[(&str, &str)] = &[NEW[0], NEW[1], NEW[2], ("Number [1]: ", "\n")];
 /// What every login at a terminal asks at its end.
 const SETUP: (&str, &str) = ("(d shows the changes) [Y/n/d]: ", "n\n");
 
@@ -234,7 +236,7 @@ const CASES: [Case; 18] = [
             )
         },
         command: "unset BBTOKEN_BASE_URL; git ls-remote -q bbtoken::BASE/ws/repo",
-        steps: &[(0, By::Terminal(&NEW))],
+        steps: &[(0, By::Terminal(FURTHER))],
     },
     Case {
         name: "the answer to a push is lost",
