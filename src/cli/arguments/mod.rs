@@ -1,14 +1,21 @@
 //! The one definition of the command line: parser, help, completions and man pages all come from it.
 
-use std::{ffi::OsStr, path::PathBuf};
+mod options;
+
+use std::ffi::OsStr;
 
 use clap::{
-    Arg, ArgAction, Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum,
+    Arg, ArgAction, CommandFactory, Parser, Subcommand,
     builder::{PossibleValue, StringValueParser, TypedValueParser},
 };
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 
 use super::{candidates::profiles, examples};
+
+pub(super) use options::{
+    Chosen, Color, Completions, Consent, Convert, Credential, Doctor, Exec, Login, Logout, Man,
+    Remote, Setup, Shell, Status, Token, Unsetup, Use,
+};
 
 /// The widest line of a help text, in columns.
 pub(super) const MAX_WIDTH: usize = 90;
@@ -20,6 +27,18 @@ const MORE: &str = "\
     Topics: 'git bbtoken help config', 'environment', 'exit-codes', 'profiles', 'bitbucket', 'json', 'lfs', 'reference'.\n\
     Exit codes: 0 done, 1 failed, 2 usage, 3 not configured, 4 login needed, 5 refused by Bitbucket, 6 network, \
     7 store locked or unreadable.";
+
+/// The topics of `git bbtoken help`.
+pub(super) const TOPICS: [&str; 8] = [
+    "config",
+    "environment",
+    "exit-codes",
+    "profiles",
+    "bitbucket",
+    "json",
+    "lfs",
+    "reference",
+];
 
 /// What `git bbtoken` understands.
 #[derive(Debug, Parser)]
@@ -148,298 +167,6 @@ pub(super) enum Command {
         topic: Vec<String>,
     },
 }
-
-#[derive(Debug, Args)]
-pub(super) struct Profile {
-    /// The profile [default: the one that git uses in this directory]
-    #[arg(id = "profile", value_name = "profile", add = ArgValueCandidates::new(profiles))]
-    pub(super) name: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Logout {
-    #[command(flatten)]
-    pub(super) profile: Profile,
-    /// Also remove what other profiles use
-    #[arg(long)]
-    pub(super) shared: bool,
-    /// Log every profile out
-    #[arg(long, conflicts_with_all = ["profile", "shared"])]
-    pub(super) all: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Chosen {
-    /// Use this profile [default: the one that git uses in this directory]
-    #[arg(long = "profile", value_name = "profile", add = ArgValueCandidates::new(profiles))]
-    pub(super) name: Option<String>,
-}
-
-#[derive(Debug, Default, Args)]
-#[command(group = clap::ArgGroup::new("kind").multiple(false))]
-pub(super) struct Login {
-    /// The profile to create, or to log in to again; 'default' if there is none yet
-    #[arg(value_name = "profile", add = ArgValueCandidates::new(profiles))]
-    pub(super) profile: Option<String>,
-    /// Log in as yourself, in a browser
-    #[arg(long, group = "kind")]
-    pub(super) browser: bool,
-    /// Log in as the OAuth client itself, without a user: for CI and servers
-    #[arg(long, group = "kind")]
-    pub(super) client_credentials: bool,
-    /// Read a token from stdin: an access token, or an API token with scopes
-    #[arg(long, group = "kind")]
-    pub(super) with_token: bool,
-    /// The client's id (Bitbucket: the consumer's key)
-    #[arg(long, value_name = "id")]
-    pub(super) client_id: Option<String>,
-    /// Read the client's secret from stdin, one line
-    #[arg(long, conflicts_with = "with_token")]
-    pub(super) with_secret: bool,
-    /// Use the profile for this workspace; repeat the option for more workspaces
-    #[arg(long = "workspace", value_name = "workspace")]
-    pub(super) workspaces: Vec<String>,
-    /// The account to log in to, if you use one client with two accounts
-    #[arg(long, value_name = "name")]
-    pub(super) account: Option<String>,
-    /// Where to store secrets: file, keyring or kernel-keyring
-    #[arg(long, value_name = "store", value_parser = Known(&["file", "keyring", "kernel-keyring"]), hide_possible_values = true)]
-    pub(super) store: Option<String>,
-    /// Print the address of the login page, and ask for the address where the browser ends
-    #[arg(long, conflicts_with_all = ["client_credentials", "with_token"])]
-    pub(super) no_browser: bool,
-    /// Listen for the browser on this port of 127.0.0.1
-    #[arg(long, value_name = "number", conflicts_with_all = ["no_browser", "client_credentials", "with_token"])]
-    pub(super) port: Option<u16>,
-    /// Wait at most this long for the login in the browser
-    #[arg(long, value_name = "seconds", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400),
-        conflicts_with_all = ["no_browser", "client_credentials", "with_token"])]
-    pub(super) timeout: u64,
-    /// Save the token or the client's secret without a check
-    #[arg(long, conflicts_with_all = ["browser", "no_browser", "port", "repository"])]
-    pub(super) no_check: bool,
-    /// Use this profile for every address without a profile
-    #[arg(long = "default", conflicts_with = "workspaces")]
-    pub(super) is_default: bool,
-    /// Do not offer to set up git
-    #[arg(long)]
-    pub(super) no_setup: bool,
-    /// The repository for which git waits; the helper gives it
-    #[arg(long, hide = true, value_name = "address", conflicts_with_all = ["repository", "no_check"])]
-    pub(super) for_git: Option<String>,
-    /// Check the login with this repository, first without git and then with git
-    #[arg(long = "try", value_name = "workspace/repository")]
-    pub(super) repository: Option<String>,
-}
-
-#[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("place").multiple(false))]
-pub(super) struct Use {
-    /// The profile to use
-    #[arg(value_name = "profile", add = ArgValueCandidates::new(profiles))]
-    pub(super) profile: String,
-    /// Use it for this workspace, and no other profile
-    #[arg(long, value_name = "workspace", group = "place")]
-    pub(super) workspace: Option<String>,
-    /// Use it for the repository here
-    #[arg(long, group = "place")]
-    pub(super) here: bool,
-    /// Use it for every repository for which nothing else selects a profile
-    #[arg(long, group = "place")]
-    pub(super) global: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Only {
-    /// Show only this profile
-    #[arg(id = "profile", value_name = "profile", add = ArgValueCandidates::new(profiles))]
-    pub(super) name: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Color {
-    /// Color the marks: auto (on a terminal), always or never
-    #[arg(
-        long = "color",
-        value_name = "when",
-        default_value = "auto",
-        hide_default_value = true,
-        hide_possible_values = true
-    )]
-    pub(super) choice: ColorChoice,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Status {
-    #[command(flatten)]
-    pub(super) profile: Only,
-    /// Also show the source of each setting, and what is stored
-    #[arg(long, short)]
-    pub(super) verbose: bool,
-    /// Print JSON; 'git bbtoken help json' describes it
-    #[arg(long, conflicts_with = "verbose")]
-    pub(super) json: bool,
-    /// Show which profile git uses for an address, and why
-    #[arg(long, value_name = "address", conflicts_with_all = ["profile", "json", "verbose"])]
-    pub(super) explain: Option<String>,
-    #[command(flatten)]
-    pub(super) color: Color,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Token {
-    #[command(flatten)]
-    pub(super) profile: Chosen,
-    /// Print JSON with the token, its user name and its expiry; 'git bbtoken help json' describes it
-    #[arg(long)]
-    pub(super) json: bool,
-    /// Print the token even on a terminal
-    #[arg(long)]
-    pub(super) force: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Exec {
-    #[command(flatten)]
-    pub(super) profile: Chosen,
-    /// Write the token to this new file in .netrc format, instead of a variable
-    #[arg(long, value_name = "file")]
-    pub(super) netrc: Option<PathBuf>,
-    /// The command and its arguments, after '--'
-    #[arg(last = true, required = true, value_name = "command")]
-    pub(super) command: Vec<std::ffi::OsString>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Consent {
-    /// Write without asking
-    #[arg(long, short)]
-    pub(super) yes: bool,
-    /// Show the changes, and write nothing
-    #[arg(long, short = 'n', conflicts_with = "yes")]
-    pub(super) dry_run: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Setup {
-    /// Use bbtoken:: for every https and ssh address of Bitbucket, in every repository
-    #[arg(long)]
-    pub(super) everywhere: bool,
-    /// Use https for bbtoken:: addresses, for tools that do not support remote helpers
-    #[arg(long, conflicts_with = "everywhere")]
-    pub(super) plain: bool,
-    /// Write to the system's git configuration, for all users of this machine
-    #[arg(long)]
-    pub(super) system: bool,
-    #[command(flatten)]
-    pub(super) consent: Consent,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Unsetup {
-    /// Remove what 'setup --system' has added
-    #[arg(long)]
-    pub(super) system: bool,
-    #[command(flatten)]
-    pub(super) consent: Consent,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Remote {
-    /// Change the Bitbucket addresses of remotes and submodules to bbtoken:: addresses
-    #[command(
-        long_about = "Change the Bitbucket addresses of remotes and submodules to bbtoken:: addresses\n\n\
-            The command changes the configuration of the repository here and of its submodules, and shows each change \
-            first. '.gitmodules' is committed, so a change there is a change for everybody: give --submodules for it.",
-        after_help = examples::shown("git-bbtoken-remote-convert")
-    )]
-    Convert(Convert),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Convert {
-    /// Change bbtoken:: addresses to https addresses
-    #[arg(long)]
-    pub(super) back: bool,
-    /// Also change '.gitmodules', for everybody who clones this repository
-    #[arg(long)]
-    pub(super) submodules: bool,
-    /// Change every repository below this directory
-    #[arg(long, value_name = "directory")]
-    pub(super) below: Option<PathBuf>,
-    #[command(flatten)]
-    pub(super) consent: Consent,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Credential {
-    #[command(flatten)]
-    pub(super) profile: Chosen,
-    /// get, store, erase or capability; others are ignored, as git requires
-    #[arg(value_parser = Known(&["get", "store", "erase", "capability"]), hide_possible_values = true)]
-    pub(super) action: String,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Doctor {
-    /// A repository to read as a test
-    #[arg(value_name = "address")]
-    pub(super) address: Option<String>,
-    /// Fix the problems that are safe to fix
-    #[arg(long)]
-    pub(super) fix: bool,
-    /// Print a report that is safe to publish, without your names, addresses and paths
-    #[arg(long, conflicts_with = "fix")]
-    pub(super) report: bool,
-    /// Print JSON; 'git bbtoken help json' describes it
-    #[arg(long, conflicts_with_all = ["fix", "report"])]
-    pub(super) json: bool,
-    #[command(flatten)]
-    pub(super) color: Color,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Man {
-    /// Write all pages to a directory of yours that man searches
-    #[arg(long)]
-    pub(super) install: bool,
-    /// Write all pages to this directory
-    #[arg(long, value_name = "directory", conflicts_with = "install")]
-    pub(super) directory: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Completions {
-    /// The shell: bash, zsh, fish or powershell
-    #[arg(hide_possible_values = true)]
-    pub(super) shell: Shell,
-    /// What to offer for the word with this number, counted from 0; the shell's script asks
-    #[arg(long, hide = true)]
-    pub(super) at: Option<usize>,
-    /// The words of the line
-    #[arg(last = true, hide = true)]
-    pub(super) words: Vec<std::ffi::OsString>,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum Shell {
-    Bash,
-    Zsh,
-    Fish,
-    Powershell,
-}
-
-/// The topics of `git bbtoken help`.
-pub(super) const TOPICS: [&str; 8] = [
-    "config",
-    "environment",
-    "exit-codes",
-    "profiles",
-    "bitbucket",
-    "json",
-    "lfs",
-    "reference",
-];
 
 fn explained() -> Vec<CompletionCandidate> {
     let names = explained_names().into_iter();
