@@ -92,7 +92,7 @@ fn rank(word: &str, known: &str) -> Option<(u8, usize)> {
     let (is_last, word, known) = (last(word) == last(known), plain(word), plain(known));
     let distance = strsim::osa_distance(&word, &known);
     let rank = match () {
-        () if distance <= word.len() / 3 => 0,
+        () if distance <= (word.len() / 4).max(1) => 0,
         () if word.len() < 2 => return None,
         () if known.ends_with(&word) || word.ends_with(&known) => 1,
         () if is_last => 2,
