@@ -52,8 +52,8 @@ fn question(remote: &str, address: &str) -> Option<(File, String)> {
 
 fn log_in(terminal: File, profile: Option<&str>, repository: &str) -> anyhow::Result<bool> {
     let mut command = Child::Login.command(program::sibling("git-bbtoken")?)?;
-    command.arg("login").args(profile);
-    command.arg(format!("--for-git={repository}"));
+    command.args(["login", &format!("--for-git={repository}"), "--"]);
+    command.args(profile);
     // Standard output is git's pipe.
     let status = command
         .stdin(terminal)

@@ -118,14 +118,17 @@ fn a_first_clone_asks_nothing_where_the_administrator_has_set_a_client() {
     );
     fs::write(world.path("system"), system).expect("the world can be written");
     let line = format!(
-        "unset GIT_CONFIG_NOSYSTEM; export GIT_CONFIG_SYSTEM='{}'; {}{CLONE}; git bbtoken status --verbose",
+        "unset GIT_CONFIG_NOSYSTEM; export GIT_CONFIG_SYSTEM='{}'; {}{CLONE}; git bbtoken status",
         world.path("system").display(),
         browser(&world)
     );
     let (shown, code) = on_terminal(&world, &line, &[]);
     assert_eq!(code, Some(0), "{shown}");
     assert!(is_cloned(&world), "{shown}");
-    let source = format!("(bbtoken.clientId in {})", world.path("system").display());
+    let source = format!(
+        "; client: bbtoken.clientId in {}",
+        world.path("system").display()
+    );
     assert!(shown.contains(&source), "status names the source: {shown}");
 }
 
@@ -169,7 +172,7 @@ fn a_first_clone_asks_nothing_where_a_client_is_built_in() {
         world.bitbucket.set_consent(Consent::Granted);
         let (directory, _) = packaged(world);
         let line = format!(
-            "export PATH='{}':\"$PATH\"; {}{CLONE}; git bbtoken status --verbose",
+            "export PATH='{}':\"$PATH\"; {}{CLONE}; git bbtoken status",
             directory.display(),
             browser(world)
         );
@@ -177,7 +180,7 @@ fn a_first_clone_asks_nothing_where_a_client_is_built_in() {
         assert_eq!(code, Some(0), "{shown}");
         assert!(is_cloned(world), "{shown}");
         assert!(
-            shown.contains("clientId = packaged-key   (built into this program)"),
+            shown.contains("; client: built into this program"),
             "status names the source: {shown}"
         );
     });

@@ -51,8 +51,9 @@ fn greet(options: &arguments::Login, app: &App, console: &mut Console<'_>) -> an
         ));
     }
     let host = app.base().host_str().unwrap_or_default();
+    let profile = known.map_or_else(String::new, |name| format!(" as profile '{name}'"));
     console.tell(&format!(
-        "Git needs a login for {host}. After the login, git continues."
+        "Git needs a login for {host}{profile}. After the login, git continues."
     ));
     Ok(true)
 }

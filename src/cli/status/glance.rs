@@ -52,10 +52,24 @@ fn row(view: &View, now_unix_s: u64) -> (Validity, [String; 3]) {
         Ok((profile, kept, problem)) => {
             let validity = match problem {
                 Some(problem) => Err(format!("cannot read its store: {problem:#}")),
-                None => validity(profile, kept, now_unix_s),
+                None => validity(profile, kept, now_unix_s)
+                    .map(|text| format!("{text}{}", source(view, profile))),
             };
             (validity, [name, account(profile, kept), workspaces])
         }
+    }
+}
+
+/// Names the source of a client that the profile does not define itself.
+fn source(view: &View, profile: &Profile) -> String {
+    let own = format!("bbtoken.{}.", profile.name);
+    let mut settings = view.settings.iter();
+    let id = settings.find(|(key, _)| *key == "clientId");
+    match (&profile.grant, id) {
+        (Grant::AuthorizationCode(_), Some((_, id))) if !id.origin.starts_with(&own) => {
+            format!("; client: {}", id.origin)
+        }
+        _ => String::new(),
     }
 }
 
