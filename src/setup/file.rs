@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::{
+    failure::quote,
     git::Target,
     git_config::{self, process_variable},
 };
@@ -34,6 +35,23 @@ pub(super) fn remove_empty(target: &Target) {
         // An empty file is as good as none to git.
         let _ = fs::remove_file(file);
     }
+}
+
+/// Lets all users read the system's file that setup made: the umask may forbid it, and git stops at a file it cannot read.
+///
+/// # Errors
+///
+/// When the mode of the file cannot be changed.
+pub(super) fn open_to_all() -> anyhow::Result<()> {
+    #[cfg(unix)]
+    if let Some(file) = path(&Target::System) {
+        use anyhow::Context as _;
+        use std::os::unix::fs::PermissionsExt as _;
+        let shown = quote(&file.to_string_lossy());
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644))
+            .with_context(|| format!("cannot let all users read '{shown}'; run chmod 644 on it"))?;
+    }
+    Ok(())
 }
 
 /// Keeps other setups out from reading to writing, until it is dropped: the jobs of a runner may begin with one each.

@@ -140,7 +140,11 @@ impl Plan {
         let changes: Vec<_> = changes
             .map(|change| (self.target.clone(), change))
             .collect();
-        apply_all(&changes)
+        apply_all(&changes)?;
+        match is_new && self.target == Target::System {
+            true => file::open_to_all(),
+            false => Ok(()),
+        }
     }
 
     /// Says which addresses the rules for all addresses do not reach.

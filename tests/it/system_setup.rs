@@ -1,6 +1,10 @@
 //! `setup --system`: an administrator sets up every user of a machine, and takes it back exactly.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     needs::{ROOT, needs},
@@ -109,6 +113,24 @@ fn a_program_that_other_users_cannot_reach_is_told() {
     )]);
     let line = format!("helper = !'{named}' credential\n");
     assert!(machine.text().contains(&line), "{}", machine.text());
+}
+
+#[test]
+fn every_user_can_read_the_file_that_setup_creates() {
+    let world = World::new(gits().remove(0));
+    let machine = Machine::new(&world);
+    let script = "umask 077 && exec git bbtoken setup --system --yes";
+    let run = || machine.on(world.run(Path::new("/bin/sh"), ["-c", script]));
+    let mode = || {
+        let metadata = fs::metadata(&machine.file).expect("it is there");
+        metadata.permissions().mode() & 0o777
+    };
+    run().done().expect(0);
+    assert_eq!(mode(), 0o644, "git stops at a system file it cannot read");
+    fs::write(&machine.file, "").expect("it is ours");
+    fs::set_permissions(&machine.file, fs::Permissions::from_mode(0o640)).expect("it is ours");
+    run().done().expect(0);
+    assert_eq!(mode(), 0o640, "setup keeps the mode of an existing file");
 }
 
 #[test]
