@@ -50,8 +50,8 @@ const EXAMPLES: [(&str, &[Name]); 19] = [
                 "Log in as an OAuth client in a script; the file holds the client's secret",
             ),
             name(
-                "git bbtoken login bot --with-token --try acme/app < token.txt",
-                "Save an access token or an API token, if it can read the repository 'acme/app'",
+                "git bbtoken login me --with-token --account me@example.com < token.txt",
+                "Save an API token of the Atlassian account 'me@example.com'; for an access token, leave out --account",
             ),
         ],
     ),

@@ -7,7 +7,9 @@ use crate::{
     token::Forgotten,
 };
 
-const NOT_REVOKED: &str = "Nothing was revoked at Bitbucket. Access tokens expire within two hours";
+const NOT_REVOKED: &str = "Nothing was revoked at Bitbucket.";
+/// Atlassian's page of API tokens.
+const API_TOKENS: &str = "https://id.atlassian.com/manage-profile/security/api-tokens";
 
 pub(super) fn run(options: &arguments::Logout, console: &mut Console<'_>) -> anyhow::Result<()> {
     let app = App::read()?;
@@ -28,7 +30,11 @@ pub(super) fn run(options: &arguments::Logout, console: &mut Console<'_>) -> any
             "The profile's settings stay: 'git config --global --remove-section bbtoken.{profile}' removes them."
         )
     };
-    console.tell(&format!("{NOT_REVOKED};"));
+    let valid = match profile.grant {
+        Grant::Token(_) => "The token still works until its end date;",
+        _ => "Access tokens expire within two hours;",
+    };
+    console.tell(&format!("{NOT_REVOKED} {valid}"));
     console.tell(&format!("{}.", where_to_revoke(profile)));
     console.tell(&settings);
     Ok(())
@@ -47,7 +53,10 @@ fn every(app: &App, console: &mut Console<'_>) -> anyhow::Result<()> {
             failed = Some(error);
         }
     }
-    console.tell(&format!("{NOT_REVOKED}."));
+    console.tell(&format!(
+        "{NOT_REVOKED} Access tokens of a client expire within two hours."
+    ));
+    console.tell("A token that you created yourself still works until its end date.");
     console.tell("Settings and variables stay: 'git bbtoken status --verbose' shows them.");
     failed.map_or(Ok(()), Err)
 }
@@ -93,7 +102,7 @@ fn where_to_revoke(profile: &Profile) -> String {
             )
         }
         Grant::Token(_) => {
-            "to revoke the token, open the Bitbucket page on which you created it".to_owned()
+            format!("to revoke it, open {API_TOKENS} (API token), or the page where you created it")
         }
     }
 }

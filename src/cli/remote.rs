@@ -11,11 +11,17 @@ use anyhow::{Context as _, bail};
 use super::{Console, arguments, setup::may_write, usage};
 use crate::{
     app::App,
+    failure::quote,
     git::{Below, Change, Repository, Target, apply_all},
+    secret::masked,
 };
 
 /// What may hold an address. The remotes of branches and the default to push to do, where they are no names.
 const ADDRESSES: &str = r"^(remote\..*\.(url|pushurl)|remote\.pushdefault|branch\..*\.(remote|pushremote)|submodule\..*\.url)$";
+
+/// What `remote convert` says where a user names a directory without the option.
+pub(super) const BELOW: &str =
+    "to change the repositories below a directory, give --below <directory>";
 
 type Changes = Vec<(Target, Change)>;
 
@@ -37,7 +43,7 @@ fn here(options: &arguments::Convert, console: &mut Console<'_>) -> anyhow::Resu
         seen: BTreeSet::new(),
         left: Vec::new(),
     };
-    walk.visit(&Repository::here()?)?;
+    walk.visit(&repository_here()?)?;
     for path in &walk.left {
         (console.warn)(&format!(
             "submodule '{}' is not changed: its git directory or work tree is outside this repository",
@@ -51,6 +57,14 @@ fn here(options: &arguments::Convert, console: &mut Console<'_>) -> anyhow::Resu
         say_commit(&[&changes], console);
     }
     Ok(())
+}
+
+/// Finds the repository here. Without one, the error names the option for many repositories.
+fn repository_here() -> anyhow::Result<Repository> {
+    Repository::here().map_err(|error| match error.to_string() {
+        text if text.ends_with("; change into one") => usage(&format!("{text}; {BELOW}")),
+        _ => error,
+    })
 }
 
 /// Changes each repository on its own, so that one failure does not stop the others.
@@ -237,6 +251,11 @@ fn show(plans: &[&Changes], console: &mut Console<'_>) -> anyhow::Result<()> {
         }
         for line in change.lines() {
             console.answer(&format!("  {line}"))?;
+        }
+        if let Change::Replace { from, .. } = change
+            && masked(from) != quote(from)
+        {
+            console.answer("    this address contained a password or token: revoke it at Bitbucket, because others may have seen it")?;
         }
     }
     Ok(())

@@ -112,7 +112,7 @@ pub(super) fn offer(console: &mut Console<'_>) -> anyhow::Result<()> {
     loop {
         let question =
             "Set up git for submodules, https addresses and git-lfs? (d shows the changes) [Y/n/d]";
-        // The login is saved: who leaves here wants no more.
+        // The login is already saved, so an end of input means no.
         let answer = console.ask(question, "").unwrap_or_else(|_| "n".to_owned());
         match answer.to_ascii_lowercase().as_str() {
             "" | "y" | "yes" => break,

@@ -66,7 +66,8 @@ pub(super) fn exec(options: &arguments::Exec, console: &Console<'_>) -> anyhow::
     };
     let mut command = Child::Exec.command(program).map_err(cannot_start)?;
     command.args(arguments);
-    // Held before the file is there: it is removed whatever ends us, but for SIGKILL. The next command takes that over.
+    // Block the signals before the file exists, so that `exec` removes it after every signal but SIGKILL. After SIGKILL,
+    // the next `exec` replaces the file.
     let signals = Signals::hold()?;
     let _netrc = match &options.netrc {
         None => {

@@ -3,7 +3,7 @@
 use super::{Console, arguments};
 use crate::{
     app::{self, App, Identity, Owner},
-    failure::{Failure, Kind},
+    failure::{Failure, Kind, quote},
     profile::Grant,
     secret::mask_id,
 };
@@ -18,6 +18,12 @@ pub(super) fn run(options: &arguments::Chosen, console: &mut Console<'_>) -> any
             format!("the OAuth consumer '{}' itself", mask_id(&client.id))
         }
         (_, Owner::Account(account)) => account.shown(),
+        (Grant::Token(_), Owner::NoScope(_)) if profile.account.contains('@') => {
+            console.tell(
+                "Bitbucket accepts the token, but does not name its account: the token lacks the scope to read it.",
+            );
+            format!("{} (as given at the login)", quote(&profile.account))
+        }
         (_, other) => {
             let why = other.untold().unwrap_or(
                 "Bitbucket refuses the token: it was revoked, or it cannot read the account",

@@ -277,6 +277,14 @@ fn whoami_says_why_an_account_is_unknown_and_which_account_was_meant() {
     with("ATCTTwrong").fails(5).says(&[
         "is unknown: Bitbucket refuses the token: it was revoked, or it cannot read the account\n",
     ]);
+    let joe = ["--account", "joe@example.com", "--no-check"];
+    log_in_with(&world, &reader, &joe);
+    let done = bbtoken(&world, ["whoami", "--profile", "bot"]).done();
+    assert_eq!(
+        done.stdout, "joe@example.com (as given at the login), profile 'bot'\n",
+        "the address from the login stands for an account that the token cannot read"
+    );
+    done.expect(0).says(&["the token lacks the scope"]);
     let token = world.bitbucket.issue_access_token(&["account"]);
     log_in_with(&world, &token, &["--account", "ann"]);
     let done = bbtoken(&world, ["whoami", "--profile", "bot"]).done();

@@ -213,7 +213,8 @@ fn logout_of_all_removes_every_secret_and_goes_on_after_an_error() {
     );
     done.says(&[
         "warning: profile 'bad' was not logged out: ",
-        "Nothing was revoked at Bitbucket. Access tokens expire within two hours.\n\
+        "Nothing was revoked at Bitbucket. Access tokens of a client expire within two hours.\n\
+         A token that you created yourself still works until its end date.\n\
          Settings and variables stay: 'git bbtoken status --verbose' shows them.\nerror: ",
     ]);
     assert_eq!(world.gitconfig(), settings, "the configuration stays");

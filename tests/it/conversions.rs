@@ -145,6 +145,12 @@ fn every_repository_below_a_directory_is_converted_and_back() {
         assert_eq!(shown.stderr, "Nothing was written.\n");
         assert!(!shown.stdout.contains("canary"), "{}", shown.stdout);
         assert_eq!(
+            shown.stdout.matches("revoke it at Bitbucket").count(),
+            1,
+            "only the address with a password is a secret that others may have seen: {}",
+            shown.stdout
+        );
+        assert_eq!(
             shown.stdout.matches("configuration of '").count(),
             CHANGED.len() - 1,
             "a linked work tree has no configuration of its own: {}",

@@ -57,7 +57,7 @@ pub(in crate::cli) struct Login {
     /// Use the profile for this workspace; repeat the option for more workspaces
     #[arg(long = "workspace", value_name = "workspace")]
     pub(in crate::cli) workspaces: Vec<String>,
-    /// The account to log in to, if you use one client with two accounts
+    /// For an API token: the e-mail address of your Atlassian account. With one client and two accounts: the account to log in to
     #[arg(long, value_name = "name")]
     pub(in crate::cli) account: Option<String>,
     /// Where to store secrets: file, keyring or kernel-keyring
@@ -96,7 +96,7 @@ pub(in crate::cli) struct Use {
     /// The profile to use
     #[arg(value_name = "profile", add = ArgValueCandidates::new(profiles))]
     pub(in crate::cli) profile: String,
-    /// Use it for this workspace, and no other profile
+    /// Use this profile for the workspace. Other profiles lose this workspace
     #[arg(long, value_name = "workspace", group = "place")]
     pub(in crate::cli) workspace: Option<String>,
     /// Use it for the repository here

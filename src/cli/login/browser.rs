@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn no_browser_is_opened_where_nobody_sees_it() {
+    fn an_ssh_session_opens_no_browser() {
         let with = |names: &'static [&str]| obstacle(&move |name: &str| names.contains(&name));
         assert_eq!(
             with(&["DISPLAY", "SSH_TTY"]),

@@ -1,4 +1,4 @@
-//! How a login ended, in a person's words: whose it is, what it may do, how long, and what is missing.
+//! How a login ended, for the user: the account, the scopes, the expiry, and what is missing.
 
 use super::super::{
     Console, arguments, setup,
@@ -14,9 +14,9 @@ use crate::{
 /// What is known of the accounts before the outcome is printed.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
-    /// Whose login is replaced, as Bitbucket said then.
+    /// The account of the login that is replaced, as Bitbucket named it then.
     pub(super) replaced: Option<String>,
-    /// Whose the new one is, if that was asked for already.
+    /// The account of the new login, if Bitbucket was already asked for it.
     pub(super) owner: Option<Owner>,
     /// Whether the person has agreed to it.
     pub(super) is_agreed: bool,
@@ -126,13 +126,13 @@ pub(super) fn next(
 
 /// Asks for which addresses git uses a new profile.
 fn offer_use(profile: &str, console: &mut Console<'_>) -> anyhow::Result<()> {
-    let named = format!("addresses that name it, as in {profile}@<workspace>/<repository>");
+    let named = format!("addresses that name it, as in bbtoken::{profile}@<workspace>/<repository>");
     let choices = [
         ("name", named.as_str()),
         ("workspace", "one workspace"),
         ("default", "every address"),
     ];
-    // The login is saved: who leaves here wants no more.
+    // The login is already saved, so an end of input leaves it as it is.
     let place = match console.choose(&format!("Use profile '{profile}' for"), &choices) {
         Ok(1) => Place::Workspace(console.ask("Workspace", "").unwrap_or_default()),
         Ok(2) => Place::Global,
@@ -165,7 +165,7 @@ fn tell_token(
     Ok(())
 }
 
-/// Says whose it is, or why that is not known; gives the scopes that Bitbucket named instead.
+/// Names the account, or says why it is unknown; gives the scopes that Bitbucket named instead.
 fn tell_owner(
     profile: &Profile,
     owner: anyhow::Result<Owner>,
@@ -176,7 +176,7 @@ fn tell_owner(
             console.answer(&format!("  account: {}", account.shown()))?;
         }
         Ok(owner @ (Owner::Untold(_) | Owner::NoScope(_))) => {
-            // Nobody asks whose a client's own token is.
+            // A client's own token has no account.
             if !matches!(profile.grant, Grant::ClientCredentials(_)) {
                 let why = owner.untold().unwrap_or_default();
                 console.tell(&format!("  Account unknown: {why}."));

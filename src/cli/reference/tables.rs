@@ -18,7 +18,7 @@ pub(in crate::cli) const KEYS: [Name; 16] = [
     ),
     name(
         "account",
-        "the account of the login, if one client serves two accounts; default: the profile's name",
+        "for an API token, the e-mail address; for one client with two accounts, the account; default: the profile's name",
     ),
     name(
         "pushProfile",
@@ -46,7 +46,7 @@ pub(in crate::cli) const KEYS: [Name; 16] = [
     ),
     name(
         "store",
-        "where to store secrets: file (default), keyring, kernel-keyring or memory",
+        "where to store secrets: file, keyring, kernel-keyring or memory; login sets keyring if the keychain is unlocked; without a setting, file",
     ),
     name(
         "transport",
@@ -118,7 +118,7 @@ pub(in crate::cli) const VARIABLES: [Name; 20] = [
     ),
     name(
         "BBTOKEN_STORE",
-        "file (default), keyring, kernel-keyring, or memory to write nothing",
+        "the store of every profile: file, keyring, kernel-keyring, or memory to write nothing",
     ),
     name(
         "BBTOKEN_HOME",

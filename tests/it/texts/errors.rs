@@ -157,6 +157,11 @@ fn of_command_lines() {
         with("no terminal: setup", &["setup"], ""),
         with("no terminal: remote convert", &["remote", "convert"], ""),
         with(
+            "a directory without --below",
+            &["remote", "convert", "src"],
+            "",
+        ),
+        with(
             "manual pages in a directory that cannot be written",
             &["man", "--directory", "/proc/none"],
             "",
