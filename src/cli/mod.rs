@@ -100,7 +100,12 @@ fn run(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Result<u8
 fn run_one(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Result<u8> {
     let order = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli.command,
-        Err(error) => return answer_or_refuse(masked(advised(suggested(error, &arguments), &arguments)), console),
+        Err(error) => {
+            return answer_or_refuse(
+                masked(advised(suggested(error, &arguments), &arguments)),
+                console,
+            );
+        }
     };
     // Git starts 'credential', and its user sees git's own progress.
     if !matches!(order, Command::Credential(_)) {

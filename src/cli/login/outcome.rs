@@ -126,7 +126,8 @@ pub(super) fn next(
 
 /// Asks for which addresses git uses a new profile.
 fn offer_use(profile: &str, console: &mut Console<'_>) -> anyhow::Result<()> {
-    let named = format!("addresses that name it, as in bbtoken::{profile}@<workspace>/<repository>");
+    let named =
+        format!("addresses that name it, as in bbtoken::{profile}@<workspace>/<repository>");
     let choices = [
         ("name", named.as_str()),
         ("workspace", "one workspace"),
