@@ -55,19 +55,21 @@ fn a_team_is_set_up_rotated_supported_and_removed_by_the_commands_of_the_page() 
     let [settings] = &blocks("The system's git configuration")[..] else {
         panic!("the settings are one block")
     };
-    let settings_of = |consumer: &Consumer| settings.replace("<key>", &consumer.key);
+    let settings = settings.replace("<key>", &world.consumer.key);
     let used = |commands: &str| on_desktop(&world, commands);
 
     keep_secret(&world, &world.consumer);
     let clone = "git clone -q bbtoken::acme/app tree";
-    used(&format!("{}{clone}", settings_of(&world.consumer)));
+    used(&format!("{settings}{clone}"));
     assert!(world.path("tree/file").exists(), "the first clone logs in");
 
     // Both consumers work, and one new login is enough.
     let next = Consumer::new_public();
     world.bitbucket.add_consumer(next.clone());
     keep_secret(&world, &next);
-    used(&format!("{}git -C tree fetch -q", settings_of(&next)));
+    let change = blocks("Replace a secret").remove(0);
+    let change = change.replace("<new key>", &next.key);
+    used(&format!("{change}git -C tree fetch -q"));
     world.bitbucket.clear_requests();
     used("git -C tree fetch -q");
     assert_eq!(world.bitbucket.token_requests().len(), 0);
@@ -76,7 +78,7 @@ fn a_team_is_set_up_rotated_supported_and_removed_by_the_commands_of_the_page() 
     assert!(support.contains("default"), "{support}");
 
     let removal = blocks("Remove everything");
-    assert_eq!(removal.len(), 4);
+    assert_eq!(removal.len(), 5);
     used(&removal.concat());
     let url = world
         .git(["-C", "tree", "remote", "get-url", "origin"])
@@ -84,6 +86,8 @@ fn a_team_is_set_up_rotated_supported_and_removed_by_the_commands_of_the_page() 
     assert!(url.starts_with("https://"), "{url}");
     let system = fs::read_to_string(world.path("system")).expect("git wrote it");
     assert!(!system.contains("bbtoken"), "{system}");
+    let user = world.gitconfig();
+    assert!(!user.contains("bbtoken"), "no profile is left: {user}");
     for directory in [".cache", ".local/state"] {
         let left = world.home().join(directory).join("git-remote-bbtoken");
         assert!(!left.exists(), "nothing is left: {}", left.display());
