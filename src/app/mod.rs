@@ -217,11 +217,12 @@ impl App {
         change: impl FnOnce(&mut RawProfile),
     ) -> anyhow::Result<Identity> {
         let mut raw = self.raw.clone();
-        if !profile::names(&raw).iter().any(|known| known == name) {
-            raw.profiles.entry(name.to_owned()).or_default();
-        }
-        if let Some(own) = raw.profiles.get_mut(name) {
-            change(own);
+        let is_known = profile::names(&raw).iter().any(|known| known == name);
+        let mut own = raw.profiles.get(name).cloned().unwrap_or_default();
+        change(&mut own);
+        // Common settings and variables define a profile, too, which has no settings of its own.
+        if !is_known || !own.settings().is_empty() {
+            raw.profiles.insert(name.to_owned(), own);
         }
         let profile = profile::named(&raw, name, "the command line")?;
         let base = profile.endpoints.base.clone();

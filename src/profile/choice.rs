@@ -276,7 +276,7 @@ fn the_only(raw: &Raw) -> Result<(String, String), Failure> {
     match (found.next(), found.next()) {
         (Some(name), None) if raw.profiles.len() == 1 => chosen(name, "it is the only profile"),
         (Some(name), None) => chosen(name, "it is the only profile for this site"),
-        (None, _) if raw.builtin.is_some() && !is_half_set(raw) => {
+        (None, _) if raw.builtin.is_some() && !is_half_set(raw) && fits_site(raw, DEFAULT) => {
             chosen(DEFAULT, "an OAuth client is built into this program")
         }
         (None, _) => Err(none(raw)),

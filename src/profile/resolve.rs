@@ -63,11 +63,11 @@ pub(super) fn resolve(raw: &Raw, name: &str) -> Result<Profile, Failure> {
     let environment = (environment.is_complete() && is_of_environment).then_some(environment);
     // `account` and `pushProfile` belong to one profile and have no common default. Settings without a profile name
     // define the default profile.
-    let own = if name == DEFAULT && !raw.profiles.contains_key(DEFAULT) {
-        &raw.common
-    } else {
-        own
-    };
+    let of_default = (name == DEFAULT).then_some(&raw.common);
+    let account = own.account.as_ref();
+    let account = account.or_else(|| of_default?.account.as_ref());
+    let push_profile = own.push_profile.as_ref();
+    let push_profile = push_profile.or_else(|| of_default?.push_profile.as_ref());
     let grant = grant(raw, environment, &settings, name)?;
     let store = store(settings.pick(|p| p.store.as_ref()))?;
     if matches!(grant, Grant::AuthorizationCode(_)) && store == Store::Memory {
@@ -77,12 +77,8 @@ pub(super) fn resolve(raw: &Raw, name: &str) -> Result<Profile, Failure> {
     }
     Ok(Profile {
         name: name.to_owned(),
-        account: own
-            .account
-            .as_ref()
-            .map_or(name, |setting| &setting.value)
-            .to_owned(),
-        push_profile: own.push_profile.clone(),
+        account: account.map_or(name, |setting| &setting.value).to_owned(),
+        push_profile: push_profile.cloned(),
         grant,
         endpoints: endpoints(&settings)?,
         transport: transport(settings.pick(|p| p.transport.as_ref()))?,
@@ -140,10 +136,14 @@ fn grant(
             command.cloned().map_or(Source::Stored, Source::Command),
         ));
     }
-    let builtin = raw.builtin.as_ref();
     let Some(id) = client_id else {
-        // It is for people only: anyone can read its secret.
-        if let Some(client) = builtin.filter(|_| kind == GrantKind::AuthorizationCode) {
+        // It is for people only: anyone can read its secret. Another secret shows that another client is meant.
+        let has_other_secret = raw.environment.client_secret.is_some()
+            || settings
+                .pick(|p| p.client_secret_command.as_ref())
+                .is_some();
+        let is_meant = kind == GrantKind::AuthorizationCode && !has_other_secret;
+        if let Some(client) = raw.builtin.as_ref().filter(|_| is_meant) {
             return Ok(Grant::AuthorizationCode(client.clone()));
         }
         return Err(misconfigured(format!(

@@ -110,6 +110,38 @@ fn a_secret_without_its_id_is_named_and_no_built_in_client_takes_its_place() {
 }
 
 #[test]
+fn a_built_in_client_serves_no_site_and_no_secret_of_another_client() {
+    let builtin = Client {
+        id: "k".into(),
+        secret: Source::Stored,
+    };
+    let mut elsewhere = raw(&[("default", client("w", &[]))]);
+    elsewhere.builtin = Some(builtin.clone());
+    let own = elsewhere.profiles.get_mut("default").expect("it is there");
+    own.base_url = setting("https://git.example.com");
+    elsewhere.sites = vec![Url::parse("https://bitbucket.org/").expect("it is a URL")];
+    let error = choose(&elsewhere, None).expect_err("the site decides");
+    assert!(
+        matches!(error.kind, Kind::NoProfileForSite { .. }),
+        "{error}"
+    );
+    let mut half = Raw::default();
+    half.builtin = Some(builtin);
+    half.profiles
+        .entry("work".into())
+        .or_default()
+        .client_secret_command = setting("cat x");
+    let error = choose(&half, None).expect_err("the secret is another client's");
+    assert!(
+        error.to_string().contains("'work' has no client"),
+        "{error}"
+    );
+    half.environment.client_secret = Some(Source::File("/secret".into()));
+    let named = choose(&half, Some(&address(Some("default"), "ws")));
+    assert!(named.is_err(), "a named profile, too");
+}
+
+#[test]
 fn an_unknown_profile_lists_the_known_ones() {
     let two = raw(&[("a", client("a", &[])), ("b", client("b", &[]))]);
     let error = choose(&two, Some(&address(Some("c"), "ws"))).expect_err("there is no c");

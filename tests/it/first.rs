@@ -17,6 +17,7 @@ use crate::{
 
 /// What a user's terminal has, and tests have not.
 const ASKS: &str = "export GIT_TERMINAL_PROMPT=1; ";
+const ADDRESS: &str = "E-mail address of your Atlassian account: ";
 const CLONE: &str = "git clone -q bbtoken::acme/app tree";
 
 fn world() -> World {
@@ -260,6 +261,7 @@ fn a_wrong_answer_is_asked_for_again() {
             ("Number [1]: ", "1\n"),
             ("token (not shown): ", "\n"),
             ("token (not shown): ", "ATATTwrong\n"),
+            (ADDRESS, "ann@example.com\n"),
             (again, &token),
         ],
     );
@@ -301,4 +303,85 @@ fn git_asks_nothing_where_a_question_reaches_no_person() {
         );
     }
     assert!(!Path::new(&world.path("tree")).exists());
+}
+
+#[test]
+fn a_name_with_a_typing_error_costs_no_login() {
+    needs!("script", "curl");
+    let line = "git clone -q bbtoken::acme/nope tree";
+    let token = |world: &World| format!("{}\n", world.bitbucket.issue_api_token());
+    let first = world();
+    let by_token = token(&first);
+    let by_token: &[(&str, &str)] = &[
+        ("Number [1]: ", "1\n"),
+        ("token (not shown): ", &by_token),
+        (ADDRESS, "ann@example.com\n"),
+    ];
+    let second = world();
+    let (key, secret) = (&second.consumer.key, &second.consumer.secret);
+    let (key, secret) = (format!("{key}\n"), format!("{secret}\n"));
+    let by_client: &[(&str, &str)] = &[
+        ("Number [1]: ", "3\n"),
+        ("Key of the OAuth consumer: ", &key),
+        ("client secret (not shown): ", &secret),
+    ];
+    for (world, exchange) in [(&first, by_token), (&second, by_client)] {
+        let (shown, code) = on_terminal(world, line, exchange);
+        assert_eq!(code, Some(128), "the repository is not there: {shown}");
+        assert!(shown.contains("Profile 'default' is logged in."), "{shown}");
+        assert!(
+            shown.contains("error: cannot read repository 'acme/nope'"),
+            "{shown}"
+        );
+        let (shown, code) = on_terminal(world, CLONE, &[]);
+        assert_eq!(code, Some(0), "the login is saved: {shown}");
+    }
+}
+
+#[test]
+fn a_login_follows_its_options_where_a_client_is_known_already() {
+    let world = world();
+    let (directory, _) = packaged(&world);
+    let run = |arguments: &[&str]| {
+        let run = world.run(&directory.join("git-bbtoken"), arguments);
+        run.without_client()
+    };
+    // A token is stored, though the default profile has a client.
+    let token = world.bitbucket.issue_resource_token();
+    run(&["login", "--with-token"]).input(&token).ok();
+    assert_eq!(run(&["token"]).ok().trim_end(), token);
+    run(&["logout", "default"]).ok();
+    // The secret of a built-in client is public, so that client alone gets no token.
+    let done = run(&["login", "ci", "--client-credentials"]).fails(2);
+    done.says(&["error: the client id is missing; give --client-id"]);
+    // A store that is chosen holds the login, and logout finds it there.
+    let login = run(&["login", "--store", "kernel-keyring", "--no-browser"]).fails(2);
+    assert!(!world.gitconfig().contains("kernel-keyring"), "{login:?}");
+}
+
+#[test]
+fn a_login_with_the_client_of_an_administrator_is_where_its_store_says() {
+    needs!("script", "curl");
+    let world = world();
+    let secret = world.path("secret");
+    fs::write(&secret, &world.consumer.secret).expect("the world can be written");
+    let set = |name: &str, value: &str| world.git(["config", "--global", name, value]).ok();
+    set("bbtoken.clientId", &world.consumer.key);
+    set("bbtoken.grant", "authorization-code");
+    set(
+        "bbtoken.clientSecretCommand",
+        &format!("cat '{}'", secret.display()),
+    );
+    let login = "git bbtoken login --store kernel-keyring --browser --no-setup";
+    let (shown, code) = on_terminal(&world, &format!("{}{login}", browser(&world)), &[]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("saved in the kernel's keyring"), "{shown}");
+    // The cached access token would hide that the login is not there.
+    fs::remove_dir_all(world.cache()).expect("it is there");
+    world
+        .git(["clone", "-q", "bbtoken::acme/app", "tree"])
+        .without_client()
+        .ok();
+    let out = world.bbtoken(["logout", "default"]).without_client().ok();
+    assert!(out.contains("login"), "logout finds it: {out}");
 }

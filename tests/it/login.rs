@@ -177,7 +177,7 @@ fn a_client_is_logged_in_by_flags_and_stdin_and_then_clones() {
     );
     assert_eq!(
         done.stderr,
-        "Next: git clone bbtoken::<workspace>/<repository>\n      git bbtoken setup, for submodules, plain https addresses and git-lfs\n"
+        "  saved in a file that only you can read\nNext: git clone bbtoken::<workspace>/<repository>\n      git bbtoken setup, for submodules, plain https addresses and git-lfs\n"
     );
     let config = world.gitconfig();
     assert!(

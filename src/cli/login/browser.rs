@@ -200,7 +200,7 @@ impl Login<'_> {
         let is_asked = console.is_interactive && heard.expects(profile);
         let warn = console.warn;
         let ask = |bearer: &Bearer, scopes: &[String]| {
-            if let Some(address) = self.repository {
+            if let Some(address) = self.repository.filter(|_| self.options.for_git.is_none()) {
                 let with_token = identity.granted(Grant::Token(given(&bearer.token)));
                 trial::on_repository(&with_token, address, warn)?;
             }

@@ -30,7 +30,8 @@ pub(super) fn run(options: &arguments::Login, console: &mut Console<'_>) -> anyh
         let mut new_secret = None;
         match attempt(options, &app, &mut wanted, &mut new_secret, console) {
             Err(error) if new_secret.is_some() && is_wrong_answer(&error, console) => {
-                console.tell(&format!("{error:#}."));
+                let why = format!("{error:#}");
+                console.tell(&format!("{}.", why.trim_end_matches('.')));
                 console.tell("Try again, or press Ctrl-C to stop.");
                 wanted.ask_id_again(options, console)?;
             }
@@ -43,14 +44,19 @@ pub(super) fn run(options: &arguments::Login, console: &mut Console<'_>) -> anyh
 fn greet(options: &arguments::Login, app: &App, console: &mut Console<'_>) -> anyhow::Result<bool> {
     let known = options.profile.as_deref();
     let identity = known.and_then(|name| app.identity(name, |_| {}).ok());
-    let kept = identity.map(|identity| identity.kept(console.warn).0);
+    let kept = identity.as_ref();
+    let kept = kept.map(|identity| identity.kept(console.warn).0);
     if let (Some(name), Some(login)) = (known, kept.and_then(|kept| kept.login)) {
         let used = clock::ago(login.obtained_at_unix_s, app::now_unix_s());
         return console.agree(&format!(
             "The login of profile '{name}' has ended; it was last refreshed {used}. Log in again?"
         ));
     }
-    let host = app.base().host_str().unwrap_or_default();
+    let base = identity.map_or_else(
+        || app.base().clone(),
+        |identity| identity.profile.endpoints.base,
+    );
+    let host = base.host_str().unwrap_or_default();
     let profile = known.map_or_else(String::new, |name| format!(" as profile '{name}'"));
     console.tell(&format!(
         "Git needs a login for {host}{profile}. After the login, git continues."
@@ -64,7 +70,11 @@ fn is_wrong_answer(error: &anyhow::Error, console: &Console<'_>) -> bool {
         && matches!(
             kind(error),
             Some(
-                Kind::Refused | Kind::ClientRefused { .. } | Kind::WrongSecret | Kind::AppPassword
+                Kind::Refused
+                    | Kind::ClientRefused { .. }
+                    | Kind::WrongSecret
+                    | Kind::AppPassword
+                    | Kind::Misconfigured
             )
         )
 }
@@ -86,10 +96,20 @@ fn attempt(
     let profile = &identity.profile;
     let repository = options.repository.as_ref().or(options.for_git.as_ref());
     let repository = repository.map(|text| app.address_for(profile, text));
-    let repository = repository.transpose()?;
+    let mut repository = repository.transpose()?;
     *new_secret = secret(options, &identity, console)?;
     if let Some(secret) = new_secret {
         use_secret(&mut identity, secret);
+        // A name with a typing error says nothing of the token: Bitbucket's API tells whose it is.
+        let is_token =
+            matches!(identity.profile.grant, Grant::Token(_)) && options.for_git.is_some();
+        let unread = repository
+            .take_if(|address| is_token && !trial::is_readable(&identity, address, console.warn));
+        if let Some(address) = unread {
+            console.tell(&format!(
+                "The token does not open '{address}': the name or the token may be wrong."
+            ));
+        }
         if repository.is_none() && console.is_interactive {
             wanted.ask_account(&mut identity, secret, console)?;
         }
@@ -146,7 +166,7 @@ fn tried(
                 true => identity.bearer_anew(console.warn)?,
                 false => identity.bearer(console.warn)?,
             };
-            if let Some(address) = repository {
+            if let Some(address) = repository.filter(|_| login.options.for_git.is_none()) {
                 trial::on_repository(identity, address, console.warn)?;
             }
         }

@@ -75,6 +75,12 @@ pub(super) fn on_repository(
     })
 }
 
+/// Tells whether an identity opens a repository, as far as Bitbucket can be asked.
+pub(super) fn is_readable(identity: &Identity, address: &Address, warn: &dyn Fn(&str)) -> bool {
+    let tried = on_repository(identity, address, warn);
+    tried.map_or_else(|error| kind(&error) != Some(&Kind::Refused), |_| true)
+}
+
 /// Says that Bitbucket could not be asked, and how to keep the token all the same.
 fn unreached(error: anyhow::Error, profile: &Profile) -> anyhow::Error {
     let host = profile.endpoints.base.host_str().unwrap_or("").to_owned();

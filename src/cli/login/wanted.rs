@@ -230,6 +230,11 @@ fn client_id(
     console: &mut Console<'_>,
 ) -> anyhow::Result<Option<String>> {
     let from_environment = app.raw.environment.client_id.clone();
+    // The built-in client is for people only.
+    let is_usable = |profile: &&profile::Profile| {
+        kind != GrantKind::ClientCredentials || app.raw.builtin_id(profile).is_none()
+    };
+    let known = known.filter(is_usable);
     if known.and_then(profile::Profile::client).is_some() {
         return Ok(None);
     }
