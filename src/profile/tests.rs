@@ -125,8 +125,10 @@ fn a_built_in_client_serves_no_site_and_no_secret_of_another_client() {
         matches!(error.kind, Kind::NoProfileForSite { .. }),
         "{error}"
     );
-    let mut half = Raw::default();
-    half.builtin = Some(builtin);
+    let mut half = Raw {
+        builtin: Some(builtin),
+        ..Raw::default()
+    };
     half.profiles
         .entry("work".into())
         .or_default()
