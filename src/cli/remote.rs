@@ -13,6 +13,7 @@ use crate::{
     app::App,
     failure::quote,
     git::{Below, Change, Repository, Target, apply_all},
+    lfs,
     secret::masked,
 };
 
@@ -172,7 +173,11 @@ impl<'o> Addresses<'o> {
     fn of(&mut self, app: &App, repository: &Repository) -> anyhow::Result<Changes> {
         let mut changes = Vec::new();
         if self.read.insert(repository.common_dir()) {
-            changes = self.within(app, Target::Local(repository.top.clone()), ADDRESSES)?;
+            let target = Target::Local(repository.top.clone());
+            changes = self.within(app, target.clone(), ADDRESSES)?;
+            if self.options.back {
+                changes.extend(removed(&target)?);
+            }
         }
         let modules = repository.top.join(".gitmodules");
         let is_file = |found: std::fs::Metadata| found.is_file();
@@ -215,6 +220,18 @@ impl<'o> Addresses<'o> {
         }
         may_write(&self.options.consent, console, "Write these changes?")
     }
+}
+
+/// Finds the helper's own settings in a repository. An undone removal writes them in the opposite order.
+fn removed(target: &Target) -> anyhow::Result<Changes> {
+    let for_lfs = target.matching(lfs::PATTERN)?;
+    let profiles = target.matching(r"^remote\..*\.bbtokenprofile$")?;
+    let settings = lfs::written(&for_lfs).chain(&profiles).rev();
+    let removal = |(key, value): &(String, String)| {
+        let (key, value) = (key.clone(), value.clone());
+        (target.clone(), Change::Remove { key, value })
+    };
+    Ok(settings.map(removal).collect())
 }
 
 /// Says what the new `.gitmodules` needs on other machines. Git forbids an unknown helper before it looks for one.

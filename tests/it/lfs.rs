@@ -102,6 +102,20 @@ fn a_clone_brings_lfs_files_without_a_manual_step() {
             assert_eq!(get(world, &tree, &site), "basic");
             let own = settings(world, &tree).contains("!git bbtoken credential");
             assert_eq!(own, !is_set_up, "once is enough");
+
+            let own = ["config", "remote.other.lfsurl", "https://me@host/lfs"];
+            world.git(own).within(&tree).ok();
+            let chosen = ["config", "remote.origin.bbtokenProfile", "work"];
+            world.git(chosen).within(&tree).ok();
+            let back = ["remote", "convert", "--back", "--yes"];
+            world.bbtoken(back).within(&tree).ok();
+            let left = settings(world, &tree);
+            let is_left = |word| left.to_lowercase().contains(word);
+            assert!(
+                !["bbtoken", "access", "usehttppath"].into_iter().any(is_left),
+                "the way back leaves no setting of the helper: {left}"
+            );
+            assert!(is_left("me@host"), "the user's own setting stays: {left}");
         }
     });
 }

@@ -216,7 +216,7 @@ pub(in crate::cli) enum Remote {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Convert {
-    /// Change bbtoken:: addresses to https addresses
+    /// Change bbtoken:: addresses to https addresses, and remove the helper's settings for git-lfs and profiles
     #[arg(long)]
     pub(in crate::cli) back: bool,
     /// Also change '.gitmodules', for everybody who clones this repository

@@ -4,6 +4,8 @@
 //! git is answered comes in time. Nothing is written where nothing is missing, where somebody else has said where
 //! the objects are, or where there is no git-lfs. After the clone, only a repository that uses git-lfs is written to.
 
+mod written;
+
 use std::{
     fs::{self, File as OpenFile},
     io::{self, Write as _},
@@ -26,6 +28,8 @@ use crate::{
     http::Url,
     program, signals,
 };
+
+pub(crate) use written::{PATTERN, written};
 
 /// The user name in our addresses: it tells them from the user's own, and keeps `url.<base>.insteadOf`, which git-lfs
 /// follows, too, from turning them into remote helper addresses. A profile's name may follow a `+`.
