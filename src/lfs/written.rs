@@ -4,7 +4,8 @@ use super::{HELPER, is_ours, site};
 use crate::http::Url;
 
 /// What may be one of them, as a pattern for `git config --get-regexp`.
-pub(crate) const PATTERN: &str = r"^(remote\..*\.lfs(push)?url|lfs\..*\.access|credential\..*\.(helper|usehttppath))$";
+pub(crate) const PATTERN: &str =
+    r"^(remote\..*\.lfs(push)?url|lfs\..*\.access|credential\..*\.(helper|usehttppath))$";
 
 type Setting = (String, String);
 

@@ -112,7 +112,9 @@ fn a_clone_brings_lfs_files_without_a_manual_step() {
             let left = settings(world, &tree);
             let is_left = |word| left.to_lowercase().contains(word);
             assert!(
-                !["bbtoken", "access", "usehttppath"].into_iter().any(is_left),
+                !["bbtoken", "access", "usehttppath"]
+                    .into_iter()
+                    .any(is_left),
                 "the way back leaves no setting of the helper: {left}"
             );
             assert!(is_left("me@host"), "the user's own setting stays: {left}");
