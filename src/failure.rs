@@ -40,6 +40,8 @@ pub enum Kind {
     AccessRefused {
         /// The repository's address, to ask `git bbtoken doctor` about.
         address: String,
+        /// How to replace a token that the user made, if the server may have refused the token itself (status 401).
+        renewal: Option<String>,
     },
     /// The token is good but lacks a scope (status 403).
     ScopeMissing {

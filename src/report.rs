@@ -271,8 +271,14 @@ fn hint_of(kind: &Kind) -> Option<String> {
         Kind::BadAddress => "write it as 'bbtoken::workspace/repository'".into(),
         Kind::LoginNeeded { profile } => format!("run 'git bbtoken login {profile}'"),
         Kind::ClientRefused { remedy } => remedy.clone(),
-        Kind::AccessRefused { address } => format!(
-            "the name is wrong, or this profile's client or token has no access to the repository (Bitbucket does not say which); to check, run '{}'",
+        Kind::AccessRefused { address, renewal } => format!(
+            "{} (Bitbucket does not say which); to check, run '{}'",
+            match renewal {
+                Some(renewal) => format!(
+                    "the token is wrong, revoked or expired (then {renewal}), or the name is wrong, or the token has no access to the repository"
+                ),
+                None => "the name is wrong, or this profile's client or token has no access to the repository".to_owned(),
+            },
             shell_command(&["git", "bbtoken", "doctor", address]).unwrap_or_else(|| "git bbtoken doctor".into())
         ),
         Kind::ScopeMissing { scope } => format!(

@@ -12,7 +12,7 @@ use crate::{
     git_config::{self, process_variable},
     oauth::Authorization,
     parent_watch::Watch,
-    profile::{Grant, Profile},
+    profile::{Grant, Profile, Source},
     secret::Secret,
     token::{self, Accept, Bearer, Forgotten, Kept, Tokens},
     trace,
@@ -251,5 +251,19 @@ impl Authorizer for TokenAuthorizer<'_> {
 
     fn identity(&self) -> &str {
         &self.identity.profile.name
+    }
+
+    fn renewal(&self) -> Option<String> {
+        let profile = &self.identity.profile;
+        let Grant::Token(source) = &profile.grant else {
+            return None;
+        };
+        Some(match source {
+            Source::Stored => format!("make a new one and run 'git bbtoken login {profile}'"),
+            Source::Given { variable, .. } => format!("make a new one and set {variable} to it"),
+            Source::File(_) | Source::Command(_) => {
+                "make a new one and save it where this profile reads it".to_owned()
+            }
+        })
     }
 }

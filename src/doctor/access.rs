@@ -10,6 +10,9 @@ use crate::{
     secret::masked,
 };
 
+/// What a public report says if Bitbucket refuses the token when it is asked for the account.
+const REFUSED: &str = "the token was refused";
+
 /// Looks at the profile that an address gets, or the one that is used where nothing names one, down to a repository.
 pub(super) fn all(
     app: &App,
@@ -27,7 +30,8 @@ pub(super) fn all(
             findings.push(store(&identity, warn));
             if is_reachable {
                 findings.extend(token(app, &identity, warn));
-                findings.extend(address.map(|address| repository(app, address, warn)));
+                let is_refused = findings.iter().any(|found| found.public == REFUSED);
+                findings.extend(address.map(|address| repository(app, address, is_refused, warn)));
             } else {
                 let text = "not checked, because Bitbucket cannot be reached";
                 findings.push(Finding::note("token", text, "not checked"));
@@ -177,14 +181,14 @@ fn account(profile: &profile::Profile, owner: anyhow::Result<Owner>) -> Finding 
         Ok(Owner::Refused) => Finding::note(
             CHECK,
             "Bitbucket refused to name the account of the token: the token was revoked, or it cannot read the account",
-            "the token was refused",
+            REFUSED,
         )
         .fix(format!("if git commands fail, too: git bbtoken login {profile}")),
         Err(error) => Finding::note(CHECK, format!("unknown: {error:#}"), "the request failed"),
     }
 }
 
-fn repository(app: &App, address: &str, warn: &dyn Fn(&str)) -> Finding {
+fn repository(app: &App, address: &str, is_refused: bool, warn: &dyn Fn(&str)) -> Finding {
     const CHECK: &str = "repository";
     let url = format!("remote.{address}.url");
     let is_remote = app.settings().any(|entry| entry.name() == url);
@@ -197,7 +201,15 @@ fn repository(app: &App, address: &str, warn: &dyn Fn(&str)) -> Finding {
         return Finding::good(CHECK, can, "can be read");
     };
     let (text, advice) = match unread {
-        Unread::ByHelper(error) => (masked(&error.to_string()), report::advice(&error)),
+        Unread::ByHelper(error) => {
+            let advice = match kind(&error) {
+                Some(Kind::AccessRefused { renewal, .. }) if is_refused => renewal
+                    .as_ref()
+                    .map(|renewal| format!("Bitbucket refuses the token: {renewal}")),
+                _ => report::advice(&error),
+            };
+            (masked(&error.to_string()), advice)
+        }
         Unread::ByGit(words) => (words, None),
     };
     // The reason names the repository, and not the remote.

@@ -44,6 +44,9 @@ pub(crate) trait Authorizer {
 
     /// Gives the profile's name for messages.
     fn identity(&self) -> &str;
+
+    /// Says how to replace the credential, if only the user can make a new one.
+    fn renewal(&self) -> Option<String>;
 }
 
 /// The result of a connection that did not break.

@@ -534,6 +534,26 @@ fn a_proxy_in_the_way_is_named_with_the_setting_that_asks_for_it() {
 }
 
 #[test]
+fn a_token_that_is_refused_everywhere_is_named_with_the_login() {
+    let world = world();
+    world.repository("ws", "repo");
+    let login = world.bbtoken(["login", "bot", "--with-token", "--no-check"]);
+    login.without_client().input("ATCTTrevoked").ok();
+    let doctor = world.bbtoken(["doctor", "bot@ws/repo"]).without_client();
+    let shown = doctor.done().stdout;
+    assert!(
+        shown.contains(
+            "Bitbucket refuses the token: make a new one and run 'git bbtoken login bot'\n"
+        ),
+        "the fix replaces the token: {shown}"
+    );
+    world
+        .git(["ls-remote", "bbtoken::bot@ws/repo"])
+        .fails(128)
+        .says(&["the token is wrong, revoked or expired (then make a new one and run 'git bbtoken login bot')"]);
+}
+
+#[test]
 fn in_a_clone_its_own_repository_is_tried() {
     let world = world();
     let clone = world.clone_of_new("ws", "repo");

@@ -247,7 +247,8 @@ fn not_read(error: &anyhow::Error, address: &str) -> anyhow::Error {
         Some(advice) => Failure::new(Kind::Refused, format!("{text}; {advice}")),
         None => {
             let address = mask_address(address);
-            Failure::new(Kind::AccessRefused { address }, text)
+            let renewal = None;
+            Failure::new(Kind::AccessRefused { address, renewal }, text)
         }
     };
     failure.into()

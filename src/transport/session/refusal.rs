@@ -57,12 +57,13 @@ impl Refusal {
         }
     }
 
-    /// Finds the error kind, which decides the hint. `name` is the repository's name.
-    pub(super) fn kind(&self, service: Service, name: &str) -> Kind {
+    /// Finds the error kind, which decides the hint. `name` is the repository's name; `renewal` replaces the token.
+    pub(super) fn kind(&self, service: Service, name: &str, renewal: Option<String>) -> Kind {
         let host = || self.host.clone();
         match self.status {
             401 | 404 => Kind::AccessRefused {
                 address: name.to_owned(),
+                renewal: renewal.filter(|_| self.status == 401),
             },
             403 => self.forbidden(service, name),
             407 => Kind::Unreachable { host: host() },
@@ -95,6 +96,7 @@ impl Refusal {
             () if speaks_of(&["two-step", "two step", "2sv", "2fa"]) => Kind::SecondStepNeeded,
             () if speaks_of(&["does not exist", "not have access"]) => Kind::AccessRefused {
                 address: name.to_owned(),
+                renewal: None,
             },
             () if speaks_of(&["limit", "exceed", "quota", "read-only", "read only"]) => {
                 Kind::OverLimit
@@ -240,7 +242,7 @@ mod tests {
                     retry_after: None,
                     words,
                 };
-                refusal.kind(Service::ReceivePack, "ws/repo");
+                refusal.kind(Service::ReceivePack, "ws/repo", None);
                 for line in refusal.take_lines() {
                     crate::fuzz::expect_printable(&line);
                 }

@@ -24,7 +24,7 @@ impl Session<'_> {
     pub(super) fn refused(&self, mut refusal: Refusal, service: Service) -> anyhow::Error {
         let profile = self.asked_profile.map(|name| format!("{name}@"));
         let address = format!("{}{}", profile.unwrap_or_default(), self.name);
-        let kind = refusal.kind(service, &address);
+        let kind = refusal.kind(service, &address, self.authorizer.renewal());
         if let Some(reporter) = self.reporter.filter(|_| !self.is_prefetch) {
             for line in refusal.take_lines() {
                 (reporter.say)(&format!("remote: {line}\n"));

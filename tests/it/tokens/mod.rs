@@ -157,7 +157,7 @@ fn a_ready_token_that_is_refused_is_an_error_without_a_second_try() {
         done.says(&[
             "remote: You may not have access",
             "\nerror: cannot read repository 'ws/repo' with profile 'environment'\ncaused by: 'localhost' answered 401\n",
-            "hint: the name is wrong, or this profile's client or token has no access",
+            "hint: the token is wrong, revoked or expired (then make a new one and set BBTOKEN_ACCESS_TOKEN to it), or the name is wrong, or the token has no access",
         ]);
         assert!(!done.stderr.contains("canary"));
         assert_eq!(world.git_requests(), ["GET info/refs"]);
