@@ -173,6 +173,16 @@ fn status_shows_each_profile_in_one_line_with_what_fixes_it() {
         "{before:?}"
     );
     assert_eq!(before.len(), 5, "one line for each profile");
+    let chosen = world.bbtoken(["status"]).without_client();
+    let chosen = chosen.env("BBTOKEN_PROFILE", "ci").ok();
+    let marked: Vec<_> = chosen
+        .lines()
+        .filter(|line| line.ends_with("; git uses it here"))
+        .collect();
+    assert!(
+        marked.len() == 1 && marked[0].starts_with("ok ci "),
+        "only the profile that git uses is marked: {chosen}"
+    );
     assert!(
         world.bitbucket.requests().is_empty(),
         "status makes no request"
@@ -263,7 +273,24 @@ fn marks_are_symbols_in_color_only_where_a_terminal_shows_them() {
     assert_eq!(shown(&[("LC_ALL", "C")], status), "\u{1b}[32mok\u{1b}[0m");
     assert_eq!(shown(&[("TERM", "dumb")], status), "ok");
     assert_eq!(shown(&[], "git bbtoken status --color never"), "\u{2713}");
-    assert_eq!(shown(&[], "git bbtoken status | cat"), "ok");
+    let plain = "git bbtoken status | cat";
+    assert_eq!(shown(&[], plain), "ok");
+    let whole = |line: &str| {
+        let line = format!("BBTOKEN_CLIENT_ID=k BBTOKEN_CLIENT_SECRET=s {line}");
+        let environment = &[("TERM", "dumb")];
+        let columns = 80;
+        let terminal = Terminal {
+            columns,
+            environment,
+        };
+        terminal.run(&world, &line, &[]).0
+    };
+    let advice = "to check: git bbtoken doctor <workspace>/<repository>";
+    assert!(
+        whole(status).contains(advice),
+        "status asks Bitbucket nothing, and says so"
+    );
+    assert!(!whole(plain).contains(advice), "a pipe needs no advice");
     let piped = "git bbtoken status --color=always | cat";
     assert_eq!(shown(&[], piped), "\u{1b}[32mok\u{1b}[0m");
     assert_eq!(

@@ -10,8 +10,14 @@ use crate::{
     token::Kept,
 };
 
-/// Gives a line for each profile: mark, name, account, workspaces, and how long it is valid.
-pub(super) fn lines(views: &[View], now_unix_s: u64, style: Style) -> Vec<String> {
+/// Gives a line for each profile: mark, name, account, workspaces, and how long it is valid. Tells also whether all
+/// can be used.
+pub(super) fn lines(
+    views: &[View],
+    used: Option<&str>,
+    now_unix_s: u64,
+    style: Style,
+) -> (Vec<String>, bool) {
     let rows: Vec<_> = views.iter().map(|view| row(view, now_unix_s)).collect();
     let width = |column: usize| {
         let cells = rows.iter().map(|(_, cells)| cells[column].chars().count());
@@ -23,12 +29,17 @@ pub(super) fn lines(views: &[View], now_unix_s: u64, style: Style) -> Vec<String
             Ok(text) => (style.mark(true), text),
             Err(text) => (style.mark(false), text),
         };
+        let here = match used == Some(name.as_str()) {
+            true => "; git uses it here",
+            false => "",
+        };
         format!(
-            "{mark} {name:0$}  {account:1$}  {workspaces:2$}  {text}",
+            "{mark} {name:0$}  {account:1$}  {workspaces:2$}  {text}{here}",
             widths[0], widths[1], widths[2]
         )
     };
-    rows.iter().map(line).collect()
+    let are_good = rows.iter().all(|(validity, _)| validity.is_ok());
+    (rows.iter().map(line).collect(), are_good)
 }
 
 /// How long a profile can be used, or why it cannot.

@@ -50,16 +50,36 @@ pub(super) fn run(options: &arguments::Status, console: &mut Console<'_>) -> any
         console.answer("No profile is configured; 'git bbtoken login' creates one.")?;
     }
     if !options.verbose {
-        let lines = glance::lines(&views, now_unix_s, console.style);
-        return lines
-            .iter()
-            .try_for_each(|line| console.answer_marked(line));
+        return glance(&app, &views, now_unix_s, console);
     }
     for view in &views {
         console.answer("")?;
         for line in view.lines(now_unix_s) {
             console.answer(&line)?;
         }
+    }
+    Ok(())
+}
+
+/// Shows each profile in one line. A line marks the one that git uses here, if there are several.
+fn glance(
+    app: &App,
+    views: &[View],
+    now_unix_s: u64,
+    console: &mut Console<'_>,
+) -> anyhow::Result<()> {
+    let used = app.explain_here().ok().filter(|_| views.len() > 1);
+    let used = used.as_ref().map(|(name, _)| name.as_str());
+    let (lines, are_good) = glance::lines(views, used, now_unix_s, console.style);
+    for line in &lines {
+        console.answer_marked(line)?;
+    }
+    // A line that is not good names a command itself.
+    let is_seen = console.is_interactive && console.is_output_a_terminal;
+    if are_good && !views.is_empty() && is_seen {
+        console.tell(
+            "Not checked at Bitbucket; to check: git bbtoken doctor <workspace>/<repository>",
+        );
     }
     Ok(())
 }
