@@ -199,7 +199,7 @@ const CASES: [Case; 18] = [
             world.bitbucket.revoke_access_tokens();
         },
         command: LIST,
-        steps: &[(0, By::Looking), (0, By::Terminal(&[TOKEN]))],
+        steps: &[(1, By::Looking), (0, By::Terminal(&[TOKEN]))],
     },
     Case {
         name: "git refuses a submodule",

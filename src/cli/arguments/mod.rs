@@ -108,7 +108,8 @@ pub(super) enum Command {
     #[command(
         long_about = "Show each profile in one line; if it cannot be used, how to fix that\n\n\
             A line shows the profile's account, its workspaces, and how long its login or token is valid. If you cannot \
-            use the profile, the line shows why, and the command that fixes this. Status makes no request.\n\n\
+            use the profile, the line shows why, and the command that fixes this. If there are several profiles, a line \
+            marks the one that git uses here. Status makes no request.\n\n\
             Each line starts with a mark: 'ok' or '--', and on most terminals a check mark or a cross.",
         after_help = examples::shown("git-bbtoken-status")
     )]
