@@ -42,7 +42,8 @@ fn a_login_works_for_every_command_after_it_until_it_is_forgotten() {
             done.stdout
         );
         assert!(
-            done.stderr.starts_with("Next: git clone"),
+            done.stderr
+                .starts_with("  saved in a file that only you can read\nNext: git clone"),
             "{}",
             done.stderr
         );
@@ -124,7 +125,7 @@ fn a_login_that_cannot_be_kept_or_used_is_refused_before_the_browser_opens() {
         done.says(says);
         assert_eq!(done.stdout, "", "no page is named");
     };
-    let login = || manage(world, ["login", "work"]);
+    let login = || manage(world, ["login", "work", "--port", "0"]);
     refused(
         login().without("BBTOKEN_CLIENT_SECRET"),
         2,
