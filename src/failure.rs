@@ -99,7 +99,9 @@ pub enum Kind {
         /// What to do, as one imperative sentence.
         remedy: String,
     },
-    /// Git closed its end of the pipe, so no process reads a message.
+    /// The user stopped at a question.
+    Unanswered,
+    /// No message is wanted: git closed its end of the pipe, or the helper shows its own.
     Hangup,
     /// The command line was wrong.
     Usage,

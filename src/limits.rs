@@ -183,6 +183,11 @@ pub(crate) fn check_handles() -> io::Result<()> {
     Ok(())
 }
 
+/// Tells whether this is a job in CI, where no person answers: `CI` is set, and neither empty nor `false`.
+pub(crate) fn is_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
+}
+
 #[cfg(test)]
 mod tests {
     use anyhow::Context as _;

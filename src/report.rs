@@ -19,7 +19,7 @@ use crate::{
 /// How git's own helpers end when they fail (git: `die`).
 pub(crate) const HELPER_FAILED: u8 = 128;
 
-/// Shows an error on stderr; a pipe that git has closed is not reported.
+/// Shows an error on stderr; [`Kind::Hangup`] is not reported.
 pub(crate) fn show(error: &anyhow::Error) {
     if kind(error) != Some(&Kind::Hangup) {
         print(&text(error));
@@ -194,7 +194,7 @@ fn body(error: &anyhow::Error) -> String {
 /// Bitbucket, 6 network, 7 store, 126 and 127 for a command that cannot be run or is not there.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     match kind(error) {
-        Some(Kind::Usage | Kind::BadAddress) => 2,
+        Some(Kind::Usage | Kind::Unanswered | Kind::BadAddress) => 2,
         Some(
             Kind::NotConfigured
             | Kind::NoProfileForSite { .. }
@@ -322,6 +322,7 @@ fn hint_of(kind: &Kind) -> Option<String> {
         Kind::Refused
         | Kind::Misconfigured
         | Kind::Usage
+        | Kind::Unanswered
         | Kind::NoProgram
         | Kind::NotExecutable
         | Kind::Hangup => {

@@ -34,6 +34,7 @@ pub(crate) use credential::may_be_ours;
 pub(crate) use identity::{Identity, authority};
 pub(crate) use lfs::{is_new, is_wanted, lfs_here, wiring};
 pub(crate) use network::Route;
+pub(crate) use places::lock_logins;
 pub(crate) use rights::{may_push, scopes, to_push};
 pub(crate) use target::{Chosen, Target, rule_for};
 pub(crate) use tokens::{TokenAuthorizer, release_room};

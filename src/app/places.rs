@@ -1,9 +1,10 @@
 //! The directories in which a profile's tokens and logins are kept.
 
-use std::path::PathBuf;
+use std::{fs::File, path::PathBuf};
 
 use crate::{
-    git_config::{self, Variables},
+    files::Directory,
+    git_config::{self, Variables, process_variable},
     profile::{Profile, Store},
     token::Places,
 };
@@ -19,6 +20,17 @@ pub(super) fn places(profile: &Profile, variables: Variables<'_>) -> Places {
         state: directories.state,
         usual_states: usual_states(variables),
     }
+}
+
+/// Waits until no other helper of this user asks for a login; `tell` says so. The end of the process frees the lock.
+pub(crate) fn lock_logins(tell: &dyn Fn()) -> Option<File> {
+    let cache = git_config::directories(&process_variable).cache?;
+    let file = Directory::make(&cache).ok()?.keep("login.lock").ok()?;
+    if file.try_lock().is_err() {
+        tell();
+        file.lock().ok()?;
+    }
+    Some(file)
 }
 
 /// Finds where a login made outside of a snap or a flatpak is: these set the directories of XDG, a snap also `HOME`.

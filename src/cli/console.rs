@@ -143,7 +143,13 @@ impl Console<'_> {
         let mut line = String::new();
         let mut input = (&mut *self.input).take(MAX_INPUT_BYTES);
         match input.read_line(&mut line)? {
-            0 => Err(unanswered()),
+            0 => {
+                // The cursor is behind the question.
+                if self.is_interactive {
+                    (self.say)("\n");
+                }
+                Err(unanswered())
+            }
             _ => Ok(line),
         }
     }
@@ -232,7 +238,11 @@ fn stdin_is_silent() -> bool {
 }
 
 fn unanswered() -> anyhow::Error {
-    Failure::new(Kind::Usage, "nothing was answered; nothing was changed").into()
+    Failure::new(
+        Kind::Unanswered,
+        "nothing was answered; nothing was changed",
+    )
+    .into()
 }
 
 /// How the console says that the user pressed Ctrl-C or Ctrl-D.
@@ -274,33 +284,45 @@ fn read_hidden(input: &mut dyn BufRead) -> anyhow::Result<Secret> {
 
 /// A terminal that shows nothing of what is typed and gives every key at once, until this is dropped.
 #[cfg(unix)]
-struct Silence(rustix::termios::Termios);
+struct Silence {
+    before: rustix::termios::Termios,
+    silent: rustix::termios::Termios,
+}
 
 #[cfg(unix)]
 impl Silence {
     fn fall() -> std::io::Result<Self> {
         use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
         let before = tcgetattr(std::io::stdin())?;
-        let again = before.clone();
-        signals::before_end(move || {
-            // A terminal that is gone needs no echo.
-            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &again);
-        })?;
         let mut silent = before.clone();
         silent
             .local_modes
             .remove(LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG);
-        tcsetattr(std::io::stdin(), OptionalActions::Now, &silent)?;
-        Ok(Silence(before))
+        let silence = Silence { before, silent };
+        let at_end = Silence {
+            before: silence.before.clone(),
+            silent: silence.silent.clone(),
+        };
+        signals::before_end(move || at_end.end())?;
+        tcsetattr(std::io::stdin(), OptionalActions::Now, &silence.silent)?;
+        Ok(silence)
+    }
+
+    /// Leaves the terminal alone if another program, such as the user's shell, has changed it since.
+    fn end(&self) {
+        use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+        let now = tcgetattr(std::io::stdin());
+        if now.is_ok_and(|now| now.local_modes == self.silent.local_modes) {
+            // A terminal that is gone needs no echo.
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &self.before);
+        }
     }
 }
 
 #[cfg(unix)]
 impl Drop for Silence {
     fn drop(&mut self) {
-        use rustix::termios::{OptionalActions, tcsetattr};
-        // A terminal that is gone needs no echo.
-        let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &self.0);
+        self.end();
     }
 }
 

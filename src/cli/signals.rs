@@ -21,14 +21,41 @@ pub(super) fn before_end(act: impl Fn() + Send + 'static) -> std::io::Result<()>
         let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
         limits::start("signals", move || {
             for signal in signals.forever() {
-                let acts = BEFORE_END.lock().unwrap_or_else(PoisonError::into_inner);
-                acts.iter().for_each(|act| act());
+                act_before_end();
                 // The end that it would have been: the shell sees which signal it was.
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
             }
         })?;
     }
     acts.push(Box::new(act));
+    Ok(())
+}
+
+#[cfg(unix)]
+fn act_before_end() {
+    let acts = BEFORE_END.lock().unwrap_or_else(PoisonError::into_inner);
+    acts.iter().for_each(|act| act());
+}
+
+/// Ends this process soon after the one that started it has ended.
+#[cfg(unix)]
+pub(super) fn end_with_parent() -> std::io::Result<()> {
+    use std::os::unix::process::parent_id;
+    const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+    let parent = parent_id();
+    limits::start("parent", move || {
+        while parent_id() == parent {
+            std::thread::sleep(PAUSE);
+        }
+        act_before_end();
+        std::process::exit(1);
+    })
+    .map(drop)
+}
+
+/// Elsewhere the console ends with git.
+#[cfg(not(unix))]
+pub(super) fn end_with_parent() -> std::io::Result<()> {
     Ok(())
 }
 

@@ -203,7 +203,8 @@ impl Target {
             Target::Local(repository) => git.arg("-C").arg(repository).args(["config", "--local"]),
             Target::File(file) => git.args(["config", "--file"]).arg(file),
         };
-        git.stdin(Stdio::null());
+        // Git refuses it beside an option that names a file.
+        git.env_remove("GIT_CONFIG").stdin(Stdio::null());
         Ok(git)
     }
 }

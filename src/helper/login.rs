@@ -2,10 +2,12 @@
 
 use std::{fs::File, io::IsTerminal as _};
 
+use super::Plan;
 use crate::{
-    app::App,
+    app::{self, App},
     failure::{Kind, kind},
-    git_config::process_variable,
+    limits,
+    parent_watch::Watch,
     program::{self, Child},
     report,
 };
@@ -13,29 +15,53 @@ use crate::{
 /// The terminal of this process, whatever git has made of its standard streams.
 const TERMINAL: &str = if cfg!(windows) { "CONIN$" } else { "/dev/tty" };
 
-/// Runs `git bbtoken login` on the terminal if only a login is missing. True if there is a new login.
+/// Runs `git bbtoken login` on the terminal if only a login is missing. Gives the plan after a login.
 ///
-/// It asks only where a person sees the question and git's settings allow it. In CI it never asks.
-pub(super) fn offer(error: &anyhow::Error, remote: &str, address: &str) -> bool {
-    let profile = match kind(error) {
-        Some(Kind::NotConfigured) => None,
-        Some(Kind::LoginNeeded { profile }) => Some(profile),
-        _ => return false,
+/// It asks only where a person sees the question and git's settings allow it. In CI it never asks. One helper of a user
+/// asks at a time; the next one looks first whether that login is enough.
+pub(super) fn offer(
+    error: &anyhow::Error,
+    remote: &str,
+    address: &str,
+) -> Option<anyhow::Result<Plan>> {
+    let profile = missing(error)?;
+    question(remote, address)?;
+    let watch = Watch::on_stdout();
+    let _armed = watch.arm();
+    let _lock = app::lock_logins(&|| {
+        report::say("Another git command asks for a login. This one waits for it.\n");
+    })?;
+    let plan = Plan::make(remote, address);
+    let still = match &plan {
+        Ok(plan) => profile
+            .filter(|profile| !plan.is_logged_in(profile))
+            .map(Some),
+        Err(error) => missing(error),
     };
-    let Some((terminal, repository)) = question(remote, address) else {
-        return false;
+    let Some(profile) = still else {
+        return Some(plan);
     };
-    let done = log_in(terminal, profile.map(String::as_str), &repository);
-    done.unwrap_or_else(|error| {
+    let (terminal, repository) = question(remote, address)?;
+    let done = log_in(terminal, profile, &repository);
+    let is_done = done.unwrap_or_else(|error| {
         report::warn(&format!("cannot start 'git bbtoken login': {error:#}"));
         false
-    })
+    });
+    is_done.then(|| Plan::make(remote, address))
+}
+
+/// Tells whether only a login is missing, and which profile needs it, if that is known.
+fn missing(error: &anyhow::Error) -> Option<Option<&str>> {
+    match kind(error) {
+        Some(Kind::NotConfigured) => Some(None),
+        Some(Kind::LoginNeeded { profile }) => Some(Some(profile)),
+        _ => None,
+    }
 }
 
 /// Gives the terminal, if a question there reaches a person, and the repository that git waits for.
 fn question(remote: &str, address: &str) -> Option<(File, String)> {
-    let is_ci = process_variable("CI").is_some_and(|value| value != "false");
-    if is_ci || !report::is_shown_on_a_terminal() {
+    if limits::is_ci() || !report::is_shown_on_a_terminal() {
         return None;
     }
     let app = App::read_of_helper().ok()?;
@@ -45,9 +71,19 @@ fn question(remote: &str, address: &str) -> Option<(File, String)> {
     let terminal = File::options().read(true).write(true).open(TERMINAL).ok()?;
     let name = Some(remote).filter(|name| !name.contains(':'));
     let (_, repository) = app.target(name, address).ok()?;
-    terminal
-        .is_terminal()
-        .then(|| (terminal, repository.to_string()))
+    reaches_person(&terminal).then(|| (terminal, repository.to_string()))
+}
+
+/// Tells whether we may read from the terminal: the system stops a command in the background that does.
+#[cfg(unix)]
+fn reaches_person(terminal: &File) -> bool {
+    let foreground = rustix::termios::tcgetpgrp(terminal);
+    terminal.is_terminal() && foreground == Ok(rustix::process::getpgrp())
+}
+
+#[cfg(not(unix))]
+fn reaches_person(terminal: &File) -> bool {
+    terminal.is_terminal()
 }
 
 fn log_in(terminal: File, profile: Option<&str>, repository: &str) -> anyhow::Result<bool> {

@@ -176,6 +176,16 @@ impl Plan {
         OnDisk::of_profile(profile, &self.repository(), place, &SystemClock)
     }
 
+    /// Tells whether a profile has a login that no server has refused. Another process may have made it.
+    fn is_logged_in(&self, profile: &str) -> bool {
+        let mut identities = std::iter::once(&self.identity).chain(&self.pusher);
+        let identity = identities.find(|identity| identity.profile.name == profile);
+        identity.is_none_or(|identity| {
+            let (kept, _) = identity.kept(&|_| {});
+            kept.login.is_some() && !kept.has_ended || kept.ready_token.is_some()
+        })
+    }
+
     fn identity_for(&self, service: Service) -> &Identity {
         match (service, &self.pusher) {
             (Service::ReceivePack, Some(pusher)) => pusher,

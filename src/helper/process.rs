@@ -58,9 +58,7 @@ fn run(remote: &str, address: &str) -> u8 {
         Ok((input, output)) => Git::new(input, output),
         Err(error) => return failed(&error.into()),
     };
-    let again = |error: &anyhow::Error| {
-        login::offer(error, remote, address).then(|| Plan::make(remote, address))
-    };
+    let again = |error: &anyhow::Error| login::offer(error, remote, address);
     match serve(plan, &again, &mut git, &report::warn, &report::say) {
         Ok(code) => code,
         Err(broken) => tell(&broken, &mut git),

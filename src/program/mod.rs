@@ -96,8 +96,6 @@ enum Share {
     All,
     /// All but our secrets.
     NoSecrets,
-    /// All but what ties git to this repository and command.
-    NoRepository,
     /// Neither our secrets nor what ties git to this repository and command.
     NoSecretsAndRepository,
     /// No `BBTOKEN_*` and no `GIT_*` variable.
@@ -116,7 +114,6 @@ impl Share {
         match self {
             Share::All => false,
             Share::NoSecrets => is_secret,
-            Share::NoRepository => is_of_repository(),
             Share::NoSecretsAndRepository => is_secret || is_of_repository(),
             Share::Foreign => name.starts_with("BBTOKEN_") || name.starts_with("GIT_"),
         }
@@ -126,9 +123,8 @@ impl Share {
 impl Child {
     fn share(self) -> Share {
         match self {
-            Child::Transport => Share::All,
+            Child::Transport | Child::Login => Share::All,
             Child::Git | Child::Ours | Child::Exec => Share::NoSecrets,
-            Child::Login => Share::NoRepository,
             Child::SecretCommand => Share::NoSecretsAndRepository,
             Child::Curl | Child::Browser | Child::Manual => Share::Foreign,
         }

@@ -42,12 +42,12 @@ pub(crate) const ROWS: [Row; 9] = [
     Row {
         child: Child::Login,
         programs: "`git-bbtoken login` of the helper, where git waits for a login",
-        gets: "all but the variables of the repository",
+        gets: "all: it finds the same profile as git",
     },
     Row {
         child: Child::SecretCommand,
         programs: "`clientSecretCommand`, `accessTokenCommand`",
-        gets: "the same, but not the variables of the repository (`git rev-parse --local-env-vars`); \
+        gets: "neither those secrets nor the variables of the repository (`git rev-parse --local-env-vars`); \
                it runs in the home directory",
     },
     Row {

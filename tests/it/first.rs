@@ -13,6 +13,7 @@ use crate::{
     conversation::converse,
     needs::needs,
     support::{World, gits, helper, on_every_git},
+    terminals::DUMB,
 };
 
 /// What a user's terminal has, and tests have not.
@@ -234,9 +235,9 @@ fn a_login_that_has_ended_is_renewed_within_the_command() {
     let question = "Log in again? [Y/n]: ";
     let (shown, code) = on_terminal(&world, &fetch, &[(question, "n\n")]);
     assert_eq!(code, Some(128), "{shown}");
+    assert_eq!(shown.matches("error: ").count(), 1, "{shown}");
     assert!(
-        shown.contains("error: the login was declined")
-            && shown.contains("hint: run 'git bbtoken login default'"),
+        shown.contains("hint: run 'git bbtoken login default'"),
         "{shown}"
     );
     let (shown, code) = on_terminal(&world, &fetch, &[(question, "\n")]);
@@ -291,6 +292,10 @@ fn git_asks_nothing_where_a_question_reaches_no_person() {
         (
             "no terminal",
             "setsid -w git clone -q bbtoken::acme/app tree 2>&1",
+        ),
+        (
+            "background",
+            "set -m; git clone -q bbtoken::acme/app tree & wait $!",
         ),
     ] {
         let (shown, code) = on_terminal(&world, line, &[]);
@@ -384,4 +389,135 @@ fn a_login_with_the_client_of_an_administrator_is_where_its_store_says() {
         .ok();
     let out = world.bbtoken(["logout", "default"]).without_client().ok();
     assert!(out.contains("login"), "logout finds it: {out}");
+}
+
+#[test]
+fn two_commands_on_one_terminal_ask_for_one_login() {
+    needs!("script");
+    let world = world();
+    world.repository("acme", "lib");
+    let token = world.bitbucket.issue_api_token();
+    let typed = format!("{token}\n");
+    let line = format!(
+        "{ASKS}({CLONE} & first=$!; \
+         until stty -a </dev/tty | grep -qw -e '-icanon'; do sleep 0.01; done; \
+         git clone -q bbtoken::acme/lib lib && wait $first)"
+    );
+    let answers = [
+        ("Number [1]: ", "1\n"),
+        ("Another git command asks for a login.", typed.as_str()),
+    ];
+    let (shown, code) = DUMB.run(&world, &line, &answers);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(
+        is_cloned(&world) && world.path("lib/file").exists(),
+        "{shown}"
+    );
+    assert_eq!(shown.matches("Number [1]: ").count(), 1, "{shown}");
+    assert!(
+        !shown.contains(&token) && !shown.contains("SILENT"),
+        "the terminal hides the token and is as it was: {shown}"
+    );
+}
+
+#[test]
+fn a_login_ends_with_the_git_that_waits_for_it() {
+    needs!("script", "ps");
+    let world = world();
+    // The loop has an end, so that the test has one.
+    let line = format!(
+        "{ASKS}{CLONE} & git=$!; \
+         until stty -a </dev/tty | grep -qw -e '-icanon'; do sleep 0.01; done; \
+         kill -TERM $git; wait $git; left=2000; \
+         while ps -t \"$(tty)\" -o args= | grep -q '[g]it-bbtoken login' && [ $left -gt 0 ]; \
+         do left=$((left-1)); sleep 0.01; done; \
+         echo ready; IFS= read -r words </dev/tty; echo \"the shell reads $words\""
+    );
+    let answers = [("Number [1]: ", "1\n"), ("ready\r\n", "my words\n")];
+    let (shown, _) = DUMB.run(&world, &line, &answers);
+    assert!(
+        shown.contains("the shell reads my words") && !shown.contains("SILENT"),
+        "the login neither reads what the user types to the shell nor hides it: {shown}"
+    );
+}
+
+#[test]
+fn a_login_within_git_reads_the_configuration_that_git_reads() {
+    needs!("script");
+    let base = |world: &World| world.bitbucket.base_url().to_string();
+    for case in ["-c", "GIT_CONFIG_COUNT", "includeIf", "outer repository"] {
+        let world = world();
+        let right = base(&world);
+        let wrong = "https://other.invalid";
+        let token = format!("{}\n", world.bitbucket.issue_api_token());
+        let of_user = |key: &str, value: &str| {
+            world.git(["config", "--global", key, value]).ok();
+        };
+        let mut line = CLONE.to_owned();
+        match case {
+            "-c" => {
+                of_user("bbtoken.baseUrl", wrong);
+                line = format!("git -c bbtoken.baseUrl={right} clone -q bbtoken::acme/app tree");
+            }
+            "GIT_CONFIG_COUNT" => {
+                of_user("bbtoken.baseUrl", wrong);
+                line = format!(
+                    "GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=bbtoken.baseUrl GIT_CONFIG_VALUE_0={right} \
+                     GIT_CONFIG=unused {CLONE}"
+                );
+            }
+            "includeIf" => {
+                of_user("bbtoken.baseUrl", wrong);
+                let included = format!("[bbtoken]\n\tbaseUrl = {right}\n");
+                fs::write(world.path("included"), included).expect("the world can be written");
+                let condition = format!("includeIf.gitdir:{}/.path", world.path("tree").display());
+                of_user(&condition, &world.path("included").display().to_string());
+            }
+            _ => {
+                of_user("bbtoken.baseUrl", &right);
+                world.git(["init", "-q", "."]).ok();
+                world.git(["config", "bbtoken.baseUrl", wrong]).ok();
+            }
+        }
+        let line = format!("unset BBTOKEN_BASE_URL; {line}");
+        let answers = [("Number [1]: ", "1\n"), ("token (not shown): ", &token)];
+        let (shown, code) = on_terminal(&world, &line, &answers);
+        assert_eq!(code, Some(0), "{case}: {shown}");
+        assert!(
+            is_cloned(&world) && shown.starts_with("Git needs a login for localhost."),
+            "{case}: {shown}"
+        );
+    }
+}
+
+#[test]
+fn a_user_who_stops_at_a_question_of_git_sees_one_error() {
+    needs!("script");
+    let world = world();
+    let ways: [&[(&str, &str)]; 3] = [
+        &[("Number [1]: ", "\u{4}")],
+        &[("Number [1]: ", "1\n"), ("token (not shown): ", "\u{3}")],
+        &[("Number [1]: ", "1\n"), ("token (not shown): ", "\u{4}")],
+    ];
+    for answers in ways {
+        let (shown, code) = on_terminal(&world, CLONE, answers);
+        assert_eq!(code, Some(128), "{shown}");
+        assert_eq!(shown.matches("error: ").count(), 1, "{shown}");
+        assert!(
+            shown.contains(
+                "\nerror: no OAuth client and no token is configured\nhint: run 'git bbtoken login'"
+            ),
+            "the error of git begins a line: {shown}"
+        );
+    }
+}
+
+#[test]
+fn git_asks_where_ci_is_empty_or_false() {
+    needs!("script");
+    let world = world();
+    for value in ["", "false"] {
+        let line = format!("CI={value} {CLONE}");
+        on_terminal(&world, &line, &[("Number [1]: ", "\u{4}")]);
+    }
 }

@@ -7,7 +7,7 @@ mod outcome;
 mod trial;
 mod wanted;
 
-use super::{Console, arguments, usage};
+use super::{Console, arguments, signals, usage};
 use crate::{
     address::Address,
     app::{self, App, Identity, Unread},
@@ -21,9 +21,21 @@ use outcome::Heard;
 use wanted::Wanted;
 
 pub(super) fn run(options: &arguments::Login, console: &mut Console<'_>) -> anyhow::Result<()> {
+    if options.for_git.is_none() {
+        return log_in(options, console);
+    }
+    signals::end_with_parent()?;
+    log_in(options, console).map_err(|error| match kind(&error) {
+        // The helper shows why git needs the login.
+        Some(Kind::Unanswered) => error.context(Failure::new(Kind::Hangup, "there is no login")),
+        _ => error,
+    })
+}
+
+fn log_in(options: &arguments::Login, console: &mut Console<'_>) -> anyhow::Result<()> {
     let app = App::read()?;
     if options.for_git.is_some() && !greet(options, &app, console)? {
-        return Err(Failure::new(Kind::Refused, "the login was declined").into());
+        return Err(Failure::new(Kind::Unanswered, "the login was declined").into());
     }
     let mut wanted = Wanted::ask(options, &app, console)?;
     loop {

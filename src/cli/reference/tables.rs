@@ -74,7 +74,7 @@ pub(in crate::cli) const OTHER_KEYS: [Name; 1] = [name(
 )];
 
 /// Environment variables; they win over git's configuration.
-pub(in crate::cli) const VARIABLES: [Name; 20] = [
+pub(in crate::cli) const VARIABLES: [Name; 21] = [
     name("BBTOKEN_PROFILE", "the profile to use"),
     name(
         "BBTOKEN_CLIENT_ID",
@@ -139,7 +139,12 @@ pub(in crate::cli) const VARIABLES: [Name; 20] = [
     ),
     name(
         "GIT_TERMINAL_PROMPT",
-        "0 forbids questions, as 'credential.interactive=false' does: the helper unlocks no keychain and starts no askpass or browser",
+        "0 forbids questions, as 'credential.interactive=false' does: the helper unlocks no keychain and starts no askpass or browser; \
+         without it, git asks for a missing login if standard error is a terminal and git runs in its foreground",
+    ),
+    name(
+        "CI",
+        "any value but an empty one and 'false' tells that no person answers: git asks for no login, and a login does not choose the keychain",
     ),
     name(
         "BROWSER",

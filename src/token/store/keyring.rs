@@ -170,7 +170,7 @@ pub(crate) fn is_ready() -> bool {
         // These keychains are locked or absent in a session over ssh.
         false => !is_set("SSH_CONNECTION"),
     };
-    has_desktop && !is_set("CI") && is_unlocked(READY_LIMIT).unwrap_or(false)
+    has_desktop && !limits::is_ci() && is_unlocked(READY_LIMIT).unwrap_or(false)
 }
 
 #[cfg(any(target_os = "linux", target_os = "freebsd"))]
