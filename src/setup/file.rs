@@ -8,7 +8,6 @@ use std::{
 };
 
 use crate::{
-    failure::quote,
     git::Target,
     git_config::{self, process_variable},
 };
@@ -47,7 +46,7 @@ pub(super) fn open_to_all() -> anyhow::Result<()> {
     if let Some(file) = path(&Target::System) {
         use anyhow::Context as _;
         use std::os::unix::fs::PermissionsExt as _;
-        let shown = quote(&file.to_string_lossy());
+        let shown = crate::failure::quote(&file.to_string_lossy());
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644))
             .with_context(|| format!("cannot let all users read '{shown}'; run chmod 644 on it"))?;
     }
