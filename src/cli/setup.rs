@@ -18,64 +18,92 @@ pub(super) fn run(options: &arguments::Setup, console: &mut Console<'_>) -> anyh
     let wanted = Options {
         everywhere: options.everywhere,
         plain: options.plain,
-        target: target.clone(),
+        target,
     };
-    let plan = Plan::read(&wanted, &|line| console.tell(line))?;
-    let large_files = large_files(options);
-    if plan.is_empty() && large_files.is_empty() {
+    let work = Work::read(wanted, &|line| console.tell(line))?;
+    if work.is_empty() {
         return console.answer("Git is set up already; nothing to change.");
     }
-    show(&plan, &large_files, options, console)?;
-    let question = format!("Write this to {}?", target.place());
+    show(&work, console)?;
+    let question = format!("Write this to {}?", work.options.target.place());
     if !may_write(&options.consent, console, &question)? {
         return Ok(());
     }
-    plan.apply()?;
-    // With what is set up now, the rest is the user's own setting already.
-    self::large_files(options)
-        .iter()
-        .try_for_each(|wiring| wiring.write(Duration::ZERO))?;
-    for site in plan.unanswered()? {
-        (console.warn)(&format!(
-            "another credential helper still comes after ours for {site}: in {}, move the section of our helper to the end",
-            target.place()
-        ));
-    }
+    work.apply(console.warn)?;
     console.answer(match options.system {
         true => "Git is set up for all users; 'git bbtoken unsetup --system' undoes this.",
         false => "Git is set up; 'git bbtoken unsetup' undoes this.",
     })
 }
 
-/// Finds what git-lfs needs in the repository here.
-fn large_files(options: &arguments::Setup) -> Vec<Wiring> {
-    match options.system {
-        true => Vec::new(),
-        false => app::lfs_here(),
+/// All that setup writes: a file of git's configuration, and what git-lfs needs in the repository here.
+struct Work {
+    options: Options,
+    plan: Plan,
+    large_files: Vec<Wiring>,
+}
+
+impl Work {
+    fn read(options: Options, tell: &dyn Fn(&str)) -> anyhow::Result<Self> {
+        Ok(Work {
+            plan: Plan::read(&options, tell)?,
+            large_files: large_files(&options.target),
+            options,
+        })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.plan.is_empty() && self.large_files.is_empty()
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let mut lines = self.plan.lines();
+        for (key, address) in self.large_files.iter().flat_map(Wiring::addresses) {
+            lines.push(format!("+ {} = {}", quote(&key), quote(address)));
+            lines.push(
+                "      git-lfs finds the files of this repository; set in this repository only"
+                    .to_owned(),
+            );
+        }
+        lines
+    }
+
+    fn apply(&self, warn: &dyn Fn(&str)) -> anyhow::Result<()> {
+        let target = &self.options.target;
+        self.plan.apply()?;
+        // With what is set up now, the rest is the user's own setting already.
+        large_files(target)
+            .iter()
+            .try_for_each(|wiring| wiring.write(Duration::ZERO))?;
+        for site in self.plan.unanswered()? {
+            warn(&format!(
+                "another credential helper still comes after ours for {site}: in {}, move the section of our helper to the end",
+                target.place()
+            ));
+        }
+        Ok(())
     }
 }
 
-fn show(
-    plan: &Plan,
-    large_files: &[Wiring],
-    options: &arguments::Setup,
-    console: &mut Console<'_>,
-) -> anyhow::Result<()> {
-    for line in plan.lines() {
+/// Finds what git-lfs needs in the repository here.
+fn large_files(target: &Target) -> Vec<Wiring> {
+    match target {
+        Target::System => Vec::new(),
+        _ => app::lfs_here(),
+    }
+}
+
+fn show(work: &Work, console: &mut Console<'_>) -> anyhow::Result<()> {
+    let options = &work.options;
+    for line in work.lines() {
         console.answer(&line)?;
     }
-    for (key, address) in large_files.iter().flat_map(Wiring::addresses) {
-        console.answer(&format!("+ {} = {}", quote(&key), quote(address)))?;
-        console.answer(
-            "      git-lfs finds the files of this repository; set in this repository only",
-        )?;
-    }
-    for line in plan.not_covered().iter().filter(|_| options.everywhere) {
+    for line in work.plan.not_covered().iter().filter(|_| options.everywhere) {
         console.answer(line)?;
     }
-    match options.system {
-        true => warn_of_a_private_program(console),
-        false => Ok(()),
+    match options.target {
+        Target::System => warn_of_a_private_program(console),
+        _ => Ok(()),
     }
 }
 
@@ -105,8 +133,9 @@ pub(super) fn offer(console: &mut Console<'_>) -> anyhow::Result<()> {
         plain: false,
         target: Target::Global,
     };
-    let plan = Plan::read(&usual, &|_| {})?;
-    if plan.is_empty() {
+    let work = Work::read(usual, &|_| {})?;
+    // Large files alone are no reason to ask after each login: the next fetch finds them.
+    if work.plan.is_empty() {
         return Ok(());
     }
     loop {
@@ -116,14 +145,14 @@ pub(super) fn offer(console: &mut Console<'_>) -> anyhow::Result<()> {
         let answer = console.ask(question, "").unwrap_or_else(|_| "n".to_owned());
         match answer.to_ascii_lowercase().as_str() {
             "" | "y" | "yes" => break,
-            "d" => plan.lines().iter().for_each(|line| console.tell(line)),
+            "d" => work.lines().iter().for_each(|line| console.tell(line)),
             _ => {
                 console.tell("Nothing was written. To do it later: git bbtoken setup");
                 return Ok(());
             }
         }
     }
-    plan.apply()?;
+    work.apply(console.warn)?;
     console.tell("Git is set up; 'git bbtoken unsetup' undoes this.");
     Ok(())
 }

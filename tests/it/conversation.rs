@@ -1,6 +1,7 @@
 //! `login` at a terminal: a person is led through it, and may stop at every question.
 
 use std::{
+    fs,
     io::{Read as _, Write as _},
     path::Path,
     process::Stdio,
@@ -262,4 +263,42 @@ fn after_a_login_the_setup_is_offered_and_the_profile_of_plain_addresses() {
         shown.ends_with("Next: git clone bbtoken::<workspace>/<repository>\n"),
         "{shown}"
     );
+}
+
+#[test]
+fn the_setup_after_a_login_does_and_says_what_setup_does() {
+    needs!("script");
+    let world = world();
+    let base = world.bitbucket.base_url();
+    let section = |name: &str| format!("[credential \"{name}\"]\n\tusername = ann\n");
+    let text = section(base)
+        + &section(&format!("{base}/"))
+        + "[credential]\n\thelper = store\n[filter \"lfs\"]\n\tprocess = git-lfs filter-process\n";
+    fs::write(world.home().join(".gitconfig"), text).expect("the home is ours");
+    world.git(["init", "-q", "tree"]).ok();
+    let tree = world.path("tree");
+    let remote = ["remote", "add", "origin", "bbtoken::ws/repo"];
+    world.git(remote).within(&tree).ok();
+    let secret = format!("{}\n", world.consumer.secret);
+    let login = format!(
+        "cd tree && git bbtoken login --client-credentials --client-id {}",
+        world.consumer.key
+    );
+    let setup = "(d shows the changes) [Y/n/d]: ";
+    let exchange = [
+        ("client secret (not shown): ", secret.as_str()),
+        (setup, "d\n"),
+        (setup, "\n"),
+    ];
+    let (shown, code) = converse(&world, &login, &exchange);
+    assert_eq!(code, Some(0), "{shown}");
+    for text in [
+        "+ remote.origin.lfsurl = ",
+        &format!("warning: another credential helper still comes after ours for {base}: "),
+    ] {
+        assert!(shown.contains(text), "'{text}' in {shown}");
+    }
+    let address = ["config", "remote.origin.lfsurl"];
+    let address = world.git(address).within(&tree).ok();
+    assert!(address.ends_with("/ws/repo.git/info/lfs\n"), "{address}");
 }
