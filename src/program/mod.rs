@@ -15,7 +15,7 @@ use std::{
     process::Command,
 };
 
-use crate::failure::quote_for_shell;
+use crate::{failure::quote_for_shell, suggestion::VARIABLES};
 use search::{find, is_path, names_relative, path, without_relative};
 
 pub(crate) use search::{all, is_for_everybody, sibling};
@@ -66,13 +66,18 @@ const FILES_OF_LIBRARIES: [&str; 11] = [
     "SSL_CERT_FILE",
 ];
 
+/// The beginning of our variables. A name that we do not know may be a mistyped one, and hold a secret.
+const OURS: &str = "BBTOKEN_";
+
 /// A child process, by what it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Child {
     /// Git's own transport, or a git that starts our helper again.
     Transport,
-    /// Git, or git-lfs, for what it knows of a repository or its configuration.
+    /// Git, or git-lfs, for what it knows of the repository here or its configuration.
     Git,
+    /// Git, for another repository than the one here, or for one file of configuration.
+    GitElsewhere,
     /// Our own other program, for its version.
     Ours,
     /// `git-bbtoken login`, where git waits for a login.
@@ -89,44 +94,68 @@ pub(crate) enum Child {
     Exec,
 }
 
-/// What a child gets of our environment.
+/// What a child gets of our own variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Share {
-    /// All of it.
+enum Ours {
     All,
-    /// All but our secrets.
-    NoSecrets,
-    /// Neither our secrets nor what ties git to this repository and command.
-    NoSecretsAndRepository,
-    /// No `BBTOKEN_*` and no `GIT_*` variable.
-    Foreign,
+    /// Those that we know and that hold no secret.
+    Settings,
+    None,
 }
 
-impl Share {
+/// What a child gets of git's variables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gits {
+    All,
+    /// Those that hold in another repository: `git -c` does, as in git (git: `prepare_submodule_repo_env`).
+    OfCommand,
+    /// Those of the user.
+    OfUser,
+    None,
+}
+
+impl Ours {
     fn withholds(self, name: &str) -> bool {
-        let is_secret = SECRETS.contains(&name);
-        let is_of_repository = || {
-            OF_REPOSITORY.contains(&name)
-                || ["GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_"]
-                    .iter()
-                    .any(|start| name.starts_with(start))
-        };
         match self {
-            Share::All => false,
-            Share::NoSecrets => is_secret,
-            Share::NoSecretsAndRepository => is_secret || is_of_repository(),
-            Share::Foreign => name.starts_with("BBTOKEN_") || name.starts_with("GIT_"),
+            Ours::All => false,
+            Ours::Settings => !VARIABLES.contains(&name) || SECRETS.contains(&name),
+            Ours::None => true,
+        }
+    }
+}
+
+impl Gits {
+    fn withholds(self, name: &str) -> bool {
+        let is_of_command = ["GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS"].contains(&name);
+        let is_pair = ["GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_"]
+            .iter()
+            .any(|start| name.starts_with(start));
+        match self {
+            Gits::All => false,
+            Gits::OfCommand => OF_REPOSITORY.contains(&name) && !is_of_command,
+            Gits::OfUser => OF_REPOSITORY.contains(&name) || is_pair,
+            Gits::None => name.starts_with("GIT_"),
         }
     }
 }
 
 impl Child {
-    fn share(self) -> Share {
+    fn share(self) -> (Ours, Gits) {
         match self {
-            Child::Transport | Child::Login => Share::All,
-            Child::Git | Child::Ours | Child::Exec => Share::NoSecrets,
-            Child::SecretCommand => Share::NoSecretsAndRepository,
-            Child::Curl | Child::Browser | Child::Manual => Share::Foreign,
+            Child::Transport | Child::Login => (Ours::All, Gits::All),
+            Child::Git | Child::Ours => (Ours::None, Gits::All),
+            Child::GitElsewhere => (Ours::None, Gits::OfCommand),
+            Child::Exec => (Ours::Settings, Gits::All),
+            Child::SecretCommand => (Ours::None, Gits::OfUser),
+            Child::Curl | Child::Browser | Child::Manual => (Ours::None, Gits::None),
+        }
+    }
+
+    fn withholds(self, name: &str) -> bool {
+        let (ours, gits) = self.share();
+        match name.starts_with(OURS) {
+            true => ours.withholds(name),
+            false => gits.withholds(name),
         }
     }
 
@@ -166,9 +195,8 @@ impl Child {
     }
 
     fn equip(self, command: &mut Command) {
-        let share = self.share();
         for (name, _) in env::vars_os() {
-            if name.to_str().is_some_and(|name| share.withholds(name)) {
+            if self.withholds(&spelling(&name.to_string_lossy())) {
                 command.env_remove(name);
             }
         }
@@ -194,6 +222,14 @@ impl Child {
         if self == Child::SecretCommand {
             command.current_dir(home());
         }
+    }
+}
+
+/// Gives the name of a variable as we compare it: on Windows, the case does not count.
+fn spelling(name: &str) -> String {
+    match cfg!(windows) {
+        true => name.to_ascii_uppercase(),
+        false => name.to_owned(),
     }
 }
 
@@ -249,10 +285,19 @@ mod tests {
     #[test]
     fn only_gits_own_transport_gets_a_secret() {
         for table::Row { child, .. } in ROWS {
-            let withheld = SECRETS.map(|name| child.share().withholds(name));
+            let mistyped = ["BBTOKEN_SECRET", "BBTOKEN_TOKEN", "BBTOKEN_"];
+            let names = SECRETS.iter().chain(&mistyped);
+            let withheld = names.filter(|name| child.withholds(name)).count();
             // These two start our own programs again.
             let is_ours = [Child::Transport, Child::Login].contains(&child);
-            assert_eq!(withheld, [!is_ours; 4], "{child:?}");
+            assert_eq!(withheld, if is_ours { 0 } else { 7 }, "{child:?}");
+            let settings = VARIABLES.iter().filter(|name| !SECRETS.contains(name));
+            let given = settings.filter(|name| !child.withholds(name)).count();
+            let expected = match is_ours || child == Child::Exec {
+                true => VARIABLES.len() - SECRETS.len(),
+                false => 0,
+            };
+            assert_eq!(given, expected, "{child:?}");
         }
     }
 
@@ -262,13 +307,14 @@ mod tests {
         let number = |child| match child {
             Child::Transport => 0,
             Child::Git => 1,
-            Child::Ours => 2,
-            Child::Login => 3,
-            Child::SecretCommand => 4,
-            Child::Curl => 5,
-            Child::Browser => 6,
-            Child::Manual => 7,
-            Child::Exec => 8,
+            Child::GitElsewhere => 2,
+            Child::Ours => 3,
+            Child::Login => 4,
+            Child::SecretCommand => 5,
+            Child::Curl => 6,
+            Child::Browser => 7,
+            Child::Manual => 8,
+            Child::Exec => 9,
         };
         let numbers = ROWS.iter().map(|row| number(row.child));
         assert!(numbers.eq(0..ROWS.len()));

@@ -19,11 +19,10 @@ pub(crate) struct Row {
     pub gets: &'static str,
 }
 
-const NO_SECRETS: &str =
-    "all but `BBTOKEN_CLIENT_SECRET`, `BBTOKEN_ACCESS_TOKEN` and their `_FILE` forms";
+const ONLY_GITS: &str = "no `BBTOKEN_*`, all `GIT_*`";
 
 /// Every child, with what it gets.
-pub(crate) const ROWS: [Row; 9] = [
+pub(crate) const ROWS: [Row; 10] = [
     Row {
         child: Child::Transport,
         programs: "git's own transport; `git ls-remote` of `doctor`",
@@ -32,12 +31,17 @@ pub(crate) const ROWS: [Row; 9] = [
     Row {
         child: Child::Git,
         programs: "other git commands, git-lfs, git's credential helpers for a proxy",
-        gets: NO_SECRETS,
+        gets: ONLY_GITS,
+    },
+    Row {
+        child: Child::GitElsewhere,
+        programs: "git for a submodule, for a repository below a directory, or for one file of configuration",
+        gets: "no `BBTOKEN_*`; no variables of the repository here (`git rev-parse --local-env-vars`), except `git -c`",
     },
     Row {
         child: Child::Ours,
         programs: "`git-remote-bbtoken --version` of `doctor` and `version`",
-        gets: NO_SECRETS,
+        gets: ONLY_GITS,
     },
     Row {
         child: Child::Login,
@@ -47,7 +51,7 @@ pub(crate) const ROWS: [Row; 9] = [
     Row {
         child: Child::SecretCommand,
         programs: "`clientSecretCommand`, `accessTokenCommand`",
-        gets: "neither those secrets nor the variables of the repository (`git rev-parse --local-env-vars`); \
+        gets: "no `BBTOKEN_*`, and no variables of the repository (`git rev-parse --local-env-vars`); \
                it runs in the home directory",
     },
     Row {
@@ -68,6 +72,7 @@ pub(crate) const ROWS: [Row; 9] = [
     Row {
         child: Child::Exec,
         programs: "the command of `git bbtoken exec`",
-        gets: "all but those secrets; `BBTOKEN_ACCESS_TOKEN` is the fresh token, unless `--netrc` is given",
+        gets: "all `GIT_*`, and the `BBTOKEN_*` that this page lists, without secrets; \
+               `BBTOKEN_ACCESS_TOKEN` is the fresh token, unless `--netrc` is given",
     },
 ];
