@@ -21,6 +21,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Environment {
     git_dir: Option<OsString>,
+    /// Whether the variables of git that name the repository here do not count.
+    is_elsewhere: bool,
     /// Whether only the machine's settings count.
     is_of_system: bool,
 }
@@ -46,6 +48,7 @@ impl Environment {
     pub(super) fn at(git_dir: &Path) -> Self {
         Environment {
             git_dir: Some(git_dir.into()),
+            is_elsewhere: true,
             ..Environment::outside()
         }
     }
@@ -54,6 +57,7 @@ impl Environment {
     pub(super) fn outside() -> Self {
         Environment {
             git_dir: None,
+            is_elsewhere: false,
             is_of_system: false,
         }
     }
@@ -61,8 +65,8 @@ impl Environment {
     /// Leaves out every repository, the user's files, and the settings of the one command (git(1), "GIT_CONFIG_GLOBAL").
     pub(super) fn of_system() -> Self {
         Environment {
-            git_dir: None,
             is_of_system: true,
+            ..Environment::outside()
         }
     }
 
@@ -70,6 +74,7 @@ impl Environment {
     pub(super) fn variable(&self, name: &str) -> Option<OsString> {
         match name {
             "GIT_DIR" => self.git_dir.clone(),
+            "GIT_COMMON_DIR" if self.is_elsewhere => None,
             "GIT_CONFIG_GLOBAL" if self.is_of_system => Some(OsString::new()),
             "GIT_CONFIG_COUNT" | "GIT_CONFIG_PARAMETERS" if self.is_of_system => None,
             name => process_variable(name),

@@ -74,11 +74,8 @@ fn below(
     options: &arguments::Convert,
     console: &mut Console<'_>,
 ) -> anyhow::Result<()> {
-    if std::env::var_os("GIT_DIR").is_some() {
-        return Err(usage(
-            "GIT_DIR is set, so git looks at one repository only; unset GIT_DIR",
-        ));
-    }
+    // What is wrong for every repository is said once.
+    App::read_of_user()?;
     let root = directory.canonicalize();
     let root = root.with_context(|| format!("cannot read '{}'", directory.display()))?;
     let mut addresses = Addresses::new(options);
@@ -155,7 +152,7 @@ impl<'o> Addresses<'o> {
     }
 
     fn of_one_below(&mut self, path: &Path, root: &Path) -> anyhow::Result<Changes> {
-        let repository = Repository::alone(path)?;
+        let repository = Repository::below(path)?;
         let common = repository.common_dir();
         let changes = self.of(&App::read_at(&repository.git_dir)?, &repository)?;
         let is_link = common.join("config").symlink_metadata()?.is_symlink();
@@ -173,7 +170,7 @@ impl<'o> Addresses<'o> {
     fn of(&mut self, app: &App, repository: &Repository) -> anyhow::Result<Changes> {
         let mut changes = Vec::new();
         if self.read.insert(repository.common_dir()) {
-            let target = Target::Local(repository.top.clone());
+            let target = Target::Local(repository.clone());
             changes = self.within(app, target.clone(), ADDRESSES)?;
             if self.options.back {
                 changes.extend(removed(&target)?);

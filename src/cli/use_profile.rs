@@ -107,7 +107,7 @@ impl Choice {
     }
 
     fn here(app: &App, profile: &str) -> anyhow::Result<Self> {
-        let target = Target::Local(Repository::here()?.top);
+        let target = Target::Local(Repository::here()?);
         let (key, covers) = match app.remote_here() {
             Some(remote) => (
                 format!("remote.{remote}.bbtokenProfile"),

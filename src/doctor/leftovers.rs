@@ -42,11 +42,11 @@ pub(super) fn is_bitbucket(app: &App, host: &str) -> bool {
 pub(super) fn in_configuration(app: &App) -> Vec<Finding> {
     let is_ours = |host: &str| is_bitbucket(app, host);
     let mut lines: Vec<_> = app.settings().map(of_entry).collect();
-    if let Ok(repository) = git::repository() {
+    if let Ok(git::Repository { top, .. }) = git::repository() {
         for file in [".gitmodules", ".lfsconfig"] {
-            lines.extend(in_file(&repository.join(file)));
+            lines.extend(in_file(&top.join(file)));
         }
-        for file in configurations_below(&repository.join(".git/modules"), MAX_DEPTH) {
+        for file in configurations_below(&top.join(".git/modules"), MAX_DEPTH) {
             lines.extend(in_file(&file));
         }
     }

@@ -19,7 +19,7 @@ pub(super) fn large_files(app: &App) -> Vec<Finding> {
     let Ok(repository) = git::repository() else {
         return Vec::new();
     };
-    if !has_large_files(&repository) {
+    if !has_large_files(&repository.top) {
         return Vec::new();
     }
     let Some(version) = first_line(Child::Git.command("git"), &["lfs", "version"]) else {
@@ -41,7 +41,7 @@ pub(super) fn large_files(app: &App) -> Vec<Finding> {
     }
     let version = version.split_whitespace().next().unwrap_or("");
     let mut findings = vec![Finding::good(CHECK, quote(version), "installed")];
-    if !repository.join(".lfsconfig").exists() {
+    if !repository.top.join(".lfsconfig").exists() {
         findings.extend(endpoint(app, &Target::Local(repository)));
     }
     findings

@@ -49,8 +49,7 @@ fn directories(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn is_work_tree(directory: &Path) -> bool {
-    let git = directory.join(".git").symlink_metadata();
-    git.is_ok_and(|found| !found.is_symlink())
+    directory.join(".git").symlink_metadata().is_ok()
 }
 
 /// Tells whether git takes a directory for a git directory (gitrepository-layout(5)).

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::said;
+use super::{Repository, said};
 use crate::{
     failure::{Failure, Kind, quote},
     limits,
@@ -22,8 +22,8 @@ pub(crate) enum Target {
     System,
     /// The user's.
     Global,
-    /// The repository's at a path.
-    Local(PathBuf),
+    /// A repository's.
+    Local(Repository),
     /// A file such as `.gitmodules`.
     File(PathBuf),
 }
@@ -112,7 +112,7 @@ impl Target {
         match self {
             Target::System => "the system's git configuration".to_owned(),
             Target::Global => "your git configuration".to_owned(),
-            Target::Local(repository) => format!("configuration of '{}'", repository.display()),
+            Target::Local(repository) => format!("configuration of '{}'", repository.top.display()),
             Target::File(file) => format!("'{}'", file.display()),
         }
     }
@@ -195,13 +195,18 @@ impl Target {
     }
 
     fn command(&self) -> anyhow::Result<Command> {
-        let mut git = Child::Git.command("git").context("cannot start git")?;
+        let git = match self {
+            Target::Local(repository) => repository.command(),
+            _ => Child::GitElsewhere.command("git"),
+        };
+        let mut git = git.context("cannot start git")?;
+        git.arg("config");
         match self {
             // Its words decide what we add to them.
-            Target::System => git.env("LC_ALL", "C").args(["config", "--system"]),
-            Target::Global => git.args(["config", "--global"]),
-            Target::Local(repository) => git.arg("-C").arg(repository).args(["config", "--local"]),
-            Target::File(file) => git.args(["config", "--file"]).arg(file),
+            Target::System => git.env("LC_ALL", "C").arg("--system"),
+            Target::Global => git.arg("--global"),
+            Target::Local(_) => git.arg("--local"),
+            Target::File(file) => git.arg("--file").arg(file),
         };
         // Git refuses it beside an option that names a file.
         git.env_remove("GIT_CONFIG").stdin(Stdio::null());

@@ -1,9 +1,9 @@
 //! Finds repositories on this machine.
 
 use std::{
-    fs,
+    env, fs, io,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Command, Stdio},
 };
 
 use anyhow::Context as _;
@@ -16,12 +16,14 @@ use crate::{
 };
 
 /// A repository on this machine.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Repository {
     /// The top of the work tree, or the bare repository.
     pub(crate) top: PathBuf,
     /// Its git directory.
     pub(crate) git_dir: PathBuf,
+    /// The git that works in it: git's variables name the repository here.
+    child: Child,
 }
 
 impl Repository {
@@ -31,34 +33,71 @@ impl Repository {
     ///
     /// Without one, and when `core.worktree` names another repository's work tree.
     pub(crate) fn here() -> anyhow::Result<Self> {
-        Self::alone(Path::new("."))
+        let found = Self::find(Child::Git, Path::new("."))?;
+        // Who names the repository by a variable may have put its work tree anywhere.
+        match is_named() {
+            true => Ok(found),
+            false => found.alone(),
+        }
     }
 
-    /// Finds the repository at a path; fails as [`Repository::here`] does.
-    pub(crate) fn alone(path: &Path) -> anyhow::Result<Self> {
-        let found = Self::at(path)?;
-        let of_top = Self::at(&found.top)?;
-        if of_top.git_dir == found.git_dir {
+    /// Finds the repository whose work tree, or git directory if it is bare, a path is; fails as [`Repository::here`] does.
+    pub(crate) fn below(path: &Path) -> anyhow::Result<Self> {
+        let found = Self::at(path)?.alone()?;
+        if found.top == path || found.git_dir == path {
             return Ok(found);
         }
-        let message = format!(
-            "core.worktree of this repository names the work tree of another repository, '{}'; run this there",
-            found.top.display()
-        );
+        let message = "git does not use this repository: its '.git' is incomplete";
         Err(Failure::new(Kind::Usage, message).into())
     }
 
     /// Finds the repository at a path.
     pub(crate) fn at(path: &Path) -> anyhow::Result<Self> {
-        let git_dir = rev_parse(path, "--absolute-git-dir")?.map_err(|why| {
-            let message = match why.starts_with("not a git repository") {
+        Self::find(Child::GitElsewhere, path)
+    }
+
+    /// Refuses a work tree that another repository is in.
+    fn alone(self) -> anyhow::Result<Self> {
+        if Self::find(self.child, &self.top)?.git_dir == self.git_dir {
+            return Ok(self);
+        }
+        let message = format!(
+            "core.worktree of this repository names the work tree of another repository, '{}'; run this there",
+            self.top.display()
+        );
+        Err(Failure::new(Kind::Usage, message).into())
+    }
+
+    fn find(child: Child, path: &Path) -> anyhow::Result<Self> {
+        let git_dir = rev_parse(child, path, "--absolute-git-dir")?.map_err(|why| {
+            let is_none = why.starts_with("not a git repository");
+            let message = match is_none && child == Child::Git {
                 true => "this is not a git repository; change into one".to_owned(),
                 false => format!("git does not use this repository: {why}"),
             };
             Failure::new(Kind::Usage, message)
         })?;
-        let top = rev_parse(path, "--show-toplevel")?.unwrap_or_else(|_| git_dir.clone());
-        Ok(Repository { top, git_dir })
+        let top = rev_parse(child, path, "--show-toplevel")?.unwrap_or_else(|_| git_dir.clone());
+        Ok(Repository {
+            top,
+            git_dir,
+            child,
+        })
+    }
+
+    /// Prepares git in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::command`].
+    pub(super) fn command(&self) -> io::Result<Command> {
+        let mut git = self.child.command("git")?;
+        git.arg("-C").arg(&self.top);
+        // The variable may hold a relative path.
+        if self.child == Child::Git && is_named() {
+            git.env("GIT_DIR", &self.git_dir);
+        }
+        Ok(git)
     }
 
     /// Finds the directory that its work trees share, with its configuration (gitrepository-layout(5), "commondir").
@@ -72,12 +111,10 @@ impl Repository {
 
     /// Gives the paths of the submodules in the index.
     pub(crate) fn gitlinks(&self) -> anyhow::Result<Vec<PathBuf>> {
-        let output = Child::Git
-            .command("git")
+        let output = self
+            .command()
             .and_then(|mut git| {
-                git.arg("-C")
-                    .arg(&self.top)
-                    .args(["ls-files", "--stage", "-z"])
+                git.args(["ls-files", "--stage", "-z"])
                     .stderr(Stdio::null())
                     .output()
             })
@@ -96,8 +133,12 @@ impl Repository {
 }
 
 /// Asks git for a path, or for the reason why there is none.
-fn rev_parse(at: &Path, question: &str) -> anyhow::Result<Result<PathBuf, String>> {
-    let output = Child::Git
+fn rev_parse(
+    child: Child,
+    at: &Path,
+    question: &str,
+) -> anyhow::Result<Result<PathBuf, String>> {
+    let output = child
         .command("git")
         .and_then(|mut git| {
             git.arg("-C")
@@ -117,7 +158,12 @@ fn rev_parse(at: &Path, question: &str) -> anyhow::Result<Result<PathBuf, String
     Ok(path.ok_or_else(|| said(&output.stderr)))
 }
 
-/// Finds the top of the work tree here, or the bare repository.
-pub(crate) fn repository() -> anyhow::Result<PathBuf> {
-    Ok(Repository::at(Path::new("."))?.top)
+/// Tells whether a variable names the repository here.
+fn is_named() -> bool {
+    env::var_os("GIT_DIR").is_some()
+}
+
+/// Finds the repository here, with any work tree.
+pub(crate) fn repository() -> anyhow::Result<Repository> {
+    Repository::find(Child::Git, Path::new("."))
 }

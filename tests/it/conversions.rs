@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+#[cfg(unix)]
+use crate::needs::{ROOT, needs};
 use crate::{
     submodules::superproject,
     support::{Run, World, on_every_git},
@@ -233,16 +235,168 @@ fn a_repository_that_cannot_be_changed_is_named_and_the_others_are_changed() {
 }
 
 #[test]
-fn below_needs_a_directory_and_every_repository() {
+fn below_needs_a_directory() {
     let world = World::new(crate::support::gits().remove(0));
-    let clones = clones(&world);
-    let run = clones.convert(&["--yes"]).env("GIT_DIR", ".git");
-    run.fails(2)
-        .says(&["GIT_DIR is set, so git looks at one repository only; unset GIT_DIR"]);
     let missing = ["remote", "convert", "--below", "missing", "--yes"];
     world
         .bbtoken(missing)
         .fails(1)
         .says(&["cannot read 'missing'"]);
-    assert_eq!(clones.url("a"), URL);
+}
+
+/// Sets each variable that names the repository here, as git does for its hooks and aliases, to another repository.
+fn within_git(world: &World, run: Run, other: &Path) -> Run {
+    let local = world.git(["rev-parse", "--local-env-vars"]).ok();
+    let value = |name: &str| match name {
+        "GIT_CONFIG_PARAMETERS" => "'core.x=y'".into(),
+        "GIT_CONFIG_COUNT" => "1".into(),
+        _ => other.to_owned(),
+    };
+    let run = local
+        .lines()
+        .fold(run, |run, name| run.env(name, value(name)));
+    run.env("GIT_CONFIG_KEY_0", "safe.directory")
+        .env("GIT_CONFIG_VALUE_0", "*")
+}
+
+#[test]
+fn variables_that_name_the_repository_here_change_nothing_below_a_directory() {
+    on_every_git(|world| {
+        let clones = clones(world);
+        // These settings hold for every repository.
+        let own = world.path("own");
+        let text = world.gitconfig() + "[bbtoken \"joe\"]\n\tclientId = x\n";
+        fs::write(&own, text).expect("it is new");
+        for other in [world.path("outside/.git"), world.path("nowhere")] {
+            let run = |arguments: &[&str]| {
+                let run = clones.convert(arguments).env("GIT_CONFIG_GLOBAL", &own);
+                within_git(world, run, &other).within(world.path("outside"))
+            };
+            let done = run(&["--yes"]).done().expect(0).quiet();
+            assert!(
+                done.stdout.ends_with("Repositories changed: 4 of 4.\n"),
+                "{}",
+                done.stdout
+            );
+            assert_eq!(clones.url("a"), "bbtoken::joe@ws/repo");
+            assert_eq!(clones.url("../outside"), URL);
+            run(&["--back", "--yes"]).done().expect(0).quiet();
+            assert_eq!(clones.url("a"), URL);
+        }
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn a_repository_of_an_unusual_shape_is_converted_or_named() {
+    use std::os::unix::fs::symlink;
+    on_every_git(|world| {
+        let clones = clones(world);
+        let at = |path: &str| clones.root.join(path);
+        world.repository("ws", "lib");
+        superproject(world, "app", &[("lib", "../lib")]);
+        let allow = ["config", "--global", "protocol.bbtoken.allow", "always"];
+        world.git(allow).ok();
+        let clone = ["clone", "-q", "--recurse-submodules", "bbtoken::ws/app"];
+        world.git(clone).arg(at("super")).ok();
+        for path in ["super", "super/lib"] {
+            let set = ["config", "remote.origin.url", URL];
+            world.git(set).within(at(path)).ok();
+        }
+        for path in ["linked-in", "linked-out", "loop", "half", "gone", "spoiled"] {
+            fs::create_dir(at(path)).expect("it is new");
+        }
+        clones.init("z-last", URL, &[]);
+        symlink("../z-last/.git", at("linked-in/.git")).expect("links can be made");
+        symlink(world.path("outside/.git"), at("linked-out/.git")).expect("links can be made");
+        symlink(".git", at("loop/.git")).expect("links can be made");
+        symlink(".", at("loop/again")).expect("links can be made");
+        fs::create_dir(at("half/.git")).expect("it is new");
+        fs::write(at("gone/.git"), "gitdir: ../nowhere\n").expect("it is new");
+        fs::remove_dir(at("spoiled")).expect("it is empty");
+        clones.init("spoiled", URL, &[]);
+        fs::write(at("spoiled/.git/config"), "[core\n").expect("it is ours");
+        let done = clones.convert(&["--yes"]).fails(1);
+        let expected = [
+            ("gone", "git does not use this repository: not a git repository: "),
+            ("half", "git does not use this repository: not a git repository"),
+            ("linked-out", "its configuration is outside of "),
+            ("loop", "git does not use this repository: "),
+            ("spoiled", "git does not use this repository: bad config line 1 "),
+        ];
+        let lines: Vec<_> = done.stderr.lines().collect();
+        assert_eq!(lines.len(), expected.len() + 1, "{}", done.stderr);
+        for ((path, why), line) in expected.iter().zip(&lines) {
+            let start = format!("warning: '{}' is not changed: {why}", at(path).display());
+            assert!(line.starts_with(&start), "'{start}': {line}");
+        }
+        for path in CHANGED.iter().chain(&["super", "super/lib", "z-last"]) {
+            assert_eq!(clones.url(path), OURS, "{path}");
+        }
+        assert_eq!(clones.url("../outside"), URL);
+        // A repository around the directory is not the one that is named.
+        clones.init("", URL, &[]);
+        let done = clones.convert(&["--yes"]).fails(1);
+        for path in ["half", "loop"] {
+            let why = "git does not use this repository: its '.git' is incomplete";
+            done.says(&[&format!("'{}' is not changed: {why}", at(path).display())]);
+        }
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn a_directory_that_cannot_be_read_is_named_and_the_rest_is_converted() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = World::new(crate::support::gits().remove(0));
+    let clones = clones(&world);
+    let closed = clones.root.join("closed");
+    fs::create_dir(&closed).expect("it is new");
+    let set_mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is the test's");
+    };
+    set_mode(&closed, 0o000);
+    set_mode(&world.path(""), 0o755);
+    // Root reads everything.
+    let is_root = rustix::process::geteuid().is_root();
+    let by = |run: Run| match is_root {
+        true => run.by_user(64_004).env("HOME", "/"),
+        false => run,
+    };
+    let version = by(world.bbtoken(["--version"])).into_command().output();
+    needs!(version.is_ok_and(|output| output.status.success()) => ROOT);
+    // git(1), "safe.directory", is of the user, and may come from a variable.
+    let run = by(clones.convert(&["--dry-run"])).within("/");
+    let run = run.env("GIT_CONFIG_PARAMETERS", "'safe.directory=*'");
+    let done = run.fails(1);
+    assert_eq!(
+        done.stderr,
+        format!(
+            "warning: '{}' is not changed: Permission denied (os error 13)\nNothing was written.\n\
+             error: repositories that are not changed: 1; the warnings above say why\n",
+            closed.display()
+        )
+    );
+    assert_eq!(done.stdout.matches("configuration of '").count(), 4);
+    set_mode(&closed, 0o700);
+}
+
+#[test]
+fn convert_works_where_variables_name_the_repository() {
+    on_every_git(|world| {
+        // As those do who keep the files of their home in a repository.
+        world.git(["init", "-q", "--bare", "dotfiles"]).ok();
+        let git_dir = world.path("dotfiles");
+        let remote = ["remote", "add", "origin", URL];
+        world.git(remote).within(&git_dir).ok();
+        let sub = world.home().join("sub");
+        fs::create_dir(&sub).expect("it is new");
+        let convert = ["remote", "convert", "--yes"];
+        let run = world.bbtoken(convert).without("BBTOKEN_BASE_URL");
+        let run = run.env("GIT_DIR", "../../dotfiles").env("GIT_WORK_TREE", "..");
+        run.within(&sub).done().expect(0).quiet();
+        let url = ["config", "remote.origin.url"];
+        let url = world.git(url).within(&git_dir).ok();
+        assert_eq!(url, "bbtoken::ws/repo\n");
+    });
 }
