@@ -98,7 +98,12 @@ fn show(work: &Work, console: &mut Console<'_>) -> anyhow::Result<()> {
     for line in work.lines() {
         console.answer(&line)?;
     }
-    for line in work.plan.not_covered().iter().filter(|_| options.everywhere) {
+    for line in work
+        .plan
+        .not_covered()
+        .iter()
+        .filter(|_| options.everywhere)
+    {
         console.answer(line)?;
     }
     match options.target {

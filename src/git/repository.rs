@@ -133,11 +133,7 @@ impl Repository {
 }
 
 /// Asks git for a path, or for the reason why there is none.
-fn rev_parse(
-    child: Child,
-    at: &Path,
-    question: &str,
-) -> anyhow::Result<Result<PathBuf, String>> {
+fn rev_parse(child: Child, at: &Path, question: &str) -> anyhow::Result<Result<PathBuf, String>> {
     let output = child
         .command("git")
         .and_then(|mut git| {

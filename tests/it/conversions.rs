@@ -318,11 +318,20 @@ fn a_repository_of_an_unusual_shape_is_converted_or_named() {
         fs::write(at("spoiled/.git/config"), "[core\n").expect("it is ours");
         let done = clones.convert(&["--yes"]).fails(1);
         let expected = [
-            ("gone", "git does not use this repository: not a git repository: "),
-            ("half", "git does not use this repository: not a git repository"),
+            (
+                "gone",
+                "git does not use this repository: not a git repository: ",
+            ),
+            (
+                "half",
+                "git does not use this repository: not a git repository",
+            ),
             ("linked-out", "its configuration is outside of "),
             ("loop", "git does not use this repository: "),
-            ("spoiled", "git does not use this repository: bad config line 1 "),
+            (
+                "spoiled",
+                "git does not use this repository: bad config line 1 ",
+            ),
         ];
         let lines: Vec<_> = done.stderr.lines().collect();
         assert_eq!(lines.len(), expected.len() + 1, "{}", done.stderr);
@@ -393,7 +402,9 @@ fn convert_works_where_variables_name_the_repository() {
         fs::create_dir(&sub).expect("it is new");
         let convert = ["remote", "convert", "--yes"];
         let run = world.bbtoken(convert).without("BBTOKEN_BASE_URL");
-        let run = run.env("GIT_DIR", "../../dotfiles").env("GIT_WORK_TREE", "..");
+        let run = run
+            .env("GIT_DIR", "../../dotfiles")
+            .env("GIT_WORK_TREE", "..");
         run.within(&sub).done().expect(0).quiet();
         let url = ["config", "remote.origin.url"];
         let url = world.git(url).within(&git_dir).ok();

@@ -408,7 +408,11 @@ fn the_command_of_exec_gets_the_token_alone() {
             "BBTOKEN_CLIENT_ID",
             "BBTOKEN_REMEMBER_ADVERTISEMENT",
         ];
-        assert_eq!(given.ours(), expected, "settings, and no secret but the token");
+        assert_eq!(
+            given.ours(),
+            expected,
+            "settings, and no secret but the token"
+        );
         assert!(given.has("GIT_DIR"));
         assert_eq!(
             Path::new(&given.directory),
