@@ -11,6 +11,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
+    downloads::{self, VERSION, from_release},
     inspect::strace,
     lfs,
     needs::needs,
@@ -123,15 +124,30 @@ fn with_system(world: &World, run: Run) -> Run {
         .env("GIT_CONFIG_SYSTEM", world.path("gitconfig"))
 }
 
-fn allow(path: &Path, mode: u32) {
+pub(crate) fn allow(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is the test's");
 }
 
 /// The search path of an image that has our programs.
 fn search_path(world: &World) -> std::ffi::OsString {
+    search_path_with(world, &[&world.path("bin")])
+}
+
+/// The search path of a machine without our programs, with further directories.
+fn search_path_with(world: &World, first: &[&Path]) -> std::ffi::OsString {
     let usual = world.search_path();
     let usual = env::split_paths(&usual).skip(1);
-    env::join_paths([world.path("bin")].into_iter().chain(usual)).expect("no path holds a colon")
+    let first = first.iter().map(|path| path.to_path_buf());
+    env::join_paths(first.chain(usual)).expect("no path holds a colon")
+}
+
+/// A copy of a release, whose programs are those that `install` has put into the world.
+fn release(world: &World) -> PathBuf {
+    let remote = world.path("programs/git-remote-bbtoken");
+    let remote = format!("#!/bin/sh\nexec '{}' \"$@\"\n", remote.display());
+    let command = fs::read_to_string(world.path("bin/git-bbtoken")).expect("it was installed");
+    let programs = [("git-remote-bbtoken", remote), ("git-bbtoken", command)];
+    downloads::release(world, programs)
 }
 
 /// A place of the test's that everybody may write to.
@@ -218,6 +234,28 @@ fn every_recipe_is_run_here() {
 }
 
 #[test]
+fn no_recipe_compiles_the_programs_and_all_name_one_version() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ci");
+    let mut count = 0;
+    for (path, text) in crate::inspect::files(&directory) {
+        let text = String::from_utf8(text).expect("a recipe is text");
+        assert!(!text.contains("cargo"), "{}", path.display());
+        for name in [
+            "git-remote-bbtoken-",
+            "git-remote-bbtoken_",
+            "git_remote_bbtoken-",
+            "git-bbtoken:",
+        ] {
+            for rest in text.split(name).skip(1) {
+                assert!(rest.starts_with(VERSION), "{}: {name}", path.display());
+                count += 1;
+            }
+        }
+    }
+    assert_eq!(count, 7, "the versions were found");
+}
+
+#[test]
 fn two_variables_and_the_lines_of_the_documents_clone_submodules_of_every_form() {
     needs!("git-lfs");
     let block = |page: &str| {
@@ -247,11 +285,15 @@ fn two_variables_and_the_lines_of_the_documents_clone_submodules_of_every_form()
 
 #[test]
 fn bitbucket_pipelines_clones_others_and_submodules() {
-    needs!("git-lfs", "programs/venv");
+    needs!("git-lfs", "curl", "programs/venv");
     on_every_git(|world| {
         prepare(world);
         let recipe = yaml(world, "bitbucket-pipelines.yml");
         let script = script(&recipe["pipelines"]["default"][0]["step"]["script"]);
+        let [local, temporary] = ["local", "temporary"].map(|name| open_place(world, name));
+        let script = from_release(world, &script, &release(world), "-static.tar.gz")
+            .replace("/tmp", &temporary.display().to_string())
+            .replace("/usr/local", &local.display().to_string());
         // The build's own clone has an http origin, for which there is a proxy that we do not have here.
         let bare = world.bitbucket.repository_path("acme", "app");
         world.git(["clone", "-q"]).arg(bare).arg("build").ok();
@@ -261,7 +303,10 @@ fn bitbucket_pipelines_clones_others_and_submodules() {
             .git(["remote", "set-url", "origin", origin])
             .within(&build)
             .ok();
-        shell(world, &script, "build").done().expect(0);
+        shell(world, &script, "build")
+            .env("PATH", search_path_with(world, &[&local.join("bin")]))
+            .done()
+            .expect(0);
         are_there(
             world,
             "build",
@@ -288,9 +333,25 @@ fn github_actions_leaves_nothing_in_the_runners_home() {
         prepare(world);
         let recipe = yaml(world, "github-actions.yml");
         let job = &recipe["jobs"]["build"];
-        let script = script(&job["steps"][0]["run"]);
+        let [install, script] = [0, 1].map(|step| script(&job["steps"][step]["run"]));
         let temporary = open_place(world, "temporary");
-        let run = |directory: &str| shell(world, &script, directory).env("RUNNER_TEMP", &temporary);
+        // The wheel of the tests fits every machine.
+        let install = from_release(world, &install, &release(world), ".whl")
+            .replace("manylinux_2_17_x86_64.manylinux2014_x86_64", "any");
+        let python = installed("venv/bin/python");
+        let python = python.parent().expect("a program has a directory");
+        shell(world, &install, "install")
+            .env("PATH", search_path_with(world, &[python]))
+            .env("RUNNER_TEMP", &temporary)
+            .env("GITHUB_PATH", world.path("added"))
+            .done()
+            .expect(0);
+        let added = fs::read_to_string(world.path("added")).expect("the recipe adds a directory");
+        let path = search_path_with(world, &[Path::new(added.trim_end())]);
+        let run = |directory: &str| {
+            let run = shell(world, &script, directory).env("RUNNER_TEMP", &temporary);
+            run.env("PATH", &path)
+        };
         run("build").done().expect(0);
         are_there(world, "build", &APP);
         are_there(world, "build", &LIBRARY);
@@ -514,7 +575,7 @@ fn cron_finds_the_helper_and_the_profile() {
             String::from_utf8_lossy(&lost.stderr).contains("remote-bbtoken"),
             "the path of cron leads to no helper"
         );
-        assert!(path.starts_with("PATH=/home/you/.cargo/bin:"));
+        assert!(path.starts_with("PATH=/home/you/.local/bin:"));
         let done = cron(&search_path(world));
         assert!(done.status.success(), "{done:?}");
         assert_eq!(done.stdout, b"");
