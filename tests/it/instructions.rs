@@ -11,7 +11,6 @@ use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -22,7 +21,7 @@ use std::{
 use crate::{
     inspect::Gate,
     needs::needs,
-    support::{Run, World, gits, helper},
+    support::{Run, World, cargo, gits, helper},
 };
 
 /// What may be needed, a line each: a name and a number.
@@ -111,11 +110,10 @@ fn release() -> PathBuf {
         .parent()
         .and_then(Path::parent)
         .expect("it is two levels below the target directory");
-    let built = Command::new(env!("CARGO"))
+    let built = cargo()
         .args(["build", "--release", "--locked", "-q"])
         .args(["--bin", "git-remote-bbtoken", "--target-dir"])
         .arg(target)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status();
     assert!(built.is_ok_and(|status| status.success()), "it builds");
     target.join("release/git-remote-bbtoken")

@@ -335,6 +335,21 @@ pub(crate) fn helper() -> PathBuf {
     assert_cmd::cargo::cargo_bin!("git-remote-bbtoken").to_owned()
 }
 
+/// Prepares cargo for the workspace of these tests.
+///
+/// The variables that cargo has set for them would make it run the build scripts that read these anew.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(&*name);
+        }
+    }
+    cargo
+}
+
 /// A command that is about to run.
 pub(crate) struct Run {
     command: Command,
