@@ -60,14 +60,14 @@ fn start_driver(world: &World) -> (Child, String) {
 }
 
 /// A Chromium and its driver; both end with this.
-struct Browser<'w> {
+pub(crate) struct Browser<'w> {
     world: &'w World,
     driver: Child,
     session: String,
 }
 
 impl<'w> Browser<'w> {
-    fn start(world: &'w World) -> Self {
+    pub(crate) fn start(world: &'w World) -> Self {
         let (driver, port) = start_driver(world);
         let mut browser = Browser {
             world,
@@ -110,11 +110,11 @@ impl<'w> Browser<'w> {
         answer["value"].clone()
     }
 
-    fn open(&self, url: &str) {
+    pub(crate) fn open(&self, url: &str) {
         self.ask("POST", "/url", &json!({ "url": url }));
     }
 
-    fn click(&self, selector: &str) {
+    pub(crate) fn click(&self, selector: &str) {
         let found = self.ask(
             "POST",
             "/element",
@@ -129,7 +129,7 @@ impl<'w> Browser<'w> {
     }
 
     /// Waits for a page with this heading; gives it whole.
-    fn page_of(&self, heading: &str) -> String {
+    pub(crate) fn page_of(&self, heading: &str) -> String {
         let path = format!("//h1[normalize-space()='{heading}']");
         let wanted = json!({ "using": "xpath", "value": path });
         let found = self.ask("POST", "/element", &wanted);

@@ -30,7 +30,7 @@ pub(crate) fn converse(
 }
 
 /// Plays a person who answers each question, by its number, after reading all that was shown.
-fn converse_by(
+pub(crate) fn converse_by(
     world: &World,
     line: &str,
     questions: &[&str],

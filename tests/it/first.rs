@@ -4,7 +4,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use bitbucket_local::{Consent, Consumer};
@@ -12,16 +11,16 @@ use bitbucket_local::{Consent, Consumer};
 use crate::{
     conversation::converse,
     needs::needs,
-    support::{World, gits, helper, on_every_git},
+    support::{World, cargo, gits, helper, on_every_git},
     terminals::DUMB,
 };
 
 /// What a user's terminal has, and tests have not.
-const ASKS: &str = "export GIT_TERMINAL_PROMPT=1; ";
+pub(crate) const ASKS: &str = "export GIT_TERMINAL_PROMPT=1; ";
 const ADDRESS: &str = "E-mail address of your Atlassian account: ";
-const CLONE: &str = "git clone -q bbtoken::acme/app tree";
+pub(crate) const CLONE: &str = "git clone -q bbtoken::acme/app tree";
 
-fn world() -> World {
+pub(crate) fn world() -> World {
     let world = World::new(gits().remove(0));
     world.repository("acme", "app");
     world.bitbucket.set_consent(Consent::Granted);
@@ -33,7 +32,7 @@ fn on_terminal(world: &World, line: &str, exchange: &[(&str, &str)]) -> (String,
     converse(world, &format!("{ASKS}{line}"), exchange)
 }
 
-fn is_cloned(world: &World) -> bool {
+pub(crate) fn is_cloned(world: &World) -> bool {
     world.path("tree/file").exists()
 }
 
@@ -99,12 +98,42 @@ fn a_first_clone_asks_three_questions_for_a_key_and_a_secret() {
     );
     assert_eq!(code, Some(0), "{shown}");
     assert!(is_cloned(&world), "{shown}");
-    let page = format!("{}/acme/workspace/settings/api", world.bitbucket.base_url());
-    assert!(
-        shown.contains(&page),
-        "the address names the workspace: {shown}"
+    let base = world.bitbucket.base_url();
+    let expected = format!(
+        "Git needs a login for localhost. After the login, git continues.\n\
+         How do you want to log in?\n\
+         \x20 1  API token: your own, from your Atlassian account; needs no administrator\n\
+         \x20 2  Browser: as yourself, with the key and secret of an OAuth consumer\n\
+         \x20 3  Key and secret: as the OAuth consumer itself, for CI and servers\n\
+         Number [1]: 3\n\
+         \n\
+         Ask an administrator of the workspace for the key and secret of an OAuth consumer, or create one:\n\
+         \x20 1. Open {base}/acme/workspace/settings/api\n\
+         \x20 2. OAuth consumers, Add consumer:\n\
+         \x20    Name     any\n\
+         \x20    Callback http://127.0.0.1/callback\n\
+         \x20    tick     This is a private consumer\n\
+         \x20    tick     Repositories: Read    (Write, too, to push)\n\
+         \x20 3. Save, open the consumer in the list: it shows a key and a secret.\n\
+         \n\
+         Key of the OAuth consumer: {key}\
+         client secret (not shown): \n\
+         Profile 'default' is logged in.\n\
+         \x20 access token: scopes account, repository, repository:write, expires in <time>\n\
+         \x20 saved in a file that only you can read\n"
     );
-    assert!(shown.contains("Profile 'default' is logged in."), "{shown}");
+    assert_eq!(without_time(&shown), expected);
+}
+
+/// Leaves out how long a token is still valid.
+pub(crate) fn without_time(shown: &str) -> String {
+    match shown.split_once(", expires in ") {
+        Some((before, after)) => {
+            let (_, rest) = after.split_once('\n').expect("the line ends");
+            format!("{before}, expires in <time>\n{rest}")
+        }
+        None => shown.to_owned(),
+    }
 }
 
 #[test]
@@ -135,8 +164,8 @@ fn a_first_clone_asks_nothing_where_the_administrator_has_set_a_client() {
 }
 
 /// Puts both programs of a packager into a directory; they hold the client of the returned consumer.
-fn packaged(world: &World) -> (PathBuf, Consumer) {
-    let made = Command::new(env!("CARGO"))
+pub(crate) fn packaged(world: &World) -> (PathBuf, Consumer) {
+    let made = cargo()
         .args([
             "build",
             "-q",
@@ -145,7 +174,6 @@ fn packaged(world: &World) -> (PathBuf, Consumer) {
             "--example",
             "packaged",
         ])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status();
     assert!(
         made.is_ok_and(|made| made.success()),
@@ -262,6 +290,7 @@ fn a_wrong_answer_is_asked_for_again() {
             ("Number [1]: ", "1\n"),
             ("token (not shown): ", "\n"),
             ("token (not shown): ", "ATATTwrong\n"),
+            (ADDRESS, "ann at example.com\n"),
             (ADDRESS, "ann@example.com\n"),
             (again, &token),
         ],
@@ -269,6 +298,7 @@ fn a_wrong_answer_is_asked_for_again() {
     assert_eq!(code, Some(0), "{shown}");
     assert!(is_cloned(&world), "{shown}");
     assert!(shown.contains("the token is empty"), "{shown}");
+    assert!(shown.contains("That is not an e-mail address."), "{shown}");
 }
 
 #[test]

@@ -31,6 +31,7 @@ mod faulttable;
 mod fetch;
 mod figures;
 mod first;
+mod first_browser;
 #[cfg(target_os = "linux")]
 mod foreign;
 mod front;

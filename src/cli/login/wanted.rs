@@ -126,7 +126,14 @@ impl Wanted {
     ) -> anyhow::Result<()> {
         let is_api_token = secret.expose().starts_with(TOKEN_PREFIXES[1]);
         if is_api_token && !identity.profile.account.contains('@') {
-            let address = console.ask("E-mail address of your Atlassian account", "")?;
+            let address = loop {
+                let address = console.ask("E-mail address of your Atlassian account", "")?;
+                if address.is_empty() || address.contains('@') {
+                    break address;
+                }
+                // It may be a part of the token.
+                console.tell("That is not an e-mail address.");
+            };
             if !address.is_empty() {
                 identity.profile.account.clone_from(&address);
                 self.account = Some(address);
@@ -293,10 +300,10 @@ fn steps(base: &str, workspace: Option<&str>, kind: GrantKind) -> Vec<String> {
         }
     };
     let account = match kind {
-        GrantKind::ClientCredentials => "",
-        _ => "     tick     Account: Read    (lets Bitbucket name the account)",
+        GrantKind::ClientCredentials => None,
+        _ => Some("     tick     Account: Read    (lets Bitbucket name the account)"),
     };
-    [
+    let before = [
         "",
         "Ask an administrator of the workspace for the key and secret of an OAuth consumer, or create one:",
         &format!("  1. Open {base}/{workspace}/workspace/settings/api"),
@@ -304,11 +311,12 @@ fn steps(base: &str, workspace: Option<&str>, kind: GrantKind) -> Vec<String> {
         "     Name     any",
         "     Callback http://127.0.0.1/callback",
         private,
-        account,
+    ];
+    let after = [
         "     tick     Repositories: Read    (Write, too, to push)",
         "  3. Save, open the consumer in the list: it shows a key and a secret.",
         "",
-    ]
-    .map(str::to_owned)
-    .into()
+    ];
+    let lines = before.into_iter().chain(account).chain(after);
+    lines.map(str::to_owned).collect()
 }
