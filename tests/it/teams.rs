@@ -1,4 +1,4 @@
-//! The commands of `docs/teams.md`, run as they stand there.
+//! The commands of `docs/teams.md`, and of `docs/install.md` to remove the helper, run as they stand there.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
@@ -10,9 +10,13 @@ use crate::{
     support::{World, gits},
 };
 
-/// The commands of the page, block by block below one heading.
+/// The commands of the page for administrators, block by block below one heading.
 fn blocks(heading: &str) -> Vec<String> {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/teams.md");
+    blocks_of("docs/teams.md", heading)
+}
+
+fn blocks_of(page: &str, heading: &str) -> Vec<String> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
     let page = fs::read_to_string(page).expect("the page is there");
     let sections = page.split("\n## ").flat_map(|part| part.split("\n### "));
     let mut found = sections.filter(|section| section.starts_with(heading));
@@ -77,8 +81,20 @@ fn a_team_is_set_up_rotated_supported_and_removed_by_the_commands_of_the_page() 
     let support = used(&blocks("Support").concat());
     assert!(support.contains("default"), "{support}");
 
+    let of_user = blocks_of("docs/install.md", "Remove it");
+    let [clones, profile, chosen, directories, pages, programs] = &of_user[..] else {
+        panic!("the page has six steps: {of_user:?}")
+    };
+    let clones = clones.replace("--below ~ ", "--below . ");
+    used("git bbtoken use default --global");
+    used(
+        &[&clones, profile, chosen, directories, pages]
+            .map(String::as_str)
+            .concat(),
+    );
+    assert!(programs.starts_with("cargo uninstall "), "{programs}");
     let removal = blocks("Remove everything");
-    assert_eq!(removal.len(), 5);
+    assert_eq!(removal.len(), 2);
     used(&removal.concat());
     let url = world
         .git(["-C", "tree", "remote", "get-url", "origin"])
