@@ -37,7 +37,7 @@ pub(crate) use network::Route;
 pub(crate) use places::lock_logins;
 pub(crate) use rights::{may_push, scopes, to_push};
 pub(crate) use target::{Chosen, Target, rule_for};
-pub(crate) use tokens::{TokenAuthorizer, release_room};
+pub(crate) use tokens::{TokenAuthorizer, forget_rest, release_room};
 pub(crate) use trial::{Unread, try_on};
 pub(crate) use unreached::{remember, remembered};
 

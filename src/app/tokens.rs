@@ -5,14 +5,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
-use super::{Identity, advertisement_cache, identity::authority, places::places};
+use super::{App, Identity, advertisement_cache, identity::authority, places::places};
 use crate::{
     clock::SystemClock,
     failure::{self, Failure, Kind, quote},
-    git_config::{self, process_variable},
+    git_config::{self, Directories, process_variable},
     oauth::Authorization,
     parent_watch::Watch,
-    profile::{Grant, Profile, Source},
+    profile::{Grant, Profile, Source, Store},
     secret::Secret,
     token::{self, Accept, Bearer, Forgotten, Kept, Tokens},
     trace,
@@ -192,6 +192,18 @@ impl Identity {
     ) -> anyhow::Result<()> {
         self.tokens(notify).log_in(authorization, code, accept)
     }
+}
+
+/// Removes what a store still has after each profile was logged out; true if there was something.
+///
+/// # Errors
+///
+/// When something is still there.
+pub(crate) fn forget_rest(app: &App, store: Store) -> anyhow::Result<bool> {
+    let Directories { cache, state } = git_config::directories(&process_variable);
+    // The cache has its access tokens in files of the same kind.
+    let directories = state.into_iter().chain(cache).collect();
+    token::store::forget_rest(store, directories, app.no_questions().as_deref())
 }
 
 /// Releases the place in the store that a login was to take, because the login is stopped.

@@ -2,8 +2,9 @@
 
 use super::{Console, arguments};
 use crate::{
-    app::App,
-    profile::{self, ENVIRONMENT, Grant, Profile},
+    app::{self, App},
+    profile::{self, ENVIRONMENT, Grant, Profile, Store},
+    report,
     token::Forgotten,
 };
 
@@ -25,6 +26,8 @@ pub(super) fn run(options: &arguments::Logout, console: &mut Console<'_>) -> any
     let settings = if profile.name == ENVIRONMENT {
         "The client or token in the environment stays: unset its variables to stop its use."
             .to_owned()
+    } else if !report::has_configuration() {
+        "The profile's settings stay: 'git bbtoken status --verbose' shows them.".to_owned()
     } else {
         format!(
             "The profile's settings stay: 'git config --global --remove-section bbtoken.{profile}' removes them."
@@ -43,14 +46,30 @@ pub(super) fn run(options: &arguments::Logout, console: &mut Console<'_>) -> any
 /// Logs every profile out, also those after one that fails.
 fn every(app: &App, console: &mut Console<'_>) -> anyhow::Result<()> {
     let mut failed = None;
+    let mut stores = vec![Store::File];
     for name in profile::names(&app.raw) {
         let forgotten = app.identity(&name, |_| {}).and_then(|identity| {
+            stores.extend(Some(identity.profile.store).filter(|store| !stores.contains(store)));
             let forgotten = identity.forget_all(&[], true, console.warn)?;
-            answer(&identity.profile, &forgotten, console)
+            Ok((identity.profile, forgotten))
         });
-        if let Err(error) = forgotten {
-            (console.warn)(&format!("profile '{name}' was not logged out: {error:#}"));
-            failed = Some(error);
+        let told = match forgotten {
+            Ok((profile, forgotten)) => answer(&profile, &forgotten, console),
+            Err(error) => {
+                (console.warn)(&format!("profile '{name}' was not logged out: {error:#}"));
+                Err(error)
+            }
+        };
+        failed = told.err().or(failed);
+    }
+    for store in stores {
+        match app::forget_rest(app, store) {
+            Ok(false) => {}
+            Ok(true) => console.answer(&format!(
+                "Removed from the store '{}': logins, secrets and tokens that no profile uses any more.",
+                store.name()
+            ))?,
+            Err(error) => failed = Some(error),
         }
     }
     console.tell(&format!(

@@ -34,7 +34,7 @@ use crate::{
     suggestion::{Unknown, similar},
 };
 
-pub(crate) use directories::{DIRECTORY, find as directories};
+pub(crate) use directories::{DIRECTORY, Directories, find as directories};
 pub use entry::Scope;
 pub(crate) use entry::{Entry, is_true, is_true_text};
 pub(crate) use environment::Variables;

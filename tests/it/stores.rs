@@ -249,6 +249,27 @@ fn a_login_chooses_the_keychain_where_it_is_unlocked_and_a_file_elsewhere() {
 }
 
 #[test]
+fn logout_of_all_empties_the_keychain_of_our_entries() {
+    needs!("gnome-keyring-daemon", "dbus-run-session");
+    let world = &World::new(gits().remove(0));
+    let desktop = Desktop::new(world, KEYCHAIN);
+    let run = |arguments: &[&str]| desktop.run(world, &git_bbtoken(), arguments);
+    let key = world.consumer.key.as_str();
+    let login = ["login", "ci", "--client-credentials", "--store", "keyring"];
+    let login = run(&[&login[..], &["--client-id", key, "--with-secret"]].concat());
+    login.input(&world.consumer.secret).done().expect(0);
+    configure(world, "ci", &[("clientId", "another")]);
+    let gone = "Removed from the store 'keyring': logins, secrets and tokens that no profile uses any more.\n";
+    let done = run(&["logout", "--all"]).done().expect(0);
+    assert!(done.stdout.ends_with(gone), "{done:?}");
+    let again = run(&["logout", "--all"]).done().expect(0);
+    assert!(!again.stdout.contains(gone), "{again:?}");
+    configure(world, "ci", &[("clientId", key)]);
+    let token = run(&["token"]).without("BBTOKEN_CLIENT_SECRET");
+    token.fails(3).says(&["has no secret"]);
+}
+
+#[test]
 fn a_locked_keychain_is_not_unlocked_where_questions_are_forbidden() {
     needs!("gnome-keyring-daemon", "dbus-run-session");
     let world = &world("keyring");

@@ -3,7 +3,7 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -100,6 +100,21 @@ impl FileStore {
             .into_iter()
             .flatten()
             .max_by_key(|record| record.generation))
+    }
+
+    /// Removes every secret.
+    pub(super) fn forget_rest(&self) -> anyhow::Result<bool> {
+        let names = match Directory::claim(&self.path).and_then(|directory| directory.names()) {
+            Err(error) if files::is_absent(&error) => return Ok(false),
+            names => names.map_err(|error| {
+                of_disk(error, format!("cannot read '{}'", self.path.display()))
+            })?,
+        };
+        let is_secret = |name: &&String| name.ends_with(".json") || name.ends_with(".next");
+        let keys = names.iter().filter(is_secret);
+        let keys: BTreeSet<_> = keys.filter_map(|name| name.split('.').next()).collect();
+        keys.into_iter()
+            .try_fold(false, |found, key| Ok(self.forget(key)? || found))
     }
 
     /// Creates the directory and a new file with space for a secret.

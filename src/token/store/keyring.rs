@@ -5,6 +5,7 @@
 //! are written beside the old ones, and a small index entry selects the valid ones. So an interrupted write loses
 //! nothing. Each write is read back, so that two processes without a lock cannot leave a mixture.
 use std::{
+    collections::HashMap,
     sync::{Arc, mpsc},
     time::Duration,
 };
@@ -69,6 +70,11 @@ impl KeyringStore {
         })
     }
 
+    /// Removes every entry.
+    pub(super) fn forget_rest(&self) -> anyhow::Result<bool> {
+        self.ask("remove from", |pieces| pieces.0.forget_all())
+    }
+
     /// Runs an operation on the keychain within the time limit.
     fn ask<T: Send + 'static>(
         &self,
@@ -122,6 +128,22 @@ impl Entries {
             #[cfg(target_os = "linux")]
             Entries::OfKernel => kernel_entry(name),
         }
+    }
+
+    fn forget_all(&self) -> Result<bool, Error> {
+        let found = match self {
+            // Windows searches the names of entries, which end with that of the service.
+            Entries::Of(store) if cfg!(windows) => {
+                store.search(&HashMap::from([("pattern", "git-remote-bbtoken$")]))?
+            }
+            Entries::Of(store) => store.search(&HashMap::from([("service", SERVICE)]))?,
+            #[cfg(target_os = "linux")]
+            Entries::OfKernel => Vec::new(),
+        };
+        for entry in &found {
+            entry.delete_credential()?;
+        }
+        Ok(!found.is_empty())
     }
 }
 

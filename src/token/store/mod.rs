@@ -81,6 +81,31 @@ pub(crate) fn open(
     }
 }
 
+/// Removes what a store still has, also for clients that no profile uses any more. Tells whether there was something.
+///
+/// The kernel's keyring cannot be searched; it is empty after a restart.
+///
+/// # Errors
+///
+/// [`Kind::StoreUnusable`] if something remains.
+pub(crate) fn forget_rest(
+    store: profile::Store,
+    directories: Vec<PathBuf>,
+    no_questions: Option<&str>,
+) -> anyhow::Result<bool> {
+    match store {
+        profile::Store::Keyring => {
+            keyring::prove_unlocked(no_questions)?;
+            KeyringStore::open(Keychain::Session)?.forget_rest()
+        }
+        profile::Store::File => directories
+            .into_iter()
+            .map(|directory| FileStore::at(directory, ""))
+            .try_fold(false, |found, store| Ok(store.forget_rest()? || found)),
+        _ => Ok(false),
+    }
+}
+
 /// The store `memory`, which saves nothing.
 struct NoStore;
 
