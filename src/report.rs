@@ -12,6 +12,7 @@ use crate::{
     failure::{Failure, Kind, kind, one_line, printable, shell_command},
     git_config, limits,
     secret::mask,
+    suggestion::similar,
     trace,
     waiting::{self, Display},
 };
@@ -132,12 +133,30 @@ pub(crate) fn text(error: &anyhow::Error) -> String {
 
 /// Names git's variables instead of `git config --global`, which fails without a home directory, as in some CI jobs.
 pub(crate) fn for_this_user(text: &str) -> String {
-    let count = std::env::var("GIT_CONFIG_COUNT").ok();
-    let count = count.and_then(|count| count.parse().ok()).unwrap_or(0);
     match has_configuration() {
         true => text.to_owned(),
-        false => by_variables(text, count),
+        false => with_home(for_job(text)),
     }
+}
+
+/// Does so for the commands of one CI job.
+pub(crate) fn for_job(text: &str) -> String {
+    let count = std::env::var("GIT_CONFIG_COUNT").ok();
+    by_variables(
+        text,
+        count.and_then(|count| count.parse().ok()).unwrap_or(0),
+    )
+}
+
+/// Says what a command that writes the user's configuration needs first.
+fn with_home(text: String) -> String {
+    const COMMANDS: [&str; 3] = ["git bbtoken login", "git bbtoken setup", "git bbtoken use"];
+    if !COMMANDS.iter().any(|command| text.contains(command)) {
+        return text;
+    }
+    let body = text.trim_end_matches(['.', '\n']);
+    let end = &text[body.len()..];
+    format!("{body}; first set HOME, or GIT_CONFIG_GLOBAL to the file to use{end}")
 }
 
 /// Tells whether git has a file for `git config --global`, or can make one.
@@ -267,7 +286,17 @@ fn hint_of(kind: &Kind) -> Option<String> {
             let name = name.as_ref().map_or(String::new(), |name| format!(" {name}"));
             format!("no profile is configured; run 'git bbtoken login{name}'")
         }
-        Kind::UnknownProfile { known, .. } => format!("the profiles are: {}", known.join(", ")),
+        Kind::UnknownProfile { name, known } => {
+            let similar = name
+                .as_deref()
+                .and_then(|name| similar(name, known.iter().map(String::as_str)));
+            let meant = similar.map(|known| format!("did you mean '{known}'? "));
+            format!(
+                "{}the profiles are: {}",
+                meant.unwrap_or_default(),
+                known.join(", ")
+            )
+        }
         Kind::BadAddress => "write it as 'bbtoken::workspace/repository'".into(),
         Kind::LoginNeeded { profile } => format!("run 'git bbtoken login {profile}'"),
         Kind::ClientRefused { remedy } => remedy.clone(),

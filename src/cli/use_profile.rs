@@ -1,10 +1,12 @@
 //! `git bbtoken use`: chooses the profile that git uses here, for a workspace, or everywhere.
 
-use super::{Console, arguments};
+use super::{Console, arguments, usage};
 use crate::{
     app::App,
+    failure::quote,
     git::{Change, Repository, Target, apply_all, taken_back},
     profile::{self, Environment},
+    secret::mask,
     setup,
 };
 
@@ -127,7 +129,14 @@ impl Choice {
 
     /// Takes the workspace from every other profile, because git refuses a workspace that two profiles claim.
     fn of_workspace(app: &App, profile: &str, workspace: &str) -> anyhow::Result<Self> {
-        let (_, address) = app.target(None, &format!("{workspace}/repository"))?;
+        let (_, address) = app
+            .target(None, &format!("{workspace}/repository"))
+            .map_err(|_| {
+                usage(&format!(
+                    "'{}' is not the name of a workspace; give the first part of 'workspace/repository'",
+                    quote(&mask(workspace))
+                ))
+            })?;
         let workspace = address.workspace;
         let mut claims = Target::Global.matching(r"^bbtoken\..*\.workspace$")?;
         claims.retain(|(_, value)| value.eq_ignore_ascii_case(&workspace));

@@ -20,8 +20,6 @@ use crate::{
 const SCHEME: &str = "bbtoken";
 /// What lets git clone them.
 const FIX: &str = "'git config --global protocol.bbtoken.allow always'";
-/// The same for the commands of one job. `docs/ci.md` has the lines for all kinds of addresses.
-const FIX_OF_JOB: &str = ", or in a CI job 'export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=protocol.bbtoken.allow GIT_CONFIG_VALUE_0=always'";
 
 /// Finds out what a person should be told; `None` if git refuses nothing here.
 pub(super) fn refused(git: &GitConfig, variables: Variables<'_>) -> Option<String> {
@@ -38,8 +36,9 @@ pub(super) fn refused(git: &GitConfig, variables: Variables<'_>) -> Option<Strin
     };
     // Without a home directory, the report itself names variables.
     let of_job = match report::has_configuration() {
-        true => FIX_OF_JOB,
-        false => "",
+        // `docs/ci.md` has the lines for all kinds of addresses.
+        true => format!(", or in a CI job {}", report::for_job(FIX)),
+        false => String::new(),
     };
     for entry in registered {
         match (entry.subsection.as_deref(), entry.key.as_str()) {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    inspect::names,
     person::{configure, manage},
     support::{Run, World, gits, on_every_git},
 };
@@ -190,6 +191,76 @@ fn a_choice_that_git_cannot_follow_changes_nothing() {
 }
 
 #[test]
+fn a_name_that_is_not_there_gets_a_suggestion_and_a_workspace_is_one_word() {
+    let world = world();
+    configure(&world, "work", &[("accessTokenCommand", "printf x")]);
+    let before = world.gitconfig();
+    for name in ["wrok", "WORK", "works"] {
+        bbtoken(&world, ["use", name])
+            .fails(3)
+            .says(&["hint: did you mean 'work'? the profiles are: a, b, work\n"]);
+    }
+    bbtoken(&world, ["use", "nothing-like-it"])
+        .fails(3)
+        .says(&["\nhint: the profiles are: a, b, work\n"]);
+    for workspace in ["", "a b", "acme/app", "bbtoken::acme/app", "-x"] {
+        let option = format!("--workspace={workspace}");
+        let done = bbtoken(&world, ["use", "work", &option]).fails(2);
+        let expected = format!(
+            "error: '{workspace}' is not the name of a workspace; give the first part of 'workspace/repository'\n"
+        );
+        assert_eq!(done.stderr, expected);
+    }
+    assert_eq!(world.gitconfig(), before);
+}
+
+#[test]
+fn without_a_home_directory_each_hint_says_how_to_name_a_file() {
+    let world = World::new(gits().remove(0));
+    let first = "; first set HOME, or GIT_CONFIG_GLOBAL to the file to use";
+    let homeless = |arguments: &[&str]| {
+        let run = world.bbtoken(arguments.iter().copied()).without_client();
+        run.without("HOME")
+    };
+    assert_eq!(
+        homeless(&["status"]).ok(),
+        format!("No profile is configured; 'git bbtoken login' creates one{first}.\n")
+    );
+    let hint = format!("hint: no profile is configured; run 'git bbtoken login work'{first}\n");
+    homeless(&["use", "work"]).fails(3).says(&[&hint]);
+    let doctor = homeless(&["doctor"]).done().stdout;
+    for command in ["git bbtoken login", "git bbtoken setup"] {
+        let fix = format!("-> {command}{first}\n");
+        assert!(doctor.contains(&fix), "'{fix}' in {doctor}");
+    }
+    // The hint works.
+    let file = world.path("file");
+    let login = ["login", "work", "--client-credentials", "--with-secret"];
+    homeless(&login)
+        .args(["--client-id", &world.consumer.key])
+        .env("GIT_CONFIG_GLOBAL", &file)
+        .env("BBTOKEN_HOME", world.path("kept"))
+        .input(&world.consumer.secret)
+        .ok();
+    assert!(file.exists());
+}
+
+#[test]
+fn a_logout_that_cannot_be_shown_is_a_logout() {
+    let world = world();
+    let full = fs::File::create("/dev/full").expect("it is there");
+    let mut command = bbtoken(&world, ["logout", "--all"]).into_command();
+    let output = command.stdout(full).output().expect("it starts");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(!stderr.contains("was not logged out"), "{stderr}");
+    assert!(
+        stderr.contains("error: cannot write to standard output\n"),
+        "{stderr}"
+    );
+}
+
+#[test]
 fn logout_of_all_removes_every_secret_and_goes_on_after_an_error() {
     let world = world();
     for name in ["one", "two"] {
@@ -225,6 +296,37 @@ fn logout_of_all_removes_every_secret_and_goes_on_after_an_error() {
     }
     for other in ["a", "--shared"] {
         bbtoken(&world, ["logout", "--all", other]).fails(2);
+    }
+}
+
+#[test]
+fn logout_of_all_removes_the_login_of_a_client_that_was_replaced() {
+    let world = world();
+    let login = |name: &str| {
+        let run = bbtoken(&world, ["login", name, "--client-credentials"]);
+        let client = ["--client-id", &world.consumer.key, "--with-secret"];
+        run.args(client).input(&world.consumer.secret).ok();
+    };
+    let state = world.home().join(".local/state/git-remote-bbtoken");
+    let secrets = || {
+        let names = [&state, &world.cache()].map(|directory| names(directory));
+        let names = names.into_iter().flatten();
+        names.filter(|name| name.ends_with(".json")).count()
+    };
+    let gone = "Removed from the store 'file': logins, secrets and tokens that no profile uses any more.\n";
+    // Another client, and no profile at all.
+    for change in [
+        &["config", "--global", "bbtoken.one.clientId", "another"][..],
+        &["config", "--global", "--remove-section", "bbtoken.one"],
+    ] {
+        login("one");
+        assert_eq!(secrets(), 2, "the client's secret and a cached token");
+        world.git(change).ok();
+        let done = bbtoken(&world, ["logout", "--all"]).done().expect(0);
+        assert!(done.stdout.ends_with(gone), "{}", done.stdout);
+        assert_eq!(secrets(), 0);
+        let again = bbtoken(&world, ["logout", "--all"]).ok();
+        assert!(!again.contains(gone), "{again}");
     }
 }
 

@@ -168,6 +168,11 @@ fn a_submodule_is_not_cloned_without_leave() {
             "warning: if this repository has submodules with bbtoken:: or relative addresses, git refuses to clone them until you run {fix}"
         );
         assert_eq!(told, [of_clone], "ours stands beside git's own");
+        let counted = clone("counted")
+            .env("GIT_CONFIG_COUNT", "1")
+            .env("GIT_CONFIG_KEY_0", "core.x")
+            .env("GIT_CONFIG_VALUE_0", "y");
+        counted.done().says(&["'export GIT_CONFIG_COUNT=2 GIT_CONFIG_KEY_1=protocol.bbtoken.allow GIT_CONFIG_VALUE_1=always'\n"]);
 
         // What is missing is named again by the next fetch.
         let tree = world.path("tree");

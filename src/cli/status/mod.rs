@@ -10,6 +10,7 @@ use crate::{
     clock,
     failure::quote,
     profile::{self, GrantKind, Profile, RawProfile, Setting},
+    report,
     secret::{Secret, mask_address, mask_id, mask_name, program_of},
     token::{Kept, KeptOwner, KeptToken, Login},
 };
@@ -47,7 +48,8 @@ pub(super) fn run(options: &arguments::Status, console: &mut Console<'_>) -> any
         console.answer(&format!("Bitbucket is at {}", app.base()))?;
     }
     if views.is_empty() {
-        console.answer("No profile is configured; 'git bbtoken login' creates one.")?;
+        let text = "No profile is configured; 'git bbtoken login' creates one.";
+        console.answer(&report::for_this_user(text))?;
     }
     if !options.verbose {
         return glance(&app, &views, now_unix_s, console);
