@@ -45,7 +45,7 @@ pub enum Kind {
     },
     /// The token is good but lacks a scope (status 403).
     ScopeMissing {
-        /// The Bitbucket permission to tick: `repository` or `repository:write`.
+        /// The Bitbucket permission to tick: `Repositories: Read` or `Repositories: Write`.
         scope: &'static str,
     },
     /// The workspace admits only certain network addresses, and this machine's is not one of them (status 403).

@@ -311,7 +311,7 @@ fn hint_of(kind: &Kind) -> Option<String> {
             shell_command(&["git", "bbtoken", "doctor", address]).unwrap_or_else(|| "git bbtoken doctor".into())
         ),
         Kind::ScopeMissing { scope } => format!(
-            "tick the permission '{scope}' at the OAuth consumer (workspace settings, OAuth consumers), or use a token that has it"
+            "tick the permission '{scope}' at the OAuth consumer (workspace settings, OAuth consumers) and log in again, or use a token that has it"
         ),
         Kind::PlaceRefused => "the workspace accepts only listed IP addresses: use its network or VPN, or ask an admin to add this machine's address (workspace settings, access controls)"
             .into(),

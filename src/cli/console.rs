@@ -238,11 +238,7 @@ fn stdin_is_silent() -> bool {
 }
 
 fn unanswered() -> anyhow::Error {
-    Failure::new(
-        Kind::Unanswered,
-        "nothing was answered; nothing was changed",
-    )
-    .into()
+    Failure::new(Kind::Unanswered, "no answer was given; nothing was changed").into()
 }
 
 /// How the console says that the user pressed Ctrl-C or Ctrl-D.

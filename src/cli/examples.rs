@@ -64,7 +64,7 @@ const EXAMPLES: [(&str, &[Name]); 19] = [
             ),
             name(
                 "git bbtoken logout work --shared",
-                "Remove it also from the profiles that share it",
+                "Also remove what other profiles use",
             ),
             name(
                 "git bbtoken logout --all",
@@ -81,7 +81,7 @@ const EXAMPLES: [(&str, &[Name]); 19] = [
             ),
             name(
                 "git bbtoken use work --here",
-                "Use the profile 'work' for the repository here",
+                "Use the profile 'work' for the repository in this directory",
             ),
         ],
     ),
@@ -125,7 +125,7 @@ const EXAMPLES: [(&str, &[Name]); 19] = [
             ),
             name(
                 "git bbtoken token --json | some-script",
-                "Give also the user name and the expiry of the token",
+                "Give the script the user name and the expiry of the token, too",
             ),
             name(
                 "TOKEN=$(git bbtoken token --profile ci)",
@@ -142,7 +142,7 @@ const EXAMPLES: [(&str, &[Name]); 19] = [
             ),
             name(
                 "git bbtoken exec --netrc ~/.netrc -- go mod download",
-                "Run a program that reads ~/.netrc; this file must not exist before",
+                "Run a program that reads ~/.netrc; this file must not exist yet",
             ),
         ],
     ),

@@ -106,12 +106,7 @@ impl Netrc {
             use std::os::unix::fs::OpenOptionsExt as _;
             options.mode(0o600);
         }
-        let refuse = || {
-            format!(
-                "cannot create '{}', which must not exist yet",
-                path.display()
-            )
-        };
+        let refuse = || format!("cannot create the new file '{}'", path.display());
         let file = match options.open(path) {
             Ok(file) => locked(file, path),
             Err(error) => left_behind(path).ok_or(error),

@@ -245,7 +245,7 @@ impl<'r> Reader<'r> {
         })?;
         let path = include::target(self.places, path, here.file).ok_or_else(|| {
             misconfigured(format!(
-                "{} in {} is not a path that git can resolve there; give an absolute path",
+                "git cannot resolve {} in {}, because it is not an absolute path; give an absolute path",
                 entry.name(),
                 entry.origin
             ))

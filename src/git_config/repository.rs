@@ -78,13 +78,16 @@ pub const REMOTE_KEYS: [Row; 7] = {
 /// Every other git setting that the helper reads and that a repository may contain.
 pub const GIT_KEYS: [Row; 18] = {
     use FromRepository::Followed;
-    const INCLUDES: FromRepository = Followed("what it includes counts as the repository's own");
+    const INCLUDES: FromRepository =
+        Followed("the settings in that file count as the repository's own");
+    const WORKTREE: FromRepository =
+        Followed("the settings in config.worktree count as the repository's own");
     const PROTOCOL: FromRepository = Followed("each version leads to the same server");
     const LFS_URL: FromRepository = Followed("git-lfs reads it; the helper then writes no address");
     const SUBMODULE: FromRepository = Followed("the helper only gives a hint about submodules");
     [
-        row("core.repositoryFormatVersion", INCLUDES),
-        row("extensions.worktreeConfig", INCLUDES),
+        row("core.repositoryFormatVersion", WORKTREE),
+        row("extensions.worktreeConfig", WORKTREE),
         row("include.path", INCLUDES),
         row("includeIf.<condition>.path", INCLUDES),
         row("protocol.version", PROTOCOL),
@@ -120,7 +123,7 @@ pub const GIT_KEYS: [Row; 18] = {
         row("submodule.<name>.update", SUBMODULE),
         row(
             "url.<base>.insteadOf",
-            Followed("git follows it; the helper only reports it"),
+            Followed("git applies it; the helper only reports it"),
         ),
     ]
 };

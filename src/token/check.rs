@@ -71,7 +71,10 @@ pub(super) fn check_client(id: &str, secret: &Secret, profile: &Profile) -> Resu
             "its secret is an access token or API token; set BBTOKEN_ACCESS_TOKEN to it instead, and configure no client",
         )
     } else if id.ends_with(&format!(":{secret}")) || secret.starts_with(&format!("{id}:")) {
-        refuse(Kind::Misconfigured, "give its id and its secret separately")
+        refuse(
+            Kind::Misconfigured,
+            "its id or its secret contains both, as 'key:secret'; give its id and its secret separately",
+        )
     } else if id == secret {
         refuse(
             Kind::Misconfigured,

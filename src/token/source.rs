@@ -56,7 +56,7 @@ pub(super) fn read(source: &Source) -> anyhow::Result<Secret> {
     };
     let refuse = |why: String| Failure::new(Kind::Misconfigured, why);
     let secret = pasted::text(&text).map_err(|flaw| match flaw {
-        Flaw::Empty => refuse(format!("{origin} gave no secret")),
+        Flaw::Empty => refuse(format!("the secret from {origin} is empty")),
         flaw => refuse(format!("the secret from {origin} {flaw}")),
     })?;
     if secret

@@ -279,7 +279,9 @@ fn a_secret_that_cannot_be_read_is_named_by_where_it_should_be() {
         ));
         for empty in ["", " \n\n"] {
             fs::write(&file, empty).expect("it can be written");
-            secret_in_file(&format!("caused by: file '{shown}' gave no secret\n"));
+            secret_in_file(&format!(
+                "caused by: the secret from file '{shown}' is empty\n"
+            ));
         }
         fs::write(&file, "canary\ncanary\n").expect("it can be written");
         secret_in_file(&format!(

@@ -60,7 +60,7 @@ fn the_message_in_an_error_object_is_told() {
         (
             403,
             scopes,
-            ": Your credentials lack one or more required privilege scopes.\nhint: tick the permission 'repository' ",
+            ": Your credentials lack one or more required privilege scopes.\nhint: tick the permission 'Repositories: Read' ",
         ),
         (400, r#"{"message":"no\u001bway"}"#, ": no\\u{1b}way\n"),
         (400, r#"{"error":{"canary":1}}"#, "\n"),

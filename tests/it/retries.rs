@@ -212,7 +212,7 @@ fn what_a_403_is_about_is_told_from_the_servers_words() {
     let cases = [
         (
             "Your credentials lack one or more required privilege scopes.",
-            "hint: tick the permission 'repository' at the OAuth consumer",
+            "hint: tick the permission 'Repositories: Read' at the OAuth consumer",
         ),
         (
             "To access this repository, an admin must whitelist your IP.",

@@ -556,7 +556,9 @@ fn a_netrc_is_private_new_and_removed_afterwards() {
     exec("trap '' INT; kill -INT $PPID; kill -TERM $$").fails(128 + 15);
     assert!(!netrc.exists(), "it is removed after a signal, too");
     fs::write(&netrc, "mine").expect("it can be written");
-    exec("true").fails(1).says(&["cannot create '"]);
+    exec("true")
+        .fails(1)
+        .says(&["cannot create the new file '"]);
     assert_eq!(fs::read_to_string(&netrc).expect("it is there"), "mine");
 }
 
@@ -574,7 +576,7 @@ fn a_netrc_that_a_killed_command_has_left_is_taken_over_and_no_other() {
     // The inner one finds a file that is in use.
     let done = exec(&format!("{inner}; test $? = 1 && test -s netrc"));
     done.expect(0)
-        .says(&["cannot create 'netrc', which must not exist yet\ncaused by: "]);
+        .says(&["cannot create the new file 'netrc'\ncaused by: "]);
 
     let killed = exec("kill -KILL $PPID");
     assert_eq!(killed.code, None, "a signal ended it");

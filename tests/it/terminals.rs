@@ -313,7 +313,7 @@ fn a_choice_is_made_by_number_or_by_name_and_asked_again() {
     let (shown, code) = DUMB.run(&world, "git bbtoken login", &exchange);
     assert_eq!(code, Some(2), "{shown}");
     assert!(
-        shown.contains("error: nothing was answered; nothing was changed"),
+        shown.contains("error: no answer was given; nothing was changed"),
         "{shown}"
     );
 }

@@ -22,8 +22,8 @@ pub(super) const MAX_WIDTH: usize = 90;
 
 /// What the help of `git bbtoken` says at its end.
 const MORE: &str = "\
-    'git bbtoken help' and 'git bbtoken help <subcommand>' always work. 'git bbtoken --help' shows a manual page: run \
-    'git bbtoken man --install' once before.\n\n\
+    'git bbtoken help' and 'git bbtoken help <subcommand>' always work. 'git bbtoken --help' shows a manual page: to \
+    install it, run 'git bbtoken man --install' once.\n\n\
     Topics: 'git bbtoken help config', 'environment', 'exit-codes', 'profiles', 'bitbucket', 'json', 'lfs', 'reference'.\n\
     Exit codes: 0 done, 1 failed, 2 usage, 3 not configured, 4 login needed, 5 refused by Bitbucket, 6 network, \
     7 store locked or unreadable.";
@@ -90,8 +90,8 @@ pub(super) enum Command {
     /// Choose the profile that git uses: here, for a workspace, or everywhere
     #[command(
         long_about = "Choose the profile that git uses: here, for a workspace, or everywhere\n\n\
-            Without an option, the command chooses the profile for the repository here if its remote is at Bitbucket, \
-            and otherwise for every repository. It says which setting it has written, and warns if git still uses \
+            Without an option, the command chooses the profile for the repository in this directory if its remote is \
+            at Bitbucket. Otherwise, it chooses the profile for every repository. It says which setting it has written, and warns if git still uses \
             another profile.",
         after_help = examples::shown("git-bbtoken-use")
     )]
@@ -99,14 +99,14 @@ pub(super) enum Command {
     /// Show whose token git uses
     #[command(
         long_about = "Show whose token git uses\n\n\
-            The command gets a token if none is cached, and asks Bitbucket for its account. A client's own token \
-            belongs to the OAuth consumer.",
+            The command gets a token if none is cached, and asks Bitbucket for its account. A token from client \
+            credentials belongs to the OAuth consumer, not to a user.",
         after_help = examples::shown("git-bbtoken-whoami")
     )]
     Whoami(Chosen),
-    /// Show each profile in one line; if it cannot be used, how to fix that
+    /// Show each profile in one line, and how to fix a profile that does not work
     #[command(
-        long_about = "Show each profile in one line; if it cannot be used, how to fix that\n\n\
+        long_about = "Show each profile in one line, and how to fix a profile that does not work\n\n\
             A line shows the profile's account, its workspaces, and how long its login or token is valid. If you cannot \
             use the profile, the line shows why, and the command that fixes this. If there are several profiles, a line \
             marks the one that git uses here. Status makes no request.\n\n\
@@ -116,14 +116,14 @@ pub(super) enum Command {
     Status(Status),
     /// Print a fresh access token for a script
     #[command(long_about = "Print a fresh access token for a script\n\n\
-            On a terminal, the token would stay readable. There, the command needs --force.",
+            On a terminal, give --force: the token stays readable there.",
         after_help = examples::shown("git-bbtoken-token")
     )]
     Token(Token),
     /// Run a command with a fresh access token
     #[command(long_about = "Run a command with a fresh access token\n\n\
-            Only this command gets the token, in its variable BBTOKEN_ACCESS_TOKEN. With --netrc, the token is in a \
-            file instead. Only you can read this file, and exec removes it afterwards. If SIGKILL ends exec, the file \
+            The variable BBTOKEN_ACCESS_TOKEN of this command contains the token. With --netrc, a new file contains it \
+            instead. Only you can read this file, and exec removes it after the command. If SIGKILL ends exec, the file \
             remains, and the next exec replaces it.\n\n\
             The exit code is that of the command. If a signal ends the command, it is 128 plus the number of the \
             signal.",
@@ -157,7 +157,7 @@ pub(super) enum Command {
     /// Print the manual page, or install all manual pages
     #[command(after_help = examples::shown("git-bbtoken-man"))]
     Man(Man),
-    /// Print the version, and that of the helper if it is another one
+    /// Print the version, and the version of the helper if it differs
     #[command(after_help = examples::shown("git-bbtoken-version"))]
     Version,
     /// Explain a subcommand or a topic

@@ -63,7 +63,7 @@ pub(in crate::cli) struct Login {
     /// Where to store secrets: file, keyring or kernel-keyring
     #[arg(long, value_name = "store", value_parser = Known(&["file", "keyring", "kernel-keyring"]), hide_possible_values = true)]
     pub(in crate::cli) store: Option<String>,
-    /// Print the address of the login page, and ask for the address where the browser ends
+    /// Print the address of the login page, and ask for the address that the browser shows at the end
     #[arg(long, conflicts_with_all = ["client_credentials", "with_token"])]
     pub(in crate::cli) no_browser: bool,
     /// Listen for the browser on this port of 127.0.0.1
@@ -99,10 +99,10 @@ pub(in crate::cli) struct Use {
     /// Use this profile for the workspace. Other profiles lose this workspace
     #[arg(long, value_name = "workspace", group = "place")]
     pub(in crate::cli) workspace: Option<String>,
-    /// Use it for the repository here
+    /// Use it for the repository in this directory
     #[arg(long, group = "place")]
     pub(in crate::cli) here: bool,
-    /// Use it for every repository for which nothing else selects a profile
+    /// Use it for every address for which nothing else selects a profile
     #[arg(long, group = "place")]
     pub(in crate::cli) global: bool,
 }

@@ -69,7 +69,7 @@ const OF_GIT: &str = "a setting of git";
 
 /// Writes everything as the page `docs/reference.md`.
 fn page() -> String {
-    let head = "# Reference\n\nMade by `git bbtoken help reference`; a test compares the two.\n";
+    let head = "# Reference\n\n`git bbtoken help reference` prints this page.\n";
     let variables = VARIABLES.iter().map(code_row);
     let files = FILES.iter().map(code_row);
     let codes = EXIT_CODES
@@ -122,7 +122,7 @@ fn keys() -> String {
     });
     let of_profile = row(
         "<profile>.<key>",
-        "one of these for one profile",
+        "one of the keys above, for one profile",
         "refused: a repository must not define or change a profile".to_owned(),
     );
     let of_remotes = REMOTE_KEYS.iter().map(|key| {
@@ -140,7 +140,7 @@ fn keys() -> String {
 }
 
 fn http() -> String {
-    let head = "| key | in the native transport | in a repository's own configuration | |";
+    let head = "| key | in the native transport | in a repository's own configuration | remarks |";
     let rows = HTTP_KEYS.iter().map(|key| {
         [
             format!("`http.{}`", key.name),

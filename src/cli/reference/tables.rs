@@ -18,7 +18,7 @@ pub(in crate::cli) const KEYS: [Name; 16] = [
     ),
     name(
         "account",
-        "for an API token, the e-mail address; for one client with two accounts, the account; default: the profile's name",
+        "for an API token, its e-mail address; for two logins of one client, the account of this login; default: the profile's name",
     ),
     name(
         "pushProfile",
@@ -46,7 +46,7 @@ pub(in crate::cli) const KEYS: [Name; 16] = [
     ),
     name(
         "store",
-        "where to store secrets: file, keyring, kernel-keyring or memory; login sets keyring if the keychain is unlocked; without a setting, file",
+        "where to store secrets: file (default), keyring, kernel-keyring or memory; login sets it to keyring if the keychain is unlocked",
     ),
     name(
         "transport",
@@ -82,7 +82,7 @@ pub(in crate::cli) const VARIABLES: [Name; 21] = [
     ),
     name(
         "BBTOKEN_CLIENT_SECRET",
-        "the client's secret; without BBTOKEN_CLIENT_ID, for a configured client that has no clientSecretCommand",
+        "the client's secret; without BBTOKEN_CLIENT_ID, the secret of a configured client without clientSecretCommand",
     ),
     name(
         "BBTOKEN_CLIENT_SECRET_FILE",
@@ -139,12 +139,12 @@ pub(in crate::cli) const VARIABLES: [Name; 21] = [
     ),
     name(
         "GIT_TERMINAL_PROMPT",
-        "0 forbids questions, as 'credential.interactive=false' does: the helper unlocks no keychain and starts no askpass or browser; \
-         without it, git asks for a missing login if standard error is a terminal and git runs in its foreground",
+        "0 forbids questions, as 'credential.interactive=false' does: the helper asks for no login, unlocks no keychain and \
+         starts no askpass or browser; without it, the helper asks if a login is missing, stderr is a terminal and git is in the foreground",
     ),
     name(
         "CI",
-        "any value but an empty one and 'false' tells that no person answers: git asks for no login, and a login does not choose the keychain",
+        "any value except 'false' or an empty one means that no person can answer: the helper asks for no login, and a login does not choose the keychain",
     ),
     name(
         "BROWSER",
@@ -161,8 +161,8 @@ pub(in crate::cli) const VARIABLES: [Name; 21] = [
     ),
 ];
 
-pub(in crate::cli) const ENVIRONMENT_INTRODUCTION: &str = "An empty variable is an error. Variables override git's configuration, with \
-one exception: a client or token in a variable does not replace that of a named profile.";
+pub(in crate::cli) const ENVIRONMENT_INTRODUCTION: &str = "An empty BBTOKEN_ variable is an error. Variables override git's configuration, with \
+one exception: a client or token in a variable does not replace the client or token of a named profile.";
 
 /// Files and directories that we read and write.
 pub(in crate::cli) const FILES: [Name; 3] = [

@@ -3,21 +3,23 @@
 pub(super) const HTTP_INTRODUCTION: &str = "
 ## Git's http settings
 
-They apply as for https: `http.<key>`, `http.<url>.<key>` by the longest match, and `remote.<name>.proxy`. Git's variables
-override them. If `bbtoken.transport` is `auto`, settings that the native transport does not support are handed to git's own
-transport. So is every key that is not in this table. Git's own transport gets the same token, but follows no redirects.
+The helper follows git's http settings as git does for https addresses: `http.<key>`, `http.<url>.<key>` (the longest match
+wins) and `remote.<name>.proxy`. Git's variables override them. The *native transport* is the helper's own HTTP code. If
+it does not support a setting, the helper hands over to git's own transport (*handed to git*), unless `bbtoken.transport`
+is `native`. It does the same for every `http` key that is not in this table. Git's own transport gets the same token, but
+follows no redirects.
 
-Requests for tokens cannot be handed over. If a request for a token fails, the error names each setting that it did not
-follow. If only git supports the certificate or TLS of a server or proxy, git's own transport serves it for a day, and
-curl requests tokens.
+The helper cannot hand over a token request. If a token request fails, the error names each setting that it did not
+follow. If only git supports the certificate or TLS of a server or proxy, the helper remembers this for a day: git's own
+transport serves the repositories, and curl requests the tokens.
 
-The column *in a repository's own configuration* is about `.git/config` and the files that it includes, and about requests to
-the git server. Requests with a client's secret, a refresh token or an authorization code, and proxy logins, follow your own
-settings only: those of the system, your own files, `git -c` and the environment.
+The column *in a repository's own configuration* says what happens to a key in `.git/config` or in a file that it includes.
+It is about requests to the git server. Token requests and proxy logins follow only your own settings: those of the system,
+your own files, `git -c` and the environment.
 ";
 
 pub(super) const PROFILES: &str = "\
-A profile is a named client or token. The first of these that applies selects it:
+A profile is a named client (Bitbucket: OAuth consumer) or token. The first of these that applies selects it:
 
   1. profile@ in the address: bbtoken::work@workspace/repository
   2. remote.<name>.bbtokenProfile
@@ -35,8 +37,8 @@ fetches from: the branch's remote, the only remote, or origin.
 
 A repository's own configuration can select a profile that you have defined, but it cannot define one. If another \
 profile names a profile as its pushProfile, git fetches with it only if you typed its name. A name in the address of a \
-submodule or in a setting of the repository (also credential.username and url.<base>.insteadOf) is not typed. A name in \
-the address of a remote counts as typed, because a clone saves the address there. In an unpacked archive, read \
+remote counts as typed, because a clone saves the address there. A name in the address of a submodule or in a setting of \
+the repository (also credential.username and url.<base>.insteadOf) does not count. In an unpacked archive, read \
 'git remote -v' before you fetch.
 
 A named profile is used as you defined it. A client or token in the environment is used only if the profile has neither. Other variables, such as BBTOKEN_BASE_URL and BBTOKEN_STORE, apply to every profile.
@@ -78,10 +80,10 @@ git bbtoken status --json
     problem: why it cannot be used; the fields below are then absent
     grant: client-credentials, authorization-code or token
     client_id: absent for a token; cut if it looks like a secret
-    account: the account of the login
+    account: the value of 'account'; without one, the name of the profile
     workspaces[]: the workspaces of the profile
     store: file, keyring, kernel-keyring or memory
-    settings[]: key, value, origin; of a command, only the program
+    settings[]: key, value, origin; the value of a command is only its program
     access_token: absent if none is cached
       fingerprint: first 8 hexadecimal digits of its SHA-256
       scopes[]
@@ -90,13 +92,13 @@ git bbtoken status --json
     login: a login by browser; absent without one
       fingerprint, scopes[]
       refreshed_at: seconds since 1970-01-01T00:00:00Z
-      has_ended: whether Bitbucket has refused it since then
+      has_ended: whether Bitbucket has refused the login since then
     owner: the account of the login or token; absent if Bitbucket did not name it
       name
-      told_at: seconds since 1970-01-01T00:00:00Z
+      told_at: when Bitbucket named it, in seconds since 1970-01-01T00:00:00Z
     client_secret: fingerprint of the secret in the store; absent without one
     ready_token: fingerprint of the access token or API token in the store; absent without one
-    store_problem: why the store could not be read; absent if it was
+    store_problem: why the store could not be read; absent if it could
 
 git bbtoken doctor --json
 
@@ -120,30 +122,31 @@ git bbtoken token --json
 pub(super) const PROGRAMS: &str = "
 ## Programs that are started
 
-The helper and `git bbtoken` look for programs only in the absolute directories of `PATH`, because an empty or relative entry would lead into the work tree. \
+The helper and `git bbtoken` look for programs only in the absolute directories of `PATH`, because an empty or relative entry could lead into the work tree. \
 Each program gets a `PATH` with these directories only, except the command of `exec`. For the same reason, no program gets a \
-variable that names a relative file for curl or its libraries, for example `CURL_CA_BUNDLE`, `OPENSSL_CONF` or `SSLKEYLOGFILE`.
+variable with a relative path of a file for curl or its libraries, for example `CURL_CA_BUNDLE`, `OPENSSL_CONF` or `SSLKEYLOGFILE`.
 ";
 
 /// What is done for git-lfs.
 pub(super) const LFS: &str = "\
-git-lfs does not support remote helpers. If git-lfs is installed, a clone adds these missing settings to the new \
-repository. 'git bbtoken setup' adds them to the current repository. A fetch or a push adds them if the repository uses \
-git-lfs: its git directory has 'lfs', or a .gitattributes file at the top of the work tree names the filter.
+git-lfs does not support remote helpers. If git-lfs is installed, a clone adds the settings below to the new \
+repository, unless they are set. 'git bbtoken setup' adds them to the current repository. A fetch or a push adds them if \
+the repository uses git-lfs: its git directory has 'lfs', or a .gitattributes file at the top of the work tree names the \
+filter.
 
   remote.<name>.lfsurl
       the repository's LFS endpoint, over https
   remote.<name>.lfspushurl
-      the same for pushes, if they have another address or profile
+      the LFS endpoint for pushes, if pushes have another address or profile
   lfs.<site>/.access
       basic: git-lfs asks for credentials at once, because Bitbucket answers 403 instead of 401
   credential.<endpoint>
       git asks 'git bbtoken credential' for this endpoint; not needed after 'git bbtoken setup'
 
 The user name 'bbtoken' or 'bbtoken+<profile>' marks the addresses that the helper wrote. If the address of the remote \
-changes, also with 'git remote set-url', the helper changes them, too. It never changes your own addresses, lfs.url, or a \
+changes, also by 'git remote set-url', the helper changes them, too. It never changes your own addresses, lfs.url, or a \
 remote that pushes to another site. To turn this off, run 'git config --global bbtoken.lfs false'.
 
 Push to a remote by its name, because git-lfs refuses to push to an address. An lfs.url in a repository's .lfsconfig \
-overrides these settings. To use a remote.<name>.lfsurl there, set bbtoken.lfs to false.
+overrides these settings. A remote.<name>.lfsurl in .lfsconfig does not: to use it, set bbtoken.lfs to false.
 ";

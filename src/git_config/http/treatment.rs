@@ -71,7 +71,7 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
     const TRUST: &str = "decide which certificates are trusted";
     const TRUSTS: FromRepository = Refused(TRUST);
     const READS: FromRepository = Refused("choose a file to read or write");
-    const PACE: FromRepository = harmless("it limits times and counts only");
+    const PACE: FromRepository = harmless("it only limits times and counts");
     [
         key("cookieFile", NeedsGitUnless(is_empty), READS, ""),
         key(
@@ -125,13 +125,13 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
             "maxRetries",
             WithoutEffect,
             PACE,
-            "a request to a busy server is retried up to five times",
+            "the helper retries a request to a busy server up to five times",
         ),
         key(
             "maxRetryTime",
             WithoutEffect,
             PACE,
-            "a command waits for a minute in total",
+            "all pauses of a command together take at most a minute",
         ),
         key("minSessions", WithoutEffect, PACE, ""),
         key("noEPSV", WithoutEffect, harmless("it is for FTP only"), ""),
@@ -144,8 +144,8 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
         key(
             "postBuffer",
             Followed,
-            harmless("it limits memory only"),
-            "larger requests are sent in chunks, in a fetch and in a push",
+            harmless("it only limits memory"),
+            "the helper sends larger requests in chunks, in a fetch and in a push",
         ),
         key(
             "proactiveAuth",
@@ -178,7 +178,7 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
             "retryAfter",
             WithoutEffect,
             PACE,
-            "default: one second, then longer",
+            "the first pause is one second, later pauses are longer",
         ),
         key(
             "saveCookies",
@@ -225,7 +225,7 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
             "sslKeyType",
             FollowedIf(|entry| is_word(entry, &PEM)),
             READS,
-            "PEM files; engines and tokens are handed to git",
+            "PEM files; engines and hardware tokens are handed to git",
         ),
         key("sslTry", WithoutEffect, harmless("it is for FTP only"), ""),
         key(

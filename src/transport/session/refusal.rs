@@ -85,8 +85,8 @@ impl Refusal {
         let said = self.words.to_string().to_lowercase();
         let speaks_of = |words: &[&str]| words.iter().any(|word| said.contains(word));
         let scope = match service {
-            Service::ReceivePack => "repository:write",
-            Service::UploadPack | Service::UploadArchive => "repository",
+            Service::ReceivePack => "Repositories: Write",
+            Service::UploadPack | Service::UploadArchive => "Repositories: Read",
         };
         match () {
             () if speaks_of(&["scope", "privilege"]) => Kind::ScopeMissing { scope },

@@ -234,7 +234,7 @@ fn a_status_that_means_no_is_told_with_the_servers_words_and_what_to_do() {
         (401, ACCESS),
         (
             403,
-            "hint: tick the permission 'repository' at the OAuth consumer (workspace settings, OAuth consumers), or use a token that has it\n",
+            "hint: tick the permission 'Repositories: Read' at the OAuth consumer (workspace settings, OAuth consumers) and log in again, or use a token that has it\n",
         ),
         (404, ACCESS),
         (407, STATUS),

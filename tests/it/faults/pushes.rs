@@ -98,7 +98,7 @@ fn a_push_that_was_refused_is_not_called_unknown() {
         (400, "caused by: 'localhost' answered 400\n"),
         (
             403,
-            "hint: tick the permission 'repository:write' at the OAuth consumer",
+            "hint: tick the permission 'Repositories: Write' at the OAuth consumer",
         ),
         (404, "hint: the name is wrong, or this profile"),
         (
@@ -192,7 +192,7 @@ fn an_early_no_to_a_large_push_is_told_without_sending_the_rest() {
     let cases = [
         (
             403,
-            "hint: tick the permission 'repository:write' at the OAuth consumer",
+            "hint: tick the permission 'Repositories: Write' at the OAuth consumer",
         ),
         (
             413,

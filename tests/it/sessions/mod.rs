@@ -166,7 +166,7 @@ fn a_person_who_says_no_is_not_logged_in() {
     let run = manage(world, ["login", "--no-browser", "work"]).done();
     assert_eq!(run.code, Some(2), "nobody pasted anything");
     assert!(page(&run.stdout).is_some_and(|page| page.contains("code_challenge_method=S256")));
-    run.says(&["error: nothing was answered; nothing was changed"]);
+    run.says(&["error: no answer was given; nothing was changed"]);
     assert!(world.bitbucket.token_requests().is_empty());
     assert!(
         names(&state(world))

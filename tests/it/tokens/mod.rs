@@ -208,7 +208,7 @@ fn a_command_that_gives_no_secret_is_named() {
                 "false",
                 format!("the command of {origin} failed (exit status: 1); see its output above\n"),
             ),
-            ("true", format!("{origin} gave no secret\n")),
+            ("true", format!("the secret from {origin} is empty\n")),
             (
                 "/does/not/exist",
                 format!(

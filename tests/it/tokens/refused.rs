@@ -240,7 +240,7 @@ fn a_missing_scope_is_no_reason_for_another_token() {
             "remote: Your credentials lack one or more required privilege scopes.\n\
              error: cannot push to repository 'ws/repo' with profile 'environment'\n\
              caused by: 'localhost' answered 403\n\
-             hint: tick the permission 'repository:write' at the OAuth consumer (workspace settings, OAuth consumers), \
+             hint: tick the permission 'Repositories: Write' at the OAuth consumer (workspace settings, OAuth consumers) and log in again, \
              or use a token that has it\n"
         );
         assert_eq!(token_calls(world), 0, "a 403 costs no token");
