@@ -5,7 +5,7 @@ use std::{fs::File, io::IsTerminal as _};
 use super::Plan;
 use crate::{
     app::{self, App},
-    failure::{Kind, kind},
+    failure::{Failure, Kind, kind},
     limits,
     parent_watch::Watch,
     program::{self, Child},
@@ -43,11 +43,17 @@ pub(super) fn offer(
     };
     let (terminal, repository) = question(remote, address)?;
     let done = log_in(terminal, profile, &repository);
-    let is_done = done.unwrap_or_else(|error| {
-        report::warn(&format!("cannot start 'git bbtoken login': {error:#}"));
-        false
-    });
-    is_done.then(|| Plan::make(remote, address))
+    match done {
+        Ok(Some(0)) => Some(Plan::make(remote, address)),
+        // The user has left the login without an error.
+        Ok(None | Some(1)) => None,
+        // The login has shown why it failed.
+        Ok(Some(_)) => Some(Err(Failure::new(Kind::Hangup, "the login failed").into())),
+        Err(error) => {
+            report::warn(&format!("cannot start 'git bbtoken login': {error:#}"));
+            None
+        }
+    }
 }
 
 /// Tells whether only a login is missing, and which profile needs it, if that is known.
@@ -86,7 +92,8 @@ fn reaches_person(terminal: &File) -> bool {
     terminal.is_terminal()
 }
 
-fn log_in(terminal: File, profile: Option<&str>, repository: &str) -> anyhow::Result<bool> {
+/// Gives the exit code of the login; `None` if a signal ended it.
+fn log_in(terminal: File, profile: Option<&str>, repository: &str) -> anyhow::Result<Option<i32>> {
     let mut command = Child::Login.command(program::sibling("git-bbtoken")?)?;
     command.args(["login", &format!("--for-git={repository}"), "--"]);
     command.args(profile);
@@ -95,5 +102,5 @@ fn log_in(terminal: File, profile: Option<&str>, repository: &str) -> anyhow::Re
         .stdin(terminal)
         .stdout(report::to_person())
         .status()?;
-    Ok(status.success())
+    Ok(status.code())
 }

@@ -543,6 +543,28 @@ fn a_user_who_stops_at_a_question_of_git_sees_one_error() {
 }
 
 #[test]
+fn a_login_that_fails_shows_the_only_error() {
+    needs!("script");
+    let world = world();
+    let (key, secret) = (&world.consumer.key, &world.consumer.secret);
+    let (key, secret) = (format!("{key}\n"), format!("{secret}\n"));
+    let line = format!("BBTOKEN_BASE_URL=https://127.0.0.1:1 {CLONE}");
+    let answers = [
+        ("Number [1]: ", "3\n"),
+        ("Key of the OAuth consumer: ", key.as_str()),
+        ("client secret (not shown): ", &secret),
+    ];
+    let (shown, code) = on_terminal(&world, &line, &answers);
+    assert_eq!(code, Some(128), "{shown}");
+    assert_eq!(shown.matches("error: ").count(), 1, "{shown}");
+    assert!(
+        shown.contains("error: cannot get a token for profile 'default'")
+            && shown.ends_with("hint: check the network, the proxy settings and the status of '127.0.0.1', then try again\n"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn git_asks_where_ci_is_empty_or_false() {
     needs!("script");
     let world = world();

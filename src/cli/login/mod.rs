@@ -25,14 +25,10 @@ pub(super) fn run(options: &arguments::Login, console: &mut Console<'_>) -> anyh
         return log_in(options, console);
     }
     signals::end_with_parent()?;
-    log_in(options, console).map_err(|error| {
-        match kind(&error) {
-            Some(Kind::Unanswered) => {}
-            Some(Kind::LoginNeeded { .. }) => console.tell(&format!("{error:#}.")),
-            _ => return error,
-        }
-        // The helper shows why git needs the login, and how to log in.
-        error.context(Failure::new(Kind::Hangup, "there is no login"))
+    log_in(options, console).map_err(|error| match kind(&error) {
+        // The helper shows why git needs the login.
+        Some(Kind::Unanswered) => error.context(Failure::new(Kind::Hangup, "there is no login")),
+        _ => error,
     })
 }
 
