@@ -78,6 +78,12 @@ fn below(
     App::read_of_user()?;
     let root = directory.canonicalize();
     let root = root.with_context(|| format!("cannot read '{}'", directory.display()))?;
+    if !root.is_dir() {
+        return Err(usage(&format!(
+            "'{}' is not a directory",
+            directory.display()
+        )));
+    }
     let mut addresses = Addresses::new(options);
     let warn = console.warn;
     let (plans, mut failed) = addresses.plans(&root, warn);

@@ -34,7 +34,7 @@ impl Repository {
     /// Without one, and when `core.worktree` names another repository's work tree.
     pub(crate) fn here() -> anyhow::Result<Self> {
         let found = Self::find(Child::Git, Path::new("."))?;
-        // Who names the repository by a variable may have put its work tree anywhere.
+        // The work tree of a user's variable may be anywhere.
         match is_named() {
             true => Ok(found),
             false => found.alone(),
@@ -72,6 +72,9 @@ impl Repository {
         let git_dir = rev_parse(child, path, "--absolute-git-dir")?.map_err(|why| {
             let is_none = why.starts_with("not a git repository");
             let message = match is_none && child == Child::Git {
+                true if env::var_os("GIT_DIR").is_some() => {
+                    "GIT_DIR does not name a git repository; correct or unset it".to_owned()
+                }
                 true => "this is not a git repository; change into one".to_owned(),
                 false => format!("git does not use this repository: {why}"),
             };
@@ -154,9 +157,10 @@ fn rev_parse(child: Child, at: &Path, question: &str) -> anyhow::Result<Result<P
     Ok(path.ok_or_else(|| said(&output.stderr)))
 }
 
-/// Tells whether a variable names the repository here.
+/// Tells whether a variable names the repository here, or its work tree.
 fn is_named() -> bool {
-    env::var_os("GIT_DIR").is_some()
+    let names = ["GIT_DIR", "GIT_WORK_TREE"];
+    names.iter().any(|name| env::var_os(name).is_some())
 }
 
 /// Finds the repository here, with any work tree.

@@ -242,6 +242,9 @@ fn below_needs_a_directory() {
         .bbtoken(missing)
         .fails(1)
         .says(&["cannot read 'missing'"]);
+    let file = ["remote", "convert", "--below", "home/.gitconfig", "--yes"];
+    let done = world.bbtoken(file).fails(2);
+    assert_eq!(done.stderr, "error: 'home/.gitconfig' is not a directory\n");
 }
 
 /// Sets each variable that names the repository here, as git does for its hooks and aliases, to another repository.
@@ -400,14 +403,28 @@ fn convert_works_where_variables_name_the_repository() {
         world.git(remote).within(&git_dir).ok();
         let sub = world.home().join("sub");
         fs::create_dir(&sub).expect("it is new");
-        let convert = ["remote", "convert", "--yes"];
-        let run = world.bbtoken(convert).without("BBTOKEN_BASE_URL");
-        let run = run
-            .env("GIT_DIR", "../../dotfiles")
-            .env("GIT_WORK_TREE", "..");
-        run.within(&sub).done().expect(0).quiet();
-        let url = ["config", "remote.origin.url"];
-        let url = world.git(url).within(&git_dir).ok();
-        assert_eq!(url, "bbtoken::ws/repo\n");
+        let convert = |directory: &Path| {
+            let run = world.bbtoken(["remote", "convert", "--yes"]);
+            run.without("BBTOKEN_BASE_URL").within(directory)
+        };
+        let run = convert(&sub).env("GIT_DIR", "../../dotfiles");
+        run.env("GIT_WORK_TREE", "..").done().expect(0).quiet();
+        let url = |directory: &Path| {
+            let url = ["config", "remote.origin.url"];
+            world.git(url).within(directory).ok()
+        };
+        assert_eq!(url(&git_dir), "bbtoken::ws/repo\n");
+
+        let apart = world.path("apart");
+        world.git(["init", "-q"]).arg(&apart).ok();
+        world.git(remote).within(&apart).ok();
+        let run = convert(&apart).env("GIT_WORK_TREE", world.home());
+        run.done().expect(0).quiet();
+        assert_eq!(url(&apart), "bbtoken::ws/repo\n");
+        let run = convert(&apart).env("GIT_DIR", world.path("nowhere"));
+        assert_eq!(
+            run.fails(2).stderr,
+            "error: GIT_DIR does not name a git repository; correct or unset it\n"
+        );
     });
 }
