@@ -17,7 +17,7 @@ use crate::{
 use names::{is_slug, with_braces};
 use pages::{NO_WIKI, PAGES, not_a_site_page, plain};
 
-pub(crate) use names::is_profile_name;
+pub(crate) use names::{PROFILE_NAME_RULE, is_profile_name};
 
 /// The hosts that addresses name when they mean Bitbucket Cloud; the last one serves ssh on port 443.
 const BITBUCKET_HOSTS: [&str; 3] = ["bitbucket.org", "www.bitbucket.org", "altssh.bitbucket.org"];

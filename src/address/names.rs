@@ -18,6 +18,10 @@ pub(super) fn is_slug(part: &str) -> bool {
         && part.chars().all(is_allowed)
 }
 
+/// What a message says of the names that [`is_profile_name`] allows.
+pub(crate) const PROFILE_NAME_RULE: &str =
+    "use letters, digits, '.', '_' and '-', and begin with a letter or a digit";
+
 /// Tells whether a profile may have this name: letters, digits, `.`, `_` and `-`, not starting with a dash.
 pub(crate) fn is_profile_name(name: &str) -> bool {
     !name.is_empty()

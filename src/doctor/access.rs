@@ -93,9 +93,13 @@ fn other_profiles(app: &App) -> Vec<Finding> {
     unusable
         .map(|(error, name)| {
             let text = format!("'{name}' cannot be used: {error:#}");
-            Finding::note("profile", text, "another profile cannot be used").fix(format!(
-                "fix it, or remove it: git config --global --remove-section bbtoken.{name}"
-            ))
+            let fix = match report::has_configuration() {
+                true => format!(
+                    "fix it, or remove it: git config --global --remove-section bbtoken.{name}"
+                ),
+                false => "fix the settings that 'git bbtoken status --verbose' shows".to_owned(),
+            };
+            Finding::note("profile", text, "another profile cannot be used").fix(fix)
         })
         .collect()
 }

@@ -26,7 +26,7 @@ use std::{
 use percent_encoding::percent_decode_str;
 
 use crate::{
-    address::is_profile_name,
+    address::{PROFILE_NAME_RULE, is_profile_name},
     failure::{Failure, Kind},
     pasted,
     profile::{Environment, Raw, RawProfile, Setting, Source, builtin},
@@ -94,7 +94,7 @@ pub(crate) fn profiles(config: &GitConfig, variables: Variables<'_>) -> Result<R
             }
             Some(name) => {
                 return Err(misconfigured(format!(
-                    "'{}' in {} is not a valid profile name: use letters, digits, '.', '_' and '-'",
+                    "'{}' in {} is not a valid profile name: {PROFILE_NAME_RULE}",
                     mask_name(name),
                     entry.origin
                 )));
@@ -256,7 +256,7 @@ fn environment(variables: Variables<'_>) -> Result<Environment, Failure> {
     let profile = read("BBTOKEN_PROFILE")?;
     if let Some(name) = profile.as_deref().filter(|name| !is_profile_name(name)) {
         return Err(misconfigured(format!(
-            "'{}' (BBTOKEN_PROFILE) is not a valid profile name: use letters, digits, '.', '_' and '-'",
+            "'{}' (BBTOKEN_PROFILE) is not a valid profile name: {PROFILE_NAME_RULE}",
             mask_name(name)
         )));
     }

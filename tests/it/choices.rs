@@ -245,6 +245,7 @@ fn without_a_home_directory_each_hint_says_how_to_name_a_file() {
     assert!(file.exists());
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_logout_that_cannot_be_shown_is_a_logout() {
     let world = world();

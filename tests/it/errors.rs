@@ -178,7 +178,7 @@ fn a_profile_that_is_not_there_is_named_with_those_that_are() {
             world,
             "bbtoken::wrok@ws/repo",
             &[],
-            "error: the address names profile 'wrok', which does not exist\nhint: the profiles are: home, work\n",
+            "error: the address names profile 'wrok', which does not exist\nhint: did you mean 'work'? the profiles are: home, work\n",
         );
     });
 }

@@ -2,7 +2,7 @@
 
 use super::super::{Console, arguments, usage};
 use crate::{
-    address::is_profile_name,
+    address::{PROFILE_NAME_RULE, is_profile_name},
     app::{self, App, Identity},
     failure::quote,
     git::{Change, Target},
@@ -72,7 +72,7 @@ impl Wanted {
         };
         if !is_profile_name(&profile) {
             return Err(usage(&format!(
-                "'{}' is not a valid profile name: use letters, digits, '.', '_' and '-'",
+                "'{}' is not a valid profile name: {PROFILE_NAME_RULE}",
                 quote(&profile)
             )));
         }
