@@ -6,6 +6,7 @@ use crate::{
     app::{self, App, Identity, Owner},
     failure::{Failure, Kind, kind},
     profile::Profile,
+    secret::TOKEN_PREFIXES,
 };
 
 /// Tries a ready token, on the repository if there is one, else by asking whose it is; gives the answer to that.
@@ -33,8 +34,14 @@ pub(super) fn of_token(
     let profile = &identity.profile;
     match app.owner_of(identity, &bearer, &[]) {
         Ok(Owner::Refused) => {
+            let why = match bearer.token.expose().starts_with(TOKEN_PREFIXES[1]) {
+                true => "the token or the e-mail address is wrong, or the token is revoked",
+                false => {
+                    "the token is wrong or revoked, or it belongs to a repository, project or workspace: check such a token with --try <workspace>/<repository>"
+                }
+            };
             let message = format!(
-                "{}: Bitbucket refused to name the account of the token; the token is wrong or revoked, or it belongs to a repository, project or workspace: check such a token with --try <workspace>/<repository>",
+                "{}: Bitbucket refused to name the account of the token; {why}",
                 not_done(profile)
             );
             Err(Failure::new(Kind::Refused, message).into())
