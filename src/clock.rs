@@ -1,4 +1,4 @@
-//! Time as a parameter, so that expiry can be tested without waiting, and spans of it in words.
+//! The clock as a parameter, so that tests of expiry need not wait. Describes time spans in words.
 
 use std::{
     thread,
@@ -20,8 +20,8 @@ pub(crate) struct SystemClock;
 
 impl Clock for SystemClock {
     fn now_unix_s(&self) -> u64 {
-        // A clock set before 1970 counts as 1970: every cached token then looks far from its expiry and the
-        // server's refusal corrects it.
+        // A clock before 1970 counts as 1970. Every cached token then looks valid, and the server's refusal corrects
+        // that.
         SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |elapsed| elapsed.as_secs())
@@ -32,7 +32,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// Says how long a span is: `1 h 59 min`, `3 days`, `20 s`.
+/// Describes a time span: `1 h 59 min`, `3 days`, `20 s`.
 pub(crate) fn span(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),

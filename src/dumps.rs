@@ -1,8 +1,10 @@
-//! Keeps our memory, which holds secrets, out of core dumps and from other processes of the user.
+//! Keeps the memory of this process, which contains secrets, out of core dumps and away from the user's other
+//! processes.
 //!
-//! Linux lets no process without privileges attach to one that is not dumpable, nor read its memory; a new program that
-//! it executes is dumpable again. The limit of core dumps is for the other systems, and children inherit it: git's
-//! transport, which gets a token, keeps it; the command of `git bbtoken exec` gets back what the user had set.
+//! On Linux, a process without privileges cannot attach to a process that is not dumpable, or read its memory. A
+//! program that such a process executes is dumpable again. Other systems have the limit for core dumps, which children
+//! inherit. Git's transport, which gets a token, keeps the limit. The command of `git bbtoken exec` gets the user's own
+//! limit.
 
 #[cfg(unix)]
 mod unix {
@@ -27,7 +29,7 @@ mod unix {
         let _ = setrlimit(Resource::Core, without(own));
     }
 
-    /// Starts a command of the user's with the limit that the user had set.
+    /// Starts a user's command with the user's own limit.
     ///
     /// # Errors
     ///
@@ -36,7 +38,7 @@ mod unix {
         let Some(own) = OWN_LIMIT.get() else {
             return command.spawn();
         };
-        // The limit is below the hard one: it can be raised again.
+        // Only the soft limit was lowered, so it can be raised again.
         let _ = setrlimit(Resource::Core, *own);
         let child = command.spawn();
         let _ = setrlimit(Resource::Core, without(*own));
@@ -54,11 +56,11 @@ mod unix {
 #[cfg(unix)]
 pub(crate) use unix::{forbid, spawn_with_own_limit};
 
-/// Windows writes dumps only where its user has asked for them.
+/// Windows writes dumps only if the user has configured it.
 #[cfg(not(unix))]
 pub(crate) fn forbid() {}
 
-/// Starts a command of the user's.
+/// Starts a user's command.
 ///
 /// # Errors
 ///

@@ -1,119 +1,119 @@
-//! What went wrong, in the terms that decide what the person should do next.
+//! The kinds of errors, by what the user should do next.
 //!
-//! A [`Failure`] is the link in an [`anyhow::Error`] chain that carries a [`Kind`]; `report` turns the kind into
-//! a hint and an exit code, and nothing else in the crate knows about either.
+//! A [`Failure`] is the link in an [`anyhow::Error`] chain that carries a [`Kind`]; `report` turns the kind into a hint
+//! and an exit code. No other module knows hints or exit codes.
 
 use std::fmt;
 
-/// What the reader of an error can do about it.
+/// The kind of an error, by what the user can do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// No profile answers for the address and the environment holds no client and no token.
+    /// There is no profile for the address, and the environment contains no client and no token.
     NotConfigured,
     /// No profile is for the site that the address names.
     NoProfileForSite {
         /// Its base URL, without a slash at the end.
         site: String,
     },
-    /// A setting is missing, malformed or comes from a place that is not trusted; the text says which.
+    /// A setting is missing or malformed, or comes from an untrusted place. The text says which.
     Misconfigured,
-    /// The profile that was named does not exist.
+    /// The named profile does not exist.
     UnknownProfile {
         /// Its name, if a profile may have it.
         name: Option<String>,
-        /// The profiles that do exist, in alphabetical order.
+        /// The existing profiles, in alphabetical order.
         known: Vec<String>,
     },
-    /// What git handed over does not name a Bitbucket repository.
+    /// The address does not name a Bitbucket repository.
     BadAddress,
-    /// The profile has no usable grant any more and a person has to act.
+    /// The profile has no valid login or token, and the user must log in.
     LoginNeeded {
         /// The profile to log in.
         profile: String,
     },
     /// The token endpoint does not accept the client.
     ClientRefused {
-        /// What to change at the client's page, as one imperative sentence.
+        /// The fix at the client's page, as one imperative sentence.
         remedy: String,
     },
-    /// The repository is missing or the token may not see it: Bitbucket does not tell which (status 401 or 404).
+    /// The repository is missing, or the token has no access to it. Bitbucket does not say which (status 401 or 404).
     AccessRefused {
-        /// The repository's address, to ask `git bbtoken doctor` about.
+        /// The repository's address, for `git bbtoken doctor`.
         address: String,
         /// How to replace a token that the user made, if the server may have refused the token itself (status 401).
         renewal: Option<String>,
     },
-    /// The token is good but lacks a scope (status 403).
+    /// The token is valid but lacks a scope (status 403).
     ScopeMissing {
         /// The Bitbucket permission to tick: `Repositories: Read` or `Repositories: Write`.
         scope: &'static str,
     },
-    /// The workspace admits only certain network addresses, and this machine's is not one of them (status 403).
+    /// The workspace accepts only listed IP addresses, and this machine's is not listed (status 403).
     PlaceRefused,
-    /// The workspace admits only accounts with two-step verification (status 403).
+    /// The workspace accepts only accounts with two-step verification (status 403).
     SecondStepNeeded,
     /// The repository or its workspace is over a limit of its plan (status 403).
     OverLimit,
     /// An app password was sent (status 410, or the `ATBB` prefix): Bitbucket removed them in July 2026.
     AppPassword,
-    /// A secret of another kind stands where a ready token is needed: consumer key and secret, a header, OAuth 1.
+    /// The value for a token is another secret: consumer key and secret, a header, OAuth 1.
     WrongSecret,
     /// The server asked to come back later (status 429 or 503).
     Busy,
-    /// The server could not do what it should (status 500 and above).
+    /// The server failed (status 500 and above).
     ServerFailed {
         /// The host, without port.
         host: String,
     },
-    /// What was sent is larger than the server takes (status 413).
+    /// The request is larger than the server accepts (status 413).
     TooLarge,
-    /// The server said no in words of its own, to which nothing can be added.
+    /// The server refused with its own message, and there is no hint.
     Refused,
-    /// A push that cannot be sent twice needs a new token, which is there now.
+    /// The server refused the token of a push that cannot be sent twice. The new token is cached now.
     PushAgain,
     /// The host could not be reached or the connection broke.
     Unreachable {
         /// The host, without port.
         host: String,
     },
-    /// The server's certificate was not accepted.
+    /// The server's certificate is not trusted.
     Untrusted {
         /// The host, without port.
         host: String,
-        /// Whether curl refused what git's own TLS may accept.
+        /// Whether curl refused a server that git's own TLS may accept.
         is_of_curl: bool,
     },
-    /// The server offers HTTP/2 alone (RFC 7301), which git's own transport speaks.
+    /// The server supports only HTTP/2 (RFC 7301), which git's own transport supports.
     OnlyHttp2 {
         /// The host, without port.
         host: String,
     },
-    /// The server answered neither git's protocol nor OAuth's, as a captive portal or a sign-on page does.
+    /// The response is neither git's protocol nor OAuth's, for example from a captive portal or a sign-on page.
     NotGit,
-    /// The answer to a push was lost: it may or may not have been carried out.
+    /// The response to a push was lost. The server may or may not have executed the push.
     PushUnknown,
     /// A store or a lock on this machine cannot be used.
     StoreUnusable,
-    /// A file or a directory of a store is not this user's alone.
+    /// Other users have access to a file or directory of a store.
     StoreExposed {
-        /// What to do, as one imperative sentence.
+        /// The fix, as one imperative sentence.
         remedy: String,
     },
     /// The user stopped at a question.
     Unanswered,
-    /// No message is wanted: git closed its end of the pipe, or the helper shows its own.
+    /// No message is needed: git closed its end of the pipe, or the helper shows its own message.
     Hangup,
     /// The command line was wrong.
     Usage,
-    /// The program that was to be run is not there.
+    /// The program does not exist.
     NoProgram,
-    /// The program that was to be run is there and cannot be.
+    /// The program exists but cannot be executed.
     NotExecutable,
 }
 
-/// One link of an error chain that says what can be done about it.
+/// A link of an error chain, with its kind.
 ///
-/// The message names what failed and never holds a secret or a raw body.
+/// The message says what failed. It never contains a secret or a raw response body.
 #[derive(Debug)]
 pub struct Failure {
     /// What kind of remedy fits.
@@ -122,7 +122,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Names what failed, with the kind that decides on hint and exit code.
+    /// Creates a failure. The kind decides the hint and the exit code.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Failure {
             kind,
@@ -139,7 +139,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Finds the kind of an error: that of the outermost [`Failure`] in its chain.
+/// Finds the kind of an error, which is that of the outermost [`Failure`] in its chain.
 pub(crate) fn kind(error: &anyhow::Error) -> Option<&Kind> {
     error
         .downcast_ref::<Failure>()
@@ -147,9 +147,9 @@ pub(crate) fn kind(error: &anyhow::Error) -> Option<&Kind> {
         .map(|failure| &failure.kind)
 }
 
-/// Cuts a text from outside for a message: one line, control characters escaped, 200 characters at most.
+/// Shortens an untrusted text for a message: one line, control characters escaped, 200 characters at most.
 ///
-/// Server texts, addresses and values of settings go through this before they stand in a message.
+/// Messages use it for texts of servers, addresses and values of settings.
 pub(crate) fn quote(text: &str) -> String {
     const MAX_CHARACTERS: usize = 200;
     let text = text.trim();
@@ -159,17 +159,18 @@ pub(crate) fn quote(text: &str) -> String {
     }
 }
 
-/// Escapes everything in a text that acts on a terminal, ends of lines included.
+/// Escapes characters that control a terminal, and line ends.
 pub(crate) fn one_line(text: &str) -> String {
     escaped(text, is_harmful)
 }
 
-/// Escapes everything in a text that acts on a terminal, but for the ends of its lines.
+/// Escapes characters that control a terminal, but not line ends.
 pub(crate) fn printable(text: &str) -> String {
     escaped(text, |character| character != '\n' && is_harmful(character))
 }
 
-/// Escapes in JSON what acts on a terminal: JSON itself escapes the first 32 characters only (RFC 8259 section 7).
+/// Escapes characters that control a terminal in JSON. JSON itself escapes only the first 32 characters (RFC 8259
+/// section 7).
 pub(crate) fn printable_json(json: &str) -> String {
     let mut shown = String::new();
     for character in json.chars() {
@@ -195,19 +196,20 @@ fn escaped(text: &str, is_bad: impl Fn(char) -> bool) -> String {
     shown
 }
 
-/// Quotes a text as one word of a POSIX shell, whatever it holds (POSIX, "Single-Quotes").
+/// Quotes any text as one word of a POSIX shell (POSIX, "Single-Quotes").
 pub(crate) fn quote_for_shell(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// Writes a command to paste into a shell, each word quoted; `None` if one holds what acts on a terminal.
+/// Writes a command for a shell, with each word quoted; `None` if a word contains characters that control a terminal.
 pub(crate) fn shell_command(words: &[&str]) -> Option<String> {
     let is_plain = |word: &&str| !word.contains(is_harmful);
     words.iter().all(is_plain).then(|| shell_words::join(words))
 }
 
-/// Tells characters that act on a terminal, or change how the rest of a line is shown: controls, bidirectional and
-/// invisible ones, separators of lines (Unicode's categories Cc, Cf, Zl and Zp, without those that scripts need).
+/// Tells whether a character controls a terminal or changes the display of the rest of a line: control, bidirectional
+/// and invisible characters, and line separators (Unicode's categories Cc, Cf, Zl and Zp, without those that scripts
+/// need).
 pub(crate) fn is_harmful(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'

@@ -1,25 +1,25 @@
-//! Fuzzing on stable Rust: each parser of text from outside is fed mutations of inputs that it knows.
+//! Fuzzing on stable Rust: gives mutated inputs to each parser of untrusted text.
 //!
-//! A target is a test beside its parser: stored inputs, and a property that holds for every input. The random numbers are seeded, so
-//! that case 4711 is the same everywhere; an input that was a finding joins the kept ones. `BBTOKEN_FUZZ_CASES` makes
-//! a run longer, and `BBTOKEN_TEST_SEED` gives it other cases. Coverage does not guide it, since that takes code that is
-//! not safe: libFuzzer's driver in the place of [`run`], and the compiler's `-Cpasses=sancov-module` (LLVM's documentation,
-//! "SanitizerCoverage").
+//! A target is a test beside its parser: stored inputs, and a property that holds for every input. The random numbers
+//! are seeded, so that case 4711 is the same everywhere. An input that found a bug joins the stored ones.
+//! `BBTOKEN_FUZZ_CASES` makes a run longer, and `BBTOKEN_TEST_SEED` gives other cases. Coverage does not guide the
+//! fuzzing, because that needs unsafe code: libFuzzer's driver instead of [`run`], and the compiler's
+//! `-Cpasses=sancov-module` (LLVM's documentation, "SanitizerCoverage").
 
 use std::{
     env,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-/// How many mutations an ordinary run tries: less than a second for the slowest target.
+/// The number of mutations in an ordinary run: less than a second for the slowest target.
 const CASES: u64 = 5_000;
-/// A case that writes files takes as long as so many others.
+/// The cost of a case that writes files, in other cases.
 const DISK_COST: u64 = 50;
 /// The most changes of one mutation.
 const MAX_CHANGES: u64 = 8;
 /// No input grows longer.
 const MAX_INPUT_BYTES: usize = 256 * 1024;
-/// What has broken parsers before: ends of numbers, of lines, of texts, and characters that are more than they seem.
+/// Inputs that have broken parsers before: the limits of numbers, line ends, ends of texts, and unusual characters.
 const TOKENS: [&[u8]; 32] = [
     b"\0",
     b"\n",
@@ -55,7 +55,7 @@ const TOKENS: [&[u8]; 32] = [
     b"null",
 ];
 
-/// Chance that is the same each time (xorshift64*).
+/// A random number generator with a fixed seed (xorshift64*).
 struct Chance(u64);
 
 impl Chance {
@@ -80,7 +80,7 @@ impl Chance {
     }
 }
 
-/// Checks a property with the kept inputs and mutations of them.
+/// Checks a property with the stored inputs and their mutations.
 pub(crate) fn check(kept: &[&[u8]], property: impl Fn(&[u8])) {
     run(cases(), kept, property);
 }
@@ -94,7 +94,7 @@ fn cases() -> u64 {
     number("BBTOKEN_FUZZ_CASES").unwrap_or(CASES)
 }
 
-/// The number of the first case: no run is so long that two seeds would share one.
+/// The number of the first case. Runs are too short for two seeds to share a case.
 fn first() -> u64 {
     (number("BBTOKEN_TEST_SEED").unwrap_or(0) << 40) + 1
 }
@@ -117,19 +117,19 @@ fn run(cases: u64, kept: &[&[u8]], property: impl Fn(&[u8])) {
         one(0, input);
     }
     for case in (first()..).take(cases as usize) {
-        // A case depends on its number alone: the multiplier spreads small numbers.
+        // A case depends only on its number. The multiplier spreads small numbers.
         let mut chance = Chance(case.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         one(case, &mutation(kept, &mut chance));
     }
 }
 
-/// As [`check`], for parsers that are only ever given text.
+/// As [`check`], for parsers that only get valid text.
 pub(crate) fn check_text(kept: &[&str], property: impl Fn(&str)) {
     let kept: Vec<_> = kept.iter().map(|text| text.as_bytes()).collect();
     check(&kept, |input| property(&String::from_utf8_lossy(input)));
 }
 
-/// Expects that a text is fit for a terminal, as every error must be.
+/// Expects a text that is safe for a terminal, as every error must be.
 #[track_caller]
 pub(crate) fn expect_printable(text: &str) {
     assert!(

@@ -7,7 +7,7 @@
 //! `git-remote-bbtoken` instead. It chooses the profile for the repository, takes a token from the cache or gets one, and
 //! relays git's own protocol to the server with one `Authorization` header.
 //!
-//! # The way of one fetch
+//! # How a fetch works
 //!
 //! ```text
 //! bin/git-remote-bbtoken ─► helper ─┐                    ┌─► transport ─► http
@@ -21,8 +21,8 @@
 //! 3. [`token`] takes the access token from its cache. If it has expired, one process gets a new one by [`oauth`]; the others
 //!    wait for it.
 //! 4. [`transport`] relays pkt-lines between git's pipe and [`http`]. A 401 gets one new token and one retry.
-//! 5. What the native transport cannot do, [`helper`] hands over to git's own `git-remote-https`. That asks
-//!    `git-bbtoken credential` for the token.
+//! 5. If the native transport does not support something, [`helper`] hands over to git's own `git-remote-https`, which
+//!    asks `git-bbtoken credential` for the token.
 //!
 //! # Rooms
 //!
@@ -31,30 +31,30 @@
 //! | [`app`] | the context of one command: environment, configuration, profiles, HTTP clients made on first use; chooses the profile |
 //! | [`helper`] | serves git: plan, connect, hand over to git's transport, LFS, submodule hints |
 //! | [`cli`] | `git bbtoken`: one file per subcommand; `arguments` defines the command line, `reference` lists every name |
-//! | [`doctor`] | what keeps git and Bitbucket apart, each with its fix |
-//! | [`setup`] | what git's configuration needs for the helper: what is wanted, what is there, the changes |
+//! | [`doctor`] | finds connection problems, and the fix for each |
+//! | [`setup`] | the settings that git needs for the helper: the wanted ones, the present ones, the changes |
 //! | [`transport`] | helper commands, pkt-lines, discovery, requests; defines the [`transport::Authorizer`] it needs |
-//! | [`token`] | an access token that works: cache, lock, refresh, stores |
-//! | [`oauth`] | RFC 6749 grants and the answers to them; opens no file, prints nothing |
-//! | [`profile`] | client, grant, endpoints, store: chosen and valid |
+//! | [`token`] | gets a valid access token: cache, lock, refresh, stores |
+//! | [`oauth`] | RFC 6749 grants and their responses; opens no file, prints nothing |
+//! | [`profile`] | chooses and checks the client, grant, endpoints and store |
 //! | [`git_config`] | git's configuration as git reads it, with the origin and trust of each value |
-//! | [`git`] | runs git: changes its configuration, finds repositories, reads one at Bitbucket |
+//! | [`git`] | runs git: changes its configuration, finds repositories, reads a repository at Bitbucket |
 //! | [`http`] | one client on reqwest and rustls: TLS, proxies, time limits; follows no redirect; curl where rustls cannot |
-//! | [`lfs`] | what git-lfs must be told of a remote, written into the repository's configuration |
-//! | [`files`] | files that only the user can read, replaced as a whole, in directories that are opened once and checked |
+//! | [`lfs`] | writes the settings for git-lfs into the repository's configuration |
+//! | [`files`] | files that only the user can read, replaced atomically, in checked directories |
 //! | [`address`] | the address of a repository, parsed |
 //! | [`pasted`] | secrets and client ids as people paste them |
 //! | [`clock`], [`signals`], [`dumps`], [`parent_watch`] | time; signals during a write; core dumps; the end of git |
-//! | [`failure`], [`secret`], [`trace`], [`program`], [`limits`], [`suggestion`], [`waiting`] | leaves that every room may use |
+//! | [`failure`], [`secret`], [`trace`], [`program`], [`limits`], [`suggestion`], [`waiting`] | modules that every room may use |
 //! | [`report`] | error chains as `error:`, `caused by:` and `hint:` lines; exit codes |
 //!
 //! Data flows downwards. `tests/layers.rs` holds the table of who may use whom, and fails on any other import.
 //!
 //! # Interfaces
 //!
-//! [`transport::Authorizer`] gives a header value and hears when the server refused it; [`app`] implements it on [`token`].
+//! [`transport::Authorizer`] gives a header value, and learns if the server refuses it; [`app`] implements it on [`token`].
 //! [`http::HttpClient`] takes a request and gives a response or a transport error; a keep-alive agent can be a second
-//! implementation. [`transport::AdvertisementCache`] keeps what a server advertised; [`app`] keeps it on disk.
+//! implementation. [`transport::AdvertisementCache`] remembers a server's advertisement; [`app`] stores it on disk.
 //!
 //! # Invariants
 //!
@@ -124,7 +124,7 @@ pub fn git_bbtoken(client_id: Option<&'static str>, secret: Option<&'static str>
     cli::main()
 }
 
-/// What the project's own tests compare with git, or replace. It is no interface: it changes without notice.
+/// Code that the project's own tests compare with git, or replace. This is not a public interface and may change.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::{

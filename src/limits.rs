@@ -1,7 +1,7 @@
-//! Threads and file handles, where the system gives no more of them.
+//! Handles the system's limits of threads and file handles.
 //!
-//! `std::thread::spawn` and several libraries panic at such a limit. Here a thread that cannot start is an error or
-//! the work is done on the calling thread, and a check comes before a library that would panic.
+//! `std::thread::spawn` and several libraries panic at such a limit. This module returns an error instead, or does the
+//! work on the calling thread. Before it calls a library that would panic, it checks the limit.
 
 use std::{
     env, fmt, io,
@@ -17,10 +17,10 @@ const SPACE: &str = "free space on that disk, then try again";
 const MEMORY: &str = "close other programs, then try again";
 const DIRECTORY: &str = "change into a directory that exists, then try again";
 
-/// More threads than the libraries for a desktop's keychain start.
+/// More threads than the libraries for the keychain start.
 const THREADS: usize = 8;
 
-/// The system lacks something that a command needs.
+/// A resource that the system has no more of.
 #[derive(Debug)]
 pub(crate) struct Scarcity {
     message: String,
@@ -28,7 +28,7 @@ pub(crate) struct Scarcity {
 }
 
 impl Scarcity {
-    /// Names what is missing, and what to do as one imperative sentence.
+    /// Gives the name of the resource, and the fix as one imperative sentence.
     pub(crate) fn new(message: impl Into<String>, remedy: &'static str) -> Self {
         Scarcity {
             message: message.into(),
@@ -98,7 +98,7 @@ pub(crate) fn of_start(error: io::Error) -> io::Error {
 ///
 /// # Errors
 ///
-/// When the system gives none.
+/// If the system cannot start one.
 pub(crate) fn start<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
@@ -107,11 +107,11 @@ pub(crate) fn start<T: Send + 'static>(
     thread.spawn(work).map_err(of_start)
 }
 
-/// Gives a thread of its own something to work on.
+/// Moves a value into a function on a new thread.
 ///
 /// # Errors
 ///
-/// The same thing where the system gives no thread.
+/// The value, if the system cannot start a thread.
 pub(crate) fn hand_to_thread<T: Send + 'static>(
     name: &str,
     thing: T,
@@ -128,18 +128,18 @@ pub(crate) fn hand_to_thread<T: Send + 'static>(
     }
 }
 
-/// Does something on a thread of its own, or at once where the system gives none.
+/// Runs a function on a new thread, or on this one if the system cannot start one.
 pub(crate) fn start_or_run(name: &str, work: impl FnOnce() + Send + 'static) {
     if let Err(work) = hand_to_thread(name, work, |work| work()) {
         work();
     }
 }
 
-/// Makes sure that a library can start its threads.
+/// Checks that a library can start its threads.
 ///
 /// # Errors
 ///
-/// When the system gives fewer.
+/// If the system allows fewer.
 pub(crate) fn check_threads() -> io::Result<()> {
     let mut started = Vec::new();
     let outcome = (0..THREADS).try_for_each(|_| {
@@ -153,20 +153,20 @@ pub(crate) fn check_threads() -> io::Result<()> {
     outcome
 }
 
-/// Makes sure that there are file handles for a connection, and for the files that are read and written meanwhile.
+/// Checks for enough file handles: for a connection, and for files that are open at the same time.
 ///
-/// Without this check a missing handle shows as something else: glibc calls a name unknown if it cannot open its files.
+/// Without this check, the error would mislead: glibc reports an unknown host if it cannot open its files.
 ///
 /// # Errors
 ///
-/// When the limit leaves fewer.
+/// If the limit leaves fewer.
 #[cfg(unix)]
 pub(crate) fn check_handles() -> io::Result<()> {
     use rustix::process::{Resource, getrlimit};
     use std::os::fd::AsFd as _;
     /// Twice as many as a fetch opens.
     const NEEDED: usize = 24;
-    /// So many are enough whatever git has left open.
+    /// This many are enough, even with the files that git has left open.
     const PLENTY: u64 = 256;
     let limit = getrlimit(Resource::Nofile).current;
     if limit.is_none_or(|limit| limit >= PLENTY) {
@@ -177,13 +177,13 @@ pub(crate) fn check_handles() -> io::Result<()> {
     copies.collect::<io::Result<Vec<_>>>().map(drop)
 }
 
-/// Elsewhere the system sets no such limit.
+/// Other systems have no such limit.
 #[cfg(not(unix))]
 pub(crate) fn check_handles() -> io::Result<()> {
     Ok(())
 }
 
-/// Tells whether this is a job in CI, where no person answers: `CI` is set, and neither empty nor `false`.
+/// Tells whether this is a CI job, where no user can answer: `CI` is set, and neither empty nor `false`.
 pub(crate) fn is_ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
 }

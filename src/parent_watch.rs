@@ -1,15 +1,15 @@
-//! Ends this process soon after git was killed while we wait for a server.
+//! Ends this process soon after git was killed, while the helper waits for a server.
 //!
-//! A helper that waits on the network does not notice that git has ended. Git's end of our output
-//! pipe tells: `poll` reports an error on it as soon as its reader is gone. Git closes that end after a good push,
-//! too, so the watch looks only while it is armed: from a request to the first byte of its answer.
+//! A helper that waits for the network does not notice that git has ended. `poll` reports an error on the output pipe
+//! when git has closed its end. Git also closes it after a successful push. So the watch checks only while it is armed:
+//! from a request to the first byte of the response.
 
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
-/// Looks at git's end of the pipe while it is armed.
+/// Checks git's end of the pipe while it is armed.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     armed: Arc<AtomicUsize>,
@@ -30,7 +30,7 @@ impl Drop for Armed {
 }
 
 impl Watch {
-    /// Watches this process's standard output.
+    /// Watches this process's stdout.
     pub(crate) fn on_stdout() -> Self {
         Watch {
             #[cfg(unix)]
@@ -39,7 +39,7 @@ impl Watch {
         }
     }
 
-    /// Arms the watch while a wait is under way.
+    /// Arms the watch during a wait.
     pub(crate) fn arm(&self) -> Armed {
         self.armed.fetch_add(1, Ordering::SeqCst);
         #[cfg(unix)]
@@ -69,16 +69,16 @@ mod unix {
 
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-    /// How long one look takes at most; a closed pipe ends it at once.
+    /// The time limit for one check. A closed pipe ends it immediately.
     const LOOK: Timespec = Timespec {
         tv_sec: 0,
         tv_nsec: 200_000_000,
     };
 
-    /// How long this process has to end by itself.
+    /// The time that this process has to end by itself.
     const GRACE: Duration = Duration::from_millis(200);
 
-    /// Starts the thread; without one a killed git is noticed at the next byte, as ever.
+    /// Starts the thread. Without a thread, the process notices a killed git at the next byte.
     pub(super) fn spawn(armed: Arc<AtomicUsize>) -> Option<JoinHandle<()>> {
         let pipe = std::io::stdout().as_fd().try_clone_to_owned().ok()?;
         thread::Builder::new()
@@ -95,10 +95,10 @@ mod unix {
                 thread::park();
                 continue;
             }
-            // A thread that writes to git sees the error, too, and reports it first.
+            // A thread that writes to git gets the error, too, and should report it first.
             if is_gone {
                 thread::sleep(GRACE);
-                // Git may have closed the pipe after a good end that came while we looked.
+                // During the check, the command may have succeeded, and git may have closed the pipe.
                 if armed.load(Ordering::SeqCst) > 0 {
                     std::process::exit(1);
                 }

@@ -6,22 +6,22 @@ use zeroize::Zeroizing;
 
 use crate::{failure::is_harmful, secret::Secret};
 
-/// Why a text cannot be used; it follows "the client secret".
+/// The reason why a text cannot be used. Its message follows "the client secret".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {
     /// Nothing is left.
     Empty,
     /// The bytes are neither UTF-8 nor UTF-16.
     NotText,
-    /// A quote opens or closes, and its other half is missing.
+    /// There is a quote at one end only.
     Quote,
-    /// A space or a line end stands inside.
+    /// It contains a space or a line end.
     SeveralWords,
-    /// A control character, or one that no key, secret or token has.
+    /// It contains a control character, or one that no key, secret or token has.
     Character,
-    /// A line of a settings file, a JSON document, the name of a variable or a mask.
+    /// It is a line of a settings file, a JSON document, the name of a variable or a mask.
     NotItself,
-    /// A line end stands there as its escape, as in JSON or from `echo -n 'x\n'`.
+    /// It ends with an escaped line end, as in JSON or from `echo -n 'x\n'`.
     Escape,
 }
 
@@ -47,14 +47,14 @@ impl fmt::Display for Flaw {
     }
 }
 
-/// Gives what stands in a text.
+/// Cleans a text.
 ///
 /// Removes a byte order mark, spaces of any kind and line ends around it, and one pair of quotes (`docker --env-file`
 /// keeps them). Reads UTF-16 (PowerShell 5 writes it).
 ///
 /// # Errors
 ///
-/// What is wrong with it, in a [`Flaw`], which never holds any of the text.
+/// A [`Flaw`], which never contains any of the text.
 pub(crate) fn text(bytes: &[u8]) -> Result<Secret, Flaw> {
     let text = decode(bytes)?;
     let inner = unquote(bare(&text))?;
@@ -64,11 +64,11 @@ pub(crate) fn text(bytes: &[u8]) -> Result<Secret, Flaw> {
     Ok(Secret::new(inner))
 }
 
-/// Gives the one word in a text, as [`text`] does.
+/// Cleans a text that must be one word, as [`text`] does.
 ///
 /// # Errors
 ///
-/// As [`text`], and for characters that secrets and tokens do not have.
+/// As [`text`], and if it contains characters that secrets and tokens do not have.
 pub(crate) fn word(bytes: &[u8]) -> Result<Secret, Flaw> {
     let word = text(bytes)?;
     check(word.expose())?;
@@ -79,7 +79,7 @@ pub(crate) fn word(bytes: &[u8]) -> Result<Secret, Flaw> {
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// The [`Flaw`].
 pub(crate) fn check(word: &str) -> Result<(), Flaw> {
     if word.contains(char::is_whitespace) {
         return Err(Flaw::SeveralWords);
@@ -90,14 +90,14 @@ pub(crate) fn check(word: &str) -> Result<(), Flaw> {
     check_value(word)
 }
 
-/// Refuses a text that holds or stands for a secret instead of being one.
+/// Refuses a text that contains or describes a secret instead of being one.
 fn check_value(text: &str) -> Result<(), Flaw> {
     let starts = ["BBTOKEN_", "{", "${", "$(", "{{"];
     let is_start = |start: &&str| text.starts_with(start);
     if starts.iter().any(is_start) || text.chars().all(|c| c == '*') {
         return Err(Flaw::NotItself);
     }
-    // Another server's secret may hold a backslash, but hardly in front of its last letter.
+    // Another server's secret may contain a backslash, but probably not before its last letter.
     let escapes = [r"\n", r"\r", r"\t"];
     match escapes.iter().any(|escape| text.ends_with(escape)) {
         true => Err(Flaw::Escape),
@@ -105,11 +105,11 @@ fn check_value(text: &str) -> Result<(), Flaw> {
     }
 }
 
-/// Checks a client id, which may hold spaces and other letters where the server is not Bitbucket's.
+/// Checks a client id. Ids of other servers may contain spaces and other letters.
 ///
 /// # Errors
 ///
-/// For control characters, invisible ones, and spaces that only look like one.
+/// For control characters, invisible characters and unusual spaces.
 pub(crate) fn check_id(id: &str) -> Result<(), Flaw> {
     let is_space = |c: char| c.is_whitespace() && c != ' ';
     if id.contains(|c: char| is_space(c) || is_harmful(c)) {
@@ -122,7 +122,7 @@ pub(crate) fn check_id(id: &str) -> Result<(), Flaw> {
     }
 }
 
-/// Cuts off spaces, line ends, byte order marks and invisible characters.
+/// Removes spaces, line ends, byte order marks and invisible characters at both ends.
 fn bare(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}' | '\0'))
 }
@@ -145,7 +145,7 @@ fn decode(bytes: &[u8]) -> Result<Zeroizing<String>, Flaw> {
     let units = match (first, second) {
         (Some(0xff), Some(0xfe)) => Some(utf16(&bytes[2..], u16::from_le_bytes)),
         (Some(0xfe), Some(0xff)) => Some(utf16(&bytes[2..], u16::from_be_bytes)),
-        // Without a mark: every second byte of ASCII text is zero.
+        // Without a byte order mark: in UTF-16, every second byte of ASCII text is zero.
         (Some(1..), Some(0)) => Some(utf16(bytes, u16::from_le_bytes)),
         (Some(0), Some(1..)) => Some(utf16(bytes, u16::from_be_bytes)),
         _ => None,

@@ -1,4 +1,5 @@
-//! Error chains as lines for a person: `error:`, `caused by:`, `hint:`; and exit codes. The only place that knows them.
+//! Shows error chains as lines: `error:`, `caused by:` and `hint:`. Gives the exit codes. No other module knows hints
+//! and exit codes.
 
 use std::{
     ffi::OsStr,
@@ -17,30 +18,30 @@ use crate::{
     waiting::{self, Display},
 };
 
-/// How git's own helpers end when they fail (git: `die`).
+/// The exit code of git's own helpers after a failure (git: `die`).
 pub(crate) const HELPER_FAILED: u8 = 128;
 
-/// Shows an error on stderr; [`Kind::Hangup`] is not reported.
+/// Shows an error on stderr, except [`Kind::Hangup`].
 pub(crate) fn show(error: &anyhow::Error) {
     if kind(error) != Some(&Kind::Hangup) {
         print(&text(error));
     }
 }
 
-/// Shows a line that needs no action but should be known.
+/// Shows a warning, which needs no action.
 pub(crate) fn warn(message: &str) {
     let message = one_line(&mask(message));
     print(&format!("warning: {}\n", for_this_user(&message)));
 }
 
-/// Says something to the person in front of a command: a question, or what is going on.
+/// Shows a question or a message to the user.
 pub(crate) fn say(text: &str) {
     print(text);
 }
 
-/// The width of the line that shows a wait, or 0.
+/// The width of the current line about a wait, or 0.
 static WAIT_COLUMNS: Mutex<usize> = Mutex::new(0);
-/// The longest such line.
+/// The longest such line, in columns.
 const MAX_WAIT_COLUMNS: usize = 70;
 
 /// Shows waits that are longer than a second, or than the seconds in `GIT_PROGRESS_DELAY` (git: "optional progress
@@ -59,7 +60,7 @@ pub(crate) fn announce_waits() {
     }
 }
 
-/// Tells whether a terminal of this kind can go back to the start of a line.
+/// Tells whether a terminal of this type can return to the start of a line.
 pub(crate) fn can_move(terminal: Option<&OsStr>) -> bool {
     terminal.map_or(cfg!(windows), |terminal| {
         !terminal.is_empty() && terminal != "dumb"
@@ -79,11 +80,11 @@ fn show_once(what: &str, step: usize) {
 fn show_turning(what: &str, step: usize) {
     let turned = ["|", "/", "-", "\\"][step % 4];
     let line = format!("{turned} {}", wait_line(what));
-    // A longer line would break, and stay.
+    // A longer line would wrap, and its first part would stay.
     write("", &line.chars().take(MAX_WAIT_COLUMNS).collect::<String>());
 }
 
-/// Removes the line that shows a wait, and writes a text and the next such line.
+/// Removes the line about a wait, and writes a text and the next such line.
 fn write(text: &str, wait: &str) {
     let mut columns = WAIT_COLUMNS.lock().unwrap_or_else(PoisonError::into_inner);
     let erased = match *columns {
@@ -91,23 +92,23 @@ fn write(text: &str, wait: &str) {
         columns => format!("\r{:columns$}\r", ""),
     };
     *columns = wait.chars().count();
-    // Nothing is left to tell when stderr is closed.
+    // If stderr is closed, there is no place for an error.
     let _ = std::io::stderr()
         .lock()
         .write_all(format!("{erased}{text}{wait}").as_bytes());
 }
 
-/// Tells whether a person can see what is said.
+/// Tells whether the messages go to a terminal.
 pub(crate) fn is_shown_on_a_terminal() -> bool {
     std::io::IsTerminal::is_terminal(&std::io::stderr())
 }
 
-/// Gives the place where a child process says something to the person.
+/// Gives the output for a child process's messages to the user.
 pub(crate) fn to_person() -> std::process::Stdio {
     std::io::stderr().into()
 }
 
-/// Writes an answer that a script may read to stdout; gives the exit code.
+/// Writes an answer for a script to stdout. Gives the exit code.
 pub(crate) fn answer(text: &str) -> u8 {
     let written = std::io::stdout().lock().write_all(text.as_bytes());
     if let Err(error) = written {
@@ -117,12 +118,12 @@ pub(crate) fn answer(text: &str) -> u8 {
     0
 }
 
-/// Writes to stderr. Whatever text from outside is in it, nothing acts on the terminal.
+/// Writes to stderr, with control characters escaped.
 fn print(text: &str) {
     write(&printable(text), "");
 }
 
-/// Writes an error and its causes, one a line, and what to do next.
+/// Formats an error and its causes, one per line, with the hint.
 pub(crate) fn text(error: &anyhow::Error) -> String {
     let mut text = format!("error: {}\n", body(error));
     if let Some(hint) = hint(error) {
@@ -131,7 +132,7 @@ pub(crate) fn text(error: &anyhow::Error) -> String {
     for_this_user(&text)
 }
 
-/// Names git's variables instead of `git config --global`, which fails without a home directory, as in some CI jobs.
+/// Replaces `git config --global` by git's variables if there is no home directory, as in some CI jobs.
 pub(crate) fn for_this_user(text: &str) -> String {
     match has_configuration() {
         true => text.to_owned(),
@@ -139,7 +140,7 @@ pub(crate) fn for_this_user(text: &str) -> String {
     }
 }
 
-/// Does so for the commands of one CI job.
+/// Does this for the commands of one CI job.
 pub(crate) fn for_job(text: &str) -> String {
     let count = std::env::var("GIT_CONFIG_COUNT").ok();
     by_variables(
@@ -159,13 +160,13 @@ fn with_home(text: String) -> String {
     format!("{body}; first set HOME, or GIT_CONFIG_GLOBAL to the file to use{end}")
 }
 
-/// Tells whether git has a file for `git config --global`, or can make one.
+/// Tells whether git has a file for `git config --global`, or can create one.
 pub(crate) fn has_configuration() -> bool {
     let file = git_config::user_file(&git_config::process_variable);
     file.is_some_and(|file| file.parent().is_some_and(Path::is_dir))
 }
 
-/// Replaces `git config --global <key> <value>` by an export that does the same beside `count` others (git-config(1),
+/// Replaces `git config --global <key> <value>` by an equivalent export after `count` others (git-config(1),
 /// `GIT_CONFIG_COUNT`).
 fn by_variables(text: &str, count: u32) -> String {
     const COMMAND: &str = "git config --global ";
@@ -183,7 +184,7 @@ fn by_variables(text: &str, count: u32) -> String {
     shown
 }
 
-/// The same for git to show behind its own `fatal: remote error: `.
+/// Formats an error for git, which shows it after its own `fatal: remote error: `.
 pub(crate) fn text_for_git(error: &anyhow::Error) -> String {
     text(error)
         .trim_start_matches("error: ")
@@ -196,12 +197,12 @@ fn body(error: &anyhow::Error) -> String {
     for link in error.chain() {
         let text = mask(&link.to_string());
         let failure = link.downcast_ref::<Failure>();
-        // What the parser of the command line says has lines of its own.
+        // Messages of the command line's parser have several lines.
         let line = match failure.is_some_and(|failure| failure.kind == Kind::Usage) {
             true => printable(&text),
             false => one_line(&text),
         };
-        // A wrapper often ends with its cause's own words.
+        // The message of a wrapper often ends with its cause's message.
         if !lines.last().is_some_and(|last| last.ends_with(&line)) {
             lines.push(line);
         }
@@ -210,7 +211,7 @@ fn body(error: &anyhow::Error) -> String {
 }
 
 /// The exit code of `git bbtoken` for an error: 1 failed, 2 usage, 3 not configured, 4 login needed, 5 refused by
-/// Bitbucket, 6 network, 7 store, 126 and 127 for a command that cannot be run or is not there.
+/// Bitbucket, 6 network, 7 store, 126 and 127 for a command that cannot be executed or does not exist.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     match kind(error) {
         Some(Kind::Usage | Kind::Unanswered | Kind::BadAddress) => 2,
@@ -241,14 +242,14 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
             | Kind::NotGit,
         ) => 6,
         Some(Kind::StoreUnusable | Kind::StoreExposed { .. }) => 7,
-        // As shells, env(1) and others that run a command tell it apart from the command's own end.
+        // As in shells and env(1), this differs from the command's own exit codes.
         Some(Kind::NoProgram) => 127,
         Some(Kind::NotExecutable) => 126,
         Some(Kind::PushUnknown | Kind::PushAgain | Kind::Hangup) | None => 1,
     }
 }
 
-/// Says what to do next, unless that is to ask `doctor`.
+/// Gives the hint, unless it suggests `doctor`.
 pub(crate) fn advice(error: &anyhow::Error) -> Option<String> {
     let is_for_doctor = matches!(kind(error), Some(Kind::AccessRefused { .. }));
     let hint = hint(error).filter(|_| !is_for_doctor)?;
@@ -258,7 +259,7 @@ pub(crate) fn advice(error: &anyhow::Error) -> Option<String> {
 fn hint(error: &anyhow::Error) -> Option<String> {
     let kind = kind(error);
     let of_system = match kind {
-        // Another push is worse than the limit.
+        // A hint about the limit could lead to another push, which would do more harm.
         Some(Kind::PushUnknown) => None,
         _ => limits::remedy(error),
     };
@@ -273,7 +274,7 @@ fn hint_of(kind: &Kind) -> Option<String> {
         Kind::NotConfigured => format!(
             "{}set BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET to the key and secret of a private OAuth consumer, \
              or BBTOKEN_ACCESS_TOKEN to an access token or API token",
-            // A login writes to the configuration.
+            // A login needs a configuration file to write to.
             if has_configuration() { "run 'git bbtoken login'; or " } else { "" }
         ),
         Kind::NoProfileForSite { site } if !has_configuration() => format!(

@@ -1,4 +1,4 @@
-//! A string that does not print itself, and what is shown of texts that may hold a secret.
+//! A string that never prints itself, and the masks for texts that may contain a secret.
 
 use std::{fmt, ops::Range};
 
@@ -6,49 +6,49 @@ use zeroize::Zeroizing;
 
 use crate::failure::quote;
 
-/// How Atlassian's tokens begin: app passwords, API tokens, access tokens. What follows is long; a few characters tell
-/// it from a word.
+/// The prefixes of Atlassian's tokens: app passwords, API tokens, access tokens. A token is long, so a few more
+/// characters distinguish it from a word.
 pub(crate) const TOKEN_PREFIXES: [&str; 3] = ["ATBB", "ATATT", "ATCTT"];
 const LEAST_REST: usize = 6;
-/// A user's or profile's name is shorter; what is longer may be a secret in its place.
+/// The longest name of a user or profile. A longer text may be a secret in the wrong place.
 const LONGEST_NAME: usize = 30;
-/// A client's id is shorter (Bitbucket: 18 characters); what is longer may be the secret in its place (32), but for ids
-/// in groups, such as UUIDs.
+/// The longest client id (Bitbucket: 18 characters). A longer text may be the secret (32), except ids in groups, such
+/// as UUIDs.
 const LONGEST_ID: usize = 20;
-/// The id of Bitbucket's older clients.
+/// The length of the ids of Bitbucket's older clients.
 const SHORTEST_ID: usize = 18;
 const LONGEST_GROUPED_ID: usize = 40;
-/// How much of a longer id is shown.
+/// The shown characters of a longer id.
 const START_OF_ID: usize = 4;
-/// What Bitbucket has a token's user called.
+/// The user names that Bitbucket requires for tokens.
 const PUBLIC_NAMES: [&str; 2] = ["x-token-auth", "x-bitbucket-api-token-auth"];
 /// Replaces a secret in a text.
 const MASK: &str = "***";
 
-/// A token, a client secret or a header that holds one.
+/// A token, a client secret or a header with one.
 ///
-/// It has no `Display`, its `Debug` is redacted, its memory is wiped when it is dropped, and [`Secret::expose`] is
-/// the only way to read it, so that every place that does can be found.
+/// It has no `Display`, and its `Debug` is redacted. Its memory is wiped when it is dropped. [`Secret::expose`] is the
+/// only way to read it, so that a search finds every such place.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes over a string that must not be shown.
+    /// Wraps a string that must not be shown.
     pub fn new(text: impl Into<String>) -> Self {
         Secret(Zeroizing::new(text.into()))
     }
 
-    /// Reads the secret: only for the header, form body or file it is meant for.
+    /// Reads the secret, only for its header, form body or file.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Tells whether there is nothing in it.
+    /// Tells whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Names the secret without showing it: the first 8 hexadecimal digits of its SHA-256.
+    /// Gives a fingerprint of the secret: the first 8 hexadecimal digits of its SHA-256.
     pub fn fingerprint(&self) -> String {
         hex_digest(self.0.as_bytes())[..8].to_owned()
     }
@@ -70,7 +70,7 @@ pub(crate) fn hex_digest(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// Shows a text without what may be a secret in it: users and passwords of URLs, their parameters, tokens.
+/// Masks possible secrets in a text: users, passwords and parameters of URLs, and tokens.
 pub(crate) fn mask(text: &str) -> String {
     let mut shown = String::new();
     let mut rest = text;
@@ -84,13 +84,13 @@ pub(crate) fn mask(text: &str) -> String {
     without_tokens(&shown)
 }
 
-/// Shows a text without what may be a secret in it, cut for a message.
+/// Masks possible secrets in a text, and shortens it for a message.
 pub(crate) fn masked(text: &str) -> String {
     quote(&mask(text))
 }
 
-/// Shows a text that is an address as a whole. A password that was pasted unescaped may hold any character, so that
-/// everything up to the last `@` counts as one.
+/// Masks a text that is one address. An unescaped password may contain any character, so everything up to the last `@`
+/// counts as the password.
 pub(crate) fn mask_address(text: &str) -> String {
     let bare = text.strip_prefix("bbtoken::").unwrap_or(text);
     let rest = match bare.split_once("://") {
@@ -108,7 +108,7 @@ pub(crate) fn mask_address(text: &str) -> String {
     mask(text)
 }
 
-/// Shows what stands in the place of a name: a long word may be a secret that was put there.
+/// Shows a name, or masks it if it is so long that it may be a secret.
 pub(crate) fn mask_name(text: &str) -> String {
     match is_name(text) {
         true => quote(&mask(text)),
@@ -116,7 +116,7 @@ pub(crate) fn mask_name(text: &str) -> String {
     }
 }
 
-/// Shows a client's id, or its start: the secret may stand in its place.
+/// Shows a client's id, or only its start if it may be the secret.
 pub(crate) fn mask_id(id: &str) -> String {
     let longest = match id.contains('-') {
         true => LONGEST_GROUPED_ID,
@@ -129,13 +129,13 @@ pub(crate) fn mask_id(id: &str) -> String {
     quote(&start) + "…"
 }
 
-/// Tells whether a refused client may have its id and secret in each other's place: Bitbucket's secrets are longer than
-/// their ids (18 and 32 characters, or 32 and 76).
+/// Tells whether id and secret of a refused client may be swapped. Bitbucket's secrets are longer than their ids (18
+/// and 32 characters, or 32 and 76).
 pub(crate) fn may_be_swapped(id: &str, secret: &Secret) -> bool {
     (SHORTEST_ID..id.len()).contains(&secret.expose().len())
 }
 
-/// Names a command by its program alone: people write secrets into the rest.
+/// Shows only the program of a command, because users write secrets into the arguments.
 pub(crate) fn program_of(command: &str) -> String {
     let word = command.split_whitespace().next().unwrap_or("");
     let is_program = |c: char| c.is_ascii_alphanumeric() || "-_./~".contains(c);
@@ -151,7 +151,7 @@ fn masked_url(url: &str) -> String {
     let (user, after) = match user_of(url) {
         None => (String::new(), url),
         Some((user, after)) => match user.split_once(':') {
-            // Either of two may be the secret, whatever the other looks like.
+            // Each of the two may be the secret, whatever the other one is.
             Some((name, _)) if PUBLIC_NAMES.contains(&name) => (format!("{name}:{MASK}@"), after),
             None if is_name(user) => (format!("{user}@"), after),
             _ => (format!("{MASK}@"), after),
@@ -174,7 +174,7 @@ fn without_tokens(text: &str) -> String {
     shown + rest
 }
 
-/// Goes through what follows each `://` and each `bbtoken::`, up to the next blank or quote.
+/// Iterates over the texts after `://` and `bbtoken::`, up to the next blank or quote.
 pub(crate) fn urls(text: &str) -> impl Iterator<Item = &str> {
     let mut starts: Vec<_> = ["://", "bbtoken::"]
         .iter()
@@ -191,7 +191,7 @@ pub(crate) fn urls(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Splits a URL behind its `@`. A slash in a password makes the URL wrong, and the password no less of a secret.
+/// Splits a URL after its `@`. A password with a slash makes the URL invalid, but is still a secret.
 pub(crate) fn user_of(url: &str) -> Option<(&str, &str)> {
     let authority = url.split(['/', '?', '#']).next().unwrap_or("");
     if let Some((user, _)) = authority.rsplit_once('@') {
@@ -202,12 +202,12 @@ pub(crate) fn user_of(url: &str) -> Option<(&str, &str)> {
     url.rsplit_once('@').filter(|_| !is_port)
 }
 
-/// Tells a name from a secret in its place.
+/// Tells whether a text is a name, not a secret.
 pub(crate) fn is_name(user: &str) -> bool {
     user.len() <= LONGEST_NAME && token_in(user).is_none()
 }
 
-/// Finds the first word of a token's shape.
+/// Finds the first word with the form of a token.
 pub(crate) fn token_in(text: &str) -> Option<Range<usize>> {
     let of_kind = |prefix: &&str| {
         text.match_indices(prefix).find_map(|(start, _)| {
@@ -222,7 +222,7 @@ pub(crate) fn token_in(text: &str) -> Option<Range<usize>> {
     found.min_by_key(|token| token.start)
 }
 
-/// Tokens end with a check sum behind `=`, which URLs write as `%3D`.
+/// Tokens end with `=` and a check sum. URLs have `%3D` instead of `=`.
 fn is_of_token(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '=' | '%')
 }

@@ -1,11 +1,11 @@
-//! Signals that end a process, held back while it writes what must not be left half done.
+//! Delays the signals that end a process while it writes data that must be complete.
 //!
-//! Nothing is registered before the first such write: most commands have none.
+//! The first such write registers the signals, because most commands have none.
 
 #[cfg(unix)]
 pub(crate) use unix::hold;
 
-/// Elsewhere nothing can be held back.
+/// Other systems cannot delay signals.
 #[cfg(not(unix))]
 pub(crate) struct Held;
 
@@ -30,21 +30,21 @@ mod unix {
         low_level::emulate_default_handler,
     };
 
-    /// Whether a signal has its effect at once.
+    /// Whether a signal has an immediate effect.
     static IS_AT_ONCE: AtomicBool = AtomicBool::new(true);
-    /// The last signal that came; 0 is none.
+    /// The last signal, or 0.
     static CAME: AtomicUsize = AtomicUsize::new(0);
-    /// Whether the signals are registered; locked while they are held back.
+    /// Whether the signals are registered. Locked during a delay.
     static IS_REGISTERED: Mutex<bool> = Mutex::new(false);
 
-    /// Holds the signals back until it is dropped.
+    /// Delays the signals until it is dropped.
     pub(crate) struct Held(MutexGuard<'static, bool>);
 
-    /// Holds back SIGHUP, SIGINT and SIGTERM; one that comes meanwhile has its effect afterwards.
+    /// Delays SIGHUP, SIGINT and SIGTERM. A signal during the delay has its effect afterwards.
     ///
     /// # Errors
     ///
-    /// When the system refuses to register a signal.
+    /// If the system refuses to register a signal.
     pub(crate) fn hold() -> io::Result<Held> {
         let mut held = Held(IS_REGISTERED.lock().unwrap_or_else(PoisonError::into_inner));
         IS_AT_ONCE.store(false, Ordering::SeqCst);
@@ -62,7 +62,7 @@ mod unix {
                 continue;
             }
             let number = usize::try_from(signal).map_err(io::Error::other)?;
-            // Noted first: a signal that is late to be noted then finds that it has its effect at once.
+            // Record before the check: a signal that is recorded after the delay then has its effect immediately.
             flag::register_usize(signal, &CAME, number)?;
             flag::register_conditional_default(signal, &IS_AT_ONCE)?;
         }
@@ -74,14 +74,14 @@ mod unix {
             IS_AT_ONCE.store(true, Ordering::SeqCst);
             let came = CAME.swap(0, Ordering::SeqCst);
             if let Ok(signal @ 1..) = i32::try_from(came) {
-                // It fails for unknown signals only.
+                // This fails only for unknown signals.
                 let _ = emulate_default_handler(signal);
             }
         }
     }
 
-    /// Gives the signals that we were started with ignored, as nohup(1) does it and a shell in the background:
-    /// signal n is bit n - 1 (proc(5), SigIgn). They stay so; where that cannot be read, all are left alone.
+    /// Gives the signals that the parent process set to ignored, as nohup(1) does: signal n is bit n - 1 (proc(5),
+    /// SigIgn). They stay ignored. If this cannot be read, all signals stay unchanged.
     #[cfg(target_os = "linux")]
     fn ignored() -> u128 {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -92,7 +92,7 @@ mod unix {
         mask.unwrap_or(u128::MAX)
     }
 
-    /// Elsewhere only unsafe code can ask: one that was ignored has an effect again after the first write.
+    /// On other systems, only unsafe code could read this. So an ignored signal has an effect after the first write.
     #[cfg(not(target_os = "linux"))]
     fn ignored() -> u128 {
         0

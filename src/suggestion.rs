@@ -24,7 +24,7 @@ pub(crate) const VARIABLES: [&str; 14] = [
 /// The variables that packagers set for a build.
 const OF_BUILD: [&str; 2] = ["BBTOKEN_BUILTIN_CLIENT_ID", "BBTOKEN_BUILTIN_CLIENT_SECRET"];
 
-/// A setting or variable that has our prefix and that nothing reads.
+/// A setting or variable with this program's prefix that nothing reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unknown {
     /// Its name, for a setting with its file.
@@ -34,7 +34,7 @@ pub(crate) struct Unknown {
 }
 
 impl Unknown {
-    /// Says it in one sentence. The value may be a secret and is not shown.
+    /// Describes it in one sentence, without its value, which may be a secret.
     pub(crate) fn text(&self) -> String {
         match &self.instead {
             Some(known) => format!("{} is unknown; did you mean {known}?", self.name),

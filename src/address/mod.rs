@@ -1,7 +1,7 @@
-//! What git hands us, parsed: which repository of which workspace, and which profile if the address names one.
+//! Parses addresses into workspace, repository and, if named, profile.
 //!
-//! Addresses come from `.gitmodules` of strangers once `protocol.bbtoken.allow=always` is set, so the character set
-//! is strict and the host is never taken from the address: it only has to be the one that is configured.
+//! With `protocol.bbtoken.allow=always`, addresses come from the `.gitmodules` of strangers. So only a strict set of
+//! characters is allowed. The address never selects the host: its host must be the configured one.
 
 mod names;
 mod pages;
@@ -19,26 +19,27 @@ use pages::{NO_WIKI, PAGES, not_a_site_page, plain};
 
 pub(crate) use names::{PROFILE_NAME_RULE, is_profile_name};
 
-/// The hosts that addresses name when they mean Bitbucket Cloud; the last one serves ssh on port 443.
+/// The hosts of Bitbucket Cloud in addresses. The last one serves ssh on port 443.
 const BITBUCKET_HOSTS: [&str; 3] = ["bitbucket.org", "www.bitbucket.org", "altssh.bitbucket.org"];
-/// The host of the REST service, and where it keeps repositories (Bitbucket: "REST API", `repositories`).
+/// The host of the REST API, and its path of repositories (Bitbucket: "REST API", `repositories`).
 const API_HOST: &str = "api.bitbucket.org";
 const API_REPOSITORIES: &str = "2.0/repositories/";
-/// Ports that a pasted address may name although they are the usual ones.
+/// The usual ports, which a pasted address may contain.
 const USUAL_PORTS: [&str; 3] = [":443", ":80", ":22"];
 
-/// A repository on Bitbucket, as named by an address.
+/// A repository on Bitbucket that an address names.
 ///
 /// Its `Display` is `workspace/repository`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
-    /// The profile the address asks for (`profile@workspace/repository`).
+    /// The profile in the address (`profile@workspace/repository`).
     pub profile: Option<String>,
     /// The workspace's slug or `{uuid}`.
     pub workspace: String,
     /// The repository's slug or `{uuid}`, without `.git`.
     pub repository: String,
-    /// The host that it names, with its port, as the base URL has it; `bitbucket.org` for each host of Bitbucket Cloud.
+    /// The host in the address with its port, written as in the base URL; `bitbucket.org` for each host of Bitbucket
+    /// Cloud.
     pub host: Option<String>,
 }
 
@@ -48,32 +49,32 @@ impl fmt::Display for Address {
     }
 }
 
-/// Where Bitbucket is: the configured base URL, split into what an address is compared with.
+/// The configured base URL, split into the parts that an address is compared with.
 #[derive(Clone, Copy, Debug)]
 pub struct Base<'a> {
-    /// Host and, if it is not the scheme's own, port: `localhost:8443`.
+    /// The host, with the port if it is not the scheme's default: `localhost:8443`.
     pub authority: &'a str,
-    /// The path below which workspaces live, without a slash at the end; empty for Bitbucket Cloud.
+    /// The path above the workspaces, without a slash at the end; empty for Bitbucket Cloud.
     pub path: &'a str,
 }
 
 impl Address {
-    /// Tells whether two addresses name one repository, on whichever host.
+    /// Tells whether two addresses name the same repository, without regard to the host.
     pub fn is_same_repository(&self, other: &Self) -> bool {
         let names = |address: &Self| address.to_string().to_ascii_lowercase();
         names(self) == names(other)
     }
 
-    /// Parses an address in any of the forms git, a person or Bitbucket's pages give.
+    /// Parses an address in any form that git, the user or Bitbucket's pages give.
     ///
-    /// `workspace/repository`, `profile@workspace/repository`, the same behind `bbtoken::` or `bbtoken://`, with or
+    /// `workspace/repository`, `profile@workspace/repository`, the same after `bbtoken::` or `bbtoken://`, with or
     /// without the host, `https://bitbucket.org/…` (also a page of the repository), `ssh://git@bitbucket.org/…` and
     /// `git@bitbucket.org:…`. Schemes and hosts may have capitals, and the usual port.
     ///
     /// # Errors
     ///
-    /// [`Kind::BadAddress`] for anything else: empty or odd parts, `..`, control characters, another host,
-    /// a password.
+    /// [`Kind::BadAddress`] for any other text: empty or invalid parts, `..`, control characters, another host, a
+    /// password.
     pub fn parse(text: &str, base: Base<'_>) -> Result<Self, Failure> {
         let refuse = |why: &str| {
             Failure::new(
@@ -82,7 +83,7 @@ impl Address {
             )
         };
         let bare = text.trim_matches(' ');
-        // Mail and chat put a URL between angle brackets.
+        // Mail and chat programs put a URL in angle brackets.
         let bare = bare
             .strip_prefix('<')
             .and_then(|it| it.strip_suffix('>'))
@@ -96,7 +97,7 @@ impl Address {
                 match scheme.to_ascii_lowercase().as_str() {
                     "bbtoken" if has_password(rest) => Err(PASSWORD),
                     "bbtoken" => from_bare(rest, base),
-                    // pip and npm write it before the scheme; git takes `git+ssh` itself.
+                    // pip and npm write it before the scheme. Git itself accepts `git+ssh`.
                     scheme => {
                         let scheme = scheme.strip_prefix("git+").unwrap_or(scheme);
                         from_url(&format!("{scheme}://{rest}"), base)
@@ -109,7 +110,7 @@ impl Address {
     }
 }
 
-/// Tells whether a text may stand before `://` (RFC 3986 section 3.1).
+/// Tells whether a text is a valid scheme (RFC 3986 section 3.1).
 fn is_scheme(text: &str) -> bool {
     text.bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
@@ -123,7 +124,7 @@ fn has_password(rest: &str) -> bool {
     login.is_some_and(|(user, _)| user.contains(':'))
 }
 
-/// Takes an address without a scheme: ssh's short form, a host with a path, or the short form of ours.
+/// Parses an address without a scheme: ssh's short form, a host with a path, or the helper's short form.
 fn from_bare(text: &str, base: Base<'_>) -> Result<Address, &'static str> {
     let first = text.split('/').next().unwrap_or("");
     let (user, host) = first
@@ -150,7 +151,7 @@ fn known_host<'h>(host: &'h str, base: Base<'_>) -> Option<&'h str> {
         return Some(host);
     }
     let bare = USUAL_PORTS.iter().find_map(|port| host.strip_suffix(port));
-    // The root of all names may end a name (RFC 1034 section 3.1).
+    // A host name may end with a dot (RFC 1034 section 3.1).
     let bare = bare.unwrap_or(host).trim_end_matches('.');
     BITBUCKET_HOSTS
         .iter()
@@ -159,14 +160,14 @@ fn known_host<'h>(host: &'h str, base: Base<'_>) -> Option<&'h str> {
         .then_some(bare)
 }
 
-/// Takes `[profile@]workspace/repository[.git][/]`, and a page of the repository behind it.
+/// Parses `[profile@]workspace/repository[.git][/]`, which a page of the repository may follow.
 fn from_short(text: &str) -> Result<Address, &'static str> {
     let (profile, path) = match text.split_once('@') {
         Some((profile, path)) => (Some(profile), path),
         None => (None, text),
     };
     let profile = profile.map(profile_name).transpose()?;
-    // What `insteadOf` leaves of `https://bitbucket.org//ws/repo` begins with a slash.
+    // A rule of `insteadOf` turns `https://bitbucket.org//ws/repo` into a path that begins with a slash.
     let mut parts = plain(path.trim_start_matches('/')).split('/');
     let (workspace, repository) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
     let page = parts.next().unwrap_or("");
@@ -193,7 +194,7 @@ fn profile_name(text: &str) -> Result<&str, &'static str> {
     Ok(text)
 }
 
-/// Splits a path. A doubled slash behind the workspace counts as one, as on Bitbucket's pages.
+/// Splits a path. A double slash after the workspace counts as one, as on Bitbucket's pages.
 fn steps(path: &str) -> impl Iterator<Item = &str> {
     let mut parts = plain(path).split('/').peekable();
     let workspace = parts.next();
@@ -201,7 +202,7 @@ fn steps(path: &str) -> impl Iterator<Item = &str> {
     workspace.into_iter().chain(parts)
 }
 
-/// Takes a URL, or what stands for one in ssh's short form.
+/// Parses a URL, or the parts of ssh's short form.
 fn from_url(text: &str, base: Base<'_>) -> Result<Address, &'static str> {
     let url = gix::url::parse(text).map_err(|_| "it is not a URL that git understands")?;
     if url.password().is_some() {
@@ -225,7 +226,7 @@ fn from_url(text: &str, base: Base<'_>) -> Result<Address, &'static str> {
     }
 }
 
-/// Host and, if it is not the scheme's own, port.
+/// Gives the host, with the port if it is not the scheme's default.
 fn authority(url: &gix::Url) -> String {
     let host = url.host().unwrap_or("");
     let usual = match url.scheme {
@@ -238,7 +239,7 @@ fn authority(url: &gix::Url) -> String {
     }
 }
 
-/// Takes the configured host's paths or bitbucket.org's, with pages below a repository cut off.
+/// Parses a path of the configured host or of bitbucket.org. Removes pages below a repository.
 fn from_web(host: &str, path: &str, base: Base<'_>) -> Result<Address, &'static str> {
     const OUTSIDE: &str = "it is not below the configured base URL";
     let path = path.trim_start_matches('/');
@@ -280,7 +281,7 @@ fn from_web(host: &str, path: &str, base: Base<'_>) -> Result<Address, &'static 
     })
 }
 
-/// Takes `git@bitbucket.org:workspace/repository` and `ssh://git@bitbucket.org/workspace/repository`.
+/// Parses `git@bitbucket.org:workspace/repository` and `ssh://git@bitbucket.org/workspace/repository`.
 fn from_ssh(host: &str, path: &str) -> Result<Address, &'static str> {
     if !BITBUCKET_HOSTS
         .iter()

@@ -1,6 +1,6 @@
 //! The names of workspaces, repositories and profiles.
 
-/// Writes a `{uuid}` as Bitbucket does; browsers escape its braces.
+/// Restores the braces of a `{uuid}`, which browsers escape.
 pub(super) fn with_braces(part: &str) -> String {
     part.replace("%7B", "{")
         .replace("%7b", "{")
@@ -8,7 +8,7 @@ pub(super) fn with_braces(part: &str) -> String {
         .replace("%7d", "}")
 }
 
-/// Tells what Bitbucket allows in a slug or a `{uuid}`; never a path step and never something that looks like an option.
+/// Tells whether Bitbucket allows a slug or `{uuid}`. Refuses `.`, `..` and texts that look like an option.
 pub(super) fn is_slug(part: &str) -> bool {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_-.{}".contains(c);
     (1..=255).contains(&part.len())

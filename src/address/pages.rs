@@ -1,7 +1,7 @@
-//! The pages of Bitbucket: what stands in an address beside a repository.
+//! Recognizes the addresses of Bitbucket's pages.
 
-/// What follows a repository in the addresses of its pages; a browser's address arrives without its host once
-/// `insteadOf` has taken it over. A repository's own name comes first, so that none is taken for a page.
+/// The path after a repository in the addresses of its pages. After a rule of `insteadOf`, a browser's address has no
+/// host. The repository's own name comes first, so it is never read as a page.
 pub(super) const PAGES: [&str; 22] = [
     "addon",
     "admin",
@@ -27,7 +27,7 @@ pub(super) const PAGES: [&str; 22] = [
     "src",
 ];
 
-/// First parts of Bitbucket's own pages; no workspace has such a name.
+/// The first parts of the paths of Bitbucket's own pages. No workspace has such a name.
 const SITE_PAGES: [&str; 18] = [
     "!api",
     "2.0",
@@ -48,9 +48,9 @@ const SITE_PAGES: [&str; 18] = [
     "support",
     "xhr",
 ];
-/// What Bitbucket puts between a workspace and the name of one of the workspace's own pages.
+/// The part between a workspace and the name of one of its pages.
 const WORKSPACE_PAGES: &str = "workspace";
-/// What follows a workspace's own `profile` page.
+/// The parts after a workspace's `profile` page.
 const PROFILE_PAGES: [&str; 4] = ["members", "projects", "repositories", "snippets"];
 /// Refuses the pages of Bitbucket itself and of a workspace, which look like `workspace/repository`.
 pub(super) fn not_a_site_page(first: &str, second: &str, third: &str) -> Result<(), &'static str> {
@@ -68,7 +68,8 @@ pub(super) fn not_a_site_page(first: &str, second: &str, third: &str) -> Result<
     Ok(())
 }
 
-/// A wiki was a repository of its own below the code's, which must not be cloned, or pushed to, in its place.
+/// A wiki was a separate repository below the repository of the code. The code's repository must not replace it in a
+/// clone or a push.
 pub(super) const NO_WIKI: &str = "it names a wiki, and Bitbucket removed all wikis in August 2026";
 
 /// Cuts off the query and the fragment that a browser's address may have.

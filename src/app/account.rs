@@ -1,4 +1,4 @@
-//! Whose token it is: asked of Bitbucket's REST API where the kind of token can be asked at all.
+//! Finds the account of a token with Bitbucket's REST API, for tokens that may use it.
 
 use std::time::Duration;
 
@@ -27,16 +27,16 @@ const SCOPES: [&str; 2] = ["account", "account:write"];
 pub(crate) enum Owner {
     /// Bitbucket told.
     Account(Account),
-    /// It cannot be asked, or did not tell: why, in plain words.
+    /// Bitbucket's API cannot be used, or did not name the account; with the reason.
     Untold(String),
-    /// Bitbucket takes the token, which has no scope for accounts: its scopes, if Bitbucket named them.
+    /// Bitbucket accepts the token, but it has no scope for accounts; with its scopes, if Bitbucket named them.
     NoScope(Vec<String>),
-    /// Bitbucket does not take the token (status 401).
+    /// Bitbucket refuses the token (status 401).
     Refused,
 }
 
 impl Owner {
-    /// Names the account, if Bitbucket told it.
+    /// Gives the account, if Bitbucket named it.
     pub(crate) fn name(&self) -> Option<String> {
         match self {
             Owner::Account(account) => Some(account.shown()),
@@ -44,7 +44,7 @@ impl Owner {
         }
     }
 
-    /// Says why the account is not known, if Bitbucket did not tell it.
+    /// Says why the account is unknown, if Bitbucket did not name it.
     pub(crate) fn untold(&self) -> Option<&str> {
         match self {
             Owner::Untold(why) => Some(why),
@@ -59,7 +59,7 @@ impl Owner {
 pub(crate) struct Account {
     /// The name that people see.
     pub display_name: String,
-    /// The name that addresses and settings use; Bitbucket has another one for people to see.
+    /// The name in addresses and settings. Bitbucket's pages show another one.
     pub names: Vec<String>,
 }
 
@@ -72,7 +72,7 @@ impl Account {
         }
     }
 
-    /// Tells whether a person may have meant it by a name.
+    /// Tells whether a name may mean this account.
     pub(crate) fn is_called(&self, name: &str) -> bool {
         let mut names = self.names.iter().chain([&self.display_name]);
         names.any(|own| own.eq_ignore_ascii_case(name))
@@ -93,12 +93,12 @@ impl Account {
 }
 
 impl App {
-    /// Asks Bitbucket whose a profile's token is, and keeps the answer for `status`. `scopes` are the token's, as far
-    /// as they are known.
+    /// Asks Bitbucket for the account of a profile's token, and saves it for `status`. `scopes` are the token's known
+    /// scopes.
     ///
     /// # Errors
     ///
-    /// When there is no token, or Bitbucket cannot be asked.
+    /// If there is no token, or Bitbucket cannot be reached.
     pub(crate) fn owner(
         &self,
         identity: &Identity,
@@ -115,11 +115,11 @@ impl App {
         Ok(owner)
     }
 
-    /// Asks Bitbucket whose a token is, and keeps nothing.
+    /// Asks Bitbucket for the account of a token, and saves nothing.
     ///
     /// # Errors
     ///
-    /// When Bitbucket cannot be asked.
+    /// If Bitbucket cannot be reached.
     pub(crate) fn owner_of(
         &self,
         identity: &Identity,
@@ -163,7 +163,8 @@ fn cannot_tell(profile: &Profile, scopes: &[String]) -> Option<&'static str> {
     }
 }
 
-/// OAuth and resource tokens go as Bearer, API tokens with their account's e-mail address (Bitbucket: "Using API tokens").
+/// OAuth tokens and access tokens are sent as Bearer, API tokens with their account's e-mail address (Bitbucket: "Using
+/// API tokens").
 fn authorization(profile: &Profile, bearer: &Bearer) -> Option<Secret> {
     let token = bearer.token.expose();
     if bearer.user == "x-token-auth" {
@@ -177,7 +178,7 @@ fn authorization(profile: &Profile, bearer: &Bearer) -> Option<Secret> {
     )))
 }
 
-/// Bitbucket Cloud's API has a host of its own; any other base URL has it below itself.
+/// Bitbucket Cloud's API is on another host. With any other base URL, the API is below that URL.
 fn user_url(base: &Url) -> anyhow::Result<Url> {
     let url = match base.host_str() {
         Some("bitbucket.org") => "https://api.bitbucket.org/2.0/user".to_owned(),
@@ -211,13 +212,13 @@ fn untold(why: &str) -> Owner {
     Owner::Untold(why.to_owned())
 }
 
-/// Tells whether the profile names an account that can be compared.
+/// Tells whether the profile names an account to compare with.
 pub(crate) fn is_named(profile: &Profile) -> bool {
     profile.account != profile.name && !profile.account.contains('@')
 }
 
-/// Says that a profile is for another account than the one whose login it has. It may be a name that only the user
-/// knows, so this is no error; two accounts in one browser are mixed up easily, though.
+/// Says that a profile names another account than the one that logged in, because two accounts in one browser are
+/// easily mixed up. This is not an error: the profile's account may be a name that only the user knows.
 pub(crate) fn other_account(profile: &Profile, account: &Account) -> Option<String> {
     let meant = &profile.account;
     if !is_named(profile) || account.is_called(meant) {

@@ -1,4 +1,4 @@
-//! Repositories' advertisements on disk: a file for each repository and account, readable by the user only.
+//! Saves advertisements on disk: one file for each repository and account, readable by the user only.
 
 use std::{
     fs, io,
@@ -19,20 +19,20 @@ use crate::{
     transport::{AdvertisementCache, Remembered},
 };
 
-/// The file format's version: another one is not read.
+/// The version of the file format. Other versions are not read.
 const VERSION: u32 = 1;
 /// The directory below the cache's.
 const DIRECTORY: &str = "advertisements";
-/// An advertisement that is older is not used.
+/// The longest age of an advertisement that is used.
 const MAX_AGE_S: u64 = 3600;
-/// How many places' questions are remembered of a repository.
+/// The number of directories whose questions are remembered for a repository.
 const MAX_QUESTIONS: usize = 8;
 /// The helper writes no longer file.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
-/// Files of repositories that were not used for so long are removed.
+/// The helper removes files of repositories that were not used for this time.
 const ABANDONED: Duration = Duration::from_secs(MAX_AGE_S);
 
-/// Where git runs: git asks the same question there again.
+/// The directory in which git runs. Git asks the same question there again.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     /// Names the place among all others.
@@ -40,12 +40,12 @@ pub(crate) struct Place {
     kind: Kind,
 }
 
-/// What git is likely to ask at a place that is not known yet: the same as at others of its kind.
+/// The kind of a new directory. Git probably asks the same question as in others of this kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Kind {
     /// In no repository.
     Outside,
-    /// In one that has no objects: for a clone.
+    /// A repository without objects, as in a clone.
     Empty,
     /// In one that has.
     Filled,
@@ -55,7 +55,7 @@ impl Place {
     pub(crate) fn of(remote: &str, variables: Variables<'_>) -> Self {
         let variable = |name| variables(name).unwrap_or_default();
         let directory = std::env::current_dir().unwrap_or_default();
-        // Absolute already in a clone; else relative to where we are, or not there.
+        // In a clone, the path is absolute. Otherwise, it is relative to the current directory, or missing.
         let repository = variables("GIT_DIR").map(|path| directory.join(path));
         let kind = match &repository {
             None => Kind::Outside,
@@ -63,7 +63,7 @@ impl Place {
             Some(_) => Kind::Empty,
         };
         let mut parts = vec![remote.as_bytes().to_vec()];
-        // Another git, or one that was told another name, asks otherwise.
+        // Another version of git, or another user agent, asks another question.
         for part in [variable("GIT_EXEC_PATH"), variable("GIT_USER_AGENT")] {
             parts.push(part.into_encoded_bytes());
         }
@@ -78,9 +78,9 @@ impl Place {
     }
 }
 
-/// Tells whether a repository holds anything: a new one's object directory has two empty directories.
+/// Tells whether a repository contains objects. A new object directory contains only two empty directories.
 pub(crate) fn has_objects(repository: &Path) -> bool {
-    // A worktree's objects are elsewhere, and it is never new.
+    // A linked work tree has its objects elsewhere, and is never new.
     if repository.join("commondir").exists() {
         return true;
     }
@@ -96,7 +96,7 @@ pub(crate) fn has_objects(repository: &Path) -> bool {
 /// Forgets every repository. The files do not name their profile, so one profile's files cannot be told apart.
 pub(super) fn forget_all(cache: &Path) {
     let path = cache.join(DIRECTORY);
-    // It holds no secret and ends by itself.
+    // A file that stays contains no secret, and expires.
     let _: io::Result<()> = Directory::claim(&path).and_then(|directory| {
         let names = directory.names()?;
         names.iter().try_for_each(|name| directory.remove(name))?;
@@ -104,7 +104,7 @@ pub(super) fn forget_all(cache: &Path) {
     });
 }
 
-/// What is remembered of one repository, in a file.
+/// The remembered advertisement of one repository, in a file.
 pub(crate) struct OnDisk<'a> {
     directory: PathBuf,
     file: String,
@@ -129,7 +129,7 @@ struct Question {
 }
 
 impl<'a> OnDisk<'a> {
-    /// Uses the file for what a profile sees of a repository; `None` where nothing is cached.
+    /// Uses the file for a repository and a profile; `None` if nothing is cached.
     pub(crate) fn of_profile(
         profile: &Profile,
         repository: &Url,
@@ -140,7 +140,7 @@ impl<'a> OnDisk<'a> {
         Some(OnDisk::of(&cache, profile, repository, place, clock))
     }
 
-    /// Uses a file below a directory for what an account sees of a repository.
+    /// Uses the file below a directory for a repository and an account.
     fn of(
         cache: &Path,
         profile: &Profile,
@@ -170,7 +170,7 @@ impl<'a> OnDisk<'a> {
         let Ok(text) = serde_json::to_vec(record) else {
             return;
         };
-        // Without it the next command takes a round trip more; that is all.
+        // If this fails, the next command only takes one more round trip.
         let _: io::Result<()> = self.replace(&text);
     }
 
@@ -180,7 +180,7 @@ impl<'a> OnDisk<'a> {
         }
         let directory = Directory::make(&self.directory)?;
         if !directory.has(&self.file) {
-            // Others that will not be used any more.
+            // Remove old files of other repositories, too.
             for name in directory.names()? {
                 directory.remove_older(&name, ABANDONED);
             }
@@ -196,7 +196,7 @@ impl<'a> OnDisk<'a> {
         found.or_else(|| questions.find(alike))
     }
 
-    /// Puts this place's question at the head of a record.
+    /// Puts the question of this directory first in a record.
     fn note(&self, record: &mut Record, question: &[u8]) {
         let Ok(text) = String::from_utf8(question.to_vec()) else {
             return;
@@ -246,7 +246,7 @@ impl AdvertisementCache for OnDisk<'_> {
     }
 
     fn forget(&self) {
-        // One that cannot be removed is found out again, before git sees it.
+        // If it cannot be removed, the next prefetch fails, too, before git sees anything.
         let _ = Directory::open(&self.directory).and_then(|directory| directory.remove(&self.file));
     }
 }

@@ -1,13 +1,13 @@
-//! Addresses turned into `bbtoken::` ones, and back.
+//! Converts addresses to `bbtoken::` addresses, and back.
 
 use super::{App, target::parse_address};
 use crate::{http::Url, profile};
 
 impl App {
-    /// Turns a Bitbucket address into a `bbtoken::` one, or back into an https one; `None` for any other.
+    /// Converts a Bitbucket address to a `bbtoken::` address, or back to an https address; `None` for any other.
     ///
-    /// An address with a password is turned, too: that is how the password gets out of the configuration. A profile in
-    /// the address is the user name of the https one.
+    /// It also converts an address with a password, which removes the password from the configuration. A profile in the
+    /// address becomes the user name of the https address.
     pub(crate) fn converted(&self, url: &str, back: bool) -> Option<String> {
         let is_ours = url.starts_with("bbtoken:");
         if is_ours != back {
@@ -23,7 +23,7 @@ impl App {
             let base = base.as_str().trim_end_matches('/');
             return Some(format!("{base}/{address}.git"));
         }
-        // Anything else is a path, or short for one beside the repository itself.
+        // Anything else is a path, perhaps relative to the repository.
         if !url.split('/').next().unwrap_or("").contains(':') {
             return None;
         }
@@ -32,7 +32,8 @@ impl App {
         Some(format!("bbtoken::{}{address}", profile.unwrap_or_default()))
     }
 
-    /// Finds the profile that the user name of a web address names. Bitbucket's pages put the person's there.
+    /// Finds the profile that the user name of an https address names. Bitbucket's pages show addresses with the user's
+    /// own name there.
     fn profile_in(&self, url: &str) -> Option<String> {
         let url = Url::parse(url).ok()?;
         let is_web = matches!(url.scheme(), "https" | "http");

@@ -1,4 +1,4 @@
-//! Whom git's credential protocol asks about.
+//! Chooses the profile for a request of git's credential protocol.
 
 use super::{App, Identity, Target, authority};
 use crate::{
@@ -8,11 +8,12 @@ use crate::{
 };
 
 impl App {
-    /// Resolves who answers git's credential protocol for a URL; `None` if it is not the configured Bitbucket's.
+    /// Resolves the profile for a URL of git's credential protocol; `None` if the URL is not at the configured
+    /// Bitbucket.
     ///
     /// # Errors
     ///
-    /// For a profile or a setting that cannot be used.
+    /// If a profile or a setting cannot be used.
     pub(crate) fn for_url(
         &self,
         protocol: &str,
@@ -23,9 +24,9 @@ impl App {
     ) -> anyhow::Result<Option<Identity>> {
         let git = &self.git;
         let variables = |name: &str| self.environment.variable(name);
-        // Whether it is ours to answer depends on the user's own settings alone, whatever a repository says.
+        // Only the user's own settings decide whether this helper answers. A repository has no influence.
         let raw = git_config::profiles(&git.protected(), &variables)?;
-        // Git writes the port as the address has it, also where it is the scheme's own.
+        // Git gives the port as written in the address, even the scheme's default port.
         let host = match protocol {
             "https" => host.strip_suffix(":443").unwrap_or(host),
             _ => host.strip_suffix(":80").unwrap_or(host),
@@ -42,7 +43,7 @@ impl App {
         let by_user = names.into_iter().find(|name| name == user);
         let profile = match (profile, by_user) {
             (Some(name), _) => {
-                // Git asks a helper that is set up for one profile about any site.
+                // Git asks a helper with `--profile` about any site.
                 target.raw.sites.clear();
                 let profile = profile::named(&target.raw, name, "the command line")?;
                 if !sites.contains(&profile.endpoints.base) {
@@ -59,11 +60,11 @@ impl App {
         Ok(Some(Identity::new(git, profile, &base, None)?))
     }
 
-    /// Resolves every profile that gets tokens for a site; those that cannot be used are passed over.
+    /// Resolves every profile of a site. Skips profiles that cannot be used.
     ///
     /// # Errors
     ///
-    /// For a setting that cannot be read.
+    /// If a setting cannot be read.
     pub(crate) fn all_for_site(&self, protocol: &str, host: &str) -> Vec<Identity> {
         let identity = |name: String| {
             let profile = profile::named(&self.raw, &name, "the configuration").ok()?;
@@ -76,7 +77,7 @@ impl App {
     }
 }
 
-/// Chooses the sites that a URL is at.
+/// Finds the sites that contain a URL.
 fn sites(bases: &[Url], protocol: &str, host: &str, path: &str) -> Vec<Url> {
     let is_asked_for = |base: &&Url| {
         let below = base.path().trim_matches('/');
@@ -93,10 +94,10 @@ fn sites(bases: &[Url], protocol: &str, host: &str, path: &str) -> Vec<Url> {
     sites.cloned().collect()
 }
 
-/// Tells whether a host may be one that is configured, as far as the configuration can be read.
+/// Tells whether a host may be configured, as far as the configuration can be read.
 pub(crate) fn may_be_ours(host: &str) -> bool {
     let git = GitConfig::read(&process_variable).unwrap_or_default();
-    // A repository does not decide which hosts are ours.
+    // A repository must not decide which hosts get tokens.
     let git = git.protected();
     let given = process_variable("BBTOKEN_BASE_URL").filter(|base| !base.is_empty());
     let usual = given.map_or_else(

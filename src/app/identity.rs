@@ -1,4 +1,4 @@
-//! Who gets tokens, and how servers are reached.
+//! A profile with its HTTP clients.
 
 use std::{cell::OnceCell, fmt};
 
@@ -12,24 +12,24 @@ use crate::{
     token::Connect,
 };
 
-/// The `User-Agent` header of our requests; Bitbucket looks for `git/`.
+/// The `User-Agent` header of the helper. Bitbucket looks for `git/` in it.
 const USER_AGENT: &str = concat!("git/2 git-remote-bbtoken/", env!("CARGO_PKG_VERSION"));
 
-/// A profile and its way to the servers: what the configuration says, resolved.
+/// A resolved profile with its resolved http settings.
 #[derive(Debug)]
 pub(crate) struct Identity {
     /// Whose token is used.
     pub profile: Profile,
     pub(crate) http: HttpSettings,
-    /// How its token endpoint is reached, if that is another way: it is on another host, or the repository has
-    /// settings of its own, which do not count for a call with a client's secret, a refresh token or a code.
+    /// The http settings for the token endpoint, if they differ. They differ if it is on another host, or if the
+    /// repository's own configuration has http settings: a token request ignores those.
     pub(super) token_http: Option<HttpSettings>,
-    /// The repository's own proxy, which such a call does not use.
+    /// The proxy in the repository's own configuration, which a token request does not use.
     pub(super) unused_proxy: Option<String>,
     clients: Clients,
 }
 
-/// HTTP clients, each made when its first request is.
+/// HTTP clients. The first request creates each of them.
 #[derive(Default)]
 struct Clients {
     family: Option<Family>,
@@ -78,7 +78,7 @@ impl Identity {
         })
     }
 
-    /// Gives the same with another grant.
+    /// Copies the identity with another grant.
     pub(crate) fn granted(&self, grant: Grant) -> Self {
         Identity {
             profile: Profile {
@@ -92,7 +92,7 @@ impl Identity {
         }
     }
 
-    /// Reaches servers by one family of addresses only.
+    /// Limits connections to one address family.
     pub(crate) fn keep_to(&mut self, family: Family) {
         self.clients = Clients {
             family: Some(family),
@@ -104,7 +104,7 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// When git's http settings cannot be followed.
+    /// If git's http settings cannot be followed.
     pub(crate) fn client(&self) -> anyhow::Result<&Client> {
         self.made(&self.clients.git, &self.http)
     }
@@ -135,7 +135,7 @@ impl Connect for Identity {
     }
 }
 
-/// Makes a client that follows git's settings and asks for a proxy's login as git does.
+/// Creates a client that follows git's settings and asks for a proxy's login as git does.
 pub(super) fn client(http: &HttpSettings) -> anyhow::Result<Client> {
     let client = Client::new(&http.settings, USER_AGENT);
     let client = client.map_err(|error| match limits::remedy(&error) {

@@ -1,4 +1,4 @@
-//! Git LFS: which repository and profile a remote's large files belong to.
+//! Git LFS: finds the repository and the profile for a remote's large files.
 
 use std::path::{Path, PathBuf};
 
@@ -11,13 +11,13 @@ use crate::{
     profile::{self, Profile},
 };
 
-/// Tells whether a command of git writes to the user's file: only what is of use there.
+/// Tells whether to write the settings: they are outdated, the repository is new, or it uses git-lfs.
 pub(crate) fn is_wanted(git: &GitConfig, wiring: &lfs::Wiring) -> bool {
     let directory = git.file(Scope::Local).and_then(Path::parent);
     wiring.is_outdated() || is_new() || directory.is_some_and(lfs::is_used)
 }
 
-/// Finds out what git-lfs must be told of the remotes of the repository that a person is in.
+/// Finds the git-lfs settings for the remotes of the repository in which the user is.
 pub(crate) fn lfs_here() -> Vec<lfs::Wiring> {
     let Ok(app) = App::read() else {
         return Vec::new();
@@ -41,8 +41,8 @@ pub(crate) fn lfs_here() -> Vec<lfs::Wiring> {
         .collect()
 }
 
-/// Finds out what git-lfs must be told of a remote. The addresses are the remote's own: what git has given us is the one
-/// for a push or the one for a fetch. A remote that pushes to somewhere else than Bitbucket is left alone.
+/// Finds the git-lfs settings for a remote. Reads the remote's own addresses, because git gives the helper only the one
+/// for a push or the one for a fetch. Skips a remote that does not push to Bitbucket.
 pub(crate) fn wiring(
     git: &GitConfig,
     remote: &str,
@@ -63,7 +63,7 @@ pub(crate) fn wiring(
     let (from, to) = match (of_remote("url")?, of_remote("pushurl")) {
         (Ok(from), Some(to)) => (from, to.ok()?),
         (Err(_), Some(_)) => return None,
-        // An abbreviation by `url.<base>.insteadOf` is known to git alone.
+        // Only git resolves an abbreviation by `url.<base>.insteadOf`, so take the address that git has given.
         (from, None) => {
             let from = from.unwrap_or_else(|_| given.clone());
             (from.clone(), from)
@@ -73,7 +73,7 @@ pub(crate) fn wiring(
     lfs::wiring(git, remote, &down, &up)
 }
 
-/// Tells whether this is a repository that nothing was fetched into yet, as in a clone.
+/// Tells whether this repository has no objects yet, as in a clone.
 pub(crate) fn is_new() -> bool {
     process_variable("GIT_DIR").is_some_and(|path| !has_objects(&PathBuf::from(path)))
 }

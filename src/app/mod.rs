@@ -46,7 +46,7 @@ pub(crate) use unreached::{remember, remembered};
 pub(crate) struct App {
     /// The settings of profiles.
     pub raw: Raw,
-    /// Where Bitbucket is: for every profile that does not say otherwise, then for those that do.
+    /// The base URLs: first the common one, then those that profiles set.
     pub bases: Vec<Url>,
     pub(crate) git: GitConfig,
     environment: Environment,
@@ -68,12 +68,12 @@ impl App {
     ///
     /// # Errors
     ///
-    /// For a setting that cannot be used.
+    /// If a setting cannot be used.
     pub(crate) fn read() -> anyhow::Result<Self> {
         App::of(Environment::find())
     }
 
-    /// Reads what holds outside of all repositories.
+    /// Reads the settings without those of any repository.
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ impl App {
         App::of(Environment::outside())
     }
 
-    /// Reads what holds for all users of the machine.
+    /// Reads the settings for all users of the machine.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl App {
         App::of(Environment::of_system())
     }
 
-    /// Reads what holds in a repository that git uses.
+    /// Reads the settings in a repository that git uses.
     ///
     /// # Errors
     ///
@@ -100,7 +100,7 @@ impl App {
         App::of(Environment::at(git_dir))
     }
 
-    /// Reads what holds where git has started this process as its remote helper.
+    /// Reads the settings for a process that git has started as its remote helper.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ impl App {
         })
     }
 
-    /// Where Bitbucket is, where no profile says otherwise.
+    /// The base URL for profiles that set none.
     pub(crate) fn base(&self) -> &Url {
         &self.bases[0]
     }
@@ -136,7 +136,7 @@ impl App {
         Target::about(self, remote, address)
     }
 
-    /// Names the workspace of an address, else of the remote here.
+    /// Gives the workspace of an address, else of the remote in this directory.
     pub(crate) fn workspace(&self, address: Option<&str>) -> Option<String> {
         let address = match address {
             Some(text) => Some(self.target(None, text).ok()?.1),
@@ -145,22 +145,22 @@ impl App {
         address.map(|address| address.workspace)
     }
 
-    /// Names the remote from which git fetches if none is named.
+    /// Gives the name of the remote from which git fetches by default.
     pub(crate) fn default_remote(&self) -> Option<String> {
         target::default_remote(&self.git, &|name| self.environment.variable(name))
     }
 
-    /// Names the same remote, if its address is Bitbucket's.
+    /// Gives the same name, if the remote's address is at Bitbucket.
     pub(crate) fn remote_here(&self) -> Option<String> {
         Target::about_here(self).address?;
         self.default_remote()
     }
 
-    /// Resolves the profile of a name, or the one that git uses in this directory.
+    /// Resolves the profile with this name, or the one that git uses in this directory.
     ///
     /// # Errors
     ///
-    /// For a profile or a setting that cannot be used.
+    /// If a profile or a setting cannot be used.
     pub(crate) fn used(&self, name: Option<&str>) -> anyhow::Result<Identity> {
         let profile = match name {
             Some(name) => profile::named(&self.raw, name, "the command line")?,
@@ -179,17 +179,17 @@ impl App {
         Ok(Target::about_here(self).explain()?)
     }
 
-    /// Names the setting that forbids questions to a person.
+    /// Gives the name of the setting that forbids questions to the user.
     pub(crate) fn no_questions(&self) -> Option<String> {
         git_config::no_questions(&self.git, &process_variable)
     }
 
-    /// Goes through git's settings in the order in which they take effect.
+    /// Iterates over git's settings in order of precedence.
     pub(crate) fn settings(&self) -> impl Iterator<Item = &git_config::Entry> {
         self.git.entries()
     }
 
-    /// Names the settings of the repository's own configuration that bear on how we work, each with its file.
+    /// Lists the settings of the repository's own configuration that affect the helper, each with its file.
     pub(crate) fn of_repository(&self) -> Vec<String> {
         let ours = self
             .git
@@ -207,7 +207,7 @@ impl App {
             .collect()
     }
 
-    /// Resolves a profile, with some settings in the place of its own, which are not written anywhere.
+    /// Resolves a profile with some settings replaced. The new settings are not saved.
     ///
     /// # Errors
     ///
@@ -221,7 +221,7 @@ impl App {
         let is_known = profile::names(&raw).iter().any(|known| known == name);
         let mut own = raw.profiles.get(name).cloned().unwrap_or_default();
         change(&mut own);
-        // Common settings and variables define a profile, too, which has no settings of its own.
+        // Common settings and variables may define a profile that has no section in the configuration.
         if !is_known || !own.settings().is_empty() {
             raw.profiles.insert(name.to_owned(), own);
         }
@@ -230,7 +230,7 @@ impl App {
         Identity::new(&self.git, profile, &base, None)
     }
 
-    /// Parses the address of a repository on which a profile is to be tried.
+    /// Parses the address of a repository to check a profile with.
     ///
     /// # Errors
     ///
@@ -253,11 +253,11 @@ impl App {
         Err(Failure::new(Kind::Usage, message).into())
     }
 
-    /// Tells which profile an address gets. It may be a remote's name.
+    /// Chooses the profile for an address or the name of a remote.
     ///
     /// # Errors
     ///
-    /// For an address or a profile that cannot be used.
+    /// If an address or a profile cannot be used.
     pub(crate) fn explain(&self, address: &str) -> anyhow::Result<Explained> {
         let is_remote = self.git.last("remote", Some(address), "url").is_some();
         let remote = is_remote.then_some(address);
@@ -271,12 +271,12 @@ impl App {
     }
 }
 
-/// Gives scheme, host and port, as credential settings are scoped by.
+/// Gives scheme, host and port, the scope of git's credential settings.
 pub(crate) fn site(base: &Url) -> String {
     format!("{}://{}", base.scheme(), authority(base))
 }
 
-/// Makes a setting that stands nowhere yet.
+/// Creates a setting that is in no file.
 pub(crate) fn given(value: &str) -> Option<Setting> {
     Some(Setting {
         value: value.to_owned(),
@@ -290,19 +290,19 @@ pub(crate) fn now_unix_s() -> u64 {
     crate::clock::SystemClock.now_unix_s()
 }
 
-/// Gives the value of `credential.<url>.helper` that makes git ask this very program.
+/// Gives the value of `credential.<url>.helper` that makes git ask this program.
 ///
-/// It names the program as `PATH` does: package managers put a link there that outlives an upgrade.
+/// It contains the program's path in `PATH`, because a package manager's link there survives an upgrade.
 ///
 /// # Errors
 ///
-/// When the program's own place is unknown.
+/// If the program cannot find its own path.
 pub(crate) fn credential_helper() -> anyhow::Result<String> {
     let program = helper_program()?;
     Ok(format!("!{} credential", program::shell_word(&program)))
 }
 
-/// Finds the program of that line: as found on `PATH`, which an upgrade keeps.
+/// Finds the program's path in `PATH`, which an upgrade keeps.
 pub(crate) fn helper_program() -> anyhow::Result<PathBuf> {
     let program = program::sibling("git-bbtoken")?;
     let itself = program.canonicalize().ok();

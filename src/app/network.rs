@@ -1,4 +1,4 @@
-//! The route to Bitbucket, step by step, for a person who asks why it is not reached.
+//! Follows the route to Bitbucket step by step, to show the user where it ends.
 
 use std::{
     net::{TcpStream, ToSocketAddrs as _},
@@ -13,11 +13,11 @@ use crate::{
     profile, waiting,
 };
 
-/// How long one address may take to answer.
+/// The time limit for one address.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long a front page may take.
 const FRONT_PAGE_LIMIT: Duration = Duration::from_secs(20);
-/// What a SOCKS proxy listens on if its address does not say (RFC 1928).
+/// The default port of a SOCKS proxy (RFC 1928).
 const SOCKS_PORT: u16 = 1080;
 
 /// How far one gets.
@@ -27,17 +27,17 @@ pub(crate) struct Route {
     pub host: String,
     /// The proxy in between.
     pub proxy: Option<Proxy>,
-    /// The port that is connected to: the proxy's, or Bitbucket's.
+    /// The port of the first connection: the proxy's, or Bitbucket's.
     pub port: u16,
-    /// How many addresses the name of the first hop has, or why none.
+    /// The number of addresses of the first host, or why there is none.
     pub addresses: Result<usize, String>,
-    /// Whether one of them takes connections.
+    /// Whether one of them accepts connections.
     pub connected: Result<(), String>,
-    /// What Bitbucket's front page says: the time in its `Date`; `None` if nothing could be connected to.
+    /// The time in the `Date` of Bitbucket's front page; `None` without a connection.
     pub answer: Option<anyhow::Result<Option<u64>>>,
-    /// Settings that only git's own transport carries out: it is used then, and gets further or not as far.
+    /// The settings for which git's own transport replaces the native one.
     pub git_only: Vec<String>,
-    /// Why git's own transport and the program curl replace the native transport, if they do.
+    /// The reason why git's own transport and curl replace the native transport, if they do.
     pub by_git: Option<String>,
     /// The setting that disables certificate checks.
     pub unverified_by: Option<String>,
@@ -54,7 +54,7 @@ pub(crate) struct Proxy {
 }
 
 impl Route {
-    /// The host that is connected to: the proxy's, or Bitbucket's.
+    /// The host of the first connection: the proxy, or Bitbucket.
     pub(crate) fn hop(&self) -> &str {
         self.proxy.as_ref().map_or(&self.host, |proxy| &proxy.host)
     }
@@ -65,7 +65,7 @@ impl App {
     ///
     /// # Errors
     ///
-    /// When git's http settings cannot be followed.
+    /// If git's http settings cannot be followed.
     pub(crate) fn route(&self) -> anyhow::Result<Route> {
         let base = self.base();
         let http = git_config::http_settings(&self.git, &process_variable, base, None)?;
@@ -114,7 +114,7 @@ fn proxy(http: &HttpSettings) -> Option<(Proxy, u16)> {
     Some((told, proxy.port().unwrap_or(SOCKS_PORT)))
 }
 
-/// Says why a name is not found, without the system library's own words before that.
+/// Says why a name is not found, without the prefix of the system library.
 fn reason(error: &std::io::Error) -> String {
     let text = error.to_string();
     let why = text.rsplit(": ").next().unwrap_or_default();
@@ -132,7 +132,8 @@ fn connect(addresses: &[std::net::SocketAddr]) -> Result<(), String> {
     Err(problem)
 }
 
-/// Asks for Bitbucket's front page and gives the time in its answer's `Date` (RFC 9110 section 6.6.1), if it has one.
+/// Requests Bitbucket's front page, and gives the time in the response's `Date` (RFC 9110 section 6.6.1), if it has
+/// one.
 fn front_page(
     http: &HttpSettings,
     base: &Url,

@@ -1,4 +1,4 @@
-//! The directories in which a profile's tokens and logins are kept.
+//! Finds the directories for a profile's tokens and logins.
 
 use std::{fs::File, path::PathBuf};
 
@@ -9,7 +9,7 @@ use crate::{
     token::Places,
 };
 
-/// Finds the directories for what is kept; none in memory mode.
+/// Finds the directories for saved data; none with the store `memory`.
 pub(super) fn places(profile: &Profile, variables: Variables<'_>) -> Places {
     if profile.store == Store::Memory {
         return Places::default();
@@ -22,7 +22,8 @@ pub(super) fn places(profile: &Profile, variables: Variables<'_>) -> Places {
     }
 }
 
-/// Waits until no other helper of this user asks for a login; `tell` says so. The end of the process frees the lock.
+/// Waits until no other helper of this user asks for a login. `tell` reports the wait. The end of the process releases
+/// the lock.
 pub(crate) fn lock_logins(tell: &dyn Fn()) -> Option<File> {
     let cache = git_config::directories(&process_variable).cache?;
     let file = Directory::make(&cache).ok()?.keep("login.lock").ok()?;
@@ -33,7 +34,8 @@ pub(crate) fn lock_logins(tell: &dyn Fn()) -> Option<File> {
     Some(file)
 }
 
-/// Finds where a login made outside of a snap or a flatpak is: these set the directories of XDG, a snap also `HOME`.
+/// Finds the directory of a login that was made outside of a snap or flatpak. Both set the XDG directories, and a snap
+/// also sets `HOME`.
 fn usual_states(variables: Variables<'_>) -> Vec<PathBuf> {
     let homes = ["HOME", "SNAP_REAL_HOME"].into_iter().filter_map(variables);
     let homes = homes.map(PathBuf::from).filter(|home| home.has_root());

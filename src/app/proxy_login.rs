@@ -1,8 +1,8 @@
-//! A proxy's login by way of git's credential helpers, as git's own https asks for it (git: `proxy_auth` in http.c).
+//! Gets a proxy's login from git's credential helpers, as git's own https does (git: `proxy_auth` in http.c).
 //!
 //! # Deviation
 //!
-//! The helpers are those of the user, not those of a repository: the same connection may carry a client's secret.
+//! Only the user's helpers are asked, not a repository's, because the same connection may carry a client's secret.
 
 use std::{io::Write as _, process::Stdio};
 
@@ -14,10 +14,10 @@ use crate::{
     waiting,
 };
 
-/// A path that is no repository, wherever git runs.
+/// A path that is never a repository.
 const NO_REPOSITORY: &str = if cfg!(windows) { "NUL" } else { "/dev/null" };
 
-/// Asks `git credential`: helpers that are configured, then askpass or the terminal.
+/// Asks `git credential`, which asks the configured helpers, then askpass or the terminal.
 pub(super) struct GitLogins;
 
 impl ProxyLogins for GitLogins {
@@ -44,8 +44,8 @@ impl ProxyLogins for GitLogins {
     }
 }
 
-/// Describes a login in the credential protocol (git-credential(1), "INPUT/OUTPUT FORMAT"). `None` if a value has a
-/// character that ends a line: git would take what follows for another question.
+/// Describes a login in the credential protocol (git-credential(1), "INPUT/OUTPUT FORMAT"). `None` if a value contains
+/// a line break, because git would read the rest as another field.
 fn description(proxy: &ProxyUser, login: Option<&ProxyLogin>) -> Option<Secret> {
     let user = login.map(|login| &login.user).or(proxy.user.as_ref());
     let fields = [
@@ -66,7 +66,7 @@ fn description(proxy: &ProxyUser, login: Option<&ProxyLogin>) -> Option<Secret> 
     Some(Secret::new(text))
 }
 
-/// Runs `git credential`; what it says to a person goes to stderr.
+/// Runs `git credential`. Its messages to the user go to stderr.
 fn git_credential(verb: &str, description: &Secret) -> Option<Secret> {
     let _hold = waiting::hold();
     let mut git = Child::Git.command("git").ok()?;
@@ -76,7 +76,8 @@ fn git_credential(verb: &str, description: &Secret) -> Option<Secret> {
     }
     let mut child = git
         .args(["credential", verb])
-        // Git reads no repository's configuration where this names none (git: `setup_explicit_git_dir`).
+        // With a `GIT_DIR` that is not a repository, git reads no repository's configuration (git:
+        // `setup_explicit_git_dir`).
         .env("GIT_DIR", NO_REPOSITORY)
         .env_remove("GIT_COMMON_DIR")
         .env_remove("GIT_WORK_TREE")
@@ -85,7 +86,7 @@ fn git_credential(verb: &str, description: &Secret) -> Option<Secret> {
         .spawn()
         .ok()?;
     let mut input = child.stdin.take()?;
-    // A git that does not read it will say nothing either.
+    // If git has ended without reading it, there is no answer either.
     let _ = input.write_all(description.expose().as_bytes());
     drop(input);
     let output = child.wait_with_output().ok()?;

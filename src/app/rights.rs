@@ -12,7 +12,7 @@ const PUSH: [&str; 3] = [
     "write:repository:bitbucket",
 ];
 
-/// Says what a token may do, and what it may not.
+/// Lists the scopes of a token, and says if it cannot push.
 pub(crate) fn scopes(scopes: &[String]) -> String {
     if scopes.is_empty() {
         return "scopes unknown".to_owned();
@@ -31,7 +31,7 @@ pub(crate) fn may_push(scopes: &[String]) -> bool {
     scopes.iter().any(|scope| PUSH.contains(&scope.as_str()))
 }
 
-/// Says what has to be done for a token that can push.
+/// Says how to get a token that can push.
 pub(crate) fn to_push(profile: &Profile) -> &'static str {
     match profile.grant {
         Grant::ClientCredentials(_) | Grant::AuthorizationCode(_) => {

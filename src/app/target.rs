@@ -1,5 +1,5 @@
-//! What a command asks about, as far as it decides which profile is used. Every command comes through here, so that all
-//! of them find the same profile in the same directory.
+//! The repository and address of a command, which select the profile. Every command uses this module, so that all of
+//! them find the same profile in the same directory.
 
 use std::{ffi::OsString, path::Path, process::Stdio};
 
@@ -17,13 +17,13 @@ use crate::{
 
 /// The repository in which a command runs.
 ///
-/// Git names it to its remote helpers, by `GIT_DIR`, but neither to a person's commands nor to every credential helper.
+/// Git sets `GIT_DIR` for its remote helpers, but not for the user's commands and not for every credential helper.
 #[derive(Debug)]
 pub(super) struct Environment {
     git_dir: Option<OsString>,
-    /// Whether the variables of git that name the repository here do not count.
+    /// Whether to ignore git's variables that name the current repository.
     is_elsewhere: bool,
-    /// Whether only the machine's settings count.
+    /// Whether to read only the settings for all users of the machine.
     is_of_system: bool,
 }
 
@@ -36,7 +36,7 @@ impl Environment {
         }
     }
 
-    /// Takes the one that git names to its remote helper.
+    /// Uses the repository that git has named to its remote helper.
     pub(super) fn of_process() -> Self {
         Environment {
             git_dir: process_variable("GIT_DIR"),
@@ -44,7 +44,7 @@ impl Environment {
         }
     }
 
-    /// Takes a repository that was found.
+    /// Uses a repository that was found.
     pub(super) fn at(git_dir: &Path) -> Self {
         Environment {
             git_dir: Some(git_dir.into()),
@@ -62,7 +62,7 @@ impl Environment {
         }
     }
 
-    /// Leaves out every repository, the user's files, and the settings of the one command (git(1), "GIT_CONFIG_GLOBAL").
+    /// Ignores repositories, the user's files, and the settings of this command (git(1), "GIT_CONFIG_GLOBAL").
     pub(super) fn of_system() -> Self {
         Environment {
             is_of_system: true,
@@ -70,7 +70,7 @@ impl Environment {
         }
     }
 
-    /// Reads a variable, as git would set it for a remote helper.
+    /// Reads a variable as git sets it for a remote helper.
     pub(super) fn variable(&self, name: &str) -> Option<OsString> {
         match name {
             "GIT_DIR" => self.git_dir.clone(),
@@ -82,7 +82,7 @@ impl Environment {
     }
 }
 
-/// Asks git: it knows which repositories its user does not trust.
+/// Asks git, because git knows which repositories it does not trust for this user.
 fn git_dir_here() -> Option<OsString> {
     let output = Child::Git
         .command("git")
@@ -97,11 +97,12 @@ fn git_dir_here() -> Option<OsString> {
     (output.status.success() && !path.as_os_str().is_empty()).then(|| path.into())
 }
 
-/// What decides which profile is used: the configuration with the remote's, and the address, if there is one.
+/// The input for the choice of the profile: the configuration, including the remote's settings, and the address, if
+/// there is one.
 pub(crate) struct Target {
     pub(crate) raw: Raw,
     pub(crate) address: Option<Address>,
-    /// Where Bitbucket is: for every profile that does not say otherwise, then for those that do.
+    /// The base URLs: first the common one, then those that profiles set.
     pub(crate) bases: Vec<Url>,
 }
 
@@ -123,7 +124,7 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// For an address that cannot be used.
+    /// If the address cannot be used.
     pub(super) fn about(
         app: &App,
         remote: Option<&str>,
@@ -134,8 +135,7 @@ impl Target {
         Ok((target, address))
     }
 
-    /// Takes the repository here: the remote from which git fetches if none is named. A remote that is not at Bitbucket
-    /// decides nothing.
+    /// Takes the remote from which git fetches by default in this directory. Ignores a remote that is not at Bitbucket.
     pub(super) fn about_here(app: &App) -> Self {
         let remote = app.default_remote();
         let remote = remote.as_deref();
@@ -145,12 +145,12 @@ impl Target {
         Target::new(app, remote, address, sites.unwrap_or_default())
     }
 
-    /// Takes a URL of some sites, for which git asks a credential helper. The remote with this URL counts as it does for a
-    /// fetch; without a path it is the remote from which git fetches.
+    /// Takes a URL for which git asks a credential helper, with the sites that contain it. Finds the remote with this
+    /// URL, as for a fetch. Without a path, takes the remote from which git fetches by default.
     pub(super) fn about_url(app: &App, url: &Url, sites: Vec<Url>) -> Self {
         let git = &app.git;
         let has_path = url.path() != "/";
-        // A path that names no repository is of no help, but it is Bitbucket that asks.
+        // The path does not name a repository, but the host is Bitbucket's.
         let asked = find(git, None, url.as_str(), &app.bases);
         let asked = asked.ok().map(|found| found.address);
         let address_of = |remote: &str| {
@@ -176,19 +176,19 @@ impl Target {
 pub(crate) struct Chosen {
     /// Serves a fetch.
     pub(crate) fetcher: Profile,
-    /// Why a fetch must not use it, if so.
+    /// The reason why a fetch must not use it.
     pub(crate) fetch_refusal: Option<Failure>,
-    /// Serves a push, if that is another one.
+    /// The profile for pushes, if it is another one.
     pub(crate) pusher: Option<Profile>,
 }
 
 impl Target {
-    /// Chooses the profile. Every command comes through here, so that all choose the same one.
+    /// Chooses the profile. Every command calls this, so that all choose the same one.
     pub(crate) fn profile(&self) -> Result<Profile, Failure> {
         profile::choose(&self.raw, self.address.as_ref())
     }
 
-    /// Names the profile that [`Target::profile`] chooses, and says why.
+    /// Gives the name of the profile that [`Target::profile`] chooses, and the reason.
     pub(super) fn explain(&self) -> Result<(String, String), Failure> {
         profile::explain(&self.raw, self.address.as_ref())
     }
@@ -211,13 +211,15 @@ impl Target {
     }
 }
 
-/// An address, and the base URLs that its host stands for: none if it has no host, which fits each.
+/// An address, and the base URLs that its host may mean. The list is empty if the address has no host, and then fits
+/// each site.
 struct Found {
     address: Address,
     sites: Vec<Url>,
 }
 
-/// Parses the address; with `remote.<name>.vcs` and no more git gives the remote's name for one, and its URL holds it.
+/// Parses the address. If a remote has only `remote.<name>.vcs`, git gives the remote's name instead, and the remote's
+/// URL is the address.
 pub(super) fn parse_address(
     git: &GitConfig,
     remote: Option<&str>,
@@ -251,7 +253,7 @@ fn find(
         return Err(refusal.context("there is a base URL")?.into());
     };
     let sites = match (sites.is_empty(), &address.host) {
-        // Bitbucket's own host stands for the Bitbucket that is configured for every profile.
+        // Bitbucket's own host means the common base URL.
         (true, Some(_)) => vec![bases[0].clone()],
         _ => sites.iter().map(|(base, _)| (*base).clone()).collect(),
     };
@@ -276,7 +278,7 @@ fn named_sites<'f, 'b>(
     fitting: &'f [(&'b Url, Address)],
 ) -> Vec<&'f (&'b Url, Address)> {
     let names = |(base, address): &&(&Url, Address)| address.host == Some(authority(base));
-    // One site may lie below another, and one may be http where the other is https.
+    // One site may be below another, and two sites may differ only in http and https.
     let length = |(base, _): &(&Url, Address)| path(base).len();
     let longest = fitting.iter().filter(names).map(length).max();
     let of_path: Vec<_> = fitting
@@ -307,7 +309,7 @@ fn is_remote_url(entry: &Entry) -> bool {
     entry.section == "remote" && entry.key == "url"
 }
 
-/// Names the remote from which git fetches if none is named: the branch's, the only one, or `origin` (git:
+/// Gives the name of the remote from which git fetches by default: the branch's, the only one, or `origin` (git:
 /// `remotes_remote_for_branch`).
 pub(super) fn default_remote(git: &GitConfig, variables: Variables<'_>) -> Option<String> {
     let mut all = remotes(git);
@@ -322,7 +324,7 @@ pub(super) fn default_remote(git: &GitConfig, variables: Variables<'_>) -> Optio
     of_branch().or_else(only).or(Some("origin".to_owned()))
 }
 
-/// Gives the address that git uses for a remote: its first, rewritten by the user's rules.
+/// Gives the address that git uses for a remote: its first URL, rewritten by the user's rules.
 fn url_of(git: &GitConfig, remote: &str) -> Option<String> {
     let is_its =
         |entry: &&Entry| is_remote_url(entry) && entry.subsection.as_deref() == Some(remote);
@@ -335,7 +337,7 @@ fn url_of(git: &GitConfig, remote: &str) -> Option<String> {
     Some(rewritten.unwrap_or_else(|| url.to_owned()))
 }
 
-/// Finds the rule by which git rewrites an address, among those that count.
+/// Finds the rule by which git rewrites an address.
 pub(crate) fn rule_for<'g>(
     git: &'g GitConfig,
     url: &str,
@@ -346,7 +348,7 @@ pub(crate) fn rule_for<'g>(
         let start = rule.value.as_deref().unwrap_or_default();
         rule.section == "url" && rule.key == "insteadof" && url.starts_with(start) && counts(rule)
     };
-    // Of two rules of the same length the first holds.
+    // If two rules have the same length, git takes the first.
     let longer = |one, other| {
         if length(other) > length(one) {
             other

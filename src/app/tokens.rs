@@ -1,4 +1,4 @@
-//! What is done with the tokens of a profile.
+//! Gets, saves and removes the tokens of a profile.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ use crate::{
     transport::Authorizer,
 };
 
-/// Git's own transport cannot replace a token, so it is given one that lasts longer.
+/// Git's own transport cannot replace a token, so its token must be valid for longer.
 const GIT_TRANSPORT_MARGIN: Duration = Duration::from_secs(300);
 
 impl Identity {
-    /// Gives what makes the `Authorization` header of this profile's requests.
+    /// Gives the source of the `Authorization` header for this profile's requests.
     pub(crate) fn authorizer<'a>(
         &'a self,
         watch: &'a Watch,
@@ -32,7 +32,7 @@ impl Identity {
         TokenAuthorizer {
             tokens: self.tokens(notify),
             identity: self,
-            // A login that is being renewed is not cut off, though git is gone: its next refresh token would be lost.
+            // Do not stop the refresh of a login when git has ended, because the next refresh token would be lost.
             watch: match self.profile.grant {
                 Grant::AuthorizationCode(_) => None,
                 Grant::ClientCredentials(_) | Grant::Token(_) => Some(watch),
@@ -40,7 +40,7 @@ impl Identity {
         }
     }
 
-    /// Gives the profile's tokens, with a warning for each server that is not verified.
+    /// Gives the profile's tokens. Warns of each server whose certificate is not checked.
     pub(super) fn tokens<'a>(&'a self, notify: &'a dyn Fn(&str)) -> Tokens<'a> {
         let endpoints = &self.profile.endpoints;
         let ways = [
@@ -58,7 +58,7 @@ impl Identity {
         self.tokens_without_request(notify)
     }
 
-    /// Gives the tokens to what makes no request, so that no server needs to be verified.
+    /// Gives the tokens for code that makes no request, without these warnings.
     pub(super) fn tokens_without_request<'a>(&'a self, notify: &'a dyn Fn(&str)) -> Tokens<'a> {
         let places = places(&self.profile, &process_variable);
         if let Some(cache) = &places.cache {
@@ -67,12 +67,12 @@ impl Identity {
         Tokens::new(&self.profile, self, &SystemClock, places, notify)
     }
 
-    /// Looks at what is kept of the profile, without a request; the error tells that its store could not be read.
+    /// Reads the profile's saved data without a request. Also gives the error if the store could not be read.
     pub(crate) fn kept(&self, notify: &dyn Fn(&str)) -> (Kept, Option<anyhow::Error>) {
         self.tokens_without_request(notify).kept()
     }
 
-    /// Keeps a client's secret or an access token in the profile's store.
+    /// Saves a client's secret or an access token in the profile's store.
     ///
     /// # Errors
     ///
@@ -82,17 +82,17 @@ impl Identity {
         kept.with_context(|| format!("profile '{}' was not saved", self.profile))
     }
 
-    /// Keeps the name of the profile's account for `status`, or forgets it.
+    /// Saves or removes the name of the profile's account for `status`.
     pub(crate) fn keep_owner(&self, name: Option<&str>, notify: &dyn Fn(&str)) {
         self.tokens_without_request(notify).keep_owner(name);
     }
 
-    /// Forgets all that is kept of a profile on this machine. What one of `others` uses, too, stays, unless
-    /// `even_shared` says otherwise.
+    /// Removes the saved data of a profile from this machine. Items that one of `others` also uses stay, unless
+    /// `even_shared` is set.
     ///
     /// # Errors
     ///
-    /// When something is still there.
+    /// If something remains.
     pub(crate) fn forget_all(
         &self,
         others: &[Profile],
@@ -106,7 +106,7 @@ impl Identity {
         tokens.forget_all(others, even_shared)
     }
 
-    /// Drops a token that git saw refused; true if it was kept.
+    /// Removes a token that the server refused to git. True if it was cached.
     pub(crate) fn forget(&self, token: &Secret, notify: &dyn Fn(&str)) -> bool {
         self.tokens_without_request(notify).forget(token)
     }
@@ -121,8 +121,7 @@ impl Identity {
         bearer.map_err(|error| under(self, error))
     }
 
-    /// Gives a token in the place of one that the server refused, which is named by its fingerprint; `None` if there is
-    /// no other.
+    /// Gives a token instead of a refused one with this fingerprint; `None` if there is no other.
     ///
     /// # Errors
     ///
@@ -144,7 +143,7 @@ impl Identity {
         }
     }
 
-    /// Gets a token from the endpoint although one may be kept, to prove that the grant works.
+    /// Requests a new token even if one is cached, to prove that the grant works.
     ///
     /// # Errors
     ///
@@ -154,11 +153,11 @@ impl Identity {
         bearer.map_err(|error| under(self, error))
     }
 
-    /// Prepares a person's login: checks that it can be kept, then gives the request for consent.
+    /// Prepares a user's login: checks that the store can save it, then gives the request for consent.
     ///
     /// # Errors
     ///
-    /// [`Kind::Misconfigured`] for a profile that needs no login, [`Kind::StoreUnusable`] when it could not be kept.
+    /// [`Kind::Misconfigured`] for a profile that needs no login, [`Kind::StoreUnusable`] if the store cannot save it.
     pub(crate) fn authorize(
         &self,
         redirect_uri: Option<&str>,
@@ -172,17 +171,17 @@ impl Identity {
             return Err(Failure::new(Kind::Misconfigured, message).into());
         };
         let tokens = self.tokens(notify);
-        // Neither a page nor a code is worth anything without the secret and a place for what follows.
+        // Check first that the secret is there and that the store has space. Without them, a consent would be useless.
         tokens.client(client)?;
         tokens.prove_room()?;
         Authorization::new(&profile.endpoints.authorize, &client.id, redirect_uri)
     }
 
-    /// Exchanges the code of a consent and keeps the login, after `accept` if that is given.
+    /// Exchanges the code and saves the login. If `accept` is set, it must agree first.
     ///
     /// # Errors
     ///
-    /// When the token endpoint or `accept` refuses, or the login cannot be kept.
+    /// If the token endpoint or `accept` refuses, or the login cannot be saved.
     pub(crate) fn log_in(
         &self,
         authorization: &Authorization,
@@ -198,7 +197,7 @@ impl Identity {
 ///
 /// # Errors
 ///
-/// When something is still there.
+/// If something remains.
 pub(crate) fn forget_rest(app: &App, store: Store) -> anyhow::Result<bool> {
     let Directories { cache, state } = git_config::directories(&process_variable);
     // The cache has its access tokens in files of the same kind.
@@ -206,12 +205,12 @@ pub(crate) fn forget_rest(app: &App, store: Store) -> anyhow::Result<bool> {
     token::store::forget_rest(store, directories, app.no_questions().as_deref())
 }
 
-/// Releases the place in the store that a login was to take, because the login is stopped.
+/// Releases the space in the store that was reserved for a login, because the login stops.
 pub(crate) fn release_room(profile: &Profile) {
     token::release_room(profile, places(profile, &process_variable).state);
 }
 
-/// Names the settings that the token call does not follow, where it was not answered.
+/// Adds the settings that the token request did not follow to the error of a request without a response.
 fn under(identity: &Identity, error: anyhow::Error) -> anyhow::Error {
     let Some(kind @ (Kind::Unreachable { .. } | Kind::Untrusted { .. })) = failure::kind(&error)
     else {
@@ -234,11 +233,11 @@ fn under(identity: &Identity, error: anyhow::Error) -> anyhow::Error {
     error.context(Failure::new(kind, message))
 }
 
-/// Makes the `Authorization` header of a token.
+/// Creates the `Authorization` header for a token.
 pub(crate) struct TokenAuthorizer<'a> {
     tokens: Tokens<'a>,
     identity: &'a Identity,
-    /// Ends the process when git is gone while a token is waited for.
+    /// Ends the process if git ends while the helper waits for a token.
     watch: Option<&'a Watch>,
 }
 

@@ -20,11 +20,12 @@ pub(crate) enum Unread {
 }
 
 impl App {
-    /// Reads a repository with git, as a clone would first. It may be a remote's name.
+    /// Reads a repository with git, like the first step of a clone. The argument may be a remote's name.
     ///
     /// # Errors
     ///
-    /// If git cannot read it. The helper that git starts can only print its error, so the repository is read again here.
+    /// If git cannot read it. The helper that git starts can only print its error, so this process reads the repository
+    /// again to get it.
     pub(crate) fn reach(&self, address: &str, notify: &dyn Fn(&str)) -> Result<(), Unread> {
         git::reach(address).map_err(|words| match self.read_again(address, notify) {
             Err(error) => Unread::ByHelper(error),
@@ -50,12 +51,12 @@ impl App {
     }
 }
 
-/// Tries an identity that is not kept yet on a repository, as a fetch begins; false if only git's own transport may
+/// Checks an unsaved identity with a repository, like the first step of a fetch. False if only git's own transport may
 /// reach it.
 ///
 /// # Errors
 ///
-/// When the repository cannot be read.
+/// If the repository cannot be read.
 pub(crate) fn try_on(
     identity: &Identity,
     address: &Address,

@@ -1,8 +1,7 @@
-//! Servers that git's own transport reaches and the native one does not: git is tried once, and the result is kept for
-//! a day.
+//! Remembers for a day which servers only git's own transport reaches.
 //!
-//! The native TLS supports fewer certificates and handshakes than git's does. Git verifies the server by the same
-//! settings, so a certificate that git rejects, too, stays rejected.
+//! The native TLS supports fewer certificates and handshakes than git's. Git checks the server's certificate by the
+//! same settings, so a certificate that git also rejects stays rejected.
 
 use std::path::PathBuf;
 
@@ -17,9 +16,9 @@ use crate::{
     profile::Profile,
 };
 
-/// The file format's version: another one is not read.
+/// The version of the file format. Other versions are not read.
 const VERSION: u32 = 1;
-/// The directory below the cache's, with a file for each server.
+/// The directory in the cache, with a file for each server.
 const DIRECTORY: &str = "by-git";
 /// An older result is not used.
 const MAX_AGE_S: u64 = 24 * 3600;
@@ -32,7 +31,7 @@ struct Record {
     because: String,
 }
 
-/// Says why a server is left to git's own transport, if it is.
+/// Gives the reason why git's own transport serves a server, if it does.
 pub(crate) fn remembered(profile: &Profile, url: &Url) -> Option<String> {
     let (_, directory, name) = place(profile, url)?;
     let directory = Directory::open(&directory).ok()?;
@@ -44,7 +43,7 @@ pub(crate) fn remembered(profile: &Profile, url: &Url) -> Option<String> {
     (record.version == VERSION && age_s < MAX_AGE_S).then_some(record.because)
 }
 
-/// Leaves a server to git's own transport for a day.
+/// Lets git's own transport serve a server for a day.
 pub(crate) fn remember(profile: &Profile, url: &Url, because: &str) {
     let record = Record {
         version: VERSION,
@@ -54,17 +53,17 @@ pub(crate) fn remember(profile: &Profile, url: &Url, because: &str) {
     if let (Some((cache, directory, name)), Ok(text)) =
         (place(profile, url), serde_json::to_vec(&record))
     {
-        // Without the file the next command tries again.
+        // Without the file, the next command tries both transports again.
         let _ = Directory::make(&cache)
             .and_then(|_| Directory::make(&directory))
             .and_then(|directory| directory.replace_in_passing(&name, &text));
     }
 }
 
-/// Names the cache, the directory below it, and the file of a server.
+/// Gives the cache, the directory in it, and the file of a server.
 fn place(profile: &Profile, url: &Url) -> Option<(PathBuf, PathBuf, String)> {
     let cache = places(profile, &process_variable).cache?;
-    // Windows has no colon in the names of files.
+    // Windows does not allow a colon in file names.
     let name = authority(url).replace([':', '[', ']'], "_");
     let directory = cache.join(DIRECTORY);
     Some((cache, directory, format!("{name}.json")))

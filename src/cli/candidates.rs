@@ -9,9 +9,9 @@ use crate::{
     git_config::{GitConfig, process_variable},
 };
 
-/// Names the profiles of protected configuration: a repository's own may hold anything.
+/// Lists the profiles of protected configuration. A repository's own configuration may contain anything.
 pub(super) fn profiles() -> Vec<CompletionCandidate> {
-    // A configuration that cannot be read has its error elsewhere.
+    // Other commands report a configuration that cannot be read.
     let config = GitConfig::read(&process_variable).unwrap_or_default();
     let ours = config
         .entries()

@@ -1,6 +1,6 @@
-//! `git bbtoken completions`: a shell's script, which asks this program what to offer for a line.
+//! `git bbtoken completions`: prints a script for a shell. The script asks this program for the completions of a line.
 //!
-//! An answer holds only letters, digits and a few signs, and no script evaluates it. The shells complete file names
+//! An answer contains only letters, digits and a few signs, and no script evaluates it. The shells complete file names
 //! themselves.
 
 use std::ffi::OsString;
@@ -70,7 +70,7 @@ complete -c git-bbtoken -f -k -a "(__git_bbtoken_offer)"
 complete -c git -f -n "functions -q __fish_git_using_command; and __fish_git_using_command bbtoken" -a "(__fish_git_complete_custom_command bbtoken)"
 "#;
 
-/// The words are handed on as they are written; a variable or command in them is not evaluated.
+/// The script passes the words on as written. It evaluates no variable or command in them.
 const POWERSHELL: &str = r#"Register-ArgumentCompleter -Native -CommandName 'git-bbtoken' -ScriptBlock {
     param($wordToComplete, $commandAst, $cursorPosition)
     $words = @($commandAst.CommandElements |
@@ -100,14 +100,14 @@ pub(super) fn run(
     console.print(script)
 }
 
-/// Writes what may stand at a place of a line: a word, a tab and its description, one a line.
+/// Prints the candidates for a position in a line, one per line: the word, a tab and its description.
 fn offer(at: usize, words: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Result<()> {
     let (mut before, mut rest) = (words, Vec::new());
     if before.len() > at {
         rest = before.split_off(at);
     }
     let mut word = rest.into_iter().next().unwrap_or_default();
-    // Bash gives the '=' of '--profile=work' as a word of its own.
+    // Bash gives the '=' of '--profile=work' as a separate word.
     before.retain(|word| word != "=");
     if word == "=" {
         word.clear();
@@ -131,7 +131,7 @@ fn offer(at: usize, words: Vec<OsString>, console: &mut Console<'_>) -> anyhow::
     Ok(())
 }
 
-/// Tells whether a word means itself in every shell.
+/// Tells whether a word needs no quotes in any shell.
 fn is_plain(word: &str) -> bool {
     word.chars()
         .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '='))

@@ -1,4 +1,4 @@
-//! The person in front of the command, or the script: what is asked, said and answered.
+//! Talks to the user or a script: questions, messages and answers.
 
 use std::io::{self, BufRead, Read as _, Write};
 
@@ -18,7 +18,7 @@ use crate::{
 /// More than any secret or address.
 const MAX_INPUT_BYTES: u64 = 1024 * 1024;
 
-/// The ways in and out. Answers that a script may read go to `output`, prose and questions to `say`.
+/// Input and output. Answers that a script may read go to `output`, prose and questions to `say`.
 pub(crate) struct Console<'a> {
     /// Standard input.
     pub input: &'a mut dyn BufRead,
@@ -28,7 +28,7 @@ pub(crate) struct Console<'a> {
     pub say: &'a dyn Fn(&str),
     /// Warns a person.
     pub warn: &'a dyn Fn(&str),
-    /// Whether a person can answer: standard input and the place for prose are terminals.
+    /// Whether a user can answer: stdin and the output for prose are terminals.
     pub is_interactive: bool,
     /// Whether standard output is a terminal.
     pub is_output_a_terminal: bool,
@@ -55,7 +55,7 @@ impl Console<'_> {
         Ok(if answer.is_empty() { default } else { answer }.to_owned())
     }
 
-    /// Asks for one of some choices by its number or its name.
+    /// Asks for one of several choices, by its number or its name.
     pub(super) fn choose(
         &mut self,
         question: &str,
@@ -80,13 +80,13 @@ impl Console<'_> {
         }
     }
 
-    /// Asks for a yes; anything else is a no.
+    /// Asks a yes/no question. Any answer but yes is a no.
     pub(super) fn confirm(&mut self, question: &str) -> anyhow::Result<bool> {
         let answer = self.ask(&format!("{question} [y/N]"), "")?;
         Ok(matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 
-    /// Asks whether to go on; an empty answer is a yes.
+    /// Asks whether to continue. An empty answer is a yes.
     pub(super) fn agree(&mut self, question: &str) -> anyhow::Result<bool> {
         let answer = self.ask(&format!("{question} [Y/n]"), "")?;
         Ok(matches!(
@@ -95,8 +95,8 @@ impl Console<'_> {
         ))
     }
 
-    /// Asks a person for a secret without showing it, or reads a line of standard input when it is no terminal: what
-    /// follows is for the next question.
+    /// Asks the user for a secret without showing it. If stdin is not a terminal, reads one line, because further lines
+    /// answer further questions.
     pub(super) fn secret(&mut self, what: &str) -> anyhow::Result<Secret> {
         while self.is_interactive {
             let typed = self.hidden(what)?;
@@ -116,7 +116,7 @@ impl Console<'_> {
         word(&line, what)
     }
 
-    /// Reads a line of a terminal without showing it. The terminal is silent before the question is seen.
+    /// Reads a line from a terminal without showing it. Turns the echo off before it shows the question.
     #[cfg(unix)]
     fn hidden(&mut self, what: &str) -> anyhow::Result<Secret> {
         let silence = Silence::fall().with_context(|| format!("cannot hide the {what}"))?;
@@ -127,7 +127,7 @@ impl Console<'_> {
         typed
     }
 
-    /// Reads a line of a console without showing it.
+    /// Reads a line from a console without showing it.
     #[cfg(windows)]
     fn hidden(&mut self, what: &str) -> anyhow::Result<Secret> {
         (self.say)(&format!("{what} (not shown): "));
@@ -138,13 +138,13 @@ impl Console<'_> {
         }
     }
 
-    /// Reads a line. The end of input is an error: nobody answers.
+    /// Reads a line. The end of the input is an error, because it is no answer.
     pub(super) fn line(&mut self) -> anyhow::Result<String> {
         let mut line = String::new();
         let mut input = (&mut *self.input).take(MAX_INPUT_BYTES);
         match input.read_line(&mut line)? {
             0 => {
-                // The cursor is behind the question.
+                // The cursor is still in the line of the question.
                 if self.is_interactive {
                     (self.say)("\n");
                 }
@@ -154,7 +154,7 @@ impl Console<'_> {
         }
     }
 
-    /// Writes a line that a script may read. Text from outside stays in its line, and acts on no terminal.
+    /// Writes a line that a script may read. Escapes line ends and control characters of outside text.
     pub(super) fn answer(&mut self, line: &str) -> anyhow::Result<()> {
         self.print(&format!("{}\n", shown(line)))
     }
@@ -165,7 +165,7 @@ impl Console<'_> {
         self.style = Style::of(color.choice, is_terminal, &|name| std::env::var_os(name));
     }
 
-    /// Writes such a line, and colors the mark at its start.
+    /// Writes such a line with a colored mark.
     pub(super) fn answer_marked(&mut self, line: &str) -> anyhow::Result<()> {
         let line = shown(line);
         let (mark, rest) = line.split_at(line.find(' ').unwrap_or(line.len()));
@@ -173,13 +173,13 @@ impl Console<'_> {
         self.print(&format!("{mark}{rest}\n"))
     }
 
-    /// Writes JSON without what may be a secret.
+    /// Writes JSON with masked secrets.
     pub(super) fn answer_json(&mut self, value: Value) -> anyhow::Result<()> {
         let text = serde_json::to_string_pretty(&masked(value))?;
         self.print(&format!("{}\n", printable_json(&text)))
     }
 
-    /// Writes a text of ours as it is, or what another program reads.
+    /// Writes a text unchanged: this program's own, or one for another program.
     pub(super) fn print(&mut self, text: &str) -> anyhow::Result<()> {
         let written = self.output.write_all(text.as_bytes());
         match written.and_then(|()| self.output.flush()) {
@@ -192,12 +192,12 @@ impl Console<'_> {
     }
 }
 
-/// Shows a line: nothing of it acts on a terminal or is a secret.
+/// Shows a line, with control characters escaped and secrets masked.
 fn shown(line: &str) -> String {
     one_line(&mask(line))
 }
 
-/// Takes what may be a secret out of every text in JSON.
+/// Masks secrets in every text of a JSON value.
 fn masked(json: Value) -> Value {
     match json {
         Value::String(text) => Value::String(mask(&text)),
@@ -219,7 +219,7 @@ fn word(text: &[u8], what: &str) -> anyhow::Result<Secret> {
     })
 }
 
-/// Tells whether standard input gives nothing for a moment: a person may be waiting for us, as we for the person.
+/// Tells whether stdin gives nothing for a moment. The user may then not know that the command waits for input.
 #[cfg(unix)]
 fn stdin_is_silent() -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -241,15 +241,15 @@ fn unanswered() -> anyhow::Error {
     Failure::new(Kind::Unanswered, "no answer was given; nothing was changed").into()
 }
 
-/// How the console says that the user pressed Ctrl-C or Ctrl-D.
+/// The console's errors for Ctrl-C and Ctrl-D.
 #[cfg(windows)]
 const LEFT: [io::ErrorKind; 2] = [io::ErrorKind::Interrupted, io::ErrorKind::UnexpectedEof];
 
-/// Reads what is typed on a silent terminal, key by key: a line of the terminal's own ends at 4,096 characters,
-/// and tokens may be longer.
+/// Reads a line from a terminal without echo, key by key. The terminal's own lines end at 4,096 characters, and tokens
+/// may be longer.
 ///
-/// The crate rpassword does not fit here: it takes the end of input for the end of a line, ignores Ctrl-Z, and leaves the
-/// terminal silent after SIGTERM and SIGHUP.
+/// The crate rpassword does not fit here: it treats the end of the input as the end of a line, ignores Ctrl-Z, and does
+/// not restore the echo after SIGTERM and SIGHUP.
 #[cfg(unix)]
 fn read_hidden(input: &mut dyn BufRead) -> anyhow::Result<Secret> {
     const CTRL_C: u8 = 3;
@@ -268,7 +268,7 @@ fn read_hidden(input: &mut dyn BufRead) -> anyhow::Result<Secret> {
             b'\r' | b'\n' => break,
             CTRL_U => typed.clear(),
             key if BACKSPACE.contains(&key) => {
-                // A character as a whole, whose first byte is none of those that continue one.
+                // Remove a whole UTF-8 character, up to its first byte.
                 while typed.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
             }
             key if typed.len() as u64 <= MAX_INPUT_BYTES => typed.push(key),
@@ -278,7 +278,7 @@ fn read_hidden(input: &mut dyn BufRead) -> anyhow::Result<Secret> {
     Ok(Secret::new(String::from_utf8_lossy(&typed).into_owned()))
 }
 
-/// A terminal that shows nothing of what is typed and gives every key at once, until this is dropped.
+/// A terminal without echo that gives every key at once. Dropping it restores the terminal.
 #[cfg(unix)]
 struct Silence {
     before: rustix::termios::Termios,
@@ -304,12 +304,12 @@ impl Silence {
         Ok(silence)
     }
 
-    /// Leaves the terminal alone if another program, such as the user's shell, has changed it since.
+    /// Does nothing if another program, such as the user's shell, has changed the terminal since.
     fn end(&self) {
         use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
         let now = tcgetattr(std::io::stdin());
         if now.is_ok_and(|now| now.local_modes == self.silent.local_modes) {
-            // A terminal that is gone needs no echo.
+            // If the terminal is closed, the error does not matter.
             let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &self.before);
         }
     }

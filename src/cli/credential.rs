@@ -1,9 +1,10 @@
 //! `git bbtoken credential`: git's credential protocol (git-credential(1)), for the configured Bitbucket only.
 //!
-//! User name and password are given, not `authtype`: git 2.46 to 2.53 sends a push over 1 MiB without the latter.
-//! With the capability `state` (git 2.46) the first answer is called one of several stages (`continue`), so that git
-//! asks again when the server refuses the token, with the state that names it. `ephemeral` asks the other helpers of
-//! the chain not to store the token; git hands it on together with the capability `authtype` (git 2.46).
+//! The answer has user name and password instead of `authtype`, because git 2.46 to 2.53 sends a push over 1 MiB
+//! without an `authtype` credential. With the capability `state` (git 2.46), the first answer claims to be one of
+//! several stages (`continue`). So git asks again if the server refuses the token, and sends back the state that
+//! identifies it. `ephemeral` asks the other helpers of the chain not to store the token. Git passes it on with the
+//! capability `authtype` (git 2.46).
 
 use std::io::{BufRead, Read as _, Write};
 
@@ -20,7 +21,7 @@ use crate::{
 
 /// More than any request of git's.
 const MAX_REQUEST_BYTES: u64 = 1024 * 1024;
-/// What our states begin with; those of other helpers are passed over (git-credential(1), `state[]`).
+/// The prefix of this helper's states. It ignores those of other helpers (git-credential(1), `state[]`).
 const STATE: &str = "bbtoken:given=";
 
 pub(super) fn run(
@@ -59,7 +60,7 @@ fn get(
     let identity = match App::read().and_then(|app| identity(&app, profile, request)) {
         Ok(Some(identity)) => identity,
         Ok(None) => return Ok(()),
-        // Where nothing is configured another helper may know a credential.
+        // If nothing is configured, another helper may have a credential.
         Err(error)
             if matches!(
                 kind(&error),
@@ -68,7 +69,7 @@ fn get(
         {
             return Ok(());
         }
-        // A fault of our configuration is no concern of another host.
+        // An error in this configuration must not affect another host.
         Err(_) if !app::may_be_ours(&request.host) => return Ok(()),
         Err(error) => return quit(output, error),
     };
@@ -106,7 +107,7 @@ fn answer(request: &Request, identity: &Identity, bearer: &Bearer) -> Secret {
     Secret::new(format!("{answer}username={user}\npassword={token}\n"))
 }
 
-/// Lets git stop: Bitbucket takes no password that a person or another helper could give.
+/// Makes git stop, because Bitbucket accepts no password from the user or another helper.
 fn quit(output: &mut dyn Write, error: anyhow::Error) -> anyhow::Result<()> {
     output.write_all(b"quit=1\n")?;
     Err(error)
@@ -130,7 +131,7 @@ fn erase(profile: Option<&str>, request: &Request, warn: &dyn Fn(&str)) -> anyho
     let Some(token) = &request.password else {
         return Ok(());
     };
-    // The user name of the token stands in the place of one that may have named the profile: the token tells whose it is.
+    // The answer's user name belongs to the token. It replaces a user name in the request that selected the profile.
     let Ok(app) = App::read() else { return Ok(()) };
     let first = identity(&app, profile, request).ok().flatten();
     let others = app.all_for_site(&request.protocol, &request.host);
@@ -150,7 +151,7 @@ fn erase(profile: Option<&str>, request: &Request, warn: &dyn Fn(&str)) -> anyho
     Ok(())
 }
 
-/// Resolves whose token a request is about; `None` if it is not about Bitbucket, so that git asks the next helper.
+/// Resolves the profile for a request; `None` if the request is not about Bitbucket, so that git asks the next helper.
 fn identity(
     app: &App,
     profile: Option<&str>,
@@ -179,19 +180,19 @@ struct Request {
     path: String,
     user: String,
     password: Option<Secret>,
-    /// Git hands states back (`capability[]=state`).
+    /// Git sends states back (`capability[]=state`).
     knows_state: bool,
-    /// Git tells the other helpers what is not to be stored (`capability[]=authtype`).
+    /// Git passes `ephemeral` on to the other helpers (`capability[]=authtype`).
     knows_ephemeral: bool,
-    /// The token that was given before, and refused.
+    /// The earlier token, which the server refused.
     given: Option<Given>,
 }
 
-/// The state that git keeps between two answers.
+/// The state that git sends back with its next request.
 #[derive(Debug, PartialEq, Eq)]
 struct Given {
     fingerprint: String,
-    /// The profile that the URL's user name asked for: our answer puts the token's in its place.
+    /// The profile that the URL's user name selected. The answer replaces this user name by the token's.
     profile: Option<String>,
 }
 
@@ -216,7 +217,7 @@ impl std::fmt::Display for Given {
 }
 
 impl Request {
-    /// Reads `key=value` lines up to an empty one; unknown keys are passed over, as the protocol asks.
+    /// Reads `key=value` lines up to an empty line. Ignores unknown keys, as the protocol requires.
     fn parse(text: &Secret) -> Self {
         let mut request = Request::default();
         for line in text.expose().lines().take_while(|line| !line.is_empty()) {
@@ -240,7 +241,7 @@ impl Request {
         request
     }
 
-    /// Names the profile if the URL's user name chose it.
+    /// Gives the name of the profile if the URL's user name selected it.
     fn asked_profile(&self, identity: &Identity) -> Option<String> {
         (identity.profile.name == self.user).then(|| self.user.clone())
     }
@@ -315,7 +316,7 @@ mod tests {
                         String::new()
                     }
                 };
-                // One CR before an end of line belongs to it, as git reads it; a value may have another.
+                // As in git, one CR before a line end belongs to the line end. A value may contain another CR.
                 let again = Request::parse(&Secret::new(format!(
                     "{}{}{}protocol={protocol}\r\nhost={host}\r\npath={path}\r\nusername={user}\r\npassword={password}\r\n",
                     capability(knows_state, "state"),
@@ -336,7 +337,7 @@ mod tests {
         );
     }
 
-    /// Gives what git asks its credential helpers when it is asked this itself; `None` where it refuses it.
+    /// Gives git's request to its credential helpers for this input; `None` if git refuses the input.
     fn as_git_asks(request: &[u8], directory: &Path) -> Option<String> {
         let asked = directory.join("asked");
         let helper = format!(
@@ -357,11 +358,11 @@ mod tests {
             .spawn()
             .expect("git is there");
         let mut input = git.stdin.take().expect("it is piped");
-        // It may have refused the first lines already.
+        // Git may already have refused the first lines.
         let _ = input.write_all(request);
         drop(input);
         let done = git.wait_with_output().expect("it is ours");
-        // It may refuse while it asks already; only a helper that heard all of it says anything.
+        // Git may refuse the input while it asks. The helper prints only what it received completely.
         let is_whole = String::from_utf8_lossy(&done.stderr).contains("told us to quit");
         is_whole.then(|| fs::read_to_string(asked).expect("the helper wrote it"))
     }
@@ -380,7 +381,7 @@ mod tests {
             let Ok(text) = std::str::from_utf8(input) else {
                 return;
             };
-            // What only git itself is asked, and what it reads as the end of a text.
+            // Skip `url=`, which git resolves before it asks a helper, and NUL, which ends the text for git.
             if text.contains("url=") || text.contains('\0') {
                 return;
             }

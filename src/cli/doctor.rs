@@ -1,4 +1,4 @@
-//! `git bbtoken doctor`: shows what keeps git and Bitbucket apart, each with its fix.
+//! `git bbtoken doctor`: shows connection problems, each with its fix.
 
 use serde_json::json;
 

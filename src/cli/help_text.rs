@@ -4,10 +4,10 @@ use clap::{Command, CommandFactory as _, error::ErrorKind};
 
 use super::arguments;
 
-/// The name that files and functions are called by; git finds `git-bbtoken` for `git bbtoken`.
+/// The name of the program file. Git finds `git-bbtoken` for `git bbtoken`.
 pub(super) const NAME: &str = "git-bbtoken";
 
-/// Gives what `--help` behind a subcommand shows, for a width or the terminal's; `None` if there is no such subcommand.
+/// Gives the `--help` text of a subcommand, for this width or the terminal's; `None` if there is no such subcommand.
 pub(super) fn of_command(words: &[&str], width: Option<usize>) -> Option<String> {
     let line = [NAME].iter().chain(words).chain(&["--help"]).copied();
     let mut definition = arguments::Cli::command();
@@ -18,7 +18,7 @@ pub(super) fn of_command(words: &[&str], width: Option<usize>) -> Option<String>
     (error.kind() == ErrorKind::DisplayHelp).then(|| error.render().to_string())
 }
 
-/// Breaks the lines of a text, as of a subcommand's help, at a width or the terminal's; each keeps its indentation.
+/// Wraps the lines of a text at this width or the terminal's. Each line keeps its indentation.
 pub(super) fn wrapped(text: &str, width: Option<usize>) -> String {
     let mut page = Command::new(NAME)
         .about(text.to_owned())

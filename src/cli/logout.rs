@@ -1,4 +1,4 @@
-//! `git bbtoken logout`: forgets on this machine, and says what only Bitbucket can do.
+//! `git bbtoken logout`: removes saved data from this machine, and says what to revoke at Bitbucket.
 
 use super::{Console, arguments};
 use crate::{
@@ -94,7 +94,7 @@ fn answer(
 
 fn tell_of_others(profile: &Profile, forgotten: &Forgotten, console: &Console<'_>) {
     let Forgotten { removed, shared } = forgotten;
-    // A cached token comes again by itself.
+    // The other profile gets a new cached token without a login.
     let is_worth_a_word = |what: &str| !removed.contains(&what) || what != "cached access token";
     for (what, other) in shared.iter().filter(|(what, _)| is_worth_a_word(what)) {
         console.tell(&match removed.contains(what) {

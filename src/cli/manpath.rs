@@ -1,4 +1,4 @@
-//! Where `man` looks for the user's pages.
+//! Finds a directory of the user that `man` searches.
 
 use std::{
     env, fs,
@@ -8,7 +8,7 @@ use std::{
 use super::help_text::NAME;
 use crate::program::{self, Child};
 
-/// Gives the user's own directory, then the one that belongs to the program's: `share/man` beside `bin`.
+/// Gives the user's own directory, then `share/man` beside the `bin` directory of the program.
 pub(super) fn candidates() -> Vec<PathBuf> {
     let of_user = env::var_os("XDG_DATA_HOME").map(PathBuf::from);
     let of_user = of_user.filter(|data| data.has_root());
@@ -24,7 +24,7 @@ pub(super) fn candidates() -> Vec<PathBuf> {
     all.filter(|directory| directory.has_root()).collect()
 }
 
-/// Tells whether `man` searches a directory, which is made for the question: `man` leaves out those that are not there.
+/// Tells whether `man` searches a directory. Creates the directory first, because `man` ignores missing ones.
 pub(super) fn is_searched(directory: &Path) -> bool {
     let was_there = directory.exists();
     let is_there = was_there || fs::create_dir_all(directory).is_ok();
@@ -36,7 +36,7 @@ pub(super) fn is_searched(directory: &Path) -> bool {
     is_searched
 }
 
-/// Asks `manpath`. Some systems have `man` without it: there, we do not know.
+/// Asks `manpath`. Some systems have `man` without it, so the answer is unknown.
 fn lists(directory: &Path) -> bool {
     let output = Child::Manual
         .command("manpath")

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::failure::quote_for_shell;
 
-/// The helper's page; git runs the program, so the definition of the command line has nothing for it.
+/// The name of the helper's page. The definition of the command line does not contain the helper, because git runs it.
 const HELPER: &str = "git-remote-bbtoken";
 
 const ABOUT_HELPER: &str = "fetch from Bitbucket and push to it with tokens that are always valid";
@@ -160,9 +160,9 @@ fn of_helper() -> anyhow::Result<String> {
     page(HELPER, bytes)
 }
 
-/// Adds to the first sections of a page what every page has.
+/// Adds the common sections to the first sections of a page.
 ///
-/// The day it was built is left out, so that two builds give the same bytes.
+/// The page has no build date, so that two builds give the same bytes.
 fn page(title: &str, mut text: Vec<u8>) -> anyhow::Result<String> {
     end(title, &mut text)?;
     let text = String::from_utf8(text)?;
@@ -171,7 +171,7 @@ fn page(title: &str, mut text: Vec<u8>) -> anyhow::Result<String> {
         title.to_uppercase(),
         env!("CARGO_PKG_VERSION")
     );
-    // Each section comes with its own copy of this definition: one is enough.
+    // Each section contains a copy of this definition. Keep only one.
     let (definition, rest) = text.split_at(text.find(".SH").unwrap_or(0));
     let rest = rest.replace(definition, "");
     let lines = rest.lines().map(str::trim_end);

@@ -49,7 +49,7 @@ use arguments::{Cli, Command};
 pub(crate) use console::Console;
 use style::Style;
 
-/// The version of all JSON: raised when the meaning of a field changes.
+/// The version of all JSON. It increases when the meaning of a field changes.
 const VERSION: u32 = 1;
 
 /// Runs the management command on this process's arguments and streams.
@@ -76,17 +76,17 @@ pub(crate) fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Runs one subcommand; `arguments` begin with the program's name. Gives the exit code, which is another
-/// program's for `exec`.
+/// Runs one subcommand; `arguments` begin with the program's name. Gives the exit code. For `exec`, this is the
+/// command's own.
 ///
 /// # Errors
 ///
-/// Whatever stands in the way; `report` has the exit code for it.
+/// If the subcommand fails. `report` has the exit code for the error.
 fn run(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Result<u8> {
     run_one(arguments, console).map_err(|error| {
         let written = error.downcast_ref::<io::Error>();
         let is_pipe = written.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
-        // An error without context comes from writing the answer, as in `git bbtoken status | head -1`.
+        // Only writing the answer gives an error without context, as in `git bbtoken status | head -1`.
         if is_pipe && error.chain().count() == 1 {
             return error.context(Failure::new(
                 Kind::Hangup,
@@ -138,7 +138,7 @@ fn run_one(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Resul
     Ok(0)
 }
 
-/// Shows help and version, which the parser gives as errors; anything else is one.
+/// Shows help and version, which the parser gives as errors. Reports any other error.
 fn answer_or_refuse(error: clap::Error, console: &mut Console<'_>) -> anyhow::Result<u8> {
     let text = error.render().to_string();
     match error.kind() {
@@ -149,7 +149,7 @@ fn answer_or_refuse(error: clap::Error, console: &mut Console<'_>) -> anyhow::Re
             Ok(0)
         }
         _ => {
-            // Git takes '--help' for itself and looks for a manual page.
+            // Git handles '--help' itself and looks for a manual page.
             let text = text
                 .trim_end()
                 .replace("try '--help'", "try 'git bbtoken help'");
@@ -184,7 +184,7 @@ fn suggested(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
     error
 }
 
-/// Names the option for a directory that stands alone behind `remote convert`.
+/// Suggests the option for a lone directory after `remote convert`.
 fn advised(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
     let is_convert = arguments.iter().any(|word| word == "convert");
     let is_stray = matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::String(word)) if !word.starts_with('-'));
@@ -195,7 +195,7 @@ fn advised(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
     error
 }
 
-/// Takes what may be a secret out of what the parser repeats of the command line.
+/// Masks possible secrets in the words of the command line that the parser repeats.
 fn masked(mut error: clap::Error) -> clap::Error {
     let kinds = [
         ContextKind::InvalidArg,
@@ -206,7 +206,7 @@ fn masked(mut error: clap::Error) -> clap::Error {
         let Some(ContextValue::String(word)) = error.get(kind) else {
             continue;
         };
-        // A word that nothing asks for may be a secret of any shape.
+        // An unexpected word may be a secret of any form.
         let is_foreign = error.kind() == ErrorKind::UnknownArgument && !word.starts_with('-');
         let shown = match is_foreign {
             true => "***".to_owned(),

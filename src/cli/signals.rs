@@ -1,5 +1,5 @@
-//! Signals while a command runs in our place: they are the command's to answer, and what we made is removed after it.
-//! And signals that end us: what must not be left behind is put away first.
+//! Handles signals. While `exec` runs a command, signals go to the command, and `exec` cleans up after it. Before a
+//! signal ends this process itself, a cleanup runs.
 
 use std::process::Child;
 #[cfg(unix)]
@@ -8,11 +8,12 @@ use std::sync::{Mutex, PoisonError};
 #[cfg(unix)]
 use crate::limits;
 
-/// What is done before a signal ends this process.
+/// The cleanup before a signal ends this process.
 #[cfg(unix)]
 static BEFORE_END: Mutex<Vec<Box<dyn Fn() + Send>>> = Mutex::new(Vec::new());
 
-/// Lets something be done before Ctrl-C or another signal ends this process; it may be done when there is no need, too.
+/// Sets a cleanup that runs before Ctrl-C or another signal ends this process. It must be harmless if there is nothing
+/// to clean up.
 #[cfg(unix)]
 pub(super) fn before_end(act: impl Fn() + Send + 'static) -> std::io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
@@ -22,7 +23,7 @@ pub(super) fn before_end(act: impl Fn() + Send + 'static) -> std::io::Result<()>
         limits::start("signals", move || {
             for signal in signals.forever() {
                 act_before_end();
-                // The end that it would have been: the shell sees which signal it was.
+                // End by the same signal, so that the shell sees it.
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
             }
         })?;
@@ -53,13 +54,13 @@ pub(super) fn end_with_parent() -> std::io::Result<()> {
     .map(drop)
 }
 
-/// Elsewhere the console ends with git.
+/// On other systems, the console ends with git.
 #[cfg(not(unix))]
 pub(super) fn end_with_parent() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Elsewhere nothing can be done any more.
+/// Other systems cannot run a cleanup.
 #[cfg(not(unix))]
 pub(super) fn before_end(_act: impl Fn() + Send + 'static) -> std::io::Result<()> {
     Ok(())
@@ -78,7 +79,7 @@ impl Signals {
         ])?))
     }
 
-    /// Passes them to the command from now on. A terminal's own reach it without us; once more does no harm.
+    /// Passes signals to the command from now on. A terminal's signals also reach it directly, which does no harm.
     pub(super) fn pass_to(mut self, child: &Child) -> std::io::Result<()> {
         let child = rustix::process::Pid::from_child(child);
         limits::start("signals", move || {
@@ -93,7 +94,7 @@ impl Signals {
     }
 }
 
-/// Elsewhere the console tells both processes.
+/// On other systems, the console informs both processes.
 #[cfg(not(unix))]
 pub(super) struct Signals;
 

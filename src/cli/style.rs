@@ -1,4 +1,5 @@
-//! Colors and symbols: only where they can be seen and are wanted (<https://no-color.org>, <https://bixense.com/clicolors>).
+//! Colors and symbols, if the terminal shows them and the user wants them (<https://no-color.org>,
+//! <https://bixense.com/clicolors>).
 
 use std::ffi::OsString;
 

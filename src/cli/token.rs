@@ -1,4 +1,4 @@
-//! `git bbtoken token` and `git bbtoken exec`: a fresh token for scripts.
+//! `git bbtoken token` and `git bbtoken exec`: give a fresh token to scripts.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -22,7 +22,7 @@ use crate::{
     token::Bearer,
 };
 
-/// The variable that `exec` gives to its command, and only to it.
+/// The variable that `exec` sets for its command only.
 const VARIABLE: &str = "BBTOKEN_ACCESS_TOKEN";
 
 pub(super) fn print(options: &arguments::Token, console: &mut Console<'_>) -> anyhow::Result<()> {
@@ -126,7 +126,7 @@ impl Netrc {
     }
 }
 
-/// Locks a file that a secret is to be written to, if it is the user's alone.
+/// Locks a file for a secret, if only the user can read it.
 #[cfg(unix)]
 fn locked(file: File, path: &Path) -> io::Result<File> {
     files::check_own_file(&file, path)?;
@@ -134,13 +134,13 @@ fn locked(file: File, path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Elsewhere a lock would keep the command from reading the file.
+/// On other systems, a lock would keep the command from reading the file.
 #[cfg(not(unix))]
 fn locked(file: File, _path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Takes over the file that a killed process has left, empty; `None` where it is another one, or still in use.
+/// Takes over and empties the file of a killed process; `None` if `exec` did not write the file, or still uses it.
 #[cfg(unix)]
 fn left_behind(path: &Path) -> Option<File> {
     use std::io::Seek as _;
@@ -154,7 +154,7 @@ fn left_behind(path: &Path) -> Option<File> {
     Some(file)
 }
 
-/// Elsewhere nothing tells whether it is still in use.
+/// On other systems, it is unknown whether the file is still in use.
 #[cfg(not(unix))]
 fn left_behind(_path: &Path) -> Option<File> {
     None
@@ -167,7 +167,7 @@ impl Drop for Netrc {
     }
 }
 
-/// The command's own exit code; as a shell tells it when a signal ended it.
+/// The command's exit code. If a signal ended the command, 128 plus its number, as in a shell.
 fn code(status: ExitStatus) -> u8 {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {

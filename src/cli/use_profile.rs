@@ -10,7 +10,7 @@ use crate::{
     setup,
 };
 
-/// The addresses for which git is to use a profile.
+/// The addresses that get a profile.
 pub(super) enum Place {
     Workspace(String),
     /// The repository here.
@@ -34,7 +34,7 @@ pub(super) fn run(options: &arguments::Use, console: &mut Console<'_>) -> anyhow
 ///
 /// # Errors
 ///
-/// For an unknown profile, and if git cannot use the profile. Then nothing is changed.
+/// If the profile is unknown or cannot be used. Then nothing changes.
 pub(super) fn set(profile: &str, place: &Place, console: &mut Console<'_>) -> anyhow::Result<()> {
     let app = App::read()?;
     // A setting must not name a profile that only variables define.
@@ -81,7 +81,7 @@ struct Choice {
 }
 
 impl Choice {
-    /// Writes a setting in the place of others.
+    /// Writes a setting that replaces others.
     fn instead(target: &Target, mut others: Vec<(String, String)>, key: &str, value: &str) -> Self {
         others.sort();
         others.dedup();

@@ -1,4 +1,4 @@
-//! `git bbtoken version`: this program's version, and the helper's if it is another one.
+//! `git bbtoken version`: prints this program's version, and the helper's if it differs.
 
 use super::{Console, arguments};
 use crate::doctor;

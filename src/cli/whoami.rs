@@ -1,4 +1,4 @@
-//! `git bbtoken whoami`: asks Bitbucket whose token git uses.
+//! `git bbtoken whoami`: asks Bitbucket for the account of the token that git uses.
 
 use super::{Console, arguments};
 use crate::{
@@ -41,7 +41,7 @@ pub(super) fn run(options: &arguments::Chosen, console: &mut Console<'_>) -> any
     Ok(())
 }
 
-/// Asks with a token that Bitbucket accepts, and keeps the name for `status`.
+/// Asks with a token that Bitbucket accepts, and saves the name for `status`.
 fn owner(app: &App, identity: &Identity, warn: &dyn Fn(&str)) -> anyhow::Result<Owner> {
     let bearer = identity.bearer(warn)?;
     let scopes = identity.kept(warn).0.access_token;

@@ -1,4 +1,4 @@
-//! Who gets in: the profile, its store, its token, whose that is and what it may do, and a repository as the proof.
+//! Checks the access: the profile, its store, its token with account and scopes, and a repository as the proof.
 
 use super::Finding;
 use crate::{
@@ -10,10 +10,10 @@ use crate::{
     secret::masked,
 };
 
-/// What a public report says if Bitbucket refuses the token when it is asked for the account.
+/// The text of a public report if Bitbucket refuses the token in the request for the account.
 const REFUSED: &str = "the token was refused";
 
-/// Looks at the profile that an address gets, or the one that is used where nothing names one, down to a repository.
+/// Checks the profile of an address, or the one that git uses in this directory, and then a repository.
 pub(super) fn all(
     app: &App,
     address: Option<&str>,
@@ -42,7 +42,7 @@ pub(super) fn all(
     findings
 }
 
-/// Finds the remote of the repository here that is ours, the one from which git fetches before others.
+/// Finds a remote of this repository that is at Bitbucket, first the one from which git fetches by default.
 fn remote(app: &App) -> Option<&str> {
     let remotes = app.settings().filter_map(|entry| {
         let is_ours = entry.section == "remote"
@@ -86,7 +86,7 @@ fn identity(app: &App, address: Option<&str>) -> Result<(Identity, Finding), Fin
     Ok((identity, finding))
 }
 
-/// Names the profiles that cannot be used at all, though nothing asks for them now.
+/// Lists the profiles that cannot be used, even if this directory does not use them.
 fn other_profiles(app: &App) -> Vec<Finding> {
     let names = profile::names(&app.raw).into_iter();
     let unusable = names.filter_map(|name| Some((app.identity(&name, |_| {}).err()?, name)));
@@ -216,7 +216,7 @@ fn repository(app: &App, address: &str, is_refused: bool, warn: &dyn Fn(&str)) -
         }
         Unread::ByGit(words) => (words, None),
     };
-    // The reason names the repository, and not the remote.
+    // The error names the repository, so add the name of the remote.
     let of_remote = is_remote.then(|| format!("cannot read '{}': ", quote(address)));
     let text = format!("{}{text}", of_remote.unwrap_or_default());
     let fix = advice.unwrap_or_else(|| {

@@ -1,10 +1,10 @@
-//! Secrets that stand in the open: recognized by their shape or their place, named, and never shown.
+//! Finds exposed secrets by their form or their place. Names their kind, and never shows them.
 
 use crate::secret::{TOKEN_PREFIXES, is_name, token_in, urls, user_of};
 
-/// Passwords that mark the user name beside them as a token.
+/// Passwords that mean that the user name is a token.
 const FILLERS: [&str; 2] = ["", "x-oauth-basic"];
-/// Parameters of a URL that hold a token (Bitbucket removed the first in 2026; the others are those of OAuth 1).
+/// Parameters of a URL that contain a token. Bitbucket removed the first in 2026; the others are those of OAuth 1.
 const PARAMETERS: [&str; 4] = ["access_token=", "oauth_token=", "oauth_", "token="];
 
 /// What a secret is.
@@ -17,12 +17,12 @@ pub(super) enum Exposed {
     OAuth1,
     /// An `Authorization` header.
     Header,
-    /// Anything else in the place of a password.
+    /// Any other password.
     Password,
 }
 
 impl Exposed {
-    /// Names it, and says what became of it at Bitbucket.
+    /// Names the kind, and says whether Bitbucket still accepts it.
     pub(super) fn words(self) -> &'static str {
         match self {
             Exposed::AppPassword => "an app password, which no longer works",
@@ -34,7 +34,7 @@ impl Exposed {
         }
     }
 
-    /// Finds one in any text by its shape alone.
+    /// Finds a secret in any text by its form.
     pub(super) fn in_text(text: &str) -> Option<Self> {
         let by_shape = Exposed::token(text);
         let is_oauth_1 = [
@@ -64,7 +64,7 @@ impl Exposed {
         Exposed::token(secret).unwrap_or(Exposed::Password)
     }
 
-    /// Finds one in the URLs of a text that lead to one of our hosts.
+    /// Finds a secret in those URLs of a text that lead to a configured host.
     pub(super) fn in_urls(text: &str, is_ours: &dyn Fn(&str) -> bool) -> Option<Self> {
         urls(text).find_map(|url| {
             let found = user_of(url);

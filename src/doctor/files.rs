@@ -1,5 +1,4 @@
-//! Files of other programs that hold passwords for Bitbucket: `.netrc` and git's credential store.
-//! They are read for their shape; no secret of theirs is shown.
+//! Finds passwords for Bitbucket in files of other programs: `.netrc` and git's credential store. Shows no secret.
 
 use std::{
     env,
@@ -19,7 +18,7 @@ const CHECK: &str = "secrets";
 /// More than anybody has passwords.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// Looks into each of them that is there.
+/// Checks each file that exists.
 pub(super) fn all(app: &App) -> Vec<Finding> {
     let is_ours = |host: &str| is_bitbucket(app, host);
     let mut findings = Vec::new();
@@ -32,13 +31,13 @@ pub(super) fn all(app: &App) -> Vec<Finding> {
     findings
 }
 
-/// Reads a file, but no pipe, which some keep secrets behind, and which may wait for a person.
+/// Reads a file, but not a pipe. Some users keep secrets behind a pipe, and it may wait for the user.
 fn read(path: &Path) -> String {
     let mut bytes = Vec::new();
     if path.is_file()
         && let Ok(file) = File::open(path)
     {
-        // What cannot be read holds nothing that others could.
+        // Ignore a file that this user cannot read.
         let _ = file.take(MAX_FILE_BYTES).read_to_end(&mut bytes);
     }
     String::from_utf8_lossy(&bytes).into_owned()
@@ -50,7 +49,7 @@ fn at_home(names: &[&str]) -> Vec<PathBuf> {
     names.iter().filter_map(at).collect()
 }
 
-/// Where curl and git look (curl(1), `--netrc`).
+/// The files that curl and git read (curl(1), `--netrc`).
 fn netrc_files() -> Vec<PathBuf> {
     let mut files = at_home(&[".netrc", "_netrc"]);
     files.extend(env::var_os("NETRC").map(PathBuf::from));
@@ -137,7 +136,7 @@ fn in_credentials(path: &Path, text: &str, is_ours: &dyn Fn(&str) -> bool) -> Op
         shell_command(&["git", "credential-store", "--file", &file, "erase"]),
     ];
     let fix = match commands {
-        // It would be a directive of printf.
+        // printf would read a '%' as a directive.
         [Some(ask), Some(erase)] if !ask.contains('%') => {
             format!("{ask} | {erase}; then: git bbtoken setup")
         }

@@ -1,5 +1,5 @@
-//! What earlier advice has left in git's configuration: secrets in addresses, headers and commands, OAuth 1 keys,
-//! Mercurial. A secret is named and placed, and never shown.
+//! Finds old secrets in git's configuration, as older instructions put them there: in addresses, headers and commands,
+//! OAuth 1 keys, Mercurial. Names their kind and place, and never shows them.
 
 use std::path::{Path, PathBuf};
 
@@ -13,9 +13,9 @@ use crate::{
 };
 
 const CHECK: &str = "secrets";
-/// How deep submodules' repositories are looked for below `.git/modules`.
+/// The depth of the search for submodules' repositories below `.git/modules`.
 const MAX_DEPTH: u32 = 7;
-/// How many entries of one directory are looked at.
+/// The limit of entries that the search reads in one directory.
 const MAX_ENTRIES: usize = 1000;
 
 /// A setting wherever it stands.
@@ -24,7 +24,7 @@ struct Line {
     value: String,
     /// Its file, or what stands for one.
     origin: String,
-    /// Whether it is in a file, and not given to one command.
+    /// Whether it is in a file, not only in the settings of this command.
     is_in_file: bool,
     /// The command that changes it, if it is an address.
     conversion: Option<&'static str>,
@@ -38,7 +38,7 @@ pub(super) fn is_bitbucket(app: &App, host: &str) -> bool {
     is_cloud || hosts.any(|configured| configured == host)
 }
 
-/// Looks through all of git's configuration here, and through `.gitmodules`, `.lfsconfig` and submodules' repositories.
+/// Searches git's configuration in this directory, `.gitmodules`, `.lfsconfig` and the repositories of submodules.
 pub(super) fn in_configuration(app: &App) -> Vec<Finding> {
     let is_ours = |host: &str| is_bitbucket(app, host);
     let mut lines: Vec<_> = app.settings().map(of_entry).collect();
@@ -58,7 +58,7 @@ pub(super) fn in_configuration(app: &App) -> Vec<Finding> {
     findings
 }
 
-/// Looks for app passwords in the environment, by their shape alone.
+/// Finds app passwords in the environment by their form.
 pub(super) fn in_environment() -> Vec<Finding> {
     std::env::vars_os()
         .filter(|(name, _)| !is_read_elsewhere(&name.to_string_lossy()))
@@ -74,7 +74,7 @@ pub(super) fn in_environment() -> Vec<Finding> {
         .collect()
 }
 
-/// Settings that git is given there are read as settings, and our own variables with their profile.
+/// Other checks cover git's settings in the environment and the `BBTOKEN_` variables.
 fn is_read_elsewhere(name: &str) -> bool {
     ["GIT_CONFIG_", "BBTOKEN_"]
         .iter()
@@ -112,7 +112,7 @@ fn in_file(file: &Path) -> Vec<Line> {
     settings.into_iter().map(line).collect()
 }
 
-/// Finds the configurations of the repositories below a directory, and of those within them. No link is followed.
+/// Finds the configurations of the repositories below a directory, also of nested ones. Follows no symbolic link.
 fn configurations_below(directory: &Path, depth: u32) -> Vec<PathBuf> {
     let mut found = Vec::new();
     if depth == 0 || !is_directory(directory) {
@@ -185,14 +185,14 @@ fn exposed(line: &Line, is_ours: &dyn Fn(&str) -> bool) -> Option<Finding> {
     Some(finding.fix(format!("{fix}; {revoke}")))
 }
 
-/// Gives what stands between a key's section and its name: for some a URL.
+/// Gives the middle part of a key, which is a URL in some sections.
 fn subsection(key: &str) -> &str {
     let rest = key.split_once('.').map_or("", |(_, rest)| rest);
     rest.rsplit_once('.')
         .map_or("", |(subsection, _)| subsection)
 }
 
-/// Tells whether an `http.<url>.` setting is in force for Bitbucket.
+/// Tells whether an `http.<url>.` setting applies to Bitbucket.
 fn is_for_us(key: &str, is_ours: &dyn Fn(&str) -> bool) -> bool {
     let url = subsection(key);
     url.is_empty() || is_ours(host_of(url))

@@ -1,4 +1,4 @@
-//! Git LFS: whether its files are fetched here, from where, and by whose token.
+//! Git LFS: checks whether git-lfs fetches files here, from which address, and with which token.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::{
 
 const CHECK: &str = "git-lfs";
 
-/// Looks at a repository that keeps files in LFS; nothing is said of any other.
+/// Checks a repository with files in LFS. Reports nothing for other repositories.
 pub(super) fn large_files(app: &App) -> Vec<Finding> {
     let Ok(repository) = git::repository() else {
         return Vec::new();
@@ -47,7 +47,8 @@ pub(super) fn large_files(app: &App) -> Vec<Finding> {
     findings
 }
 
-/// Asks git, which reads attributes in every directory, in the repository and of the user (gitattributes(5)).
+/// Asks git, because attributes may be in any directory, in the git directory and in the user's file
+/// (gitattributes(5)).
 fn has_large_files(repository: &Path) -> bool {
     let git = Child::Git.command("git").map(|mut git| {
         git.arg("-C").arg(repository);
@@ -56,8 +57,8 @@ fn has_large_files(repository: &Path) -> bool {
     first_line(git, &["ls-files", "--", ":(attr:filter=lfs)"]).is_some()
 }
 
-/// Git-lfs makes no https address of a `bbtoken::` one (git-lfs issue 4086), and asks for no credential where
-/// Bitbucket answers 403 in the place of 401 (git-lfs issue 2658).
+/// git-lfs does not convert a `bbtoken::` address to https (git-lfs issue 4086). If Bitbucket answers 403 instead of
+/// 401, git-lfs asks for no credential (git-lfs issue 2658).
 fn endpoint(app: &App, repository: &Target) -> Option<Finding> {
     let settings = repository
         .matching(r"^(remote\..*\.(url|lfsurl)|lfs\.url)$")
@@ -91,7 +92,7 @@ fn endpoint(app: &App, repository: &Target) -> Option<Finding> {
     )
 }
 
-/// Judges an address that the user has set.
+/// Checks an address that the user has set.
 fn separate(app: &App, key: &str, url: &str) -> Finding {
     let access = format!("lfs.{}.access", url.trim_end_matches('/'));
     let has_access = app.settings().any(|entry| {

@@ -1,4 +1,4 @@
-//! Finds what keeps git and Bitbucket apart, and the fix for each.
+//! Finds connection problems, and the fix for each.
 
 mod access;
 mod exposed;
@@ -41,9 +41,9 @@ struct Finding {
     level: Level,
     /// For the person.
     text: String,
-    /// For a public report: fixed words and numbers only.
+    /// The text for a public report: only fixed words and numbers.
     public: String,
-    /// What to do, as a command or a sentence.
+    /// The fix, as a command or a sentence.
     fix: Option<String>,
     /// Whether `setup` fixes it.
     is_for_setup: bool,
@@ -83,7 +83,7 @@ impl Finding {
         self
     }
 
-    /// Names a command, each word quoted for the shell, or says the same in words where one cannot be shown.
+    /// Gives a command with each word quoted for the shell, or a sentence if a word cannot be shown.
     fn fix_by(self, command: &[&str], otherwise: impl Into<String>) -> Self {
         let is_open = |word: &&str| mask(word) == *word;
         let shown = shell_command(command).filter(|_| command.iter().all(is_open));
@@ -104,23 +104,23 @@ impl Finding {
 pub(crate) struct Findings(Vec<Finding>);
 
 impl Findings {
-    /// Runs all checks on an address, or on the repository here.
+    /// Runs all checks for an address, or for the repository in this directory.
     pub(crate) fn of(address: Option<&str>, warn: &dyn Fn(&str)) -> Self {
         Findings(all(address, warn))
     }
 
-    /// Tells whether `setup` fixes one of them.
+    /// Tells whether `setup` fixes a finding.
     pub(crate) fn is_for_setup(&self) -> bool {
         self.0.iter().any(|finding| finding.is_for_setup)
     }
 
-    /// Tells whether one of them is a problem.
+    /// Tells whether a finding is a problem.
     pub(crate) fn is_problem(&self) -> bool {
         let mut findings = self.0.iter();
         findings.any(|finding| finding.level == Level::Problem)
     }
 
-    /// Gives the lines for the person, and a summary, since the rest may have scrolled away.
+    /// Gives the lines for the user, with a summary at the end, because earlier lines may have scrolled away.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for finding in &self.0 {
@@ -159,7 +159,7 @@ impl Findings {
     }
 }
 
-/// Runs all checks, from the machine outwards: a later one may need what an earlier one looks at.
+/// Runs all checks, from this machine to the server. A later check may need the object of an earlier one.
 fn all(address: Option<&str>, warn: &dyn Fn(&str)) -> Vec<Finding> {
     let mut findings = programs::ours();
     findings.push(programs::git());
@@ -190,7 +190,7 @@ fn unreadable(error: &anyhow::Error) -> Finding {
         .fix("fix the file or variable that the message names; git itself refuses to work with most of these errors")
 }
 
-/// Says in one line what there is to do.
+/// Gives a summary in one line.
 fn summary(findings: &[Finding]) -> String {
     let checks = |level| -> Vec<&str> {
         let of_level = findings.iter().filter(|finding| finding.level == level);

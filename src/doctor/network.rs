@@ -1,4 +1,4 @@
-//! The route to Bitbucket: name, connection, proxy, certificate, and the clock that its answer is compared with.
+//! Checks the route to Bitbucket: name, connection, proxy, certificate, and this machine's clock.
 
 use super::Finding;
 use crate::{
@@ -9,13 +9,13 @@ use crate::{
     secret::masked,
 };
 
-/// A clock that is off by more makes tokens look alive that are not.
+/// With a larger error of the clock, expired tokens look valid.
 const CLOCK_LIMIT_S: u64 = 60;
 
-/// How the settings that name files are found.
+/// The fix for a setting that names an unusable file.
 const FIX_SETTING: &str = "fix the setting; to find it, run: git config --show-origin --get-regexp '^http[.]', and look at the GIT_SSL_* variables";
 
-/// Follows the route as far as it leads; true if Bitbucket answers.
+/// Follows the route. True if Bitbucket answers.
 pub(super) fn check(app: &App) -> (Vec<Finding>, bool) {
     let route = match app.route() {
         Ok(route) => route,
@@ -45,7 +45,7 @@ pub(super) fn check(app: &App) -> (Vec<Finding>, bool) {
     (findings, is_reachable)
 }
 
-/// Judges the answer; true if Bitbucket gave one, or gives one to git.
+/// Checks the response. True if Bitbucket answered, or answers git's own transport.
 fn answered(route: &Route, answer: &anyhow::Result<Option<u64>>) -> (Vec<Finding>, bool) {
     match answer {
         Ok(server_unix_s) => {
@@ -111,7 +111,7 @@ fn connection(route: &Route) -> Finding {
     }
 }
 
-/// Finds whether anybody in the network may answer in Bitbucket's place.
+/// Checks whether another server in the network could pretend to be Bitbucket.
 fn unchecked(route: &Route) -> Option<Finding> {
     let setting = route.unverified_by.as_ref()?;
     let text = format!(
@@ -181,7 +181,7 @@ fn no_answer(route: &Route, error: &anyhow::Error) -> Finding {
     Finding::problem("answer", why, "Bitbucket does not answer").fix(fix)
 }
 
-/// Says what is wrong with a certificate.
+/// Describes the problem of a certificate.
 fn untrusted(host: &str, problem: Option<TlsProblem>, why: String) -> Finding {
     const SET_CLOCK: &str =
         "set the clock of this machine; if it is right, wait until the certificate is renewed";

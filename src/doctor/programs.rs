@@ -1,4 +1,4 @@
-//! The programs: ours, where git and programs with windows find them, and git itself.
+//! Checks the programs: git, and whether git and desktop programs find the helper.
 
 use std::{
     io,
@@ -14,9 +14,9 @@ use crate::{
 
 /// The oldest git that is tested.
 const OLDEST_GIT: (u32, u32) = (2, 39);
-/// The first that hands a credential helper its state back (git 2.46 release notes).
+/// The first version of git that sends a credential helper's state back (git 2.46 release notes).
 const GIT_WITH_STATE: (u32, u32) = (2, 46);
-/// What programs that no shell has started find programs in.
+/// The usual `PATH` of programs that no shell has started.
 const SHORT_PATH: [&str; 5] = [
     "/usr/local/bin",
     "/opt/homebrew/bin",
@@ -25,7 +25,7 @@ const SHORT_PATH: [&str; 5] = [
     "/usr/local/sbin",
 ];
 
-/// What the helper of this version prints.
+/// The version line of a helper of this version.
 const EXPECTED: &str = concat!("git-remote-bbtoken ", env!("CARGO_PKG_VERSION"));
 
 pub(super) fn ours() -> Vec<Finding> {
@@ -63,7 +63,7 @@ pub(super) fn ours() -> Vec<Finding> {
     findings
 }
 
-/// Describes the helper that git starts, if it has another version than this program.
+/// Describes the helper that git starts, if its version differs from this program's.
 pub(crate) fn other_helper() -> Option<String> {
     let helper = program::all("git-remote-bbtoken").into_iter().next()?;
     let version = version(&helper).filter(|version| version != EXPECTED)?;
@@ -74,7 +74,7 @@ fn version(helper: &Path) -> Option<String> {
     first_line(Child::Ours.command(helper), &["--version"])
 }
 
-/// Finds whether programs with windows may not find the helper.
+/// Checks whether desktop programs may not find the helper.
 fn off_the_short_path(helper: &Path) -> Option<Finding> {
     let directory = helper.parent().map(Path::to_string_lossy)?;
     if !cfg!(unix) || SHORT_PATH.contains(&&*directory) {
@@ -92,7 +92,7 @@ fn off_the_short_path(helper: &Path) -> Option<Finding> {
 
 pub(super) fn git() -> Finding {
     const CHECK: &str = "git";
-    // A configuration that git cannot read is found elsewhere.
+    // Another check reports a configuration that git cannot read.
     let git = Child::Git.command("git").map(|mut git| {
         git.env("GIT_CONFIG_GLOBAL", "");
         git
@@ -128,7 +128,8 @@ pub(super) fn git() -> Finding {
     Finding::good(CHECK, format!("version {}", quote(version)), public)
 }
 
-/// Finds whether the helper lacks the program that answers git's credential protocol, which it looks for beside itself.
+/// Checks whether `git-bbtoken` is missing in the directory of the helper, which needs it for git's credential
+/// protocol.
 fn apart(helper: &Path) -> Option<Finding> {
     let place = helper.canonicalize().ok()?;
     let other = place.with_file_name(format!("git-bbtoken{}", std::env::consts::EXE_SUFFIX));

@@ -1,4 +1,5 @@
-//! Git's configuration: what forbids our addresses, turns them into others, or answers in our place.
+//! Checks git's configuration for settings that forbid `bbtoken::` addresses, rewrite them, or answer instead of the
+//! helper.
 
 use std::mem;
 
@@ -14,10 +15,10 @@ use crate::{
     suggestion::Unknown,
 };
 
-/// What lets git clone submodules with our addresses.
+/// The command that allows submodules with `bbtoken::` addresses.
 const ALLOW: &str = "git config --global protocol.bbtoken.allow always";
 
-/// Finds whether git lets our addresses be used: always, and where the user did not write them himself.
+/// Checks whether git allows `bbtoken::` addresses, also those that the user has not written.
 pub(super) fn protocol(app: &App) -> Finding {
     const CHECK: &str = "submodules";
     if let Ok(list) = std::env::var("GIT_ALLOW_PROTOCOL") {
@@ -31,7 +32,7 @@ pub(super) fn protocol(app: &App) -> Finding {
     let Some(setting) = setting else {
         return refused_by_default();
     };
-    // A submodule is cloned outside of the repository that allows or forbids it.
+    // Git clones a submodule outside of this repository, so the repository's own setting does not apply.
     let of_user = app
         .settings()
         .filter(|entry| entry.scope.is_protected())
@@ -62,7 +63,7 @@ fn refused_by_default() -> Finding {
     }
 }
 
-/// Judges the list that replaces all settings (git(1), GIT_ALLOW_PROTOCOL).
+/// Checks the list that replaces all settings (git(1), GIT_ALLOW_PROTOCOL).
 fn by_variable(list: &str) -> Finding {
     const CHECK: &str = "submodules";
     if list.split(':').any(|name| name == "bbtoken") {
@@ -96,7 +97,7 @@ fn submodules_refused() -> Finding {
     Finding::note("submodules", text, "not allowed yet")
 }
 
-/// Names what the repository itself sets: the user may not know of it.
+/// Lists the repository's own settings, because the user may not know them.
 pub(super) fn of_repository(app: &App) -> Option<Finding> {
     let names = app.of_repository();
     if names.is_empty() {
@@ -111,7 +112,7 @@ pub(super) fn of_repository(app: &App) -> Option<Finding> {
     Some(Finding::note("repository", text, public))
 }
 
-/// Finds settings and variables that nothing reads.
+/// Finds unknown settings and variables.
 pub(super) fn unknown(app: &App) -> Vec<Finding> {
     let finding = |unknown: Unknown| {
         let public = "an unknown setting or variable";
@@ -124,7 +125,7 @@ pub(super) fn unknown(app: &App) -> Vec<Finding> {
     app.raw.unknown().into_iter().map(finding).collect()
 }
 
-/// Finds settings that turn our addresses into others, or Bitbucket's https ones away from us.
+/// Finds rules that rewrite `bbtoken::` addresses, or Bitbucket's https addresses to another site.
 pub(super) fn rewritten(app: &App) -> Vec<Finding> {
     let site = app::site(app.base());
     let of_url = |entry: &&Entry| {
@@ -139,7 +140,7 @@ pub(super) fn rewritten(app: &App) -> Vec<Finding> {
             let is_ours = |url: &str| url.starts_with("bbtoken:");
             let is_https = |url: &str| is_at(&site, url);
             match () {
-                // There is one rule for each form of our addresses, and one note for them all.
+                // There is one rule for each form of `bbtoken::` addresses, but one note is enough.
                 () if is_ours(from) && is_https(to) => (!mem::replace(&mut is_noted, true)).then(|| {
                     Finding::note(
                         "addresses",
@@ -168,7 +169,7 @@ pub(super) fn rewritten(app: &App) -> Vec<Finding> {
         .collect()
 }
 
-/// Tells whether an address leads to a site, with a user in it or without.
+/// Tells whether an address is at a site, with or without a user name.
 fn is_at(site: &str, address: &str) -> bool {
     let Some((scheme, rest)) = address.split_once("://") else {
         return false;
@@ -190,7 +191,7 @@ fn turned_away(
     if entry.scope == Scope::Command {
         return finding.fix(otherwise);
     }
-    // Other values of the same key may do no harm.
+    // Other values of this key may be harmless.
     let value = entry.value.as_deref().unwrap_or_default();
     let remove = [
         "git",
@@ -205,7 +206,7 @@ fn turned_away(
     finding.fix_by(&remove, otherwise)
 }
 
-/// Looks at the chains of credential helpers for Bitbucket's https addresses.
+/// Checks the chains of credential helpers for Bitbucket's https addresses.
 pub(super) fn helper(app: &App) -> Vec<Finding> {
     let sites = setup::sites(app);
     sites.iter().map(|site| helper_of(app, site)).collect()
@@ -254,7 +255,7 @@ fn helper_of(app: &App, url: &Url) -> Finding {
     Finding::good(CHECK, text, "only our helper")
 }
 
-/// Names the helpers that are not ours.
+/// Lists the other helpers.
 fn named(helpers: &[&Entry]) -> String {
     let helpers = helpers.iter().map(|entry| chain::helper(entry));
     let others = helpers.filter(|helper| !chain::is_ours(helper));
@@ -263,7 +264,7 @@ fn named(helpers: &[&Entry]) -> String {
     names.join(", ")
 }
 
-/// Says how our helper comes after one that `setup` does not reach.
+/// Says how to put this helper after one that `setup` cannot change.
 fn in_its_file(finding: Finding, entry: &Entry, site: &str) -> Finding {
     if entry.scope == Scope::Command {
         return finding.fix(format!(
@@ -278,7 +279,7 @@ fn in_its_file(finding: Finding, entry: &Entry, site: &str) -> Finding {
             entry.origin
         ));
     };
-    // With a slash: a section of the other spelling may stand before the other helper.
+    // Write the section with a slash, because a section without it may come before the other helper.
     let key = format!("credential.{site}/.helper");
     let add = |value: &str| {
         let words = [

@@ -5,12 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What is below a directory. Symbolic links are not followed.
+/// The repositories below a directory. The search does not follow symbolic links.
 #[derive(Debug, Default)]
 pub(crate) struct Below {
-    /// Work trees and bare repositories; one comes before those within it.
+    /// Work trees and bare repositories. An outer one comes before those inside it.
     pub(crate) repositories: Vec<PathBuf>,
-    /// The directories that cannot be read.
+    /// The directories that could not be read.
     pub(crate) unread: Vec<(PathBuf, io::Error)>,
 }
 
@@ -36,7 +36,7 @@ impl Below {
     }
 }
 
-/// Lists the directories in one, without a git directory.
+/// Lists the subdirectories of a directory, without a git directory.
 fn directories(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -52,7 +52,7 @@ fn is_work_tree(directory: &Path) -> bool {
     directory.join(".git").symlink_metadata().is_ok()
 }
 
-/// Tells whether git takes a directory for a git directory (gitrepository-layout(5)).
+/// Tells whether git accepts a directory as a git directory (gitrepository-layout(5)).
 fn is_bare(directory: &Path) -> bool {
     let is_there = |name: &str| directory.join(name).symlink_metadata().is_ok();
     ["HEAD", "objects", "refs"].into_iter().all(is_there)

@@ -28,7 +28,7 @@ pub(crate) enum Target {
     File(PathBuf),
 }
 
-/// One change of a setting. Keys may hold several values, so both key and value name it.
+/// One change of a setting. A key may have several values, so key and value identify the setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     Add {
@@ -68,7 +68,7 @@ impl Change {
         }
     }
 
-    /// Shows it as a line of a diff, or two.
+    /// Shows the change as one or two lines of a diff.
     pub(crate) fn lines(&self) -> Vec<String> {
         match self {
             Change::Add { key, value } => vec![format!("+ {key} = {}", masked(value))],
@@ -83,11 +83,11 @@ impl Change {
     }
 }
 
-/// Makes all changes, or none: those before one that fails are taken back.
+/// Makes all changes or none. If one fails, it undoes those before.
 ///
 /// # Errors
 ///
-/// When git refuses one.
+/// If git refuses a change.
 pub(crate) fn apply_all(changes: &[(Target, Change)]) -> anyhow::Result<()> {
     for (index, (target, change)) in changes.iter().enumerate() {
         if let Err(error) = target.apply(change) {
@@ -97,7 +97,7 @@ pub(crate) fn apply_all(changes: &[(Target, Change)]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Takes changes back because of an error, and says so in the error.
+/// Undoes changes after an error, and adds that to the error.
 pub(crate) fn taken_back(changes: &[(Target, Change)], error: anyhow::Error) -> anyhow::Error {
     for (target, change) in changes.iter().rev() {
         // The error above names the cause.
@@ -117,11 +117,11 @@ impl Target {
         }
     }
 
-    /// Reads all values of the keys that match a regular expression, each with its key.
+    /// Reads all settings whose keys match a regular expression.
     ///
     /// # Errors
     ///
-    /// When git cannot read the file; one that is not there is empty.
+    /// If git cannot read the file. A missing file is empty.
     pub(crate) fn matching(&self, pattern: &str) -> anyhow::Result<Vec<(String, String)>> {
         let output = self
             .command()?
@@ -154,7 +154,7 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// When git refuses it.
+    /// If git refuses the change.
     pub(crate) fn apply(&self, change: &Change) -> anyhow::Result<()> {
         match change {
             Change::Add { key, value } => self.git(&["--add", key, value]),
@@ -202,13 +202,13 @@ impl Target {
         let mut git = git.context("cannot start git")?;
         git.arg("config");
         match self {
-            // Its words decide what we add to them.
+            // A hint depends on git's message, so git must not translate it.
             Target::System => git.env("LC_ALL", "C").arg("--system"),
             Target::Global => git.arg("--global"),
             Target::Local(_) => git.arg("--local"),
             Target::File(file) => git.arg("--file").arg(file),
         };
-        // Git refuses it beside an option that names a file.
+        // Git refuses this variable together with an option that names a file.
         git.env_remove("GIT_CONFIG").stdin(Stdio::null());
         Ok(git)
     }

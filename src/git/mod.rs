@@ -1,4 +1,4 @@
-//! Runs git: changes its configuration, finds repositories, reads one at Bitbucket.
+//! Runs git: changes its configuration, finds repositories, reads a repository at Bitbucket.
 
 mod below;
 mod config;

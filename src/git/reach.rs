@@ -5,11 +5,11 @@ use std::process::Stdio;
 use super::said;
 use crate::{program::Child, secret::masked, waiting};
 
-/// Reads the refs of a repository with git itself, as a clone would first.
+/// Reads the refs of a repository with git itself, like the first step of a clone.
 ///
 /// # Errors
 ///
-/// With what git said.
+/// With git's message.
 pub(crate) fn reach(address: &str) -> Result<(), String> {
     let _wait = waiting::on("git, which reads the repository");
     let output = Child::Transport
@@ -25,7 +25,7 @@ pub(crate) fn reach(address: &str) -> Result<(), String> {
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output.stderr);
-    // The server's own words do not say what git could not do.
+    // Skip the server's own lines, which do not say what git failed to do.
     let gits = text.lines().find(|line| !line.starts_with("remote: "));
     let gits = said(gits.unwrap_or("git gave no reason").as_bytes());
     Err(format!("cannot read '{}': {gits}", masked(address)))

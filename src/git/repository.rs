@@ -22,7 +22,7 @@ pub(crate) struct Repository {
     pub(crate) top: PathBuf,
     /// Its git directory.
     pub(crate) git_dir: PathBuf,
-    /// The git that works in it: git's variables name the repository here.
+    /// How to run git in it: git's variables name this repository.
     child: Child,
 }
 
@@ -31,17 +31,18 @@ impl Repository {
     ///
     /// # Errors
     ///
-    /// Without one, and when `core.worktree` names another repository's work tree.
+    /// If there is none, or if `core.worktree` names another repository's work tree.
     pub(crate) fn here() -> anyhow::Result<Self> {
         let found = Self::find(Child::Git, Path::new("."))?;
-        // The work tree of a user's variable may be anywhere.
+        // With a variable for the repository or the work tree, the work tree may be anywhere.
         match is_named() {
             true => Ok(found),
             false => found.alone(),
         }
     }
 
-    /// Finds the repository whose work tree, or git directory if it is bare, a path is; fails as [`Repository::here`] does.
+    /// Finds the repository whose work tree is at a path. For a bare repository, this is the git directory. Fails as
+    /// [`Repository::here`] does.
     pub(crate) fn below(path: &Path) -> anyhow::Result<Self> {
         let found = Self::at(path)?.alone()?;
         if found.top == path || found.git_dir == path {
@@ -56,7 +57,7 @@ impl Repository {
         Self::find(Child::GitElsewhere, path)
     }
 
-    /// Refuses a work tree that another repository is in.
+    /// Refuses a work tree inside another repository's.
     fn alone(self) -> anyhow::Result<Self> {
         if Self::find(self.child, &self.top)?.git_dir == self.git_dir {
             return Ok(self);
@@ -88,7 +89,7 @@ impl Repository {
         })
     }
 
-    /// Prepares git in it.
+    /// Prepares git for this repository.
     ///
     /// # Errors
     ///
@@ -96,14 +97,14 @@ impl Repository {
     pub(super) fn command(&self) -> io::Result<Command> {
         let mut git = self.child.command("git")?;
         git.arg("-C").arg(&self.top);
-        // The variable may hold a relative path.
+        // The variable may contain a relative path.
         if self.child == Child::Git && is_named() {
             git.env("GIT_DIR", &self.git_dir);
         }
         Ok(git)
     }
 
-    /// Finds the directory that its work trees share, with its configuration (gitrepository-layout(5), "commondir").
+    /// Finds the directory that all work trees share, with the configuration (gitrepository-layout(5), "commondir").
     pub(crate) fn common_dir(&self) -> PathBuf {
         let Ok(text) = fs::read_to_string(self.git_dir.join("commondir")) else {
             return self.git_dir.clone();
@@ -135,7 +136,7 @@ impl Repository {
     }
 }
 
-/// Asks git for a path, or for the reason why there is none.
+/// Asks git for a path. Without one, gives git's reason.
 fn rev_parse(child: Child, at: &Path, question: &str) -> anyhow::Result<Result<PathBuf, String>> {
     let output = child
         .command("git")
@@ -157,13 +158,13 @@ fn rev_parse(child: Child, at: &Path, question: &str) -> anyhow::Result<Result<P
     Ok(path.ok_or_else(|| said(&output.stderr)))
 }
 
-/// Tells whether a variable names the repository here, or its work tree.
+/// Tells whether a variable names the current repository or its work tree.
 fn is_named() -> bool {
     let names = ["GIT_DIR", "GIT_WORK_TREE"];
     names.iter().any(|name| env::var_os(name).is_some())
 }
 
-/// Finds the repository here, with any work tree.
+/// Finds the current repository, with any work tree.
 pub(crate) fn repository() -> anyhow::Result<Repository> {
     Repository::find(Child::Git, Path::new("."))
 }

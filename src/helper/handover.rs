@@ -1,4 +1,4 @@
-//! Git's own helper in our place: for what only it can follow or speak.
+//! Runs git's own helper instead of this one, for settings and protocols that only it supports.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -21,7 +21,7 @@ use crate::{
     transport::Service,
 };
 
-/// Lets another program take this one's place, pipe and all.
+/// Replaces this process by another program, which takes over git's pipe.
 ///
 /// # Errors
 ///
@@ -32,7 +32,7 @@ pub(crate) fn replace_process(mut process: Process) -> anyhow::Result<u8> {
     Err(process.exec()).context("cannot start git's own https helper")
 }
 
-/// Runs another program on our pipe and gives its exit code.
+/// Runs another program on git's pipe and gives its exit code.
 ///
 /// # Errors
 ///
@@ -58,7 +58,7 @@ fn allowing(list: &OsStr, scheme: &str) -> OsString {
     list
 }
 
-/// Appends settings behind the user's own `-c`, which win over every other (git: `git_config_from_parameters`).
+/// Appends settings after the user's own `-c`. The last one wins (git: `git_config_from_parameters`).
 fn append_settings(process: &mut Process, settings: &[(String, String)], variables: Variables<'_>) {
     let mut list = variables("GIT_CONFIG_PARAMETERS").unwrap_or_default();
     for (key, value) in settings {
@@ -98,12 +98,12 @@ fn without_questions(process: &mut Process) -> &mut Process {
 }
 
 impl Plan {
-    /// Prepares git's own helper: it asks us for the token by the credential protocol, so that none stands in its
-    /// arguments, environment or configuration.
+    /// Prepares git's own helper: it asks `git bbtoken credential` for the token, so that its arguments, environment
+    /// and configuration contain none.
     ///
     /// # Errors
     ///
-    /// When `git-bbtoken`, which answers it, is not beside this program.
+    /// If `git-bbtoken` is not in the directory of this program.
     pub(super) fn git_helper(
         &self,
         service: Service,
@@ -115,7 +115,7 @@ impl Plan {
             return Err(Failure::new(Kind::Misconfigured, message).into());
         }
         let answerer = program::sibling("git-bbtoken")?;
-        // The child may ask a person on the desktop for the store's password, though git may not ask on the terminal.
+        // Git must not ask on the terminal, but the store may ask on the desktop for its password.
         let may_ask = self.identity_for(service).profile.no_questions.is_none();
         let unset = if may_ask {
             "unset GIT_TERMINAL_PROMPT; "
@@ -130,7 +130,7 @@ impl Plan {
         let http = &self.identity_for(service).http;
         let mut process = self.remote_https(service, repository, way, Some(ask))?;
         if !may_ask || http.git_only.is_empty() && http.settings.proxy.is_none() {
-            // Nobody is asked for anything but by a proxy or for the password of a certificate's key.
+            // Git may ask only for a proxy's login and for the password of a certificate's key.
             without_questions(&mut process);
         }
         trace::event("hand-over", || {
@@ -143,7 +143,8 @@ impl Plan {
         Ok(process)
     }
 
-    /// Tells whether git's own transport gets an answer where ours failed. It has no token for that.
+    /// Tells whether git's own transport gets a response from a server that the native one did not reach. It sends no
+    /// token.
     pub(super) fn is_answered_by_git(
         &self,
         service: Service,
@@ -162,7 +163,7 @@ impl Plan {
         })
     }
 
-    /// Prepares git's own helper with `credential_helper` in the place of any other.
+    /// Prepares git's own helper with `credential_helper` as its only credential helper.
     fn remote_https(
         &self,
         service: Service,
@@ -174,8 +175,8 @@ impl Plan {
         let git = Child::Transport.command("git");
         let mut process = git.context("cannot start git's own https helper")?;
         if way == HandOver::Forwarded && self.protocol == Protocol::Version2 {
-            // Behind `fallback` git asks for `list`, which in version 2 lists nothing, so that a clone would be empty
-            // without a word (git: discover_refs in remote-curl.c). `-c` wins over every other setting.
+            // After `fallback`, git asks for `list`. With version 2 that lists nothing, and a clone would be empty
+            // without an error (git: discover_refs in remote-curl.c). `-c` overrides every other setting.
             process.args(["-c", "protocol.version=0"]);
         }
         process
@@ -183,7 +184,7 @@ impl Plan {
             .arg(&self.remote)
             .arg(repository.as_str());
         append_settings(&mut process, &settings, &process_variable);
-        // Whatever else a person wants to see: GIT_TRACE_CURL would show the token.
+        // GIT_TRACE_CURL of git's own helper would show the token.
         process.env("GIT_TRACE_REDACT", "1");
         if let Some(allowed) = process_variable("GIT_ALLOW_PROTOCOL") {
             process.env(
@@ -205,7 +206,7 @@ impl Plan {
             Some(_) => "basic",
             None => "none",
         };
-        // Foreign helpers are neither asked nor told; redirects would take the credential along.
+        // An empty value removes all other credential helpers. A redirect would take the credential along.
         let helpers = std::iter::once(String::new()).chain(credential_helper);
         let mut settings: Vec<_> = helpers
             .map(|helper| (format!("credential.{scope}.helper"), helper))

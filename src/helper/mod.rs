@@ -31,37 +31,37 @@ use handover::replace_process;
 pub(crate) use process::main;
 use protocol::{Protocol, ban, protocol, redirect_ban};
 
-/// What the helper is to do: everything but the token.
+/// The helper's task: everything that it needs except the token.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// The remote's name, or the address if the remote has none (gitremote-helpers(7), "INVOCATION").
     pub remote: String,
     /// The repository.
     pub address: Address,
-    /// By whom it is used.
+    /// The profile.
     pub identity: Identity,
-    /// By whom it is pushed to, if that is somebody else.
+    /// The profile for pushes, if it is another one.
     pub pusher: Option<Identity>,
     protocol: Protocol,
-    /// The setting that forbids git's own transport for the server's scheme, by name.
+    /// The name of the setting that forbids git's own transport for the server's scheme.
     https_ban: Option<String>,
-    /// What forbids to follow a redirect of the server's scheme, by name.
+    /// The name of the setting that forbids redirects for the server's scheme.
     redirect_ban: Option<String>,
-    /// Why a fetch must not use the profile, if so.
+    /// The reason why a fetch must not use the profile.
     fetch_refusal: Option<Failure>,
     lfs: Option<git_lfs::Wiring>,
-    /// Why the server is left to git's own transport, if only that reaches it.
+    /// The reason why only git's own transport reaches the server.
     by_git: OnceCell<String>,
-    /// What to tell of submodules that git refuses.
+    /// The hint about submodules that git refuses.
     refused_submodules: Option<String>,
 }
 
-/// How git's own helper gets git's commands.
+/// The source of the commands for git's own helper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HandOver {
-    /// From git, on the pipe that was ours.
+    /// Git sends them to it, on the pipe of this process.
     InOurPlace,
-    /// From us, after git was told to do without `connect`.
+    /// This process forwards them, after it has answered `connect` with `fallback`.
     Forwarded,
 }
 
@@ -70,13 +70,13 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// For an address, a profile or a setting that cannot be used; nothing was sent yet.
+    /// If an address, a profile or a setting cannot be used. Nothing was sent yet.
     pub(crate) fn make(remote: &str, address: &str) -> anyhow::Result<Self> {
         let mut span = trace::span("config");
         let app = App::read_of_helper()?;
         let git = &app.git;
         span.note("settings", || (git.entries().count() as u64).into());
-        // An address stands in the remote's place when there is no remote.
+        // Without a remote, git gives the address twice.
         let name = Some(remote).filter(|name| !name.contains(':'));
         let (target, address) = app.target(name, address)?;
         let Chosen {
@@ -109,7 +109,7 @@ impl Plan {
         })
     }
 
-    /// Serves git by the native transport, unless git's own gets further.
+    /// Serves git by the native transport, or by git's own if only that reaches the server.
     fn connect(
         &self,
         service: Service,
@@ -166,7 +166,7 @@ impl Plan {
             .for_each(|identity| identity.keep_to(family));
     }
 
-    /// Opens what is remembered of the repository for those who read it.
+    /// Opens the remembered advertisement of the repository.
     fn advertisement_cache(&self) -> Option<OnDisk<'static>> {
         let profile = &self.identity.profile;
         if !profile.remembers_advertisement {
@@ -176,7 +176,7 @@ impl Plan {
         OnDisk::of_profile(profile, &self.repository(), place, &SystemClock)
     }
 
-    /// Tells whether a profile has a login that no server has refused. Another process may have made it.
+    /// Tells whether a profile has a login that the server has not refused. Another process may have created it.
     fn is_logged_in(&self, profile: &str) -> bool {
         let mut identities = std::iter::once(&self.identity).chain(&self.pusher);
         let identity = identities.find(|identity| identity.profile.name == profile);
@@ -193,19 +193,19 @@ impl Plan {
         }
     }
 
-    /// Tells whether git's own `git-remote-https` can take this process's place at once: it carries the protocol,
-    /// and the same profile serves fetch and push, which are not told apart before git asks for a connection.
+    /// Tells whether git's own `git-remote-https` can replace this process before git sends a command. It must support
+    /// the protocol, and fetch and push must use the same profile, because git has not yet said which one it wants.
     pub(crate) fn is_handed_over(&self) -> bool {
         let is_for_git =
             self.is_for_git(Service::UploadPack) && self.is_for_git(Service::ReceivePack);
         is_for_git && self.pusher.is_none() && self.fetch_refusal.is_none()
     }
 
-    /// Prepares git's own helper to take this process's place.
+    /// Prepares git's own helper to replace this process.
     ///
     /// # Errors
     ///
-    /// When the repository cannot be used: git would say less about it.
+    /// If the repository cannot be used. Git's own error would say less.
     pub(crate) fn hand_over(&self, notify: &dyn Fn(&str)) -> anyhow::Result<Process> {
         let service = Service::UploadPack;
         let mut repository = self.repository();
@@ -226,14 +226,15 @@ impl Plan {
         self.git_helper(service, &repository, HandOver::InOurPlace)
     }
 
-    /// Tells of submodules that git refuses, where it fetches.
+    /// Shows the hint about submodules that git refuses, before a fetch.
     fn tell_of_submodules(&self, service: Service, notify: &dyn Fn(&str)) {
         if service == Service::UploadPack {
             self.refused_submodules.iter().for_each(|line| notify(line));
         }
     }
 
-    /// Replaces a refused token and explains a refusal before git takes over: git does neither.
+    /// Replaces a refused token and explains a refusal before git's own transport takes over, because that does
+    /// neither.
     fn probe(&self, service: Service, session: &mut Session<'_>) -> anyhow::Result<()> {
         match self.protocol {
             Protocol::Older(header) if self.can_probe(service) => session.probe(service, header),
@@ -243,8 +244,8 @@ impl Plan {
 
     /// Tells whether the native transport may ask the server before git takes over.
     ///
-    /// `transport=git` is the way out where the native transport fails, and a server of files need not speak git's
-    /// protocol. A setting that only git follows may be needed to reach the server at all.
+    /// With `transport=git`, the user avoids the native transport. A server of plain files need not speak git's
+    /// protocol. And only git's own transport may reach the server, by a setting that the native one does not support.
     fn can_probe(&self, service: Service) -> bool {
         let identity = self.identity_for(service);
         matches!(self.protocol, Protocol::Older(_))
@@ -253,7 +254,7 @@ impl Plan {
             && self.by_git.get().is_none()
     }
 
-    /// Tells whether git's own transport has what a proxy or the server needs, and the native one has not.
+    /// Tells whether a proxy or the server needs a feature that only git's own transport has.
     fn gets_further_by_git(
         &self,
         service: Service,
@@ -268,22 +269,22 @@ impl Plan {
             })
     }
 
-    /// Tries git's own transport where ours failed, and leaves the server to it if it gets an answer.
+    /// Tries git's own transport after the native one failed. If it gets a response, it serves this server from now on.
     fn is_left_to_git(&self, service: Service, repository: &Url, error: &TransportError) -> bool {
         let is_reached = self.is_answered_by_git(service, repository, error);
         if is_reached {
             let because = error.reason();
-            // A malformed answer says nothing about the next one.
+            // The next response may be correct, so this failure is not remembered.
             if !error.may_be_read_by_git() {
                 app::remember(&self.identity.profile, repository, &because);
             }
-            // It was unknown until now, or git would have been given the command at once.
+            // This is new: for a known server, git's own transport would have replaced this process already.
             let _ = self.by_git.set(because);
         }
         is_reached
     }
 
-    /// Tells whether git's own `git-remote-https` carries the protocol.
+    /// Tells whether git's own `git-remote-https` supports the protocol.
     fn is_for_git(&self, service: Service) -> bool {
         match self.protocol {
             Protocol::Files => return true,
@@ -300,12 +301,12 @@ impl Plan {
     }
 }
 
-/// Serves git's commands on a pipe; gives the exit code of a helper that took over. `again` makes another plan after
-/// an error, if that may help; git knows nothing of the first one.
+/// Serves git's commands on a pipe; gives the exit code of a helper that took over. After an error, `again` may make
+/// another plan. Git has seen nothing of the first one.
 ///
 /// # Errors
 ///
-/// [`Broken`] tells how far git had been answered.
+/// [`Broken`] says how much of the response git has seen.
 pub(crate) fn serve(
     plan: anyhow::Result<Plan>,
     again: &dyn Fn(&anyhow::Error) -> Option<anyhow::Result<Plan>>,
@@ -313,7 +314,7 @@ pub(crate) fn serve(
     notify: &dyn Fn(&str),
     say: &dyn Fn(&str),
 ) -> Result<u8, Broken> {
-    // An error waits until git asks for a connection.
+    // Git shows an error only as an answer to `connect`.
     let Command::Connect(service) = git.next_command().map_err(connecting)? else {
         return Ok(0);
     };

@@ -25,7 +25,7 @@ pub(crate) fn main() -> ExitCode {
             "git-remote-bbtoken {}\n",
             env!("CARGO_PKG_VERSION")
         )),
-        // Older gits give the remote alone, if it is an address.
+        // If the remote is an address, older versions of git give only one argument.
         Some([address]) => run(address, address),
         Some([remote, address]) => run(remote, address),
         _ => failed(
@@ -37,7 +37,7 @@ pub(crate) fn main() -> ExitCode {
         ),
     };
     trace::end(code);
-    // At once: threads that still read or wait must not hold git up.
+    // Exit at once, because threads that still read or wait would delay git.
     std::process::exit(i32::from(code));
 }
 
@@ -50,7 +50,7 @@ fn run(remote: &str, address: &str) -> u8 {
             Ok(helper) => {
                 return replace_process(helper).unwrap_or_else(|error| failed(&error));
             }
-            // Git hears of it when it asks for a connection, as of every other error.
+            // Git gets this error when it asks for a connection, like every other error.
             Err(error) => plan = Err(error),
         }
     }
@@ -65,7 +65,7 @@ fn run(remote: &str, address: &str) -> u8 {
     }
 }
 
-/// Takes standard input and output as files, without the buffers that the standard library puts before them.
+/// Takes standard input and output as files, without the standard library's buffers.
 #[cfg(unix)]
 fn pipe() -> std::io::Result<(File, File)> {
     use std::os::fd::AsFd as _;
@@ -82,7 +82,7 @@ fn pipe() -> std::io::Result<(File, File)> {
     Ok((input.into(), output.into()))
 }
 
-/// Tells git or the person what broke, in the way that the stage allows.
+/// Reports the failure to git or to the user, depending on what git has seen.
 fn tell(broken: &Broken, git: &mut Git) -> u8 {
     match broken.stage {
         Stage::Connecting => return failed(&broken.error),
@@ -97,7 +97,7 @@ fn tell(broken: &Broken, git: &mut Git) -> u8 {
         Stage::InAnswer => report::show(&broken.error),
         Stage::BeforeReport { by_side_band } => {
             report::show(&broken.error);
-            // Git has ended already where the pipe breaks.
+            // If the pipe breaks, git has ended already.
             let _ = git.write_empty_report(by_side_band);
         }
         Stage::Told => {}

@@ -2,14 +2,14 @@
 
 use crate::git_config::{GitConfig, Variables, is_true_text};
 
-/// The protocol version git is configured to speak when it fetches (git-config(1), `protocol.version`).
+/// The protocol version that git is configured to use for fetches (git-config(1), `protocol.version`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
     Version2,
-    /// Version 1, or 0 as `None`, by its `Git-Protocol` header: stateful over `connect`, so that only git's own helper
-    /// can speak it over HTTP.
+    /// Version 1, or 0 as `None`, with its `Git-Protocol` header. It is stateful over `connect`, so only git's own
+    /// helper supports it over HTTP.
     Older(Option<&'static str>),
-    /// None: the repository's files are read one by one (gitprotocol-http(5), "Dumb Clients").
+    /// None: git reads the repository's files one by one (gitprotocol-http(5), "Dumb Clients").
     Files,
 }
 
@@ -24,7 +24,7 @@ impl Protocol {
 }
 
 pub(super) fn protocol(git: &GitConfig, variables: Variables<'_>) -> Protocol {
-    // What is no boolean ends git's own helper with a message (git: `git_env_bool`).
+    // A value that is not a boolean ends git's own helper with a message (git: `git_env_bool`).
     let is_smart = variables("GIT_SMART_HTTP").is_none_or(|value| is_true_text(&value));
     let version = git.last("protocol", None, "version");
     match version.and_then(|entry| entry.value.as_deref()) {
@@ -35,16 +35,17 @@ pub(super) fn protocol(git: &GitConfig, variables: Variables<'_>) -> Protocol {
     }
 }
 
-/// Names the setting that forbids a scheme and nothing else. What merely does not permit it (`protocol.allow`,
-/// `GIT_ALLOW_PROTOCOL`) was about the address, which begins with `bbtoken`.
+/// Names the setting that forbids this scheme explicitly. General lists (`protocol.allow`, `GIT_ALLOW_PROTOCOL`) apply
+/// to the user's address, which begins with `bbtoken`.
 pub(super) fn ban(git: &GitConfig, scheme: &str) -> Option<String> {
     let entry = git.last("protocol", Some(scheme), "allow")?;
     let is_ban = entry.value.as_deref() == Some("never");
     is_ban.then(|| format!("{} in {}", entry.name(), entry.origin))
 }
 
-/// Names what forbids to follow a redirect of a scheme: it is not the address that a person gave, so only what is always
-/// allowed will do (git: `get_curl_allowed_protocols` in http.c, `is_transport_allowed` in transport.c).
+/// Names the setting that forbids redirects of a scheme. The user did not give the redirect's address, so git follows
+/// it only if the scheme is always allowed (git: `get_curl_allowed_protocols` in http.c, `is_transport_allowed` in
+/// transport.c).
 pub(super) fn redirect_ban(
     git: &GitConfig,
     variables: Variables<'_>,

@@ -12,7 +12,7 @@ use crate::{
     transport::{self, Service},
 };
 
-/// How long git may take to get an answer.
+/// The time limit for git to get a response.
 const LIMIT: Duration = Duration::from_secs(30);
 /// How much of git's trace is read.
 const MAX_TRACE_BYTES: u64 = 4 << 20;
@@ -20,13 +20,13 @@ const MAX_TRACE_BYTES: u64 = 4 << 20;
 /// The answer that git must get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// The head of any answer: the connection is what the native transport lacks.
+    /// The head of any response, if the native transport could not connect.
     AnyAnswer,
-    /// The head of a git server's answer, with or without access. Git takes any other answer for a list of files.
+    /// The head of a git server's response, with or without access. Git treats any other response as a list of files.
     GitAnswer,
 }
 
-/// Lets git's own helper ask for an advertisement; tells whether it gets the head of an answer.
+/// Makes git's own helper request an advertisement. Tells whether it gets the head of a response.
 pub(super) fn is_answered(git: &mut Process, service: Service, wanted: Wanted) -> bool {
     git.env("GIT_TRACE_CURL", "1")
         .env("GIT_TRACE_CURL_NO_DATA", "1")
@@ -58,8 +58,8 @@ fn watch(child: &mut Child, service: Service, wanted: Wanted) -> Option<bool> {
     told.recv_timeout(LIMIT).ok()
 }
 
-/// Looks in git's trace for the head of the final answer to a GET, up to its empty line. A proxy answers a CONNECT
-/// before, and a server may send informational answers (RFC 9110 section 15.2).
+/// Finds the head of the final response to a GET in git's trace, up to its empty line. Before it come a proxy's
+/// response to CONNECT and informational responses (RFC 9110 section 15.2).
 fn has_head(trace: impl BufRead, wanted: Wanted) -> bool {
     let (mut is_sent, mut is_final, mut is_gits) = (false, false, false);
     trace.split(b'\n').map_while(Result::ok).any(|line| {

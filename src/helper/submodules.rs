@@ -1,11 +1,11 @@
-//! Submodules that git refuses to clone, and the command that fixes it, where git gives us the chance to say so.
+//! Shows which submodules git refuses to clone, and the command that allows them.
 //!
-//! Git clones a submodule with a helper's address only where `protocol.<name>.allow` is `always` (git-config(1)), and
-//! refuses it before it starts us. Two moments remain, both told by settings that were read anyway. A clone that is
-//! to bring submodules has `submodule.active` in a repository without objects; whether it has submodules is not known
-//! before git has unpacked what we carry. Later on, a submodule that was refused is registered and has no repository.
+//! Git clones a submodule with a helper's address only if `protocol.<name>.allow` is `always` (git-config(1)). It
+//! refuses others before it starts the helper. So the helper shows the hint at two other moments, which it recognizes
+//! by settings that it reads anyway. A clone with submodules has `submodule.active` in a repository without objects. It
+//! may still turn out to have no submodules. Later, a refused submodule is registered and has no repository.
 //!
-//! Git clones it outside of its superproject, whose own configuration is not read there.
+//! Git clones a submodule outside of its superproject, and does not read the superproject's configuration there.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ const SCHEME: &str = "bbtoken";
 /// What lets git clone them.
 const FIX: &str = "'git config --global protocol.bbtoken.allow always'";
 
-/// Finds out what a person should be told; `None` if git refuses nothing here.
+/// Gives the hint for the user; `None` if git refuses nothing here.
 pub(super) fn refused(git: &GitConfig, variables: Variables<'_>) -> Option<String> {
     let mut registered = git.entries().filter(|entry| is_local(entry)).peekable();
     registered.peek()?;
@@ -34,7 +34,7 @@ pub(super) fn refused(git: &GitConfig, variables: Variables<'_>) -> Option<Strin
         let is_there = |place: &Path| place.join("modules").join(name).exists();
         !is_there(&directory) && !is_there(common)
     };
-    // Without a home directory, the report itself names variables.
+    // Without a home directory, `report` replaces the command by variables.
     let of_job = match report::has_configuration() {
         // `docs/ci.md` has the lines for all kinds of addresses.
         true => format!(", or in a CI job {}", report::for_job(FIX)),
@@ -63,7 +63,7 @@ fn is_local(entry: &Entry) -> bool {
     entry.section == "submodule" && entry.scope == Scope::Local
 }
 
-/// Tells whether git would clone a registered submodule by us (gitsubmodules(7), "Active submodules").
+/// Tells whether git would clone a registered submodule with this helper (gitsubmodules(7), "Active submodules").
 fn is_wanted(git: &GitConfig, name: &str, url: &Entry) -> bool {
     let own = |key| git.last("submodule", Some(name), key);
     let is_left_out = own("active").is_some_and(|active| !is_true(active))
@@ -71,7 +71,8 @@ fn is_wanted(git: &GitConfig, name: &str, url: &Entry) -> bool {
     !is_left_out && is_ours(git, url.value.as_deref().unwrap_or_default())
 }
 
-/// Tells whether an address is ours, or becomes ours by the longest rule for it (git-config(1), `url.<base>.insteadOf`).
+/// Tells whether an address begins with `bbtoken::`, itself or after the longest rule for it (git-config(1),
+/// `url.<base>.insteadOf`).
 fn is_ours(git: &GitConfig, url: &str) -> bool {
     let used = rule_for(git, url, |rule| rule.scope.is_protected())
         .and_then(|rule| rule.subsection.as_deref())
@@ -80,7 +81,7 @@ fn is_ours(git: &GitConfig, url: &str) -> bool {
         .is_some_and(|rest| rest.starts_with(':'))
 }
 
-/// Tells whether git lets our addresses be used where the user has not written them (git(1), `GIT_ALLOW_PROTOCOL`).
+/// Tells whether git allows `bbtoken::` addresses that the user has not written (git(1), `GIT_ALLOW_PROTOCOL`).
 fn is_allowed(git: &GitConfig, variables: Variables<'_>) -> bool {
     if let Some(list) = variables("GIT_ALLOW_PROTOCOL") {
         return list.to_string_lossy().split(':').any(|it| it == SCHEME);

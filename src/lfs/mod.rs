@@ -1,8 +1,9 @@
-//! Git LFS: settings that lead git-lfs, which knows no remote helpers, to a remote's repository over https.
+//! Git LFS: writes settings that give git-lfs the https address of a remote's repository. git-lfs does not support
+//! remote helpers.
 //!
-//! git-lfs reads git's configuration when it is started, which in a clone is after the fetch: what is written before
-//! git is answered comes in time. Nothing is written where nothing is missing, where somebody else has said where
-//! the objects are, or where there is no git-lfs. After the clone, only a repository that uses git-lfs is written to.
+//! git-lfs reads git's configuration when it starts. In a clone, it starts after the fetch, so the helper writes the
+//! settings before it answers git. It writes nothing if nothing is missing, if the user has configured another address,
+//! or if git-lfs is not installed. After the clone, it writes only into a repository that uses git-lfs.
 
 mod written;
 
@@ -31,33 +32,33 @@ use crate::{
 
 pub(crate) use written::{PATTERN, written};
 
-/// The user name in our addresses: it tells them from the user's own, and keeps `url.<base>.insteadOf`, which git-lfs
-/// follows, too, from turning them into remote helper addresses. A profile's name may follow a `+`.
+/// The user name in the addresses that the helper writes. It distinguishes them from the user's own. It also protects
+/// them from `url.<base>.insteadOf`, which git-lfs follows, too. A profile's name may follow after a `+`.
 const USER: &str = "bbtoken";
-/// What git asks for credentials, where `setup` has not made us the site's helper.
+/// The credential helper for the endpoint, if `setup` has not set one for the site.
 const HELPER: &str = "!git bbtoken credential";
-/// What an attribute of files in LFS says (gitattributes(5)).
+/// The attribute of files in LFS (gitattributes(5)).
 const FILTER: &[u8] = b"filter=lfs";
 
-/// What is missing in a repository's configuration, and where it belongs.
+/// The settings that are missing in a repository's configuration.
 #[derive(Debug)]
 pub(crate) struct Wiring {
     file: PathBuf,
     remote: String,
     /// `remote.<name>.lfsurl` and `remote.<name>.lfspushurl`.
     addresses: Vec<(&'static str, String)>,
-    /// `lfs.<url>.access`: Bitbucket answers 403 where git-lfs waits for 401 to ask for credentials.
+    /// `lfs.<url>.access`: git-lfs asks for credentials after a 401, but Bitbucket answers 403.
     access: Option<String>,
-    /// `credential.<url>.helper`, for this endpoint alone.
+    /// `credential.<url>.helper`, for this endpoint only.
     credential: Option<String>,
-    /// The configuration has an address of the helper that the remote no longer has.
+    /// The configuration contains an address that the helper wrote for an earlier address of the remote.
     is_outdated: bool,
 }
 
-/// A repository, and the profile that must be used there, if it does not follow from the repository's name.
+/// A repository, with its profile if that does not follow from the repository's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// The repository, as git over https would name it.
+    /// The repository's https URL.
     pub repository: Url,
     /// The profile.
     pub profile: Option<String>,
@@ -71,25 +72,25 @@ impl Place {
         url
     }
 
-    /// Gives the endpoint as it stands in the configuration.
+    /// Gives the endpoint as written in the configuration.
     fn address(&self) -> String {
         let mut url = self.endpoint();
         let user = match &self.profile {
             Some(profile) => format!("{USER}+{profile}"),
             None => USER.to_owned(),
         };
-        // Only URLs without a host take no user.
+        // Only URLs without a host cannot have a user.
         let _ = url.set_username(&user);
         url.into()
     }
 }
 
-/// Gives the profile that a user name in an LFS address names.
+/// Gives the profile in the user name of an LFS address.
 pub(crate) fn profile_of(user: &str) -> Option<&str> {
     user.strip_prefix(USER)?.strip_prefix('+')
 }
 
-/// Finds out what git-lfs must be told of a remote; `None` if that is nothing.
+/// Finds the missing settings of a remote; `None` if nothing is missing.
 pub(crate) fn wiring(git: &GitConfig, remote: &str, down: &Place, up: &Place) -> Option<Wiring> {
     if git
         .last("bbtoken", None, "lfs")
@@ -97,7 +98,7 @@ pub(crate) fn wiring(git: &GitConfig, remote: &str, down: &Place, up: &Place) ->
     {
         return None;
     }
-    // Who has said where the objects are is not talked over.
+    // The user's own address has priority.
     if ["url", "pushurl"]
         .iter()
         .any(|key| git.last("lfs", None, key).is_some())
@@ -124,7 +125,7 @@ pub(crate) fn wiring(git: &GitConfig, remote: &str, down: &Place, up: &Place) ->
     (!is_complete && is_installed(git)).then_some(wiring)
 }
 
-/// Finds the addresses that are missing or out of date; `None` if there is one that is not ours.
+/// Finds the missing and outdated addresses; `None` if the user has set one.
 fn addresses(
     git: &GitConfig,
     remote: &str,
@@ -153,7 +154,8 @@ fn is_ours(address: &str) -> bool {
     user.is_ok_and(|user| user == USER || profile_of(&user).is_some())
 }
 
-/// Tells whether git asks us for the credentials of a URL (gitcredentials(7): an empty helper clears the list).
+/// Tells whether git asks this helper for the credentials of a URL (gitcredentials(7): an empty helper clears the
+/// list).
 fn is_answered(git: &GitConfig, url: &Url) -> bool {
     let mut answered = false;
     for entry in url_values(git, "credential", "helper", url) {
@@ -165,7 +167,7 @@ fn is_answered(git: &GitConfig, url: &Url) -> bool {
     answered
 }
 
-/// Tells whether this user has git-lfs: set up for git, or at least there.
+/// Tells whether this user has git-lfs: configured in git, or at least installed.
 fn is_installed(git: &GitConfig) -> bool {
     let is_filter = ["process", "smudge"]
         .iter()
@@ -173,15 +175,15 @@ fn is_installed(git: &GitConfig) -> bool {
     is_filter || !program::all("git-lfs").is_empty()
 }
 
-/// Tells whether a repository keeps files in LFS, by looks at the disk alone: git-lfs was here, or the attributes at the
-/// top of the work tree, where git runs its helpers, name it. `directory` is the repository's.
+/// Tells whether a repository has files in LFS, without starting git. git-lfs has left its directory, or the attributes
+/// at the top of the work tree name it; git runs its helpers there. `directory` is the git directory.
 pub(crate) fn is_used(directory: &Path) -> bool {
     let names_it = |attributes: &Path| {
         let text = foreign::read(attributes, foreign::MAX_BYTES).unwrap_or_default();
         text.windows(FILTER.len()).any(|part| part == FILTER)
     };
     let tracked = Path::new(".gitattributes");
-    // Git follows no link there (gitattributes(5), "NOTES").
+    // Git does not follow a link here (gitattributes(5), "NOTES").
     let is_file = || fs::symlink_metadata(tracked).is_ok_and(|found| found.is_file());
     directory.join("lfs").is_dir()
         || (is_file() && names_it(tracked))
@@ -209,25 +211,25 @@ impl Wiring {
         self.is_outdated
     }
 
-    /// Writes what is missing, as git would: under its lock, and the file as a whole. Owner, group and mode stay.
+    /// Writes the missing settings as git does: under git's lock, and the file as a whole. Owner, group and mode stay.
     ///
-    /// A lock of another process is waited for no longer than the patience.
+    /// Waits for another process's lock, at most for `patience`.
     ///
     /// # Errors
     ///
-    /// When the file is locked, or cannot be read or written as it is.
+    /// If the file is locked, or cannot be read or written unchanged.
     pub(crate) fn write(&self, patience: Duration) -> anyhow::Result<()> {
         let shown = self.file.display();
         let read = || {
             let read = foreign::read(&self.file, foreign::MAX_BYTES);
             read.with_context(|| format!("cannot read '{shown}'"))
         };
-        // While the lock is held, the user's own 'git config' fails: all that can be done before is done before.
+        // While the lock is held, the user's own 'git config' fails. So do as much as possible before.
         let before = read()?;
         #[cfg(unix)]
         refuse_link_of_another_user(&self.file)?;
         let mut text = self.added(before.clone())?;
-        // A lock that is left behind keeps git from writing its own settings.
+        // A lock file that stays would keep git from writing its own settings.
         let _held = signals::hold().context("cannot block signals")?;
         let resolve = Some(&resolve_symlink as _);
         let mode = match patience {
@@ -258,7 +260,7 @@ impl Wiring {
         self.added_to(config)
     }
 
-    /// Gives a configuration with what is missing in it, all else as it was.
+    /// Adds the missing settings to a configuration. Everything else stays unchanged.
     fn added_to(&self, mut config: File) -> anyhow::Result<Vec<u8>> {
         let mut section = config.section_mut_or_create_new("remote", self.remote.as_str())?;
         for (key, address) in &self.addresses {
@@ -278,7 +280,7 @@ impl Wiring {
     }
 }
 
-/// A link of another user's could lead to any file of this one's.
+/// Another user's link could lead to any file of this user.
 #[cfg(unix)]
 fn refuse_link_of_another_user(file: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::MetadataExt as _;
@@ -292,7 +294,7 @@ fn refuse_link_of_another_user(file: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Gives a new file owner, group and mode of the one that it replaces.
+/// Copies owner, group and mode from the file that a new file replaces.
 fn take_after(file: &OpenFile, old: &fs::Metadata) -> io::Result<()> {
     #[cfg(unix)]
     {
@@ -307,7 +309,7 @@ fn take_after(file: &OpenFile, old: &fs::Metadata) -> io::Result<()> {
     file.set_permissions(old.permissions())
 }
 
-/// Sets a value. A key without one goes first: gix would put the value right behind its name, as one word.
+/// Sets a value. First removes a key without a value, because gix would append the value to the key's name.
 fn set(section: &mut SectionMut<'_>, key: &str, value: &str) -> anyhow::Result<()> {
     while section.value_implicit(key) == Some(None) {
         section.remove(key);
@@ -321,7 +323,7 @@ fn read(mut text: Vec<u8>) -> anyhow::Result<File> {
         let is_continued = text.ends_with(b"\\\n") || text.ends_with(b"\\\r\n");
         !text.is_empty() && (!text.ends_with(b"\n") || is_continued)
     };
-    // Behind a last line that has no end, or is continued, gix would write as if that belonged to its value.
+    // If the last line has no line end, or continues, gix would append to its value.
     while is_open(&text) {
         text.push(b'\n');
     }

@@ -3,13 +3,13 @@
 use super::{HELPER, is_ours, site};
 use crate::http::Url;
 
-/// What may be one of them, as a pattern for `git config --get-regexp`.
+/// A pattern for `git config --get-regexp` that matches their keys.
 pub(crate) const PATTERN: &str =
     r"^(remote\..*\.lfs(push)?url|lfs\..*\.access|credential\..*\.(helper|usehttppath))$";
 
 type Setting = (String, String);
 
-/// Keeps the settings that the helper has written; git names their sections and keys in lower case.
+/// Selects the settings that the helper has written. Git gives sections and keys in lower case.
 pub(crate) fn written(settings: &[Setting]) -> impl DoubleEndedIterator<Item = &Setting> {
     let is_address = |(key, value): &Setting| key.starts_with("remote.") && is_ours(value);
     let addresses = settings.iter().filter(|setting| is_address(setting));

@@ -153,7 +153,7 @@ impl Raw {
         is_its.then_some(("clientId", Setting { value, origin }))
     }
 
-    /// Lists the settings and variables that have our prefix and that nothing reads.
+    /// Lists the settings and variables with this program's prefix that nothing reads.
     pub(crate) fn unknown(&self) -> Vec<Unknown> {
         let keys = self.unknown_keys.iter().cloned();
         keys.chain(suggestion::unknown_variables()).collect()

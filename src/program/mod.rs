@@ -1,8 +1,8 @@
-//! Programs that we start: where they are found, and what of our environment each of them gets.
+//! Starts programs: finds them, and decides which environment variables each of them gets.
 //!
-//! Git runs us in a work tree, whose files a stranger may have written. A program is therefore looked for only in the
-//! absolute directories of `PATH`, and a child gets a `PATH` without the others. This is the only module that makes
-//! a [`Command`].
+//! Git runs the helper in a work tree, whose files a stranger may have written. So it finds programs only in the
+//! absolute directories of `PATH`, and a child's `PATH` has only these. This is the only module that creates a
+//! [`Command`].
 
 mod search;
 mod table;
@@ -21,7 +21,7 @@ use search::{find, is_path, names_relative, path, without_relative};
 pub(crate) use search::{all, is_for_everybody, sibling};
 pub(crate) use table::ROWS;
 
-/// Variables that hold a secret or lead to one.
+/// Variables that contain a secret or the path of one.
 const SECRETS: [&str; 4] = [
     "BBTOKEN_CLIENT_SECRET",
     "BBTOKEN_CLIENT_SECRET_FILE",
@@ -51,7 +51,7 @@ const OF_REPOSITORY: [&str; 18] = [
     "GIT_WORK_TREE",
 ];
 
-/// Variables by which curl and its libraries find files that they trust, load or write.
+/// Variables with files that curl and its libraries trust, load or write.
 const FILES_OF_LIBRARIES: [&str; 11] = [
     "CURL_CA_BUNDLE",
     "CURL_HOME",
@@ -66,21 +66,21 @@ const FILES_OF_LIBRARIES: [&str; 11] = [
     "SSL_CERT_FILE",
 ];
 
-/// The beginning of our variables. A name that we do not know may be a mistyped one, and hold a secret.
+/// The prefix of this program's variables. An unknown name may be a typing error, and contain a secret.
 const OURS: &str = "BBTOKEN_";
 
-/// A child process, by what it is for.
+/// The kinds of child processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Child {
-    /// Git's own transport, or a git that starts our helper again.
+    /// Git's own transport, or a git that starts the helper again.
     Transport,
-    /// Git, or git-lfs, for what it knows of the repository here or its configuration.
+    /// Git or git-lfs, for the current repository or its configuration.
     Git,
-    /// Git, for another repository than the one here, or for one file of configuration.
+    /// Git, for another repository, or for one configuration file.
     GitElsewhere,
-    /// Our own other program, for its version.
+    /// This project's other program, for its version.
     Ours,
-    /// `git-bbtoken login`, where git waits for a login.
+    /// `git-bbtoken login`, while git waits for it.
     Login,
     /// A command that prints a secret.
     SecretCommand,
@@ -94,20 +94,20 @@ pub(crate) enum Child {
     Exec,
 }
 
-/// What a child gets of our own variables.
+/// The `BBTOKEN_` variables that a child gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ours {
     All,
-    /// Those that we know and that hold no secret.
+    /// The known ones without a secret.
     Settings,
     None,
 }
 
-/// What a child gets of git's variables.
+/// The variables of git that a child gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Gits {
     All,
-    /// Those that hold in another repository: `git -c` does, as in git (git: `prepare_submodule_repo_env`).
+    /// Those that apply to another repository, with `git -c` as in git (git: `prepare_submodule_repo_env`).
     OfCommand,
     /// Those of the user.
     OfUser,
@@ -159,14 +159,14 @@ impl Child {
         }
     }
 
-    /// Prepares a program: a name to be found on `PATH`, or an absolute path.
+    /// Prepares a program, by its name in `PATH` or by its absolute path.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::NotFound`] without such a program, [`io::ErrorKind::InvalidInput`] for a relative path.
+    /// [`io::ErrorKind::NotFound`] if there is no such program, [`io::ErrorKind::InvalidInput`] for a relative path.
     pub(crate) fn command(self, program: impl AsRef<OsStr>) -> io::Result<Command> {
         let program = program.as_ref();
-        // What a person types is found from where the person is.
+        // The user's relative path starts from the user's directory.
         let found = match self {
             Child::Exec if is_path(program) => PathBuf::from(program),
             _ => find(program)?,
@@ -178,13 +178,13 @@ impl Child {
         Ok(command)
     }
 
-    /// Prepares a command that a library has made for this child.
+    /// Prepares a command that a library has created for this child.
     ///
     /// # Errors
     ///
     /// As [`Child::command`].
     pub(crate) fn adopt(self, mut made: Command) -> io::Result<Command> {
-        // Windows has arguments that cannot be read back; the standard library looks in no work tree there.
+        // On Windows, some arguments cannot be read back. The standard library does not search a work tree there.
         if cfg!(windows) {
             self.equip(&mut made);
             return Ok(made);
@@ -206,7 +206,7 @@ impl Child {
         if let Some(path) = without_relative(&path()) {
             command.env("PATH", path);
         }
-        // Git would start its own programs from there.
+        // Git would start its own programs from a relative path in it.
         if env::var_os("GIT_EXEC_PATH").is_some_and(|path| !Path::new(&path).has_root()) {
             command.env_remove("GIT_EXEC_PATH");
         }
@@ -225,7 +225,7 @@ impl Child {
     }
 }
 
-/// Gives the name of a variable as we compare it: on Windows, the case does not count.
+/// Gives the name of a variable for comparisons. On Windows, case does not matter.
 fn spelling(name: &str) -> String {
     match cfg!(windows) {
         true => name.to_ascii_uppercase(),
@@ -233,13 +233,13 @@ fn spelling(name: &str) -> String {
     }
 }
 
-/// Gives a directory that no repository is in: some programs load what lies where they run.
+/// Gives a directory outside of every repository, because some programs load files of their working directory.
 fn home() -> PathBuf {
     let home = dirs::home_dir().filter(|home| home.has_root() && home.is_dir());
     home.unwrap_or_else(|| PathBuf::from("/"))
 }
 
-/// Quotes the path of one of our programs for the shell by which git starts credential helpers; on Windows it needs `/`.
+/// Quotes the path of a program for the shell that starts git's credential helpers. On Windows, it needs `/`.
 pub(crate) fn shell_word(program: &Path) -> String {
     let text = program.display().to_string();
     quote_for_shell(&match cfg!(windows) {
@@ -288,7 +288,7 @@ mod tests {
             let mistyped = ["BBTOKEN_SECRET", "BBTOKEN_TOKEN", "BBTOKEN_"];
             let names = SECRETS.iter().chain(&mistyped);
             let withheld = names.filter(|name| child.withholds(name)).count();
-            // These two start our own programs again.
+            // These two start this project's programs again.
             let is_ours = [Child::Transport, Child::Login].contains(&child);
             assert_eq!(withheld, if is_ours { 0 } else { 7 }, "{child:?}");
             let settings = VARIABLES.iter().filter(|name| !SECRETS.contains(name));
@@ -303,7 +303,7 @@ mod tests {
 
     #[test]
     fn every_child_is_in_the_table() {
-        // A new child does not compile here before it is counted.
+        // A new kind of child fails to compile here until it is counted.
         let number = |child| match child {
             Child::Transport => 0,
             Child::Git => 1,

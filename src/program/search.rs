@@ -15,14 +15,14 @@ use crate::{
     limits::Scarcity,
 };
 
-/// Where programs are without `PATH` (POSIX: `confstr`, `_CS_PATH`).
+/// The default `PATH` (POSIX: `confstr`, `_CS_PATH`).
 const DEFAULT_PATH: &str = if cfg!(unix) { "/usr/bin:/bin" } else { "" };
 
 pub(super) fn path() -> OsString {
     env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into())
 }
 
-/// Gives `PATH` without its relative directories; `None` if it has none.
+/// Gives `PATH` without its relative directories; `None` if it has no relative ones.
 pub(super) fn without_relative(path: &OsStr) -> Option<OsString> {
     let is_relative = |directory: &PathBuf| !directory.has_root();
     if !env::split_paths(path).any(|directory| is_relative(&directory)) {
@@ -31,7 +31,7 @@ pub(super) fn without_relative(path: &OsStr) -> Option<OsString> {
     env::join_paths(env::split_paths(path).filter(|directory| !is_relative(directory))).ok()
 }
 
-/// Tells whether one path, or one of a list, leads into the directory that git runs in.
+/// Tells whether a path, or one of a list, is relative to the directory in which git runs.
 pub(super) fn names_relative(paths: &OsStr) -> bool {
     let is_relative = |path: PathBuf| !path.has_root() && !path.as_os_str().is_empty();
     env::split_paths(paths).any(is_relative)
@@ -46,7 +46,7 @@ pub(super) fn is_path(program: &OsStr) -> bool {
 ///
 /// # Errors
 ///
-/// As [`super::Child::command`], and [`ErrorKind::PermissionDenied`] for a file that may not be run.
+/// As [`super::Child::command`], and [`ErrorKind::PermissionDenied`] for a file that is not executable.
 pub(super) fn find(program: &OsStr) -> io::Result<PathBuf> {
     if is_path(program) {
         let program = PathBuf::from(program);
@@ -72,7 +72,7 @@ pub(super) fn find(program: &OsStr) -> io::Result<PathBuf> {
     }
 }
 
-/// Finds every file of a program's name in the absolute directories of `PATH`, in their order.
+/// Finds every file with a program's name in the absolute directories of `PATH`, in order.
 pub(crate) fn all(program: impl AsRef<OsStr>) -> Vec<PathBuf> {
     let mut file = program.as_ref().to_owned();
     if Path::new(&file).extension().is_none() {
@@ -100,7 +100,7 @@ fn may_run(file: &Path) -> bool {
     fs::metadata(file).is_ok()
 }
 
-/// Tells whether every user of this machine can reach a file, and what a link in its place leads to.
+/// Tells whether every user of this machine can reach a file, and the target of a link.
 #[cfg(unix)]
 pub(crate) fn is_for_everybody(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
@@ -116,11 +116,11 @@ pub(crate) fn is_for_everybody(_: &Path) -> bool {
     true
 }
 
-/// What helps where the system does not tell where this program is.
+/// The hint if the system does not know the path of this program.
 const WITHOUT_PROC: &str =
     "mount /proc, or add the directory of git-bbtoken to PATH, then try again";
 
-/// Finds a program that was installed beside this one.
+/// Finds a program in the directory of this one.
 pub(crate) fn sibling(name: &str) -> anyhow::Result<PathBuf> {
     let ours = match std::env::current_exe() {
         Ok(ours) => ours,

@@ -15,7 +15,7 @@ pub(crate) struct Row {
     pub child: Child,
     /// The programs.
     pub programs: &'static str,
-    /// Which of our variables and git's it gets.
+    /// The `BBTOKEN_` and `GIT_` variables that it gets.
     pub gets: &'static str,
 }
 

@@ -106,7 +106,7 @@ impl Tokens<'_> {
         Ok(Current::new(&entry))
     }
 
-    /// Gives the token of the cache, if it may be used. Only who has the lock sets a damaged file aside.
+    /// Gives the token of the cache, if it may be used. Only the holder of the lock moves a damaged file away.
     fn read_cache(
         &self,
         cache: &Cache,

@@ -8,9 +8,9 @@ use std::{
 use super::target::{Asked, Target};
 use crate::failure::is_harmful;
 
-/// How many bytes of a body stand in a line (git: `curl_dump_data`).
+/// The bytes of a body in one line (git: `curl_dump_data`).
 const BYTES_PER_LINE: usize = 60;
-/// Where the text of a line begins (git: `prepare_trace_line`).
+/// The column in which the text of a line begins (git: `prepare_trace_line`).
 const TEXT_COLUMN: usize = 40;
 
 /// Which way something goes.
@@ -29,7 +29,7 @@ pub(crate) enum Privacy {
     Open,
     /// Who sets `GIT_TRACE_REDACT=0`.
     Private,
-    /// Nobody: it holds our token, or the client's secret.
+    /// Never shown, because it contains the token or the client's secret.
     Secret,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// Gives the line, its value redacted where it must be: the scheme of a credential and the names of cookies stay.
+    /// Formats the line and redacts secret values. The scheme of a credential and the names of cookies stay.
     pub(super) fn shown(&self, redact: bool) -> String {
         let Header {
             name,
@@ -71,7 +71,7 @@ impl Header {
         format!("{name}: {shown}")
     }
 
-    /// How long the line is on the wire, with its end.
+    /// The length of the line in the request, with its end.
     fn length(&self) -> usize {
         self.name.len() + ": ".len() + self.value.len() + "\r\n".len()
     }
@@ -86,12 +86,12 @@ fn without_values(cookies: &str, separator: &str) -> String {
     cookies.join(separator)
 }
 
-/// The trace that git's variables ask for.
+/// The trace that git's variables request.
 pub(super) struct Curl {
     target: Target,
     data: bool,
     redact: bool,
-    /// Lines have no time and place before them (git: `prepare_trace_line` in trace.c).
+    /// Lines have no prefix with time and place (git: `prepare_trace_line` in trace.c).
     is_bare: bool,
 }
 
@@ -100,7 +100,7 @@ impl Curl {
         variables: &dyn Fn(&str) -> Option<OsString>,
         warn: &dyn Fn(&str),
     ) -> Option<Self> {
-        // Set to whatever, it means the header lines, on stderr (git: `http_init`).
+        // With any value, it shows the header lines on stderr (git: `http_init`).
         let is_verbose = variables("GIT_CURL_VERBOSE").is_some();
         let value = match is_verbose {
             true => OsString::from("1"),
@@ -131,7 +131,7 @@ impl Curl {
             .chain(std::iter::once((String::new(), 2)))
             .collect();
         match direction {
-            // A request's head is handed over as a whole, an answer's line by line.
+            // The caller passes a request's head as a whole, and a response's line by line.
             Direction::Sent => {
                 let length = lines.iter().map(|(_, length)| length).sum();
                 self.lines(
@@ -169,7 +169,7 @@ impl Curl {
     }
 }
 
-/// Puts what every line begins with before one, without what would act on a terminal.
+/// Adds the common prefix to a line, and escapes control characters.
 fn row(start: &str, line: &str) -> String {
     let line: String = line
         .chars()
@@ -178,7 +178,7 @@ fn row(start: &str, line: &str) -> String {
     format!("{start}{line}\n")
 }
 
-/// Tells git's words for false (git: `git_parse_maybe_bool` in parse.c).
+/// Tells whether a text is one of git's words for false (git: `git_parse_maybe_bool` in parse.c).
 fn is_false(value: &OsStr) -> bool {
     let text = value.to_string_lossy().to_ascii_lowercase();
     matches!(text.as_str(), "" | "false" | "no" | "off") || text.parse() == Ok(0_i64)
@@ -191,7 +191,7 @@ fn label(direction: Direction, what: &str) -> String {
     }
 }
 
-/// Puts the label before a header line; the empty one at the end of a head has no blank behind it.
+/// Adds the label to a header line. The empty line at the end of a head has no blank after the label.
 fn labeled(label: &str, line: &str) -> String {
     format!("{label}: {line}").trim_end().to_owned()
 }

@@ -1,7 +1,8 @@
-//! What happens, told while it happens: `BBTOKEN_TRACE`, and git's own `GIT_TRACE_CURL`.
+//! Traces: `BBTOKEN_TRACE`, and git's own `GIT_TRACE_CURL`.
 //!
-//! Everything here is off until [`start`] finds a trace asked for, and costs one look at a static then. What is secret
-//! is so by its type: a [`Secret`] becomes a [`Value::Redacted`], and there is no way to hand one in otherwise.
+//! Traces are off until [`start`] finds one in the environment. Without a trace, an event costs only one read of a
+//! static. The type protects secrets: a [`Secret`] becomes a [`Value::Redacted`], and there is no other way to pass
+//! one.
 
 mod curl;
 mod own;
@@ -18,7 +19,7 @@ use crate::{failure::printable_json, secret::Secret};
 pub(crate) use curl::{Direction, Header, Privacy};
 use target::Target;
 
-/// What is traced, and to where. Set once, before anything happens.
+/// The traces and their targets. Set once, at the start.
 static TRACE: OnceLock<Trace> = OnceLock::new();
 
 /// The traces that were asked for.
@@ -31,7 +32,7 @@ struct Trace {
 /// What is known of an event.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
-    /// Text; control characters are escaped where it is shown.
+    /// Text. The output escapes control characters.
     Text(String),
     /// A count.
     Number(u64),
@@ -73,15 +74,15 @@ impl From<&Secret> for Value {
 
 /// Something that happened.
 struct Event<'a> {
-    /// How long after the start of the process.
+    /// The time since the start of the process.
     at: Duration,
     name: &'static str,
     fields: &'a [(&'static str, Value)],
 }
 
-/// Looks at the environment for traces that are asked for; `program` is this program's name.
+/// Starts the traces that the environment requests. `program` is this program's name.
 ///
-/// What cannot be followed is told by `warn` and left out, as git does: a trace must not break a command.
+/// As in git, an invalid request only causes a warning with `warn`, because a trace must not break a command.
 pub(crate) fn start(
     program: &'static str,
     variables: &dyn Fn(&str) -> Option<OsString>,
@@ -95,7 +96,7 @@ pub(crate) fn start(
         return;
     }
     begin();
-    // Nobody else sets it; a second start would change nothing.
+    // Nothing else sets it, and a second start would change nothing.
     let _ = TRACE.set(trace);
     event("start", || {
         vec![
@@ -114,7 +115,7 @@ fn on() -> Option<&'static Trace> {
     TRACE.get()
 }
 
-/// When the process began, near enough: the first call.
+/// The approximate start of the process: the time of the first call.
 fn begin() -> Instant {
     static BEGIN: OnceLock<Instant> = OnceLock::new();
     *BEGIN.get_or_init(Instant::now)
@@ -125,7 +126,7 @@ pub(crate) fn is_on() -> bool {
     on().is_some()
 }
 
-/// Tells an event; what is known of it is asked for only if somebody wants it.
+/// Traces an event. Calls `fields` only if a trace is on.
 pub(crate) fn event(name: &'static str, fields: impl FnOnce() -> Vec<(&'static str, Value)>) {
     if let Some(own) = on().and_then(|trace| trace.own.as_ref()) {
         own.tell(&Event {
@@ -136,7 +137,7 @@ pub(crate) fn event(name: &'static str, fields: impl FnOnce() -> Vec<(&'static s
     }
 }
 
-/// Tells the head of a request or an answer, in git's form and, at level 2, in ours.
+/// Traces the head of a request or response, in git's format and, at level 2, in this program's format.
 pub(crate) fn head(direction: Direction, first: &str, headers: impl FnOnce() -> Vec<Header>) {
     let Some(trace) = on() else { return };
     if trace.curl.is_none() && !trace.own.as_ref().is_some_and(own::Own::shows_headers) {
@@ -151,14 +152,14 @@ pub(crate) fn head(direction: Direction, first: &str, headers: impl FnOnce() -> 
     }
 }
 
-/// Tells a piece of a body, in git's form only.
+/// Traces a piece of a body, in git's format only.
 pub(crate) fn body(direction: Direction, bytes: &[u8]) {
     if let Some(curl) = on().and_then(|trace| trace.curl.as_ref()) {
         curl.body(direction, bytes);
     }
 }
 
-/// A part of the work whose time is told when it is over.
+/// A phase, whose duration is traced at its end.
 #[must_use = "it measures until it is dropped"]
 pub(crate) struct Span {
     name: &'static str,
@@ -166,7 +167,7 @@ pub(crate) struct Span {
     running: Option<(Instant, Vec<(&'static str, Value)>)>,
 }
 
-/// Begins to measure a part of the work.
+/// Starts to measure a phase.
 pub(crate) fn span(name: &'static str) -> Span {
     Span {
         name,
@@ -175,7 +176,7 @@ pub(crate) fn span(name: &'static str) -> Span {
 }
 
 impl Span {
-    /// Adds what is known; it is asked for only if somebody wants it.
+    /// Adds a field. Calls `value` only if a trace is on.
     pub(crate) fn note(&mut self, field: &'static str, value: impl FnOnce() -> Value) {
         if let Some((_, fields)) = &mut self.running {
             fields.push((field, value()));
@@ -192,7 +193,7 @@ impl Drop for Span {
     }
 }
 
-/// Writes an object as one line, in which nothing acts on a terminal.
+/// Formats an object as one line, with control characters escaped.
 fn as_line(object: &serde_json::Value) -> String {
     printable_json(&object.to_string()) + "\n"
 }
@@ -202,7 +203,7 @@ mod tests {
     use super::*;
     use crate::failure::is_harmful;
 
-    /// No test of the library starts a trace.
+    /// No unit test starts a trace.
     #[test]
     fn what_nobody_asked_for_is_not_even_put_together() {
         event("event", || unreachable!("nobody wants its fields"));

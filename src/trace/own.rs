@@ -13,7 +13,7 @@ use crate::failure::{is_harmful, quote};
 /// Stands for what is not shown.
 const REDACTED: &str = "<redacted>";
 
-/// How a trace was asked for: words with commas between, of which a path is the last.
+/// A request for a trace: words separated by commas. A path comes last.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Request<'v> {
     /// Header lines, too.
@@ -22,7 +22,7 @@ struct Request<'v> {
     path: Option<&'v Path>,
 }
 
-/// The trace that `BBTOKEN_TRACE` asks for.
+/// The trace that `BBTOKEN_TRACE` requests.
 pub(super) struct Own {
     target: Target,
     headers: bool,
@@ -30,7 +30,7 @@ pub(super) struct Own {
 }
 
 impl<'v> Request<'v> {
-    /// Reads the variable; `Ok(None)` is off, an error is a word that makes no sense.
+    /// Reads the variable. `Ok(None)` means off, and an error contains the unknown word.
     fn read(value: &'v str) -> Result<Option<Self>, String> {
         let mut request = Request::default();
         let mut rest = value;
@@ -104,7 +104,7 @@ impl Own {
         self.target.write(&line);
     }
 
-    /// Tells header lines, of which nothing that is private is shown, whatever git is told.
+    /// Traces header lines. It always redacts private values, whatever git's variables say.
     pub(super) fn head(&self, at: Duration, direction: Direction, first: &str, headers: &[Header]) {
         if !self.headers {
             return;
@@ -129,7 +129,7 @@ fn as_text(event: &Event<'_>) -> String {
     let mut line = format!("bbtoken {:.6} {}", event.at.as_secs_f64(), event.name);
     for (name, value) in event.fields {
         let value = match value {
-            // As long as it is: header lines are longer than what a message quotes.
+            // Do not shorten the line, because header lines are longer than a quote in a message.
             Value::Text(text) => text.chars().flat_map(visible).collect(),
             Value::Number(count) => count.to_string(),
             Value::Milliseconds(span) => format!("{span:.3}"),
@@ -141,7 +141,7 @@ fn as_text(event: &Event<'_>) -> String {
     line
 }
 
-/// Escapes what would act on a terminal.
+/// Escapes characters that control a terminal.
 fn visible(character: char) -> Vec<char> {
     match is_harmful(character) {
         true => character.escape_unicode().collect(),
@@ -166,7 +166,7 @@ fn as_json(event: &Event<'_>) -> String {
     super::as_line(&Json::Object(object))
 }
 
-/// To microseconds: the rest is noise.
+/// Round to microseconds, because further digits are noise.
 fn rounded(milliseconds: f64) -> Json {
     json!((milliseconds * 1000.0).round() / 1000.0)
 }

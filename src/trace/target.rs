@@ -1,4 +1,4 @@
-//! Where a trace goes, as git reads it from its `GIT_TRACE_*` variables (git(1), "GIT_TRACE").
+//! The target of a trace, in the form of git's `GIT_TRACE_*` variables (git(1), "GIT_TRACE").
 
 use std::{
     ffi::OsStr,
@@ -43,7 +43,7 @@ impl<'v> Asked<'v> {
 }
 
 impl Target {
-    /// Opens what was asked for; none if nothing was.
+    /// Opens the requested target; `None` if there is none.
     pub(super) fn open(asked: &Asked<'_>) -> io::Result<Option<Self>> {
         Ok(Some(match asked {
             Asked::Nothing => return Ok(None),
@@ -65,7 +65,7 @@ impl Target {
         }))
     }
 
-    /// Opens a file that only its owner may read.
+    /// Opens a file that only its owner can read.
     pub(super) fn open_private(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.append(true).create(true);
@@ -74,9 +74,9 @@ impl Target {
         Ok(Target::File(options.open(path)?))
     }
 
-    /// Writes lines at once, so that those of several processes stay whole.
+    /// Writes whole lines in one call, so that the lines of several processes do not mix.
     pub(super) fn write(&self, lines: &str) {
-        // A trace that cannot be written must not break a command.
+        // A failed write of a trace must not break a command.
         let _ = match self {
             Target::Stderr => io::stderr().lock().write_all(lines.as_bytes()),
             Target::File(file) => (&mut &*file).write_all(lines.as_bytes()),

@@ -1,4 +1,4 @@
-//! The one definition of the command line: parser, help, completions and man pages all come from it.
+//! The only definition of the command line. Parser, help, completions and man pages all come from it.
 
 mod options;
 
@@ -20,7 +20,7 @@ pub(super) use options::{
 /// The widest line of a help text, in columns.
 pub(super) const MAX_WIDTH: usize = 90;
 
-/// What the help of `git bbtoken` says at its end.
+/// The end of the help of `git bbtoken`.
 const MORE: &str = "\
     'git bbtoken help' and 'git bbtoken help <subcommand>' always work. 'git bbtoken --help' shows a manual page: to \
     install it, run 'git bbtoken man --install' once.\n\n\
@@ -183,7 +183,7 @@ pub(super) fn explained_names() -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-/// Words that completions offer; whether another one is wrong is decided where it is used.
+/// Words that completions offer. The code that uses the word decides whether another word is wrong.
 #[derive(Clone)]
 struct Known(&'static [&'static str]);
 
@@ -222,7 +222,7 @@ mod tests {
         std::iter::once(command.clone()).chain(below).collect()
     }
 
-    /// Takes what a shell reads for itself off a line.
+    /// Removes the parts of a line that a shell interprets.
     fn arguments(line: &str) -> Vec<String> {
         let start = line.find("git bbtoken").expect("it is an example of ours");
         let line = line[start..].split([')', '|', '<', '>']).next();

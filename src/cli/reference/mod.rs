@@ -1,4 +1,4 @@
-//! Every key, variable and exit code in one table each: `git bbtoken help` and `docs/reference.md` are made of them.
+//! The tables and texts of `git bbtoken help` and `docs/reference.md`.
 
 mod tables;
 mod texts;
@@ -21,7 +21,7 @@ pub(super) use tables::{
     ENVIRONMENT_INTRODUCTION, EXIT_CODES, FILES, FILES_INTRODUCTION, VARIABLES,
 };
 
-/// Explains a topic, in lines that fit the terminal; `None` if there is none of this name.
+/// Explains a topic in lines that fit the terminal; `None` if there is no such topic.
 pub(super) fn topic(topic: &str) -> Option<String> {
     let text = match topic {
         "config" => config(),
@@ -31,7 +31,7 @@ pub(super) fn topic(topic: &str) -> Option<String> {
         "bitbucket" => BITBUCKET.to_owned(),
         "json" => JSON.to_owned(),
         "lfs" => LFS.to_owned(),
-        // Markdown is for a file: its tables have no lines to break.
+        // Do not wrap the reference: it is a Markdown file with tables.
         "reference" => return Some(page()),
         _ => return None,
     };
@@ -64,7 +64,7 @@ fn of_repository(rows: &[Row], key: &str) -> Option<FromRepository> {
 const KEYS_INTRODUCTION: &str = "\n## Git configuration\n\n`bbtoken.<key>` applies to every profile, \
 `bbtoken.<profile>.<key>` to one.\n";
 
-/// What a key means that is git's own.
+/// The meaning of git's own keys.
 const OF_GIT: &str = "a setting of git";
 
 /// Writes everything as the page `docs/reference.md`.

@@ -1,4 +1,4 @@
-//! Every key, variable, file and exit code.
+//! The tables of keys, variables, files and exit codes.
 
 use super::super::names::{Name, name};
 
@@ -73,7 +73,7 @@ pub(in crate::cli) const OTHER_KEYS: [Name; 1] = [name(
     "the profile for this remote",
 )];
 
-/// Environment variables; they win over git's configuration.
+/// Environment variables. They override git's configuration.
 pub(in crate::cli) const VARIABLES: [Name; 21] = [
     name("BBTOKEN_PROFILE", "the profile to use"),
     name(
@@ -164,7 +164,7 @@ pub(in crate::cli) const VARIABLES: [Name; 21] = [
 pub(in crate::cli) const ENVIRONMENT_INTRODUCTION: &str = "An empty BBTOKEN_ variable is an error. Variables override git's configuration, with \
 one exception: a client or token in a variable does not replace the client or token of a named profile.";
 
-/// Files and directories that we read and write.
+/// Files and directories that the programs read and write.
 pub(in crate::cli) const FILES: [Name; 3] = [
     name(
         "~/.cache/git-remote-bbtoken",

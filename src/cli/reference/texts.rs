@@ -1,4 +1,4 @@
-//! The texts between the tables, and those of topics without one.
+//! The texts between the tables, and the topics without a table.
 
 pub(super) const HTTP_INTRODUCTION: &str = "
 ## Git's http settings

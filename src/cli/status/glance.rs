@@ -1,4 +1,4 @@
-//! `git bbtoken status` at a glance: one line for each profile, with what fixes it.
+//! `git bbtoken status` without options: one line for each profile, with its fix.
 
 use super::View;
 use crate::{
@@ -10,8 +10,8 @@ use crate::{
     token::Kept,
 };
 
-/// Gives a line for each profile: mark, name, account, workspaces, and how long it is valid. Tells also whether all
-/// can be used.
+/// Gives a line for each profile: mark, name, account, workspaces, and how long it is valid. Also tells whether all
+/// profiles work.
 pub(super) fn lines(
     views: &[View],
     used: Option<&str>,

@@ -1,4 +1,5 @@
-//! `git bbtoken status`: what is configured, what is kept, and where each of it comes from. No request is made.
+//! `git bbtoken status`: shows the configured and the saved data of profiles, and the origin of each setting. It makes
+//! no request.
 
 mod glance;
 
@@ -76,7 +77,7 @@ fn glance(
     for line in &lines {
         console.answer_marked(line)?;
     }
-    // A line that is not good names a command itself.
+    // A line about a problem already names a command.
     let is_seen = console.is_interactive && console.is_output_a_terminal;
     if are_good && !views.is_empty() && is_seen {
         console.tell(
@@ -86,10 +87,10 @@ fn glance(
     Ok(())
 }
 
-/// What `status` shows of one profile.
+/// The data that `status` shows of one profile.
 struct View {
     name: String,
-    /// What it resolves to and what is kept of it, or why it cannot be used.
+    /// The resolved profile with its saved data, or the reason why it cannot be used.
     found: anyhow::Result<(Profile, Kept, Option<anyhow::Error>)>,
     settings: Vec<(&'static str, Setting)>,
 }
@@ -294,7 +295,7 @@ fn fingerprint_json(secret: &Secret) -> Value {
     json!({ "fingerprint": secret.fingerprint() })
 }
 
-/// Collects what bears on a profile, strongest first; a key that is set twice is shown twice.
+/// Collects the settings of a profile, the strongest first. A key that is set twice appears twice.
 fn settings(
     raw: &profile::Raw,
     name: &str,
@@ -309,7 +310,7 @@ fn settings(
     settings.chain(builtin).collect()
 }
 
-/// Shows a value; of a command only its program, since people write secrets into them.
+/// Shows a value. Of a command, shows only the program, because users write secrets into commands.
 fn shown(key: &str, setting: &Setting) -> String {
     let value = &setting.value;
     match key {
