@@ -43,7 +43,7 @@ fn api_requests(world: &World) -> usize {
 }
 
 #[test]
-fn a_login_says_whose_it_is_and_status_remembers_it() {
+fn a_login_shows_its_account_and_status_remembers_it() {
     needs!("curl");
     let world = world();
     let said = log_in(&world, &world.consumer, &[]);
@@ -78,7 +78,7 @@ fn a_login_says_whose_it_is_and_status_remembers_it() {
 }
 
 #[test]
-fn a_client_that_may_not_tell_is_not_asked_and_an_earlier_name_is_forgotten() {
+fn without_the_account_scope_bitbucket_is_not_asked_and_the_old_name_is_removed() {
     needs!("curl");
     let world = world();
     log_in(&world, &world.consumer, &[]);
@@ -103,7 +103,7 @@ fn a_client_that_may_not_tell_is_not_asked_and_an_earlier_name_is_forgotten() {
 }
 
 #[test]
-fn an_account_that_is_not_the_one_that_was_meant_is_told() {
+fn an_unexpected_account_is_reported() {
     needs!("curl");
     let world = world();
     let said = log_in(&world, &world.consumer, &["--account", "ann"]);
@@ -159,7 +159,7 @@ fn a_ready_token_tells_what_it_may() {
 }
 
 #[test]
-fn no_token_is_sent_for_a_name_to_whom_nobody_has_checked() {
+fn no_token_is_sent_to_a_server_whose_name_was_not_checked() {
     let world = world();
     let token = world.bitbucket.issue_access_token(&["account"]);
     let run = world.bbtoken(["login", "bot", "--with-token"]);

@@ -179,7 +179,7 @@ fn is_one_clear_error(world: &World, done: &Done, texts: &[&str]) {
 }
 
 #[test]
-fn a_missing_repository_is_told_with_its_name_and_the_profile() {
+fn a_missing_repository_is_reported_with_its_name_and_the_profile() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         for status in [401, 404] {
@@ -238,7 +238,7 @@ fn a_profile_of_the_configuration_is_named_in_its_errors() {
 }
 
 #[test]
-fn a_wrong_token_or_secret_is_told_with_the_repository_and_the_profile() {
+fn a_wrong_token_or_secret_is_reported_with_the_repository_and_the_profile() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let token = world

@@ -55,7 +55,7 @@ fn requests(world: &World, run: Run) -> Vec<String> {
 }
 
 #[test]
-fn what_was_asked_before_takes_one_request_less() {
+fn a_repeated_command_makes_one_request_fewer() {
     on_every_git(|world| {
         let tree = world.clone_of_new("ws", "repo");
         let list = || world.git(["ls-remote", "bbtoken::ws/repo"]);
@@ -90,7 +90,7 @@ fn what_was_asked_before_takes_one_request_less() {
 }
 
 #[test]
-fn nothing_is_remembered_where_that_is_switched_off() {
+fn nothing_is_remembered_if_the_setting_is_false() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let list = || world.git(["ls-remote", "bbtoken::ws/repo"]);
@@ -133,7 +133,7 @@ fn what_would_not_be_remembered_is_not_believed_either() {
 }
 
 #[test]
-fn what_is_remembered_is_the_users_alone_and_holds_no_token() {
+fn remembered_advertisements_are_private_files_without_a_token() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         world.git(["ls-remote", "bbtoken::ws/repo"]).ok();
@@ -212,7 +212,7 @@ fn two_accounts_and_two_repositories_share_nothing() {
 }
 
 #[test]
-fn a_wrong_question_is_replaced_by_the_one_that_git_asked() {
+fn a_wrong_prefetch_is_replaced_by_gits_own_request() {
     on_every_git(|world| {
         let tree = world.clone_of_new("ws", "repo");
         let list = || world.git(["ls-remote", "origin"]).within(&tree);
@@ -491,7 +491,7 @@ fn compare(
 }
 
 #[test]
-fn whatever_became_of_a_repository_a_command_ends_as_it_would_without_memory() {
+fn after_any_change_of_a_repository_a_command_ends_as_without_a_remembered_advertisement() {
     on_every_git(|git| {
         let mut compared = 0;
         for change in CHANGES {
@@ -503,7 +503,7 @@ fn whatever_became_of_a_repository_a_command_ends_as_it_would_without_memory() {
 }
 
 #[test]
-fn whatever_a_server_answers_to_a_foreseen_question_the_command_succeeds() {
+fn a_command_succeeds_with_any_response_to_a_prefetch() {
     on_every_git(|git| {
         let (world, remembered) = warm(git);
         let compared: usize = SURPRISES

@@ -29,7 +29,7 @@ fn both(world: &World, rule: Option<&Rule>, run: impl Fn(&str, &str) -> Run) -> 
 }
 
 #[test]
-fn each_way_in_which_an_answer_is_not_complete_has_its_own_words() {
+fn each_kind_of_incomplete_response_has_its_own_message() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let cases = [
@@ -326,7 +326,7 @@ fn a_repository_whose_lists_only_curl_reads_is_cloned_and_pushed_to() {
 }
 
 #[test]
-fn a_cookie_is_sent_back_no_more_than_over_https() {
+fn a_cookie_is_sent_back_only_if_git_does_so_over_https() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let set = ("Set-Cookie".to_owned(), "node=a; Path=/".to_owned());

@@ -33,7 +33,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
-fn a_token_is_kept_where_only_the_user_can_read_it() {
+fn a_token_is_saved_in_a_file_that_only_the_user_can_read() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let file = cached(world);
@@ -54,7 +54,7 @@ fn a_token_is_kept_where_only_the_user_can_read_it() {
 }
 
 #[test]
-fn bbtoken_home_is_where_everything_is_kept() {
+fn everything_is_saved_below_bbtoken_home() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let before = files(&world.home());

@@ -182,7 +182,7 @@ fn nothing_hostile_ends_a_login_or_fakes_one() {
 }
 
 #[test]
-fn the_first_genuine_answer_counts_and_a_second_finds_nobody() {
+fn the_first_valid_callback_counts_and_a_second_finds_a_closed_port() {
     needs!("curl");
     let world = world();
     let login = Waiting::start(&world, &[]);
@@ -266,7 +266,7 @@ fn a_login_whose_browser_never_comes_ends_and_changes_nothing() {
 }
 
 #[test]
-fn whoever_stops_while_the_browser_is_waited_for_leaves_nothing() {
+fn stopping_during_a_browser_login_leaves_nothing_behind() {
     let world = world();
     let secret = world.path("secret");
     fs::write(&secret, &world.consumer.secret).expect("it can be written");

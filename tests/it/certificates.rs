@@ -411,7 +411,7 @@ fn git_at(world: &World, base: &str, trusted: &Path, settings: &[String]) -> Run
 }
 
 #[test]
-fn what_the_native_tls_does_not_support_is_carried_by_git_where_git_trusts_it() {
+fn git_serves_a_server_whose_tls_only_git_supports_and_trusts() {
     needs!("node", "openssl", "curl");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let table = table(directory.path().to_owned());
@@ -646,7 +646,7 @@ fn a_server_that_renegotiates_for_a_certificate_of_ours_gets_it() {
 }
 
 #[test]
-fn a_server_whose_token_curl_refuses_is_told_with_the_reason_of_curl_and_works_with_a_token() {
+fn a_token_server_that_curl_refuses_is_reported_with_curls_reason_and_a_provided_token_works() {
     needs!("node", "openssl", "curl");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let maker = Maker::new(directory.path().to_owned());

@@ -191,7 +191,7 @@ fn a_choice_that_git_cannot_follow_changes_nothing() {
 }
 
 #[test]
-fn a_name_that_is_not_there_gets_a_suggestion_and_a_workspace_is_one_word() {
+fn an_unknown_name_gets_a_suggestion_and_a_workspace_is_one_word() {
     let world = world();
     configure(&world, "work", &[("accessTokenCommand", "printf x")]);
     let before = world.gitconfig();

@@ -272,7 +272,7 @@ fn a_mirror_has_every_ref() {
 }
 
 #[test]
-fn an_empty_repository_is_cloned_and_takes_the_first_push() {
+fn an_empty_repository_is_cloned_and_accepts_the_first_push() {
     on_every_git(|world| {
         let bare = world
             .bitbucket

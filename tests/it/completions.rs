@@ -155,7 +155,7 @@ fn every_shell_offers_commands_options_and_profiles() {
 }
 
 #[test]
-fn shells_take_the_scripts_without_a_word() {
+fn shells_load_the_completion_scripts_without_output() {
     needs!("bash", "zsh", "fish");
     let world = world();
     for shell in SHELLS {

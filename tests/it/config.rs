@@ -999,7 +999,7 @@ fn the_most_specific_http_setting_wins_as_git_decides() {
 }
 
 #[test]
-fn every_http_setting_that_git_knows_has_its_treatment() {
+fn every_http_setting_of_git_is_in_the_table() {
     let mut seen = 0;
     for git in gits() {
         let world = World::new(git);
@@ -1059,7 +1059,7 @@ fn a_setting_that_only_git_can_follow_is_handed_to_git() {
 const WITH_REFTABLE: (u32, u32) = (2, 45);
 
 #[test]
-fn the_branch_of_a_condition_is_the_one_that_git_sees() {
+fn the_branch_of_an_include_condition_is_the_same_as_in_git() {
     for git in gits() {
         let machine = Machine::new(&git);
         let head = machine.path("repo/.git/HEAD");

@@ -149,7 +149,7 @@ fn by_ssh_the_address_is_pasted_and_the_forwarded_port_is_shown() {
 }
 
 #[test]
-fn the_code_alone_is_taken_where_the_page_was_printed() {
+fn a_code_alone_is_accepted_on_the_terminal_that_printed_the_page() {
     needs!("script");
     let world = world();
     person::configure_login(&world, "me", &world.consumer);
@@ -177,7 +177,7 @@ fn the_code_alone_is_taken_where_the_page_was_printed() {
 }
 
 #[test]
-fn whoever_stops_at_a_question_has_changed_nothing() {
+fn stopping_at_a_question_changes_nothing() {
     needs!("script");
     let world = world();
     let before = world.gitconfig();

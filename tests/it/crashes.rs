@@ -160,7 +160,7 @@ fn an_error_of_any_system_call_of_a_refresh_costs_no_login() {
 }
 
 #[test]
-fn what_a_file_system_cannot_do_is_told_and_the_command_works() {
+fn an_operation_that_the_file_system_lacks_is_a_warning_and_the_command_works() {
     needs!("strace");
     let world = world();
     // (what fails every time, how the command ends, what it says)
@@ -346,7 +346,7 @@ fn a_thousand_commands_over_expiries_refresh_as_often_as_tokens_end() {
 }
 
 #[test]
-fn a_signal_while_lfs_settings_are_written_waits_for_the_end_of_it() {
+fn a_signal_waits_until_the_lfs_settings_are_written() {
     needs!("strace", "git-lfs");
     let world = World::new(gits().remove(0));
     lfs::install(&world);

@@ -116,7 +116,7 @@ fn a_token_that_stays_refused_ends_the_command_after_one_repair() {
 }
 
 #[test]
-fn nobody_else_gets_a_token() {
+fn no_other_helper_gets_a_token() {
     let world = World::new(gits().remove(0));
     let ask = |host: &str, path: &str| {
         world
@@ -190,7 +190,7 @@ fn the_usual_port_may_be_written_out() {
 }
 
 #[test]
-fn a_git_without_state_is_not_told_of_it() {
+fn a_git_without_the_state_capability_gets_no_state() {
     let world = World::new(gits().remove(0));
     let plain = request(&world, "BASE", "")
         .replace("capability[]=state\n", "")
@@ -255,7 +255,7 @@ fn the_workspace_chooses_the_profile_where_git_gives_the_path() {
 }
 
 #[test]
-fn where_nothing_is_configured_another_helper_may_answer() {
+fn if_nothing_is_configured_another_helper_may_answer() {
     let world = World::new(gits().remove(0));
     let request = request(&world, "BASE", "ws/repo.git");
     let done = world
@@ -269,7 +269,7 @@ fn where_nothing_is_configured_another_helper_may_answer() {
 }
 
 #[test]
-fn erase_drops_the_token_it_is_told_of_and_nothing_else() {
+fn erase_removes_only_the_given_token() {
     let world = World::new(gits().remove(0));
     let erase = |password: &str| {
         let request = request(&world, "BASE", "").replace(

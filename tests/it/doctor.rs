@@ -308,7 +308,7 @@ fn files_in_git_lfs_without_git_lfs_are_found_with_their_mend() {
 }
 
 #[test]
-fn settings_that_are_in_the_way_are_named() {
+fn doctor_names_settings_that_cause_problems() {
     needs!("faketime");
     let world = world();
     let finds = |run: crate::support::Run, texts: &[&str]| {
@@ -401,7 +401,7 @@ fn settings_that_are_in_the_way_are_named() {
 
 #[cfg(unix)]
 #[test]
-fn a_store_that_cannot_be_read_is_mended_where_it_is() {
+fn an_unreadable_store_gets_a_fix_for_its_place() {
     use std::os::unix::fs::PermissionsExt as _;
     let world = world();
     let login = [
@@ -491,7 +491,7 @@ fn programs_that_do_not_belong_together_are_found() {
 }
 
 #[test]
-fn a_proxy_in_the_way_is_named_with_the_setting_that_asks_for_it() {
+fn a_failing_proxy_is_named_with_its_setting() {
     let world = world();
     let login = Some(("ann".to_owned(), "pass".to_owned()));
     let proxy = Proxy::start(Options {

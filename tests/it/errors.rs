@@ -37,7 +37,7 @@ fn is_refused(world: &World, address: &str, variables: &[(&str, Option<&str>)], 
 const FORM: &str = "hint: write it as 'bbtoken::workspace/repository'\n";
 
 #[test]
-fn a_malformed_address_is_named_with_what_is_wrong() {
+fn a_malformed_address_is_reported_with_the_reason() {
     const EMPTY_REPOSITORY: &str = "expected workspace/repository, but the repository is empty or contains characters that Bitbucket does not allow";
     const EMPTY_WORKSPACE: &str = "expected workspace/repository, but the workspace is empty or contains characters that Bitbucket does not allow";
     let cases = [
@@ -143,7 +143,7 @@ fn without_a_home_directory_no_hint_needs_one() {
 }
 
 #[test]
-fn half_a_client_is_told_what_is_missing() {
+fn the_error_about_an_incomplete_client_names_the_missing_part() {
     on_every_git(|world| {
         is_refused(
             world,
@@ -162,7 +162,7 @@ fn half_a_client_is_told_what_is_missing() {
 }
 
 #[test]
-fn a_profile_that_is_not_there_is_named_with_those_that_are() {
+fn an_unknown_profile_is_reported_with_the_existing_ones() {
     on_every_git(|world| {
         for name in ["work", "home"] {
             world
@@ -255,7 +255,7 @@ fn endpoints_and_commands_on_the_command_line_are_honored() {
 }
 
 #[test]
-fn a_secret_that_cannot_be_read_is_named_by_where_it_should_be() {
+fn a_missing_secret_is_reported_with_its_place() {
     on_every_git(|world| {
         let file = world.path("secret");
         let hinted = |why: &str| {

@@ -65,7 +65,7 @@ fn works(expected: bool, [ours, gits]: [Done; 2]) -> Done {
 }
 
 #[test]
-fn a_family_of_addresses_is_kept_to_by_every_command() {
+fn every_command_connects_only_by_the_given_address_family() {
     on_every_git(|world| {
         let tree = world.clone_of_new("ws", "repo");
         let ipv4 = world.bitbucket.base_url().to_owned();

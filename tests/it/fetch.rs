@@ -7,7 +7,7 @@ use bitbucket_local::{Action, Kind, Rule};
 use crate::support::on_every_git;
 
 #[test]
-fn a_fetch_without_news_takes_two_requests() {
+fn a_fetch_with_nothing_new_takes_two_requests() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let tree = world.clone("ws/repo", "tree");
@@ -73,7 +73,7 @@ fn a_fetch_after_divergence_negotiates_in_several_rounds_on_one_connection() {
 }
 
 #[test]
-fn refs_are_asked_for_in_gzip_and_packs_are_not() {
+fn refs_are_requested_with_gzip_and_packs_are_not() {
     on_every_git(|world| {
         let bare = world.repository("ws", "repo");
         world.git(["tag", "one", "main"]).within(&bare).ok();
@@ -102,7 +102,7 @@ fn refs_are_asked_for_in_gzip_and_packs_are_not() {
 }
 
 #[test]
-fn a_fetch_takes_tags_and_forgets_what_is_gone() {
+fn a_fetch_gets_tags_and_prunes_deleted_refs() {
     on_every_git(|world| {
         let bare = world.repository("ws", "repo");
         world.git(["branch", "side", "main"]).within(&bare).ok();

@@ -277,7 +277,7 @@ fn a_login_that_has_ended_is_renewed_within_the_command() {
 }
 
 #[test]
-fn a_wrong_answer_is_asked_for_again() {
+fn a_question_is_repeated_after_a_wrong_answer() {
     needs!("script");
     let world = world();
     let token = format!("{}\n", world.bitbucket.issue_api_token());
@@ -307,7 +307,7 @@ fn a_wrong_answer_is_asked_for_again() {
 }
 
 #[test]
-fn git_asks_nothing_where_a_question_reaches_no_person() {
+fn git_asks_nothing_if_no_user_can_see_the_question() {
     needs!("script", "setsid");
     let world = world();
     for (case, line) in [

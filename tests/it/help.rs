@@ -85,7 +85,7 @@ fn every_command_has_help_in_the_imperative() {
 }
 
 #[test]
-fn a_wrong_command_line_is_told_with_what_is_near() {
+fn a_wrong_command_line_gets_a_suggestion() {
     let world = world();
     let done = world.bbtoken(["lgoin"]).fails(2);
     assert_eq!(
@@ -109,7 +109,7 @@ fn a_wrong_command_line_is_told_with_what_is_near() {
 }
 
 #[test]
-fn every_topic_is_named_where_help_is_looked_for() {
+fn every_topic_is_named_in_the_help() {
     let world = world();
     let told = world.bbtoken(["help", "nothing"]).fails(2).stderr;
     let topics = told.trim_end().rsplit("one of: ").next().unwrap_or("");
@@ -337,7 +337,7 @@ fn git_shows_the_manual_pages_that_were_installed() {
 }
 
 #[test]
-fn manual_pages_go_beside_programs_whose_pages_man_searches() {
+fn manual_pages_are_installed_beside_programs_whose_pages_man_searches() {
     let world = world();
     let bin = world.path("cargo/bin");
     fs::create_dir_all(&bin).expect("the world can be written");

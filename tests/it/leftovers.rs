@@ -104,7 +104,7 @@ fn secrets_in_addresses_are_found_and_turned_by_the_command_that_is_named() {
 }
 
 #[test]
-fn secrets_in_settings_are_found_with_the_place_and_the_command_that_takes_them_out() {
+fn secrets_in_settings_are_found_with_their_place_and_the_command_that_removes_them() {
     let old = Old::new();
     let global = |key: &str, value: &str| old.config("--global", key, value);
     global("http.extraHeader", "Authorization: Bearer CANARY");

@@ -123,7 +123,7 @@ fn a_clone_brings_lfs_files_without_a_manual_step() {
 }
 
 #[test]
-fn what_was_written_is_not_written_again_and_all_else_stays() {
+fn lfs_settings_are_written_once_and_other_settings_stay() {
     needs!("git-lfs");
     on_every_git(|world| {
         install(world);
@@ -182,7 +182,7 @@ fn the_first_push_of_a_new_repository_uploads() {
 }
 
 #[test]
-fn nothing_is_written_that_nobody_wants() {
+fn lfs_settings_are_written_only_if_they_are_needed() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let written = |name: &str, run: Run| {
@@ -338,7 +338,7 @@ fn files_that_were_left_out_come_later() {
 }
 
 #[test]
-fn a_configuration_that_cannot_be_written_is_told_by_a_clone_and_costs_a_fetch_nothing() {
+fn a_clone_reports_a_configuration_that_cannot_be_written_and_a_fetch_does_not_wait() {
     needs!("git-lfs");
     on_every_git(|world| {
         install(world);

@@ -87,7 +87,7 @@ fn a_pack_that_stops_is_given_up_and_leaves_nothing() {
 }
 
 #[test]
-fn a_push_whose_answer_does_not_come_in_time_is_not_known_to_have_failed() {
+fn a_push_without_a_response_in_time_is_reported_as_unknown() {
     on_every_git(|world| {
         let tree = world.clone_of_new("ws", "repo");
         world.commit(&tree, "file", "two\n");
@@ -140,7 +140,7 @@ fn one_of_the_two_settings_alone_means_nothing() {
 }
 
 #[test]
-fn whoever_takes_a_connection_and_says_nothing_is_given_up() {
+fn a_server_that_accepts_a_connection_but_never_answers_times_out() {
     on_every_git(|world| {
         // The system completes the connection; nobody speaks TLS on it, nor HTTP.
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");

@@ -76,7 +76,7 @@ fn look(world: &World, clones: usize) -> (u64, usize) {
 }
 
 #[test]
-fn many_clones_at_once_survive_faults_and_a_token_that_ends_with_one_token_call_each() {
+fn many_parallel_clones_survive_faults_and_an_expired_token_with_one_token_request() {
     let count = std::env::var("BBTOKEN_TEST_CLONES")
         .map_or(CLONES, |count| count.parse().expect("it is a number"));
     on_every_git(|world| {

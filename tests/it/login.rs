@@ -248,7 +248,7 @@ fn no_program_that_a_login_starts_sees_a_secret() {
 }
 
 #[test]
-fn a_ready_token_is_read_from_stdin_and_kept() {
+fn a_provided_token_is_read_from_stdin_and_saved() {
     let world = world();
     world.repository("ws", "repo");
     let token = world.bitbucket.issue_resource_token();
@@ -373,7 +373,7 @@ fn a_login_that_fails_changes_nothing() {
 }
 
 #[test]
-fn a_client_that_cannot_push_is_told_what_is_missing() {
+fn login_names_the_permission_that_a_client_needs_to_push() {
     let world = world();
     let reader = Consumer {
         scopes: vec!["repository".to_owned()],
@@ -422,7 +422,7 @@ fn a_browser_that_comes_back_ends_the_login() {
 }
 
 #[test]
-fn a_refused_consent_is_told_in_the_browser_and_here() {
+fn a_refused_consent_is_shown_in_the_browser_and_on_the_terminal() {
     let world = world();
     let login = Waiting::start(&world, &[]);
     let given = |name: &str| {
@@ -622,7 +622,7 @@ fn the_secret_and_the_pasted_address_come_from_the_same_input() {
 }
 
 #[test]
-fn a_secret_that_does_not_come_is_asked_for_in_words() {
+fn a_command_that_waits_for_a_secret_on_stdin_says_so() {
     let world = world();
     let client = [
         "login",
@@ -718,7 +718,7 @@ fn a_token_that_bitbucket_refuses_leaves_the_earlier_one_in_place() {
 }
 
 #[test]
-fn a_token_that_cannot_be_tried_is_kept_only_if_the_user_says_so() {
+fn an_unchecked_token_is_saved_only_if_the_user_agrees() {
     let world = world();
     let before = logged_in(&world);
     let new = world.bitbucket.issue_access_token(&["account"]);
@@ -786,7 +786,7 @@ fn a_client_that_is_refused_leaves_the_secret_and_the_token_in_place() {
 }
 
 #[test]
-fn a_browsers_login_that_cannot_read_the_repository_is_not_kept() {
+fn a_browser_login_that_cannot_read_the_repository_is_not_saved() {
     let world = world();
     person::person(&world);
     let list = || person::list(&world).done().code;

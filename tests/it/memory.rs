@@ -65,7 +65,7 @@ fn write_noise(path: &Path) {
 }
 
 #[test]
-fn two_hundred_megabytes_go_both_ways_in_sixteen_of_memory() {
+fn two_hundred_megabytes_are_fetched_and_pushed_with_sixteen_of_memory() {
     on_every_git(|world| {
         for (key, value) in [
             ("core.compression", "0"),

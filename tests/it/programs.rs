@@ -139,7 +139,7 @@ fn the_table_names_the_versions_that_are_tried() {
 }
 
 #[test]
-fn gits_own_commands_take_our_addresses() {
+fn gits_own_commands_support_bbtoken_addresses() {
     on_every_git(|world| {
         let bare = world.repository("ws", "repo");
         let quietly = |arguments: &[&str]| {
@@ -195,7 +195,7 @@ fn gits_own_commands_take_our_addresses() {
 }
 
 #[test]
-fn front_ends_that_start_git_take_our_addresses() {
+fn front_ends_that_start_git_support_bbtoken_addresses() {
     needs!("tig", "script", "git-cola", "python3");
     let world = world();
     let bare = world.bitbucket.repository_path("ws", "repo");

@@ -131,7 +131,7 @@ pub(crate) fn helper(world: &World, password: &str) -> String {
 }
 
 #[test]
-fn a_proxys_password_is_asked_for_as_git_does() {
+fn the_helper_asks_for_a_proxys_password_as_git_does() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let proxy = proxy(Options {
@@ -170,7 +170,7 @@ fn a_proxys_password_is_asked_for_as_git_does() {
 }
 
 #[test]
-fn a_proxys_wrong_password_is_told_and_forgotten() {
+fn a_wrong_proxy_password_is_reported_and_removed() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let proxy = proxy(Options {
@@ -193,7 +193,7 @@ fn a_proxys_wrong_password_is_told_and_forgotten() {
 }
 
 #[test]
-fn nobody_is_asked_where_nobody_can_be() {
+fn without_a_terminal_a_missing_proxy_login_is_an_error() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let proxy = proxy(Options {
@@ -532,7 +532,7 @@ const PROXIES_ON_SOCKETS: (u32, u32) = (2, 47);
 
 #[cfg(unix)]
 #[test]
-fn a_proxy_on_a_socket_is_left_to_git_and_nobody_is_connected_to_past_it() {
+fn a_proxy_on_a_unix_socket_is_used_by_git_and_never_bypassed() {
     needs!("curl");
     on_every_git(|world| {
         world.repository("ws", "repo");
@@ -642,7 +642,7 @@ fn no_program_asks_for_a_proxy_s_password_where_questions_are_forbidden() {
 }
 
 #[test]
-fn a_proxy_with_a_scheme_that_git_lacks_is_told_by_the_scheme() {
+fn a_proxy_with_a_scheme_that_git_lacks_is_reported_with_the_scheme() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let proxy = proxy(Options {
@@ -673,7 +673,7 @@ fn a_proxy_with_a_scheme_that_git_lacks_is_told_by_the_scheme() {
 }
 
 #[test]
-fn a_proxy_may_take_longer_to_connect_than_a_dead_network_takes_to_be_told() {
+fn a_proxy_has_more_time_to_connect_than_a_dead_network() {
     let git = gits().into_iter().last().expect("there is one");
     let world = World::new(git);
     world.repository("ws", "repo");
@@ -704,7 +704,7 @@ fn a_proxy_may_take_longer_to_connect_than_a_dead_network_takes_to_be_told() {
 }
 
 #[test]
-fn a_proxy_that_answers_connect_with_its_last_word_is_named_and_asked_no_more() {
+fn a_proxy_that_refuses_connect_for_good_is_named_without_a_retry() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         world.git(["ls-remote", "bbtoken::ws/repo"]).ok();

@@ -391,7 +391,7 @@ fn a_servers_hook_refuses_with_its_own_words_and_gits_exit_status() {
 }
 
 #[test]
-fn a_large_push_refused_by_a_hook_is_told_as_a_small_one() {
+fn a_large_push_refused_by_a_hook_is_reported_like_a_small_one() {
     on_every_git(|world| {
         let (bare, tree) = ahead(world);
         world
@@ -437,7 +437,7 @@ fn a_push_that_negotiates_first_works() {
 }
 
 #[test]
-fn a_certificate_the_server_does_not_take_stops_the_push() {
+fn a_signed_push_stops_if_the_server_does_not_support_certificates() {
     on_every_git(|world| {
         let (bare, tree) = ahead(world);
         let before = world.rev(&bare, "main");

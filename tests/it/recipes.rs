@@ -698,7 +698,7 @@ fn memory_writes_nothing_at_all() {
 }
 
 #[test]
-fn containers_with_different_users_do_not_share_a_cache_and_are_told() {
+fn containers_with_different_users_do_not_share_a_cache_and_show_a_warning() {
     needs!("git-lfs");
     on_every_git(|world| {
         prepare(world);
@@ -734,7 +734,7 @@ fn containers_with_different_users_do_not_share_a_cache_and_are_told() {
 
 /// Images and mounts bring files of other users; git passes over the user's own, and stops at every other.
 #[test]
-fn a_configuration_that_may_not_be_read_is_told_where_git_stops_at_it() {
+fn an_unreadable_configuration_is_an_error_if_it_is_one_for_git() {
     needs!("git-lfs");
     on_every_git(|world| {
         install(world);

@@ -129,7 +129,7 @@ fn a_request_that_is_redirected_after_the_advertisement_is_not_sent_again() {
 }
 
 #[test]
-fn a_redirect_is_told_as_git_tells_it() {
+fn a_redirect_is_shown_as_git_shows_it() {
     on_every_git(|world| {
         world.repository("ws", "new");
         redirect(world, 301, "/ws/new.git/info/refs?service=git-upload-pack");
@@ -204,7 +204,7 @@ fn nothing_is_sent_in_plain_text_where_https_redirects_to_http() {
 }
 
 #[test]
-fn large_files_are_not_asked_for_in_plain_text_either() {
+fn large_files_are_not_requested_over_plain_http_either() {
     needs!("git-lfs");
     on_every_git(|world| {
         lfs::install(world);

@@ -54,7 +54,7 @@ fn words_of_the_server_are_shown_as_git_shows_them_and_once() {
 }
 
 #[test]
-fn the_message_in_an_error_object_is_told() {
+fn the_message_in_an_error_object_is_shown() {
     let scopes = r#"{"type":"error","error":{"message":"Your credentials lack one or more required privilege scopes.","detail":{"required":["repository"]}}}"#;
     let cases = [
         (
@@ -95,7 +95,7 @@ fn a_page_that_forbids_is_a_proxys_and_no_missing_scope() {
 }
 
 #[test]
-fn how_long_a_busy_server_wants_to_be_left_alone_is_told() {
+fn the_error_says_how_long_a_busy_server_asks_to_wait() {
     on_every_git_without_memory(|world| {
         for status in [429, 503] {
             let done = answered(world, Rule::answer(status).header("Retry-After", "3600"));
@@ -107,7 +107,7 @@ fn how_long_a_busy_server_wants_to_be_left_alone_is_told() {
 }
 
 #[test]
-fn what_was_refused_twice_names_both_reasons_and_who_can_tell() {
+fn a_second_refusal_names_both_reasons_and_suggests_doctor() {
     on_every_git_without_memory(|world| {
         let done = answered(world, Rule::answer(401).times(2));
         done.says(&[

@@ -26,7 +26,7 @@ fn announcements(done: &Done) -> usize {
 }
 
 #[test]
-fn a_busy_server_is_asked_again_by_whatever_only_reads() {
+fn requests_that_only_read_are_retried_if_the_server_is_busy() {
     on_every_git_without_memory(|world| {
         for status in [429, 502, 503, 504] {
             for (method, skip) in [("GET", 0), ("POST", 0), ("POST", 1)] {
@@ -47,7 +47,7 @@ fn a_busy_server_is_asked_again_by_whatever_only_reads() {
 }
 
 #[test]
-fn a_server_that_stays_busy_is_asked_four_times_in_all() {
+fn a_request_to_a_busy_server_is_sent_four_times_in_all() {
     on_every_git_without_memory(|world| {
         world.bitbucket.script(busy(503).forever());
         let done = limited(world, ["clone", "-q", "bbtoken::ws/repo", "tree"]).fails(128);
@@ -119,7 +119,7 @@ fn a_connection_that_is_refused_is_tried_again_and_then_named() {
 }
 
 #[test]
-fn a_proxy_that_has_no_way_just_now_is_asked_again() {
+fn a_proxy_that_cannot_connect_at_the_moment_is_retried() {
     on_every_git_without_memory(|world| {
         let proxy = Proxy::start(Options {
             fails_with: vec![502, 503, 504],
@@ -208,7 +208,7 @@ fn a_push_is_sent_again_only_when_the_server_has_refused_to_look_at_it() {
 }
 
 #[test]
-fn what_a_403_is_about_is_told_from_the_servers_words() {
+fn the_cause_of_a_403_follows_from_the_servers_message() {
     let cases = [
         (
             "Your credentials lack one or more required privilege scopes.",
@@ -272,7 +272,7 @@ fn token_faults() -> Vec<(Rule, &'static str)> {
 }
 
 #[test]
-fn the_token_endpoint_is_asked_again_by_the_same_policy() {
+fn token_requests_are_retried_by_the_same_policy() {
     on_every_git_without_memory(|world| {
         let faults = token_faults();
         for (rule, why) in &faults {
@@ -293,7 +293,7 @@ fn the_token_endpoint_is_asked_again_by_the_same_policy() {
 }
 
 #[test]
-fn a_token_endpoint_that_stays_away_is_asked_four_times_in_all() {
+fn a_request_to_an_unreachable_token_endpoint_is_sent_four_times_in_all() {
     on_every_git_without_memory(|world| {
         let lost = Rule::new(Action::CloseWithoutAnswer).kind(Kind::Token);
         world.bitbucket.script(lost.forever());

@@ -177,7 +177,7 @@ fn a_fetch_by_gits_own_transport_ends_in_order_under_any_limit_of_processes() {
 }
 
 #[test]
-fn a_keychain_is_not_asked_without_threads_or_handles_for_its_libraries() {
+fn the_keychain_is_not_used_without_threads_or_handles_for_its_libraries() {
     needs!(ROOT);
     let world = World::new(gits().remove(0));
     world.repository("ws", "repo");

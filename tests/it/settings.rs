@@ -150,7 +150,7 @@ fn a_remotes_proxy_settings_are_judged_as_those_for_all() {
 }
 
 #[test]
-fn the_name_that_git_gives_itself_is_ours_where_it_is_set() {
+fn gits_own_user_agent_is_used_if_it_is_set() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let agents = |run: Run| {

@@ -15,7 +15,7 @@ fn normal(world: &World, text: &str) -> String {
 }
 
 #[test]
-fn setup_shows_what_it_writes_and_unsetup_takes_back_exactly_that() {
+fn setup_shows_what_it_writes_and_unsetup_undoes_exactly_that() {
     on_every_git(|world| {
         world
             .git(["config", "--global", "credential.helper", "cache"])
@@ -112,7 +112,7 @@ fn the_jobs_of_a_runner_may_all_begin_with_setup() {
 }
 
 #[test]
-fn what_the_user_has_set_is_kept_and_never_taken_back() {
+fn unsetup_keeps_the_users_own_settings() {
     on_every_git(|world| {
         world
             .git(["config", "--global", "protocol.bbtoken.allow", "user"])
@@ -130,7 +130,7 @@ fn what_the_user_has_set_is_kept_and_never_taken_back() {
 }
 
 #[test]
-fn what_the_user_takes_out_by_hand_is_written_and_taken_back_again() {
+fn settings_that_the_user_has_removed_are_written_and_undone_again() {
     on_every_git(|world| {
         let before = world.gitconfig();
         let setup = || world.bbtoken(["setup", "--everywhere", "--yes"]).ok();
@@ -409,7 +409,7 @@ fn every_form_of_address_is_converted_and_no_other_byte_is_changed() {
 }
 
 #[test]
-fn a_configuration_that_cannot_be_written_is_left_as_it_was() {
+fn a_configuration_that_cannot_be_written_stays_unchanged() {
     let world = World::new(gits().remove(0));
     let before = world.gitconfig();
     let lock = world.home().join(".gitconfig.lock");
@@ -474,7 +474,7 @@ fn the_users_file_is_found_wherever_git_has_it() {
 }
 
 #[test]
-fn without_a_home_it_is_said_how_to_name_the_file() {
+fn without_a_home_the_message_says_how_to_name_the_file() {
     on_every_git(|world| {
         let setup = || world.bbtoken(["setup", "--yes"]).without("HOME");
         let done = setup().fails(3);
@@ -487,7 +487,7 @@ fn without_a_home_it_is_said_how_to_name_the_file() {
 }
 
 #[test]
-fn a_file_that_setup_has_made_is_gone_after_unsetup_unless_it_is_used() {
+fn unsetup_removes_a_file_that_setup_created_unless_it_is_used() {
     on_every_git(|world| {
         let file = world.home().join(".gitconfig");
         fs::remove_file(&file).expect("the world has one");
@@ -732,7 +732,7 @@ fn what_included_files_say_is_not_written_again() {
 }
 
 #[test]
-fn a_helper_that_setup_cannot_come_behind_is_told() {
+fn setup_warns_of_a_helper_that_stays_after_its_own() {
     let world = World::new(gits().remove(0));
     let base = world.bitbucket.base_url();
     let section = |name: &str| format!("[credential \"{name}\"]\n\tusername = ann\n");

@@ -326,7 +326,7 @@ fn a_git_that_gives_up_inside_a_pack_ends_the_helper_without_a_word_of_ours() {
 }
 
 #[test]
-fn a_git_that_is_killed_inside_an_answer_takes_the_helper_along() {
+fn the_helper_ends_if_git_is_killed_during_a_response() {
     on_every_git(|world| {
         let bare = world.repository("ws", "repo");
         let tree = world.clone("ws/repo", "tree");

@@ -138,7 +138,7 @@ fn both(world: &World, settings: &[String], environment: &[(&str, PathBuf)]) -> 
 }
 
 #[test]
-fn a_proxy_that_takes_ntlm_alone_is_passed_by_tokens_and_by_git() {
+fn a_proxy_with_ntlm_only_works_for_token_requests_and_for_git() {
     needs!("/usr/lib/squid/ntlm_fake_auth", "curl");
     on_every_git(|world| {
         world.repository("ws", "repo");
@@ -173,7 +173,7 @@ fn a_proxy_that_takes_ntlm_alone_is_passed_by_tokens_and_by_git() {
 }
 
 #[test]
-fn what_is_not_to_be_or_cannot_be_done_otherwise_is_told() {
+fn a_proxy_that_the_chosen_transport_cannot_use_is_reported() {
     needs!("/usr/lib/squid/ntlm_fake_auth");
     on_every_git(|world| {
         world.repository("ws", "repo");
@@ -321,7 +321,7 @@ impl Drop for Kdc {
 }
 
 #[test]
-fn a_proxy_that_takes_a_kerberos_ticket_alone_is_passed_by_tokens_and_by_git() {
+fn a_proxy_with_kerberos_only_works_for_token_requests_and_for_git() {
     needs!(
         "/usr/lib/squid/ntlm_fake_auth",
         "kinit",

@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[test]
-fn pre_commit_takes_hooks_from_a_private_repository() {
+fn pre_commit_gets_hooks_from_a_private_repository() {
     needs!("programs/tools");
     let world = world();
     let tree = world.clone("ws/repo", "hooks");

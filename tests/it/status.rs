@@ -99,7 +99,7 @@ fn glance(world: &World) -> Vec<String> {
 }
 
 #[test]
-fn status_shows_each_profile_in_one_line_with_what_fixes_it() {
+fn status_shows_each_profile_in_one_line_with_its_fix() {
     let world = world();
     let key = world.consumer.key.clone();
     let secret = world.path("secret");
@@ -341,7 +341,7 @@ fn status_as_json_holds_fingerprints_and_no_secret() {
 }
 
 #[test]
-fn whoever_reads_no_further_is_not_told_of_it() {
+fn a_closed_stdout_causes_no_message() {
     let world = world();
     let commands: [&[&str]; 10] = [
         &["status"],

@@ -132,7 +132,7 @@ fn a_secret_service_keeps_a_login() {
 }
 
 #[test]
-fn a_keychain_that_is_locked_or_absent_is_told_and_nothing_else_is_used() {
+fn a_locked_or_missing_keychain_is_an_error_without_a_fallback() {
     needs!("gnome-keyring-daemon", "dbus-run-session");
     let world = &world("keyring");
     let unlocked = Desktop::new(world, KEYCHAIN);
@@ -218,7 +218,7 @@ fn the_kernel_s_keyring_keeps_a_login() {
 }
 
 #[test]
-fn a_login_chooses_the_keychain_where_it_is_unlocked_and_a_file_elsewhere() {
+fn a_login_chooses_an_unlocked_keychain_and_otherwise_a_file() {
     needs!("gnome-keyring-daemon", "dbus-run-session");
     let world = &World::new(gits().remove(0));
     let token = world.bitbucket.issue_resource_token();

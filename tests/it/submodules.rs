@@ -211,7 +211,7 @@ fn a_submodule_is_not_cloned_without_leave() {
 }
 
 #[test]
-fn nothing_is_said_of_submodules_that_git_clones_or_nobody_wants() {
+fn there_is_no_hint_about_submodules_that_git_clones_or_that_are_not_wanted() {
     on_every_git(|world| {
         world.repository("ws", "lib");
         let bare = world.bitbucket.repository_path("ws", "lib");

@@ -90,7 +90,7 @@ fn a_fetch_recurses_where_git_is_told_to() {
 }
 
 #[test]
-fn a_push_checks_its_submodules_or_takes_them_along() {
+fn a_push_checks_or_pushes_its_submodules() {
     on_every_git(|world| {
         let tree = app_with_lib(world);
         let lib = tree.join("lib");

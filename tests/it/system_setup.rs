@@ -93,7 +93,7 @@ fn an_administrator_sets_up_every_user_and_takes_back_exactly_that() {
 }
 
 #[test]
-fn a_program_that_other_users_cannot_reach_is_told() {
+fn setup_warns_if_other_users_cannot_reach_the_program() {
     let world = World::new(gits().remove(0));
     let machine = Machine::new(&world);
     let private = world.path("private");

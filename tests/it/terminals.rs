@@ -299,7 +299,7 @@ fn a_yes_is_taken_at_a_terminal_and_anything_else_is_a_no() {
 }
 
 #[test]
-fn a_choice_is_made_by_number_or_by_name_and_asked_again() {
+fn a_choice_is_made_by_number_or_name_and_repeated_after_a_wrong_answer() {
     needs!("script");
     let world = world();
     let exchange = [
@@ -336,7 +336,7 @@ fn a_client_without_an_id_is_none() {
 }
 
 #[test]
-fn a_token_is_shown_at_a_terminal_only_when_that_is_asked_for() {
+fn a_token_is_shown_on_a_terminal_only_with_force() {
     needs!("script");
     let world = world();
     let client = format!(
@@ -377,7 +377,7 @@ const SHOWN: [(&str, &[(&str, &str)]); 6] = [
 ];
 
 #[test]
-fn what_is_shown_is_plain_text_on_every_terminal() {
+fn every_output_is_plain_text_on_every_terminal() {
     needs!("script");
     let world = world();
     let kinds: [&[(&str, &str)]; 4] = [
@@ -536,7 +536,7 @@ fn a_signal_at_a_hidden_prompt_leaves_the_terminal_as_it_was() {
 }
 
 #[test]
-fn an_account_that_is_not_expected_needs_a_yes_before_its_login_is_kept() {
+fn the_login_of_an_unexpected_account_is_saved_only_after_a_yes() {
     needs!("curl", "script");
     let world = world();
     world
@@ -612,7 +612,7 @@ fn an_account_that_is_not_expected_needs_a_yes_before_its_login_is_kept() {
 }
 
 #[test]
-fn a_token_that_cannot_be_tried_needs_a_yes_before_it_is_kept() {
+fn an_unchecked_token_is_saved_only_after_a_yes() {
     needs!("script");
     let world = world();
     let token = world.bitbucket.issue_api_token();

@@ -81,7 +81,7 @@ fn base(front: &Proxy) -> String {
 }
 
 #[test]
-fn a_certificate_that_does_not_hold_is_told_with_the_reason() {
+fn an_invalid_certificate_is_reported_with_the_reason() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let expired = Claims {
@@ -158,7 +158,7 @@ fn a_server_that_wants_a_certificate_of_ours_gets_it() {
 }
 
 #[test]
-fn authorities_are_read_from_a_directory_and_a_file_without_any_is_told() {
+fn cas_are_read_from_a_directory_and_a_file_without_one_is_an_error() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let directory = world.path("authorities");
@@ -237,7 +237,7 @@ fn a_file_of_authorities_is_read_as_gits_libraries_read_it() {
 }
 
 #[test]
-fn a_place_of_authorities_that_is_missing_stops_us_where_it_stops_git() {
+fn a_missing_ca_file_or_directory_is_an_error_if_it_is_one_for_git() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let (base, ca) = (world.bitbucket.base_url(), world.bitbucket.ca_file());
@@ -298,7 +298,7 @@ fn a_server_with_a_pinned_key_is_known_by_it() {
 }
 
 #[test]
-fn the_least_version_of_tls_is_kept() {
+fn the_minimum_version_of_tls_is_followed() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let front = front(
@@ -327,7 +327,7 @@ fn the_least_version_of_tls_is_kept() {
 }
 
 #[test]
-fn verification_is_given_up_where_it_is_asked_for_and_told_each_time() {
+fn disabled_certificate_checks_cause_a_warning_each_time() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let front = front(world, Options::default());

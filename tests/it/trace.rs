@@ -150,7 +150,7 @@ fn the_servers_own_reason_phrase_is_shown() {
 }
 
 #[test]
-fn lines_are_bare_where_git_writes_bare_ones() {
+fn trace_lines_have_no_prefix_if_gits_have_none() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         for (value, is_bare) in [("1", true), ("true", true), ("0", false), ("false", false)] {
@@ -203,7 +203,7 @@ fn cookies_are_shown_where_git_shows_them_and_our_token_never() {
 }
 
 #[test]
-fn a_request_that_a_proxy_carries_is_shown_as_it_is_sent() {
+fn a_trace_shows_a_proxied_request_as_it_is_sent() {
     for git in gits() {
         let options = Options {
             tls: false,
@@ -321,7 +321,7 @@ fn token(world: &World) -> String {
 }
 
 #[test]
-fn no_trace_shows_the_token_or_the_clients_secret_whatever_is_asked_for() {
+fn no_trace_at_any_level_shows_the_token_or_the_clients_secret() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         world
@@ -480,7 +480,7 @@ fn all_traces_at_once_show_no_secret_by_either_transport() {
 }
 
 #[test]
-fn phases_are_told_with_their_times() {
+fn a_trace_shows_each_phase_with_its_time() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let done = world
@@ -549,7 +549,7 @@ fn our_trace_can_be_json_in_a_file_for_its_owner_only() {
 }
 
 #[test]
-fn a_trace_that_cannot_be_written_is_told_and_breaks_nothing() {
+fn a_trace_that_cannot_be_written_is_a_warning_and_not_an_error() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         for (variable, value) in [

@@ -213,7 +213,7 @@ fn a_leftover_authorization_in_the_settings_does_not_reach_gits_transport() {
 }
 
 #[test]
-fn older_protocol_versions_work_when_git_is_told_to_speak_them() {
+fn older_protocol_versions_work_if_git_is_configured_for_them() {
     for version in ["0", "1"] {
         on_every_git(|world| {
             world
@@ -283,7 +283,7 @@ fn cached_token(world: &World) -> String {
 }
 
 #[test]
-fn no_token_stands_in_any_process_while_git_waits_for_the_server() {
+fn no_process_shows_a_token_while_git_waits_for_the_server() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         world.git(["ls-remote", "bbtoken::ws/repo"]).ok();

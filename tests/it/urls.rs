@@ -47,7 +47,7 @@ fn works(world: &World, url: &str, bare: &Path, tree: &Path) {
 }
 
 #[test]
-fn everywhere_serves_what_bitbucket_and_its_pages_give() {
+fn setup_everywhere_serves_every_address_that_bitbucket_shows() {
     on_every_git(|world| {
         let bare = world.repository("ws", "repo");
         set_up(world, "--everywhere");
@@ -180,7 +180,7 @@ fn a_page_without_any_setup_is_cloned_behind_our_name() {
 }
 
 #[test]
-fn what_no_rule_takes_over_gets_its_token_from_the_credential_helper() {
+fn addresses_that_no_rule_covers_get_their_token_from_the_credential_helper() {
     on_every_git(|world| {
         let bare = world.repository("ws", "repo");
         world.bbtoken(["setup", "--everywhere", "--yes"]).ok();
@@ -271,7 +271,7 @@ fn plain_knows_bitbuckets_own_forms_behind_our_name() {
 }
 
 #[test]
-fn convert_writes_every_form_as_our_own() {
+fn convert_changes_every_form_of_address_to_bbtoken() {
     let world = World::new(crate::support::gits().remove(0));
     world.git(["init", "-q", "tree"]).ok();
     let tree = world.path("tree");
@@ -316,7 +316,7 @@ fn convert_writes_every_form_as_our_own() {
 }
 
 #[test]
-fn a_wiki_is_never_taken_for_its_repository() {
+fn the_address_of_a_wiki_never_means_its_repository() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         set_up(world, "--everywhere");

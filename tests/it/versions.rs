@@ -242,7 +242,7 @@ fn a_push_without_gits_protocol_ends_as_over_https() {
 }
 
 #[test]
-fn a_server_that_hands_out_no_files_is_told_in_gits_words() {
+fn a_server_without_dumb_http_is_reported_in_gits_words() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let [ours, gits] = both(world, |address, setting| {

@@ -171,7 +171,7 @@ pub(crate) fn heed_signals() {
 }
 
 #[test]
-fn a_command_that_hangs_is_killed_with_its_children_and_told_with_its_output() {
+fn a_hanging_command_is_killed_with_its_children_and_its_output_is_shown() {
     let world = World::new(gits().remove(0));
     let line = "echo so far; sleep 900 & touch up; wait";
     let hangs = world.run(Path::new("sh"), ["-c", line]);

@@ -196,7 +196,7 @@ fn a_secret_is_not_read_from_a_relative_path() {
 }
 
 #[test]
-fn nothing_is_kept_at_a_relative_path() {
+fn nothing_is_saved_at_a_relative_path() {
     on_every_git(|world| {
         let tree = world.clone_of_new("ws", "repo");
         for name in ["XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME"] {

@@ -59,7 +59,7 @@ fn a_configuration_of_any_size_is_read_or_refused() {
 }
 
 #[test]
-fn a_pipe_in_the_place_of_a_file_keeps_nobody_waiting() {
+fn a_pipe_instead_of_a_file_does_not_block_a_command() {
     on_every_git(|world| {
         let tree = world.clone_of_new("ws", "repo");
         let git = tree.join(".git");

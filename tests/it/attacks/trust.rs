@@ -657,7 +657,7 @@ fn a_repositorys_proxy_carries_git_and_never_a_token_request() {
 }
 
 #[test]
-fn settings_of_a_repository_that_change_no_way_cost_no_connection() {
+fn a_repositorys_settings_that_do_not_affect_the_route_cost_no_connection() {
     let world = &World::new(gits().remove(0));
     let tree = repository(world);
     let count = || {

@@ -117,7 +117,7 @@ fn list(world: &World, user: u32, home: &Path) -> Done {
 }
 
 #[test]
-fn nothing_is_kept_in_a_directory_of_another_user_and_nothing_there_is_used() {
+fn another_users_directory_is_neither_written_nor_read() {
     needs!(ROOT);
     let world = world();
     needs!(can_switch(&world) => ROOT);
@@ -154,7 +154,7 @@ fn nothing_is_kept_in_a_directory_of_another_user_and_nothing_there_is_used() {
 }
 
 #[test]
-fn no_directory_is_made_where_another_user_decides_what_is_there() {
+fn no_directory_is_created_below_one_that_another_user_controls() {
     needs!(ROOT);
     let world = world();
     needs!(can_switch(&world) => ROOT);

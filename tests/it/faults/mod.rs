@@ -227,7 +227,7 @@ fn a_token_endpoint_that_gives_no_token_is_an_error_that_says_what_it_gave() {
 }
 
 #[test]
-fn a_status_that_means_no_is_told_with_the_servers_words_and_what_to_do() {
+fn an_error_status_is_reported_with_the_servers_message_and_a_hint() {
     const ACCESS: &str = "hint: the name is wrong, or this profile's client or token has no access to the repository (Bitbucket does not say which); to check, run 'git bbtoken doctor ws/repo'\n";
     let cases = [
         (400, ""),
@@ -407,7 +407,7 @@ fn an_upload_pack_that_dies_inside_its_answer_is_no_deadlock() {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_named() {
+fn an_unreachable_server_is_named() {
     on_every_git(|world| {
         let mut gate = Gate::to(world);
         gate.close();
@@ -430,7 +430,7 @@ fn a_server_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_certificate_of_nobody_known_is_refused_before_anything_is_sent() {
+fn a_certificate_of_an_unknown_ca_is_refused_before_a_request() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let other = World::new(world.git.clone());
@@ -449,7 +449,7 @@ fn a_certificate_of_nobody_known_is_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn over_plain_http_to_this_machine_the_same_faults_are_told() {
+fn over_plain_http_to_this_machine_the_same_faults_are_reported() {
     for git in gits() {
         let world = World::with(
             git,

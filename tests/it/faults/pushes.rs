@@ -188,7 +188,7 @@ fn gentle(world: &World) -> Gate {
 }
 
 #[test]
-fn an_early_no_to_a_large_push_is_told_without_sending_the_rest() {
+fn an_early_refusal_of_a_large_push_is_reported_without_sending_the_rest() {
     let cases = [
         (
             403,
@@ -263,7 +263,7 @@ fn an_early_401_to_a_large_push_gets_a_token_for_the_next_one() {
 }
 
 #[test]
-fn a_large_push_whose_connection_breaks_under_way_is_not_called_unknown() {
+fn a_large_push_with_a_broken_connection_is_not_reported_as_unknown() {
     on_every_git_with_a_token(|world| {
         let tree = tree_to_push(world, 20 << 20);
         let before = on_server(world);

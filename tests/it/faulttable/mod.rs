@@ -131,7 +131,7 @@ fn compared(place: &mut Place, row: &Row) -> String {
 }
 
 #[test]
-fn every_fault_at_every_place_is_told_and_leaves_nothing() {
+fn every_fault_at_every_place_is_reported_and_leaves_nothing_behind() {
     let (rows, reasons) = rows(&Place::new(gits().remove(0)));
     let count = rows.len();
     let lines = table(&gits()[0], rows);
@@ -142,7 +142,7 @@ fn every_fault_at_every_place_is_told_and_leaves_nothing() {
 }
 
 #[test]
-fn what_follows_a_whole_answer_is_nobodys() {
+fn bytes_after_a_complete_response_are_ignored() {
     let mut place = Place::new(gits().remove(0));
     let ways = [Fault::Garbage, Fault::Endless].map(|fault| ways(fault, Phase::End, Step::Fetch));
     for way in ways.into_iter().flatten().flatten() {
@@ -184,7 +184,7 @@ fn an_answer_to_a_push_that_never_ends_is_left_and_called_unknown() {
 }
 
 #[test]
-fn a_cell_without_a_row_is_one_that_makes_no_sense() {
+fn every_cell_without_a_row_is_an_impossible_combination() {
     let (rows, reasons) = rows(&Place::new(gits().remove(0)));
     let is_run = |fault: Fault, phase: Phase, step: Step| {
         let name = format!("{fault:?} {phase:?}");
@@ -211,7 +211,7 @@ fn cells() -> impl Iterator<Item = (Fault, Phase, Step)> {
 }
 
 #[test]
-fn a_sample_of_the_faults_is_told_on_the_other_gits_too() {
+fn a_sample_of_the_faults_is_reported_with_the_other_gits_too() {
     for git in &gits()[1..] {
         let (rows, _) = rows(&Place::new(git.clone()));
         let lines = table(git, rows.into_iter().step_by(17).collect());
@@ -237,7 +237,7 @@ fn lost_push(place: &mut Place, name: String, at: usize, action: fn(Step, u64) -
 }
 
 #[test]
-fn a_push_whose_report_is_lost_anywhere_is_unknown() {
+fn a_push_with_a_lost_report_is_reported_as_unknown() {
     let mut place = Place::new(gits().remove(0));
     lost_push(&mut place, "all of it".into(), 0, |_, _| Action::AnswerLost);
     let places = place.places(Step::Push, Phase::Inside).len();

@@ -163,7 +163,7 @@ fn drip(stream: &mut TcpStream, hello: &[u8], server: &str) -> IoResult<()> {
 }
 
 #[test]
-fn what_breaks_before_the_first_request_is_told_as_a_connection_that_was_not_made() {
+fn a_failure_before_the_first_request_is_reported_as_a_failed_connection() {
     let place = Place::new(gits().remove(0));
     let repository = place.world.path("repo");
     for (port, said) in PORTS {

@@ -272,7 +272,7 @@ fn no_answer_controls_the_terminal() {
 }
 
 #[test]
-fn no_answer_leads_the_token_elsewhere_starts_a_program_or_writes_a_file() {
+fn no_response_redirects_the_token_starts_a_program_or_writes_a_file() {
     needs!("strace");
     on_every_git(|world| {
         let elsewhere = Server::answering("HTTP/1.1 200 OK\r\n\r\n");

@@ -196,7 +196,7 @@ fn an_id_and_a_secret_in_each_others_place_are_named_and_not_shown() {
 }
 
 #[test]
-fn a_busy_endpoint_is_waited_for_within_bounds_and_the_person_is_told() {
+fn a_command_waits_a_limited_time_for_a_busy_endpoint_and_says_so() {
     let world = &world();
     person(world);
     for (status, why) in [
@@ -237,7 +237,7 @@ fn a_busy_endpoint_is_waited_for_within_bounds_and_the_person_is_told() {
 }
 
 #[test]
-fn a_dead_network_is_told_with_the_host_and_once_for_all_that_wait() {
+fn a_dead_network_is_reported_with_the_host_and_only_once_for_parallel_commands() {
     let world = &world();
     person(world);
     // It takes connections and never says a word, and then there is nobody at all.

@@ -117,7 +117,7 @@ fn git_s_own_transport_works_with_a_login_and_so_does_an_older_protocol() {
 }
 
 #[test]
-fn a_login_that_cannot_be_kept_or_used_is_refused_before_the_browser_opens() {
+fn a_login_that_cannot_be_saved_or_used_is_refused_before_the_browser_opens() {
     let world = &world();
     configure_login(world, "work", &world.consumer);
     let refused = |run: crate::support::Run, code, says: &[&str]| {
@@ -203,7 +203,7 @@ fn a_login_replaces_one_that_has_ended() {
 }
 
 #[test]
-fn a_lost_answer_is_asked_for_again_inside_the_same_command() {
+fn a_refresh_with_a_lost_response_is_repeated_in_the_same_command() {
     on_every_git(|world| {
         person(world);
         for action in [
@@ -231,7 +231,7 @@ fn a_lost_answer_is_asked_for_again_inside_the_same_command() {
 }
 
 #[test]
-fn an_answer_that_stays_lost_is_made_up_for_by_the_next_command() {
+fn the_next_command_recovers_a_refresh_whose_responses_were_lost() {
     on_every_git(|world| {
         person(world);
         // The server refuses the good token: the repository is not there. The refresh is lost, and the token stays.

@@ -587,7 +587,7 @@ fn of_the_token_endpoint() {
 }
 
 #[test]
-fn of_what_is_kept() {
+fn of_logins_and_stores() {
     let world = world();
     let mut said = Transcript::new(&world);
     let person = "[bbtoken \"me\"]\n\tclientId = KEY\n\tgrant = authorization-code\n";

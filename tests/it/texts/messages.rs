@@ -137,7 +137,7 @@ fn shows(line: &str, message: &str) -> bool {
 }
 
 #[test]
-fn every_message_is_kept_or_asserted() {
+fn every_message_has_an_expected_text_or_an_assertion() {
     let mut sources = Vec::new();
     files(&root().join("src"), ".rs", &mut sources);
     let mut shown = Vec::new();

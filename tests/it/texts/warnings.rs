@@ -166,7 +166,7 @@ fn of_a_server_that_another_command_could_not_reach() {
 }
 
 #[test]
-fn of_a_server_that_anybody_could_be() {
+fn of_disabled_certificate_checks() {
     let world = world();
     let mut said = Transcript::new(&world);
     let nowhere = |run: Run| {

@@ -74,7 +74,7 @@ fn set_expiry(world: &World, from_now_s: i64) {
 }
 
 #[test]
-fn a_ready_token_goes_with_the_user_name_of_its_kind() {
+fn a_provided_token_is_sent_with_the_user_name_of_its_kind() {
     let kinds = [
         (TokenKind::Access, "x-token-auth"),
         (TokenKind::Api, "x-bitbucket-api-token-auth"),
@@ -346,7 +346,7 @@ fn two_clients_do_not_share_a_token() {
 }
 
 #[test]
-fn a_secret_that_changed_does_not_make_a_kept_token_useless() {
+fn a_changed_secret_does_not_invalidate_a_cached_token() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         list(world).ok();
