@@ -495,7 +495,7 @@ fn without_a_browser_the_address_is_pasted() {
         .says(&["the address does not belong to this login"]);
     run()
         .fails(2)
-        .says(&["nothing was answered; nothing was changed"]);
+        .says(&["no answer was given; nothing was changed"]);
 }
 
 #[test]
