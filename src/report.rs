@@ -149,7 +149,7 @@ pub(crate) fn for_job(text: &str) -> String {
     )
 }
 
-/// Says what a command that writes the user's configuration needs first.
+/// Adds the needed variables to a hint with a command that writes the user's configuration.
 fn with_home(text: String) -> String {
     const COMMANDS: [&str; 3] = ["git bbtoken login", "git bbtoken setup", "git bbtoken use"];
     if !COMMANDS.iter().any(|command| text.contains(command)) {

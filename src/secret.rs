@@ -146,7 +146,7 @@ pub(crate) fn program_of(command: &str) -> String {
     "a shell command".to_owned()
 }
 
-/// Masks what follows `://`.
+/// Masks the text after `://`.
 fn masked_url(url: &str) -> String {
     let (user, after) = match user_of(url) {
         None => (String::new(), url),
@@ -186,7 +186,7 @@ pub(crate) fn urls(text: &str) -> impl Iterator<Item = &str> {
         let url = &text[start..];
         let end = url.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>'));
         let url = &url[..end.unwrap_or(url.len())];
-        // The URL within is one of its own.
+        // Skip a `bbtoken::` address that contains a URL, because the URL comes separately.
         (mark == "://" || !url.contains("://")).then_some(url)
     })
 }

@@ -2,9 +2,9 @@
 
 use crate::failure::quote;
 
-/// The start of our variables.
+/// The prefix of this program's variables.
 const PREFIX: &str = "BBTOKEN_";
-/// Every variable that we read.
+/// Every variable that the programs read.
 pub(crate) const VARIABLES: [&str; 14] = [
     "BBTOKEN_PROFILE",
     "BBTOKEN_CLIENT_ID",
@@ -29,7 +29,7 @@ const OF_BUILD: [&str; 2] = ["BBTOKEN_BUILTIN_CLIENT_ID", "BBTOKEN_BUILTIN_CLIEN
 pub(crate) struct Unknown {
     /// Its name, for a setting with its file.
     pub(crate) name: String,
-    /// What the user most likely meant.
+    /// The most likely correct name.
     pub(crate) instead: Option<String>,
 }
 

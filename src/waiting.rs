@@ -88,7 +88,7 @@ impl Drop for Wait {
 /// Shows no wait until it is dropped, because another program may ask the user.
 pub(crate) struct Hold;
 
-/// Starts a hold.
+/// Hides waits until the result is dropped.
 pub(crate) fn hold() -> Hold {
     IS_HELD.store(true, Ordering::Relaxed);
     if let Some(display) = DISPLAY.get() {

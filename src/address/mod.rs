@@ -183,7 +183,7 @@ fn from_short(text: &str) -> Result<Address, &'static str> {
 
 const PASSWORD: &str = "it contains a password; remove it, because the profile supplies the token";
 
-/// Checks what stands before an `@`.
+/// Checks the part before an `@`.
 fn profile_name(text: &str) -> Result<&str, &'static str> {
     if text.contains(':') {
         return Err(PASSWORD);
@@ -596,10 +596,10 @@ mod tests {
                 }
                 Err(failure) => crate::fuzz::expect_printable(&failure.to_string()),
             }
-            // Whatever stands around it, a password before an '@' is not shown.
+            // A password before an '@' is never shown.
             for (before, after) in [("https://u", text), (text, "/ws/repo")] {
                 let address = format!("{before}:canary-4f1c@{after}");
-                // There it stands as a profile, or elsewhere, where it is no secret.
+                // In these cases, it is a profile name or another part that is not secret.
                 if address.starts_with("bbtoken::canary") || text.contains("canary") {
                     continue;
                 }

@@ -18,7 +18,7 @@ pub(super) fn is_slug(part: &str) -> bool {
         && part.chars().all(is_allowed)
 }
 
-/// What a message says of the names that [`is_profile_name`] allows.
+/// The description of valid profile names for messages.
 pub(crate) const PROFILE_NAME_RULE: &str =
     "use letters, digits, '.', '_' and '-', and begin with a letter or a digit";
 

@@ -25,7 +25,7 @@ const SCOPES: [&str; 2] = ["account", "account:write"];
 /// Whose token it is.
 #[derive(Debug)]
 pub(crate) enum Owner {
-    /// Bitbucket told.
+    /// Bitbucket named the account.
     Account(Account),
     /// Bitbucket's API cannot be used, or did not name the account; with the reason.
     Untold(String),

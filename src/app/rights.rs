@@ -1,4 +1,4 @@
-//! What a token may do, in words.
+//! Describes the scopes of a token.
 
 use crate::{
     failure::quote,

@@ -193,7 +193,7 @@ impl Identity {
     }
 }
 
-/// Removes what a store still has after each profile was logged out; true if there was something.
+/// Removes the remaining secrets of a store after the logout of all profiles. True if there were any.
 ///
 /// # Errors
 ///

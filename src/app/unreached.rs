@@ -22,7 +22,7 @@ const VERSION: u32 = 1;
 const DIRECTORY: &str = "by-git";
 /// An older result is not used.
 const MAX_AGE_S: u64 = 24 * 3600;
-/// A longer file is not ours.
+/// The helper never writes a longer file.
 const MAX_FILE_BYTES: u64 = 4096;
 #[derive(Serialize, Deserialize)]
 struct Record {

@@ -183,7 +183,7 @@ impl Console<'_> {
     pub(super) fn print(&mut self, text: &str) -> anyhow::Result<()> {
         let written = self.output.write_all(text.as_bytes());
         match written.and_then(|()| self.output.flush()) {
-            // It has a meaning of its own.
+            // A broken pipe ends the command without a message.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
                 Err(error).context("cannot write to standard output")
             }
@@ -248,8 +248,8 @@ const LEFT: [io::ErrorKind; 2] = [io::ErrorKind::Interrupted, io::ErrorKind::Une
 /// Reads a line from a terminal without echo, key by key. The terminal's own lines end at 4,096 characters, and tokens
 /// may be longer.
 ///
-/// The crate rpassword does not fit here: it treats the end of the input as the end of a line, ignores Ctrl-Z, and does
-/// not restore the echo after SIGTERM and SIGHUP.
+/// The crate rpassword is not used, because it treats the end of the input as the end of a line, ignores Ctrl-Z, and
+/// does not restore the echo after SIGTERM and SIGHUP.
 #[cfg(unix)]
 fn read_hidden(input: &mut dyn BufRead) -> anyhow::Result<Secret> {
     const CTRL_C: u8 = 3;

@@ -172,7 +172,7 @@ fn identity(
     )
 }
 
-/// What git asks about.
+/// Git's request.
 #[derive(Default)]
 struct Request {
     protocol: String,

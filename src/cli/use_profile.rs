@@ -13,7 +13,7 @@ use crate::{
 /// The addresses that get a profile.
 pub(super) enum Place {
     Workspace(String),
-    /// The repository here.
+    /// The repository in this directory.
     Here,
     /// Every address for which nothing else selects a profile.
     Global,

@@ -7,7 +7,7 @@ const FILLERS: [&str; 2] = ["", "x-oauth-basic"];
 /// Parameters of a URL that contain a token. Bitbucket removed the first in 2026; the others are those of OAuth 1.
 const PARAMETERS: [&str; 4] = ["access_token=", "oauth_token=", "oauth_", "token="];
 
-/// What a secret is.
+/// The kinds of exposed secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exposed {
     AppPassword,

@@ -15,7 +15,7 @@ use crate::{
 };
 
 const CHECK: &str = "secrets";
-/// More than anybody has passwords.
+/// The longest file that is read.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Checks each file that exists.

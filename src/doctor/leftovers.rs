@@ -18,11 +18,11 @@ const MAX_DEPTH: u32 = 7;
 /// The limit of entries that the search reads in one directory.
 const MAX_ENTRIES: usize = 1000;
 
-/// A setting wherever it stands.
+/// A setting from any source.
 struct Line {
     key: String,
     value: String,
-    /// Its file, or what stands for one.
+    /// Its file, or the name of another source.
     origin: String,
     /// Whether it is in a file, not only in the settings of this command.
     is_in_file: bool,

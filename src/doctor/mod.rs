@@ -33,7 +33,7 @@ impl Level {
     }
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug)]
 struct Finding {
     /// The check's name.

@@ -12,7 +12,7 @@ pub(crate) use config::{Change, Target, apply_all, taken_back};
 pub(crate) use reach::reach;
 pub(crate) use repository::{Repository, repository};
 
-/// Gives what git said, in one line.
+/// Gives git's message in one line.
 fn said(stderr: &[u8]) -> String {
     let said = String::from_utf8_lossy(stderr);
     let line = said.lines().next().unwrap_or("");

@@ -27,7 +27,7 @@ pub(crate) struct Repository {
 }
 
 impl Repository {
-    /// Finds the repository here.
+    /// Finds the repository of the current directory.
     ///
     /// # Errors
     ///

@@ -118,7 +118,7 @@ impl Plan {
         notify: &dyn Fn(&str),
     ) -> Result<Connected, Broken> {
         let connected = match transport::connect(service, session, git) {
-            // Git has been told nothing yet.
+            // Git has no answer yet.
             Err(Broken {
                 stage: Stage::Connecting,
                 error,

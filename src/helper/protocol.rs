@@ -1,4 +1,4 @@
-//! What git's settings allow: the version of the protocol, the schemes, redirects.
+//! Reads git's settings about the protocol version, allowed schemes and redirects.
 
 use crate::git_config::{GitConfig, Variables, is_true_text};
 

@@ -16,7 +16,7 @@ use crate::{
     report,
 };
 
-/// The name in our addresses.
+/// The scheme of the helper's addresses.
 const SCHEME: &str = "bbtoken";
 /// What lets git clone them.
 const FIX: &str = "'git config --global protocol.bbtoken.allow always'";

@@ -1,4 +1,4 @@
-//! Sends requests over the library's connections, with the login of a proxy, and hands over to curl where it must.
+//! Sends requests over the library's connections, with the login of a proxy, and hands over to curl if necessary.
 
 use std::{
     cell::{Cell, OnceCell, RefCell},

@@ -85,7 +85,7 @@ pub(super) async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>
 }
 
 async fn of_family(host: &str, family: Family) -> io::Result<Vec<SocketAddr>> {
-    // localhost has both families, whatever the hosts file says (RFC 6761 section 6.3). curl does the same.
+    // localhost always has both families, even if the hosts file differs (RFC 6761 section 6.3). curl does the same.
     if host == "localhost" {
         return Ok(vec![SocketAddr::new(family.loopback(), 0)]);
     }

@@ -49,7 +49,7 @@ impl Refusal {
             "unsupported_grant_type",
             "invalid_scope",
         ];
-        // A malformed request says nothing of the code or the token, unless the description does.
+        // A malformed request does not mean that the code or token is invalid, unless the description says so.
         let is_malformed = self.error == "invalid_request"
             && !["refresh", "code"].iter().any(|word| said.contains(word));
         codes.contains(&self.error.as_str())

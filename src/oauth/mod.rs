@@ -27,7 +27,7 @@ pub(crate) use listener::{Listener, Shown, Visitor};
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// The longest response that is read. It has space for many tokens of a few kilobytes.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
-/// What a form escapes (WHATWG URL, application/x-www-form-urlencoded). A space becomes a `+` instead.
+/// The characters that a form escapes (WHATWG URL, application/x-www-form-urlencoded). A space becomes a `+` instead.
 const FORM_ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b' ')
     .remove(b'*')

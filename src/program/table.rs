@@ -21,7 +21,7 @@ pub(crate) struct Row {
 
 const ONLY_GITS: &str = "no `BBTOKEN_*`, all `GIT_*`";
 
-/// Every child, with what it gets.
+/// Every kind of child, with its variables.
 pub(crate) const ROWS: [Row; 10] = [
     Row {
         child: Child::Transport,

@@ -54,7 +54,7 @@ pub(super) fn explain(
             (kind, Some(cause))
         }
     };
-    // The start of an id is not shown where it may be a secret's.
+    // Do not show the start of an id that may be a secret.
     let who = match cause {
         Some(SWAPPED) => format!("profile '{profile}'"),
         _ => who(profile),

@@ -97,7 +97,7 @@ impl Journal {
         }
         match directory.and_then(|directory| directory.read(&self.name, MAX_FILE_BYTES)) {
             Err(error) if files::is_absent(&error) => None,
-            // Half a note stands for any token and any time.
+            // Half a note applies to any token and any time.
             text => Some(
                 text.ok()
                     .and_then(|text| serde_json::from_slice(&text).ok())

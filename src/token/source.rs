@@ -135,7 +135,7 @@ fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
     }
 }
 
-/// Prepares a command line without a shell; tells what is wrong with its words.
+/// Prepares a command line without a shell. The error describes the invalid words.
 fn plain(line: &str) -> Result<io::Result<Command>, String> {
     let words = shell_words::split(line).map_err(|_| "has an unclosed quote")?;
     let (name, arguments) = words.split_first().ok_or("is empty")?;

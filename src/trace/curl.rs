@@ -36,7 +36,7 @@ pub(crate) enum Privacy {
 /// One header line.
 #[derive(Clone, Debug)]
 pub(crate) struct Header {
-    /// Its name, as it is written.
+    /// Its name, as written in the trace.
     pub name: String,
     /// Its value.
     pub value: String,

@@ -29,7 +29,7 @@ struct Trace {
     curl: Option<curl::Curl>,
 }
 
-/// What is known of an event.
+/// The value of a field.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
     /// Text. The output escapes control characters.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::failure::{is_harmful, quote};
 
-/// Stands for what is not shown.
+/// The text for a redacted value.
 const REDACTED: &str = "<redacted>";
 
 /// A request for a trace: words separated by commas. A path comes last.

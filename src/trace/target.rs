@@ -13,7 +13,7 @@ pub(super) enum Target {
     File(File),
 }
 
-/// What a variable says.
+/// The target that a variable requests.
 pub(super) enum Asked<'v> {
     /// Unset, empty, `0` or `false`.
     Nothing,

@@ -1,4 +1,4 @@
-//! What the transport needs of a cache for advertisements. The program provides one that writes files.
+//! The transport's interface to a cache for advertisements. The program provides one that writes files.
 
 /// Keeps the advertisement of one repository between commands, for one account.
 ///

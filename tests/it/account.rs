@@ -63,7 +63,10 @@ fn a_login_shows_its_account_and_status_remembers_it() {
     let owner = &value["profiles"][0]["owner"];
     assert_eq!(owner["name"], "Local User (local)");
     assert!(owner["told_at"].is_u64());
-    assert!(world.bitbucket.requests().is_empty(), "status asks nobody");
+    assert!(
+        world.bitbucket.requests().is_empty(),
+        "status makes no request"
+    );
     let shown = bbtoken(&world, ["doctor"]).ok();
     assert!(
         shown.contains("ok       account: Local User (local)\n"),
@@ -282,7 +285,7 @@ fn whoami_says_why_an_account_is_unknown_and_which_account_was_meant() {
     let done = bbtoken(&world, ["whoami", "--profile", "bot"]).done();
     assert_eq!(
         done.stdout, "joe@example.com (as given at the login), profile 'bot'\n",
-        "the address from the login stands for an account that the token cannot read"
+        "the address from the login replaces an account that the token cannot read"
     );
     done.expect(0).says(&["the token lacks the scope"]);
     let token = world.bitbucket.issue_access_token(&["account"]);

@@ -189,7 +189,7 @@ fn a_remembered_advertisement_ends_after_an_hour() {
         assert_eq!(
             requests(world, list()),
             [DISCOVERS, ASKS],
-            "what is from the future is not believed"
+            "an entry from the future is not used"
         );
     });
 }

@@ -124,7 +124,7 @@ fn a_damaged_cache_file_is_moved_aside_and_the_command_works() {
             assert_eq!(aside.len(), earlier + 1, "no damaged file is deleted");
             assert!(
                 aside.values().any(|kept| kept == content),
-                "it is kept as it was"
+                "it stays unchanged"
             );
             let named = aside
                 .keys()
@@ -143,7 +143,7 @@ fn a_damaged_cache_file_is_moved_aside_and_the_command_works() {
                 .git(["ls-remote", "bbtoken::ws/repo"])
                 .done()
                 .expect(0);
-            assert_eq!(done.stderr, "", "it is said once");
+            assert_eq!(done.stderr, "", "the warning appears once");
             assert_eq!(
                 world.bitbucket.token_requests().len(),
                 1,
@@ -186,7 +186,7 @@ fn a_cache_file_that_cannot_be_read_is_moved_aside() {
             .git(["ls-remote", "bbtoken::ws/repo"])
             .done()
             .expect(0);
-        assert_eq!(done.stderr, "", "it is said once");
+        assert_eq!(done.stderr, "", "the warning appears once");
     });
 }
 

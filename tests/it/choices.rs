@@ -62,7 +62,11 @@ fn use_moves_a_workspace_from_one_profile_to_another() {
         assert!(explained(world, "ws/repo").contains("uses profile 'b'"));
         let before = world.gitconfig();
         bbtoken(world, ["use", "b", "--workspace", "WS"]).ok();
-        assert_eq!(world.gitconfig(), before, "what is there stays as it is");
+        assert_eq!(
+            world.gitconfig(),
+            before,
+            "an existing setting stays unchanged"
+        );
     });
 }
 

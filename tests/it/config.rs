@@ -1158,7 +1158,7 @@ fn the_system_file_is_the_one_that_this_git_reads() {
             run(world.bbtoken(["token"])).ok();
             let shown = run(world.bbtoken(["status"])).ok();
             assert!(shown.contains("packaged"), "{shown}");
-            assert_eq!(asked(), before, "its answer is kept");
+            assert_eq!(asked(), before, "git's answer is cached");
         }
         let other = root.join("other");
         packaged(world, &other, &by_packager, true);

@@ -215,7 +215,11 @@ fn after_a_login_the_setup_is_offered_and_the_profile_of_plain_addresses() {
     let setup = "(d shows the changes) [Y/n/d]: ";
     let without = world.gitconfig();
     let (shown, code) = converse(&world, &login("first"), &[secret, (setup, "\u{4}")]);
-    assert_eq!(code, Some(0), "whoever leaves is logged in: {shown}");
+    assert_eq!(
+        code,
+        Some(0),
+        "the user is logged in after leaving: {shown}"
+    );
     assert!(
         shown.contains("Nothing was written. To do it later: git bbtoken setup"),
         "{shown}"

@@ -244,7 +244,7 @@ fn the_workspace_chooses_the_profile_where_git_gives_the_path() {
     );
     let done = ask("").fails(3);
     done.says(&["several profiles are configured"]);
-    assert_eq!(done.stdout, "quit=1\n", "git asks nobody for a password");
+    assert_eq!(done.stdout, "quit=1\n", "git asks for no password");
     world
         .git(["config", "--global", "bbtoken.profile", "one"])
         .ok();
@@ -465,7 +465,7 @@ fn a_helper_that_honors_ephemeral_stores_nothing_of_ours_without_setup() {
         assert_eq!(
             stored.contains("ephemeral=1\n"),
             world.git.version >= GIT_WITH_STATE,
-            "git hands it on where it knows it"
+            "git passes it on if it knows the capability"
         );
     });
 }

@@ -364,7 +364,7 @@ fn settings_for_one_host_are_not_sent_to_the_token_endpoint_of_another() {
         };
         assert!(
             agent(world.bitbucket.git_requests()).contains("canary"),
-            "the header is seen where it belongs"
+            "requests to the git server have the header"
         );
         assert!(!agent(world.bitbucket.token_requests()).contains("canary"));
     });

@@ -117,7 +117,7 @@ fn fetch_in_parallel(world: &World) {
             let mut lines = done.stderr.lines();
             assert!(
                 lines.all(|line| line.ends_with(", which is getting a token")),
-                "nobody has to know of the others: {}",
+                "the user sees no message about the other processes: {}",
                 done.stderr
             );
         }

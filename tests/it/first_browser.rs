@@ -120,7 +120,11 @@ impl User {
         let requests = || self.world.bitbucket.token_requests().len();
         let before = requests();
         let (shown, code) = self.run("git -C tree fetch -q");
-        assert_eq!((shown.as_str(), code), ("", Some(0)), "nothing is asked");
+        assert_eq!(
+            (shown.as_str(), code),
+            ("", Some(0)),
+            "a later command asks no question"
+        );
         assert_eq!(requests(), before, "the token is kept");
     }
 }

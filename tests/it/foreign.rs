@@ -188,7 +188,7 @@ fn dulwich_behind_haproxy_is_cloned_fetched_and_pushed_to() {
         assert_eq!(
             world.rev(&tree, "origin/main"),
             world.rev(&seed, "main"),
-            "what is new arrives"
+            "the fetch gets the new commit"
         );
         world.git(["merge", "-q", "origin/main"]).within(&tree).ok();
         // The large one is streamed.

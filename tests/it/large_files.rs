@@ -65,7 +65,10 @@ fn a_token_that_lfs_refuses_with_403_is_replaced_by_the_next_fetch() {
         for _ in 0..2 {
             let refused = pull().expect(2);
             refused.says(&["batch response: "]);
-            assert!(!refused.stderr.contains("Username"), "nobody is asked");
+            assert!(
+                !refused.stderr.contains("Username"),
+                "git-lfs asks no question"
+            );
         }
         let asked = world.bitbucket.token_requests().len();
         assert_eq!(asked, 0, "403 says nothing of the token");

@@ -537,7 +537,10 @@ fn the_page_is_opened_where_there_is_a_display_and_never_through_ssh() {
             done.says(&[
                 "error: login cannot open a browser: this is an ssh session; give --no-browser",
             ]);
-            assert!(!world.path("opened.begun").exists(), "nobody would see it");
+            assert!(
+                !world.path("opened.begun").exists(),
+                "no browser starts if the user would not see it"
+            );
             continue;
         }
         let login = Waiting::for_browser(run.into_command());

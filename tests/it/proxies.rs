@@ -595,7 +595,7 @@ fn a_proxy_on_a_unix_socket_is_used_by_git_and_never_bypassed() {
         ]);
         assert!(
             world.bitbucket.requests().is_empty(),
-            "nobody is asked directly"
+            "the helper does not bypass the proxy"
         );
     });
 }
@@ -635,7 +635,10 @@ fn no_program_asks_for_a_proxy_s_password_where_questions_are_forbidden() {
             let unset = ["config", "--global", "--unset", "credential.interactive"];
             world.git(unset).ok();
             list(transport).without("GIT_TERMINAL_PROMPT").ok();
-            assert!(asked.exists(), "it asks where it may: {transport}");
+            assert!(
+                asked.exists(),
+                "the program asks if questions are allowed: {transport}"
+            );
             std::fs::remove_file(&asked).expect("it is there");
         }
     });

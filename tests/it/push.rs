@@ -408,7 +408,7 @@ fn a_large_push_refused_by_a_hook_is_reported_like_a_small_one() {
         };
         // A git that packs for seconds, on a busy machine, gives reason for one.
         let is_ever = (0..10).any(|_| is_sent_at_once());
-        assert!(is_ever, "no probe goes before it");
+        assert!(is_ever, "no probe precedes the push");
         let requests = world.bitbucket.git_requests();
         assert!(
             requests[1].content_length.is_none() && requests[1].request_bytes > 3 << 20,

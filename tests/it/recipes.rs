@@ -692,7 +692,7 @@ fn memory_writes_nothing_at_all() {
         assert_eq!(written(&memory), [""; 0]);
         assert_eq!(names_in(&world.home()), [".gitconfig"]);
         let file = trace("file");
-        assert!(written(&file).len() > 3, "what is written would be seen");
+        assert!(written(&file).len() > 3, "the trace shows writes");
         token_calls(world, 2);
     });
 }

@@ -172,7 +172,11 @@ fn a_server_that_ends_each_connection_after_its_answer_is_no_trouble() {
             let rule = Rule::new(action).kind(Kind::Git).forever();
             world.bitbucket.script(rule);
             let clone = limited(world, ["clone", "-q", "bbtoken::ws/repo", name]).done();
-            assert_eq!(clone.expect(0).stderr, "", "nobody has to know: {name}");
+            assert_eq!(
+                clone.expect(0).stderr,
+                "",
+                "the user sees no message: {name}"
+            );
             let requests = world.bitbucket.git_requests();
             let connections: std::collections::BTreeSet<_> =
                 requests.iter().map(|request| request.connection).collect();

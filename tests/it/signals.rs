@@ -81,7 +81,7 @@ fn an_interrupt_ends_everything_and_leaves_no_directory() {
             let clone = world.git(["clone", "-q", "bbtoken::ws/repo", "tree"]);
             let mut child = start_and_hold(world, rule, clone);
             let processes = processes::of(world);
-            assert!(processes.len() >= 3, "git, its wrapper, and ours");
+            assert!(processes.len() >= 3, "git, its wrapper and the helper run");
             helper_in(&processes);
             processes::signal_group(child.id(), Signal::INT);
             processes::all_end(&processes);
@@ -420,7 +420,7 @@ fn a_login_that_is_interrupted_at_the_exchange_keeps_nothing() {
         let names = names.map(|name| name.to_string_lossy().into_owned());
         names.filter(|name| !name.ends_with(".lock")).count()
     };
-    assert_eq!(records(), 1, "there is room for what is to come");
+    assert_eq!(records(), 1, "the space for the next login is reserved");
     processes::signal_group(login.child.id(), Signal::INT);
     let status = login.child.wait().expect("it ends");
     assert_eq!(

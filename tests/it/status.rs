@@ -506,7 +506,7 @@ fn exec_gives_the_token_to_the_command_alone() {
     assert_eq!(
         nested.ok(),
         token,
-        "a command of ours inside uses the same token"
+        "git bbtoken inside exec uses the same token"
     );
     exec("kill -TERM $$").fails(128 + 15);
     world

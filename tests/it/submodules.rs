@@ -167,7 +167,7 @@ fn a_submodule_is_not_cloned_without_leave() {
         let of_clone = format!(
             "warning: if this repository has submodules with bbtoken:: or relative addresses, git refuses to clone them until you run {fix}"
         );
-        assert_eq!(told, [of_clone], "ours stands beside git's own");
+        assert_eq!(told, [of_clone], "the helper adds one warning to git's");
         let counted = clone("counted")
             .env("GIT_CONFIG_COUNT", "1")
             .env("GIT_CONFIG_KEY_0", "core.x")

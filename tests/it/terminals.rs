@@ -241,7 +241,10 @@ fn every_question_can_be_left_and_nothing_is_changed() {
                 code.is_some_and(|code| code != 0),
                 "it is no success: {code:?}, {at}"
             );
-            assert!(!shown.contains("SILENT"), "the terminal is as it was: {at}");
+            assert!(
+                !shown.contains("SILENT"),
+                "the terminal has its old settings: {at}"
+            );
             assert_eq!(written(&world), before, "nothing is changed: {at}");
         }
     }

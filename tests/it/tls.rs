@@ -366,7 +366,7 @@ fn verification_of_bitbucket_org_is_never_given_up_by_a_setting_for_all() {
             "error: http.sslVerify in the command line would disable certificate checks for bitbucket.org, so that another server could take the token; ",
             "to disable the checks all the same: git config --global http.https://bitbucket.org/.sslVerify false\n",
         ]);
-        assert!(proxy.asked().is_empty(), "nobody was connected to");
+        assert!(proxy.asked().is_empty(), "the helper opened no connection");
         run("http.https://bitbucket.org/.sslVerify=false")
             .says(&["warning: http.https://bitbucket.org/.sslVerify disables the certificate check for 'bitbucket.org': "]);
         assert_eq!(proxy.asked().len(), 2, "the second time for the status");

@@ -350,7 +350,7 @@ fn between_equal_rules_git_takes_the_first_and_both_ways_work() {
         assert_eq!(
             remote_url(world, &tree, &[]),
             format!("{base}ws/repo.git"),
-            "their rule stands first: git's own https, with our token"
+            "the user's rule comes first: git's own https, with the helper's token"
         );
 
         world

@@ -196,7 +196,7 @@ fn without_gits_protocol_the_files_are_read_as_over_https() {
                 world.rev(&world.path("ours"), "HEAD"),
                 world.rev(&bare, "main")
             );
-            assert_eq!(ours.1, gits.1, "the same is asked, and nothing else");
+            assert_eq!(ours.1, gits.1, "the requests are the same");
             assert!(
                 ours.1
                     .iter()

@@ -127,7 +127,7 @@ Each program gets a `PATH` with these directories only, except the command of `e
 variable with a relative path of a file for curl or its libraries, for example `CURL_CA_BUNDLE`, `OPENSSL_CONF` or `SSLKEYLOGFILE`.
 ";
 
-/// What is done for git-lfs.
+/// The topic 'lfs'.
 pub(super) const LFS: &str = "\
 git-lfs does not support remote helpers. If git-lfs is installed, a clone adds the settings below to the new \
 repository, unless they are set. 'git bbtoken setup' adds them to the current repository. A fetch or a push adds them if \

@@ -81,7 +81,7 @@ pub(crate) fn open(
     }
 }
 
-/// Removes what a store still has, also for clients that no profile uses any more. Tells whether there was something.
+/// Removes all remaining secrets, also of clients that no profile uses any more. Tells whether there were any.
 ///
 /// The kernel's keyring cannot be searched; it is empty after a restart.
 ///

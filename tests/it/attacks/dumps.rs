@@ -116,7 +116,7 @@ fn no_other_process_of_the_user_reads_our_memory() {
         drop(child.stdin.take());
         assert!(child.wait().is_ok(), "it ends");
     }
-    assert!(is_private, "a process of ours must not be read");
+    assert!(is_private, "no other process can read the memory");
 }
 
 #[cfg(target_os = "linux")]

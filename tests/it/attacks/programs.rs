@@ -250,7 +250,7 @@ fn a_secret_command_gets_nothing_of_the_repository() {
             assert_eq!(Path::new(&given.directory), world.home(), "no work tree");
             assert!(
                 given.has("HOME") && given.has("LC_ALL"),
-                "the rest is there"
+                "the other variables are there"
             );
         }
     });
@@ -296,7 +296,7 @@ fn gits_commands_get_no_secret() {
         assert_eq!(dumps.of("git", "--version").ours(), Vec::<&str>::new());
         let given = dumps.of("git", "-C");
         assert_eq!(given.ours(), Vec::<&str>::new());
-        assert!(given.has("GIT_DIR"), "it is asked of this repository");
+        assert!(given.has("GIT_DIR"), "git runs for this repository");
         let asks = "'http.proxy=http://ann@127.0.0.1:9'";
         let _ = fs::remove_dir_all(world.cache());
         let run = dumps.within(world, world.bbtoken(["token"]), &tree);
@@ -340,7 +340,7 @@ fn curl_gets_nothing_of_ours_or_gits() {
         let foreign = |name: &&String| name.starts_with("BBTOKEN_") || name.starts_with("GIT_");
         let left: Vec<_> = given.variables.keys().filter(foreign).collect();
         assert_eq!(left, Vec::<&String>::new());
-        assert!(given.has("HOME"), "the rest is there");
+        assert!(given.has("HOME"), "the other variables are there");
     });
 }
 
@@ -417,7 +417,7 @@ fn the_command_of_exec_gets_the_token_alone() {
         assert_eq!(
             Path::new(&given.directory),
             tree,
-            "it runs where it was started"
+            "the command runs in its directory"
         );
     });
 }

@@ -671,7 +671,7 @@ fn a_repositorys_settings_that_do_not_affect_the_route_cost_no_connection() {
     set(world, &tree, "http.maxRequests", "9");
     assert_eq!(count(), 1, "one client serves both");
     set(world, &tree, "http.userAgent", "own/1");
-    assert_eq!(count(), 2, "the token's request has a client of its own");
+    assert_eq!(count(), 2, "the token request has a separate client");
 }
 
 #[test]

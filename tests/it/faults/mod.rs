@@ -202,14 +202,11 @@ fn a_token_endpoint_that_gives_no_token_is_an_error_that_says_what_it_gave() {
                 rule.action,
                 Action::CloseWithoutAnswer | Action::CutAfter(_)
             );
-            assert_eq!(
-                is_repeated, is_lost,
-                "only a lost answer is asked for again"
-            );
+            assert_eq!(is_repeated, is_lost, "only a lost response is retried");
             assert_eq!(
                 world.bitbucket.token_requests().len(),
                 if is_lost { 4 } else { 1 },
-                "any other is asked for once and not pressed"
+                "any other failure is not retried"
             );
             assert!(
                 world.bitbucket.git_requests().is_empty(),

@@ -296,7 +296,7 @@ fn a_connection_that_dies_during_a_long_hook_is_replaced() {
                 .within(&tree)
                 .done()
                 .expect(0);
-            assert_eq!(done.stderr, "", "nobody has to know");
+            assert_eq!(done.stderr, "", "the user sees no message");
             assert_eq!(world.bitbucket.rules_left(), 0, "the connection was closed");
             assert_eq!(on_server(world), head(world, &tree));
             let connections: Vec<_> = world
@@ -352,7 +352,7 @@ fn a_connection_that_dies_during_a_short_hook_is_replaced() {
             let tree = tree_to_push(world, bytes);
             let done = push_with_interruption(world, &tree, |gate| gate.end_connections());
             let done = done.expect(0);
-            assert_eq!(done.stderr, "", "nobody has to know");
+            assert_eq!(done.stderr, "", "the user sees no message");
             assert_eq!(on_server(world), head(world, &tree));
             fs::remove_dir_all(&tree).expect("it is the test's");
         }

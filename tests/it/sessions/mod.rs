@@ -164,7 +164,7 @@ fn a_person_who_says_no_is_not_logged_in() {
             .map(str::to_owned)
     };
     let run = manage(world, ["login", "--no-browser", "work"]).done();
-    assert_eq!(run.code, Some(2), "nobody pasted anything");
+    assert_eq!(run.code, Some(2), "the user pasted nothing");
     assert!(page(&run.stdout).is_some_and(|page| page.contains("code_challenge_method=S256")));
     run.says(&["error: no answer was given; nothing was changed"]);
     assert!(world.bitbucket.token_requests().is_empty());

@@ -34,13 +34,13 @@ fn a_revoked_token_is_replaced_once_inside_the_same_command() {
             assert_eq!(world.bitbucket.connections(), 1, "on the same connection");
             done
         };
-        assert_eq!(repaired(list(world)).stderr, "", "nobody has to know");
+        assert_eq!(repaired(list(world)).stderr, "", "the user sees no message");
         repaired(limited(world, ["clone", "-q", "bbtoken::ws/repo", "two"]));
         repaired(limited(world, ["fetch", "-q"]).within(&tree));
         for bytes in [100, LARGE] {
             world.commit(&tree, "noise", noise(bytes));
             let pushed = repaired(limited(world, ["push", "-q"]).within(&tree));
-            assert_eq!(pushed.stderr, "", "nobody has to know");
+            assert_eq!(pushed.stderr, "", "the user sees no message");
         }
         world.bitbucket.clear_requests();
         list(world).ok();
@@ -101,7 +101,7 @@ fn a_token_revoked_between_two_requests_is_replaced() {
             }
             let hold = Rule::new(Action::Hold).kind(Kind::Git).skip(before);
             let done = revoked_at(world, hold, run()).expect(0);
-            assert_eq!(done.stderr, "", "nobody has to know of {name}");
+            assert_eq!(done.stderr, "", "the user sees no message about {name}");
             assert_eq!(token_calls(world), 1, "one new token for {name}");
             fs::remove_dir_all(&side).expect("it is the test's");
             // Only a clone has made it.
@@ -151,7 +151,7 @@ fn a_token_revoked_during_a_long_hook_is_replaced_before_a_large_push() {
             world.bitbucket.revoke_access_tokens();
             push.join().expect("the command ran")
         });
-        assert_eq!(done.expect(0).stderr, "", "nobody has to know");
+        assert_eq!(done.expect(0).stderr, "", "the user sees no message");
         let statuses: Vec<_> = world
             .bitbucket
             .git_requests()
