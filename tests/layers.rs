@@ -1,4 +1,4 @@
-//! The rooms of the house: which module may use which. Reads `src/` and fails on a forbidden import.
+//! Which module may use which. Reads `src/` and fails on a forbidden import.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

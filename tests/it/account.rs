@@ -1,5 +1,5 @@
-//! Whose login it is: asked of Bitbucket where the token may ask, said in plain words where it may not, and never a
-//! reason for a login to fail.
+//! The account of a login: Bitbucket names it if the token has the scope. Otherwise, the login says why it is unknown,
+//! and does not fail.
 
 use bitbucket_local::{Action, Consumer, Kind, Rule};
 

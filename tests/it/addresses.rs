@@ -1,4 +1,4 @@
-//! The ways to name a repository, and what is said when it is not there or not for this token.
+//! The forms of addresses, and the errors for a missing repository and for one without access.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! The remembered advertisement: a round trip less, and nothing else is different.
+//! The remembered advertisement saves one round trip and changes nothing else.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! Answers that are not what they should be: each kind has its own words, and ends as over plain https.
+//! Malformed responses: each kind has its own message, and the command ends as over plain https.
 
 use std::{fs, io::Write as _};
 

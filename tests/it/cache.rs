@@ -1,4 +1,4 @@
-//! The token cache when something is wrong with it: the command works, and nothing is lost.
+//! Problems of the token cache: the command works, and nothing is lost.
 
 use std::{
     fs,

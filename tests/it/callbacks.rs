@@ -1,5 +1,5 @@
-//! Who else talks to the port that a login waits on: nobody ends the login, fakes it, or keeps the browser out. The
-//! browser is played by bare sockets, against the real program.
+//! Other connections to the port of a login: they cannot end the login, fake it or block the browser. The tests use
+//! plain sockets as the browser, against the real program.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! No secret where others can read it: searched for in every argument, environment, output and file.
+//! Searches every argument, environment, output and file for secrets that others could read.
 
 use std::{fs, path::PathBuf};
 

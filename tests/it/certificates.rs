@@ -1,5 +1,5 @@
-//! Certificates and handshakes in which TLS libraries differ, beside git's own https: what the native transport does
-//! not support, git's own transport carries, and what git does not trust stays untrusted.
+//! Certificates and handshakes in which TLS libraries differ, compared with git's own https. If the native transport
+//! does not support one, git's own transport serves the command. A server that git does not trust stays untrusted.
 
 use std::{
     fs,

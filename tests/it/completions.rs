@@ -1,4 +1,4 @@
-//! The completions, in the shells themselves: what each offers for a line that is begun.
+//! The completions in real shells: the candidates of each shell for the start of a line.
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! Git's configuration as we read it, against git itself: many layouts, each compared setting by setting.
+//! Compares how the helper and git read git's configuration, setting by setting, for many layouts.
 
 use std::{
     cell::RefCell,

@@ -1,4 +1,4 @@
-//! `remote convert` for a team and for many clones: what is committed, and every repository below a directory.
+//! `remote convert` for a team and for many clones: committed files, and every repository below a directory.
 
 use std::{
     fs,

@@ -1,5 +1,5 @@
-//! A refresh that is cut or fails at any system call costs no login, and a signal leaves no lock in a repository.
-//! One git: it has no part in this.
+//! A kill or an error at any system call of a refresh loses no login, and a signal leaves no lock in a repository. Runs
+//! with one version of git, because the version does not matter.
 
 #![expect(
     clippy::print_stdout,

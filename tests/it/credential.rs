@@ -1,4 +1,4 @@
-//! Git's credential protocol: plain https with our credential helper, on every git.
+//! Git's credential protocol: plain https with this credential helper, on every git.
 
 use std::fs;
 

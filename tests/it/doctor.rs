@@ -1,4 +1,4 @@
-//! `doctor`: each finding with its fix, what it fixes itself, and a report for the public.
+//! `doctor`: each finding with its fix, the automatic fixes, and the public report.
 
 use std::{fs, time::Duration};
 

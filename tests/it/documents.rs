@@ -1,4 +1,4 @@
-//! The documents: `docs/troubleshooting.md` is made from the expected texts; links, subcommands and names are true.
+//! The documents: generates `docs/troubleshooting.md` from the expected texts, and checks links, subcommands and names.
 //!
 //! `UPDATE_EXPECT=1 cargo test --test it -- documents` writes the generated part of the page.
 
@@ -13,7 +13,7 @@ use expect_test::expect_file;
 
 use crate::help::COMMANDS;
 
-/// The page keeps what stands above this line.
+/// The part of the page above this line stays unchanged.
 const MARK: &str = "<!-- Generated from tests/it/expected by tests/it/documents.rs. Change the messages, not this part. -->\n";
 
 /// A part of the page: its heading, the expected texts in it, and the fix for a message that names none.
@@ -119,7 +119,7 @@ const ADVICE: [(&str, &str); 11] = [
     ),
 ];
 
-/// A fix inside a message stands behind `;` or `:` and begins with one of these.
+/// A fix inside a message follows `;` or `:` and begins with one of these.
 const IMPERATIVES: [&str; 19] = [
     "add", "change", "check", "choose", "compare", "correct", "fix", "give", "install", "log",
     "make", "name", "put", "remove", "run", "save", "set", "unset", "use",

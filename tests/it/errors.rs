@@ -1,4 +1,4 @@
-//! What stands in the way before anything is sent: addresses, profiles, settings.
+//! Errors before the first request: addresses, profiles, settings.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! `-4` and `-6` of git's commands: servers are reached by addresses of one family only, as over plain https.
+//! `-4` and `-6` of git's commands: the helper connects only to addresses of one family, as plain https does.
 
 use std::{
     io,

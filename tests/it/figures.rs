@@ -1,4 +1,4 @@
-//! The figures the product promises: requests, connections and token calls.
+//! The promised figures: requests, connections and token requests.
 
 use std::{collections::BTreeSet, fs, thread};
 

@@ -1,4 +1,4 @@
-//! Servers that others wrote, as companies put them together.
+//! Git servers and token endpoints by other authors, in usual combinations.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! A TLS server that is not ours in front of the local Bitbucket, and certificates of every kind, made by OpenSSL.
+//! A TLS server by another author in front of the local Bitbucket, and all kinds of certificates, made by OpenSSL.
 
 use std::{
     fs,

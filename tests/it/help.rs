@@ -1,4 +1,4 @@
-//! Help, completions, manual pages and the reference: all from one definition, and never apart from the code.
+//! Help, completions, manual pages and the reference all come from one definition and match the code.
 
 use std::{collections::BTreeSet, fs, path::Path};
 

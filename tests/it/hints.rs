@@ -1,4 +1,4 @@
-//! Hints work when a person follows them: their commands are valid, and each removes the error that names it.
+//! Hints work if the user follows them: their commands are valid, and each removes its error.
 
 use std::{
     collections::BTreeSet,

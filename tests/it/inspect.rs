@@ -1,4 +1,4 @@
-//! What a command must not do: hang, leave something behind, damage a repository.
+//! Checks that a command does not hang, leave files or processes, or damage a repository.
 
 use std::{
     collections::BTreeMap,

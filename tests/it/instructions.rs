@@ -1,10 +1,10 @@
-//! What it takes to begin: instructions from start to the first bytes on the wire, which no load of the machine changes.
+//! Counts the instructions from start to the first bytes sent. The load of the machine does not change this number.
 //!
-//! The release's helper is counted by callgrind, warm: with a token and, where it is used, all that is remembered of the
-//! server. Whoever it speaks to reads what comes first, the greeting of TLS, and refuses it; what is counted therefore is
-//! the start, everything up to these bytes, and the few instructions of an error. `git-remote-https` is counted by the same
-//! means. A count depends on the certificates that are read: there is one, and then as many as systems have. On the
-//! processor it does not depend, because valgrind shows every program its own.
+//! callgrind counts the release build of the helper, with a cached token and, if used, a remembered advertisement. The
+//! server reads the first bytes, the start of TLS, and closes the connection. So the count covers the start, up to
+//! these bytes, and a few instructions for the error. `git-remote-https` is counted in the same way. The count depends
+//! on the certificates that are read: there is one case with one certificate, and one with as many as usual. It does
+//! not depend on the processor, because valgrind simulates one.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! What is in the way of Git LFS: a configuration that is protected, a server with other words for no.
+//! Problems of Git LFS: a protected configuration, and a server with other error responses.
 
 use std::{
     fs,

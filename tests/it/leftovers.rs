@@ -1,5 +1,5 @@
-//! What earlier advice has left on a machine: `doctor` finds it in each of its places, says what to do, and shows no
-//! secret of it to anybody.
+//! Old secrets that earlier instructions left on a machine: `doctor` finds them in each place, names the fix, and shows
+//! no secret.
 
 use std::{fs, path::Path};
 

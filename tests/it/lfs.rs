@@ -1,4 +1,4 @@
-//! Git LFS with the real git-lfs: found without a manual step, and with tokens that end in the middle.
+//! Git LFS with the real git-lfs: works without a manual step, and with tokens that expire during a transfer.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! Time limits: what stands still or crawls is given up as git's settings say, beside git's own https under the same ones.
+//! Time limits: a stalled or slow transfer ends as git's settings say, compared with git's own https.
 
 use std::fs;
 

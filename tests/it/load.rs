@@ -1,4 +1,5 @@
-//! Many commands at once, a server that fails now and then, and a token that ends in between: all succeed, none grows.
+//! Many parallel commands, with a server that sometimes fails and a token that expires: all succeed, and their memory
+//! does not grow.
 
 use std::{
     fs,

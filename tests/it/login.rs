@@ -1,4 +1,4 @@
-//! `login`: by flags and stdin, by a browser that comes back or whose address is pasted.
+//! `login`: by options and stdin, and by browser, with the callback or a pasted address.
 
 use std::{
     fs,

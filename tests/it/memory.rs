@@ -1,4 +1,4 @@
-//! A large pack, both ways: the helper's memory stays flat.
+//! Fetches and pushes a large pack: the helper's memory does not grow.
 
 use std::{fs, path::Path, process::Stdio};
 

@@ -1,4 +1,4 @@
-//! What tests need beyond cargo and git. A test that lacks something does not run, and leaves a note for the summary.
+//! The needs of tests beyond cargo and git. A test without one of them does not run, and leaves a note for the summary.
 
 use std::{
     env,

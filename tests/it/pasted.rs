@@ -1,4 +1,4 @@
-//! Keys, secrets and tokens as editors, shells, Docker and Windows hand them over.
+//! Keys, secrets and tokens with the changes that editors, shells, Docker and Windows make.
 
 use std::fs;
 

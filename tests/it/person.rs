@@ -1,4 +1,4 @@
-//! A person with a browser: logs profiles in whose grant is the authorization code.
+//! A user with a browser, for logins with an authorization code.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! The processes of one world: which there are, and waiting for their end without looking again and again.
+//! The processes of one world: lists them, and waits for their end without polling.
 
 use std::{
     fs,

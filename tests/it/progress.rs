@@ -1,4 +1,4 @@
-//! What git shows while it works: the same through the helper as over plain https.
+//! Git's progress is the same through the helper as over plain https.
 
 use std::{collections::BTreeSet, fs};
 

@@ -1,4 +1,4 @@
-//! Proxies between us and Bitbucket: real ones, beside git's own https through the same ones.
+//! Real proxies between the helper and Bitbucket, compared with git's own https.
 
 use std::{fs, thread, time::Duration};
 #[cfg(unix)]

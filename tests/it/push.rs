@@ -1,4 +1,4 @@
-//! Pushing: what is sent, what is refused and how git tells it.
+//! Pushes: the requests, the refusals and git's messages.
 
 use std::{
     fs,

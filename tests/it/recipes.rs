@@ -1,4 +1,4 @@
-//! The recipes of docs/ci, run as they stand there, as their runners would.
+//! Runs the recipes of docs/ci unchanged, like their CI runners.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! Where a credential goes when the server says that a repository is somewhere else.
+//! The targets of a credential after a redirect.
 
 use std::{fs, path::Path};
 

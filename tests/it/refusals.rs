@@ -1,4 +1,4 @@
-//! What a server says when it says no, beside what plain git shows of it.
+//! Error responses of a server, compared with plain git's output.
 
 use bitbucket_local::{Kind, Rule};
 

@@ -1,4 +1,4 @@
-//! What is tried again, how often, and what a person hears of it.
+//! Retries: which requests, how often, and with which message.
 
 use bitbucket_local::{
     Action, Kind, Rule,

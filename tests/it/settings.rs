@@ -1,4 +1,4 @@
-//! Git's http settings, each of them tried: followed by us as by git's own https, or left to git.
+//! Tests each of git's http settings: the helper follows it as git's own https does, or hands over to git.
 
 use std::{collections::BTreeSet, fs, path::Path};
 

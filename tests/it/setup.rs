@@ -1,4 +1,4 @@
-//! `setup`, `unsetup`, `remote convert`: git's configuration, changed in the open and taken back exactly.
+//! `setup`, `unsetup`, `remote convert`: show each change of git's configuration, and undo it exactly.
 
 use std::{fs, path::Path, thread};
 

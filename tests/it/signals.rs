@@ -1,4 +1,4 @@
-//! Ctrl-C, a closed pipe, a killed git: everything ends, and nothing is left half done.
+//! Ctrl-C, a closed pipe, a killed git: every process ends, and no file stays incomplete.
 
 use std::{
     fs,

@@ -1,5 +1,5 @@
-//! A proxy of the kind that companies have: squid, which takes a password by NTLM alone, with squid's own `ntlm_fake_auth`,
-//! or a ticket of Kerberos alone, from a real key distribution center.
+//! squid, a usual proxy of companies. It accepts only NTLM, with squid's own `ntlm_fake_auth`, or only Kerberos, with a
+//! real key distribution center.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! `status`, `token`, `exec`, `logout`: what is configured and kept, and a token for scripts.
+//! `status`, `token`, `exec`, `logout`: configured and saved data, and tokens for scripts.
 
 use std::{fs, path::Path};
 

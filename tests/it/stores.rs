@@ -1,4 +1,5 @@
-//! Where a login is kept: a real Secret Service, and the kernel's keyring. One git: it has no part in this.
+//! The stores of logins: a real Secret Service, and the kernel's keyring. Runs with one version of git, because the
+//! version does not matter.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! Unknown keys and variables with our prefix: the user learns what they most likely meant, and no value is shown.
+//! Unknown keys and variables with this program's prefix: the message suggests the likely name and shows no value.
 
 use crate::support::{Run, World, gits};
 

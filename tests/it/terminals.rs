@@ -1,5 +1,5 @@
-//! Prompts on a real terminal and without one: every question can be left, nothing is changed by that, and the
-//! terminal is as it was. What is shown is plain text in lines: for a dumb terminal, a narrow one and a screen reader.
+//! Prompts on a real terminal and without one. The user can stop at every question: nothing changes, and the terminal
+//! has its old settings. The output is plain text in lines, for dumb and narrow terminals and for screen readers.
 
 use std::{
     fs,

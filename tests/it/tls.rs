@@ -1,4 +1,4 @@
-//! Whom we trust and who we are: git's TLS settings, beside git's own https under the same ones.
+//! Git's TLS settings for trust and client certificates, compared with git's own https.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Traces: git's own, in git's form, and ours; none of them ever shows a secret.
+//! Traces in git's format and in the helper's. No trace shows a secret.
 
 use std::{collections::BTreeSet, fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! Git's own transport behind ours: by choice, for old protocol versions, and for servers that know no other.
+//! Git's own transport: by choice, for old protocol versions, and for servers without protocol v2.
 
 use std::{collections::BTreeSet, fs, process::Stdio};
 

@@ -1,5 +1,4 @@
-//! Addresses that are there already: https, ssh and pages, with git's own rewriting, as `setup` writes it and as people
-//! do.
+//! Existing addresses: https, ssh and pages, with git's own rewriting, by rules of `setup` and of users.
 
 use std::{fs, path::Path};
 

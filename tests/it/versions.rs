@@ -1,4 +1,4 @@
-//! Git's older protocol versions and its protocol turned off: the server is asked what plain https asks it.
+//! Git's older protocol versions, and the protocol turned off: the requests are the same as over plain https.
 
 use std::{
     fs,

@@ -1,4 +1,5 @@
-//! A time limit for every test: a world in which nothing happens for too long loses its processes, and the test fails.
+//! A time limit for every test: if nothing happens in a world for too long, its processes are killed, and the test
+//! fails.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! Whose token it is: each command uses the profile that is meant, as it is defined.
+//! The owner of the token: each command uses the right profile, as it is defined.
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! Our memory, which holds secrets: no core dump has it, and no other process of the user reads it.
+//! The memory of the programs contains secrets: no core dump has it, and the user's other processes cannot read it.
 
 use std::{
     fs,

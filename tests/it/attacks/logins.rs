@@ -1,4 +1,4 @@
-//! Another user of the machine, who sees the arguments of every program, at a login by a browser.
+//! A login by browser, while another user of the machine reads the arguments of every program.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! A secret that stands where it should not is in no output: in a command, an address, a name, an argument, a setting.
+//! No output shows a secret in the wrong place: in a command, an address, a name, an argument or a setting.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Which programs start, and what of the environment each child gets.
+//! The programs that start, and the environment variables of each child.
 
 use std::{
     collections::BTreeMap,

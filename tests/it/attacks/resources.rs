@@ -1,4 +1,4 @@
-//! Files that are long, endless or lead in circles: each command ends, and says why.
+//! Huge files, endless files and loops of links: each command ends with an error.
 
 use std::{
     fs,

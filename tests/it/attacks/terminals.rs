@@ -1,4 +1,4 @@
-//! Text from outside never acts on a terminal, and no command that is suggested runs it.
+//! Untrusted text never controls a terminal, and no suggested command runs it.
 
 use std::fs;
 

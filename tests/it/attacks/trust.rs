@@ -1,4 +1,5 @@
-//! A repository's own configuration selects a profile. It defines none, trusts nobody and sends no secret anywhere.
+//! A repository's own configuration selects a profile. It cannot define a profile, change the trusted certificates or
+//! redirect a secret.
 
 use std::{
     collections::BTreeSet,

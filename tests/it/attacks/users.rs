@@ -1,5 +1,5 @@
-//! Another user of the same machine: a file or a directory of theirs never holds, gives or receives a secret.
-//! One git: it has no part in this.
+//! Another user of the same machine: the programs never read a secret from their files or write one there. Runs with
+//! one version of git, because the version does not matter.
 
 use std::{
     fs,

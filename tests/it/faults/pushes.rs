@@ -1,4 +1,4 @@
-//! A push that meets a fault: refused, done or unknown, and said so.
+//! Pushes with faults: each is reported correctly as refused, done or unknown.
 
 use std::{
     fs,

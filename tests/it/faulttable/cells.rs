@@ -1,4 +1,4 @@
-//! The cells of the table: which faults there are, where they strike, and what is said of each.
+//! The cells of the table: the faults, their places, and the message for each.
 
 use bitbucket_local::{Action, Bare, Kind, Rule, Then};
 

@@ -1,7 +1,8 @@
-//! The fault table: each fault at each place of an exchange, for every kind of request, beside plain git's https.
+//! The fault table: each fault at each place of an exchange, for every kind of request, compared with plain git's
+//! https.
 //!
-//! `cargo test --test it -- faulttable --nocapture` prints it. `BBTOKEN_TEST_FAULTS=all` strikes with every fault at every
-//! place; without it, only an answer that breaks off does so at each of them.
+//! `cargo test --test it -- faulttable --nocapture` prints it. `BBTOKEN_TEST_FAULTS=all` runs every fault at every
+//! place. Without it, only truncated responses run at every place.
 
 mod cells;
 mod place;

@@ -1,4 +1,4 @@
-//! Where rows are run: a user with a token and a repository; and what has to hold after each row.
+//! The setting of each row, a user with a token and a repository, and the rules after each row.
 
 use std::{collections::BTreeMap, fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! The phases before the first request: a port that does not connect, or does not speak TLS as it should.
+//! The phases before the first request: a port that refuses connections, or has broken TLS.
 
 use std::{
     io::{Read as _, Result as IoResult, Write as _},

@@ -1,4 +1,5 @@
-//! A server that means harm: it gets no second host, no file, no command, no control of the terminal and no memory.
+//! A hostile server: it cannot redirect a token, write a file, run a command, control the terminal or use up the
+//! memory.
 
 mod talk;
 

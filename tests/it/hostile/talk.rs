@@ -1,4 +1,4 @@
-//! The same after a good beginning: a server that speaks git's protocol up to the place where it means harm.
+//! A hostile server that first follows git's protocol.
 
 use std::{
     collections::BTreeSet,

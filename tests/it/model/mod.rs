@@ -1,8 +1,8 @@
-//! The refresh protocol against a model of the server: rotation, a grace, answers that are lost, and crashes.
+//! The refresh protocol against a model of the server: rotation, grace period, lost responses and crashes.
 //!
-//! It is the real [`Tokens`] with its real files; the server, the network and the clock are made of a few lines each.
-//! A crash is an unwinding at a request, or at one of the moments where the time is asked for: while the lock is
-//! signed, when the note is made, between the answer and its being kept. (Crashes at system calls are in `crashes`.)
+//! It runs the real [`Tokens`] with its real files. The server, the network and the clock are small models. A crash is
+//! a panic at a request, or when the code reads the clock: while it writes into the lock, when it makes the note, and
+//! between the response and the save. (`crashes` tests crashes at system calls.)
 
 mod server;
 

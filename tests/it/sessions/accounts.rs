@@ -1,4 +1,4 @@
-//! Several accounts and profiles side by side: each command gets the token of its own.
+//! Several accounts and profiles at once: each command gets the right token.
 
 use std::fs;
 

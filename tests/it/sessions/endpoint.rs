@@ -1,4 +1,4 @@
-//! What the token endpoint answers to a login, and what a person is told of it.
+//! Responses of the token endpoint to a login, and their messages.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},

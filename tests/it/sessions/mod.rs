@@ -1,4 +1,4 @@
-//! A person's login: got, kept, refreshed, ended.
+//! A user's login, from its start over refreshes to its end.
 
 mod accounts;
 mod endpoint;

@@ -1,4 +1,4 @@
-//! Errors of `git bbtoken` and of settings, each with the circumstances that bring it about.
+//! Errors of `git bbtoken` and of settings, each with its cause.
 
 use bitbucket_local::{Consumer, Kind, Rule};
 

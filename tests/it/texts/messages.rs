@@ -1,5 +1,5 @@
-//! No message is forgotten: each one in the source is kept as expected text, is asserted by a test, or stands in
-//! `expected/not-shown.txt` with the reason why no test can bring it about.
+//! Finds forgotten messages. Each message in the source has an expected text or an assertion, or is in
+//! `expected/not-shown.txt` with the reason why no test shows it.
 
 use std::{collections::BTreeSet, fs, path::Path};
 

@@ -1,7 +1,7 @@
-//! Every text that a person gets: help, success and errors, kept in `tests/it/expected/` and read as a whole.
+//! Every text for the user, help, success and errors, compared with `tests/it/expected/`.
 //!
-//! `UPDATE_EXPECT=1 cargo test --test it -- texts` writes the files anew; read what `git diff` then shows as the person
-//! who gets it. Nothing is ever written where `CI` is set. What differs from run to run has a name in capitals.
+//! `UPDATE_EXPECT=1 cargo test --test it -- texts` writes the files again. Then read `git diff` as a user would. If
+//! `CI` is set, it never writes. Parts that differ between runs have a name in capitals.
 
 #[cfg(unix)]
 mod errors;

@@ -1,4 +1,4 @@
-//! Refusals of the git endpoint, each as Bitbucket or whoever stands before it words it.
+//! Refusals of the git endpoint, with the messages of Bitbucket and of gateways.
 
 use std::path::Path;
 

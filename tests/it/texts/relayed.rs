@@ -1,4 +1,4 @@
-//! Errors that a person meets in git's own commands, each with the circumstances that bring it about.
+//! Errors in git's own commands, each with its cause.
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 

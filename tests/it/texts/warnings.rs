@@ -1,4 +1,4 @@
-//! Warnings of `git bbtoken`, and of errors those that others cause, each with the circumstances that bring it about.
+//! Warnings of `git bbtoken`, and errors that other commands cause, each with its cause.
 
 use std::{
     fs,

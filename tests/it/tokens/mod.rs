@@ -1,4 +1,4 @@
-//! Which token is sent, where it comes from, and how long it is used.
+//! The token of a request: its source, and how long the helper uses it.
 
 mod refused;
 

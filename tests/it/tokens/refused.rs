@@ -1,4 +1,4 @@
-//! What happens when the server refuses a token: it is replaced once, wherever in a command that is.
+//! Refused tokens: the helper replaces one once, at any point of a command.
 
 use std::{fs, thread};
 
