@@ -3,7 +3,7 @@
 //! A [`Failure`] is the link in an [`anyhow::Error`] chain that carries a [`Kind`]; `report` turns the kind into a hint
 //! and an exit code. No other module knows hints or exit codes.
 
-use std::fmt;
+use std::{fmt, io};
 
 /// The kind of an error, by what the user can do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,6 +145,13 @@ pub(crate) fn kind(error: &anyhow::Error) -> Option<&Kind> {
         .downcast_ref::<Failure>()
         .or_else(|| error.chain().find_map(|link| link.downcast_ref()))
         .map(|failure| &failure.kind)
+}
+
+/// Tells whether the reader of our output has ended. Windows has a second error for that (`ERROR_PIPE_NOT_CONNECTED`).
+pub(crate) fn is_closed_pipe(error: &io::Error) -> bool {
+    const PIPE_NOT_CONNECTED: i32 = 233;
+    error.kind() == io::ErrorKind::BrokenPipe
+        || cfg!(windows) && error.raw_os_error() == Some(PIPE_NOT_CONNECTED)
 }
 
 /// Shortens an untrusted text for a message: one line, control characters escaped, 200 characters at most.

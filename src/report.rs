@@ -21,6 +21,12 @@ use crate::{
 /// The exit code of git's own helpers after a failure (git: `die`).
 pub(crate) const HELPER_FAILED: u8 = 128;
 
+/// The setting for CA certificates of the user's own. Git ignores the file with the usual TLS of Git for Windows.
+const CA_SETTING: &str = match cfg!(windows) {
+    true => "http.sslBackend to 'openssl' and http.sslCAInfo",
+    false => "http.sslCAInfo (or GIT_SSL_CAINFO, which overrides it)",
+};
+
 /// Shows an error on stderr, except [`Kind::Hangup`].
 pub(crate) fn show(error: &anyhow::Error) {
     if kind(error) != Some(&Kind::Hangup) {
@@ -337,7 +343,7 @@ fn hint_of(kind: &Kind) -> Option<String> {
              if git accepts the server, set BBTOKEN_ACCESS_TOKEN to an access token, which needs no token request"
         ),
         Kind::Untrusted { host, .. } => format!(
-            "if a proxy in your network replaces the certificate of '{host}', set http.sslCAInfo (or GIT_SSL_CAINFO, which overrides it) to a file with the proxy's CA certificate; also check this machine's clock"
+            "if a proxy in your network replaces the certificate of '{host}', set {CA_SETTING} to a file with the proxy's CA certificate; also check this machine's clock"
         ),
         Kind::OnlyHttp2 { host } => format!(
             "enable HTTP/1.1 on '{host}' or on the gateway in front of it; for repositories, git's own transport works, too: \

@@ -1,6 +1,6 @@
 //! Talks to the user or a script: questions, messages and answers.
 
-use std::io::{self, BufRead, Read as _, Write};
+use std::io::{BufRead, Read as _, Write};
 
 use anyhow::Context as _;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::signals;
 use super::{arguments::Color, style::Style, usage};
 use crate::{
-    failure::{Failure, Kind, one_line, printable_json},
+    failure::{Failure, Kind, is_closed_pipe, one_line, printable_json},
     pasted::{self, Flaw},
     secret::{Secret, mask},
 };
@@ -184,7 +184,7 @@ impl Console<'_> {
         let written = self.output.write_all(text.as_bytes());
         match written.and_then(|()| self.output.flush()) {
             // A broken pipe ends the command without a message.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error) if !is_closed_pipe(&error) => {
                 Err(error).context("cannot write to standard output")
             }
             written => Ok(written?),
@@ -243,7 +243,10 @@ fn unanswered() -> anyhow::Error {
 
 /// The console's errors for Ctrl-C and Ctrl-D.
 #[cfg(windows)]
-const LEFT: [io::ErrorKind; 2] = [io::ErrorKind::Interrupted, io::ErrorKind::UnexpectedEof];
+const LEFT: [std::io::ErrorKind; 2] = [
+    std::io::ErrorKind::Interrupted,
+    std::io::ErrorKind::UnexpectedEof,
+];
 
 /// Reads a line from a terminal without echo, key by key. The terminal's own lines end at 4,096 characters, and tokens
 /// may be longer.

@@ -38,7 +38,7 @@ use clap::{
 
 use crate::{
     dumps,
-    failure::{Failure, Kind},
+    failure::{Failure, Kind, is_closed_pipe},
     report,
     secret::mask_name,
     suggestion::similar,
@@ -85,7 +85,7 @@ pub(crate) fn main() -> ExitCode {
 fn run(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Result<u8> {
     run_one(arguments, console).map_err(|error| {
         let written = error.downcast_ref::<io::Error>();
-        let is_pipe = written.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+        let is_pipe = written.is_some_and(is_closed_pipe);
         // Only writing the answer gives an error without context, as in `git bbtoken status | head -1`.
         if is_pipe && error.chain().count() == 1 {
             return error.context(Failure::new(

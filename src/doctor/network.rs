@@ -15,6 +15,14 @@ const CLOCK_LIMIT_S: u64 = 60;
 /// The fix for a setting that names an unusable file.
 const FIX_SETTING: &str = "fix the setting; to find it, run: git config --show-origin --get-regexp '^http[.]', and look at the GIT_SSL_* variables";
 
+/// How git takes CA certificates of the user's own. It ignores the file with the usual TLS of Git for Windows.
+const SET_CA_FILE: &str = match cfg!(windows) {
+    true => {
+        "run 'git config --global http.sslBackend openssl' and 'git config --global http.sslCAInfo <file>'"
+    }
+    false => "git config --global http.sslCAInfo <file>",
+};
+
 /// Follows the route. True if Bitbucket answers.
 pub(super) fn check(app: &App) -> (Vec<Finding>, bool) {
     let route = match app.route() {
@@ -127,7 +135,7 @@ fn unchecked(route: &Route) -> Option<Finding> {
         .unwrap_or_else(|| "unset it".to_owned());
     Some(
         Finding::problem("certificate", text, "not checked").fix(format!(
-            "{unset}; if your network has a CA of its own: git config --global http.sslCAInfo <file>"
+            "{unset}; if your network has a CA of its own: {SET_CA_FILE}"
         )),
     )
 }
@@ -183,6 +191,9 @@ fn no_answer(route: &Route, error: &anyhow::Error) -> Finding {
 
 /// Describes the problem of a certificate.
 fn untrusted(host: &str, problem: Option<TlsProblem>, why: String) -> Finding {
+    let ask_for_ca = format!(
+        "if a proxy in your network decrypts secure connections, ask for its CA certificate: {SET_CA_FILE}"
+    );
     const SET_CLOCK: &str =
         "set the clock of this machine; if it is right, wait until the certificate is renewed";
     let (check, text, fix) = match problem {
@@ -204,7 +215,7 @@ fn untrusted(host: &str, problem: Option<TlsProblem>, why: String) -> Finding {
         Some(TlsProblem::UnknownIssuer) => (
             "certificate",
             format!("the certificate of '{host}' is not signed by a CA that this machine trusts"),
-            "if a proxy in your network decrypts secure connections, ask for its CA certificate: git config --global http.sslCAInfo <file>",
+            ask_for_ca.as_str(),
         ),
         Some(TlsProblem::Roots(_)) => ("certificate", why, FIX_SETTING),
         Some(TlsProblem::NotTls(_)) => (

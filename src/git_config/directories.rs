@@ -20,17 +20,20 @@ pub(crate) struct Directories {
 pub(crate) fn find(variables: Variables<'_>) -> Directories {
     // A relative path would put secrets into the directory that git runs in.
     let absolute = |directory: &PathBuf| directory.has_root();
+    let apart = |home: Option<PathBuf>| Directories {
+        cache: home.as_ref().map(|home| home.join("cache")),
+        state: home.map(|home| home.join("state")),
+    };
     if let Some(home) = variables("BBTOKEN_HOME").map(PathBuf::from) {
-        let home = Some(home).filter(absolute);
-        return Directories {
-            cache: home.as_ref().map(|home| home.join("cache")),
-            state: home.map(|home| home.join("state")),
-        };
+        return apart(Some(home).filter(absolute));
     }
     let below = |directory: Option<PathBuf>| Some(directory.filter(absolute)?.join(DIRECTORY));
-    Directories {
-        cache: below(dirs::cache_dir()),
-        // Only Linux has a separate place for state.
-        state: below(dirs::state_dir().or_else(dirs::data_local_dir)),
+    let cache = below(dirs::cache_dir());
+    // Only Linux has a separate place for state.
+    let state = below(dirs::state_dir().or_else(dirs::data_local_dir));
+    // Windows has one place for both. A cached token would replace the login, which has the same file name.
+    match cache == state {
+        true => apart(cache),
+        false => Directories { cache, state },
     }
 }

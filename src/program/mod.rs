@@ -239,6 +239,18 @@ fn home() -> PathBuf {
     home.unwrap_or_else(|| PathBuf::from("/"))
 }
 
+/// Splits a command line as a shell does. On Windows a backslash is part of a path.
+///
+/// # Errors
+///
+/// If a quote is not closed.
+pub(crate) fn words(line: &str) -> Result<Vec<String>, shell_words::ParseError> {
+    match cfg!(windows) {
+        true => shell_words::split(&line.replace('\\', "\\\\")),
+        false => shell_words::split(line),
+    }
+}
+
 /// Quotes the path of a program for the shell that starts git's credential helpers. On Windows, it needs `/`.
 pub(crate) fn shell_word(program: &Path) -> String {
     let text = program.display().to_string();

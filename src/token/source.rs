@@ -137,7 +137,7 @@ fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
 
 /// Prepares a command line without a shell. The error describes the invalid words.
 fn plain(line: &str) -> Result<io::Result<Command>, String> {
-    let words = shell_words::split(line).map_err(|_| "has an unclosed quote")?;
+    let words = program::words(line).map_err(|_| "has an unclosed quote")?;
     let (name, arguments) = words.split_first().ok_or("is empty")?;
     let prepared = program::Child::SecretCommand.command(name);
     Ok(prepared.map(|mut command| {
@@ -146,13 +146,19 @@ fn plain(line: &str) -> Result<io::Result<Command>, String> {
     }))
 }
 
+#[cfg(not(windows))]
 fn shell(script: &str) -> io::Result<Command> {
-    let (name, flag) = match cfg!(windows) {
-        true => ("cmd", "/C"),
-        false => ("sh", "-c"),
-    };
-    let mut command = program::Child::SecretCommand.command(name)?;
-    command.arg(flag).arg(script);
+    let mut command = program::Child::SecretCommand.command("sh")?;
+    command.arg("-c").arg(script);
+    Ok(command)
+}
+
+/// The shell of Windows takes the text as it is between two quotes (cmd /?).
+#[cfg(windows)]
+fn shell(script: &str) -> io::Result<Command> {
+    use std::os::windows::process::CommandExt as _;
+    let mut command = program::Child::SecretCommand.command("cmd")?;
+    command.raw_arg(format!("/D /S /C \"{script}\""));
     Ok(command)
 }
 

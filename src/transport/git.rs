@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use super::pktline;
 use crate::{
-    failure::{Failure, Kind, quote},
+    failure::{Failure, Kind, is_closed_pipe, quote},
     http::Family,
 };
 
@@ -171,11 +171,11 @@ impl Git {
             .output
             .write_all(bytes)
             .and_then(|()| self.output.flush());
-        written.map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe => {
+        written.map_err(|error| match is_closed_pipe(&error) {
+            true => {
                 anyhow::Error::new(error).context(Failure::new(Kind::Hangup, "git closed the pipe"))
             }
-            _ => anyhow::Error::new(error).context("cannot write to git"),
+            false => anyhow::Error::new(error).context("cannot write to git"),
         })
     }
 

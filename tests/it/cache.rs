@@ -4,11 +4,13 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use crate::{
     inspect::{files, is_sound, limited, names},
-    support::{World, on_every_git},
+    person::{configure_login, list, log_in_by, manage, refreshes},
+    support::{Run, World, gits, on_every_git},
 };
 
 /// Fills the cache and finds its file.
@@ -305,4 +307,23 @@ fn a_disk_that_is_full_while_the_token_is_saved_does_not_keep_a_fetch_from_worki
         cache_file(&world.cache());
         assert_eq!(world.bitbucket.token_requests().len(), 2);
     });
+}
+
+#[test]
+fn a_login_is_kept_where_cache_and_state_are_one_directory() {
+    let world = World::new(gits().remove(0));
+    world.repository("ws", "repo");
+    configure_login(&world, "work", &world.consumer);
+    let place = world.path("both");
+    let in_one = |run: Run| {
+        run.env("XDG_CACHE_HOME", &place)
+            .env("XDG_STATE_HOME", &place)
+    };
+    log_in_by(&world, in_one(manage(&world, ["login", "work"]))).expect(0);
+    for _ in 0..2 {
+        in_one(list(&world)).ok();
+        world.bitbucket.advance_clock(Duration::from_secs(7_300));
+    }
+    in_one(list(&world)).ok();
+    assert_eq!(refreshes(&world), 2, "the cache has not replaced the login");
 }

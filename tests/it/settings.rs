@@ -41,7 +41,7 @@ const TRIED: [(&str, Values); 43] = [
     ("proxySSLKey", (Some(""), Some("/dev/null"))),
     ("retryAfter", (Some("1"), None)),
     ("saveCookies", (Some("false"), Some("true"))),
-    ("schannelCheckRevoke", (None, Some("true"))),
+    ("schannelCheckRevoke", (Some("best-effort"), Some("true"))),
     ("schannelUseSSLCAInfo", (Some("false"), Some("true"))),
     ("sslBackend", (Some("openssl"), Some("gnutls"))),
     ("sslCAInfo", (Some(""), None)),

@@ -5,7 +5,10 @@ use std::{
     process::{self, Command, Stdio},
 };
 
-use crate::{limits, program::Child};
+use crate::{
+    limits,
+    program::{self, Child},
+};
 
 /// What separates the commands of `BROWSER`; on Windows a path holds colons.
 const SEPARATOR: char = if cfg!(windows) { ';' } else { ':' };
@@ -29,7 +32,7 @@ impl Choice {
             Some("none") => Choice::Nothing,
             Some(list) => {
                 let commands = list.split(SEPARATOR).filter_map(|command| {
-                    let words = shell_words::split(command).ok()?;
+                    let words = program::words(command).ok()?;
                     (!words.is_empty()).then_some(words)
                 });
                 Choice::Commands(commands.collect())

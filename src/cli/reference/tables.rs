@@ -181,8 +181,8 @@ pub(in crate::cli) const FILES: [Name; 3] = [
 ];
 
 pub(in crate::cli) const FILES_INTRODUCTION: &str = "These are the places on Linux. macOS has ~/Library/Caches and \
-~/Library/Application Support instead of ~/.cache and ~/.local/state, and Windows has %LOCALAPPDATA%. BBTOKEN_HOME, \
-XDG_CACHE_HOME and XDG_STATE_HOME change them.";
+~/Library/Application Support instead of ~/.cache and ~/.local/state. Windows has 'cache' and 'state' below \
+%LOCALAPPDATA%\\git-remote-bbtoken. BBTOKEN_HOME changes them, and on Linux also XDG_CACHE_HOME and XDG_STATE_HOME.";
 
 /// Exit codes of `git bbtoken`.
 pub(in crate::cli) const EXIT_CODES: [Name; 11] = [

@@ -16,8 +16,6 @@ pub enum Treatment {
     FollowedIf(fn(&Entry) -> bool),
     /// It needs git's own transport, unless the value is the same as none.
     NeedsGitUnless(fn(&Entry) -> bool),
-    /// It needs git's own transport.
-    NeedsGit,
 }
 
 /// One of git's http settings.
@@ -67,7 +65,7 @@ const USUAL_BACKENDS: [&str; 2] = match cfg!(windows) {
 /// Every `http.<key>` of git (git-config(1), `git help -c`), with its support.
 pub const HTTP_KEYS: [HttpKey; 43] = {
     use FromRepository::{FollowedIf as Only, Refused};
-    use Treatment::{Followed, FollowedIf, NeedsGit, NeedsGitUnless, WithoutEffect};
+    use Treatment::{Followed, FollowedIf, NeedsGitUnless, WithoutEffect};
     const TRUST: &str = "decide which certificates are trusted";
     const TRUSTS: FromRepository = Refused(TRUST);
     const READS: FromRepository = Refused("choose a file to read or write");
@@ -186,7 +184,12 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
             Only(is_off, "write a file"),
             "",
         ),
-        key("schannelCheckRevoke", NeedsGit, Only(is_true, TRUST), ""),
+        key(
+            "schannelCheckRevoke",
+            FollowedIf(|entry| is_word(entry, &["best-effort"])),
+            Only(is_true, TRUST),
+            "'best-effort', the default of Git for Windows, is followed",
+        ),
         key("schannelUseSSLCAInfo", NeedsGitUnless(is_off), TRUSTS, ""),
         key(
             "sslBackend",
@@ -265,7 +268,7 @@ pub(super) fn is_native(entry: &Entry) -> bool {
         Some(Treatment::FollowedIf(is_like_this) | Treatment::NeedsGitUnless(is_like_this)) => {
             is_like_this(entry)
         }
-        Some(Treatment::NeedsGit) | None => false,
+        None => false,
     }
 }
 
@@ -276,7 +279,7 @@ impl Treatment {
             Treatment::Followed => "native",
             Treatment::WithoutEffect => "without effect",
             Treatment::FollowedIf(_) => "native or handed to git",
-            Treatment::NeedsGit | Treatment::NeedsGitUnless(_) => "handed to git",
+            Treatment::NeedsGitUnless(_) => "handed to git",
         }
     }
 }

@@ -145,6 +145,12 @@ impl ServerCertVerifier for Trust {
     }
 }
 
+/// Windows could not check revocation: `CERT_E_REVOCATION_FAILURE`, `CRYPT_E_NO_REVOCATION_CHECK` and
+/// `CRYPT_E_REVOCATION_OFFLINE`.
+const REVOCATION_UNKNOWN: [&str; 3] = ["-2146762482", "-2146885614", "-2146885613"];
+const NO_REVOCATION_CHECK: &str = "Windows could not check whether its certificate was revoked; http.schannelCheckRevoke=false skips this check \
+     in git's own transport, and http.sslBackend=openssl with a CA file in http.sslCAInfo skips it everywhere";
+
 /// Why TLS made no connection, where this crate has better words than rustls, or acts on the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TlsProblem {
@@ -189,19 +195,33 @@ impl TlsProblem {
                 return Some(TlsProblem::UnknownIssuer);
             }
             CertificateError::Revoked => "its certificate was revoked",
-            CertificateError::Other(OtherError(error)) => match error.downcast_ref()? {
-                CaUsedAsEndEntity => {
+            CertificateError::Other(OtherError(error)) => match error.downcast_ref() {
+                Some(CaUsedAsEndEntity) => {
                     "its certificate is a CA certificate, not a server certificate"
                 }
-                UnsupportedCertVersion => "its certificate is not an X.509 version 3 certificate",
-                UnsupportedCriticalExtension => {
+                Some(UnsupportedCertVersion) => {
+                    "its certificate is not an X.509 version 3 certificate"
+                }
+                Some(UnsupportedCriticalExtension) => {
                     "its certificate has a critical extension that the native transport does not know"
                 }
-                _ => return None,
+                Some(_) => return None,
+                None => return Some(TlsProblem::of_system(&error.to_string())),
             },
             _ => return None,
         };
         Some(TlsProblem::Other(other.to_owned()))
+    }
+
+    /// Takes the text of the system's verifier, which ends with a code of the system.
+    fn of_system(text: &str) -> Self {
+        let is_about = |code: &&str| text.ends_with(&format!("(os error {code})"));
+        TlsProblem::Other(
+            match REVOCATION_UNKNOWN.iter().any(|code| is_about(code)) {
+                true => NO_REVOCATION_CHECK.to_owned(),
+                false => format!("the system does not accept its certificate: {text}"),
+            },
+        )
     }
 }
 
@@ -218,3 +238,32 @@ impl fmt::Display for TlsProblem {
 }
 
 impl std::error::Error for TlsProblem {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revocation_check_that_fails_names_the_settings_that_skip_it() {
+        let said = |text: &str| {
+            let inner: Box<dyn std::error::Error + Send + Sync> = text.into();
+            let error = CertificateError::Other(OtherError(Arc::from(inner)));
+            let problem = TlsProblem::of(&Error::InvalidCertificate(error));
+            problem.expect("it has words").to_string()
+        };
+        for code in REVOCATION_UNKNOWN {
+            let text = said(&format!("some text (os error {code})"));
+            for setting in [
+                "http.schannelCheckRevoke=false",
+                "http.sslBackend=openssl",
+                "http.sslCAInfo",
+            ] {
+                assert!(text.contains(setting), "{code}: {text}");
+            }
+        }
+        assert_eq!(
+            said("the root is expired (os error -1)"),
+            "the system does not accept its certificate: the root is expired (os error -1)"
+        );
+    }
+}
