@@ -216,12 +216,10 @@ impl TlsProblem {
     /// Takes the text of the system's verifier, which ends with a code of the system.
     fn of_system(text: &str) -> Self {
         let is_about = |code: &&str| text.ends_with(&format!("(os error {code})"));
-        TlsProblem::Other(
-            match REVOCATION_UNKNOWN.iter().any(|code| is_about(code)) {
-                true => NO_REVOCATION_CHECK.to_owned(),
-                false => format!("the system does not accept its certificate: {text}"),
-            },
-        )
+        TlsProblem::Other(match REVOCATION_UNKNOWN.iter().any(is_about) {
+            true => NO_REVOCATION_CHECK.to_owned(),
+            false => format!("the system does not accept its certificate: {text}"),
+        })
     }
 }
 
