@@ -1,6 +1,7 @@
 class GitRemoteBbtoken < Formula
   desc "Git remote helper for Bitbucket Cloud with OAuth 2 tokens"
   homepage "@repository@"
+  version "@version@"
   license any_of: ["MIT", "Apache-2.0"]
 
   # The release has no program for macOS, because it has not been run there.
