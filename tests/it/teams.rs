@@ -1,6 +1,10 @@
 //! The commands of `docs/teams.md`, and of `docs/install.md` to remove the helper, run as they stand there.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use bitbucket_local::{Consent, Consumer};
 
@@ -50,6 +54,28 @@ fn on_desktop(world: &World, commands: &str) -> String {
     shown
 }
 
+/// The files of a release's archive, in the directory where the page unpacks it.
+fn unpacked_archive(world: &World) -> PathBuf {
+    let local = world.home().join(".local");
+    for name in [
+        "bin/git-bbtoken",
+        "bin/git-remote-bbtoken",
+        "share/man/man1/git-bbtoken-login.1.gz",
+        "share/man/man1/git-remote-bbtoken.1.gz",
+        "share/bash-completion/completions/git-bbtoken",
+        "share/zsh/site-functions/_git-bbtoken",
+        "share/fish/vendor_conf.d/git-bbtoken.fish",
+        "share/doc/git-remote-bbtoken/README.md",
+        "share/licenses/git-remote-bbtoken/LICENSE",
+    ] {
+        let path = local.join(name);
+        let directory = path.parent().expect("a file has a directory");
+        fs::create_dir_all(directory).expect("the world can be written");
+        fs::write(path, "").expect("the world can be written");
+    }
+    local
+}
+
 #[test]
 fn a_team_is_set_up_rotated_supported_and_removed_by_the_commands_of_the_page() {
     needs!("script", "curl");
@@ -82,8 +108,17 @@ fn a_team_is_set_up_rotated_supported_and_removed_by_the_commands_of_the_page() 
     assert!(support.contains("default"), "{support}");
 
     let of_user = blocks_of("docs/install.md", "Remove it");
-    let [clones, profile, chosen, directories, pages, programs] = &of_user[..] else {
-        panic!("the page has six steps: {of_user:?}")
+    let [
+        clones,
+        profile,
+        chosen,
+        directories,
+        pages,
+        programs,
+        archive,
+    ] = &of_user[..]
+    else {
+        panic!("the page has seven steps: {of_user:?}")
     };
     let clones = clones.replace("--below ~ ", "--below . ");
     used("git bbtoken use default --global");
@@ -93,6 +128,10 @@ fn a_team_is_set_up_rotated_supported_and_removed_by_the_commands_of_the_page() 
             .concat(),
     );
     assert!(programs.starts_with("cargo uninstall "), "{programs}");
+    let local = unpacked_archive(&world);
+    used(archive);
+    let left = crate::inspect::files(&local);
+    assert!(left.is_empty(), "the archive leaves nothing: {left:?}");
     let removal = blocks("Remove everything");
     assert_eq!(removal.len(), 2);
     used(&removal.concat());
