@@ -41,7 +41,7 @@ pub enum Kind {
         /// The repository's address, for `git bbtoken doctor`.
         address: String,
         /// How to replace a token that the user made, if the server may have refused the token itself (status 401).
-        renewal: Option<String>,
+        renewal: Option<Renewal>,
     },
     /// The token is valid but lacks a scope (status 403).
     ScopeMissing {
@@ -109,6 +109,15 @@ pub enum Kind {
     NoProgram,
     /// The program exists but cannot be executed.
     NotExecutable,
+}
+
+/// How to replace a token that the user made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renewal {
+    /// What to do, as one imperative sentence.
+    pub remedy: String,
+    /// The profile that has the token in its store, where a login replaces it.
+    pub stored: Option<String>,
 }
 
 /// A link of an error chain, with its kind.

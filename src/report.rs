@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    failure::{Failure, Kind, kind, one_line, printable, shell_command},
+    failure::{Failure, Kind, Renewal, kind, one_line, printable, shell_command},
     git_config, limits,
     secret::mask,
     suggestion::similar,
@@ -298,10 +298,14 @@ fn hint_of(kind: &Kind) -> Option<String> {
                 .as_deref()
                 .and_then(|name| similar(name, known.iter().map(String::as_str)));
             let meant = similar.map(|known| format!("did you mean '{known}'? "));
+            let new = name.as_ref().map(|name| {
+                format!("; to add this one, run 'git bbtoken login {name}'")
+            });
             format!(
-                "{}the profiles are: {}",
+                "{}the profiles are: {}{}",
                 meant.unwrap_or_default(),
-                known.join(", ")
+                known.join(", "),
+                new.unwrap_or_default()
             )
         }
         Kind::BadAddress => "write it as 'bbtoken::workspace/repository'".into(),
@@ -310,8 +314,8 @@ fn hint_of(kind: &Kind) -> Option<String> {
         Kind::AccessRefused { address, renewal } => format!(
             "{} (Bitbucket does not say which); to check, run '{}'",
             match renewal {
-                Some(renewal) => format!(
-                    "the token is wrong, revoked or expired (then {renewal}), or the name is wrong, or the token has no access to the repository"
+                Some(Renewal { remedy, .. }) => format!(
+                    "the token is wrong, revoked or expired (then {remedy}), or the name is wrong, or the token has no access to the repository"
                 ),
                 None => "the name is wrong, or this profile's client or token has no access to the repository".to_owned(),
             },

@@ -8,7 +8,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use super::{App, Identity, advertisement_cache, identity::authority, places::places};
 use crate::{
     clock::SystemClock,
-    failure::{self, Failure, Kind, quote},
+    failure::{self, Failure, Kind, Renewal, quote},
     git_config::{self, Directories, process_variable},
     oauth::Authorization,
     parent_watch::Watch,
@@ -80,6 +80,15 @@ impl Identity {
     pub(crate) fn keep(&self, secret: &Secret, notify: &dyn Fn(&str)) -> anyhow::Result<()> {
         let kept = self.tokens_without_request(notify).keep(secret);
         kept.with_context(|| format!("profile '{}' was not saved", self.profile))
+    }
+
+    /// Checks that the profile's store can save a login.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::StoreUnusable`].
+    pub(crate) fn prove_room(&self, notify: &dyn Fn(&str)) -> anyhow::Result<()> {
+        self.tokens_without_request(notify).prove_room()
     }
 
     /// Saves or removes the name of the profile's account for `status`.
@@ -264,17 +273,19 @@ impl Authorizer for TokenAuthorizer<'_> {
         &self.identity.profile.name
     }
 
-    fn renewal(&self) -> Option<String> {
+    fn renewal(&self) -> Option<Renewal> {
         let profile = &self.identity.profile;
         let Grant::Token(source) = &profile.grant else {
             return None;
         };
-        Some(match source {
+        let remedy = match source {
             Source::Stored => format!("make a new one and run 'git bbtoken login {profile}'"),
             Source::Given { variable, .. } => format!("make a new one and set {variable} to it"),
             Source::File(_) | Source::Command(_) => {
                 "make a new one and save it where this profile reads it".to_owned()
             }
-        })
+        };
+        let stored = (*source == Source::Stored).then(|| profile.name.clone());
+        Some(Renewal { remedy, stored })
     }
 }

@@ -209,7 +209,7 @@ fn repository(app: &App, address: &str, is_refused: bool, warn: &dyn Fn(&str)) -
             let advice = match kind(&error) {
                 Some(Kind::AccessRefused { renewal, .. }) if is_refused => renewal
                     .as_ref()
-                    .map(|renewal| format!("Bitbucket refuses the token: {renewal}")),
+                    .map(|renewal| format!("Bitbucket refuses the token: {}", renewal.remedy)),
                 _ => report::advice(&error),
             };
             (masked(&error.to_string()), advice)

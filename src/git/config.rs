@@ -117,6 +117,42 @@ impl Target {
         }
     }
 
+    /// Checks that git can change the file: git takes the lock of a file before it looks for a setting to remove.
+    ///
+    /// # Errors
+    ///
+    /// When git cannot.
+    pub(crate) fn prove_writable(&self) -> anyhow::Result<()> {
+        let output = self
+            .command()?
+            .args(["--unset-all", "bbtoken.none.none"])
+            .output()
+            .map_err(limits::of_start)
+            .context("cannot start git")?;
+        // 5: there is no such setting (git-config(1)).
+        if matches!(output.status.code(), Some(0 | 5)) {
+            return Ok(());
+        }
+        let message = format!(
+            "git cannot change {}: {}{}",
+            self.place(),
+            said(&output.stderr),
+            self.without_home()
+        );
+        Err(Failure::new(Kind::Misconfigured, message).into())
+    }
+
+    /// Says what to set where git finds no file for the user.
+    fn without_home(&self) -> &'static str {
+        let is_nowhere = |name| std::env::var_os(name).is_none();
+        match self {
+            Target::Global if ["HOME", "GIT_CONFIG_GLOBAL"].iter().all(is_nowhere) => {
+                "; set HOME, or GIT_CONFIG_GLOBAL to the file to use"
+            }
+            _ => "",
+        }
+    }
+
     /// Reads all settings whose keys match a regular expression.
     ///
     /// # Errors
@@ -131,14 +167,7 @@ impl Target {
             .context("cannot start git")?;
         // 1: nothing matches (git-config(1)).
         if !matches!(output.status.code(), Some(0 | 1)) {
-            let said = said(&output.stderr);
-            let is_nowhere = |name| std::env::var_os(name).is_none();
-            let fix = match self {
-                Target::Global if ["HOME", "GIT_CONFIG_GLOBAL"].iter().all(is_nowhere) => {
-                    "; set HOME, or GIT_CONFIG_GLOBAL to the file to use"
-                }
-                _ => "",
-            };
+            let (said, fix) = (said(&output.stderr), self.without_home());
             let message = format!("git cannot read its configuration: {said}{fix}");
             return Err(Failure::new(Kind::Misconfigured, message).into());
         }

@@ -1,6 +1,6 @@
 //! Lets the person who runs git log in, where git waits for a login.
 
-use std::{fs::File, io::IsTerminal as _};
+use std::{cell::Cell, fs::File, io::IsTerminal as _};
 
 use super::Plan;
 use crate::{
@@ -25,25 +25,28 @@ pub(super) fn offer(
     address: &str,
 ) -> Option<anyhow::Result<Plan>> {
     let profile = missing(error)?;
-    question(remote, address)?;
+    let (terminal, repository) = question(remote, address)?;
     let watch = Watch::on_stdout();
     let _armed = watch.arm();
+    let has_waited = Cell::new(false);
     let _lock = app::lock_logins(&|| {
+        has_waited.set(true);
         report::say("Another git command asks for a login. This one waits for it.\n");
     })?;
     let plan = Plan::make(remote, address);
+    // Only the server knows whether another helper has replaced a token.
+    let is_refused = matches!(kind(error), Some(Kind::AccessRefused { .. }));
+    let is_lost = is_refused && !has_waited.get();
     let still = match &plan {
         Ok(plan) => profile
-            .filter(|profile| !plan.is_logged_in(profile))
+            .filter(|profile| is_lost || !plan.is_logged_in(profile))
             .map(Some),
         Err(error) => missing(error),
     };
     let Some(profile) = still else {
         return Some(plan);
     };
-    let (terminal, repository) = question(remote, address)?;
-    let done = log_in(terminal, profile, &repository);
-    match done {
+    match reaches_person(&terminal).then(|| log_in(terminal, profile, &repository))? {
         Ok(Some(0)) => Some(Plan::make(remote, address)),
         // The user has left the login without an error.
         Ok(None | Some(1)) => None,
@@ -58,9 +61,11 @@ pub(super) fn offer(
 
 /// Tells whether only a login is missing, and which profile needs it, if that is known.
 fn missing(error: &anyhow::Error) -> Option<Option<&str>> {
-    match kind(error) {
-        Some(Kind::NotConfigured) => Some(None),
-        Some(Kind::LoginNeeded { profile }) => Some(Some(profile)),
+    match kind(error)? {
+        Kind::NotConfigured => Some(None),
+        Kind::LoginNeeded { profile } => Some(Some(profile)),
+        Kind::UnknownProfile { name, .. } => name.as_deref().map(Some),
+        Kind::AccessRefused { renewal, .. } => renewal.as_ref()?.stored.as_deref().map(Some),
         _ => None,
     }
 }

@@ -16,7 +16,7 @@ mod push;
 mod rpc;
 mod session;
 
-use crate::secret::Secret;
+use crate::{failure::Renewal, secret::Secret};
 
 pub(crate) use cache::{AdvertisementCache, Remembered};
 pub(crate) use fallback::forward;
@@ -46,7 +46,7 @@ pub(crate) trait Authorizer {
     fn identity(&self) -> &str;
 
     /// Says how to replace the credential, if only the user can make a new one.
-    fn renewal(&self) -> Option<String>;
+    fn renewal(&self) -> Option<Renewal>;
 }
 
 /// The result of a connection that did not break.

@@ -306,3 +306,73 @@ fn the_setup_after_a_login_does_and_says_what_setup_does() {
     let address = world.git(address).within(&tree).ok();
     assert!(address.ends_with("/ws/repo.git/info/lfs\n"), "{address}");
 }
+
+#[test]
+fn an_id_from_a_variable_is_not_asked_for_after_a_wrong_secret() {
+    needs!("script");
+    let world = world();
+    let key = &world.consumer.key;
+    let secret = format!("{}\n", world.consumer.secret);
+    let wrong = format!("x{secret}");
+    let ask = "client secret (not shown): ";
+    let line =
+        format!("BBTOKEN_CLIENT_ID={key} git bbtoken login ci --client-credentials --no-setup");
+    let answers = [
+        (ask, wrong.as_str()),
+        (ask, &secret),
+        ("Number [1]: ", "\n"),
+    ];
+    let (shown, code) = converse(&world, &line, &answers);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(!shown.contains("Key of the OAuth consumer"), "{shown}");
+}
+
+#[test]
+fn a_place_that_cannot_hold_a_login_is_refused_before_the_first_question() {
+    needs!("script");
+    let world = world();
+    for (set, why) in [
+        (
+            "export BBTOKEN_STORE=memory",
+            "the store 'memory' saves no login",
+        ),
+        (
+            ": >$HOME/blocked; export BBTOKEN_HOME=$HOME/blocked",
+            "cannot reserve space for a secret in",
+        ),
+        (": >$HOME/.gitconfig.lock", "could not lock config file"),
+        (
+            "rm $HOME/.gitconfig.lock; unset HOME; export BBTOKEN_HOME=$PWD/home",
+            "$HOME not set",
+        ),
+    ] {
+        let line = format!("{set}; git bbtoken login");
+        let (shown, code) = converse(&world, &line, &[("error: ", "")]);
+        assert_ne!(code, Some(0), "{set}: {shown}");
+        assert!(
+            shown.starts_with("error: ") && shown.contains(why),
+            "{set}: {shown}"
+        );
+    }
+}
+
+#[test]
+fn a_login_again_names_the_profile_and_the_page_for_a_token() {
+    needs!("script");
+    let world = world();
+    let token = world.bitbucket.issue_resource_token();
+    let login = ["login", "bot", "--with-token"];
+    world.bbtoken(login).without_client().input(&token).ok();
+    let typed = format!("{token}\n");
+    let again = [("token (not shown): ", typed.as_str())];
+    let (shown, code) = converse(&world, "git bbtoken login --no-setup", &again);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(
+        shown.starts_with("Profile 'bot' will be logged in again.\n"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("1. Open https://id.atlassian.com/manage-profile/security/api-tokens"),
+        "{shown}"
+    );
+}

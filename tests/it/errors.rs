@@ -178,7 +178,7 @@ fn an_unknown_profile_is_reported_with_the_existing_ones() {
             world,
             "bbtoken::wrok@ws/repo",
             &[],
-            "error: the address names profile 'wrok', which does not exist\nhint: did you mean 'work'? the profiles are: home, work\n",
+            "error: the address names profile 'wrok', which does not exist\nhint: did you mean 'work'? the profiles are: home, work; to add this one, run 'git bbtoken login wrok'\n",
         );
     });
 }

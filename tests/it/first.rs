@@ -69,7 +69,8 @@ fn a_first_clone_asks_two_questions_for_an_api_token() {
          Create an API token:\n\
          \x20 1. Open https://id.atlassian.com/manage-profile/security/api-tokens\n\
          \x20 2. Create API token with scopes, app Bitbucket.\n\
-         \x20 3. Tick read:repository:bitbucket. To push, tick write:repository:bitbucket, too.\n\
+         \x20 3. Tick read:repository:bitbucket and read:user:bitbucket.\n\
+         \x20    To push, tick write:repository:bitbucket, too.\n\
          \n\
          token (not shown): \n\
          Profile 'default' is logged in.\n\
@@ -577,4 +578,99 @@ fn git_asks_where_ci_is_empty_or_false() {
         let line = format!("CI={value} {CLONE}");
         on_terminal(&world, &line, &[("Number [1]: ", "\u{4}")]);
     }
+}
+
+#[test]
+fn a_stored_token_that_bitbucket_refuses_is_replaced_within_the_command() {
+    needs!("script");
+    let world = world();
+    let token = || format!("{}\n", world.bitbucket.issue_api_token());
+    let secret = "token (not shown): ";
+    let answers = [("Number [1]: ", "1\n"), (secret, &token())];
+    let (shown, code) = on_terminal(&world, CLONE, &answers);
+    assert_eq!(code, Some(0), "{shown}");
+    let fetch = "git -C tree fetch -q";
+    let question = "Log in again? [y/N]: ";
+    // The second time, git begins with what it remembers of the repository.
+    for _ in 0..2 {
+        world.bitbucket.revoke_access_tokens();
+        let (shown, code) = on_terminal(&world, fetch, &[(question, "n\n")]);
+        assert_eq!(code, Some(128), "{shown}");
+        assert_eq!(shown.matches("error: ").count(), 1, "{shown}");
+        assert!(shown.contains("run 'git bbtoken login default'"), "{shown}");
+        let (shown, code) = on_terminal(&world, &format!("GIT_TERMINAL_PROMPT=0 {fetch}"), &[]);
+        assert_eq!(code, Some(128), "{shown}");
+        assert!(shown.contains("run 'git bbtoken login default'"), "{shown}");
+        let answers = [(question, "y\n"), (secret, &token())];
+        let (shown, code) = on_terminal(&world, fetch, &answers);
+        assert_eq!(code, Some(0), "the fetch goes on: {shown}");
+        assert!(
+            shown.contains("\nBitbucket refuses the token of profile 'default'"),
+            "{shown}"
+        );
+    }
+    let (shown, code) = on_terminal(&world, fetch, &[]);
+    assert_eq!(code, Some(0), "{shown}");
+}
+
+#[test]
+fn a_wrong_name_asks_for_no_login_where_bitbucket_accepts_the_token() {
+    needs!("script");
+    let world = world();
+    let token = world.bitbucket.issue_api_token();
+    let login = ["login", "--with-token", "--account", "ann@example.com"];
+    world.bbtoken(login).without_client().input(&token).ok();
+    let wrong = "git ls-remote bbtoken::acme/nope";
+    let (shown, code) = on_terminal(&world, wrong, &[]);
+    assert_eq!(code, Some(128), "{shown}");
+    assert!(!shown.contains("Log in again?"), "{shown}");
+    world.bitbucket.revoke_access_tokens();
+    let (shown, _) = on_terminal(&world, wrong, &[("Log in again? [Y/n]: ", "n\n")]);
+    assert!(
+        shown.contains("\nBitbucket no longer accepts the token of profile 'default'."),
+        "{shown}"
+    );
+}
+
+#[test]
+fn an_unknown_profile_in_an_address_becomes_a_login() {
+    needs!("script");
+    let world = world();
+    let token = format!("{}\n", world.bitbucket.issue_api_token());
+    let clone = "git clone -q bbtoken::work@acme/app tree";
+    let question = "Profile 'work' does not exist. Log in as it now? [Y/n]: ";
+    let hint = "run 'git bbtoken login work'";
+    for (line, answers) in [
+        (clone, &[(question, "n\n")][..]),
+        (&format!("GIT_TERMINAL_PROMPT=0 {clone}"), &[]),
+    ] {
+        let (shown, code) = on_terminal(&world, line, answers);
+        assert_eq!(code, Some(128), "{shown}");
+        assert!(
+            shown.contains("error: the address names profile 'work', which does not exist")
+                && shown.contains(hint),
+            "{shown}"
+        );
+    }
+    let answers = [
+        (question, "\n"),
+        ("Number [1]: ", "1\n"),
+        ("token (not shown): ", token.as_str()),
+    ];
+    let (shown, code) = on_terminal(&world, clone, &answers);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(is_cloned(&world), "{shown}");
+    assert!(shown.contains("Profile 'work' is logged in."), "{shown}");
+    // Where other profiles exist, the user may have meant one of them.
+    let other = "git ls-remote bbtoken::wrok@acme/app";
+    let question =
+        "Profile 'wrok' does not exist; the profiles are: work. Log in as it now? [Y/n]: ";
+    let (shown, code) = on_terminal(&world, other, &[(question, "n\n")]);
+    assert_eq!(code, Some(128), "{shown}");
+    assert!(shown.contains("run 'git bbtoken login wrok'"), "{shown}");
+    // Bitbucket's pages put the user's name into an https address.
+    let host = world.bitbucket.base_url().replace("https://", "");
+    let pasted = format!("git ls-remote bbtoken::https://ann@{host}/acme/app.git");
+    let (shown, code) = on_terminal(&world, &pasted, &[]);
+    assert_eq!(code, Some(0), "the user in it is no profile: {shown}");
 }

@@ -566,7 +566,7 @@ fn a_login_writes_no_setting_that_an_included_file_has() {
     let world = world();
     let id = &world.consumer.key;
     let included = format!(
-        "[bbtoken \"work\"]\n\tgrant = client-credentials\n\tclientId = {id}\n\tworkspace = acme\n"
+        "[bbtoken \"work\"]\n\tgrant = client-credentials\n\tclientId = {id}\n\tworkspace = acme\n\tstore = file\n"
     );
     fs::write(world.home().join("dotfile"), included).expect("the home is ours");
     let include = ["config", "--global", "include.path", "dotfile"];

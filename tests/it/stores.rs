@@ -223,9 +223,9 @@ fn a_login_chooses_an_unlocked_keychain_and_otherwise_a_file() {
     needs!("gnome-keyring-daemon", "dbus-run-session");
     let world = &World::new(gits().remove(0));
     let token = world.bitbucket.issue_resource_token();
-    let login = ["login", "bot", "--with-token"];
     let locked = "gnome-keyring-daemon --start --components=secrets >/dev/null 2>&1; ";
-    let log_in = |keychain: &str| {
+    let log_in = |profile: &str, keychain: &str| {
+        let login = ["login", profile, "--with-token"];
         let desktop = Desktop::new(world, keychain);
         desktop
             .run(world, &git_bbtoken(), &login)
@@ -234,19 +234,33 @@ fn a_login_chooses_an_unlocked_keychain_and_otherwise_a_file() {
             .expect(0)
     };
     for keychain in [locked, "", KEYCHAIN] {
-        log_in(keychain).says(&["saved in a file that only you can read"]);
-        assert!(
-            !world.gitconfig().contains("store"),
-            "the default is not written"
+        log_in("bot", keychain).says(&["saved in a file that only you can read"]);
+        assert_eq!(
+            world.gitconfig().matches("store = file").count(),
+            1,
+            "the choice is written: {}",
+            world.gitconfig()
         );
     }
     as_person(world.run(&git_bbtoken(), ["logout", "bot"])).ok();
-    log_in(KEYCHAIN).says(&["saved in the system's keychain"]);
+    log_in("bot", KEYCHAIN).says(&["saved in a file that only you can read"]);
+    let desktop = Desktop::new(world, KEYCHAIN);
+    let found = desktop.run(world, &git_bbtoken(), &["token"]).ok();
+    assert_eq!(found.trim_end(), token, "the login is found");
+    as_person(world.run(&git_bbtoken(), ["logout", "bot"])).ok();
+    log_in("work", KEYCHAIN).says(&["saved in the system's keychain"]);
     assert!(
         world.gitconfig().contains("store = keyring"),
         "the choice is written"
     );
     assert!(nothing_fell_back_to_a_file(world));
+    // A store that the user or an administrator has chosen needs no note.
+    world
+        .git(["config", "--global", "bbtoken.store", "file"])
+        .ok();
+    log_in("ci", KEYCHAIN).says(&["saved in a file that only you can read"]);
+    let of_ci = ["config", "--global", "--get", "bbtoken.ci.store"];
+    world.git(of_ci).fails(1);
 }
 
 #[test]

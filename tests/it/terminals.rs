@@ -148,6 +148,21 @@ fn prompts(world: &World) -> Vec<Prompt<'_>> {
         "Log in again? [Y/n]: ",
     ));
     prompts.push(prompt(
+        "git bbtoken login new --for-git=acme/app",
+        &[],
+        "Log in as it now? [Y/n]: ",
+    ));
+    prompts.push(prompt(
+        "git bbtoken login revoked --for-git=acme/app",
+        &[],
+        "Log in again? [Y/n]: ",
+    ));
+    prompts.push(prompt(
+        "git bbtoken login refused --for-git=acme/app",
+        &[],
+        "Log in again? [y/N]: ",
+    ));
+    prompts.push(prompt(
         "git bbtoken setup --plain",
         &[],
         "Write this to your git configuration? [y/N]: ",
@@ -186,11 +201,22 @@ fn prepared() -> World {
     world
         .bitbucket
         .set_consent(bitbucket_local::Consent::Granted);
-    // Two of them, so that none is chosen before a name is asked for.
+    // Several profiles, so that login chooses none before it asks for a name.
     for profile in ["me", "ended"] {
         configure_login(&world, profile, &world.consumer);
     }
     log_in(&world, "ended").expect(0);
+    for (profile, account) in [("revoked", "ann@example.com"), ("refused", "ann")] {
+        let login = [
+            "login",
+            profile,
+            "--with-token",
+            "--no-check",
+            "--account",
+            account,
+        ];
+        world.bbtoken(login).input("ATATTrefused").ok();
+    }
     world.bbtoken(["setup", "--yes"]).ok();
     world.git(["init", "-q", "tree"]).ok();
     let url = format!("{}/acme/app.git", world.bitbucket.base_url());

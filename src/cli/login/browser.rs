@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use super::{
     super::{Console, arguments, signals, usage},
-    given,
+    Purpose, given,
     opener::Choice,
     outcome::{Heard, unexpected},
     trial,
@@ -25,6 +25,7 @@ use crate::{
 /// A login under way.
 pub(super) struct Login<'l> {
     pub(super) options: &'l arguments::Login,
+    pub(super) purpose: Purpose<'l>,
     pub(super) app: &'l App,
     pub(super) identity: &'l Identity,
     /// Where it is tried before it is kept.
@@ -32,6 +33,11 @@ pub(super) struct Login<'l> {
 }
 
 impl Login<'_> {
+    /// Gives the repository that a client's login is tried on. Git reads its own repository after the login.
+    pub(super) fn to_try(&self) -> Option<&Address> {
+        self.repository.filter(|_| !self.purpose.is_git())
+    }
+
     pub(super) fn run(&self, console: &mut Console<'_>) -> anyhow::Result<Heard> {
         let options = self.options;
         let choice = Choice::of(std::env::var("BROWSER").ok().as_deref());
@@ -200,7 +206,7 @@ impl Login<'_> {
         let is_asked = console.is_interactive && heard.expects(profile);
         let warn = console.warn;
         let ask = |bearer: &Bearer, scopes: &[String]| {
-            if let Some(address) = self.repository.filter(|_| self.options.for_git.is_none()) {
+            if let Some(address) = self.to_try() {
                 let with_token = identity.granted(Grant::Token(given(&bearer.token)));
                 trial::on_repository(&with_token, address, warn)?;
             }
@@ -226,7 +232,7 @@ impl Login<'_> {
             heard.is_agreed = true;
             Ok(())
         };
-        let accept = (is_asked || self.repository.is_some()).then(|| Box::new(ask) as Accept<'_>);
+        let accept = (is_asked || self.to_try().is_some()).then(|| Box::new(ask) as Accept<'_>);
         identity.log_in(authorization, code, accept, warn)
     }
 }

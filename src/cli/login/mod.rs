@@ -10,70 +10,153 @@ mod wanted;
 use super::{Console, arguments, signals, usage};
 use crate::{
     address::Address,
-    app::{self, App, Identity, Unread},
+    app::{self, App, Identity, Owner, Unread},
     clock,
-    failure::{Failure, Kind, kind},
-    profile::{Grant, Source, Store},
+    failure::{Failure, Kind, kind, quote},
+    http::Url,
+    profile::{self, Grant, Source},
     report,
     secret::{Secret, mask_address, masked},
 };
 use outcome::Heard;
 use wanted::Wanted;
 
+/// Who started a login, and the repository that it is for.
+#[derive(Clone, Copy)]
+enum Purpose<'o> {
+    /// The user, who may name a repository to try.
+    User(Option<&'o str>),
+    /// Git, which waits for the login.
+    Git(&'o str),
+}
+
+impl<'o> Purpose<'o> {
+    fn of(options: &'o arguments::Login) -> Self {
+        match &options.for_git {
+            Some(repository) => Purpose::Git(repository),
+            None => Purpose::User(options.repository.as_deref()),
+        }
+    }
+
+    fn is_git(self) -> bool {
+        matches!(self, Purpose::Git(_))
+    }
+
+    fn repository(self) -> Option<&'o str> {
+        match self {
+            Purpose::User(repository) => repository,
+            Purpose::Git(repository) => Some(repository),
+        }
+    }
+}
+
 pub(super) fn run(options: &arguments::Login, console: &mut Console<'_>) -> anyhow::Result<()> {
-    if options.for_git.is_none() {
-        return log_in(options, console);
+    let purpose = Purpose::of(options);
+    if !purpose.is_git() {
+        return log_in(options, purpose, console);
     }
     signals::end_with_parent()?;
-    log_in(options, console).map_err(|error| match kind(&error) {
+    log_in(options, purpose, console).map_err(|error| match kind(&error) {
         // The helper shows why git needs the login.
         Some(Kind::Unanswered) => error.context(Failure::new(Kind::Hangup, "there is no login")),
         _ => error,
     })
 }
 
-fn log_in(options: &arguments::Login, console: &mut Console<'_>) -> anyhow::Result<()> {
+fn log_in(
+    options: &arguments::Login,
+    purpose: Purpose<'_>,
+    console: &mut Console<'_>,
+) -> anyhow::Result<()> {
     let app = App::read()?;
-    if options.for_git.is_some() && !greet(options, &app, console)? {
+    if purpose.is_git() && !greet(options, &app, console)? {
         return Err(Failure::new(Kind::Unanswered, "the login was declined").into());
     }
-    let mut wanted = Wanted::ask(options, &app, console)?;
+    let mut wanted = Wanted::ask(options, purpose, &app, console)?;
     loop {
         let mut new_secret = None;
-        match attempt(options, &app, &mut wanted, &mut new_secret, console) {
+        let identity = wanted.identity(&app)?;
+        let login = Attempt {
+            options,
+            purpose,
+            app: &app,
+        };
+        match login.run(identity, &mut wanted, &mut new_secret, console) {
             Err(error) if new_secret.is_some() && is_wrong_answer(&error, console) => {
                 let why = format!("{error:#}");
                 console.tell(&format!("{}.", why.trim_end_matches('.')));
                 console.tell("Try again, or press Ctrl-C to stop.");
-                wanted.ask_id_again(options, console)?;
+                wanted.ask_id_again(console)?;
             }
             other => return other,
         }
     }
 }
 
-/// Says why git asks for a login. Asks whether to log in again where a login has ended.
+/// Says why git asks for a login. Asks whether to log in where the profile does not exist, or its login has ended.
 fn greet(options: &arguments::Login, app: &App, console: &mut Console<'_>) -> anyhow::Result<bool> {
-    let known = options.profile.as_deref();
-    let identity = known.and_then(|name| app.identity(name, |_| {}).ok());
-    let kept = identity.as_ref();
-    let kept = kept.map(|identity| identity.kept(console.warn).0);
-    if let (Some(name), Some(login)) = (known, kept.and_then(|kept| kept.login)) {
+    let Some(name) = options.profile.as_deref() else {
+        return Ok(announce(app.base(), "", console));
+    };
+    let known = profile::names(&app.raw);
+    if known.iter().all(|known| known != name) {
+        return add(name, &known, console);
+    }
+    let Ok(identity) = app.identity(name, |_| {}) else {
+        return Ok(announce(app.base(), name, console));
+    };
+    let kept = identity.kept(console.warn).0;
+    if let Some(login) = kept.login {
         let used = clock::ago(login.obtained_at_unix_s, app::now_unix_s());
         return console.agree(&format!(
             "The login of profile '{name}' has ended; it was last refreshed {used}. Log in again?"
         ));
     }
-    let base = identity.map_or_else(
-        || app.base().clone(),
-        |identity| identity.profile.endpoints.base,
-    );
+    match kept.ready_token {
+        Some(_) => replace(app, &identity, console),
+        None => Ok(announce(&identity.profile.endpoints.base, name, console)),
+    }
+}
+
+/// Says that git waits for a login, of a profile if there is one.
+fn announce(base: &Url, profile: &str, console: &Console<'_>) -> bool {
     let host = base.host_str().unwrap_or_default();
-    let profile = known.map_or_else(String::new, |name| format!(" as profile '{name}'"));
+    let profile = match profile {
+        "" => String::new(),
+        name => format!(" as profile '{name}'"),
+    };
     console.tell(&format!(
         "Git needs a login for {host}{profile}. After the login, git continues."
     ));
-    Ok(true)
+    true
+}
+
+/// Asks whether to add a profile that an address names: the name may be a typing error.
+fn add(name: &str, known: &[String], console: &mut Console<'_>) -> anyhow::Result<bool> {
+    let known = match known {
+        [] => String::new(),
+        known => format!("; the profiles are: {}", known.join(", ")),
+    };
+    let name = quote(name);
+    console.agree(&format!(
+        "Profile '{name}' does not exist{known}. Log in as it now?"
+    ))
+}
+
+/// Asks whether to replace a stored token that Bitbucket has refused. Bitbucket refuses a wrong name in the same way, so
+/// its API decides where it tells whose the token is.
+fn replace(app: &App, identity: &Identity, console: &mut Console<'_>) -> anyhow::Result<bool> {
+    let profile = &identity.profile;
+    let bearer = identity.bearer(console.warn)?;
+    match app.owner_of(identity, &bearer, &[]) {
+        Ok(Owner::Account(_) | Owner::NoScope(_)) => Ok(false),
+        Ok(Owner::Refused) if profile.account.contains('@') => console.agree(&format!(
+            "Bitbucket no longer accepts the token of profile '{profile}'. Log in again?"
+        )),
+        _ => console.confirm(&format!(
+            "Bitbucket refuses the token of profile '{profile}': it has ended, or the repository has another name. Log in again?"
+        )),
+    }
 }
 
 /// Tells whether the person may give another answer that works.
@@ -91,63 +174,79 @@ fn is_wrong_answer(error: &anyhow::Error, console: &Console<'_>) -> bool {
         )
 }
 
-/// Asks for the secret, tries the login and saves it. `new_secret` is what the user gives.
-fn attempt(
-    options: &arguments::Login,
-    app: &App,
-    wanted: &mut Wanted,
-    new_secret: &mut Option<Secret>,
-    console: &mut Console<'_>,
-) -> anyhow::Result<()> {
-    let mut identity = wanted.identity(app)?;
-    if identity.profile.store == Store::Memory {
-        return Err(usage(
-            "the store 'memory' saves no login; choose 'file', 'keyring' or 'kernel-keyring' with --store",
-        ));
+/// One attempt at a login.
+struct Attempt<'a> {
+    options: &'a arguments::Login,
+    purpose: Purpose<'a>,
+    app: &'a App,
+}
+
+impl Attempt<'_> {
+    /// Asks for the secret, tries the login and saves it. `new_secret` is what the user gives.
+    fn run(
+        &self,
+        mut identity: Identity,
+        wanted: &mut Wanted,
+        new_secret: &mut Option<Secret>,
+        console: &mut Console<'_>,
+    ) -> anyhow::Result<()> {
+        let repository = self.purpose.repository();
+        let repository = repository.map(|text| self.app.address_for(&identity.profile, text));
+        let mut repository = repository.transpose()?;
+        *new_secret = secret(self.options, &identity, console)?;
+        if let Some(secret) = new_secret {
+            use_secret(&mut identity, secret);
+            self.drop_unread(&identity, &mut repository, console);
+            if repository.is_none() && console.is_interactive {
+                wanted.ask_account(&mut identity, secret, console)?;
+            }
+        }
+        let login = browser::Login {
+            options: self.options,
+            purpose: self.purpose,
+            app: self.app,
+            identity: &identity,
+            repository: repository.as_ref(),
+        };
+        let heard = tried(&login, new_secret.is_some(), console)?;
+        if let Some(secret) = new_secret {
+            identity.keep(secret, console.warn)?;
+        }
+        wanted.write()?;
+        tell(&login, heard, console)
     }
-    let profile = &identity.profile;
-    let repository = options.repository.as_ref().or(options.for_git.as_ref());
-    let repository = repository.map(|text| app.address_for(profile, text));
-    let mut repository = repository.transpose()?;
-    *new_secret = secret(options, &identity, console)?;
-    if let Some(secret) = new_secret {
-        use_secret(&mut identity, secret);
-        // A name with a typing error says nothing of the token: Bitbucket's API tells whose it is.
-        let is_token =
-            matches!(identity.profile.grant, Grant::Token(_)) && options.for_git.is_some();
+
+    /// Leaves out a repository that a new token does not open, where git gave its name: a wrong name says nothing of
+    /// the token, and Bitbucket's API tells whose it is.
+    fn drop_unread(
+        &self,
+        identity: &Identity,
+        repository: &mut Option<Address>,
+        console: &Console<'_>,
+    ) {
+        let is_token = matches!(identity.profile.grant, Grant::Token(_)) && self.purpose.is_git();
         let unread = repository
-            .take_if(|address| is_token && !trial::is_readable(&identity, address, console.warn));
+            .take_if(|address| is_token && !trial::is_readable(identity, address, console.warn));
         if let Some(address) = unread {
             console.tell(&format!(
                 "The token does not open '{address}': the name or the token may be wrong."
             ));
         }
-        if repository.is_none() && console.is_interactive {
-            wanted.ask_account(&mut identity, secret, console)?;
-        }
     }
-    let login = browser::Login {
-        options,
-        app,
-        identity: &identity,
-        repository: repository.as_ref(),
-    };
-    let heard = tried(&login, new_secret.is_some(), console)?;
-    if let Some(secret) = new_secret {
-        identity.keep(secret, console.warn)?;
+}
+
+/// Says how the login ended, and what comes next.
+fn tell(login: &browser::Login<'_>, heard: Heard, console: &mut Console<'_>) -> anyhow::Result<()> {
+    let name = &login.identity.profile.name;
+    if login.options.no_check {
+        return console.answer(&format!("Profile '{name}' was saved without a check."));
     }
-    wanted.write()?;
-    if options.no_check {
-        let profile = &identity.profile;
-        return console.answer(&format!("Profile '{profile}' was saved without a check."));
-    }
-    outcome::tell(app, &identity, heard, options.for_git.is_some(), console)?;
-    let name = &identity.profile.name;
-    if options.for_git.is_some() {
+    outcome::tell(login, heard, console)?;
+    if login.purpose.is_git() {
         return Ok(());
     }
-    try_repository(name, repository.as_ref(), console)?;
-    outcome::next(name, options, console)
+    try_repository(name, login.repository, console)?;
+    outcome::next(name, login.options, console)
 }
 
 /// Tries the login, unless the user forbids it. A browser has to be asked in any case.
@@ -178,7 +277,7 @@ fn tried(
                 true => identity.bearer_anew(console.warn)?,
                 false => identity.bearer(console.warn)?,
             };
-            if let Some(address) = repository.filter(|_| login.options.for_git.is_none()) {
+            if let Some(address) = login.to_try() {
                 trial::on_repository(identity, address, console.warn)?;
             }
         }

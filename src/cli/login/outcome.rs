@@ -1,11 +1,14 @@
 //! How a login ended, for the user: the account, the scopes, the expiry, and what is missing.
 
-use super::super::{
-    Console, arguments, setup,
-    use_profile::{self, Place},
+use super::{
+    super::{
+        Console, arguments, setup,
+        use_profile::{self, Place},
+    },
+    browser::Login,
 };
 use crate::{
-    app::{self, Account, App, Identity, Owner, is_named},
+    app::{self, Account, App, Owner, is_named},
     clock,
     profile::{Grant, Profile, Store},
     token::KeptToken,
@@ -30,12 +33,11 @@ impl Heard {
 }
 
 pub(super) fn tell(
-    app: &App,
-    identity: &Identity,
+    login: &Login<'_>,
     heard: Heard,
-    is_for_git: bool,
     console: &mut Console<'_>,
 ) -> anyhow::Result<()> {
+    let (app, identity) = (login.app, login.identity);
     let profile = &identity.profile;
     console.answer(&format!("Profile '{profile}' is logged in."))?;
     let (kept, _) = identity.kept(console.warn);
@@ -63,7 +65,7 @@ pub(super) fn tell(
             ));
         }
     }
-    let is_worth_telling = !is_for_git || matches!(owner, Ok(Owner::Account(_)));
+    let is_worth_telling = !login.purpose.is_git() || matches!(owner, Ok(Owner::Account(_)));
     let told = match is_worth_telling {
         true => tell_owner(profile, owner, console)?,
         false => Vec::new(),

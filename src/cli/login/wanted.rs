@@ -1,6 +1,9 @@
 //! What a login configures: asked first, and written last.
 
-use super::super::{Console, arguments, usage};
+use super::{
+    super::{Console, arguments, usage},
+    Purpose,
+};
 use crate::{
     address::{PROFILE_NAME_RULE, is_profile_name},
     app::{self, App, Identity},
@@ -8,10 +11,10 @@ use crate::{
     git::{Change, Target},
     git_config::Entry,
     pasted,
-    profile::{self, GrantKind, RawProfile, Store},
+    profile::{self, Grant, GrantKind, RawProfile, Source, Store},
     secret::{Secret, TOKEN_PREFIXES},
     setup,
-    token::store,
+    token::{Kept, store},
 };
 
 /// The kinds of login, in the order in which they are offered.
@@ -30,19 +33,19 @@ const KINDS: [(GrantKind, &str); 3] = [
     ),
 ];
 
-/// Chooses the keychain for a profile that no setting gives a store, and that has nothing stored yet.
-fn keychain(app: &App, profile: &str, console: &Console<'_>) -> Option<String> {
+/// Chooses the store of a profile that no setting gives one, and that has nothing stored yet. The choice is written
+/// down, so that it stays the same where a keychain comes or goes.
+fn store(app: &App, profile: &str, kept: &Kept) -> Option<String> {
     let own = app.raw.profiles.get(profile);
     let mut layers = own
         .into_iter()
         .chain([&app.raw.common, &app.raw.environment.settings]);
-    let has_store = layers.any(|settings| settings.store.is_some());
-    let kept = app
-        .identity(profile, |_| {})
-        .map(|identity| identity.kept(console.warn).0);
-    let is_stored = kept.is_ok_and(|kept| kept.has_secret());
-    let is_chosen = !has_store && !is_stored && store::is_ready();
-    is_chosen.then(|| Store::Keyring.name().to_owned())
+    let is_chosen = kept.has_secret() || layers.any(|settings| settings.store.is_some());
+    let store = || match store::is_ready() {
+        true => Store::Keyring,
+        false => Store::File,
+    };
+    (!is_chosen).then(|| store().name().to_owned())
 }
 
 fn has_client(app: &App, profile: &str) -> bool {
@@ -50,11 +53,21 @@ fn has_client(app: &App, profile: &str) -> bool {
     own.is_some_and(|own| own.client_id.is_some() && own.grant.is_some())
 }
 
+/// Where the id of the client comes from.
+enum ClientId {
+    /// The settings of the profile, or there is no client.
+    Settings,
+    /// An option or a variable.
+    Given(String),
+    /// The user, who was asked.
+    Asked(String),
+}
+
 /// What is to be configured.
 pub(super) struct Wanted {
     profile: String,
     kind: GrantKind,
-    client_id: Option<String>,
+    client_id: ClientId,
     account: Option<String>,
     store: Option<String>,
     workspaces: Vec<String>,
@@ -63,58 +76,89 @@ pub(super) struct Wanted {
 impl Wanted {
     pub(super) fn ask(
         options: &arguments::Login,
+        purpose: Purpose<'_>,
         app: &App,
         console: &mut Console<'_>,
     ) -> anyhow::Result<Self> {
-        let profile = match &options.profile {
-            Some(name) => name.clone(),
-            None => name(app, console)?,
-        };
-        if !is_profile_name(&profile) {
-            return Err(usage(&format!(
-                "'{}' is not a valid profile name: {PROFILE_NAME_RULE}",
-                quote(&profile)
-            )));
-        }
+        let profile = name(options, app, console)?;
         let known = match app.identity(&profile, |_| {}) {
-            Ok(identity) => Some(identity.profile),
+            Ok(identity) => Some(identity),
             // A profile with a client has a real fault: report it, and ask for nothing.
             Err(error) if has_client(app, &profile) => return Err(error),
             Err(_) => None,
         };
-        let kind = kind(options, known.as_ref(), console)?;
-        if kind == GrantKind::Token && known.is_none() && console.is_interactive {
+        let kept = known.as_ref().map(|known| known.kept(console.warn).0);
+        let kept = kept.unwrap_or_default();
+        let known = known.map(|known| known.profile);
+        let store = options.store.clone();
+        let mut wanted = Wanted {
+            kind: GrantKind::Token,
+            client_id: ClientId::Settings,
+            account: options.account.clone(),
+            store: store.or_else(|| self::store(app, &profile, &kept)),
+            profile,
+            workspaces: options.workspaces.clone(),
+        };
+        wanted.prove_places(app, known.as_ref(), console)?;
+        if kept.has_secret() && options.profile.is_none() && console.is_interactive {
+            console.tell(&format!(
+                "Profile '{}' will be logged in again.",
+                wanted.profile
+            ));
+        }
+        wanted.kind = kind(options, known.as_ref(), console)?;
+        wanted.client_id = match (wanted.kind, &options.client_id) {
+            (GrantKind::Token, _) => ClientId::Settings,
+            (_, Some(id)) => ClientId::Given(checked_id(id)?),
+            (kind, None) => client_id(kind, known.as_ref(), purpose, app, console)?,
+        };
+        if wanted.kind == GrantKind::Token && console.is_interactive && is_stored(known.as_ref()) {
             let steps = steps_to_a_token();
             steps.iter().for_each(|line| console.tell(line));
         }
-        let client_id = match (kind, &options.client_id) {
-            (GrantKind::Token, _) => None,
-            (_, Some(id)) => Some(checked_id(id)?),
-            (_, None) => client_id(kind, known.as_ref(), options, app, console)?,
-        };
-        Ok(Wanted {
-            kind,
-            client_id,
-            account: options.account.clone(),
-            store: options
-                .store
-                .clone()
-                .or_else(|| keychain(app, &profile, console)),
-            profile,
-            workspaces: options.workspaces.clone(),
-        })
+        Ok(wanted)
+    }
+
+    /// Checks that the login can be saved, before the user answers a question in vain.
+    fn prove_places(
+        &mut self,
+        app: &App,
+        known: Option<&profile::Profile>,
+        console: &Console<'_>,
+    ) -> anyhow::Result<()> {
+        match (Target::Global.prove_writable(), known) {
+            (Err(error), None) => return Err(error),
+            // A configuration that is never written to needs no note.
+            (Err(_), Some(_)) if self.store.as_deref() == Some(Store::File.name()) => {
+                self.store = None;
+            }
+            _ => {}
+        }
+        let identity = self.identity(app)?;
+        if identity.profile.store == Store::Memory {
+            return Err(usage(
+                "the store 'memory' saves no login; choose 'file', 'keyring' or 'kernel-keyring' with --store",
+            ));
+        }
+        match console.is_interactive && is_stored(known) {
+            true => identity.prove_room(console.warn),
+            false => Ok(()),
+        }
     }
 
     /// Asks for the client's id again, if it was asked for.
-    pub(super) fn ask_id_again(
-        &mut self,
-        options: &arguments::Login,
-        console: &mut Console<'_>,
-    ) -> anyhow::Result<()> {
-        if self.client_id.is_some() && options.client_id.is_none() {
-            self.client_id = Some(ask_id(console)?);
+    pub(super) fn ask_id_again(&mut self, console: &mut Console<'_>) -> anyhow::Result<()> {
+        if let ClientId::Asked(id) = &mut self.client_id {
+            *id = ask_id(console)?;
         }
         Ok(())
+    }
+
+    fn client_id(&self) -> Option<&str> {
+        match &self.client_id {
+            ClientId::Settings => None,
+            ClientId::Given(id) | ClientId::Asked(id) => Some(id),
+        }
     }
 
     /// Asks for the e-mail address that Bitbucket's API needs to check an API token.
@@ -146,7 +190,7 @@ impl Wanted {
     pub(super) fn identity(&self, app: &App) -> anyhow::Result<Identity> {
         app.identity(&self.profile, |own: &mut RawProfile| {
             own.grant = app::given(self.kind.name());
-            if let Some(id) = &self.client_id {
+            if let Some(id) = self.client_id() {
                 own.client_id = app::given(id);
             }
             if let Some(account) = &self.account {
@@ -162,7 +206,7 @@ impl Wanted {
         let key = |name: &str| format!("bbtoken.{}.{name}", self.profile);
         let singles = [
             ("grant", Some(self.kind.name())),
-            ("clientId", self.client_id.as_deref()),
+            ("clientId", self.client_id()),
             ("account", self.account.as_deref()),
             ("store", self.store.as_deref()),
         ];
@@ -192,14 +236,35 @@ impl Wanted {
     }
 }
 
+/// Tells whether a login saves a secret: a profile may get its token from a file, a command or a variable.
+fn is_stored(known: Option<&profile::Profile>) -> bool {
+    known.is_none_or(|profile| match &profile.grant {
+        Grant::Token(source) => *source == Source::Stored,
+        Grant::ClientCredentials(client) => client.secret == Source::Stored,
+        Grant::AuthorizationCode(_) => true,
+    })
+}
+
 /// Names the profile that is meant when none is named: the one in use, else 'default'.
-fn name(app: &App, console: &mut Console<'_>) -> anyhow::Result<String> {
-    match app.explain_here() {
-        Ok((name, _)) if name != profile::ENVIRONMENT => Ok(name),
-        Err(_) if !app.raw.profiles.is_empty() && console.is_interactive => {
-            console.ask("Name of the profile", profile::DEFAULT)
+fn name(
+    options: &arguments::Login,
+    app: &App,
+    console: &mut Console<'_>,
+) -> anyhow::Result<String> {
+    let name = match (&options.profile, app.explain_here()) {
+        (Some(name), _) => name.clone(),
+        (None, Ok((name, _))) if name != profile::ENVIRONMENT => name,
+        (None, Err(_)) if !app.raw.profiles.is_empty() && console.is_interactive => {
+            console.ask("Name of the profile", profile::DEFAULT)?
         }
-        _ => Ok(profile::DEFAULT.to_owned()),
+        (None, _) => profile::DEFAULT.to_owned(),
+    };
+    match is_profile_name(&name) {
+        true => Ok(name),
+        false => Err(usage(&format!(
+            "'{}' is not a valid profile name: {PROFILE_NAME_RULE}",
+            quote(&name)
+        ))),
     }
 }
 
@@ -232,10 +297,10 @@ fn kind(
 fn client_id(
     kind: GrantKind,
     known: Option<&profile::Profile>,
-    options: &arguments::Login,
+    purpose: Purpose<'_>,
     app: &App,
     console: &mut Console<'_>,
-) -> anyhow::Result<Option<String>> {
+) -> anyhow::Result<ClientId> {
     let from_environment = app.raw.environment.client_id.clone();
     // The built-in client is for people only.
     let is_usable = |profile: &&profile::Profile| {
@@ -243,20 +308,19 @@ fn client_id(
     };
     let known = known.filter(is_usable);
     if known.and_then(profile::Profile::client).is_some() {
-        return Ok(None);
+        return Ok(ClientId::Settings);
     }
     if let Some(id) = from_environment {
-        return Ok(Some(id));
+        return Ok(ClientId::Given(id));
     }
     if !console.is_interactive {
         return Err(usage("the client id is missing; give --client-id"));
     }
-    let asked = options.repository.as_ref().or(options.for_git.as_ref());
-    let workspace = app.workspace(asked.map(String::as_str));
+    let workspace = app.workspace(purpose.repository());
     for line in steps(app.base().as_str(), workspace.as_deref(), kind) {
         console.tell(&line);
     }
-    ask_id(console).map(Some)
+    ask_id(console).map(ClientId::Asked)
 }
 
 /// Asks for the client's id until it has the form of one.
@@ -278,13 +342,14 @@ fn checked_id(text: &str) -> anyhow::Result<String> {
 }
 
 /// Says how to create an API token (Bitbucket: "Using API tokens").
-fn steps_to_a_token() -> [&'static str; 6] {
+fn steps_to_a_token() -> [&'static str; 7] {
     [
         "",
         "Create an API token:",
         "  1. Open https://id.atlassian.com/manage-profile/security/api-tokens",
         "  2. Create API token with scopes, app Bitbucket.",
-        "  3. Tick read:repository:bitbucket. To push, tick write:repository:bitbucket, too.",
+        "  3. Tick read:repository:bitbucket and read:user:bitbucket.",
+        "     To push, tick write:repository:bitbucket, too.",
         "",
     ]
 }

@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use crate::{
-    failure::{Kind, quote},
+    failure::{Kind, Renewal, quote},
     http::Response,
     transport::Service,
 };
@@ -58,7 +58,7 @@ impl Refusal {
     }
 
     /// Finds the error kind, which decides the hint. `name` is the repository's name; `renewal` replaces the token.
-    pub(super) fn kind(&self, service: Service, name: &str, renewal: Option<String>) -> Kind {
+    pub(super) fn kind(&self, service: Service, name: &str, renewal: Option<Renewal>) -> Kind {
         let host = || self.host.clone();
         match self.status {
             401 | 404 => Kind::AccessRefused {
