@@ -202,11 +202,11 @@ fn an_unknown_name_gets_a_suggestion_and_a_workspace_is_one_word() {
     for name in ["wrok", "WORK", "works"] {
         bbtoken(&world, ["use", name])
             .fails(3)
-            .says(&["hint: did you mean 'work'? the profiles are: a, b, work\n"]);
+            .says(&[&format!("hint: did you mean 'work'? the profiles are: a, b, work; to add this one, run 'git bbtoken login {name}'\n")]);
     }
     bbtoken(&world, ["use", "nothing-like-it"])
         .fails(3)
-        .says(&["\nhint: the profiles are: a, b, work\n"]);
+        .says(&["\nhint: the profiles are: a, b, work; to add this one, run 'git bbtoken login nothing-like-it'\n"]);
     for workspace in ["", "a b", "acme/app", "bbtoken::acme/app", "-x"] {
         let option = format!("--workspace={workspace}");
         let done = bbtoken(&world, ["use", "work", &option]).fails(2);
