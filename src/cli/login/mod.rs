@@ -13,7 +13,6 @@ use crate::{
     app::{self, App, Identity, Owner, Unread},
     clock,
     failure::{Failure, Kind, kind, quote},
-    http::Url,
     profile::{self, Grant, Source},
     report,
     secret::{Secret, mask_address, masked},
@@ -96,14 +95,14 @@ fn log_in(
 /// Says why git asks for a login. Asks whether to log in where the profile does not exist, or its login has ended.
 fn greet(options: &arguments::Login, app: &App, console: &mut Console<'_>) -> anyhow::Result<bool> {
     let Some(name) = options.profile.as_deref() else {
-        return Ok(announce(app.base(), "", console));
+        return Ok(announce(app.base().host_str(), "", console));
     };
     let known = profile::names(&app.raw);
     if known.iter().all(|known| known != name) {
         return add(name, &known, console);
     }
     let Ok(identity) = app.identity(name, |_| {}) else {
-        return Ok(announce(app.base(), name, console));
+        return Ok(announce(app.base().host_str(), name, console));
     };
     let kept = identity.kept(console.warn).0;
     if let Some(login) = kept.login {
@@ -114,13 +113,16 @@ fn greet(options: &arguments::Login, app: &App, console: &mut Console<'_>) -> an
     }
     match kept.ready_token {
         Some(_) => replace(app, &identity, console),
-        None => Ok(announce(&identity.profile.endpoints.base, name, console)),
+        None => {
+            let host = identity.profile.endpoints.base.host_str();
+            Ok(announce(host, name, console))
+        }
     }
 }
 
 /// Says that git waits for a login, of a profile if there is one.
-fn announce(base: &Url, profile: &str, console: &Console<'_>) -> bool {
-    let host = base.host_str().unwrap_or_default();
+fn announce(host: Option<&str>, profile: &str, console: &Console<'_>) -> bool {
+    let host = host.unwrap_or_default();
     let profile = match profile {
         "" => String::new(),
         name => format!(" as profile '{name}'"),
@@ -241,7 +243,7 @@ fn tell(login: &browser::Login<'_>, heard: Heard, console: &mut Console<'_>) -> 
     if login.options.no_check {
         return console.answer(&format!("Profile '{name}' was saved without a check."));
     }
-    outcome::tell(login, heard, console)?;
+    outcome::tell(login.app, login.identity, heard, login.purpose, console)?;
     if login.purpose.is_git() {
         return Ok(());
     }

@@ -5,10 +5,10 @@ use super::{
         Console, arguments, setup,
         use_profile::{self, Place},
     },
-    browser::Login,
+    Purpose,
 };
 use crate::{
-    app::{self, Account, App, Owner, is_named},
+    app::{self, Account, App, Identity, Owner, is_named},
     clock,
     profile::{Grant, Profile, Store},
     token::KeptToken,
@@ -33,11 +33,12 @@ impl Heard {
 }
 
 pub(super) fn tell(
-    login: &Login<'_>,
+    app: &App,
+    identity: &Identity,
     heard: Heard,
+    purpose: Purpose<'_>,
     console: &mut Console<'_>,
 ) -> anyhow::Result<()> {
-    let (app, identity) = (login.app, login.identity);
     let profile = &identity.profile;
     console.answer(&format!("Profile '{profile}' is logged in."))?;
     let (kept, _) = identity.kept(console.warn);
@@ -65,7 +66,7 @@ pub(super) fn tell(
             ));
         }
     }
-    let is_worth_telling = !login.purpose.is_git() || matches!(owner, Ok(Owner::Account(_)));
+    let is_worth_telling = !purpose.is_git() || matches!(owner, Ok(Owner::Account(_)));
     let told = match is_worth_telling {
         true => tell_owner(profile, owner, console)?,
         false => Vec::new(),
