@@ -237,6 +237,14 @@ fn without_a_home_directory_each_hint_says_how_to_name_a_file() {
         let fix = format!("-> {command}{first}\n");
         assert!(doctor.contains(&fix), "'{fix}' in {doctor}");
     }
+    let status = world.bbtoken(["status"]).without_client().without("HOME");
+    let status = status
+        .env("GIT_CONFIG_COUNT", "1")
+        .env("GIT_CONFIG_KEY_0", "bbtoken.ci.grant")
+        .env("GIT_CONFIG_VALUE_0", "token");
+    let status = status.done().stdout;
+    let hint = format!("run 'git bbtoken login ci'{first}");
+    assert!(status.contains(&hint), "'{hint}' in {status}");
     // The hint works.
     let file = world.path("file");
     let login = ["login", "work", "--client-credentials", "--with-secret"];

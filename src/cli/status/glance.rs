@@ -6,6 +6,7 @@ use crate::{
     clock,
     failure::quote,
     profile::{ENVIRONMENT, Grant, Profile, Source},
+    report,
     secret::{mask_id, mask_name},
     token::Kept,
 };
@@ -102,7 +103,7 @@ fn validity(profile: &Profile, kept: &Kept, now_unix_s: u64) -> Validity {
     };
     let login = match profile.name.as_str() {
         ENVIRONMENT => "set BBTOKEN_CLIENT_SECRET".to_owned(),
-        name => format!("run 'git bbtoken login {name}'"),
+        name => report::for_this_user(&format!("run 'git bbtoken login {name}'")),
     };
     match secret {
         Source::Stored if stored.is_none() => return Err(format!("{what} missing: {login}")),

@@ -215,12 +215,18 @@ fn of_login(profile: &Profile, kept: &Kept, now_unix_s: u64) -> Vec<Row> {
             let scopes = app::scopes(&login.scopes);
             let mut rows = vec![("login", format!("refreshed {since}")), ("", scopes)];
             if kept.has_ended {
-                rows.push(("", format!("has ended; run 'git bbtoken login {profile}'")));
+                rows.push((
+                    "",
+                    report::for_this_user(&format!("has ended; run 'git bbtoken login {profile}'")),
+                ));
             }
             rows
         }
         (None, GrantKind::AuthorizationCode) => {
-            vec![("login", format!("none; run 'git bbtoken login {profile}'"))]
+            vec![(
+                "login",
+                report::for_this_user(&format!("none; run 'git bbtoken login {profile}'")),
+            )]
         }
         (None, _) => Vec::new(),
     }
