@@ -26,11 +26,11 @@ const OF_BUILD: [&str; 2] = ["BBTOKEN_BUILTIN_CLIENT_ID", "BBTOKEN_BUILTIN_CLIEN
 
 /// A setting or variable with this program's prefix that nothing reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Unknown {
+pub struct Unknown {
     /// Its name, for a setting with its file.
-    pub(crate) name: String,
+    pub name: String,
     /// The most likely correct name.
-    pub(crate) instead: Option<String>,
+    pub instead: Option<String>,
 }
 
 impl Unknown {

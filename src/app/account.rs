@@ -131,8 +131,10 @@ impl App {
             return Ok(untold(why));
         }
         let Some(authorization) = authorization(profile, bearer) else {
-            let why = "for an API token, Bitbucket needs the account's e-mail address, too; log in with --account <address>";
-            return Ok(untold(why));
+            let why = format!(
+                "for an API token, Bitbucket needs the account's e-mail address, too; set it: git config --global bbtoken.{profile}.account <address>"
+            );
+            return Ok(untold(&why));
         };
         let url = user_url(&profile.endpoints.base)?;
         let http = git_config::http_settings(&self.git.protected(), &process_variable, &url, None)?;

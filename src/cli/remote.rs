@@ -1,5 +1,5 @@
-//! `git bbtoken remote convert`: remotes and submodules to `bbtoken::` addresses, or back; in one repository, or in all
-//! below a directory.
+//! `git bbtoken remote convert`: changes remotes and submodules to `bbtoken::` addresses, or back, in one repository or in
+//! all repositories below a directory.
 
 use std::{
     collections::BTreeSet,
@@ -17,7 +17,7 @@ use crate::{
     secret::masked,
 };
 
-/// What may hold an address. The remotes of branches and the default to push to do, where they are no names.
+/// The settings that may contain an address. For a branch's remote and the default push remote, it may replace the name.
 const ADDRESSES: &str = r"^(remote\..*\.(url|pushurl)|remote\.pushdefault|branch\..*\.(remote|pushremote)|submodule\..*\.url)$";
 
 /// What `remote convert` says where a user names a directory without the option.
@@ -60,7 +60,7 @@ fn here(options: &arguments::Convert, console: &mut Console<'_>) -> anyhow::Resu
     Ok(())
 }
 
-/// Finds the repository here. Without one, the error names the option for many repositories.
+/// Finds this directory's repository. Without one, the error names the option for many repositories.
 fn repository_here() -> anyhow::Result<Repository> {
     Repository::here().map_err(|error| match error.to_string() {
         text if text.ends_with("; change into one") => usage(&format!("{text}; {BELOW}")),
@@ -74,7 +74,7 @@ fn below(
     options: &arguments::Convert,
     console: &mut Console<'_>,
 ) -> anyhow::Result<()> {
-    // What is wrong for every repository is said once.
+    // An error that concerns every repository appears once.
     App::read_of_user()?;
     let root = directory.canonicalize();
     let root = root.with_context(|| format!("cannot read '{}'", directory.display()))?;
@@ -209,7 +209,7 @@ impl<'o> Addresses<'o> {
     fn may_write(&self, plans: &[&Changes], console: &mut Console<'_>) -> anyhow::Result<bool> {
         for file in &self.kept {
             console.tell(&format!(
-                "'{}' keeps its addresses, because a change there is for everybody; to change them: --submodules",
+                "'{}' keeps its addresses, because a change affects all users of the repository; to change them: --submodules",
                 file.display()
             ));
         }
@@ -237,7 +237,7 @@ fn removed(target: &Target) -> anyhow::Result<Changes> {
     Ok(settings.map(removal).collect())
 }
 
-/// Says what the new `.gitmodules` needs on other machines. Git forbids an unknown helper before it looks for one.
+/// Says what other users need for the new `.gitmodules`. Git forbids an unknown helper before it looks for one.
 fn note(app: &App, console: &Console<'_>) {
     let base = app.base().as_str().trim_end_matches('/');
     console.tell(
@@ -281,14 +281,14 @@ fn show(plans: &[&Changes], console: &mut Console<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Goes through a repository and its submodules. A submodule that leads out of the repository is left alone.
+/// Visits a repository and its submodules. Skips a submodule that leads out of the repository.
 struct Walk<'w> {
     app: &'w App,
     addresses: Addresses<'w>,
     changes: Changes,
     /// The git directories that were visited.
     seen: BTreeSet<PathBuf>,
-    /// The submodules that were left alone.
+    /// The submodules that were skipped.
     left: Vec<PathBuf>,
 }
 

@@ -1,4 +1,4 @@
-//! `git bbtoken setup` and `unsetup`: git's configuration, changed in the open and taken back exactly.
+//! `git bbtoken setup` and `unsetup`: show each change of git's configuration, write it, and undo it exactly.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub(super) fn run(options: &arguments::Setup, console: &mut Console<'_>) -> anyh
     })
 }
 
-/// All that setup writes: a file of git's configuration, and what git-lfs needs in the repository here.
+/// The changes of setup: in a file of git's configuration, and for git-lfs in this directory's repository.
 struct Work {
     options: Options,
     plan: Plan,
@@ -71,13 +71,13 @@ impl Work {
     fn apply(&self, warn: &dyn Fn(&str)) -> anyhow::Result<()> {
         let target = &self.options.target;
         self.plan.apply()?;
-        // With what is set up now, the rest is the user's own setting already.
+        // The plan may already have written these settings for every repository.
         large_files(target)
             .iter()
             .try_for_each(|wiring| wiring.write(Duration::ZERO))?;
         for site in self.plan.unanswered()? {
             warn(&format!(
-                "another credential helper still comes after ours for {site}: in {}, move the section of our helper to the end",
+                "git asks another credential helper for {site} after the helper: in {}, move the section with 'git-bbtoken' to the end",
                 target.place()
             ));
         }
@@ -85,7 +85,7 @@ impl Work {
     }
 }
 
-/// Finds what git-lfs needs in the repository here.
+/// Finds the settings that git-lfs needs in this directory's repository.
 fn large_files(target: &Target) -> Vec<Wiring> {
     match target {
         Target::System => Vec::new(),
@@ -139,7 +139,7 @@ pub(super) fn offer(console: &mut Console<'_>) -> anyhow::Result<()> {
         target: Target::Global,
     };
     let work = Work::read(usual, &|_| {})?;
-    // Large files alone are no reason to ask after each login: the next fetch finds them.
+    // The next fetch writes the settings for git-lfs, so they alone need no question after a login.
     if work.plan.is_empty() {
         return Ok(());
     }
@@ -179,7 +179,7 @@ pub(super) fn undo(options: &arguments::Unsetup, console: &mut Console<'_>) -> a
     console.answer("Git's configuration is as it was before setup.")
 }
 
-/// Asks whether what was shown may be written; a script has to say so itself.
+/// Asks for the user's consent to write the changes that were shown. A script gives it with `--yes`.
 pub(super) fn may_write(
     options: &arguments::Consent,
     console: &mut Console<'_>,

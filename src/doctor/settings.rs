@@ -224,22 +224,22 @@ fn helper_of(app: &App, url: &Url) -> Finding {
     };
     let whole = &chains[0];
     let Some(position) = whole.position() else {
-        let text = format!("plain {site} addresses and git-lfs get no token from our helper");
-        let public = format!("our helper is not among {}", whole.0.len());
+        let text = format!("plain {site} addresses and git-lfs get no token from the helper");
+        let public = format!("the helper is not among {}", whole.0.len());
         return fix(Finding::note(CHECK, text, public));
     };
-    let public = format!("our helper is number {} of {}", position + 1, whole.0.len());
+    let public = format!("the helper is number {} of {}", position + 1, whole.0.len());
     let mut ours = whole.0[position..].iter().map(|entry| chain::helper(entry));
     if let Some(program) = ours.find_map(chain::missing_program) {
         let text = format!(
             "'{}' no longer exists, so plain {site} addresses and git-lfs get no token",
             quote(&program)
         );
-        return fix(Finding::problem(CHECK, text, "our program is missing"));
+        return fix(Finding::problem(CHECK, text, "the program is missing"));
     }
     if position > 0 {
         let text = format!(
-            "git asks {} for {site} before our helper; it may return an old password",
+            "git asks {} for {site} before the helper; it may return an old password",
             named(&whole.0[..position])
         );
         return fix(Finding::note(CHECK, text, public));
@@ -251,8 +251,8 @@ fn helper_of(app: &App, url: &Url) -> Finding {
         );
         return fix(Finding::note(CHECK, text, public));
     }
-    let text = format!("our helper alone answers for {site}");
-    Finding::good(CHECK, text, "only our helper")
+    let text = format!("the helper alone answers for {site}");
+    Finding::good(CHECK, text, "only the helper")
 }
 
 /// Lists the other helpers.

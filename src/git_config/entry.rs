@@ -39,7 +39,7 @@ pub struct Entry {
     pub value: Option<String>,
     /// The scope of its file.
     pub scope: Scope,
-    /// Its file, or `command line`.
+    /// Its file, its variable, or `the command line`.
     pub origin: Text,
 }
 

@@ -1,4 +1,4 @@
-//! Settings of the command line: `GIT_CONFIG_COUNT`, and the variable in which git passes `git -c` to its children.
+//! Settings of the environment: `GIT_CONFIG_COUNT`, and the variable in which git passes `git -c` to its children.
 
 use super::{
     environment::Variables,
@@ -6,19 +6,28 @@ use super::{
 };
 use crate::failure::{Failure, Kind, quote};
 
-/// Reads the settings in order of precedence. `git -c` comes last and wins (git: `git_config_from_parameters`).
-pub(super) fn read(variables: Variables<'_>) -> Result<Vec<Assignment>, Failure> {
-    let mut pairs = counted(variables)?;
-    if let Some(parameters) = variables("GIT_CONFIG_PARAMETERS") {
-        pairs.extend(unquote_parameters(&parameters.to_string_lossy())?);
-    }
-    pairs
-        .into_iter()
-        .map(|(text, value)| match Name::parse(&text) {
-            Some(name) => Ok(Assignment { name, value }),
-            None => Err(malformed(&text)),
-        })
-        .collect()
+/// Reads the settings with their origins, in order of precedence. `git -c` comes last and wins (git:
+/// `git_config_from_parameters`).
+pub(super) fn read(
+    variables: Variables<'_>,
+) -> Result<[(&'static str, Vec<Assignment>); 2], Failure> {
+    let parameters = variables("GIT_CONFIG_PARAMETERS");
+    let parameters = parameters.map(|parameters| unquote_parameters(&parameters.to_string_lossy()));
+    Ok([
+        ("GIT_CONFIG_COUNT", parsed(counted(variables)?)?),
+        (
+            "the command line",
+            parsed(parameters.transpose()?.unwrap_or_default())?,
+        ),
+    ])
+}
+
+fn parsed(pairs: Vec<Pair>) -> Result<Vec<Assignment>, Failure> {
+    let assignment = |(text, value): Pair| match Name::parse(&text) {
+        Some(name) => Ok(Assignment { name, value }),
+        None => Err(malformed(&text)),
+    };
+    pairs.into_iter().map(assignment).collect()
 }
 
 type Pair = (String, Option<String>);

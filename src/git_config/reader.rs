@@ -72,7 +72,7 @@ struct Reader<'r> {
 /// The position of an entry.
 #[derive(Clone, Copy)]
 struct Here<'h> {
-    /// The file; `None` for the command line.
+    /// The file; `None` for the command line and the environment.
     file: Option<&'h Path>,
     depth: usize,
     /// Whether the file was included by a condition.
@@ -120,9 +120,10 @@ impl<'r> Reader<'r> {
             let settings = self.read_file(&path, Scope::Worktree)?;
             self.add_all(settings, Here::at(Some(&path)))?;
         }
-        let settings = parameters::read(self.variables)?;
-        let settings = entries(settings, Scope::Command, "the command line");
-        self.add_all(settings, Here::at(None))
+        for (origin, settings) in parameters::read(self.variables)? {
+            self.add_all(entries(settings, Scope::Command, origin), Here::at(None))?;
+        }
+        Ok(())
     }
 
     fn add_all(&mut self, entries: Vec<Entry>, here: Here<'_>) -> anyhow::Result<()> {

@@ -6,7 +6,7 @@
 
 use super::text::Text;
 
-/// A setting from a file or a command line.
+/// A setting from a file, a command line or the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Assignment {
     pub(super) name: Name,

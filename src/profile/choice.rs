@@ -286,8 +286,9 @@ fn the_only(raw: &Raw) -> Result<(String, String), Failure> {
         (Some(_), Some(_)) => {
             let names: Vec<_> = of_site().map(|name| format!("'{name}'")).collect();
             Err(misconfigured(format!(
-                "several profiles are configured ({}) and none is chosen; choose one: git bbtoken use <profile>",
-                names.join(", ")
+                "several profiles are configured ({}) and none is chosen; choose one: git bbtoken use <profile>{}",
+                names.join(", "),
+                doubts(&raw.unknown())
             )))
         }
     }

@@ -15,6 +15,7 @@ use crate::{
     address::Address,
     http::Url,
     secret::{Secret, hex_digest},
+    suggestion::Unknown,
 };
 
 pub(crate) use choice::{choose, choose_for_push, explain, for_push, named, named_by_user, names};
@@ -185,6 +186,8 @@ pub struct Profile {
     pub remembers_advertisement: bool,
     /// The setting that forbids questions to the user.
     pub no_questions: Option<String>,
+    /// The settings with unknown keys, which may be mistyped settings of this profile.
+    pub unknown_keys: Vec<Unknown>,
 }
 
 impl Profile {

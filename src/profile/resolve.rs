@@ -8,6 +8,7 @@ use crate::{
     failure::{Failure, Kind, quote},
     http::{Url, may_carry_credentials},
     secret::{mask_address, mask_name},
+    suggestion::doubts,
 };
 
 /// The base URL of Bitbucket Cloud.
@@ -85,6 +86,7 @@ pub(super) fn resolve(raw: &Raw, name: &str) -> Result<Profile, Failure> {
         store,
         remembers_advertisement: truth(settings.pick(|p| p.remember_advertisement.as_ref()))?,
         no_questions: None,
+        unknown_keys: raw.unknown_keys.clone(),
     })
 }
 
@@ -147,7 +149,8 @@ fn grant(
             return Ok(Grant::AuthorizationCode(client.clone()));
         }
         return Err(misconfigured(format!(
-            "profile '{name}' has no client: set bbtoken.{name}.clientId or BBTOKEN_CLIENT_ID"
+            "profile '{name}' has no client: set bbtoken.{name}.clientId or BBTOKEN_CLIENT_ID{}",
+            doubts(&raw.unknown())
         )));
     };
     let client = Client {

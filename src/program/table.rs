@@ -26,7 +26,7 @@ pub(crate) const ROWS: [Row; 10] = [
     Row {
         child: Child::Transport,
         programs: "git's own transport; `git ls-remote` of `doctor`",
-        gets: "all: it starts our helper to get the token",
+        gets: "all: it starts the helper to get the token",
     },
     Row {
         child: Child::Git,
@@ -36,7 +36,7 @@ pub(crate) const ROWS: [Row; 10] = [
     Row {
         child: Child::GitElsewhere,
         programs: "git for a submodule, for a repository below a directory, or for one file of configuration",
-        gets: "no `BBTOKEN_*`; no variables of the repository here (`git rev-parse --local-env-vars`), except `git -c`",
+        gets: "no `BBTOKEN_*`; no variables of the current repository (`git rev-parse --local-env-vars`), except `git -c`",
     },
     Row {
         child: Child::Ours,

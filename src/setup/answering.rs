@@ -1,4 +1,4 @@
-//! Makes our helper the one that answers for a site.
+//! Makes our helper the only credential helper that answers for a site.
 
 use super::{
     NOTE, Reasoned, There,
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{app, git::Change, git_config::Entry, http::Url};
 
-/// Tells whether our helper answers for a site, alone, and its program is there.
+/// Tells whether only our helper answers for a site, and its program exists.
 pub(super) fn is_answering(entries: &[&Entry], site: &Url) -> bool {
     let chains = Chain::all(entries, site);
     let is_alone =
@@ -15,11 +15,11 @@ pub(super) fn is_answering(entries: &[&Entry], site: &Url) -> bool {
     is_alone && chains.iter().all(Chain::is_closed)
 }
 
-/// Makes us the one credential helper of a site, also for git-lfs.
+/// Makes our helper the only credential helper of a site, also for git-lfs.
 ///
-/// Ours has to stand after all others, so what an earlier setup wrote before another helper is written anew.
+/// Our entry must come after all others. If an earlier setup wrote it before another helper, this moves it.
 pub(super) fn answering(site: &Url, ask: &str, there: &There<'_>) -> Vec<Reasoned> {
-    // Git takes both for the same site, but a line is put where the section of its spelling is.
+    // Git treats both spellings as the same site, but writes a line into the section with its spelling.
     let spellings = ["", "/"].map(|end| format!("credential.{}{end}.helper", app::site(site)));
     let is_noted = |(key, value): &(&String, &String)| {
         there.own_has(NOTE, &format!("{key}={value}"))
@@ -53,14 +53,14 @@ pub(super) fn answering(site: &Url, ask: &str, there: &There<'_>) -> Vec<Reasone
         let why = "an earlier setup wrote this; the lines below replace it";
         changes.push((Change::Remove { key: its, value }, why));
     }
-    let why = "for this site, git asks no other helper, and no other helper stores our tokens";
+    let why = "for this site, git asks no other helper, and no other helper stores the tokens";
     changes.extend(there.add(key.clone(), String::new(), why));
-    let why = "git's own https and git-lfs get tokens from us";
+    let why = "git's own https and git-lfs get tokens from the helper";
     changes.extend(there.add(key.clone(), ask.to_owned(), why));
     changes
 }
 
-/// Tells whether git would put a line of this key before another helper of the site, because its section is there.
+/// Tells whether the key's section already exists before another helper of the site. Git would write the line there.
 fn is_too_early(key: &str, old: &[(&String, &String)], site: &Url, there: &There<'_>) -> bool {
     let (section, subsection, _) = parts(key);
     let last =

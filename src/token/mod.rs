@@ -321,7 +321,13 @@ fn no_secret(profile: &Profile, elsewhere: &str) -> anyhow::Error {
     };
     let message = format!(
         "the client of profile '{profile}' has no secret: {login}set BBTOKEN_CLIENT_SECRET, BBTOKEN_CLIENT_SECRET_FILE or bbtoken.{profile}.clientSecretCommand{elsewhere}{}",
-        suggestion::doubts(&suggestion::unknown_variables())
+        suggestion::doubts(
+            &[
+                profile.unknown_keys.clone(),
+                suggestion::unknown_variables()
+            ]
+            .concat()
+        )
     );
     Failure::new(Kind::Misconfigured, message).into()
 }

@@ -149,7 +149,7 @@ fn a_ready_token_tells_what_it_may() {
     world.bitbucket.clear_requests();
     let run = bbtoken(&world, ["login", "bot", "--with-token"]).input(&api);
     run.fails(2).says(&[
-        "the helper could not check the token: for an API token, Bitbucket needs the account's e-mail address, too; log in with --account <address>; give --try <workspace>/<repository>, or --no-check to save it without a check",
+        "the helper could not check the token: for an API token, Bitbucket needs the account's e-mail address, too; set it: git config --global bbtoken.bot.account <address>; give --try <workspace>/<repository>, or --no-check to save it without a check",
     ]);
     assert_eq!(api_requests(&world), 0);
     let done = log_in_with(&world, &api, &["--account", "joe@example.com"]);

@@ -37,7 +37,7 @@ fn a_healthy_setup_has_no_problem() {
         "ok       account: unknown: the token belongs to the client, not to a person",
         "ok       repository: 'ws/repo' can be read",
         "ok       submodules: bbtoken:: addresses are allowed everywhere",
-        "ok       credential helper: our helper alone answers for https://localhost:",
+        "ok       credential helper: the helper alone answers for https://localhost:",
         "\n\nNo problem found",
     ] {
         assert!(shown.contains(text), "'{text}' in {shown}");
@@ -586,7 +586,7 @@ fn other_credential_helpers_are_named_by_their_program_alone() {
     let before = "note     credential helper: git asks a shell command for https://localhost:";
     assert!(
         shown.contains(before)
-            && shown.contains(" before our helper; it may return an old password\n"),
+            && shown.contains(" before the helper; it may return an old password\n"),
         "{shown}"
     );
     assert!(!shown.contains("canary"), "{shown}");

@@ -30,9 +30,9 @@ fn setup_shows_what_it_writes_and_unsetup_undoes_exactly_that() {
 + protocol.bbtoken.allow = always
       git may clone submodules with bbtoken:: addresses
 + credential.BASE.helper = 
-      for this site, git asks no other helper, and no other helper stores our tokens
+      for this site, git asks no other helper, and no other helper stores the tokens
 + credential.BASE.helper = !'PROGRAM' credential
-      git's own https and git-lfs get tokens from us
+      git's own https and git-lfs get tokens from the helper
 + credential.BASE.useHttpPath = true
       git passes the path, so that the workspace selects the profile
 + lfs.BASE/.access = basic
@@ -624,7 +624,7 @@ fn the_fix_for_a_helper_of_a_repository_is_a_command_that_works() {
                 world.run(Path::new("sh"), ["-c", fix]).within(&tree).ok();
                 let shown = world.bbtoken(["doctor"]).within(&tree).ok();
                 assert!(
-                    shown.contains("ok       credential helper: our helper alone answers"),
+                    shown.contains("ok       credential helper: the helper alone answers"),
                     "{fix}: {shown}"
                 );
                 let told = chain(world, &tree);
@@ -685,7 +685,7 @@ fn the_helper_is_named_as_on_path_and_a_stale_name_is_replaced() {
         );
         let shown = run(&new, &["doctor"]).done().stdout;
         assert!(
-            shown.contains("ok       credential helper: our helper alone answers"),
+            shown.contains("ok       credential helper: the helper alone answers"),
             "{shown}"
         );
         run(&new, &["unsetup", "--yes"]).ok();
@@ -740,7 +740,7 @@ fn setup_warns_of_a_helper_that_stays_after_its_own() {
     fs::write(world.home().join(".gitconfig"), &text).expect("the home is ours");
     let done = world.bbtoken(["setup", "--yes"]).done().expect(0);
     done.says(&[&format!(
-        "warning: another credential helper still comes after ours for {base}: in your git configuration, move the section of our helper to the end\n"
+        "warning: git asks another credential helper for {base} after the helper: in your git configuration, move the section with 'git-bbtoken' to the end\n"
     )]);
     world.bbtoken(["unsetup", "--yes"]).ok();
     assert_eq!(world.gitconfig(), text, "every byte is as it was");

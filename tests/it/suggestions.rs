@@ -91,3 +91,40 @@ fn an_error_of_a_missing_setting_names_the_unknown_one() {
     let wrong = world.bbtoken(["status"]).done().expect(0);
     assert!(!wrong.stderr.contains(VALUE), "no value is shown");
 }
+
+#[test]
+fn an_error_of_a_missing_setting_names_the_mistyped_key() {
+    for (keys, before, right) in [
+        (
+            &["bbtoken.work.clientIdd"][..],
+            "or BBTOKEN_CLIENT_ID",
+            "bbtoken.work.clientId",
+        ),
+        (
+            &["bbtoken.work.clientId", "bbtoken.work.clientSecretComand"],
+            "or bbtoken.work.clientSecretCommand",
+            "bbtoken.work.clientSecretCommand",
+        ),
+        (
+            &[
+                "bbtoken.me.clientId",
+                "bbtoken.work.clientId",
+                "bbtoken.profilee",
+            ],
+            "git bbtoken use <profile>",
+            "bbtoken.profile",
+        ),
+    ] {
+        let world = world();
+        keys.iter().for_each(|key| set(&world, key));
+        let file = world.home().join(".gitconfig");
+        let wrong = keys.last().expect("a key is wrong").to_ascii_lowercase();
+        let doubt = format!(
+            "{before}; {wrong} in {} is unknown; did you mean {right}?\n",
+            file.display()
+        );
+        let done = world.bbtoken(["token"]).without_client().fails(3);
+        done.says(&[&doubt]);
+        assert!(!done.stderr.contains(VALUE), "no value is shown: {done:?}");
+    }
+}

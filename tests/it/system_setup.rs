@@ -71,7 +71,7 @@ fn an_administrator_sets_up_every_user_and_takes_back_exactly_that() {
         machine.on(world.git(read)).done().expect(0).quiet();
         let shown = machine.bbtoken(&["doctor"]).done().stdout;
         let lines = [
-            "credential helper: our helper alone answers",
+            "credential helper: the helper alone answers",
             "submodules: bbtoken:: addresses are allowed",
         ];
         for line in lines {

@@ -207,8 +207,9 @@ pub(in crate::cli) enum Remote {
     /// Change the Bitbucket addresses of remotes and submodules to bbtoken:: addresses
     #[command(
         long_about = "Change the Bitbucket addresses of remotes and submodules to bbtoken:: addresses\n\n\
-            The command changes the configuration of the repository here and of its submodules, and shows each change \
-            first. '.gitmodules' is committed, so a change there is a change for everybody: give --submodules for it.",
+            The command changes the configuration of the repository in this directory and of its submodules, and shows \
+            each change first. A change of the committed '.gitmodules' affects all users of the repository, so it needs \
+            --submodules.",
         after_help = examples::shown("git-bbtoken-remote-convert")
     )]
     Convert(Convert),

@@ -286,6 +286,7 @@ impl World {
                 store: Store::File,
                 remembers_advertisement: true,
                 no_questions: None,
+                unknown_keys: Vec::new(),
             },
         };
         let page = url("https://server/authorize");
