@@ -215,9 +215,10 @@ impl Profile {
         self.key("client", &client.id, "")
     }
 
-    /// Gives the key of the stored access token or API token.
+    /// Gives the key of the stored access token or API token. One account can have many tokens, so each profile has its
+    /// own.
     pub fn token_key(&self) -> String {
-        self.key("token", "", &self.account)
+        self.key("token", "", &self.name)
     }
 
     /// Gives the OAuth client, if there is one.

@@ -296,3 +296,35 @@ fn whoami_says_why_an_account_is_unknown_and_which_account_was_meant() {
         "warning: profile 'bot' is for account 'ann', but its login belongs to Local User (local)\n",
     ]);
 }
+
+#[test]
+fn the_hint_of_whoami_gives_a_stored_api_token_its_address() {
+    let world = world();
+    log_in_with(&world, &world.bitbucket.issue_api_token(), &["--no-check"]);
+    let hint = "git config --global bbtoken.bot.account <address>";
+    let done = bbtoken(&world, ["whoami"]).fails(5);
+    done.says(&[&format!("e-mail address, too; set it: {hint}\n")]);
+    let command = hint.replace("<address>", "joe@example.com");
+    let words = command.split(' ').skip(1).collect::<Vec<_>>();
+    world.git(words).ok();
+    assert_eq!(
+        bbtoken(&world, ["whoami"]).ok(),
+        "Local User (local), profile 'bot'\n"
+    );
+}
+
+#[test]
+fn two_profiles_keep_their_own_api_tokens_of_one_account() {
+    let world = world();
+    let tokens = ["reader", "writer"].map(|profile| {
+        let token = world.bitbucket.issue_api_token();
+        let options = ["--account", "joe@example.com", "--no-check"];
+        let run = bbtoken(&world, ["login", profile, "--with-token"]);
+        run.args(options).input(&token).done().expect(0);
+        (profile, token)
+    });
+    for (profile, token) in tokens {
+        let printed = bbtoken(&world, ["token", "--profile", profile]).ok();
+        assert_eq!(printed.trim_end(), token, "each profile has its own token");
+    }
+}
