@@ -1,4 +1,4 @@
-//! Lets the person who runs git log in, where git waits for a login.
+//! Lets the user log in while git waits.
 
 use std::{cell::Cell, fs::File, io::IsTerminal as _};
 
@@ -12,7 +12,7 @@ use crate::{
     report,
 };
 
-/// The terminal of this process, whatever git has made of its standard streams.
+/// The terminal of this process. Git may have redirected the standard streams.
 const TERMINAL: &str = if cfg!(windows) { "CONIN$" } else { "/dev/tty" };
 
 /// Runs `git bbtoken login` on the terminal if only a login is missing. Gives the plan after a login.
@@ -48,7 +48,7 @@ pub(super) fn offer(
     };
     match reaches_person(&terminal).then(|| log_in(terminal, profile, &repository))? {
         Ok(Some(0)) => Some(Plan::make(remote, address)),
-        // The user has left the login without an error.
+        // The user has stopped the login.
         Ok(None | Some(1)) => None,
         // The login has shown why it failed.
         Ok(Some(_)) => Some(Err(Failure::new(Kind::Hangup, "the login failed").into())),
@@ -70,7 +70,7 @@ fn missing(error: &anyhow::Error) -> Option<Option<&str>> {
     }
 }
 
-/// Gives the terminal, if a question there reaches a person, and the repository that git waits for.
+/// Gives the terminal, if the user can see and answer a question there, and the repository that git waits for.
 fn question(remote: &str, address: &str) -> Option<(File, String)> {
     if limits::is_ci() || !report::is_shown_on_a_terminal() {
         return None;
@@ -85,7 +85,7 @@ fn question(remote: &str, address: &str) -> Option<(File, String)> {
     reaches_person(&terminal).then(|| (terminal, repository.to_string()))
 }
 
-/// Tells whether we may read from the terminal: the system stops a command in the background that does.
+/// Tells whether the helper may read from the terminal. The system stops a background command that does.
 #[cfg(unix)]
 fn reaches_person(terminal: &File) -> bool {
     let foreground = rustix::termios::tcgetpgrp(terminal);

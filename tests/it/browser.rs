@@ -180,7 +180,7 @@ fn a_person_grants_access_in_a_browser_and_clones() {
     let (code, said) = login.end();
     assert_eq!(code, Some(4), "{said}");
     assert!(
-        said.contains("error: profile 'me' was not logged in: access_denied"),
+        said.contains("error: the login of profile 'me' failed: access_denied"),
         "{said}"
     );
 

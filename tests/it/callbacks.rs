@@ -233,9 +233,7 @@ fn an_answer_of_another_issuer_ends_the_login_and_its_code_is_not_sent() {
             false => {
                 assert_eq!(code, Some(4), "{said}");
                 assert!(
-                    said.contains(
-                        "was not logged in: the response names issuer 'https://evil.example'"
-                    ),
+                    said.contains(" failed: the response names issuer 'https://evil.example'"),
                     "{said}"
                 );
                 assert_eq!(files(&world.home()), before);
@@ -253,7 +251,7 @@ fn a_login_whose_browser_never_comes_ends_and_changes_nothing() {
     assert_eq!(code, Some(4), "{said}");
     assert!(
         said.contains(
-            "error: profile 'me' was not logged in: the browser did not come back within 1 s\n"
+            "error: the login of profile 'me' failed: the browser did not come back within 1 s\n"
         ) && said.contains("hint: run 'git bbtoken login me'"),
         "{said}"
     );

@@ -202,7 +202,7 @@ fn a_clone_without_consent_ends_with_one_error_and_the_next_one_works() {
     });
     let expected = format!(
         "{}\
-         error: profile 'default' was not logged in: access_denied: The resource owner denied the request\n\
+         error: the login of profile 'default' failed: access_denied: The resource owner denied the request\n\
          hint: run 'git bbtoken login default'\n",
         begin()
     );

@@ -441,7 +441,7 @@ fn a_refused_consent_is_shown_in_the_browser_and_on_the_terminal() {
     let (code, said) = login.end();
     assert_eq!(code, Some(4));
     assert!(
-        said.contains("error: profile 'me' was not logged in: access_denied"),
+        said.contains("error: the login of profile 'me' failed: access_denied"),
         "{said}"
     );
     assert!(!world.gitconfig().contains("bbtoken"), "nothing is written");
@@ -697,7 +697,7 @@ fn a_token_that_bitbucket_refuses_leaves_the_earlier_one_in_place() {
     let before = logged_in(&world);
     let with_token = ["bot", "--with-token", "--account", "ann"];
     login(&world, &with_token).input("ATCTTwrong").fails(5).says(&[
-        "error: profile 'bot' was not logged in, and nothing was changed: Bitbucket refused to name the account of the token; ",
+        "error: the login of profile 'bot' failed, and nothing was changed: Bitbucket refused to name the account of the token; ",
         "check such a token with --try <workspace>/<repository>",
     ]);
     is_unchanged(&world, &before);
@@ -707,7 +707,7 @@ fn a_token_that_bitbucket_refuses_leaves_the_earlier_one_in_place() {
     login(&world, &tried)
         .input("ATCTTwrong")
         .fails(5)
-        .says(&["error: profile 'bot' was not logged in, and nothing was changed\ncaused by: "]);
+        .says(&["error: the login of profile 'bot' failed, and nothing was changed\ncaused by: "]);
     is_unchanged(&world, &before);
     let of_repository = world.bitbucket.issue_resource_token();
     let message = "Token is invalid, expired, or not supported for this endpoint.";
@@ -728,7 +728,7 @@ fn an_unchecked_token_is_saved_only_if_the_user_agrees() {
     let unreachable = |run: Run| run.env("BBTOKEN_BASE_URL", "https://localhost:1");
     let with_token = login(&world, &["bot", "--with-token"]).input(&new);
     unreachable(with_token).fails(6).says(&[
-        "error: profile 'bot' was not logged in, and nothing was changed: the helper could not check the token; give --no-check to save it without a check\ncaused by: ",
+        "error: the login of profile 'bot' failed, and nothing was changed: the helper could not check the token; give --no-check to save it without a check\ncaused by: ",
     ]);
     let failing = [
         (Action::CloseWithoutAnswer, 6),
@@ -779,7 +779,7 @@ fn a_client_that_is_refused_leaves_the_secret_and_the_token_in_place() {
     login(&world, &tried)
         .input(&world.consumer.secret)
         .fails(5)
-        .says(&["error: profile 'work' was not logged in, and nothing was changed\ncaused by: "]);
+        .says(&["error: the login of profile 'work' failed, and nothing was changed\ncaused by: "]);
     // A token that is kept does not hide that the secret is wrong.
     let unchecked = [&client[..], &["--no-check"]].concat();
     login(&world, &unchecked).input("wrong").ok();
@@ -796,7 +796,7 @@ fn a_browser_login_that_cannot_read_the_repository_is_not_saved() {
     assert_eq!(list(), Some(0));
     let run = person::manage(&world, ["login", "work", "--browser", "--try", "ws/none"]);
     let done = person::log_in_by(&world, run).expect(5);
-    done.says(&["error: profile 'work' was not logged in, and nothing was changed"]);
+    done.says(&["error: the login of profile 'work' failed, and nothing was changed"]);
     let _ = fs::remove_dir_all(world.cache());
     world.bitbucket.clear_requests();
     assert_eq!(list(), Some(0), "the earlier login works");

@@ -604,8 +604,9 @@ fn the_login_of_an_unexpected_account_is_saved_only_after_a_yes() {
     let (shown, code) = terminal.run(&world, &login("--account ann"), &[(question, "n\n")]);
     assert_eq!(code, Some(4), "{shown}");
     assert!(
-        shown
-            .contains("error: profile 'me' was not logged in: the account is not the expected one"),
+        shown.contains(
+            "error: the login of profile 'me' failed: the account is not the expected one"
+        ),
         "{shown}"
     );
     assert_eq!(kept(), None, "nothing is kept");

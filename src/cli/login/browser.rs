@@ -1,4 +1,4 @@
-//! A person's consent, by a browser on this machine or on another one.
+//! Gets the user's consent in a browser, on this machine or on another one.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ pub(super) struct Login<'l> {
     pub(super) purpose: Purpose<'l>,
     pub(super) app: &'l App,
     pub(super) identity: &'l Identity,
-    /// Where it is tried before it is kept.
+    /// Login reads this repository as a test before it saves the login.
     pub(super) repository: Option<&'l Address>,
 }
 
@@ -56,13 +56,13 @@ impl Login<'_> {
                 .map(|owner| owner.name),
             ..Heard::default()
         };
-        // A port that was asked for is one that the person forwards.
+        // A user who gives a port forwards it from the machine with the browser.
         let by_pasting = options.no_browser
             || (options.port.is_none() && obstacle.is_some() && console.is_interactive);
         let needs_port = choice == Choice::Desktop && !by_pasting;
         if let (Some(obstacle), None, true) = (obstacle, options.port, needs_port) {
             return Err(usage(&format!(
-                "login cannot open a browser: {obstacle}; give --no-browser, and paste the address where the browser ends"
+                "login cannot open a browser: {obstacle}; give --no-browser to log in with a browser on any machine"
             )));
         }
         if by_pasting {
@@ -74,7 +74,7 @@ impl Login<'_> {
         Ok(heard)
     }
 
-    /// Gives the browser that is opened here, if one may be and would be seen.
+    /// Chooses the browser to open. Opens none where the user could not see it, or where a setting forbids prompts.
     fn allowed(&self, choice: Choice, obstacle: Option<&str>, console: &Console<'_>) -> Choice {
         if obstacle.is_some() || choice == Choice::Nothing {
             return Choice::Nothing;
@@ -88,7 +88,7 @@ impl Login<'_> {
         Choice::Nothing
     }
 
-    /// Waits on this machine for the browser to come back.
+    /// Listens on this machine for the browser's redirect.
     fn by_listening(
         &self,
         choice: &Choice,
@@ -143,7 +143,7 @@ impl Login<'_> {
         outcome
     }
 
-    /// Takes the address that a browser anywhere ended at.
+    /// Asks for the address of the page that a browser on any machine shows at the end.
     fn by_pasting_an_address(
         &self,
         obstacle: Option<&str>,
@@ -190,7 +190,7 @@ impl Login<'_> {
         self.exchange(&authorization, &code, &mut None, heard, console)
     }
 
-    /// Exchanges the code for a login. On a terminal, an account that is not expected needs a yes before it is kept.
+    /// Exchanges the code for a login. On a terminal, asks before it saves the login of an unexpected account.
     fn exchange(
         &self,
         authorization: &Authorization,
@@ -213,7 +213,7 @@ impl Login<'_> {
             if !is_asked {
                 return Ok(());
             }
-            // What Bitbucket does not tell is said at the end.
+            // The outcome says why the account is unknown.
             let Ok(owner) = self.app.owner_of(identity, bearer, scopes) else {
                 return Ok(());
             };
@@ -237,7 +237,7 @@ impl Login<'_> {
     }
 }
 
-/// Says why a browser that is opened here would not be seen.
+/// Says why the user could not see a browser that login opens.
 fn obstacle(is_set: &dyn Fn(&str) -> bool) -> Option<&'static str> {
     let in_container = ["/.dockerenv", "/run/.containerenv"]
         .iter()
@@ -260,21 +260,21 @@ fn obstacle(is_set: &dyn Fn(&str) -> bool) -> Option<&'static str> {
     }
 }
 
-/// Finds the query in what was pasted, in quotes or not.
+/// Finds the query in a pasted address, with or without quotes.
 fn query_of(pasted: &str) -> &str {
     let pasted = trimmed(pasted);
     let query = pasted.split_once('?').map_or(pasted, |(_, query)| query);
     query.split('#').next().unwrap_or("")
 }
 
-/// Leaves out what surrounds an address or a code where it was copied.
+/// Removes spaces, quotes and brackets around a pasted address or code.
 fn trimmed(pasted: &str) -> &str {
     pasted.trim_matches(|c: char| c.is_whitespace() || "\"'<>".contains(c))
 }
 
 fn not_done(identity: &Identity, why: &str) -> Failure {
     let profile = identity.profile.name.clone();
-    let message = format!("profile '{profile}' was not logged in: {why}");
+    let message = format!("the login of profile '{profile}' failed: {why}");
     Failure::new(Kind::LoginNeeded { profile }, message)
 }
 

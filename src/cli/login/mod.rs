@@ -1,5 +1,5 @@
-//! `git bbtoken login`: from nothing to a profile that works. Everything is asked first, then tried at the real
-//! endpoint, and only then written. A login that is stopped earlier changes nothing.
+//! `git bbtoken login` asks all questions first, then tries the login at Bitbucket, and then saves it. If the user stops
+//! it earlier, nothing changes.
 
 mod browser;
 mod opener;
@@ -161,7 +161,7 @@ fn replace(app: &App, identity: &Identity, console: &mut Console<'_>) -> anyhow:
     }
 }
 
-/// Tells whether the person may give another answer that works.
+/// Tells whether another answer of the user may work.
 fn is_wrong_answer(error: &anyhow::Error, console: &Console<'_>) -> bool {
     console.is_interactive
         && matches!(
@@ -184,7 +184,7 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// Asks for the secret, tries the login and saves it. `new_secret` is what the user gives.
+    /// Asks for the secret, tries the login and saves it. `new_secret` gets the user's answer.
     fn run(
         &self,
         mut identity: Identity,
@@ -251,7 +251,7 @@ fn tell(login: &browser::Login<'_>, heard: Heard, console: &mut Console<'_>) -> 
     outcome::next(name, login.options, console)
 }
 
-/// Tries the login, unless the user forbids it. A browser has to be asked in any case.
+/// Tries the login, unless the user forbids it. A login by browser always needs Bitbucket.
 fn tried(
     login: &browser::Login<'_>,
     is_new_secret: bool,
@@ -265,7 +265,7 @@ fn tried(
     } = login;
     match identity.profile.grant {
         Grant::AuthorizationCode(_) => heard = login.run(console)?,
-        // What has the wrong form is refused in any case.
+        // This refuses a token of the wrong form.
         Grant::Token(_) if login.options.no_check => {
             identity.bearer(console.warn)?;
         }
@@ -274,7 +274,7 @@ fn tried(
             heard.owner = trial::of_token(identity, login.app, *repository, console)?;
         }
         Grant::ClientCredentials(_) => {
-            // A token that is kept would hide that the secret is wrong.
+            // A cached token would hide a wrong secret.
             match is_new_secret {
                 true => identity.bearer_anew(console.warn)?,
                 false => identity.bearer(console.warn)?,
@@ -287,7 +287,7 @@ fn tried(
     Ok(heard)
 }
 
-/// Gets the client's secret or the ready token, if it is not where the profile says already.
+/// Asks for the client's secret or the token, unless the profile's source already has it.
 fn secret(
     options: &arguments::Login,
     identity: &Identity,
@@ -328,7 +328,7 @@ fn given(secret: &Secret) -> Source {
     }
 }
 
-/// Lets the profile use a secret that is not kept yet.
+/// Lets the profile use a secret that is not saved yet.
 fn use_secret(identity: &mut Identity, secret: &Secret) {
     let source = match &mut identity.profile.grant {
         Grant::Token(source) => source,

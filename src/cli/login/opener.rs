@@ -1,4 +1,4 @@
-//! Opens a page in a browser: the one that `BROWSER` names, else the desktop's.
+//! Opens a page in the browser that `BROWSER` names, or in the desktop's.
 
 use std::{
     io,
@@ -10,7 +10,7 @@ use crate::{
     program::{self, Child},
 };
 
-/// What separates the commands of `BROWSER`; on Windows a path holds colons.
+/// The separator of the commands in `BROWSER`. On Windows, paths contain colons.
 const SEPARATOR: char = if cfg!(windows) { ';' } else { ':' };
 
 /// Which browser the user wants.
@@ -20,7 +20,7 @@ pub(super) enum Choice {
     Desktop,
     /// The first of these commands that works, each with its arguments.
     Commands(Vec<Vec<String>>),
-    /// None at all.
+    /// No browser.
     Nothing,
 }
 
@@ -40,7 +40,7 @@ impl Choice {
         }
     }
 
-    /// Opens a page; false if no browser could be started. One that fails lets the next one try.
+    /// Opens a page with the first browser that works; false if none starts.
     pub(super) fn open(&self, page: &str) -> bool {
         let commands: Vec<_> = match self {
             Choice::Desktop => {
@@ -55,7 +55,7 @@ impl Choice {
             let Ok(mut child) = detached(&mut command).spawn() else {
                 continue;
             };
-            // Without a thread the first browser is the only one that is tried.
+            // Without a thread, login tries only the first browser.
             let _ = limits::start("browser", move || {
                 let is_done =
                     |child: &mut process::Child| child.wait().is_ok_and(|status| status.success());
@@ -74,7 +74,7 @@ impl Choice {
     }
 }
 
-/// Puts the page in the place of `%s`, else behind the words.
+/// Replaces `%s` by the page; without `%s`, appends it.
 fn with(words: &[String], page: &str) -> io::Result<Command> {
     let mut command = Child::Browser.command(&words[0])?;
     let is_placed = words[1..].iter().any(|word| word.contains("%s"));
@@ -85,7 +85,7 @@ fn with(words: &[String], page: &str) -> io::Result<Command> {
     Ok(command)
 }
 
-/// Keeps a browser from our terminal and our signals.
+/// Keeps the browser away from the terminal and its signals.
 fn detached(command: &mut Command) -> &mut Command {
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(command, 0);

@@ -1,4 +1,4 @@
-//! How a login ended, for the user: the account, the scopes, the expiry, and what is missing.
+//! Shows the outcome of a login: the account, the scopes, the expiry and missing permissions.
 
 use super::{
     super::{
@@ -14,14 +14,14 @@ use crate::{
     token::KeptToken,
 };
 
-/// What is known of the accounts before the outcome is printed.
+/// The accounts that login knows before it shows the outcome.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
-    /// The account of the login that is replaced, as Bitbucket named it then.
+    /// The account of the earlier login, as Bitbucket named it.
     pub(super) replaced: Option<String>,
     /// The account of the new login, if Bitbucket was already asked for it.
     pub(super) owner: Option<Owner>,
-    /// Whether the person has agreed to it.
+    /// Whether the user has agreed to this account.
     pub(super) is_agreed: bool,
 }
 
@@ -89,7 +89,7 @@ fn place(store: Store) -> &'static str {
     }
 }
 
-/// Says what comes next: which profile a plain address gets, and what else can be set up.
+/// Shows the next steps: which profile an address without a profile gets, a clone, and setup.
 pub(super) fn next(
     profile: &str,
     options: &arguments::Login,

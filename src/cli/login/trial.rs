@@ -1,4 +1,4 @@
-//! A login is tried before it replaces what works.
+//! Tries a login before it replaces one that works.
 
 use super::super::{Console, usage};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     secret::TOKEN_PREFIXES,
 };
 
-/// Tries a ready token, on the repository if there is one, else by asking whose it is; gives the answer to that.
+/// Tries a token on the repository, or without one by asking Bitbucket for its account, which it returns.
 ///
 /// # Errors
 ///
@@ -74,7 +74,7 @@ pub(super) fn on_repository(
 ) -> anyhow::Result<bool> {
     app::try_on(identity, address, warn).map_err(|error| {
         let kind = match kind(&error) {
-            // Its hint is about a profile that is there.
+            // The hint of this kind is for a profile that exists.
             Some(Kind::AccessRefused { .. }) | None => Kind::Refused,
             Some(kind) => kind.clone(),
         };
@@ -82,13 +82,13 @@ pub(super) fn on_repository(
     })
 }
 
-/// Tells whether an identity opens a repository, as far as Bitbucket can be asked.
+/// Tells whether an identity can read a repository. Only a refusal by Bitbucket is a no.
 pub(super) fn is_readable(identity: &Identity, address: &Address, warn: &dyn Fn(&str)) -> bool {
     let tried = on_repository(identity, address, warn);
     tried.map_or_else(|error| kind(&error) != Some(&Kind::Refused), |_| true)
 }
 
-/// Says that Bitbucket could not be asked, and how to keep the token all the same.
+/// Says that the check did not reach Bitbucket, and how to save the token without a check.
 fn unreached(error: anyhow::Error, profile: &Profile) -> anyhow::Error {
     let host = profile.endpoints.base.host_str().unwrap_or("").to_owned();
     let kind = kind(&error).cloned().unwrap_or(Kind::Unreachable { host });
@@ -111,7 +111,7 @@ fn is_of_network(error: &anyhow::Error) -> bool {
     )
 }
 
-/// Asks whether an untried token is kept; without a terminal or a yes it is not.
+/// Asks whether to save a token without a check. Without a terminal, the answer is no.
 fn agree(why: &str, error: anyhow::Error, console: &mut Console<'_>) -> anyhow::Result<()> {
     if !console.is_interactive {
         return Err(error);
@@ -124,5 +124,5 @@ fn agree(why: &str, error: anyhow::Error, console: &mut Console<'_>) -> anyhow::
 }
 
 fn not_done(profile: &Profile) -> String {
-    format!("profile '{profile}' was not logged in, and nothing was changed")
+    format!("the login of profile '{profile}' failed, and nothing was changed")
 }

@@ -1,4 +1,4 @@
-//! What a login configures: asked first, and written last.
+//! The settings that a login asks for first and writes last.
 
 use super::{
     super::{Console, arguments, usage},
@@ -53,7 +53,7 @@ fn has_client(app: &App, profile: &str) -> bool {
     own.is_some_and(|own| own.client_id.is_some() && own.grant.is_some())
 }
 
-/// Where the id of the client comes from.
+/// The source of the client's id.
 enum ClientId {
     /// The settings of the profile, or there is no client.
     Settings,
@@ -63,7 +63,7 @@ enum ClientId {
     Asked(String),
 }
 
-/// What is to be configured.
+/// The settings to write.
 pub(super) struct Wanted {
     profile: String,
     kind: GrantKind,
@@ -83,7 +83,7 @@ impl Wanted {
         let profile = name(options, app, console)?;
         let known = match app.identity(&profile, |_| {}) {
             Ok(identity) => Some(identity),
-            // A profile with a client has a real fault: report it, and ask for nothing.
+            // The profile has a client, so questions would not fix this error.
             Err(error) if has_client(app, &profile) => return Err(error),
             Err(_) => None,
         };
@@ -128,7 +128,7 @@ impl Wanted {
     ) -> anyhow::Result<()> {
         match (Target::Global.prove_writable(), known) {
             (Err(error), None) => return Err(error),
-            // A configuration that is never written to needs no note.
+            // Without a file to write to, the choice cannot be saved.
             (Err(_), Some(_)) if self.store.as_deref() == Some(Store::File.name()) => {
                 self.store = None;
             }
@@ -245,7 +245,7 @@ fn is_stored(known: Option<&profile::Profile>) -> bool {
     })
 }
 
-/// Names the profile that is meant when none is named: the one in use, else 'default'.
+/// Chooses the profile if the user names none: the one that git uses here, or 'default'.
 fn name(
     options: &arguments::Login,
     app: &App,
@@ -293,7 +293,7 @@ fn kind(
     }
 }
 
-/// Finds the client's id, or asks for it after showing how a client is made.
+/// Finds the client's id, or shows how to make a client and asks for its id.
 fn client_id(
     kind: GrantKind,
     known: Option<&profile::Profile>,
@@ -323,7 +323,7 @@ fn client_id(
     ask_id(console).map(ClientId::Asked)
 }
 
-/// Asks for the client's id until it has the form of one.
+/// Asks for the client's id until the answer has a valid form.
 fn ask_id(console: &mut Console<'_>) -> anyhow::Result<String> {
     loop {
         let id = console.ask("Key of the OAuth consumer", "")?;
