@@ -51,6 +51,7 @@ mod model;
 mod needs;
 mod notes;
 mod packages;
+mod packaging;
 mod pasted;
 mod person;
 mod processes;

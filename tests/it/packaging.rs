@@ -1,0 +1,229 @@
+//! What `scripts/release` is made of: lists that must agree, checked without building a release.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+use crate::{
+    help::COMMANDS,
+    needs::needs,
+    support::{World, gits},
+};
+
+const MANIFEST: &str = include_str!("../../Cargo.toml");
+const COMMON: &str = include_str!("../../packaging/common.sh");
+const PROGRAMS: &str = include_str!("../../packaging/programs");
+const KINDS: &str = include_str!("../../packaging/checks/kinds.sh");
+const NFPM: &str = include_str!("../../packaging/nfpm.yaml");
+/// One script makes the packages of all Linux distributions.
+const DISTRIBUTIONS: [&str; 4] = ["deb", "rpm", "apk", "arch"];
+
+fn top() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn run(program: &str, arguments: &[&str]) -> Output {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(top());
+    command.output().expect("the program starts")
+}
+
+fn text(output: Output) -> String {
+    assert!(output.status.success(), "it succeeds: {output:?}");
+    String::from_utf8(output.stdout).expect("it prints text")
+}
+
+/// The artifacts: each a kind and a target.
+fn artifacts() -> Vec<(String, String)> {
+    let listed = text(run("bash", &["scripts/release", "--list"]));
+    let of_line = |line: &str| {
+        let (kind, target) = line.split_once('-').expect("a name is <kind>-<target>");
+        (kind.to_owned(), target.to_owned())
+    };
+    listed.lines().map(of_line).collect()
+}
+
+#[test]
+fn each_artifact_is_made_checked_and_of_a_known_target() {
+    let artifacts = artifacts();
+    assert!(artifacts.len() > 15, "the list is complete: {artifacts:?}");
+    let mut parts = BTreeSet::new();
+    for (kind, target) in &artifacts {
+        let part = if DISTRIBUTIONS.contains(&kind.as_str()) {
+            "package"
+        } else {
+            kind
+        };
+        parts.insert(part.to_owned());
+        assert!(
+            KINDS.contains(&format!("\ncheck_{kind}() {{")),
+            "packaging/checks/kinds.sh checks '{kind}'"
+        );
+        assert!(
+            target == "all" || PROGRAMS.contains(&format!("\n    {target}) triple=")),
+            "packaging/programs builds for '{target}'"
+        );
+    }
+    let scripts = fs::read_dir(top().join("packaging/parts")).expect("the directory is there");
+    let scripts: BTreeSet<_> = scripts
+        .map(|script| script.expect("it can be read").file_name().into_string())
+        .collect::<Result<_, _>>()
+        .expect("the names are text");
+    assert_eq!(scripts, parts, "each script makes an artifact of the list");
+}
+
+#[test]
+fn an_artifact_that_does_not_exist_is_refused() {
+    let output = run("bash", &["scripts/release", "--only", "floppy-*"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("scripts/release --list"), "{told}");
+}
+
+#[test]
+fn the_scripts_of_a_release_are_valid() {
+    let listed = text(run("git", &["ls-files", "scripts/release", "packaging"]));
+    let mut checked = 0;
+    for file in listed.lines() {
+        let start = fs::read_to_string(top().join(file)).unwrap_or_default();
+        if file.ends_with(".sh") || start.starts_with("#!/usr/bin/env bash") {
+            let output = run("bash", &["-n", file]);
+            assert!(output.status.success(), "bash reads {file}: {output:?}");
+            checked += 1;
+        }
+    }
+    assert!(checked >= 10, "all scripts are checked, not {checked}");
+}
+
+#[test]
+fn a_package_contains_both_programs_and_a_page_for_each_command() {
+    let programs = MANIFEST.split("[[bin]]\nname = \"").skip(1);
+    let programs: Vec<_> = programs.filter_map(|rest| rest.split('"').next()).collect();
+    let line = format!("\nprograms=({})\n", programs.join(" "));
+    assert!(COMMON.contains(&line), "packaging/common.sh says {line:?}");
+
+    let world = World::new(gits().remove(0));
+    let directory = world.path("pages").display().to_string();
+    world.bbtoken(["man", "--directory", &directory]).ok();
+    for command in COMMANDS {
+        let page = world.path(&format!("pages/git-bbtoken-{command}.1"));
+        assert!(page.exists(), "there is a page of '{command}'");
+    }
+    for program in programs {
+        let page = world.path(&format!("pages/{program}.1"));
+        assert!(page.exists(), "there is a page of '{program}'");
+    }
+}
+
+#[test]
+fn packages_require_the_versions_that_the_programs_need() {
+    let readme = fs::read_to_string(top().join("README.md")).expect("it is there");
+    assert!(
+        readme.contains("git 2.39 or later"),
+        "README says which git"
+    );
+    for required in ["git (>= 1:2.39)", "git-core >= 2.39", "git>=2.39"] {
+        assert!(NFPM.contains(required), "a package requires '{required}'");
+    }
+    assert!(PROGRAMS.contains(".2.17\""), "zig links for glibc 2.17");
+    for required in ["libc6 (>= 2.17)", "glibc >= 2.17", "glibc>=2.17"] {
+        assert!(NFPM.contains(required), "a package requires '{required}'");
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    let description = env!("CARGO_PKG_DESCRIPTION");
+    assert!(!NFPM.contains(version), "the version is in Cargo.toml only");
+    assert!(NFPM.contains(description), "the description is the crate's");
+}
+
+#[test]
+fn the_changelog_of_packages_comes_from_the_changelog() {
+    needs!("python3");
+    let make = |version: &str, file: &Path| {
+        let file = file.display().to_string();
+        let maintainer = "Ann <ann@example.org>";
+        run(
+            "python3",
+            &[
+                "packaging/changelog.py",
+                version,
+                "86400",
+                maintainer,
+                &file,
+            ],
+        )
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let entries = text(make(version, &top().join("CHANGELOG.md")));
+    let entries: Value = serde_json::from_str(&entries).expect("it is JSON");
+    assert_eq!(entries[0]["semver"], version, "the newest entry is first");
+    assert!(
+        entries[0]["changes"]
+            .as_array()
+            .is_some_and(|all| all.len() > 10),
+        "it has every change"
+    );
+
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let file = directory.path().join("CHANGELOG.md");
+    let text_of_file = "# Changelog\n\n## [Unreleased]\n\n## [2.0.0] - 2030-01-02\n\n### Added\n\n- A line\n  and more.\n";
+    fs::write(&file, text_of_file).expect("it is the test's");
+    let entries = text(make("2.0.0", &file));
+    let entries: Value = serde_json::from_str(&entries).expect("it is JSON");
+    assert_eq!(entries[0]["date"], "2030-01-02T00:00:00Z", "{entries}");
+    assert_eq!(entries[0]["changes"][0]["note"], "Added: A line and more.");
+    let refused = make("2.1.0", &file);
+    assert!(
+        !refused.status.success(),
+        "a version without changes is no release"
+    );
+}
+
+#[test]
+fn the_sbom_and_the_licenses_list_what_the_programs_contain() {
+    needs!("python3");
+    let cargo = ["metadata", "--locked", "--offline", "--format-version", "1"];
+    let metadata = text(run(env!("CARGO"), &cargo));
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let file = directory.path().join("metadata.json");
+    fs::write(&file, metadata).expect("it is the test's");
+    let file = file.display().to_string();
+    let make = |what: &str| {
+        text(run(
+            "python3",
+            &["packaging/dependencies.py", what, "1.2.3", "86400", &file],
+        ))
+    };
+    let sbom: Value = serde_json::from_str(&make("sbom")).expect("it is JSON");
+    assert_eq!(sbom["metadata"]["timestamp"], "1970-01-02T00:00:00Z");
+    let components = sbom["components"].as_array().expect("it has components");
+    let names: BTreeSet<_> = components
+        .iter()
+        .filter_map(|one| one["name"].as_str())
+        .collect();
+    assert!(names.contains("rustls"), "it lists what is built in");
+    for only_in_tests in ["expect-test", "bitbucket-local", "rcgen"] {
+        assert!(
+            !names.contains(only_in_tests),
+            "{only_in_tests} is only in tests"
+        );
+    }
+    let licenses = make("licenses");
+    for component in components {
+        let license = component["licenses"][0]["expression"]
+            .as_str()
+            .unwrap_or("");
+        assert_ne!(license, "", "each has a license: {component}");
+        let line = format!(
+            "\n{} {}: {license}, ",
+            component["name"].as_str().unwrap_or(""),
+            component["version"].as_str().unwrap_or("")
+        );
+        assert!(licenses.contains(&line), "the licenses list {line:?}");
+    }
+    assert_eq!(make("sbom"), make("sbom"), "two runs write the same");
+}
