@@ -170,7 +170,15 @@ impl Choice {
         };
         console.answer(&format!("Wrote {key} = {value} to {file}{effect}."))?;
         for (name, why) in others {
-            (console.warn)(&format!("git still uses profile '{name}' because {why}"));
+            let fix = match why.as_str() {
+                "the address names it" => {
+                    "; to change the address: git remote set-url <remote> bbtoken::<workspace>/<repository>"
+                }
+                _ => "",
+            };
+            (console.warn)(&format!(
+                "git still uses profile '{name}' because {why}{fix}"
+            ));
         }
         Ok(())
     }

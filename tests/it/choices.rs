@@ -362,3 +362,14 @@ fn version_names_the_helper_only_if_it_has_another_version() {
         format!("{own}git-remote-bbtoken 0.0.1 in '{}'\n", helper.display())
     );
 }
+
+#[test]
+fn use_says_how_to_change_an_address_that_names_another_profile() {
+    let world = world();
+    let named = repository(&world, &[("origin", "bbtoken::a@ws/repo")]);
+    let run = bbtoken(&world, ["use", "b", "--here"]).within(&named);
+    assert_eq!(
+        run.done().expect(0).stderr,
+        "warning: git still uses profile 'a' because the address names it; to change the address: git remote set-url <remote> bbtoken::<workspace>/<repository>\n"
+    );
+}

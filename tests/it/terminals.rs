@@ -605,7 +605,7 @@ fn the_login_of_an_unexpected_account_is_saved_only_after_a_yes() {
     assert_eq!(code, Some(4), "{shown}");
     assert!(
         shown.contains(
-            "error: the login of profile 'me' failed: the account is not the expected one"
+            "error: the login of profile 'me' failed: the browser is logged in to Bitbucket as another account; change the account there first\n"
         ),
         "{shown}"
     );

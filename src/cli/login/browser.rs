@@ -224,7 +224,7 @@ impl Login<'_> {
                     visitor.show(Shown::Asked);
                 }
                 if !console.confirm(&format!("{text}. Keep this login?"))? {
-                    let why = "the account is not the expected one";
+                    let why = "the browser is logged in to Bitbucket as another account; change the account there first";
                     return Err(not_done(identity, why).into());
                 }
             }
