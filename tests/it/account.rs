@@ -328,3 +328,22 @@ fn two_profiles_keep_their_own_api_tokens_of_one_account() {
         assert_eq!(printed.trim_end(), token, "each profile has its own token");
     }
 }
+
+#[test]
+fn logout_of_all_forgets_the_account_of_a_removed_profile() {
+    let world = world();
+    let token = world.bitbucket.issue_api_token();
+    log_in_with(&world, &token, &["--account", "joe@example.com"]);
+    let owners = || {
+        let files = std::fs::read_dir(world.cache()).expect("the login has made it");
+        let names = files.map(|file| file.expect("it is readable").file_name());
+        let is_owner = |name: &std::ffi::OsString| name.to_string_lossy().ends_with(".owner");
+        names.filter(is_owner).count()
+    };
+    assert_eq!(owners(), 1, "the login saves the account's name");
+    world
+        .git(["config", "--global", "--remove-section", "bbtoken.bot"])
+        .ok();
+    bbtoken(&world, ["logout", "--all"]).ok();
+    assert_eq!(owners(), 0, "no name of an account stays");
+}

@@ -102,12 +102,18 @@ impl FileStore {
             .max_by_key(|record| record.generation))
     }
 
-    /// Removes every secret.
+    /// Removes every secret, and the names of the accounts. Tells whether there was a secret.
     pub(super) fn forget_rest(&self) -> anyhow::Result<bool> {
-        let names = match Directory::claim(&self.path).and_then(|directory| directory.names()) {
+        let names = Directory::claim(&self.path).and_then(|directory| {
+            let names = directory.names()?;
+            let mut owners = names.iter().filter(|name| name.ends_with(".owner"));
+            owners.try_for_each(|name| directory.remove(name))?;
+            Ok(names)
+        });
+        let names = match names {
             Err(error) if files::is_absent(&error) => return Ok(false),
             names => names.map_err(|error| {
-                of_disk(error, format!("cannot read '{}'", self.path.display()))
+                of_disk(error, format!("cannot empty '{}'", self.path.display()))
             })?,
         };
         let is_secret = |name: &&String| name.ends_with(".json") || name.ends_with(".next");
