@@ -293,15 +293,21 @@ fn a_question_is_repeated_after_a_wrong_answer() {
             ("token (not shown): ", "ATATTwrong\n"),
             (ADDRESS, "ann at example.com\n"),
             (ADDRESS, "ann@example.com\n"),
+            (again, "wrong\n"),
             (again, &token),
         ],
     );
     assert_eq!(code, Some(0), "{shown}");
     assert!(is_cloned(&world), "{shown}");
     assert!(shown.contains("the token is empty"), "{shown}");
+    assert!(
+        !shown.contains("--try"),
+        "a prompt takes no option: {shown}"
+    );
     for text in [
         "That is not an e-mail address.",
         "the token or the e-mail address is wrong",
+        "the token is wrong or revoked, or it cannot read this repository",
     ] {
         assert!(shown.contains(text), "'{text}': {shown}");
     }

@@ -271,7 +271,8 @@ fn tried(
         }
         Grant::ClientCredentials(_) if login.options.no_check => {}
         Grant::Token(_) => {
-            heard.owner = trial::of_token(identity, login.app, *repository, console)?;
+            heard.owner =
+                trial::of_token(login.purpose, identity, login.app, *repository, console)?;
         }
         Grant::ClientCredentials(_) => {
             // A cached token would hide a wrong secret.

@@ -1,6 +1,9 @@
 //! Tries a login before it replaces one that works.
 
-use super::super::{Console, usage};
+use super::{
+    super::{Console, usage},
+    Purpose,
+};
 use crate::{
     address::Address,
     app::{self, App, Identity, Owner},
@@ -15,6 +18,7 @@ use crate::{
 ///
 /// When Bitbucket refuses the token, or the token cannot be tried and the user does not agree to keep it.
 pub(super) fn of_token(
+    purpose: Purpose<'_>,
     identity: &Identity,
     app: &App,
     repository: Option<&Address>,
@@ -36,6 +40,9 @@ pub(super) fn of_token(
         Ok(Owner::Refused) => {
             let why = match bearer.token.expose().starts_with(TOKEN_PREFIXES[1]) {
                 true => "the token or the e-mail address is wrong, or the token is revoked",
+                false if purpose.is_git() => {
+                    "the token is wrong or revoked, or it cannot read this repository"
+                }
                 false => {
                     "the token is wrong or revoked, or it belongs to a repository, project or workspace: check such a token with --try <workspace>/<repository>"
                 }
