@@ -91,3 +91,4 @@ mod versions;
 mod waits;
 mod watch;
 mod whose;
+mod windows;

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Holds the answer to the next request that matches and starts a command, which then waits for it.
-fn start_and_hold(world: &World, rule: Rule, command: Run) -> Child {
+pub(crate) fn start_and_hold(world: &World, rule: Rule, command: Run) -> Child {
     world.bitbucket.clear_requests();
     let (method, path) = (rule.method.clone(), rule.path.clone());
     let before = usize::try_from(rule.skip).expect("because it is small");
@@ -54,7 +54,7 @@ fn holds() -> [Rule; 3] {
     ]
 }
 
-fn stderr_of(mut child: Child) -> String {
+pub(crate) fn stderr_of(mut child: Child) -> String {
     let mut text = String::new();
     child
         .stderr

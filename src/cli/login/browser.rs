@@ -247,7 +247,7 @@ fn obstacle(is_set: &dyn Fn(&str) -> bool) -> Option<&'static str> {
         .any(|name| is_set(name))
     {
         Some("this is an ssh session")
-    } else if in_container && !is_set("DISPLAY") {
+    } else if cfg!(unix) && in_container && !is_set("DISPLAY") {
         Some("this is a container")
     } else if cfg!(all(unix, not(target_os = "macos")))
         && !["DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"]
