@@ -31,9 +31,9 @@ check_tar() {
 }
 unpack_tar() { inside tar --no-same-owner --strip-components=1 -C /usr/local -xzf "/mnt/$(basename "$1")"; }
 remove_tar() {
-    tar -tzf "$new" | cut -d/ -f2- | grep -v '/$' | (cd "$root/usr/local" && xargs rm)
+    (tar -tzf "$old"; tar -tzf "$new") | cut -d/ -f2- | grep -v '/$' | sort -u | (cd "$root/usr/local" && xargs rm -f)
     # Directories that this archive brought, but not those of Debian.
-    find "$root"/usr/local/share -mindepth 1 -type d -empty ! -path '*/local/share/man' -delete
+    find "$root"/usr/local/share -mindepth 1 -type d -empty ! -path '*/local/share/man' ! -name ca-certificates -delete
 }
 
 check_deb() {
@@ -63,17 +63,22 @@ check_rpm() {
     needs rpm:rpm
     old_and_new package '*.x86_64.rpm'
     root_of trixie
+    # Two directories that belong to Fedora's own packages.
+    mkdir -p "$root"/usr/share/{licenses,zsh/site-functions}
     lifecycle install_rpm remove_rpm
     rm -rf "$root/var/lib/rpm"
+    rmdir "$root"/usr/share/{licenses,zsh/site-functions}
 }
-install_rpm() { rpm --root "$root" --nodeps -U "$1"; }
-remove_rpm() { rpm --root "$root" -e "$name"; }
+# Debian's rpm says at each start that Debian has another package manager.
+in_rpm() { rpm --root "$root" --dbpath /var/lib/rpm "$@" 2> >(grep -v '^rpm: ' >&2); }
+install_rpm() { in_rpm --nodeps -U "$1"; }
+remove_rpm() { in_rpm -e "$name"; }
 
 check_arch() {
     needs pacman:pacman-package-manager
     old_and_new package '*.pkg.tar.zst'
     root_of trixie
-    mkdir -p "$root/var/lib/pacman"
+    mkdir -p "$root/var/lib/pacman" "$place/cache"
     printf '[options]\nArchitecture = x86_64\nSigLevel = Never\n' >"$place/pacman.conf"
     lifecycle install_arch remove_arch
     rm -rf "$root/var/lib/pacman"
@@ -151,7 +156,8 @@ check_image() {
     local storage=(buildah --storage-driver vfs --root "$place/storage" --runroot "$place/runroot") container
     container=$("${storage[@]}" from --pull-never "oci-archive:$(find "$out" -name '*.oci.tar' | head -1)")
     root=$("${storage[@]}" mount "$container")
-    mkdir -p "$root/mnt"
+    # A container engine writes this file.
+    echo "127.0.0.1 localhost" >"$root/etc/hosts"
     inside sh /mnt/use "$version"
     inside git lfs version >/dev/null
     "${storage[@]}" rm -a >/dev/null
@@ -177,9 +183,11 @@ PYTHON
 # The size of the helper, and what a discovery costs in instructions: as the plain build of the same source.
 check_cost() {
     needs valgrind:valgrind
-    local helper=$work/programs/$target/git-remote-bbtoken plain=$work/plain/release/git-remote-bbtoken size counts
+    local helper=$work/programs/$target/git-remote-bbtoken plain=$work/plain/release/git-remote-bbtoken size counts most=6500000
+    # The static one contains a C library.
+    [[ $target != *-static ]] || most=7500000
     size=$(stat -c %s "$helper")
-    ((size <= 6500000)) || fail "git-remote-bbtoken has $size bytes; 6500000 are allowed"
+    ((size <= most)) || fail "git-remote-bbtoken has $size bytes; $most are allowed"
     say "builds as 'cargo build --release' does, to compare"
     cargo build --release --locked -q --bin git-remote-bbtoken --manifest-path "$top/Cargo.toml" --target-dir "$work/plain"
     counts="$(count "$plain") $(count "$helper")"

@@ -15,6 +15,7 @@ root_of() {
     mkdir "$root"
     tar -xpf "$root.tar" -C "$root"
     rm "$root.tar"
+    echo "127.0.0.1 localhost" >"$root/etc/hosts"
     touch "$root/complete"
 }
 
@@ -23,7 +24,8 @@ busybox_root() {
     needs /usr/share/doc/busybox-static:busybox-static
     root=$place/busybox
     rm -rf "$root"
-    mkdir -p "$root"/{bin,tmp,dev,mnt}
+    mkdir -p "$root"/{bin,tmp,dev,etc,mnt}
+    echo "127.0.0.1 localhost" >"$root/etc/hosts"
     cp "$(command -v busybox)" "$root/bin/busybox"
     local applet
     for applet in sh grep dirname; do
