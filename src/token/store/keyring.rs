@@ -4,24 +4,22 @@
 //! Windows. Windows allows 2,560 bytes per secret, so larger secrets are stored in pieces. The pieces of a new secret
 //! are written beside the old ones, and a small index entry selects the valid ones. So an interrupted write loses
 //! nothing. Each write is read back, so that two processes without a lock cannot leave a mixture.
-use std::{
-    collections::HashMap,
-    sync::{Arc, mpsc},
-    time::Duration,
-};
+use std::{sync::mpsc, time::Duration};
 
 use anyhow::Context as _;
-use keyring_core::{CredentialStore, Entry, Error};
+use keyring_core::{Entry, Error};
 
-use super::{Store, unusable};
+use super::{
+    Store,
+    entries::{Entries, Keychain, SERVICE, connect},
+    unusable,
+};
 use crate::{
     limits,
     secret::{Secret, hex_digest},
     waiting,
 };
 
-/// The service name of the entries.
-const SERVICE: &str = "git-remote-bbtoken";
 /// The longest piece. Windows allows 2,560 bytes in UTF-16, which is 1,280 characters.
 const PIECE_CHARACTERS: usize = 1200;
 /// The reserved space: two Bitbucket tokens of the longest known form. The kernel keyring has 20,000 bytes per user in
@@ -33,15 +31,6 @@ const WRITES: usize = 3;
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// The time limit where a login only looks for a keychain.
 const READY_LIMIT: Duration = Duration::from_secs(3);
-
-/// The kind of keychain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Keychain {
-    /// The keychain of the desktop session, or of the user on macOS and Windows.
-    Session,
-    /// The user's keyring in the Linux kernel, which is lost when the machine restarts.
-    Kernel,
-}
 
 /// The keychain as a store.
 #[derive(Clone)]
@@ -113,59 +102,6 @@ impl Store for KeyringStore {
     }
 }
 
-/// Entries by name.
-#[derive(Clone)]
-enum Entries {
-    Of(Arc<CredentialStore>),
-    #[cfg(target_os = "linux")]
-    OfKernel,
-}
-
-impl Entries {
-    fn entry(&self, name: &str) -> Result<Entry, Error> {
-        match self {
-            Entries::Of(store) => store.build(SERVICE, name, None),
-            #[cfg(target_os = "linux")]
-            Entries::OfKernel => kernel_entry(name),
-        }
-    }
-
-    fn forget_all(&self) -> Result<bool, Error> {
-        let found = match self {
-            // Windows searches the names of entries, which end with that of the service.
-            Entries::Of(store) if cfg!(windows) => {
-                store.search(&HashMap::from([("pattern", "git-remote-bbtoken$")]))?
-            }
-            Entries::Of(store) => store.search(&HashMap::from([("service", SERVICE)]))?,
-            #[cfg(target_os = "linux")]
-            Entries::OfKernel => Vec::new(),
-        };
-        for entry in &found {
-            entry.delete_credential()?;
-        }
-        Ok(!found.is_empty())
-    }
-}
-
-fn connect(keychain: Keychain) -> Result<Entries, Error> {
-    match keychain {
-        #[cfg(any(target_os = "linux", target_os = "freebsd"))]
-        Keychain::Session => Ok(Entries::Of(zbus_secret_service_keyring_store::Store::new()?)),
-        #[cfg(target_os = "macos")]
-        Keychain::Session => Ok(Entries::Of(
-            apple_native_keyring_store::keychain::Store::new()?,
-        )),
-        #[cfg(windows)]
-        Keychain::Session => Ok(Entries::Of(windows_native_keyring_store::Store::new()?)),
-        #[cfg(target_os = "linux")]
-        Keychain::Kernel => Ok(Entries::OfKernel),
-        #[cfg(not(target_os = "linux"))]
-        Keychain::Kernel => Err(Error::NotSupportedByStore(
-            "this system has no kernel keyring".into(),
-        )),
-    }
-}
-
 /// Checks that the session's keychain is unlocked, because a setting forbids questions to the user.
 ///
 /// # Errors
@@ -215,27 +151,6 @@ fn is_unlocked(limit: Duration) -> anyhow::Result<bool> {
 #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
 fn is_unlocked(_limit: Duration) -> anyhow::Result<bool> {
     Ok(true)
-}
-
-/// Opens an entry in the user's keyring, which all sessions of the user share.
-///
-/// By default, the crate uses the session keyring, which may end with this process (keyrings(7), "session-keyring").
-#[cfg(target_os = "linux")]
-fn kernel_entry(name: &str) -> Result<Entry, Error> {
-    use linux_keyutils::{KeyError, KeyRing, KeyRingIdentifier};
-    let absent = |error: KeyError| Error::NoStorageAccess(error.into());
-    let user = KeyRing::from_special_id(KeyRingIdentifier::User, true).map_err(absent)?;
-    // A process can read entries only if it possesses a link to their keyring (keyrings(7), "Possession").
-    KeyRing::from_special_id(KeyRingIdentifier::Process, true)
-        .and_then(|process| process.link_keyring(user))
-        .map_err(absent)?;
-    let credential = linux_keyutils_keyring_store::Cred {
-        session: user,
-        persistent: KeyRing::get_persistent(KeyRingIdentifier::User).ok(),
-        description: format!("{SERVICE}:{name}"),
-        specifiers: None,
-    };
-    Ok(Entry::new_with_credential(Arc::new(credential)))
 }
 
 /// Checks for threads and file handles, because the libraries for the desktop's keychain panic without them.

@@ -2,6 +2,7 @@
 //!
 //! A store keeps small texts. The profile chooses it, and there is no fallback to another store. Access tokens are in
 //! the cache instead: a lost access token costs a request, a lost secret costs a login.
+mod entries;
 mod file;
 mod keyring;
 
@@ -13,8 +14,9 @@ use crate::{
     secret::Secret,
 };
 
+pub(crate) use entries::Keychain;
 pub(crate) use file::FileStore;
-pub(crate) use keyring::{Keychain, KeyringStore, is_ready};
+pub(crate) use keyring::{KeyringStore, is_ready};
 
 /// The space that a store reserves before a request for a secret that cannot be repeated. It is twice the size of two
 /// Bitbucket tokens of the longest known form.
