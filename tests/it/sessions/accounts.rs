@@ -111,7 +111,7 @@ fn workspaces_directories_and_submodules_find_their_profile() {
             .says(&["with profile 'work'"]);
         run(limited(world, ["ls-remote", "bbtoken::nobody@third/repo"]))
             .fails(128)
-            .says(&["hint: the profiles are: play, work\n"]);
+            .says(&["hint: the profiles are: play, work; to add this one, run 'git bbtoken login nobody'\n"]);
     });
 }
 

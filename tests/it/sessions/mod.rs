@@ -276,7 +276,7 @@ fn a_login_that_variables_hide_is_named_with_both_directories() {
         ("a job", vec![("BBTOKEN_HOME", &moved)], moved.join("state")),
     ];
     for (what, variables, looked) in cases {
-        let mut run = list(world).env("XDG_CACHE_HOME", &moved);
+        let mut run = list(world).env("XDG_CACHE_HOME", moved.join("cache"));
         for (name, path) in variables {
             run = match name {
                 "GIT_CONFIG_GLOBAL" => run.env(name, path.join(".gitconfig")),
