@@ -49,7 +49,7 @@ impl fmt::Display for Flaw {
 
 /// Cleans a text.
 ///
-/// Removes a byte order mark, spaces of any kind and line ends around it, and one pair of quotes (`docker --env-file`
+/// Removes a byte order mark, spaces of any kind and line ends around it, and pairs of quotes (`docker --env-file`
 /// keeps them). Reads UTF-16 (PowerShell 5 writes it).
 ///
 /// # Errors
@@ -94,7 +94,7 @@ pub(crate) fn check(word: &str) -> Result<(), Flaw> {
 fn check_value(text: &str) -> Result<(), Flaw> {
     let starts = ["BBTOKEN_", "{", "${", "$(", "{{"];
     let is_start = |start: &&str| text.starts_with(start);
-    if starts.iter().any(is_start) || text.chars().all(|c| c == '*') {
+    if starts.iter().any(is_start) || text.chars().all(|c| c == '*') || is_placeholder(text) {
         return Err(Flaw::NotItself);
     }
     // Another server's secret may contain a backslash, but probably not before its last letter.
@@ -105,12 +105,23 @@ fn check_value(text: &str) -> Result<(), Flaw> {
     }
 }
 
+/// Tells whether a text is `$NAME` or `%NAME%`, which no shell replaced, or `<name>` of a document.
+fn is_placeholder(text: &str) -> bool {
+    let between = |start, end| text.strip_prefix(start)?.strip_suffix(end);
+    let variable = between("$", "").or_else(|| between("%", "%"));
+    let is_of_name = |c: char| c == '_' || c.is_ascii_uppercase() || c.is_ascii_digit();
+    variable.is_some_and(|name| name.chars().all(is_of_name)) || between("<", ">").is_some()
+}
+
 /// Checks a client id. Ids of other servers may contain spaces and other letters.
 ///
 /// # Errors
 ///
-/// For control characters, invisible characters and unusual spaces.
+/// If it is empty, and for control characters, invisible characters and unusual spaces.
 pub(crate) fn check_id(id: &str) -> Result<(), Flaw> {
+    if bare(id).is_empty() {
+        return Err(Flaw::Empty);
+    }
     let is_space = |c: char| c.is_whitespace() && c != ' ';
     if id.contains(|c: char| is_space(c) || is_harmful(c)) {
         return Err(Flaw::Character);
@@ -132,7 +143,7 @@ fn unquote(text: &str) -> Result<&str, Flaw> {
         match (text.strip_prefix(quote), text.strip_suffix(quote)) {
             (None, None) => {}
             (Some(rest), Some(_)) if text.len() > 1 => {
-                return Ok(bare(&rest[..rest.len() - quote.len_utf8()]));
+                return unquote(bare(&rest[..rest.len() - quote.len_utf8()]));
             }
             _ => return Err(Flaw::Quote),
         }
@@ -171,8 +182,10 @@ mod tests {
         let utf16 = |text: &str, unit: fn(u16) -> [u8; 2]| -> Vec<u8> {
             text.encode_utf16().flat_map(unit).collect()
         };
-        let cases: [&[u8]; 14] = [
+        let cases: [&[u8]; 16] = [
             b"s3cret",
+            b"'\"s3cret\"'",
+            b"\"\"s3cret\"\"\n",
             b" s3cret\r\n",
             b"s3cret\n\n",
             b"\"s3cret\"",
@@ -194,7 +207,12 @@ mod tests {
 
     #[test]
     fn what_is_ambiguous_is_named() {
-        let cases: [(&[u8], Flaw); 14] = [
+        let cases: [(&[u8], Flaw); 19] = [
+            (b"$BBTOKEN_SECRET", Flaw::NotItself),
+            (b"%BBTOKEN_SECRET%", Flaw::NotItself),
+            (b"<secret>", Flaw::NotItself),
+            (b"'\"\"'", Flaw::Empty),
+            (b"'\"s3cret'", Flaw::Quote),
             (b"", Flaw::Empty),
             (b" \r\n", Flaw::Empty),
             (b"\"\"", Flaw::Empty),
@@ -218,6 +236,9 @@ mod tests {
     #[test]
     fn a_client_id_may_hold_spaces_and_letters_and_nothing_invisible() {
         assert_eq!(check_id("app:one%41+two \u{fc}"), Ok(()));
+        for id in ["", " ", "\u{200b}"] {
+            assert_eq!(check_id(id), Err(Flaw::Empty), "{id:?}");
+        }
         for id in ["a\u{a0}b", "a\tb", "a\u{200b}b", "a\u{1b}b"] {
             assert_eq!(check_id(id), Err(Flaw::Character), "{id:?}");
         }

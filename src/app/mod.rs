@@ -306,7 +306,10 @@ pub(crate) fn credential_helper() -> anyhow::Result<String> {
 pub(crate) fn helper_program() -> anyhow::Result<PathBuf> {
     let program = program::sibling("git-bbtoken")?;
     let itself = program.canonicalize().ok();
-    let is_itself = |found: &PathBuf| found.canonicalize().ok() == itself;
-    let linked = program::all("git-bbtoken").into_iter().find(is_itself);
-    Ok(linked.unwrap_or(program))
+    let is_itself = |found: &Path| found.canonicalize().ok() == itself;
+    let on_path = program::all("git-bbtoken");
+    let linked = on_path.iter().find(|found| is_itself(found));
+    // A version manager's script on PATH starts this program, whose own path changes with the next version.
+    let found = linked.or(on_path.first()).cloned();
+    Ok(found.unwrap_or(program))
 }

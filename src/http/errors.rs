@@ -13,6 +13,9 @@ const UNREACHABLE: &str = "SOCKS error: failed to create underlying connection";
 /// hyper-util's text for any other status than 200 after CONNECT.
 const REFUSED: &str = "tunnel error: unsuccessful";
 
+/// hyper-util's text for a head of more than 8 KB after CONNECT.
+const LONG_HEAD: &str = "proxy response headers too long";
+
 /// hyper's text for a `Content-Length` that is no number, or several that differ.
 const UNCLEAR_LENGTH: &str = "invalid content-length";
 
@@ -145,6 +148,16 @@ impl fmt::Display for ProxyRefused {
 }
 
 impl Error for ProxyRefused {}
+
+/// Tells whether a proxy connected in a way that only curl, and so git, accepts: with another status of success than
+/// 200, or with a long head.
+pub(super) fn is_connected_for_git(error: &TransportError) -> bool {
+    let source = error.source();
+    let refused = source.and_then(|it| it.downcast_ref::<ProxyRefused>());
+    let inner = source.and_then(|it| it.downcast_ref::<Innermost>());
+    refused.is_some_and(|ProxyRefused(status)| matches!(status, 200..=299))
+        || inner.is_some_and(|inner| inner.last().to_string().contains(LONG_HEAD))
+}
 
 /// Tells whether a proxy refused to connect. The library does not report the status.
 pub(super) fn is_refused_by_proxy(error: &TransportError) -> bool {

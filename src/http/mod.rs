@@ -245,7 +245,7 @@ impl TransportError {
 
     /// Tells whether other libraries for TLS and HTTP, such as git's, may succeed.
     pub fn may_be_of_our_library(&self) -> bool {
-        self.phase == Phase::Tls || self.may_be_read_by_git()
+        self.phase == Phase::Tls || self.may_be_read_by_git() || errors::is_connected_for_git(self)
     }
 
     /// Tells whether the response arrived and git's HTTP library may read it.

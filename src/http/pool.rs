@@ -12,8 +12,8 @@ use super::{
     Family, Phase, Proxy, ProxyAuth, ProxyLogin, ProxyLogins, Settings, TransportError, Url,
     curl::{Curl, CurlRequest, Unanswered},
     errors::{
-        ProxyLoginNeeded, ProxyRefused, UnsupportedAuth, classify, is_of_tls, is_refused_by_proxy,
-        refused_by_curl, wants_proxy_login,
+        ProxyLoginNeeded, ProxyRefused, UnsupportedAuth, classify, is_connected_for_git, is_of_tls,
+        is_refused_by_proxy, refused_by_curl, wants_proxy_login,
     },
     proxy::auth::{self, Offer},
     route::Route,
@@ -133,7 +133,7 @@ impl Pool {
             self.send_by_library(runtime, request, for_curl, pace, host),
             for_curl,
         ) {
-            (Err(error), Some(for_curl)) if is_of_tls(&error) => {
+            (Err(error), Some(for_curl)) if is_of_tls(&error) || is_connected_for_git(&error) => {
                 self.retry_by_curl(for_curl, host, error)
             }
             (answer, _) => answer,
@@ -232,9 +232,11 @@ impl Pool {
         else {
             return error;
         };
-        match self.refused_with.get_or_init(|| auth::status(proxy, url)) {
+        let login = self.login.borrow();
+        let ask = || auth::status(proxy, url, login.as_ref());
+        match self.refused_with.get_or_init(ask) {
             // The proxy accepts connections now.
-            None | Some(200..=299) => error,
+            None | Some(200) => error,
             Some(status) => TransportError::new(Phase::Connect, host, ProxyRefused(*status))
                 .through(Some(proxy)),
         }

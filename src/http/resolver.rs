@@ -75,7 +75,12 @@ impl Resolve for Resolver {
 /// Looks up a name on its own thread, or on this one if the system cannot start a thread.
 pub(super) async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let (tell, told) = oneshot::channel();
-    let host = host.to_owned();
+    // As curl does, and RFC 6761 section 6.3. Not every resolver of a system does it.
+    let host = if host.ends_with(".localhost") {
+        "localhost".to_owned()
+    } else {
+        host.to_owned()
+    };
     limits::start_or_run("resolver", move || {
         let found = (host.as_str(), port).to_socket_addrs();
         // After the time limit, the receiver is gone.
@@ -86,7 +91,7 @@ pub(super) async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>
 
 async fn of_family(host: &str, family: Family) -> io::Result<Vec<SocketAddr>> {
     // localhost always has both families, even if the hosts file differs (RFC 6761 section 6.3). curl does the same.
-    if host == "localhost" {
+    if host == "localhost" || host.ends_with(".localhost") {
         return Ok(vec![SocketAddr::new(family.loopback(), 0)]);
     }
     let mut addresses = look_up(host, 0).await?;
@@ -110,6 +115,22 @@ mod tests {
         let runtime = runtime.expect("the system gives a runtime");
         let found = runtime.block_on(of_family(host, family));
         found.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_name_below_localhost_is_the_loopback_without_a_question_to_the_system() {
+        for (family, address) in [(Family::Ipv4, "127.0.0.1:0"), (Family::Ipv6, "[::1]:0")] {
+            let found = found("bitbucket.localhost", family);
+            assert_eq!(found, Ok(vec![address.parse().expect("an address")]));
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let found = runtime
+            .expect("the system gives a runtime")
+            .block_on(look_up("bitbucket.localhost", 0));
+        let is_local = |address: &SocketAddr| address.ip().is_loopback();
+        assert!(found.is_ok_and(|all| all.iter().all(is_local)));
     }
 
     #[test]

@@ -191,6 +191,8 @@ impl<'a> Tokens<'a> {
     /// Names the directory that was searched for a secret, for messages.
     fn looked_in(&self, key: &str) -> String {
         match (self.profile.store, &self.places.state) {
+            // No login saves a secret for it.
+            _ if self.profile.name == ENVIRONMENT => String::new(),
             (profile::Store::File, Some(state)) => {
                 format!(
                     " (looked in '{}'){}",
@@ -279,9 +281,7 @@ impl<'a> Tokens<'a> {
             Source::Stored => self
                 .store()?
                 .load(&profile.client_key(client))?
-                .ok_or_else(|| {
-                    no_secret(profile, &self.found_elsewhere(&profile.client_key(client)))
-                })?,
+                .ok_or_else(|| no_secret(profile, &self.looked_in(&profile.client_key(client))))?,
             source => source::read(source)
                 .with_context(|| format!("cannot read the client secret of profile '{profile}'"))?,
         };
@@ -314,13 +314,13 @@ impl<'a> Tokens<'a> {
     }
 }
 
-fn no_secret(profile: &Profile, elsewhere: &str) -> anyhow::Error {
+fn no_secret(profile: &Profile, looked_in: &str) -> anyhow::Error {
     let login = match profile.name.as_str() {
         ENVIRONMENT => String::new(),
         name => format!("run 'git bbtoken login {name}', or "),
     };
     let message = format!(
-        "the client of profile '{profile}' has no secret: {login}set BBTOKEN_CLIENT_SECRET, BBTOKEN_CLIENT_SECRET_FILE or bbtoken.{profile}.clientSecretCommand{elsewhere}{}",
+        "the client of profile '{profile}' has no secret: {login}set BBTOKEN_CLIENT_SECRET, BBTOKEN_CLIENT_SECRET_FILE or bbtoken.{profile}.clientSecretCommand{looked_in}{}",
         suggestion::doubts(
             &[
                 profile.unknown_keys.clone(),

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::{
     inspect::{Gate, limited, names},
-    support::{World, on_every_git},
+    support::{World, gits, on_every_git},
 };
 
 /// Expects that a clone fails with this message and nothing more, sends nothing and leaves nothing behind.
@@ -252,6 +252,21 @@ fn endpoints_and_commands_on_the_command_line_are_honored() {
             .ok();
         assert_eq!(world.bitbucket.token_requests().len(), 1);
     });
+}
+
+#[test]
+fn a_client_without_a_secret_is_reported_with_the_directory_that_was_searched() {
+    let world = World::new(gits().remove(0));
+    world
+        .git(["config", "--global", "bbtoken.a.clientId", "key"])
+        .ok();
+    let token = world.bbtoken(["token", "--profile", "a"]).without_client();
+    let state = world.path("moved/.local/state/git-remote-bbtoken");
+    let run = token
+        .env("HOME", world.path("moved"))
+        .env("GIT_CONFIG_GLOBAL", world.home().join(".gitconfig"));
+    run.fails(3)
+        .says(&[&format!("(looked in '{}')", state.display())]);
 }
 
 #[test]

@@ -280,6 +280,36 @@ fn a_provided_token_is_read_from_stdin_and_saved() {
 }
 
 #[test]
+fn a_login_whose_file_is_a_directory_is_not_reported_as_saved() {
+    let world = world();
+    let key = world.consumer.key.clone();
+    let client = ["work", "--client-credentials", "--client-id", &key];
+    let log_in = || {
+        let run = login(&world, &client).args(["--with-secret", "--store", "file"]);
+        run.input(&world.consumer.secret)
+    };
+    log_in().ok();
+    let state = world.home().join(".local/state/git-remote-bbtoken");
+    let files = || {
+        fs::read_dir(&state)
+            .expect("it was made")
+            .map(|file| file.expect("it is there").path())
+    };
+    let file = files().next().expect("the secret is there");
+    fs::remove_file(&file).expect("it is ours");
+    fs::create_dir(&file).expect("the home is ours");
+    let says = format!(
+        "caused by: '{}' is a directory: remove it\n",
+        file.display()
+    );
+    log_in().fails(7).says(&[&says]);
+    assert_eq!(files().count(), 1, "no secret is left beside the directory");
+    // As the error says.
+    fs::remove_dir(&file).expect("it is empty");
+    log_in().ok();
+}
+
+#[test]
 fn a_login_that_fails_changes_nothing() {
     let world = world();
     let before = world.gitconfig();

@@ -21,6 +21,7 @@ fn a_secret_is_freed_of_quotes_marks_and_line_ends_wherever_it_stands() {
     for (key, secret) in [
         (format!("\"{key}\""), format!("\"{secret}\"")),
         (format!(" {key}\r"), format!("'{secret}'\r\n")),
+        (format!("'\"{key}\"'"), format!("'\"{secret}\"'")),
         (format!("\u{feff}{key}"), format!("{secret}\u{a0}")),
     ] {
         list()
@@ -65,7 +66,7 @@ fn an_ambiguous_secret_is_named_and_not_sent_or_shown() {
     let world = World::new(gits().remove(0));
     world.repository("ws", "repo");
     let file = world.path("secret");
-    let cases: [(&[u8], &str); 12] = [
+    let cases: [(&[u8], &str); 15] = [
         (b"\"xq7xq", "a quote at one end only"),
         (b"xq7 xq", "contains more than one word"),
         ("xq7\u{a0}xq".as_bytes(), "contains more than one word"),
@@ -75,6 +76,9 @@ fn an_ambiguous_secret_is_named_and_not_sent_or_shown() {
         (b"{\"xq7xq\"}", "is not the value itself"),
         (b"${xq7xq}", "is not the value itself"),
         (b"********", "is not the value itself"),
+        (b"$XQ7XQ", "is not the value itself"),
+        (b"%XQ7XQ%", "is not the value itself"),
+        (b"<xq7xq>", "is not the value itself"),
         (br"xq7xq\n", "ends in a backslash and a letter"),
         (br"xq7xq\r\n", "ends in a backslash and a letter"),
         (br#""xq7xq\n""#, "ends in a backslash and a letter"),
@@ -100,6 +104,11 @@ fn an_ambiguous_secret_is_named_and_not_sent_or_shown() {
         .env("BBTOKEN_CLIENT_ID", r"xq7xq\n")
         .fails(128);
     done.says(&["ends in a backslash and a letter"]);
+    let empty = world.git(["ls-remote", "-q", "bbtoken::ws/repo"]);
+    empty
+        .env("BBTOKEN_CLIENT_ID", " ")
+        .fails(128)
+        .says(&["its id is empty"]);
     assert!(
         world.bitbucket.requests().is_empty(),
         "nothing is sent with what cannot be right"

@@ -748,3 +748,45 @@ fn a_proxy_that_refuses_connect_for_good_is_named_without_a_retry() {
         }
     });
 }
+
+#[test]
+fn a_proxy_that_refuses_a_known_user_is_named_with_its_status_without_a_retry() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        world.git(["ls-remote", "bbtoken::ws/repo"]).ok();
+        for (status, is_repeated) in [(400, false), (401, false), (403, false), (502, true)] {
+            let proxy = proxy(Options {
+                login: login(),
+                fails_with: vec![status; 20],
+                ..Options::default()
+            });
+            let place = format!("127.0.0.1:{}", proxy.port());
+            let done = world
+                .git(["ls-remote", "bbtoken::ws/repo"])
+                .env("https_proxy", format!("http://ann:pass%20word@{place}"))
+                .fails(128);
+            done.says(&[&format!("it answered {status}\n")]);
+            let has_retried = done.stderr.contains("trying again");
+            assert_eq!(has_retried, is_repeated, "{}", done.stderr);
+        }
+    });
+}
+
+#[test]
+fn a_proxy_that_connects_in_a_way_only_curl_accepts_is_used_by_git_and_curl() {
+    on_every_git(|world| {
+        world.repository("ws", "repo");
+        let long = format!("X-Filler: {}\r\n", "0".repeat(400)).repeat(60);
+        for (status, head) in [(201, ""), (204, ""), (200, long.as_str())] {
+            let proxy = proxy(Options {
+                fails_with: vec![status; 20],
+                head: head.to_owned(),
+                ..Options::default()
+            });
+            let setting = format!("http.proxy=http://127.0.0.1:{}", proxy.port());
+            let [ours, gits] = both(world, &[&setting]);
+            let gits = gits.expect(0);
+            assert_eq!(ours.expect(0).stdout, gits.stdout, "{status}");
+        }
+    });
+}

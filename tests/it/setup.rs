@@ -694,6 +694,33 @@ fn the_helper_is_named_as_on_path_and_a_stale_name_is_replaced() {
 }
 
 #[test]
+fn the_script_of_a_version_manager_is_named_and_not_the_version_that_it_starts() {
+    on_every_git(|world| {
+        use std::os::unix::fs::PermissionsExt as _;
+        let shims = world.path("shims");
+        fs::create_dir(&shims).expect("the world can be written");
+        let program = helper().with_file_name("git-bbtoken");
+        let shim = shims.join("git-bbtoken");
+        let script = format!("#!/bin/sh\nexec '{}' \"$@\"\n", program.display());
+        fs::write(&shim, script).expect("it is empty");
+        fs::set_permissions(&shim, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let git = world.git.program.parent().expect("it has one");
+        let path = std::env::join_paths([&shims, git, Path::new("/usr/bin")]);
+        let run = |command: &str| {
+            let run = world.git(["bbtoken", command, "--yes"]);
+            run.env("PATH", path.as_ref().expect("no colons")).ok()
+        };
+        let first = world.gitconfig();
+        run("setup");
+        let line = format!("helper = !'{}' credential\n", shim.display());
+        let text = world.gitconfig();
+        assert!(text.contains(&line), "{text}");
+        run("unsetup");
+        assert_eq!(world.gitconfig(), first, "every byte is as it was");
+    });
+}
+
+#[test]
 fn what_included_files_say_is_not_written_again() {
     on_every_git(|world| {
         let first = world.gitconfig();

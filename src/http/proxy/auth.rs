@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Proxy;
+use super::{Proxy, ProxyLogin};
 use crate::{failure::quote, http::Url};
 
 /// The time limit for the proxy, which has just answered.
@@ -63,19 +63,19 @@ pub(crate) fn ask(proxy: &Proxy, url: &Url) -> Offer {
     if proxy.scheme() != "http" {
         return Offer::default();
     }
-    head(proxy, url).map_or_else(|_| Offer::default(), |head| Offer::read(&head))
+    head(proxy, url, None).map_or_else(|_| Offer::default(), |head| Offer::read(&head))
 }
 
-/// Asks a proxy to connect, and gives the status of its response.
-pub(crate) fn status(proxy: &Proxy, url: &Url) -> Option<u16> {
-    if proxy.scheme() != "http" || proxy.has_user() {
+/// Asks a proxy to connect, with the login that it got before, and gives the status of its response.
+pub(crate) fn status(proxy: &Proxy, url: &Url, login: Option<&ProxyLogin>) -> Option<u16> {
+    if proxy.scheme() != "http" {
         return None;
     }
-    let head = head(proxy, url).ok()?;
+    let head = head(proxy, url, proxy.basic(login)).ok()?;
     head.split(' ').nth(1)?.get(..3)?.parse().ok()
 }
 
-fn head(proxy: &Proxy, url: &Url) -> io::Result<String> {
+fn head(proxy: &Proxy, url: &Url, basic: Option<String>) -> io::Result<String> {
     let unknown = || io::Error::from(io::ErrorKind::NotFound);
     let host = proxy.host().ok_or_else(unknown)?;
     let place = (
@@ -91,7 +91,9 @@ fn head(proxy: &Proxy, url: &Url) -> io::Result<String> {
         "{host}:{}",
         url.port_or_known_default().ok_or_else(unknown)?
     );
-    stream.write_all(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n").as_bytes())?;
+    let login = basic.map_or_else(String::new, |it| format!("Proxy-Authorization: {it}\r\n"));
+    let ask = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{login}\r\n");
+    stream.write_all(ask.as_bytes())?;
     // The deadline also ends a proxy that sends byte by byte.
     let deadline = Instant::now() + LIMIT;
     let mut head = Vec::new();

@@ -132,6 +132,11 @@ impl FileStore {
             self.made.replace(missing);
         }
         let directory = Rc::new(Directory::make(&self.path)?);
+        let place = directory.path_of(&current(key));
+        if fs::symlink_metadata(&place).is_ok_and(|it| it.is_dir()) {
+            let why = format!("'{}' is a directory: remove it", place.display());
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, why));
+        }
         self.held.replace(Some(Rc::clone(&directory)));
         let name = files::beside(key, "next")?;
         make_room(&directory, &name).map(|()| name)

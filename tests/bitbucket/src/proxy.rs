@@ -51,8 +51,10 @@ pub struct Options {
     pub scheme: Option<String>,
     /// How long it takes to connect somebody.
     pub takes: Duration,
-    /// The statuses of its first answers, in the place of connecting.
+    /// The statuses of its first answers. It connects only with those of success.
     pub fails_with: Vec<u16>,
+    /// More lines of the head of its answers.
+    pub head: String,
     /// The server behind it and a file with whom to trust there: what passes is opened, with its own authority.
     pub opens: Option<(String, PathBuf)>,
     /// What its own certificate says.
@@ -313,9 +315,9 @@ impl Inner {
                 _ if self.options.refuses => "403 Forbidden\r\nContent-Length: 0\r\n",
                 _ => "200 Connection established\r\n",
             };
-            self.record(asked, answer.starts_with("200"));
+            self.record(asked, answer.starts_with('2'));
             tokio::time::sleep(self.options.takes).await;
-            let answer = format!("HTTP/1.1 {answer}\r\n");
+            let answer = format!("HTTP/1.1 {answer}{}\r\n", self.options.head);
             stream.write_all(answer.as_bytes()).await?;
             if !answer.contains(" 407 ") {
                 return Ok(asked.connected);
