@@ -10,7 +10,7 @@ use crate::support::{Run, World, on_every_git};
 type Values = (Option<&'static str>, Option<&'static str>);
 
 /// What is tried of each of git's settings; those that git must have a file or a machine for are in the second list.
-const TRIED: [(&str, Values); 43] = [
+const TRIED: [(&str, Values); 44] = [
     ("cookieFile", (Some(""), Some("/dev/null"))),
     ("curloptResolve", (Some(""), Some("-nowhere.invalid:443"))),
     ("delegation", (Some("none"), Some("policy"))),
@@ -44,6 +44,7 @@ const TRIED: [(&str, Values); 43] = [
     ("schannelCheckRevoke", (Some("best-effort"), Some("true"))),
     ("schannelUseSSLCAInfo", (Some("false"), Some("true"))),
     ("sslBackend", (Some("openssl"), Some("gnutls"))),
+    ("sslBackend", (Some("OpenSSL"), Some("OpenSSL2"))),
     ("sslCAInfo", (Some(""), None)),
     ("sslCAPath", (Some(""), None)),
     ("sslCert", (Some(""), None)),

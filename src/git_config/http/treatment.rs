@@ -193,7 +193,7 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
         key("schannelUseSSLCAInfo", NeedsGitUnless(is_off), TRUSTS, ""),
         key(
             "sslBackend",
-            FollowedIf(|entry| is_word(entry, &USUAL_BACKENDS)),
+            FollowedIf(is_usual_backend),
             TRUSTS,
             "'openssl' is followed; on Windows also 'schannel', with the certificates that Windows trusts",
         ),
@@ -301,6 +301,13 @@ fn is_plain_header(entry: &Entry) -> bool {
     let name = entry.value.as_deref().unwrap_or_default().split(':').next();
     let name = name.unwrap_or_default().trim().to_ascii_lowercase();
     !OTHERS.contains(&name.as_str())
+}
+
+/// curl ignores the case of a backend's name, but git compares `schannel` exactly.
+fn is_usual_backend(entry: &Entry) -> bool {
+    let value = entry.value.as_deref();
+    is_word(entry, &USUAL_BACKENDS)
+        || value.is_some_and(|name| name.eq_ignore_ascii_case(USUAL_BACKENDS[0]))
 }
 
 fn is_empty(entry: &Entry) -> bool {
