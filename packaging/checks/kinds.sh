@@ -103,7 +103,7 @@ check_wheel() {
         linux-x86_64) ;;
         *-static) unpacked '*-musllinux_*.whl'; bare "$unpacked"; return ;;
         linux-aarch64) unpacked '*_aarch64.whl'; arm "$unpacked"; return ;;
-        *) unpacked '*-win_amd64.whl'; return ;;
+        *) unpacked '*-win_amd64.whl'; has_exe; return ;;
     esac
     old_and_new wheel '*manylinux2014_x86_64.whl'
     needs man:man-db
@@ -141,8 +141,11 @@ check_npm() {
 }
 
 check_zip() {
-    unpacked "*-$target.zip" 2>/dev/null || true
-    [ -f "$(find "$place/unpacked" -name git-remote-bbtoken.exe)" ] || fail "the zip file has no git-remote-bbtoken.exe"
+    unpacked "*-$target.zip"
+    has_exe
+}
+has_exe() {
+    [ -n "$(find "$place/unpacked" -name git-remote-bbtoken.exe)" ] || fail "$artifact has no git-remote-bbtoken.exe"
     say "scripts/test --windows runs the programs"
 }
 
