@@ -2,14 +2,13 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use crate::{
     inspect::names,
     person::{configure, manage},
-    support::{Run, World, gits, on_every_git},
+    support::{Run, World, gits, on_every_git, put_program},
 };
 
 /// A user with the profiles `a` and `b`, of which `a` serves the workspace `ws`.
@@ -353,8 +352,7 @@ fn version_names_the_helper_only_if_it_has_another_version() {
     let bin = world.path("bin");
     fs::create_dir(&bin).expect("the world can be written");
     let helper = bin.join("git-remote-bbtoken");
-    fs::write(&helper, "#!/bin/sh\necho git-remote-bbtoken 0.0.1\n").expect("it is ours");
-    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    put_program(&helper, "#!/bin/sh\necho git-remote-bbtoken 0.0.1\n");
     let path = std::env::join_paths([bin.as_path(), Path::new("/usr/bin")]);
     let done = version().env("PATH", path.expect("no path holds a colon"));
     assert_eq!(

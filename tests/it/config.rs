@@ -5,7 +5,6 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     fs,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -13,7 +12,7 @@ use std::{
 use bbtoken::internals::{GitConfig, HTTP_KEYS, Scope, Url, http_settings};
 use tempfile::TempDir;
 
-use crate::support::{Git, World, gits, on_every_git};
+use crate::support::{Git, World, gits, on_every_git, put_program};
 
 /// How many layouts are made up for each git.
 const LAYOUTS: u64 = 300;
@@ -54,8 +53,7 @@ impl Machine {
             "#!/bin/sh\nenv -0 >\"$DUMP\"\nexec {} config --list -z --show-scope\n",
             git.program.display()
         );
-        fs::write(&script, text).expect("it is ours");
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        put_program(&script, text);
         let machine = Machine {
             git: git.clone(),
             variables: RefCell::default(),
@@ -1119,8 +1117,7 @@ fn packaged(world: &World, directory: &Path, system: &Path, knows_var: bool) -> 
         world.git.program.display()
     );
     let git = exec_path.join("git");
-    fs::write(&git, script).expect("it is ours");
-    fs::set_permissions(&git, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    put_program(&git, script);
     exec_path
 }
 

@@ -8,7 +8,7 @@
 
 use std::{
     fs,
-    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Stdio},
     time::{Duration, Instant},
@@ -23,7 +23,7 @@ use crate::{
     model::{Chance, seed},
     needs::needs,
     person::{self, list, nothing_was_used_too_late, person, refreshes, state},
-    support::{Done, Run, World, gits, helper},
+    support::{Done, Run, World, gits, helper, put_program},
 };
 
 /// Longer than the server's grace, shorter than the life of an access token.
@@ -56,8 +56,7 @@ fn injected_at(world: &World, run: Run, injection: &str, paths: &[&Path], start:
         world.path("strace").display(),
         helper().display()
     );
-    fs::write(&script, text).expect("it is the test's");
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it is the test's");
+    put_program(&script, text);
     let path = world.search_path();
     let path = [directory].into_iter().chain(std::env::split_paths(&path));
     run.env(

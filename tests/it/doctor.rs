@@ -6,7 +6,7 @@ use bitbucket_local::proxy::{Options, Proxy};
 
 use crate::{
     needs::needs,
-    support::{World, gits},
+    support::{World, gits, put_program},
 };
 
 fn world() -> World {
@@ -442,15 +442,13 @@ fn an_unreadable_store_gets_a_fix_for_its_place() {
 #[cfg(unix)]
 #[test]
 fn words_of_another_program_are_no_advice_of_ours() {
-    use std::os::unix::fs::PermissionsExt as _;
     let world = world();
     world.repository("ws", "repo");
     let other = world.path("other");
     std::fs::create_dir(&other).expect("the world can be written");
     let program = other.join("git-remote-bbtoken");
     let script = "#!/bin/sh\necho 'error: made up' >&2\necho 'hint: run this' >&2\nexit 1\n";
-    std::fs::write(&program, script).expect("it is ours");
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    put_program(&program, script);
     let path = world.search_path().into_string().expect("it is text");
     let doctor = world.bbtoken(["doctor", "ws/repo"]);
     let doctor = doctor.env("PATH", format!("{}:{path}", other.display()));
@@ -464,13 +462,11 @@ fn words_of_another_program_are_no_advice_of_ours() {
 
 #[test]
 fn programs_that_do_not_belong_together_are_found() {
-    use std::os::unix::fs::PermissionsExt as _;
     let world = world();
     let old = world.path("old");
     std::fs::create_dir(&old).expect("the world can be written");
     let program = old.join("git-remote-bbtoken");
-    std::fs::write(&program, "#!/bin/sh\necho git-remote-bbtoken 0.0.1\n").expect("it is ours");
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    put_program(&program, "#!/bin/sh\necho git-remote-bbtoken 0.0.1\n");
     let path = world.search_path().into_string().expect("it is text");
     let (old, program) = (old.display(), program.display());
     let doctor = |path: String| world.bbtoken(["doctor"]).env("PATH", path);

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -32,9 +31,7 @@ pub(crate) fn release(world: &World, programs: [(&str, String); 2]) -> PathBuf {
     let bin = place.join(&name).join("bin");
     fs::create_dir_all(&bin).expect("the world can be written");
     for (program, text) in programs {
-        fs::write(bin.join(program), text).expect("it is new");
-        let mode = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(bin.join(program), mode).expect("it is the test's");
+        crate::support::put_program(bin.join(program), text);
     }
     let archive = format!("{name}.tar.gz");
     let tar = world.run(Path::new("tar"), ["-czf", &archive, &name]);

@@ -11,7 +11,7 @@ use bitbucket_local::{Consent, Consumer};
 use crate::{
     conversation::converse,
     needs::needs,
-    support::{World, cargo, gits, helper, on_every_git},
+    support::{World, cargo, copy_program, gits, helper, on_every_git},
     terminals::DUMB,
 };
 
@@ -184,7 +184,7 @@ pub(crate) fn packaged(world: &World) -> (PathBuf, Consumer) {
     let directory = world.path("packaged");
     fs::create_dir(&directory).expect("the world can be written");
     for name in ["git-bbtoken", "git-remote-bbtoken"] {
-        fs::copy(&built, directory.join(name)).expect("the example is there");
+        copy_program(&built, &directory.join(name));
     }
     let consumer = Consumer {
         key: "packaged-key".to_owned(),

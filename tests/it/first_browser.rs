@@ -3,9 +3,8 @@
 use std::{
     cell::RefCell,
     ffi::OsStr,
-    fs::{self, Permissions},
+    fs::{self},
     net::{Ipv4Addr, TcpStream},
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -48,8 +47,7 @@ impl User {
         world.run(Path::new("mkfifo"), [&page]).ok();
         let browser = world.path("browser");
         let script = format!("#!/bin/sh\nprintf '%s' \"$1\" >'{}'\n", page.display());
-        fs::write(&browser, script).expect("the world can be written");
-        fs::set_permissions(&browser, Permissions::from_mode(0o755)).expect("it is ours");
+        crate::support::put_program(&browser, script);
         let environment = format!("{ASKS}export BROWSER='{}'; ", browser.display());
         User {
             world,

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use crate::{
     needs::needs,
-    support::{World, gits},
+    support::{World, copy_program, gits},
 };
 
 pub(crate) const COMMANDS: [&str; 16] = [
@@ -343,7 +343,7 @@ fn manual_pages_are_installed_beside_programs_whose_pages_man_searches() {
     fs::create_dir_all(&bin).expect("the world can be written");
     for program in ["git-bbtoken", "git-remote-bbtoken"] {
         let from = crate::support::helper().with_file_name(program);
-        fs::copy(from, bin.join(program)).expect("the world can be written");
+        copy_program(&from, &bin.join(program));
     }
     let shown = help_after_install(&world, &bin, &[]);
     let place = world.path("cargo/share/man/man1");

@@ -14,7 +14,7 @@ use std::{
     thread,
 };
 
-use crate::support::{Done, Run, World};
+use crate::support::{Done, Run, World, put_program};
 
 /// How long a command may take that has to end by itself; only one that hangs takes as long.
 const LIMIT_S: &str = "240";
@@ -155,12 +155,9 @@ pub(crate) fn noise(length: usize) -> Vec<u8> {
 
 /// Writes a program that git runs as a hook.
 pub(crate) fn hook(tree: &Path, name: &str, script: &str) {
-    use std::os::unix::fs::PermissionsExt as _;
-    let path = tree.join(".git/hooks").join(name);
-    fs::create_dir_all(path.parent().expect("it is below the hooks"))
-        .and_then(|()| fs::write(&path, format!("#!/bin/sh\n{script}\n")))
-        .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)))
-        .expect("the hook can be written");
+    let hooks = tree.join(".git/hooks");
+    fs::create_dir_all(&hooks).expect("the repository can be written");
+    put_program(hooks.join(name), format!("#!/bin/sh\n{script}\n"));
 }
 
 /// A way to the server that can be closed: a port that hands every connection on.

@@ -492,7 +492,9 @@ fn with_a_token_that_ends(world: &World, run: Run, held: Rule) {
         world.bitbucket.release();
         running.join().expect("it ran")
     });
-    let shown = String::from_utf8_lossy(&done.stdout).into_owned();
+    // On a busy machine, git-lfs' processes wait long enough for each other's token to say so.
+    let waits = "warning: waiting for another process, which is getting a token";
+    let shown = String::from_utf8_lossy(&done.stdout).replace(waits, "");
     assert!(done.status.success(), "{shown}");
     for word in ["Username", "Password", "error", "warning"] {
         assert!(!shown.contains(word), "'{word}' in {shown}");

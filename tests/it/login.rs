@@ -14,7 +14,7 @@ use crate::{
     inspect::strace,
     needs::needs,
     person,
-    support::{Run, World, gits},
+    support::{Run, World, gits, put_program},
 };
 
 fn world() -> World {
@@ -541,12 +541,7 @@ fn the_page_is_opened_where_there_is_a_display_and_never_through_ssh() {
         opened.display()
     );
     let browser = programs.join("xdg-open");
-    fs::write(&browser, script).expect("it can be written");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        fs::set_permissions(&browser, fs::Permissions::from_mode(0o755)).expect("it is ours");
-    }
+    put_program(&browser, script);
     let path = format!("{}:/usr/bin:/bin", programs.display());
     for (variable, value, is_opened) in [("X", "x", true), ("SSH_CONNECTION", "1 2 3 4", false)] {
         let arguments = [

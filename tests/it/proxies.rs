@@ -14,7 +14,7 @@ use bitbucket_local::proxy::{Asked, Options, Proxy, Speaks};
 
 use crate::{
     needs::needs,
-    support::{Done, World, gits, on_every_git},
+    support::{Done, World, gits, on_every_git, put_program},
 };
 
 const ANN: (&str, &str) = ("ann", "pass word");
@@ -603,7 +603,6 @@ fn a_proxy_on_a_unix_socket_is_used_by_git_and_never_bypassed() {
 #[cfg(unix)]
 #[test]
 fn no_program_asks_for_a_proxy_s_password_where_questions_are_forbidden() {
-    use std::os::unix::fs::PermissionsExt as _;
     on_every_git(|world| {
         world.repository("ws", "repo");
         let login = Some(("ann".to_owned(), "pass".to_owned()));
@@ -617,9 +616,7 @@ fn no_program_asks_for_a_proxy_s_password_where_questions_are_forbidden() {
         let asked = world.path("asked");
         let program = world.path("ask");
         let text = format!("#!/bin/sh\necho x >>'{}'\necho pass\n", asked.display());
-        std::fs::write(&program, text).expect("the world can be written");
-        let mode = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(&program, mode).expect("it is ours");
+        put_program(&program, text);
         let list = |transport: &str| {
             world
                 .git(["-c", &format!("bbtoken.transport={transport}")])

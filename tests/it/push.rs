@@ -2,13 +2,12 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use bitbucket_local::{Action, Kind, Rule};
 
-use crate::support::{World, on_every_git};
+use crate::support::{World, on_every_git, put_program};
 
 const PUSH: [&str; 2] = ["GET info/refs", "POST git-receive-pack"];
 const LOOK: [&str; 1] = ["GET info/refs"];
@@ -38,8 +37,7 @@ fn overtake(world: &World, bare: &Path) {
 fn hook(bare: &Path, name: &str, script: &str) {
     let path = bare.join("hooks").join(name);
     fs::create_dir_all(bare.join("hooks")).expect("the server's directory can be written");
-    fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("the hook can be written");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    put_program(&path, format!("#!/bin/sh\n{script}\n"));
 }
 
 #[test]

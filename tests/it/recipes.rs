@@ -16,7 +16,7 @@ use crate::{
     lfs,
     needs::needs,
     programs::installed,
-    support::{Run, World, helper, on_every_git},
+    support::{Run, World, copy_program, helper, on_every_git, put_program},
 };
 
 /// How many jobs run on one runner at the same time.
@@ -98,9 +98,7 @@ fn install(world: &World) {
     }
     for name in ["git-remote-bbtoken", "git-bbtoken"] {
         let (built, installed) = (helper().with_file_name(name), ours.join(name));
-        fs::hard_link(&built, &installed)
-            .or_else(|_| fs::copy(&built, &installed).map(drop))
-            .expect("it was built");
+        copy_program(&built, &installed);
     }
     std::os::unix::fs::symlink(
         ours.join("git-remote-bbtoken"),
@@ -111,8 +109,7 @@ fn install(world: &World) {
         "#!/bin/sh\n[ \"$1\" != setup ] || unset BBTOKEN_BASE_URL\nexec '{}' \"$@\"\n",
         ours.join("git-bbtoken").display()
     );
-    fs::write(bin.join("git-bbtoken"), text).expect("it is new");
-    allow(&bin.join("git-bbtoken"), 0o755);
+    put_program(bin.join("git-bbtoken"), text);
     allow(&world.path(""), 0o755);
     let lfs = world.git(["lfs", "install", "--system", "--skip-repo"]);
     with_system(world, lfs).ok();
@@ -312,9 +309,10 @@ fn bitbucket_pipelines_clones_others_and_submodules() {
         let recipe = yaml(world, "bitbucket-pipelines.yml");
         let script = script(&recipe["pipelines"]["default"][0]["step"]["script"]);
         let [local, temporary] = ["local", "temporary"].map(|name| open_place(world, name));
-        let script = from_release(world, &script, &release(world), "-static.tar.gz")
+        let script = script
             .replace("/tmp", &temporary.display().to_string())
             .replace("/usr/local", &local.display().to_string());
+        let script = from_release(world, &script, &release(world), "-static.tar.gz");
         // The build's own clone has an http origin, for which there is a proxy that we do not have here.
         let bare = world.bitbucket.repository_path("acme", "app");
         world.git(["clone", "-q"]).arg(bare).arg("build").ok();

@@ -3,7 +3,6 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -15,7 +14,7 @@ use crate::{
         as_person, configure, configure_login, git_bbtoken, log_in_by, nothing_was_used_too_late,
         refreshes, state,
     },
-    support::{Run, World, gits},
+    support::{Run, World, gits, put_program},
 };
 
 /// A world with a profile whose login is kept in a store.
@@ -92,8 +91,7 @@ impl Desktop {
             "#!/bin/sh\nexec dbus-run-session --config-file='{}' -- sh -c '{keychain}exec \"$@\"' sh \"$@\"\n",
             bus.display()
         );
-        fs::write(&script, text).expect("the world can be written");
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        put_program(&script, text);
         Desktop { script }
     }
 

@@ -335,6 +335,31 @@ pub(crate) fn helper() -> PathBuf {
     assert_cmd::cargo::cargo_bin!("git-remote-bbtoken").to_owned()
 }
 
+/// Writes a program.
+///
+/// Another process writes it: a test that starts a program at the same moment passes on the open file, and Linux then
+/// refuses to execute it ("Text file busy").
+pub(crate) fn put_program(path: impl AsRef<Path>, text: impl AsRef<str>) {
+    let mut install = Command::new("install")
+        .args(["-m", "755", "/dev/stdin"])
+        .arg(path.as_ref())
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("install starts");
+    let mut input = install.stdin.take().expect("it is piped");
+    input
+        .write_all(text.as_ref().as_bytes())
+        .expect("install reads");
+    drop(input);
+    assert!(install.wait().is_ok_and(|done| done.success()));
+}
+
+/// Copies a program, for the same reason by another process.
+pub(crate) fn copy_program(from: &Path, to: &Path) {
+    let done = Command::new("cp").args([from, to]).status();
+    assert!(done.is_ok_and(|done| done.success()));
+}
+
 /// Prepares cargo for the workspace of these tests.
 ///
 /// The variables that cargo has set for them would make it run the build scripts that read these anew.

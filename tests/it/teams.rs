@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -11,7 +10,7 @@ use bitbucket_local::{Consent, Consumer};
 use crate::{
     conversation::converse,
     needs::needs,
-    support::{World, gits},
+    support::{World, gits, put_program},
 };
 
 /// The commands of the page for administrators, block by block below one heading.
@@ -35,8 +34,7 @@ fn keep_secret(world: &World, consumer: &Consumer) {
     let manager = world.path("manager");
     fs::create_dir_all(&manager).expect("the world can be written");
     let script = format!("#!/bin/sh\necho '{}'\n", consumer.secret);
-    fs::write(manager.join("op"), script).expect("the world can be written");
-    fs::set_permissions(manager.join("op"), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    put_program(manager.join("op"), script);
 }
 
 /// Runs commands on a terminal of a managed machine, whose browser's user grants access.

@@ -1,13 +1,13 @@
 //! A login by browser, while another user of the machine reads the arguments of every program.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{fs, path::PathBuf};
 
 use bitbucket_local::Consent;
 
 use crate::{
     login::{Waiting, consent, page_behind, visit},
     needs::needs,
-    support::{Run, World, gits},
+    support::{Run, World, gits, put_program},
 };
 
 /// A browser that notes its arguments and variables, and opens the page.
@@ -20,8 +20,7 @@ fn browser(world: &World) -> PathBuf {
         program.display(),
         world.bitbucket.ca_file().display()
     );
-    fs::write(&program, text).expect("the world can be written");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    put_program(&program, text);
     program
 }
 
@@ -84,8 +83,7 @@ fn the_start_page_is_dead_after_its_first_use() {
         "#!/bin/sh\nprintf %s \"$1\" >'{0}.new' && mv '{0}.new' '{0}'\n",
         note.display()
     );
-    fs::write(&program, text).expect("the world can be written");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    put_program(&program, text);
     let run = login(&world, &program.display().to_string());
     let login = Waiting::for_browser(run.into_command());
     let start = loop {

@@ -4,13 +4,12 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     fs,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use crate::{
     needs::needs,
-    support::{Run, World, helper, on_every_git},
+    support::{Run, World, helper, on_every_git, put_program},
 };
 
 /// Programs that we start by their names.
@@ -25,8 +24,7 @@ const NAMES: [&str; 7] = [
 ];
 
 fn script(path: &Path, text: &str) {
-    fs::write(path, format!("#!/bin/sh\n{text}\n")).expect("it is ours");
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    put_program(path, format!("#!/bin/sh\n{text}\n"));
 }
 
 fn path_of(directories: &[&Path]) -> OsString {

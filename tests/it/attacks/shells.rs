@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use crate::{
     completions,
     needs::needs,
-    support::{World, gits, helper, on_every_git},
+    support::{World, copy_program, gits, helper, on_every_git},
 };
 
 /// What a shell would run, each in another way; `MARK` is a path that must not appear.
@@ -136,7 +136,7 @@ fn programs_in_a_directory_with_shell_commands_in_its_name_work_and_run_none_of_
         fs::create_dir(&directory).expect("directories may have such names");
         for name in ["git-remote-bbtoken", "git-bbtoken"] {
             let program = helper().with_file_name(name);
-            fs::copy(program, directory.join(name)).expect("programs can be copied");
+            copy_program(&program, &directory.join(name));
         }
         let mut path = directory.clone().into_os_string();
         path.push(":");

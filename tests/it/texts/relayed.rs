@@ -1,11 +1,11 @@
 //! Errors in git's own commands, each with its cause.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::fs;
 
 use bitbucket_local::{Action, Rule};
 
 use super::{Transcript, is_kept, world};
-use crate::support::helper;
+use crate::support::{helper, put_program};
 
 #[test]
 fn of_commands_of_git() {
@@ -35,8 +35,7 @@ fn of_commands_of_git() {
     fs::create_dir(&programs).expect("the name is free");
     let program = programs.join("git");
     // What is written after its answer has no reader.
-    fs::write(&program, "#!/bin/sh\nexec <&-\necho ok\n").expect("it is the test's");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is the test's");
+    put_program(&program, "#!/bin/sh\nexec <&-\necho ok\n");
     world
         .git(["config", "--global", "protocol.version", "0"])
         .ok();
