@@ -58,6 +58,9 @@ pub struct Base<'a> {
     pub path: &'a str,
 }
 
+/// What a pasted address may begin and end with: a space, or the no-break space of a web page.
+const BLANKS: [char; 2] = [' ', '\u{a0}'];
+
 impl Address {
     /// Tells whether two addresses name the same repository, without regard to the host.
     pub fn is_same_repository(&self, other: &Self) -> bool {
@@ -82,7 +85,7 @@ impl Address {
                 format!("cannot use address '{}': {why}", quote(&mask_address(text))),
             )
         };
-        let bare = text.trim_matches(' ');
+        let bare = text.trim_matches(BLANKS);
         // Mail and chat programs put a URL in angle brackets.
         let bare = bare
             .strip_prefix('<')
@@ -91,7 +94,7 @@ impl Address {
         let bare = bare
             .strip_prefix("bbtoken::")
             .unwrap_or(bare)
-            .trim_start_matches(' ');
+            .trim_start_matches(BLANKS);
         let parsed = match bare.split_once("://") {
             Some((scheme, rest)) if is_scheme(scheme) => {
                 match scheme.to_ascii_lowercase().as_str() {
@@ -415,6 +418,7 @@ mod tests {
             ("bbtoken::git@bitbucket.org/ws/repo", "ws/repo"),
             ("www.bitbucket.org:443//ws/repo", "ws/repo"),
             (" bbtoken::ws/repo ", "ws/repo"),
+            ("https://bitbucket.org/ws/repo\u{a0}", "ws/repo"),
             ("bbtoken:: ws/repo ", "ws/repo"),
             ("https://bitbucket.org/ws/workspace", "ws/workspace"),
             (
@@ -432,7 +436,7 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(parse(text).as_deref(), Ok(expected), "{text}");
         }
-        assert_eq!(cases.len(), 62);
+        assert_eq!(cases.len(), 63);
     }
 
     #[test]

@@ -320,7 +320,7 @@ fn no_secret(profile: &Profile, looked_in: &str) -> anyhow::Error {
         name => format!("run 'git bbtoken login {name}', or "),
     };
     let message = format!(
-        "the client of profile '{profile}' has no secret: {login}set BBTOKEN_CLIENT_SECRET, BBTOKEN_CLIENT_SECRET_FILE or bbtoken.{profile}.clientSecretCommand{looked_in}{}",
+        "the client of profile '{profile}' has no secret{looked_in}: {login}set BBTOKEN_CLIENT_SECRET, BBTOKEN_CLIENT_SECRET_FILE or bbtoken.{profile}.clientSecretCommand{}",
         suggestion::doubts(
             &[
                 profile.unknown_keys.clone(),

@@ -643,7 +643,8 @@ fn logout_forgets_and_says_what_it_cannot() {
     let again = world.bbtoken(["logout", "work"]).without_client().ok();
     assert_eq!(again, "Nothing was stored for profile 'work'.\n");
     world.bbtoken(["token"]).without_client().fails(3).says(&[
-        "the client of profile 'work' has no secret: run 'git bbtoken login work', or set",
+        "the client of profile 'work' has no secret (looked in '",
+        "'): run 'git bbtoken login work', or set",
     ]);
 }
 
