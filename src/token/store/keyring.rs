@@ -11,7 +11,7 @@ use keyring_core::{Entry, Error};
 
 use super::{
     Store,
-    entries::{Entries, Keychain, SERVICE, connect},
+    entries::{Entries, Keychain, connect},
     unusable,
 };
 use crate::{
@@ -133,6 +133,7 @@ pub(crate) fn is_ready() -> bool {
 
 #[cfg(any(target_os = "linux", target_os = "freebsd"))]
 fn is_unlocked(limit: Duration) -> anyhow::Result<bool> {
+    use super::entries::SERVICE;
     use secret_service::{EncryptionType, blocking::SecretService};
     // The store's crate unlocks each item that it uses, and the keychain then asks the user.
     let is_unlocked = || -> Result<bool, secret_service::Error> {
