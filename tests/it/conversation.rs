@@ -298,7 +298,7 @@ fn the_setup_after_a_login_does_and_says_what_setup_does() {
     assert_eq!(code, Some(0), "{shown}");
     for text in [
         "+ remote.origin.lfsurl = ",
-        &format!("warning: another credential helper still comes after ours for {base}: "),
+        &format!("warning: git asks another credential helper for {base} after the helper: "),
     ] {
         assert!(shown.contains(text), "'{text}' in {shown}");
     }
