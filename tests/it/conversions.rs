@@ -349,8 +349,12 @@ fn a_repository_of_an_unusual_shape_is_converted_or_named() {
         // A repository around the directory is not the one that is named.
         clones.init("", URL, &[]);
         let done = clones.convert(&["--yes"]).fails(1);
-        for path in ["half", "loop"] {
-            let why = "git does not use this repository: its '.git' is incomplete";
+        for (path, why) in [
+            ("half", "its '.git' is incomplete"),
+            // Git 2.55 reports the loop itself.
+            ("loop", ""),
+        ] {
+            let why = format!("git does not use this repository: {why}");
             done.says(&[&format!("'{}' is not changed: {why}", at(path).display())]);
         }
     });
