@@ -153,9 +153,9 @@ pub(crate) fn noise(length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Writes a program that git runs as a hook.
-pub(crate) fn hook(tree: &Path, name: &str, script: &str) {
-    let hooks = tree.join(".git/hooks");
+/// Writes a program that git runs as a hook of a bare repository or of a `.git` directory.
+pub(crate) fn hook(repository: &Path, name: &str, script: &str) {
+    let hooks = repository.join("hooks");
     fs::create_dir_all(&hooks).expect("the repository can be written");
     put_program(hooks.join(name), format!("#!/bin/sh\n{script}\n"));
 }

@@ -1,13 +1,13 @@
 //! Pushes: the requests, the refusals and git's messages.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use bitbucket_local::{Action, Kind, Rule};
 
-use crate::support::{World, on_every_git, put_program};
+use crate::{
+    inspect::hook,
+    support::{World, on_every_git},
+};
 
 const PUSH: [&str; 2] = ["GET info/refs", "POST git-receive-pack"];
 const LOOK: [&str; 1] = ["GET info/refs"];
@@ -32,12 +32,6 @@ fn overtake(world: &World, bare: &Path) {
         .within(&seed)
         .ok();
     world.bitbucket.clear_requests();
-}
-
-fn hook(bare: &Path, name: &str, script: &str) {
-    let path = bare.join("hooks").join(name);
-    fs::create_dir_all(bare.join("hooks")).expect("the server's directory can be written");
-    put_program(&path, format!("#!/bin/sh\n{script}\n"));
 }
 
 #[test]

@@ -289,7 +289,7 @@ fn a_connection_that_dies_during_a_long_hook_is_replaced() {
         for bytes in [100, LARGE] {
             let tree = tree_to_push(world, bytes);
             // Longer than a connection is trusted unasked.
-            hook(&tree, "pre-push", "sleep 2.2");
+            hook(&tree.join(".git"), "pre-push", "sleep 2.2");
             let rule = Rule::new(Action::CloseIdle).path("service=git-receive-pack");
             world.bitbucket.script(rule);
             let done = limited(world, ["push", "-q"])
@@ -330,7 +330,7 @@ fn push_with_interruption(world: &World, tree: &Path, interrupt: impl FnOnce(&mu
         reached.display(),
         go_on.display()
     );
-    hook(tree, "pre-push", &script);
+    hook(&tree.join(".git"), "pre-push", &script);
     let push = gate.between(world, limited(world, ["push", "-q"]).within(tree));
     let pushed = std::thread::scope(|scope| {
         let pushed = scope.spawn(|| push.done());

@@ -139,7 +139,7 @@ fn a_token_revoked_during_a_long_hook_is_replaced_before_a_large_push() {
         let tree = world.clone("ws/repo", "tree");
         world.commit(&tree, "noise", noise(LARGE));
         // Longer than a connection and its token are trusted unasked.
-        hook(&tree, "pre-push", "sleep 2.2");
+        hook(&tree.join(".git"), "pre-push", "sleep 2.2");
         world.bitbucket.clear_requests();
         let push = limited(world, ["push", "-q"]).within(&tree);
         let done = thread::scope(|scope| {
