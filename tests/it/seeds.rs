@@ -34,11 +34,7 @@ pub(crate) fn plant(repository: &Path) {
 
 /// Writes a loose object and gives its id.
 fn object(repository: &Path, kind: &str, content: &[u8]) -> Vec<u8> {
-    let whole = [
-        format!("{kind} {}\0", content.len()).as_bytes(),
-        content,
-    ]
-    .concat();
+    let whole = [format!("{kind} {}\0", content.len()).as_bytes(), content].concat();
     let algorithm = &ring::digest::SHA1_FOR_LEGACY_USE_ONLY;
     let id = ring::digest::digest(algorithm, &whole).as_ref().to_owned();
     let (directory, name) = {
