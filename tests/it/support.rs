@@ -149,6 +149,11 @@ impl World {
         world
     }
 
+    /// Tells whether this is the first git found. With it, tables of what concerns our programs alone are tried in full.
+    pub(crate) fn has_first_git(&self) -> bool {
+        self.git.program == gits()[0].program
+    }
+
     /// A path in the world's directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)

@@ -145,8 +145,10 @@ const BARE_CONFIG: &str = "\
 \tbare = true
 ";
 
-/// Push, push options and partial clone are on; nothing works on after an answer.
+/// Push, push options and partial clone are on; nothing works on after an answer, and no time is spent on compression.
 const REPOSITORY_CONFIG: &str = "\
+[core]
+\tcompression = 0
 [http]
 \treceivepack = true
 \tuploadarchive = true
