@@ -52,7 +52,7 @@ impl<'a> Rows<'a> {
     #[track_caller]
     fn show_nothing(&self, settings: &[(&str, &str)], variables: &[(&str, &str)]) {
         let number = self.number.replace(self.number.get() + 1);
-        if self.world.has_first_git() || number % SAMPLE == 0 {
+        if self.world.has_first_git() || number.is_multiple_of(SAMPLE) {
             shows_nothing(self.world, settings, variables);
         }
     }
