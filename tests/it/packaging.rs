@@ -20,6 +20,9 @@ const COMMON: &str = include_str!("../../packaging/common.sh");
 const PROGRAMS: &str = include_str!("../../packaging/programs");
 const KINDS: &str = include_str!("../../packaging/checks/kinds.sh");
 const NFPM: &str = include_str!("../../packaging/nfpm.yaml");
+const RELEASE: &str = include_str!("../../.github/workflows/release.yml");
+const TESTS: &str = include_str!("../../.github/workflows/tests.yml");
+const PIPELINES: &str = include_str!("../../bitbucket-pipelines.yml");
 /// One script makes the packages of all Linux distributions.
 const DISTRIBUTIONS: [&str; 4] = ["deb", "rpm", "apk", "arch"];
 
@@ -83,6 +86,30 @@ fn an_artifact_that_does_not_exist_is_refused() {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(told.contains("scripts/release --list"), "{told}");
+}
+
+#[test]
+fn ci_makes_and_checks_a_release_when_the_packaging_or_a_dependency_changes() {
+    let commands = |file: &'static str, of: &str| -> Vec<&'static str> {
+        let lines = file.lines().map(|line| {
+            let line = line.trim().trim_start_matches("- ");
+            line.strip_prefix("run: ").unwrap_or(line)
+        });
+        lines.filter(|line| line.starts_with(of)).collect()
+    };
+    for file in [RELEASE, PIPELINES] {
+        let both = ["scripts/release", "scripts/release --check"];
+        assert_eq!(commands(file, "scripts/"), both, "{file}");
+        for when in [
+            "\"release/**\"",
+            "[\"packaging/**\", \"scripts/release\", \"Cargo.lock\", ",
+        ] {
+            assert!(file.contains(when), "it names {when}: {file}");
+        }
+    }
+    for file in [TESTS, PIPELINES] {
+        assert_eq!(commands(file, ".ci/"), [".ci/run"], "{file}");
+    }
 }
 
 #[test]
