@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output},
 };
 
@@ -11,7 +11,9 @@ use serde_json::Value;
 
 use crate::{
     help::COMMANDS,
+    inspect::files,
     needs::needs,
+    programs::installed,
     support::{World, gits},
 };
 
@@ -253,4 +255,64 @@ fn the_sbom_and_the_licenses_list_what_the_programs_contain() {
         assert!(licenses.contains(&line), "the licenses list {line:?}");
     }
     assert_eq!(make("sbom"), make("sbom"), "two runs write the same");
+}
+
+#[test]
+fn a_wheel_is_the_same_twice_and_its_removal_leaves_nothing() {
+    needs!("programs/venv");
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    for (file, content) in [
+        ("stage/bin/git-bbtoken", "#!/bin/sh\necho installed\n"),
+        ("stage/share/man/man1/git-bbtoken.1.gz", "a page"),
+        (
+            "stage/share/licenses/git-remote-bbtoken/LICENSE",
+            "a license",
+        ),
+    ] {
+        let file = PathBuf::from(path(file));
+        fs::create_dir_all(file.parent().expect("it is in a directory")).expect("it is the test's");
+        fs::write(file, content).expect("it is the test's");
+    }
+    let make = |version: &str, to: &str| {
+        fs::create_dir_all(path(to)).expect("it is the test's");
+        let arguments = [
+            version,
+            "1800000000",
+            "https://git.example",
+            "any",
+            &path("stage"),
+            &path(to),
+        ];
+        let script = ["packaging/wheel.py"];
+        text(run("python3", &[&script[..], &arguments].concat()));
+        path(&format!(
+            "{to}/git_remote_bbtoken-{version}-py3-none-any.whl"
+        ))
+    };
+    let (old, new) = (make("1.0.0", "one"), make("1.1.0", "one"));
+    let again = fs::read(make("1.1.0", "two"));
+    assert_eq!(fs::read(&new).ok(), again.ok(), "two runs write the same");
+
+    let (uv, python, root) = (
+        installed("venv/bin/uv"),
+        installed("venv/bin/python"),
+        path("root"),
+    );
+    let uv = |words: &str, last: &str| {
+        let mut arguments: Vec<_> = words.split(' ').collect();
+        arguments.extend(["--quiet", "--no-cache", "--offline", "--python", last]);
+        text(run(&uv.display().to_string(), &arguments))
+    };
+    uv(&format!("venv {root}"), &python.display().to_string());
+    for wheel in [old, new] {
+        uv(&format!("pip install {wheel}"), &root);
+    }
+    assert_eq!(text(run(&path("root/bin/git-bbtoken"), &[])), "installed\n");
+    let page = path("root/share/man/man1/git-bbtoken.1.gz");
+    assert!(Path::new(&page).exists(), "man finds the page beside 'bin'");
+    uv("pip uninstall git-remote-bbtoken", &root);
+    let mut left = files(Path::new(&root)).into_keys();
+    let left = left.find(|file| file.display().to_string().contains("bbtoken"));
+    assert_eq!(left, None, "a removal leaves no file of ours");
 }
