@@ -26,6 +26,13 @@ impl Machine {
         copy.arg(place().join("prefix")).arg(&prefix).ok();
         let programs = prefix.join("drive_c/users/root/AppData/Local/Programs");
         fs::create_dir_all(programs).expect("it is ours");
+        // A library of Windows that wine 8 lacks.
+        let (of_wine, library) = ("drive_c/windows/system32", "bcryptprimitives.dll");
+        let copied = fs::copy(
+            super::programs().join(library),
+            prefix.join(of_wine).join(library),
+        );
+        copied.expect("it is ours");
         Machine { windows, prefix }
     }
 
