@@ -1,5 +1,5 @@
 ; The setup for Windows: for this user only, without administrator rights. `/S` installs silently, `/D=` chooses a directory.
-Target amd64-unicode
+Unicode true
 SetCompressor /SOLID lzma
 Name "git-remote-bbtoken ${VERSION}"
 OutFile "${OUTPUT}"

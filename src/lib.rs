@@ -40,6 +40,7 @@
 //! | [`git_config`] | git's configuration as git reads it, with the origin and trust of each value |
 //! | [`git`] | runs git: changes its configuration, finds repositories, reads a repository at Bitbucket |
 //! | [`http`] | one client on reqwest and rustls: TLS, proxies, time limits; follows no redirect; curl where rustls cannot |
+//! | [`agent`] | a process that keeps connections open between commands and lends them; Unix only |
 //! | [`lfs`] | writes the settings for git-lfs into the repository's configuration |
 //! | [`files`] | files that only the user can read, replaced atomically, in checked directories |
 //! | [`address`] | the address of a repository, parsed |
@@ -53,7 +54,7 @@
 //! # Interfaces
 //!
 //! [`transport::Authorizer`] gives a header value, and learns if the server refuses it; [`app`] implements it on [`token`].
-//! [`http::HttpClient`] takes a request and gives a response or a transport error; a keep-alive agent can be a second
+//! [`http::HttpClient`] takes a request and gives a response or a transport error; [`agent`] is the second
 //! implementation. [`transport::AdvertisementCache`] remembers a server's advertisement; [`app`] stores it on disk.
 //!
 //! # Invariants
@@ -76,6 +77,8 @@
 )]
 
 mod address;
+#[cfg(unix)]
+mod agent;
 mod app;
 mod cli;
 mod clock;

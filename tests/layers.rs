@@ -12,7 +12,7 @@ use bbtoken::internals::GIT_KEYS;
 mod circles;
 
 /// Who may use whom; the leaves below may be used by all.
-const RULES: [(&str, &[&str]); 32] = [
+const RULES: [(&str, &[&str]); 33] = [
     ("failure", &[]),
     ("secret", &[]),
     ("trace", &[]),
@@ -30,6 +30,7 @@ const RULES: [(&str, &[&str]); 32] = [
     ("waiting", &[]),
     ("git", &[]),
     ("http", &["files"]),
+    ("agent", &["files", "http"]),
     ("oauth", &["http", "clock"]),
     ("profile", &["address", "http"]),
     (
@@ -46,6 +47,7 @@ const RULES: [(&str, &[&str]); 32] = [
         "app",
         &[
             "address",
+            "agent",
             "clock",
             "files",
             "git",
@@ -93,6 +95,7 @@ const RULES: [(&str, &[&str]); 32] = [
         "cli",
         &[
             "address",
+            "agent",
             "app",
             "clock",
             "doctor",

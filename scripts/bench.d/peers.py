@@ -70,6 +70,9 @@ class Contender:
     def forget_token(self):
         """Takes the contender back to where it has no access token."""
 
+    def arrive(self):
+        """Prepares for another link."""
+
     def close(self):
         """Ends what the contender left running."""
 
@@ -237,6 +240,19 @@ class OursFirstTime(Ours):
     configuration = {**Ours.configuration, "bbtoken.rememberAdvertisement": "false"}
 
 
+class OursWithAgent(Ours):
+    """With the agent, which keeps the connection of the command before."""
+
+    name = OURS + ", agent"
+    configuration = {**Ours.configuration, "bbtoken.agent": "true"}
+
+    def arrive(self):
+        """Ends the agent: it serves no other network namespace than its own."""
+        subprocess.run(["git-bbtoken", "agent", "stop"], env=self.environment, stdout=subprocess.DEVNULL)
+
+    close = arrive
+
+
 def another_build(name, directory):
     """The same from another directory of binaries, to compare two builds in one run."""
 
@@ -248,7 +264,7 @@ def another_build(name, directory):
     return type("AnotherBuild", (Ours,), {"name": f"{OURS} {name}", "prepare": prepare})
 
 
-ALL = [PlainDirectory, PlainBundle, TokenInUrl, Store, GitCredentialOauth, Script, Codecommit, OursFirstTime, Ours]
+ALL = [PlainDirectory, PlainBundle, TokenInUrl, Store, GitCredentialOauth, Script, Codecommit, OursFirstTime, Ours, OursWithAgent]
 
 
 def executable(path, text):

@@ -144,7 +144,7 @@ impl App {
             );
             return Ok(untold(&why));
         }
-        let client = super::identity::client(&http)?;
+        let client = super::client::client(&http)?;
         let mut request = Request::get(url).header("Accept", "application/json");
         request.authorization = Some(authorization);
         request.time_limit = Some(TIME_LIMIT);

@@ -2,18 +2,17 @@
 
 use std::{cell::OnceCell, fmt};
 
-use super::proxy_login::GitLogins;
+#[cfg(unix)]
+use super::agent::{self, Lender};
+use super::client::client;
+#[cfg(unix)]
+use crate::agent::ByAgent;
 use crate::{
-    failure::{Failure, Kind},
     git_config::{self, GitConfig, HttpSettings, process_variable},
     http::{Client, Family, HttpClient, Url},
-    limits,
     profile::{Endpoints, Grant, Profile},
     token::Connect,
 };
-
-/// The `User-Agent` header of the helper. Bitbucket looks for `git/` in it.
-const USER_AGENT: &str = concat!("git/2 git-remote-bbtoken/", env!("CARGO_PKG_VERSION"));
 
 /// A resolved profile with its resolved http settings.
 #[derive(Debug)]
@@ -35,6 +34,11 @@ struct Clients {
     family: Option<Family>,
     git: OnceCell<Client>,
     token: OnceCell<Client>,
+    /// Dropped before the lender, so that an agent that this process starts finds no connection in use.
+    #[cfg(unix)]
+    by_agent: OnceCell<Option<ByAgent>>,
+    #[cfg(unix)]
+    lender: Option<Lender>,
 }
 
 impl fmt::Debug for Clients {
@@ -70,7 +74,11 @@ impl Identity {
             unused_proxy: unused_proxy.map(|proxy| format!("{} in {}", proxy.name(), proxy.origin)),
             http,
             token_http,
-            clients: Clients::default(),
+            clients: Clients {
+                #[cfg(unix)]
+                lender: agent::is_wanted(git, profile.store)?.then(Lender::default),
+                ..Clients::default()
+            },
             profile: Profile {
                 no_questions: git_config::no_questions(git, &process_variable),
                 ..profile
@@ -105,8 +113,15 @@ impl Identity {
     /// # Errors
     ///
     /// If git's http settings cannot be followed.
-    pub(crate) fn client(&self) -> anyhow::Result<&Client> {
-        self.made(&self.clients.git, &self.http)
+    pub(crate) fn client(&self) -> anyhow::Result<&dyn HttpClient> {
+        #[cfg(unix)]
+        if let Some(lender) = &self.clients.lender {
+            let borrow = || lender.borrow(&self.profile, &self.http);
+            if let Some(by_agent) = self.clients.by_agent.get_or_init(borrow) {
+                return Ok(by_agent);
+            }
+        }
+        Ok(self.made(&self.clients.git, &self.http)?)
     }
 
     fn made<'c>(
@@ -127,25 +142,11 @@ impl Identity {
 
 impl Connect for Identity {
     fn client(&self) -> anyhow::Result<&dyn HttpClient> {
-        let client = match &self.token_http {
+        Ok(match &self.token_http {
             Some(http) => self.made(&self.clients.token, http)?,
-            None => self.client()?,
-        };
-        Ok(client)
+            None => self.made(&self.clients.git, &self.http)?,
+        })
     }
-}
-
-/// Creates a client that follows git's settings and asks for a proxy's login as git does.
-pub(super) fn client(http: &HttpSettings) -> anyhow::Result<Client> {
-    let client = Client::new(&http.settings, USER_AGENT);
-    let client = client.map_err(|error| match limits::remedy(&error) {
-        Some(_) => error,
-        None => error.context(Failure::new(
-            Kind::Misconfigured,
-            "cannot apply git's http settings",
-        )),
-    })?;
-    Ok(client.with_proxy_logins(Box::new(GitLogins)))
 }
 
 pub(crate) fn authority(url: &Url) -> String {

@@ -2,6 +2,9 @@
 
 mod account;
 mod advertisement_cache;
+#[cfg(unix)]
+mod agent;
+mod client;
 mod conversion;
 mod credential;
 mod identity;
@@ -30,6 +33,8 @@ use target::Environment;
 
 pub(crate) use account::{Account, Owner, is_named, other_account};
 pub(crate) use advertisement_cache::{OnDisk, Place, has_objects};
+#[cfg(unix)]
+pub(crate) use agent::place as agent_place;
 pub(crate) use credential::may_be_ours;
 pub(crate) use identity::{Identity, authority};
 pub(crate) use lfs::{is_new, is_wanted, lfs_here, wiring};

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{App, identity::client, unreached::remembered};
+use super::{App, client::client, unreached::remembered};
 use crate::{
     failure::{Failure, Kind},
     git_config::{self, HttpSettings, process_variable},

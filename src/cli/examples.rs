@@ -3,7 +3,7 @@
 use super::names::{Name, list, name};
 
 /// Examples by the name of the man page, in the order of the help.
-const EXAMPLES: [(&str, &[Name]); 19] = [
+const EXAMPLES: [(&str, &[Name]); 22] = [
     (
         "git-remote-bbtoken",
         &[
@@ -254,6 +254,39 @@ const EXAMPLES: [(&str, &[Name]); 19] = [
                 "Install the pages, so that 'git bbtoken --help' works",
             ),
             name("git bbtoken man | man -l -", "Read the first page"),
+        ],
+    ),
+    (
+        "git-bbtoken-agent",
+        &[
+            name(
+                "git config --global bbtoken.agent true && git bbtoken agent status",
+                "Let commands keep connections open, and show them",
+            ),
+            name(
+                "git bbtoken agent stop",
+                "Close all open connections; the next command starts the agent again",
+            ),
+        ],
+    ),
+    (
+        "git-bbtoken-agent-status",
+        &[
+            name(
+                "git bbtoken agent status",
+                "Show how many connections are open, and how often commands used one again",
+            ),
+            name("git bbtoken agent status --json", "The same for a script"),
+        ],
+    ),
+    (
+        "git-bbtoken-agent-stop",
+        &[
+            name("git bbtoken agent stop", "End the agent"),
+            name(
+                "git config --global bbtoken.agent false && git bbtoken agent stop",
+                "Switch the agent off for good",
+            ),
         ],
     ),
     (

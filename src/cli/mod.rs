@@ -1,5 +1,6 @@
 //! `git bbtoken …`: for people, and for git's credential protocol.
 
+mod agent;
 mod arguments;
 mod candidates;
 mod completions;
@@ -132,6 +133,7 @@ fn run_one(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Resul
         ),
         Command::Completions(options) => completions::run(&options, console),
         Command::Man(options) => manual::run(&options, console),
+        Command::Agent(options) => agent::run(&options, console),
         Command::Version => version::run(console),
         Command::Help { topic } => help::run(&topic, console),
     }?;

@@ -31,7 +31,7 @@ const fn row(name: &'static str, from_repository: FromRepository) -> Row {
 const SELECT: &str = "it selects a profile that you have defined";
 
 /// Every `bbtoken.<key>`. Keys with a profile name are always refused.
-pub const BBTOKEN_KEYS: [Row; 16] = {
+pub const BBTOKEN_KEYS: [Row; 17] = {
     use FromRepository::{Followed, Refused};
     const DEFINE: &str = "define or change a profile";
     const SEND: &str = "decide where tokens are sent";
@@ -54,6 +54,7 @@ pub const BBTOKEN_KEYS: [Row; 16] = {
             Followed("false only costs a round trip"),
         ),
         row("profile", Followed(SELECT)),
+        row("agent", Refused("start a process that stays")),
         row("lfs", Followed("it affects this repository only")),
         row("addedBySetup", Refused("choose what unsetup removes")),
     ]

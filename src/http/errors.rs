@@ -33,15 +33,36 @@ pub(super) fn classify(
     phase: Phase,
 ) -> TransportError {
     let error = error.without_url();
+    let (is_connect, is_timeout) = (error.is_connect(), error.is_timeout());
+    let inner = Innermost {
+        error: error.into(),
+        is_connect,
+        curl: None,
+    };
     let phase = match () {
-        () if is_tls(&error) => Phase::Tls,
-        () if error.is_connect() => Phase::Connect,
-        () if is_not_http(&error) => Phase::NotHttp,
-        () if error.is_timeout() => Phase::TimeLimit,
+        () if inner.rustls().is_some() => Phase::Tls,
+        () if is_connect => Phase::Connect,
+        () if inner.is_not_http() => Phase::NotHttp,
+        () if is_timeout => Phase::TimeLimit,
         () => phase,
     };
     let proxy = proxy.filter(|_| matches!(phase, Phase::Connect | Phase::Tls));
-    TransportError::new(phase, host, Innermost(error, None)).through(proxy)
+    TransportError::new(phase, host, inner).through(proxy)
+}
+
+/// Finds the phase of an error on a connection that was open before.
+#[cfg(unix)]
+pub(crate) fn classify_open(error: hyper::Error, host: &str) -> TransportError {
+    let inner = Innermost {
+        error: error.into(),
+        is_connect: false,
+        curl: None,
+    };
+    let phase = match inner.is_not_http() {
+        true => Phase::NotHttp,
+        false => Phase::Request,
+    };
+    TransportError::new(phase, host, inner)
 }
 
 /// Tells whether a proxy requires a user name and password before it connects.
@@ -100,9 +121,9 @@ pub(super) fn is_of_tls(error: &TransportError) -> bool {
         return false;
     };
     let is_handshake = |error: &rustls::Error| {
-        inner.0.is_connect() || *error == rustls::Error::AlertReceived(HandshakeFailure)
+        inner.is_connect || *error == rustls::Error::AlertReceived(HandshakeFailure)
     };
-    rustls_error(&inner.0).is_some_and(is_handshake)
+    inner.rustls().is_some_and(is_handshake)
 }
 
 /// Tells whether a response has no clear length. curl guesses one, and so takes one response for two (RFC 9112 section
@@ -115,7 +136,7 @@ pub(super) fn has_unclear_length(error: &TransportError) -> bool {
 /// Tells whether the server rejected HTTP/1.1 in the TLS handshake (RFC 7301 section 3.2).
 pub(super) fn offers_only_http_2(error: &TransportError) -> bool {
     let inner = error.source().and_then(|it| it.downcast_ref::<Innermost>());
-    inner.is_some_and(|inner| rustls_error(&inner.0).is_some_and(is_alpn))
+    inner.is_some_and(|inner| inner.rustls().is_some_and(is_alpn))
 }
 
 fn is_alpn(error: &rustls::Error) -> bool {
@@ -180,7 +201,7 @@ pub(super) fn is_of_the_network(error: &TransportError) -> bool {
     };
     let last = inner.last().to_string();
     let may_pass = |text: &&str| last.contains(text);
-    links(&inner.0).any(|link| link.downcast_ref().is_some_and(is_lost))
+    links(inner.error.as_ref()).any(|link| link.downcast_ref().is_some_and(is_lost))
         || RESOLVER_FAILED.iter().chain(&[REFUSED]).any(may_pass)
 }
 
@@ -216,35 +237,35 @@ fn is_lost(error: &io::Error) -> bool {
     )
 }
 
-fn is_not_http(error: &reqwest::Error) -> bool {
-    // hyper's kind for malformed chunks (RFC 9112 section 7.1).
-    let is_chunk = |error: &io::Error| error.kind() == io::ErrorKind::InvalidInput;
-    links(error).any(|link| {
-        link.downcast_ref().is_some_and(hyper::Error::is_parse)
-            || link.downcast_ref().is_some_and(is_chunk)
-    })
-}
-
-fn is_tls(error: &reqwest::Error) -> bool {
-    rustls_error(error).is_some()
-}
-
-/// Finds the TLS error in a chain, if there is one.
-fn rustls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
-    links(error).find_map(|link| link.downcast_ref())
-}
-
-/// A reqwest error that displays its innermost cause, because reqwest's own text ("error sending request") says less.
+/// A library's error that displays its innermost cause, because reqwest's own text ("error sending request") says less.
 #[derive(Debug)]
-struct Innermost(reqwest::Error, Option<CurlRefusal>);
+struct Innermost {
+    error: Box<dyn Error + Send + Sync>,
+    is_connect: bool,
+    curl: Option<CurlRefusal>,
+}
 
 impl Innermost {
     fn last(&self) -> &(dyn Error + 'static) {
-        let mut last: &(dyn Error + 'static) = &self.0;
+        let mut last: &(dyn Error + 'static) = self.error.as_ref();
         while let Some(next) = last.source() {
             last = next;
         }
         last
+    }
+
+    fn is_not_http(&self) -> bool {
+        // hyper's kind for malformed chunks (RFC 9112 section 7.1).
+        let is_chunk = |error: &io::Error| error.kind() == io::ErrorKind::InvalidInput;
+        links(self.error.as_ref()).any(|link| {
+            link.downcast_ref().is_some_and(hyper::Error::is_parse)
+                || link.downcast_ref().is_some_and(is_chunk)
+        })
+    }
+
+    /// Finds the TLS error in the chain, if there is one.
+    fn rustls(&self) -> Option<&rustls::Error> {
+        links(self.error.as_ref()).find_map(|link| link.downcast_ref())
     }
 }
 
@@ -257,13 +278,13 @@ impl fmt::Display for Innermost {
             // rustls has a long text for programmers here, about a missing close_notify.
             return f.write_str("the connection ended unexpectedly");
         }
-        if rustls_error(&self.0).is_some_and(is_alpn) {
+        if self.rustls().is_some_and(is_alpn) {
             return f.write_str("it offers only HTTP/2, and the native transport needs HTTP/1.1");
         }
-        if let Some(problem) = rustls_error(&self.0).and_then(TlsProblem::of) {
+        if let Some(problem) = self.rustls().and_then(TlsProblem::of) {
             return problem.fmt(f);
         }
-        let mut links = links(&self.0);
+        let mut links = links(self.error.as_ref());
         if let Some(late) = links.find_map(|link| link.downcast_ref::<ConnectTimeout>()) {
             return late.fmt(f);
         }
@@ -282,7 +303,7 @@ impl fmt::Display for Innermost {
 
 impl Error for Innermost {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        let curl = self.1.as_ref()?;
+        let curl = self.curl.as_ref()?;
         Some(curl)
     }
 }
@@ -303,13 +324,13 @@ impl Error for CurlRefusal {}
 /// that GnuTLS accepts.
 pub(super) fn refused_by_curl(mut error: TransportError, curls: &TransportError) -> TransportError {
     let why = curls.reason();
-    if let Some(Innermost(inner, refusal)) = error.source.downcast_mut() {
-        let is_strict = match rustls_error(inner).and_then(TlsProblem::of) {
+    if let Some(inner) = error.source.downcast_mut::<Innermost>() {
+        let is_strict = match inner.rustls().and_then(TlsProblem::of) {
             None | Some(TlsProblem::Other(_) | TlsProblem::NotTls(_)) => !why.contains("pinned"),
             Some(TlsProblem::UnknownIssuer) => why.contains("too weak"),
             Some(_) => false,
         };
-        *refusal = is_strict.then_some(CurlRefusal(why));
+        inner.curl = is_strict.then_some(CurlRefusal(why));
     }
     error
 }
@@ -317,7 +338,7 @@ pub(super) fn refused_by_curl(mut error: TransportError, curls: &TransportError)
 /// Tells whether curl refused a server that git's own TLS may accept.
 pub(super) fn is_of_strict_curl(error: &TransportError) -> bool {
     let inner = error.source().and_then(|it| it.downcast_ref());
-    matches!(inner, Some(Innermost(_, Some(_))))
+    inner.is_some_and(|inner: &Innermost| inner.curl.is_some())
 }
 
 /// The proxy requires a login.
@@ -349,8 +370,8 @@ pub(crate) struct Reason(pub(crate) TransportError);
 impl Reason {
     /// Says why TLS failed, if it did.
     pub(crate) fn tls_problem(&self) -> Option<TlsProblem> {
-        let Innermost(error, _) = self.0.source()?.downcast_ref()?;
-        TlsProblem::of(rustls_error(error)?)
+        let inner: &Innermost = self.0.source()?.downcast_ref()?;
+        TlsProblem::of(inner.rustls()?)
     }
 
     /// Tells whether the proxy accepted no login.

@@ -15,8 +15,13 @@
 mod body;
 mod client;
 mod curl;
+#[cfg(unix)]
+mod dial;
 mod errors;
 mod gzip;
+mod message;
+#[cfg(unix)]
+mod open;
 mod pool;
 mod proxy;
 mod resolver;
@@ -43,14 +48,20 @@ use crate::secret::Secret;
 
 pub(crate) use body::BodyReader;
 pub use client::Client;
+#[cfg(unix)]
+pub(crate) use dial::dial;
 pub(crate) use errors::Reason;
+#[cfg(unix)]
+pub(crate) use message::Messages;
+#[cfg(unix)]
+pub(crate) use open::{OpenConnection, Unanswered};
 pub(crate) use proxy::{Proxy, ProxyAuth, ProxyLogin, ProxyLogins, ProxyUser};
 pub(crate) use resolver::Family;
 pub(crate) use retry::{PATIENCE, Retries, Trouble};
 pub(crate) use speed_limit::LowSpeed;
 pub(crate) use tls::{ClientCertificate, PinnedKeys, TlsProblem};
 
-/// Sends requests to a server. A trait, so that another implementation (a keep-alive agent) can take its place.
+/// Sends requests to a server. A trait, because the keep-alive agent is another implementation.
 pub trait HttpClient {
     /// Sends a request and returns when the head of the response has arrived.
     ///
@@ -83,6 +94,8 @@ pub struct Request {
     pub body: Body,
     /// The limit for the whole exchange, body included. `None` for transfers, which have a limit for stalls only.
     pub time_limit: Option<Duration>,
+    /// Whether the response may be long. It then gets a connection of this process.
+    pub is_bulk: bool,
 }
 
 impl Request {
@@ -95,6 +108,7 @@ impl Request {
             authorization: None,
             body: Body::Empty,
             time_limit: None,
+            is_bulk: false,
         }
     }
 
@@ -111,6 +125,26 @@ impl Request {
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
+    }
+
+    /// Copies a request that is short in both directions and has no time limit.
+    #[cfg(unix)]
+    pub(crate) fn short_copy(&self) -> Option<Self> {
+        let body = match &self.body {
+            Body::Empty => Body::Empty,
+            Body::Bytes(bytes) => Body::Bytes(bytes.clone()),
+            Body::Form(_) | Body::Stream(_) => return None,
+        };
+        let is_short = !self.is_bulk && self.time_limit.is_none();
+        is_short.then(|| Request {
+            method: self.method,
+            url: self.url.clone(),
+            headers: self.headers.clone(),
+            authorization: self.authorization.clone(),
+            body,
+            time_limit: None,
+            is_bulk: false,
+        })
     }
 }
 
@@ -335,6 +369,20 @@ pub struct Settings {
     pub extra_headers: Vec<(String, Secret)>,
     /// The lowest accepted speed of a transfer (`http.lowSpeedLimit`, `http.lowSpeedTime`).
     pub low_speed: Option<LowSpeed>,
+}
+
+impl Settings {
+    /// Gives the file with the trusted certificates, or `None` for the system's, if connections need nothing else: no
+    /// proxy, no client certificate, no exception from the checks.
+    #[cfg(unix)]
+    pub(crate) fn only_roots(&self) -> Option<Option<PathBuf>> {
+        let is_plain = self.proxy.is_none()
+            && self.client_certificate.is_none()
+            && self.unverified_by.is_none()
+            && self.pinned_keys.is_none()
+            && !self.only_tls_1_3;
+        is_plain.then(|| tls::only_roots(self))?
+    }
 }
 
 /// Tells whether a credential may be sent to a URL: https to any host, or http to this machine.

@@ -366,7 +366,7 @@ fn was_login_taken(answer: &Result<reqwest::Response, TransportError>) -> Option
 
 /// Lets the runtime check its sockets, which it does not do between calls. A connection that the server has closed
 /// then leaves the pool, and cannot lose a request that must not be sent twice.
-async fn notice_closed_connections() {
+pub(super) async fn notice_closed_connections() {
     for _ in 0..LOOKS {
         tokio::task::yield_now().await;
     }

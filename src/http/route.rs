@@ -12,7 +12,7 @@ use crate::trace;
 
 /// More than any server sends. curl reads 5000, but room for them costs time with each head, and a hostile server may
 /// send millions of heads (`1xx`).
-const MAX_HEADER_LINES: usize = 500;
+pub(super) const MAX_HEADER_LINES: usize = 500;
 /// The settings of the library's client.
 pub(super) struct Route {
     tls: rustls::ClientConfig,

@@ -92,6 +92,8 @@ pub(crate) enum Child {
     Manual,
     /// The command of `git bbtoken exec`.
     Exec,
+    /// The keep-alive agent.
+    Agent,
 }
 
 /// The `BBTOKEN_` variables that a child gets.
@@ -147,7 +149,7 @@ impl Child {
             Child::GitElsewhere => (Ours::None, Gits::OfCommand),
             Child::Exec => (Ours::Settings, Gits::All),
             Child::SecretCommand => (Ours::None, Gits::OfUser),
-            Child::Curl | Child::Browser | Child::Manual => (Ours::None, Gits::None),
+            Child::Curl | Child::Browser | Child::Manual | Child::Agent => (Ours::None, Gits::None),
         }
     }
 
@@ -195,6 +197,10 @@ impl Child {
     }
 
     fn equip(self, command: &mut Command) {
+        if self == Child::Agent {
+            command.env_clear();
+            return;
+        }
         for (name, _) in env::vars_os() {
             if self.withholds(&spelling(&name.to_string_lossy())) {
                 command.env_remove(name);
@@ -327,6 +333,7 @@ mod tests {
             Child::Browser => 7,
             Child::Manual => 8,
             Child::Exec => 9,
+            Child::Agent => 10,
         };
         let numbers = ROWS.iter().map(|row| number(row.child));
         assert!(numbers.eq(0..ROWS.len()));

@@ -22,7 +22,7 @@ pub(crate) struct Row {
 const ONLY_GITS: &str = "no `BBTOKEN_*`, all `GIT_*`";
 
 /// Every kind of child, with its variables.
-pub(crate) const ROWS: [Row; 10] = [
+pub(crate) const ROWS: [Row; 11] = [
     Row {
         child: Child::Transport,
         programs: "git's own transport; `git ls-remote` of `doctor`",
@@ -74,5 +74,10 @@ pub(crate) const ROWS: [Row; 10] = [
         programs: "the command of `git bbtoken exec`",
         gets: "all `GIT_*`, and the `BBTOKEN_*` that this page lists, without secrets; \
                `BBTOKEN_ACCESS_TOKEN` is the fresh token, unless `--netrc` is given",
+    },
+    Row {
+        child: Child::Agent,
+        programs: "`git-bbtoken agent run`, with `bbtoken.agent`",
+        gets: "no variable at all",
     },
 ];

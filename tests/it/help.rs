@@ -7,7 +7,7 @@ use crate::{
     support::{World, copy_program, gits},
 };
 
-pub(crate) const COMMANDS: [&str; 16] = [
+pub(crate) const COMMANDS: [&str; 17] = [
     "login",
     "logout",
     "use",
@@ -22,6 +22,7 @@ pub(crate) const COMMANDS: [&str; 16] = [
     "doctor",
     "completions",
     "man",
+    "agent",
     "version",
     "help",
 ];
@@ -252,8 +253,8 @@ fn manual_pages_are_rendered_without_a_warning() {
     }
     assert_eq!(
         count,
-        COMMANDS.len() + 3,
-        "one for each, for 'remote convert' and for both programs"
+        COMMANDS.len() + 5,
+        "one for each, for 'remote convert', two of 'agent', and for both programs"
     );
     let page = |name: &str| fs::read_to_string(pages.join(name)).expect("it is there");
     let helper = page("git-remote-bbtoken.1");

@@ -13,8 +13,8 @@ use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use super::{candidates::profiles, examples};
 
 pub(super) use options::{
-    Chosen, Color, Completions, Consent, Convert, Credential, Doctor, Exec, Login, Logout, Man,
-    Remote, Setup, Shell, Status, Token, Unsetup, Use,
+    Agent, Chosen, Color, Completions, Consent, Convert, Credential, Doctor, Exec, Login, Logout,
+    Man, Remote, Setup, Shell, Status, Token, Unsetup, Use,
 };
 
 /// The widest line of a help text, in columns.
@@ -157,6 +157,15 @@ pub(super) enum Command {
     /// Print the manual page, or install all manual pages
     #[command(after_help = examples::shown("git-bbtoken-man"))]
     Man(Man),
+    /// Show or end the agent, which keeps connections open between commands
+    #[command(
+        subcommand,
+        long_about = "Show or end the agent, which keeps connections open between commands\n\n\
+            With bbtoken.agent, a command borrows an open connection and saves two round trips. The first command \
+            starts the agent. It ends when no command has used it for 110 seconds.",
+        after_help = examples::shown("git-bbtoken-agent")
+    )]
+    Agent(Agent),
     /// Print the version, and the version of the helper if it differs
     #[command(after_help = examples::shown("git-bbtoken-version"))]
     Version,
@@ -218,7 +227,8 @@ mod tests {
 
     /// Gives a command, its subcommands and theirs.
     fn all(command: &clap::Command) -> Vec<clap::Command> {
-        let below = command.get_subcommands().flat_map(all);
+        let shown = |command: &&clap::Command| !command.is_hide_set();
+        let below = command.get_subcommands().filter(shown).flat_map(all);
         std::iter::once(command.clone()).chain(below).collect()
     }
 
@@ -233,7 +243,7 @@ mod tests {
     #[test]
     fn every_command_shows_two_examples_that_the_command_line_accepts() {
         let commands = all(&definition());
-        assert_eq!(commands.len(), 18, "every command is here");
+        assert_eq!(commands.len(), 21, "every command is here");
         for mut command in commands {
             let title = command.get_display_name().unwrap_or("").to_owned();
             let short = command.render_help().to_string();

@@ -3,7 +3,7 @@
 use super::super::names::{Name, name};
 
 /// `bbtoken.<key>` for every profile, `bbtoken.<profile>.<key>` for one.
-pub(in crate::cli) const KEYS: [Name; 16] = [
+pub(in crate::cli) const KEYS: [Name; 17] = [
     name(
         "clientId",
         "the OAuth client's id (Bitbucket: the consumer's key)",
@@ -55,6 +55,10 @@ pub(in crate::cli) const KEYS: [Name; 16] = [
     name(
         "rememberAdvertisement",
         "remember a server's capabilities for an hour, which saves a request: true (default) or false",
+    ),
+    name(
+        "agent",
+        "only as bbtoken.agent: keep connections open between commands: true, false (default), or auto for true in a person's session; no effect on Windows",
     ),
     name("profile", "only as bbtoken.profile: the default profile"),
     name(

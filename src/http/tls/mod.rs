@@ -5,7 +5,11 @@ mod client_certificate;
 mod roots;
 mod trust;
 
-use std::{io, path::Path, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rustls::{
     ALL_VERSIONS, ClientConfig, Error, SupportedProtocolVersion,
@@ -44,6 +48,16 @@ pub(super) fn config(settings: &Settings) -> Result<ClientConfig, Error> {
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// Gives the one thing that decides which servers are trusted: a file, or the system without one. `None` if several do.
+#[cfg(unix)]
+pub(crate) fn only_roots(settings: &Settings) -> Option<Option<PathBuf>> {
+    let is_named = settings.ca_file.is_some() || settings.ca_directory.is_some();
+    if cfg!(target_os = "macos") && !is_named {
+        return Some(None);
+    }
+    roots::only_file(settings).map(Some)
 }
 
 /// Adds pinned keys, a proxy's own authorities and disabled checks to the usual verifier, if the settings have any.

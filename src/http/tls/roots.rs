@@ -33,6 +33,12 @@ pub(super) struct SystemRoots {
     verifier: OnceLock<Result<Arc<WebPkiServerVerifier>, String>>,
 }
 
+/// Gives the one file with the trusted certificates; `None` if there are several files.
+#[cfg(unix)]
+pub(super) fn only_file(settings: &Settings) -> Option<PathBuf> {
+    Sources::of(settings).only_file().map(Path::to_owned)
+}
+
 /// The files and directories with trusted certificates.
 #[derive(Clone, Debug)]
 struct Sources {

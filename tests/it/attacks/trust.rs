@@ -34,9 +34,7 @@ fn unset(world: &World, tree: &Path, key: &str) {
 }
 
 fn list(world: &World, tree: &Path) -> Run {
-    let run = world.git(["ls-remote", "origin"]).within(tree);
-    // It would override its setting.
-    run.without("GIT_SSL_CAPATH")
+    world.git(["ls-remote", "origin"]).within(tree)
 }
 
 /// Expects a refusal that names a setting and the user's own one, before anything was sent.

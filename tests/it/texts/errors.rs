@@ -254,6 +254,12 @@ fn of_settings() {
             no_client,
         ),
         case(
+            "an unknown word for the agent",
+            TOKEN,
+            "[bbtoken]\n\tagent = pigeon\n[bbtoken \"a\"]\n\tclientId = KEY\n",
+            no_client,
+        ),
+        case(
             "a login with the store 'memory'",
             TOKEN,
             "[bbtoken \"a\"]\n\tclientId = KEY\n\tgrant = authorization-code\n\tstore = memory\n",

@@ -152,7 +152,7 @@ fn named(word: &str) -> Option<&'static str> {
 }
 
 /// Every command with help, and every topic.
-const HELP: [&[&str]; 18] = [
+const HELP: [&[&str]; 21] = [
     &[],
     &["login"],
     &["logout"],
@@ -169,6 +169,9 @@ const HELP: [&[&str]; 18] = [
     &["doctor"],
     &["completions"],
     &["man"],
+    &["agent"],
+    &["agent", "status"],
+    &["agent", "stop"],
     &["version"],
     &["help"],
 ];
@@ -198,7 +201,7 @@ fn help() {
             .count()
     };
     assert_eq!(
-        lists(&["help"]) + lists(&["help", "remote"]) + 1,
+        lists(&["help"]) + lists(&["help", "remote"]) + lists(&["help", "agent"]) + 1,
         HELP.len(),
         "no subcommand is left out"
     );

@@ -1,0 +1,93 @@
+//! The keep-alive agent: a process that keeps connections to servers open between commands, and lends them.
+//!
+//! A command that borrows a connection saves the round trips of TCP and TLS. It speaks HTTP itself: the agent copies
+//! bytes between the command's socket and TLS, and understands none of them. So a response, an error and a cut are the
+//! same with and without an agent. The agent sees no URL, stores no token, writes no file and logs nothing.
+//!
+//! A private HTTP server would do the same and was left: its libraries keep heads with tokens in memory that nobody
+//! overwrites, it makes errors of its own, and each byte is parsed twice.
+//!
+//! Only a warm connection changes the time of a command, so this only ever replaces the start of one. Everything that
+//! goes wrong with an agent ends in the command's own connection.
+
+mod client;
+mod kept;
+mod place;
+mod server;
+mod wire;
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use client::{ByAgent, Refused, Silent, ask, start};
+pub(crate) use place::{Place, find};
+pub(crate) use server::run;
+
+/// A connection that nobody used for this long is closed. Routers forget silent connections after 4 to 6 minutes.
+const IDLE_LIMIT: Duration = Duration::from_secs(110);
+
+/// What connections may be shared: those with all of this in common.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub(crate) struct Lane {
+    /// The server's host name or address.
+    pub host: String,
+    /// The server's port.
+    pub port: u16,
+    /// Whose requests these are: a digest of the profile.
+    pub identity: String,
+    /// The file with the trusted certificates; `None` where the system verifies certificates.
+    pub roots: Option<PathBuf>,
+    /// The file's state. A changed file gets new connections.
+    pub stamp: Option<String>,
+    /// The network namespace. The agent must be in the same one.
+    pub network: Option<u64>,
+}
+
+/// What a program asks the agent for, as one line of JSON.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Ask {
+    /// A connection.
+    Connection(Lane),
+    /// The agent's state.
+    Status,
+    /// Its end.
+    Stop,
+}
+
+/// The agent's state.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Status {
+    /// The process.
+    pub pid: u32,
+    /// How long it has been running.
+    pub running_s: u64,
+    /// The open connections that nobody uses.
+    pub kept: usize,
+    /// The connections in use.
+    pub lent: usize,
+    /// The connections that were lent while they were open already.
+    pub reused: u64,
+    /// The connections that the agent has made.
+    pub dialed: u64,
+}
+
+/// Gives the network namespace of this process (namespaces(7)), where there is such a thing.
+pub(crate) fn network() -> Option<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    let namespace = std::fs::metadata("/proc/self/ns/net").ok()?;
+    Some(namespace.ino())
+}
+
+/// Gives the state of a file with certificates as this process sees it.
+pub(crate) fn stamp(file: &std::path::Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let file = std::fs::metadata(file).ok()?;
+    let (size, inode) = (file.size(), file.ino());
+    Some(format!(
+        "{size} {inode} {}.{}",
+        file.mtime(),
+        file.mtime_nsec()
+    ))
+}

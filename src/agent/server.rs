@@ -1,0 +1,339 @@
+//! The agent's process: accepts commands, lends connections, ends when nobody needs it.
+
+use std::{
+    cell::{Cell, RefCell},
+    fs, io,
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
+    path::{Path, PathBuf},
+    pin::pin,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::{Either, select};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, split},
+    net::{UnixListener, UnixStream},
+    sync::Notify,
+    task::{LocalSet, spawn_local, yield_now},
+    time::{sleep_until, timeout},
+};
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::{
+    Ask, IDLE_LIMIT, Lane, Place, Status,
+    kept::{Connection, Connections, is_silent},
+    network, stamp, wire,
+};
+use crate::http::dial;
+
+/// The most connections that are in use at a time. Further commands make their own.
+const MAX_LENT: usize = 64;
+/// The longest question.
+const MAX_ASK_BYTES: usize = 8192;
+/// How long a question may take to arrive.
+const ASK_LIMIT: Duration = Duration::from_secs(5);
+/// A server that does not confirm bytes for this long is lost. Before its first answer on a connection, a command can
+/// still repeat its request.
+const UNCONFIRMED_LIMIT: Duration = Duration::from_secs(2);
+
+struct Agent {
+    connections: RefCell<Connections>,
+    status: RefCell<Status>,
+    started: Instant,
+    last_use: Cell<Instant>,
+    /// Whether the agent lends nothing any more.
+    is_over: Cell<bool>,
+    changed: Notify,
+    socket: PathBuf,
+    inode: u64,
+}
+
+/// Runs the agent until nobody needs it. Connects in `lane` for the next command. Does nothing if another one is running.
+///
+/// # Errors
+///
+/// If the system refuses the socket or a runtime.
+pub(crate) fn run(place: &Place, lane: Option<Lane>) -> io::Result<()> {
+    let Some(_lock) = place.lock() else {
+        return Ok(());
+    };
+    let socket = place.socket();
+    // The lock says that nobody listens there.
+    let _ = fs::remove_file(&socket);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    LocalSet::new().block_on(&runtime, async {
+        let listener = UnixListener::bind(&socket)?;
+        let agent = Rc::new(Agent {
+            connections: RefCell::default(),
+            status: RefCell::default(),
+            started: Instant::now(),
+            last_use: Cell::new(Instant::now()),
+            is_over: Cell::new(false),
+            changed: Notify::new(),
+            inode: inode(&socket).unwrap_or_default(),
+            socket,
+        });
+        if let Some(lane) = lane {
+            let agent = Rc::clone(&agent);
+            spawn_local(async move { agent.prepare(lane).await });
+        }
+        agent.serve(listener).await;
+        if agent.has_its_name() {
+            place.clear();
+        }
+        agent.wait_for_commands().await;
+        Ok(())
+    })
+}
+
+impl Agent {
+    async fn serve(self: &Rc<Self>, listener: UnixListener) {
+        while !self.is_over.get() {
+            let next = self.next_moment();
+            let event = {
+                let accepted = pin!(listener.accept());
+                let changed = pin!(self.changed.notified());
+                let moment = pin!(sleep_until(next.into()));
+                match select(accepted, select(changed, moment)).await {
+                    Either::Left((accepted, _)) => Some(accepted),
+                    Either::Right(_) => None,
+                }
+            };
+            match event {
+                Some(Ok((socket, _))) => {
+                    let agent = Rc::clone(self);
+                    spawn_local(async move { agent.answer(socket).await });
+                }
+                // No handle is free. A command that ends frees some.
+                Some(Err(_)) => yield_now().await,
+                None => {}
+            }
+            let is_idle = self.lent() == 0 && self.last_use.get().elapsed() >= IDLE_LIMIT;
+            if is_idle || !self.has_its_name() {
+                self.is_over.set(true);
+            }
+        }
+    }
+
+    /// Gives the moment at which a connection is too old, or the agent itself.
+    fn next_moment(&self) -> Instant {
+        let own = match self.lent() {
+            0 => self.last_use.get() + IDLE_LIMIT,
+            _ => Instant::now() + IDLE_LIMIT,
+        };
+        let old = self.connections.borrow_mut().close_old();
+        old.map_or(own, |old| old.min(own))
+    }
+
+    fn lent(&self) -> usize {
+        self.status.borrow().lent
+    }
+
+    /// Tells whether the socket's name leads to this process. Another agent, or a logout, takes it away.
+    fn has_its_name(&self) -> bool {
+        inode(&self.socket) == Some(self.inode)
+    }
+
+    /// Lets commands finish that still use a connection.
+    async fn wait_for_commands(&self) {
+        self.connections.take();
+        while self.lent() > 0 {
+            self.changed.notified().await;
+        }
+    }
+
+    async fn answer(self: Rc<Self>, mut socket: UnixStream) {
+        let own = rustix::process::geteuid().as_raw();
+        if !socket.peer_cred().is_ok_and(|peer| peer.uid() == own) {
+            return;
+        }
+        let Ok(Ok(ask)) = timeout(ASK_LIMIT, read_ask(&mut socket)).await else {
+            return;
+        };
+        // A command that has gone needs no answer.
+        let _ = match ask {
+            Ask::Connection(lane) => self.lend(socket, lane).await,
+            Ask::Status => self.tell_status(&mut socket).await,
+            Ask::Stop => {
+                self.is_over.set(true);
+                self.changed.notify_one();
+                self.tell_status(&mut socket).await
+            }
+        };
+    }
+
+    /// Makes a connection that the next command borrows.
+    async fn prepare(&self, lane: Lane) {
+        if self.may_lend(&lane).is_ok()
+            && let Ok(connection) = dial(&lane.host, lane.port, lane.roots.clone()).await
+        {
+            self.status.borrow_mut().dialed += 1;
+            self.connections.borrow_mut().keep(lane, connection);
+            self.changed.notify_one();
+        }
+    }
+
+    async fn tell_status(&self, socket: &mut UnixStream) -> io::Result<()> {
+        let status = Status {
+            pid: std::process::id(),
+            running_s: self.started.elapsed().as_secs(),
+            kept: self.connections.borrow().count(),
+            ..*self.status.borrow()
+        };
+        let status = serde_json::to_string(&status)?;
+        socket.write_all(format!("{status}\n").as_bytes()).await
+    }
+
+    async fn lend(self: &Rc<Self>, mut socket: UnixStream, lane: Lane) -> io::Result<()> {
+        if let Err(why) = self.may_lend(&lane) {
+            return socket.write_all(format!("none: {why}\n").as_bytes()).await;
+        }
+        let _use = InUse::begin(self);
+        // Lets the runtime notice what servers have closed.
+        yield_now().await;
+        let kept = self.connections.borrow_mut().take(&lane);
+        let connection = match kept {
+            Some(connection) => {
+                self.status.borrow_mut().reused += 1;
+                connection
+            }
+            None => {
+                socket.write_all(b"dialing\n").await?;
+                let dialed = dial(&lane.host, lane.port, lane.roots.clone()).await;
+                let Ok(connection) = dialed else {
+                    return socket.write_all(b"none: it cannot connect\n").await;
+                };
+                self.status.borrow_mut().dialed += 1;
+                connection
+            }
+        };
+        socket.write_all(b"ready\n").await?;
+        if let Some(connection) = carry(socket, connection).await {
+            self.connections.borrow_mut().keep(lane, connection);
+        }
+        Ok(())
+    }
+
+    fn may_lend(&self, lane: &Lane) -> Result<(), &'static str> {
+        match () {
+            () if self.lent() >= MAX_LENT => Err("too many commands use it"),
+            () if lane.network != network() => Err("it is in another network namespace"),
+            () if lane.roots.as_deref().and_then(stamp) != lane.stamp => {
+                Err("it sees other certificate files")
+            }
+            () => Ok(()),
+        }
+    }
+}
+
+/// Counts a connection as lent.
+struct InUse<'a>(&'a Agent);
+
+impl<'a> InUse<'a> {
+    fn begin(agent: &'a Agent) -> Self {
+        agent.status.borrow_mut().lent += 1;
+        InUse(agent)
+    }
+}
+
+impl Drop for InUse<'_> {
+    fn drop(&mut self) {
+        let InUse(agent) = self;
+        agent.status.borrow_mut().lent -= 1;
+        agent.last_use.set(Instant::now());
+        agent.changed.notify_one();
+    }
+}
+
+async fn read_ask(socket: &mut UnixStream) -> io::Result<Ask> {
+    let mut line = Vec::new();
+    while line.last() != Some(&b'\n') && line.len() < MAX_ASK_BYTES {
+        if socket.read_buf(&mut line).await? == 0 {
+            break;
+        }
+    }
+    Ok(serde_json::from_slice(&line)?)
+}
+
+/// Copies between a command and a server until the command returns the connection, or either of them ends.
+async fn carry(socket: UnixStream, connection: Connection) -> Option<Connection> {
+    let limit = Limit::begin(&connection);
+    let (mut from_server, mut to_server) = split(connection);
+    let (mut from_command, mut to_command) = socket.into_split();
+    let up = async {
+        let mut frame = Zeroizing::default();
+        while wire::receive(&mut from_command, &mut frame).await? {
+            if to_server.write_all(&frame).await.is_err() || to_server.flush().await.is_err() {
+                // The other direction brings the server's last words.
+                std::future::pending::<()>().await;
+            }
+            frame.zeroize();
+        }
+        io::Result::Ok(())
+    };
+    let down = async {
+        let (mut room, begin) = wire::room();
+        loop {
+            match from_server.read(&mut room[begin..]).await {
+                Ok(0) => return,
+                Ok(read) => {
+                    limit.end();
+                    let sent = wire::send(&mut to_command, &mut room[..begin + read]).await;
+                    room[..begin + read].zeroize();
+                    if sent.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    let _ = wire::send_error(&mut to_command, &error).await;
+                    return;
+                }
+            }
+        }
+    };
+    let is_returned = match select(pin!(up), pin!(down)).await {
+        Either::Left((returned, _)) => returned.is_ok(),
+        Either::Right(_) => false,
+    };
+    let mut connection = from_server.unsplit(to_server);
+    (is_returned && is_silent(&mut connection)).then_some(connection)
+}
+
+/// The limit for bytes that the server does not confirm, until its first answer.
+struct Limit(Option<OwnedFd>);
+
+impl Limit {
+    fn begin(connection: &Connection) -> Self {
+        let handle = connection.get_ref().0.as_fd().try_clone_to_owned().ok();
+        let limit = Limit(handle);
+        limit.set(UNCONFIRMED_LIMIT);
+        limit
+    }
+
+    /// From now on the system's own limit holds, as for every connection.
+    fn end(&self) {
+        self.set(Duration::ZERO);
+    }
+
+    #[cfg(target_os = "linux")]
+    fn set(&self, limit: Duration) {
+        let milliseconds = u32::try_from(limit.as_millis()).unwrap_or_default();
+        if let Some(handle) = &self.0 {
+            // Without it, a lost connection is noticed as late as without an agent.
+            let _ = rustix::net::sockopt::set_tcp_user_timeout(handle, milliseconds);
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn set(&self, _limit: Duration) {}
+}
+
+fn inode(path: &Path) -> Option<u64> {
+    fs::symlink_metadata(path).ok().map(|entry| entry.ino())
+}

@@ -1,0 +1,195 @@
+//! Decides whether a profile's requests go through the keep-alive agent, and where it is.
+
+use std::{
+    cell::{OnceCell, RefCell},
+    env,
+    path::PathBuf,
+};
+
+use super::client::{USER_AGENT, client};
+use crate::{
+    agent::{self, ByAgent, Lane, Place, Refused, Silent},
+    failure::{Failure, Kind},
+    git_config::{self, GitConfig, HttpSettings, Variables, process_variable},
+    http::{Client, HttpClient, Messages, Phase, Request, Response, TransportError, Url},
+    profile::{Profile, Store},
+    secret::hex_digest,
+    trace,
+};
+
+/// Variables of build servers, and of sudo. A process that stays behind is unwanted there.
+const UNATTENDED: [&str; 4] = ["CI", "BUILD_ID", "TF_BUILD", "SUDO_UID"];
+/// Variables that change how names are resolved (resolver(5), gethostbyname(3)). The agent does not have them.
+const RESOLVER: [&str; 3] = ["HOSTALIASES", "LOCALDOMAIN", "RES_OPTIONS"];
+
+/// Reads `bbtoken.agent`.
+///
+/// # Errors
+///
+/// [`Kind::Misconfigured`] for another word than `true`, `false` and `auto`.
+pub(crate) fn is_wanted(git: &GitConfig, store: Store) -> anyhow::Result<bool> {
+    if git.last("bbtoken", None, "agent").is_none() {
+        return Ok(false);
+    }
+    let protected = git.protected();
+    let Some(entry) = protected.last("bbtoken", None, "agent") else {
+        return Ok(false);
+    };
+    // A key without a value is true in git.
+    let Some(word) = &entry.value else {
+        return Ok(true);
+    };
+    match word.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" | "" => Ok(false),
+        "auto" => Ok(store != Store::Memory && is_a_persons_session(&process_variable)),
+        _ => {
+            let message = format!(
+                "{} in {} must be true, false or auto",
+                entry.name(),
+                entry.origin
+            );
+            Err(Failure::new(Kind::Misconfigured, message).into())
+        }
+    }
+}
+
+fn is_a_persons_session(variables: Variables<'_>) -> bool {
+    rustix::process::getuid() == rustix::process::geteuid()
+        && runtime_directory(variables).is_some()
+        && UNATTENDED.iter().all(|name| variables(name).is_none())
+}
+
+/// Finds the user's directory for this session (XDG Base Directory Specification).
+fn runtime_directory(variables: Variables<'_>) -> Option<PathBuf> {
+    let directory = PathBuf::from(variables("XDG_RUNTIME_DIR")?);
+    (directory.has_root() && directory.is_dir()).then_some(directory)
+}
+
+/// Finds the agent's directory.
+///
+/// # Errors
+///
+/// Why there is none.
+pub(crate) fn place() -> Result<Place, String> {
+    let variables = &process_variable;
+    if let Some(home) = variables("BBTOKEN_HOME").map(PathBuf::from) {
+        let own: Vec<_> = home
+            .has_root()
+            .then(|| home.join("run"))
+            .into_iter()
+            .collect();
+        return agent::find(&own);
+    }
+    // Several machines may share a home directory, but no agent.
+    let machine = rustix::system::uname();
+    let machine = machine.nodename().to_string_lossy().into_owned();
+    let cache = git_config::directories(variables).cache;
+    let of_session = runtime_directory(variables).map(|it| it.join(git_config::DIRECTORY));
+    let of_machine = cache.map(|cache| cache.join(format!("run-{machine}")));
+    agent::find(&of_session.into_iter().chain(of_machine).collect::<Vec<_>>())
+}
+
+/// What an identity needs of the agent.
+#[derive(Default)]
+pub(super) struct Lender {
+    place: OnceCell<Result<Place, String>>,
+    /// The lane for which this command starts an agent when it ends, because none is running.
+    missed: RefCell<Option<(Lane, Option<Silent>)>>,
+}
+
+impl Lender {
+    /// Borrows a connection for an identity, if its requests may go over one.
+    pub(super) fn borrow(&self, profile: &Profile, http: &HttpSettings) -> Option<ByAgent> {
+        let lane = lane(profile, http)?;
+        let place = match self.place.get_or_init(place) {
+            Ok(place) => place,
+            Err(why) => {
+                tell("refused", why);
+                return None;
+            }
+        };
+        let messages = Messages::new(&http.settings, USER_AGENT).ok()?;
+        let own = Box::new(Later {
+            http: http.clone(),
+            client: OnceCell::new(),
+        });
+        match ByAgent::borrow(place, lane.clone(), messages, own) {
+            Ok(by_agent) => {
+                tell("taken", "");
+                return Some(by_agent);
+            }
+            Err(Refused::Absent) => {
+                tell("none", "none is running");
+                self.missed.replace(Some((lane, None)));
+            }
+            Err(Refused::Silent(silent)) => {
+                tell("refused", "it does not answer");
+                self.missed.replace(Some((lane, Some(silent))));
+            }
+            Err(Refused::No(why)) => tell("refused", &why),
+        }
+        None
+    }
+}
+
+impl Drop for Lender {
+    fn drop(&mut self) {
+        let (Some((lane, silent)), Some(Ok(place))) = (self.missed.take(), self.place.get()) else {
+            return;
+        };
+        match silent {
+            Some(silent) if silent.is_hung() => place.clear(),
+            Some(_) => return,
+            None => {}
+        }
+        agent::start(place, &lane);
+    }
+}
+
+fn tell(word: &'static str, why: &str) {
+    trace::event("agent", || vec![(word, why.into())]);
+}
+
+/// Finds out with which requests these may share connections. `None` if they cannot go over the agent's.
+fn lane(profile: &Profile, http: &HttpSettings) -> Option<Lane> {
+    let url: &Url = &profile.endpoints.base;
+    if url.scheme() != "https"
+        || !http.git_only.is_empty()
+        || RESOLVER.iter().any(|name| env::var_os(name).is_some())
+    {
+        return None;
+    }
+    let roots = http.settings.only_roots()?;
+    let state = git_config::directories(&process_variable).state;
+    let whose = format!(
+        "{} {} {:?} {state:?}",
+        profile.name, profile.account, profile.store
+    );
+    Some(Lane {
+        host: url.host_str()?.to_owned(),
+        port: url.port_or_known_default()?,
+        identity: hex_digest(whose.as_bytes()),
+        stamp: roots.as_deref().and_then(agent::stamp),
+        roots,
+        network: agent::network(),
+    })
+}
+
+/// A client that the first request makes. The agent could read the same settings, so this hardly fails.
+struct Later {
+    http: HttpSettings,
+    client: OnceCell<Client>,
+}
+
+impl HttpClient for Later {
+    fn send(&self, request: Request) -> Result<Response, TransportError> {
+        if let Some(client) = self.client.get() {
+            return client.send(request);
+        }
+        let host = request.url.host_str().unwrap_or("");
+        let made = client(&self.http)
+            .map_err(|error| TransportError::new(Phase::Connect, host, format!("{error:#}")))?;
+        self.client.get_or_init(|| made).send(request)
+    }
+}
