@@ -28,8 +28,11 @@ needs() {
         fail "these Debian packages are missing for '${artifact:-the release}': ${missing[*]}"
     fi
     say "installs ${missing[*]}"
-    apt-get update -q >/dev/null
-    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -yq --no-install-recommends "${missing[@]}" >/dev/null
+    (
+        flock 9
+        apt-get update -q >/dev/null
+        DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -yq --no-install-recommends "${missing[@]}" >/dev/null
+    ) 9>"$work/apt.lock"
 }
 
 # Puts zig and nfpm on the PATH, at the versions that `tools` names.
@@ -91,6 +94,13 @@ windows_of() {
     cp "$texts/completions/powershell" "$2/git-bbtoken.ps1"
     cp "$texts/dependencies.txt" "$2/licenses-of-dependencies.txt"
     (cd "$top" && cp -r README.md CHANGELOG.md SECURITY.md LICENSE docs "$2/")
+}
+
+# Makes the setup for Windows: setup_of <directory that windows_of has laid out> <file> [<option of makensis>].
+setup_of() {
+    find "$1" -exec touch -hd "@${SOURCE_DATE_EPOCH:-0}" {} +
+    makensis -V2 -INPUTCHARSET UTF8 "${@:3}" -DVERSION="$version" -DHOMEPAGE="$homepage" -DSTAGE="$1" -DOUTPUT="$2" \
+        "$top/packaging/setup.nsi"
 }
 
 # A tar file with the same bytes on every machine.

@@ -1,5 +1,5 @@
 ; The setup for Windows: for this user only, without administrator rights. `/S` installs silently, `/D=` chooses a directory.
-Unicode true
+Target amd64-unicode
 SetCompressor /SOLID lzma
 Name "git-remote-bbtoken ${VERSION}"
 OutFile "${OUTPUT}"

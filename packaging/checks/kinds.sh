@@ -39,16 +39,20 @@ remove_tar() {
 check_deb() {
     if [ "$target" = linux-aarch64 ]; then
         unpacked '*_arm64.deb'
+        has_no_fault
         arm "$unpacked"
         return
     fi
-    needs lintian:lintian
     old_and_new package '*_amd64.deb'
-    lintian --allow-root --fail-on warning,error "$new"
+    has_no_fault
     for release in bookworm trixie; do
         root_of "$release"
         lifecycle install_deb remove_deb
     done
+}
+has_no_fault() {
+    needs lintian:lintian
+    lintian --allow-root --fail-on warning,error "$new"
 }
 install_deb() { inside dpkg -i "/mnt/$(basename "$1")" >"$place/log" 2>&1 || { cat "$place/log" >&2; return 1; }; }
 remove_deb() { inside dpkg -P "$name" >/dev/null; }
@@ -106,14 +110,14 @@ check_wheel() {
         *) unpacked '*-win_amd64.whl'; has_exe; return ;;
     esac
     old_and_new wheel '*manylinux2014_x86_64.whl'
-    needs man:man-db
+    needs man:man-db /usr/share/bash-completion/bash_completion:bash-completion
     root=$place/venv
     python3 -m venv "$root"
     install_wheel "$old"
     "$root/bin/git-bbtoken" --version >/dev/null
     install_wheel "$new"
     PATH=$root/bin:$PATH sh "$shared/use" "$version"
-    PATH=$root/bin:$PATH man -w git-bbtoken-login >/dev/null
+    PATH=$root/bin:$PATH XDG_DATA_DIRS=$root/share bash "$shared/extras"
     "$root/bin/python" -m pip uninstall -q --yes "$name"
     [ -z "$(find "$root" -iname '*bbtoken*')" ] || fail "pip leaves files in $root"
 }
@@ -125,20 +129,28 @@ check_npm() {
         *-static) unpacked 'git-remote-bbtoken-linux-x64-musl-*.tgz'; bare "$unpacked"; return ;;
         linux-x86_64) unpacked 'git-remote-bbtoken-linux-x64-[0-9]*.tgz'; "$unpacked/git-bbtoken" --version >/dev/null; return ;;
     esac
-    needs npm:npm
+    needs npm:npm man:man-db
     root=$place/npm
     mkdir -p "$root"
-    local scripts
+    local scripts before after
+    target=linux-x86_64 old_and_new npm "$name-linux-x64-[0-9]*.tgz"
+    before=("$old") after=("$new")
+    old_and_new npm "$name-[0-9]*.tgz"
+    before+=("$old") after+=("$new")
     # npm runs no script of a package if the user forbids it; the programs then start by way of node.
     for scripts in --ignore-scripts --no-ignore-scripts; do
-        npm install --silent --offline --no-audit --no-fund -g --prefix "$root" "$scripts" \
-            "$out/git-remote-bbtoken-linux-x64-$version.tgz" "$out/git-remote-bbtoken-$version.tgz"
+        install_npm "$scripts" "${before[@]}"
+        grep -q '"version": "0.0.1"' "$root/lib/node_modules/$name/package.json"
+        install_npm "$scripts" "${after[@]}"
+        grep -q "\"version\": \"$version\"" "$root/lib/node_modules/$name/package.json"
         PATH=$root/bin:$PATH sh "$shared/use" "$version"
+        PATH=$root/bin:$PATH man -w git-bbtoken-login >/dev/null
+        [ "$scripts" = --ignore-scripts ] || cmp "$root/bin/git-bbtoken" "$work/programs/linux-x86_64/git-bbtoken"
+        npm uninstall --silent -g --prefix "$root" "$name" "$name-linux-x64"
+        [ -z "$(find "$root" -name '*bbtoken*')" ] || fail "npm leaves files in $root"
     done
-    cmp "$root/bin/git-bbtoken" "$work/programs/linux-x86_64/git-bbtoken"
-    npm uninstall --silent -g --prefix "$root" git-remote-bbtoken git-remote-bbtoken-linux-x64
-    [ -z "$(find "$root" -name '*bbtoken*')" ] || fail "npm leaves files in $root"
 }
+install_npm() { npm install --silent --offline --no-audit --no-fund -g --prefix "$root" "$@"; }
 
 check_zip() {
     unpacked "*-$target.zip"

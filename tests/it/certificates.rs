@@ -9,7 +9,7 @@ use std::{
 use bitbucket_local::proxy::{Options, Proxy};
 
 use crate::{
-    front::{AUTHORITY, Front, Made, Maker, RSA, SERVER, Shown},
+    front::{self, AUTHORITY, Front, Made, Maker, RSA, SERVER, Shown},
     needs::needs,
     support::{Run, World, on_every_git},
 };
@@ -419,9 +419,9 @@ fn git_serves_a_server_whose_tls_only_git_supports_and_trusts() {
         world.repository("ws", "repo");
         let token = world.bitbucket.issue_access_token(&["repository"]);
         let mut wrong = Vec::new();
-        for row in &table.rows {
-            let front = row.front.start(world);
-            let base = format!("https://{}:{}", row.host, front.port);
+        let running = front::start(table.rows.iter().map(|row| &row.front), world);
+        for (row, port) in table.rows.iter().zip(&running.ports) {
+            let base = format!("https://{}:{port}", row.host);
             let list = |address: &str, setting: String| {
                 let _ = fs::remove_dir_all(world.cache());
                 git_at(world, &base, &row.trusted, &row.settings)
@@ -514,7 +514,7 @@ fn a_server_of_gits_tls_is_used_in_full_and_remembered_for_a_day() {
         world.repository("ws", "repo");
         for (why, front, trusted) in &servers {
             let running = front.start(world);
-            let base = format!("https://localhost:{}", running.port);
+            let base = format!("https://localhost:{}", running.ports[0]);
             let tree = world.path("tree");
             let _ = (fs::remove_dir_all(world.cache()), fs::remove_dir_all(&tree));
             world.bitbucket.clear_requests();
@@ -621,7 +621,7 @@ fn a_server_that_renegotiates_for_a_certificate_of_ours_gets_it() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let running = front.start(world);
-        let base = format!("https://localhost:{}", running.port);
+        let base = format!("https://localhost:{}", running.ports[0]);
         let git = |settings| git_at(world, &base, &maker.certificate("root"), settings);
         git(&settings)
             .args(["clone", "-q", "bbtoken::ws/repo", "tree"])
@@ -699,7 +699,7 @@ fn a_token_server_that_curl_refuses_is_reported_with_curls_reason_and_a_provided
                 ..Front::default()
             };
             let running = front.start(world);
-            let base = format!("https://localhost:{}", running.port);
+            let base = format!("https://localhost:{}", running.ports[0]);
             let list = |address: &str, setting: String| {
                 let settings = [setting];
                 git_at(world, &base, &trusted, &settings).args(["ls-remote", address])
@@ -750,7 +750,7 @@ fn a_proxy_of_gits_tls_is_passed_by_git_and_curl() {
             };
             let running = front.start(world);
             let settings = [
-                format!("http.proxy=https://localhost:{}", running.port),
+                format!("http.proxy=https://localhost:{}", running.ports[0]),
                 format!("http.proxySSLCAInfo={}", trusted.display()),
             ];
             world

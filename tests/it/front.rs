@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::World;
 
@@ -35,50 +35,57 @@ pub(crate) struct Shown {
     pub(crate) key: PathBuf,
 }
 
-/// A running server; dropping it ends it.
+/// Running servers; dropping this ends them.
 pub(crate) struct Running {
     child: Child,
-    /// Its port on loopback.
-    pub(crate) port: u16,
+    /// The port of each on loopback.
+    pub(crate) ports: Vec<u16>,
 }
 
 impl Front {
     /// Starts it before the world's Bitbucket.
     pub(crate) fn start(&self, world: &World) -> Running {
-        let url = world.bitbucket.base_url();
-        let port = url
-            .rsplit(':')
-            .next()
-            .and_then(|port| port.parse::<u16>().ok());
-        let or =
-            |text: &'static str, other: &'static str| if text.is_empty() { other } else { text };
-        let told = json!({
-            "cert": self.shows.chain,
-            "key": self.shows.key,
-            "ciphers": self.ciphers,
-            "maxVersion": or(self.max_version, "TLSv1.3"),
-            "alpn": or(self.alpn, "http/1.1"),
-            "clients": self.wants_client_of,
-            "proxy": self.before_proxy,
-            "port": port.expect("the server has a port"),
-            "trusts": world.bitbucket.ca_file(),
-        });
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/front.js");
-        let mut child = Command::new("node")
-            .arg(script)
-            .arg(told.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("node starts");
-        let output = child.stdout.take().expect("it is piped");
-        let mut line = String::new();
-        BufReader::new(output)
-            .read_line(&mut line)
-            .expect("it is text");
-        let port = line.trim().parse().expect("it tells its port");
-        Running { child, port }
+        start([self], world)
     }
+}
+
+/// Starts servers before the world's Bitbucket, in one process.
+pub(crate) fn start<'a>(fronts: impl IntoIterator<Item = &'a Front>, world: &World) -> Running {
+    let url = world.bitbucket.base_url();
+    let port = url
+        .rsplit(':')
+        .next()
+        .and_then(|port| port.parse::<u16>().ok());
+    let port = port.expect("the server has a port");
+    let or = |text: &'static str, other: &'static str| if text.is_empty() { other } else { text };
+    let told = fronts.into_iter().map(|front| {
+        json!({
+            "cert": front.shows.chain,
+            "key": front.shows.key,
+            "ciphers": front.ciphers,
+            "maxVersion": or(front.max_version, "TLSv1.3"),
+            "alpn": or(front.alpn, "http/1.1"),
+            "clients": front.wants_client_of,
+            "proxy": front.before_proxy,
+            "port": port,
+            "trusts": world.bitbucket.ca_file(),
+        })
+    });
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/front.js");
+    let mut child = Command::new("node")
+        .arg(script)
+        .arg(Value::from_iter(told).to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("node starts");
+    let output = child.stdout.take().expect("it is piped");
+    let mut line = String::new();
+    BufReader::new(output)
+        .read_line(&mut line)
+        .expect("it is text");
+    let ports = serde_json::from_str(&line).expect("it tells their ports");
+    Running { child, ports }
 }
 
 impl Drop for Running {

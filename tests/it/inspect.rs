@@ -153,6 +153,15 @@ pub(crate) fn noise(length: usize) -> Vec<u8> {
     bytes
 }
 
+/// Lets a repository store noise as it is. Git would take seconds for the attempt to make it smaller.
+pub(crate) fn stores_uncompressed(repository: &Path) {
+    let config = fs::OpenOptions::new()
+        .append(true)
+        .open(repository.join("config"));
+    let written = config.and_then(|mut file| file.write_all(b"[core]\n\tcompression = 0\n"));
+    written.expect("the repository can be written");
+}
+
 /// Writes a program that git runs as a hook of a bare repository or of a `.git` directory.
 pub(crate) fn hook(repository: &Path, name: &str, script: &str) {
     let hooks = repository.join("hooks");

@@ -65,6 +65,7 @@ mod refusals;
 mod retries;
 #[cfg(target_os = "linux")]
 mod scarce;
+mod seeds;
 mod sessions;
 mod settings;
 mod setup;

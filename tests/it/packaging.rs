@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output},
 };
 
@@ -11,7 +11,9 @@ use serde_json::Value;
 
 use crate::{
     help::COMMANDS,
+    inspect::files,
     needs::needs,
+    programs::installed,
     support::{World, gits},
 };
 
@@ -20,6 +22,9 @@ const COMMON: &str = include_str!("../../packaging/common.sh");
 const PROGRAMS: &str = include_str!("../../packaging/programs");
 const KINDS: &str = include_str!("../../packaging/checks/kinds.sh");
 const NFPM: &str = include_str!("../../packaging/nfpm.yaml");
+const RELEASE: &str = include_str!("../../.github/workflows/release.yml");
+const TESTS: &str = include_str!("../../.github/workflows/tests.yml");
+const PIPELINES: &str = include_str!("../../bitbucket-pipelines.yml");
 /// One script makes the packages of all Linux distributions.
 const DISTRIBUTIONS: [&str; 4] = ["deb", "rpm", "apk", "arch"];
 
@@ -83,6 +88,30 @@ fn an_artifact_that_does_not_exist_is_refused() {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(told.contains("scripts/release --list"), "{told}");
+}
+
+#[test]
+fn ci_makes_and_checks_a_release_when_the_packaging_or_a_dependency_changes() {
+    let commands = |file: &'static str, of: &str| -> Vec<&'static str> {
+        let lines = file.lines().map(|line| {
+            let line = line.trim().trim_start_matches("- ");
+            line.strip_prefix("run: ").unwrap_or(line)
+        });
+        lines.filter(|line| line.starts_with(of)).collect()
+    };
+    for file in [RELEASE, PIPELINES] {
+        let both = ["scripts/release", "scripts/release --check"];
+        assert_eq!(commands(file, "scripts/"), both, "{file}");
+        for when in [
+            "\"release/**\"",
+            "[\"packaging/**\", \"scripts/release\", \"Cargo.lock\", ",
+        ] {
+            assert!(file.contains(when), "it names {when}: {file}");
+        }
+    }
+    for file in [TESTS, PIPELINES] {
+        assert_eq!(commands(file, ".ci/"), [".ci/run"], "{file}");
+    }
 }
 
 #[test]
@@ -226,4 +255,64 @@ fn the_sbom_and_the_licenses_list_what_the_programs_contain() {
         assert!(licenses.contains(&line), "the licenses list {line:?}");
     }
     assert_eq!(make("sbom"), make("sbom"), "two runs write the same");
+}
+
+#[test]
+fn a_wheel_is_the_same_twice_and_its_removal_leaves_nothing() {
+    needs!("programs/venv");
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    for (file, content) in [
+        ("stage/bin/git-bbtoken", "#!/bin/sh\necho installed\n"),
+        ("stage/share/man/man1/git-bbtoken.1.gz", "a page"),
+        (
+            "stage/share/licenses/git-remote-bbtoken/LICENSE",
+            "a license",
+        ),
+    ] {
+        let file = PathBuf::from(path(file));
+        fs::create_dir_all(file.parent().expect("it is in a directory")).expect("it is the test's");
+        fs::write(file, content).expect("it is the test's");
+    }
+    let make = |version: &str, to: &str| {
+        fs::create_dir_all(path(to)).expect("it is the test's");
+        let arguments = [
+            version,
+            "1800000000",
+            "https://git.example",
+            "any",
+            &path("stage"),
+            &path(to),
+        ];
+        let script = ["packaging/wheel.py"];
+        text(run("python3", &[&script[..], &arguments].concat()));
+        path(&format!(
+            "{to}/git_remote_bbtoken-{version}-py3-none-any.whl"
+        ))
+    };
+    let (old, new) = (make("1.0.0", "one"), make("1.1.0", "one"));
+    let again = fs::read(make("1.1.0", "two"));
+    assert_eq!(fs::read(&new).ok(), again.ok(), "two runs write the same");
+
+    let (uv, python, root) = (
+        installed("venv/bin/uv"),
+        installed("venv/bin/python"),
+        path("root"),
+    );
+    let uv = |words: &str, last: &str| {
+        let mut arguments: Vec<_> = words.split(' ').collect();
+        arguments.extend(["--quiet", "--no-cache", "--offline", "--python", last]);
+        text(run(&uv.display().to_string(), &arguments))
+    };
+    uv(&format!("venv {root}"), &python.display().to_string());
+    for wheel in [old, new] {
+        uv(&format!("pip install {wheel}"), &root);
+    }
+    assert_eq!(text(run(&path("root/bin/git-bbtoken"), &[])), "installed\n");
+    let page = path("root/share/man/man1/git-bbtoken.1.gz");
+    assert!(Path::new(&page).exists(), "man finds the page beside 'bin'");
+    uv("pip uninstall git-remote-bbtoken", &root);
+    let mut left = files(Path::new(&root)).into_keys();
+    let left = left.find(|file| file.display().to_string().contains("bbtoken"));
+    assert_eq!(left, None, "a removal leaves no file of ours");
 }

@@ -7,13 +7,16 @@ use std::{
     io::{Seek as _, Write as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use bitbucket_local::{Bitbucket, Consumer, Options};
 use tempfile::TempDir;
 
-use crate::watch::{self, Watch};
+use crate::{
+    seeds,
+    watch::{self, Watch},
+};
 
 /// A git on this machine.
 #[derive(Clone, Debug)]
@@ -24,6 +27,17 @@ pub(crate) struct Git {
     pub(crate) version: (u32, u32),
 }
 
+/// The user's git configuration at first, as `git config` would write it.
+const GITCONFIG: &str = "\
+[user]
+\tname = Ann Tester
+\temail = ann@example.org
+[init]
+\tdefaultBranch = main
+[protocol \"file\"]
+\tallow = always
+";
+
 /// When the first of [`World::commits`] was made: 2023-11-14.
 const FIRST_COMMIT_UNIX_S: i64 = 1_700_000_000;
 
@@ -31,6 +45,11 @@ const FIRST_COMMIT_UNIX_S: i64 = 1_700_000_000;
 ///
 /// With `BBTOKEN_TEST_NEWEST_GIT`, only the newest.
 pub(crate) fn gits() -> Vec<Git> {
+    static FOUND: LazyLock<Vec<Git>> = LazyLock::new(find_gits);
+    FOUND.clone()
+}
+
+fn find_gits() -> Vec<Git> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let extra = std::env::var_os("BBTOKEN_TEST_GITS").unwrap_or_default();
     let usual = ["/usr/local/bin", "/usr/bin"].map(PathBuf::from);
@@ -116,7 +135,9 @@ impl World {
         };
         let bitbucket = Bitbucket::start(options).expect("the local Bitbucket starts");
         let directory = tempfile::tempdir().expect("a temporary directory");
-        fs::create_dir(directory.path().join("home")).expect("it is empty");
+        for name in ["home", "no-authorities"] {
+            fs::create_dir(directory.path().join(name)).expect("it is empty");
+        }
         let world = World {
             consumer: bitbucket.consumer().clone(),
             bitbucket,
@@ -124,19 +145,13 @@ impl World {
             watch: Watch::over(directory.path()),
             directory,
         };
+        fs::write(world.home().join(".gitconfig"), GITCONFIG).expect("the home is empty");
         world
-            .git(["config", "--global", "user.name", "Ann Tester"])
-            .ok();
-        world
-            .git(["config", "--global", "user.email", "ann@example.org"])
-            .ok();
-        world
-            .git(["config", "--global", "init.defaultBranch", "main"])
-            .ok();
-        world
-            .git(["config", "--global", "protocol.file.allow", "always"])
-            .ok();
-        world
+    }
+
+    /// Tells whether this is the first git found. With it, tables of what concerns our programs alone are tried in full.
+    pub(crate) fn has_first_git(&self) -> bool {
+        self.git.program == gits()[0].program
     }
 
     /// A path in the world's directory.
@@ -180,6 +195,8 @@ impl World {
             // A slow machine must not change what is said.
             .env("GIT_PROGRESS_DELAY", "600")
             .env("GIT_SSL_CAINFO", self.bitbucket.ca_file())
+            // Without it, curl parses every certificate of /etc/ssl/certs for each connection of git's own transport.
+            .env("GIT_SSL_CAPATH", self.path("no-authorities"))
             .env("BBTOKEN_BASE_URL", self.bitbucket.base_url())
             .env("BBTOKEN_CLIENT_ID", &self.consumer.key)
             .env("BBTOKEN_CLIENT_SECRET", &self.consumer.secret);
@@ -216,15 +233,9 @@ impl World {
             .create_repository(workspace, name)
             .expect("it can be made");
         let seed = self.path(&format!("seed-{workspace}-{name}"));
-        self.git(["init", "-q"]).arg(&seed).ok();
-        fs::write(seed.join("file"), "one\n").expect("the work tree can be written");
-        self.git(["add", "file"]).within(&seed).ok();
-        self.git(["commit", "-q", "-m", "one"]).within(&seed).ok();
-        self.git(["push", "-q"])
-            .arg(&bare)
-            .arg("HEAD:refs/heads/main")
-            .within(&seed)
-            .ok();
+        seeds::plant(&bare);
+        seeds::work_tree(&seed);
+        self.git(["reset", "-q", "--hard"]).within(&seed).ok();
         bare
     }
 
@@ -245,7 +256,9 @@ impl World {
     pub(crate) fn commit(&self, tree: &Path, file: &str, content: impl AsRef<[u8]>) {
         fs::write(tree.join(file), content).expect("the work tree can be written");
         self.git(["add", file]).within(tree).ok();
-        self.git(["commit", "-q", "-m", file]).within(tree).ok();
+        self.git(["-c", "maintenance.auto=false", "commit", "-q", "-m", file])
+            .within(tree)
+            .ok();
     }
 
     /// Adds commits to the checked out branch, a day apart and each with its own file, faster than one by one.
@@ -406,9 +419,12 @@ impl Run {
         self
     }
 
-    /// Leaves a variable out.
+    /// Leaves a variable out; without the server's CA, only what the system or a setting trusts remains.
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.command.env_remove(name);
+        if name == "GIT_SSL_CAINFO" {
+            self.command.env_remove("GIT_SSL_CAPATH");
+        }
         self
     }
 

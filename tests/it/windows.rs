@@ -2,6 +2,8 @@
 //!
 //! Wine is not Windows: its console, its certificates and its permissions only resemble those of Windows.
 
+mod setup;
+
 use std::{
     ffi::OsStr,
     fs,
@@ -14,6 +16,7 @@ use bitbucket_local::{Action, Kind, Recorded, Rule};
 
 use crate::{
     inspect::files,
+    lfs,
     login::{Waiting, consent, page_behind},
     person::{configure_login, log_in_by, refreshes},
     processes::{self, Process},
@@ -63,15 +66,19 @@ impl Windows {
         ]
     }
 
-    /// Prepares a Windows program, which inherits nothing.
-    fn run<A: AsRef<OsStr>>(&self, program: &str, arguments: impl IntoIterator<Item = A>) -> Run {
-        let program = programs().join(format!("{program}.exe"));
-        let mut run = self.0.run(Path::new(WINE), [program]).args(arguments);
+    /// Prepares any Windows program, which inherits nothing.
+    fn wine(&self, program: impl AsRef<OsStr>) -> Run {
+        let mut run = self.0.run(Path::new(WINE), [program]);
         for (name, value) in self.environment() {
             run = run.env(name, value);
         }
         // It also forbids a browser.
         run.without("GIT_TERMINAL_PROMPT")
+    }
+
+    fn run<A: AsRef<OsStr>>(&self, program: &str, arguments: impl IntoIterator<Item = A>) -> Run {
+        self.wine(programs().join(format!("{program}.exe")))
+            .args(arguments)
     }
 
     fn git<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Run {
@@ -163,6 +170,37 @@ fn submodules_come_with_relative_addresses() {
     update.within(&tree).ok();
     let file = fs::read_to_string(tree.join("repo/file"));
     assert_eq!(file.expect("it is cloned"), "one\n");
+}
+
+#[test]
+#[ignore = "scripts/test --windows builds the programs, and runs this"]
+fn large_files_are_uploaded_and_come_with_a_clone() {
+    let windows = Windows::new();
+    windows.git(["lfs", "install", "--skip-repo"]).ok();
+    // Hooks are scripts for a shell.
+    windows.configure("core.hooksPath", "/none");
+    let clone = |name| {
+        windows.git(["clone", "-q", "bbtoken::ws/repo", name]).ok();
+        windows.0.path(name)
+    };
+    let tree = clone("first");
+    windows.git(["lfs", "track", "*.bin"]).within(&tree).ok();
+    fs::write(tree.join("a.bin"), lfs::content("a.bin")).expect("it is ours");
+    for arguments in [
+        "add .",
+        "commit -qm large",
+        "lfs push origin main",
+        "push -q origin main",
+    ] {
+        windows.git(arguments.split(' ')).within(&tree).ok();
+    }
+    let cloned = fs::read(clone("second").join("a.bin"));
+    assert_eq!(cloned.expect("it is cloned"), lfs::content("a.bin"));
+    let requests = windows.0.bitbucket.lfs_requests();
+    assert!(
+        requests.iter().any(|request| request.method == "PUT"),
+        "{requests:?}"
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `git http-backend` run as a CGI program (RFC 3875), streamed both ways.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -45,20 +46,8 @@ pub(crate) struct Call {
 
 impl Backend {
     pub(crate) fn new(git: &Path, repositories: PathBuf, home: PathBuf) -> Result<Self> {
-        // Run from git's exec path, the program is spared a process that only waits for it.
-        let shown = clean(git, &home).arg("--exec-path").output();
-        let shown = shown.with_context(|| format!("cannot run '{}'", git.display()))?;
-        if !shown.status.success() {
-            bail!("'{} --exec-path' failed", git.display());
-        }
-        let exec_path = String::from_utf8(shown.stdout).context("git's exec path is not text")?;
-        let program = Path::new(exec_path.trim_end())
-            .join(format!("git-http-backend{}", std::env::consts::EXE_SUFFIX));
-        if !program.exists() {
-            bail!("cannot find '{}'", program.display());
-        }
         Ok(Self {
-            program,
+            program: program_of(git, &home)?,
             repositories,
             home,
         })
@@ -130,6 +119,29 @@ impl Backend {
         command.kill_on_drop(true);
         command
     }
+}
+
+/// Finds `git-http-backend`, once for each git.
+fn program_of(git: &Path, home: &Path) -> Result<PathBuf> {
+    static FOUND: Mutex<BTreeMap<PathBuf, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut found = FOUND.lock().expect("because no thread panics here");
+    if let Some(program) = found.get(git) {
+        return Ok(program.clone());
+    }
+    // Run from git's exec path, the program is spared a process that only waits for it.
+    let shown = clean(git, home).arg("--exec-path").output();
+    let shown = shown.with_context(|| format!("cannot run '{}'", git.display()))?;
+    if !shown.status.success() {
+        bail!("'{} --exec-path' failed", git.display());
+    }
+    let exec_path = String::from_utf8(shown.stdout).context("git's exec path is not text")?;
+    let program = Path::new(exec_path.trim_end())
+        .join(format!("git-http-backend{}", std::env::consts::EXE_SUFFIX));
+    if !program.exists() {
+        bail!("cannot find '{}'", program.display());
+    }
+    found.insert(git.to_owned(), program.clone());
+    Ok(program)
 }
 
 /// A command with nothing of this process's environment but the search path.

@@ -63,3 +63,4 @@ pub use journal::{Kind, Progress, Recorded};
 pub use oauth::{Consumer, RefreshUse, TokenKind};
 pub use script::{Action, Bare, Rule, Then};
 pub use settings::{Consent, LfsLinks, ScopeField, Settings};
+pub use site::lay_out;

@@ -34,7 +34,9 @@ fn unset(world: &World, tree: &Path, key: &str) {
 }
 
 fn list(world: &World, tree: &Path) -> Run {
-    world.git(["ls-remote", "origin"]).within(tree)
+    let run = world.git(["ls-remote", "origin"]).within(tree);
+    // It would override its setting.
+    run.without("GIT_SSL_CAPATH")
 }
 
 /// Expects a refusal that names a setting and the user's own one, before anything was sent.

@@ -9,7 +9,7 @@ use std::{
 use bitbucket_local::{Action, Rule};
 
 use crate::{
-    inspect::{Gate, hook, is_sound, limited, noise},
+    inspect::{Gate, hook, is_sound, limited, noise, stores_uncompressed},
     support::{Done, World},
 };
 
@@ -21,6 +21,7 @@ const LARGE: usize = 3 << 20;
 /// A clone of `ws/repo` with something to push: a small commit, or one larger than what is sent as one body.
 fn tree_to_push(world: &World, bytes: usize) -> PathBuf {
     let tree = world.clone("ws/repo", "tree");
+    stores_uncompressed(&tree.join(".git"));
     world.commit(&tree, "noise", noise(bytes));
     world.bitbucket.clear_requests();
     tree

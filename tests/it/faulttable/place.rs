@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Runs plain git for so many seconds. What never ends fills no memory: neither git's own nor ours, by what it prints.
-const WITHIN_BOUNDS: &str = "prlimit --as=1073741824 --fsize=67108864 --core=0 \
+const WITHIN_BOUNDS: &str = "prlimit --as=402653184 --fsize=67108864 --core=0 \
     timeout --kill-after=1 \"$0\" \"$@\" 2>\"$ERRORS\"; code=$?; head -c 65536 \"$ERRORS\" >&2; exit $code";
 /// A command is tried again three times, and each time once more at once if nothing came.
 const MOST_TRIES: usize = 8;

@@ -5,7 +5,7 @@ use std::{fs, thread};
 use bitbucket_local::{Action, Consumer, Kind, Rule};
 
 use crate::{
-    inspect::{Gate, hook, limited, noise},
+    inspect::{Gate, hook, limited, noise, stores_uncompressed},
     support::{Done, Run, World, on_every_git},
 };
 
@@ -116,6 +116,7 @@ fn a_token_revoked_while_a_large_push_is_sent_is_replaced_for_the_next_one() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let tree = world.clone("ws/repo", "tree");
+        stores_uncompressed(&tree.join(".git"));
         world.commit(&tree, "noise", noise(LARGE));
         let gate = Gate::to(world);
         gate.between(world, list(world)).ok();
@@ -137,6 +138,7 @@ fn a_token_revoked_during_a_long_hook_is_replaced_before_a_large_push() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let tree = world.clone("ws/repo", "tree");
+        stores_uncompressed(&tree.join(".git"));
         world.commit(&tree, "noise", noise(LARGE));
         // Longer than a connection and its token are trusted unasked.
         hook(&tree.join(".git"), "pre-push", "sleep 2.2");

@@ -1,0 +1,121 @@
+//! The setup for Windows, in a wine of its own. `scripts/windows` makes it, and that of a version before.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{Windows, place};
+use crate::support::Run;
+
+const ENTRY: &str = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Uninstall\git-remote-bbtoken";
+const ENVIRONMENT: &str = r"HKCU\Environment";
+
+/// A Windows on which nothing is installed.
+struct Machine {
+    windows: Windows,
+    prefix: PathBuf,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let windows = Windows::new();
+        let prefix = windows.0.path("prefix");
+        let copy = windows.0.run(Path::new("cp"), ["-a"]);
+        copy.arg(place().join("prefix")).arg(&prefix).ok();
+        let programs = prefix.join("drive_c/users/root/AppData/Local/Programs");
+        fs::create_dir_all(programs).expect("it is ours");
+        // A library of Windows that wine 8 lacks.
+        let (of_wine, library) = ("drive_c/windows/system32", "bcryptprimitives.dll");
+        let copied = fs::copy(
+            super::programs().join(library),
+            prefix.join(of_wine).join(library),
+        );
+        copied.expect("it is ours");
+        Machine { windows, prefix }
+    }
+
+    /// Prepares a program that finds others by the user's own PATH only.
+    fn run<A: AsRef<OsStr>>(
+        &self,
+        program: impl AsRef<OsStr>,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Run {
+        let run = self.windows.wine(program).args(arguments);
+        run.env("WINEPREFIX", &self.prefix).without("WINEPATH")
+    }
+
+    /// What the registry has under a key, if it has.
+    fn value(&self, key: &str, name: &str) -> Option<String> {
+        let done = self.run("reg", ["query", key, "/v", name]).done();
+        let line = done.stdout.lines().find(|line| line.contains("REG_"))?;
+        line.split("    ").last().map(str::to_owned)
+    }
+
+    /// Each file and directory, without temporary ones.
+    fn files(&self) -> String {
+        let all = ["drive_c", "-path", "*/Temp", "-prune", "-o", "-print"];
+        let find = self.windows.0.run(Path::new("find"), all);
+        let mut found: Vec<_> = find
+            .within(&self.prefix)
+            .ok()
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        found.sort();
+        found.join("\n")
+    }
+
+    /// Runs the uninstaller as Windows would, and waits for the copy of itself that it starts.
+    fn remove(&self) {
+        let command = self.value(ENTRY, "QuietUninstallString");
+        let command = command.expect("Windows can remove the programs");
+        let (program, silent) = command.rsplit_once(' ').expect("it has an option");
+        self.run(program.trim_matches('"'), [silent]).ok();
+        let server = Path::new("/usr/lib/wine/wineserver64");
+        let end = self.windows.0.run(server, ["-w"]);
+        end.env("WINEPREFIX", &self.prefix).ok();
+    }
+}
+
+#[test]
+#[ignore = "scripts/test --windows builds the programs, and runs this"]
+fn the_setup_installs_and_upgrades_the_programs_and_removes_all_that_it_brought() {
+    let machine = Machine::new();
+    let version = env!("CARGO_PKG_VERSION");
+    for path in [None, Some(r"C:\other programs")] {
+        if let Some(path) = path {
+            let add = ["add", ENVIRONMENT, "/v", "Path", "/t", "REG_EXPAND_SZ"];
+            machine.run("reg", add).args(["/d", path, "/f"]).ok();
+        }
+        let before = machine.files();
+        for (setup, expected) in [("setup-before", "0.0.1"), ("setup", version)] {
+            let setup = place().join(format!("{setup}.exe"));
+            machine.run(setup, ["/S"]).ok();
+            let registered = machine.value(ENTRY, "DisplayVersion");
+            assert_eq!(registered.as_deref(), Some(expected));
+        }
+        let directory = machine.value(ENTRY, "InstallLocation");
+        let directory = directory.expect("the setup says where the programs are");
+        for program in ["git-bbtoken", "git-remote-bbtoken"] {
+            for shown in [
+                machine.run(format!(r"{directory}\{program}.exe"), ["--version"]),
+                machine.run("cmd", ["/c", program, "--version"]),
+            ] {
+                let shown = shown.ok();
+                assert!(shown.contains(version), "{program} is replaced: {shown}");
+            }
+        }
+        let expected: Vec<_> = path.into_iter().chain([&*directory]).collect();
+        let found = machine.value(ENVIRONMENT, "Path");
+        let expected = expected.join(";");
+        assert_eq!(found, Some(expected), "the directory is in PATH once");
+
+        machine.remove();
+        assert_eq!(machine.files(), before, "no file is left");
+        assert_eq!(machine.value(ENTRY, "DisplayName"), None);
+        let found = machine.value(ENVIRONMENT, "Path");
+        assert_eq!(found.as_deref(), path, "PATH is as before");
+    }
+}
