@@ -163,7 +163,7 @@ has_exe() {
 
 check_setup() {
     [ -f "$out/$name-$version-$target-setup.exe" ] || fail "there is no setup program in $out; make it first: scripts/release --only $artifact"
-    say "not run; scripts/test --windows runs the programs that it installs"
+    say "BBTOKEN_TEST_SETUP=<this file> scripts/test --windows installs it"
 }
 
 check_image() {

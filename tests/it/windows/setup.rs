@@ -1,6 +1,8 @@
 //! The setup for Windows, in a wine of its own. `scripts/windows` makes it, and that of a version before.
+//! `BBTOKEN_TEST_SETUP` names the setup of a release instead.
 
 use std::{
+    env,
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
@@ -79,6 +81,12 @@ impl Machine {
     }
 }
 
+fn new_setup() -> PathBuf {
+    let of_release = env::var_os("BBTOKEN_TEST_SETUP").map(fs::canonicalize);
+    let of_release = of_release.transpose().expect("the setup is there");
+    of_release.unwrap_or_else(|| place().join("setup.exe"))
+}
+
 #[test]
 #[ignore = "scripts/test --windows builds the programs, and runs this"]
 fn the_setup_installs_and_upgrades_the_programs_and_removes_all_that_it_brought() {
@@ -90,8 +98,8 @@ fn the_setup_installs_and_upgrades_the_programs_and_removes_all_that_it_brought(
             machine.run("reg", add).args(["/d", path, "/f"]).ok();
         }
         let before = machine.files();
-        for (setup, expected) in [("setup-before", "0.0.1"), ("setup", version)] {
-            let setup = place().join(format!("{setup}.exe"));
+        let setup = place().join("setup-before.exe");
+        for (setup, expected) in [(setup, "0.0.1"), (new_setup(), version)] {
             machine.run(setup, ["/S"]).ok();
             let registered = machine.value(ENTRY, "DisplayVersion");
             assert_eq!(registered.as_deref(), Some(expected));
