@@ -2,26 +2,33 @@
 
 use std::{
     cell::RefCell,
+    collections::VecDeque,
     io::{self, Read as _},
     process::{Child, Stdio},
-    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::UnixStream,
+    net::{TcpStream, UnixStream},
     runtime::Runtime,
+    task::JoinHandle,
     time::timeout,
 };
+use tokio_rustls::client::TlsStream;
 
 use super::{Ask, Lane, Place, Status, wire::Lent};
 use crate::{
-    http::{HttpClient, Messages, OpenConnection, Request, Response, TransportError, Unanswered},
+    http::{
+        HttpClient, Messages, OpenConnection, Phase, Request, Response, ResponseBody,
+        TransportError, Unanswered, dial,
+    },
     program, trace,
 };
 
@@ -29,6 +36,9 @@ use crate::{
 const FIRST_WORD_LIMIT: Duration = Duration::from_millis(25);
 /// How long it may take to connect to the server.
 const DIAL_LIMIT: Duration = Duration::from_secs(2);
+/// How much of a response is read before the command sees it, and for how long.
+const AHEAD_BYTES: usize = 64 * 1024;
+const AHEAD_LIMIT: Duration = Duration::from_millis(250);
 /// The longest answer.
 const MAX_WORD_BYTES: usize = 1024;
 
@@ -60,11 +70,18 @@ fn runtime() -> io::Result<Runtime> {
         .build()
 }
 
-/// Sends short requests over a borrowed connection, and all others over its own.
+/// Sends short exchanges over a borrowed connection, and all others over connections of this process.
 pub(crate) struct ByAgent {
+    messages: Messages,
     borrowed: RefCell<Option<Borrowed>>,
+    /// A connection for a large response that is being opened.
+    early: RefCell<Option<Early>>,
+    /// The same when it is open.
+    bulk: RefCell<Option<OpenConnection>>,
     own: Box<dyn HttpClient>,
 }
+
+type Early = JoinHandle<io::Result<TlsStream<TcpStream>>>;
 
 /// A borrowed connection.
 struct Borrowed {
@@ -80,7 +97,7 @@ impl Drop for Borrowed {
 }
 
 impl ByAgent {
-    /// Borrows a connection in a lane. `own` sends what does not go over it.
+    /// Borrows a connection in a lane. `own` sends what goes over no connection made here.
     ///
     /// # Errors
     ///
@@ -91,45 +108,113 @@ impl ByAgent {
         messages: Messages,
         own: Box<dyn HttpClient>,
     ) -> Result<Self, Refused> {
-        let runtime = Rc::clone(&messages.runtime);
-        let socket = runtime.block_on(borrow(place, lane))?;
+        let socket = messages.runtime.block_on(borrow(place, lane))?;
         let is_returned = Arc::new(AtomicBool::new(false));
         let lent = Lent::new(socket, Arc::clone(&is_returned));
-        let connection = OpenConnection::new(messages, lent);
+        let connection = OpenConnection::new(messages.clone(), lent);
         let connection = connection.map_err(|error| Refused::No(error.to_string()))?;
         Ok(ByAgent {
+            messages,
             borrowed: RefCell::new(Some(Borrowed {
                 connection,
                 is_returned,
             })),
+            early: RefCell::default(),
+            bulk: RefCell::default(),
             own,
         })
+    }
+
+    /// Opens a connection for a large response while other requests wait for theirs.
+    pub(crate) fn expect_bulk(&self, lane: &Lane) {
+        let (host, port, roots) = (lane.host.clone(), lane.port, lane.roots.clone());
+        let early = async move { dial(&host, port, roots).await };
+        self.early.replace(Some(self.messages.runtime.spawn(early)));
+    }
+
+    /// Sends a request whose response may be large, if there is a connection for it.
+    fn send_bulk(&self, request: &Request) -> Option<Result<Response, TransportError>> {
+        if let Some(early) = self.early.take()
+            && let Ok(Ok(stream)) = self.messages.runtime.block_on(early)
+        {
+            let connection = OpenConnection::new(self.messages.clone(), TokioIo::new(stream));
+            self.bulk.replace(connection.ok());
+        }
+        answered(self.bulk.borrow().as_ref()?.send(request.copy()?))
+    }
+
+    /// Sends a request over the borrowed connection, if that has not ended.
+    fn send_short(&self, request: &Request) -> Option<Result<Response, TransportError>> {
+        let copy = request.copy()?;
+        let answer = self.borrowed.borrow().as_ref()?.connection.send(copy);
+        let answer = answered(answer).map(|answer| answer.and_then(read_ahead));
+        if !matches!(answer, Some(Ok(_))) {
+            // The next requests need no second loss.
+            self.borrowed.take();
+        }
+        answer
+    }
+}
+
+/// Leaves out a request that was not sent.
+fn answered(answer: Result<Response, Unanswered>) -> Option<Result<Response, TransportError>> {
+    match answer {
+        Ok(response) => Some(Ok(response)),
+        Err(Unanswered::Lost(error)) => Some(Err(error)),
+        Err(Unanswered::Unsent) => None,
     }
 }
 
 impl HttpClient for ByAgent {
     fn send(&self, request: Request) -> Result<Response, TransportError> {
-        let copy = match &*self.borrowed.borrow() {
-            Some(_) => request.short_copy(),
-            None => None,
+        let answer = match request.is_bulk {
+            true => self.send_bulk(&request),
+            false => self.send_short(&request),
         };
-        let Some(copy) = copy else {
-            return self.own.send(request);
-        };
-        let answer = match &*self.borrowed.borrow() {
-            Some(borrowed) => borrowed.connection.send(copy),
-            None => Err(Unanswered::Unsent),
-        };
-        match answer {
-            Ok(answer) => Ok(answer),
-            Err(unanswered) => {
-                // The next requests need no second loss.
-                self.borrowed.take();
-                match unanswered {
-                    Unanswered::Unsent => self.own.send(request),
-                    Unanswered::Lost(error) => Err(error),
-                }
+        answer.unwrap_or_else(|| self.own.send(request))
+    }
+}
+
+/// Reads the beginning of a response, before anybody else has seen any of it. If the agent ends meanwhile, there was no
+/// response, and the request may be repeated.
+fn read_ahead(mut response: Response) -> Result<Response, TransportError> {
+    let (until, mut bytes) = (Instant::now() + AHEAD_LIMIT, 0);
+    let mut ahead = VecDeque::new();
+    while bytes < AHEAD_BYTES && response.is_ready_within(until - Instant::now()) {
+        let chunk = response.next_chunk();
+        match chunk {
+            Err(error) if error.is_of_lender() => {
+                return Err(error.in_phase(Phase::Request));
             }
+            Ok(Some(chunk)) => {
+                bytes += chunk.len();
+                ahead.push_back(Ok(Some(chunk)));
+            }
+            end => {
+                ahead.push_back(end);
+                break;
+            }
+        }
+    }
+    let (status, headers) = (response.status, response.headers.clone());
+    let body = Box::new(ReadAhead {
+        ahead,
+        rest: response,
+    });
+    Ok(Response::new(status, headers, body))
+}
+
+/// A body whose beginning was read.
+struct ReadAhead {
+    ahead: VecDeque<Result<Option<Bytes>, TransportError>>,
+    rest: Response,
+}
+
+impl ResponseBody for ReadAhead {
+    fn next_chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
+        match self.ahead.pop_front() {
+            Some(chunk) => chunk,
+            None => self.rest.next_chunk(),
         }
     }
 }

@@ -281,7 +281,10 @@ async fn carry(socket: UnixStream, connection: Connection) -> Option<Connection>
         let (mut room, begin) = wire::room();
         loop {
             match from_server.read(&mut room[begin..]).await {
-                Ok(0) => return,
+                Ok(0) => {
+                    let _ = wire::send_end(&mut to_command, None).await;
+                    return;
+                }
                 Ok(read) => {
                     limit.end();
                     let sent = wire::send(&mut to_command, &mut room[..begin + read]).await;
@@ -291,7 +294,7 @@ async fn carry(socket: UnixStream, connection: Connection) -> Option<Connection>
                     }
                 }
                 Err(error) => {
-                    let _ = wire::send_error(&mut to_command, &error).await;
+                    let _ = wire::send_end(&mut to_command, Some(&error)).await;
                     return;
                 }
             }

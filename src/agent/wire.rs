@@ -2,7 +2,8 @@
 //!
 //! A frame is its length (four bytes, big-endian) and its bytes. From the command, an empty frame returns the
 //! connection: the command has read the whole response, and the server expects another request. From the agent, an
-//! empty frame says that the server's connection broke; the kind and the text of the error follow.
+//! empty frame says that the server's connection has ended; the kind and the text of the error follow. A socket that
+//! ends without it means that the agent has ended.
 
 use std::{
     io::{self, Write as _},
@@ -20,6 +21,8 @@ use tokio::{
 };
 use zeroize::{Zeroize as _, Zeroizing};
 
+use crate::http::LenderEnded;
+
 /// The longest frame.
 pub(super) const MAX_FRAME_BYTES: usize = 64 * 1024;
 /// The length of the length.
@@ -33,6 +36,8 @@ const KINDS: [io::ErrorKind; 5] = [
     io::ErrorKind::TimedOut,
     io::ErrorKind::BrokenPipe,
 ];
+/// The number for a connection that the server has closed in order.
+const CLOSED: u8 = u8::MAX;
 
 /// The command's end.
 pub(super) struct Lent {
@@ -63,9 +68,12 @@ impl Lent {
         while self.rest == 0 {
             let read = ready!(Pin::new(&mut self.socket).poll_fill_buf(context))?;
             if read.is_empty() {
-                return Poll::Ready(Ok(false));
+                return Poll::Ready(Err(io::Error::other(LenderEnded)));
             }
             if self.length.len() == LENGTH_BYTES {
+                if read[0] == CLOSED {
+                    return Poll::Ready(Ok(false));
+                }
                 // The kind and the text come in one write, which a socket of this machine does not divide.
                 let kind = KINDS.get(usize::from(read[0])).copied();
                 let text = String::from_utf8_lossy(&read[1..]).into_owned();
@@ -192,14 +200,19 @@ pub(super) fn room() -> (Zeroizing<Vec<u8>>, usize) {
     )
 }
 
-/// Tells a command why the server's connection broke.
-pub(super) async fn send_error(
+/// Tells a command that the server's connection has ended, and why.
+pub(super) async fn send_end(
     socket: &mut (impl tokio::io::AsyncWrite + Unpin),
-    error: &io::Error,
+    error: Option<&io::Error>,
 ) -> io::Result<()> {
-    let kind = KINDS.iter().position(|kind| *kind == error.kind());
     let mut frame = length_of(&[]).to_vec();
-    frame.push(u8::try_from(kind.unwrap_or(0)).unwrap_or(0));
-    write!(frame, "{error}")?;
+    match error {
+        None => frame.push(CLOSED),
+        Some(error) => {
+            let kind = KINDS.iter().position(|kind| *kind == error.kind());
+            frame.push(u8::try_from(kind.unwrap_or(0)).unwrap_or(0));
+            write!(frame, "{error}")?;
+        }
+    }
     socket.write_all(&frame).await
 }

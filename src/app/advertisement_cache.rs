@@ -78,6 +78,11 @@ impl Place {
     }
 }
 
+/// Tells whether this repository has no objects yet, as in a clone.
+pub(crate) fn is_new() -> bool {
+    process_variable("GIT_DIR").is_some_and(|path| !has_objects(&PathBuf::from(path)))
+}
+
 /// Tells whether a repository contains objects. A new object directory contains only two empty directories.
 pub(crate) fn has_objects(repository: &Path) -> bool {
     // A linked work tree has its objects elsewhere, and is never new.

@@ -1,11 +1,11 @@
 //! Git LFS: finds the repository and the profile for a remote's large files.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::{App, advertisement_cache::has_objects, target::parse_address};
+use super::{App, advertisement_cache::is_new, target::parse_address};
 use crate::{
     address::Address,
-    git_config::{GitConfig, Scope, process_variable},
+    git_config::{GitConfig, Scope},
     http::Url,
     lfs,
     profile::{self, Profile},
@@ -71,9 +71,4 @@ pub(crate) fn wiring(
     };
     let (down, up) = (place(&from, fetcher), place(&to, pusher));
     lfs::wiring(git, remote, &down, &up)
-}
-
-/// Tells whether this repository has no objects yet, as in a clone.
-pub(crate) fn is_new() -> bool {
-    process_variable("GIT_DIR").is_some_and(|path| !has_objects(&PathBuf::from(path)))
 }

@@ -32,12 +32,12 @@ use crate::{
 use target::Environment;
 
 pub(crate) use account::{Account, Owner, is_named, other_account};
-pub(crate) use advertisement_cache::{OnDisk, Place, has_objects};
+pub(crate) use advertisement_cache::{OnDisk, Place, has_objects, is_new};
 #[cfg(unix)]
 pub(crate) use agent::place as agent_place;
 pub(crate) use credential::may_be_ours;
 pub(crate) use identity::{Identity, authority};
-pub(crate) use lfs::{is_new, is_wanted, lfs_here, wiring};
+pub(crate) use lfs::{is_wanted, lfs_here, wiring};
 pub(crate) use network::Route;
 pub(crate) use places::lock_logins;
 pub(crate) use rights::{may_push, scopes, to_push};

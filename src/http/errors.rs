@@ -65,6 +65,28 @@ pub(crate) fn classify_open(error: hyper::Error, host: &str) -> TransportError {
     TransportError::new(phase, host, inner)
 }
 
+/// The process that lent a connection has ended, not the server.
+#[cfg(unix)]
+#[derive(Debug)]
+pub(crate) struct LenderEnded;
+
+#[cfg(unix)]
+impl fmt::Display for LenderEnded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the agent that lent the connection has ended; try again")
+    }
+}
+
+#[cfg(unix)]
+impl Error for LenderEnded {}
+
+/// Tells whether the process that lent the connection has ended.
+#[cfg(unix)]
+pub(super) fn is_of_lender(error: &TransportError) -> bool {
+    let inner: Option<&Innermost> = error.source().and_then(|it| it.downcast_ref());
+    inner.is_some_and(|inner| links(inner.error.as_ref()).any(|link| link.is::<LenderEnded>()))
+}
+
 /// Tells whether a proxy requires a user name and password before it connects.
 pub(super) fn wants_proxy_login(error: &TransportError) -> bool {
     let inner = error.source().and_then(|it| it.downcast_ref::<Innermost>());

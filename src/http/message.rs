@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue, USER_AGENT};
-use tokio::{runtime::Runtime, sync::mpsc};
+use tokio::{runtime::Runtime, sync::mpsc, time::timeout};
 
 use super::{
     Body, LowSpeed, Method, Phase, Request, Response, ResponseBody, Settings, TransportError,
@@ -27,6 +27,7 @@ const UPLOAD_BLOCK_BYTES: usize = 64 * 1024;
 const UPLOAD_BLOCKS: usize = 4;
 
 /// The headers that every request gets, and the runtime that drives a connection while a call waits.
+#[derive(Clone)]
 pub(crate) struct Messages {
     pub(crate) runtime: Rc<Runtime>,
     pub(super) user_agent: HeaderValue,
@@ -142,6 +143,7 @@ impl Messages {
         let body = Incoming {
             runtime: Rc::clone(&self.runtime),
             answer,
+            ahead: None,
             exchange,
             span: trace::span("body"),
             bytes: 0,
@@ -180,6 +182,8 @@ fn convert(
 struct Incoming {
     runtime: Rc<Runtime>,
     answer: reqwest::Response,
+    /// The next chunk, if [`ResponseBody::is_ready_within`] has met it.
+    ahead: Option<reqwest::Result<Option<Bytes>>>,
     exchange: Exchange,
     /// Measures the time until the body ends.
     span: Span,
@@ -194,10 +198,14 @@ impl ResponseBody for Incoming {
             is_secret,
             ..
         } = &self.exchange;
-        let chunk = self.runtime.block_on(pace.keep(self.answer.chunk()));
-        let chunk = chunk
-            .map_err(|slow| TransportError::new(Phase::TimeLimit, host, slow))?
-            .map_err(|error| classify(error, host, None, Phase::Answer))?;
+        let chunk = match self.ahead.take() {
+            Some(chunk) => chunk,
+            None => self
+                .runtime
+                .block_on(pace.keep(self.answer.chunk()))
+                .map_err(|slow| TransportError::new(Phase::TimeLimit, host, slow))?,
+        };
+        let chunk = chunk.map_err(|error| classify(error, host, None, Phase::Answer))?;
         if let Some(chunk) = &chunk {
             pace.moved(chunk.len());
             self.bytes += chunk.len() as u64;
@@ -206,6 +214,14 @@ impl ResponseBody for Incoming {
             }
         }
         Ok(chunk)
+    }
+
+    fn is_ready_within(&mut self, limit: Duration) -> bool {
+        if self.ahead.is_none() {
+            let next = async { timeout(limit, self.answer.chunk()).await.ok() };
+            self.ahead = self.runtime.block_on(next);
+        }
+        self.ahead.is_some()
     }
 }
 

@@ -50,6 +50,8 @@ pub(crate) use body::BodyReader;
 pub use client::Client;
 #[cfg(unix)]
 pub(crate) use dial::dial;
+#[cfg(unix)]
+pub(crate) use errors::LenderEnded;
 pub(crate) use errors::Reason;
 #[cfg(unix)]
 pub(crate) use message::Messages;
@@ -127,23 +129,22 @@ impl Request {
         self
     }
 
-    /// Copies a request that is short in both directions and has no time limit.
+    /// Copies a request without a time limit, if its body is in memory.
     #[cfg(unix)]
-    pub(crate) fn short_copy(&self) -> Option<Self> {
+    pub(crate) fn copy(&self) -> Option<Self> {
         let body = match &self.body {
             Body::Empty => Body::Empty,
             Body::Bytes(bytes) => Body::Bytes(bytes.clone()),
             Body::Form(_) | Body::Stream(_) => return None,
         };
-        let is_short = !self.is_bulk && self.time_limit.is_none();
-        is_short.then(|| Request {
+        self.time_limit.is_none().then(|| Request {
             method: self.method,
             url: self.url.clone(),
             headers: self.headers.clone(),
             authorization: self.authorization.clone(),
             body,
             time_limit: None,
-            is_bulk: false,
+            is_bulk: self.is_bulk,
         })
     }
 }
@@ -177,11 +178,20 @@ pub trait ResponseBody {
     ///
     /// A [`TransportError`] if the connection breaks before the body is complete.
     fn next_chunk(&mut self) -> Result<Option<Bytes>, TransportError>;
+
+    /// Waits until the next chunk or the end is there, at most this long. True if it is, or if the body cannot tell.
+    fn is_ready_within(&mut self, _limit: Duration) -> bool {
+        true
+    }
 }
 
 impl ResponseBody for Response {
     fn next_chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
         self.body.next_chunk()
+    }
+
+    fn is_ready_within(&mut self, limit: Duration) -> bool {
+        self.body.is_ready_within(limit)
     }
 }
 
@@ -248,6 +258,18 @@ pub enum Phase {
 }
 
 impl TransportError {
+    /// Tells whether the process that lent the connection has ended, not the server.
+    #[cfg(unix)]
+    pub(crate) fn is_of_lender(&self) -> bool {
+        errors::is_of_lender(self)
+    }
+
+    /// Moves the error to another phase.
+    #[cfg(unix)]
+    pub(crate) fn in_phase(self, phase: Phase) -> Self {
+        TransportError { phase, ..self }
+    }
+
     /// Wraps the error of the layer below.
     pub fn new(
         phase: Phase,
