@@ -95,12 +95,14 @@ fn a_cold_token_costs_one_call_more_on_the_same_connection() {
 /// Fetches in many repositories at the same time; expects that all succeed in silence.
 #[track_caller]
 fn fetch_in_parallel(world: &World) {
-    let numbers = 0..PARALLEL;
-    let trees: Vec<_> = numbers
+    // They share a token by our program's lock: with further gits, a few show that they take it.
+    let count = if world.has_first_git() { PARALLEL } else { 8 };
+    let trees: Vec<_> = (0..count)
         .map(|number| world.path(&format!("tree-{number}")))
         .collect();
     for tree in &trees {
-        world.git(["init", "-q", "--bare"]).arg(tree).ok();
+        bitbucket_local::lay_out(tree, "[core]\n\tbare = true\n")
+            .expect("the world can be written");
     }
     world.bitbucket.clear_requests();
     thread::scope(|scope| {
@@ -131,7 +133,7 @@ fn fetch_in_parallel(world: &World) {
         .iter()
         .filter(|request| *request == "POST git-upload-pack")
         .count();
-    assert!(fetches >= PARALLEL, "all of them asked");
+    assert!(fetches >= count, "all of them asked");
 }
 
 #[test]

@@ -332,13 +332,10 @@ fn the_helper_ends_if_git_is_killed_during_a_response() {
         let tree = world.clone("ws/repo", "tree");
         world.commit(&tree, "file", "two\n");
         // More than fits into the pipe, so that git is in the middle of it.
+        let id = format!("{}\n", world.rev(&tree, "HEAD~1"));
         for number in 0..2000 {
             let name = format!("refs/heads/branch-{number:04}");
-            fs::write(
-                bare.join(&name),
-                format!("{}\n", world.rev(&tree, "HEAD~1")),
-            )
-            .expect("it is the test's");
+            fs::write(bare.join(&name), &id).expect("it is the test's");
         }
         let cases = [
             (
