@@ -37,10 +37,8 @@ fn object(repository: &Path, kind: &str, content: &[u8]) -> Vec<u8> {
     let whole = [format!("{kind} {}\0", content.len()).as_bytes(), content].concat();
     let algorithm = &ring::digest::SHA1_FOR_LEGACY_USE_ONLY;
     let id = ring::digest::digest(algorithm, &whole).as_ref().to_owned();
-    let (directory, name) = {
-        let name = hex(&id);
-        (name[..2].to_owned(), name[2..].to_owned())
-    };
+    let name = hex(&id);
+    let (directory, name) = name.split_at(2);
     let directory = repository.join("objects").join(directory);
     fs::create_dir_all(&directory).expect("the repository can be written");
     let mut packed = ZlibEncoder::new(Vec::new(), Compression::default());
