@@ -13,21 +13,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpStream, UnixStream},
+    net::UnixStream,
     runtime::Runtime,
-    task::JoinHandle,
     time::timeout,
 };
-use tokio_rustls::client::TlsStream;
 
 use super::{Ask, Lane, Place, Status, wire::Lent};
 use crate::{
     http::{
         HttpClient, Messages, OpenConnection, Phase, Request, Response, ResponseBody,
-        TransportError, Unanswered, dial,
+        TransportError, Unanswered,
     },
     program, trace,
 };
@@ -70,18 +67,11 @@ fn runtime() -> io::Result<Runtime> {
         .build()
 }
 
-/// Sends short exchanges over a borrowed connection, and all others over connections of this process.
+/// Sends requests over a borrowed connection, and over connections of this process if that has ended.
 pub(crate) struct ByAgent {
-    messages: Messages,
     borrowed: RefCell<Option<Borrowed>>,
-    /// A connection for a large response that is being opened.
-    early: RefCell<Option<Early>>,
-    /// The same when it is open.
-    bulk: RefCell<Option<OpenConnection>>,
     own: Box<dyn HttpClient>,
 }
-
-type Early = JoinHandle<io::Result<TlsStream<TcpStream>>>;
 
 /// A borrowed connection.
 struct Borrowed {
@@ -97,7 +87,7 @@ impl Drop for Borrowed {
 }
 
 impl ByAgent {
-    /// Borrows a connection in a lane. `own` sends what goes over no connection made here.
+    /// Borrows a connection in a lane. `own` sends what does not go over it.
     ///
     /// # Errors
     ///
@@ -111,67 +101,38 @@ impl ByAgent {
         let socket = messages.runtime.block_on(borrow(place, lane))?;
         let is_returned = Arc::new(AtomicBool::new(false));
         let lent = Lent::new(socket, Arc::clone(&is_returned));
-        let connection = OpenConnection::new(messages.clone(), lent);
+        let connection = OpenConnection::new(messages, lent);
         let connection = connection.map_err(|error| Refused::No(error.to_string()))?;
         Ok(ByAgent {
-            messages,
             borrowed: RefCell::new(Some(Borrowed {
                 connection,
                 is_returned,
             })),
-            early: RefCell::default(),
-            bulk: RefCell::default(),
             own,
         })
-    }
-
-    /// Opens a connection for a large response while other requests wait for theirs.
-    pub(crate) fn expect_bulk(&self, lane: &Lane) {
-        let (host, port, roots) = (lane.host.clone(), lane.port, lane.roots.clone());
-        let early = async move { dial(&host, port, roots).await };
-        self.early.replace(Some(self.messages.runtime.spawn(early)));
-    }
-
-    /// Sends a request whose response may be large, if there is a connection for it.
-    fn send_bulk(&self, request: &Request) -> Option<Result<Response, TransportError>> {
-        if let Some(early) = self.early.take()
-            && let Ok(Ok(stream)) = self.messages.runtime.block_on(early)
-        {
-            let connection = OpenConnection::new(self.messages.clone(), TokioIo::new(stream));
-            self.bulk.replace(connection.ok());
-        }
-        answered(self.bulk.borrow().as_ref()?.send(request.copy()?))
-    }
-
-    /// Sends a request over the borrowed connection, if that has not ended.
-    fn send_short(&self, request: &Request) -> Option<Result<Response, TransportError>> {
-        let copy = request.copy()?;
-        let answer = self.borrowed.borrow().as_ref()?.connection.send(copy);
-        let answer = answered(answer).map(|answer| answer.and_then(read_ahead));
-        if !matches!(answer, Some(Ok(_))) {
-            // The next requests need no second loss.
-            self.borrowed.take();
-        }
-        answer
-    }
-}
-
-/// Leaves out a request that was not sent.
-fn answered(answer: Result<Response, Unanswered>) -> Option<Result<Response, TransportError>> {
-    match answer {
-        Ok(response) => Some(Ok(response)),
-        Err(Unanswered::Lost(error)) => Some(Err(error)),
-        Err(Unanswered::Unsent) => None,
     }
 }
 
 impl HttpClient for ByAgent {
     fn send(&self, request: Request) -> Result<Response, TransportError> {
-        let answer = match request.is_bulk {
-            true => self.send_bulk(&request),
-            false => self.send_short(&request),
+        // The library has a limit for a whole exchange, and a second way for forms.
+        let is_carried = request.time_limit.is_none();
+        let copy = request.copy();
+        let answer = match &*self.borrowed.borrow() {
+            Some(borrowed) if is_carried => borrowed.connection.send(request),
+            _ => return self.own.send(request),
         };
-        answer.unwrap_or_else(|| self.own.send(request))
+        let is_over = answer.is_err();
+        let answer = match answer {
+            Ok(response) => read_ahead(response),
+            Err(Unanswered::Lost(error)) => Err(error),
+            Err(Unanswered::Unsent(error)) => copy.map_or(Err(error), |copy| self.own.send(copy)),
+        };
+        if is_over || answer.is_err() {
+            // The next requests need no second loss.
+            self.borrowed.take();
+        }
+        answer
     }
 }
 

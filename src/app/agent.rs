@@ -6,10 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use super::{
-    advertisement_cache::is_new,
-    client::{USER_AGENT, client},
-};
+use super::client::{USER_AGENT, client};
 use crate::{
     agent::{self, ByAgent, Lane, Place, Refused, Silent},
     failure::{Failure, Kind},
@@ -120,9 +117,6 @@ impl Lender {
         match ByAgent::borrow(place, lane.clone(), messages, own) {
             Ok(by_agent) => {
                 tell("taken", "");
-                if is_new() {
-                    by_agent.expect_bulk(&lane);
-                }
                 return Some(by_agent);
             }
             Err(Refused::Absent) => {

@@ -27,7 +27,6 @@ const UPLOAD_BLOCK_BYTES: usize = 64 * 1024;
 const UPLOAD_BLOCKS: usize = 4;
 
 /// The headers that every request gets, and the runtime that drives a connection while a call waits.
-#[derive(Clone)]
 pub(crate) struct Messages {
     pub(crate) runtime: Rc<Runtime>,
     pub(super) user_agent: HeaderValue,

@@ -96,8 +96,6 @@ pub struct Request {
     pub body: Body,
     /// The limit for the whole exchange, body included. `None` for transfers, which have a limit for stalls only.
     pub time_limit: Option<Duration>,
-    /// Whether the response may be long. It then gets a connection of this process.
-    pub is_bulk: bool,
 }
 
 impl Request {
@@ -110,7 +108,6 @@ impl Request {
             authorization: None,
             body: Body::Empty,
             time_limit: None,
-            is_bulk: false,
         }
     }
 
@@ -129,7 +126,7 @@ impl Request {
         self
     }
 
-    /// Copies a request without a time limit, if its body is in memory.
+    /// Copies a request whose body is in memory and not secret.
     #[cfg(unix)]
     pub(crate) fn copy(&self) -> Option<Self> {
         let body = match &self.body {
@@ -137,14 +134,13 @@ impl Request {
             Body::Bytes(bytes) => Body::Bytes(bytes.clone()),
             Body::Form(_) | Body::Stream(_) => return None,
         };
-        self.time_limit.is_none().then(|| Request {
+        Some(Request {
             method: self.method,
             url: self.url.clone(),
             headers: self.headers.clone(),
             authorization: self.authorization.clone(),
             body,
-            time_limit: None,
-            is_bulk: self.is_bulk,
+            time_limit: self.time_limit,
         })
     }
 }

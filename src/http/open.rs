@@ -23,7 +23,7 @@ pub(crate) struct OpenConnection {
 /// Why there is no response.
 pub(crate) enum Unanswered {
     /// The connection had ended before. The server saw nothing of the request.
-    Unsent,
+    Unsent(TransportError),
     /// The server may have seen the request.
     Lost(TransportError),
 }
@@ -91,10 +91,14 @@ impl OpenConnection {
         });
         match answer {
             Ok(Ok(answer)) => Ok(answer.map(reqwest::Body::wrap).into()),
-            Ok(Err(mut error)) => Err(match error.take_message() {
-                Some(_) => Unanswered::Unsent,
-                None => Unanswered::Lost(classify_open(error.into_error(), host)),
-            }),
+            Ok(Err(mut error)) => {
+                let is_unsent = error.take_message().is_some();
+                let error = classify_open(error.into_error(), host);
+                Err(match is_unsent {
+                    true => Unanswered::Unsent(error),
+                    false => Unanswered::Lost(error),
+                })
+            }
             Err(slow) => {
                 let error = TransportError::new(Phase::TimeLimit, host, slow);
                 Err(Unanswered::Lost(error))

@@ -4,7 +4,6 @@ use std::io::{Cursor, Write as _};
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
-use memchr::memmem;
 
 use super::{
     Broken, Git, Service, Session, Stage,
@@ -17,8 +16,6 @@ use crate::http::{Body, BodyReader, Request, Response};
 const COMPRESS_OVER_BYTES: usize = 1024;
 /// The start of a request for refs (gitprotocol-v2(5), "ls-refs").
 const LS_REFS: &[u8] = b"0014command=ls-refs\n";
-/// The start of a request for objects (gitprotocol-v2(5), "fetch").
-const FETCH: &[u8] = b"0011command=fetch";
 
 /// Posts a request of git and returns when the response starts.
 ///
@@ -30,7 +27,6 @@ pub(super) fn ask(session: &mut Session<'_>, request: &Bytes) -> anyhow::Result<
         true => (request.clone(), None),
         false => compress(request)?,
     };
-    let is_bulk = is_of_clone(request);
     session.post(Service::UploadPack, Repeat::Safe, &|post: Request| {
         let mut post = post.header("Git-Protocol", "version=2");
         if let Some(encoding) = encoding {
@@ -41,18 +37,12 @@ pub(super) fn ask(session: &mut Session<'_>, request: &Bytes) -> anyhow::Result<
             post = post.header("Accept-Encoding", "gzip");
         }
         let body = body.clone();
-        post.is_bulk = is_bulk;
         post.body = match in_chunks {
             true => Body::Stream(Box::new(Cursor::new(body))),
             false => Body::Bytes(body),
         };
         Ok(post)
     })
-}
-
-/// Tells whether a request wants objects and has none, so that the response may be large (gitprotocol-v2(5), "fetch").
-fn is_of_clone(request: &[u8]) -> bool {
-    request.starts_with(FETCH) && memmem::find(request, b"have ").is_none()
 }
 
 fn compress(request: &Bytes) -> anyhow::Result<(Bytes, Option<&'static str>)> {
