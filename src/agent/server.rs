@@ -324,17 +324,17 @@ impl Limit {
         self.set(Duration::ZERO);
     }
 
-    #[cfg(target_os = "linux")]
     fn set(&self, limit: Duration) {
+        let Limit(Some(handle)) = self else {
+            return;
+        };
         let milliseconds = u32::try_from(limit.as_millis()).unwrap_or_default();
-        if let Some(handle) = &self.0 {
-            // Without it, a lost connection is noticed as late as without an agent.
-            let _ = rustix::net::sockopt::set_tcp_user_timeout(handle, milliseconds);
-        }
+        // Without it, a lost connection is noticed as late as without an agent. Only Linux has it.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(handle, milliseconds);
+        #[cfg(not(target_os = "linux"))]
+        let _ = (handle, milliseconds);
     }
-
-    #[cfg(not(target_os = "linux"))]
-    fn set(&self, _limit: Duration) {}
 }
 
 fn inode(path: &Path) -> Option<u64> {

@@ -1,6 +1,6 @@
 //! `git bbtoken agent`: shows and ends the keep-alive agent, and runs it.
 
-use super::{Console, VERSION, arguments};
+use super::{Console, arguments};
 
 #[cfg(unix)]
 pub(super) fn run(options: &arguments::Agent, console: &mut Console<'_>) -> anyhow::Result<()> {
@@ -23,7 +23,7 @@ fn tell(ask: &crate::agent::Ask, is_json: bool, console: &mut Console<'_>) -> an
         .ok()
         .and_then(|place| agent::ask(&place, ask).ok());
     if is_json {
-        let found = serde_json::json!({ "version": VERSION, "agent": status });
+        let found = serde_json::json!({ "version": super::VERSION, "agent": status });
         return console.answer(&found.to_string());
     }
     let line = match (status, ask) {

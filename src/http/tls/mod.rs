@@ -5,11 +5,7 @@ mod client_certificate;
 mod roots;
 mod trust;
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io, path::Path, sync::Arc};
 
 use rustls::{
     ALL_VERSIONS, ClientConfig, Error, SupportedProtocolVersion,
@@ -52,7 +48,7 @@ pub(super) fn config(settings: &Settings) -> Result<ClientConfig, Error> {
 
 /// Gives the one thing that decides which servers are trusted: a file, or the system without one. `None` if several do.
 #[cfg(unix)]
-pub(crate) fn only_roots(settings: &Settings) -> Option<Option<PathBuf>> {
+pub(crate) fn only_roots(settings: &Settings) -> Option<Option<std::path::PathBuf>> {
     let is_named = settings.ca_file.is_some() || settings.ca_directory.is_some();
     if cfg!(target_os = "macos") && !is_named {
         return Some(None);
