@@ -113,7 +113,12 @@ fn is_partly(own: &str, url: &Url) -> bool {
 
 /// Tells whether a helper is ours, however the user wrote it.
 pub(crate) fn is_ours(helper: &str) -> bool {
-    helper.contains("bbtoken")
+    let quotes = ['\'', '"', '!', ';'];
+    helper.split_whitespace().any(|word| {
+        let word = word.trim_matches(quotes);
+        let program = word.rsplit(['/', '\\']).next().unwrap_or(word);
+        word == "bbtoken" || matches!(program, "git-bbtoken" | "git-bbtoken.exe")
+    })
 }
 
 /// Tells whether the program of one of our helpers is gone, and names it.
@@ -137,4 +142,29 @@ pub(crate) fn missing_program(helper: &str) -> Option<String> {
         path.components().count() > 1 || !program::all(name).is_empty()
     };
     (!is_there).then(|| program.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_helper_is_ours_by_its_program_and_not_by_the_path_of_a_file() {
+        let ours = [
+            "!git bbtoken credential",
+            "!git -c x=y bbtoken credential",
+            "!'/my programs/git-bbtoken' credential",
+            "!\"C:/Program Files/x/git-bbtoken.exe\" credential --profile work",
+            "!f() { git-bbtoken credential \"$@\"; }; f",
+            "bbtoken",
+        ];
+        let others = [
+            "store --file=/home/ann/bbtoken/stored",
+            "store --file /x/git-bbtoken.d/stored",
+            "!/opt/bbtoken/bin/other get",
+            "manager",
+        ];
+        assert!(ours.iter().all(|helper| is_ours(helper)));
+        assert!(!others.iter().any(|helper| is_ours(helper)));
+    }
 }
