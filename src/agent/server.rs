@@ -19,7 +19,7 @@ use tokio::{
     net::{UnixListener, UnixStream},
     sync::Notify,
     task::{LocalSet, spawn_local, yield_now},
-    time::{sleep_until, timeout},
+    time::{sleep, sleep_until, timeout},
 };
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -39,6 +39,9 @@ const ASK_LIMIT: Duration = Duration::from_secs(5);
 /// A server that does not confirm bytes for this long is lost. Before its first answer on a connection, a command can
 /// still repeat its request.
 const UNCONFIRMED_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long the agent waits for a free handle.
+const SCARCE: Duration = Duration::from_millis(100);
 
 struct Agent {
     connections: RefCell<Connections>,
@@ -111,7 +114,7 @@ impl Agent {
                     spawn_local(async move { agent.answer(socket).await });
                 }
                 // No handle is free. A command that ends frees some.
-                Some(Err(_)) => yield_now().await,
+                Some(Err(_)) => sleep(SCARCE).await,
                 None => {}
             }
             let is_idle = self.lent() == 0 && self.last_use.get().elapsed() >= IDLE_LIMIT;
