@@ -203,8 +203,9 @@ pub(crate) fn start(place: &Place, lane: &Lane) {
         let program = program::sibling("git-bbtoken")?;
         let mut command = program::Child::Agent.command(program)?;
         let child = command
-            .args(["agent", "run", "--lane", &serde_json::to_string(lane)?])
+            .args(["agent", "run"])
             .arg(place.directory())
+            .arg(serde_json::to_string(lane)?)
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::null())

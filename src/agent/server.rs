@@ -60,7 +60,7 @@ struct Agent {
 /// # Errors
 ///
 /// If the system refuses the socket or a runtime.
-pub(crate) fn run(place: &Place, lane: Option<Lane>) -> io::Result<()> {
+pub(crate) fn run(place: &Place, lane: Lane) -> io::Result<()> {
     let Some(_lock) = place.lock() else {
         return Ok(());
     };
@@ -82,10 +82,8 @@ pub(crate) fn run(place: &Place, lane: Option<Lane>) -> io::Result<()> {
             inode: inode(&socket).unwrap_or_default(),
             socket,
         });
-        if let Some(lane) = lane {
-            let agent = Rc::clone(&agent);
-            spawn_local(async move { agent.prepare(lane).await });
-        }
+        let for_next = Rc::clone(&agent);
+        spawn_local(async move { for_next.prepare(lane).await });
         agent.serve(listener).await;
         if agent.has_its_name() {
             place.clear();

@@ -1,5 +1,7 @@
 //! `git bbtoken agent`: shows and ends the keep-alive agent, and runs it.
 
+use std::ffi::OsString;
+
 use super::{Console, arguments};
 
 #[cfg(unix)]
@@ -8,11 +10,6 @@ pub(super) fn run(options: &arguments::Agent, console: &mut Console<'_>) -> anyh
     match options {
         arguments::Agent::Status { json } => tell(&Ask::Status, *json, console),
         arguments::Agent::Stop => tell(&Ask::Stop, false, console),
-        arguments::Agent::Run {
-            directory,
-            lane,
-            is_clean,
-        } => begin(directory, lane.as_deref(), *is_clean),
     }
 }
 
@@ -37,27 +34,52 @@ fn tell(ask: &crate::agent::Ask, is_json: bool, console: &mut Console<'_>) -> an
     console.answer(&line)
 }
 
-/// Leaves everything of the starting process behind: its session and its open files. A command that waits for their
-/// end, such as a pipe's reader or flock(1), must not wait for the agent.
+/// Becomes the agent if `arguments` say so: `agent run <directory> <lane>`. The parser of the command line, which they
+/// pass by, would double the agent's memory.
 #[cfg(unix)]
-fn begin(directory: &std::path::Path, lane: Option<&str>, is_clean: bool) -> anyhow::Result<()> {
-    use std::os::unix::process::CommandExt as _;
-    if !is_clean {
-        // It fails for the leader of a session, which needs no other one.
-        let _ = rustix::process::setsid();
-        close_fds::set_fds_cloexec(3, &[]);
-        let program = crate::program::sibling("git-bbtoken")?;
-        let mut again = crate::program::Child::Agent.command(program)?;
-        again.args(["agent", "run", "--clean"]).arg(directory);
-        lane.map(|lane| again.args(["--lane", lane]));
-        return Err(again.exec().into());
+pub(super) fn become_agent(arguments: &[OsString]) -> Option<anyhow::Result<()>> {
+    let words: Vec<_> = arguments.iter().map(|it| it.to_str()).collect();
+    match words[..] {
+        [_, Some("agent"), Some("run"), Some(directory), Some(lane)] => {
+            Some(leave_all_behind(directory, lane))
+        }
+        [
+            _,
+            Some("agent"),
+            Some("run-alone"),
+            Some(directory),
+            Some(lane),
+        ] => Some(be_agent(directory, lane)),
+        _ => None,
     }
-    let _is_hung_up =
-        signal_hook::flag::register(signal_hook::consts::SIGHUP, std::sync::Arc::default())?;
-    let places = [directory.to_owned()];
+}
+
+/// Leaves the session and the open files of the starting process behind. A command that waits for their end, such as a
+/// pipe's reader or flock(1), must not wait for the agent.
+#[cfg(unix)]
+fn leave_all_behind(directory: &str, lane: &str) -> anyhow::Result<()> {
+    use std::os::unix::process::CommandExt as _;
+    // It fails for the leader of a session, which needs no other one.
+    let _ = rustix::process::setsid();
+    close_fds::set_fds_cloexec(3, &[]);
+    let program = crate::program::sibling("git-bbtoken")?;
+    let mut again = crate::program::Child::Agent.command(program)?;
+    again.args(["agent", "run-alone", directory, lane]);
+    Err(again.exec().into())
+}
+
+#[cfg(unix)]
+fn be_agent(directory: &str, lane: &str) -> anyhow::Result<()> {
+    let hung_up = signal_hook::consts::SIGHUP;
+    signal_hook::flag::register(hung_up, std::sync::Arc::default())?;
+    let places = [directory.into()];
     let place = crate::agent::find(&places).map_err(anyhow::Error::msg)?;
-    let lane = lane.map(serde_json::from_str).transpose()?;
-    Ok(crate::agent::run(&place, lane)?)
+    Ok(crate::agent::run(&place, serde_json::from_str(lane)?)?)
+}
+
+#[cfg(not(unix))]
+pub(super) fn become_agent(_arguments: &[OsString]) -> Option<anyhow::Result<()>> {
+    None
 }
 
 #[cfg(not(unix))]

@@ -119,7 +119,6 @@ fn write_commands(command: &Command, directory: &Path) -> anyhow::Result<()> {
     fs::write(file, of_command(command)?)?;
     command
         .get_subcommands()
-        .filter(|subcommand| !subcommand.is_hide_set())
         .try_for_each(|subcommand| write_commands(subcommand, directory))
 }
 

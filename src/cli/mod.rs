@@ -57,8 +57,12 @@ const VERSION: u32 = 1;
 pub(crate) fn main() -> ExitCode {
     dumps::forbid();
     trace::start("git-bbtoken", &|name| std::env::var_os(name), &report::warn);
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if let Some(ended) = agent::become_agent(&arguments) {
+        return ExitCode::from(u8::from(ended.is_err()));
+    }
     let outcome = run(
-        std::env::args_os().collect(),
+        arguments,
         &mut Console {
             is_interactive: stdin().is_terminal() && report::is_shown_on_a_terminal(),
             is_output_a_terminal: stdout().is_terminal(),

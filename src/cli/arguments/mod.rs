@@ -227,8 +227,7 @@ mod tests {
 
     /// Gives a command, its subcommands and theirs.
     fn all(command: &clap::Command) -> Vec<clap::Command> {
-        let shown = |command: &&clap::Command| !command.is_hide_set();
-        let below = command.get_subcommands().filter(shown).flat_map(all);
+        let below = command.get_subcommands().flat_map(all);
         std::iter::once(command.clone()).chain(below).collect()
     }
 

@@ -301,16 +301,4 @@ pub(in crate::cli) enum Agent {
     /// End the agent; commands that use it finish first
     #[command(after_help = examples::shown("git-bbtoken-agent-stop"))]
     Stop,
-    /// Be the agent
-    #[command(hide = true)]
-    Run {
-        /// The directory for the socket
-        directory: PathBuf,
-        /// What to connect to for the next command
-        #[arg(long)]
-        lane: Option<String>,
-        /// Whether no file of the starting process is open
-        #[arg(long = "clean")]
-        is_clean: bool,
-    },
 }
