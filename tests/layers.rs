@@ -81,6 +81,7 @@ const RULES: [(&str, &[&str]); 33] = [
     (
         "doctor",
         &[
+            "agent",
             "app",
             "clock",
             "git",

@@ -21,7 +21,7 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use client::{ByAgent, Refused, Silent, ask, start};
-pub(crate) use place::{Place, find};
+pub(crate) use place::{NoPlace, Place, find};
 pub(crate) use server::run;
 
 /// A connection that nobody used for this long is closed. Routers forget silent connections after 4 to 6 minutes.
@@ -61,6 +61,8 @@ pub(crate) enum Ask {
 pub(crate) struct Status {
     /// The process.
     pub pid: u32,
+    /// Its network namespace.
+    pub network: Option<u64>,
     /// How long it has been running.
     pub running_s: u64,
     /// The open connections that nobody uses.

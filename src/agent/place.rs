@@ -1,8 +1,11 @@
 //! Where the agent's socket is.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
-use crate::files::Directory;
+use crate::files::{Directory, untrusted};
 
 /// The socket's name. The number is the version of what is spoken there: programs of another version never meet.
 const SOCKET: &str = "agent-1";
@@ -18,28 +21,57 @@ pub(crate) struct Place {
     directory: Directory,
 }
 
+/// Why there is no place, and what the user can do.
+#[derive(Debug)]
+pub(crate) struct NoPlace {
+    why: String,
+    pub(crate) remedy: String,
+}
+
+impl fmt::Display for NoPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
 /// Finds the first of `candidates` that is this user's alone, and creates it if it is missing.
 ///
 /// # Errors
 ///
-/// The reason why there is no place, in words for a trace.
-pub(crate) fn find(candidates: &[PathBuf]) -> Result<Place, String> {
-    let mut why = "this user has no directory for it".to_owned();
+/// The reason why there is no place.
+pub(crate) fn find(candidates: &[PathBuf]) -> Result<Place, NoPlace> {
+    let mut none = no_place("this user has no directory for it".to_owned());
     for path in candidates {
         match Place::make(path) {
             Ok(place) => return Ok(place),
-            Err(error) => why = error,
+            Err(error) => none = error,
         }
     }
-    Err(why)
+    Err(none)
+}
+
+fn no_place(why: String) -> NoPlace {
+    let variable = match std::env::var_os("BBTOKEN_HOME") {
+        Some(_) => "BBTOKEN_HOME",
+        None => "XDG_RUNTIME_DIR",
+    };
+    let remedy = format!("set {variable} to a directory of yours with a shorter path");
+    NoPlace { why, remedy }
 }
 
 impl Place {
-    fn make(path: &Path) -> Result<Self, String> {
+    fn make(path: &Path) -> Result<Self, NoPlace> {
         if path.join(SOCKET).as_os_str().len() > MAX_PATH_BYTES {
-            return Err(format!("the path '{}' is too long", path.display()));
+            let why = format!("the path '{}' is too long", path.display());
+            return Err(no_place(why));
         }
-        let directory = Directory::make(path).map_err(|error| error.to_string())?;
+        let directory = Directory::make(path).map_err(|error| {
+            let why = error.to_string();
+            match untrusted(&error).map(|it| it.remedy.clone()) {
+                Some(remedy) => NoPlace { why, remedy },
+                None => no_place(why),
+            }
+        })?;
         Ok(Place {
             path: path.to_owned(),
             directory,

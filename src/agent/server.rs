@@ -183,6 +183,7 @@ impl Agent {
     async fn tell_status(&self, socket: &mut UnixStream) -> io::Result<()> {
         let status = Status {
             pid: std::process::id(),
+            network: network(),
             running_s: self.started.elapsed().as_secs(),
             kept: self.connections.borrow().count(),
             ..*self.status.borrow()

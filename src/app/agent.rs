@@ -8,7 +8,7 @@ use std::{
 
 use super::client::{USER_AGENT, client};
 use crate::{
-    agent::{self, ByAgent, Lane, Place, Refused, Silent},
+    agent::{self, ByAgent, Lane, NoPlace, Place, Refused, Silent},
     failure::{Failure, Kind},
     git_config::{self, GitConfig, HttpSettings, Variables, process_variable},
     http::{Client, HttpClient, Messages, Phase, Request, Response, TransportError, Url},
@@ -42,7 +42,7 @@ pub(crate) fn is_wanted(git: &GitConfig, store: Store) -> anyhow::Result<bool> {
     match word.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Ok(true),
         "false" | "no" | "off" | "0" | "" => Ok(false),
-        "auto" => Ok(store != Store::Memory && is_a_persons_session(&process_variable)),
+        "auto" => Ok(store != Store::Memory && is_a_persons_session()),
         _ => {
             let message = format!(
                 "{} in {} must be true, false or auto",
@@ -54,7 +54,9 @@ pub(crate) fn is_wanted(git: &GitConfig, store: Store) -> anyhow::Result<bool> {
     }
 }
 
-fn is_a_persons_session(variables: Variables<'_>) -> bool {
+/// Tells whether a person works in this session, so that a process may stay behind.
+pub(crate) fn is_a_persons_session() -> bool {
+    let variables = &process_variable;
     rustix::process::getuid() == rustix::process::geteuid()
         && runtime_directory(variables).is_some()
         && UNATTENDED.iter().all(|name| variables(name).is_none())
@@ -66,20 +68,26 @@ fn runtime_directory(variables: Variables<'_>) -> Option<PathBuf> {
     (directory.has_root() && directory.is_dir()).then_some(directory)
 }
 
-/// Finds the agent's directory.
+/// Finds the agent's directory, and creates it if it is missing.
 ///
 /// # Errors
 ///
 /// Why there is none.
-pub(crate) fn place() -> Result<Place, String> {
+pub(crate) fn place() -> Result<Place, NoPlace> {
+    agent::find(&directories())
+}
+
+/// Finds the agent's directory if a command has created it.
+pub(crate) fn used_place() -> Option<Place> {
+    let there: Vec<_> = directories().into_iter().filter(|it| it.is_dir()).collect();
+    agent::find(&there).ok()
+}
+
+fn directories() -> Vec<PathBuf> {
     let variables = &process_variable;
     if let Some(home) = variables("BBTOKEN_HOME").map(PathBuf::from) {
-        let own: Vec<_> = home
-            .has_root()
-            .then(|| home.join("run"))
-            .into_iter()
-            .collect();
-        return agent::find(&own);
+        let own = home.has_root().then(|| home.join("run"));
+        return own.into_iter().collect();
     }
     // Several machines may share a home directory, but no agent.
     let machine = rustix::system::uname();
@@ -87,13 +95,13 @@ pub(crate) fn place() -> Result<Place, String> {
     let cache = git_config::directories(variables).cache;
     let of_session = runtime_directory(variables).map(|it| it.join(git_config::DIRECTORY));
     let of_machine = cache.map(|cache| cache.join(format!("run-{machine}")));
-    agent::find(&of_session.into_iter().chain(of_machine).collect::<Vec<_>>())
+    of_session.into_iter().chain(of_machine).collect()
 }
 
 /// What an identity needs of the agent.
 #[derive(Default)]
 pub(super) struct Lender {
-    place: OnceCell<Result<Place, String>>,
+    place: OnceCell<Result<Place, NoPlace>>,
     /// The lane for which this command starts an agent when it ends, because none is running.
     missed: RefCell<Option<(Lane, Option<Silent>)>>,
 }
@@ -105,7 +113,7 @@ impl Lender {
         let place = match self.place.get_or_init(place) {
             Ok(place) => place,
             Err(why) => {
-                tell("refused", why);
+                tell("refused", &why.to_string());
                 return None;
             }
         };
@@ -152,7 +160,7 @@ fn tell(word: &'static str, why: &str) {
 }
 
 /// Finds out with which requests these may share connections. `None` if they cannot go over the agent's.
-fn lane(profile: &Profile, http: &HttpSettings) -> Option<Lane> {
+pub(super) fn lane(profile: &Profile, http: &HttpSettings) -> Option<Lane> {
     let url: &Url = &profile.endpoints.base;
     if url.scheme() != "https"
         || !http.git_only.is_empty()

@@ -124,6 +124,13 @@ impl Identity {
         Ok(self.made(&self.clients.git, &self.http)?)
     }
 
+    /// Tells whether commands are to use the agent; then, whether their requests may go over its connections.
+    #[cfg(unix)]
+    pub(crate) fn agent_use(&self) -> Option<bool> {
+        let is_eligible = || agent::lane(&self.profile, &self.http).is_some();
+        self.clients.lender.as_ref().map(|_| is_eligible())
+    }
+
     fn made<'c>(
         &self,
         cell: &'c OnceCell<Client>,

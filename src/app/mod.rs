@@ -34,7 +34,9 @@ use target::Environment;
 pub(crate) use account::{Account, Owner, is_named, other_account};
 pub(crate) use advertisement_cache::{OnDisk, Place, has_objects, is_new};
 #[cfg(unix)]
-pub(crate) use agent::place as agent_place;
+pub(crate) use agent::{
+    is_a_persons_session, place as agent_place, used_place as agent_used_place,
+};
 pub(crate) use credential::may_be_ours;
 pub(crate) use identity::{Identity, authority};
 pub(crate) use lfs::{is_wanted, lfs_here, wiring};

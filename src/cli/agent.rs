@@ -15,24 +15,55 @@ pub(super) fn run(options: &arguments::Agent, console: &mut Console<'_>) -> anyh
 
 #[cfg(unix)]
 fn tell(ask: &crate::agent::Ask, is_json: bool, console: &mut Console<'_>) -> anyhow::Result<()> {
-    use crate::agent::{self, Ask};
-    let status = crate::app::agent_place()
-        .ok()
-        .and_then(|place| agent::ask(&place, ask).ok());
+    use crate::agent::{Ask, Refused};
+    let answer = ask_agent(ask);
     if is_json {
-        let found = serde_json::json!({ "version": super::VERSION, "agent": status });
+        let found = serde_json::json!({ "version": super::VERSION, "agent": answer.ok() });
         return console.answer(&found.to_string());
     }
-    let line = match (status, ask) {
-        (None, _) => "no agent is running".to_owned(),
-        (Some(status), Ask::Stop) => format!("the agent has ended (process {})", status.pid),
-        (Some(status), _) => format!(
+    let line = match (answer, ask) {
+        (Err(Refused::Absent), _) => "no agent is running".to_owned(),
+        (Err(_), Ask::Stop) => {
+            "the agent does not answer; commands no longer use it, and it ends when it can"
+                .to_owned()
+        }
+        (Err(_), _) => {
+            "the agent does not answer; to start another one: git bbtoken agent stop".to_owned()
+        }
+        (Ok(status), Ask::Stop) => format!("the agent has ended (process {})", status.pid),
+        (Ok(status), _) => format!(
             "process {}, running for {} s: {} open connections, {} in use; {} connections made, {} used again",
             status.pid, status.running_s, status.kept, status.lent, status.dialed, status.reused
         ),
     };
     console.answer(&line)
 }
+
+#[cfg(unix)]
+fn ask_agent(ask: &crate::agent::Ask) -> Result<crate::agent::Status, crate::agent::Refused> {
+    use crate::agent::{self, Ask, Refused};
+    let place = crate::app::agent_used_place().ok_or(Refused::Absent)?;
+    let answer = agent::ask(&place, ask);
+    // The next command then starts another agent. This one ends when it finds that its socket is gone.
+    if matches!(
+        (&answer, ask),
+        (Err(Refused::Silent(_) | Refused::No(_)), Ask::Stop)
+    ) {
+        place.clear();
+    }
+    answer
+}
+
+/// Ends the agent, if there is one.
+#[cfg(unix)]
+pub(super) fn end(console: &Console<'_>) {
+    if ask_agent(&crate::agent::Ask::Stop).is_ok() {
+        console.tell("Ended the agent, which kept connections open.");
+    }
+}
+
+#[cfg(not(unix))]
+pub(super) fn end(_console: &Console<'_>) {}
 
 /// Becomes the agent if `arguments` say so: `agent run <directory> <lane>`. The parser of the command line, which they
 /// pass by, would double the agent's memory.

@@ -18,6 +18,7 @@ pub(super) fn run(options: &arguments::Doctor, console: &mut Console<'_>) -> any
             everywhere: false,
             plain: false,
             system: false,
+            no_agent: true,
             consent,
         };
         setup::run(&setup, console)?;

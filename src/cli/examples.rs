@@ -154,6 +154,10 @@ const EXAMPLES: [(&str, &[Name]); 22] = [
                 "Show the settings, ask, and write them",
             ),
             name(
+                "git bbtoken setup --no-agent",
+                "Do the same, but let no process keep connections open",
+            ),
+            name(
                 "sudo git bbtoken setup --system",
                 "Do the same for all users of this machine",
             ),
@@ -260,12 +264,16 @@ const EXAMPLES: [(&str, &[Name]); 22] = [
         "git-bbtoken-agent",
         &[
             name(
-                "git config --global bbtoken.agent true && git bbtoken agent status",
-                "Let commands keep connections open, and show them",
+                "git config --global bbtoken.agent auto",
+                "Let commands use the agent; the next command starts it",
+            ),
+            name(
+                "git bbtoken agent status",
+                "Show how many connections are open",
             ),
             name(
                 "git bbtoken agent stop",
-                "Close all open connections; the next command starts the agent again",
+                "Close all connections; the next command starts the agent again",
             ),
         ],
     ),

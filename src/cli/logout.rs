@@ -1,6 +1,6 @@
 //! `git bbtoken logout`: removes saved data from this machine, and says what to revoke at Bitbucket.
 
-use super::{Console, arguments};
+use super::{Console, agent, arguments};
 use crate::{
     app::{self, App},
     profile::{self, ENVIRONMENT, Grant, Profile, Store},
@@ -72,6 +72,7 @@ fn every(app: &App, console: &mut Console<'_>) -> anyhow::Result<()> {
             Err(error) => failed = Some(error),
         }
     }
+    agent::end(console);
     console.tell(&format!(
         "{NOT_REVOKED} Access tokens of a client expire within two hours."
     ));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Console, arguments, usage};
+use super::{Console, agent, arguments, usage};
 use crate::{
     app,
     failure::quote,
@@ -18,6 +18,7 @@ pub(super) fn run(options: &arguments::Setup, console: &mut Console<'_>) -> anyh
     let wanted = Options {
         everywhere: options.everywhere,
         plain: options.plain,
+        agent: !options.no_agent && target != Target::System,
         target,
     };
     let work = Work::read(wanted, &|line| console.tell(line))?;
@@ -136,18 +137,27 @@ pub(super) fn offer(console: &mut Console<'_>) -> anyhow::Result<()> {
     let usual = Options {
         everywhere: false,
         plain: false,
+        agent: true,
         target: Target::Global,
     };
     let work = Work::read(usual, &|_| {})?;
-    // The next fetch writes the settings for git-lfs, so they alone need no question after a login.
-    if work.plan.is_empty() {
+    // The next fetch writes the settings for git-lfs, and the agent only saves time. They alone need no question.
+    let (is_agent, has_others) = work.plan.agent();
+    if !has_others {
         return Ok(());
     }
+    let agent = match is_agent {
+        true => ", and keep connections open between commands",
+        false => "",
+    };
+    let question = format!(
+        "Set up git for submodules, https addresses and git-lfs{agent}? (d shows the changes) [Y/n/d]"
+    );
     loop {
-        let question =
-            "Set up git for submodules, https addresses and git-lfs? (d shows the changes) [Y/n/d]";
         // The login is already saved, so an end of input means no.
-        let answer = console.ask(question, "").unwrap_or_else(|_| "n".to_owned());
+        let answer = console
+            .ask(&question, "")
+            .unwrap_or_else(|_| "n".to_owned());
         match answer.to_ascii_lowercase().as_str() {
             "" | "y" | "yes" => break,
             "d" => work.lines().iter().for_each(|line| console.tell(line)),
@@ -176,6 +186,9 @@ pub(super) fn undo(options: &arguments::Unsetup, console: &mut Console<'_>) -> a
         return Ok(());
     }
     undo.apply()?;
+    if undo.is_of_agent() {
+        agent::end(console);
+    }
     console.answer("Git's configuration is as it was before setup.")
 }
 

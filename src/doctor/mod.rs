@@ -1,6 +1,7 @@
 //! Finds connection problems, and the fix for each.
 
 mod access;
+mod agent;
 mod exposed;
 mod files;
 mod leftovers;
@@ -172,6 +173,8 @@ fn all(address: Option<&str>, warn: &dyn Fn(&str)) -> Vec<Finding> {
     };
     let (network, is_reachable) = network::check(&app);
     findings.extend(network);
+    // The next checks may start an agent, or replace one that does not answer.
+    findings.extend(agent::check(&app));
     findings.extend(access::all(&app, address, is_reachable, warn));
     findings.extend(settings::unknown(&app));
     findings.extend(settings::of_repository(&app));

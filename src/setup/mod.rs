@@ -27,6 +27,8 @@ pub(crate) use undo::Undo;
 
 /// Where it is noted.
 const NOTE: &str = "bbtoken.addedBySetup";
+/// The setting that turns the agent on.
+const AGENT: &str = "bbtoken.agent";
 /// What the note says of the file itself, where there was none.
 const WHOLE_FILE: &str = "this file";
 
@@ -67,6 +69,8 @@ pub(crate) struct Options {
     pub(crate) everywhere: bool,
     /// Turn our addresses into plain ones.
     pub(crate) plain: bool,
+    /// Turn the agent on, on a person's machine.
+    pub(crate) agent: bool,
     /// The file to write to: the user's or the machine's.
     pub(crate) target: Target,
 }
@@ -103,6 +107,7 @@ impl Plan {
             changes.extend(missing(rules::asked_well(site), &there, tell));
         }
         changes.extend(missing(rules::rewritten(&app, options), &there, tell));
+        changes.extend(missing(rules::agent(&there, options), &there, tell));
         let target = options.target.clone();
         Ok(Plan {
             target,
@@ -113,6 +118,14 @@ impl Plan {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.changes.is_empty()
+    }
+
+    /// Tells whether it turns the agent on, and whether it does anything else.
+    pub(crate) fn agent(&self) -> (bool, bool) {
+        let changes = self.changes.iter().map(|(change, _)| change);
+        let mut others = changes.filter(|change| change.key() != NOTE);
+        let is_on = others.clone().any(|change| change.key() == AGENT);
+        (is_on, others.any(|change| change.key() != AGENT))
     }
 
     /// Shows each change with its reason. The notes are ours only.

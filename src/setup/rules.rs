@@ -1,6 +1,6 @@
 //! The settings that `setup` wants.
 
-use super::Options;
+use super::{AGENT, Options, There};
 use crate::{
     app::{self, App},
     http::Url,
@@ -66,6 +66,19 @@ fn without_www(base: &str) -> Option<Request> {
             why,
         )
     })
+}
+
+/// Turns the agent on where a person works. The user may have decided already.
+pub(super) fn agent(there: &There<'_>, options: &Options) -> Vec<Request> {
+    let is_decided = there.entries.iter().any(|entry| entry.name() == AGENT);
+    let why = "a process keeps connections open for two minutes: the next commands save two round trips; auto means not in CI and not with sudo";
+    #[cfg(unix)]
+    let is_suitable = app::is_a_persons_session();
+    #[cfg(not(unix))]
+    let is_suitable = false;
+    let is_wanted = options.agent && !is_decided && is_suitable;
+    let request = is_wanted.then(|| request(AGENT.to_owned(), "auto", why));
+    request.into_iter().collect()
 }
 
 fn request(key: String, value: &str, why: &'static str) -> Request {

@@ -1,6 +1,6 @@
 //! Takes back exactly what `setup` has added.
 
-use super::{NOTE, WHOLE_FILE, file, keys::same_key};
+use super::{AGENT, NOTE, WHOLE_FILE, file, keys::same_key};
 use crate::git::{Change, Target, apply_all};
 
 /// What is to be taken back.
@@ -53,6 +53,12 @@ impl Undo {
         let changes = self.changes.iter();
         let shown = changes.filter(|change| change.key() != NOTE);
         shown.flat_map(Change::lines).collect()
+    }
+
+    /// Tells whether this turns the agent off.
+    pub(crate) fn is_of_agent(&self) -> bool {
+        let mut changes = self.changes.iter();
+        changes.any(|change| same_key(change.key(), AGENT))
     }
 
     /// Makes the changes.

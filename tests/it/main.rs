@@ -3,6 +3,8 @@
 mod account;
 mod addresses;
 mod advertisement;
+#[cfg(unix)]
+mod agent_settings;
 mod answers;
 mod attacks;
 mod browser;

@@ -189,6 +189,9 @@ pub(in crate::cli) struct Setup {
     /// Write to the system's git configuration, for all users of this machine
     #[arg(long)]
     pub(in crate::cli) system: bool,
+    /// Do not turn on the agent, which keeps connections open between commands
+    #[arg(long)]
+    pub(in crate::cli) no_agent: bool,
     #[command(flatten)]
     pub(in crate::cli) consent: Consent,
 }

@@ -58,7 +58,7 @@ pub(in crate::cli) const KEYS: [Name; 17] = [
     ),
     name(
         "agent",
-        "only as bbtoken.agent: keep connections open between commands: true, false (default), or auto for true in a person's session; no effect on Windows",
+        "only as bbtoken.agent: keep connections open between commands: true, false (default), or auto; auto, which setup writes, means true with XDG_RUNTIME_DIR, but not in CI, with sudo or with the store memory; no effect on Windows",
     ),
     name("profile", "only as bbtoken.profile: the default profile"),
     name(
@@ -169,7 +169,7 @@ pub(in crate::cli) const ENVIRONMENT_INTRODUCTION: &str = "An empty BBTOKEN_ var
 one exception: a client or token in a variable does not replace the client or token of a named profile.";
 
 /// Files and directories that the programs read and write.
-pub(in crate::cli) const FILES: [Name; 3] = [
+pub(in crate::cli) const FILES: [Name; 4] = [
     name(
         "~/.cache/git-remote-bbtoken",
         "access tokens, locks and the capabilities of servers; you may delete this directory",
@@ -177,6 +177,10 @@ pub(in crate::cli) const FILES: [Name; 3] = [
     name(
         "~/.local/state/git-remote-bbtoken",
         "logins and client secrets of the store 'file'; after you delete this directory, log in again",
+    ),
+    name(
+        "$XDG_RUNTIME_DIR/git-remote-bbtoken",
+        "the agent's socket and lock, with bbtoken.agent; without that variable, run-<machine> in the cache directory",
     ),
     name(
         "~/.gitconfig",

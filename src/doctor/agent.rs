@@ -1,0 +1,60 @@
+//! Checks the agent, if commands are to use one.
+
+use super::Finding;
+use crate::app::App;
+#[cfg(unix)]
+use crate::{
+    agent::{self, Ask, Refused},
+    app,
+};
+
+const CHECK: &str = "agent";
+/// Ends the agent, or takes its name from one that does not answer.
+#[cfg(unix)]
+const STOP: &str = "git bbtoken agent stop";
+
+#[cfg(unix)]
+pub(super) fn check(app: &App) -> Option<Finding> {
+    let is_eligible = app.used(None).ok()?.agent_use()?;
+    if !is_eligible {
+        let text = "not used: it keeps only https connections that one file of certificates verifies, without a proxy or a client certificate";
+        return Some(Finding::good(CHECK, text, "not used"));
+    }
+    let place = match app::agent_place() {
+        Ok(place) => place,
+        Err(none) => {
+            let text = format!("commands cannot use the agent: {none}");
+            let fix = none.remedy.strip_prefix("run: ").unwrap_or(&none.remedy);
+            return Some(Finding::note(CHECK, text, "no place for its socket").fix(fix));
+        }
+    };
+    Some(match agent::ask(&place, &Ask::Status) {
+        Ok(status) if status.network != agent::network() => {
+            let text = "it runs in another network namespace, such as a container's; commands here make their own connections";
+            Finding::note(CHECK, text, "in another network namespace").fix(STOP)
+        }
+        Ok(_) => Finding::good(CHECK, "it keeps connections open", "running"),
+        Err(Refused::Absent) => Finding::good(CHECK, "the next command starts it", "not running"),
+        Err(Refused::Silent(_) | Refused::No(_)) => {
+            let text = "it does not answer; commands make their own connections";
+            Finding::note(CHECK, text, "does not answer").fix(STOP)
+        }
+    })
+}
+
+#[cfg(not(unix))]
+pub(super) fn check(app: &App) -> Option<Finding> {
+    let wanted = app.git.last("bbtoken", None, "agent")?;
+    if wanted.value.as_deref() == Some("false") {
+        return None;
+    }
+    let text = format!(
+        "{} in {} has no effect on this system",
+        wanted.name(),
+        wanted.origin
+    );
+    Some(
+        Finding::note(CHECK, text, "no effect on this system")
+            .fix(format!("remove it from {}", wanted.origin)),
+    )
+}
