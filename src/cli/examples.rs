@@ -264,10 +264,6 @@ const EXAMPLES: [(&str, &[Name]); 22] = [
         "git-bbtoken-agent",
         &[
             name(
-                "git config --global bbtoken.agent auto",
-                "Let commands use the agent; the next command starts it",
-            ),
-            name(
                 "git bbtoken agent status",
                 "Show how many connections are open",
             ),
