@@ -3,6 +3,8 @@
 mod account;
 mod addresses;
 mod advertisement;
+#[cfg(target_os = "linux")]
+mod agent;
 #[cfg(unix)]
 mod agent_settings;
 mod answers;

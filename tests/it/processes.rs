@@ -10,7 +10,7 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::retry_on_intr,
-    process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
+    process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open},
 };
 
 use crate::support::{World, helper};
@@ -29,23 +29,34 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    fn look(directory: &fs::DirEntry, marker: &str) -> Option<Process> {
+    /// Looks at a process in `/proc`, which `is_wanted` chooses by its arguments and its environment.
+    fn look(directory: &fs::DirEntry, is_wanted: impl Fn(&str, &str) -> bool) -> Option<Process> {
         let number = directory.file_name().to_str()?.parse().ok()?;
         let read = |name: &str| {
             let bytes = fs::read(directory.path().join(name)).ok()?;
             Some(String::from_utf8_lossy(&bytes).into_owned())
         };
-        let environment = read("environ")?;
-        if !environment.split('\0').any(|variable| variable == marker) {
+        let (arguments, environment) = (read("cmdline")?, read("environ")?);
+        if !is_wanted(&arguments, &environment) {
             return None;
         }
         let pid = Pid::from_raw(number)?;
         Some(Process {
             ended: pidfd_open(pid, PidfdFlags::empty()).ok()?,
             program: fs::read_link(directory.path().join("exe")).ok()?,
-            shown: format!("{}\0{environment}", read("cmdline")?),
+            shown: format!("{arguments}\0{environment}"),
             pid,
         })
+    }
+
+    /// Its number.
+    pub(crate) fn number(&self) -> u32 {
+        self.pid.as_raw_pid().unsigned_abs()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> rustix::io::Result<()> {
+        kill_process(self.pid, signal)
     }
 
     /// Waits for its end; false if it hangs.
@@ -63,8 +74,17 @@ impl Process {
 
     /// The most memory it has had so far, in bytes (proc(5), `VmHWM`); `None` once it has ended.
     pub(crate) fn peak_memory(&self) -> Option<u64> {
+        self.bytes_of("VmHWM:")
+    }
+
+    /// The memory it has now, in bytes (proc(5), `VmRSS`); `None` once it has ended.
+    pub(crate) fn memory(&self) -> Option<u64> {
+        self.bytes_of("VmRSS:")
+    }
+
+    fn bytes_of(&self, name: &str) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
-        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+        let line = status.lines().find(|line| line.starts_with(name))?;
         let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
         Some(kilobytes * 1024)
     }
@@ -83,10 +103,21 @@ pub(crate) fn of(world: &World) -> Vec<Process> {
 /// Finds every process that runs now with such a home.
 pub(crate) fn at(home: &Path) -> Vec<Process> {
     let marker = format!("HOME={}", home.display());
+    all(|_, environment| environment.split('\0').any(|variable| variable == marker))
+}
+
+/// Finds every process that runs now with arguments that begin like these, and a path below a directory.
+pub(crate) fn with_arguments(arguments: &[&str], directory: &Path) -> Vec<Process> {
+    let words = format!("\0{}", arguments.join("\0"));
+    let directory = format!("\0{}", directory.join("").display());
+    all(|shown, _| shown.contains(&words) && shown.contains(&directory))
+}
+
+fn all(is_wanted: impl Fn(&str, &str) -> bool) -> Vec<Process> {
     let entries = fs::read_dir("/proc").expect("this system shows its processes");
     entries
         .flatten()
-        .filter_map(|entry| Process::look(&entry, &marker))
+        .filter_map(|entry| Process::look(&entry, &is_wanted))
         .collect()
 }
 

@@ -7,7 +7,7 @@ use std::{
     io::{Seek as _, Write as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{Arc, LazyLock},
+    sync::{Arc, LazyLock, OnceLock},
 };
 
 use bitbucket_local::{Bitbucket, Consumer, Options};
@@ -112,6 +112,8 @@ pub(crate) struct World {
     /// The time limit.
     pub(crate) watch: Arc<Watch>,
     directory: TempDir,
+    /// The user's runtime directory, once a session has begun.
+    session: OnceLock<PathBuf>,
 }
 
 impl Drop for World {
@@ -144,6 +146,7 @@ impl World {
             git,
             watch: Watch::over(directory.path()),
             directory,
+            session: OnceLock::new(),
         };
         fs::write(world.home().join(".gitconfig"), GITCONFIG).expect("the home is empty");
         world
@@ -200,11 +203,29 @@ impl World {
             .env("BBTOKEN_BASE_URL", self.bitbucket.base_url())
             .env("BBTOKEN_CLIENT_ID", &self.consumer.key)
             .env("BBTOKEN_CLIENT_SECRET", &self.consumer.secret);
+        if let Some(session) = self.session.get() {
+            // The agent knows one file with trusted certificates.
+            command
+                .env("XDG_RUNTIME_DIR", session)
+                .env_remove("GIT_SSL_CAPATH");
+        }
         self.watch.goes_on();
         Run {
             command,
             watch: Arc::clone(&self.watch),
         }
+    }
+
+    /// Gives each further command a runtime directory, as systemd does for a user who logs in.
+    #[cfg(unix)]
+    pub(crate) fn begin_session(&self) -> &Path {
+        self.session.get_or_init(|| {
+            let session = self.path("run");
+            let made = std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700)
+                .create(&session);
+            made.expect("the name is free");
+            session
+        })
     }
 
     /// Prepares `git-bbtoken`.
