@@ -103,6 +103,9 @@ pub(crate) fn on_every_git_without_memory(test: impl Fn(&World)) {
 
 /// A user with an OAuth client, and the server.
 pub(crate) struct World {
+    /// The agent of every world, if the tests run with one. It ends first.
+    #[cfg(target_os = "linux")]
+    agent: OnceLock<crate::agent::whole::Agent>,
     /// The server.
     pub(crate) bitbucket: Bitbucket,
     /// The git that is used.
@@ -147,8 +150,14 @@ impl World {
             watch: Watch::over(directory.path()),
             directory,
             session: OnceLock::new(),
+            #[cfg(target_os = "linux")]
+            agent: OnceLock::new(),
         };
         fs::write(world.home().join(".gitconfig"), GITCONFIG).expect("the home is empty");
+        #[cfg(target_os = "linux")]
+        if let Some(agent) = crate::agent::whole::Agent::of(&world) {
+            world.agent.get_or_init(|| agent);
+        }
         world
     }
 

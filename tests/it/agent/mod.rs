@@ -1,8 +1,10 @@
 //! The keep-alive agent, with real git. The version of git does not matter.
 
+mod faults;
 mod lanes;
 mod parents;
 mod private;
+pub(crate) mod whole;
 
 use std::{
     fs,
@@ -118,6 +120,15 @@ impl Lending {
 
     /// Starts an agent whose clocks [`Lending::set_clock`] sets. Only its time limits go by them.
     pub(crate) fn start_with_clock(&self, clock: &str) -> Process {
+        self.start_with(clock, "0")
+    }
+
+    /// The same for the clock that runs on while the machine is suspended; the others stay right.
+    pub(crate) fn start_with_wall_clock(&self, clock: &str) -> Process {
+        self.start_with(clock, "1")
+    }
+
+    fn start_with(&self, clock: &str, is_wall_only: &str) -> Process {
         self.set_clock(clock);
         let library = ["-f", "+0", "printenv", "LD_PRELOAD"];
         let library = self.run("faketime".as_ref(), library).ok();
@@ -125,7 +136,8 @@ impl Lending {
         let run = run
             .env("LD_PRELOAD", library.trim_end())
             .env("FAKETIME_TIMESTAMP_FILE", self.clock())
-            .env("FAKETIME_NO_CACHE", "1");
+            .env("FAKETIME_NO_CACHE", "1")
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", is_wall_only);
         let mut agent = run.into_command().spawn().expect("it starts");
         let pid = agent.id();
         thread::spawn(move || agent.wait());

@@ -5,6 +5,8 @@
 //! place. Without it, only truncated responses run at every place.
 
 mod cells;
+#[cfg(target_os = "linux")]
+mod lent;
 mod place;
 mod ports;
 
@@ -20,14 +22,19 @@ use self::{
     cells::{FAULTS, Fault, PHASES, Phase, STEPS, STRICTER, Step, Way, ways},
     place::{Place, Row},
 };
-use crate::support::{Git, gits};
+use crate::support::gits;
 
 /// So many worlds share the rows: most of them wait most of the time.
 const WORLDS: usize = 8;
 
+/// Tells whether every fault is to be tried at every place.
+fn is_all() -> bool {
+    std::env::var("BBTOKEN_TEST_FAULTS").is_ok_and(|which| which == "all")
+}
+
 /// Gives every row of the table, and for each cell that has none why.
 fn rows(place: &Place) -> (Vec<Row>, Vec<String>) {
-    let is_all = std::env::var("BBTOKEN_TEST_FAULTS").is_ok_and(|which| which == "all");
+    let is_all = is_all();
     let (mut rows, mut reasons) = (Vec::new(), Vec::new());
     for step in STEPS {
         for (number, fault) in FAULTS.into_iter().enumerate() {
@@ -75,14 +82,18 @@ fn show(lines: &[String]) {
 }
 
 /// Runs rows in a few worlds at once and gives the lines of the table.
-fn table(git: &Git, rows: Vec<Row>) -> Vec<String> {
+fn table(
+    make: impl Fn() -> Place + Sync,
+    rows: Vec<Row>,
+    compared: fn(&mut Place, &Row) -> String,
+) -> Vec<String> {
     let rows = Mutex::new(rows.into_iter());
     let lines = Mutex::new(Vec::new());
     let next = || rows.lock().expect("no row panics here").next();
     thread::scope(|scope| {
         for _ in 0..WORLDS {
             scope.spawn(|| {
-                let mut place = Place::new(git.clone());
+                let mut place = make();
                 while let Some(row) = next() {
                     let compared = catch_unwind(AssertUnwindSafe(|| compared(&mut place, &row)));
                     let line = compared.map_err(|_| format!("{:?}: {}", row.step, row.name));
@@ -135,7 +146,7 @@ fn compared(place: &mut Place, row: &Row) -> String {
 fn every_fault_at_every_place_is_reported_and_leaves_nothing_behind() {
     let (rows, reasons) = rows(&Place::new(gits().remove(0)));
     let count = rows.len();
-    let lines = table(&gits()[0], rows);
+    let lines = table(|| Place::new(gits().remove(0)), rows, compared);
     show(&lines);
     show(&reasons);
     assert_eq!(lines.len(), count);
@@ -215,7 +226,8 @@ fn cells() -> impl Iterator<Item = (Fault, Phase, Step)> {
 fn a_sample_of_the_faults_is_reported_with_the_other_gits_too() {
     for git in &gits()[1..] {
         let (rows, _) = rows(&Place::new(git.clone()));
-        let lines = table(git, rows.into_iter().step_by(17).collect());
+        let rows = rows.into_iter().step_by(17).collect();
+        let lines = table(|| Place::new(git.clone()), rows, compared);
         show(&lines);
         assert!(lines.len() >= 10);
     }

@@ -29,6 +29,11 @@ pub(super) struct Row {
 
 /// A user with a token in the cache, a repository, and something to push.
 pub(super) struct Place {
+    /// The agent, if commands have one. It ends first.
+    #[cfg(target_os = "linux")]
+    pub(super) agent: Option<crate::agent::whole::Agent>,
+    /// A setting for our commands.
+    pub(super) setting: &'static str,
     pub(super) world: World,
     pub(super) token: String,
     /// The places in the answer to each step.
@@ -43,6 +48,9 @@ impl Place {
         world.commit(&world.path("repo"), "file", "two\n");
         fs::create_dir(world.path("tmp")).expect("it is not there yet");
         let mut place = Place {
+            #[cfg(target_os = "linux")]
+            agent: None,
+            setting: "core.x=y",
             token: world
                 .bitbucket
                 .issue_access_token(&["repository", "repository:write"]),
@@ -108,7 +116,7 @@ impl Place {
     /// The address and the setting for us or for plain git.
     pub(super) fn way(&self, is_ours: bool) -> (String, String) {
         match is_ours {
-            true => ("bbtoken::ws/repo".to_owned(), "core.x=y".to_owned()),
+            true => ("bbtoken::ws/repo".to_owned(), self.setting.to_owned()),
             false => (
                 format!("{}/ws/repo.git", self.world.bitbucket.base_url()),
                 self.world.with_header(&self.token),
@@ -202,7 +210,10 @@ impl Place {
         let done = run.within(&tree).done();
         world.bitbucket.release();
         let shown = format!("{:?}, {}, ours: {is_ours}: {done:?}", row.step, row.name);
-        let outcome = Outcome::of(&done, self.tries(row.step));
+        let outcome = Outcome {
+            said: without_numbers(&done.stderr.replace(&name, "row")),
+            ..Outcome::of(&done, self.tries(row.step))
+        };
         let has_to_work = is_ours && is_open && row.way.causes.is_empty();
         if outcome.tries == 0 || has_to_work && outcome.code != 0 {
             ends.push(done);
@@ -317,10 +328,24 @@ fn is_of(step: Step, request: &Recorded) -> bool {
 }
 
 /// What became of a row.
+#[derive(Debug, PartialEq)]
 pub(super) struct Outcome {
     pub(super) code: i32,
     pub(super) cause: String,
     pub(super) tries: usize,
+    /// All that was said, without what differs from time to time.
+    pub(super) said: String,
+}
+
+/// Replaces the random length of a pause.
+fn without_numbers(said: &str) -> String {
+    let lines = said
+        .lines()
+        .map(|line| match line.split_once("; trying again in ") {
+            Some((why, _)) => format!("{why}; trying again\n"),
+            None => format!("{line}\n"),
+        });
+    lines.collect()
 }
 
 impl Outcome {
@@ -338,6 +363,7 @@ impl Outcome {
                 .trim_start_matches("caused by: ")
                 .to_owned(),
             tries,
+            said: String::new(),
         }
     }
 }
