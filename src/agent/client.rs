@@ -20,7 +20,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Ask, Lane, Place, Status, wire::Lent};
+use super::{Ask, Lane, Place, Status, inode, wire::Lent};
 use crate::{
     http::{
         HttpClient, Messages, OpenConnection, Phase, Request, Response, ResponseBody,
@@ -116,21 +116,24 @@ impl ByAgent {
 impl HttpClient for ByAgent {
     fn send(&self, request: Request) -> Result<Response, TransportError> {
         // The library has a limit for a whole exchange, and a second way for forms.
-        let is_carried = request.time_limit.is_none();
-        let copy = request.copy();
-        let answer = match &*self.borrowed.borrow() {
-            Some(borrowed) if is_carried => borrowed.connection.send(request),
-            _ => return self.own.send(request),
+        if request.time_limit.is_some() {
+            return self.own.send(request);
+        }
+        let is_open = |borrowed: &mut Borrowed| !borrowed.connection.is_closed();
+        let Some(borrowed) = self.borrowed.take().take_if(is_open) else {
+            return self.own.send(request);
         };
+        let copy = request.copy();
+        let answer = borrowed.connection.send(request);
         let is_over = answer.is_err();
         let answer = match answer {
             Ok(response) => read_ahead(response),
             Err(Unanswered::Lost(error)) => Err(error),
             Err(Unanswered::Unsent(error)) => copy.map_or(Err(error), |copy| self.own.send(copy)),
         };
-        if is_over || answer.is_err() {
-            // The next requests need no second loss.
-            self.borrowed.take();
+        // After an error, the next requests need no second loss.
+        if !is_over && answer.is_ok() {
+            self.borrowed.replace(Some(borrowed));
         }
         answer
     }
@@ -183,10 +186,11 @@ impl ResponseBody for ReadAhead {
 async fn borrow(place: &Place, lane: Lane) -> Result<UnixStream, Refused> {
     let (mut socket, mut word) = talk(place, &Ask::Connection(lane), FIRST_WORD_LIMIT).await?;
     if word == "dialing" {
-        (socket, word) = hear(socket, DIAL_LIMIT).await?;
+        (socket, word) = hear(socket, DIAL_LIMIT)
+            .await?
+            .map_err(|_| Refused::No("it is still connecting".to_owned()))?;
     }
-    // On a busy machine, both words arrive before this process reads the first.
-    match word.trim_start_matches("dialing\n") {
+    match word.as_str() {
         "ready" => Ok(socket),
         word => {
             let why = word.strip_prefix("none: ").unwrap_or(word);
@@ -201,6 +205,7 @@ pub(crate) fn start(place: &Place, lane: &Lane) {
         return;
     }
     let started = || -> anyhow::Result<Child> {
+        use std::os::unix::process::CommandExt as _;
         let program = program::sibling("git-bbtoken")?;
         let mut command = program::Child::Agent.command(program)?;
         let child = command
@@ -208,6 +213,8 @@ pub(crate) fn start(place: &Place, lane: &Lane) {
             .arg(place.directory())
             .arg(serde_json::to_string(lane)?)
             .current_dir("/")
+            // A terminal that closes now ends its foreground processes.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -222,25 +229,36 @@ pub(crate) fn start(place: &Place, lane: &Lane) {
 
 /// An agent that did not answer in time.
 #[derive(Debug)]
-pub(crate) struct Silent(Option<std::os::unix::net::UnixStream>);
+pub(crate) struct Silent {
+    socket: Option<std::os::unix::net::UnixStream>,
+    inode: Option<u64>,
+}
 
 impl Silent {
-    /// Tells whether it has still not answered. On a busy machine, it was only slow.
-    pub(crate) fn is_hung(&self) -> bool {
-        match self.0.as_ref() {
+    /// Makes room for another agent if this one has still not answered. On a busy machine, it was only slow.
+    pub(crate) fn is_replaced(&self, place: &Place) -> bool {
+        let is_hung = match self.socket.as_ref() {
             Some(mut socket) => {
                 matches!(socket.read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
             }
             None => true,
+        };
+        // Another command may have replaced it.
+        let is_there = is_hung && inode(&place.socket()) == self.inode;
+        if is_there {
+            place.clear();
         }
+        is_there
     }
 }
 
 async fn talk(place: &Place, ask: &Ask, limit: Duration) -> Result<(UnixStream, String), Refused> {
+    let inode = inode(&place.socket());
+    let silent = |socket| Refused::Silent(Silent { socket, inode });
     let connect = UnixStream::connect(place.socket());
     let mut socket = connect.await.map_err(|error| match error.kind() {
         // Its queue is full.
-        io::ErrorKind::WouldBlock => Refused::Silent(Silent(None)),
+        io::ErrorKind::WouldBlock => silent(None),
         _ => Refused::Absent,
     })?;
     let own = rustix::process::geteuid().as_raw();
@@ -250,27 +268,31 @@ async fn talk(place: &Place, ask: &Ask, limit: Duration) -> Result<(UnixStream, 
     let mut line = serde_json::to_vec(ask).map_err(|error| Refused::No(error.to_string()))?;
     line.push(b'\n');
     socket.write_all(&line).await.map_err(|_| Refused::Absent)?;
-    hear(socket, limit).await
+    let heard = hear(socket, limit).await?;
+    heard.map_err(|socket| silent(socket.into_std().ok()))
 }
 
-/// Reads a line. The agent sends no more before the command's next bytes.
-async fn hear(mut socket: UnixStream, limit: Duration) -> Result<(UnixStream, String), Refused> {
+/// Reads a line, and no byte of what follows it. Gives the socket back if nothing comes in time.
+async fn hear(
+    mut socket: UnixStream,
+    limit: Duration,
+) -> Result<Result<(UnixStream, String), UnixStream>, Refused> {
     let mut line = Vec::new();
     let read = async {
-        while line.last() != Some(&b'\n') && line.len() < MAX_WORD_BYTES {
-            if socket.read_buf(&mut line).await? == 0 {
-                break;
+        while line.len() < MAX_WORD_BYTES {
+            match socket.read_u8().await? {
+                b'\n' => break,
+                byte => line.push(byte),
             }
         }
         io::Result::Ok(())
     };
     match timeout(limit, read).await {
-        Err(_) => Err(Refused::Silent(Silent(socket.into_std().ok()))),
+        Err(_) => Ok(Err(socket)),
         Ok(Err(_)) => Err(Refused::Absent),
-        Ok(Ok(())) if line.is_empty() => Err(Refused::Absent),
         Ok(Ok(())) => {
-            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-            Ok((socket, line))
+            let line = String::from_utf8_lossy(&line).into_owned();
+            Ok(Ok((socket, line)))
         }
     }
 }

@@ -21,6 +21,8 @@ use super::{IDLE_LIMIT, Lane};
 const USUAL: usize = 2;
 /// After commands in parallel, the next ones come at once or not at all.
 const EXTRA_LIMIT: Duration = Duration::from_secs(15);
+/// A server's name may lead elsewhere by then, and its certificate may have expired.
+const MAX_AGE: Duration = Duration::from_secs(3600);
 /// The two clocks of a machine that was not suspended differ by less.
 const SUSPENDED: Duration = Duration::from_secs(1);
 
@@ -30,6 +32,8 @@ pub(super) type Connection = TlsStream<TcpStream>;
 /// A connection that nobody uses.
 struct Kept {
     connection: Connection,
+    /// When it was made.
+    born: Instant,
     since: Instant,
     /// The same moment on the clock that runs on while the machine is suspended.
     since_wall: SystemTime,
@@ -41,8 +45,11 @@ struct Kept {
 pub(super) struct Connections(HashMap<Lane, Vec<Kept>>);
 
 impl Connections {
-    /// Keeps a connection.
-    pub(super) fn keep(&mut self, lane: Lane, connection: Connection) {
+    /// Keeps a connection, unless it is too old.
+    pub(super) fn keep(&mut self, lane: Lane, connection: Connection, born: Instant) {
+        if born.elapsed() > MAX_AGE {
+            return;
+        }
         let kept = self.0.entry(lane).or_default();
         let limit = match kept.len() < USUAL {
             true => IDLE_LIMIT,
@@ -51,18 +58,19 @@ impl Connections {
         let since = Instant::now();
         kept.push(Kept {
             connection,
+            born,
             since,
             since_wall: SystemTime::now(),
             until: since + limit,
         });
     }
 
-    /// Gives the connection that was used last and still works.
-    pub(super) fn take(&mut self, lane: &Lane) -> Option<Connection> {
+    /// Gives the connection that was used last and still works, and the time at which it was made.
+    pub(super) fn take(&mut self, lane: &Lane) -> Option<(Connection, Instant)> {
         let kept = self.0.get_mut(lane)?;
         while let Some(mut last) = kept.pop() {
             if last.is_usable() {
-                return Some(last.connection);
+                return Some((last.connection, last.born));
             }
         }
         None

@@ -75,6 +75,12 @@ pub(crate) struct Status {
     pub dialed: u64,
 }
 
+/// Gives the number of a file, which no other file has while this one is there.
+fn inode(path: &std::path::Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::symlink_metadata(path).ok().map(|file| file.ino())
+}
+
 /// Gives the network namespace of this process (namespaces(7)), where there is such a thing.
 pub(crate) fn network() -> Option<u64> {
     use std::os::unix::fs::MetadataExt as _;

@@ -3,11 +3,8 @@
 use std::{
     cell::{Cell, RefCell},
     fs, io,
-    os::{
-        fd::{AsFd as _, OwnedFd},
-        unix::fs::MetadataExt as _,
-    },
-    path::{Path, PathBuf},
+    os::fd::{AsFd as _, OwnedFd},
+    path::PathBuf,
     pin::pin,
     rc::Rc,
     time::{Duration, Instant},
@@ -24,7 +21,7 @@ use tokio::{
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{
-    Ask, IDLE_LIMIT, Lane, Place, Status,
+    Ask, IDLE_LIMIT, Lane, Place, Status, inode,
     kept::{Connection, Connections, is_silent},
     network, stamp, wire,
 };
@@ -39,6 +36,8 @@ const ASK_LIMIT: Duration = Duration::from_secs(5);
 /// A server that does not confirm bytes for this long is lost. Before its first answer on a connection, a command can
 /// still repeat its request.
 const UNCONFIRMED_LIMIT: Duration = Duration::from_secs(2);
+/// reqwest's default for `tcp_user_timeout`.
+const USUAL_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long the agent waits for a free handle.
 const SCARCE: Duration = Duration::from_millis(100);
@@ -84,17 +83,19 @@ pub(crate) fn run(place: &Place, lane: Lane) -> io::Result<()> {
         });
         let for_next = Rc::clone(&agent);
         spawn_local(async move { for_next.prepare(lane).await });
-        agent.serve(listener).await;
+        agent.serve(&listener).await;
         if agent.has_its_name() {
             place.clear();
         }
+        // Until here, no other socket has this one's number.
+        drop(listener);
         agent.wait_for_commands().await;
         Ok(())
     })
 }
 
 impl Agent {
-    async fn serve(self: &Rc<Self>, listener: UnixListener) {
+    async fn serve(self: &Rc<Self>, listener: &UnixListener) {
         while !self.is_over.get() {
             let next = self.next_moment();
             let event = {
@@ -175,7 +176,8 @@ impl Agent {
             && let Ok(connection) = dial(&lane.host, lane.port, lane.roots.clone()).await
         {
             self.status.borrow_mut().dialed += 1;
-            self.connections.borrow_mut().keep(lane, connection);
+            let born = Instant::now();
+            self.connections.borrow_mut().keep(lane, connection, born);
             self.changed.notify_one();
         }
     }
@@ -200,10 +202,10 @@ impl Agent {
         // Lets the runtime notice what servers have closed.
         yield_now().await;
         let kept = self.connections.borrow_mut().take(&lane);
-        let connection = match kept {
-            Some(connection) => {
+        let (connection, born) = match kept {
+            Some(kept) => {
                 self.status.borrow_mut().reused += 1;
-                connection
+                kept
             }
             None => {
                 socket.write_all(b"dialing\n").await?;
@@ -212,12 +214,16 @@ impl Agent {
                     return socket.write_all(b"none: it cannot connect\n").await;
                 };
                 self.status.borrow_mut().dialed += 1;
-                connection
+                (connection, Instant::now())
             }
         };
-        socket.write_all(b"ready\n").await?;
-        if let Some(connection) = carry(socket, connection).await {
-            self.connections.borrow_mut().keep(lane, connection);
+        // The next command may use what this one did not wait for.
+        let returned = match socket.write_all(b"ready\n").await {
+            Ok(()) => carry(socket, connection).await,
+            Err(_) => Some(connection),
+        };
+        if let Some(connection) = returned {
+            self.connections.borrow_mut().keep(lane, connection, born);
         }
         Ok(())
     }
@@ -266,16 +272,19 @@ async fn read_ask(socket: &mut UnixStream) -> io::Result<Ask> {
 /// Copies between a command and a server until the command returns the connection, or either of them ends.
 async fn carry(socket: UnixStream, connection: Connection) -> Option<Connection> {
     let limit = Limit::begin(&connection);
+    let (is_used, is_handing_over) = (Cell::new(false), Cell::new(false));
     let (mut from_server, mut to_server) = split(connection);
     let (mut from_command, mut to_command) = socket.into_split();
     let up = async {
         let mut frame = Zeroizing::default();
         while wire::receive(&mut from_command, &mut frame).await? {
-            if to_server.write_all(&frame).await.is_err() || to_server.flush().await.is_err() {
+            is_used.set(true);
+            let sent = to_server.write_all(&frame).await;
+            frame.zeroize();
+            if sent.is_err() || to_server.flush().await.is_err() {
                 // The other direction brings the server's last words.
                 std::future::pending::<()>().await;
             }
-            frame.zeroize();
         }
         io::Result::Ok(())
     };
@@ -288,12 +297,14 @@ async fn carry(socket: UnixStream, connection: Connection) -> Option<Connection>
                     return;
                 }
                 Ok(read) => {
+                    is_handing_over.set(true);
                     limit.end();
                     let sent = wire::send(&mut to_command, &mut room[..begin + read]).await;
                     room[..begin + read].zeroize();
                     if sent.is_err() {
                         return;
                     }
+                    is_handing_over.set(false);
                 }
                 Err(error) => {
                     let _ = wire::send_end(&mut to_command, Some(&error)).await;
@@ -303,31 +314,40 @@ async fn carry(socket: UnixStream, connection: Connection) -> Option<Connection>
         }
     };
     let is_returned = match select(pin!(up), pin!(down)).await {
-        Either::Left((returned, _)) => returned.is_ok(),
+        // A command that gives up before its first request leaves the connection as it was.
+        Either::Left((returned, _)) => returned.is_ok() || !is_used.get(),
         Either::Right(_) => false,
     };
     let mut connection = from_server.unsplit(to_server);
-    (is_returned && is_silent(&mut connection)).then_some(connection)
+    let is_clean = is_returned && !is_handing_over.get() && is_silent(&mut connection);
+    is_clean.then_some(connection)
 }
 
-/// The limit for bytes that the server does not confirm, until its first answer.
-struct Limit(Option<OwnedFd>);
+/// The limit for bytes that the server does not confirm.
+struct Limit {
+    handle: Option<OwnedFd>,
+    is_first: Cell<bool>,
+}
 
 impl Limit {
     fn begin(connection: &Connection) -> Self {
-        let handle = connection.get_ref().0.as_fd().try_clone_to_owned().ok();
-        let limit = Limit(handle);
+        let limit = Limit {
+            handle: connection.get_ref().0.as_fd().try_clone_to_owned().ok(),
+            is_first: Cell::new(true),
+        };
         limit.set(UNCONFIRMED_LIMIT);
         limit
     }
 
-    /// From now on the system's own limit holds, as for every connection.
+    /// After the first answer, the limit is that of the library's connections.
     fn end(&self) {
-        self.set(Duration::ZERO);
+        if self.is_first.replace(false) {
+            self.set(USUAL_LIMIT);
+        }
     }
 
     fn set(&self, limit: Duration) {
-        let Limit(Some(handle)) = self else {
+        let Some(handle) = &self.handle else {
             return;
         };
         let milliseconds = u32::try_from(limit.as_millis()).unwrap_or_default();
@@ -337,8 +357,4 @@ impl Limit {
         #[cfg(not(target_os = "linux"))]
         let _ = (handle, milliseconds);
     }
-}
-
-fn inode(path: &Path) -> Option<u64> {
-    fs::symlink_metadata(path).ok().map(|entry| entry.ino())
 }

@@ -66,9 +66,10 @@ impl Lent {
     /// Reads until the current frame has bytes. False at the end of the connection.
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         while self.rest == 0 {
-            let read = ready!(Pin::new(&mut self.socket).poll_fill_buf(context))?;
+            let read = ready!(Pin::new(&mut self.socket).poll_fill_buf(context));
+            let read = read.map_err(lender_ended)?;
             if read.is_empty() {
-                return Poll::Ready(Err(io::Error::other(LenderEnded)));
+                return Poll::Ready(Err(lender_ended(())));
             }
             if self.length.len() == LENGTH_BYTES {
                 if read[0] == CLOSED {
@@ -96,7 +97,11 @@ impl Lent {
     fn poll_unsent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.unsent.is_empty() {
             let socket = Pin::new(self.socket.get_mut());
-            let sent = ready!(socket.poll_write(context, &self.unsent))?;
+            // The agent reads no more after the end of the server's connection. What it has sent before says why.
+            let Ok(sent) = ready!(socket.poll_write(context, &self.unsent)) else {
+                self.unsent.zeroize();
+                break;
+            };
             let left = self.unsent.len() - sent;
             self.unsent.copy_within(sent.., 0);
             self.unsent[left..].zeroize();
@@ -114,7 +119,11 @@ impl hyper::rt::Read for Lent {
     ) -> Poll<io::Result<()>> {
         if ready!(self.poll_frame(context))? {
             let this = &mut *self;
-            let read = ready!(Pin::new(&mut this.socket).poll_fill_buf(context))?;
+            let read = ready!(Pin::new(&mut this.socket).poll_fill_buf(context));
+            let read = read.map_err(lender_ended)?;
+            if read.is_empty() {
+                return Poll::Ready(Err(lender_ended(())));
+            }
             let taken = read.len().min(this.rest).min(buffer.remaining());
             buffer.put_slice(&read[..taken]);
             Pin::new(&mut this.socket).consume(taken);
@@ -155,11 +164,18 @@ impl hyper::rt::Write for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        if self.is_returned.load(Ordering::Relaxed) && self.unsent.is_empty() && self.rest == 0 {
+        let is_between_frames = self.rest == 0 && self.length.is_empty();
+        let is_all_read = is_between_frames && self.socket.buffer().is_empty();
+        if self.is_returned.load(Ordering::Relaxed) && self.unsent.is_empty() && is_all_read {
             // An agent that has ended needs nothing back.
             let _ = self.socket.get_mut().try_write(&length_of(&[]));
         }
     }
+}
+
+/// The socket fails only if the agent has ended.
+fn lender_ended<E>(_error: E) -> io::Error {
+    io::Error::other(LenderEnded)
 }
 
 fn length_of(bytes: &[u8]) -> [u8; LENGTH_BYTES] {

@@ -12,15 +12,22 @@ use crate::{
     failure::{Failure, Kind},
     git_config::{self, GitConfig, HttpSettings, Variables, process_variable},
     http::{Client, HttpClient, Messages, Phase, Request, Response, TransportError, Url},
-    profile::{Profile, Store},
+    profile::{Grant, Profile, Store},
     secret::hex_digest,
     trace,
 };
 
 /// Variables of build servers, and of sudo. A process that stays behind is unwanted there.
 const UNATTENDED: [&str; 4] = ["CI", "BUILD_ID", "TF_BUILD", "SUDO_UID"];
-/// Variables that change how names are resolved (resolver(5), gethostbyname(3)). The agent does not have them.
-const RESOLVER: [&str; 3] = ["HOSTALIASES", "LOCALDOMAIN", "RES_OPTIONS"];
+/// Variables that change how a process connects (resolver(5), gethostbyname(3), ld.so(8), dyld(1)). The agent does not
+/// have them.
+const CONNECTING: [&str; 5] = [
+    "DYLD_INSERT_LIBRARIES",
+    "HOSTALIASES",
+    "LD_PRELOAD",
+    "LOCALDOMAIN",
+    "RES_OPTIONS",
+];
 
 /// Reads `bbtoken.agent`.
 ///
@@ -146,12 +153,9 @@ impl Drop for Lender {
         let (Some((lane, silent)), Some(Ok(place))) = (self.missed.take(), self.place.get()) else {
             return;
         };
-        match silent {
-            Some(silent) if silent.is_hung() => place.clear(),
-            Some(_) => return,
-            None => {}
+        if silent.is_none_or(|silent| silent.is_replaced(place)) {
+            agent::start(place, &lane);
         }
-        agent::start(place, &lane);
     }
 }
 
@@ -164,14 +168,18 @@ pub(super) fn lane(profile: &Profile, http: &HttpSettings) -> Option<Lane> {
     let url: &Url = &profile.endpoints.base;
     if url.scheme() != "https"
         || !http.git_only.is_empty()
-        || RESOLVER.iter().any(|name| env::var_os(name).is_some())
+        || CONNECTING.iter().any(|name| env::var_os(name).is_some())
     {
         return None;
     }
     let roots = http.settings.only_roots()?;
     let state = git_config::directories(&process_variable).state;
+    let client = match &profile.grant {
+        Grant::ClientCredentials(client) | Grant::AuthorizationCode(client) => &client.id,
+        Grant::Token(_) => "",
+    };
     let whose = format!(
-        "{} {} {:?} {state:?}",
+        "{} {} {client} {:?} {state:?}",
         profile.name, profile.account, profile.store
     );
     Some(Lane {

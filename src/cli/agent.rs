@@ -85,22 +85,23 @@ pub(super) fn become_agent(arguments: &[OsString]) -> Option<anyhow::Result<()>>
     }
 }
 
-/// Leaves the session and the open files of the starting process behind. A command that waits for their end, such as a
-/// pipe's reader or flock(1), must not wait for the agent.
+/// Leaves the open files of the starting process behind. A command that waits for their end, such as a pipe's reader or
+/// flock(1), must not wait for the agent.
 #[cfg(unix)]
 fn leave_all_behind(directory: &str, lane: &str) -> anyhow::Result<()> {
-    use std::os::unix::process::CommandExt as _;
-    // It fails for the leader of a session, which needs no other one.
-    let _ = rustix::process::setsid();
     close_fds::set_fds_cloexec(3, &[]);
     let program = crate::program::sibling("git-bbtoken")?;
-    let mut again = crate::program::Child::Agent.command(program)?;
-    again.args(["agent", "run-alone", directory, lane]);
-    Err(again.exec().into())
+    let mut alone = crate::program::Child::Agent.command(program)?;
+    alone
+        .args(["agent", "run-alone", directory, lane])
+        .spawn()?;
+    Ok(())
 }
 
 #[cfg(unix)]
 fn be_agent(directory: &str, lane: &str) -> anyhow::Result<()> {
+    // It fails only for the leader of a process group: the process that started this one.
+    let _ = rustix::process::setsid();
     let hung_up = signal_hook::consts::SIGHUP;
     signal_hook::flag::register(hung_up, std::sync::Arc::default())?;
     let places = [directory.into()];

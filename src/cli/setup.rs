@@ -155,9 +155,8 @@ pub(super) fn offer(console: &mut Console<'_>) -> anyhow::Result<()> {
     );
     loop {
         // The login is already saved, so an end of input means no.
-        let answer = console
-            .ask(&question, "")
-            .unwrap_or_else(|_| "n".to_owned());
+        let answer = console.ask(&question, "");
+        let answer = answer.unwrap_or_else(|_| "n".to_owned());
         match answer.to_ascii_lowercase().as_str() {
             "" | "y" | "yes" => break,
             "d" => work.lines().iter().for_each(|line| console.tell(line)),

@@ -4,18 +4,17 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tower_service::Service as _;
 
 use super::{Settings, tls};
 
-/// When the kernel looks for a dead peer: first after this time, then in shorter intervals (tcp(7)).
+/// When the kernel looks for a dead peer, as for the library's connections (tcp(7)).
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_PROBES: u32 = 3;
-/// A command that waits for the agent connects by itself soon after this.
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// The limit for name resolution, TCP and TLS together. Commands do not wait that long; the next one gets the connection.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// Connects to a server whose certificate the authorities in `roots` vouch for, or the system without it.
 ///
@@ -38,13 +37,14 @@ pub(crate) async fn dial(
     connector.enforce_http(false);
     connector.set_nodelay(true);
     connector.set_keepalive(Some(KEEP_ALIVE));
-    connector.set_keepalive_interval(Some(KEEP_ALIVE_INTERVAL));
+    connector.set_keepalive_interval(Some(KEEP_ALIVE));
     connector.set_keepalive_retries(Some(KEEP_ALIVE_PROBES));
-    connector.set_connect_timeout(Some(CONNECT_LIMIT));
     let place = format!("https://{host}:{port}");
     let place = place.parse().map_err(io::Error::other)?;
-    let tcp = connector.call(place).await.map_err(io::Error::other)?;
-    TlsConnector::from(Arc::new(tls))
-        .connect(name, tcp.into_inner())
-        .await
+    let connect = async {
+        let tcp = connector.call(place).await.map_err(io::Error::other)?;
+        let tls = TlsConnector::from(Arc::new(tls));
+        tls.connect(name, tcp.into_inner()).await
+    };
+    timeout(CONNECT_LIMIT, connect).await?
 }

@@ -106,6 +106,13 @@ impl OpenConnection {
         }
     }
 
+    /// Tells whether the connection has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        let runtime = &self.messages.runtime;
+        runtime.block_on(notice_closed_connections());
+        self.sender.borrow().is_closed()
+    }
+
     /// Tells whether the last response was read, and the server expects another request.
     pub(crate) fn is_idle(&self) -> bool {
         self.messages.runtime.block_on(async {

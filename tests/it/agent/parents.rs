@@ -16,6 +16,7 @@ use crate::{
 #[track_caller]
 fn nothing_waits(world: &Lending, how: &str, run: Run) {
     let done = run.done().expect(0);
+
     assert!(
         done.stdout.contains("\trefs/heads/main"),
         "{how}: {}",
