@@ -161,8 +161,8 @@ pub(super) enum Command {
     #[command(
         subcommand,
         long_about = "Show or end the agent, which keeps connections open between commands\n\n\
-            To turn the agent on, run 'git bbtoken setup', or 'git config --global bbtoken.agent auto'. The agent is a \
-            process of yours. Git commands then borrow an open connection from it. This saves the two round trips of a \
+            To turn the agent on, run 'git config --global bbtoken.agent auto' or 'git \
+            bbtoken setup'. The agent is a process of yours. Git commands then borrow an open connection from it. This saves the two round trips of a \
             new connection. If no agent is running, a command uses its own connection, and starts the agent for the \
             next command. The agent ends when no command has used it for 110 seconds.\n\n\
             The agent holds no token. It keeps no connection through a proxy or with a client certificate. There is no \
