@@ -2,13 +2,14 @@
 //!
 //! A command that borrows a connection saves the round trips of TCP and TLS. It speaks HTTP itself: the agent copies
 //! bytes between the command's socket and TLS, and understands none of them. So a response, an error and a cut are the
-//! same with and without an agent. The agent sees no URL, stores no token, writes no file and logs nothing.
+//! same with and without an agent; only an error of TLS after the handshake has other words. The agent sees no URL,
+//! stores no token, writes no file and logs nothing.
 //!
 //! A private HTTP server would do the same and was left: its libraries keep heads with tokens in memory that nobody
 //! overwrites, it makes errors of its own, and each byte is parsed twice.
 //!
-//! Only a warm connection changes the time of a command, so this only ever replaces the start of one. Everything that
-//! goes wrong with an agent ends in the command's own connection.
+//! If anything goes wrong with the agent, the command uses a connection of its own. One case is left: an agent that is
+//! killed in the middle of a long transfer.
 
 mod client;
 mod kept;
