@@ -14,7 +14,7 @@ use reqwest::header::{HeaderName, HeaderValue};
 
 use super::{
     Body, Family, Method, Phase, Proxy, ProxyAuth, ProxyLogin, Request, Settings, TransportError,
-    errors::ProxyLoginNeeded,
+    proxy::auth::ProxyLoginNeeded,
 };
 use crate::{failure::quote, program, secret::Secret};
 

@@ -4,7 +4,10 @@ use std::{error::Error, fmt, io};
 
 use rustls::AlertDescription::HandshakeFailure;
 
-use super::{Phase, Proxy, TransportError, timeouts::ConnectTimeout, tls::TlsProblem};
+use super::{
+    Phase, Proxy, TransportError, proxy::auth::ProxyLoginNeeded, timeouts::ConnectTimeout,
+    tls::TlsProblem,
+};
 
 /// hyper-util's text for a proxy's status 407 after CONNECT (RFC 9110 section 15.5.8).
 const WANTS_LOGIN: &str = "proxy authorization required";
@@ -362,28 +365,6 @@ pub(super) fn is_of_strict_curl(error: &TransportError) -> bool {
     let inner = error.source().and_then(|it| it.downcast_ref());
     inner.is_some_and(|inner: &Innermost| inner.curl.is_some())
 }
-
-/// The proxy requires a login.
-#[derive(Debug)]
-pub(super) enum ProxyLoginNeeded {
-    /// No user or credential helper gave one.
-    NoneKnown,
-    /// The proxy refused the one that it got.
-    Another,
-}
-
-impl fmt::Display for ProxyLoginNeeded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            ProxyLoginNeeded::NoneKnown => {
-                "the proxy wants a user name and password, and git has none for it"
-            }
-            ProxyLoginNeeded::Another => "the proxy wants another user name and password",
-        })
-    }
-}
-
-impl Error for ProxyLoginNeeded {}
 
 /// An error that displays only its reason, for a chain whose first link names the host.
 #[derive(Debug)]

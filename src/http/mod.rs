@@ -32,13 +32,9 @@ mod speed_limit;
 mod timeouts;
 mod tls;
 mod tracing;
+mod transport_error;
 
-use std::{
-    fmt,
-    io::{self, Read},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{io::Read, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 pub use reqwest::Url;
@@ -62,6 +58,7 @@ pub(crate) use resolver::Family;
 pub(crate) use retry::{PATIENCE, Retries, Trouble};
 pub(crate) use speed_limit::LowSpeed;
 pub(crate) use tls::{ClientCertificate, PinnedKeys, TlsProblem};
+pub use transport_error::{Phase, TransportError};
 
 /// Sends requests to a server. A trait, because the keep-alive agent is another implementation.
 pub trait HttpClient {
@@ -224,60 +221,11 @@ impl Response {
     }
 }
 
-/// The reason for a missing or incomplete response.
-#[derive(Debug)]
-pub struct TransportError {
-    /// The phase that failed. It decides whether a retry is safe.
-    pub phase: Phase,
-    /// The server's host, without port.
-    pub host: String,
-    /// The proxy that may be the cause, with the setting that names it.
-    proxy: Option<String>,
-    source: Box<dyn std::error::Error + Send + Sync>,
-}
-
-/// The phase in which an exchange failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Name resolution, TCP or the proxy failed. The server saw nothing.
-    Connect,
-    /// TLS or the check of the server's certificate failed. The server saw no request.
-    Tls,
-    /// The client sent the request, or a part of it, and got no response.
-    Request,
-    /// The response is not HTTP, or the client cannot read its head or its encoding.
-    NotHttp,
-    /// The response ended too early.
-    Answer,
-    /// The exchange exceeded its time limit.
-    TimeLimit,
-}
-
 impl TransportError {
     /// Tells whether the process that lent the connection has ended, not the server.
     #[cfg(unix)]
     pub(crate) fn is_of_lender(&self) -> bool {
         errors::is_of_lender(self)
-    }
-
-    /// Moves the error to another phase.
-    #[cfg(unix)]
-    pub(crate) fn in_phase(self, phase: Phase) -> Self {
-        TransportError { phase, ..self }
-    }
-
-    /// Wraps the error of the layer below.
-    pub fn new(
-        phase: Phase,
-        host: impl Into<String>,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
-        TransportError {
-            phase,
-            host: host.into(),
-            proxy: None,
-            source: source.into(),
-        }
     }
 
     /// Tells whether the network failed, so that a retry may succeed.
@@ -290,11 +238,6 @@ impl TransportError {
         errors::wants_other_login(self)
     }
 
-    /// Gives the reason in a few words.
-    pub fn reason(&self) -> String {
-        self.source.to_string()
-    }
-
     /// Tells whether other libraries for TLS and HTTP, such as git's, may succeed.
     pub fn may_be_of_our_library(&self) -> bool {
         self.phase == Phase::Tls || self.may_be_read_by_git() || errors::is_connected_for_git(self)
@@ -305,14 +248,6 @@ impl TransportError {
         self.phase == Phase::NotHttp && !errors::has_unclear_length(self)
     }
 
-    /// Finds the failed exchange in an error chain.
-    pub(crate) fn inside(error: &anyhow::Error) -> Option<&Self> {
-        error.chain().find_map(|link| {
-            let wrapped = || link.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref();
-            link.downcast_ref().or_else(wrapped)
-        })
-    }
-
     /// Tells whether curl, which requests tokens, refused a server that git's own TLS may accept.
     pub fn is_of_strict_curl(&self) -> bool {
         errors::is_of_strict_curl(self)
@@ -321,42 +256,6 @@ impl TransportError {
     /// Tells whether the server supports HTTP/2 only. Git's own transport supports it too.
     pub fn offers_only_http_2(&self) -> bool {
         errors::offers_only_http_2(self)
-    }
-
-    /// Adds the proxy that the request went through.
-    #[must_use]
-    fn through(mut self, proxy: Option<&Proxy>) -> Self {
-        self.proxy = proxy.map(ToString::to_string);
-        self
-    }
-}
-
-impl fmt::Display for TransportError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = &self.host;
-        match self.phase {
-            Phase::Connect => write!(f, "cannot connect to '{host}'"),
-            Phase::Tls => write!(f, "cannot make a secure connection to '{host}'"),
-            Phase::Request => write!(f, "'{host}' closed the connection without a response"),
-            Phase::NotHttp => {
-                write!(
-                    f,
-                    "the response of '{host}' is not HTTP that the native transport reads"
-                )
-            }
-            Phase::Answer => write!(f, "the response of '{host}' was cut off"),
-            Phase::TimeLimit => write!(f, "'{host}' did not answer in time"),
-        }?;
-        match &self.proxy {
-            Some(proxy) => write!(f, " through proxy {proxy}"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl std::error::Error for TransportError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(self.source.as_ref())
     }
 }
 

@@ -12,10 +12,10 @@ use super::{
     Family, Phase, Proxy, ProxyAuth, ProxyLogin, ProxyLogins, Settings, TransportError, Url,
     curl::{Curl, CurlRequest, Unanswered},
     errors::{
-        ProxyLoginNeeded, ProxyRefused, UnsupportedAuth, classify, is_connected_for_git, is_of_tls,
+        ProxyRefused, UnsupportedAuth, classify, is_connected_for_git, is_of_tls,
         is_refused_by_proxy, refused_by_curl, wants_proxy_login,
     },
-    proxy::auth::{self, Offer},
+    proxy::auth::{self, Offer, ProxyLoginNeeded},
     route::Route,
     speed_limit::Pace,
     timeouts::LIMITS,

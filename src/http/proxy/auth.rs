@@ -106,6 +106,28 @@ fn head(proxy: &Proxy, url: &Url, basic: Option<String>) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
+/// The proxy requires a login.
+#[derive(Debug)]
+pub(in crate::http) enum ProxyLoginNeeded {
+    /// No user or credential helper gave one.
+    NoneKnown,
+    /// The proxy refused the one that it got.
+    Another,
+}
+
+impl fmt::Display for ProxyLoginNeeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ProxyLoginNeeded::NoneKnown => {
+                "the proxy wants a user name and password, and git has none for it"
+            }
+            ProxyLoginNeeded::Another => "the proxy wants another user name and password",
+        })
+    }
+}
+
+impl std::error::Error for ProxyLoginNeeded {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
