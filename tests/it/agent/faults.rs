@@ -3,7 +3,7 @@
 use std::{
     env,
     fs::{self, DirBuilder},
-    io::Write as _,
+    io::{Read as _, Write as _},
     os::unix::{fs::DirBuilderExt as _, net::UnixListener},
     path::Path,
     process::{Child, Command},
@@ -150,6 +150,9 @@ fn two_words_of_the_agent_that_come_together_are_both_read() {
     let socket = UnixListener::bind(place.join("agent-1")).expect("the name is free");
     let agent = thread::spawn(move || {
         let (mut command, _) = socket.accept().expect("a command asks");
+        // A socket that closes before would fail the question.
+        let asked = command.read(&mut [0; 4096]);
+        assert!(asked.is_ok_and(|bytes| bytes > 0), "a command asks");
         command
             .write_all(b"dialing\nready\n")
             .expect("the command reads")
