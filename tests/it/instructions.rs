@@ -129,6 +129,8 @@ impl Helper {
         let program = words.next().expect("a helper has words");
         world
             .run(Path::new(program), words)
+            // Our helper reads all certificates early where a directory is set, too.
+            .without("GIT_SSL_CAPATH")
             .env(self.variable.0, &self.variable.1)
             .env("GIT_PROTOCOL", "version=2")
             .env("GIT_DIR", world.path("none"))
