@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{Windows, place};
-use crate::support::Run;
+use crate::{inspect::names, support::Run};
 
 const ENTRY: &str = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Uninstall\git-remote-bbtoken";
 const ENVIRONMENT: &str = r"HKCU\Environment";
@@ -26,8 +26,12 @@ impl Machine {
         let prefix = windows.0.path("prefix");
         let copy = windows.0.run(Path::new("cp"), ["-a"]);
         copy.arg(place().join("prefix")).arg(&prefix).ok();
-        let programs = prefix.join("drive_c/users/root/AppData/Local/Programs");
-        fs::create_dir_all(programs).expect("it is ours");
+        // Wine names the user's directory as the system names the user.
+        let users = prefix.join("drive_c/users");
+        for user in names(&users).into_iter().filter(|user| user != "Public") {
+            let programs = users.join(user).join("AppData/Local/Programs");
+            fs::create_dir_all(programs).expect("it is ours");
+        }
         // A library of Windows that wine 8 lacks.
         let (of_wine, library) = ("drive_c/windows/system32", "bcryptprimitives.dll");
         let copied = fs::copy(
