@@ -16,15 +16,14 @@ use bytes::Bytes;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
-    runtime::Runtime,
     time::timeout,
 };
 
-use super::{Ask, Lane, Place, Status, inode, wire::Lent};
+use super::{Ask, Lane, Place, Status, inode, is_of_this_user, wire::Lent};
 use crate::{
     http::{
         HttpClient, Messages, OpenConnection, Phase, Request, Response, ResponseBody,
-        TransportError, Unanswered,
+        TransportError, Unanswered, runtime,
     },
     program, trace,
 };
@@ -59,12 +58,6 @@ pub(crate) fn ask(place: &Place, ask: &Ask) -> Result<Status, Refused> {
     let runtime = runtime().map_err(|error| Refused::No(error.to_string()))?;
     let (_, words) = runtime.block_on(talk(place, ask, Duration::from_secs(2)))?;
     serde_json::from_str(&words).map_err(|error| Refused::No(error.to_string()))
-}
-
-fn runtime() -> io::Result<Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
 }
 
 /// Sends requests over a borrowed connection, and over connections of this process if that has ended.
@@ -124,22 +117,20 @@ impl HttpClient for ByAgent {
             return self.own.send(request);
         };
         let copy = request.copy();
-        let answer = borrowed.connection.send(request);
-        let is_over = answer.is_err();
-        let answer = match answer {
-            Ok(response) => read_ahead(response),
+        match borrowed.connection.send(request) {
+            Ok(response) => {
+                let response = read_ahead(response)?;
+                // After an error, the next requests need no second loss.
+                self.borrowed.replace(Some(borrowed));
+                Ok(response)
+            }
             Err(Unanswered::Lost(error)) => Err(error),
             Err(Unanswered::Unsent(error)) => copy.map_or(Err(error), |copy| self.own.send(copy)),
-        };
-        // After an error, the next requests need no second loss.
-        if !is_over && answer.is_ok() {
-            self.borrowed.replace(Some(borrowed));
         }
-        answer
     }
 }
 
-/// Reads the beginning of a response, before anybody else has seen any of it. If the agent ends meanwhile, there was no
+/// Reads the beginning of a response, before git has seen any of it. If the agent ends meanwhile, there was no
 /// response, and the request may be repeated.
 fn read_ahead(mut response: Response) -> Result<Response, TransportError> {
     let (until, mut bytes) = (Instant::now() + AHEAD_LIMIT, 0);
@@ -261,8 +252,7 @@ async fn talk(place: &Place, ask: &Ask, limit: Duration) -> Result<(UnixStream, 
         io::ErrorKind::WouldBlock => silent(None),
         _ => Refused::Absent,
     })?;
-    let own = rustix::process::geteuid().as_raw();
-    if !socket.peer_cred().is_ok_and(|peer| peer.uid() == own) {
+    if !is_of_this_user(&socket) {
         return Err(Refused::No("it belongs to another user".to_owned()));
     }
     let mut line = serde_json::to_vec(ask).map_err(|error| Refused::No(error.to_string()))?;

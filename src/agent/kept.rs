@@ -29,7 +29,7 @@ const SUSPENDED: Duration = Duration::from_secs(1);
 /// A connection to a server.
 pub(super) type Connection = TlsStream<TcpStream>;
 
-/// A connection that nobody uses.
+/// A connection that no command uses.
 struct Kept {
     connection: Connection,
     /// When it was made.
@@ -109,7 +109,7 @@ impl Kept {
     }
 }
 
-/// Tells whether the server has neither closed the connection nor sent something that nobody asked for.
+/// Tells whether the connection is open, and the server has sent nothing on it.
 pub(super) fn is_silent(connection: &mut Connection) -> bool {
     let mut byte = [0];
     let mut context = Context::from_waker(Waker::noop());

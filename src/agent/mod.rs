@@ -5,8 +5,8 @@
 //! same with and without an agent; only an error of TLS after the handshake has other words. The agent sees no URL,
 //! stores no token, writes no file and logs nothing.
 //!
-//! A private HTTP server would do the same and was left: its libraries keep heads with tokens in memory that nobody
-//! overwrites, it makes errors of its own, and each byte is parsed twice.
+//! Rejected: an agent that is an HTTP server. Its libraries keep headers with tokens in memory and do not overwrite
+//! them, it makes errors of its own, and the agent and the command both parse each byte.
 //!
 //! If anything goes wrong with the agent, the command uses a connection of its own. One case is left: an agent that is
 //! killed in the middle of a long transfer.
@@ -17,7 +17,12 @@ mod place;
 mod server;
 mod wire;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +30,8 @@ pub(crate) use client::{ByAgent, Refused, Silent, ask, start};
 pub(crate) use place::{NoPlace, Place, find};
 pub(crate) use server::run;
 
-/// A connection that nobody used for this long is closed. Routers forget silent connections after 4 to 6 minutes.
+/// The agent closes a connection that no command has used for this long. Routers forget silent connections after 4 to 6
+/// minutes.
 const IDLE_LIMIT: Duration = Duration::from_secs(110);
 
 /// What connections may be shared: those with all of this in common.
@@ -66,7 +72,7 @@ pub(crate) struct Status {
     pub network: Option<u64>,
     /// How long it has been running.
     pub running_s: u64,
-    /// The open connections that nobody uses.
+    /// The open connections that no command uses.
     pub kept: usize,
     /// The connections in use.
     pub lent: usize,
@@ -76,23 +82,26 @@ pub(crate) struct Status {
     pub dialed: u64,
 }
 
+/// Tells whether the process at the other end of a socket is this user's.
+fn is_of_this_user(socket: &tokio::net::UnixStream) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    socket.peer_cred().is_ok_and(|peer| peer.uid() == own)
+}
+
 /// Gives the number of a file, which no other file has while this one is there.
-fn inode(path: &std::path::Path) -> Option<u64> {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::symlink_metadata(path).ok().map(|file| file.ino())
+fn inode(path: &Path) -> Option<u64> {
+    fs::symlink_metadata(path).ok().map(|file| file.ino())
 }
 
 /// Gives the network namespace of this process (namespaces(7)), where there is such a thing.
 pub(crate) fn network() -> Option<u64> {
-    use std::os::unix::fs::MetadataExt as _;
-    let namespace = std::fs::metadata("/proc/self/ns/net").ok()?;
+    let namespace = fs::metadata("/proc/self/ns/net").ok()?;
     Some(namespace.ino())
 }
 
 /// Gives the state of a file with certificates as this process sees it.
-pub(crate) fn stamp(file: &std::path::Path) -> Option<String> {
-    use std::os::unix::fs::MetadataExt as _;
-    let file = std::fs::metadata(file).ok()?;
+pub(crate) fn stamp(file: &Path) -> Option<String> {
+    let file = fs::metadata(file).ok()?;
     let (size, inode) = (file.size(), file.ino());
     Some(format!(
         "{size} {inode} {}.{}",

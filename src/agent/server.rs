@@ -1,4 +1,4 @@
-//! The agent's process: accepts commands, lends connections, ends when nobody needs it.
+//! The agent's process: accepts commands, lends connections, and ends when no command uses it.
 
 use std::{
     cell::{Cell, RefCell},
@@ -21,11 +21,11 @@ use tokio::{
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{
-    Ask, IDLE_LIMIT, Lane, Place, Status, inode,
+    Ask, IDLE_LIMIT, Lane, Place, Status, inode, is_of_this_user,
     kept::{Connection, Connections, is_silent},
     network, stamp, wire,
 };
-use crate::http::dial;
+use crate::http::{dial, runtime};
 
 /// The most connections that are in use at a time. Further commands make their own.
 const MAX_LENT: usize = 64;
@@ -54,7 +54,8 @@ struct Agent {
     inode: u64,
 }
 
-/// Runs the agent until nobody needs it. Connects in `lane` for the next command. Does nothing if another one is running.
+/// Runs the agent until no command uses it. Connects in `lane` for the next command. Does nothing if another agent is
+/// running.
 ///
 /// # Errors
 ///
@@ -64,11 +65,9 @@ pub(crate) fn run(place: &Place, lane: Lane) -> io::Result<()> {
         return Ok(());
     };
     let socket = place.socket();
-    // The lock says that nobody listens there.
+    // This process has the lock, so no agent listens there.
     let _ = fs::remove_file(&socket);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = runtime()?;
     LocalSet::new().block_on(&runtime, async {
         let listener = UnixListener::bind(&socket)?;
         let agent = Rc::new(Agent {
@@ -151,8 +150,7 @@ impl Agent {
     }
 
     async fn answer(self: Rc<Self>, mut socket: UnixStream) {
-        let own = rustix::process::geteuid().as_raw();
-        if !socket.peer_cred().is_ok_and(|peer| peer.uid() == own) {
+        if !is_of_this_user(&socket) {
             return;
         }
         let Ok(Ok(ask)) = timeout(ASK_LIMIT, read_ask(&mut socket)).await else {

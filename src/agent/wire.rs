@@ -24,7 +24,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 use crate::http::LenderEnded;
 
 /// The longest frame.
-pub(super) const MAX_FRAME_BYTES: usize = 64 * 1024;
+const MAX_FRAME_BYTES: usize = 64 * 1024;
 /// The length of the length.
 const LENGTH_BYTES: usize = 4;
 
@@ -66,11 +66,7 @@ impl Lent {
     /// Reads until the current frame has bytes. False at the end of the connection.
     fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         while self.rest == 0 {
-            let read = ready!(Pin::new(&mut self.socket).poll_fill_buf(context));
-            let read = read.map_err(lender_ended)?;
-            if read.is_empty() {
-                return Poll::Ready(Err(lender_ended(())));
-            }
+            let read = ready!(poll_bytes(&mut self.socket, context))?;
             if self.length.len() == LENGTH_BYTES {
                 if read[0] == CLOSED {
                     return Poll::Ready(Ok(false));
@@ -94,7 +90,7 @@ impl Lent {
         Poll::Ready(Ok(true))
     }
 
-    fn poll_unsent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_unsent(&mut self, context: &mut Context<'_>) -> Poll<()> {
         while !self.unsent.is_empty() {
             let socket = Pin::new(self.socket.get_mut());
             // The agent reads no more after the end of the server's connection. What it has sent before says why.
@@ -107,7 +103,7 @@ impl Lent {
             self.unsent[left..].zeroize();
             self.unsent.truncate(left);
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(())
     }
 }
 
@@ -119,11 +115,7 @@ impl hyper::rt::Read for Lent {
     ) -> Poll<io::Result<()>> {
         if ready!(self.poll_frame(context))? {
             let this = &mut *self;
-            let read = ready!(Pin::new(&mut this.socket).poll_fill_buf(context));
-            let read = read.map_err(lender_ended)?;
-            if read.is_empty() {
-                return Poll::Ready(Err(lender_ended(())));
-            }
+            let read = ready!(poll_bytes(&mut this.socket, context))?;
             let taken = read.len().min(this.rest).min(buffer.remaining());
             buffer.put_slice(&read[..taken]);
             Pin::new(&mut this.socket).consume(taken);
@@ -139,21 +131,19 @@ impl hyper::rt::Write for Lent {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_unsent(context))?;
+        ready!(self.poll_unsent(context));
         let bytes = &bytes[..bytes.len().min(MAX_FRAME_BYTES)];
         if !bytes.is_empty() {
             self.unsent.extend_from_slice(&length_of(bytes));
             self.unsent.extend_from_slice(bytes);
         }
         // The frame counts as sent. What the socket does not take now, it takes before the next frame.
-        match self.poll_unsent(context) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(bytes.len())),
-        }
+        let _ = self.poll_unsent(context);
+        Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_unsent(context)
+        self.poll_unsent(context).map(Ok)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -173,9 +163,16 @@ impl Drop for Lent {
     }
 }
 
-/// The socket fails only if the agent has ended.
-fn lender_ended<E>(_error: E) -> io::Error {
-    io::Error::other(LenderEnded)
+/// Waits for bytes of the agent, at least one. The socket fails or ends only if the agent has ended.
+fn poll_bytes<'a>(
+    socket: &'a mut BufReader<UnixStream>,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<&'a [u8]>> {
+    let read = ready!(Pin::new(socket).poll_fill_buf(context)).unwrap_or_default();
+    Poll::Ready(match read.is_empty() {
+        true => Err(io::Error::other(LenderEnded)),
+        false => Ok(read),
+    })
 }
 
 fn length_of(bytes: &[u8]) -> [u8; LENGTH_BYTES] {

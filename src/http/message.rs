@@ -52,12 +52,7 @@ impl Messages {
     ///
     /// If a header is malformed, or the system cannot provide a runtime.
     pub(crate) fn new(settings: &Settings, user_agent: &str) -> anyhow::Result<Self> {
-        let runtime = limits::check_handles().and_then(|()| {
-            tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-        });
-        let runtime = runtime.context("cannot prepare a connection")?;
+        let runtime = runtime().context("cannot prepare a connection")?;
         let user_agent = settings.user_agent.as_deref().unwrap_or(user_agent);
         let user_agent = HeaderValue::from_str(user_agent)?;
         Ok(Messages {
@@ -150,6 +145,18 @@ impl Messages {
         let body = unpacked(&headers, &host, body);
         Response::new(status, headers, body)
     }
+}
+
+/// Prepares a runtime on the calling thread.
+///
+/// # Errors
+///
+/// If the system has no handles for it.
+pub(crate) fn runtime() -> io::Result<Runtime> {
+    limits::check_handles()?;
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
 }
 
 /// Converts a request into the library's type.

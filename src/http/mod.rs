@@ -50,7 +50,7 @@ pub(crate) use dial::dial;
 pub(crate) use errors::LenderEnded;
 pub(crate) use errors::Reason;
 #[cfg(unix)]
-pub(crate) use message::Messages;
+pub(crate) use message::{Messages, runtime};
 #[cfg(unix)]
 pub(crate) use open::{OpenConnection, Unanswered};
 pub(crate) use proxy::{Proxy, ProxyAuth, ProxyLogin, ProxyLogins, ProxyUser};

@@ -1,4 +1,4 @@
-//! HTTP over a connection that somebody else has opened.
+//! HTTP over a connection that another process has opened.
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
@@ -57,7 +57,7 @@ impl OpenConnection {
         })
     }
 
-    /// Sends a request and waits for the head of the response.
+    /// Sends a request and waits for the head of the response. Call [`OpenConnection::is_closed`] before.
     ///
     /// # Errors
     ///
@@ -85,10 +85,8 @@ impl OpenConnection {
         };
         let request = in_origin_form(request).map_err(|error| unsendable(error.as_ref()))?;
         let mut sender = self.sender.borrow_mut();
-        let answer = self.messages.runtime.block_on(async {
-            notice_closed_connections().await;
-            pace.keep(sender.try_send_request(request)).await
-        });
+        let answer = pace.keep(sender.try_send_request(request));
+        let answer = self.messages.runtime.block_on(answer);
         match answer {
             Ok(Ok(answer)) => Ok(answer.map(reqwest::Body::wrap).into()),
             Ok(Err(mut error)) => {
