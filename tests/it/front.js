@@ -1,6 +1,6 @@
-// TLS servers of OpenSSL's kind in front of the local Bitbucket, with certificates, versions and ciphers as they are told.
-// With "clients" one asks for a client's certificate once the first bytes of a request are there, as Apache does for
-// a <Location>. They end with the standard input.
+// TLS servers in front of the local Bitbucket. They use OpenSSL, with the certificates, versions and ciphers that the test
+// names. With "clients", a server requests a client certificate after it has read the first bytes of a request, as Apache
+// does for a <Location>. The servers end with the standard input.
 'use strict';
 const fs = require('fs');
 const net = require('net');

@@ -1,4 +1,4 @@
-//! Agents and connections that end when nobody expects it. No command fails, and no request is sent twice without need.
+//! Agents and connections that end unexpectedly. No command fails, and no request is sent twice without need.
 
 use std::{
     env,

@@ -35,7 +35,7 @@ pub(crate) struct Lending {
 pub(crate) struct Status {
     /// The process.
     pub(crate) pid: u32,
-    /// The open connections that nobody uses.
+    /// The open connections that no command uses.
     pub(crate) kept: usize,
     /// The connections in use.
     pub(crate) lent: usize,

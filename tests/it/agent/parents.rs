@@ -171,7 +171,7 @@ fn a_stopped_agent_lets_a_command_finish() {
 }
 
 #[test]
-fn an_agent_that_nobody_uses_ends_by_itself() {
+fn an_agent_that_no_command_uses_ends_by_itself() {
     needs!("faketime");
     let world = Lending::new();
     // 110 s pass in a second.
