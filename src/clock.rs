@@ -1,8 +1,9 @@
 //! The clock as a parameter, so that tests of expiry need not wait. Describes time spans in words.
 
 use std::{
+    sync::OnceLock,
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// Tells the time of day in UTC.
@@ -12,6 +13,11 @@ pub trait Clock {
 
     /// Lets a span of time go by.
     fn wait(&self, span: Duration);
+
+    /// The time since some moment in the past. It never goes back, unlike the time of day.
+    fn monotonic(&self) -> Duration {
+        Duration::from_secs(self.now_unix_s())
+    }
 }
 
 /// The machine's clock.
@@ -29,6 +35,11 @@ impl Clock for SystemClock {
 
     fn wait(&self, span: Duration) {
         thread::sleep(span);
+    }
+
+    fn monotonic(&self) -> Duration {
+        static BEGUN: OnceLock<Instant> = OnceLock::new();
+        BEGUN.get_or_init(Instant::now).elapsed()
     }
 }
 

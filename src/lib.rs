@@ -141,8 +141,10 @@ pub mod internals {
             ResponseBody, Settings, TransportError, Url,
         },
         oauth::Authorization,
-        profile::{Client, Endpoints, Grant, Profile, Source, Store, Transport},
+        profile::{
+            Client, Endpoints, Grant, Profile, SharedStore, Source, Store, Transport, Vault,
+        },
         secret::Secret,
-        token::{Connect, Login, Places, Tokens},
+        token::{Connect, Login, Places, Seen, SharedRecord, Tokens, Trouble, Version},
     };
 }

@@ -161,7 +161,7 @@ fn cannot_tell(profile: &Profile, scopes: &[String]) -> Option<&'static str> {
         Grant::AuthorizationCode(_) if !has_scope => Some(
             "Bitbucket names the account only if 'Account: Read' is ticked at the OAuth consumer",
         ),
-        Grant::AuthorizationCode(_) | Grant::Token(_) => None,
+        Grant::AuthorizationCode(_) | Grant::Token(_) | Grant::Shared(_) => None,
     }
 }
 

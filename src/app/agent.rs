@@ -176,7 +176,7 @@ pub(super) fn lane(profile: &Profile, http: &HttpSettings) -> Option<Lane> {
     let state = git_config::directories(&process_variable).state;
     let client = match &profile.grant {
         Grant::ClientCredentials(client) | Grant::AuthorizationCode(client) => &client.id,
-        Grant::Token(_) => "",
+        Grant::Token(_) | Grant::Shared(_) => "",
     };
     let whose = format!(
         "{} {} {client} {:?} {state:?}",

@@ -11,7 +11,8 @@ use crate::{
 
 /// Finds the directories for saved data; none with the store `memory`.
 pub(super) fn places(profile: &Profile, variables: Variables<'_>) -> Places {
-    if profile.store == Store::Memory {
+    // A shared record is read by each command, so that no token is on the disk of a runner.
+    if matches!(profile.store, Store::Memory | Store::Vault | Store::Command) {
         return Places::default();
     }
     let directories = git_config::directories(variables);

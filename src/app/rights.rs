@@ -34,7 +34,7 @@ pub(crate) fn may_push(scopes: &[String]) -> bool {
 /// Says how to get a token that can push.
 pub(crate) fn to_push(profile: &Profile) -> &'static str {
     match profile.grant {
-        Grant::ClientCredentials(_) | Grant::AuthorizationCode(_) => {
+        Grant::ClientCredentials(_) | Grant::AuthorizationCode(_) | Grant::Shared(_) => {
             "tick 'Repositories: Write' at the OAuth consumer and log in again"
         }
         Grant::Token(_) => {

@@ -34,7 +34,7 @@ impl Identity {
             identity: self,
             // Do not stop the refresh of a login when git has ended, because the next refresh token would be lost.
             watch: match self.profile.grant {
-                Grant::AuthorizationCode(_) => None,
+                Grant::AuthorizationCode(_) | Grant::Shared(_) => None,
                 Grant::ClientCredentials(_) | Grant::Token(_) => Some(watch),
             },
         }

@@ -116,7 +116,7 @@ fn where_to_revoke(profile: &Profile) -> String {
         Grant::AuthorizationCode(_) => {
             format!("to withdraw your consent, open {base}/account/settings/app-authorizations/")
         }
-        Grant::ClientCredentials(_) => {
+        Grant::ClientCredentials(_) | Grant::Shared(_) => {
             format!(
                 "to disable the client, delete the consumer: {base}/<workspace>/workspace/settings/api"
             )

@@ -133,7 +133,8 @@ pub(crate) fn bare_code(pasted: &str) -> Option<Secret> {
     (code.len() >= SHORTEST_CODE && code.chars().all(is_code)).then(|| Secret::new(code))
 }
 
-pub(super) fn random() -> anyhow::Result<Secret> {
+/// Makes 256 random bits, as text.
+pub(crate) fn random() -> anyhow::Result<Secret> {
     let mut bytes = [0; RANDOM_BYTES];
     SystemRandom::new()
         .fill(&mut bytes)

@@ -20,7 +20,7 @@ use crate::{
 
 pub(crate) use answer::{Refusal, TokenAnswer};
 pub use authorization::Authorization;
-pub(crate) use authorization::{Callback, bare_code};
+pub(crate) use authorization::{Callback, bare_code, random};
 pub(crate) use listener::{Listener, Shown, Visitor};
 
 /// The time limit for one call of the token endpoint.

@@ -6,6 +6,7 @@ pub(crate) mod builtin;
 mod choice;
 mod raw;
 mod resolve;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ use crate::{
 pub(crate) use choice::{choose, choose_for_push, explain, for_push, named, named_by_user, names};
 pub(crate) use raw::{Environment, Raw, RawProfile, Setting};
 pub(crate) use resolve::base_urls;
+pub use shared::{SharedStore, Vault};
 
 /// The name of the profile that the environment alone defines.
 pub(crate) const ENVIRONMENT: &str = "environment";
@@ -63,6 +65,9 @@ pub enum Grant {
     AuthorizationCode(Client),
     /// An access token or API token that the user provides.
     Token(Source),
+    /// The login or the client in a record that many machines share. The settings may name the client that the record
+    /// must be for.
+    Shared(Option<String>),
 }
 
 impl Grant {
@@ -71,6 +76,7 @@ impl Grant {
             Grant::ClientCredentials(_) => GrantKind::ClientCredentials,
             Grant::AuthorizationCode(_) => GrantKind::AuthorizationCode,
             Grant::Token(_) => GrantKind::Token,
+            Grant::Shared(_) => GrantKind::Shared,
         }
     }
 
@@ -86,6 +92,8 @@ pub(crate) enum GrantKind {
     ClientCredentials,
     AuthorizationCode,
     Token,
+    /// No setting names it: the store decides.
+    Shared,
 }
 
 impl GrantKind {
@@ -100,6 +108,7 @@ impl GrantKind {
             GrantKind::ClientCredentials => "client-credentials",
             GrantKind::AuthorizationCode => "authorization-code",
             GrantKind::Token => "token",
+            GrantKind::Shared => "shared",
         }
     }
 
@@ -151,6 +160,10 @@ pub enum Store {
     KernelKeyring,
     /// No store: nothing is written.
     Memory,
+    /// A record of Vault or OpenBao (KV version 2), which many machines share.
+    Vault,
+    /// A record that a command reads and replaces, which many machines share.
+    Command,
 }
 
 impl Store {
@@ -161,6 +174,8 @@ impl Store {
             Store::Keyring => "keyring",
             Store::KernelKeyring => "kernel-keyring",
             Store::Memory => "memory",
+            Store::Vault => "vault",
+            Store::Command => "command",
         }
     }
 }
@@ -182,6 +197,8 @@ pub struct Profile {
     pub transport: Transport,
     /// The store for its tokens.
     pub store: Store,
+    /// The record in a store that many machines share.
+    pub shared: Option<SharedStore>,
     /// Whether advertisements are cached between commands.
     pub remembers_advertisement: bool,
     /// The setting that forbids questions to the user.
@@ -200,6 +217,7 @@ impl Profile {
                 Some(self.key("client-credentials", &client.id, ""))
             }
             Grant::AuthorizationCode(_) => Some(self.login_key()),
+            Grant::Shared(_) => Some(self.key("shared", &self.shared_place(), "")),
             Grant::Token(_) => None,
         }
     }
@@ -225,8 +243,14 @@ impl Profile {
     pub fn client(&self) -> Option<&Client> {
         match &self.grant {
             Grant::ClientCredentials(client) | Grant::AuthorizationCode(client) => Some(client),
-            Grant::Token(_) => None,
+            Grant::Token(_) | Grant::Shared(_) => None,
         }
+    }
+
+    fn shared_place(&self) -> String {
+        self.shared
+            .as_ref()
+            .map_or_else(String::new, ToString::to_string)
     }
 
     fn key(&self, kind: &str, client_id: &str, account: &str) -> String {

@@ -84,6 +84,7 @@ pub(super) fn resolve(raw: &Raw, name: &str) -> Result<Profile, Failure> {
         endpoints: endpoints(&settings)?,
         transport: transport(settings.pick(|p| p.transport.as_ref()))?,
         store,
+        shared: None,
         remembers_advertisement: truth(settings.pick(|p| p.remember_advertisement.as_ref()))?,
         no_questions: None,
         unknown_keys: raw.unknown_keys.clone(),

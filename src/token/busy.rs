@@ -39,17 +39,27 @@ impl Patience<'_> {
     ) -> Result<oauth::TokenAnswer, oauth::Error> {
         let mut retries = Retries::within(self.span);
         loop {
-            let error = match ask() {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            let trouble = self.trouble(&error, repeat);
-            let Some(pause) = trouble.and_then(|trouble| retries.pause(&trouble)) else {
-                return Err(error);
-            };
-            pause.line.iter().for_each(|line| (self.notify)(line));
-            self.clock.wait(pause.span);
+            match ask() {
+                Err(error) if self.pause(&mut retries, repeat, &error) => {}
+                outcome => return outcome,
+            }
         }
+    }
+
+    /// Waits before the next attempt. False if there is none.
+    pub(super) fn pause(
+        &self,
+        retries: &mut Retries,
+        repeat: Repeat,
+        error: &oauth::Error,
+    ) -> bool {
+        let trouble = self.trouble(error, repeat);
+        let Some(pause) = trouble.and_then(|trouble| retries.pause(&trouble)) else {
+            return false;
+        };
+        pause.line.iter().for_each(|line| (self.notify)(line));
+        self.clock.wait(pause.span);
+        true
     }
 
     /// Classifies a failure; `None` if a retry would not help or is not allowed.

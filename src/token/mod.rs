@@ -14,6 +14,7 @@ mod log_in;
 mod login;
 mod obtain;
 mod refresh;
+mod shared;
 mod source;
 pub(crate) mod store;
 mod stored;
@@ -44,6 +45,7 @@ use store::Store;
 pub(crate) use bearer::Bearer;
 pub(crate) use log_in::{Accept, release_room};
 pub use login::Login;
+pub use shared::{Seen, SharedRecord, Trouble, Version};
 pub(crate) use stored::{Forgotten, Kept, KeptOwner, KeptToken};
 
 /// The time to wait for another process that requests the same token. It is longer than such a request may take.
@@ -68,6 +70,15 @@ pub trait Connect {
     ///
     /// If git's http settings cannot be followed.
     fn client(&self) -> anyhow::Result<&dyn HttpClient>;
+
+    /// Opens the record that the profile shares with other machines.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or git's http settings for its store cannot be followed.
+    fn record(&self) -> anyhow::Result<Box<dyn SharedRecord + '_>> {
+        anyhow::bail!("the profile has no shared store")
+    }
 }
 
 /// The tokens of one profile during one command.
@@ -112,11 +123,11 @@ impl<'a> Tokens<'a> {
         }
         let current = match &self.profile.grant {
             Grant::Token(source) => self.ready(source)?,
-            Grant::ClientCredentials(client) => match self.cached(margin) {
+            Grant::ClientCredentials(_) | Grant::Shared(_) => match self.cached(margin) {
                 Some(current) => current,
-                None => self.obtain(client, &TokenRequest::of(margin))?,
+                None => self.obtain(&TokenRequest::of(margin))?,
             },
-            Grant::AuthorizationCode(client) => self.of_login(client, margin)?,
+            Grant::AuthorizationCode(_) => self.of_login(margin)?,
         };
         Ok(self.current.insert(current).bearer.clone())
     }
@@ -133,19 +144,18 @@ impl<'a> Tokens<'a> {
         let profile = self.profile;
         let again = !refused.is_new && !std::mem::replace(&mut self.replaced, true);
         let next = match &profile.grant {
-            Grant::ClientCredentials(client) | Grant::AuthorizationCode(client) if again => {
+            _ if !again => None,
+            // Its file or command may have a new token by now.
+            Grant::Token(source) => Some(self.ready(source)?),
+            _ => {
                 let request = TokenRequest {
                     refused: Some(&refused.bearer.token),
                     ..TokenRequest::of(Duration::ZERO)
                 };
-                Some(self.obtain(client, &request)?)
+                Some(self.obtain(&request)?)
             }
-            // Its file or command may have a new token by now.
-            Grant::Token(source) if again => {
-                Some(self.ready(source)?).filter(|next| next.bearer.token != refused.bearer.token)
-            }
-            _ => None,
         };
+        let next = next.filter(|next| next.bearer.token != refused.bearer.token);
         let found = next.is_some();
         self.current = Some(next.unwrap_or(refused));
         Ok(found)
@@ -255,9 +265,9 @@ impl<'a> Tokens<'a> {
     }
 
     /// Gives the token of a user's login. First repeats a refresh whose response was lost, while that is possible.
-    fn of_login(&mut self, client: &Client, margin: Duration) -> anyhow::Result<Current> {
+    fn of_login(&mut self, margin: Duration) -> anyhow::Result<Current> {
         let Some(current) = self.cached(margin) else {
-            return self.obtain(client, &TokenRequest::of(margin));
+            return self.obtain(&TokenRequest::of(margin));
         };
         let journal = Journal::at(self.places.state.clone(), &self.profile.login_key());
         if !journal.is_urgent(self.clock.now_unix_s()) {
@@ -267,7 +277,7 @@ impl<'a> Tokens<'a> {
             patience: Duration::ZERO,
             ..TokenRequest::of(margin)
         };
-        self.obtain(client, &in_passing).or(Ok(current))
+        self.obtain(&in_passing).or(Ok(current))
     }
 
     /// Reads the client's secret.
@@ -300,13 +310,16 @@ impl<'a> Tokens<'a> {
         repeat: Repeat,
         ask: impl FnMut() -> Result<oauth::TokenAnswer, oauth::Error>,
     ) -> Result<oauth::TokenAnswer, oauth::Error> {
-        let patience = Patience {
-            span: patience,
+        self.patience(patience).ask(repeat, ask)
+    }
+
+    fn patience(&self, span: Duration) -> Patience<'_> {
+        Patience {
+            span,
             host: self.token_host(),
             clock: self.clock,
             notify: self.notify,
-        };
-        patience.ask(repeat, ask)
+        }
     }
 
     fn token_host(&self) -> &str {

@@ -11,12 +11,13 @@ use super::{
     journal::Journal,
     lock::LockOutcome,
     refresh::Refresh,
+    shared::{AHEAD_S, Renewal},
     store::Store,
 };
 use crate::{
     failure::{Failure, Kind, kind},
     http::PATIENCE,
-    profile::{Client, Grant, Source},
+    profile::{Grant, Source},
     secret::Secret,
 };
 
@@ -31,6 +32,11 @@ pub(super) struct TokenRequest<'w> {
     pub(super) refused: Option<&'w Secret>,
     /// The time to wait for a busy endpoint.
     pub(super) patience: Duration,
+}
+
+/// Gives the seconds that a token must live on to be used.
+pub(super) fn least_life(margin: Duration, lifetime_s: u64) -> u64 {
+    margin.as_secs().max(MARGIN_S).min(lifetime_s / 4)
 }
 
 impl TokenRequest<'_> {
@@ -51,7 +57,7 @@ impl Tokens<'_> {
         refused: Option<&Secret>,
     ) -> Option<Current> {
         let now_unix_s = self.clock.now_unix_s();
-        let margin = margin.as_secs().max(MARGIN_S).min(entry.lifetime_s / 4);
+        let margin = least_life(margin, entry.lifetime_s);
         let is_alive = entry.expires_at_unix_s > now_unix_s + margin;
         // A remaining life above the lifetime means that the clock was wrong then or is wrong now.
         let is_sane = entry.expires_at_unix_s <= now_unix_s.saturating_add(entry.lifetime_s);
@@ -63,19 +69,15 @@ impl Tokens<'_> {
     }
 
     /// Requests a token under the lock. A process that had to wait for the lock finds the other's token in the cache.
-    pub(super) fn obtain(
-        &self,
-        client: &Client,
-        request: &TokenRequest<'_>,
-    ) -> anyhow::Result<Current> {
-        if client.secret == Source::Stored {
+    pub(super) fn obtain(&self, request: &TokenRequest<'_>) -> anyhow::Result<Current> {
+        if let Some(client) = self.profile.client()
+            && client.secret == Source::Stored
+        {
             // Report a missing secret before anything is written.
             self.client(client)?;
         }
         let Some((cache, key)) = self.cache() else {
-            return self
-                .grant(client, request.patience)
-                .map(|entry| Current::new(&entry));
+            return self.grant(request).map(|entry| Current::new(&entry));
         };
         let mut lock = self.lock(&key);
         if let Ok(LockOutcome::Unreachable) = lock {
@@ -89,7 +91,7 @@ impl Tokens<'_> {
         if let Some(current) = self.read_cache(&cache, &key, request, lock.is_ok()) {
             return Ok(current);
         }
-        let granted = self.grant(client, request.patience);
+        let granted = self.grant(request);
         if let (Err(error), Ok(LockOutcome::Ours(lock))) = (&granted, &mut lock)
             && matches!(kind(error), Some(Kind::Unreachable { .. }))
         {
@@ -149,14 +151,30 @@ impl Tokens<'_> {
         }
     }
 
-    fn grant(&self, client: &Client, patience: Duration) -> anyhow::Result<Entry> {
+    fn grant(&self, request: &TokenRequest<'_>) -> anyhow::Result<Entry> {
+        let patience = request.patience;
         match &self.profile.grant {
-            Grant::AuthorizationCode(_) => {
+            Grant::Shared(_) => {
+                let record = self.http.record()?;
+                let renewal = Renewal {
+                    tokens: self,
+                    record: record.as_ref(),
+                    margin: request.margin,
+                    ahead_s: AHEAD_S,
+                    refused: request.refused,
+                    patience,
+                };
+                renewal.run()
+            }
+            Grant::AuthorizationCode(client) => {
                 let store = self.store()?;
                 let client = self.client(client)?;
                 self.refresh(store.as_ref()).run(self, &client, patience)
             }
-            Grant::ClientCredentials(_) | Grant::Token(_) => {
+            Grant::Token(_) => Err(anyhow::anyhow!(
+                "a token that the user provides is not requested"
+            )),
+            Grant::ClientCredentials(client) => {
                 let (client, http) = (self.client(client)?, self.http.client()?);
                 self.with_retries(patience, Repeat::Safe, || {
                     client.client_credentials(http, self.clock)

@@ -45,7 +45,7 @@ pub(super) struct Refresh<'r> {
 
 /// The state of the refresh token after a failure.
 #[derive(Debug, PartialEq, Eq)]
-enum RefreshFailure {
+pub(super) enum RefreshFailure {
     /// The server has not used it.
     Unused,
     /// The server may have used it.
@@ -55,7 +55,7 @@ enum RefreshFailure {
 }
 
 impl RefreshFailure {
-    fn of(error: &oauth::Error) -> Self {
+    pub(super) fn of(error: &oauth::Error) -> Self {
         match error {
             oauth::Error::Transport(error) => match error.phase {
                 Phase::Connect | Phase::Tls => RefreshFailure::Unused,
@@ -224,7 +224,7 @@ impl Refresh<'_> {
     }
 }
 
-fn login_needed(tokens: &Tokens<'_>, error: oauth::Error) -> anyhow::Error {
+pub(super) fn login_needed(tokens: &Tokens<'_>, error: oauth::Error) -> anyhow::Error {
     let profile = tokens.profile.name.clone();
     let message = format!(
         "cannot get a token for {}: its login has ended, because it was revoked or not used for three months",

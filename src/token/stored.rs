@@ -93,6 +93,10 @@ impl Tokens<'_> {
     }
 
     fn read_store(&self, kept: &mut Kept) -> anyhow::Result<()> {
+        if self.profile.shared.is_some() {
+            // 'doctor' asks the store.
+            return Ok(());
+        }
         let store = self.store()?;
         if let Some(client) = self.profile.client() {
             kept.client_secret = store.load(&self.profile.client_key(client))?;
@@ -106,7 +110,7 @@ impl Tokens<'_> {
                 kept.has_ended = token.is_some_and(|token| ended.is_pending(token));
             }
             Grant::Token(_) => kept.ready_token = store.load(&self.profile.token_key())?,
-            Grant::ClientCredentials(_) => {}
+            Grant::ClientCredentials(_) | Grant::Shared(_) => {}
         }
         Ok(())
     }
@@ -132,7 +136,7 @@ impl Tokens<'_> {
     ///
     /// As [`Tokens::bearer`].
     pub fn bearer_anew(&mut self) -> anyhow::Result<Bearer> {
-        let Grant::ClientCredentials(client) = &self.profile.grant else {
+        let Grant::ClientCredentials(_) = &self.profile.grant else {
             return self.bearer(Duration::ZERO);
         };
         let cached = self.kept_token();
@@ -140,7 +144,7 @@ impl Tokens<'_> {
             refused: cached.as_ref().map(|cached| &cached.token),
             ..TokenRequest::of(Duration::ZERO)
         };
-        let current = self.obtain(client, &request)?;
+        let current = self.obtain(&request)?;
         Ok(self.current.insert(current).bearer.clone())
     }
 
@@ -175,7 +179,7 @@ impl Tokens<'_> {
         let key = match &self.profile.grant {
             Grant::AuthorizationCode(_) => self.profile.login_key(),
             Grant::Token(_) => self.profile.token_key(),
-            Grant::ClientCredentials(_) => return None,
+            Grant::ClientCredentials(_) | Grant::Shared(_) => return None,
         };
         let directory = self.places.cache.as_ref()?;
         Some((directory, format!("{key}.owner")))
@@ -267,7 +271,7 @@ fn login_of(profile: &Profile) -> Option<(&'static str, String)> {
     match &profile.grant {
         Grant::AuthorizationCode(_) => Some(("login", profile.login_key())),
         Grant::Token(_) => Some(("stored token", profile.token_key())),
-        Grant::ClientCredentials(_) => None,
+        Grant::ClientCredentials(_) | Grant::Shared(_) => None,
     }
 }
 

@@ -270,6 +270,9 @@ fn tried(
             identity.bearer(console.warn)?;
         }
         Grant::ClientCredentials(_) if login.options.no_check => {}
+        Grant::Shared(_) => {
+            identity.bearer(console.warn)?;
+        }
         Grant::Token(_) => {
             heard.owner =
                 trial::of_token(login.purpose, identity, login.app, *repository, console)?;
@@ -297,6 +300,7 @@ fn secret(
     let profile = &identity.profile;
     let (what, option, source) = match &profile.grant {
         Grant::Token(source) => ("token", "--with-token", source),
+        Grant::Shared(_) => return Ok(None),
         Grant::ClientCredentials(client) | Grant::AuthorizationCode(client) => {
             ("client secret", "--with-secret", &client.secret)
         }
@@ -333,6 +337,7 @@ fn given(secret: &Secret) -> Source {
 fn use_secret(identity: &mut Identity, secret: &Secret) {
     let source = match &mut identity.profile.grant {
         Grant::Token(source) => source,
+        Grant::Shared(_) => return,
         Grant::ClientCredentials(client) | Grant::AuthorizationCode(client) => &mut client.secret,
     };
     *source = given(secret);

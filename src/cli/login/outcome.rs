@@ -86,6 +86,7 @@ fn place(store: Store) -> &'static str {
         Store::Keyring => "the system's keychain",
         Store::KernelKeyring => "the kernel's keyring, until this machine restarts",
         Store::Memory => "no place",
+        Store::Vault | Store::Command => "the shared store",
     }
 }
 

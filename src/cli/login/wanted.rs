@@ -241,7 +241,7 @@ fn is_stored(known: Option<&profile::Profile>) -> bool {
     known.is_none_or(|profile| match &profile.grant {
         Grant::Token(source) => *source == Source::Stored,
         Grant::ClientCredentials(client) => client.secret == Source::Stored,
-        Grant::AuthorizationCode(_) => true,
+        Grant::AuthorizationCode(_) | Grant::Shared(_) => true,
     })
 }
 

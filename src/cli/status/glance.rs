@@ -97,6 +97,9 @@ fn account(profile: &Profile, kept: &Kept) -> String {
 fn validity(profile: &Profile, kept: &Kept, now_unix_s: u64) -> Validity {
     let (secret, what, stored) = match &profile.grant {
         Grant::Token(token) => (token, "token", &kept.ready_token),
+        Grant::Shared(_) => {
+            return Ok("reads a shared login; 'git bbtoken doctor' asks the store".to_owned());
+        }
         Grant::AuthorizationCode(client) | Grant::ClientCredentials(client) => {
             (&client.secret, "client secret", &kept.client_secret)
         }
@@ -126,6 +129,8 @@ fn validity(profile: &Profile, kept: &Kept, now_unix_s: u64) -> Validity {
             let expiry = clock::expiry(token.expires_at_unix_s, now_unix_s);
             Ok(format!("token {expiry}"))
         }
-        (Grant::ClientCredentials(_), ..) => Ok("gets a token when git needs one".to_owned()),
+        (Grant::ClientCredentials(_) | Grant::Shared(_), ..) => {
+            Ok("gets a token when git needs one".to_owned())
+        }
     }
 }

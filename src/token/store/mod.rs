@@ -76,6 +76,11 @@ pub(crate) fn open(
         (profile::Store::File, Some(directory)) => {
             Ok(Box::new(FileStore::at(directory, &profile.name)))
         }
+        (profile::Store::Vault | profile::Store::Command, _) => Err(unusable(format!(
+            "the store '{}' has one shared record and no other secrets",
+            profile.store.name()
+        ))
+        .into()),
         (profile::Store::File, None) => Err(unusable(
             "there is no home directory to store secrets in; set BBTOKEN_HOME".into(),
         )

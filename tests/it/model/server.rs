@@ -284,6 +284,7 @@ impl World {
                 },
                 transport: Transport::Auto,
                 store: Store::File,
+                shared: None,
                 remembers_advertisement: true,
                 no_questions: None,
                 unknown_keys: Vec::new(),

@@ -1,0 +1,77 @@
+//! One login or one client for many machines, in a record that they share.
+//!
+//! The store needs one ability only: to replace the record if its version is still the one that was read
+//! (compare-and-set). The claim to renew the token is part of the record, so no lock or lease of the store is needed.
+//! A claim that was written proves three things before the refresh token is used: the record that was read is the newest
+//! one, the store can be written, and no other machine uses the token now.
+//!
+//! 1. Read the record. If its token is valid for long enough, use it. Most commands end here.
+//! 2. If another machine has a fresh claim, wait for its result, or use the token while it is valid.
+//! 3. Write a claim. If that is refused, read again.
+//! 4. Send the refresh token, only within the first half of the claim's life.
+//! 5. Write the new login and remove the claim.
+//!
+//! The claim is also the note that the token may have been used, as the journal is for a store on this machine: a kill
+//! between 4 and 5 leaves it. The next command finds it stale and repeats the exchange, within the server's grace
+//! period. All times are those of the store, so no machine's clock matters.
+mod outcome;
+mod record;
+mod renewal;
+
+use std::time::Duration;
+
+use crate::secret::Secret;
+
+pub(super) use renewal::{AHEAD_S, Renewal};
+
+/// A record in a store with compare-and-set.
+pub trait SharedRecord {
+    /// Reads the record.
+    ///
+    /// # Errors
+    ///
+    /// [`Trouble::Overtaken`] if the store answered with an older version than this value has seen.
+    fn read(&self) -> Result<Seen, Trouble>;
+
+    /// Replaces the record if its version is still `seen`. Gives the new version.
+    ///
+    /// # Errors
+    ///
+    /// [`Trouble::Overtaken`] if the store refused; the record is unchanged by this call. [`Trouble::Lost`] if the
+    /// outcome is unknown; a read tells it.
+    fn replace(&self, seen: &Version, record: &Secret) -> Result<Version, Trouble>;
+
+    /// Names the record and its store for messages.
+    fn name(&self) -> String;
+}
+
+/// A version of a record. Only its store can compare versions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version(pub String);
+
+/// The result of reading a record.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The version to give to [`SharedRecord::replace`], also if there is no record.
+    pub version: Version,
+    /// The record; `None` if there is none.
+    pub record: Option<Secret>,
+    /// The time by the store's clock, if the store tells it.
+    pub store_time_unix_s: Option<u64>,
+}
+
+/// A failed read or write.
+#[derive(Debug)]
+pub enum Trouble {
+    /// The version is not the newest one, or a node of the store is behind. A new read may help.
+    Overtaken,
+    /// The store did not answer, or cannot serve requests now. A write may have happened.
+    Lost {
+        /// What happened.
+        why: anyhow::Error,
+        /// The pause that the store asks for.
+        retry_after: Option<Duration>,
+    },
+    /// The store refuses, or answers something else than a record. A new attempt would fail the same way.
+    Unusable(anyhow::Error),
+}

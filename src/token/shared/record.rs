@@ -1,0 +1,281 @@
+//! The record that machines share: client, login, access token, and the claim of the machine that renews it.
+
+use serde_json::{Value, json};
+
+use crate::{
+    oauth,
+    profile::Profile,
+    secret::{Secret, hex_digest},
+};
+
+/// The version of the format. Other versions are not used.
+const VERSION: u64 = 1;
+
+/// A shared login or client. Times are those of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) client_id: String,
+    pub(super) client_secret: Secret,
+    /// A digest of client and endpoints. A record never says where its secrets go, so they cannot be sent elsewhere.
+    pub(super) purpose: String,
+    /// `None` for a client that gets tokens for itself.
+    pub(super) refresh_token: Option<Secret>,
+    pub(super) access: Option<Access>,
+    pub(super) claim: Option<Claim>,
+    pub(super) failed: Option<Failed>,
+    /// The fingerprint of a refresh token that Bitbucket refused.
+    pub(super) dead: Option<String>,
+}
+
+/// An access token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Access {
+    pub(super) token: Secret,
+    pub(super) lifetime_s: u64,
+    pub(super) got_at_unix_s: u64,
+    pub(super) expires_at_unix_s: u64,
+    pub(super) scopes: Vec<String>,
+    /// The machine that got it.
+    pub(super) by: String,
+}
+
+/// A machine's note that it renews the token now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Claim {
+    /// A random name, different for each claim.
+    pub(super) nonce: String,
+    /// The machine, for messages.
+    pub(super) host: String,
+    pub(super) at_unix_s: u64,
+    /// How many machines have claimed this refresh token, this one included.
+    pub(super) number: u64,
+}
+
+/// The last failed attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failed {
+    pub(super) at_unix_s: u64,
+    pub(super) host: String,
+    pub(super) why: String,
+}
+
+/// Gives the purpose of a record for a client of a profile's Bitbucket.
+pub(super) fn purpose(profile: &Profile, client_id: &str) -> String {
+    let endpoints = &profile.endpoints;
+    let parts = [client_id, endpoints.token.as_str(), endpoints.base.as_str()];
+    hex_digest(parts.join("\n").as_bytes())[..32].to_owned()
+}
+
+impl Record {
+    /// Tells whether it is for this profile.
+    pub(super) fn is_for(&self, profile: &Profile) -> bool {
+        self.purpose == purpose(profile, &self.client_id)
+    }
+
+    /// Tells whether this is its token.
+    pub(super) fn has(&self, access: &Access) -> bool {
+        let own = self.access.as_ref();
+        own.is_some_and(|own| own.token == access.token)
+    }
+
+    /// Gives its client.
+    pub(super) fn client(&self, profile: &Profile) -> oauth::Client {
+        oauth::Client {
+            id: self.client_id.clone(),
+            secret: self.client_secret.clone(),
+            token_url: profile.endpoints.token.clone(),
+        }
+    }
+
+    /// Tells whether Bitbucket has refused its refresh token.
+    pub(super) fn is_dead(&self) -> bool {
+        let token = self.refresh_token.as_ref().map(Secret::fingerprint);
+        token.is_some() && self.dead == token
+    }
+
+    /// Formats it for a store.
+    pub(super) fn render(&self) -> Secret {
+        let secret = |secret: &Secret| secret.expose().to_owned();
+        let access = self.access.as_ref().map(|access| {
+            json!({
+                "token": access.token.expose(),
+                "lifetime_s": access.lifetime_s,
+                "got_at_unix_s": access.got_at_unix_s,
+                "expires_at_unix_s": access.expires_at_unix_s,
+                "scopes": access.scopes,
+                "by": access.by,
+            })
+        });
+        let claim = self.claim.as_ref().map(|claim| {
+            json!({
+                "nonce": claim.nonce,
+                "host": claim.host,
+                "at_unix_s": claim.at_unix_s,
+                "number": claim.number,
+            })
+        });
+        let failed = self.failed.as_ref().map(|failed| {
+            json!({ "at_unix_s": failed.at_unix_s, "host": failed.host, "why": failed.why })
+        });
+        let record = json!({
+            "version": VERSION,
+            "client_id": self.client_id,
+            "client_secret": self.client_secret.expose(),
+            "for": self.purpose,
+            "refresh_token": self.refresh_token.as_ref().map(secret),
+            "access": access,
+            "claim": claim,
+            "failed": failed,
+            "dead": self.dead,
+        });
+        Secret::new(record.to_string())
+    }
+
+    /// Parses a record. `None` if it is not one of this version.
+    pub(super) fn parse(text: &Secret) -> Option<Self> {
+        let value: Value = serde_json::from_str(text.expose()).ok()?;
+        if value.get("version")?.as_u64()? != VERSION {
+            return None;
+        }
+        let part = |name: &str| value.get(name).filter(|part| !part.is_null());
+        // A part that is there and cannot be read makes the whole record unusable: a lost claim or token would cost the
+        // login.
+        let refresh_token = match part("refresh_token") {
+            Some(token) => Some(Secret::new(token.as_str().filter(|it| !it.is_empty())?)),
+            None => None,
+        };
+        Some(Record {
+            client_id: text_of(&value, "client_id")?,
+            client_secret: Secret::new(value.get("client_secret")?.as_str()?),
+            purpose: text_of(&value, "for")?,
+            refresh_token,
+            access: optional(part("access"), access)?,
+            claim: optional(part("claim"), claim)?,
+            failed: optional(part("failed"), failed)?,
+            dead: optional(part("dead"), |dead| dead.as_str().map(str::to_owned))?,
+        })
+    }
+}
+
+fn optional<T>(part: Option<&Value>, parse: impl Fn(&Value) -> Option<T>) -> Option<Option<T>> {
+    match part {
+        Some(part) => parse(part).map(Some),
+        None => Some(None),
+    }
+}
+
+fn text_of(value: &Value, name: &str) -> Option<String> {
+    value.get(name)?.as_str().map(str::to_owned)
+}
+
+fn number_of(value: &Value, name: &str) -> Option<u64> {
+    value.get(name)?.as_u64()
+}
+
+fn access(value: &Value) -> Option<Access> {
+    let token = Secret::new(value.get("token")?.as_str()?);
+    let scopes = value.get("scopes")?.as_array()?.iter();
+    Some(Access {
+        lifetime_s: number_of(value, "lifetime_s")?,
+        got_at_unix_s: number_of(value, "got_at_unix_s")?,
+        expires_at_unix_s: number_of(value, "expires_at_unix_s")?,
+        scopes: scopes
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
+        by: text_of(value, "by")?,
+        token,
+    })
+    .filter(|access| !access.token.is_empty())
+}
+
+fn claim(value: &Value) -> Option<Claim> {
+    Some(Claim {
+        nonce: text_of(value, "nonce")?,
+        host: text_of(value, "host")?,
+        at_unix_s: number_of(value, "at_unix_s")?,
+        number: number_of(value, "number")?,
+    })
+}
+
+fn failed(value: &Value) -> Option<Failed> {
+    Some(Failed {
+        at_unix_s: number_of(value, "at_unix_s")?,
+        host: text_of(value, "host")?,
+        why: text_of(value, "why")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        Record {
+            client_id: "key".into(),
+            client_secret: Secret::new("secret"),
+            purpose: "0123".into(),
+            refresh_token: Some(Secret::new("r1")),
+            access: Some(Access {
+                token: Secret::new("t1"),
+                lifetime_s: 7_200,
+                got_at_unix_s: 1_000,
+                expires_at_unix_s: 8_200,
+                scopes: vec!["repository".into()],
+                by: "runner-1".into(),
+            }),
+            claim: Some(Claim {
+                nonce: "n".into(),
+                host: "runner-2".into(),
+                at_unix_s: 2_000,
+                number: 1,
+            }),
+            failed: Some(Failed {
+                at_unix_s: 1_500,
+                host: "runner-3".into(),
+                why: "busy".into(),
+            }),
+            dead: Some("01234567".into()),
+        }
+    }
+
+    #[test]
+    fn a_part_that_cannot_be_read_makes_the_record_unusable() {
+        assert_eq!(Record::parse(&record().render()), Some(record()));
+        let whole: Value = serde_json::from_str(record().render().expose()).expect("it is JSON");
+        let mut tried = 0;
+        for name in [
+            "version",
+            "client_id",
+            "client_secret",
+            "for",
+            "refresh_token",
+            "access",
+            "claim",
+            "failed",
+            "dead",
+        ] {
+            let mut broken = whole.clone();
+            broken[name] = json!([7]);
+            assert_eq!(
+                Record::parse(&Secret::new(broken.to_string())),
+                None,
+                "{name}"
+            );
+            tried += 1;
+        }
+        assert_eq!(tried, 9);
+    }
+
+    #[test]
+    fn any_text_is_a_record_that_is_written_back_unchanged_or_none() {
+        let real = record().render();
+        let small =
+            r#"{"version":1,"client_id":"","client_secret":"","for":"","refresh_token":null}"#;
+        crate::fuzz::check_text(&[real.expose(), small], |text| {
+            if let Some(record) = Record::parse(&Secret::new(text)) {
+                assert_eq!(Record::parse(&record.render()), Some(record));
+            }
+        });
+    }
+}
