@@ -1,6 +1,6 @@
 //! The cache of access tokens: one file for each, readable by the user only, always replaced as a whole.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -13,6 +13,14 @@ use crate::{
 
 /// The version of the file format. Other versions are not read.
 const VERSION: u64 = 1;
+/// A token is replaced this long before it expires, so that it does not expire during a request. The margin is at most
+/// a quarter of the lifetime. (cargo and Backstage have margins of 1 and 10 minutes.)
+const MARGIN_S: u64 = 120;
+
+/// Gives the seconds that a token must live on to be used.
+pub(super) fn least_life(margin: Duration, lifetime_s: u64) -> u64 {
+    margin.as_secs().max(MARGIN_S).min(lifetime_s / 4)
+}
 
 /// A directory of cached tokens.
 pub(super) struct Cache {

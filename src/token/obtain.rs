@@ -6,7 +6,7 @@ use super::{
     Tokens,
     bearer::{Bearer, Current},
     busy::Repeat,
-    cache::{Cache, Cached, Entry},
+    cache::{Cache, Cached, Entry, least_life},
     explain::{explain, who},
     journal::Journal,
     lock::LockOutcome,
@@ -21,9 +21,6 @@ use crate::{
     secret::Secret,
 };
 
-/// A token is replaced this long before it expires, so that it does not expire during a request. The margin is at most
-/// a quarter of the lifetime. (cargo and Backstage have margins of 1 and 10 minutes.)
-const MARGIN_S: u64 = 120;
 /// The requirements for [`Tokens::obtain`].
 pub(super) struct TokenRequest<'w> {
     /// The minimum remaining lifetime.
@@ -32,11 +29,6 @@ pub(super) struct TokenRequest<'w> {
     pub(super) refused: Option<&'w Secret>,
     /// The time to wait for a busy endpoint.
     pub(super) patience: Duration,
-}
-
-/// Gives the seconds that a token must live on to be used.
-pub(super) fn least_life(margin: Duration, lifetime_s: u64) -> u64 {
-    margin.as_secs().max(MARGIN_S).min(lifetime_s / 4)
 }
 
 impl TokenRequest<'_> {

@@ -14,7 +14,7 @@
 //! The claim is also the note that the token may have been used, as the journal is for a store on this machine: a kill
 //! between 4 and 5 leaves it. The next command finds it stale and repeats the exchange, within the server's grace
 //! period. All times are those of the store, so no machine's clock matters.
-mod outcome;
+mod lookout;
 mod record;
 mod renewal;
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{
-    SharedRecord, Version,
-    outcome::{Lookout, Outcome},
-    record::{Access, Claim, Failed, Record},
+    SharedRecord,
+    lookout::{Held, Known, Lookout, Outcome},
+    record::{Access, Claim, Failed},
 };
 use crate::{
     failure::{Failure, Kind, quote},
@@ -15,15 +15,12 @@ use crate::{
     token::{
         Tokens,
         busy::Repeat,
-        cache::Entry,
+        cache::{Entry, least_life},
         explain::{explain, who},
-        obtain::least_life,
         refresh::{RefreshFailure, login_needed},
     },
 };
 
-/// The life of a claim. After that, another machine may repeat the exchange.
-pub(super) const CLAIM_S: u64 = 60;
 /// A request starts only within this time of the claim, so that it ends while the claim is alive: its limit is 30 s.
 const SEND_WITHIN: Duration = Duration::from_secs(30);
 /// A token is renewed this long before its end. It is longer than a claim's life, so that no machine waits for one
@@ -56,25 +53,6 @@ pub(in crate::token) struct Renewal<'r> {
     pub(in crate::token) patience: Duration,
 }
 
-/// A record as it was read.
-#[derive(Clone, Debug)]
-pub(super) struct Known {
-    pub(super) version: Version,
-    pub(super) record: Record,
-    /// The store's time, or this machine's if the store tells none.
-    pub(super) now_unix_s: u64,
-    /// The monotonic time of reading.
-    pub(super) at: Duration,
-}
-
-/// A claim of this machine, in the version that has it.
-pub(super) struct Held {
-    pub(super) known: Known,
-    pub(super) nonce: String,
-    /// The monotonic time before the claim was written.
-    pub(super) since: Duration,
-}
-
 /// What to do with a record.
 enum Step {
     Use(Access),
@@ -91,7 +69,7 @@ impl Renewal<'_> {
     pub(in crate::token) fn run(&self) -> anyhow::Result<Entry> {
         let clock = self.tokens.clock;
         let begun = clock.monotonic();
-        let mut lookout = Lookout::new(self);
+        let mut lookout = Lookout::new(self.tokens, self.record);
         let mut told = false;
         loop {
             let known = lookout.look()?;

@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use super::{
-    Trouble, Version,
+    SharedRecord, Trouble, Version,
     record::{Access, Claim, Failed, Record},
-    renewal::{CLAIM_S, Held, Known, Renewal},
 };
 use crate::{
     failure::{Failure, Kind},
     http::jitter,
     oauth::TokenAnswer,
     secret::Secret,
+    token::Tokens,
 };
 
+/// The life of a claim. After that, another machine may repeat the exchange.
+const CLAIM_S: u64 = 60;
 /// The limit for waiting for a store that does not answer. An election of a new leader takes 2 to 4 s.
 const STORE_LIMIT: Duration = Duration::from_secs(20);
 /// The limit for writing an outcome.
@@ -22,6 +24,25 @@ const PUBLISH_LIMIT: Duration = Duration::from_secs(60);
 const ABSENT: Duration = Duration::from_secs(2);
 /// The pauses before a repeated read or write.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(400));
+
+/// A record as it was read.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) version: Version,
+    pub(super) record: Record,
+    /// The store's time, or this machine's if the store tells none.
+    pub(super) now_unix_s: u64,
+    /// The monotonic time of reading.
+    pub(super) at: Duration,
+}
+
+/// A claim of this machine, in the version that has it.
+pub(super) struct Held {
+    pub(super) known: Known,
+    pub(super) nonce: String,
+    /// The monotonic time before the claim was written.
+    pub(super) since: Duration,
+}
 
 /// The outcome of a token request, for the record.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,7 +74,8 @@ impl Access {
 
 /// Reads and writes the record, and remembers since when it has seen the claim of another machine.
 pub(super) struct Lookout<'r> {
-    renewal: &'r Renewal<'r>,
+    tokens: &'r Tokens<'r>,
+    record: &'r dyn SharedRecord,
     /// This machine's name.
     pub(super) host: String,
     /// The last claim of another machine, and the monotonic time at which it was first seen.
@@ -61,9 +83,10 @@ pub(super) struct Lookout<'r> {
 }
 
 impl<'r> Lookout<'r> {
-    pub(super) fn new(renewal: &'r Renewal<'r>) -> Self {
+    pub(super) fn new(tokens: &'r Tokens<'r>, record: &'r dyn SharedRecord) -> Self {
         Lookout {
-            renewal,
+            tokens,
+            record,
             host: machine(),
             watched: None,
         }
@@ -76,12 +99,12 @@ impl<'r> Lookout<'r> {
     /// [`Kind::StoreUnusable`] or [`Kind::Unreachable`] if the store cannot be read, [`Kind::LoginNeeded`] if there is
     /// no record.
     pub(super) fn look(&mut self) -> anyhow::Result<Known> {
-        let clock = self.renewal.tokens.clock;
+        let clock = self.tokens.clock;
         let begun = clock.monotonic();
         let mut told = false;
         loop {
             let waited = clock.monotonic() - begun;
-            let (error, limit, asked) = match self.renewal.record.read() {
+            let (error, limit, asked) = match self.record.read() {
                 Ok(seen) => match &seen.record {
                     Some(text) => return self.known(seen.version, text, seen.store_time_unix_s),
                     None => (self.no_login(), ABSENT, None),
@@ -96,7 +119,7 @@ impl<'r> Lookout<'r> {
             }
             if !told && limit == STORE_LIMIT && waited >= ABSENT {
                 told = true;
-                (self.renewal.tokens.notify)(&format!("waiting for the shared login: {error:#}"));
+                (self.tokens.notify)(&format!("waiting for the shared login: {error:#}"));
             }
             clock.wait(pause);
         }
@@ -109,12 +132,12 @@ impl<'r> Lookout<'r> {
         text: &Secret,
         store_time_unix_s: Option<u64>,
     ) -> anyhow::Result<Known> {
-        let tokens = self.renewal.tokens;
+        let tokens = self.tokens;
         let refuse = |why: &str| {
             let message = format!(
                 "cannot use the shared login of profile '{}' at {}: {why}",
                 tokens.profile,
-                self.renewal.record.name()
+                self.record.name()
             );
             Failure::new(Kind::Misconfigured, message)
         };
@@ -158,7 +181,7 @@ impl<'r> Lookout<'r> {
     ///
     /// If the store can be read but not written. The refresh token was not used then.
     pub(super) fn claim(&mut self, known: Known) -> anyhow::Result<Option<Held>> {
-        let since = self.renewal.tokens.clock.monotonic();
+        let since = self.tokens.clock.monotonic();
         let nonce = crate::oauth::random()?.expose().to_owned();
         let earlier = known.record.claim.as_ref().map_or(0, |claim| claim.number);
         let mut next = known.record.clone();
@@ -168,7 +191,7 @@ impl<'r> Lookout<'r> {
             at_unix_s: self.now_unix_s(&known),
             number: earlier + 1,
         });
-        let written = self.renewal.record.replace(&known.version, &next.render());
+        let written = self.record.replace(&known.version, &next.render());
         let known = match written {
             Ok(version) => Known {
                 version,
@@ -196,7 +219,7 @@ impl<'r> Lookout<'r> {
 
     /// Renews this machine's claim before another request. False if another machine has taken over.
     pub(super) fn hold(&mut self, held: &mut Held) -> anyhow::Result<bool> {
-        let clock = self.renewal.tokens.clock;
+        let clock = self.tokens.clock;
         let begun = clock.monotonic();
         loop {
             let since = clock.monotonic();
@@ -204,10 +227,7 @@ impl<'r> Lookout<'r> {
             if let Some(claim) = &mut next.claim {
                 claim.at_unix_s = self.now_unix_s(&held.known);
             }
-            let written = self
-                .renewal
-                .record
-                .replace(&held.known.version, &next.render());
+            let written = self.record.replace(&held.known.version, &next.render());
             let why = match written {
                 Ok(version) => {
                     held.known = Known {
@@ -246,7 +266,7 @@ impl<'r> Lookout<'r> {
     ///
     /// If the store could not be written within the limit.
     pub(super) fn publish(&mut self, held: &Held, outcome: &Outcome) -> anyhow::Result<bool> {
-        let clock = self.renewal.tokens.clock;
+        let clock = self.tokens.clock;
         let begun = clock.monotonic();
         let limit = match outcome {
             Outcome::Renewed { .. } => PUBLISH_LIMIT,
@@ -257,7 +277,7 @@ impl<'r> Lookout<'r> {
         let mut newest = held.known.clone();
         loop {
             let next = self.with(&newest, held, outcome);
-            let why = match self.renewal.record.replace(&newest.version, &next.render()) {
+            let why = match self.record.replace(&newest.version, &next.render()) {
                 Ok(_) => return Ok(true),
                 Err(Trouble::Overtaken) => self.unsettled(),
                 Err(Trouble::Lost { why, .. } | Trouble::Unusable(why)) => why,
@@ -282,7 +302,7 @@ impl<'r> Lookout<'r> {
 
     /// Reads the record once. `None` if there is none, or the store is behind.
     fn glance(&mut self) -> anyhow::Result<Option<Known>> {
-        match self.renewal.record.read() {
+        match self.record.read() {
             Ok(seen) => seen
                 .record
                 .map(|text| self.known(seen.version, &text, seen.store_time_unix_s))
@@ -324,21 +344,21 @@ impl<'r> Lookout<'r> {
 
     /// Gives the store's time now.
     fn now_unix_s(&self, known: &Known) -> u64 {
-        let since = self.renewal.tokens.clock.monotonic() - known.at;
+        let since = self.tokens.clock.monotonic() - known.at;
         known.now_unix_s.saturating_add(since.as_secs())
     }
 
     fn no_login(&self) -> anyhow::Error {
-        let profile = self.renewal.tokens.profile.name.clone();
+        let profile = self.tokens.profile.name.clone();
         let message = format!(
             "profile '{profile}' is not logged in: there is no shared login at {}",
-            self.renewal.record.name()
+            self.record.name()
         );
         Failure::new(Kind::LoginNeeded { profile }, message).into()
     }
 
     fn unsettled(&self) -> anyhow::Error {
-        let name = self.renewal.record.name();
+        let name = self.record.name();
         let message = format!("the record at {name} changes again and again");
         Failure::new(Kind::StoreUnusable, message).into()
     }
@@ -346,8 +366,8 @@ impl<'r> Lookout<'r> {
     fn unwritten(&self, why: anyhow::Error) -> anyhow::Error {
         let message = format!(
             "the shared login of profile '{}' at {} can be read but not written, so nothing was requested from Bitbucket",
-            self.renewal.tokens.profile,
-            self.renewal.record.name()
+            self.tokens.profile,
+            self.record.name()
         );
         why.context(Failure::new(Kind::StoreUnusable, message))
     }
