@@ -343,7 +343,7 @@ impl<'r> Lookout<'r> {
     }
 
     /// Gives the store's time now.
-    fn now_unix_s(&self, known: &Known) -> u64 {
+    pub(super) fn now_unix_s(&self, known: &Known) -> u64 {
         let since = self.tokens.clock.monotonic() - known.at;
         known.now_unix_s.saturating_add(since.as_secs())
     }

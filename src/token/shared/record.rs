@@ -15,10 +15,11 @@ const VERSION: u64 = 1;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) client_id: String,
-    pub(super) client_secret: Secret,
+    /// `None` in a copy for jobs, which has the access token only.
+    pub(super) client_secret: Option<Secret>,
     /// A digest of client and endpoints. A record never says where its secrets go, so they cannot be sent elsewhere.
     pub(super) purpose: String,
-    /// `None` for a client that gets tokens for itself.
+    /// `None` for a client that gets tokens for itself, and in a copy.
     pub(super) refresh_token: Option<Secret>,
     pub(super) access: Option<Access>,
     pub(super) claim: Option<Claim>,
@@ -78,13 +79,13 @@ impl Record {
         own.is_some_and(|own| own.token == access.token)
     }
 
-    /// Gives its client.
-    pub(super) fn client(&self, profile: &Profile) -> oauth::Client {
-        oauth::Client {
+    /// Gives its client. `None` in a copy, which cannot be renewed.
+    pub(super) fn client(&self, profile: &Profile) -> Option<oauth::Client> {
+        Some(oauth::Client {
             id: self.client_id.clone(),
-            secret: self.client_secret.clone(),
+            secret: self.client_secret.clone()?,
             token_url: profile.endpoints.token.clone(),
-        }
+        })
     }
 
     /// Tells whether Bitbucket has refused its refresh token.
@@ -120,7 +121,7 @@ impl Record {
         let record = json!({
             "version": VERSION,
             "client_id": self.client_id,
-            "client_secret": self.client_secret.expose(),
+            "client_secret": self.client_secret.as_ref().map(secret),
             "for": self.purpose,
             "refresh_token": self.refresh_token.as_ref().map(secret),
             "access": access,
@@ -138,17 +139,12 @@ impl Record {
             return None;
         }
         let part = |name: &str| value.get(name).filter(|part| !part.is_null());
-        // A part that is there and cannot be read makes the whole record unusable: a lost claim or token would cost the
-        // login.
-        let refresh_token = match part("refresh_token") {
-            Some(token) => Some(Secret::new(token.as_str().filter(|it| !it.is_empty())?)),
-            None => None,
-        };
+        // A part that cannot be read makes the whole record unusable: a lost claim or token would cost the login.
         Some(Record {
             client_id: text_of(&value, "client_id")?,
-            client_secret: Secret::new(value.get("client_secret")?.as_str()?),
+            client_secret: optional(part("client_secret"), secret)?,
             purpose: text_of(&value, "for")?,
-            refresh_token,
+            refresh_token: optional(part("refresh_token"), secret)?,
             access: optional(part("access"), access)?,
             claim: optional(part("claim"), claim)?,
             failed: optional(part("failed"), failed)?,
@@ -164,6 +160,11 @@ fn optional<T>(part: Option<&Value>, parse: impl Fn(&Value) -> Option<T>) -> Opt
     }
 }
 
+fn secret(value: &Value) -> Option<Secret> {
+    let text = value.as_str().filter(|text| !text.is_empty());
+    text.map(Secret::new)
+}
+
 fn text_of(value: &Value, name: &str) -> Option<String> {
     value.get(name)?.as_str().map(str::to_owned)
 }
@@ -173,7 +174,6 @@ fn number_of(value: &Value, name: &str) -> Option<u64> {
 }
 
 fn access(value: &Value) -> Option<Access> {
-    let token = Secret::new(value.get("token")?.as_str()?);
     let scopes = value.get("scopes")?.as_array()?.iter();
     Some(Access {
         lifetime_s: number_of(value, "lifetime_s")?,
@@ -184,9 +184,8 @@ fn access(value: &Value) -> Option<Access> {
             .map(str::to_owned)
             .collect(),
         by: text_of(value, "by")?,
-        token,
+        token: secret(value.get("token")?)?,
     })
-    .filter(|access| !access.token.is_empty())
 }
 
 fn claim(value: &Value) -> Option<Claim> {
@@ -213,7 +212,7 @@ mod tests {
     fn record() -> Record {
         Record {
             client_id: "key".into(),
-            client_secret: Secret::new("secret"),
+            client_secret: Some(Secret::new("secret")),
             purpose: "0123".into(),
             refresh_token: Some(Secret::new("r1")),
             access: Some(Access {

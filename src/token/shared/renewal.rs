@@ -180,6 +180,9 @@ impl Renewal<'_> {
 
     /// Claims the renewal and requests a token. `None` if another machine was first.
     fn renew(&self, lookout: &mut Lookout<'_>, known: Known) -> anyhow::Result<Option<Entry>> {
+        let Some(client) = known.record.client(self.tokens.profile) else {
+            return Err(self.only_a_copy());
+        };
         let valid = self.good(&known, 0);
         let entry = valid.as_ref().map(|access| self.entry(access, &known));
         let held = match lookout.claim(known) {
@@ -187,10 +190,19 @@ impl Renewal<'_> {
             Ok(None) => return Ok(None),
             Err(error) => return self.despite(entry, error),
         };
-        match self.exchange(lookout, held) {
+        match self.exchange(lookout, held, &client) {
             Ok(done) => Ok(done),
             Err(error) => self.despite(entry, error),
         }
+    }
+
+    fn only_a_copy(&self) -> anyhow::Error {
+        let message = format!(
+            "the token of profile '{}' at {} has ended, and this record has no login: the machine that runs 'git bbtoken renew' has not renewed it",
+            self.tokens.profile,
+            self.record.name()
+        );
+        Failure::new(Kind::Refused, message).into()
     }
 
     /// Uses a valid token although its renewal failed. The next command tries again.
@@ -203,52 +215,70 @@ impl Renewal<'_> {
 
     /// Sends the token request until there is a response, and writes the outcome. `None` if another machine has taken
     /// over.
-    fn exchange(&self, lookout: &mut Lookout<'_>, mut held: Held) -> anyhow::Result<Option<Entry>> {
+    fn exchange(
+        &self,
+        lookout: &mut Lookout<'_>,
+        mut held: Held,
+        client: &oauth::Client,
+    ) -> anyhow::Result<Option<Entry>> {
         let tokens = self.tokens;
         let http = tokens.http.client()?;
         let record = held.known.record.clone();
-        let client = record.client(tokens.profile);
-        let (repeat, patience) = (Repeat::SpendsWithGrace, tokens.patience(self.patience));
+        let patience = tokens.patience(self.patience);
         let mut may_be_used = record.claim.as_ref().is_some_and(|claim| claim.number > 1);
         let mut retries = Retries::within(self.patience);
         loop {
             if tokens.clock.monotonic() - held.since >= SEND_WITHIN && !lookout.hold(&mut held)? {
                 return Ok(None);
             }
-            let asked = tokens.clock.monotonic();
+            let asked_at_unix_s = lookout.now_unix_s(&held.known);
             let answer = match &record.refresh_token {
                 Some(token) => client.refresh(http, tokens.clock, token),
                 None => client.client_credentials(http, tokens.clock),
             };
             let error = match answer {
                 Ok(answer) => {
-                    let asked_at_unix_s = held.known.now_unix_s + (asked - held.known.at).as_secs();
                     let access = Access::of(&answer, asked_at_unix_s, &lookout.host);
-                    let entry = self.entry(
-                        &access,
-                        &Known {
-                            now_unix_s: asked_at_unix_s,
-                            ..held.known.clone()
-                        },
-                    );
-                    let outcome = Outcome::Renewed {
+                    return Ok(Some(self.share(
+                        lookout,
+                        &held,
                         access,
-                        refresh_token: answer.refresh_token,
-                    };
-                    if let Err(error) = lookout.publish(&held, &outcome) {
-                        self.tell_unpublished(&error);
-                    }
-                    return Ok(Some(entry));
+                        answer.refresh_token,
+                    )));
                 }
                 Err(error) => error,
             };
-            let failure = RefreshFailure::of(&error);
-            may_be_used |= failure == RefreshFailure::Unknown;
-            if patience.pause(&mut retries, repeat, &error) {
-                continue;
+            may_be_used |= RefreshFailure::of(&error) == RefreshFailure::Unknown;
+            if !patience.pause(&mut retries, Repeat::SpendsWithGrace, &error) {
+                return self.failed(lookout, &held, may_be_used, error, client);
             }
-            return self.failed(lookout, &held, may_be_used, error);
         }
+    }
+
+    /// Writes a new token into the record, and gives it for this machine.
+    fn share(
+        &self,
+        lookout: &mut Lookout<'_>,
+        held: &Held,
+        access: Access,
+        refresh_token: Option<Secret>,
+    ) -> Entry {
+        let known = Known {
+            now_unix_s: access.got_at_unix_s,
+            ..held.known.clone()
+        };
+        let entry = self.entry(&access, &known);
+        let outcome = Outcome::Renewed {
+            access,
+            refresh_token,
+        };
+        if let Err(error) = lookout.publish(held, &outcome) {
+            (self.tokens.notify)(&format!(
+                "the renewed token of profile '{}' could not be shared; run any git command within 8 minutes, or log in again: {error:#}",
+                self.tokens.profile
+            ));
+        }
+        entry
     }
 
     /// Writes a failure into the record, for the other machines, and explains it.
@@ -258,8 +288,8 @@ impl Renewal<'_> {
         held: &Held,
         may_be_used: bool,
         error: oauth::Error,
+        client: &oauth::Client,
     ) -> anyhow::Result<Option<Entry>> {
-        let profile = self.tokens.profile;
         let has_login = held.known.record.refresh_token.is_some();
         if has_login && RefreshFailure::of(&error) == RefreshFailure::Refused {
             return match lookout.publish(held, &Outcome::Refused) {
@@ -273,13 +303,6 @@ impl Renewal<'_> {
             // If this fails, the claim ends by itself.
             let _ = lookout.publish(held, &Outcome::Failed(error.to_string()));
         }
-        Err(explain(error, profile, &held.known.record.client(profile)))
-    }
-
-    fn tell_unpublished(&self, error: &anyhow::Error) {
-        (self.tokens.notify)(&format!(
-            "the renewed token of profile '{}' could not be shared; run any git command within 8 minutes, or log in again: {error:#}",
-            self.tokens.profile
-        ));
+        Err(explain(error, self.tokens.profile, client))
     }
 }
