@@ -142,7 +142,8 @@ pub mod internals {
         },
         oauth::Authorization,
         profile::{
-            Client, Endpoints, Grant, Profile, SharedStore, Source, Store, Transport, Vault,
+            Client, Endpoints, Grant, Jwt, Profile, RecordPath, SharedStore, Source, Store,
+            Transport, Vault,
         },
         secret::Secret,
         token::{Connect, Login, Places, Seen, SharedRecord, Tokens, Trouble, Version},

@@ -5,7 +5,7 @@ use crate::failure::quote;
 /// The prefix of this program's variables.
 const PREFIX: &str = "BBTOKEN_";
 /// Every variable that the programs read.
-pub(crate) const VARIABLES: [&str; 14] = [
+pub(crate) const VARIABLES: [&str; 24] = [
     "BBTOKEN_PROFILE",
     "BBTOKEN_CLIENT_ID",
     "BBTOKEN_CLIENT_SECRET",
@@ -18,6 +18,16 @@ pub(crate) const VARIABLES: [&str; 14] = [
     "BBTOKEN_TRANSPORT",
     "BBTOKEN_REMEMBER_ADVERTISEMENT",
     "BBTOKEN_STORE",
+    "BBTOKEN_STORE_PATH",
+    "BBTOKEN_STORE_URL",
+    "BBTOKEN_STORE_NAMESPACE",
+    "BBTOKEN_STORE_ROLE",
+    "BBTOKEN_STORE_AUTH_PATH",
+    "BBTOKEN_STORE_JWT_FILE",
+    "BBTOKEN_STORE_JWT_VARIABLE",
+    "BBTOKEN_STORE_TOKEN_PATH",
+    "BBTOKEN_STORE_COMMAND",
+    "BBTOKEN_CACHE",
     "BBTOKEN_HOME",
     "BBTOKEN_TRACE",
 ];

@@ -9,17 +9,20 @@ use crate::{
     token::Places,
 };
 
-/// Finds the directories for saved data; none with the store `memory`.
+/// Finds the directories for saved data; none with the store `memory`. With a shared store, none is for logins.
 pub(super) fn places(profile: &Profile, variables: Variables<'_>) -> Places {
-    // A shared record is read by each command, so that no token is on the disk of a runner.
-    if matches!(profile.store, Store::Memory | Store::Vault | Store::Command) {
-        return Places::default();
-    }
     let directories = git_config::directories(variables);
-    Places {
-        cache: directories.cache,
-        state: directories.state,
-        usual_states: usual_states(variables),
+    let cache = directories.cache.filter(|_| profile.caches_tokens);
+    match profile.store {
+        Store::Memory | Store::Vault | Store::Command => Places {
+            cache,
+            ..Places::default()
+        },
+        Store::File | Store::Keyring | Store::KernelKeyring => Places {
+            cache,
+            state: directories.state,
+            usual_states: usual_states(variables),
+        },
     }
 }
 

@@ -12,6 +12,7 @@ mod permission;
 mod questions;
 mod reader;
 mod repository;
+mod shared;
 mod spelling;
 mod syntax;
 mod system;
@@ -218,7 +219,10 @@ fn assign(profile: &mut RawProfile, entry: &Entry) -> bool {
             profile.workspaces.push(setting(entry));
             return true;
         }
-        _ => return false,
+        key => match shared::field(&mut profile.shared, key) {
+            Some(field) => field,
+            None => return false,
+        },
     };
     let mut found = setting(entry);
     if entry.key == "clientid" {
@@ -272,8 +276,10 @@ fn environment(variables: Variables<'_>) -> Result<Environment, Failure> {
             store: setting("BBTOKEN_STORE")?,
             transport: setting("BBTOKEN_TRANSPORT")?,
             remember_advertisement: setting("BBTOKEN_REMEMBER_ADVERTISEMENT")?,
+            shared: shared::ours(&setting)?,
             ..RawProfile::default()
         },
+        of_vault: shared::of_vault(variables),
     })
 }
 

@@ -31,11 +31,13 @@ const fn row(name: &'static str, from_repository: FromRepository) -> Row {
 const SELECT: &str = "it selects a profile that you have defined";
 
 /// Every `bbtoken.<key>`. Keys with a profile name are always refused.
-pub const BBTOKEN_KEYS: [Row; 17] = {
+pub const BBTOKEN_KEYS: [Row; 27] = {
     use FromRepository::{Followed, Refused};
     const DEFINE: &str = "define or change a profile";
     const SEND: &str = "decide where tokens are sent";
     const RUN: &str = "choose a program to run";
+    const KEEP: &str = "decide where secrets are kept";
+    const ENTER: &str = "choose a login to a store";
     [
         row("clientId", Refused(DEFINE)),
         row("grant", Refused(DEFINE)),
@@ -47,7 +49,17 @@ pub const BBTOKEN_KEYS: [Row; 17] = {
         row("baseUrl", Refused(SEND)),
         row("tokenUrl", Refused(SEND)),
         row("authorizeUrl", Refused(SEND)),
-        row("store", Refused("decide where secrets are kept")),
+        row("store", Refused(KEEP)),
+        row("storePath", Refused(KEEP)),
+        row("storeUrl", Refused(SEND)),
+        row("storeNamespace", Refused(KEEP)),
+        row("storeRole", Refused(ENTER)),
+        row("storeAuthPath", Refused(ENTER)),
+        row("storeJwtFile", Refused(ENTER)),
+        row("storeJwtVariable", Refused(ENTER)),
+        row("storeTokenPath", Refused(KEEP)),
+        row("storeCommand", Refused(RUN)),
+        row("cache", Refused(KEEP)),
         row("transport", Followed("both ways lead to the same server")),
         row(
             "rememberAdvertisement",

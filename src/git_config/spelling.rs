@@ -1,17 +1,9 @@
 //! The spelling of keys in messages: git stores them in lower case, and its manual has capitals.
 
-use super::{Entry, HTTP_KEYS};
+use super::{BBTOKEN_KEYS, Entry, HTTP_KEYS};
 
-/// Keys with capitals that appear in messages.
-const SPELLINGS: [&str; 12] = [
-    "clientId",
-    "clientSecretCommand",
-    "accessTokenCommand",
-    "baseUrl",
-    "tokenUrl",
-    "authorizeUrl",
-    "pushProfile",
-    "rememberAdvertisement",
+/// Keys of other sections with capitals that appear in messages.
+const SPELLINGS: [&str; 4] = [
     "bbtokenProfile",
     "insteadOf",
     "pushInsteadOf",
@@ -33,7 +25,9 @@ impl Entry {
         let of_http = HTTP_KEYS.iter().map(|key| key.name);
         // Some http keys are also keys of a remote.
         let of_http = of_http.filter(|_| ["http", "remote"].contains(&self.section.as_str()));
-        let mut known = SPELLINGS.into_iter().chain(of_http);
+        let ours = BBTOKEN_KEYS.iter().map(|row| row.name);
+        let ours = ours.filter(|_| self.section == "bbtoken");
+        let mut known = ours.chain(SPELLINGS).chain(of_http);
         let found = known.find(|name| name.eq_ignore_ascii_case(&self.key));
         found.unwrap_or(&self.key)
     }

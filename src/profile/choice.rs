@@ -2,7 +2,8 @@
 
 use super::{
     DEFAULT, ENVIRONMENT, Profile, Raw, Setting, Source,
-    resolve::{base_url, misconfigured, resolve},
+    resolve::{base_url, resolve},
+    values::misconfigured,
 };
 use crate::{
     address::{Address, is_profile_name},
@@ -151,9 +152,10 @@ fn choose_name(raw: &Raw, address: Option<&Address>) -> Result<Choice, Failure> 
         return asked(name, "BBTOKEN_PROFILE", None);
     }
     if environment.is_complete() && fits_site(raw, ENVIRONMENT) {
-        let why = match environment.access_token {
-            Some(_) => "a token is in the environment",
-            None => "BBTOKEN_CLIENT_ID is set",
+        let why = match (&environment.access_token, &environment.client_id) {
+            (Some(_), _) => "a token is in the environment",
+            (None, Some(_)) => "BBTOKEN_CLIENT_ID is set",
+            (None, None) => "BBTOKEN_STORE names a shared record",
         };
         return Ok(trusted(ENVIRONMENT.to_owned(), why.to_owned()));
     }

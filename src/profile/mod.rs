@@ -9,6 +9,7 @@ mod resolve;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::{fmt, path::PathBuf};
 
@@ -20,9 +21,9 @@ use crate::{
 };
 
 pub(crate) use choice::{choose, choose_for_push, explain, for_push, named, named_by_user, names};
-pub(crate) use raw::{Environment, Raw, RawProfile, Setting};
+pub(crate) use raw::{Environment, Raw, RawProfile, RawShared, Setting};
 pub(crate) use resolve::base_urls;
-pub use shared::{SharedStore, Vault};
+pub use shared::{Jwt, RecordPath, SharedStore, Vault};
 
 /// The name of the profile that the environment alone defines.
 pub(crate) const ENVIRONMENT: &str = "environment";
@@ -199,6 +200,8 @@ pub struct Profile {
     pub store: Store,
     /// The record in a store that many machines share.
     pub shared: Option<SharedStore>,
+    /// Whether access tokens are cached in files.
+    pub caches_tokens: bool,
     /// Whether advertisements are cached between commands.
     pub remembers_advertisement: bool,
     /// The setting that forbids questions to the user.
@@ -248,9 +251,11 @@ impl Profile {
     }
 
     fn shared_place(&self) -> String {
-        self.shared
-            .as_ref()
-            .map_or_else(String::new, ToString::to_string)
+        match &self.shared {
+            Some(SharedStore::Command(command)) => command.value.clone(),
+            Some(vault) => vault.to_string(),
+            None => String::new(),
+        }
     }
 
     fn key(&self, kind: &str, client_id: &str, account: &str) -> String {

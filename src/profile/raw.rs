@@ -46,12 +46,69 @@ pub(crate) struct RawProfile {
     pub transport: Option<Setting>,
     /// `rememberAdvertisement`.
     pub remember_advertisement: Option<Setting>,
+    /// The settings of a shared store.
+    pub shared: RawShared,
+}
+
+/// The unresolved settings of a store that many machines share.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RawShared {
+    /// `storePath`.
+    pub path: Option<Setting>,
+    /// `storeUrl`.
+    pub url: Option<Setting>,
+    /// `storeNamespace`.
+    pub namespace: Option<Setting>,
+    /// `storeRole`.
+    pub role: Option<Setting>,
+    /// `storeAuthPath`.
+    pub auth_path: Option<Setting>,
+    /// `storeJwtFile`.
+    pub jwt_file: Option<Setting>,
+    /// `storeJwtVariable`.
+    pub jwt_variable: Option<Setting>,
+    /// `storeTokenPath`.
+    pub token_path: Option<Setting>,
+    /// `storeCommand`.
+    pub command: Option<Setting>,
+    /// `cache`.
+    pub cache: Option<Setting>,
+}
+
+impl RawShared {
+    /// Lists all settings with their keys.
+    fn settings(&self) -> [(&'static str, &Option<Setting>); 10] {
+        let RawShared {
+            path,
+            url,
+            namespace,
+            role,
+            auth_path,
+            jwt_file,
+            jwt_variable,
+            token_path,
+            command,
+            cache,
+        } = self;
+        [
+            ("storePath", path),
+            ("storeUrl", url),
+            ("storeNamespace", namespace),
+            ("storeRole", role),
+            ("storeAuthPath", auth_path),
+            ("storeJwtFile", jwt_file),
+            ("storeJwtVariable", jwt_variable),
+            ("storeTokenPath", token_path),
+            ("storeCommand", command),
+            ("cache", cache),
+        ]
+    }
 }
 
 impl RawProfile {
-    /// Tells whether the settings name a client or a command that prints tokens.
+    /// Tells whether the settings name a client, a command that prints tokens, or a shared record.
     pub(super) fn has_client(&self) -> bool {
-        self.client_id.is_some() || self.access_token_command.is_some()
+        self.client_id.is_some() || self.access_token_command.is_some() || self.has_record()
     }
 
     /// Lists all settings with their keys. The code names each field, so the compiler reports a forgotten one.
@@ -70,6 +127,7 @@ impl RawProfile {
             store,
             transport,
             remember_advertisement,
+            shared,
         } = self;
         let single = [
             ("clientId", client_id),
@@ -87,6 +145,7 @@ impl RawProfile {
         ];
         let single = single
             .into_iter()
+            .chain(shared.settings())
             .filter_map(|(key, setting)| Some((key, setting.as_ref()?)));
         let workspaces = workspaces.iter().map(|setting| ("workspace", setting));
         single.chain(workspaces).collect()
@@ -105,14 +164,17 @@ pub(crate) struct Environment {
     /// `BBTOKEN_ACCESS_TOKEN` or `BBTOKEN_ACCESS_TOKEN_FILE`.
     pub access_token: Option<Source>,
     /// `BBTOKEN_BASE_URL`, `BBTOKEN_TOKEN_URL`, `BBTOKEN_AUTHORIZE_URL`, `BBTOKEN_STORE`, `BBTOKEN_TRANSPORT`,
-    /// `BBTOKEN_REMEMBER_ADVERTISEMENT`.
+    /// `BBTOKEN_REMEMBER_ADVERTISEMENT`, and those of a shared store.
     pub settings: RawProfile,
+    /// `BAO_ADDR`, `VAULT_ADDR`, `BAO_NAMESPACE`, `VAULT_NAMESPACE`.
+    pub of_vault: RawShared,
 }
 
 impl Environment {
     /// Tells whether the environment alone defines a profile.
     pub(super) fn is_complete(&self) -> bool {
-        self.client_id.is_some() || self.access_token.is_some()
+        let has_own = self.client_id.is_some() || self.access_token.is_some();
+        has_own || self.settings.has_store_and_record()
     }
 }
 

@@ -2,14 +2,10 @@
 
 use super::{
     Client, DEFAULT, Endpoints, Environment, Grant, GrantKind, Profile, Raw, RawProfile, Setting,
-    Source, Store, Transport,
+    Source, Store, Transport, shared,
+    values::{Layers, endpoint, misconfigured, one_of, truth},
 };
-use crate::{
-    failure::{Failure, Kind, quote},
-    http::{Url, may_carry_credentials},
-    secret::{mask_address, mask_name},
-    suggestion::doubts,
-};
+use crate::{failure::Failure, http::Url, secret::mask_name, suggestion::doubts};
 
 /// The base URL of Bitbucket Cloud.
 const CLOUD: &str = "https://bitbucket.org";
@@ -18,7 +14,7 @@ const CLOUD: &str = "https://bitbucket.org";
 ///
 /// # Errors
 ///
-/// [`Kind::Misconfigured`] if a credential must not be sent to one of the URLs.
+/// [`crate::failure::Kind::Misconfigured`] if a credential must not be sent to one of the URLs.
 pub(crate) fn base_urls(raw: &Raw) -> Result<Vec<Url>, Failure> {
     let of_environment = raw.environment.settings.base_url.as_ref();
     let general = of_environment.or(raw.common.base_url.as_ref());
@@ -69,8 +65,12 @@ pub(super) fn resolve(raw: &Raw, name: &str) -> Result<Profile, Failure> {
     let account = account.or_else(|| of_default?.account.as_ref());
     let push_profile = own.push_profile.as_ref();
     let push_profile = push_profile.or_else(|| of_default?.push_profile.as_ref());
-    let grant = grant(raw, environment, &settings, name)?;
     let store = store(settings.pick(|p| p.store.as_ref()))?;
+    let grant = grant(raw, environment, &settings, store, name)?;
+    let shared = match grant {
+        Grant::Shared(_) => shared::find(store, name, &settings, &raw.environment.of_vault)?,
+        _ => None,
+    };
     if matches!(grant, Grant::AuthorizationCode(_)) && store == Store::Memory {
         return Err(misconfigured(format!(
             "profile '{name}' needs a login, and the store 'memory' saves none; choose 'file', 'keyring' or 'kernel-keyring'"
@@ -84,32 +84,19 @@ pub(super) fn resolve(raw: &Raw, name: &str) -> Result<Profile, Failure> {
         endpoints: endpoints(&settings)?,
         transport: transport(settings.pick(|p| p.transport.as_ref()))?,
         store,
-        shared: None,
+        caches_tokens: caches_tokens(settings.pick(|p| p.shared.cache.as_ref()), store)?,
+        shared,
         remembers_advertisement: truth(settings.pick(|p| p.remember_advertisement.as_ref()))?,
         no_questions: None,
         unknown_keys: raw.unknown_keys.clone(),
     })
 }
 
-/// The places of a setting, in order of precedence.
-struct Layers<'a> {
-    environment: &'a RawProfile,
-    own: &'a RawProfile,
-    common: &'a RawProfile,
-}
-
-impl<'a> Layers<'a> {
-    fn pick<T>(&self, field: impl Fn(&'a RawProfile) -> Option<&'a T>) -> Option<&'a T> {
-        [self.environment, self.own, self.common]
-            .into_iter()
-            .find_map(field)
-    }
-}
-
 fn grant(
     raw: &Raw,
     environment: Option<&Environment>,
     settings: &Layers<'_>,
+    store: Store,
     name: &str,
 ) -> Result<Grant, Failure> {
     if let Some(token) = environment.and_then(|environment| environment.access_token.clone()) {
@@ -138,6 +125,9 @@ fn grant(
         return Ok(Grant::Token(
             command.cloned().map_or(Source::Stored, Source::Command),
         ));
+    }
+    if matches!(store, Store::Vault | Store::Command) {
+        return Ok(Grant::Shared(client_id.cloned()));
     }
     let Some(id) = client_id else {
         // It is for people only: anyone can read its secret. Another secret shows that another client is meant.
@@ -250,40 +240,6 @@ fn endpoints(settings: &Layers<'_>) -> Result<Endpoints, Failure> {
     })
 }
 
-fn endpoint(setting: Option<&Setting>, default: impl FnOnce() -> String) -> Result<Url, Failure> {
-    let default = setting.is_none().then(default);
-    let (text, origin) = match (setting, &default) {
-        (Some(setting), _) => (setting.value.as_str(), setting.origin.as_str()),
-        (None, Some(text)) => (text.as_str(), "the default"),
-        (None, None) => ("", ""),
-    };
-    let refuse = |why: &str| {
-        misconfigured(format!(
-            "'{}' ({origin}) cannot be used: {why}",
-            quote(&mask_address(text))
-        ))
-    };
-    if !text.contains("://") {
-        return Err(refuse("it does not begin with 'https://'"));
-    }
-    let url = Url::parse(text).map_err(|error| refuse(&error.to_string()))?;
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(misconfigured(format!(
-            "the URL of {origin} contains a user name or password; remove it"
-        )));
-    }
-    // An endpoint may have a query, but no fragment (RFC 6749 sections 3.1 and 3.2).
-    if url.fragment().is_some() {
-        return Err(refuse("it has a fragment"));
-    }
-    if !may_carry_credentials(&url) {
-        return Err(refuse(
-            "the helper sends tokens only over https, or over http to this machine",
-        ));
-    }
-    Ok(url)
-}
-
 fn transport(setting: Option<&Setting>) -> Result<Transport, Failure> {
     let choices = [
         ("auto", Transport::Auto),
@@ -291,13 +247,6 @@ fn transport(setting: Option<&Setting>) -> Result<Transport, Failure> {
         ("git", Transport::Git),
     ];
     one_of(setting, &choices)
-}
-
-/// Reads a boolean with git's words (git-config(1), "boolean"); the default is true.
-fn truth(setting: Option<&Setting>) -> Result<bool, Failure> {
-    let words = ["true", "yes", "on", "1"].map(|word| (word, true));
-    let others = ["false", "no", "off", "0"].map(|word| (word, false));
-    one_of(setting, &[words, others].concat())
 }
 
 fn store(setting: Option<&Setting>) -> Result<Store, Failure> {
@@ -308,28 +257,18 @@ fn store(setting: Option<&Setting>) -> Result<Store, Failure> {
             ("keyring", Store::Keyring),
             ("kernel-keyring", Store::KernelKeyring),
             ("memory", Store::Memory),
+            ("vault", Store::Vault),
+            ("command", Store::Command),
         ],
     )
 }
 
-/// Reads one of several words. The first choice is the default.
-fn one_of<T: Copy>(setting: Option<&Setting>, choices: &[(&str, T)]) -> Result<T, Failure> {
-    let Some(Setting { value, origin }) = setting else {
-        return Ok(choices[0].1);
-    };
-    let chosen = choices
-        .iter()
-        .find(|(word, _)| value.eq_ignore_ascii_case(word));
-    chosen.map(|(_, choice)| *choice).ok_or_else(|| {
-        let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
-        misconfigured(format!(
-            "'{}' ({origin}) is not one of {}",
-            mask_name(value),
-            words.join(", ")
-        ))
+/// Reads `cache`. It applies to a shared store only.
+fn caches_tokens(setting: Option<&Setting>, store: Store) -> Result<bool, Failure> {
+    let asked = one_of(setting, &[("memory", false), ("file", true)])?;
+    Ok(match store {
+        Store::Vault | Store::Command => asked,
+        Store::File | Store::Keyring | Store::KernelKeyring => true,
+        Store::Memory => false,
     })
-}
-
-pub(super) fn misconfigured(message: String) -> Failure {
-    Failure::new(Kind::Misconfigured, message)
 }

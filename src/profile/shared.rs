@@ -1,37 +1,377 @@
-//! The place of a record that many machines share.
+//! The place of a record that many machines share, and the way to log in there.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
-use super::Setting;
-use crate::http::Url;
+use super::{
+    RawProfile, RawShared, Setting, Store,
+    values::{Layers, endpoint, misconfigured},
+};
+use crate::{
+    failure::Failure,
+    http::Url,
+    secret::{mask_name, masked},
+};
 
 /// The engine and the place of a shared record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SharedStore {
     /// Vault or OpenBao.
-    Vault(Vault),
+    Vault(Box<Vault>),
     /// A command (`storeCommand`).
     Command(Setting),
 }
 
-/// A record in a KV version 2 engine of Vault or OpenBao.
+/// A record in a KV version 2 engine of Vault or OpenBao, and the way to log in there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vault {
     /// The server.
     pub url: Url,
+    /// The namespace.
+    pub namespace: Option<String>,
+    /// The record.
+    pub record: RecordPath,
+    /// The record with the access token only, for machines that may not read the login.
+    pub token_record: Option<RecordPath>,
+    /// The role for a login with a JWT.
+    pub role: Option<String>,
+    /// The path of the auth method, without `auth/`.
+    pub auth_path: Option<String>,
+    /// The source of the JWT, if the settings name one.
+    pub jwt: Option<Jwt>,
+}
+
+/// The path of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordPath {
     /// The path of the engine.
     pub mount: String,
-    /// The path of the record in the engine.
+    /// The path in the engine.
     pub path: String,
+}
+
+/// The source of a JWT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Jwt {
+    /// A file.
+    File(PathBuf),
+    /// A variable.
+    Variable(String),
 }
 
 impl fmt::Display for SharedStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SharedStore::Vault(vault) => {
-                write!(f, "{}/{} at {}", vault.mount, vault.path, vault.url)
-            }
+            SharedStore::Vault(vault) => f.write_str(&vault.name_of(&vault.record)),
             SharedStore::Command(command) => f.write_str(&command.origin),
         }
+    }
+}
+
+impl Vault {
+    /// Names a record with its server, for messages.
+    pub fn name_of(&self, record: &RecordPath) -> String {
+        let namespace = self.namespace.as_ref();
+        let namespace = namespace.map_or_else(String::new, |name| format!("{name}/"));
+        let url = self.url.as_str().trim_end_matches('/');
+        format!("'{namespace}{record}' of '{url}'")
+    }
+}
+
+impl fmt::Display for RecordPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.mount, self.path)
+    }
+}
+
+impl RawProfile {
+    /// Tells whether the settings name a shared record.
+    pub(super) fn has_record(&self) -> bool {
+        self.shared.path.is_some() || self.shared.command.is_some()
+    }
+
+    /// Tells whether the settings name a shared record and the store that has it.
+    pub(super) fn has_store_and_record(&self) -> bool {
+        let is_store = |store: &Setting| {
+            let names = [Store::Vault, Store::Command].map(Store::name);
+            names
+                .iter()
+                .any(|name| store.value.eq_ignore_ascii_case(name))
+        };
+        self.has_record() && self.store.as_ref().is_some_and(is_store)
+    }
+}
+
+/// Finds the shared record of a profile; `None` if its store has none. `of_vault` are the settings in the variables of
+/// Vault's and OpenBao's own programs.
+pub(super) fn find(
+    store: Store,
+    name: &str,
+    settings: &Layers<'_>,
+    of_vault: &RawShared,
+) -> Result<Option<SharedStore>, Failure> {
+    let pick = |field: fn(&RawShared) -> Option<&Setting>| settings.pick(|p| field(&p.shared));
+    let needed = |setting: Option<&Setting>, key: &str, variable: &str| {
+        setting.cloned().ok_or_else(|| {
+            misconfigured(format!(
+                "profile '{name}' has the store '{}' and no {key}: set bbtoken.{name}.{key} or {variable}",
+                store.name()
+            ))
+        })
+    };
+    match store {
+        Store::Command => {
+            let command = pick(|shared| shared.command.as_ref());
+            let command = needed(command, "storeCommand", "BBTOKEN_STORE_COMMAND")?;
+            Ok(Some(SharedStore::Command(command)))
+        }
+        Store::Vault => {
+            let path = pick(|shared| shared.path.as_ref());
+            let path = needed(path, "storePath", "BBTOKEN_STORE_PATH")?;
+            let url = pick(|shared| shared.url.as_ref()).or(of_vault.url.as_ref());
+            let url = needed(url, "storeUrl", "VAULT_ADDR")?;
+            let namespace = pick(|shared| shared.namespace.as_ref());
+            let namespace = namespace.or(of_vault.namespace.as_ref());
+            Ok(Some(SharedStore::Vault(Box::new(Vault {
+                url: server(&url)?,
+                namespace: namespace.map(path_of).transpose()?,
+                record: record(&path)?,
+                token_record: pick(|shared| shared.token_path.as_ref())
+                    .map(record)
+                    .transpose()?,
+                role: pick(|shared| shared.role.as_ref()).map(|role| role.value.clone()),
+                auth_path: pick(|shared| shared.auth_path.as_ref())
+                    .map(auth_path)
+                    .transpose()?,
+                jwt: jwt(
+                    pick(|shared| shared.jwt_file.as_ref()),
+                    pick(|shared| shared.jwt_variable.as_ref()),
+                )?,
+            }))))
+        }
+        Store::File | Store::Keyring | Store::KernelKeyring | Store::Memory => Ok(None),
+    }
+}
+
+/// Reads the URL of a server, which may have a path.
+fn server(setting: &Setting) -> Result<Url, Failure> {
+    let url = endpoint(Some(setting), String::new)?;
+    match url.query() {
+        Some(_) => Err(refused(setting, "it has a query")),
+        None => Ok(url),
+    }
+}
+
+/// Reads the path of a record: `secret/bbtoken/ci`, or as in the API `team/kv/data/bbtoken/ci` if the engine's path has
+/// a slash.
+fn record(setting: &Setting) -> Result<RecordPath, Failure> {
+    let whole = path_of(setting)?;
+    let parts = whole.split_once("/data/").or(whole.split_once('/'));
+    let (mount, path) = parts.ok_or_else(|| {
+        refused(
+            setting,
+            "it needs the path of the engine and the path in it, as in 'secret/bbtoken/ci'",
+        )
+    })?;
+    Ok(RecordPath {
+        mount: mount.to_owned(),
+        path: path.to_owned(),
+    })
+}
+
+fn auth_path(setting: &Setting) -> Result<String, Failure> {
+    let path = path_of(setting)?;
+    Ok(path.strip_prefix("auth/").unwrap_or(&path).to_owned())
+}
+
+/// Reads a path of the server. A part `..` would lead to another one.
+fn path_of(setting: &Setting) -> Result<String, Failure> {
+    let path = setting.value.trim_matches('/');
+    let is_part = |part: &str| {
+        let is_printable = part.chars().all(|c| !c.is_control() && !c.is_whitespace());
+        is_printable && !["", ".", ".."].contains(&part)
+    };
+    match path.split('/').all(is_part) {
+        true => Ok(path.to_owned()),
+        false => Err(refused(
+            setting,
+            "it is not a path such as 'secret/bbtoken/ci'",
+        )),
+    }
+}
+
+/// Reads the source of the JWT. A file wins.
+fn jwt(file: Option<&Setting>, variable: Option<&Setting>) -> Result<Option<Jwt>, Failure> {
+    if let Some(file) = file {
+        let path = PathBuf::from(&file.value);
+        let why = "it is not an absolute path: a repository could put a file there";
+        return match path.has_root() {
+            true => Ok(Some(Jwt::File(path))),
+            false => Err(refused(file, why)),
+        };
+    }
+    let Some(Setting { value, origin }) = variable else {
+        return Ok(None);
+    };
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    match !value.is_empty() && value.chars().all(is_of_name) {
+        true => Ok(Some(Jwt::Variable(value.clone()))),
+        false => Err(misconfigured(format!(
+            "'{}' ({origin}) is not the name of a variable",
+            mask_name(value)
+        ))),
+    }
+}
+
+fn refused(setting: &Setting, why: &str) -> Failure {
+    misconfigured(format!(
+        "'{}' ({}) cannot be used: {why}",
+        masked(&setting.value),
+        setting.origin
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{Grant, Profile, Raw, choose};
+
+    fn setting(value: &str) -> Option<Setting> {
+        Some(Setting {
+            value: value.into(),
+            origin: "test".into(),
+        })
+    }
+
+    /// Resolves the profile of an environment with this record and these changes.
+    fn environment(change: impl Fn(&mut RawShared)) -> Result<Profile, String> {
+        let mut raw = Raw::default();
+        raw.environment.settings.store = setting("Vault");
+        raw.environment.settings.shared.path = setting("secret/bbtoken/ci");
+        raw.environment.of_vault.url = setting("https://vault.example:8200");
+        change(&mut raw.environment.settings.shared);
+        choose(&raw, None).map_err(|error| error.to_string())
+    }
+
+    fn vault(change: impl Fn(&mut RawShared)) -> Result<Vault, String> {
+        match environment(change)?.shared {
+            Some(SharedStore::Vault(vault)) => Ok(*vault),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    #[test]
+    fn store_and_path_alone_define_a_profile() {
+        let profile = environment(|_| {}).expect("it is complete");
+        assert_eq!(profile.name, crate::profile::ENVIRONMENT);
+        assert!(matches!(profile.grant, Grant::Shared(None)));
+        assert!(
+            !profile.caches_tokens,
+            "no token is on the disk of a runner"
+        );
+        let caching = environment(|shared| shared.cache = setting("file"));
+        assert!(caching.expect("it is complete").caches_tokens);
+        let shared = profile.shared.expect("it has one").to_string();
+        assert_eq!(
+            shared,
+            "'secret/bbtoken/ci' of 'https://vault.example:8200'"
+        );
+    }
+
+    #[test]
+    fn a_record_has_the_path_of_its_engine_and_its_own() {
+        for (given, mount, path) in [
+            ("secret/ci", "secret", "ci"),
+            ("/secret/bbtoken/ci/", "secret", "bbtoken/ci"),
+            ("team/kv/data/bbtoken/ci", "team/kv", "bbtoken/ci"),
+            ("secret/data/data/ci", "secret", "data/ci"),
+        ] {
+            let found = vault(|shared| shared.path = setting(given)).expect(given);
+            let RecordPath {
+                mount: of,
+                path: at,
+            } = found.record;
+            assert_eq!((of.as_str(), at.as_str()), (mount, path), "{given}");
+        }
+        for given in [
+            "",
+            "secret",
+            "secret//ci",
+            "secret/../ci",
+            "a/b c",
+            "a/b\nc",
+            "a/./b",
+        ] {
+            let error = vault(|shared| shared.path = setting(given)).expect_err(given);
+            assert!(error.contains("(test) cannot be used: it "), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_setting_that_the_engine_cannot_use_is_named() {
+        type Change = fn(&mut RawShared);
+        let cases: [(Change, &str); 7] = [
+            (
+                |it| it.url = setting("http://vault.example"),
+                "only over https",
+            ),
+            (
+                |it| it.url = setting("https://vault.example?a=b"),
+                "it has a query",
+            ),
+            (
+                |it| it.url = setting("https://u:p@vault.example"),
+                "a user name or password",
+            ),
+            (
+                |it| it.jwt_file = setting("jwt"),
+                "it is not an absolute path",
+            ),
+            (
+                |it| it.jwt_variable = setting("eyJ.x.y"),
+                "is not the name of a variable",
+            ),
+            (
+                |it| it.auth_path = setting("auth/../sys"),
+                "it is not a path",
+            ),
+            (
+                |it| it.cache = setting("disk"),
+                "is not one of memory, file",
+            ),
+        ];
+        for (change, expected) in cases {
+            let error = vault(change).expect_err(expected);
+            assert!(error.contains(expected), "{error}");
+        }
+        let missing = vault(|shared| shared.path = None).expect_err("there is no path");
+        assert!(missing.contains("no OAuth client"), "{missing}");
+    }
+
+    #[test]
+    fn a_profile_of_a_shared_store_keeps_its_own_client() {
+        let mut raw = Raw::default();
+        let own = RawProfile {
+            client_id: setting("key"),
+            store: setting("command"),
+            shared: RawShared {
+                command: setting("record"),
+                auth_path: setting("auth/gitlab/"),
+                ..RawShared::default()
+            },
+            ..RawProfile::default()
+        };
+        raw.profiles.insert("ci".into(), own);
+        raw.environment.client_id = Some("other".into());
+        let found = crate::profile::named(&raw, "ci", "test").expect("it is whole");
+        assert!(matches!(&found.grant, Grant::Shared(Some(id)) if id == "key"));
+        assert!(matches!(found.shared, Some(SharedStore::Command(_))));
+        let profile = raw.profiles.get_mut("ci").expect("it is there");
+        profile.store = setting("vault");
+        let error = crate::profile::named(&raw, "ci", "test").expect_err("it has no path");
+        assert!(
+            error
+                .to_string()
+                .contains("set bbtoken.ci.storePath or BBTOKEN_STORE_PATH")
+        );
     }
 }

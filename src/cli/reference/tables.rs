@@ -3,7 +3,7 @@
 use super::super::names::{Name, name};
 
 /// `bbtoken.<key>` for every profile, `bbtoken.<profile>.<key>` for one.
-pub(in crate::cli) const KEYS: [Name; 17] = [
+pub(in crate::cli) const KEYS: [Name; 27] = [
     name(
         "clientId",
         "the OAuth client's id (Bitbucket: the consumer's key)",
@@ -46,7 +46,54 @@ pub(in crate::cli) const KEYS: [Name; 17] = [
     ),
     name(
         "store",
-        "where to store secrets: file (default), keyring, kernel-keyring or memory; login sets it to keyring if the keychain is unlocked",
+        "where to store secrets: file (default), keyring, kernel-keyring or memory; login sets it to keyring if the keychain is unlocked; \
+         vault (Vault, OpenBao) or command for one login on many machines",
+    ),
+    name(
+        "storePath",
+        "with the store vault: the path of the record in a KV version 2 engine, as in secret/bbtoken/ci; \
+         if the engine's path has a slash, as in the API: team/kv/data/bbtoken/ci",
+    ),
+    name(
+        "storeUrl",
+        "with the store vault: the address of the server; default: BAO_ADDR, VAULT_ADDR",
+    ),
+    name(
+        "storeNamespace",
+        "with the store vault: the namespace; default: BAO_NAMESPACE, VAULT_NAMESPACE",
+    ),
+    name(
+        "storeRole",
+        "with the store vault: the role for a login with a JWT; without a role or a JWT, the login is BAO_TOKEN or VAULT_TOKEN, \
+         VAULT_ROLE_ID with VAULT_SECRET_ID or VAULT_SECRET_ID_FILE, or ~/.vault-token; \
+         Vault Agent on this machine, over http, needs none",
+    ),
+    name(
+        "storeAuthPath",
+        "with the store vault: the path of the auth method; default jwt, or approle with VAULT_ROLE_ID",
+    ),
+    name(
+        "storeJwtFile",
+        "with the store vault: the absolute path of a file with the JWT; \
+         default with storeAuthPath kubernetes: the pod's service account token",
+    ),
+    name(
+        "storeJwtVariable",
+        "with the store vault: the name of the variable with the JWT; default: the first that is set of VAULT_ID_TOKEN and \
+         BITBUCKET_STEP_OIDC_TOKEN",
+    ),
+    name(
+        "storeTokenPath",
+        "with the store vault: the path of a second record that has the access token only",
+    ),
+    name(
+        "storeCommand",
+        "with the store command: a command that reads the record with 'read' and replaces it with 'replace <version>'; \
+         after '!', a shell runs it",
+    ),
+    name(
+        "cache",
+        "with the store vault or command: where to cache access tokens: memory (default) or file",
     ),
     name(
         "transport",
@@ -78,7 +125,7 @@ pub(in crate::cli) const OTHER_KEYS: [Name; 1] = [name(
 )];
 
 /// Environment variables. They override git's configuration.
-pub(in crate::cli) const VARIABLES: [Name; 21] = [
+pub(in crate::cli) const VARIABLES: [Name; 31] = [
     name("BBTOKEN_PROFILE", "the profile to use"),
     name(
         "BBTOKEN_CLIENT_ID",
@@ -122,8 +169,30 @@ pub(in crate::cli) const VARIABLES: [Name; 21] = [
     ),
     name(
         "BBTOKEN_STORE",
-        "the store of every profile: file, keyring, kernel-keyring, or memory to write nothing",
+        "the store of every profile: file, keyring, kernel-keyring, vault, command, or memory to write nothing",
     ),
+    name(
+        "BBTOKEN_STORE_PATH",
+        "storePath of every profile; with BBTOKEN_STORE, it is a profile of its own, as a client in a variable is",
+    ),
+    name("BBTOKEN_STORE_URL", "storeUrl of every profile"),
+    name("BBTOKEN_STORE_NAMESPACE", "storeNamespace of every profile"),
+    name("BBTOKEN_STORE_ROLE", "storeRole of every profile"),
+    name("BBTOKEN_STORE_AUTH_PATH", "storeAuthPath of every profile"),
+    name("BBTOKEN_STORE_JWT_FILE", "storeJwtFile of every profile"),
+    name(
+        "BBTOKEN_STORE_JWT_VARIABLE",
+        "storeJwtVariable of every profile",
+    ),
+    name(
+        "BBTOKEN_STORE_TOKEN_PATH",
+        "storeTokenPath of every profile",
+    ),
+    name(
+        "BBTOKEN_STORE_COMMAND",
+        "storeCommand of every profile; with BBTOKEN_STORE, it is a profile of its own",
+    ),
+    name("BBTOKEN_CACHE", "cache of every profile"),
     name(
         "BBTOKEN_HOME",
         "one directory for all files; default: the user's cache and state directories",

@@ -24,7 +24,7 @@ A profile is a named client (Bitbucket: OAuth consumer) or token. The first of t
   1. profile@ in the address: bbtoken::work@workspace/repository
   2. remote.<name>.bbtokenProfile
   3. BBTOKEN_PROFILE
-  4. a client or token in the environment
+  4. a client, a token or a shared record in the environment
   5. the workspace in the address, if it is the 'workspace' of a profile
   6. bbtoken.profile
   7. the only profile, or the profile named 'default'
@@ -78,11 +78,11 @@ git bbtoken status --json
   profiles[]: in alphabetical order
     name
     problem: why it cannot be used; the fields below are then absent
-    grant: client-credentials, authorization-code or token
+    grant: client-credentials, authorization-code, token, or shared if the store decides
     client_id: absent for a token; cut if it looks like a secret
     account: the value of 'account'; without one, the name of the profile
     workspaces[]: the workspaces of the profile
-    store: file, keyring, kernel-keyring or memory
+    store: file, keyring, kernel-keyring, memory, vault or command
     settings[]: key, value, origin; the value of a command is only its program
     access_token: absent if none is cached
       fingerprint: first 8 hexadecimal digits of its SHA-256

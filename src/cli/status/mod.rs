@@ -12,7 +12,7 @@ use crate::{
     failure::quote,
     profile::{self, GrantKind, Profile, RawProfile, Setting},
     report,
-    secret::{Secret, mask_address, mask_id, mask_name, program_of},
+    secret::{Secret, mask_address, mask_id, mask_name, masked, program_of},
     token::{Kept, KeptOwner, KeptToken, Login},
 };
 
@@ -320,11 +320,12 @@ fn settings(
 fn shown(key: &str, setting: &Setting) -> String {
     let value = &setting.value;
     match key {
-        "clientSecretCommand" | "accessTokenCommand" => {
+        "clientSecretCommand" | "accessTokenCommand" | "storeCommand" => {
             format!("{} …", program_of(value).trim_matches('\''))
         }
         "clientId" => mask_id(value),
-        "baseUrl" | "tokenUrl" | "authorizeUrl" => quote(&mask_address(value)),
+        "baseUrl" | "tokenUrl" | "authorizeUrl" | "storeUrl" => quote(&mask_address(value)),
+        "storePath" | "storeTokenPath" | "storeJwtFile" => masked(value),
         _ => mask_name(value),
     }
 }

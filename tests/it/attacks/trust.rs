@@ -64,8 +64,12 @@ fn each_bbtoken_key_of_a_repository_is_followed_or_refused_as_its_row_says() {
         let tree = repository(world);
         let ran = world.path("ran");
         let value = |name: &str| match name {
-            "clientSecretCommand" | "accessTokenCommand" => format!("!touch '{}'", ran.display()),
-            "baseUrl" | "tokenUrl" | "authorizeUrl" => "https://evil.example".to_owned(),
+            "clientSecretCommand" | "accessTokenCommand" | "storeCommand" => {
+                format!("!touch '{}'", ran.display())
+            }
+            "baseUrl" | "tokenUrl" | "authorizeUrl" | "storeUrl" => {
+                "https://evil.example".to_owned()
+            }
             "grant" => "token".to_owned(),
             "store" => "memory".to_owned(),
             "transport" => "native".to_owned(),
@@ -87,8 +91,7 @@ fn each_bbtoken_key_of_a_repository_is_followed_or_refused_as_its_row_says() {
                         list(world, &tree).ok();
                     }
                     _ => {
-                        let shown = key.replace("addedBySetup", "addedbysetup");
-                        is_refused(world, &list(world, &tree).fails(128), &shown, &shown);
+                        is_refused(world, &list(world, &tree).fails(128), &key, &key);
                     }
                 }
                 assert!(!ran.exists(), "no program of a repository's choice runs");

@@ -285,6 +285,7 @@ impl World {
                 transport: Transport::Auto,
                 store: Store::File,
                 shared: None,
+                caches_tokens: true,
                 remembers_advertisement: true,
                 no_questions: None,
                 unknown_keys: Vec::new(),

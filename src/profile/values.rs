@@ -1,0 +1,97 @@
+//! Finds the value of a setting and reads it: a URL, a word of several, a boolean.
+
+use super::{RawProfile, Setting};
+use crate::{
+    failure::{Failure, Kind, quote},
+    http::{Url, may_carry_credentials},
+    secret::{mask_address, mask_name},
+};
+
+/// The places of a setting, in order of precedence.
+pub(super) struct Layers<'a> {
+    pub(super) environment: &'a RawProfile,
+    pub(super) own: &'a RawProfile,
+    pub(super) common: &'a RawProfile,
+}
+
+impl<'a> Layers<'a> {
+    pub(super) fn pick<T>(&self, field: impl Fn(&'a RawProfile) -> Option<&'a T>) -> Option<&'a T> {
+        [self.environment, self.own, self.common]
+            .into_iter()
+            .find_map(field)
+    }
+}
+
+/// Reads the URL of an endpoint.
+///
+/// # Errors
+///
+/// [`Kind::Misconfigured`] if a credential must not be sent to it.
+pub(super) fn endpoint(
+    setting: Option<&Setting>,
+    default: impl FnOnce() -> String,
+) -> Result<Url, Failure> {
+    let default = setting.is_none().then(default);
+    let (text, origin) = match (setting, &default) {
+        (Some(setting), _) => (setting.value.as_str(), setting.origin.as_str()),
+        (None, Some(text)) => (text.as_str(), "the default"),
+        (None, None) => ("", ""),
+    };
+    let refuse = |why: &str| {
+        misconfigured(format!(
+            "'{}' ({origin}) cannot be used: {why}",
+            quote(&mask_address(text))
+        ))
+    };
+    if !text.contains("://") {
+        return Err(refuse("it does not begin with 'https://'"));
+    }
+    let url = Url::parse(text).map_err(|error| refuse(&error.to_string()))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(misconfigured(format!(
+            "the URL of {origin} contains a user name or password; remove it"
+        )));
+    }
+    // An endpoint may have a query, but no fragment (RFC 6749 sections 3.1 and 3.2).
+    if url.fragment().is_some() {
+        return Err(refuse("it has a fragment"));
+    }
+    if !may_carry_credentials(&url) {
+        return Err(refuse(
+            "the helper sends tokens only over https, or over http to this machine",
+        ));
+    }
+    Ok(url)
+}
+
+/// Reads a boolean with git's words (git-config(1), "boolean"); the default is true.
+pub(super) fn truth(setting: Option<&Setting>) -> Result<bool, Failure> {
+    let words = ["true", "yes", "on", "1"].map(|word| (word, true));
+    let others = ["false", "no", "off", "0"].map(|word| (word, false));
+    one_of(setting, &[words, others].concat())
+}
+
+/// Reads one of several words. The first choice is the default.
+pub(super) fn one_of<T: Copy>(
+    setting: Option<&Setting>,
+    choices: &[(&str, T)],
+) -> Result<T, Failure> {
+    let Some(Setting { value, origin }) = setting else {
+        return Ok(choices[0].1);
+    };
+    let chosen = choices
+        .iter()
+        .find(|(word, _)| value.eq_ignore_ascii_case(word));
+    chosen.map(|(_, choice)| *choice).ok_or_else(|| {
+        let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+        misconfigured(format!(
+            "'{}' ({origin}) is not one of {}",
+            mask_name(value),
+            words.join(", ")
+        ))
+    })
+}
+
+pub(super) fn misconfigured(message: String) -> Failure {
+    Failure::new(Kind::Misconfigured, message)
+}
