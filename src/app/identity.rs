@@ -10,8 +10,8 @@ use crate::agent::ByAgent;
 use crate::{
     git_config::{self, GitConfig, HttpSettings, process_variable},
     http::{Client, Family, HttpClient, Url},
-    profile::{Endpoints, Grant, Profile},
-    token::Connect,
+    profile::{Endpoints, Grant, Profile, SharedStore},
+    token::{Connect, SharedRecord, VaultRecord},
 };
 
 /// A resolved profile with its resolved http settings.
@@ -23,6 +23,8 @@ pub(crate) struct Identity {
     /// The http settings for the token endpoint, if they differ. They differ if it is on another host, or if the
     /// repository's own configuration has http settings: a token request ignores those.
     pub(super) token_http: Option<HttpSettings>,
+    /// The http settings for the shared store, if it is a server.
+    pub(super) store_http: Option<HttpSettings>,
     /// The proxy in the repository's own configuration, which a token request does not use.
     pub(super) unused_proxy: Option<String>,
     clients: Clients,
@@ -34,6 +36,7 @@ struct Clients {
     family: Option<Family>,
     git: OnceCell<Client>,
     token: OnceCell<Client>,
+    store: OnceCell<Client>,
     /// Dropped before the lender, so that an agent that this process starts finds no connection in use.
     #[cfg(unix)]
     by_agent: OnceCell<Option<ByAgent>>,
@@ -68,12 +71,21 @@ impl Identity {
                 Some(settings(&git.protected(), url)?).filter(|own| !own.leads_as(&http))
             }
         };
+        let store_http = match &profile.shared {
+            Some(SharedStore::Vault(vault)) => Some(git_config::http_settings_of_store(
+                git,
+                &process_variable,
+                &vault.url,
+            )?),
+            Some(SharedStore::Command(_)) | None => None,
+        };
         let mut proxies = of_repository.iter().filter(|entry| entry.key == "proxy");
         let unused_proxy = proxies.next_back();
         Ok(Identity {
             unused_proxy: unused_proxy.map(|proxy| format!("{} in {}", proxy.name(), proxy.origin)),
             http,
             token_http,
+            store_http,
             clients: Clients {
                 #[cfg(unix)]
                 lender: agent::is_wanted(git, profile.store)?.then(Lender::default),
@@ -95,6 +107,7 @@ impl Identity {
             },
             http: self.http.clone(),
             token_http: self.token_http.clone(),
+            store_http: self.store_http.clone(),
             unused_proxy: self.unused_proxy.clone(),
             clients: Clients::default(),
         }
@@ -153,6 +166,17 @@ impl Connect for Identity {
             Some(http) => self.made(&self.clients.token, http)?,
             None => self.made(&self.clients.git, &self.http)?,
         })
+    }
+
+    fn record(&self) -> anyhow::Result<Box<dyn SharedRecord + '_>> {
+        match (&self.profile.shared, &self.store_http) {
+            (Some(SharedStore::Vault(vault)), Some(http)) => {
+                let http = self.made(&self.clients.store, http)?;
+                let record = VaultRecord::new(vault, &vault.record, http, &process_variable);
+                Ok(Box::new(record))
+            }
+            _ => anyhow::bail!("the profile has no shared store"),
+        }
     }
 }
 

@@ -7,9 +7,9 @@ use std::{
 
 use super::{App, client::client, unreached::remembered};
 use crate::{
-    failure::{Failure, Kind},
+    failure::Failure,
     git_config::{self, HttpSettings, process_variable},
-    http::{HttpClient as _, Phase, Reason, Request, TransportError, Url},
+    http::{HttpClient as _, Reason, Request, TransportError, Url},
     profile, waiting,
 };
 
@@ -132,8 +132,7 @@ fn connect(addresses: &[std::net::SocketAddr]) -> Result<(), String> {
     Err(problem)
 }
 
-/// Requests Bitbucket's front page, and gives the time in the response's `Date` (RFC 9110 section 6.6.1), if it has
-/// one.
+/// Requests Bitbucket's front page, and gives the time in the response's `Date` if it has one.
 fn front_page(
     http: &HttpSettings,
     base: &Url,
@@ -146,22 +145,10 @@ fn front_page(
     if let Some(why) = client.reason_for_curl() {
         *by_git = Some(why);
     }
-    let date = response
-        .header("Date")
-        .and_then(|date| gix::date::parse(date, None).ok());
-    Ok(date.and_then(|date| u64::try_from(date.seconds).ok()))
+    Ok(response.date_unix_s())
 }
 
 fn of_kind(error: TransportError) -> anyhow::Error {
-    let host = error.host.clone();
-    let message = error.to_string();
-    let kind = match error.phase {
-        _ if error.offers_only_http_2() => Kind::OnlyHttp2 { host },
-        Phase::Tls => {
-            let is_of_curl = error.is_of_strict_curl();
-            Kind::Untrusted { host, is_of_curl }
-        }
-        _ => Kind::Unreachable { host },
-    };
+    let (kind, message) = (error.kind(), error.to_string());
     anyhow::Error::new(Reason(error)).context(Failure::new(kind, message))
 }

@@ -12,7 +12,7 @@ use crate::{
     git_config::{self, Directories, process_variable},
     oauth::Authorization,
     parent_watch::Watch,
-    profile::{Grant, Profile, Source, Store},
+    profile::{Grant, Profile, SharedStore, Source, Store},
     secret::Secret,
     token::{self, Accept, Bearer, Forgotten, Kept, Tokens},
     trace,
@@ -43,11 +43,15 @@ impl Identity {
     /// Gives the profile's tokens. Warns of each server whose certificate is not checked.
     pub(super) fn tokens<'a>(&'a self, notify: &'a dyn Fn(&str)) -> Tokens<'a> {
         let endpoints = &self.profile.endpoints;
+        let store = match &self.profile.shared {
+            Some(SharedStore::Vault(vault)) => Some((&vault.url, self.store_http.as_ref())),
+            _ => None,
+        };
         let ways = [
             (&endpoints.base, Some(&self.http)),
             (&endpoints.token, self.token_http.as_ref()),
         ];
-        for (url, http) in ways {
+        for (url, http) in ways.into_iter().chain(store) {
             if let Some(setting) = http.and_then(|http| http.settings.unverified_by.as_ref()) {
                 let host = authority(url);
                 notify(&format!(
@@ -221,11 +225,15 @@ pub(crate) fn release_room(profile: &Profile) {
 
 /// Adds the settings that the token request did not follow to the error of a request without a response.
 fn under(identity: &Identity, error: anyhow::Error) -> anyhow::Error {
-    let Some(kind @ (Kind::Unreachable { .. } | Kind::Untrusted { .. })) = failure::kind(&error)
-    else {
-        return error;
+    let kind = match failure::kind(&error) {
+        // A shared store is another server.
+        Some(kind @ (Kind::Unreachable { host } | Kind::Untrusted { host, .. }))
+            if identity.profile.endpoints.token.host_str() == Some(host) =>
+        {
+            kind.clone()
+        }
+        _ => return error,
     };
-    let kind = kind.clone();
     let token_http = identity.token_http.as_ref();
     let git_only = &token_http.unwrap_or(&identity.http).git_only;
     let message = match &identity.unused_proxy {

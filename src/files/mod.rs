@@ -78,6 +78,20 @@ pub(crate) fn untrusted(error: &io::Error) -> Option<&Untrusted> {
     error.get_ref()?.downcast_ref()
 }
 
+/// Reads a file outside of a [`Directory`] that only this user can read and change.
+///
+/// # Errors
+///
+/// As [`Directory::read`].
+pub(crate) fn read_own(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+    let file = foreign::open(path)?;
+    #[cfg(unix)]
+    check_own_file(&file, path)?;
+    let mut bytes = Vec::new();
+    file.take(max_bytes).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Tells whether an error means that a file or directory is missing.
 pub(crate) fn is_absent(error: &io::Error) -> bool {
     matches!(

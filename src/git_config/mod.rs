@@ -43,7 +43,10 @@ pub(crate) use files::user_file;
 pub use git::GitConfig;
 pub(crate) use git::branch;
 pub use http::{HTTP_KEYS, Treatment as HttpTreatment, resolve as http_settings};
-pub(crate) use http::{Resolved as HttpSettings, from_repository as http_from_repository};
+pub(crate) use http::{
+    Resolved as HttpSettings, from_repository as http_from_repository,
+    resolve_for_store as http_settings_of_store,
+};
 pub use permission::FromRepository;
 pub(crate) use questions::no_questions;
 pub(crate) use repository::Row;

@@ -1,5 +1,7 @@
 //! Reads the settings of a store that many machines share.
 
+use std::ffi::OsString;
+
 use super::environment::Variables;
 use crate::{
     failure::Failure,
@@ -41,18 +43,25 @@ pub(super) fn ours(
     })
 }
 
-/// Reads the variables of OpenBao's and Vault's own programs. As there, an empty one counts as unset.
+/// Reads the settings in the variables of OpenBao's and Vault's own programs.
 pub(super) fn of_vault(variables: Variables<'_>) -> RawShared {
     let read = |name: &str| {
-        ["BAO_", "VAULT_"].iter().find_map(|prefix| {
-            let origin = format!("{prefix}{name}");
-            let value = variables(&origin)?.into_string().ok()?;
-            (!value.is_empty()).then_some(Setting { value, origin })
-        })
+        let (origin, value) = vault_variable(variables, name)?;
+        let value = value.into_string().ok()?;
+        Some(Setting { value, origin })
     };
     RawShared {
         url: read("ADDR"),
         namespace: read("NAMESPACE"),
         ..RawShared::default()
     }
+}
+
+/// Reads a variable of OpenBao's and Vault's own programs, with its name. As there, an empty one counts as unset.
+pub(super) fn vault_variable(variables: Variables<'_>, name: &str) -> Option<(String, OsString)> {
+    ["BAO_", "VAULT_"].iter().find_map(|prefix| {
+        let name = format!("{prefix}{name}");
+        let value = variables(&name).filter(|value| !value.is_empty())?;
+        Some((name, value))
+    })
 }

@@ -40,7 +40,7 @@ pub(super) struct CurlRequest {
     method: Method,
     url: String,
     lines: Vec<(HeaderName, HeaderValue)>,
-    form: Option<Secret>,
+    text: Option<Secret>,
     time_limit: Duration,
 }
 
@@ -55,16 +55,16 @@ impl CurlRequest {
     /// Copies a request with a time limit. curl does not send transfers, which have none.
     pub(super) fn of(request: &Request) -> Option<Self> {
         let time_limit = request.time_limit?;
-        let form = match &request.body {
+        let text = match &request.body {
             Body::Empty => None,
-            Body::Form(form) => Some(form.clone()),
+            Body::Secret(text) => (!text.is_empty()).then(|| text.clone()),
             Body::Bytes(_) | Body::Stream(_) => return None,
         };
         Some(CurlRequest {
             method: request.method,
             url: request.url.to_string(),
             lines: Vec::new(),
-            form,
+            text,
             time_limit,
         })
     }
@@ -153,8 +153,8 @@ impl Curl {
                 &format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())),
             );
         }
-        match (&request.form, request.method) {
-            (Some(form), _) => options.value("data-raw", form.expose()),
+        match (&request.text, request.method) {
+            (Some(text), _) => options.value("data-raw", text.expose()),
             (None, Method::Post) => options.value("data-raw", ""),
             (None, Method::Get) => {}
         }

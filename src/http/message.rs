@@ -72,7 +72,7 @@ impl Messages {
         Exchange {
             host: request.url.host_str().unwrap_or("").to_owned(),
             pace: Pace::new(self.low_speed),
-            is_secret: matches!(request.body, Body::Form(_)),
+            is_secret: matches!(request.body, Body::Secret(_)),
             began: Instant::now(),
         }
     }
@@ -178,7 +178,8 @@ fn convert(
     *converted.body_mut() = match request.body {
         Body::Empty => None,
         Body::Bytes(bytes) => Some(bytes.into()),
-        Body::Form(form) => Some(form.expose().to_owned().into()),
+        Body::Secret(text) if text.is_empty() => None,
+        Body::Secret(text) => Some(text.expose().to_owned().into()),
         Body::Stream(source) => Some(streamed(source, pace.clone())),
     };
     converted

@@ -26,10 +26,10 @@ mod pool;
 mod proxy;
 mod resolver;
 mod retry;
-mod retry_after;
 mod route;
 mod speed_limit;
 mod timeouts;
+mod times;
 mod tls;
 mod tracing;
 mod transport_error;
@@ -129,7 +129,7 @@ impl Request {
         let body = match &self.body {
             Body::Empty => Body::Empty,
             Body::Bytes(bytes) => Body::Bytes(bytes.clone()),
-            Body::Form(_) | Body::Stream(_) => return None,
+            Body::Secret(_) | Body::Stream(_) => return None,
         };
         Some(Request {
             method: self.method,
@@ -148,8 +148,9 @@ pub enum Body {
     Empty,
     /// Bytes with a known length, sent with `Content-Length`.
     Bytes(Bytes),
-    /// A form that contains secrets. The response contains secrets too, and a trace shows neither.
-    Form(Secret),
+    /// A text that contains secrets, or an empty one to ask for some. The response contains secrets too, and a trace
+    /// shows neither.
+    Secret(Secret),
     /// A stream that is sent in chunks until it ends (RFC 9112 section 7.1).
     Stream(Box<dyn Read + Send>),
 }

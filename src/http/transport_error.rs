@@ -3,6 +3,7 @@
 use std::{fmt, io};
 
 use super::Proxy;
+use crate::failure::Kind;
 
 /// The reason for a missing or incomplete response.
 #[derive(Debug)]
@@ -51,6 +52,19 @@ impl TransportError {
             host: host.into(),
             proxy: None,
             source: source.into(),
+        }
+    }
+
+    /// Gives its kind by what the user can do about it.
+    pub(crate) fn kind(&self) -> Kind {
+        let host = self.host.clone();
+        match self.phase {
+            _ if self.offers_only_http_2() => Kind::OnlyHttp2 { host },
+            Phase::Tls => Kind::Untrusted {
+                host,
+                is_of_curl: self.is_of_strict_curl(),
+            },
+            _ => Kind::Unreachable { host },
         }
     }
 

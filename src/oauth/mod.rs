@@ -180,7 +180,7 @@ impl Client {
         form: &[(&str, &str)],
     ) -> Result<TokenAnswer, Error> {
         let body = encode_form(form);
-        let mut request = Request::post(self.token_url.clone(), Body::Form(Secret::new(body)))
+        let mut request = Request::post(self.token_url.clone(), Body::Secret(Secret::new(body)))
             .header("Content-Type", "application/x-www-form-urlencoded")
             .header("Accept", "application/json");
         request.authorization = Some(self.basic());

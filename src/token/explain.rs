@@ -2,7 +2,6 @@
 
 use crate::{
     failure::{Failure, Kind},
-    http::Phase,
     oauth,
     profile::{Grant, Profile, Source},
     secret::{mask_id, may_be_swapped},
@@ -27,16 +26,8 @@ pub(super) fn explain(
 ) -> anyhow::Error {
     let host = profile.endpoints.token.host_str().unwrap_or("").to_owned();
     let (kind, cause) = match &error {
-        oauth::Error::Transport(error) if error.offers_only_http_2() => {
-            (Kind::OnlyHttp2 { host }, None)
-        }
-        oauth::Error::Transport(error) if error.phase == Phase::Tls => {
-            let is_of_curl = error.is_of_strict_curl();
-            (Kind::Untrusted { host, is_of_curl }, None)
-        }
-        oauth::Error::Transport(_) | oauth::Error::Unusable { status: 407, .. } => {
-            (Kind::Unreachable { host }, None)
-        }
+        oauth::Error::Transport(error) => (error.kind(), None),
+        oauth::Error::Unusable { status: 407, .. } => (Kind::Unreachable { host }, None),
         oauth::Error::Unusable { status: 500.., .. } | oauth::Error::Failed(_) => {
             (Kind::ServerFailed { host }, None)
         }

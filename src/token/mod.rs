@@ -45,6 +45,7 @@ use store::Store;
 pub(crate) use bearer::Bearer;
 pub(crate) use log_in::{Accept, release_room};
 pub use login::Login;
+pub(crate) use shared::VaultRecord;
 pub use shared::{Seen, SharedRecord, Trouble, Version};
 pub(crate) use stored::{Forgotten, Kept, KeptOwner, KeptToken};
 

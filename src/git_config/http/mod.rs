@@ -2,6 +2,7 @@
 
 mod no_proxy;
 mod proxy;
+mod store;
 mod treatment;
 mod trust;
 
@@ -20,6 +21,7 @@ use crate::{
 };
 use treatment::{TLS_VERSIONS, is_native};
 
+pub(crate) use store::resolve_for_store;
 pub use treatment::{HTTP_KEYS, Treatment};
 
 /// Variables that replace settings which, at least for some values, need git's own transport.

@@ -17,12 +17,14 @@
 mod lookout;
 mod record;
 mod renewal;
+mod vault;
 
 use std::time::Duration;
 
 use crate::secret::Secret;
 
 pub(super) use renewal::{AHEAD_S, Renewal};
+pub(crate) use vault::VaultRecord;
 
 /// A record in a store with compare-and-set.
 pub trait SharedRecord {

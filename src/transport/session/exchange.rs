@@ -193,7 +193,7 @@ impl Session<'_> {
             },
             Body::Bytes(bytes) => format!("{} bytes", bytes.len()),
             Body::Stream(_) => "chunked".to_owned(),
-            Body::Empty | Body::Form(_) => return,
+            Body::Empty | Body::Secret(_) => return,
         };
         (reporter.say)(&format!("POST {} ({what})\n", service.name()));
     }

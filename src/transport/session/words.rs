@@ -42,15 +42,7 @@ impl Session<'_> {
 
     /// Makes the error for a failed connection.
     pub(super) fn unreachable(&self, error: TransportError) -> anyhow::Error {
-        let host = error.host.clone();
-        let kind = match error.phase {
-            _ if error.offers_only_http_2() => Kind::OnlyHttp2 { host },
-            Phase::Tls => Kind::Untrusted {
-                host,
-                is_of_curl: error.is_of_strict_curl(),
-            },
-            _ => Kind::Unreachable { host },
-        };
+        let kind = error.kind();
         anyhow::Error::new(error).context(Failure::new(
             kind,
             format!("cannot reach repository '{}'", self.name),

@@ -142,7 +142,7 @@ impl Connect for World {
 
 impl HttpClient for World {
     fn send(&self, request: Request) -> Result<Response, TransportError> {
-        let Body::Form(form) = request.body else {
+        let Body::Secret(form) = request.body else {
             panic!("a token request has a form");
         };
         let url = Url::parse(&format!("x:?{}", form.expose())).expect("a form");

@@ -1,10 +1,16 @@
-//! Parses `Retry-After`.
+//! Parses the times in a response's headers.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::Response;
 
 impl Response {
+    /// Reads `Date`, the time of the server's clock (RFC 9110 section 6.6.1).
+    pub(crate) fn date_unix_s(&self) -> Option<u64> {
+        let date = httpdate::parse_http_date(self.header("date")?.trim()).ok()?;
+        Some(date.duration_since(UNIX_EPOCH).ok()?.as_secs())
+    }
+
     /// Reads `Retry-After` as seconds or as a date (RFC 9110 section 10.2.3).
     ///
     /// A date is compared with the server's own `Date` header, because the local clock may be wrong.

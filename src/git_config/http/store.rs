@@ -1,0 +1,126 @@
+//! Git's http settings for a shared store, with the variables of Vault's and OpenBao's own programs.
+
+use std::ffi::OsString;
+
+use super::{Resolved, resolve};
+use crate::{
+    failure::{Failure, Kind},
+    git_config::{
+        environment::{Variables, absolute},
+        git::GitConfig,
+        shared::vault_variable,
+        urlmatch,
+    },
+    http::Url,
+};
+
+/// The files of the other programs, with git's variable and key for the same.
+const FILES: [(&str, &str, &str); 4] = [
+    ("CACERT", "GIT_SSL_CAINFO", "sslcainfo"),
+    ("CAPATH", "GIT_SSL_CAPATH", "sslcapath"),
+    ("CLIENT_CERT", "GIT_SSL_CERT", "sslcert"),
+    ("CLIENT_KEY", "GIT_SSL_KEY", "sslkey"),
+];
+
+/// Resolves the http settings for the URL of a store. A repository's settings do not count.
+///
+/// `BAO_CACERT` or `VAULT_CACERT`, and the others, apply unless there is an `http.<url>` setting for this URL.
+///
+/// # Errors
+///
+/// As [`resolve`], and for `BAO_SKIP_VERIFY` or `VAULT_SKIP_VERIFY`.
+pub(crate) fn resolve_for_store(
+    config: &GitConfig,
+    variables: Variables<'_>,
+    url: &Url,
+) -> Result<Resolved, Failure> {
+    check_verified(variables, url)?;
+    for (name, ..) in FILES {
+        if let Some((origin, path)) = vault_variable(variables, name) {
+            absolute(&origin, path)?;
+        }
+    }
+    let config = config.protected();
+    let of_vault = |git: &str| -> Option<OsString> {
+        let (name, _, key) = FILES.iter().find(|(_, variable, _)| *variable == git)?;
+        let own = urlmatch::values(&config, "http", key, url).pop();
+        let is_of_url = own.is_some_and(|entry| entry.subsection.is_some());
+        let (_, path) = vault_variable(variables, name).filter(|_| !is_of_url)?;
+        Some(path)
+    };
+    let both = |name: &str| of_vault(name).or_else(|| variables(name));
+    resolve(&config, &both, url, None)
+}
+
+/// Refuses the variable that disables certificate checks.
+fn check_verified(variables: Variables<'_>, url: &Url) -> Result<(), Failure> {
+    let Some((origin, value)) = vault_variable(variables, "SKIP_VERIFY") else {
+        return Ok(());
+    };
+    // The words of Go's strconv.ParseBool.
+    let is_off = ["0", "f", "false"]
+        .iter()
+        .any(|word| value.eq_ignore_ascii_case(word));
+    if is_off || url.scheme() != "https" {
+        return Ok(());
+    }
+    let message = format!(
+        "{origin} would disable the certificate check for '{}', so that another server could take the login; unset it, and set VAULT_CACERT to a file with the CA certificate of the server",
+        url.host_str().unwrap_or("")
+    );
+    Err(Failure::new(Kind::Misconfigured, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn resolved(setting: &str, given: &[(&str, &str)]) -> Result<Resolved, String> {
+        let variables = |name: &str| match name {
+            "GIT_CONFIG_NOSYSTEM" => Some("1".into()),
+            "GIT_CONFIG_GLOBAL" => Some("/dev/null".into()),
+            "GIT_CONFIG_PARAMETERS" if !setting.is_empty() => Some(format!("'{setting}'").into()),
+            _ => {
+                let found = given.iter().find(|(of, _)| *of == name);
+                found.map(|(_, value)| value.into())
+            }
+        };
+        let config = GitConfig::read(&variables).expect("it is well-formed");
+        let url = Url::parse("https://vault.example:8200").expect("it is a URL");
+        resolve_for_store(&config, &variables, &url).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_setting_for_the_url_wins_over_the_variables_of_vault() {
+        const OF_URL: &str = "http.https://vault.example:8200.sslCAInfo=/url";
+        let both = [("VAULT_CACERT", "/vault"), ("BAO_CACERT", "/bao")];
+        for (setting, variables, expected) in [
+            ("http.sslCAInfo=/all", &both[..0], "/all"),
+            ("http.sslCAInfo=/all", &both[..1], "/vault"),
+            ("http.sslCAInfo=/all", &both[..], "/bao"),
+            (OF_URL, &both[..], "/url"),
+            ("", &[("GIT_SSL_CAINFO", "/git"), both[0]], "/vault"),
+        ] {
+            let found = resolved(setting, variables)
+                .expect(setting)
+                .settings
+                .ca_file;
+            assert_eq!(found, Some(PathBuf::from(expected)), "{setting}");
+        }
+    }
+
+    #[test]
+    fn a_server_is_verified() {
+        for (value, is_refused) in [("1", true), ("true", true), ("yes", true), ("", false)] {
+            let found = resolved("", &[("VAULT_SKIP_VERIFY", value)]);
+            assert_eq!(found.is_err(), is_refused, "{value}");
+        }
+        assert!(resolved("", &[("BAO_SKIP_VERIFY", "false")]).is_ok());
+        assert!(
+            resolved("", &[("VAULT_CACERT", "ca.pem")]).is_err(),
+            "it is relative"
+        );
+    }
+}

@@ -1,0 +1,249 @@
+//! A record in a KV version 2 engine of Vault or OpenBao (their HTTP API, "KV secrets engine - version 2").
+//!
+//! A standby of OpenBao answers reads from a copy that may be behind, and compares versions with that copy. So a record
+//! older than one seen is not believed, and a refused write only means that the record must be read again. After an own
+//! write, the requests carry the index of that write, so that a standby forwards them to the active node.
+
+mod credential;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::{
+    cell::{Cell, RefCell},
+    ffi::OsString,
+};
+
+use serde_json::Value;
+
+use super::{Seen, SharedRecord, Trouble, Version};
+use crate::{
+    failure::{Failure, Kind, kind},
+    http::{HttpClient, Phase},
+    profile::{RecordPath, Vault},
+    secret::Secret,
+};
+use credential::Credential;
+use wire::{Answer, Wire};
+
+const READ: &str = "cannot read the shared login";
+const WRITE: &str = "cannot write the shared login";
+
+/// A record of Vault or OpenBao.
+pub(crate) struct VaultRecord<'v> {
+    wire: Wire<'v>,
+    variables: &'v dyn Fn(&str) -> Option<OsString>,
+    access: RefCell<Access>,
+    /// The newest version that was seen.
+    newest: Cell<u64>,
+    /// The state of the store after the last own login or write, for `X-Vault-Index`.
+    index: RefCell<Option<String>>,
+}
+
+/// The access to the store.
+enum Access {
+    /// There was no login yet, or its token has ended.
+    NotYet,
+    /// Requests carry this token.
+    Open(Option<Secret>, Credential),
+    /// The login failed and is not repeated: a server locks a role after a few wrong secrets.
+    Refused(Kind, String),
+}
+
+impl<'v> VaultRecord<'v> {
+    /// Prepares a record without a request. The variables may contain the login.
+    pub(crate) fn new(
+        vault: &'v Vault,
+        record: &'v RecordPath,
+        http: &'v dyn HttpClient,
+        variables: &'v dyn Fn(&str) -> Option<OsString>,
+    ) -> Self {
+        VaultRecord {
+            wire: Wire {
+                vault,
+                record,
+                http,
+            },
+            variables,
+            access: RefCell::new(Access::NotYet),
+            newest: Cell::new(0),
+            index: RefCell::new(None),
+        }
+    }
+
+    /// Sends a request for the record: a read if `body` is empty. If the server refuses the token of a login with a
+    /// JWT, logs in once more.
+    fn ask(&self, what: &'static str, body: &Secret) -> Result<Answer, Trouble> {
+        let path = self.wire.path_of_record();
+        let mut may_log_in = true;
+        loop {
+            let token = self.token()?;
+            let index = self.index.borrow().clone();
+            let sent = (self.wire).send(&path, body, token.as_ref(), index.as_deref());
+            let answer = sent.map_err(|error| self.wire.lost(what, error))?;
+            if answer.status != 403 || answer.json.is_none() {
+                return Ok(answer);
+            }
+            match &*self.access.borrow() {
+                Access::Open(_, Credential::Jwt { .. }) if may_log_in => may_log_in = false,
+                Access::Open(_, by) => return Err(self.denied(what, by, &answer)),
+                Access::NotYet | Access::Refused(..) => return Ok(answer),
+            }
+            self.access.replace(Access::NotYet);
+        }
+    }
+
+    /// Gives the token for requests. Logs in if there was no login yet.
+    fn token(&self) -> Result<Option<Secret>, Trouble> {
+        match &*self.access.borrow() {
+            Access::NotYet => {}
+            Access::Open(token, _) => return Ok(token.clone()),
+            Access::Refused(kind, message) => {
+                let failure = Failure::new(kind.clone(), message);
+                return Err(Trouble::Unusable(failure.into()));
+            }
+        }
+        let credential = credential::find(self.wire.vault, self.variables);
+        let token = credential
+            .map_err(Trouble::Unusable)
+            .and_then(|credential| Ok((self.log_in(&credential)?, credential)));
+        match token {
+            Ok((token, credential)) => {
+                self.access.replace(Access::Open(token.clone(), credential));
+                Ok(token)
+            }
+            Err(trouble) => {
+                if let Trouble::Unusable(error) = &trouble {
+                    self.access.replace(Access::refused(error));
+                }
+                Err(trouble)
+            }
+        }
+    }
+
+    /// Gives the token of a credential, after a login if it needs one.
+    ///
+    /// # Errors
+    ///
+    /// [`Trouble::Unusable`] if a repeated login could do harm or would fail the same way.
+    fn log_in(&self, credential: &Credential) -> Result<Option<Secret>, Trouble> {
+        let Some((path, body)) = credential.login() else {
+            return Ok(credential.token());
+        };
+        let what = format!("cannot log in as {credential} for the shared login");
+        let is_spent = matches!(credential, Credential::AppRole { .. });
+        let finally = |trouble| match trouble {
+            Trouble::Lost { why, .. } if is_spent => Trouble::Unusable(why),
+            trouble => trouble,
+        };
+        let answer = match self.wire.send(&path, &body, None, None) {
+            Ok(answer) => answer,
+            Err(error) if matches!(error.phase, Phase::Connect | Phase::Tls) => {
+                return Err(self.wire.lost(&what, error));
+            }
+            Err(error) => return Err(finally(self.wire.lost(&what, error))),
+        };
+        let token = answer.part("/auth/client_token").and_then(Value::as_str);
+        let token = token.filter(|token| !token.is_empty());
+        match (answer.status, token) {
+            (200, Some(token)) => {
+                let token = Secret::new(token);
+                // A standby does not know a new token at once.
+                self.note(answer.index);
+                Ok(Some(token))
+            }
+            _ if answer.is_unprocessed() => Err(self.wire.refusal(&what, &answer)),
+            _ => Err(finally(self.wire.refusal(&what, &answer))),
+        }
+    }
+
+    /// Makes the error for a request that was denied: by a policy, or because the token has ended.
+    fn denied(&self, what: &str, by: &Credential, answer: &Answer) -> Trouble {
+        let rights = match self.wire.record == &self.wire.vault.record {
+            true => r#""create", "read", "update""#,
+            false => r#""read""#,
+        };
+        let path = self.wire.path_of_record().join("/");
+        let rule = format!("path \"{path}\" {{ capabilities = [{rights}] }}");
+        let cause = match by {
+            Credential::None => credential::none(self.wire.vault),
+            Credential::Token { .. } => format!("{by} has ended, or its policy lacks: {rule}"),
+            _ => format!("the policy of {by} lacks: {rule}"),
+        };
+        let why = format!("{}; {cause}", answer.words());
+        Trouble::Unusable(self.wire.failure(what, &why))
+    }
+
+    /// Reads version and content of a record. There is no content if there is no record.
+    fn content(&self, answer: &Answer) -> Result<(u64, Option<Secret>), Trouble> {
+        let version = answer.part("/data/metadata/version");
+        match (answer.status, version.and_then(Value::as_u64)) {
+            (200, Some(version)) => {
+                let content = answer.part("/data/data").filter(|it| it.is_object());
+                Ok((version, content.map(|it| Secret::new(it.to_string()))))
+            }
+            // The version was deleted, and the next write must name it.
+            (404, Some(version)) => Ok((version, None)),
+            (404, None) if answer.names_no_error() => Ok((0, None)),
+            (200, None) if answer.part("/data").is_some() => Err(self.without_versions(READ)),
+            _ => Err(self.wire.refusal(READ, answer)),
+        }
+    }
+
+    fn without_versions(&self, what: &str) -> Trouble {
+        let mount = &self.wire.record.mount;
+        Trouble::Unusable(self.wire.failure(what, &format!(
+            "the engine '{mount}' is KV version 1, which cannot compare versions; run 'vault kv enable-versioning {mount}', or use another engine"
+        )))
+    }
+
+    fn note(&self, index: Option<String>) {
+        if index.is_some() {
+            self.index.replace(index);
+        }
+    }
+}
+
+impl Access {
+    fn refused(error: &anyhow::Error) -> Self {
+        let kind = kind(error).cloned().unwrap_or(Kind::StoreUnusable);
+        Access::Refused(kind, format!("{error:#}"))
+    }
+}
+
+impl SharedRecord for VaultRecord<'_> {
+    fn read(&self) -> Result<Seen, Trouble> {
+        let answer = self.ask(READ, &Secret::new(""))?;
+        let (version, record) = self.content(&answer)?;
+        if version < self.newest.get() {
+            return Err(Trouble::Overtaken);
+        }
+        self.newest.set(version);
+        Ok(Seen {
+            version: Version(version.to_string()),
+            record,
+            store_time_unix_s: answer.store_time_unix_s,
+        })
+    }
+
+    fn replace(&self, seen: &Version, record: &Secret) -> Result<Version, Trouble> {
+        let (cas, record) = (&seen.0, record.expose());
+        let body = format!(r#"{{"options":{{"cas":{cas}}},"data":{record}}}"#);
+        let answer = self.ask(WRITE, &Secret::new(body))?;
+        let version = answer.part("/data/version").and_then(Value::as_u64);
+        match (answer.status, version) {
+            (200, Some(version)) if version > self.newest.get() => {
+                self.newest.set(version);
+                self.note(answer.index);
+                Ok(Version(version.to_string()))
+            }
+            (204, _) => Err(self.without_versions(WRITE)),
+            (400, _) if answer.words().contains("check-and-set") => Err(Trouble::Overtaken),
+            _ => Err(self.wire.refusal(WRITE, &answer)),
+        }
+    }
+
+    fn name(&self) -> String {
+        self.wire.vault.name_of(self.wire.record)
+    }
+}
