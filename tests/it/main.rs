@@ -37,6 +37,8 @@ mod figures;
 mod first;
 mod first_browser;
 #[cfg(target_os = "linux")]
+mod fleet;
+#[cfg(target_os = "linux")]
 mod foreign;
 mod front;
 mod help;

@@ -22,7 +22,7 @@ use crate::{
 
 /// Compares a text with the one that is kept, or keeps it.
 #[track_caller]
-fn is_kept(expected: &ExpectFile, text: &str) {
+pub(crate) fn is_kept(expected: &ExpectFile, text: &str) {
     let updates = std::env::var_os("UPDATE_EXPECT").is_some() && std::env::var_os("CI").is_some();
     assert!(!updates, "expected texts are never written by CI");
     expected.assert_eq(text);

@@ -1,0 +1,15 @@
+//! A fleet on one login: the real OpenBao as the store that machines share.
+//!
+//! Runs with one version of git, because the version does not matter. `scripts/programs` installs OpenBao.
+
+mod bao;
+mod cluster;
+mod exchanges;
+mod jwt;
+mod machines;
+mod mounts;
+mod node;
+mod port;
+mod proxy;
+mod transcript;
+mod wire;
