@@ -11,7 +11,7 @@ use crate::{
     git_config::{self, GitConfig, HttpSettings, process_variable},
     http::{Client, Family, HttpClient, Url},
     profile::{Endpoints, Grant, Profile, SharedStore},
-    token::{Connect, SharedRecord, VaultRecord},
+    token::{CommandRecord, Connect, SharedRecord, VaultRecord},
 };
 
 /// A resolved profile with its resolved http settings.
@@ -175,6 +175,7 @@ impl Connect for Identity {
                 let record = VaultRecord::new(vault, &vault.record, http, &process_variable);
                 Ok(Box::new(record))
             }
+            (Some(SharedStore::Command(command)), _) => Ok(Box::new(CommandRecord::new(command))),
             _ => anyhow::bail!("the profile has no shared store"),
         }
     }

@@ -82,7 +82,7 @@ pub(crate) enum Child {
     Ours,
     /// `git-bbtoken login`, while git waits for it.
     Login,
-    /// A command that prints a secret.
+    /// A command that prints a secret, or reads and replaces one.
     SecretCommand,
     /// The program curl.
     Curl,

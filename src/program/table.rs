@@ -50,7 +50,7 @@ pub(crate) const ROWS: [Row; 11] = [
     },
     Row {
         child: Child::SecretCommand,
-        programs: "`clientSecretCommand`, `accessTokenCommand`",
+        programs: "`clientSecretCommand`, `accessTokenCommand`, `storeCommand`",
         gets: "no `BBTOKEN_*`, and no variables of the repository (`git rev-parse --local-env-vars`); \
                it runs in the home directory",
     },

@@ -7,6 +7,7 @@ mod bearer;
 mod busy;
 mod cache;
 mod check;
+mod command;
 mod explain;
 mod journal;
 mod lock;
@@ -45,7 +46,7 @@ use store::Store;
 pub(crate) use bearer::Bearer;
 pub(crate) use log_in::{Accept, release_room};
 pub use login::Login;
-pub(crate) use shared::VaultRecord;
+pub(crate) use shared::{CommandRecord, VaultRecord};
 pub use shared::{Seen, SharedRecord, Trouble, Version};
 pub(crate) use stored::{Forgotten, Kept, KeptOwner, KeptToken};
 

@@ -4,30 +4,22 @@ use std::{
     fs,
     io::{self, Read as _},
     path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc,
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Context as _;
 use zeroize::Zeroizing;
 
+use super::command::{self, MAX_OUTPUT_BYTES, Order};
 use crate::{
     failure::{Failure, Kind},
-    limits,
     pasted::{self, Flaw},
     profile::{Setting, Source},
-    program,
-    secret::{Secret, program_of},
+    secret::Secret,
 };
 
 /// The time limit for a command. The user may have to unlock a password store meanwhile.
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
-/// The pause between two checks of a command that has closed its output.
-const LOOK: Duration = Duration::from_millis(2);
-/// The longest secret. The limit ends a command that prints without end.
-const MAX_SECRET_BYTES: u64 = 1024 * 1024;
 
 /// Reads a secret and removes its line end.
 ///
@@ -72,98 +64,34 @@ pub(super) fn read(source: &Source) -> anyhow::Result<Secret> {
 fn read_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::new());
     fs::File::open(path)?
-        .take(MAX_SECRET_BYTES)
+        .take(MAX_OUTPUT_BYTES)
         .read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Runs a command, with a shell only if it starts with `!`, as in git's own settings.
+/// Runs a command that prints a secret.
 fn run(setting: &Setting, limit: Duration) -> anyhow::Result<Zeroizing<Vec<u8>>> {
-    let refuse = |why: String| {
-        Failure::new(
-            Kind::Misconfigured,
-            format!("the command of {} {why}", setting.origin),
-        )
+    let order = Order {
+        setting,
+        arguments: &[],
+        input: None,
+        limit,
     };
-    let prepared = match setting.value.strip_prefix('!') {
-        Some(script) => shell(script),
-        None => plain(&setting.value).map_err(refuse)?,
-    };
-    // The user sees its stderr. It must not read git's pipe.
-    let mut child = prepared
-        .and_then(|mut command| command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn())
-        .map_err(limits::of_start)
-        .with_context(|| refuse(format!("cannot be started: {}", program_of(&setting.value))))?;
-    let output = child
-        .stdout
-        .take()
-        .expect("because its output was asked for as a pipe");
-    let (sender, receiver) = mpsc::channel();
-    let reading = limits::start("secret", move || {
-        let mut text = Zeroizing::new(Vec::new());
-        let read = output.take(MAX_SECRET_BYTES).read_to_end(&mut text);
-        let _ = sender.send(read.map(|_| text));
-    });
-    if let Err(error) = reading {
-        child.kill()?;
-        child.wait()?;
-        return Err(error).context(refuse("cannot be read".into()));
-    }
-    let deadline = Instant::now() + limit;
-    let text = receiver.recv_timeout(limit);
-    let ended = text.is_ok().then(|| wait(&mut child, deadline)).flatten();
-    let (Ok(text), Some(status)) = (text, ended) else {
-        child.kill()?;
-        child.wait()?;
+    let refuse = |why: String| command::refuse(setting, &why);
+    let Some(ended) = command::run(&order)? else {
         let limit_s = limit.as_secs();
         return Err(refuse(format!("did not finish within {limit_s} seconds")).into());
     };
-    if !status.success() {
-        return Err(refuse(format!("failed ({status}); see its output above")).into());
+    match ended.status.success() {
+        true => Ok(ended.output),
+        false => Err(refuse(format!("failed ({}); see its output above", ended.status)).into()),
     }
-    text.with_context(|| refuse("sent output that could not be read".into()))
-}
-
-/// Waits for a command that has closed its output. It should end soon after that.
-fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
-    loop {
-        if let Ok(Some(status)) = child.try_wait() {
-            return Some(status);
-        }
-        let left = deadline.checked_duration_since(Instant::now())?;
-        thread::sleep(left.min(LOOK));
-    }
-}
-
-/// Prepares a command line without a shell. The error describes the invalid words.
-fn plain(line: &str) -> Result<io::Result<Command>, String> {
-    let words = program::words(line).map_err(|_| "has an unclosed quote")?;
-    let (name, arguments) = words.split_first().ok_or("is empty")?;
-    let prepared = program::Child::SecretCommand.command(name);
-    Ok(prepared.map(|mut command| {
-        command.args(arguments);
-        command
-    }))
-}
-
-#[cfg(not(windows))]
-fn shell(script: &str) -> io::Result<Command> {
-    let mut command = program::Child::SecretCommand.command("sh")?;
-    command.arg("-c").arg(script);
-    Ok(command)
-}
-
-/// The shell of Windows takes the text as it is between two quotes (cmd /?).
-#[cfg(windows)]
-fn shell(script: &str) -> io::Result<Command> {
-    use std::os::windows::process::CommandExt as _;
-    let mut command = program::Child::SecretCommand.command("cmd")?;
-    command.raw_arg(format!("/D /S /C \"{script}\""));
-    Ok(command)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     fn command(text: &str) -> anyhow::Result<Secret> {

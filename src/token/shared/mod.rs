@@ -14,6 +14,7 @@
 //! The claim is also the note that the token may have been used, as the journal is for a store on this machine: a kill
 //! between 4 and 5 leaves it. The next command finds it stale and repeats the exchange, within the server's grace
 //! period. All times are those of the store, so no machine's clock matters.
+mod command;
 mod lookout;
 mod record;
 mod renewal;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use crate::secret::Secret;
 
+pub(crate) use command::CommandRecord;
 pub(super) use renewal::{AHEAD_S, Renewal};
 pub(crate) use vault::VaultRecord;
 
