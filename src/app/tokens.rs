@@ -14,7 +14,7 @@ use crate::{
     parent_watch::Watch,
     profile::{Grant, Profile, SharedStore, Source, Store},
     secret::Secret,
-    token::{self, Accept, Bearer, Forgotten, Kept, Tokens},
+    token::{self, Accept, Bearer, Forgotten, Inspection, Kept, SharedState, Tokens},
     trace,
     transport::Authorizer,
 };
@@ -164,6 +164,24 @@ impl Identity {
     pub(crate) fn bearer_anew(&self, notify: &dyn Fn(&str)) -> anyhow::Result<Bearer> {
         let bearer = self.tokens(notify).bearer_anew();
         bearer.map_err(|error| under(self, error))
+    }
+
+    /// Renews the shared token of the profile if less than half of its life is left.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokens::bearer`], and [`Kind::Usage`] for a profile without a shared store.
+    pub(crate) fn renew(&self, notify: &dyn Fn(&str)) -> anyhow::Result<SharedState> {
+        self.tokens(notify).renew()
+    }
+
+    /// Says what the shared store lets this machine do, and reads the state of the login there.
+    pub(crate) fn inspect_shared(
+        &self,
+        notify: &dyn Fn(&str),
+    ) -> anyhow::Result<(Inspection, anyhow::Result<SharedState>)> {
+        let tokens = self.tokens(notify);
+        Ok((tokens.inspect_shared()?, tokens.shared_state()))
     }
 
     /// Prepares a user's login: checks that the store can save it, then gives the request for consent.

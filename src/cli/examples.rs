@@ -3,7 +3,7 @@
 use super::names::{Name, list, name};
 
 /// Examples by the name of the man page, in the order of the help.
-const EXAMPLES: [(&str, &[Name]); 22] = [
+const EXAMPLES: [(&str, &[Name]); 23] = [
     (
         "git-remote-bbtoken",
         &[
@@ -69,6 +69,19 @@ const EXAMPLES: [(&str, &[Name]); 22] = [
             name(
                 "git bbtoken logout --all",
                 "Remove the logins, secrets and tokens of every profile",
+            ),
+        ],
+    ),
+    (
+        "git-bbtoken-renew",
+        &[
+            name(
+                "git bbtoken renew ci",
+                "Renew the shared token of the profile 'ci' if less than half of its life is left",
+            ),
+            name(
+                "*/30 * * * * git bbtoken renew ci",
+                "The same every 30 minutes, as a line of crontab(5)",
             ),
         ],
     ),

@@ -5,7 +5,7 @@ use crate::{
     app::{self, App},
     profile::{self, ENVIRONMENT, Grant, Profile, Store},
     report,
-    token::Forgotten,
+    token::{Forgotten, SHARED_LOGIN},
 };
 
 const NOT_REVOKED: &str = "Nothing was revoked at Bitbucket.";
@@ -50,7 +50,9 @@ fn every(app: &App, console: &mut Console<'_>) -> anyhow::Result<()> {
     for name in profile::names(&app.raw) {
         let forgotten = app.identity(&name, |_| {}).and_then(|identity| {
             stores.extend(Some(identity.profile.store).filter(|store| !stores.contains(store)));
-            let forgotten = identity.forget_all(&[], true, console.warn)?;
+            // Other machines use a shared login.
+            let even_shared = identity.profile.shared.is_none();
+            let forgotten = identity.forget_all(&[], even_shared, console.warn)?;
             Ok((identity.profile, forgotten))
         });
         let told = match forgotten {
@@ -99,6 +101,7 @@ fn tell_of_others(profile: &Profile, forgotten: &Forgotten, console: &Console<'_
     let is_worth_a_word = |what: &str| !removed.contains(&what) || what != "cached access token";
     for (what, other) in shared.iter().filter(|(what, _)| is_worth_a_word(what)) {
         console.tell(&match removed.contains(what) {
+            _ if *what == SHARED_LOGIN => format!("Other machines use the {what}."),
             true => format!("Profile '{other}' used the same {what}; to log it in again: git bbtoken login {other}"),
             false => format!("The {what} stays: profile '{other}' uses it, too."),
         });

@@ -17,6 +17,7 @@ mod manual;
 mod names;
 mod reference;
 mod remote;
+mod renew;
 mod setup;
 mod signals;
 mod status;
@@ -120,6 +121,7 @@ fn run_one(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Resul
         Command::Exec(options) => return token::exec(&options, console),
         Command::Doctor(options) => return doctor::run(&options, console),
         Command::Login(options) => login::run(&options, console),
+        Command::Renew(options) => renew::run(&options, console),
         Command::Logout(options) => logout::run(&options, console),
         Command::Use(options) => use_profile::run(&options, console),
         Command::Whoami(options) => whoami::run(&options, console),

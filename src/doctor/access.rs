@@ -1,6 +1,6 @@
 //! Checks the access: the profile, its store, its token with account and scopes, and a repository as the proof.
 
-use super::Finding;
+use super::{Finding, shared};
 use crate::{
     app::{self, App, Identity, Owner, Unread},
     clock,
@@ -27,7 +27,10 @@ pub(super) fn all(
         Err(finding) => findings.push(finding),
         Ok((identity, finding)) => {
             findings.push(finding);
-            findings.push(store(&identity, warn));
+            match identity.profile.shared {
+                Some(_) => findings.extend(shared::check(&identity, warn)),
+                None => findings.push(store(&identity, warn)),
+            }
             if is_reachable {
                 findings.extend(token(app, &identity, warn));
                 let is_refused = findings.iter().any(|found| found.public == REFUSED);

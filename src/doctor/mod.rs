@@ -9,6 +9,7 @@ mod lfs;
 mod network;
 mod programs;
 mod settings;
+mod shared;
 
 use serde_json::{Value, json};
 

@@ -5,7 +5,13 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use super::{Bearer, Tokens, busy::Repeat, cache::Entry, explain::explain, refresh, store};
-use crate::{http::PATIENCE, oauth, profile::Profile, secret::Secret};
+use crate::{
+    failure::{Failure, Kind},
+    http::{HttpClient, PATIENCE},
+    oauth,
+    profile::Profile,
+    secret::Secret,
+};
 
 /// Asks the user whether to save a login, by its token and scopes. On an error, nothing is saved.
 pub(crate) type Accept<'a> = Box<dyn FnOnce(&Bearer, &[String]) -> anyhow::Result<()> + 'a>;
@@ -24,6 +30,9 @@ impl Tokens<'_> {
     ///
     /// [`StoreUnusable`](crate::failure::Kind::StoreUnusable).
     pub fn prove_room(&self) -> anyhow::Result<()> {
+        if self.profile.shared.is_some() {
+            return self.prove_shared_room();
+        }
         let (store, key) = (self.store()?, self.profile.login_key());
         store.reserve(&key)?;
         store.release(&key);
@@ -48,17 +57,17 @@ impl Tokens<'_> {
         let profile = self.profile;
         let client = profile.client().context("the profile has no client")?;
         let client = self.client(client)?;
+        if profile.shared.is_some() {
+            return self.log_in_for_all(&client, authorization, code, accept);
+        }
         let key = profile.login_key();
         // Without a lock, a running refresh may overwrite this login. The user then sees that and logs in again.
         let mut lock = Some(self.lock(&key));
         let (store, http) = (self.store()?, self.http.client()?);
         store.reserve(&key)?;
         let answer = self
-            .with_retries(PATIENCE, Repeat::Spends, || {
-                client.authorization_code(http, self.clock, authorization, code)
-            })
-            .inspect_err(|_| store.release(&key))
-            .map_err(|error| explain(error, profile, &client))?;
+            .exchange(&client, http, authorization, code)
+            .inspect_err(|_| store.release(&key))?;
         if let Some(accept) = accept {
             store.release(&key);
             drop(lock.take());
@@ -90,5 +99,39 @@ impl Tokens<'_> {
         }
         drop(lock);
         Ok(())
+    }
+
+    /// Exchanges the authorization code, and shares the login with other machines.
+    fn log_in_for_all(
+        &self,
+        client: &oauth::Client,
+        authorization: &oauth::Authorization,
+        code: &Secret,
+        accept: Option<Accept<'_>>,
+    ) -> anyhow::Result<()> {
+        let answer = self.exchange(client, self.http.client()?, authorization, code)?;
+        if let Some(accept) = accept {
+            let bearer = Bearer::new(answer.access_token.clone(), None);
+            accept(&bearer, &answer.scopes)?;
+        }
+        if answer.refresh_token.is_none() {
+            let message =
+                "Bitbucket returned no refresh token, so other machines could not renew this login";
+            return Err(Failure::new(Kind::Refused, message).into());
+        }
+        self.publish(client, Some(&answer))
+    }
+
+    fn exchange(
+        &self,
+        client: &oauth::Client,
+        http: &dyn HttpClient,
+        authorization: &oauth::Authorization,
+        code: &Secret,
+    ) -> anyhow::Result<oauth::TokenAnswer> {
+        self.with_retries(PATIENCE, Repeat::Spends, || {
+            client.authorization_code(http, self.clock, authorization, code)
+        })
+        .map_err(|error| explain(error, self.profile, client))
     }
 }

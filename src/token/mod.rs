@@ -49,6 +49,9 @@ pub use login::Login;
 pub(crate) use shared::{CommandRecord, VaultRecord};
 pub use shared::{Seen, SharedRecord, Trouble, Version};
 pub(crate) use stored::{Forgotten, Kept, KeptOwner, KeptToken};
+pub use shared::{Inspection, Seen, SharedRecord, Trouble, Version};
+pub(crate) use shared::{SharedState, SharedToken};
+pub(crate) use stored::{Forgotten, Kept, KeptOwner, KeptToken, SHARED_LOGIN};
 
 /// The time to wait for another process that requests the same token. It is longer than such a request may take.
 const LOCK_LIMIT: Duration = Duration::from_secs(180);
@@ -80,6 +83,15 @@ pub trait Connect {
     /// If there is none, or git's http settings for its store cannot be followed.
     fn record(&self) -> anyhow::Result<Box<dyn SharedRecord + '_>> {
         anyhow::bail!("the profile has no shared store")
+    }
+
+    /// Opens the record that gets a copy of the access token for jobs, if the profile has one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connect::record`].
+    fn token_record(&self) -> anyhow::Result<Option<Box<dyn SharedRecord + '_>>> {
+        Ok(None)
     }
 }
 

@@ -12,6 +12,9 @@ use crate::{
     secret::Secret,
 };
 
+/// The name of what a shared store has, for messages.
+pub(crate) const SHARED_LOGIN: &str = "shared login";
+
 /// The stored data of one profile.
 #[derive(Debug, Default)]
 pub struct Kept {
@@ -121,6 +124,13 @@ impl Tokens<'_> {
     ///
     /// [`Kind::StoreUnusable`].
     pub fn keep(&self, secret: &Secret) -> anyhow::Result<()> {
+        if self.profile.shared.is_some() {
+            return match &self.profile.grant {
+                Grant::ClientCredentials(client) => self.publish(&self.client(client)?, None),
+                // The login has the client and its secret.
+                _ => Ok(()),
+            };
+        }
         let key = match self.profile.client() {
             Some(client) => self.profile.client_key(client),
             None => self.profile.token_key(),
@@ -224,6 +234,11 @@ impl Tokens<'_> {
         forgotten: &mut Forgotten,
     ) -> anyhow::Result<()> {
         let profile = self.profile;
+        if profile.shared.is_some() {
+            return forgotten.note(SHARED_LOGIN, Some(profile), even_shared, || {
+                self.forget_shared()
+            });
+        }
         let own = login_of(profile);
         let client = profile.client();
         let client = client.map(|client| ("client secret", profile.client_key(client)));

@@ -14,7 +14,7 @@ use super::{candidates::profiles, examples};
 
 pub(super) use options::{
     Agent, Chosen, Color, Completions, Consent, Convert, Credential, Doctor, Exec, Login, Logout,
-    Man, Remote, Setup, Shell, Status, Token, Unsetup, Use,
+    Man, Profile, Remote, Setup, Shell, Status, Token, Unsetup, Use,
 };
 
 /// The widest line of a help text, in columns.
@@ -83,10 +83,20 @@ pub(super) enum Command {
     /// Remove a profile's login, client secret and cached token from this machine
     #[command(
         long_about = "Remove a profile's login, client secret and cached token from this machine\n\n\
-            Logout keeps what another profile also uses. To remove that too, give --shared.",
+            Logout keeps what another profile also uses, and a login that other machines use. To remove that too, give \
+            --shared.",
         after_help = examples::shown("git-bbtoken-logout")
     )]
     Logout(Logout),
+    /// Renew a token that many machines share, ahead of its end
+    #[command(
+        long_about = "Renew a token that many machines share, ahead of its end\n\n\
+            Only a profile with the store 'vault' or 'command' has a shared token. Every command renews it when it is \
+            due. Run this command every 30 minutes where the jobs read only a copy of the token (storeTokenPath): it \
+            renews the token if less than half of its life is left, and updates the copy.",
+        after_help = examples::shown("git-bbtoken-renew")
+    )]
+    Renew(Profile),
     /// Choose the profile that git uses: here, for a workspace, or everywhere
     #[command(
         long_about = "Choose the profile that git uses: here, for a workspace, or everywhere\n\n\
@@ -246,7 +256,7 @@ mod tests {
     #[test]
     fn every_command_shows_two_examples_that_the_command_line_accepts() {
         let commands = all(&definition());
-        assert_eq!(commands.len(), 21, "every command is here");
+        assert_eq!(commands.len(), 22, "every command is here");
         for mut command in commands {
             let title = command.get_display_name().unwrap_or("").to_owned();
             let short = command.render_help().to_string();

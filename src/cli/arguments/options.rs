@@ -18,7 +18,7 @@ pub(in crate::cli) struct Profile {
 pub(in crate::cli) struct Logout {
     #[command(flatten)]
     pub(in crate::cli) profile: Profile,
-    /// Also remove what other profiles use
+    /// Also remove what other profiles or machines use
     #[arg(long)]
     pub(in crate::cli) shared: bool,
     /// Log every profile out

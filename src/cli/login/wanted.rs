@@ -188,8 +188,40 @@ impl Wanted {
 
     /// The profile as it will be, without anything written.
     pub(super) fn identity(&self, app: &App) -> anyhow::Result<Identity> {
+        let identity = self.resolved(app)?;
+        match &identity.profile.grant {
+            // Commands read the record, but the login gets it with the client.
+            Grant::Shared(id) => {
+                let id = self.client_id().or(id.as_deref()).unwrap_or_default();
+                Ok(identity.granted(self.grant(id)?))
+            }
+            _ => Ok(identity),
+        }
+    }
+
+    fn grant(&self, id: &str) -> anyhow::Result<Grant> {
+        let client = Client {
+            id: id.to_owned(),
+            secret: Source::Stored,
+        };
+        match self.kind {
+            GrantKind::ClientCredentials => Ok(Grant::ClientCredentials(client)),
+            // The first check of the places does not know the kind yet.
+            GrantKind::AuthorizationCode | GrantKind::Shared => {
+                Ok(Grant::AuthorizationCode(client))
+            }
+            GrantKind::Token => Err(usage(
+                "a shared store keeps the login of a user or a client; choose --browser or --client-credentials",
+            )),
+        }
+    }
+
+    fn resolved(&self, app: &App) -> anyhow::Result<Identity> {
         app.identity(&self.profile, |own: &mut RawProfile| {
-            own.grant = app::given(self.kind.name());
+            own.grant = match self.kind {
+                GrantKind::Shared => None,
+                kind => app::given(kind.name()),
+            };
             if let Some(id) = self.client_id() {
                 own.client_id = app::given(id);
             }

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use super::{
     SharedRecord, Trouble, Version,
-    record::{Access, Claim, Failed, Record},
+    record::{Access, Claim, Failed, Record, machine},
 };
 use crate::{
     failure::{Failure, Kind},
     http::jitter,
-    oauth::TokenAnswer,
     secret::Secret,
     token::Tokens,
 };
@@ -17,7 +16,7 @@ use crate::{
 /// The life of a claim. After that, another machine may repeat the exchange.
 const CLAIM_S: u64 = 60;
 /// The limit for waiting for a store that does not answer. An election of a new leader takes 2 to 4 s.
-const STORE_LIMIT: Duration = Duration::from_secs(20);
+pub(super) const STORE_LIMIT: Duration = Duration::from_secs(20);
 /// The limit for writing an outcome.
 const PUBLISH_LIMIT: Duration = Duration::from_secs(60);
 /// A store that says for this long that there is no record has none. A node that is behind says it for a moment.
@@ -58,20 +57,6 @@ pub(super) enum Outcome {
     Refused,
 }
 
-impl Access {
-    /// Makes the record's token from a response.
-    pub(super) fn of(answer: &TokenAnswer, asked_at_unix_s: u64, host: &str) -> Self {
-        Access {
-            token: answer.access_token.clone(),
-            lifetime_s: answer.lifetime_s,
-            got_at_unix_s: asked_at_unix_s,
-            expires_at_unix_s: asked_at_unix_s.saturating_add(answer.lifetime_s),
-            scopes: answer.scopes.clone(),
-            by: host.to_owned(),
-        }
-    }
-}
-
 /// Reads and writes the record, and remembers since when it has seen the claim of another machine.
 pub(super) struct Lookout<'r> {
     tokens: &'r Tokens<'r>,
@@ -105,7 +90,7 @@ impl<'r> Lookout<'r> {
         loop {
             let waited = clock.monotonic() - begun;
             let (error, limit, asked) = match self.record.read() {
-                Ok(seen) => match &seen.record {
+                Ok(seen) => match seen.record.as_ref().filter(|text| !text.is_empty()) {
                     Some(text) => return self.known(seen.version, text, seen.store_time_unix_s),
                     None => (self.no_login(), ABSENT, None),
                 },
@@ -371,19 +356,4 @@ impl<'r> Lookout<'r> {
         );
         why.context(Failure::new(Kind::StoreUnusable, message))
     }
-}
-
-/// Gives this machine's name, for messages.
-#[cfg(unix)]
-fn machine() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
-}
-
-/// Gives this machine's name, for messages.
-#[cfg(not(unix))]
-fn machine() -> String {
-    std::env::var("COMPUTERNAME").unwrap_or_else(|_| "this machine".into())
 }

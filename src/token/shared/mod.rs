@@ -16,6 +16,7 @@
 //! period. All times are those of the store, so no machine's clock matters.
 mod command;
 mod lookout;
+mod publication;
 mod record;
 mod renewal;
 mod vault;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use crate::secret::Secret;
 
 pub(crate) use command::CommandRecord;
+pub(crate) use publication::{SharedState, SharedToken};
 pub(super) use renewal::{AHEAD_S, Renewal};
 pub(crate) use vault::VaultRecord;
 
@@ -47,6 +49,37 @@ pub trait SharedRecord {
 
     /// Names the record and its store for messages.
     fn name(&self) -> String;
+
+    /// Says what the store lets this machine do.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be used at all.
+    fn inspect(&self) -> anyhow::Result<Inspection> {
+        Ok(Inspection::default())
+    }
+
+    /// Lets the store keep as few earlier versions as possible, because they contain secrets. `notify` warns if that
+    /// fails.
+    fn limit_versions(&self, _notify: &dyn Fn(&str)) {}
+
+    /// Removes the record, and its earlier versions where the store keeps them.
+    ///
+    /// # Errors
+    ///
+    /// As [`SharedRecord::replace`].
+    fn forget(&self, seen: &Version) -> Result<(), Trouble> {
+        self.replace(seen, &Secret::new("")).map(drop)
+    }
+}
+
+/// What a store lets this machine do.
+#[derive(Debug, Default)]
+pub struct Inspection {
+    /// Facts: the login to the store, the rights.
+    pub facts: Vec<String>,
+    /// Reasons for which a login cannot be kept there, each with its fix.
+    pub problems: Vec<String>,
 }
 
 /// A version of a record. Only its store can compare versions.
@@ -58,7 +91,7 @@ pub struct Version(pub String);
 pub struct Seen {
     /// The version to give to [`SharedRecord::replace`], also if there is no record.
     pub version: Version,
-    /// The record; `None` if there is none.
+    /// The record; `None` if there is none. An empty one counts as none.
     pub record: Option<Secret>,
     /// The time by the store's clock, if the store tells it.
     pub store_time_unix_s: Option<u64>,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    oauth,
+    oauth::{self, TokenAnswer},
     profile::Profile,
     secret::{Secret, hex_digest},
 };
@@ -60,6 +60,21 @@ pub(super) struct Failed {
     pub(super) why: String,
 }
 
+/// Gives this machine's name, for messages.
+#[cfg(unix)]
+pub(super) fn machine() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Gives this machine's name, for messages.
+#[cfg(not(unix))]
+pub(super) fn machine() -> String {
+    std::env::var("COMPUTERNAME").unwrap_or_else(|_| "this machine".into())
+}
+
 /// Gives the purpose of a record for a client of a profile's Bitbucket.
 pub(super) fn purpose(profile: &Profile, client_id: &str) -> String {
     let endpoints = &profile.endpoints;
@@ -67,7 +82,47 @@ pub(super) fn purpose(profile: &Profile, client_id: &str) -> String {
     hex_digest(parts.join("\n").as_bytes())[..32].to_owned()
 }
 
+impl Access {
+    /// Makes the record's token from a response.
+    pub(super) fn of(answer: &TokenAnswer, asked_at_unix_s: u64, host: &str) -> Self {
+        Access {
+            token: answer.access_token.clone(),
+            lifetime_s: answer.lifetime_s,
+            got_at_unix_s: asked_at_unix_s,
+            expires_at_unix_s: asked_at_unix_s.saturating_add(answer.lifetime_s),
+            scopes: answer.scopes.clone(),
+            by: host.to_owned(),
+        }
+    }
+}
+
 impl Record {
+    /// Starts the record of a client, without a token.
+    pub(super) fn new(profile: &Profile, client: &oauth::Client) -> Self {
+        Record {
+            client_id: client.id.clone(),
+            client_secret: Some(client.secret.clone()),
+            purpose: purpose(profile, &client.id),
+            refresh_token: None,
+            access: None,
+            claim: None,
+            failed: None,
+            dead: None,
+        }
+    }
+
+    /// Gives a copy for jobs, with the access token only.
+    pub(super) fn copy(&self) -> Self {
+        Record {
+            client_secret: None,
+            refresh_token: None,
+            claim: None,
+            failed: None,
+            dead: None,
+            ..self.clone()
+        }
+    }
+
     /// Tells whether it is for this profile.
     pub(super) fn is_for(&self, profile: &Profile) -> bool {
         self.purpose == purpose(profile, &self.client_id)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     SharedRecord,
     lookout::{Held, Known, Lookout, Outcome},
-    record::{Access, Claim, Failed},
+    record::{Access, Claim, Failed, Record},
 };
 use crate::{
     failure::{Failure, Kind, quote},
@@ -272,7 +272,14 @@ impl Renewal<'_> {
             access,
             refresh_token,
         };
-        if let Err(error) = lookout.publish(held, &outcome) {
+        let published = lookout.publish(held, &outcome);
+        if let Outcome::Renewed { access, .. } = outcome {
+            self.tokens.copy(&Record {
+                access: Some(access),
+                ..held.known.record.clone()
+            });
+        }
+        if let Err(error) = published {
             (self.tokens.notify)(&format!(
                 "the renewed token of profile '{}' could not be shared; run any git command within 8 minutes, or log in again: {error:#}",
                 self.tokens.profile

@@ -1,0 +1,92 @@
+//! Checks the store of a login that many machines share: rights, the age of the token, and the claim to renew it.
+
+use super::Finding;
+use crate::{
+    app::Identity,
+    clock::span,
+    failure::quote,
+    report,
+    token::{SharedState, SharedToken},
+};
+
+const CHECK: &str = "store";
+
+pub(super) fn check(identity: &Identity, warn: &dyn Fn(&str)) -> Vec<Finding> {
+    let name = identity.profile.store.name();
+    let (inspection, state) = match identity.inspect_shared(warn) {
+        Ok(found) => found,
+        Err(error) => return vec![unusable(&error, name)],
+    };
+    let facts = inspection.facts.into_iter();
+    let mut findings: Vec<_> = facts.map(|fact| Finding::good(CHECK, fact, name)).collect();
+    let problems = inspection.problems.into_iter();
+    findings.extend(problems.map(|problem| Finding::problem(CHECK, problem, "rights are missing")));
+    match state {
+        Ok(state) => findings.extend(of_state(&state)),
+        Err(error) => findings.push(unusable(&error, name)),
+    }
+    findings
+}
+
+fn unusable(error: &anyhow::Error, name: &str) -> Finding {
+    let finding = Finding::problem(
+        CHECK,
+        format!("{error:#}"),
+        format!("{name} cannot be read"),
+    );
+    match report::advice(error) {
+        Some(advice) => finding.fix(advice),
+        None => finding,
+    }
+}
+
+fn of_state(state: &SharedState) -> Vec<Finding> {
+    let kind = match (state.is_copy, state.has_login) {
+        (true, _) => "an access token that another machine renews",
+        (false, true) => "the login of a user",
+        (false, false) => "a client",
+    };
+    let what = format!("{} has {kind}", state.name);
+    let mut findings = vec![Finding::good(CHECK, what, "has a record")];
+    findings.push(match &state.token {
+        Some(SharedToken { by, age_s, left_s }) => {
+            let text = format!(
+                "the token is valid for {}; '{}' got it {} ago",
+                span(*left_s),
+                quote(by),
+                span(*age_s)
+            );
+            Finding::good(CHECK, text, "has a token")
+        }
+        None => Finding::note(
+            CHECK,
+            "there is no token yet; the next command gets one",
+            "no token",
+        ),
+    });
+    if state.has_ended {
+        let text = "Bitbucket refused the login: it was revoked, or not used for three months";
+        findings.push(Finding::problem(CHECK, text, "the login has ended"));
+    }
+    if let Some((host, age_s)) = &state.claimed {
+        let since = format!("'{}' claimed the renewal {} ago", quote(host), span(*age_s));
+        findings.push(match state.is_claim_stale {
+            false => Finding::good(CHECK, since, "a renewal is under way"),
+            true => Finding::note(
+                CHECK,
+                format!("{since} and did not finish; the next command repeats it"),
+                "a renewal was interrupted",
+            ),
+        });
+    }
+    if let Some((host, why, age_s)) = &state.failed {
+        let text = format!(
+            "'{}' could not renew the token {} ago: {}",
+            quote(host),
+            span(*age_s),
+            quote(why)
+        );
+        findings.push(Finding::note(CHECK, text, "a renewal failed"));
+    }
+    findings
+}

@@ -1,0 +1,272 @@
+//! Writes a shared login, reads its state for people, and removes it.
+
+use std::time::Duration;
+
+use super::{
+    Inspection, Seen, SharedRecord, Trouble,
+    lookout::{Lookout, STORE_LIMIT},
+    record::{Access, Claim, Failed, Record, machine},
+    renewal::Renewal,
+};
+use crate::{
+    failure::{Failure, Kind},
+    http::{PATIENCE, jitter},
+    oauth,
+    secret::Secret,
+    token::Tokens,
+};
+
+/// The size of the record that proves the room for a login: twice a login with tokens of the longest known form.
+const ROOM_BYTES: usize = 16 * 1024;
+/// The mark of a record that only reserves room.
+const RESERVED: &str = r#"{"version":1,"reserved":""#;
+/// The pauses between two attempts.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(400));
+
+/// The state of a shared login, for people.
+#[derive(Debug)]
+pub(crate) struct SharedState {
+    /// The record and its store.
+    pub(crate) name: String,
+    /// Whether it has a login of a user; else, a client gets tokens for itself.
+    pub(crate) has_login: bool,
+    /// Whether it has an access token only, which another machine renews.
+    pub(crate) is_copy: bool,
+    /// Whether Bitbucket has refused the login.
+    pub(crate) has_ended: bool,
+    /// The access token, if there is one.
+    pub(crate) token: Option<SharedToken>,
+    /// The machine that renews the token, and the age of its claim in seconds.
+    pub(crate) claimed: Option<(String, u64)>,
+    /// Whether this machine has ended, so that the next command repeats the renewal.
+    pub(crate) is_claim_stale: bool,
+    /// The machine that failed to renew the token, the reason, and its age in seconds.
+    pub(crate) failed: Option<(String, String, u64)>,
+}
+
+/// The access token of a shared login, for people.
+#[derive(Debug)]
+pub(crate) struct SharedToken {
+    /// The machine that got it.
+    pub(crate) by: String,
+    /// The time since then.
+    pub(crate) age_s: u64,
+    /// The time until its end.
+    pub(crate) left_s: u64,
+}
+
+impl Tokens<'_> {
+    /// Checks that this machine may write the record, and that the store has room for a login.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::StoreUnusable`] if it cannot be written. [`Kind::Misconfigured`] if another secret is there.
+    pub(in crate::token) fn prove_shared_room(&self) -> anyhow::Result<()> {
+        let record = self.http.record()?;
+        if let Some(problem) = record.inspect()?.problems.into_iter().next() {
+            let message = format!("cannot keep a login at {}: {problem}", record.name());
+            return Err(Failure::new(Kind::StoreUnusable, message).into());
+        }
+        self.settled(|| {
+            let seen = record.read()?;
+            let text = match &seen.record {
+                Some(text) => {
+                    self.is_ours(text, record.as_ref())?;
+                    text.clone()
+                }
+                None => Secret::new(format!("{RESERVED}{}\"}}", "x".repeat(ROOM_BYTES))),
+            };
+            record.replace(&seen.version, &text)
+        })?;
+        Ok(())
+    }
+
+    /// Writes a client, and the login of a user with this client, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::StoreUnusable`].
+    pub(in crate::token) fn publish(
+        &self,
+        client: &oauth::Client,
+        answer: Option<&oauth::TokenAnswer>,
+    ) -> anyhow::Result<()> {
+        let record = self.http.record()?;
+        self.settled(|| {
+            let seen = record.read()?;
+            let now_unix_s = self.time_of(&seen);
+            let next = Record {
+                refresh_token: answer.and_then(|answer| answer.refresh_token.clone()),
+                access: answer.map(|answer| Access::of(answer, now_unix_s, &machine())),
+                ..Record::new(self.profile, client)
+            };
+            record.replace(&seen.version, &next.render())?;
+            Ok(next)
+        })
+        .map(|published| self.copy(&published))?;
+        record.limit_versions(self.notify);
+        Ok(())
+    }
+
+    /// Copies the access token to the record that jobs read, if the profile has one. Warns if that fails.
+    pub(super) fn copy(&self, renewed: &Record) {
+        let copied = self.http.token_record().and_then(|target| match target {
+            Some(target) => self.settled(|| {
+                let seen = target.read()?;
+                let next = renewed.copy();
+                let there = seen.record.as_ref().and_then(Record::parse);
+                if there.as_ref() != Some(&next) {
+                    target.replace(&seen.version, &next.render())?;
+                }
+                Ok(())
+            }),
+            None => Ok(()),
+        });
+        if let Err(error) = copied {
+            (self.notify)(&format!(
+                "the token of profile '{}' was renewed, but its copy for jobs was not: {error:#}",
+                self.profile
+            ));
+        }
+    }
+
+    /// Renews the shared token if less than half of its life is left, and updates the copy for jobs.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tokens::bearer`].
+    pub(crate) fn renew(&self) -> anyhow::Result<SharedState> {
+        let record = self.http.record()?;
+        let renewal = Renewal {
+            tokens: self,
+            record: record.as_ref(),
+            margin: Duration::ZERO,
+            ahead_s: u64::MAX,
+            refused: None,
+            patience: PATIENCE,
+        };
+        renewal.run()?;
+        let known = Lookout::new(self, record.as_ref()).look()?;
+        self.copy(&known.record);
+        self.shared_state()
+    }
+
+    /// Reads the state of the shared login.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be used, or has no login.
+    pub(crate) fn shared_state(&self) -> anyhow::Result<SharedState> {
+        let record = self.http.record()?;
+        let mut lookout = Lookout::new(self, record.as_ref());
+        let known = lookout.look()?;
+        let age_s = |at_unix_s: u64| known.now_unix_s.saturating_sub(at_unix_s);
+        let is_claim_stale = lookout.has_stale_claim(&known);
+        let has_ended = known.record.is_dead();
+        let Record {
+            refresh_token,
+            client_secret,
+            access,
+            claim,
+            failed,
+            ..
+        } = known.record;
+        Ok(SharedState {
+            name: record.name(),
+            has_login: refresh_token.is_some(),
+            is_copy: client_secret.is_none(),
+            has_ended,
+            token: access.map(|access| SharedToken {
+                age_s: age_s(access.got_at_unix_s),
+                left_s: access.expires_at_unix_s.saturating_sub(known.now_unix_s),
+                by: access.by,
+            }),
+            claimed: claim.map(
+                |Claim {
+                     host, at_unix_s, ..
+                 }| (host, age_s(at_unix_s)),
+            ),
+            is_claim_stale,
+            failed: failed.map(
+                |Failed {
+                     host,
+                     why,
+                     at_unix_s,
+                 }| (host, why, age_s(at_unix_s)),
+            ),
+        })
+    }
+
+    /// Says what the store lets this machine do.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be used.
+    pub(crate) fn inspect_shared(&self) -> anyhow::Result<Inspection> {
+        self.http.record()?.inspect()
+    }
+
+    /// Removes the shared login, for all machines. True if there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::StoreUnusable`] if it is still there.
+    pub(in crate::token) fn forget_shared(&self) -> anyhow::Result<bool> {
+        let mut records = vec![self.http.record()?];
+        records.extend(self.http.token_record()?);
+        let mut found = false;
+        for record in records {
+            found |= self.settled(|| {
+                let seen = record.read()?;
+                if seen.record.is_some() {
+                    record.forget(&seen.version)?;
+                }
+                Ok(seen.record.is_some())
+            })?;
+        }
+        Ok(found)
+    }
+
+    /// Refuses to overwrite what is not a login for this profile.
+    fn is_ours(&self, text: &Secret, record: &dyn SharedRecord) -> Result<(), Trouble> {
+        let parsed = Record::parse(text);
+        let why = match parsed {
+            Some(record) if record.is_for(self.profile) => return Ok(()),
+            None if text.expose().starts_with(RESERVED) => return Ok(()),
+            Some(_) => "it has the login of another client or another Bitbucket",
+            None => "it has another secret",
+        };
+        let message = format!(
+            "cannot keep a login at {}: {why}; choose another storePath, or remove the record",
+            record.name()
+        );
+        let failure = Failure::new(Kind::Misconfigured, message);
+        Err(Trouble::Unusable(failure.into()))
+    }
+
+    /// Repeats reads and writes that another writer or a leaderless store has disturbed.
+    fn settled<T>(&self, mut attempt: impl FnMut() -> Result<T, Trouble>) -> anyhow::Result<T> {
+        let begun = self.clock.monotonic();
+        loop {
+            let (error, asked) = match attempt() {
+                Ok(done) => return Ok(done),
+                Err(Trouble::Unusable(error)) => return Err(error),
+                Err(Trouble::Lost { why, retry_after }) => (why, retry_after),
+                Err(Trouble::Overtaken) => {
+                    let message = "the shared record changes again and again";
+                    (Failure::new(Kind::StoreUnusable, message).into(), None)
+                }
+            };
+            let pause = asked.unwrap_or_default() + jitter(AGAIN.0, AGAIN.1);
+            if self.clock.monotonic() - begun + pause >= STORE_LIMIT {
+                return Err(error);
+            }
+            self.clock.wait(pause);
+        }
+    }
+
+    fn time_of(&self, seen: &Seen) -> u64 {
+        let now = || self.clock.now_unix_s();
+        seen.store_time_unix_s.unwrap_or_else(now)
+    }
+}
