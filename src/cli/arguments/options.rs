@@ -60,9 +60,12 @@ pub(in crate::cli) struct Login {
     /// For an API token: the e-mail address of your Atlassian account. With one client and two accounts: the account to log in to
     #[arg(long, value_name = "name")]
     pub(in crate::cli) account: Option<String>,
-    /// Where to store secrets: file, keyring or kernel-keyring
-    #[arg(long, value_name = "store", value_parser = Known(&["file", "keyring", "kernel-keyring"]), hide_possible_values = true)]
+    /// Where to store secrets: file, keyring or kernel-keyring; vault or command to share the login with other machines
+    #[arg(long, value_name = "store", value_parser = Known(&["file", "keyring", "kernel-keyring", "vault", "command"]), hide_possible_values = true)]
     pub(in crate::cli) store: Option<String>,
+    /// The path of the record in Vault or OpenBao, as in 'secret/bbtoken/ci'
+    #[arg(long, value_name = "path")]
+    pub(in crate::cli) store_path: Option<String>,
     /// Print the address of the login page, and ask for the address that the browser shows at the end
     #[arg(long, conflicts_with_all = ["client_credentials", "with_token"])]
     pub(in crate::cli) no_browser: bool,

@@ -4,6 +4,7 @@
 mod browser;
 mod opener;
 mod outcome;
+mod shared;
 mod trial;
 mod wanted;
 
@@ -215,6 +216,14 @@ impl Attempt<'_> {
             identity.keep(secret, console.warn)?;
         }
         wanted.write()?;
+        if identity.profile.shared.is_some() {
+            // From now on, this machine reads the record as every other one.
+            let login = browser::Login {
+                identity: &identity.granted(Grant::Shared(None)),
+                ..login
+            };
+            return tell(&login, heard, console);
+        }
         tell(&login, heard, console)
     }
 
@@ -244,6 +253,7 @@ fn tell(login: &browser::Login<'_>, heard: Heard, console: &mut Console<'_>) -> 
         return console.answer(&format!("Profile '{name}' was saved without a check."));
     }
     outcome::tell(login.app, login.identity, heard, login.purpose, console)?;
+    shared::tell(&login.identity.profile, console);
     if login.purpose.is_git() {
         return Ok(());
     }

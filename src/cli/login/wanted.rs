@@ -11,7 +11,7 @@ use crate::{
     git::{Change, Target},
     git_config::Entry,
     pasted,
-    profile::{self, Grant, GrantKind, RawProfile, Source, Store},
+    profile::{self, Client, Grant, GrantKind, RawProfile, Source, Store},
     secret::{Secret, TOKEN_PREFIXES},
     setup,
     token::{Kept, store},
@@ -70,6 +70,7 @@ pub(super) struct Wanted {
     client_id: ClientId,
     account: Option<String>,
     store: Option<String>,
+    store_path: Option<String>,
     workspaces: Vec<String>,
 }
 
@@ -92,10 +93,14 @@ impl Wanted {
         let known = known.map(|known| known.profile);
         let store = options.store.clone();
         let mut wanted = Wanted {
-            kind: GrantKind::Token,
+            kind: match is_shared(app, options, known.as_ref()) {
+                true => GrantKind::AuthorizationCode,
+                false => GrantKind::Token,
+            },
             client_id: ClientId::Settings,
             account: options.account.clone(),
             store: store.or_else(|| self::store(app, &profile, &kept)),
+            store_path: options.store_path.clone(),
             profile,
             workspaces: options.workspaces.clone(),
         };
@@ -193,35 +198,26 @@ impl Wanted {
             // Commands read the record, but the login gets it with the client.
             Grant::Shared(id) => {
                 let id = self.client_id().or(id.as_deref()).unwrap_or_default();
-                Ok(identity.granted(self.grant(id)?))
+                Ok(identity.granted(self.grant(id)))
             }
             _ => Ok(identity),
         }
     }
 
-    fn grant(&self, id: &str) -> anyhow::Result<Grant> {
+    fn grant(&self, id: &str) -> Grant {
         let client = Client {
             id: id.to_owned(),
             secret: Source::Stored,
         };
         match self.kind {
-            GrantKind::ClientCredentials => Ok(Grant::ClientCredentials(client)),
-            // The first check of the places does not know the kind yet.
-            GrantKind::AuthorizationCode | GrantKind::Shared => {
-                Ok(Grant::AuthorizationCode(client))
-            }
-            GrantKind::Token => Err(usage(
-                "a shared store keeps the login of a user or a client; choose --browser or --client-credentials",
-            )),
+            GrantKind::ClientCredentials => Grant::ClientCredentials(client),
+            _ => Grant::AuthorizationCode(client),
         }
     }
 
     fn resolved(&self, app: &App) -> anyhow::Result<Identity> {
         app.identity(&self.profile, |own: &mut RawProfile| {
-            own.grant = match self.kind {
-                GrantKind::Shared => None,
-                kind => app::given(kind.name()),
-            };
+            own.grant = app::given(self.kind.name());
             if let Some(id) = self.client_id() {
                 own.client_id = app::given(id);
             }
@@ -230,6 +226,9 @@ impl Wanted {
             }
             if let Some(store) = &self.store {
                 own.store = app::given(store);
+            }
+            if let Some(path) = &self.store_path {
+                own.shared.path = app::given(path);
             }
         })
     }
@@ -241,6 +240,7 @@ impl Wanted {
             ("clientId", self.client_id()),
             ("account", self.account.as_deref()),
             ("store", self.store.as_deref()),
+            ("storePath", self.store_path.as_deref()),
         ];
         let app = App::read_of_user()?;
         let there = setup::of_user(&app);
@@ -266,6 +266,15 @@ impl Wanted {
         }
         Ok(())
     }
+}
+
+/// Tells whether the login will be in a shared store.
+fn is_shared(app: &App, options: &arguments::Login, known: Option<&profile::Profile>) -> bool {
+    let own = known.is_some_and(|known| known.shared.is_some());
+    let names = [Store::Vault, Store::Command].map(Store::name);
+    let environment = app.raw.environment.settings.store.as_ref();
+    let store = options.store.as_ref().or(environment.map(|store| &store.value));
+    own || store.is_some_and(|store| names.contains(&store.as_str()))
 }
 
 /// Tells whether a login saves a secret: a profile may get its token from a file, a command or a variable.
@@ -313,13 +322,13 @@ fn kind(
     let chosen = given.iter().position(|is_given| *is_given);
     match (chosen, known) {
         (Some(chosen), _) => Ok(KINDS[chosen].0),
-        (None, Some(profile)) => Ok(profile.grant.kind()),
-        (None, None) if console.is_interactive => {
+        (None, Some(profile)) if profile.shared.is_none() => Ok(profile.grant.kind()),
+        (None, _) if console.is_interactive => {
             let choices = KINDS.map(|(kind, text)| (kind.name(), text));
             let chosen = console.choose("How do you want to log in?", &choices)?;
             Ok(KINDS[chosen].0)
         }
-        (None, None) => Err(usage(
+        (None, _) => Err(usage(
             "no login method was given; choose --browser, --client-credentials or --with-token",
         )),
     }
@@ -339,7 +348,10 @@ fn client_id(
         kind != GrantKind::ClientCredentials || app.raw.builtin_id(profile).is_none()
     };
     let known = known.filter(is_usable);
-    if known.and_then(profile::Profile::client).is_some() {
+    let is_set = |known: &profile::Profile| {
+        known.client().is_some() || matches!(known.grant, Grant::Shared(Some(_)))
+    };
+    if known.is_some_and(is_set) {
         return Ok(ClientId::Settings);
     }
     if let Some(id) = from_environment {
