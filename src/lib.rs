@@ -146,6 +146,6 @@ pub mod internals {
             Transport, Vault,
         },
         secret::Secret,
-        token::{Connect, Login, Places, Seen, SharedRecord, Tokens, Trouble, Version},
+        token::{Connect, Inspection, Login, Places, Seen, SharedRecord, Tokens, Trouble, Version},
     };
 }

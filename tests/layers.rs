@@ -90,6 +90,7 @@ const RULES: [(&str, &[&str]); 33] = [
             "profile",
             "report",
             "setup",
+            "token",
         ],
     ),
     (

@@ -20,7 +20,9 @@ pub(super) fn tell(profile: &Profile, console: &Console<'_>) {
 fn of_vault(vault: &Vault) -> Vec<String> {
     let name = vault.record.path.replace('/', "-");
     let read_by_jobs = vault.token_record.as_ref().unwrap_or(&vault.record);
-    let mut lines = vec![format!("Policy '{name}', for the machines that renew the token:")];
+    let mut lines = vec![format!(
+        "Policy '{name}', for the machines that renew the token:"
+    )];
     lines.push(policy(&vault.record, r#""create", "read", "update""#));
     if let Some(copy) = &vault.token_record {
         lines.push(policy(copy, r#""create", "read", "update""#));

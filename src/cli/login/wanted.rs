@@ -273,7 +273,10 @@ fn is_shared(app: &App, options: &arguments::Login, known: Option<&profile::Prof
     let own = known.is_some_and(|known| known.shared.is_some());
     let names = [Store::Vault, Store::Command].map(Store::name);
     let environment = app.raw.environment.settings.store.as_ref();
-    let store = options.store.as_ref().or(environment.map(|store| &store.value));
+    let store = options
+        .store
+        .as_ref()
+        .or(environment.map(|store| &store.value));
     own || store.is_some_and(|store| names.contains(&store.as_str()))
 }
 
