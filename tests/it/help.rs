@@ -7,9 +7,10 @@ use crate::{
     support::{World, copy_program, gits},
 };
 
-pub(crate) const COMMANDS: [&str; 17] = [
+pub(crate) const COMMANDS: [&str; 18] = [
     "login",
     "logout",
+    "renew",
     "use",
     "whoami",
     "status",

@@ -152,10 +152,11 @@ fn named(word: &str) -> Option<&'static str> {
 }
 
 /// Every command with help, and every topic.
-const HELP: [&[&str]; 21] = [
+const HELP: [&[&str]; 22] = [
     &[],
     &["login"],
     &["logout"],
+    &["renew"],
     &["use"],
     &["whoami"],
     &["status"],
