@@ -12,6 +12,8 @@ use crate::{
     http::{Client, Family, HttpClient, Url},
     profile::{Endpoints, Grant, Profile, SharedStore},
     token::{CommandRecord, Connect, SharedRecord, VaultRecord},
+    token::{Connect, SharedRecord, VaultRecord},
+    token::{ByCommand, Connect, SharedRecord},
 };
 
 /// A resolved profile with its resolved http settings.
@@ -161,6 +163,13 @@ impl Identity {
 }
 
 impl Connect for Identity {
+    fn record(&self) -> anyhow::Result<Box<dyn SharedRecord + '_>> {
+        match &self.profile.shared {
+            Some(SharedStore::Command(command)) => Ok(Box::new(ByCommand(command))),
+            _ => anyhow::bail!("the profile has no shared store"),
+        }
+    }
+
     fn client(&self) -> anyhow::Result<&dyn HttpClient> {
         Ok(match &self.token_http {
             Some(http) => self.made(&self.clients.token, http)?,

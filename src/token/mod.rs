@@ -49,8 +49,8 @@ pub use login::Login;
 pub(crate) use shared::{CommandRecord, VaultRecord};
 pub use shared::{Seen, SharedRecord, Trouble, Version};
 pub(crate) use stored::{Forgotten, Kept, KeptOwner, KeptToken};
+pub(crate) use shared::{ByCommand, SharedState, SharedToken};
 pub use shared::{Inspection, Seen, SharedRecord, Trouble, Version};
-pub(crate) use shared::{SharedState, SharedToken};
 pub(crate) use stored::{Forgotten, Kept, KeptOwner, KeptToken, SHARED_LOGIN};
 
 /// The time to wait for another process that requests the same token. It is longer than such a request may take.
