@@ -94,6 +94,8 @@ pub enum Kind {
     PushUnknown,
     /// A store or a lock on this machine cannot be used.
     StoreUnusable,
+    /// A store that many machines share cannot be used.
+    SharedStoreUnusable,
     /// Other users have access to a file or directory of a store.
     StoreExposed {
         /// The fix, as one imperative sentence.

@@ -247,7 +247,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
             | Kind::ServerFailed { .. }
             | Kind::NotGit,
         ) => 6,
-        Some(Kind::StoreUnusable | Kind::StoreExposed { .. }) => 7,
+        Some(Kind::StoreUnusable | Kind::SharedStoreUnusable | Kind::StoreExposed { .. }) => 7,
         // As in shells and env(1), this differs from the command's own exit codes.
         Some(Kind::NoProgram) => 127,
         Some(Kind::NotExecutable) => 126,
@@ -358,6 +358,7 @@ fn hint_of(kind: &Kind) -> Option<String> {
         Kind::StoreUnusable => "fix or unlock the store and try again; to use another store, set bbtoken.<profile>.store (file, keyring, \
              kernel-keyring) and run 'git bbtoken login <profile>' again"
             .into(),
+        Kind::SharedStoreUnusable => "run 'git bbtoken doctor': it checks the store and the rights of this machine there".into(),
         Kind::StoreExposed { remedy } => remedy.clone(),
         Kind::Refused
         | Kind::Misconfigured

@@ -101,7 +101,8 @@ fn tell_of_others(profile: &Profile, forgotten: &Forgotten, console: &Console<'_
     let is_worth_a_word = |what: &str| !removed.contains(&what) || what != "cached access token";
     for (what, other) in shared.iter().filter(|(what, _)| is_worth_a_word(what)) {
         console.tell(&match removed.contains(what) {
-            _ if *what == SHARED_LOGIN => format!("Other machines use the {what}."),
+            false if *what == SHARED_LOGIN => format!("The {what} stays: other machines use it."),
+            true if *what == SHARED_LOGIN => "Other machines that used it need a new login, too.".into(),
             true => format!("Profile '{other}' used the same {what}; to log it in again: git bbtoken login {other}"),
             false => format!("The {what} stays: profile '{other}' uses it, too."),
         });

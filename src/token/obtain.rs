@@ -146,7 +146,8 @@ impl Tokens<'_> {
     fn grant(&self, request: &TokenRequest<'_>) -> anyhow::Result<Entry> {
         let patience = request.patience;
         match &self.profile.grant {
-            Grant::Shared(_) => {
+            // A token that the user provides is never requested.
+            Grant::Shared(_) | Grant::Token(_) => {
                 let record = self.http.record()?;
                 let renewal = Renewal {
                     tokens: self,
@@ -163,9 +164,6 @@ impl Tokens<'_> {
                 let client = self.client(client)?;
                 self.refresh(store.as_ref()).run(self, &client, patience)
             }
-            Grant::Token(_) => Err(anyhow::anyhow!(
-                "a token that the user provides is not requested"
-            )),
             Grant::ClientCredentials(client) => {
                 let (client, http) = (self.client(client)?, self.http.client()?);
                 self.with_retries(patience, Repeat::Safe, || {

@@ -161,6 +161,7 @@ impl SharedRecord for ByCommand<'_> {
     fn name(&self) -> String {
         self.setting.origin.clone()
         format!("the command of {}", self.0.origin)
+        format!("the store of {}", self.0.origin)
     }
 }
 
@@ -191,7 +192,7 @@ impl ByCommand<'_> {
             anyhow::Error::from(why).context(self.unusable()),
         ))
     fn unusable(&self) -> Failure {
-        Failure::new(Kind::StoreUnusable, "cannot use the shared store")
+        Failure::new(Kind::SharedStoreUnusable, "cannot use the shared store")
     }
 }
 

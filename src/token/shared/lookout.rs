@@ -81,7 +81,7 @@ impl<'r> Lookout<'r> {
     ///
     /// # Errors
     ///
-    /// [`Kind::StoreUnusable`] or [`Kind::Unreachable`] if the store cannot be read, [`Kind::LoginNeeded`] if there is
+    /// [`Kind::SharedStoreUnusable`] or [`Kind::Unreachable`] if the store cannot be read, [`Kind::LoginNeeded`] if there is
     /// no record.
     pub(super) fn look(&mut self) -> anyhow::Result<Known> {
         let clock = self.tokens.clock;
@@ -90,8 +90,8 @@ impl<'r> Lookout<'r> {
         loop {
             let waited = clock.monotonic() - begun;
             let (error, limit, asked) = match self.record.read() {
-                Ok(seen) => match seen.record.as_ref().filter(|text| !text.is_empty()) {
-                    Some(text) => return self.known(seen.version, text, seen.store_time_unix_s),
+                Ok(seen) => match seen.record().cloned() {
+                    Some(text) => return self.known(seen.version, &text, seen.store_time_unix_s),
                     None => (self.no_login(), ABSENT, None),
                 },
                 Err(Trouble::Overtaken) => (self.unsettled(), STORE_LIMIT, None),
@@ -120,18 +120,17 @@ impl<'r> Lookout<'r> {
         let tokens = self.tokens;
         let refuse = |why: &str| {
             let message = format!(
-                "cannot use the shared login of profile '{}' at {}: {why}",
+                "cannot use the shared login of profile '{}' in {}: {why}",
                 tokens.profile,
                 self.record.name()
             );
             Failure::new(Kind::Misconfigured, message)
         };
         let record = Record::parse(text).ok_or_else(|| {
-            refuse("the record is not a login of this program's version; run 'git bbtoken login' again")
+            refuse("the record is not a login of this program's version; remove it from the store, then log in again")
         })?;
         if !record.is_for(tokens.profile) {
-            let why =
-                "the record is for another client or another Bitbucket; choose another storePath";
+            let why = "the record is for another client or another Bitbucket";
             return Err(refuse(why).into());
         }
         let at = tokens.clock.monotonic();
@@ -336,7 +335,7 @@ impl<'r> Lookout<'r> {
     fn no_login(&self) -> anyhow::Error {
         let profile = self.tokens.profile.name.clone();
         let message = format!(
-            "profile '{profile}' is not logged in: there is no shared login at {}",
+            "profile '{profile}' is not logged in: there is no shared login in {}",
             self.record.name()
         );
         Failure::new(Kind::LoginNeeded { profile }, message).into()
@@ -345,15 +344,15 @@ impl<'r> Lookout<'r> {
     fn unsettled(&self) -> anyhow::Error {
         let name = self.record.name();
         let message = format!("the record at {name} changes again and again");
-        Failure::new(Kind::StoreUnusable, message).into()
+        Failure::new(Kind::SharedStoreUnusable, message).into()
     }
 
     fn unwritten(&self, why: anyhow::Error) -> anyhow::Error {
         let message = format!(
-            "the shared login of profile '{}' at {} can be read but not written, so nothing was requested from Bitbucket",
+            "the shared login of profile '{}' in {} can be read but not written, so nothing was requested from Bitbucket",
             self.tokens.profile,
             self.record.name()
         );
-        why.context(Failure::new(Kind::StoreUnusable, message))
+        why.context(Failure::new(Kind::SharedStoreUnusable, message))
     }
 }

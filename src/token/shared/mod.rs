@@ -92,10 +92,17 @@ pub struct Version(pub String);
 pub struct Seen {
     /// The version to give to [`SharedRecord::replace`], also if there is no record.
     pub version: Version,
-    /// The record; `None` if there is none. An empty one counts as none.
+    /// The record; `None` if there is none.
     pub record: Option<Secret>,
     /// The time by the store's clock, if the store tells it.
     pub store_time_unix_s: Option<u64>,
+}
+
+impl Seen {
+    /// Gives the record; `None` also for an empty one, as a removed record may be.
+    pub(super) fn record(&self) -> Option<&Secret> {
+        self.record.as_ref().filter(|text| !text.is_empty())
+    }
 }
 
 /// A failed read or write.

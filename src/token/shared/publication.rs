@@ -60,16 +60,16 @@ impl Tokens<'_> {
     ///
     /// # Errors
     ///
-    /// [`Kind::StoreUnusable`] if it cannot be written. [`Kind::Misconfigured`] if another secret is there.
+    /// [`Kind::SharedStoreUnusable`] if it cannot be written. [`Kind::Misconfigured`] if another secret is there.
     pub(in crate::token) fn prove_shared_room(&self) -> anyhow::Result<()> {
         let record = self.http.record()?;
         if let Some(problem) = record.inspect()?.problems.into_iter().next() {
-            let message = format!("cannot keep a login at {}: {problem}", record.name());
-            return Err(Failure::new(Kind::StoreUnusable, message).into());
+            let message = format!("cannot keep a login in {}: {problem}", record.name());
+            return Err(Failure::new(Kind::SharedStoreUnusable, message).into());
         }
         self.settled(|| {
             let seen = record.read()?;
-            let text = match &seen.record {
+            let text = match seen.record() {
                 Some(text) => {
                     self.is_ours(text, record.as_ref())?;
                     text.clone()
@@ -85,7 +85,7 @@ impl Tokens<'_> {
     ///
     /// # Errors
     ///
-    /// [`Kind::StoreUnusable`].
+    /// [`Kind::SharedStoreUnusable`].
     pub(in crate::token) fn publish(
         &self,
         client: &oauth::Client,
@@ -94,6 +94,9 @@ impl Tokens<'_> {
         let record = self.http.record()?;
         self.settled(|| {
             let seen = record.read()?;
+            if let Some(text) = seen.record() {
+                self.is_ours(text, record.as_ref())?;
+            }
             let now_unix_s = self.time_of(&seen);
             let next = Record {
                 refresh_token: answer.and_then(|answer| answer.refresh_token.clone()),
@@ -114,7 +117,7 @@ impl Tokens<'_> {
             Some(target) => self.settled(|| {
                 let seen = target.read()?;
                 let next = renewed.copy();
-                let there = seen.record.as_ref().and_then(Record::parse);
+                let there = seen.record().and_then(Record::parse);
                 if there.as_ref() != Some(&next) {
                     target.replace(&seen.version, &next.render())?;
                 }
@@ -210,7 +213,7 @@ impl Tokens<'_> {
     ///
     /// # Errors
     ///
-    /// [`Kind::StoreUnusable`] if it is still there.
+    /// [`Kind::SharedStoreUnusable`] if it is still there.
     pub(in crate::token) fn forget_shared(&self) -> anyhow::Result<bool> {
         let mut records = vec![self.http.record()?];
         records.extend(self.http.token_record()?);
@@ -218,10 +221,10 @@ impl Tokens<'_> {
         for record in records {
             found |= self.settled(|| {
                 let seen = record.read()?;
-                if seen.record.is_some() {
+                if seen.record().is_some() {
                     record.forget(&seen.version)?;
                 }
-                Ok(seen.record.is_some())
+                Ok(seen.record().is_some())
             })?;
         }
         Ok(found)
@@ -233,11 +236,11 @@ impl Tokens<'_> {
         let why = match parsed {
             Some(record) if record.is_for(self.profile) => return Ok(()),
             None if text.expose().starts_with(RESERVED) => return Ok(()),
-            Some(_) => "it has the login of another client or another Bitbucket",
+            Some(_) => "it has a login for another Bitbucket",
             None => "it has another secret",
         };
         let message = format!(
-            "cannot keep a login at {}: {why}; choose another storePath, or remove the record",
+            "cannot keep a login in {}: {why}; choose another record, or remove this one",
             record.name()
         );
         let failure = Failure::new(Kind::Misconfigured, message);
@@ -254,7 +257,10 @@ impl Tokens<'_> {
                 Err(Trouble::Lost { why, retry_after }) => (why, retry_after),
                 Err(Trouble::Overtaken) => {
                     let message = "the shared record changes again and again";
-                    (Failure::new(Kind::StoreUnusable, message).into(), None)
+                    (
+                        Failure::new(Kind::SharedStoreUnusable, message).into(),
+                        None,
+                    )
                 }
             };
             let pause = asked.unwrap_or_default() + jitter(AGAIN.0, AGAIN.1);

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     oauth::{self, TokenAnswer},
-    profile::Profile,
+    profile::{Grant, Profile},
     secret::{Secret, hex_digest},
 };
 
@@ -123,9 +123,13 @@ impl Record {
         }
     }
 
-    /// Tells whether it is for this profile.
+    /// Tells whether it is for this profile: for its Bitbucket, and for its client if the settings name one.
     pub(super) fn is_for(&self, profile: &Profile) -> bool {
-        self.purpose == purpose(profile, &self.client_id)
+        let is_client = match &profile.grant {
+            Grant::Shared(Some(id)) => *id == self.client_id,
+            _ => true,
+        };
+        is_client && self.purpose == purpose(profile, &self.client_id)
     }
 
     /// Tells whether this is its token.

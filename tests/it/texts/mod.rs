@@ -10,6 +10,8 @@ mod refused;
 #[cfg(unix)]
 mod relayed;
 #[cfg(target_os = "linux")]
+pub(crate) mod shared;
+#[cfg(target_os = "linux")]
 mod warnings;
 
 use expect_test::ExpectFile;

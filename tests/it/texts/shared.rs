@@ -1,0 +1,209 @@
+//! A login that machines share through a command: what the subcommands say, and the errors of such a store.
+
+use std::{
+    fs,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::{Value, json};
+
+use super::{Transcript, is_kept, world};
+use crate::support::{Run, World, put_program};
+
+/// A store in a directory, with an answer of its own for each fault that a file `fault` names.
+const STORE: &str = r#"#!/bin/sh
+cd "$(dirname "$0")" || exit 1
+exec 9>lock
+flock 9
+version=$(cat version 2>/dev/null || echo 0)
+case "$(cat fault 2>/dev/null) $1" in
+"unreadable read" | "readonly replace") echo "the disk is full" >&2; exit 1 ;;
+"nothing "*) exit 0 ;;
+"overtaken replace") exit 3 ;;
+*read) [ -s record ] || exit 2; echo "$version"; cat record ;;
+*replace) [ "$2" = "$version" ] || exit 3; cat >record; echo $((version + 1)) | tee version ;;
+esac
+"#;
+
+/// Makes the store, and gives what every machine sets.
+pub(crate) fn with_store(world: &World, run: Run) -> Run {
+    let store = world.path("store");
+    if !store.exists() {
+        fs::create_dir(&store).expect("the name is free");
+        put_program(store.join("store"), STORE);
+    }
+    run.env("BBTOKEN_STORE", "command").env(
+        "BBTOKEN_STORE_COMMAND",
+        store.join("store").display().to_string(),
+    )
+}
+
+fn fault(world: &World, name: &str) {
+    fs::write(world.path("store/fault"), name).expect("the store is there");
+}
+
+fn record(world: &World) -> Value {
+    let text = fs::read_to_string(world.path("store/record")).expect("there is a record");
+    serde_json::from_str(&text).expect("it is JSON")
+}
+
+/// Changes the record as another machine would.
+fn change(world: &World, change: impl FnOnce(&mut Value)) {
+    let mut record = record(world);
+    change(&mut record);
+    fs::write(world.path("store/record"), record.to_string()).expect("the store is there");
+    let version = fs::read_to_string(world.path("store/version")).expect("there is a version");
+    let version = version.trim().parse::<u64>().expect("it is a number");
+    fs::write(world.path("store/version"), (version + 1).to_string()).expect("it is ours");
+}
+
+/// Logs the client in, for all machines.
+fn log_in(said: &mut Transcript<'_>) {
+    let world = said.world;
+    let key = world.consumer.key.clone();
+    let login = [
+        "login",
+        "ci",
+        "--client-credentials",
+        "--client-id",
+        &key,
+        "--with-secret",
+        "--no-setup",
+    ];
+    let done = said.bbtoken(&login, |run| {
+        with_store(world, run).input(&world.consumer.secret)
+    });
+    done.expect(0);
+}
+
+#[test]
+fn shared() {
+    let world = world();
+    let mut said = Transcript::new(&world);
+    log_in(&mut said);
+    let shared = |run| with_store(&world, run);
+    for words in [
+        &["status"][..],
+        &["renew", "ci"],
+        &["whoami", "--profile", "ci"],
+        &["logout", "ci"],
+        &["logout", "--all"],
+        &["token", "--profile", "ci"],
+        &["logout", "ci", "--shared"],
+        &["token", "--profile", "ci"],
+    ] {
+        said.bbtoken(words, shared);
+    }
+    is_kept(
+        &expect_test::expect_file!["../expected/shared.txt"],
+        &said.text,
+    );
+}
+
+/// Runs a command and notes what it is about.
+fn about(said: &mut Transcript<'_>, what: &str, words: &[&str]) {
+    said.text.push_str(&format!("# {what}\n"));
+    let world = said.world;
+    let before = said.text.len();
+    said.bbtoken(words, |run| with_store(world, run).input("secret"));
+    if words == DOCTOR {
+        let lines = said.text.split_off(before);
+        let lines = lines
+            .lines()
+            .filter(|line| line.starts_with('$') || line.contains(" store: "));
+        said.text += &(lines.collect::<Vec<_>>().join("\n") + "\n\n");
+    }
+}
+
+const DOCTOR: &[&str] = &["doctor"];
+
+const TOKEN: &[&str] = &["token", "--profile", "ci"];
+const LOGIN: &[&str] = &[
+    "login",
+    "ci",
+    "--client-credentials",
+    "--client-id",
+    "another",
+    "--with-secret",
+    "--no-check",
+];
+
+#[test]
+fn records_that_cannot_be_used() {
+    let world = world();
+    let mut said = Transcript::new(&world);
+    log_in(&mut said);
+    said.text.clear();
+    let good = record(&world);
+    let with = |name: &str, value: Value| {
+        change(&world, |record| {
+            *record = good.clone();
+            record["access"] = Value::Null;
+            record[name] = value;
+        });
+    };
+    fault(&world, "nothing");
+    about(&mut said, "a store that prints no version", TOKEN);
+    fault(&world, "");
+    with("for", json!("another"));
+    about(&mut said, "the record of another client", TOKEN);
+    about(&mut said, "the same", LOGIN);
+    with("version", json!(2));
+    about(&mut said, "a record of another version", TOKEN);
+    about(&mut said, "the same", LOGIN);
+    with("client_secret", Value::Null);
+    about(&mut said, "a copy for jobs without a valid token", TOKEN);
+    is_kept(
+        &expect_test::expect_file!["../expected/shared-records.txt"],
+        &said.text,
+    );
+}
+
+#[test]
+fn what_other_machines_left() {
+    let world = world();
+    let mut said = Transcript::new(&world);
+    log_in(&mut said);
+    said.text.clear();
+    change(&world, |record| record["access"] = Value::Null);
+    let failed =
+        json!({ "at_unix_s": now_unix_s(), "host": "runner-1\u{1b}", "why": "it was busy\n" });
+    change(&world, |record| record["failed"] = failed);
+    about(&mut said, "a failure a moment ago", TOKEN);
+    about(&mut said, "the same", DOCTOR);
+    let claim =
+        json!({ "nonce": "n", "host": "runner-2", "at_unix_s": now_unix_s() - 90, "number": 1 });
+    change(&world, |record| record["claim"] = claim);
+    about(&mut said, "a renewal that was interrupted", DOCTOR);
+    change(&world, |record| {
+        record["refresh_token"] = json!("refused");
+        record["access"] = Value::Null;
+        record["claim"] = Value::Null;
+        record["failed"] = Value::Null;
+    });
+    about(&mut said, "a login that was revoked", TOKEN);
+    about(&mut said, "the same, without a request", TOKEN);
+    about(&mut said, "the same", DOCTOR);
+    is_kept(
+        &expect_test::expect_file!["../expected/shared-others.txt"],
+        &said.text,
+    );
+    assert_eq!(
+        world.bitbucket.token_requests().len(),
+        2,
+        "one at the login"
+    );
+}
+
+fn now_unix_s() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.expect("the clock is right").as_secs()
+}
+
+#[test]
+fn renew_is_for_shared_logins() {
+    let run = world().bbtoken(["renew"]).fails(2);
+    run.says(&[
+        "has no shared login: only a profile with the store 'vault' or 'command' needs 'renew'",
+    ]);
+}
