@@ -14,6 +14,8 @@ use crate::{
     token::{CommandRecord, Connect, SharedRecord, VaultRecord},
     token::{Connect, SharedRecord, VaultRecord},
     token::{ByCommand, Connect, SharedRecord},
+    profile::{Endpoints, Grant, Profile, RecordPath, SharedStore, Vault},
+    token::{ByCommand, Connect, SharedRecord, VaultRecord},
 };
 
 /// A resolved profile with its resolved http settings.
@@ -162,14 +164,26 @@ impl Identity {
     }
 }
 
-impl Connect for Identity {
-    fn record(&self) -> anyhow::Result<Box<dyn SharedRecord + '_>> {
-        match &self.profile.shared {
-            Some(SharedStore::Command(command)) => Ok(Box::new(ByCommand(command))),
-            _ => anyhow::bail!("the profile has no shared store"),
-        }
+impl Identity {
+    fn of_vault<'i>(
+        &'i self,
+        vault: &'i Vault,
+        path: &'i RecordPath,
+    ) -> anyhow::Result<Box<dyn SharedRecord + 'i>> {
+        let Some(http) = &self.store_http else {
+            anyhow::bail!("the profile has no shared store");
+        };
+        let http = self.made(&self.clients.store, http)?;
+        Ok(Box::new(VaultRecord::new(
+            vault,
+            path,
+            http,
+            &process_variable,
+        )))
     }
+}
 
+impl Connect for Identity {
     fn client(&self) -> anyhow::Result<&dyn HttpClient> {
         Ok(match &self.token_http {
             Some(http) => self.made(&self.clients.token, http)?,
@@ -178,14 +192,22 @@ impl Connect for Identity {
     }
 
     fn record(&self) -> anyhow::Result<Box<dyn SharedRecord + '_>> {
-        match (&self.profile.shared, &self.store_http) {
-            (Some(SharedStore::Vault(vault)), Some(http)) => {
-                let http = self.made(&self.clients.store, http)?;
-                let record = VaultRecord::new(vault, &vault.record, http, &process_variable);
-                Ok(Box::new(record))
+        match &self.profile.shared {
+            Some(SharedStore::Vault(vault)) => self.of_vault(vault, &vault.record),
+            Some(SharedStore::Command(command)) => Ok(Box::new(ByCommand(command))),
+            None => anyhow::bail!("the profile has no shared store"),
+        }
+    }
+
+    fn token_record(&self) -> anyhow::Result<Option<Box<dyn SharedRecord + '_>>> {
+        match &self.profile.shared {
+            Some(SharedStore::Vault(vault)) => {
+                let copy = vault.token_record.as_ref();
+                copy.map(|copy| self.of_vault(vault, copy)).transpose()
             }
             (Some(SharedStore::Command(command)), _) => Ok(Box::new(CommandRecord::new(command))),
             _ => anyhow::bail!("the profile has no shared store"),
+            _ => Ok(None),
         }
     }
 }

@@ -48,7 +48,7 @@ fn of_state(state: &SharedState) -> Vec<Finding> {
     };
     let what = format!("{} has {kind}", state.name);
     let mut findings = vec![Finding::good(CHECK, what, "has a record")];
-    findings.push(match &state.token {
+    match &state.token {
         Some(SharedToken { by, age_s, left_s }) => {
             let text = format!(
                 "the token is valid for {}; '{}' got it {} ago",
@@ -56,14 +56,14 @@ fn of_state(state: &SharedState) -> Vec<Finding> {
                 quote(by),
                 span(*age_s)
             );
-            Finding::good(CHECK, text, "has a token")
+            findings.push(Finding::good(CHECK, text, "has a token"));
         }
-        None => Finding::note(
-            CHECK,
-            "there is no token yet; the next command gets one",
-            "no token",
-        ),
-    });
+        None if state.has_ended => {}
+        None => {
+            let text = "there is no token yet; the next command gets one";
+            findings.push(Finding::note(CHECK, text, "no token"));
+        }
+    }
     if state.has_ended {
         let text = "Bitbucket refused the login: it was revoked, or not used for three months";
         findings.push(Finding::problem(CHECK, text, "the login has ended"));

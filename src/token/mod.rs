@@ -50,6 +50,7 @@ pub(crate) use shared::{CommandRecord, VaultRecord};
 pub use shared::{Seen, SharedRecord, Trouble, Version};
 pub(crate) use stored::{Forgotten, Kept, KeptOwner, KeptToken};
 pub(crate) use shared::{ByCommand, SharedState, SharedToken};
+pub(crate) use shared::{ByCommand, SharedState, SharedToken, VaultRecord};
 pub use shared::{Inspection, Seen, SharedRecord, Trouble, Version};
 pub(crate) use stored::{Forgotten, Kept, KeptOwner, KeptToken, SHARED_LOGIN};
 

@@ -182,7 +182,9 @@ fn what_other_machines_left() {
         record["failed"] = Value::Null;
     });
     about(&mut said, "a login that was revoked", TOKEN);
+    let requests = world.bitbucket.token_requests().len();
     about(&mut said, "the same, without a request", TOKEN);
+    assert_eq!(world.bitbucket.token_requests().len(), requests);
     about(&mut said, "the same", DOCTOR);
     is_kept(
         &expect_test::expect_file!["../expected/shared-others.txt"],

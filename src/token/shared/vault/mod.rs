@@ -206,7 +206,7 @@ impl<'v> VaultRecord<'v> {
 
 impl Access {
     fn refused(error: &anyhow::Error) -> Self {
-        let kind = kind(error).cloned().unwrap_or(Kind::StoreUnusable);
+        let kind = kind(error).cloned().unwrap_or(Kind::SharedStoreUnusable);
         Access::Refused(kind, format!("{error:#}"))
     }
 }

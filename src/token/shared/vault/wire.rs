@@ -120,7 +120,7 @@ impl<'v> Wire<'v> {
     }
 
     pub(super) fn failure(&self, what: &str, why: &str) -> anyhow::Error {
-        Failure::new(Kind::StoreUnusable, self.message(what, why)).into()
+        Failure::new(Kind::SharedStoreUnusable, self.message(what, why)).into()
     }
 
     fn message(&self, what: &str, why: &str) -> String {
