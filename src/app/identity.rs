@@ -10,12 +10,8 @@ use crate::agent::ByAgent;
 use crate::{
     git_config::{self, GitConfig, HttpSettings, process_variable},
     http::{Client, Family, HttpClient, Url},
-    profile::{Endpoints, Grant, Profile, SharedStore},
-    token::{CommandRecord, Connect, SharedRecord, VaultRecord},
-    token::{Connect, SharedRecord, VaultRecord},
-    token::{ByCommand, Connect, SharedRecord},
     profile::{Endpoints, Grant, Profile, RecordPath, SharedStore, Vault},
-    token::{ByCommand, Connect, SharedRecord, VaultRecord},
+    token::{CommandRecord, Connect, SharedRecord, VaultRecord},
 };
 
 /// A resolved profile with its resolved http settings.
@@ -194,7 +190,7 @@ impl Connect for Identity {
     fn record(&self) -> anyhow::Result<Box<dyn SharedRecord + '_>> {
         match &self.profile.shared {
             Some(SharedStore::Vault(vault)) => self.of_vault(vault, &vault.record),
-            Some(SharedStore::Command(command)) => Ok(Box::new(ByCommand(command))),
+            Some(SharedStore::Command(command)) => Ok(Box::new(CommandRecord::new(command))),
             None => anyhow::bail!("the profile has no shared store"),
         }
     }
@@ -205,8 +201,6 @@ impl Connect for Identity {
                 let copy = vault.token_record.as_ref();
                 copy.map(|copy| self.of_vault(vault, copy)).transpose()
             }
-            (Some(SharedStore::Command(command)), _) => Ok(Box::new(CommandRecord::new(command))),
-            _ => anyhow::bail!("the profile has no shared store"),
             _ => Ok(None),
         }
     }

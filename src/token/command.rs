@@ -1,5 +1,4 @@
 //! Runs a command of the user's settings, with a shell only if it starts with `!`, as in git's own settings.
-//! Runs a command of the user's settings, and reads its output.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -36,7 +35,6 @@ pub(super) struct Order<'o> {
     /// The time limit.
     pub(super) limit: Duration,
 }
-/// The longest output. The limit ends a command that prints without end.
 
 /// A command that has ended.
 pub(super) struct Ended {
@@ -45,7 +43,6 @@ pub(super) struct Ended {
 }
 
 /// Makes the error for a command. `why` follows its name.
-/// Makes the error for a command.
 pub(super) fn refuse(setting: &Setting, why: &str) -> Failure {
     let message = format!("the command of {} {why}", setting.origin);
     Failure::new(Kind::Misconfigured, message)
@@ -54,6 +51,7 @@ pub(super) fn refuse(setting: &Setting, why: &str) -> Failure {
 /// Runs a command; `None` if it does not end in time. It is killed then.
 ///
 /// # Errors
+///
 /// [`Kind::Misconfigured`] if it cannot be started or its output cannot be read.
 pub(super) fn run(order: &Order<'_>) -> anyhow::Result<Option<Ended>> {
     let setting = order.setting;
@@ -65,6 +63,7 @@ pub(super) fn run(order: &Order<'_>) -> anyhow::Result<Option<Ended>> {
     let input = match order.input {
         Some(_) => Stdio::piped(),
         None => Stdio::null(),
+    };
     let started = prepared
         .and_then(|mut command| command.stdin(input).stdout(Stdio::piped()).spawn())
         .map_err(limits::of_start);
@@ -82,50 +81,6 @@ pub(super) fn run(order: &Order<'_>) -> anyhow::Result<Option<Ended>> {
 
 /// Exchanges the texts with a command and waits for its end.
 fn finish(child: &mut Child, order: &Order<'_>) -> anyhow::Result<Option<Ended>> {
-/// Runs a command, with a shell only if it starts with `!`, as in git's own settings. A shell gets the `arguments` at
-/// the end of the line. Without `input`, the command reads nothing.
-/// [`Kind::Misconfigured`] if it cannot be started, or does not end within the limit.
-pub(super) fn run(
-    setting: &Setting,
-    arguments: &[&str],
-    input: Option<&Secret>,
-    limit: Duration,
-) -> anyhow::Result<Ended> {
-        Some(script) => shell(script, arguments),
-        None => plain(&setting.value, arguments).map_err(|why| refuse(setting, &why))?,
-    let stdin = match input {
-        // It must not read git's pipe.
-    // The user sees its stderr.
-    let mut child = prepared
-        .and_then(|mut command| command.stdin(stdin).stdout(Stdio::piped()).spawn())
-        .map_err(limits::of_start)
-        .with_context(|| {
-            let why = format!("cannot be started: {}", program_of(&setting.value));
-            refuse(setting, &why)
-        })?;
-    let deadline = Instant::now() + limit;
-    let text = match exchange(&mut child, input.cloned()) {
-        Ok(answers) => answers.recv_timeout(limit),
-        Err(error) => {
-            child.kill()?;
-            child.wait()?;
-            return Err(error).context(refuse(setting, "cannot be read"));
-        }
-    let ended = text.is_ok().then(|| wait(&mut child, deadline)).flatten();
-    let (Ok(text), Some(status)) = (text, ended) else {
-        let why = format!("did not finish within {} seconds", limit.as_secs());
-        return Err(refuse(setting, &why).into());
-    let output = text.with_context(|| refuse(setting, "sent output that could not be read"))?;
-    Ok(Ended { status, output })
-/// Writes the input and reads the output, each in a thread: a command may do neither.
-fn exchange(
-    child: &mut Child,
-    input: Option<Secret>,
-) -> io::Result<mpsc::Receiver<io::Result<Zeroizing<Vec<u8>>>>> {
-    if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
-        // A command that has read enough closes its input.
-        limits::start("input", move || {
-            let _ = stdin.write_all(input.expose().as_bytes());
     let output = child
         .stdout
         .take()
@@ -148,12 +103,11 @@ fn exchange(
         return Ok(None);
     };
     let Some(status) = wait(child, deadline) else {
+        return Ok(None);
+    };
     let output =
         text.with_context(|| refuse(order.setting, "sent output that could not be read"))?;
     Ok(Some(Ended { status, output }))
-    limits::start("secret", move || {
-    })?;
-    Ok(receiver)
 }
 
 /// Waits for a command that has closed its output. It should end soon after that.
@@ -174,9 +128,6 @@ fn plain(line: &str, more: &[&str]) -> Result<io::Result<Command>, &'static str>
     let prepared = program::Child::SecretCommand.command(name);
     Ok(prepared.map(|mut command| {
         command.args(arguments).args(more);
-fn plain(line: &str, arguments: &[&str]) -> Result<io::Result<Command>, String> {
-    let (name, own) = words.split_first().ok_or("is empty")?;
-        command.args(own).args(arguments);
         command
     }))
 }
@@ -192,12 +143,6 @@ fn shell(script: &str, more: &[&str]) -> io::Result<Command> {
             .arg(format!("{script} \"$@\""))
             .arg("sh")
             .args(more),
-fn shell(script: &str, arguments: &[&str]) -> io::Result<Command> {
-    match arguments {
-        // As git's aliases do (git-config(1), "alias.*").
-        _ => command
-            .arg(script)
-            .args(arguments),
     };
     Ok(command)
 }
@@ -208,8 +153,6 @@ fn shell(script: &str, more: &[&str]) -> io::Result<Command> {
     use std::os::windows::process::CommandExt as _;
     let mut command = program::Child::SecretCommand.command("cmd")?;
     let line = [&[script], more].concat().join(" ");
-fn shell(script: &str, arguments: &[&str]) -> io::Result<Command> {
-    let line = [&[script], arguments].concat().join(" ");
     command.raw_arg(format!("/D /S /C \"{line}\""));
     Ok(command)
 }

@@ -18,8 +18,6 @@ use crate::{
     secret::Secret,
 };
 
-use super::command::{self, Ended, MAX_OUTPUT_BYTES};
-
 /// The time limit for a command. The user may have to unlock a password store meanwhile.
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 
@@ -83,16 +81,10 @@ fn run(setting: &Setting, limit: Duration) -> anyhow::Result<Zeroizing<Vec<u8>>>
     let Some(ended) = command::run(&order)? else {
         let limit_s = limit.as_secs();
         return Err(refuse(format!("did not finish within {limit_s} seconds")).into());
+    };
     match ended.status.success() {
         true => Ok(ended.output),
         false => Err(refuse(format!("failed ({}); see its output above", ended.status)).into()),
-/// Runs a command, and gives its output.
-    let Ended { status, output } = command::run(setting, &[], None, limit)?;
-    match status.success() {
-        true => Ok(output),
-        false => Err(
-            command::refuse(setting, &format!("failed ({status}); see its output above")).into(),
-        ),
     }
 }
 

@@ -4,12 +4,15 @@
 //! | --- | --- | --- |
 //! | `read` | | 0: the version on the first line, then the record, or nothing if there is none. 2: as 0 without a record; the default version is `0` |
 //! | `replace <version>` | the record | 0: the new version. 3: the version is not the newest one, and nothing was changed |
+//!
 //! - Any other exit code, and more than 10 seconds, means that the outcome is unknown. The helper reads again then.
 //! - A version is a word of 1 to 100 letters, digits and `._:/+=-`. Two records never have the same version.
 //! - A record is one line of JSON, and at most 1 MiB long with its version.
 //! - The command must give the newest record, not a cached one. It must compare and replace in one step of the store.
 //! - It runs in the home directory, without a shell unless it begins with `!`. Its stderr goes to the user.
+//!
 //! Many programs use 2 and 3 for their own errors, such as `psql` and a shell. So map their failures to 1:
+//!
 //! ```sh
 //! #!/bin/sh
 //! # PostgreSQL 14, once: CREATE TABLE bbtoken (version bigint, record text); INSERT INTO bbtoken VALUES (0, '')
@@ -22,14 +25,6 @@
 //! esac
 //! printf '%s\n' "$out"
 //! ```
-//! A shared record that a command reads and replaces (`storeCommand`).
-//! The command gets one of these as its last arguments:
-//! - `read`: print the version of the record on the first line, and the record on the rest. Exit 0. If there is no
-//!   record, print nothing, or its version on the first line, and exit 2. The version is then `0` if none is printed.
-//! - `replace <version>`: read the new record from stdin. Replace the record if its version is still `<version>`, and
-//!   print the new version. Exit 0. If the version is another one, exit 3. Both must be one atomic step.
-//! Any other exit code means that the outcome is unknown. The command is then repeated for up to 20 s. It must end
-//! within 10 s. A version is a word of up to 100 letters, digits and `-._:/+=`.
 
 use std::time::Duration;
 
@@ -53,17 +48,21 @@ const OVERTAKEN: i32 = 3;
 const NO_VERSION: &str = "0";
 /// The longest version.
 const MAX_VERSION_BYTES: usize = 100;
+
 const READ: &str = "cannot read the shared login";
 const WRITE: &str = "cannot write the shared login";
+
 /// A record that a command reads and replaces.
 pub(crate) struct CommandRecord<'c> {
     setting: &'c Setting,
 }
+
 impl<'c> CommandRecord<'c> {
     /// Takes the setting with the command.
     pub(crate) fn new(setting: &'c Setting) -> Self {
         CommandRecord { setting }
     }
+
     /// Runs the command. Gives its output with exit code 0, or with the `other` one.
     fn run(
         &self,
@@ -81,15 +80,20 @@ impl<'c> CommandRecord<'c> {
         let Some(ended) = command::run(&order).map_err(Trouble::Unusable)? else {
             let why = format!("did not finish within {} seconds", LIMIT.as_secs());
             return Err(self.lost(what, &why));
+        };
         if ended.output.len() as u64 >= MAX_OUTPUT_BYTES {
             return Err(self.unusable(what, "printed more than 1 MiB"));
         }
         let code = ended.status.code();
         let Some(code) = code.filter(|code| [0, other].contains(code)) else {
             let why = format!("failed ({}); see its output above", ended.status);
+            return Err(self.lost(what, &why));
+        };
         let output = std::str::from_utf8(&ended.output).map(Secret::new);
         let output = output.map_err(|_| self.unusable(what, "printed text that is not UTF-8"))?;
         Ok((code, output))
+    }
+
     /// Reads a version from the first line of an output.
     fn version(&self, what: &str, line: &str) -> Result<Version, Trouble> {
         let version = line.trim_end();
@@ -98,15 +102,26 @@ impl<'c> CommandRecord<'c> {
         match is_one && version.bytes().all(is_of_version) {
             true => Ok(Version(version.to_owned())),
             false => Err(self.unusable(what, "printed no version on its first line")),
+        }
+    }
+
     fn lost(&self, what: &str, why: &str) -> Trouble {
         Trouble::Lost {
             why: self.failure(what, why),
             retry_after: Some(PAUSE),
+        }
+    }
+
     fn unusable(&self, what: &str, why: &str) -> Trouble {
         Trouble::Unusable(self.failure(what, why))
+    }
+
     fn failure(&self, what: &str, why: &str) -> anyhow::Error {
         let message = format!("{what}: the command of {} {why}", self.setting.origin);
-        Failure::new(Kind::StoreUnusable, message).into()
+        Failure::new(Kind::SharedStoreUnusable, message).into()
+    }
+}
+
 impl SharedRecord for CommandRecord<'_> {
     fn read(&self) -> Result<Seen, Trouble> {
         let (code, output) = self.run(READ, &["read"], None, ABSENT)?;
@@ -117,30 +132,11 @@ impl SharedRecord for CommandRecord<'_> {
         let first = match code {
             ABSENT if first.trim_end().is_empty() => NO_VERSION,
             _ => first,
+        };
         let has_record = code != ABSENT && !rest.trim_end().is_empty();
         Ok(Seen {
             version: self.version(READ, first)?,
             record: has_record.then(|| Secret::new(rest)),
-    token::command::{self, Ended},
-/// The time limit for the command. It talks to a store in the network.
-const NO_RECORD: i32 = 2;
-/// The version of a record that does not exist.
-const NONE: &str = "0";
-const LONGEST_VERSION: usize = 100;
-pub(crate) struct ByCommand<'c>(pub(crate) &'c Setting);
-impl SharedRecord for ByCommand<'_> {
-        let ended = self.run(&["read"], None)?;
-        let is_absent = ended.status.code() == Some(NO_RECORD);
-        if !ended.status.success() && !is_absent {
-            return Err(self.failed(&ended));
-        let text = Secret::new(String::from_utf8_lossy(&ended.output).into_owned());
-        let (version, record) = text
-            .unwrap_or((text.expose(), ""));
-            version: match version.trim() {
-                "" if is_absent => Version(NONE.to_owned()),
-                version => self.version(version)?,
-            },
-            record: (!is_absent).then(|| Secret::new(record)),
             store_time_unix_s: None,
         })
     }
@@ -150,49 +146,11 @@ impl SharedRecord for ByCommand<'_> {
         match self.run(WRITE, &arguments, Some(record), OVERTAKEN)? {
             (OVERTAKEN, _) => Err(Trouble::Overtaken),
             (_, output) => self.version(WRITE, output.expose().lines().next().unwrap_or("")),
-        let ended = self.run(&["replace", &seen.0], Some(record))?;
-        match ended.status.code() {
-            Some(0) => self.version(String::from_utf8_lossy(&ended.output).trim()),
-            Some(OVERTAKEN) => Err(Trouble::Overtaken),
-            _ => Err(self.failed(&ended)),
         }
     }
 
     fn name(&self) -> String {
         self.setting.origin.clone()
-        format!("the command of {}", self.0.origin)
-        format!("the store of {}", self.0.origin)
-    }
-}
-
-impl ByCommand<'_> {
-    fn run(&self, arguments: &[&str], input: Option<&Secret>) -> Result<Ended, Trouble> {
-        let ended = command::run(self.0, arguments, input, LIMIT);
-        // A command that takes too long may have replaced the record.
-        ended.map_err(|why| Trouble::Lost {
-            why,
-            retry_after: None,
-        })
-    fn failed(&self, ended: &Ended) -> Trouble {
-        let status = ended.status;
-        let why = format!("failed ({status}); see its output above");
-        Trouble::Lost {
-            why: anyhow::Error::from(command::refuse(self.0, &why)).context(self.unusable()),
-        }
-    /// Checks a version, which becomes an argument.
-    fn version(&self, text: &str) -> Result<Version, Trouble> {
-        let is_word = |c: char| c.is_ascii_alphanumeric() || "-._:/+=".contains(c);
-        let is_version = (1..=LONGEST_VERSION).contains(&text.len())
-            && text.chars().all(is_word)
-            && !text.starts_with('-');
-        if is_version {
-            return Ok(Version(text.to_owned()));
-        let why = command::refuse(self.0, "did not print a version of the record first");
-        Err(Trouble::Unusable(
-            anyhow::Error::from(why).context(self.unusable()),
-        ))
-    fn unusable(&self) -> Failure {
-        Failure::new(Kind::SharedStoreUnusable, "cannot use the shared store")
     }
 }
 
@@ -213,6 +171,7 @@ mod tests {
             origin: "bbtoken.ci.storeCommand".into(),
         }
     }
+
     /// Reads and replaces with a command, and names the results.
     fn both(value: &str) -> [String; 2] {
         let setting = setting(value);
@@ -228,18 +187,25 @@ mod tests {
         });
         let replaced = record.replace(&Version("0".into()), &Secret::new("{}"));
         [read, replaced.map_or_else(shown, |version| version.0)]
+    }
+
     #[test]
     fn a_record_is_read_and_replaced_by_version() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let place = directory.path().display().to_string();
         let setting = setting(&IN_FILES.replace("$place", &place));
+        let record = CommandRecord::new(&setting);
         let seen = record.read().expect("the command works");
         assert!(seen.record.is_none() && seen.version.0 == "0", "{seen:?}");
         let long = Secret::new(format!("{{\"a\":\"{}\"}}", "x".repeat(100_000)));
         let new = record.replace(&seen.version, &long).expect("it is first");
         let again = record.replace(&seen.version, &Secret::new("{}"));
         assert!(matches!(again, Err(Trouble::Overtaken)), "{again:?}");
+        let seen = record.read().expect("the command works");
         assert_eq!((seen.version, seen.record), (new, Some(long)));
+    }
+
+    #[test]
     fn each_end_of_a_command_has_its_meaning() {
         let version = "printed no version on its first line";
         let cases = [
@@ -267,44 +233,6 @@ mod tests {
                     "{command}: {found}, not {expected}"
                 );
             }
-    fn with<T>(script: &str, ask: impl Fn(&ByCommand<'_>) -> T) -> T {
-        let setting = Setting {
-            value: format!("!f() {{ {script}; }}; f"),
-        ask(&ByCommand(&setting))
-    fn a_record_has_its_version_on_the_first_line() {
-        let read =
-            |script: &str| with(script, |by| by.read()).map_err(|trouble| format!("{trouble:?}"));
-        let seen = read("echo \"$1-7\"; printf 'a\\nb\\n'").expect("it prints a record");
-        assert_eq!(seen.version, Version("read-7".into()));
-        assert_eq!(seen.record.expect("it is one").expose(), "a\nb\n");
-        for (script, version) in [("exit 2", "0"), ("echo 5; exit 2", "5")] {
-            let seen = read(script).expect("there is none");
-            assert_eq!(
-                (seen.version, seen.record.is_none()),
-                (Version(version.into()), true)
-            );
-        for script in [
-            "true",
-            "echo 'a b'",
-            "echo -- -x",
-            "printf '\\n{}'",
-            "head -c 101 /dev/zero | tr '\\0' 1",
-        ] {
-            let error = read(script).expect_err(script);
-            assert!(error.starts_with("Unusable"), "{script}: {error}");
-            assert!(
-                error.contains("did not print a version of the record first"),
-                "{error}"
-        let error = read("exit 1").expect_err("it failed");
-        assert!(error.starts_with("Lost"), "{error}");
-    fn a_record_is_replaced_through_stdin() {
-        let replace = |script: &str| {
-            let record = Secret::new("new");
-            with(script, |by| by.replace(&Version("7".into()), &record))
-        let version = replace("[ \"$1 $2 $(cat)\" = 'replace 7 new' ] && echo 8");
-        assert_eq!(version.expect("it was replaced"), Version("8".into()));
-        assert!(matches!(replace("exit 3"), Err(Trouble::Overtaken)));
-        assert!(matches!(replace("exit 2"), Err(Trouble::Lost { .. })));
-        assert!(matches!(replace("true"), Err(Trouble::Unusable(_))));
+        }
     }
 }

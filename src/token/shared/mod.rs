@@ -26,7 +26,6 @@ use std::time::Duration;
 use crate::secret::Secret;
 
 pub(crate) use command::CommandRecord;
-pub(crate) use command::ByCommand;
 pub(crate) use publication::{SharedState, SharedToken};
 pub(super) use renewal::{AHEAD_S, Renewal};
 pub(crate) use vault::VaultRecord;
