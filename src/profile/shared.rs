@@ -3,7 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use super::{
-    RawProfile, RawShared, Setting, Store,
+    ENVIRONMENT, RawProfile, RawShared, Setting, Store,
     values::{Layers, endpoint, misconfigured},
 };
 use crate::{
@@ -111,9 +111,13 @@ pub(super) fn find(
 ) -> Result<Option<SharedStore>, Failure> {
     let pick = |field: fn(&RawShared) -> Option<&Setting>| settings.pick(|p| field(&p.shared));
     let needed = |setting: Option<&Setting>, key: &str, variable: &str| {
+        let own = match name {
+            ENVIRONMENT => String::new(),
+            name => format!("bbtoken.{name}.{key} or "),
+        };
         setting.cloned().ok_or_else(|| {
             misconfigured(format!(
-                "profile '{name}' has the store '{}' and no {key}: set bbtoken.{name}.{key} or {variable}",
+                "profile '{name}' has the store '{}' and no {key}: set {own}{variable}",
                 store.name()
             ))
         })

@@ -23,7 +23,7 @@ struct Topic {
     fix: &'static str,
 }
 
-const TOPICS: [Topic; 9] = [
+const TOPICS: [Topic; 10] = [
     Topic {
         heading: "Getting a token",
         files: &["errors-endpoint", "warnings-unreachable"],
@@ -53,6 +53,11 @@ const TOPICS: [Topic; 9] = [
         heading: "Logins and stores",
         files: &["errors-kept", "errors-touched", "warnings-login"],
         fix: "Log in again with `git bbtoken login <profile>`.",
+    },
+    Topic {
+        heading: "A login that many machines share",
+        files: &["errors-shared", "errors-shared-settings"],
+        fix: "Correct what the message names, at the store or in the settings. Ask the person who runs the store for a policy or a role.",
     },
     Topic {
         heading: "Addresses, repositories and programs",

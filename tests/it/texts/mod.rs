@@ -11,6 +11,8 @@ mod refused;
 mod relayed;
 #[cfg(target_os = "linux")]
 pub(crate) mod shared;
+#[cfg(unix)]
+mod store;
 #[cfg(target_os = "linux")]
 mod warnings;
 

@@ -202,7 +202,7 @@ fn each_answer_to_a_read_has_its_meaning() {
         ),
         (
             answered(200, "<html>"),
-            "unusable: *200 with '' that is not Vault's JSON; a proxy",
+            "unusable: *200 with a body that is not Vault's JSON; a proxy",
         ),
         (
             answered(200, "{}"),

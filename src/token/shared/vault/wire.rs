@@ -132,10 +132,10 @@ impl Answer {
     fn read(mut response: Response) -> Result<Self, TransportError> {
         let body = Zeroizing::new(response.read_body(MAX_ANSWER_BYTES)?);
         let json = serde_json::from_slice(&body).ok();
-        let kind = response.header("content-type").unwrap_or("");
-        let other = match body.is_empty() {
-            true => "an empty body".to_owned(),
-            false => format!("'{}' that is not Vault's JSON", quote(kind)),
+        let other = match response.header("content-type") {
+            _ if body.is_empty() => "an empty body".to_owned(),
+            Some(kind) => format!("'{}' that is not Vault's JSON", quote(kind)),
+            None => "a body that is not Vault's JSON".to_owned(),
         };
         Ok(Answer {
             status: response.status,
