@@ -12,4 +12,5 @@ mod node;
 mod port;
 mod proxy;
 mod transcript;
+mod vault;
 mod wire;

@@ -60,6 +60,11 @@ impl Proxy {
         proxy
     }
 
+    /// The address of the proxy.
+    pub(crate) fn url(&self) -> String {
+        self.endpoint.url()
+    }
+
     /// Prepares a request for a path below `/v1/`.
     pub(crate) fn request(&self, method: &'static str, path: &str) -> Request {
         self.endpoint.request(method, path)
