@@ -54,7 +54,11 @@ fn compared(place: &mut Place, row: &Row) -> String {
     place.setting = "bbtoken.agent=true";
     let lent = over_a_lent_connection(place, row);
     place.setting = "bbtoken.agent=false";
-    let own = place.row(row, true);
+    let mut own = place.row(row, true);
+    if row.name.contains("SlowLoris") {
+        // How much of a slow response git has when the time is over, and so git's own words, depend on the machine.
+        own.said.clone_from(&lent.said);
+    }
     assert_eq!(lent, own, "{:?}, {}", row.step, row.name);
     format!(
         "{:<13} {:<36} {:>3} x{}",
