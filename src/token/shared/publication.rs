@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::{
     Inspection, Seen, SharedRecord, Trouble,
     lookout::{Lookout, STORE_LIMIT},
@@ -18,8 +20,8 @@ use crate::{
 
 /// The size of the record that proves the room for a login: twice a login with tokens of the longest known form.
 const ROOM_BYTES: usize = 16 * 1024;
-/// The mark of a record that only reserves room.
-const RESERVED: &str = r#"{"version":1,"reserved":""#;
+/// The field of a record that only reserves room.
+const RESERVED: &str = "reserved";
 /// The pauses between two attempts.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(400));
 
@@ -74,7 +76,7 @@ impl Tokens<'_> {
                     self.is_ours(text, record.as_ref())?;
                     text.clone()
                 }
-                None => Secret::new(format!("{RESERVED}{}\"}}", "x".repeat(ROOM_BYTES))),
+                None => Secret::new(json!({ RESERVED: "x".repeat(ROOM_BYTES) }).to_string()),
             };
             record.replace(&seen.version, &text)
         })?;
@@ -235,7 +237,7 @@ impl Tokens<'_> {
         let parsed = Record::parse(text);
         let why = match parsed {
             Some(record) if record.is_for(self.profile) => return Ok(()),
-            None if text.expose().starts_with(RESERVED) => return Ok(()),
+            None if is_reserved(text) => return Ok(()),
             Some(_) => "it has a login for another Bitbucket",
             None => "it has another secret",
         };
@@ -275,4 +277,9 @@ impl Tokens<'_> {
         let now = || self.clock.now_unix_s();
         seen.store_time_unix_s.unwrap_or_else(now)
     }
+}
+
+fn is_reserved(text: &Secret) -> bool {
+    let record: Option<Value> = serde_json::from_str(text.expose()).ok();
+    record.is_some_and(|record| record.get(RESERVED).is_some())
 }

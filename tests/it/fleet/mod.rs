@@ -2,6 +2,7 @@
 //!
 //! Runs with one version of git, because the version does not matter. `scripts/programs` installs OpenBao.
 
+mod administrator;
 mod bao;
 mod cluster;
 mod exchanges;

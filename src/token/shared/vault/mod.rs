@@ -5,6 +5,7 @@
 //! write, the requests carry the index of that write, so that a standby forwards them to the active node.
 
 mod credential;
+mod inspect;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -16,7 +17,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Seen, SharedRecord, Trouble, Version};
+use super::{Inspection, Seen, SharedRecord, Trouble, Version};
 use crate::{
     failure::{Failure, Kind, kind},
     http::{HttpClient, Phase},
@@ -197,6 +198,14 @@ impl<'v> VaultRecord<'v> {
         )))
     }
 
+    /// Names the login that requests carry.
+    fn who(&self) -> String {
+        match &*self.access.borrow() {
+            Access::Open(_, by) => by.to_string(),
+            Access::NotYet | Access::Refused(..) => Credential::None.to_string(),
+        }
+    }
+
     fn note(&self, index: Option<String>) {
         if index.is_some() {
             self.index.replace(index);
@@ -245,5 +254,17 @@ impl SharedRecord for VaultRecord<'_> {
 
     fn name(&self) -> String {
         self.wire.vault.name_of(self.wire.record)
+    }
+
+    fn inspect(&self) -> anyhow::Result<Inspection> {
+        self.inspection()
+    }
+
+    fn limit_versions(&self, notify: &dyn Fn(&str)) {
+        self.keep_few_versions(notify);
+    }
+
+    fn forget(&self, seen: &Version) -> Result<(), Trouble> {
+        self.destroy(seen)
     }
 }

@@ -1,0 +1,171 @@
+//! What a server lets this machine do with a record, and the care for the record's earlier versions.
+
+use serde_json::{Value, json};
+
+use super::{READ, VaultRecord, WRITE, wire::Answer};
+use crate::{
+    failure::quote,
+    profile::RecordPath,
+    secret::Secret,
+    token::shared::{Inspection, Trouble, Version},
+};
+
+/// The versions to keep: the newest one, and one before it.
+const KEPT: u64 = 2;
+/// The versions that an engine keeps by default.
+const KEPT_BY_DEFAULT: u64 = 10;
+const RIGHTS: [&str; 3] = ["create", "read", "update"];
+
+impl VaultRecord<'_> {
+    /// Asks for the version of the engine, the rights, and the settings that would remove the record.
+    pub(super) fn inspection(&self) -> anyhow::Result<Inspection> {
+        let mut found = Inspection::default();
+        self.inspect_rights(&mut found).map_err(why)?;
+        self.inspect_engine().map_err(why)?;
+        self.inspect_metadata(&mut found).map_err(why)?;
+        self.inspect_node(&mut found).map_err(why)?;
+        Ok(found)
+    }
+
+    fn inspect_rights(&self, found: &mut Inspection) -> Result<(), Trouble> {
+        let path = self.wire.path_of_record().join("/");
+        let body = Secret::new(json!({ "paths": [&path] }).to_string());
+        let answer = self.send(&["sys", "capabilities-self"], &body)?;
+        if answer.status != 200 {
+            return Err(self.wire.refusal(READ, &answer));
+        }
+        let rights = answer.part("/data").and_then(|data| data.get(&path));
+        let rights: Vec<_> = words(rights);
+        found.facts.push(format!(
+            "logged in to '{}' as {}",
+            self.wire.vault.url.as_str().trim_end_matches('/'),
+            self.who()
+        ));
+        let has = |right: &&&str| rights.contains(right) || rights.contains(&"root");
+        let missing: Vec<_> = RIGHTS.iter().filter(|right| !has(right)).collect();
+        match missing.is_empty() {
+            true => found.facts.push("the record may be read and written".into()),
+            false => found.problems.push(format!(
+                "the policy lacks: path \"{path}\" {{ capabilities = [\"create\", \"read\", \"update\"] }}"
+            )),
+        }
+        Ok(())
+    }
+
+    fn inspect_engine(&self) -> Result<(), Trouble> {
+        let RecordPath { mount, path } = self.wire.record;
+        let parts = ["sys", "internal", "ui", "mounts"].into_iter();
+        let parts: Vec<_> = parts
+            .chain(mount.split('/'))
+            .chain(path.split('/'))
+            .collect();
+        let answer = self.send(&parts, &Secret::new(""))?;
+        let version = answer.part("/data/options/version").and_then(Value::as_str);
+        if answer.status == 200 && version != Some("2") {
+            return Err(self.without_versions(READ));
+        }
+        Ok(())
+    }
+
+    /// Looks for a time after which the store removes each version, of the record and of its engine. A policy may not
+    /// let this machine read them.
+    fn inspect_metadata(&self, found: &mut Inspection) -> Result<(), Trouble> {
+        let engine = self
+            .wire
+            .record
+            .mount
+            .split('/')
+            .chain(["config"])
+            .collect();
+        for path in [self.path_of("metadata"), engine] {
+            let answer = self.send(&path, &Secret::new(""))?;
+            let after = answer
+                .part("/data/delete_version_after")
+                .and_then(Value::as_str);
+            if let Some(after) = after.filter(|after| *after != "0s") {
+                found.problems.push(format!(
+                    "the store removes the record {} after each write: set delete_version_after=0s at '{}'",
+                    quote(after),
+                    path.join("/")
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells whether a standby answers (sys/health).
+    fn inspect_node(&self, found: &mut Inspection) -> Result<(), Trouble> {
+        let answer = self.send(&["sys", "health"], &Secret::new(""))?;
+        if matches!(answer.status, 429 | 473) {
+            found
+                .facts
+                .push("a standby answers; the helper asks for the newest record".into());
+        }
+        Ok(())
+    }
+
+    /// Lets the engine keep as few versions as possible.
+    pub(super) fn keep_few_versions(&self, notify: &dyn Fn(&str)) {
+        let body = Secret::new(json!({ "max_versions": KEPT }).to_string());
+        let is_set = self.send(&self.path_of("metadata"), &body);
+        if !is_set.is_ok_and(|answer| matches!(answer.status, 200 | 204)) {
+            notify(&format!(
+                "the store keeps earlier versions of the login; run 'vault kv metadata put -max-versions={KEPT} {}'",
+                self.wire.record
+            ));
+        }
+    }
+
+    /// Destroys the record and its earlier versions.
+    pub(super) fn destroy(&self, Version(newest): &Version) -> Result<(), Trouble> {
+        let newest: u64 = newest.parse().unwrap_or(0);
+        let versions: Vec<_> = (newest.saturating_sub(KEPT_BY_DEFAULT).max(1)..=newest).collect();
+        let body = Secret::new(json!({ "versions": versions }).to_string());
+        let path = self.path_of("destroy");
+        let answer = self.send(&path, &body)?;
+        match answer.status {
+            200 | 204 => Ok(()),
+            403 => {
+                let rule = format!(
+                    "path \"{}\" {{ capabilities = [\"update\"] }}",
+                    path.join("/")
+                );
+                let why = format!("{}; the policy lacks: {rule}", answer.words());
+                Err(Trouble::Unusable(
+                    self.wire.failure("cannot remove the shared login", &why),
+                ))
+            }
+            _ => Err(self.wire.refusal("cannot remove the shared login", &answer)),
+        }
+    }
+
+    /// Gives a path of the record's engine: `metadata` or `destroy`.
+    fn path_of(&self, what: &'static str) -> Vec<&str> {
+        let RecordPath { mount, path } = self.wire.record;
+        mount
+            .split('/')
+            .chain([what])
+            .chain(path.split('/'))
+            .collect()
+    }
+
+    /// Sends a request with this machine's login.
+    fn send(&self, path: &[&str], body: &Secret) -> Result<Answer, Trouble> {
+        let token = self.token()?;
+        let index = self.index.borrow().clone();
+        let sent = self.wire.send(path, body, token.as_ref(), index.as_deref());
+        sent.map_err(|error| self.wire.lost(WRITE, error))
+    }
+}
+
+fn words(value: Option<&Value>) -> Vec<&str> {
+    let words = value.and_then(Value::as_array).into_iter().flatten();
+    words.filter_map(Value::as_str).collect()
+}
+
+fn why(trouble: Trouble) -> anyhow::Error {
+    match trouble {
+        Trouble::Unusable(why) | Trouble::Lost { why, .. } => why,
+        Trouble::Overtaken => anyhow::anyhow!("this node of the store is behind"),
+    }
+}
