@@ -1,6 +1,8 @@
 //! The clock as a parameter, so that tests of expiry need not wait. Describes time spans in words.
 
 use std::{
+    collections::hash_map::RandomState,
+    hash::BuildHasher as _,
     sync::OnceLock,
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -13,6 +15,14 @@ pub trait Clock {
 
     /// Lets a span of time go by.
     fn wait(&self, span: Duration);
+
+    /// Lets a random span of time between two go by, so that many machines do not return at the same moment.
+    fn wait_between(&self, least: Duration, most: Duration) {
+        // The standard library's only source of chance: its hash keys.
+        let chance = RandomState::new().hash_one(0) >> 32;
+        let part = chance as f64 / f64::from(u32::MAX);
+        self.wait(least + most.saturating_sub(least).mul_f64(part));
+    }
 
     /// The time since some moment in the past. It never goes back, unlike the time of day.
     fn monotonic(&self) -> Duration {

@@ -146,6 +146,9 @@ pub mod internals {
             Transport, Vault,
         },
         secret::Secret,
-        token::{Connect, Inspection, Login, Places, Seen, SharedRecord, Tokens, Trouble, Version},
+        token::{
+            Connect, Inspection, Login, Places, Seen, SharedRecord, Tokens, Trouble, Version,
+            purpose,
+        },
     };
 }

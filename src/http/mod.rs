@@ -55,7 +55,7 @@ pub(crate) use message::{Messages, runtime};
 pub(crate) use open::{OpenConnection, Unanswered};
 pub(crate) use proxy::{Proxy, ProxyAuth, ProxyLogin, ProxyLogins, ProxyUser};
 pub(crate) use resolver::Family;
-pub(crate) use retry::{PATIENCE, Retries, Trouble, jitter};
+pub(crate) use retry::{PATIENCE, Retries, Trouble};
 pub(crate) use speed_limit::LowSpeed;
 pub(crate) use tls::{ClientCertificate, PinnedKeys, TlsProblem};
 pub use transport_error::{Phase, TransportError};

@@ -140,11 +140,6 @@ fn spread(asked: Duration, done: u32, patience: Duration) -> Option<Duration> {
     patience.checked_sub(asked).map(|left| wanted.min(left))
 }
 
-/// Gives a random span between two.
-pub(crate) fn jitter(least: Duration, most: Duration) -> Duration {
-    least + some_of(most.saturating_sub(least))
-}
-
 /// Gives a random part of a span.
 fn some_of(span: Duration) -> Duration {
     // The standard library's only source of chance: its hash keys.

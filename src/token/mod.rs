@@ -47,7 +47,7 @@ pub(crate) use bearer::Bearer;
 pub(crate) use log_in::{Accept, release_room};
 pub use login::Login;
 pub(crate) use shared::{CommandRecord, SharedState, SharedToken, VaultRecord};
-pub use shared::{Inspection, Seen, SharedRecord, Trouble, Version};
+pub use shared::{Inspection, Seen, SharedRecord, Trouble, Version, purpose};
 pub(crate) use stored::{Forgotten, Kept, KeptOwner, KeptToken, SHARED_LOGIN};
 
 /// The time to wait for another process that requests the same token. It is longer than such a request may take.

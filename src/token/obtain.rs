@@ -11,7 +11,7 @@ use super::{
     journal::Journal,
     lock::LockOutcome,
     refresh::Refresh,
-    shared::{AHEAD_S, Renewal},
+    shared::{AHEAD_S, Granted, Renewal},
     store::Store,
 };
 use crate::{
@@ -69,7 +69,7 @@ impl Tokens<'_> {
             self.client(client)?;
         }
         let Some((cache, key)) = self.cache() else {
-            return self.grant(request).map(|entry| Current::new(&entry));
+            return self.grant(request).map(|granted| current(&granted));
         };
         let mut lock = self.lock(&key);
         if let Ok(LockOutcome::Unreachable) = lock {
@@ -89,15 +89,15 @@ impl Tokens<'_> {
         {
             lock.tell_unreachable(self.clock);
         }
-        let entry = granted?;
-        match (cache.write(&key, &entry), lock) {
+        let granted = granted?;
+        match (cache.write(&key, &granted.entry), lock) {
             (Err(error), _) => self.tell_unsaved(&error),
             (Ok(()), Err(error)) => (self.notify)(&format!(
                 "commands that run at the same time may each request a token: {error:#}"
             )),
             (Ok(()), Ok(_)) => {}
         }
-        Ok(Current::new(&entry))
+        Ok(current(&granted))
     }
 
     /// Gives the token of the cache, if it may be used. Only the holder of the lock moves a damaged file away.
@@ -143,9 +143,9 @@ impl Tokens<'_> {
         }
     }
 
-    fn grant(&self, request: &TokenRequest<'_>) -> anyhow::Result<Entry> {
+    fn grant(&self, request: &TokenRequest<'_>) -> anyhow::Result<Granted> {
         let patience = request.patience;
-        match &self.profile.grant {
+        let entry = match &self.profile.grant {
             // A token that the user provides is never requested.
             Grant::Shared(_) | Grant::Token(_) => {
                 let record = self.http.record()?;
@@ -157,7 +157,7 @@ impl Tokens<'_> {
                     refused: request.refused,
                     patience,
                 };
-                renewal.run()
+                return renewal.run();
             }
             Grant::AuthorizationCode(client) => {
                 let store = self.store()?;
@@ -172,7 +172,11 @@ impl Tokens<'_> {
                 .map(Entry::of)
                 .map_err(|error| explain(error, self.profile, &client))
             }
-        }
+        };
+        entry.map(|entry| Granted {
+            entry,
+            is_new: true,
+        })
     }
 
     fn set_aside(&self, cache: &Cache, key: &str, why: &str) {
@@ -186,5 +190,12 @@ impl Tokens<'_> {
         (self.notify)(&format!(
             "the token was not saved, so each command requests its own: {error:#}; make the directory writable, or set BBTOKEN_HOME to another one"
         ));
+    }
+}
+
+fn current(granted: &Granted) -> Current {
+    Current {
+        is_new: granted.is_new,
+        ..Current::new(&granted.entry)
     }
 }

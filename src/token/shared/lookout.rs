@@ -4,25 +4,41 @@ use std::time::Duration;
 
 use super::{
     SharedRecord, Trouble, Version,
-    record::{Access, Claim, Failed, Record, machine},
+    record::{Claim, Record, machine},
 };
 use crate::{
+    clock::Clock,
     failure::{Failure, Kind},
-    http::jitter,
     secret::Secret,
     token::Tokens,
 };
 
 /// The life of a claim. After that, another machine may repeat the exchange.
 const CLAIM_S: u64 = 60;
+/// The same for a claim that looks old by this machine's clock, if the store tells no time. A renewal rarely takes longer,
+/// and a machine with a wrong clock should not repeat one that is under way.
+const DOUBTFUL_S: u64 = 10;
 /// The limit for waiting for a store that does not answer. An election of a new leader takes 2 to 4 s.
 pub(super) const STORE_LIMIT: Duration = Duration::from_secs(20);
-/// The limit for writing an outcome.
-const PUBLISH_LIMIT: Duration = Duration::from_secs(60);
 /// A store that says for this long that there is no record has none. A node that is behind says it for a moment.
-const ABSENT: Duration = Duration::from_secs(2);
-/// The pauses before a repeated read or write.
+pub(super) const ABSENT: Duration = Duration::from_secs(2);
+/// The first pause before a repeated read or write, and the longest one.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(400));
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// Pauses that grow, so that many machines do not keep a store busy that has a problem.
+#[derive(Default)]
+pub(super) struct Pauses(u32);
+
+impl Pauses {
+    /// Waits before another attempt, at least as long as the store asked for.
+    pub(super) fn wait(&mut self, clock: &dyn Clock, asked: Option<Duration>) {
+        let most = (AGAIN.1 * 2_u32.pow(self.0)).min(LONGEST);
+        self.0 = (self.0 + 1).min(8);
+        let asked = asked.unwrap_or_default();
+        clock.wait_between(asked + AGAIN.0, asked + most);
+    }
+}
 
 /// A record as it was read.
 #[derive(Clone, Debug)]
@@ -31,6 +47,7 @@ pub(super) struct Known {
     pub(super) record: Record,
     /// The store's time, or this machine's if the store tells none.
     pub(super) now_unix_s: u64,
+    pub(super) has_store_time: bool,
     /// The monotonic time of reading.
     pub(super) at: Duration,
 }
@@ -38,43 +55,85 @@ pub(super) struct Known {
 /// A claim of this machine, in the version that has it.
 pub(super) struct Held {
     pub(super) known: Known,
-    pub(super) nonce: String,
-    /// The monotonic time before the claim was written.
-    pub(super) since: Duration,
+    /// The time before the claim was written.
+    pub(super) since: Moment,
 }
 
-/// The outcome of a token request, for the record.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// There is a new token.
-    Renewed {
-        access: Access,
-        refresh_token: Option<Secret>,
-    },
-    /// The request failed, and the refresh token was not used.
-    Failed(String),
-    /// Bitbucket refused the refresh token.
-    Refused,
+/// The outcome of writing a claim.
+pub(super) enum Claimed {
+    Ours(Box<Held>),
+    /// The record has changed, or a node of the store is behind.
+    Overtaken,
+    /// The store did not answer. A read tells whether the claim is there.
+    Unknown,
+}
+
+/// The state of a record's claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Unclaimed,
+    /// This command wrote it, and has sent nothing yet.
+    Ours,
+    /// Another machine renews the token.
+    Fresh,
+    /// It looks old by this machine's clock, which may be wrong. Watching it tells whether its machine has ended.
+    Unsure,
+    /// Its machine must have ended.
+    Stale,
+}
+
+/// A moment by both clocks of this machine.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    monotonic: Duration,
+    unix_s: u64,
+}
+
+impl Moment {
+    pub(super) fn of(clock: &dyn Clock) -> Self {
+        Moment {
+            monotonic: clock.monotonic(),
+            unix_s: clock.now_unix_s(),
+        }
+    }
+
+    /// Gives the time since then. While a machine sleeps, its monotonic clock may stand still, so the longer span counts.
+    pub(super) fn elapsed(&self, clock: &dyn Clock) -> Duration {
+        let by_day = clock.now_unix_s().saturating_sub(self.unix_s);
+        (clock.monotonic() - self.monotonic).max(Duration::from_secs(by_day))
+    }
 }
 
 /// Reads and writes the record, and remembers since when it has seen the claim of another machine.
 pub(super) struct Lookout<'r> {
-    tokens: &'r Tokens<'r>,
-    record: &'r dyn SharedRecord,
+    pub(super) tokens: &'r Tokens<'r>,
+    pub(super) record: &'r dyn SharedRecord,
     /// This machine's name.
     pub(super) host: String,
+    /// The name of this command's claims.
+    pub(super) nonce: String,
+    /// The monotonic time of the first write without an answer.
+    lost_since: Option<Duration>,
     /// The last claim of another machine, and the monotonic time at which it was first seen.
     watched: Option<(Claim, Duration)>,
 }
 
 impl<'r> Lookout<'r> {
-    pub(super) fn new(tokens: &'r Tokens<'r>, record: &'r dyn SharedRecord) -> Self {
-        Lookout {
+    /// # Errors
+    ///
+    /// If the system gives no random bytes.
+    pub(super) fn new(
+        tokens: &'r Tokens<'r>,
+        record: &'r dyn SharedRecord,
+    ) -> anyhow::Result<Self> {
+        Ok(Lookout {
             tokens,
             record,
             host: machine(),
+            nonce: crate::oauth::random()?.expose().to_owned(),
+            lost_since: None,
             watched: None,
-        }
+        })
     }
 
     /// Reads the record. Waits a while for a store that does not answer.
@@ -86,27 +145,31 @@ impl<'r> Lookout<'r> {
     pub(super) fn look(&mut self) -> anyhow::Result<Known> {
         let clock = self.tokens.clock;
         let begun = clock.monotonic();
-        let mut told = false;
+        let (mut absent_since, mut told) = (None, false);
+        let mut pauses = Pauses::default();
         loop {
-            let waited = clock.monotonic() - begun;
-            let (error, limit, asked) = match self.record.read() {
+            let now = clock.monotonic();
+            let (error, since, limit, asked) = match self.record.read() {
                 Ok(seen) => match seen.record().cloned() {
                     Some(text) => return self.known(seen.version, &text, seen.store_time_unix_s),
-                    None => (self.no_login(), ABSENT, None),
+                    None => {
+                        let since = *absent_since.get_or_insert(now);
+                        (self.no_login(), since, ABSENT, None)
+                    }
                 },
-                Err(Trouble::Overtaken) => (self.unsettled(), STORE_LIMIT, None),
-                Err(Trouble::Lost { why, retry_after }) => (why, STORE_LIMIT, retry_after),
+                Err(Trouble::Overtaken) => (self.unsettled(), begun, STORE_LIMIT, None),
+                Err(Trouble::Lost { why, retry_after }) => (why, begun, STORE_LIMIT, retry_after),
                 Err(Trouble::Unusable(error)) => return Err(error),
             };
-            let pause = asked.unwrap_or_default() + jitter(AGAIN.0, AGAIN.1);
-            if waited + pause >= limit {
+            let waited = clock.monotonic() - since;
+            if waited + asked.unwrap_or_default() >= limit {
                 return Err(error);
             }
             if !told && limit == STORE_LIMIT && waited >= ABSENT {
                 told = true;
                 (self.tokens.notify)(&format!("waiting for the shared login: {error:#}"));
             }
-            clock.wait(pause);
+            pauses.wait(clock, asked);
         }
     }
 
@@ -142,188 +205,132 @@ impl<'r> Lookout<'r> {
             version,
             record,
             now_unix_s: store_time_unix_s.unwrap_or_else(|| tokens.clock.now_unix_s()),
+            has_store_time: store_time_unix_s.is_some(),
             at,
         })
     }
 
-    /// Tells whether the machine that claimed the renewal must have ended: by the store's time, or because this
-    /// machine has watched the claim for its whole life.
-    pub(super) fn has_stale_claim(&self, known: &Known) -> bool {
-        let age_s = |claim: &Claim| known.now_unix_s.saturating_sub(claim.at_unix_s);
-        let is_old = known
-            .record
-            .claim
-            .as_ref()
-            .is_some_and(|claim| age_s(claim) >= CLAIM_S);
-        let since = self.watched.as_ref().map(|(_, since)| *since);
-        is_old || since.is_some_and(|since| known.at - since >= Duration::from_secs(CLAIM_S))
+    /// Judges the record's claim: by the store's time, or because this machine has watched it for long enough.
+    pub(super) fn standing(&self, known: &Known) -> Standing {
+        let Some(claim) = &known.record.claim else {
+            return Standing::Unclaimed;
+        };
+        if claim.nonce == self.nonce {
+            return Standing::Ours;
+        }
+        let watched_s = match &self.watched {
+            Some((_, since)) => (known.at - *since).as_secs(),
+            None => 0,
+        };
+        let looks_fresh = known.now_unix_s.abs_diff(claim.at_unix_s) < CLAIM_S;
+        let looks_old = known.now_unix_s >= claim.at_unix_s.saturating_add(CLAIM_S);
+        let life_s = match known.has_store_time || looks_fresh {
+            true => CLAIM_S,
+            false => DOUBTFUL_S,
+        };
+        if claim.has_given_up || looks_old && known.has_store_time || watched_s >= life_s {
+            Standing::Stale
+        } else if looks_fresh {
+            Standing::Fresh
+        } else {
+            Standing::Unsure
+        }
     }
 
-    /// Writes a claim into the record. `None` if another machine was first, or if that is not certain.
+    /// Writes a claim into the record.
     ///
     /// # Errors
     ///
-    /// If the store can be read but not written. The refresh token was not used then.
-    pub(super) fn claim(&mut self, known: Known) -> anyhow::Result<Option<Held>> {
-        let since = self.tokens.clock.monotonic();
-        let nonce = crate::oauth::random()?.expose().to_owned();
-        let earlier = known.record.claim.as_ref().map_or(0, |claim| claim.number);
+    /// If the store can be read but, for longer than `limit`, not written. The refresh token was not used then.
+    pub(super) fn claim(&mut self, known: Known, limit: Duration) -> anyhow::Result<Claimed> {
+        let since = Moment::of(self.tokens.clock);
+        let number = match &known.record.claim {
+            // A write of this command whose outcome was unknown is the same claim.
+            Some(claim) if claim.nonce == self.nonce => claim.number,
+            Some(claim) => claim.number.saturating_add(1),
+            None => 1,
+        };
         let mut next = known.record.clone();
         next.claim = Some(Claim {
-            nonce: nonce.clone(),
+            nonce: self.nonce.clone(),
             host: self.host.clone(),
             at_unix_s: self.now_unix_s(&known),
-            number: earlier + 1,
+            number,
+            has_given_up: false,
         });
-        let written = self.record.replace(&known.version, &next.render());
-        let known = match written {
-            Ok(version) => Known {
-                version,
-                record: next,
-                ..known
-            },
-            Err(Trouble::Overtaken) => return Ok(None),
-            Err(Trouble::Unusable(error)) => return Err(self.unwritten(error)),
+        let why = match self.record.replace(&known.version, &next.render()) {
+            Ok(version) => {
+                let known = Known {
+                    version,
+                    record: next,
+                    ..known
+                };
+                return Ok(Claimed::Ours(Box::new(Held { known, since })));
+            }
+            Err(Trouble::Overtaken) => return Ok(Claimed::Overtaken),
+            Err(Trouble::Unusable(error)) => error,
             Err(Trouble::Lost { why, .. }) => {
-                let seen = self.look()?;
-                let claim = seen.record.claim.as_ref();
-                if claim.is_none_or(|claim| claim.nonce != nonce) {
-                    return Err(self.unwritten(why));
+                let lost_since = *self.lost_since.get_or_insert(since.monotonic);
+                if self.tokens.clock.monotonic() - lost_since < limit {
+                    return Ok(Claimed::Unknown);
                 }
-                seen
+                why
             }
         };
-        self.watched = None;
-        Ok(Some(Held {
-            known,
-            nonce,
-            since,
-        }))
+        Err(self.unwritten(why, ", so nothing was requested from Bitbucket"))
     }
 
     /// Renews this machine's claim before another request. False if another machine has taken over.
+    ///
+    /// # Errors
+    ///
+    /// If the store can be read but not written.
     pub(super) fn hold(&mut self, held: &mut Held) -> anyhow::Result<bool> {
         let clock = self.tokens.clock;
         let begun = clock.monotonic();
+        let mut pauses = Pauses::default();
         loop {
-            let since = clock.monotonic();
-            let mut next = held.known.record.clone();
-            if let Some(claim) = &mut next.claim {
-                claim.at_unix_s = self.now_unix_s(&held.known);
+            let since = Moment::of(clock);
+            let known = self.look()?;
+            let mut next = known.record.clone();
+            match &mut next.claim {
+                Some(claim) if claim.nonce == self.nonce => {
+                    claim.at_unix_s = self.now_unix_s(&known);
+                }
+                _ => return Ok(false),
             }
-            let written = self.record.replace(&held.known.version, &next.render());
-            let why = match written {
+            let why = match self.record.replace(&known.version, &next.render()) {
                 Ok(version) => {
-                    held.known = Known {
+                    let known = Known {
                         version,
                         record: next,
-                        ..held.known.clone()
+                        ..known
                     };
-                    held.since = since;
+                    *held = Held { known, since };
                     return Ok(true);
                 }
                 Err(Trouble::Overtaken) => self.unsettled(),
                 Err(Trouble::Lost { why, .. }) => why,
-                Err(Trouble::Unusable(error)) => return Err(self.unwritten(error)),
+                Err(Trouble::Unusable(error)) => return Err(self.unwritten(error, "")),
             };
-            let seen = self.look()?;
-            if seen
-                .record
-                .claim
-                .as_ref()
-                .is_none_or(|claim| claim.nonce != held.nonce)
-            {
-                return Ok(false);
-            }
-            held.known = seen;
             if clock.monotonic() - begun >= STORE_LIMIT {
-                return Err(self.unwritten(why));
+                return Err(self.unwritten(why, ""));
             }
-            clock.wait(jitter(AGAIN.0, AGAIN.1));
-        }
-    }
-
-    /// Writes an outcome on top of any version whose login is the one that was sent. False if the record has another
-    /// login or token meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// If the store could not be written within the limit.
-    pub(super) fn publish(&mut self, held: &Held, outcome: &Outcome) -> anyhow::Result<bool> {
-        let clock = self.tokens.clock;
-        let begun = clock.monotonic();
-        let limit = match outcome {
-            Outcome::Renewed { .. } => PUBLISH_LIMIT,
-            // It only saves requests of other machines.
-            Outcome::Failed(_) | Outcome::Refused => ABSENT,
-        };
-        let sent = &held.known.record;
-        let mut newest = held.known.clone();
-        loop {
-            let next = self.with(&newest, held, outcome);
-            let why = match self.record.replace(&newest.version, &next.render()) {
-                Ok(_) => return Ok(true),
-                Err(Trouble::Overtaken) => self.unsettled(),
-                Err(Trouble::Lost { why, .. } | Trouble::Unusable(why)) => why,
-            };
-            if clock.monotonic() - begun >= limit {
-                return Err(why);
-            }
-            clock.wait(jitter(AGAIN.0, AGAIN.1));
-            let Ok(Some(seen)) = self.glance() else {
-                continue;
-            };
-            if matches!(outcome, Outcome::Renewed { access, .. } if seen.record.has(access)) {
-                return Ok(true);
-            }
-            if seen.record.refresh_token != sent.refresh_token || seen.record.access != sent.access
-            {
-                return Ok(false);
-            }
-            newest = seen;
+            pauses.wait(clock, None);
         }
     }
 
     /// Reads the record once. `None` if there is none, or the store is behind.
-    fn glance(&mut self) -> anyhow::Result<Option<Known>> {
+    pub(super) fn glance(&mut self) -> anyhow::Result<Option<Known>> {
         match self.record.read() {
             Ok(seen) => seen
-                .record
+                .record()
+                .cloned()
                 .map(|text| self.known(seen.version, &text, seen.store_time_unix_s))
                 .transpose(),
             Err(Trouble::Overtaken) => Ok(None),
             Err(Trouble::Lost { why, .. } | Trouble::Unusable(why)) => Err(why),
         }
-    }
-
-    /// Gives a record with an outcome.
-    fn with(&self, newest: &Known, held: &Held, outcome: &Outcome) -> Record {
-        let mut next = newest.record.clone();
-        let is_ours = |claim: &mut Claim| claim.nonce == held.nonce;
-        match outcome {
-            Outcome::Renewed {
-                access,
-                refresh_token,
-            } => {
-                // If the response has no refresh token, the old one stays valid.
-                next.refresh_token = refresh_token.clone().or(next.refresh_token);
-                next.access = Some(access.clone());
-                (next.claim, next.failed, next.dead) = (None, None, None);
-            }
-            Outcome::Failed(why) => {
-                next.claim.take_if(is_ours);
-                next.failed = Some(Failed {
-                    at_unix_s: self.now_unix_s(newest),
-                    host: self.host.clone(),
-                    why: why.clone(),
-                });
-            }
-            Outcome::Refused => {
-                next.claim.take_if(is_ours);
-                next.dead = next.refresh_token.as_ref().map(Secret::fingerprint);
-            }
-        }
-        next
     }
 
     /// Gives the store's time now.
@@ -341,15 +348,15 @@ impl<'r> Lookout<'r> {
         Failure::new(Kind::LoginNeeded { profile }, message).into()
     }
 
-    fn unsettled(&self) -> anyhow::Error {
+    pub(super) fn unsettled(&self) -> anyhow::Error {
         let name = self.record.name();
         let message = format!("the record at {name} changes again and again");
         Failure::new(Kind::SharedStoreUnusable, message).into()
     }
 
-    fn unwritten(&self, why: anyhow::Error) -> anyhow::Error {
+    fn unwritten(&self, why: anyhow::Error, so: &str) -> anyhow::Error {
         let message = format!(
-            "the shared login of profile '{}' in {} can be read but not written, so nothing was requested from Bitbucket",
+            "the shared login of profile '{}' in {} can be read but not written{so}",
             self.tokens.profile,
             self.record.name()
         );

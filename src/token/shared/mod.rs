@@ -16,6 +16,7 @@
 //! period. All times are those of the store, so no machine's clock matters.
 mod command;
 mod lookout;
+mod outcome;
 mod publication;
 mod record;
 mod renewal;
@@ -27,7 +28,8 @@ use crate::secret::Secret;
 
 pub(crate) use command::CommandRecord;
 pub(crate) use publication::{SharedState, SharedToken};
-pub(super) use renewal::{AHEAD_S, Renewal};
+pub use record::purpose;
+pub(super) use renewal::{AHEAD_S, Granted, Renewal};
 pub(crate) use vault::VaultRecord;
 
 /// A record in a store with compare-and-set.

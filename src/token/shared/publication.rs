@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 
 use super::{
     Inspection, Seen, SharedRecord, Trouble,
-    lookout::{Lookout, STORE_LIMIT},
+    lookout::{Lookout, Pauses, STORE_LIMIT, Standing},
     record::{Access, Claim, Failed, Record, machine},
     renewal::Renewal,
 };
 use crate::{
     failure::{Failure, Kind},
-    http::{PATIENCE, jitter},
+    http::PATIENCE,
     oauth,
     secret::Secret,
     token::Tokens,
@@ -22,8 +22,6 @@ use crate::{
 const ROOM_BYTES: usize = 16 * 1024;
 /// The field of a record that only reserves room.
 const RESERVED: &str = "reserved";
-/// The pauses between two attempts.
-const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(400));
 
 /// The state of a shared login, for people.
 #[derive(Debug)]
@@ -151,7 +149,7 @@ impl Tokens<'_> {
             patience: PATIENCE,
         };
         renewal.run()?;
-        let known = Lookout::new(self, record.as_ref()).look()?;
+        let known = Lookout::new(self, record.as_ref())?.look()?;
         self.copy(&known.record);
         self.shared_state()
     }
@@ -163,10 +161,10 @@ impl Tokens<'_> {
     /// If the store cannot be used, or has no login.
     pub(crate) fn shared_state(&self) -> anyhow::Result<SharedState> {
         let record = self.http.record()?;
-        let mut lookout = Lookout::new(self, record.as_ref());
+        let mut lookout = Lookout::new(self, record.as_ref())?;
         let known = lookout.look()?;
         let age_s = |at_unix_s: u64| known.now_unix_s.saturating_sub(at_unix_s);
-        let is_claim_stale = lookout.has_stale_claim(&known);
+        let is_claim_stale = matches!(lookout.standing(&known), Standing::Stale | Standing::Unsure);
         let has_ended = known.record.is_dead();
         let Record {
             refresh_token,
@@ -252,6 +250,7 @@ impl Tokens<'_> {
     /// Repeats reads and writes that another writer or a leaderless store has disturbed.
     fn settled<T>(&self, mut attempt: impl FnMut() -> Result<T, Trouble>) -> anyhow::Result<T> {
         let begun = self.clock.monotonic();
+        let mut pauses = Pauses::default();
         loop {
             let (error, asked) = match attempt() {
                 Ok(done) => return Ok(done),
@@ -265,11 +264,11 @@ impl Tokens<'_> {
                     )
                 }
             };
-            let pause = asked.unwrap_or_default() + jitter(AGAIN.0, AGAIN.1);
-            if self.clock.monotonic() - begun + pause >= STORE_LIMIT {
+            let waited = self.clock.monotonic() - begun;
+            if waited + asked.unwrap_or_default() >= STORE_LIMIT {
                 return Err(error);
             }
-            self.clock.wait(pause);
+            pauses.wait(self.clock, asked);
         }
     }
 

@@ -50,6 +50,8 @@ pub(super) struct Claim {
     pub(super) at_unix_s: u64,
     /// How many machines have claimed this refresh token, this one included.
     pub(super) number: u64,
+    /// Whether the machine has given up. The refresh token may have been used, so the next machine repeats the exchange.
+    pub(super) has_given_up: bool,
 }
 
 /// The last failed attempt.
@@ -76,7 +78,7 @@ pub(super) fn machine() -> String {
 }
 
 /// Gives the purpose of a record for a client of a profile's Bitbucket.
-pub(super) fn purpose(profile: &Profile, client_id: &str) -> String {
+pub fn purpose(profile: &Profile, client_id: &str) -> String {
     let endpoints = &profile.endpoints;
     let parts = [client_id, endpoints.token.as_str(), endpoints.base.as_str()];
     hex_digest(parts.join("\n").as_bytes())[..32].to_owned()
@@ -172,6 +174,7 @@ impl Record {
                 "host": claim.host,
                 "at_unix_s": claim.at_unix_s,
                 "number": claim.number,
+                "has_given_up": claim.has_given_up,
             })
         });
         let failed = self.failed.as_ref().map(|failed| {
@@ -253,6 +256,7 @@ fn claim(value: &Value) -> Option<Claim> {
         host: text_of(value, "host")?,
         at_unix_s: number_of(value, "at_unix_s")?,
         number: number_of(value, "number")?,
+        has_given_up: value.get("has_given_up")?.as_bool()?,
     })
 }
 
@@ -287,6 +291,7 @@ mod tests {
                 host: "runner-2".into(),
                 at_unix_s: 2_000,
                 number: 1,
+                has_given_up: false,
             }),
             failed: Some(Failed {
                 at_unix_s: 1_500,

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use super::{
     SharedRecord,
-    lookout::{Held, Known, Lookout, Outcome},
-    record::{Access, Claim, Failed, Record},
+    lookout::{ABSENT, Claimed, Held, Known, Lookout, STORE_LIMIT, Standing},
+    outcome::Outcome,
+    record::{Access, Failed, Record},
 };
 use crate::{
     failure::{Failure, Kind, quote},
-    http::{Retries, jitter},
+    http::{HttpClient, Retries},
     oauth,
     secret::Secret,
     token::{
@@ -31,6 +32,8 @@ const WAIT_LIMIT: Duration = Duration::from_secs(180);
 /// A refused token that is younger is not replaced: the address is wrong, or the account has no access. Without this, a
 /// thousand jobs with a wrong address would request a thousand tokens.
 const YOUNG_S: u64 = 300;
+/// The limit for retries if the token is valid: the user should not wait for the next one.
+const IN_PASSING: Duration = Duration::from_secs(3);
 /// The time for which other machines take over a failure.
 const FAILED_S: u64 = 10;
 /// The time after which the user gets a message about the wait.
@@ -53,10 +56,27 @@ pub(in crate::token) struct Renewal<'r> {
     pub(in crate::token) patience: Duration,
 }
 
+/// A token for a command.
+pub(in crate::token) struct Granted {
+    pub(in crate::token) entry: Entry,
+    /// Whether it was requested just now.
+    pub(in crate::token) is_new: bool,
+}
+
+/// The outcome of a renewal.
+enum Attempt {
+    Done(Granted),
+    /// Another machine was first.
+    Overtaken,
+    /// The record has to be read again.
+    Again,
+}
+
 /// What to do with a record.
 enum Step {
     Use(Access),
-    Wait(Claim),
+    /// Wait for this machine.
+    Wait(String),
     Claim,
 }
 
@@ -66,25 +86,25 @@ impl Renewal<'_> {
     /// # Errors
     ///
     /// If there is no token: the store cannot be used, the login has ended, or Bitbucket gives none.
-    pub(in crate::token) fn run(&self) -> anyhow::Result<Entry> {
+    pub(in crate::token) fn run(&self) -> anyhow::Result<Granted> {
         let clock = self.tokens.clock;
         let begun = clock.monotonic();
-        let mut lookout = Lookout::new(self.tokens, self.record);
+        let mut lookout = Lookout::new(self.tokens, self.record)?;
         let mut told = false;
         loop {
             let known = lookout.look()?;
-            let pause = match self.step(&known, &lookout)? {
-                Step::Use(access) => return Ok(self.entry(&access, &known)),
+            let pause = match self.step(&known, lookout.standing(&known))? {
+                Step::Use(access) => return Ok(self.granted(&access, known.now_unix_s, false)),
                 Step::Claim => {
-                    if let Some(entry) = self.renew(&mut lookout, known)? {
-                        return Ok(entry);
+                    if let Some(granted) = self.renew(&mut lookout, known)? {
+                        return Ok(granted);
                     }
                     SOON
                 }
-                Step::Wait(claim) => {
+                Step::Wait(host) => {
                     if !told && clock.monotonic() - begun >= TELL_AFTER {
                         told = true;
-                        let host = quote(&claim.host);
+                        let host = quote(&host);
                         (self.tokens.notify)(&format!("waiting for '{host}', which gets a token"));
                     }
                     LATER
@@ -97,41 +117,50 @@ impl Renewal<'_> {
                 );
                 return Err(Failure::new(Kind::Busy, message).into());
             }
-            clock.wait(jitter(pause.0, pause.1));
+            clock.wait_between(pause.0, pause.1);
         }
     }
 
     /// Decides what to do with a record.
-    fn step(&self, known: &Known, lookout: &Lookout<'_>) -> anyhow::Result<Step> {
-        let Known { record, .. } = known;
-        let is_stale = lookout.has_stale_claim(known);
-        let good = self.good(known, 0);
-        let failed = record.failed.as_ref().filter(|failed| {
-            let age_s = known.now_unix_s.abs_diff(failed.at_unix_s);
-            age_s < FAILED_S && record.claim.is_none()
-        });
-        if let Some(access) = good
-            && !is_stale
-        {
+    fn step(&self, known: &Known, standing: Standing) -> anyhow::Result<Step> {
+        let record = &known.record;
+        let is_recent = |failed: &&Failed| {
+            known.now_unix_s.abs_diff(failed.at_unix_s) < FAILED_S
+                && matches!(standing, Standing::Unclaimed | Standing::Stale)
+        };
+        let failed = record.failed.as_ref().filter(is_recent);
+        if let Some(access) = self.good(known, 0) {
             let is_enough = self.good(known, self.ahead_s).is_some();
-            if record.claim.is_some() || failed.is_some() || record.is_dead() || is_enough {
+            let is_settled = failed.is_some() || record.is_dead();
+            let is_used = match standing {
+                Standing::Fresh => true,
+                Standing::Unclaimed => is_enough || is_settled,
+                Standing::Ours | Standing::Unsure | Standing::Stale => is_settled,
+            };
+            if is_used {
                 return Ok(Step::Use(access));
             }
         }
         if record.is_dead() {
-            let profile = self.tokens.profile;
-            let message = format!(
-                "cannot get a token for {}: its shared login has ended",
-                who(profile)
-            );
-            let profile = profile.name.clone();
-            return Err(Failure::new(Kind::LoginNeeded { profile }, message).into());
+            return Err(self.has_ended());
         }
-        match (failed, &record.claim) {
-            (Some(failed), _) => Err(self.same_failure(failed, known)),
-            (None, Some(claim)) if !is_stale => Ok(Step::Wait(claim.clone())),
-            (None, _) => Ok(Step::Claim),
+        match (failed, &record.claim, standing) {
+            (Some(failed), ..) => Err(self.same_failure(failed, known)),
+            (None, Some(claim), Standing::Fresh | Standing::Unsure) => {
+                Ok(Step::Wait(claim.host.clone()))
+            }
+            (None, ..) => Ok(Step::Claim),
         }
+    }
+
+    fn has_ended(&self) -> anyhow::Error {
+        let profile = self.tokens.profile;
+        let message = format!(
+            "cannot get a token for {}: its shared login has ended",
+            who(profile)
+        );
+        let profile = profile.name.clone();
+        Failure::new(Kind::LoginNeeded { profile }, message).into()
     }
 
     /// Gives the record's token if it is valid for the margin, and for `ahead_s` longer than that.
@@ -163,36 +192,55 @@ impl Renewal<'_> {
         Failure::new(Kind::Busy, message).into()
     }
 
-    /// Makes the cache entry of a token. Its end is converted to this machine's clock.
-    fn entry(&self, access: &Access, known: &Known) -> Entry {
-        let life_s = access.expires_at_unix_s.saturating_sub(known.now_unix_s);
-        Entry {
+    /// Makes the cache entry of a token. Its end is converted from the store's clock to this machine's.
+    fn granted(&self, access: &Access, now_unix_s: u64, is_new: bool) -> Granted {
+        let life_s = access.expires_at_unix_s.saturating_sub(now_unix_s);
+        let here_unix_s = self.tokens.clock.now_unix_s();
+        let entry = Entry {
             access_token: access.token.clone(),
-            expires_at_unix_s: self
-                .tokens
-                .clock
-                .now_unix_s()
-                .saturating_add(life_s.min(access.lifetime_s)),
+            expires_at_unix_s: here_unix_s.saturating_add(life_s.min(access.lifetime_s)),
             lifetime_s: access.lifetime_s,
             scopes: access.scopes.clone(),
+        };
+        Granted { entry, is_new }
+    }
+
+    /// Claims the renewal and requests a token. `None` if the record has to be read again. A valid token is used if
+    /// another machine was first, or if the renewal failed; the next command tries again.
+    fn renew(&self, lookout: &mut Lookout<'_>, known: Known) -> anyhow::Result<Option<Granted>> {
+        let valid = self.good(&known, 0);
+        let valid = valid.map(|access| self.granted(&access, known.now_unix_s, false));
+        let (store_limit, patience) = match valid {
+            Some(_) => (ABSENT, self.patience.min(IN_PASSING)),
+            None => (STORE_LIMIT, self.patience),
+        };
+        match (
+            self.claim_and_exchange(lookout, known, store_limit, patience),
+            valid,
+        ) {
+            (Ok(Attempt::Done(granted)), _) => Ok(Some(granted)),
+            (Ok(Attempt::Again), _) => Ok(None),
+            (Ok(Attempt::Overtaken) | Err(_), Some(granted)) => Ok(Some(granted)),
+            (Ok(Attempt::Overtaken), None) => Ok(None),
+            (Err(error), None) => Err(error),
         }
     }
 
-    /// Claims the renewal and requests a token. `None` if another machine was first.
-    fn renew(&self, lookout: &mut Lookout<'_>, known: Known) -> anyhow::Result<Option<Entry>> {
-        let Some(client) = known.record.client(self.tokens.profile) else {
-            return Err(self.only_a_copy());
-        };
-        let valid = self.good(&known, 0);
-        let entry = valid.as_ref().map(|access| self.entry(access, &known));
-        let held = match lookout.claim(known) {
-            Ok(Some(held)) => held,
-            Ok(None) => return Ok(None),
-            Err(error) => return self.despite(entry, error),
-        };
-        match self.exchange(lookout, held, &client) {
-            Ok(done) => Ok(done),
-            Err(error) => self.despite(entry, error),
+    fn claim_and_exchange(
+        &self,
+        lookout: &mut Lookout<'_>,
+        known: Known,
+        store_limit: Duration,
+        patience: Duration,
+    ) -> anyhow::Result<Attempt> {
+        let client = known.record.client(self.tokens.profile);
+        let client = client.ok_or_else(|| self.only_a_copy())?;
+        // Before the claim: a machine whose settings are wrong should not hold up the others.
+        let http = self.tokens.http.client()?;
+        match lookout.claim(known, store_limit)? {
+            Claimed::Ours(held) => self.exchange(lookout, *held, &client, http, patience),
+            Claimed::Overtaken => Ok(Attempt::Overtaken),
+            Claimed::Unknown => Ok(Attempt::Again),
         }
     }
 
@@ -205,87 +253,68 @@ impl Renewal<'_> {
         Failure::new(Kind::Refused, message).into()
     }
 
-    /// Uses a valid token although its renewal failed. The next command tries again.
-    fn despite(&self, valid: Option<Entry>, error: anyhow::Error) -> anyhow::Result<Option<Entry>> {
-        match valid {
-            Some(entry) => Ok(Some(entry)),
-            None => Err(error),
-        }
-    }
-
-    /// Sends the token request until there is a response, and writes the outcome. `None` if another machine has taken
-    /// over.
+    /// Sends the token request until there is a response, and writes the outcome.
     fn exchange(
         &self,
         lookout: &mut Lookout<'_>,
         mut held: Held,
         client: &oauth::Client,
-    ) -> anyhow::Result<Option<Entry>> {
-        let tokens = self.tokens;
-        let http = tokens.http.client()?;
+        http: &dyn HttpClient,
+        patience: Duration,
+    ) -> anyhow::Result<Attempt> {
+        let clock = self.tokens.clock;
         let record = held.known.record.clone();
-        let patience = tokens.patience(self.patience);
         let mut may_be_used = record.claim.as_ref().is_some_and(|claim| claim.number > 1);
-        let mut retries = Retries::within(self.patience);
+        let (policy, mut retries) = (self.tokens.patience(patience), Retries::within(patience));
         loop {
-            if tokens.clock.monotonic() - held.since >= SEND_WITHIN && !lookout.hold(&mut held)? {
-                return Ok(None);
+            if held.since.elapsed(clock) >= SEND_WITHIN && !lookout.hold(&mut held)? {
+                return Ok(Attempt::Again);
             }
             let asked_at_unix_s = lookout.now_unix_s(&held.known);
             let answer = match &record.refresh_token {
-                Some(token) => client.refresh(http, tokens.clock, token),
-                None => client.client_credentials(http, tokens.clock),
+                Some(token) => client.refresh(http, clock, token),
+                None => client.client_credentials(http, clock),
             };
             let error = match answer {
-                Ok(answer) => {
-                    let access = Access::of(&answer, asked_at_unix_s, &lookout.host);
-                    return Ok(Some(self.share(
-                        lookout,
-                        &held,
-                        access,
-                        answer.refresh_token,
-                    )));
-                }
+                Ok(answer) => return Ok(self.share(lookout, &held, &answer, asked_at_unix_s)),
                 Err(error) => error,
             };
             may_be_used |= RefreshFailure::of(&error) == RefreshFailure::Unknown;
-            if !patience.pause(&mut retries, Repeat::SpendsWithGrace, &error) {
+            if !policy.pause(&mut retries, Repeat::SpendsWithGrace, &error) {
                 return self.failed(lookout, &held, may_be_used, error, client);
             }
         }
     }
 
-    /// Writes a new token into the record, and gives it for this machine.
+    /// Writes a new token into the record, and gives it for this command.
     fn share(
         &self,
         lookout: &mut Lookout<'_>,
         held: &Held,
-        access: Access,
-        refresh_token: Option<Secret>,
-    ) -> Entry {
-        let known = Known {
-            now_unix_s: access.got_at_unix_s,
-            ..held.known.clone()
-        };
-        let entry = self.entry(&access, &known);
+        answer: &oauth::TokenAnswer,
+        asked_at_unix_s: u64,
+    ) -> Attempt {
+        let access = Access::of(answer, asked_at_unix_s, &lookout.host);
         let outcome = Outcome::Renewed {
-            access,
-            refresh_token,
+            access: access.clone(),
+            refresh_token: answer.refresh_token.clone(),
         };
         let published = lookout.publish(held, &outcome);
-        if let Outcome::Renewed { access, .. } = outcome {
-            self.tokens.copy(&Record {
-                access: Some(access),
-                ..held.known.record.clone()
-            });
+        if let Ok(false) = published {
+            // Another machine has repeated the exchange, and its token is the one that all of them use.
+            return Attempt::Again;
         }
+        self.tokens.copy(&Record {
+            access: Some(access.clone()),
+            ..held.known.record.clone()
+        });
         if let Err(error) = published {
             (self.tokens.notify)(&format!(
                 "the renewed token of profile '{}' could not be shared; run any git command within 8 minutes, or log in again: {error:#}",
                 self.tokens.profile
             ));
         }
-        entry
+        Attempt::Done(self.granted(&access, lookout.now_unix_s(&held.known), true))
     }
 
     /// Writes a failure into the record, for the other machines, and explains it.
@@ -296,20 +325,21 @@ impl Renewal<'_> {
         may_be_used: bool,
         error: oauth::Error,
         client: &oauth::Client,
-    ) -> anyhow::Result<Option<Entry>> {
+    ) -> anyhow::Result<Attempt> {
         let has_login = held.known.record.refresh_token.is_some();
         if has_login && RefreshFailure::of(&error) == RefreshFailure::Refused {
             return match lookout.publish(held, &Outcome::Refused) {
                 // Another machine has replaced the login meanwhile.
-                Ok(false) => Ok(None),
+                Ok(false) => Ok(Attempt::Again),
                 _ => Err(login_needed(self.tokens, error)),
             };
         }
-        // The claim of a refresh token that may have been used stays, so that the next machine repeats the exchange.
-        if !has_login || !may_be_used {
-            // If this fails, the claim ends by itself.
-            let _ = lookout.publish(held, &Outcome::Failed(error.to_string()));
-        }
+        let outcome = Outcome::Failed {
+            why: error.to_string(),
+            may_be_used: has_login && may_be_used,
+        };
+        // If this fails, the claim ends by itself.
+        let _ = lookout.publish(held, &outcome);
         Err(explain(error, self.tokens.profile, client))
     }
 }

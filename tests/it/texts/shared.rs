@@ -193,8 +193,7 @@ fn what_other_machines_left() {
     change(&world, |record| record["failed"] = failed);
     about(&mut said, "a failure a moment ago", TOKEN);
     about(&mut said, "the same", DOCTOR);
-    let claim =
-        json!({ "nonce": "n", "host": "runner-2", "at_unix_s": now_unix_s() - 90, "number": 1 });
+    let claim = json!({ "nonce": "n", "host": "runner-2", "at_unix_s": now_unix_s() - 90, "number": 1, "has_given_up": true });
     change(&world, |record| record["claim"] = claim);
     about(&mut said, "a renewal that was interrupted", DOCTOR);
     change(&world, |record| {
