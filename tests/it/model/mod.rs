@@ -4,6 +4,7 @@
 //! a panic at a request, or when the code reads the clock: while it writes into the lock, when it makes the note, and
 //! between the response and the save. (`crashes` tests crashes at system calls.)
 
+mod fleet;
 mod server;
 
 use std::collections::HashMap;

@@ -105,6 +105,12 @@ pub(super) struct Killed;
 
 pub(super) struct Text(Option<Bytes>, bool);
 
+impl Text {
+    pub(super) fn whole(text: String) -> Self {
+        Text(Some(text.into()), false)
+    }
+}
+
 impl ResponseBody for Text {
     fn next_chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
         match self.0.take() {

@@ -1,0 +1,131 @@
+//! Commands on machines: the real code against the model.
+
+use std::{
+    panic::{self, AssertUnwindSafe},
+    thread,
+    time::Duration,
+};
+
+use anyhow::ensure;
+use bbtoken::internals::{Places, Secret, Tokens};
+
+use super::{
+    super::server::{Killed, Outcome},
+    faults::Fault,
+    machine::Job,
+    world::{MOST_JOBS, World},
+};
+
+/// A command that starts on a machine.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Order {
+    pub(super) starts_in: Duration,
+    /// How wrong the machine's clock is, in seconds.
+    pub(super) off_s: i64,
+    /// Whether its git server refuses any token at first, as it does if a repository is not there.
+    pub(super) is_misled: bool,
+}
+
+impl Order {
+    pub(super) fn after(starts_in: Duration) -> Self {
+        Order {
+            starts_in,
+            off_s: 0,
+            is_misled: false,
+        }
+    }
+}
+
+/// What became of a command.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) outcome: Outcome,
+    /// Whether the record's token was good when it started.
+    pub(super) had_good_token: bool,
+    pub(super) took: Duration,
+    pub(super) waits: u32,
+    pub(super) requests: u32,
+    pub(super) faults: Vec<Fault>,
+}
+
+impl Job<'_> {
+    /// Whether the git server takes a token.
+    fn takes(&self, token: &Secret) -> bool {
+        let state = self.world.state();
+        let until = state.endpoint.access.get(token.expose());
+        until.is_some_and(|until| state.now < *until)
+    }
+
+    fn command(&self, is_misled: bool) -> anyhow::Result<()> {
+        let profile = &self.world.profile;
+        let mut tokens = Tokens::new(profile, self, self, Places::default(), &|_| {});
+        let bearer = tokens.bearer(Duration::ZERO)?;
+        if self.takes(&bearer.token) && !is_misled {
+            return Ok(());
+        }
+        if !tokens.refused()? {
+            ensure!(self.takes(&bearer.token), "refused");
+            return Ok(());
+        }
+        let bearer = tokens.bearer(Duration::ZERO)?;
+        ensure!(self.takes(&bearer.token), "refused again");
+        Ok(())
+    }
+
+    fn run(&self, order: Order) -> Report {
+        self.begin();
+        let (begun, had_good_token) = {
+            let state = self.world.state();
+            (state.now, state.has_good_token(self.number))
+        };
+        let command = AssertUnwindSafe(|| self.command(order.is_misled));
+        let outcome = match panic::catch_unwind(command) {
+            Ok(Ok(())) => Outcome::Worked,
+            Ok(Err(error)) => Outcome::Failed(format!("{error:#}")),
+            Err(payload) if payload.is::<Killed>() => Outcome::Killed,
+            Err(payload) => {
+                self.end();
+                panic::resume_unwind(payload)
+            }
+        };
+        let mut state = self.world.state();
+        state.log(self.number, || format!("{outcome:?}"));
+        let job = &state.jobs[self.number];
+        let report = Report {
+            outcome,
+            had_good_token,
+            took: state.now - begun,
+            waits: job.waits,
+            requests: job.requests,
+            faults: job.faults.clone(),
+        };
+        drop(state);
+        self.end();
+        report
+    }
+}
+
+impl World {
+    /// Runs commands until all of them have ended.
+    pub(super) fn run(&self, orders: &[Order]) -> Vec<Report> {
+        assert!(orders.len() <= MOST_JOBS, "each has its own turn");
+        let jobs: Vec<_> = orders
+            .iter()
+            .map(|order| (self.add(order), *order))
+            .collect();
+        thread::scope(|scope| {
+            let running: Vec<_> = jobs
+                .iter()
+                .map(|(job, order)| scope.spawn(|| job.run(*order)))
+                .collect();
+            self.go_on(&mut self.state());
+            let ended = running.into_iter().map(|it| it.join());
+            ended.map(|it| it.expect("no job panicked")).collect()
+        })
+    }
+
+    /// Runs one command after a span of time.
+    pub(super) fn run_one(&self, starts_in: Duration) -> Report {
+        self.run(&[Order::after(starts_in)]).remove(0)
+    }
+}

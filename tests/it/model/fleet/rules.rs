@@ -1,0 +1,164 @@
+//! Rules for refused tokens, for machines that end or sleep, and for the model itself.
+
+use std::{collections::HashMap, time::Duration};
+
+use super::{
+    super::server::{GRACE_S, LIFETIME_S, Outcome},
+    SECOND,
+    endpoint::Again,
+    expect_calm,
+    faults::{Fault, Plan, When},
+    jobs::{Order, Report},
+    login,
+    store::StoreClock,
+    two,
+    world::{Start, World},
+};
+
+/// Runs a dozen commands at once whose token the git server refuses.
+fn run_refused(world: &World, is_misled: bool) -> Vec<Report> {
+    let orders: Vec<_> = (0..12)
+        .map(|job| Order {
+            is_misled,
+            ..Order::after(Duration::from_millis(37) * job)
+        })
+        .collect();
+    world.run(&orders)
+}
+
+#[test]
+fn a_refused_token_is_replaced_once_for_all_machines() {
+    for is_misled in [false, true] {
+        let world = World::new(&login(LIFETIME_S - 400), Plan::Script(Vec::new()));
+        for round in 1..=3 {
+            if !is_misled {
+                world.state().endpoint.access.clear();
+            }
+            for report in run_refused(&world, is_misled) {
+                assert!(matches!(report.outcome, Outcome::Worked), "{report:?}");
+            }
+            assert_eq!(
+                world.state().endpoint.requests,
+                round,
+                "misled: {is_misled}"
+            );
+            // The new token is young, so no command replaces it.
+            run_refused(&world, true);
+            world.state().now += Duration::from_secs(250);
+            run_refused(&world, true);
+            let mut state = world.state();
+            assert_eq!(state.endpoint.requests, round, "misled: {is_misled}");
+            assert_eq!(state.violations, Vec::<String>::new());
+            state.now += Duration::from_secs(100);
+        }
+    }
+}
+
+#[test]
+fn a_machine_that_ends_holds_up_the_others_for_one_claim_at_most() {
+    let mut tried = 0;
+    for at in 0..4 {
+        for fault in [
+            Fault::Kill(When::Before),
+            Fault::Kill(When::After),
+            Fault::Pause(When::Before, 200),
+            Fault::Pause(When::After, 200),
+        ] {
+            for (left_s, limit) in [(0, 63 * SECOND), (300, SECOND)] {
+                let case = two(left_s, SECOND, vec![(0, fault, at)]);
+                let world = World::new(&case.start, Plan::Script(case.script.clone()));
+                let reports = world.run(&case.orders);
+                let second = &reports[1];
+                assert!(
+                    matches!(second.outcome, Outcome::Worked),
+                    "{case:?} {second:?}"
+                );
+                assert!(second.took <= limit, "{case:?} {second:?}");
+                assert!(left_s == 0 || second.waits == 0, "{case:?} {second:?}");
+                let requests = world.state().endpoint.requests;
+                assert!(requests <= 2, "{case:?}: {requests} requests");
+                tried += 1;
+            }
+        }
+    }
+    assert_eq!(tried, 32);
+}
+
+#[test]
+fn a_machine_that_slept_sends_nothing_that_others_have_renewed() {
+    let mut tried = 0;
+    // A lid is closed after the answer of a busy server, or during the pause before the next attempt.
+    for (trouble, sleep, at) in [
+        (Fault::Busy, When::After, 2),
+        (Fault::Busy, When::Before, 3),
+        (Fault::Busy, When::After, 3),
+        (Fault::LostAfter, When::After, 2),
+        (Fault::LostAfter, When::Before, 3),
+        (Fault::LostBefore, When::After, 3),
+    ] {
+        let script = vec![(0, trouble, 0), (0, Fault::Sleep(sleep, 8 * 3_600), at)];
+        let mut case = two(0, 90 * SECOND, script);
+        case.orders
+            .extend([2, 4, 6].map(|hours| Order::after(3_600 * SECOND * hours)));
+        let world = World::new(&case.start, Plan::Script(case.script.clone()));
+        for report in world.run(&case.orders) {
+            assert!(
+                matches!(report.outcome, Outcome::Worked),
+                "{case:?} {report:?}"
+            );
+        }
+        expect_calm(&world, SECOND).unwrap_or_else(|problem| panic!("{problem}\nin {case:?}"));
+        tried += 1;
+    }
+    assert_eq!(tried, 6);
+}
+
+#[test]
+fn the_model_finds_a_fleet_that_forgets_or_repeats() {
+    let form = |token: &str| {
+        let fields = [("grant_type", "refresh_token"), ("refresh_token", token)];
+        let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        HashMap::from(fields)
+    };
+    let world = World::new(&login(0), Plan::Script(Vec::new()));
+    world.add(&Order::after(SECOND));
+    let mut state = world.state();
+    state.grant(0, &form("refresh-0"));
+    assert!(
+        state.violations[0].contains("sent by job 0 beside"),
+        "{:?}",
+        state.violations
+    );
+    assert!(!state.is_lost(), "within the grace it works");
+    state.grant(0, &form("refresh-0"));
+    let found = state
+        .violations
+        .iter()
+        .any(|it| it.contains("again by job 0 for no reason"));
+    assert!(found, "{:?}", state.violations);
+    state.now += Duration::from_secs(GRACE_S);
+    assert!(state.is_lost(), "after it the login is dead");
+    state.grant(0, &form("refresh-0"));
+    let ended = state.endpoint.ended.clone().unwrap_or_default();
+    assert!(ended.contains("used too late"), "{ended}");
+}
+
+#[test]
+fn the_model_finds_a_store_without_compare_and_set() {
+    let start = Start {
+        clock: StoreClock::Off(0),
+        again: Again::Another,
+        ..login(0)
+    };
+    let world = World::new(&start, Plan::Script(Vec::new()));
+    world.state().store.is_blind = true;
+    world.run(&[
+        Order::after(Duration::ZERO),
+        Order::after(Duration::from_millis(1)),
+    ]);
+    let violations = world.state().violations.clone();
+    assert!(
+        violations.iter().any(|it| it.contains("for no reason")),
+        "{violations:?}"
+    );
+}
