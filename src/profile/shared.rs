@@ -109,7 +109,6 @@ pub(super) fn find(
     settings: &Layers<'_>,
     of_vault: &RawShared,
 ) -> Result<Option<SharedStore>, Failure> {
-    let pick = |field: fn(&RawShared) -> Option<&Setting>| settings.pick(|p| field(&p.shared));
     let needed = |setting: Option<&Setting>, key: &str, variable: &str| {
         let own = match name {
             ENVIRONMENT => String::new(),
@@ -124,36 +123,46 @@ pub(super) fn find(
     };
     match store {
         Store::Command => {
-            let command = pick(|shared| shared.command.as_ref());
+            let command = settings.pick(|p| p.shared.command.as_ref());
             let command = needed(command, "storeCommand", "BBTOKEN_STORE_COMMAND")?;
             Ok(Some(SharedStore::Command(command)))
         }
         Store::Vault => {
-            let path = pick(|shared| shared.path.as_ref());
+            let path = settings.pick(|p| p.shared.path.as_ref());
             let path = needed(path, "storePath", "BBTOKEN_STORE_PATH")?;
-            let url = pick(|shared| shared.url.as_ref()).or(of_vault.url.as_ref());
-            let url = needed(url, "storeUrl", "VAULT_ADDR")?;
-            let namespace = pick(|shared| shared.namespace.as_ref());
-            let namespace = namespace.or(of_vault.namespace.as_ref());
-            Ok(Some(SharedStore::Vault(Box::new(Vault {
-                url: server(&url)?,
-                namespace: namespace.map(path_of).transpose()?,
-                record: record(&path)?,
-                token_record: pick(|shared| shared.token_path.as_ref())
-                    .map(record)
-                    .transpose()?,
-                role: pick(|shared| shared.role.as_ref()).map(|role| role.value.clone()),
-                auth_path: pick(|shared| shared.auth_path.as_ref())
-                    .map(auth_path)
-                    .transpose()?,
-                jwt: jwt(
-                    pick(|shared| shared.jwt_file.as_ref()),
-                    pick(|shared| shared.jwt_variable.as_ref()),
-                )?,
-            }))))
+            let url = settings.pick(|p| p.shared.url.as_ref());
+            let url = needed(url.or(of_vault.url.as_ref()), "storeUrl", "VAULT_ADDR")?;
+            let vault = vault(&url, &path, settings, of_vault)?;
+            Ok(Some(SharedStore::Vault(Box::new(vault))))
         }
         Store::File | Store::Keyring | Store::KernelKeyring | Store::Memory => Ok(None),
     }
+}
+
+/// Reads the settings of a record of Vault or OpenBao.
+fn vault(
+    url: &Setting,
+    path: &Setting,
+    settings: &Layers<'_>,
+    of_vault: &RawShared,
+) -> Result<Vault, Failure> {
+    let pick = |field: fn(&RawShared) -> Option<&Setting>| settings.pick(|p| field(&p.shared));
+    let namespace = pick(|shared| shared.namespace.as_ref());
+    let namespace = namespace.or(of_vault.namespace.as_ref());
+    let token_path = pick(|shared| shared.token_path.as_ref());
+    let own_auth_path = pick(|shared| shared.auth_path.as_ref());
+    Ok(Vault {
+        url: server(url)?,
+        namespace: namespace.map(path_of).transpose()?,
+        record: record(path)?,
+        token_record: token_path.map(record).transpose()?,
+        role: pick(|shared| shared.role.as_ref()).map(|role| role.value.clone()),
+        auth_path: own_auth_path.map(auth_path).transpose()?,
+        jwt: jwt(
+            pick(|shared| shared.jwt_file.as_ref()),
+            pick(|shared| shared.jwt_variable.as_ref()),
+        )?,
+    })
 }
 
 /// Reads the URL of a server, which may have a path.
