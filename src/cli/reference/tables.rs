@@ -56,7 +56,8 @@ pub(in crate::cli) const KEYS: [Name; 27] = [
     ),
     name(
         "storeUrl",
-        "with the store vault: the address of the server; default: BAO_ADDR, VAULT_ADDR",
+        "with the store vault: the address of the server; default: BAO_ADDR, VAULT_ADDR; git's http settings apply, \
+         and VAULT_CACERT, VAULT_CAPATH, VAULT_CLIENT_CERT and VAULT_CLIENT_KEY unless http.<url> has the same setting",
     ),
     name(
         "storeNamespace",
