@@ -98,7 +98,9 @@ fn validity(profile: &Profile, kept: &Kept, now_unix_s: u64) -> Validity {
     let (secret, what, stored) = match &profile.grant {
         Grant::Token(token) => (token, "token", &kept.ready_token),
         Grant::Shared(_) => {
-            return Ok("reads a shared login; 'git bbtoken doctor' asks the store".to_owned());
+            let shared = profile.shared.as_ref();
+            let place = shared.map_or_else(String::new, |shared| format!(" from {shared}"));
+            return Ok(format!("reads a shared login{place}"));
         }
         Grant::AuthorizationCode(client) | Grant::ClientCredentials(client) => {
             (&client.secret, "client secret", &kept.client_secret)

@@ -195,7 +195,14 @@ fn of_profile(profile: &Profile, kept: &Kept, now_unix_s: u64) -> Vec<Row> {
 }
 
 fn of_store(profile: &Profile, kept: &Kept, problem: Option<&anyhow::Error>) -> Vec<Row> {
-    let store = Some(("store", profile.store.name().to_owned()));
+    let store = match &profile.shared {
+        Some(shared) => format!(
+            "{}: {shared}; 'git bbtoken doctor' asks it",
+            profile.store.name()
+        ),
+        None => profile.store.name().to_owned(),
+    };
+    let store = Some(("store", store));
     let problem = problem.map(|problem| ("", format!("cannot be read: {problem:#}")));
     let shown = |secret: &Secret| format!("{} (fingerprint)", secret.fingerprint());
     let secret = kept.client_secret.as_ref();

@@ -84,6 +84,7 @@ fn shared() {
     let shared = |run| with_store(&world, run);
     for words in [
         &["status"][..],
+        &["status", "ci", "--verbose"],
         &["renew", "ci"],
         &["whoami", "--profile", "ci"],
         &["logout", "ci"],
