@@ -12,6 +12,7 @@ mod mounts;
 mod node;
 mod port;
 mod proxy;
+mod scripts;
 mod transcript;
 mod vault;
 mod wire;
