@@ -126,7 +126,12 @@ impl Tokens<'_> {
     pub fn keep(&self, secret: &Secret) -> anyhow::Result<()> {
         if self.profile.shared.is_some() {
             return match &self.profile.grant {
-                Grant::ClientCredentials(client) => self.publish(&self.client(client)?, None),
+                Grant::ClientCredentials(client) => {
+                    let client = self.client(client)?;
+                    // An engine without versions would take the secret before it is refused.
+                    self.prove_shared_room()?;
+                    self.publish(&client, None)
+                }
                 // The login has the client and its secret.
                 _ => Ok(()),
             };

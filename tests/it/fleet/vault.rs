@@ -213,6 +213,10 @@ fn a_deleted_record_can_be_written_again() {
 fn an_engine_without_versions_is_refused() {
     needs!("programs/openbao");
     let (world, bao) = (world(), Bao::one());
+    let login = log_in(&world, &bao).env("BBTOKEN_STORE_PATH", "old/bbtoken/ci");
+    login.fails(7).says(&["the engine 'old' is KV version 1"]);
+    let nothing = bao.admin("GET", "old/data/bbtoken/ci").done();
+    assert_eq!(nothing.status, 404, "no secret is written there");
     bao.set("old/data/bbtoken/ci", json!({ "data": { "a": 1 } }));
     let old = job(&world, &bao).env("BBTOKEN_STORE_PATH", "old/bbtoken/ci");
     old.fails(7).says(&["the engine 'old' is KV version 1"]);
