@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Everything git can be asked to tell.
-const TRACES: [(&str, &str); 7] = [
+pub(crate) const TRACES: [(&str, &str); 7] = [
     ("GIT_TRACE", "1"),
     ("GIT_TRACE_CURL", "1"),
     ("GIT_CURL_VERBOSE", "1"),
@@ -29,14 +29,14 @@ const TRACES: [(&str, &str); 7] = [
 ];
 
 /// What must not be found, and where it was.
-struct Search {
-    needles: Vec<(&'static str, String)>,
-    found: Vec<String>,
+pub(crate) struct Search {
+    pub(crate) needles: Vec<(&'static str, String)>,
+    pub(crate) found: Vec<String>,
 }
 
 impl Search {
     /// Looks for a client's secret and, once there is one, the cached token, as they are and as headers hold them.
-    fn new(world: &World, tokens: &[String]) -> Self {
+    pub(crate) fn new(world: &World, tokens: &[String]) -> Self {
         let consumer = &world.consumer;
         let pair = format!("{}:{}", consumer.key, consumer.secret);
         let mut needles = vec![
@@ -58,7 +58,7 @@ impl Search {
         }
     }
 
-    fn look(&mut self, place: &str, bytes: &[u8]) {
+    pub(crate) fn look(&mut self, place: &str, bytes: &[u8]) {
         for (name, needle) in &self.needles {
             let mut windows = bytes.windows(needle.len());
             if windows.any(|window| window == needle.as_bytes()) {
@@ -68,7 +68,7 @@ impl Search {
     }
 
     /// Looks through every file of the world but the user's own secret file, the token cache and the logins.
-    fn look_at_files(&mut self, world: &World) {
+    pub(crate) fn look_at_files(&mut self, world: &World) {
         let allowed = [secret_file(world), world.cache(), person::state(world)];
         let root = world.path("");
         let files = files(&root);

@@ -17,7 +17,7 @@ fn at(bao: &Bao, run: Run, token: &str) -> Run {
 }
 
 /// The command of a job, which has a JWT and two settings.
-fn job(bao: &Bao, world: &World, words: &[&str]) -> Run {
+pub(super) fn job(bao: &Bao, world: &World, words: &[&str]) -> Run {
     let run = world.bbtoken(words.iter().copied()).without_client();
     run.env("VAULT_ADDR", bao.address(0))
         .env("BBTOKEN_STORE", "vault")
@@ -28,7 +28,7 @@ fn job(bao: &Bao, world: &World, words: &[&str]) -> Run {
 }
 
 /// Logs in by a browser.
-fn log_in(bao: &Bao, world: &World, token: &str) -> Done {
+pub(super) fn log_in(bao: &Bao, world: &World, token: &str) -> Done {
     let words = [
         "login",
         "ci",

@@ -4,6 +4,7 @@
 
 mod administrator;
 mod bao;
+mod canary;
 mod cluster;
 mod exchanges;
 mod jwt;
