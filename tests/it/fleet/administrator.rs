@@ -217,4 +217,13 @@ fn jobs_read_a_copy_that_another_machine_renews() {
     );
     renew().ok();
     read(&runner).ok();
+    // A machine that may not write the copy says so, and has its token.
+    let run = copy(at(
+        &bao,
+        world.bbtoken(["renew", "ci"]).without_client(),
+        &bao.log_in("ci"),
+    ));
+    run.done()
+        .expect(0)
+        .says(&["was renewed, but its copy for jobs was not"]);
 }

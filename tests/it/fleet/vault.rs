@@ -187,7 +187,8 @@ fn a_job_that_may_only_read_uses_the_token_and_never_renews_it() {
     let requests = world.bitbucket.token_requests().len();
     bao.change(|record| record["access"] = Value::Null);
     reader().fails(7).says(&[
-        "can be read but not written, so nothing was requested from Bitbucket",
+        "can be read but not written",
+        ", so nothing was requested from Bitbucket",
         "the policy of role 'reader' of 'auth/jwt' lacks: path \"secret/data/bbtoken/ci\"",
     ]);
     assert_eq!(world.bitbucket.token_requests().len(), requests);

@@ -2,6 +2,8 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader},
+    process::Stdio,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -212,6 +214,36 @@ fn what_other_machines_left() {
         &expect_test::expect_file!["../expected/shared-others.txt"],
         &compared(&said),
     );
+}
+
+#[test]
+fn a_command_says_for_which_machine_it_waits() {
+    let world = world();
+    log_in(&mut Transcript::new(&world));
+    let good = record(&world);
+    let claim = json!({ "nonce": "n", "host": "runner-2", "at_unix_s": now_unix_s(), "number": 1, "has_given_up": false });
+    change(&world, |record| {
+        record["claim"] = claim;
+        record["access"] = Value::Null;
+    });
+    let run = with_store(&world, world.bbtoken(["token"]).without_client());
+    let mut command = run.into_command();
+    let mut waiting = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut said = String::new();
+    let stderr = waiting.stderr.take().expect("it is a pipe");
+    BufReader::new(stderr)
+        .read_line(&mut said)
+        .expect("it is text");
+    assert_eq!(
+        said,
+        "warning: waiting for 'runner-2', which gets a token\n"
+    );
+    change(&world, |record| *record = good);
+    assert!(waiting.wait().expect("it ends").success());
 }
 
 fn now_unix_s() -> u64 {
