@@ -19,7 +19,7 @@ use crate::{
     inspect::Gate,
     model::{Chance, seed},
     needs::{ROOT, needs, test_of},
-    support::Run,
+    support::{Run, World},
 };
 
 /// How many fetches there are, unless `BBTOKEN_TEST_KILLS` says otherwise.
@@ -167,7 +167,7 @@ const SERVER: &str = "10.9.0.2";
 const CLIENTS: [&str; 2] = ["10.9.0.1", "10.9.0.3"];
 
 /// A client's network, without a loopback: its way to 127.0.0.1 leads over a link to this network.
-struct Network {
+pub(crate) struct Network {
     holder: Child,
 }
 
@@ -184,7 +184,7 @@ fn sh(script: &str) {
 }
 
 impl Network {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut holder = Command::new("unshare");
         let holder = holder.args(["-n", "sleep", "infinity"]).spawn();
         let network = Network {
@@ -215,17 +215,22 @@ impl Network {
         network
     }
 
-    fn sh(&self, script: &str) {
+    pub(crate) fn sh(&self, script: &str) {
         let enter = format!("nsenter -t {} -n sh -ec", self.holder.id());
         sh(&format!("{enter} '{script}'"));
     }
 
+    /// Prepares a program in this network.
+    pub(crate) fn run(&self, world: &World, program: &Path) -> Run {
+        let pid = self.holder.id().to_string();
+        let run = world.run(Path::new("nsenter"), ["-t", &pid, "-n"]);
+        run.arg(program)
+    }
+
     /// Lists refs in this network.
     fn list(&self, world: &Lending) -> Run {
-        let pid = self.holder.id().to_string();
-        let git = world.git.program.as_os_str();
-        let run = world.run(Path::new("nsenter"), ["-t", &pid, "-n"]);
-        run.arg(git).args(["ls-remote", "bbtoken::ws/repo"])
+        let run = self.run(world, &world.git.program);
+        run.args(["ls-remote", "bbtoken::ws/repo"])
     }
 }
 
@@ -234,7 +239,7 @@ fn route_from(address: &str) -> String {
 }
 
 /// Runs a test in a network of its own, in which it may change what it likes. False if this is not that network.
-fn is_in_own_network(test: &str) -> bool {
+pub(crate) fn is_in_own_network(test: &str) -> bool {
     if env::var_os("BBTOKEN_TEST_NETWORK").is_some() {
         return true;
     }

@@ -1,6 +1,6 @@
 //! The keep-alive agent, with real git. The version of git does not matter.
 
-mod faults;
+pub(crate) mod faults;
 mod lanes;
 mod parents;
 mod private;

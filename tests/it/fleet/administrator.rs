@@ -18,7 +18,12 @@ fn at(bao: &Bao, run: Run, token: &str) -> Run {
 
 /// The command of a job, which has a JWT and two settings.
 pub(super) fn job(bao: &Bao, world: &World, words: &[&str]) -> Run {
-    let run = world.bbtoken(words.iter().copied()).without_client();
+    as_job(bao, world, world.bbtoken(words.iter().copied()))
+}
+
+/// Gives a command what a job has: a JWT and two settings.
+pub(super) fn as_job(bao: &Bao, world: &World, run: Run) -> Run {
+    let run = run.without_client();
     run.env("VAULT_ADDR", bao.address(0))
         .env("BBTOKEN_STORE", "vault")
         .env("BBTOKEN_STORE_PATH", "secret/bbtoken/ci")

@@ -2,10 +2,10 @@
 
 use std::{fs, path::PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
-    administrator::{job, log_in},
+    administrator::{self, log_in},
     bao::Bao,
 };
 use crate::{
@@ -15,17 +15,10 @@ use crate::{
     support::{Run, World, gits},
 };
 
-const RECORD: &str = "secret/data/bbtoken/ci";
-
-fn record(bao: &Bao) -> Value {
-    bao.admin("GET", RECORD).ok().json()["data"]["data"].clone()
-}
-
 /// Lets the token end, so that the next job renews it. Gives the refresh token that it will send.
 fn end_token(bao: &Bao) -> String {
-    let mut record = record(bao);
-    record["access"]["expires_at_unix_s"] = json!(0);
-    bao.set(RECORD, json!({ "data": record }));
+    bao.change(|record| record["access"]["expires_at_unix_s"] = json!(0));
+    let record = bao.content();
     let token = record["refresh_token"].as_str();
     token.expect("there is one").to_owned()
 }
@@ -42,20 +35,7 @@ fn no_secret_of_a_shared_login_is_seen_on_a_runner() {
     world.repository("ws", "repo");
     log_in(&bao, &world, &bao.root).expect(0);
     let (mut shown, mut refresh) = (Vec::new(), Vec::new());
-    let as_job = |run: Run| {
-        let variables = job(&bao, &world, &["token"]).into_command();
-        let set = variables
-            .get_envs()
-            .filter_map(|(name, value)| Some((name.to_str()?, value?)));
-        let ours = set.filter(|(name, _)| {
-            ["BBTOKEN_", "VAULT_", "HOME"]
-                .iter()
-                .any(|start| name.starts_with(start))
-        });
-        all_shown(ours.fold(run.without_client(), |run, (name, value)| {
-            run.env(name, value)
-        }))
-    };
+    let as_job = |run: Run| all_shown(administrator::as_job(&bao, &world, run));
     for cache in ["memory", "file"] {
         refresh.push(end_token(&bao));
         let traced = strace(&world, "execve", ["ls-remote", "bbtoken::ws/repo"], |run| {

@@ -11,6 +11,7 @@ mod jwt;
 mod machines;
 mod mounts;
 mod node;
+mod partition;
 mod port;
 mod proxy;
 mod scripts;

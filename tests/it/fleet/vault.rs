@@ -50,14 +50,14 @@ fn world() -> World {
 
 impl Bao {
     /// The content of the record.
-    fn content(&self) -> Value {
+    pub(super) fn content(&self) -> Value {
         let answer = self.admin("GET", RECORD).ok().json();
         let content = answer.pointer("/data/data");
         content.expect("there is a record").clone()
     }
 
     /// Changes the record as an administrator would.
-    fn change(&self, change: impl FnOnce(&mut Value)) {
+    pub(super) fn change(&self, change: impl FnOnce(&mut Value)) {
         let mut content = self.content();
         change(&mut content);
         self.set(RECORD, json!({ "data": content }));
