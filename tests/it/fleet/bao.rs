@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
@@ -105,6 +105,22 @@ impl Bao {
     /// Prepares a request to the first node, by root.
     pub(crate) fn admin(&self, method: &'static str, path: &str) -> Request {
         self.nodes[0].request(method, path).token(&self.root)
+    }
+
+    /// The requests so far of all but root, in the order of each node, as `read secret/data/bbtoken/ci`.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        let audits = self.nodes.iter().map(Node::audit).collect::<String>();
+        let asked = audits.lines().filter_map(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            let request = &line["request"];
+            let is_root = line["auth"]["display_name"] == "root";
+            let words = [&request["operation"], &request["path"]];
+            let [operation, path] = words.map(|word| word.as_str().unwrap_or_default());
+            // OpenBao tries its own file first.
+            let is_request = line["type"] == "request" && path != "sys/audit/test";
+            (is_request && !is_root).then(|| format!("{operation} {path}"))
+        });
+        asked.collect()
     }
 
     /// Waits for a leader, and gives its number.

@@ -278,7 +278,7 @@ fn states_of_a_node() {
     }
     let job = &talk.job();
     talk.health("it works");
-    talk.bao.limit(RECORD);
+    talk.bao.limit(RECORD, 1, "60s");
     talk.get("one request a minute", job, RECORD);
     talk.get("one more", job, RECORD);
     talk.bao.seal(0);

@@ -83,6 +83,29 @@ pub(crate) fn all_succeed(jobs: &[Job]) -> Duration {
     jobs.iter().map(|job| job.took).max().unwrap_or_default()
 }
 
+/// Expects that each job succeeded and said at most that it waited; gives how long the slowest one took.
+#[track_caller]
+pub(crate) fn all_get_through(jobs: &[Job]) -> Duration {
+    for Job { machine, done, .. } in jobs {
+        let mut lines = done.stderr.lines();
+        let is_patient = lines.all(|line| line.starts_with("warning: waiting for "));
+        let is_through = done.code == Some(0) && is_patient;
+        assert!(
+            is_through,
+            "machine {machine}: {:?} {}",
+            done.code, done.stderr
+        );
+    }
+    jobs.iter().map(|job| job.took).max().unwrap_or_default()
+}
+
+/// How long half of the jobs took at most.
+pub(crate) fn median(jobs: &[Job]) -> Duration {
+    let mut durations: Vec<_> = jobs.iter().map(|job| job.took).collect();
+    durations.sort_unstable();
+    durations[durations.len() / 2]
+}
+
 #[test]
 fn machines_share_no_cache_and_only_some_work_at_once() {
     let world = World::new(gits().remove(0));

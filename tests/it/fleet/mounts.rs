@@ -94,9 +94,9 @@ impl Bao {
         [role.text("/data/role_id"), secret.text("/data/secret_id")]
     }
 
-    /// Lets a path be asked once a minute.
-    pub(crate) fn limit(&self, path: &str) {
-        let quota = json!({"path": path, "rate": 1, "interval": "60s"});
+    /// Lets a path be asked so often in a time, such as `60s`.
+    pub(crate) fn limit(&self, path: &str, rate: u32, interval: &str) {
+        let quota = json!({"path": path, "rate": rate, "interval": interval});
         self.set("sys/quotas/rate-limit/few", quota);
     }
 }

@@ -46,6 +46,9 @@ fn within<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> 
     }
 }
 
+/// The file of a node's requests in its directory. All nodes of a cluster must name the same path.
+const AUDIT: &str = "audit";
+
 /// Where a node keeps its data.
 pub(crate) enum Storage {
     /// In memory; a restart empties it.
@@ -163,6 +166,11 @@ impl Node {
         }
     }
 
+    /// The requests so far, each as one line of JSON without a secret (OpenBao: "Audit devices").
+    pub(crate) fn audit(&self) -> String {
+        fs::read_to_string(self.directory.join(AUDIT)).unwrap_or_default()
+    }
+
     fn log(&self) -> PathBuf {
         self.directory.join("log")
     }
@@ -215,6 +223,7 @@ fn configuration(
          cluster_address = \"127.0.0.1:{cluster_port}\"\n  {tls}\n}}\n\
          api_addr = \"{scheme}://127.0.0.1:{port}\"\n\
          cluster_addr = \"https://127.0.0.1:{cluster_port}\"\n\
-         log_level = \"warn\"\n"
+         log_level = \"warn\"\n\
+         audit \"file\" \"requests\" {{\n  options {{\n    file_path = \"{AUDIT}\"\n  }}\n}}\n",
     )
 }
