@@ -94,6 +94,11 @@ pub enum Kind {
     PushUnknown,
     /// A store or a lock on this machine cannot be used.
     StoreUnusable,
+    /// The login that many machines share is missing or has ended.
+    SharedLoginNeeded {
+        /// The command that makes a new one.
+        login: String,
+    },
     /// A store that many machines share cannot be used.
     SharedStoreUnusable,
     /// Other users have access to a file or directory of a store.

@@ -228,7 +228,9 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
             | Kind::UnknownProfile { .. }
             | Kind::WrongSecret,
         ) => 3,
-        Some(Kind::LoginNeeded { .. } | Kind::ClientRefused { .. }) => 4,
+        Some(
+            Kind::LoginNeeded { .. } | Kind::SharedLoginNeeded { .. } | Kind::ClientRefused { .. },
+        ) => 4,
         Some(
             Kind::AccessRefused { .. }
             | Kind::ScopeMissing { .. }
@@ -310,6 +312,9 @@ fn hint_of(kind: &Kind) -> Option<String> {
         }
         Kind::BadAddress => "write it as 'bbtoken::workspace/repository'".into(),
         Kind::LoginNeeded { profile } => format!("run 'git bbtoken login {profile}'"),
+        Kind::SharedLoginNeeded { login } => {
+            format!("on a machine that may write the record, run '{login}'")
+        }
         Kind::ClientRefused { remedy } => remedy.clone(),
         Kind::AccessRefused { address, renewal } => format!(
             "{} (Bitbucket does not say which); to check, run '{}'",

@@ -4,7 +4,7 @@ use super::Finding;
 use crate::{
     app::Identity,
     clock::span,
-    failure::quote,
+    failure::{Kind, kind, quote},
     report,
     token::{SharedState, SharedToken},
 };
@@ -34,9 +34,10 @@ fn unusable(error: &anyhow::Error, name: &str) -> Finding {
         format!("{error:#}"),
         format!("{name} cannot be read"),
     );
-    match report::advice(error) {
-        Some(advice) => finding.fix(advice),
-        None => finding,
+    // The advice for the store itself is to run this check.
+    match (kind(error), report::advice(error)) {
+        (Some(Kind::SharedStoreUnusable), _) | (_, None) => finding,
+        (_, Some(advice)) => finding.fix(advice),
     }
 }
 
@@ -49,7 +50,9 @@ fn of_state(state: &SharedState) -> Vec<Finding> {
     let what = format!("{} has {kind}", state.name);
     let mut findings = vec![Finding::good(CHECK, what, "has a record")];
     match &state.token {
-        Some(SharedToken { by, age_s, left_s }) => {
+        Some(SharedToken {
+            by, age_s, left_s, ..
+        }) => {
             let text = format!(
                 "the token is valid for {}; '{}' got it {} ago",
                 span(*left_s),
@@ -68,6 +71,13 @@ fn of_state(state: &SharedState) -> Vec<Finding> {
         let text = "Bitbucket refused the login: it was revoked, or not used for three months";
         findings.push(Finding::problem(CHECK, text, "the login has ended"));
     }
+    findings.extend(of_machines(state));
+    findings
+}
+
+/// Shows what other machines noted: a renewal under way, and a failed one.
+fn of_machines(state: &SharedState) -> Vec<Finding> {
+    let mut findings = Vec::new();
     if let Some((host, age_s)) = &state.claimed {
         let since = format!("'{}' claimed the renewal {} ago", quote(host), span(*age_s));
         findings.push(match state.is_claim_stale {

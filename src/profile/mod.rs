@@ -220,7 +220,7 @@ impl Profile {
                 Some(self.key("client-credentials", &client.id, ""))
             }
             Grant::AuthorizationCode(_) => Some(self.login_key()),
-            Grant::Shared(_) => Some(self.key("shared", &self.shared_place(), "")),
+            Grant::Shared(_) => Some(self.shared_key()),
             Grant::Token(_) => None,
         }
     }
@@ -248,6 +248,11 @@ impl Profile {
             Grant::ClientCredentials(client) | Grant::AuthorizationCode(client) => Some(client),
             Grant::Token(_) | Grant::Shared(_) => None,
         }
+    }
+
+    /// Gives the key of the cached token of a shared login.
+    pub(crate) fn shared_key(&self) -> String {
+        self.key("shared", &self.shared_place(), "")
     }
 
     fn shared_place(&self) -> String {

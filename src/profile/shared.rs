@@ -67,6 +67,23 @@ impl fmt::Display for SharedStore {
     }
 }
 
+impl SharedStore {
+    /// Gives the command that makes a new login for all machines. A profile of the environment has no name to log in.
+    pub(crate) fn login(&self, profile: &str) -> String {
+        let name = match profile {
+            ENVIRONMENT => "<profile>",
+            name => name,
+        };
+        match self {
+            SharedStore::Vault(vault) => {
+                let RecordPath { mount, path } = &vault.record;
+                format!("git bbtoken login {name} --store vault --store-path {mount}/data/{path}")
+            }
+            SharedStore::Command(_) => format!("git bbtoken login {name} --store command"),
+        }
+    }
+}
+
 impl Vault {
     /// Names a record with its server, for messages.
     pub fn name_of(&self, record: &RecordPath) -> String {
@@ -151,11 +168,17 @@ fn vault(
     let namespace = namespace.or(of_vault.namespace.as_ref());
     let token_path = pick(|shared| shared.token_path.as_ref());
     let own_auth_path = pick(|shared| shared.auth_path.as_ref());
+    let login = record(path)?;
+    let copy = token_path.map(record).transpose()?;
+    if let Some(setting) = token_path.filter(|_| copy.as_ref() == Some(&login)) {
+        let why = "it is the path of the login; the copy for jobs needs a record of its own";
+        return Err(refused(setting, why));
+    }
     Ok(Vault {
         url: server(url)?,
         namespace: namespace.map(path_of).transpose()?,
-        record: record(path)?,
-        token_record: token_path.map(record).transpose()?,
+        record: login,
+        token_record: copy,
         role: pick(|shared| shared.role.as_ref()).map(|role| role.value.clone()),
         auth_path: own_auth_path.map(auth_path).transpose()?,
         jwt: jwt(
@@ -322,7 +345,7 @@ mod tests {
     #[test]
     fn a_setting_that_the_engine_cannot_use_is_named() {
         type Change = fn(&mut RawShared);
-        let cases: [(Change, &str); 7] = [
+        let cases: [(Change, &str); 8] = [
             (
                 |it| it.url = setting("http://vault.example"),
                 "only over https",
@@ -334,6 +357,10 @@ mod tests {
             (
                 |it| it.url = setting("https://u:p@vault.example"),
                 "a user name or password",
+            ),
+            (
+                |it| it.token_path = setting("secret/data/bbtoken/ci"),
+                "it is the path of the login",
             ),
             (
                 |it| it.jwt_file = setting("jwt"),

@@ -156,6 +156,7 @@ impl Tokens<'_> {
                     ahead_s: AHEAD_S,
                     refused: request.refused,
                     patience,
+                    is_required: false,
                 };
                 return renewal.run();
             }

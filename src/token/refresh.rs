@@ -225,12 +225,11 @@ impl Refresh<'_> {
 }
 
 pub(super) fn login_needed(tokens: &Tokens<'_>, error: oauth::Error) -> anyhow::Error {
-    let profile = tokens.profile.name.clone();
     let message = format!(
         "cannot get a token for {}: its login has ended, because it was revoked or not used for three months",
         who(tokens.profile)
     );
-    anyhow::Error::new(error).context(Failure::new(Kind::LoginNeeded { profile }, message))
+    anyhow::Error::new(error).context(Failure::new(tokens.needs_login(), message))
 }
 
 /// Makes the login from the first response, if it has a refresh token.

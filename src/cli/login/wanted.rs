@@ -272,12 +272,19 @@ impl Wanted {
 fn is_shared(app: &App, options: &arguments::Login, known: Option<&profile::Profile>) -> bool {
     let own = known.is_some_and(|known| known.shared.is_some());
     let names = [Store::Vault, Store::Command].map(Store::name);
-    let environment = app.raw.environment.settings.store.as_ref();
-    let store = options
-        .store
+    let of_profile = options
+        .profile
         .as_ref()
-        .or(environment.map(|store| &store.value));
-    own || store.is_some_and(|store| names.contains(&store.as_str()))
+        .and_then(|name| app.raw.profiles.get(name));
+    let layers = [
+        Some(&app.raw.environment.settings),
+        of_profile,
+        Some(&app.raw.common),
+    ];
+    let mut layers = layers.into_iter().flatten();
+    let set = layers.find_map(|settings| settings.store.as_ref());
+    let store = options.store.as_ref().or(set.map(|store| &store.value));
+    own || store.is_some_and(|store| names.iter().any(|name| store.eq_ignore_ascii_case(name)))
 }
 
 /// Tells whether a login saves a secret: a profile may get its token from a file, a command or a variable.

@@ -140,7 +140,7 @@ impl<'r> Lookout<'r> {
     ///
     /// # Errors
     ///
-    /// [`Kind::SharedStoreUnusable`] or [`Kind::Unreachable`] if the store cannot be read, [`Kind::LoginNeeded`] if there is
+    /// [`Kind::SharedStoreUnusable`] or [`Kind::Unreachable`] if the store cannot be read, [`Kind::SharedLoginNeeded`] if there is
     /// no record.
     pub(super) fn look(&mut self) -> anyhow::Result<Known> {
         let clock = self.tokens.clock;
@@ -340,12 +340,12 @@ impl<'r> Lookout<'r> {
     }
 
     fn no_login(&self) -> anyhow::Error {
-        let profile = self.tokens.profile.name.clone();
+        let profile = self.tokens.profile;
         let message = format!(
             "profile '{profile}' is not logged in: there is no shared login in {}",
             self.record.name()
         );
-        Failure::new(Kind::LoginNeeded { profile }, message).into()
+        Failure::new(self.tokens.needs_login(), message).into()
     }
 
     pub(super) fn unsettled(&self) -> anyhow::Error {

@@ -32,6 +32,9 @@ pub use record::purpose;
 pub(super) use renewal::{AHEAD_S, Granted, Renewal};
 pub(crate) use vault::VaultRecord;
 
+/// The only field of a record that reserves room for a login, or that was removed.
+const RESERVED: &str = "reserved";
+
 /// A record in a store with compare-and-set.
 pub trait SharedRecord {
     /// Reads the record.
@@ -65,13 +68,22 @@ pub trait SharedRecord {
     /// fails.
     fn limit_versions(&self, _notify: &dyn Fn(&str)) {}
 
-    /// Removes the record, and its earlier versions where the store keeps them.
+    /// Checks that this machine may destroy versions, before it removes the record.
+    ///
+    /// # Errors
+    ///
+    /// [`Trouble::Unusable`] if it may not.
+    fn may_destroy(&self) -> Result<(), Trouble> {
+        Ok(())
+    }
+
+    /// Removes the content of this version and of all earlier ones, where the store keeps them.
     ///
     /// # Errors
     ///
     /// As [`SharedRecord::replace`].
-    fn forget(&self, seen: &Version) -> Result<(), Trouble> {
-        self.replace(seen, &Secret::new("")).map(drop)
+    fn destroy(&self, _newest: &Version) -> Result<(), Trouble> {
+        Ok(())
     }
 }
 
@@ -100,9 +112,13 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Gives the record; `None` also for an empty one, as a removed record may be.
+    /// Gives the record; `None` also for an empty one, and for one that only reserves room or was removed.
     pub(super) fn record(&self) -> Option<&Secret> {
-        self.record.as_ref().filter(|text| !text.is_empty())
+        let reserved = format!("{{\"{RESERVED}\":");
+        let is_nothing = |text: &str| text.is_empty() || text.starts_with(&reserved);
+        self.record
+            .as_ref()
+            .filter(|text| !is_nothing(text.expose()))
     }
 }
 

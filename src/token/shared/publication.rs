@@ -2,26 +2,30 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
-    Inspection, Seen, SharedRecord, Trouble,
+    Inspection, RESERVED, Seen, SharedRecord, Trouble,
     lookout::{Lookout, Pauses, STORE_LIMIT, Standing},
     record::{Access, Claim, Failed, Record, machine},
     renewal::Renewal,
 };
 use crate::{
-    failure::{Failure, Kind},
+    failure::{Failure, Kind, quote},
     http::PATIENCE,
     oauth,
     secret::Secret,
-    token::Tokens,
+    token::{Tokens, cache::Cache},
 };
 
 /// The size of the record that proves the room for a login: twice a login with tokens of the longest known form.
 const ROOM_BYTES: usize = 16 * 1024;
-/// The field of a record that only reserves room.
-const RESERVED: &str = "reserved";
+/// What a record is for.
+#[derive(Clone, Copy)]
+enum Place {
+    Login,
+    Copy,
+}
 
 /// The state of a shared login, for people.
 #[derive(Debug)]
@@ -53,31 +57,36 @@ pub(crate) struct SharedToken {
     pub(crate) age_s: u64,
     /// The time until its end.
     pub(crate) left_s: u64,
+    /// The time from its request to its end.
+    pub(crate) lifetime_s: u64,
 }
 
 impl Tokens<'_> {
-    /// Checks that this machine may write the record, and that the store has room for a login.
+    /// Checks that this machine may write the record and its copy, and that the store has room for a new login.
     ///
     /// # Errors
     ///
     /// [`Kind::SharedStoreUnusable`] if it cannot be written. [`Kind::Misconfigured`] if another secret is there.
     pub(in crate::token) fn prove_shared_room(&self) -> anyhow::Result<()> {
-        let record = self.http.record()?;
-        if let Some(problem) = record.inspect()?.problems.into_iter().next() {
-            let message = format!("cannot keep a login in {}: {problem}", record.name());
-            return Err(Failure::new(Kind::SharedStoreUnusable, message).into());
+        let mut records = vec![(self.http.record()?, Place::Login)];
+        records.extend(self.http.token_record()?.map(|copy| (copy, Place::Copy)));
+        for (record, place) in records {
+            if let Some(problem) = record.inspect()?.problems.into_iter().next() {
+                let message = format!("cannot keep a login in {}: {problem}", record.name());
+                return Err(Failure::new(Kind::SharedStoreUnusable, message).into());
+            }
+            self.settled(|| {
+                let seen = record.read()?;
+                let text = match seen.record() {
+                    Some(text) => {
+                        self.may_replace(text, place, record.as_ref())?;
+                        text.clone()
+                    }
+                    None => Secret::new(json!({ RESERVED: "x".repeat(ROOM_BYTES) }).to_string()),
+                };
+                record.replace(&seen.version, &text)
+            })?;
         }
-        self.settled(|| {
-            let seen = record.read()?;
-            let text = match seen.record() {
-                Some(text) => {
-                    self.is_ours(text, record.as_ref())?;
-                    text.clone()
-                }
-                None => Secret::new(json!({ RESERVED: "x".repeat(ROOM_BYTES) }).to_string()),
-            };
-            record.replace(&seen.version, &text)
-        })?;
         Ok(())
     }
 
@@ -92,10 +101,10 @@ impl Tokens<'_> {
         answer: Option<&oauth::TokenAnswer>,
     ) -> anyhow::Result<()> {
         let record = self.http.record()?;
-        self.settled(|| {
+        let published = self.settled(|| {
             let seen = record.read()?;
             if let Some(text) = seen.record() {
-                self.is_ours(text, record.as_ref())?;
+                self.may_replace(text, Place::Login, record.as_ref())?;
             }
             let now_unix_s = self.time_of(&seen);
             let next = Record {
@@ -105,9 +114,13 @@ impl Tokens<'_> {
             };
             record.replace(&seen.version, &next.render())?;
             Ok(next)
-        })
-        .map(|published| self.copy(&published))?;
+        })?;
+        self.copy(&published);
         record.limit_versions(self.notify);
+        if let Some(cache) = self.places.cache.clone() {
+            // It may have the token of the earlier login.
+            Cache::at(cache).remove(&self.profile.shared_key());
+        }
         Ok(())
     }
 
@@ -117,11 +130,14 @@ impl Tokens<'_> {
             Some(target) => self.settled(|| {
                 let seen = target.read()?;
                 let next = renewed.copy();
-                let there = seen.record().and_then(Record::parse);
-                if there.as_ref() != Some(&next) {
-                    target.replace(&seen.version, &next.render())?;
+                if let Some(text) = seen.record() {
+                    self.may_replace(text, Place::Copy, target.as_ref())?;
+                    let there = Record::parse(text);
+                    if there.is_some_and(|there| there == next || there.is_newer_than(&next)) {
+                        return Ok(());
+                    }
                 }
-                Ok(())
+                target.replace(&seen.version, &next.render()).map(drop)
             }),
             None => Ok(()),
         });
@@ -137,7 +153,7 @@ impl Tokens<'_> {
     ///
     /// # Errors
     ///
-    /// As [`Tokens::bearer`].
+    /// As [`Tokens::bearer`], also while the token is still valid.
     pub(crate) fn renew(&self) -> anyhow::Result<SharedState> {
         let record = self.http.record()?;
         let renewal = Renewal {
@@ -147,11 +163,30 @@ impl Tokens<'_> {
             ahead_s: u64::MAX,
             refused: None,
             patience: PATIENCE,
+            is_required: true,
         };
         renewal.run()?;
+        let state = self.shared_state()?;
+        let is_due = state
+            .token
+            .as_ref()
+            .is_none_or(|token| token.left_s < token.lifetime_s / 2);
+        match &state.failed {
+            _ if state.has_ended => return Err(renewal.has_ended()),
+            Some((host, why, _)) if is_due => {
+                let message = format!(
+                    "cannot renew the token of profile '{}': '{}' could not get one: {}",
+                    self.profile,
+                    quote(host),
+                    quote(why)
+                );
+                return Err(Failure::new(Kind::Busy, message).into());
+            }
+            _ => {}
+        }
         let known = Lookout::new(self, record.as_ref())?.look()?;
         self.copy(&known.record);
-        self.shared_state()
+        Ok(state)
     }
 
     /// Reads the state of the shared login.
@@ -181,6 +216,7 @@ impl Tokens<'_> {
             has_ended,
             token: access.map(|access| SharedToken {
                 age_s: age_s(access.got_at_unix_s),
+                lifetime_s: access.lifetime_s,
                 left_s: access.expires_at_unix_s.saturating_sub(known.now_unix_s),
                 by: access.by,
             }),
@@ -211,33 +247,56 @@ impl Tokens<'_> {
 
     /// Removes the shared login, for all machines. True if there was one.
     ///
+    /// The first step is a write: a machine that renews the token then cannot write its result.
+    ///
     /// # Errors
     ///
-    /// [`Kind::SharedStoreUnusable`] if it is still there.
+    /// [`Kind::SharedStoreUnusable`] if it is still there. [`Kind::Misconfigured`] if another secret is there.
     pub(in crate::token) fn forget_shared(&self) -> anyhow::Result<bool> {
-        let mut records = vec![self.http.record()?];
-        records.extend(self.http.token_record()?);
+        let mut records = vec![(self.http.record()?, Place::Login)];
+        records.extend(self.http.token_record()?.map(|copy| (copy, Place::Copy)));
         let mut found = false;
-        for record in records {
-            found |= self.settled(|| {
+        for (record, place) in records {
+            let removed = self.settled(|| {
                 let seen = record.read()?;
-                if seen.record().is_some() {
-                    record.forget(&seen.version)?;
-                }
-                Ok(seen.record().is_some())
+                let Some(text) = seen.record() else {
+                    return Ok(None);
+                };
+                self.may_replace(text, place, record.as_ref())?;
+                record.may_destroy()?;
+                let nothing = Secret::new(json!({ RESERVED: "" }).to_string());
+                record.replace(&seen.version, &nothing).map(Some)
             })?;
+            if let Some(newest) = removed {
+                found = true;
+                self.settled(|| record.destroy(&newest))?;
+            }
         }
         Ok(found)
     }
 
-    /// Refuses to overwrite what is not a login for this profile.
-    fn is_ours(&self, text: &Secret, record: &dyn SharedRecord) -> Result<(), Trouble> {
-        let parsed = Record::parse(text);
-        let why = match parsed {
-            Some(record) if record.is_for(self.profile) => return Ok(()),
-            None if is_reserved(text) => return Ok(()),
-            Some(_) => "it has a login for another Bitbucket",
-            None => "it has another secret",
+    /// Refuses to overwrite what is not a login for this profile, or not a copy of it.
+    fn may_replace(
+        &self,
+        text: &Secret,
+        place: Place,
+        record: &dyn SharedRecord,
+    ) -> Result<(), Trouble> {
+        let client = self.profile.client().map(|client| client.id.as_str());
+        let is_client = |id: &str| client.is_none_or(|own| own.is_empty() || own == id);
+        let why = match (Record::parse(text), place) {
+            (Some(there), _) if !there.is_for(self.profile) => {
+                "it has a login for another Bitbucket or client"
+            }
+            (Some(there), _) if !is_client(&there.client_id) => {
+                "it has the login of another client"
+            }
+            (Some(there), Place::Copy) if there.client_secret.is_some() => "it has a login",
+            (Some(there), Place::Login) if there.client_secret.is_none() => {
+                "it has a copy for jobs"
+            }
+            (Some(_), _) => return Ok(()),
+            (None, _) => "it has another secret",
         };
         let message = format!(
             "cannot keep a login in {}: {why}; choose another record, or remove this one",
@@ -276,9 +335,4 @@ impl Tokens<'_> {
         let now = || self.clock.now_unix_s();
         seen.store_time_unix_s.unwrap_or_else(now)
     }
-}
-
-fn is_reserved(text: &Secret) -> bool {
-    let record: Option<Value> = serde_json::from_str(text.expose()).ok();
-    record.is_some_and(|record| record.get(RESERVED).is_some())
 }

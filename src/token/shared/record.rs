@@ -140,6 +140,12 @@ impl Record {
         own.is_some_and(|own| own.token == access.token)
     }
 
+    /// Tells whether its token was requested later.
+    pub(super) fn is_newer_than(&self, other: &Self) -> bool {
+        let got_at = |record: &Self| record.access.as_ref().map(|access| access.got_at_unix_s);
+        got_at(self) > got_at(other)
+    }
+
     /// Gives its client. `None` in a copy, which cannot be renewed.
     pub(super) fn client(&self, profile: &Profile) -> Option<oauth::Client> {
         Some(oauth::Client {

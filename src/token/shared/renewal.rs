@@ -54,6 +54,8 @@ pub(in crate::token) struct Renewal<'r> {
     pub(in crate::token) refused: Option<&'r Secret>,
     /// The time to wait for a busy token endpoint.
     pub(in crate::token) patience: Duration,
+    /// Whether a failed renewal is an error although the token is still valid.
+    pub(in crate::token) is_required: bool,
 }
 
 /// A token for a command.
@@ -153,14 +155,13 @@ impl Renewal<'_> {
         }
     }
 
-    fn has_ended(&self) -> anyhow::Error {
+    pub(super) fn has_ended(&self) -> anyhow::Error {
         let profile = self.tokens.profile;
         let message = format!(
             "cannot get a token for {}: its shared login has ended",
             who(profile)
         );
-        let profile = profile.name.clone();
-        Failure::new(Kind::LoginNeeded { profile }, message).into()
+        Failure::new(self.tokens.needs_login(), message).into()
     }
 
     /// Gives the record's token if it is valid for the margin, and for `ahead_s` longer than that.
@@ -208,7 +209,7 @@ impl Renewal<'_> {
     /// Claims the renewal and requests a token. `None` if the record has to be read again. A valid token is used if
     /// another machine was first, or if the renewal failed; the next command tries again.
     fn renew(&self, lookout: &mut Lookout<'_>, known: Known) -> anyhow::Result<Option<Granted>> {
-        let valid = self.good(&known, 0);
+        let valid = self.good(&known, 0).filter(|_| !self.is_required);
         let valid = valid.map(|access| self.granted(&access, known.now_unix_s, false));
         let (store_limit, patience) = match valid {
             Some(_) => (ABSENT, self.patience.min(IN_PASSING)),
@@ -310,7 +311,7 @@ impl Renewal<'_> {
         });
         if let Err(error) = published {
             (self.tokens.notify)(&format!(
-                "the renewed token of profile '{}' could not be shared; run any git command within 8 minutes, or log in again: {error:#}",
+                "the renewed token of profile '{}' could not be shared; run 'git bbtoken renew' within 8 minutes, or log in again: {error:#}",
                 self.tokens.profile
             ));
         }

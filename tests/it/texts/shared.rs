@@ -173,6 +173,14 @@ fn records_that_cannot_be_used() {
     with("for", json!("another"));
     about(&mut said, "the record of another client", TOKEN);
     about(&mut said, "the same", LOGIN);
+    change(&world, |record| *record = good.clone());
+    about(&mut said, "a login of another client", LOGIN);
+    with("for", json!("another"));
+    about(
+        &mut said,
+        "the removal of a record that is not ours",
+        &["logout", "ci", "--shared"],
+    );
     with("version", json!(2));
     about(&mut said, "a record of another version", TOKEN);
     about(&mut said, "the same", LOGIN);
@@ -210,6 +218,7 @@ fn what_other_machines_left() {
     about(&mut said, "the same, without a request", TOKEN);
     assert_eq!(world.bitbucket.token_requests().len(), requests);
     about(&mut said, "the same", DOCTOR);
+    about(&mut said, "the same", &["renew", "ci"]);
     is_kept(
         &expect_test::expect_file!["../expected/shared-others.txt"],
         &compared(&said),

@@ -10,6 +10,7 @@ use crate::{
     token::shared::{Inspection, Trouble, Version},
 };
 
+const REMOVE: &str = "cannot remove the shared login";
 /// The versions to keep: the newest one, and one before it.
 const KEPT: u64 = 2;
 /// The versions that an engine keeps by default.
@@ -116,26 +117,40 @@ impl VaultRecord<'_> {
         }
     }
 
-    /// Destroys the record and its earlier versions.
-    pub(super) fn destroy(&self, Version(newest): &Version) -> Result<(), Trouble> {
+    /// Checks the right to destroy versions. A server that does not tell it may still allow it.
+    pub(super) fn has_right_to_destroy(&self) -> Result<(), Trouble> {
+        let path = self.path_of("destroy").join("/");
+        let body = Secret::new(json!({ "paths": [&path] }).to_string());
+        let answer = self.send(&["sys", "capabilities-self"], &body)?;
+        let Some(rights) = answer.part("/data").and_then(|data| data.get(&path)) else {
+            return Ok(());
+        };
+        if words(Some(rights))
+            .iter()
+            .any(|right| ["update", "root"].contains(right))
+        {
+            return Ok(());
+        }
+        let rule = format!("the policy lacks: path \"{path}\" {{ capabilities = [\"update\"] }}");
+        Err(Trouble::Unusable(self.wire.failure(REMOVE, &rule)))
+    }
+
+    /// Destroys a version and all earlier ones.
+    pub(super) fn destroy_versions(&self, Version(newest): &Version) -> Result<(), Trouble> {
         let newest: u64 = newest.parse().unwrap_or(0);
-        let versions: Vec<_> = (newest.saturating_sub(KEPT_BY_DEFAULT).max(1)..=newest).collect();
+        let kept = self.send(&self.path_of("metadata"), &Secret::new(""))?;
+        let kept = kept.part("/data/versions").and_then(Value::as_object);
+        let oldest = kept.and_then(|kept| kept.keys().filter_map(|it| it.parse().ok()).min());
+        // A policy may not let this machine read the list.
+        let oldest = oldest
+            .unwrap_or(newest.saturating_sub(KEPT_BY_DEFAULT))
+            .max(1);
+        let versions: Vec<_> = (oldest..=newest).collect();
         let body = Secret::new(json!({ "versions": versions }).to_string());
-        let path = self.path_of("destroy");
-        let answer = self.send(&path, &body)?;
+        let answer = self.send(&self.path_of("destroy"), &body)?;
         match answer.status {
             200 | 204 => Ok(()),
-            403 => {
-                let rule = format!(
-                    "path \"{}\" {{ capabilities = [\"update\"] }}",
-                    path.join("/")
-                );
-                let why = format!("{}; the policy lacks: {rule}", answer.words());
-                Err(Trouble::Unusable(
-                    self.wire.failure("cannot remove the shared login", &why),
-                ))
-            }
-            _ => Err(self.wire.refusal("cannot remove the shared login", &answer)),
+            _ => Err(self.wire.refusal(REMOVE, &answer)),
         }
     }
 

@@ -264,7 +264,11 @@ impl SharedRecord for VaultRecord<'_> {
         self.keep_few_versions(notify);
     }
 
-    fn forget(&self, seen: &Version) -> Result<(), Trouble> {
-        self.destroy(seen)
+    fn may_destroy(&self) -> Result<(), Trouble> {
+        self.has_right_to_destroy()
+    }
+
+    fn destroy(&self, newest: &Version) -> Result<(), Trouble> {
+        self.destroy_versions(newest)
     }
 }
