@@ -56,9 +56,12 @@ fn a_valid_token_takes_two_requests_to_the_store_and_none_to_the_token_endpoint(
         .as_str()
         .expect("there is a token");
     assert!(jobs.iter().all(|job| job.done.stdout.trim_end() == token));
+    fleet.world.repository("ws", "repo");
+    let list = fleet.world.git(["ls-remote", "bbtoken::ws/repo"]);
+    fleet.of_job(list).done().expect(0).quiet();
     let asked = fleet.bao.asked().split_off(before);
     let each = ["update auth/jwt/login", "read secret/data/bbtoken/ci"];
-    assert_eq!(asked, [each; 3].concat());
+    assert_eq!(asked, [each; 4].concat());
     assert_eq!(fleet.world.bitbucket.token_requests().len(), 0);
 }
 
