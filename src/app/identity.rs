@@ -1,6 +1,6 @@
 //! A profile with its HTTP clients.
 
-use std::{cell::OnceCell, fmt};
+use std::{cell::OnceCell, fmt, rc::Rc};
 
 #[cfg(unix)]
 use super::agent::{self, Lender};
@@ -11,7 +11,7 @@ use crate::{
     git_config::{self, GitConfig, HttpSettings, process_variable},
     http::{Client, Family, HttpClient, Url},
     profile::{Endpoints, Grant, Profile, RecordPath, SharedStore, Vault},
-    token::{CommandRecord, Connect, SharedRecord, VaultRecord},
+    token::{CommandRecord, Connect, SharedRecord, VaultRecord, VaultSession},
 };
 
 /// A resolved profile with its resolved http settings.
@@ -37,6 +37,8 @@ struct Clients {
     git: OnceCell<Client>,
     token: OnceCell<Client>,
     store: OnceCell<Client>,
+    /// The login to the shared store, which must not be repeated.
+    session: Rc<VaultSession>,
     /// Dropped before the lender, so that an agent that this process starts finds no connection in use.
     #[cfg(unix)]
     by_agent: OnceCell<Option<ByAgent>>,
@@ -98,7 +100,7 @@ impl Identity {
         })
     }
 
-    /// Copies the identity with another grant.
+    /// Copies the identity with another grant. The login to a shared store stays the same.
     pub(crate) fn granted(&self, grant: Grant) -> Self {
         Identity {
             profile: Profile {
@@ -109,7 +111,10 @@ impl Identity {
             token_http: self.token_http.clone(),
             store_http: self.store_http.clone(),
             unused_proxy: self.unused_proxy.clone(),
-            clients: Clients::default(),
+            clients: Clients {
+                session: Rc::clone(&self.clients.session),
+                ..Clients::default()
+            },
         }
     }
 
@@ -117,6 +122,7 @@ impl Identity {
     pub(crate) fn keep_to(&mut self, family: Family) {
         self.clients = Clients {
             family: Some(family),
+            session: Rc::clone(&self.clients.session),
             ..Clients::default()
         };
     }
@@ -175,6 +181,7 @@ impl Identity {
             path,
             http,
             &process_variable,
+            &self.clients.session,
         )))
     }
 }

@@ -46,7 +46,7 @@ use store::Store;
 pub(crate) use bearer::Bearer;
 pub(crate) use log_in::{Accept, release_room};
 pub use login::Login;
-pub(crate) use shared::{CommandRecord, SharedState, SharedToken, VaultRecord};
+pub(crate) use shared::{CommandRecord, SharedState, SharedToken, VaultRecord, VaultSession};
 pub use shared::{Inspection, Seen, SharedRecord, Trouble, Version, purpose};
 pub(crate) use stored::{Forgotten, Kept, KeptOwner, KeptToken, SHARED_LOGIN};
 

@@ -30,7 +30,7 @@ pub(crate) use command::CommandRecord;
 pub(crate) use publication::{SharedState, SharedToken};
 pub use record::purpose;
 pub(super) use renewal::{AHEAD_S, Granted, Renewal};
-pub(crate) use vault::VaultRecord;
+pub(crate) use vault::{VaultRecord, VaultSession};
 
 /// The only field of a record that reserves room for a login, or that was removed.
 const RESERVED: &str = "reserved";

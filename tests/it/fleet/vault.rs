@@ -173,8 +173,27 @@ fn a_refused_login_is_explained() {
     let denied = job(&world, &bao).env("BBTOKEN_STORE_PATH", "secret/bbtoken/other");
     denied.fails(7).says(&[
         "403: permission denied; the policy of role 'ci' of 'auth/jwt' lacks: \
-         path \"secret/data/bbtoken/other\" { capabilities = [\"create\", \"read\", \"update\"] }",
+         path \"secret/data/bbtoken/other\" { capabilities = [\"read\"] }",
     ]);
+}
+
+#[test]
+fn a_command_logs_in_to_its_store_once() {
+    needs!("programs/openbao");
+    let (world, bao) = (world(), Bao::one());
+    log_in(&world, &bao).done().expect(0);
+    for words in [&["doctor"][..], &["renew", "default"]] {
+        bao.set("auth/approle/role/ci", json!({ "secret_id_num_uses": 1 }));
+        let [role_id, secret_id] = bao.app_role();
+        let once = with_store(world.bbtoken(words), &bao.address(0))
+            .env("BBTOKEN_STORE_TOKEN_PATH", "secret/bbtoken/ci-token")
+            .env("VAULT_ROLE_ID", role_id)
+            .env("VAULT_SECRET_ID", secret_id);
+        let done = once.done();
+        let refused =
+            done.stderr.contains("cannot log in") || done.stdout.contains("cannot log in");
+        assert!(!refused, "{}{}", done.stdout, done.stderr);
+    }
 }
 
 #[test]

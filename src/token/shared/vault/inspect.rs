@@ -32,16 +32,22 @@ impl VaultRecord<'_> {
         let path = self.wire.path_of_record().join("/");
         let body = Secret::new(json!({ "paths": [&path] }).to_string());
         let answer = self.send(&["sys", "capabilities-self"], &body)?;
-        if answer.status != 200 {
+        if !matches!(answer.status, 200 | 403) {
             return Err(self.wire.refusal(READ, &answer));
         }
-        let rights = answer.part("/data").and_then(|data| data.get(&path));
-        let rights: Vec<_> = words(rights);
+        if answer.status == 403 {
+            let who = self.who();
+            let fact = format!("the rights are unknown, because {who} may not ask for them");
+            found.facts.push(fact);
+            return Ok(());
+        }
         found.facts.push(format!(
             "logged in to '{}' as {}",
             self.wire.vault.url.as_str().trim_end_matches('/'),
             self.who()
         ));
+        let rights = answer.part("/data").and_then(|data| data.get(&path));
+        let rights: Vec<_> = words(rights);
         let has = |right: &&&str| rights.contains(right) || rights.contains(&"root");
         let missing: Vec<_> = RIGHTS.iter().filter(|right| !has(right)).collect();
         match missing.is_empty() {
@@ -61,11 +67,19 @@ impl VaultRecord<'_> {
             .chain(path.split('/'))
             .collect();
         let answer = self.send(&parts, &Secret::new(""))?;
-        let version = answer.part("/data/options/version").and_then(Value::as_str);
-        if answer.status == 200 && version != Some("2") {
-            return Err(self.without_versions(READ));
+        if answer.status != 200 {
+            return Ok(());
         }
-        Ok(())
+        let text = |path| answer.part(path).and_then(Value::as_str);
+        match (text("/data/type"), text("/data/options/version")) {
+            (Some("kv") | None, Some("2")) => Ok(()),
+            (Some("kv") | None, _) => Err(self.without_versions(READ)),
+            (Some(other), _) => {
+                let kind = quote(other);
+                let why = format!("the engine '{mount}' is of the type '{kind}', not KV version 2");
+                Err(Trouble::Unusable(self.wire.failure(READ, &why)))
+            }
+        }
     }
 
     /// Looks for a time after which the store removes each version, of the record and of its engine. A policy may not
@@ -100,7 +114,7 @@ impl VaultRecord<'_> {
         if matches!(answer.status, 429 | 473) {
             found
                 .facts
-                .push("a standby answers; the helper asks for the newest record".into());
+                .push("a standby answers; what it reads may be a moment old".into());
         }
         Ok(())
     }
@@ -167,7 +181,7 @@ impl VaultRecord<'_> {
     /// Sends a request with this machine's login.
     fn send(&self, path: &[&str], body: &Secret) -> Result<Answer, Trouble> {
         let token = self.token()?;
-        let index = self.index.borrow().clone();
+        let index = self.session.index.borrow().clone();
         let sent = self.wire.send(path, body, token.as_ref(), index.as_deref());
         sent.map_err(|error| self.wire.lost(WRITE, error))
     }

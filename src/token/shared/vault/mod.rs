@@ -34,16 +34,26 @@ const WRITE: &str = "cannot write the shared login";
 pub(crate) struct VaultRecord<'v> {
     wire: Wire<'v>,
     variables: &'v dyn Fn(&str) -> Option<OsString>,
-    access: RefCell<Access>,
+    session: &'v VaultSession,
     /// The newest version that was seen.
     newest: Cell<u64>,
+}
+
+/// The login of a command to its store, for all records there.
+#[derive(Default)]
+pub(crate) struct VaultSession {
+    access: RefCell<Access>,
+    /// Whether a second login has replaced a token that the server refused.
+    is_second: Cell<bool>,
     /// The state of the store after the last own login or write, for `X-Vault-Index`.
     index: RefCell<Option<String>>,
 }
 
 /// The access to the store.
+#[derive(Default)]
 enum Access {
     /// There was no login yet, or its token has ended.
+    #[default]
     NotYet,
     /// Requests carry this token.
     Open(Option<Secret>, Credential),
@@ -58,6 +68,7 @@ impl<'v> VaultRecord<'v> {
         record: &'v RecordPath,
         http: &'v dyn HttpClient,
         variables: &'v dyn Fn(&str) -> Option<OsString>,
+        session: &'v VaultSession,
     ) -> Self {
         VaultRecord {
             wire: Wire {
@@ -66,37 +77,37 @@ impl<'v> VaultRecord<'v> {
                 http,
             },
             variables,
-            access: RefCell::new(Access::NotYet),
+            session,
             newest: Cell::new(0),
-            index: RefCell::new(None),
         }
     }
 
     /// Sends a request for the record: a read if `body` is empty. If the server refuses the token of a login with a
-    /// JWT, logs in once more.
+    /// JWT, logs in once more in this session.
     fn ask(&self, what: &'static str, body: &Secret) -> Result<Answer, Trouble> {
         let path = self.wire.path_of_record();
-        let mut may_log_in = true;
         loop {
             let token = self.token()?;
-            let index = self.index.borrow().clone();
+            let index = self.session.index.borrow().clone();
             let sent = (self.wire).send(&path, body, token.as_ref(), index.as_deref());
             let answer = sent.map_err(|error| self.wire.lost(what, error))?;
             if answer.status != 403 || answer.json.is_none() {
                 return Ok(answer);
             }
-            match &*self.access.borrow() {
-                Access::Open(_, Credential::Jwt { .. }) if may_log_in => may_log_in = false,
+            let is_first = !self.session.is_second.get();
+            match &*self.session.access.borrow() {
+                Access::Open(_, Credential::Jwt { .. }) if is_first => {}
                 Access::Open(_, by) => return Err(self.denied(what, by, &answer)),
                 Access::NotYet | Access::Refused(..) => return Ok(answer),
             }
-            self.access.replace(Access::NotYet);
+            self.session.is_second.set(true);
+            self.session.access.replace(Access::NotYet);
         }
     }
 
     /// Gives the token for requests. Logs in if there was no login yet.
     fn token(&self) -> Result<Option<Secret>, Trouble> {
-        match &*self.access.borrow() {
+        match &*self.session.access.borrow() {
             Access::NotYet => {}
             Access::Open(token, _) => return Ok(token.clone()),
             Access::Refused(kind, message) => {
@@ -110,12 +121,14 @@ impl<'v> VaultRecord<'v> {
             .and_then(|credential| Ok((self.log_in(&credential)?, credential)));
         match token {
             Ok((token, credential)) => {
-                self.access.replace(Access::Open(token.clone(), credential));
+                self.session
+                    .access
+                    .replace(Access::Open(token.clone(), credential));
                 Ok(token)
             }
             Err(trouble) => {
                 if let Trouble::Unusable(error) = &trouble {
-                    self.access.replace(Access::refused(error));
+                    self.session.access.replace(Access::refused(error));
                 }
                 Err(trouble)
             }
@@ -133,16 +146,15 @@ impl<'v> VaultRecord<'v> {
         };
         let what = format!("cannot log in as {credential} for the shared login");
         let is_spent = matches!(credential, Credential::AppRole { .. });
-        let finally = |trouble| match trouble {
-            Trouble::Lost { why, .. } if is_spent => Trouble::Unusable(why),
-            trouble => trouble,
-        };
         let answer = match self.wire.send(&path, &body, None, None) {
             Ok(answer) => answer,
-            Err(error) if matches!(error.phase, Phase::Connect | Phase::Tls) => {
-                return Err(self.wire.lost(&what, error));
+            Err(error) => {
+                let is_unsent = matches!(error.phase, Phase::Connect | Phase::Tls);
+                return Err(match self.wire.lost(&what, error) {
+                    Trouble::Lost { why, .. } if is_spent && !is_unsent => Trouble::Unusable(why),
+                    trouble => trouble,
+                });
             }
-            Err(error) => return Err(finally(self.wire.lost(&what, error))),
         };
         let token = answer.part("/auth/client_token").and_then(Value::as_str);
         let token = token.filter(|token| !token.is_empty());
@@ -153,16 +165,25 @@ impl<'v> VaultRecord<'v> {
                 self.note(answer.index);
                 Ok(Some(token))
             }
-            _ if answer.is_unprocessed() => Err(self.wire.refusal(&what, &answer)),
-            _ => Err(finally(self.wire.refusal(&what, &answer))),
+            _ if is_spent && !answer.is_unprocessed() => {
+                let why = self.wire.failure(&what, &answer.words());
+                Err(Trouble::Unusable(why))
+            }
+            _ => Err(match self.wire.refusal(&what, &answer) {
+                Trouble::Overtaken => Trouble::Lost {
+                    why: self.wire.failure(&what, &answer.words()),
+                    retry_after: None,
+                },
+                trouble => trouble,
+            }),
         }
     }
 
     /// Makes the error for a request that was denied: by a policy, or because the token has ended.
     fn denied(&self, what: &str, by: &Credential, answer: &Answer) -> Trouble {
-        let rights = match self.wire.record == &self.wire.vault.record {
-            true => r#""create", "read", "update""#,
-            false => r#""read""#,
+        let rights = match what {
+            WRITE => r#""create", "read", "update""#,
+            _ => r#""read""#,
         };
         let path = self.wire.path_of_record().join("/");
         let rule = format!("path \"{path}\" {{ capabilities = [{rights}] }}");
@@ -200,7 +221,7 @@ impl<'v> VaultRecord<'v> {
 
     /// Names the login that requests carry.
     fn who(&self) -> String {
-        match &*self.access.borrow() {
+        match &*self.session.access.borrow() {
             Access::Open(_, by) => by.to_string(),
             Access::NotYet | Access::Refused(..) => Credential::None.to_string(),
         }
@@ -208,7 +229,7 @@ impl<'v> VaultRecord<'v> {
 
     fn note(&self, index: Option<String>) {
         if index.is_some() {
-            self.index.replace(index);
+            self.session.index.replace(index);
         }
     }
 }

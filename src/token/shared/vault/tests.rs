@@ -120,7 +120,9 @@ fn with<R>(
         let none = (name == "HOME").then(|| "/does/not/exist".into());
         found.map(|(_, value)| value.into()).or(none)
     };
-    let result = run(&VaultRecord::new(vault, &vault.record, &server, &variables));
+    let session = VaultSession::default();
+    let record = VaultRecord::new(vault, &vault.record, &server, &variables, &session);
+    let result = run(&record);
     assert!(
         server.answers.borrow().is_empty(),
         "each answer is asked for"
@@ -217,7 +219,7 @@ fn each_answer_to_a_read_has_its_meaning() {
         (answered(403, "<html>"), "unusable: *403 with"),
         (
             answered(403, DENIED),
-            r#"unusable: *403: permission denied; the token of VAULT_TOKEN has ended, or its policy lacks: path "team/kv/data/bbtoken/ci" { capabilities = ["create", "read", "update"] }"#,
+            r#"unusable: *403: permission denied; the token of VAULT_TOKEN has ended, or its policy lacks: path "team/kv/data/bbtoken/ci" { capabilities = ["read"] }"#,
         ),
         (answered(302, ""), "unusable: *302, a redirect"),
         (answered(307, ""), "lost: *307, a redirect"),
@@ -339,14 +341,101 @@ fn a_refused_token_is_replaced_once_by_a_login_with_a_jwt() {
     );
 }
 
+/// Gives another record with the server, the login and the variables of this one.
+fn sibling<'v>(record: &VaultRecord<'v>) -> VaultRecord<'v> {
+    let Wire { vault, http, .. } = record.wire;
+    let copy = vault.token_record.as_ref().expect("it is set");
+    VaultRecord::new(vault, copy, http, record.variables, record.session)
+}
+
+#[test]
+fn all_records_of_a_command_use_one_login() {
+    let denied = || answered(403, DENIED);
+    let answers = vec![logged_in(), content(3), content(1)];
+    let ((), requests) = with(&https(), &APP_ROLE, answers, |record| {
+        assert_eq!(read(record), r#""3 {\"a\":1}""#);
+        let copy = sibling(record);
+        assert_eq!(read(&copy), r#""1 {\"a\":1}""#, "each has its versions");
+    });
+    assert_eq!(requests.len(), 3);
+    let refused = vec![answered(400, r#"{"errors":["invalid role or secret ID"]}"#)];
+    let ((), requests) = with(&https(), &APP_ROLE, refused, |record| {
+        assert_eq!(read(record), read(&sibling(record)), "the answer is final");
+    });
+    assert_eq!(requests.len(), 1);
+    let answers = vec![logged_in(), denied(), logged_in(), content(3), denied()];
+    let ((), _) = with(&https(), &JWT, answers, |record| {
+        assert_eq!(read(record), r#""3 {\"a\":1}""#);
+        let second = read(&sibling(record));
+        assert!(second.contains("the policy of role 'ci'"), "{second}");
+    });
+}
+
+#[test]
+fn a_denied_request_names_the_rights_that_it_needs() {
+    for (ask, rights) in [
+        (read as fn(&VaultRecord<'_>) -> String, r#"["read"]"#),
+        (write, r#"["create", "read", "update"]"#),
+    ] {
+        let (found, _) = with(&https(), &TOKEN, vec![answered(403, DENIED)], ask);
+        let rule = format!(r#"path "team/kv/data/bbtoken/ci" {{ capabilities = {rights} }}"#);
+        assert!(found.contains(&rule), "{found}");
+    }
+}
+
+/// Inspects a store with these answers for the rights and the engine.
+fn inspected(rights: Answered, engine: &str) -> String {
+    let nothing = || answered(403, DENIED);
+    let answers = vec![
+        rights,
+        answered(200, engine),
+        nothing(),
+        nothing(),
+        answered(429, "{}"),
+    ];
+    let server = Server::default();
+    server.answers.borrow_mut().extend(answers);
+    let (vault, session) = (https(), VaultSession::default());
+    let variables = |name: &str| (name == "VAULT_TOKEN").then(|| "s.T".into());
+    let record = VaultRecord::new(&vault, &vault.record, &server, &variables, &session);
+    match record.inspect() {
+        Ok(found) => format!("{:?} {:?}", found.facts, found.problems),
+        Err(error) => format!("{error:#}"),
+    }
+}
+
+#[test]
+fn an_inspection_says_only_what_the_store_told() {
+    const KV_2: &str = r#"{"data":{"type":"kv","options":{"version":"2"}}}"#;
+    let denied = || answered(403, DENIED);
+    let found = inspected(denied(), KV_2);
+    assert!(found.contains("the rights are unknown"), "{found}");
+    assert!(found.contains("a standby answers"), "{found}");
+    assert!(found.ends_with(" []"), "it is not a problem: {found}");
+    for (engine, expected) in [
+        (
+            r#"{"data":{"type":"kv","options":null}}"#,
+            "the engine 'team/kv' is KV version 1",
+        ),
+        (
+            r#"{"data":{"type":"transit","options":null}}"#,
+            r"the engine 'team/kv' is of the type 'transit', not KV version 2",
+        ),
+    ] {
+        let found = inspected(denied(), engine);
+        assert!(found.contains(expected), "{found}");
+    }
+}
+
 #[test]
 fn a_login_that_may_have_arrived_is_repeated_only_with_a_jwt() {
     let refused = r#"{"errors":["invalid role or secret ID"]}"#;
     type Case = (fn() -> Answered, bool, bool);
-    let cases: [Case; 9] = [
+    let cases: [Case; 10] = [
         (|| Err(Phase::Request), true, false),
         (|| Err(Phase::TimeLimit), true, false),
         (|| answered(502, "<html>"), true, false),
+        (|| answered(412, r#"{"errors":[]}"#), true, false),
         (
             || answered(500, r#"{"errors":["internal error"]}"#),
             true,
@@ -470,7 +559,8 @@ fn any_answer_is_a_record_or_an_error_in_one_line() {
             let (vault, variables) = (https(), |name: &str| {
                 (name == "VAULT_TOKEN").then(|| "s.T".into())
             });
-            let record = VaultRecord::new(&vault, &vault.record, &server, &variables);
+            let session = VaultSession::default();
+            let record = VaultRecord::new(&vault, &vault.record, &server, &variables, &session);
             let (first, second) = (
                 record.read(),
                 record.replace(&Version("0".into()), &Secret::new("{}")),
