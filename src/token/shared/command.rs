@@ -6,25 +6,12 @@
 //! | `replace <version>` | the record | 0: the new version. 3: the version is not the newest one, and nothing was changed |
 //!
 //! - Any other exit code, and more than 10 seconds, means that the outcome is unknown. The helper reads again then.
-//! - A version is a word of 1 to 100 letters, digits and `._:/+=-`. Two records never have the same version.
+//! - A version is a word of 1 to 100 letters, digits and `._:/+=-`, and begins with no `-`. Two records never have the same version.
 //! - A record is one line of JSON, and at most 1 MiB long with its version.
 //! - The command must give the newest record, not a cached one. It must compare and replace in one step of the store.
 //! - It runs in the home directory, without a shell unless it begins with `!`. Its stderr goes to the user.
 //!
-//! Many programs use 2 and 3 for their own errors, such as `psql` and a shell. So map their failures to 1:
-//!
-//! ```sh
-//! #!/bin/sh
-//! # PostgreSQL 14, once: CREATE TABLE bbtoken (version bigint, record text); INSERT INTO bbtoken VALUES (0, '')
-//! sql() { printf '%s\n' '\getenv record RECORD' "$1" | psql -qtAX -v ON_ERROR_STOP=1 -v old="$2"; }
-//! case $1 in
-//! read) out=$(sql "SELECT version || E'\n' || record FROM bbtoken") || exit 1 ;;
-//! replace) export RECORD="$(cat)"
-//!   out=$(sql "UPDATE bbtoken SET version = :old + 1, record = :'record' WHERE version = :old RETURNING version" "$2") || exit 1
-//!   [ "$out" ] || exit 3 ;;
-//! esac
-//! printf '%s\n' "$out"
-//! ```
+//! Many programs use 2 and 3 for their own errors, such as `psql` and a shell. So map their failures to 1.
 
 use std::time::Duration;
 
@@ -98,7 +85,8 @@ impl<'c> CommandRecord<'c> {
     fn version(&self, what: &str, line: &str) -> Result<Version, Trouble> {
         let version = line.trim_end();
         let is_of_version = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/+=-".contains(&byte);
-        let is_one = (1..=MAX_VERSION_BYTES).contains(&version.len());
+        // It becomes an argument, and must not be an option.
+        let is_one = (1..=MAX_VERSION_BYTES).contains(&version.len()) && !version.starts_with('-');
         match is_one && version.bytes().all(is_of_version) {
             true => Ok(Version(version.to_owned())),
             false => Err(self.unusable(what, "printed no version on its first line")),
@@ -145,7 +133,16 @@ impl SharedRecord for CommandRecord<'_> {
         let arguments = ["replace", &seen.0];
         match self.run(WRITE, &arguments, Some(record), OVERTAKEN)? {
             (OVERTAKEN, _) => Err(Trouble::Overtaken),
-            (_, output) => self.version(WRITE, output.expose().lines().next().unwrap_or("")),
+            (_, output) => {
+                let line = output.expose().lines().next().unwrap_or("");
+                let new = self.version(WRITE, line)?;
+                match new == *seen {
+                    true => {
+                        Err(self.unusable(WRITE, "printed the old version, so it did not write"))
+                    }
+                    false => Ok(new),
+                }
+            }
         }
     }
 
@@ -219,6 +216,8 @@ mod tests {
             ("!:", [version, version]),
             ("!echo 'a b'; :", [version, version]),
             ("!echo '$(x)'; :", [version, version]),
+            ("!printf '%s\\n' -7; :", [version, version]),
+            ("!echo 0; :", ["0 none", "printed the old version"]),
             ("!printf '7\\n\\377'; :", ["is not UTF-8", "is not UTF-8"]),
             ("!yes; :", ["printed more than 1 MiB", "more than 1 MiB"]),
             (
