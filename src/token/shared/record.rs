@@ -229,8 +229,10 @@ fn optional<T>(part: Option<&Value>, parse: impl Fn(&Value) -> Option<T>) -> Opt
 }
 
 fn secret(value: &Value) -> Option<Secret> {
+    // RFC 6749 appendix A. A line end would inject a field into git's credential protocol.
+    let is_graphic = |text: &&str| text.bytes().all(|byte| byte.is_ascii_graphic());
     let text = value.as_str().filter(|text| !text.is_empty());
-    text.map(Secret::new)
+    text.filter(is_graphic).map(Secret::new)
 }
 
 fn text_of(value: &Value, name: &str) -> Option<String> {
@@ -334,6 +336,14 @@ mod tests {
             tried += 1;
         }
         assert_eq!(tried, 9);
+        for text in ["", "t\nquit=1", "t t", "t\u{e4}"] {
+            for path in ["/client_secret", "/refresh_token", "/access/token"] {
+                let mut broken = whole.clone();
+                *broken.pointer_mut(path).expect("it is there") = json!(text);
+                let found = Record::parse(&Secret::new(broken.to_string()));
+                assert_eq!(found, None, "{path} {text:?}");
+            }
+        }
     }
 
     #[test]
