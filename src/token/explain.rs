@@ -125,6 +125,9 @@ fn refused(
 fn compare(profile: &Profile) -> String {
     const CONSUMER: &str = "of the OAuth consumer (workspace settings, OAuth consumers)";
     match profile.client() {
+        _ if matches!(profile.grant, Grant::Shared(_)) => format!(
+            "the client is in the shared store: run 'git bbtoken login {profile}' where you are the administrator, with the key and secret {CONSUMER}"
+        ),
         Some(client) if client.secret == Source::Stored => format!(
             "compare bbtoken.{profile}.clientId with the key {CONSUMER}; to replace the saved secret, run 'git bbtoken login {profile} --with-secret'"
         ),

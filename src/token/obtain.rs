@@ -84,8 +84,10 @@ impl Tokens<'_> {
             return Ok(current);
         }
         let granted = self.grant(request);
+        // A shared store that cannot be reached is another server.
         if let (Err(error), Ok(LockOutcome::Ours(lock))) = (&granted, &mut lock)
-            && matches!(kind(error), Some(Kind::Unreachable { .. }))
+            && let Some(Kind::Unreachable { host }) = kind(error)
+            && host == self.token_host()
         {
             lock.tell_unreachable(self.clock);
         }
