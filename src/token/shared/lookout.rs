@@ -15,9 +15,6 @@ use crate::{
 
 /// The life of a claim. After that, another machine may repeat the exchange.
 const CLAIM_S: u64 = 60;
-/// The same for a claim that looks old by this machine's clock, if the store tells no time. A renewal rarely takes longer,
-/// and a machine with a wrong clock should not repeat one that is under way.
-const DOUBTFUL_S: u64 = 10;
 /// The limit for waiting for a store that does not answer. An election of a new leader takes 2 to 4 s.
 pub(super) const STORE_LIMIT: Duration = Duration::from_secs(20);
 /// A store that says for this long that there is no record has none. A node that is behind says it for a moment.
@@ -210,7 +207,7 @@ impl<'r> Lookout<'r> {
         })
     }
 
-    /// Judges the record's claim: by the store's time, or because this machine has watched it for long enough.
+    /// Judges the record's claim: by the store's time, or because this machine has watched it for its whole life.
     pub(super) fn standing(&self, known: &Known) -> Standing {
         let Some(claim) = &known.record.claim else {
             return Standing::Unclaimed;
@@ -218,19 +215,12 @@ impl<'r> Lookout<'r> {
         if claim.nonce == self.nonce {
             return Standing::Ours;
         }
-        let watched_s = match &self.watched {
-            Some((_, since)) => (known.at - *since).as_secs(),
-            None => 0,
-        };
-        let looks_fresh = known.now_unix_s.abs_diff(claim.at_unix_s) < CLAIM_S;
-        let looks_old = known.now_unix_s >= claim.at_unix_s.saturating_add(CLAIM_S);
-        let life_s = match known.has_store_time || looks_fresh {
-            true => CLAIM_S,
-            false => DOUBTFUL_S,
-        };
-        if claim.has_given_up || looks_old && known.has_store_time || watched_s >= life_s {
+        let watched = self.watched.as_ref().map(|(_, since)| known.at - *since);
+        let is_watched = watched.is_some_and(|it| it >= Duration::from_secs(CLAIM_S));
+        let is_old = known.now_unix_s >= claim.at_unix_s.saturating_add(CLAIM_S);
+        if claim.has_given_up || is_watched || is_old && known.has_store_time {
             Standing::Stale
-        } else if looks_fresh {
+        } else if known.now_unix_s.abs_diff(claim.at_unix_s) < CLAIM_S {
             Standing::Fresh
         } else {
             Standing::Unsure

@@ -22,7 +22,8 @@ use crate::{
     },
 };
 
-/// A request starts only within this time of the claim, so that it ends while the claim is alive: its limit is 30 s.
+/// A request starts only within this time of the claim, so that it ends while the claim is alive: its limit is 30 s. A
+/// proxy may pass it on later, but within the server's grace period.
 const SEND_WITHIN: Duration = Duration::from_secs(30);
 /// A token is renewed this long before its end. It is longer than a claim's life, so that no machine waits for one
 /// that died.

@@ -136,12 +136,10 @@ impl State {
         // Nothing can hold back a machine that stands still after its last look at a clock. And one whose claim was
         // taken over may still publish what it got.
         let stood_still = me.faults.iter().any(|it| it.stands());
-        let successors = self
-            .endpoint
-            .refresh
-            .get(sent)
-            .map(|token| &token.successors);
-        let is_late = successors.is_some_and(|it| it.iter().any(|it| of == Some(it)))
+        let token = self.endpoint.refresh.get(sent);
+        let is_next = |of: &str| token.is_some_and(|it| it.successors.iter().any(|it| it == of));
+        let rotates = self.endpoint.again != Again::Never;
+        let is_late = of.is_some_and(|of| is_next(of) || of == sent && !rotates)
             && me.claimed_at.is_some_and(|at| at < newest.at);
         if stood_still || is_late {
             self.excused += 1;
@@ -206,6 +204,7 @@ fn travel(fault: Option<Fault>) -> (Duration, Duration) {
     match fault {
         Some(Fault::TimeLimit) => (soon, late),
         Some(Fault::SlowRequest) => (late, soon),
+        Some(Fault::SlowProxy) => (10 * TIME_LIMIT, soon),
         Some(Fault::Slow) => (soon, Duration::from_secs(25)),
         _ => (soon, soon),
     }

@@ -61,6 +61,8 @@ pub(super) enum Fault {
     SlowRequest,
     /// A token request: the answer comes after 25 s.
     Slow,
+    /// A token request: a proxy passes it on after 300 s, as long as git waits for a connection.
+    SlowProxy,
     /// A token request: the server has had too many requests.
     Busy,
     /// The same, and it asks to wait for 20 s.
@@ -70,7 +72,7 @@ pub(super) enum Fault {
 }
 
 /// Every fault that the tests try one by one.
-pub(super) const FAULTS: [Fault; 28] = [
+pub(super) const FAULTS: [Fault; 29] = [
     Fault::Kill(When::Before),
     Fault::Kill(When::After),
     Fault::Pause(When::Before, 70),
@@ -97,6 +99,7 @@ pub(super) const FAULTS: [Fault; 28] = [
     Fault::TimeLimit,
     Fault::SlowRequest,
     Fault::Slow,
+    Fault::SlowProxy,
     Fault::Busy,
     Fault::BusyFor20,
 ];
@@ -118,9 +121,14 @@ impl Fault {
         }
     }
 
-    /// Whether the process stands still.
+    /// Whether the process stands still, or its request.
     pub(super) fn stands(self) -> bool {
-        matches!(self, Fault::Pause(..) | Fault::Sleep(..))
+        matches!(self, Fault::Pause(..) | Fault::Sleep(..) | Fault::SlowProxy)
+    }
+
+    /// Whether a job that met it may take a good token for an old one.
+    pub(super) fn misleads(self) -> bool {
+        self.stands() || self == Fault::Behind
     }
 
     /// At how many effects of one job it is tried.
@@ -132,28 +140,31 @@ impl Fault {
         }
     }
 
-    /// Whether commands may fail even if the record has a good token.
-    pub(super) fn hides_the_record(self) -> bool {
-        matches!(self, Fault::StoreDown(seconds) if seconds >= 15)
+    /// For how many seconds the record cannot be read. Commands wait for about 20 s.
+    pub(super) fn hides_the_record_s(self) -> u64 {
+        match self {
+            Fault::StoreDown(seconds) => seconds,
+            _ => 0,
+        }
     }
 
     /// Whether commands that have no good token may fail.
     pub(super) fn may_fail_commands(self) -> bool {
         match self {
-            Fault::Pause(..) | Fault::Sleep(..) | Fault::Denied | Fault::ReadOnly(_) => true,
+            Fault::Denied | Fault::ReadOnly(_) => true,
             Fault::Unreachable | Fault::TimeLimit | Fault::SlowRequest => true,
-            Fault::StoreDown(seconds) | Fault::ServerDown(seconds) => seconds >= 15,
-            _ => false,
+            Fault::ServerDown(_) => true,
+            _ => self.stands(),
         }
     }
 
     /// Whether a job that met it may have used a refresh token and not shared the answer.
     pub(super) fn may_lose_an_answer(self) -> bool {
         match self {
-            Fault::Kill(_) | Fault::Pause(..) | Fault::Sleep(..) => true,
+            Fault::Kill(_) => true,
             Fault::LostAfter | Fault::Gateway | Fault::TimeLimit | Fault::SlowRequest => true,
             Fault::StoreDown(seconds) | Fault::ReadOnly(seconds) => seconds >= 30,
-            _ => false,
+            _ => self.stands(),
         }
     }
 }

@@ -63,8 +63,7 @@ impl Case {
         world.state().plan = Plan::Script(Vec::new());
         expect_reports(reports)?;
         expect_calm(world, 65 * SECOND)?;
-        let used = world.state().is_unfinished();
-        if used {
+        if world.is_unfinished() {
             return Err("the next command did not repeat the exchange".into());
         }
         expect_calm(world, Duration::from_secs(LIFETIME_S))
@@ -102,9 +101,8 @@ fn expect_reports(reports: &[Report]) -> Result<(), String> {
     let has = |report: &Report, is_meant: fn(Fault) -> bool| {
         report.faults.iter().any(|fault| is_meant(*fault))
     };
-    let is_down = reports
-        .iter()
-        .any(|report| has(report, Fault::hides_the_record));
+    let faults = reports.iter().flat_map(|report| &report.faults);
+    let is_down = faults.map(|fault| fault.hides_the_record_s()).sum::<u64>() >= 15;
     let is_hard = reports
         .iter()
         .any(|report| has(report, Fault::may_fail_commands));
@@ -114,11 +112,11 @@ fn expect_reports(reports: &[Report]) -> Result<(), String> {
             Outcome::Killed => (!has(report, |it| matches!(it, Fault::Kill(_)))).then_some("ended"),
             Outcome::Failed(why) if says_log_in(why) => Some("gave up"),
             Outcome::Failed(_)
-                if report.had_good_token && !is_down && !has(report, Fault::stands) =>
+                if report.had_good_token && !is_down && !has(report, Fault::misleads) =>
             {
                 Some("had a good token and failed")
             }
-            Outcome::Failed(_) => (!is_hard).then_some("failed"),
+            Outcome::Failed(_) => (!is_hard && !is_down).then_some("failed"),
         };
         if let Some(problem) = problem {
             return Err(format!("job {number} {problem}: {report:?}"));
@@ -256,7 +254,7 @@ fn one_fault_costs_no_login() {
             }
         }
     }
-    assert_eq!(cases, 11 * 96 * 8);
+    assert_eq!(cases, 11 * 98 * 8);
 }
 
 #[test]
@@ -274,5 +272,5 @@ fn two_faults_of_one_or_two_machines_cost_no_login() {
             cases += 1;
         }
     }
-    assert_eq!(cases, 96 * 96);
+    assert_eq!(cases, 98 * 98);
 }
