@@ -1,23 +1,29 @@
 #!/bin/sh
-# A storeCommand for etcd 3.4 and later. etcdctl takes the server and its own login from ETCDCTL_… variables.
+# A storeCommand for etcd 3.4 and later. etcdctl takes the servers and its own login from ETCDCTL_… variables.
+# The value is the record in base64, because etcdctl reads words and quotes.
+# etcdctl waits for a server without end, and may exit with 2 or 3. So it has a time limit, and each failure becomes 1:
+# the helper then reads again.
 set -u
 key=bbtoken/ci
-# etcdctl has exit codes 2 and 3 of its own, and waits for a server without end.
-etcd() { timeout 8 etcdctl "$@" -w fields || exit 1; }
-field() { sed -n "s/^\"$1\" : \"\{0,1\}\([^\"]*\)\"\{0,1\}\$/\1/p"; }
+etcd() { timeout 8 etcdctl "$@" --write-out=fields; }
+field() { printf '%s\n' "$2" | sed -n "s/^\"$1\" : \"\{0,1\}\([^\"]*\)\"\{0,1\}\$/\1/p" | head -n 1; }
 case $1 in
 read)
     found=$(etcd get "$key") || exit 1
-    version=$(printf '%s\n' "$found" | field ModRevision)
+    version=$(field ModRevision "$found")
     [ -n "$version" ] || exit 2
     echo "$version"
-    printf '%s\n' "$found" | field Value | base64 -d
+    field Value "$found" | base64 -d || exit 1
     ;;
 replace)
     # The record goes through stdin, because every user can read arguments.
-    record=$(base64 -w 0) || exit 1
-    done=$(printf 'mod("%s") = "%s"\n\nput %s "%s"\n\n\n' "$key" "$2" "$key" "$record" | etcd txn) || exit 1
-    [ "$(printf '%s\n' "$done" | field Succeeded)" = true ] || exit 3
-    printf '%s\n' "$done" | field Revision | head -1
+    value=$(base64 | tr -d '\n')
+    answer=$(printf 'mod("%s") = "%s"\n\nput %s "%s"\n\n\n' "$key" "$2" "$key" "$value" | etcd txn) || exit 1
+    case $(field Succeeded "$answer") in
+    true) field Revision "$answer" ;;
+    false) exit 3 ;;
+    *) exit 1 ;;
+    esac
     ;;
+*) exit 1 ;;
 esac
