@@ -19,7 +19,15 @@ pub(super) fn check(identity: &Identity, warn: &dyn Fn(&str)) -> Vec<Finding> {
     };
     let facts = inspection.facts.into_iter();
     let mut findings: Vec<_> = facts.map(|fact| Finding::good(CHECK, fact, name)).collect();
-    let problems = inspection.problems.into_iter();
+    let is_copy = state.as_ref().is_ok_and(|state| state.is_copy);
+    let lacks = match inspection.read_only {
+        Some(_) if is_copy => {
+            findings.push(Finding::good(CHECK, "the record may be read", name));
+            None
+        }
+        lacks => lacks,
+    };
+    let problems = inspection.problems.into_iter().chain(lacks);
     findings.extend(problems.map(|problem| Finding::problem(CHECK, problem, "rights are missing")));
     match state {
         Ok(state) => findings.extend(of_state(&state)),

@@ -94,6 +94,8 @@ pub struct Inspection {
     pub facts: Vec<String>,
     /// Reasons for which a login cannot be kept there, each with its fix.
     pub problems: Vec<String>,
+    /// The rights that are missing if the record may be read but not written, which is enough for a copy.
+    pub read_only: Option<String>,
 }
 
 /// A version of a record. Only its store can compare versions.

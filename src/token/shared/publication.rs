@@ -71,7 +71,8 @@ impl Tokens<'_> {
         let mut records = vec![(self.http.record()?, Place::Login)];
         records.extend(self.http.token_record()?.map(|copy| (copy, Place::Copy)));
         for (record, place) in records {
-            if let Some(problem) = record.inspect()?.problems.into_iter().next() {
+            let found = record.inspect()?;
+            if let Some(problem) = found.problems.into_iter().chain(found.read_only).next() {
                 let message = format!("cannot keep a login in {}: {problem}", record.name());
                 return Err(Failure::new(Kind::SharedStoreUnusable, message).into());
             }

@@ -1,11 +1,10 @@
 //! An administrator logs in once, for all machines: what the commands say, and what they leave in OpenBao.
 
-use std::path::Path;
-
 use serde_json::json;
 
 use super::bao::Bao;
 use crate::{
+    needs::needs,
     person,
     support::{Done, Run, World, gits},
 };
@@ -52,6 +51,7 @@ pub(super) fn log_in(bao: &Bao, world: &World, token: &str) -> Done {
 
 #[test]
 fn one_login_serves_all_machines_until_it_is_removed() {
+    needs!("programs/openbao");
     let (bao, world) = (Bao::one(), World::new(gits().remove(0)));
     log_in(&bao, &world, &bao.root).expect(0).says(&[
         "path \"secret/data/bbtoken/ci\" { capabilities = [\"create\", \"read\", \"update\"] }",
@@ -109,6 +109,7 @@ fn one_login_serves_all_machines_until_it_is_removed() {
 
 #[test]
 fn a_login_that_could_not_be_kept_begins_no_browser() {
+    needs!("programs/openbao");
     let (bao, world) = (Bao::one(), World::new(gits().remove(0)));
     let reader = bao.log_in("reader");
     let login = |path: &str, token: &str| {
@@ -169,6 +170,7 @@ fn a_login_that_could_not_be_kept_begins_no_browser() {
 
 #[test]
 fn jobs_read_a_copy_that_another_machine_renews() {
+    needs!("programs/openbao");
     let (bao, world) = (Bao::one(), World::new(gits().remove(0)));
     let copy = |run: Run| run.env("BBTOKEN_STORE_TOKEN_PATH", "secret/bbtoken/ci-token");
     let words = [
@@ -184,9 +186,11 @@ fn jobs_read_a_copy_that_another_machine_renews() {
         .bbtoken(words)
         .args(["--store", "vault", "--store-path", "secret/bbtoken/ci"]);
     let run = copy(at(&bao, run.without_client(), &bao.root)).input(&world.consumer.secret);
-    run.done()
-        .expect(0)
-        .says(&["path \"secret/data/bbtoken/ci-token\" { capabilities = [\"read\"] }"]);
+    run.done().expect(0).says(&[
+        "path \"secret/data/bbtoken/ci-token\" { capabilities = [\"read\"] }",
+        "vault write auth/jwt/role/bbtoken-ci-jobs role_type=jwt",
+        "token_policies=bbtoken-ci-jobs",
+    ]);
     let renew = || {
         copy(at(
             &bao,
@@ -195,15 +199,19 @@ fn jobs_read_a_copy_that_another_machine_renews() {
         ))
     };
     renew().done().expect(0).quiet();
-    let read = |home: &Path| {
-        let run = world.bbtoken(["token"]).without_client();
-        at(&bao, run, &bao.root)
-            .env("BBTOKEN_STORE", "vault")
+    let policy = "path \"secret/data/bbtoken/ci-token\" { capabilities = [\"read\"] }";
+    bao.set("sys/policies/acl/reader", json!({ "policy": policy }));
+    let read = |word: &str| {
+        job(&bao, &world, &[word])
             .env("BBTOKEN_STORE_PATH", "secret/bbtoken/ci-token")
-            .env("HOME", home)
+            .env("BBTOKEN_STORE_ROLE", "reader")
     };
-    let runner = world.path("runner");
-    read(&runner).ok();
+    read("token").ok();
+    let found = read("doctor").done().stdout;
+    assert!(
+        found.contains("the record may be read\n") && !found.contains("problem  store"),
+        "{found}"
+    );
     let stored = bao.admin("GET", "secret/data/bbtoken/ci-token").ok().body;
     assert!(
         !stored.contains(&world.consumer.secret) && stored.contains("\"client_secret\":null"),
@@ -218,7 +226,7 @@ fn jobs_read_a_copy_that_another_machine_renews() {
     );
     bao.admin("DELETE", "secret/data/bbtoken/ci-token").ok();
     renew().ok();
-    read(&runner).ok();
+    read("token").ok();
     // A machine that may not write the copy says so, and has its token.
     let run = copy(at(
         &bao,

@@ -48,13 +48,18 @@ impl VaultRecord<'_> {
         ));
         let rights = answer.part("/data").and_then(|data| data.get(&path));
         let rights: Vec<_> = words(rights);
-        let has = |right: &&&str| rights.contains(right) || rights.contains(&"root");
-        let missing: Vec<_> = RIGHTS.iter().filter(|right| !has(right)).collect();
-        match missing.is_empty() {
-            true => found.facts.push("the record may be read and written".into()),
-            false => found.problems.push(format!(
+        let has = |right: &str| rights.contains(&right) || rights.contains(&"root");
+        let lacks = || {
+            format!(
                 "the policy lacks: path \"{path}\" {{ capabilities = [\"create\", \"read\", \"update\"] }}"
-            )),
+            )
+        };
+        match RIGHTS.iter().all(|right| has(right)) {
+            true => found
+                .facts
+                .push("the record may be read and written".into()),
+            false if has("read") => found.read_only = Some(lacks()),
+            false => found.problems.push(lacks()),
         }
         Ok(())
     }
