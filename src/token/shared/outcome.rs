@@ -11,7 +11,7 @@ use crate::secret::Secret;
 
 /// The limit for writing a new login.
 const PUBLISH_LIMIT: Duration = Duration::from_secs(60);
-/// The attempts that are made even if the process stood still for longer than the limit.
+/// The attempts to write a new login that are made even if the process stood still for longer than the limit.
 const LEAST_ATTEMPTS: u32 = 3;
 
 /// The outcome of a token request, for the record.
@@ -25,6 +25,8 @@ pub(super) enum Outcome {
     /// The request failed.
     Failed {
         why: String,
+        /// Whether Bitbucket refused the client.
+        is_of_client: bool,
         /// Whether Bitbucket may have used the refresh token. The next machine then repeats the exchange.
         may_be_used: bool,
     },
@@ -42,10 +44,10 @@ impl Lookout<'_> {
     pub(super) fn publish(&mut self, held: &Held, outcome: &Outcome) -> anyhow::Result<bool> {
         let clock = self.tokens.clock;
         let begun = clock.monotonic();
-        let limit = match outcome {
-            Outcome::Renewed { .. } => PUBLISH_LIMIT,
+        let (limit, least) = match outcome {
+            Outcome::Renewed { .. } => (PUBLISH_LIMIT, LEAST_ATTEMPTS),
             // It only saves requests of other machines.
-            Outcome::Failed { .. } | Outcome::Refused => ABSENT,
+            Outcome::Failed { .. } | Outcome::Refused => (ABSENT, 1),
         };
         let sent = &held.known.record;
         let mut newest = held.known.clone();
@@ -64,15 +66,12 @@ impl Lookout<'_> {
                 if matches!(outcome, Outcome::Renewed { access, .. } if seen.record.has(access)) {
                     return Ok(true);
                 }
-                let is_same = |it: &Record| {
-                    it.refresh_token == sent.refresh_token && it.access == sent.access
-                };
-                if !is_same(&seen.record) {
+                if !seen.record.is_same_login(sent) {
                     return Ok(false);
                 }
                 newest = seen;
             }
-            if attempts >= LEAST_ATTEMPTS && clock.monotonic() - begun >= limit {
+            if attempts >= least && clock.monotonic() - begun >= limit {
                 return Err(why);
             }
         }
@@ -92,7 +91,11 @@ impl Lookout<'_> {
                 next.access = Some(access.clone());
                 (next.claim, next.failed, next.dead) = (None, None, None);
             }
-            Outcome::Failed { why, may_be_used } => {
+            Outcome::Failed {
+                why,
+                is_of_client,
+                may_be_used,
+            } => {
                 if let Some(mut claim) = next.claim.take_if(is_ours)
                     && *may_be_used
                 {
@@ -103,6 +106,7 @@ impl Lookout<'_> {
                     at_unix_s: self.now_unix_s(newest),
                     host: self.host.clone(),
                     why: why.clone(),
+                    is_of_client: *is_of_client,
                 });
             }
             Outcome::Refused => {

@@ -232,6 +232,7 @@ impl Tokens<'_> {
                      host,
                      why,
                      at_unix_s,
+                     ..
                  }| (host, why, age_s(at_unix_s)),
             ),
         })

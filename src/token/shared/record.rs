@@ -60,6 +60,8 @@ pub(super) struct Failed {
     pub(super) at_unix_s: u64,
     pub(super) host: String,
     pub(super) why: String,
+    /// Whether Bitbucket refused the client.
+    pub(super) is_of_client: bool,
 }
 
 /// Gives this machine's name, for messages.
@@ -140,6 +142,12 @@ impl Record {
         own.is_some_and(|own| own.token == access.token)
     }
 
+    /// Tells whether it has the same client, login and token.
+    pub(super) fn is_same_login(&self, other: &Self) -> bool {
+        (&self.client_id, &self.client_secret) == (&other.client_id, &other.client_secret)
+            && (&self.refresh_token, &self.access) == (&other.refresh_token, &other.access)
+    }
+
     /// Tells whether its token was requested later.
     pub(super) fn is_newer_than(&self, other: &Self) -> bool {
         let got_at = |record: &Self| record.access.as_ref().map(|access| access.got_at_unix_s);
@@ -184,7 +192,7 @@ impl Record {
             })
         });
         let failed = self.failed.as_ref().map(|failed| {
-            json!({ "at_unix_s": failed.at_unix_s, "host": failed.host, "why": failed.why })
+            json!({ "at_unix_s": failed.at_unix_s, "host": failed.host, "why": failed.why, "is_of_client": failed.is_of_client })
         });
         let record = json!({
             "version": VERSION,
@@ -273,6 +281,7 @@ fn failed(value: &Value) -> Option<Failed> {
         at_unix_s: number_of(value, "at_unix_s")?,
         host: text_of(value, "host")?,
         why: text_of(value, "why")?,
+        is_of_client: value.get("is_of_client")?.as_bool()?,
     })
 }
 
@@ -305,6 +314,7 @@ mod tests {
                 at_unix_s: 1_500,
                 host: "runner-3".into(),
                 why: "busy".into(),
+                is_of_client: false,
             }),
             dead: Some("01234567".into()),
         }

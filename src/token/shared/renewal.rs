@@ -118,7 +118,7 @@ impl Renewal<'_> {
                     "cannot get a token for {}: other machines have claimed the renewal for too long",
                     who(self.tokens.profile)
                 );
-                return Err(Failure::new(Kind::Busy, message).into());
+                return Err(Failure::new(Kind::SharedStoreUnusable, message).into());
             }
             clock.wait_between(pause.0, pause.1);
         }
@@ -191,7 +191,11 @@ impl Renewal<'_> {
             known.now_unix_s.abs_diff(failed.at_unix_s),
             quote(&failed.why)
         );
-        Failure::new(Kind::Busy, message).into()
+        let kind = match failed.is_of_client {
+            true => self.tokens.needs_login(),
+            false => Kind::Busy,
+        };
+        Failure::new(kind, message).into()
     }
 
     /// Makes the cache entry of a token. Its end is converted from the store's clock to this machine's.
@@ -338,10 +342,13 @@ impl Renewal<'_> {
         }
         let outcome = Outcome::Failed {
             why: error.to_string(),
+            is_of_client: matches!(error, oauth::Error::Refused(_)),
             may_be_used: has_login && may_be_used,
         };
-        // If this fails, the claim ends by itself.
-        let _ = lookout.publish(held, &outcome);
+        // If the write fails, the claim ends by itself.
+        if let Ok(false) = lookout.publish(held, &outcome) {
+            return Ok(Attempt::Again);
+        }
         Err(explain(error, self.tokens.profile, client))
     }
 }

@@ -199,8 +199,7 @@ fn what_other_machines_left() {
     log_in(&mut said);
     said.text.clear();
     change(&world, |record| record["access"] = Value::Null);
-    let failed =
-        json!({ "at_unix_s": now_unix_s(), "host": "runner-1\u{1b}", "why": "it was busy\n" });
+    let failed = json!({ "at_unix_s": now_unix_s(), "host": "runner-1\u{1b}", "why": "it was busy\n", "is_of_client": false });
     change(&world, |record| record["failed"] = failed);
     about(&mut said, "a failure a moment ago", TOKEN);
     about(&mut said, "the same", DOCTOR);
@@ -223,6 +222,22 @@ fn what_other_machines_left() {
         &expect_test::expect_file!["../expected/shared-others.txt"],
         &compared(&said),
     );
+}
+
+#[test]
+fn renew_fails_if_the_token_was_not_renewed() {
+    let world = world();
+    log_in(&mut Transcript::new(&world));
+    let failed = json!({ "at_unix_s": now_unix_s(), "host": "runner-1", "why": "busy", "is_of_client": false });
+    change(&world, |record| {
+        record["access"]["expires_at_unix_s"] = json!(now_unix_s() + 3_000);
+        record["failed"] = failed;
+    });
+    let run = with_store(&world, world.bbtoken(["renew", "ci"]).without_client());
+    run.fails(6)
+        .says(&["cannot renew the token of profile 'ci': 'runner-1' could not get one: busy"]);
+    let run = with_store(&world, world.bbtoken(["token"]).without_client());
+    run.ok();
 }
 
 #[test]
