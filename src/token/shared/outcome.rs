@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Trouble,
     lookout::{ABSENT, Held, Known, Lookout, Pauses},
-    record::{Access, Claim, Failed, Record},
+    record::{Access, Cause, Claim, Failed, Record},
 };
 use crate::secret::Secret;
 
@@ -25,8 +25,7 @@ pub(super) enum Outcome {
     /// The request failed.
     Failed {
         why: String,
-        /// Whether Bitbucket refused the client.
-        is_of_client: bool,
+        cause: Cause,
         /// Whether Bitbucket may have used the refresh token. The next machine then repeats the exchange.
         may_be_used: bool,
     },
@@ -93,7 +92,7 @@ impl Lookout<'_> {
             }
             Outcome::Failed {
                 why,
-                is_of_client,
+                cause,
                 may_be_used,
             } => {
                 if let Some(mut claim) = next.claim.take_if(is_ours)
@@ -106,7 +105,7 @@ impl Lookout<'_> {
                     at_unix_s: self.now_unix_s(newest),
                     host: self.host.clone(),
                     why: why.clone(),
-                    is_of_client: *is_of_client,
+                    cause: *cause,
                 });
             }
             Outcome::Refused => {

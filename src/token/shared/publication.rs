@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{
     Inspection, RESERVED, Seen, SharedRecord, Trouble,
     lookout::{Lookout, Pauses, STORE_LIMIT, Standing},
-    record::{Access, Claim, Failed, Record, machine},
+    record::{Access, Record, machine},
     renewal::Renewal,
 };
 use crate::{
@@ -221,20 +221,9 @@ impl Tokens<'_> {
                 left_s: access.expires_at_unix_s.saturating_sub(known.now_unix_s),
                 by: access.by,
             }),
-            claimed: claim.map(
-                |Claim {
-                     host, at_unix_s, ..
-                 }| (host, age_s(at_unix_s)),
-            ),
+            claimed: claim.map(|it| (it.host, age_s(it.at_unix_s))),
             is_claim_stale,
-            failed: failed.map(
-                |Failed {
-                     host,
-                     why,
-                     at_unix_s,
-                     ..
-                 }| (host, why, age_s(at_unix_s)),
-            ),
+            failed: failed.map(|it| (it.host, it.why, age_s(it.at_unix_s))),
         })
     }
 

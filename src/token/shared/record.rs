@@ -60,8 +60,34 @@ pub(super) struct Failed {
     pub(super) at_unix_s: u64,
     pub(super) host: String,
     pub(super) why: String,
-    /// Whether Bitbucket refused the client.
-    pub(super) is_of_client: bool,
+    pub(super) cause: Cause,
+}
+
+/// The cause of a failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Bitbucket refused the client.
+    Client,
+    /// The machine had no connection to Bitbucket. Other machines may have one.
+    Connection,
+    /// Bitbucket was busy, or its response was unusable.
+    Server,
+}
+
+impl Cause {
+    const ALL: [Self; 3] = [Cause::Client, Cause::Connection, Cause::Server];
+
+    fn name(self) -> &'static str {
+        match self {
+            Cause::Client => "client",
+            Cause::Connection => "connection",
+            Cause::Server => "server",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.name() == name)
+    }
 }
 
 /// Gives this machine's name, for messages.
@@ -87,6 +113,17 @@ pub fn purpose(profile: &Profile, client_id: &str) -> String {
 }
 
 impl Access {
+    fn to_json(&self) -> Value {
+        json!({
+            "token": self.token.expose(),
+            "lifetime_s": self.lifetime_s,
+            "got_at_unix_s": self.got_at_unix_s,
+            "expires_at_unix_s": self.expires_at_unix_s,
+            "scopes": self.scopes,
+            "by": self.by,
+        })
+    }
+
     /// Makes the record's token from a response.
     pub(super) fn of(answer: &TokenAnswer, asked_at_unix_s: u64, host: &str) -> Self {
         Access {
@@ -172,16 +209,7 @@ impl Record {
     /// Formats it for a store.
     pub(super) fn render(&self) -> Secret {
         let secret = |secret: &Secret| secret.expose().to_owned();
-        let access = self.access.as_ref().map(|access| {
-            json!({
-                "token": access.token.expose(),
-                "lifetime_s": access.lifetime_s,
-                "got_at_unix_s": access.got_at_unix_s,
-                "expires_at_unix_s": access.expires_at_unix_s,
-                "scopes": access.scopes,
-                "by": access.by,
-            })
-        });
+        let access = self.access.as_ref().map(Access::to_json);
         let claim = self.claim.as_ref().map(|claim| {
             json!({
                 "nonce": claim.nonce,
@@ -192,7 +220,12 @@ impl Record {
             })
         });
         let failed = self.failed.as_ref().map(|failed| {
-            json!({ "at_unix_s": failed.at_unix_s, "host": failed.host, "why": failed.why, "is_of_client": failed.is_of_client })
+            json!({
+                "at_unix_s": failed.at_unix_s,
+                "host": failed.host,
+                "why": failed.why,
+                "cause": failed.cause.name(),
+            })
         });
         let record = json!({
             "version": VERSION,
@@ -281,7 +314,7 @@ fn failed(value: &Value) -> Option<Failed> {
         at_unix_s: number_of(value, "at_unix_s")?,
         host: text_of(value, "host")?,
         why: text_of(value, "why")?,
-        is_of_client: value.get("is_of_client")?.as_bool()?,
+        cause: Cause::named(value.get("cause")?.as_str()?)?,
     })
 }
 
@@ -314,7 +347,7 @@ mod tests {
                 at_unix_s: 1_500,
                 host: "runner-3".into(),
                 why: "busy".into(),
-                is_of_client: false,
+                cause: Cause::Server,
             }),
             dead: Some("01234567".into()),
         }

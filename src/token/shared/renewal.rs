@@ -6,11 +6,11 @@ use super::{
     SharedRecord,
     lookout::{ABSENT, Claimed, Held, Known, Lookout, STORE_LIMIT, Standing},
     outcome::Outcome,
-    record::{Access, Failed, Record},
+    record::{Access, Cause, Failed, Record},
 };
 use crate::{
     failure::{Failure, Kind, quote},
-    http::{HttpClient, Retries},
+    http::{HttpClient, Phase, Retries},
     oauth,
     secret::Secret,
     token::{
@@ -147,7 +147,12 @@ impl Renewal<'_> {
         if record.is_dead() {
             return Err(self.has_ended());
         }
-        match (failed, &record.claim, standing) {
+        // This machine may have a connection to Bitbucket.
+        match (
+            failed.filter(|it| it.cause != Cause::Connection),
+            &record.claim,
+            standing,
+        ) {
             (Some(failed), ..) => Err(self.same_failure(failed, known)),
             (None, Some(claim), Standing::Fresh | Standing::Unsure) => {
                 Ok(Step::Wait(claim.host.clone()))
@@ -191,9 +196,9 @@ impl Renewal<'_> {
             known.now_unix_s.abs_diff(failed.at_unix_s),
             quote(&failed.why)
         );
-        let kind = match failed.is_of_client {
-            true => self.tokens.needs_login(),
-            false => Kind::Busy,
+        let kind = match failed.cause {
+            Cause::Client => self.tokens.needs_login(),
+            Cause::Connection | Cause::Server => Kind::Busy,
         };
         Failure::new(kind, message).into()
     }
@@ -342,7 +347,7 @@ impl Renewal<'_> {
         }
         let outcome = Outcome::Failed {
             why: error.to_string(),
-            is_of_client: matches!(error, oauth::Error::Refused(_)),
+            cause: cause(&error),
             may_be_used: has_login && may_be_used,
         };
         // If the write fails, the claim ends by itself.
@@ -350,5 +355,16 @@ impl Renewal<'_> {
             return Ok(Attempt::Again);
         }
         Err(explain(error, self.tokens.profile, client))
+    }
+}
+
+fn cause(error: &oauth::Error) -> Cause {
+    match error {
+        oauth::Error::Refused(_) => Cause::Client,
+        oauth::Error::Transport(error) => match error.phase {
+            Phase::Connect | Phase::Tls => Cause::Connection,
+            Phase::Request | Phase::NotHttp | Phase::Answer | Phase::TimeLimit => Cause::Server,
+        },
+        _ => Cause::Server,
     }
 }

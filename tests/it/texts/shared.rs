@@ -199,7 +199,7 @@ fn what_other_machines_left() {
     log_in(&mut said);
     said.text.clear();
     change(&world, |record| record["access"] = Value::Null);
-    let failed = json!({ "at_unix_s": now_unix_s(), "host": "runner-1\u{1b}", "why": "it was busy\n", "is_of_client": false });
+    let failed = json!({ "at_unix_s": now_unix_s(), "host": "runner-1\u{1b}", "why": "it was busy\n", "cause": "server" });
     change(&world, |record| record["failed"] = failed);
     about(&mut said, "a failure a moment ago", TOKEN);
     about(&mut said, "the same", DOCTOR);
@@ -228,7 +228,8 @@ fn what_other_machines_left() {
 fn renew_fails_if_the_token_was_not_renewed() {
     let world = world();
     log_in(&mut Transcript::new(&world));
-    let failed = json!({ "at_unix_s": now_unix_s(), "host": "runner-1", "why": "busy", "is_of_client": false });
+    let failed =
+        json!({ "at_unix_s": now_unix_s(), "host": "runner-1", "why": "busy", "cause": "server" });
     change(&world, |record| {
         record["access"]["expires_at_unix_s"] = json!(now_unix_s() + 3_000);
         record["failed"] = failed;

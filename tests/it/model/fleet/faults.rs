@@ -126,6 +126,11 @@ impl Fault {
         matches!(self, Fault::Pause(..) | Fault::Sleep(..) | Fault::SlowProxy)
     }
 
+    /// The same for the commands of other machines. They try for themselves if one has no connection.
+    pub(super) fn may_fail_others(self) -> bool {
+        self.may_fail_commands() && self != Fault::Unreachable
+    }
+
     /// Whether a job that met it may take a good token for an old one.
     pub(super) fn misleads(self) -> bool {
         self.stands() || self == Fault::Behind

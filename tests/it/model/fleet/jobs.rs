@@ -58,7 +58,8 @@ impl Job<'_> {
 
     fn command(&self, is_misled: bool) -> anyhow::Result<()> {
         let profile = &self.world.profile;
-        let mut tokens = Tokens::new(profile, self, self, Places::default(), &|_| {});
+        let notify = |line: &str| self.world.state().notices.push(line.to_owned());
+        let mut tokens = Tokens::new(profile, self, self, Places::default(), &notify);
         let bearer = tokens.bearer(Duration::ZERO)?;
         if self.takes(&bearer.token) && !is_misled {
             return Ok(());

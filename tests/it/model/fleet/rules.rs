@@ -114,6 +114,89 @@ fn a_machine_that_slept_sends_nothing_that_others_have_renewed() {
 }
 
 #[test]
+fn a_machine_without_a_connection_does_not_keep_the_others_from_renewing() {
+    for (left_s, failures) in [(0, 1), (300, 0)] {
+        let case = two(left_s, SECOND, vec![(0, Fault::Unreachable, 0)]);
+        let world = World::new(&case.start, Plan::Script(case.script));
+        let reports = world.run(&case.orders);
+        let failed = |report: &&Report| matches!(report.outcome, Outcome::Failed(_));
+        assert_eq!(
+            reports[..1].iter().filter(failed).count(),
+            failures,
+            "{reports:?}"
+        );
+        assert!(matches!(reports[1].outcome, Outcome::Worked), "{reports:?}");
+    }
+}
+
+/// Runs two commands, of which the first one meets faults. Gives its error, and what both told their users.
+fn said(left_s: u64, script: &[(usize, Fault, u32)]) -> (u32, String) {
+    let case = two(left_s, SECOND, script.to_vec());
+    let world = World::new(&case.start, Plan::Script(case.script));
+    let reports = world.run(&case.orders);
+    let mut lines = std::mem::take(&mut world.state().notices);
+    lines.extend(reports.iter().filter_map(|report| match &report.outcome {
+        Outcome::Failed(why) => Some(why.clone()),
+        _ => None,
+    }));
+    (world.state().endpoint.requests, lines.join("\n"))
+}
+
+#[test]
+fn messages_say_what_the_store_did() {
+    let (read_only, down) = (Fault::ReadOnly(100), Fault::StoreDown(100));
+    let cases = [
+        // Nothing is sent if its outcome could not be kept.
+        (
+            0,
+            vec![(0, read_only, 1)],
+            0,
+            "can be read but not written, so nothing was requested from Bitbucket",
+        ),
+        (300, vec![(0, read_only, 1)], 0, ""),
+        (
+            0,
+            vec![(0, Fault::Kill(When::After), 1)],
+            1,
+            "waiting for '",
+        ),
+        (
+            0,
+            vec![(0, down, 2)],
+            1,
+            "could not be shared; run 'git bbtoken renew' within 8 minutes",
+        ),
+        (
+            0,
+            vec![(0, down, 0)],
+            0,
+            "waiting for the shared login: the store does not answer",
+        ),
+    ];
+    for (left_s, script, requests, message) in cases {
+        let (sent, said) = said(left_s, &script);
+        assert_eq!(sent, requests, "{script:?}: {said}");
+        assert!(
+            said.contains(message) && (said.is_empty() == message.is_empty()),
+            "{script:?}: {said}"
+        );
+    }
+}
+
+#[test]
+fn a_command_gives_up_if_its_claim_is_refused_again_and_again() {
+    let refusals = vec![(0, Fault::Overtaken, 0); 2_000];
+    let world = World::new(&login(0), Plan::Script(refusals));
+    let report = world.run_one(Duration::ZERO);
+    let why = "other machines have claimed the renewal for too long";
+    assert!(
+        matches!(&report.outcome, Outcome::Failed(it) if it.contains(why)),
+        "{report:?}"
+    );
+    assert!(report.took < 200 * SECOND, "{report:?}");
+}
+
+#[test]
 fn the_model_finds_a_fleet_that_forgets_or_repeats() {
     let form = |token: &str| {
         let fields = [("grant_type", "refresh_token"), ("refresh_token", token)];

@@ -61,6 +61,8 @@ pub(super) struct State {
     /// After a token was used for so long without a successor in the record, nothing goes wrong any more.
     pub(super) calm_after: Duration,
     pub(super) violations: Vec<String>,
+    /// What the commands tell their users.
+    pub(super) notices: Vec<String>,
     /// Tokens that were sent without a claim, because nothing could prevent it.
     pub(super) excused: u32,
     pub(super) log: Option<Vec<String>>,
@@ -108,6 +110,7 @@ impl World {
                 clocks_differ: false,
                 calm_after: Duration::MAX,
                 violations: Vec::new(),
+                notices: Vec::new(),
                 excused: 0,
                 log: None,
             }),
