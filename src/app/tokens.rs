@@ -9,7 +9,8 @@ use super::{App, Identity, advertisement_cache, identity::authority, places::pla
 use crate::{
     clock::SystemClock,
     failure::{self, Failure, Kind, Renewal, quote},
-    git_config::{self, Directories, process_variable},
+    git_config::{self, Directories, HttpSettings, process_variable},
+    http::Url,
     oauth::Authorization,
     parent_watch::Watch,
     profile::{Grant, Profile, SharedStore, Source, Store},
@@ -43,21 +44,15 @@ impl Identity {
     /// Gives the profile's tokens. Warns of each server whose certificate is not checked.
     pub(super) fn tokens<'a>(&'a self, notify: &'a dyn Fn(&str)) -> Tokens<'a> {
         let endpoints = &self.profile.endpoints;
-        let store = match &self.profile.shared {
-            Some(SharedStore::Vault(vault)) => Some((&vault.url, self.store_http.as_ref())),
-            _ => None,
-        };
-        let ways = [
-            (&endpoints.base, Some(&self.http)),
-            (&endpoints.token, self.token_http.as_ref()),
-        ];
-        for (url, http) in ways.into_iter().chain(store) {
-            if let Some(setting) = http.and_then(|http| http.settings.unverified_by.as_ref()) {
-                let host = authority(url);
-                notify(&format!(
-                    "{setting} disables the certificate check for '{host}': a server that impersonates it gets the token"
-                ));
-            }
+        warn_of_unverified(&endpoints.base, Some(&self.http), notify);
+        warn_of_unverified(&endpoints.token, self.token_http.as_ref(), notify);
+        self.tokens_at_store(notify)
+    }
+
+    /// Gives the tokens for code that makes requests to a shared store only. Warns if its certificate is not checked.
+    fn tokens_at_store<'a>(&'a self, notify: &'a dyn Fn(&str)) -> Tokens<'a> {
+        if let Some(SharedStore::Vault(vault)) = &self.profile.shared {
+            warn_of_unverified(&vault.url, self.store_http.as_ref(), notify);
         }
         self.tokens_without_request(notify)
     }
@@ -82,7 +77,7 @@ impl Identity {
     ///
     /// [`Kind::StoreUnusable`].
     pub(crate) fn keep(&self, secret: &Secret, notify: &dyn Fn(&str)) -> anyhow::Result<()> {
-        let kept = self.tokens_without_request(notify).keep(secret);
+        let kept = self.tokens_at_store(notify).keep(secret);
         kept.with_context(|| format!("profile '{}' was not saved", self.profile))
     }
 
@@ -92,7 +87,7 @@ impl Identity {
     ///
     /// [`Kind::StoreUnusable`].
     pub(crate) fn prove_room(&self, notify: &dyn Fn(&str)) -> anyhow::Result<()> {
-        self.tokens_without_request(notify).prove_room()
+        self.tokens_at_store(notify).prove_room()
     }
 
     /// Saves or removes the name of the profile's account for `status`.
@@ -115,7 +110,7 @@ impl Identity {
         if let Some(cache) = places(&self.profile, &process_variable).cache {
             advertisement_cache::forget_all(&cache);
         }
-        let tokens = self.tokens_without_request(notify);
+        let tokens = self.tokens_at_store(notify);
         tokens.forget_all(others, even_shared)
     }
 
@@ -221,6 +216,16 @@ impl Identity {
         notify: &dyn Fn(&str),
     ) -> anyhow::Result<()> {
         self.tokens(notify).log_in(authorization, code, accept)
+    }
+}
+
+/// Warns if the certificate of a server is not checked.
+fn warn_of_unverified(url: &Url, http: Option<&HttpSettings>, notify: &dyn Fn(&str)) {
+    if let Some(setting) = http.and_then(|http| http.settings.unverified_by.as_ref()) {
+        let host = authority(url);
+        notify(&format!(
+            "{setting} disables the certificate check for '{host}': a server that impersonates it gets the token"
+        ));
     }
 }
 

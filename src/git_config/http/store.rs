@@ -6,6 +6,7 @@ use super::{Resolved, resolve};
 use crate::{
     failure::{Failure, Kind},
     git_config::{
+        entry::is_true,
         environment::{Variables, absolute},
         git::GitConfig,
         shared::vault_variable,
@@ -28,7 +29,7 @@ const FILES: [(&str, &str, &str); 4] = [
 ///
 /// # Errors
 ///
-/// As [`resolve`], and for `BAO_SKIP_VERIFY` or `VAULT_SKIP_VERIFY`.
+/// As [`resolve`], and for a setting that disables certificate checks but does not name the server.
 pub(crate) fn resolve_for_store(
     config: &GitConfig,
     variables: Variables<'_>,
@@ -49,10 +50,38 @@ pub(crate) fn resolve_for_store(
         Some(path)
     };
     let both = |name: &str| of_vault(name).or_else(|| variables(name));
-    resolve(&config, &both, url, None)
+    let resolved = resolve(&config, &both, url, None)?;
+    match &resolved.settings.unverified_by {
+        Some(setting) if url.scheme() == "https" => check_named(&config, setting, url)?,
+        _ => {}
+    }
+    Ok(resolved)
 }
 
-/// Refuses the variable that disables certificate checks.
+/// Refuses a setting that disables certificate checks, unless it names the server.
+///
+/// # Deviation
+///
+/// Git follows every `http.sslVerify` and `GIT_SSL_NO_VERIFY`. Any server that answers would get the login here.
+fn check_named(config: &GitConfig, setting: &str, url: &Url) -> Result<(), Failure> {
+    let entry = urlmatch::values(config, "http", "sslverify", url).pop();
+    let names_server = |pattern: &str| {
+        Url::parse(pattern).is_ok_and(|pattern| pattern.host_str() == url.host_str())
+    };
+    let named = entry.filter(|entry| !is_true(entry));
+    if named.is_some_and(|entry| entry.subsection.as_deref().is_some_and(names_server)) {
+        return Ok(());
+    }
+    let place = named.map_or_else(String::new, |entry| format!(" in {}", entry.origin));
+    let message = format!(
+        "{setting}{place} would disable the certificate check for '{}', so that another server could take the login; set VAULT_CACERT to a file with the CA certificate of the server instead; to disable the check all the same: git config --global http.{}/.sslVerify false",
+        url.host_str().unwrap_or(""),
+        url.origin().ascii_serialization()
+    );
+    Err(Failure::new(Kind::Misconfigured, message))
+}
+
+/// Refuses the variable of Vault's own programs that disables certificate checks.
 fn check_verified(variables: Variables<'_>, url: &Url) -> Result<(), Failure> {
     let Some((origin, value)) = vault_variable(variables, "SKIP_VERIFY") else {
         return Ok(());
@@ -118,6 +147,28 @@ mod tests {
             assert_eq!(found.is_err(), is_refused, "{value}");
         }
         assert!(resolved("", &[("BAO_SKIP_VERIFY", "false")]).is_ok());
+        const OF_URL: &str = "http.https://vault.example:8200.sslVerify=false";
+        let variables_of_git = [("GIT_SSL_NO_VERIFY", "1")];
+        for (setting, variables, part) in [
+            ("", &variables_of_git[..], "GIT_SSL_NO_VERIFY would disable"),
+            ("http.sslVerify=false", &[], "http.sslVerify in "),
+            (
+                "http.https://*.example:8200.sslVerify=false",
+                &[],
+                "would disable",
+            ),
+        ] {
+            let refused = resolved(setting, variables).expect_err(setting);
+            assert!(
+                refused.contains(part)
+                    && refused.ends_with("http.https://vault.example:8200/.sslVerify false"),
+                "{refused}"
+            );
+        }
+        for variables in [&[][..], &variables_of_git] {
+            let followed = resolved(OF_URL, variables).expect("it names the server");
+            assert!(followed.settings.unverified_by.is_some());
+        }
         assert!(
             resolved("", &[("VAULT_CACERT", "ca.pem")]).is_err(),
             "it is relative"
