@@ -22,6 +22,7 @@ case "$(cat fault 2>/dev/null) $1" in
 "unreadable read" | "readonly replace") echo "the disk is full" >&2; exit 1 ;;
 "nothing "*) exit 0 ;;
 "overtaken replace") exit 3 ;;
+"lies replace") cat >/dev/null; echo "$2"; exit 0 ;;
 *read) [ -s record ] || exit 2; echo "$version"; cat record ;;
 *replace) [ "$2" = "$version" ] || exit 3; cat >record; echo $((version + 1)) | tee version ;;
 esac
@@ -169,6 +170,9 @@ fn records_that_cannot_be_used() {
     };
     fault(&world, "nothing");
     about(&mut said, "a store that prints no version", TOKEN);
+    fault(&world, "lies");
+    with("failed", Value::Null);
+    about(&mut said, "a store that does not write", TOKEN);
     fault(&world, "");
     with("for", json!("another"));
     about(&mut said, "the record of another client", TOKEN);

@@ -89,6 +89,10 @@ fn of_settings() {
             "no check of certificates",
             vec![url, ("VAULT_SKIP_VERIFY", "true")],
         ),
+        (
+            "no check of certificates in git",
+            vec![url, ("GIT_SSL_NO_VERIFY", "true")],
+        ),
     ] {
         note(&mut said, about, &with(&more));
     }
