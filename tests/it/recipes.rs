@@ -31,16 +31,21 @@ fn recipe(name: &str) -> String {
 
 /// Reads a recipe as its runner does.
 fn yaml(world: &World, name: &str) -> Value {
+    yaml_of(world, &recipe(name))
+}
+
+/// Reads a text in YAML as runners do.
+pub(crate) fn yaml_of(world: &World, text: &str) -> Value {
     let script = "import json, sys, yaml; print(json.dumps(yaml.load(sys.stdin, yaml.BaseLoader)))";
     let json = world
         .run(&installed("venv/bin/python"), ["-c", script])
-        .input(&recipe(name))
+        .input(text)
         .ok();
     serde_json::from_str(&json).expect("it was just written")
 }
 
 /// The lines of a script that is a list or a text.
-fn script(value: &Value) -> String {
+pub(crate) fn script(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Array(lines) => lines.iter().map(script).collect::<Vec<_>>().join("\n"),

@@ -51,15 +51,19 @@ impl Issuer {
 
     /// A token for another audience.
     pub(crate) fn token_for(&self, audience: &str, expires_at_unix_s: u64) -> String {
-        let claims = json!({
+        self.signed(&json!({
             "sub": "project:acme/app",
             "aud": audience,
             "iat": expires_at_unix_s - 3600,
             "exp": expires_at_unix_s,
-        });
+        }))
+    }
+
+    /// A token with these claims.
+    pub(crate) fn signed(&self, claims: &Value) -> String {
         let encoded = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
         let header = json!({"alg": "ES256", "typ": "JWT"});
-        let signed = format!("{}.{}", encoded(&header), encoded(&claims));
+        let signed = format!("{}.{}", encoded(&header), encoded(claims));
         let signature = self.key.sign(&self.random, signed.as_bytes());
         let signature = signature.expect("the system has random bytes");
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))

@@ -18,6 +18,7 @@ mod outages;
 mod partition;
 mod port;
 mod proxy;
+mod recipes;
 mod renewals;
 mod scripts;
 mod transcript;
