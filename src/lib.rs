@@ -34,7 +34,7 @@
 //! | [`doctor`] | finds connection problems, and the fix for each |
 //! | [`setup`] | the settings that git needs for the helper: the wanted ones, the present ones, the changes |
 //! | [`transport`] | helper commands, pkt-lines, discovery, requests; defines the [`transport::Authorizer`] it needs |
-//! | [`token`] | gets a valid access token: cache, lock, refresh, stores |
+//! | [`token`] | gets a valid access token: cache, lock, refresh, stores; `shared` is the record of many machines |
 //! | [`oauth`] | RFC 6749 grants and their responses; opens no file, prints nothing |
 //! | [`profile`] | chooses and checks the client, grant, endpoints and store |
 //! | [`git_config`] | git's configuration as git reads it, with the origin and trust of each value |
@@ -69,7 +69,8 @@
 //! - Success is silent, and progress is git's own.
 //! - One 401 gets at most one new token in a command. A warm command makes no token request.
 //! - Files are replaced atomically. A kill at any moment keeps the login.
-//! - One process per profile refreshes a login; the others wait and use its result.
+//! - One process per profile refreshes a login; the others wait and use its result. Of many machines, only one with a
+//!   claim in the shared record sends the refresh token.
 //! - Every command finds the same profile in the same directory.
 #![allow(
     rustdoc::private_intra_doc_links,
