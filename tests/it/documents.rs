@@ -499,3 +499,33 @@ fn variables(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|c: char| !c.is_ascii_uppercase() && c != '_');
     words.filter(|word| word.starts_with("BBTOKEN_"))
 }
+
+#[test]
+fn each_message_of_an_outage_on_the_page_of_fleets_is_one_of_the_programs() {
+    let page = read(&top().join("docs/fleet.md"));
+    let section = page.split("## When the store is down").nth(1);
+    let section = section.expect("the page has the section");
+    let rows = section.lines().skip_while(|line| !line.starts_with('|'));
+    let rows = rows.take_while(|line| line.starts_with('|')).skip(2);
+    let sources = crate::inspect::files(&top().join("src"));
+    let sources: Vec<_> = sources
+        .into_values()
+        .map(|text| String::from_utf8(text).expect("a source is text"))
+        .collect();
+    let mut count = 0;
+    for row in rows {
+        let said = row.trim_end_matches('|').rsplit('|').next();
+        let said = said.unwrap_or_default().split('`').skip(1).step_by(2);
+        // Names and numbers stand in the place of what differs.
+        let part = |c: char| c.is_ascii_digit() || "…',".contains(c);
+        for part in said.flat_map(|text| text.split(part)) {
+            let part = part.trim();
+            if part.len() >= 10 {
+                let is_there = sources.iter().any(|source| source.contains(part));
+                assert!(is_there, "no message has '{part}'");
+                count += 1;
+            }
+        }
+    }
+    assert!(count >= 10, "the messages were found: {count}");
+}

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     needs::needs,
-    support::{Run, World, gits},
+    support::{Run, World, gits, put_program},
 };
 
 const ETCD: &str = "/usr/bin/etcd";
@@ -276,5 +276,57 @@ fn a_script_that_cannot_reach_its_store_fails_with_1() {
             let done = run.input("{}").done();
             assert_eq!(done.code, Some(1), "{words:?}: {}", done.stderr);
         }
+    }
+}
+
+/// The words of kubectl for a Secret that has changed.
+const CONFLICT: &str = "Error from server (Conflict): Operation cannot be fulfilled on secrets \"bbtoken-ci\": the object has been modified";
+
+#[test]
+fn the_script_for_kubectl_takes_only_a_conflict_for_one() {
+    let world = World::new(gits().remove(0));
+    let directory = world.path("stand-in");
+    fs::create_dir(&directory).expect("the world can be written");
+    let seen = directory.join("seen");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/fleet/kubectl.sh");
+    let path = [directory.clone().into_os_string(), world.search_path()].join(":".as_ref());
+    for (words, does, code, said) in [
+        (
+            "read",
+            "printf '7\\neyJhIjoxfQ=='".to_owned(),
+            0,
+            "7\n{\"a\":1}",
+        ),
+        ("read", "printf '7\\n'".to_owned(), 0, "7\n"),
+        ("read", "exit 1".to_owned(), 1, ""),
+        ("replace", "printf 8".to_owned(), 0, "8\n"),
+        (
+            "replace",
+            "echo 'Warning: old' >&2; printf 8".to_owned(),
+            0,
+            "8\n",
+        ),
+        ("replace", format!("echo '{CONFLICT}' >&2; exit 1"), 3, ""),
+        (
+            "replace",
+            "echo 'Error from server (NotFound)' >&2; exit 1".to_owned(),
+            1,
+            "",
+        ),
+    ] {
+        let text = format!("#!/bin/sh\ncat >'{}'\n{does}\n", seen.display());
+        put_program(directory.join("kubectl"), text);
+        let words = [words, "7"];
+        let run = world.run(&script, &words[..if words[0] == "read" { 1 } else { 2 }]);
+        let done = run.env("PATH", &path).input("{\"a\":1}").done();
+        assert_eq!(
+            (done.code, done.stdout.as_str()),
+            (Some(code), said),
+            "{does}"
+        );
+    }
+    let sent = fs::read_to_string(seen).expect("it was sent");
+    for part in ["\"resourceVersion\":\"7\"", "\"record\":\"eyJhIjoxfQ==\""] {
+        assert!(sent.contains(part), "{part} is missing in: {sent}");
     }
 }
