@@ -45,14 +45,20 @@ pub(super) fn ours(
 
 /// Reads the settings in the variables of OpenBao's and Vault's own programs.
 pub(super) fn of_vault(variables: Variables<'_>) -> RawShared {
-    let read = |name: &str| {
-        let (origin, value) = vault_variable(variables, name)?;
-        let value = value.into_string().ok()?;
-        Some(Setting { value, origin })
+    // Every command does this, so it makes no names.
+    let read = |names: [&str; 2]| {
+        let mut set = names
+            .into_iter()
+            .filter_map(|name| Some((name, variables(name)?)));
+        let (name, value) = set.find(|(_, value)| !value.is_empty())?;
+        Some(Setting {
+            value: value.into_string().ok()?,
+            origin: name.to_owned(),
+        })
     };
     RawShared {
-        url: read("ADDR"),
-        namespace: read("NAMESPACE"),
+        url: read(["BAO_ADDR", "VAULT_ADDR"]),
+        namespace: read(["BAO_NAMESPACE", "VAULT_NAMESPACE"]),
         ..RawShared::default()
     }
 }
