@@ -165,7 +165,7 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// As [`Tokens::bearer`], and [`Kind::Usage`] for a profile without a shared store.
+    /// As [`Tokens::bearer`], also while the token is still valid.
     pub(crate) fn renew(&self, notify: &dyn Fn(&str)) -> anyhow::Result<SharedState> {
         self.tokens(notify).renew()
     }

@@ -45,12 +45,8 @@ pub(super) fn ours(
 
 /// Reads the settings in the variables of OpenBao's and Vault's own programs.
 pub(super) fn of_vault(variables: Variables<'_>) -> RawShared {
-    // Every command does this, so it makes no names.
-    let read = |names: [&str; 2]| {
-        let mut set = names
-            .into_iter()
-            .filter_map(|name| Some((name, variables(name)?)));
-        let (name, value) = set.find(|(_, value)| !value.is_empty())?;
+    let read = |names| {
+        let (name, value) = vault_variable(variables, names)?;
         Some(Setting {
             value: value.into_string().ok()?,
             origin: name.to_owned(),
@@ -63,11 +59,14 @@ pub(super) fn of_vault(variables: Variables<'_>) -> RawShared {
     }
 }
 
-/// Reads a variable of OpenBao's and Vault's own programs, with its name. As there, an empty one counts as unset.
-pub(super) fn vault_variable(variables: Variables<'_>, name: &str) -> Option<(String, OsString)> {
-    ["BAO_", "VAULT_"].iter().find_map(|prefix| {
-        let name = format!("{prefix}{name}");
-        let value = variables(&name).filter(|value| !value.is_empty())?;
+/// Reads a variable of OpenBao's and Vault's own programs, by its names in order of precedence, and tells which one is
+/// set. As there, an empty one counts as unset. Every command does this, so the names are given whole.
+pub(super) fn vault_variable<'n>(
+    variables: Variables<'_>,
+    names: [&'n str; 2],
+) -> Option<(&'n str, OsString)> {
+    names.into_iter().find_map(|name| {
+        let value = variables(name).filter(|value| !value.is_empty())?;
         Some((name, value))
     })
 }

@@ -16,11 +16,27 @@ use crate::{
 };
 
 /// The files of the other programs, with git's variable and key for the same.
-const FILES: [(&str, &str, &str); 4] = [
-    ("CACERT", "GIT_SSL_CAINFO", "sslcainfo"),
-    ("CAPATH", "GIT_SSL_CAPATH", "sslcapath"),
-    ("CLIENT_CERT", "GIT_SSL_CERT", "sslcert"),
-    ("CLIENT_KEY", "GIT_SSL_KEY", "sslkey"),
+const FILES: [([&str; 2], &str, &str); 4] = [
+    (
+        ["BAO_CACERT", "VAULT_CACERT"],
+        "GIT_SSL_CAINFO",
+        "sslcainfo",
+    ),
+    (
+        ["BAO_CAPATH", "VAULT_CAPATH"],
+        "GIT_SSL_CAPATH",
+        "sslcapath",
+    ),
+    (
+        ["BAO_CLIENT_CERT", "VAULT_CLIENT_CERT"],
+        "GIT_SSL_CERT",
+        "sslcert",
+    ),
+    (
+        ["BAO_CLIENT_KEY", "VAULT_CLIENT_KEY"],
+        "GIT_SSL_KEY",
+        "sslkey",
+    ),
 ];
 
 /// Resolves the http settings for the URL of a store. A repository's settings do not count.
@@ -36,17 +52,17 @@ pub(crate) fn resolve_for_store(
     url: &Url,
 ) -> Result<Resolved, Failure> {
     check_verified(variables, url)?;
-    for (name, ..) in FILES {
-        if let Some((origin, path)) = vault_variable(variables, name) {
-            absolute(&origin, path)?;
+    for (names, ..) in FILES {
+        if let Some((origin, path)) = vault_variable(variables, names) {
+            absolute(origin, path)?;
         }
     }
     let config = config.protected();
     let of_vault = |git: &str| -> Option<OsString> {
-        let (name, _, key) = FILES.iter().find(|(_, variable, _)| *variable == git)?;
+        let (names, _, key) = FILES.iter().find(|(_, variable, _)| *variable == git)?;
         let own = urlmatch::values(&config, "http", key, url).pop();
         let is_of_url = own.is_some_and(|entry| entry.subsection.is_some());
-        let (_, path) = vault_variable(variables, name).filter(|_| !is_of_url)?;
+        let (_, path) = vault_variable(variables, *names).filter(|_| !is_of_url)?;
         Some(path)
     };
     let both = |name: &str| of_vault(name).or_else(|| variables(name));
@@ -83,7 +99,8 @@ fn check_named(config: &GitConfig, setting: &str, url: &Url) -> Result<(), Failu
 
 /// Refuses the variable of Vault's own programs that disables certificate checks.
 fn check_verified(variables: Variables<'_>, url: &Url) -> Result<(), Failure> {
-    let Some((origin, value)) = vault_variable(variables, "SKIP_VERIFY") else {
+    let Some((origin, value)) = vault_variable(variables, ["BAO_SKIP_VERIFY", "VAULT_SKIP_VERIFY"])
+    else {
         return Ok(());
     };
     // The words of Go's strconv.ParseBool.

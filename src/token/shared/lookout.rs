@@ -137,8 +137,8 @@ impl<'r> Lookout<'r> {
     ///
     /// # Errors
     ///
-    /// [`Kind::SharedStoreUnusable`] or [`Kind::Unreachable`] if the store cannot be read, [`Kind::SharedLoginNeeded`] if there is
-    /// no record.
+    /// [`Kind::SharedStoreUnusable`] or [`Kind::Unreachable`] if the store cannot be read,
+    /// [`Kind::SharedLoginNeeded`] if there is no record.
     pub(super) fn look(&mut self) -> anyhow::Result<Known> {
         let clock = self.tokens.clock;
         let begun = clock.monotonic();

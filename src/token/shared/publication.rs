@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     Inspection, RESERVED, Seen, SharedRecord, Trouble,
-    lookout::{Lookout, Pauses, STORE_LIMIT, Standing},
+    lookout::{Known, Lookout, Pauses, STORE_LIMIT, Standing},
     record::{Access, Record, machine},
     renewal::Renewal,
 };
@@ -20,6 +20,7 @@ use crate::{
 
 /// The size of the record that proves the room for a login: twice a login with tokens of the longest known form.
 const ROOM_BYTES: usize = 16 * 1024;
+
 /// What a record is for.
 #[derive(Clone, Copy)]
 enum Place {
@@ -68,9 +69,7 @@ impl Tokens<'_> {
     ///
     /// [`Kind::SharedStoreUnusable`] if it cannot be written. [`Kind::Misconfigured`] if another secret is there.
     pub(in crate::token) fn prove_shared_room(&self) -> anyhow::Result<()> {
-        let mut records = vec![(self.http.record()?, Place::Login)];
-        records.extend(self.http.token_record()?.map(|copy| (copy, Place::Copy)));
-        for (record, place) in records {
+        for (record, place) in self.records()? {
             let found = record.inspect()?;
             if let Some(problem) = found.problems.into_iter().chain(found.read_only).next() {
                 let message = format!("cannot keep a login in {}: {problem}", record.name());
@@ -167,7 +166,7 @@ impl Tokens<'_> {
             is_required: true,
         };
         renewal.run()?;
-        let state = self.shared_state()?;
+        let (known, state) = self.known_state(record.as_ref())?;
         let is_due = state
             .token
             .as_ref()
@@ -185,7 +184,6 @@ impl Tokens<'_> {
             }
             _ => {}
         }
-        let known = Lookout::new(self, record.as_ref())?.look()?;
         self.copy(&known.record);
         Ok(state)
     }
@@ -197,34 +195,32 @@ impl Tokens<'_> {
     /// If the store cannot be used, or has no login.
     pub(crate) fn shared_state(&self) -> anyhow::Result<SharedState> {
         let record = self.http.record()?;
-        let mut lookout = Lookout::new(self, record.as_ref())?;
+        Ok(self.known_state(record.as_ref())?.1)
+    }
+
+    /// Reads a record, and describes its state.
+    fn known_state(&self, record: &dyn SharedRecord) -> anyhow::Result<(Known, SharedState)> {
+        let mut lookout = Lookout::new(self, record)?;
         let known = lookout.look()?;
         let age_s = |at_unix_s: u64| known.now_unix_s.saturating_sub(at_unix_s);
-        let is_claim_stale = matches!(lookout.standing(&known), Standing::Stale | Standing::Unsure);
-        let has_ended = known.record.is_dead();
-        let Record {
-            refresh_token,
-            client_secret,
-            access,
-            claim,
-            failed,
-            ..
-        } = known.record;
-        Ok(SharedState {
+        let there = &known.record;
+        let state = SharedState {
             name: record.name(),
-            has_login: refresh_token.is_some(),
-            is_copy: client_secret.is_none(),
-            has_ended,
-            token: access.map(|access| SharedToken {
+            has_login: there.refresh_token.is_some(),
+            is_copy: there.client_secret.is_none(),
+            has_ended: there.is_dead(),
+            token: there.access.as_ref().map(|access| SharedToken {
+                by: access.by.clone(),
                 age_s: age_s(access.got_at_unix_s),
-                lifetime_s: access.lifetime_s,
                 left_s: access.expires_at_unix_s.saturating_sub(known.now_unix_s),
-                by: access.by,
+                lifetime_s: access.lifetime_s,
             }),
-            claimed: claim.map(|it| (it.host, age_s(it.at_unix_s))),
-            is_claim_stale,
-            failed: failed.map(|it| (it.host, it.why, age_s(it.at_unix_s))),
-        })
+            claimed: (there.claim.as_ref()).map(|it| (it.host.clone(), age_s(it.at_unix_s))),
+            is_claim_stale: matches!(lookout.standing(&known), Standing::Stale | Standing::Unsure),
+            failed: (there.failed.as_ref())
+                .map(|it| (it.host.clone(), it.why.clone(), age_s(it.at_unix_s))),
+        };
+        Ok((known, state))
     }
 
     /// Says what the store lets this machine do.
@@ -244,10 +240,8 @@ impl Tokens<'_> {
     ///
     /// [`Kind::SharedStoreUnusable`] if it is still there. [`Kind::Misconfigured`] if another secret is there.
     pub(in crate::token) fn forget_shared(&self) -> anyhow::Result<bool> {
-        let mut records = vec![(self.http.record()?, Place::Login)];
-        records.extend(self.http.token_record()?.map(|copy| (copy, Place::Copy)));
         let mut found = false;
-        for (record, place) in records {
+        for (record, place) in self.records()? {
             let removed = self.settled(|| {
                 let seen = record.read()?;
                 let Some(text) = seen.record() else {
@@ -264,6 +258,13 @@ impl Tokens<'_> {
             }
         }
         Ok(found)
+    }
+
+    /// Opens the record, and the one for its copy if the profile has one.
+    fn records(&self) -> anyhow::Result<Vec<(Box<dyn SharedRecord + '_>, Place)>> {
+        let login = (self.http.record()?, Place::Login);
+        let copy = self.http.token_record()?.map(|copy| (copy, Place::Copy));
+        Ok(std::iter::once(login).chain(copy).collect())
     }
 
     /// Refuses to overwrite what is not a login for this profile, or not a copy of it.

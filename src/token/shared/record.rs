@@ -43,7 +43,7 @@ pub(super) struct Access {
 /// A machine's note that it renews the token now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Claim {
-    /// A random name, different for each claim.
+    /// A random name, different for each command.
     pub(super) nonce: String,
     /// The machine, for messages.
     pub(super) host: String,

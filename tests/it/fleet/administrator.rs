@@ -76,7 +76,7 @@ fn one_login_serves_all_machines_until_it_is_removed() {
     ] {
         assert!(found.contains(said), "'{said}' is missing in: {found}");
     }
-    // A runner keeps the shared login, whatever it removes of its own.
+    // A runner that removes its own data does not remove the shared login.
     job(&bao, &world, &["logout", "--all"]).ok();
     job(&bao, &world, &["logout"]).ok();
     job(&bao, &world, &["token"]).ok();

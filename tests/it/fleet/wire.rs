@@ -86,7 +86,7 @@ impl Request {
         self
     }
 
-    /// Adds the token of whoever asks.
+    /// Adds the token of the client.
     pub(crate) fn token(self, token: &str) -> Self {
         self.header("X-Vault-Token", token)
     }

@@ -30,8 +30,7 @@ impl VaultRecord<'_> {
 
     fn inspect_rights(&self, found: &mut Inspection) -> Result<(), Trouble> {
         let path = self.wire.path_of_record().join("/");
-        let body = Secret::new(json!({ "paths": [&path] }).to_string());
-        let answer = self.send(&["sys", "capabilities-self"], &body)?;
+        let answer = self.capabilities(&path)?;
         if !matches!(answer.status, 200 | 403) {
             return Err(self.wire.refusal(READ, &answer));
         }
@@ -71,7 +70,7 @@ impl VaultRecord<'_> {
             .chain(mount.split('/'))
             .chain(path.split('/'))
             .collect();
-        let answer = self.send(&parts, &Secret::new(""))?;
+        let answer = self.send(WRITE, &parts, &Secret::new(""))?;
         if answer.status != 200 {
             return Ok(());
         }
@@ -98,7 +97,7 @@ impl VaultRecord<'_> {
             .chain(["config"])
             .collect();
         for path in [self.path_of("metadata"), engine] {
-            let answer = self.send(&path, &Secret::new(""))?;
+            let answer = self.send(WRITE, &path, &Secret::new(""))?;
             let after = answer
                 .part("/data/delete_version_after")
                 .and_then(Value::as_str);
@@ -115,7 +114,7 @@ impl VaultRecord<'_> {
 
     /// Tells whether a standby answers (sys/health).
     fn inspect_node(&self, found: &mut Inspection) -> Result<(), Trouble> {
-        let answer = self.send(&["sys", "health"], &Secret::new(""))?;
+        let answer = self.send(WRITE, &["sys", "health"], &Secret::new(""))?;
         if matches!(answer.status, 429 | 473) {
             found
                 .facts
@@ -127,7 +126,7 @@ impl VaultRecord<'_> {
     /// Lets the engine keep as few versions as possible.
     pub(super) fn keep_few_versions(&self, notify: &dyn Fn(&str)) {
         let body = Secret::new(json!({ "max_versions": KEPT }).to_string());
-        let is_set = self.send(&self.path_of("metadata"), &body);
+        let is_set = self.send(WRITE, &self.path_of("metadata"), &body);
         if !is_set.is_ok_and(|answer| matches!(answer.status, 200 | 204)) {
             notify(&format!(
                 "the store keeps earlier versions of the login; run 'vault kv metadata put -max-versions={KEPT} {}'",
@@ -139,8 +138,7 @@ impl VaultRecord<'_> {
     /// Checks the right to destroy versions. A server that does not tell it may still allow it.
     pub(super) fn has_right_to_destroy(&self) -> Result<(), Trouble> {
         let path = self.path_of("destroy").join("/");
-        let body = Secret::new(json!({ "paths": [&path] }).to_string());
-        let answer = self.send(&["sys", "capabilities-self"], &body)?;
+        let answer = self.capabilities(&path)?;
         let Some(rights) = answer.part("/data").and_then(|data| data.get(&path)) else {
             return Ok(());
         };
@@ -157,7 +155,7 @@ impl VaultRecord<'_> {
     /// Destroys a version and all earlier ones.
     pub(super) fn destroy_versions(&self, Version(newest): &Version) -> Result<(), Trouble> {
         let newest: u64 = newest.parse().unwrap_or(0);
-        let kept = self.send(&self.path_of("metadata"), &Secret::new(""))?;
+        let kept = self.send(WRITE, &self.path_of("metadata"), &Secret::new(""))?;
         let kept = kept.part("/data/versions").and_then(Value::as_object);
         let oldest = kept.and_then(|kept| kept.keys().filter_map(|it| it.parse().ok()).min());
         // A policy may not let this machine read the list.
@@ -166,11 +164,17 @@ impl VaultRecord<'_> {
             .max(1);
         let versions: Vec<_> = (oldest..=newest).collect();
         let body = Secret::new(json!({ "versions": versions }).to_string());
-        let answer = self.send(&self.path_of("destroy"), &body)?;
+        let answer = self.send(WRITE, &self.path_of("destroy"), &body)?;
         match answer.status {
             200 | 204 => Ok(()),
             _ => Err(self.wire.refusal(REMOVE, &answer)),
         }
+    }
+
+    /// Asks for this machine's rights at a path.
+    fn capabilities(&self, path: &str) -> Result<Answer, Trouble> {
+        let body = Secret::new(json!({ "paths": [path] }).to_string());
+        self.send(WRITE, &["sys", "capabilities-self"], &body)
     }
 
     /// Gives a path of the record's engine: `metadata` or `destroy`.
@@ -181,14 +185,6 @@ impl VaultRecord<'_> {
             .chain([what])
             .chain(path.split('/'))
             .collect()
-    }
-
-    /// Sends a request with this machine's login.
-    fn send(&self, path: &[&str], body: &Secret) -> Result<Answer, Trouble> {
-        let token = self.token()?;
-        let index = self.session.index.borrow().clone();
-        let sent = self.wire.send(path, body, token.as_ref(), index.as_deref());
-        sent.map_err(|error| self.wire.lost(WRITE, error))
     }
 }
 

@@ -87,10 +87,7 @@ impl<'v> VaultRecord<'v> {
     fn ask(&self, what: &'static str, body: &Secret) -> Result<Answer, Trouble> {
         let path = self.wire.path_of_record();
         loop {
-            let token = self.token()?;
-            let index = self.session.index.borrow().clone();
-            let sent = (self.wire).send(&path, body, token.as_ref(), index.as_deref());
-            let answer = sent.map_err(|error| self.wire.lost(what, error))?;
+            let answer = self.send(what, &path, body)?;
             if answer.status != 403 || answer.json.is_none() {
                 return Ok(answer);
             }
@@ -103,6 +100,14 @@ impl<'v> VaultRecord<'v> {
             self.session.is_second.set(true);
             self.session.access.replace(Access::NotYet);
         }
+    }
+
+    /// Sends a request with this machine's login.
+    fn send(&self, what: &str, path: &[&str], body: &Secret) -> Result<Answer, Trouble> {
+        let token = self.token()?;
+        let index = self.session.index.borrow().clone();
+        let sent = self.wire.send(path, body, token.as_ref(), index.as_deref());
+        sent.map_err(|error| self.wire.lost(what, error))
     }
 
     /// Gives the token for requests. Logs in if there was no login yet.

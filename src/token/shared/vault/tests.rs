@@ -1,4 +1,4 @@
-//! Tests the meaning of each answer with a server that says what it is told to.
+//! Tests the meaning of each answer, with a server that gives prepared answers.
 
 use std::{collections::VecDeque, time::Duration};
 

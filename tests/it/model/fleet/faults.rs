@@ -43,9 +43,9 @@ pub(super) enum Fault {
     WrittenLater(u64),
     /// A write: it is not allowed.
     Denied,
-    /// A read or a write: nobody reaches the store for so many seconds.
+    /// A read or a write: no machine reaches the store for so many seconds.
     StoreDown(u64),
-    /// A read or a write: nobody can write to the store for so many seconds.
+    /// A read or a write: no machine can write to the store for so many seconds.
     ReadOnly(u64),
     /// A token request: the server cannot be reached.
     Unreachable,
@@ -67,7 +67,7 @@ pub(super) enum Fault {
     Busy,
     /// The same, and it asks to wait for 20 s.
     BusyFor20,
-    /// A token request: nobody reaches the server for so many seconds.
+    /// A token request: no machine reaches the server for so many seconds.
     ServerDown(u64),
 }
 
