@@ -24,6 +24,8 @@ const TELL_AFTER: Duration = Duration::from_secs(3);
 
 /// The time for which waiting processes take over the failure of the lock holder.
 const SHARED_FAILURE_S: u64 = 10;
+/// The time between two looks for a newer token in passing.
+const BETWEEN_LOOKS_S: u64 = 60;
 /// The end of the note of a holder that could not reach the server.
 const UNREACHABLE: &str = "unreachable";
 /// The longest note.
@@ -102,7 +104,22 @@ pub(super) fn acquire(
     Ok(LockOutcome::Ours(Lock(file)))
 }
 
-/// Writes the holder and the time into the lock file, for messages only. A failure does not matter.
+/// Takes the lock of a key to look for a newer token in passing. `None` if another process has it, or had it less than a
+/// minute ago, because then there is nothing new to see.
+pub(super) fn in_passing(directory: &Path, key: &str, clock: &dyn Clock) -> Option<Lock> {
+    let mut file = Directory::make(directory)
+        .and_then(|directory| directory.keep(&format!("{key}.lock")))
+        .ok()?;
+    file.try_lock().ok()?;
+    let taken_at = numbers(&mut file)[1];
+    if taken_at.is_some_and(|at| clock.now_unix_s().abs_diff(at) < BETWEEN_LOOKS_S) {
+        return None;
+    }
+    write_note(&mut file, clock, "");
+    Some(Lock(file))
+}
+
+/// Writes the holder and the time into the lock file, for messages and for looks in passing. A failure does not matter.
 fn write_note(file: &mut File, clock: &dyn Clock, outcome: &str) {
     let note = format!("{} {} {outcome}\n", std::process::id(), clock.now_unix_s());
     let _ = file
@@ -131,11 +148,16 @@ fn has_failed(file: &mut File, clock: &dyn Clock) -> bool {
         .is_ok_and(|at| clock.now_unix_s().abs_diff(at) <= SHARED_FAILURE_S)
 }
 
-fn holder(file: &mut File, clock: &dyn Clock) -> String {
+/// Reads the process and the time in the note.
+fn numbers(file: &mut File) -> [Option<u64>; 2] {
     let note = read_note(file);
-    let mut numbers = note.split_whitespace().map(|word| word.parse::<u64>().ok());
-    match (numbers.next().flatten(), numbers.next().flatten()) {
-        (Some(process), Some(since)) => {
+    let mut numbers = note.split_whitespace().map(|word| word.parse().ok());
+    [(); 2].map(|()| numbers.next().flatten())
+}
+
+fn holder(file: &mut File, clock: &dyn Clock) -> String {
+    match numbers(file) {
+        [Some(process), Some(since)] => {
             let age_s = clock.now_unix_s().saturating_sub(since);
             format!("process {process}, which has had it for {age_s} s")
         }

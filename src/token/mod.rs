@@ -134,10 +134,11 @@ impl<'a> Tokens<'a> {
         }
         let current = match &self.profile.grant {
             Grant::Token(source) => self.ready(source)?,
-            Grant::ClientCredentials(_) | Grant::Shared(_) => match self.cached(margin) {
+            Grant::ClientCredentials(_) => match self.cached(margin) {
                 Some(current) => current,
                 None => self.obtain(&TokenRequest::of(margin))?,
             },
+            Grant::Shared(_) => self.of_record(margin)?,
             Grant::AuthorizationCode(_) => self.of_login(margin)?,
         };
         Ok(self.current.insert(current).bearer.clone())

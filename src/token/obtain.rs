@@ -9,7 +9,7 @@ use super::{
     cache::{Cache, Cached, Entry, least_life},
     explain::{explain, who},
     journal::Journal,
-    lock::LockOutcome,
+    lock::{self, LockOutcome},
     refresh::Refresh,
     shared::{AHEAD_S, Granted, Renewal},
     store::Store,
@@ -29,6 +29,8 @@ pub(super) struct TokenRequest<'w> {
     pub(super) refused: Option<&'w Secret>,
     /// The time to wait for a busy endpoint.
     pub(super) patience: Duration,
+    /// Whether the command has a valid token of a shared record, and only looks for a newer one.
+    pub(super) is_in_passing: bool,
 }
 
 impl TokenRequest<'_> {
@@ -37,6 +39,7 @@ impl TokenRequest<'_> {
             margin,
             refused: None,
             patience: PATIENCE,
+            is_in_passing: false,
         }
     }
 }
@@ -58,6 +61,34 @@ impl Tokens<'_> {
             bearer: Bearer::new(entry.access_token, Some(entry.expires_at_unix_s)),
             is_new: false,
         })
+    }
+
+    /// Gives the token of a shared record. A command whose cached token ends soon looks for a newer one, so that not all
+    /// machines wait for a renewal at the end of the token.
+    pub(super) fn of_record(&self, margin: Duration) -> anyhow::Result<Current> {
+        if let Some(current) = self.cached(margin.max(Duration::from_secs(AHEAD_S))) {
+            return Ok(current);
+        }
+        match self.cached(margin) {
+            Some(current) => Ok(self.newer(margin).unwrap_or(current)),
+            None => self.obtain(&TokenRequest::of(margin)),
+        }
+    }
+
+    /// Looks for a newer token of a shared record, and renews the token if that is due.
+    fn newer(&self, margin: Duration) -> Option<Current> {
+        let (cache, key) = self.cache()?;
+        let _lock = lock::in_passing(self.places.cache.as_ref()?, &key, self.clock)?;
+        let request = TokenRequest {
+            is_in_passing: true,
+            ..TokenRequest::of(margin)
+        };
+        // A failure costs nothing: the cached token is valid, and a later command looks again.
+        let granted = self.grant(&request).ok()?;
+        if let Err(error) = cache.write(&key, &granted.entry) {
+            self.tell_unsaved(&error);
+        }
+        Some(current(&granted))
     }
 
     /// Requests a token under the lock. A process that had to wait for the lock finds the other's token in the cache.
@@ -158,6 +189,7 @@ impl Tokens<'_> {
                     ahead_s: AHEAD_S,
                     refused: request.refused,
                     patience,
+                    is_in_passing: request.is_in_passing,
                     is_required: false,
                 };
                 return renewal.run();

@@ -13,7 +13,7 @@
 //!
 //! Many programs use 2 and 3 for their own errors, such as `psql` and a shell. So map their failures to 1.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use super::{Seen, SharedRecord, Trouble, Version};
 use crate::{
@@ -42,12 +42,16 @@ const WRITE: &str = "cannot write the shared login";
 /// A record that a command reads and replaces.
 pub(crate) struct CommandRecord<'c> {
     setting: &'c Setting,
+    limit: Cell<Duration>,
 }
 
 impl<'c> CommandRecord<'c> {
     /// Takes the setting with the command.
     pub(crate) fn new(setting: &'c Setting) -> Self {
-        CommandRecord { setting }
+        CommandRecord {
+            setting,
+            limit: Cell::new(LIMIT),
+        }
     }
 
     /// Runs the command. Gives its output with exit code 0, or with the `other` one.
@@ -62,10 +66,13 @@ impl<'c> CommandRecord<'c> {
             setting: self.setting,
             arguments,
             input,
-            limit: LIMIT,
+            limit: self.limit.get(),
         };
         let Some(ended) = command::run(&order).map_err(Trouble::Unusable)? else {
-            let why = format!("did not finish within {} seconds", LIMIT.as_secs());
+            let why = format!(
+                "did not finish within {} seconds",
+                self.limit.get().as_secs()
+            );
             return Err(self.lost(what, &why));
         };
         if ended.output.len() as u64 >= MAX_OUTPUT_BYTES {
@@ -144,6 +151,10 @@ impl SharedRecord for CommandRecord<'_> {
                 }
             }
         }
+    }
+
+    fn limit_time(&self, limit: Duration) {
+        self.limit.set(limit.min(LIMIT));
     }
 
     fn name(&self) -> String {

@@ -109,6 +109,8 @@ pub(super) struct Lookout<'r> {
     pub(super) host: String,
     /// The name of this command's claims.
     pub(super) nonce: String,
+    /// The limit for waiting for a store that does not answer.
+    limit: Duration,
     /// The monotonic time of the first write without an answer.
     lost_since: Option<Duration>,
     /// The last claim of another machine, and the monotonic time at which it was first seen.
@@ -116,21 +118,32 @@ pub(super) struct Lookout<'r> {
 }
 
 impl<'r> Lookout<'r> {
+    /// Prepares to read a record, and to wait for its store for at most `limit`.
+    ///
     /// # Errors
     ///
     /// If the system gives no random bytes.
     pub(super) fn new(
         tokens: &'r Tokens<'r>,
         record: &'r dyn SharedRecord,
+        limit: Duration,
     ) -> anyhow::Result<Self> {
+        record.limit_time(limit);
         Ok(Lookout {
             tokens,
             record,
             host: machine(),
             nonce: crate::oauth::random()?.expose().to_owned(),
+            limit,
             lost_since: None,
             watched: None,
         })
+    }
+
+    /// Sets the usual limits, because much depends on the next requests.
+    pub(super) fn use_usual_limits(&mut self) {
+        self.limit = STORE_LIMIT;
+        self.record.limit_time(STORE_LIMIT);
     }
 
     /// Reads the record. Waits a while for a store that does not answer.
@@ -154,8 +167,8 @@ impl<'r> Lookout<'r> {
                         (self.no_login(), since, ABSENT, None)
                     }
                 },
-                Err(Trouble::Overtaken) => (self.unsettled(), begun, STORE_LIMIT, None),
-                Err(Trouble::Lost { why, retry_after }) => (why, begun, STORE_LIMIT, retry_after),
+                Err(Trouble::Overtaken) => (self.unsettled(), begun, self.limit, None),
+                Err(Trouble::Lost { why, retry_after }) => (why, begun, self.limit, retry_after),
                 Err(Trouble::Unusable(error)) => return Err(error),
             };
             let waited = clock.monotonic() - since;

@@ -55,6 +55,9 @@ pub trait SharedRecord {
     /// Names the record and its store for messages.
     fn name(&self) -> String;
 
+    /// Limits the time for each of the next requests, if the usual limit is longer.
+    fn limit_time(&self, limit: Duration);
+
     /// Says what the store lets this machine do.
     ///
     /// # Errors

@@ -163,6 +163,7 @@ impl Tokens<'_> {
             ahead_s: u64::MAX,
             refused: None,
             patience: PATIENCE,
+            is_in_passing: false,
             is_required: true,
         };
         renewal.run()?;
@@ -200,7 +201,7 @@ impl Tokens<'_> {
 
     /// Reads a record, and describes its state.
     fn known_state(&self, record: &dyn SharedRecord) -> anyhow::Result<(Known, SharedState)> {
-        let mut lookout = Lookout::new(self, record)?;
+        let mut lookout = Lookout::new(self, record, STORE_LIMIT)?;
         let known = lookout.look()?;
         let age_s = |at_unix_s: u64| known.now_unix_s.saturating_sub(at_unix_s);
         let there = &known.record;

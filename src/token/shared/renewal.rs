@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     failure::{Failure, Kind, quote},
-    http::{HttpClient, Phase, Retries},
+    http::{HttpClient, PATIENCE, Phase, Retries},
     oauth,
     secret::Secret,
     token::{
@@ -28,13 +28,31 @@ const SEND_WITHIN: Duration = Duration::from_secs(30);
 /// A token is renewed this long before its end. It is longer than a claim's life, so that no machine waits for one
 /// that died.
 pub(in crate::token) const AHEAD_S: u64 = 600;
-/// The limit for waiting for other machines.
-const WAIT_LIMIT: Duration = Duration::from_secs(180);
+/// How long a command waits.
+struct Limits {
+    /// For a store that does not answer.
+    store: Duration,
+    /// For other machines.
+    wait: Duration,
+    /// For a busy token endpoint.
+    patience: Duration,
+}
+
+/// The limits if the command needs the token.
+const USUAL: Limits = Limits {
+    store: STORE_LIMIT,
+    wait: Duration::from_secs(180),
+    patience: PATIENCE,
+};
+/// The limits if the command has a valid token: the user should not wait for the next one.
+const BRIEF: Limits = Limits {
+    store: ABSENT,
+    wait: ABSENT,
+    patience: Duration::from_secs(3),
+};
 /// A refused token that is younger is not replaced: the address is wrong, or the account has no access. Without this, a
 /// thousand jobs with a wrong address would request a thousand tokens.
 const YOUNG_S: u64 = 300;
-/// The limit for retries if the token is valid: the user should not wait for the next one.
-const IN_PASSING: Duration = Duration::from_secs(3);
 /// The time for which other machines take over a failure.
 const FAILED_S: u64 = 10;
 /// The time after which the user gets a message about the wait.
@@ -55,6 +73,8 @@ pub(in crate::token) struct Renewal<'r> {
     pub(in crate::token) refused: Option<&'r Secret>,
     /// The time to wait for a busy token endpoint.
     pub(in crate::token) patience: Duration,
+    /// Whether the command has a valid token, and only looks for a newer one.
+    pub(in crate::token) is_in_passing: bool,
     /// Whether a failed renewal is an error although the token is still valid.
     pub(in crate::token) is_required: bool,
 }
@@ -92,7 +112,8 @@ impl Renewal<'_> {
     pub(in crate::token) fn run(&self) -> anyhow::Result<Granted> {
         let clock = self.tokens.clock;
         let begun = clock.monotonic();
-        let mut lookout = Lookout::new(self.tokens, self.record)?;
+        let limits = self.limits();
+        let mut lookout = Lookout::new(self.tokens, self.record, limits.store)?;
         let mut told = false;
         loop {
             let known = lookout.look()?;
@@ -113,7 +134,7 @@ impl Renewal<'_> {
                     LATER
                 }
             };
-            if clock.monotonic() - begun >= WAIT_LIMIT {
+            if clock.monotonic() - begun >= limits.wait {
                 let message = format!(
                     "cannot get a token for {}: other machines have claimed the renewal for too long",
                     who(self.tokens.profile)
@@ -121,6 +142,13 @@ impl Renewal<'_> {
                 return Err(Failure::new(Kind::SharedStoreUnusable, message).into());
             }
             clock.wait_between(pause.0, pause.1);
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        match self.is_in_passing {
+            true => BRIEF,
+            false => USUAL,
         }
     }
 
@@ -221,14 +249,11 @@ impl Renewal<'_> {
     fn renew(&self, lookout: &mut Lookout<'_>, known: Known) -> anyhow::Result<Option<Granted>> {
         let valid = self.good(&known, 0).filter(|_| !self.is_required);
         let valid = valid.map(|access| self.granted(&access, known.now_unix_s, false));
-        let (store_limit, patience) = match valid {
-            Some(_) => (ABSENT, self.patience.min(IN_PASSING)),
-            None => (STORE_LIMIT, self.patience),
+        let limits = match valid {
+            Some(_) => BRIEF,
+            None => self.limits(),
         };
-        match (
-            self.claim_and_exchange(lookout, known, store_limit, patience),
-            valid,
-        ) {
+        match (self.claim_and_exchange(lookout, known, &limits), valid) {
             (Ok(Attempt::Done(granted)), _) => Ok(Some(granted)),
             (Ok(Attempt::Again), _) => Ok(None),
             (Ok(Attempt::Overtaken) | Err(_), Some(granted)) => Ok(Some(granted)),
@@ -241,15 +266,18 @@ impl Renewal<'_> {
         &self,
         lookout: &mut Lookout<'_>,
         known: Known,
-        store_limit: Duration,
-        patience: Duration,
+        limits: &Limits,
     ) -> anyhow::Result<Attempt> {
         let client = known.record.client(self.tokens.profile);
         let client = client.ok_or_else(|| self.only_a_copy())?;
         // Before the claim: a machine whose settings are wrong should not hold up the others.
         let http = self.tokens.http.client()?;
-        match lookout.claim(known, store_limit)? {
-            Claimed::Ours(held) => self.exchange(lookout, *held, &client, http, patience),
+        match lookout.claim(known, limits.store)? {
+            Claimed::Ours(held) => {
+                lookout.use_usual_limits();
+                let patience = self.patience.min(limits.patience);
+                self.exchange(lookout, *held, &client, http, patience)
+            }
             Claimed::Overtaken => Ok(Attempt::Overtaken),
             Claimed::Unknown => Ok(Attempt::Again),
         }

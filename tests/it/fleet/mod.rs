@@ -5,6 +5,7 @@
 mod administrator;
 mod balance;
 mod bao;
+mod caches;
 mod canary;
 mod cluster;
 mod exchanges;

@@ -13,6 +13,7 @@ mod wire;
 use std::{
     cell::{Cell, RefCell},
     ffi::OsString,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -25,7 +26,7 @@ use crate::{
     secret::Secret,
 };
 use credential::Credential;
-use wire::{Answer, Wire};
+use wire::{Answer, TIME_LIMIT, Wire};
 
 const READ: &str = "cannot read the shared login";
 const WRITE: &str = "cannot write the shared login";
@@ -75,6 +76,7 @@ impl<'v> VaultRecord<'v> {
                 vault,
                 record,
                 http,
+                limit: Cell::new(TIME_LIMIT),
             },
             variables,
             session,
@@ -276,6 +278,10 @@ impl SharedRecord for VaultRecord<'_> {
             (400, _) if answer.words().contains("check-and-set") => Err(Trouble::Overtaken),
             _ => Err(self.wire.refusal(WRITE, &answer)),
         }
+    }
+
+    fn limit_time(&self, limit: Duration) {
+        self.wire.limit.set(limit.min(TIME_LIMIT));
     }
 
     fn name(&self) -> String {

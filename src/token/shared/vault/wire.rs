@@ -1,6 +1,6 @@
 //! Requests to the server of a record, and what all of its answers have in common.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -13,8 +13,8 @@ use crate::{
     secret::Secret,
 };
 
-/// The limit for one request.
-const TIME_LIMIT: Duration = Duration::from_secs(10);
+/// The usual limit for one request.
+pub(super) const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// The longest answer that is read.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 /// The longest pause that a server may ask for.
@@ -25,6 +25,8 @@ pub(super) struct Wire<'v> {
     pub(super) vault: &'v Vault,
     pub(super) record: &'v RecordPath,
     pub(super) http: &'v dyn HttpClient,
+    /// The limit for one request.
+    pub(super) limit: Cell<Duration>,
 }
 
 /// An answer of the server.
@@ -85,7 +87,7 @@ impl<'v> Wire<'v> {
         }
         let bearer = |token: &Secret| Secret::new(format!("Bearer {}", token.expose()));
         request.authorization = token.map(bearer);
-        request.time_limit = Some(TIME_LIMIT);
+        request.time_limit = Some(self.limit.get());
         Answer::read(self.http.send(request)?)
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     panic::{self, AssertUnwindSafe},
+    path::PathBuf,
     thread,
     time::Duration,
 };
@@ -24,6 +25,8 @@ pub(super) struct Order {
     pub(super) off_s: i64,
     /// Whether its git server refuses any token at first, as it does if a repository is not there.
     pub(super) is_misled: bool,
+    /// Whether its machine keeps the token in a file, for the next command that has this place in a run.
+    pub(super) has_cache: bool,
 }
 
 impl Order {
@@ -32,6 +35,7 @@ impl Order {
             starts_in,
             off_s: 0,
             is_misled: false,
+            has_cache: false,
         }
     }
 }
@@ -44,6 +48,8 @@ pub(super) struct Report {
     pub(super) had_good_token: bool,
     pub(super) took: Duration,
     pub(super) waits: u32,
+    /// How often it read the record.
+    pub(super) reads: u32,
     pub(super) requests: u32,
     pub(super) faults: Vec<Fault>,
 }
@@ -56,10 +62,14 @@ impl Job<'_> {
         until.is_some_and(|until| state.now < *until)
     }
 
-    fn command(&self, is_misled: bool) -> anyhow::Result<()> {
+    fn command(&self, is_misled: bool, cache: Option<PathBuf>) -> anyhow::Result<()> {
         let profile = &self.world.profile;
         let notify = |line: &str| self.world.state().notices.push(line.to_owned());
-        let mut tokens = Tokens::new(profile, self, self, Places::default(), &notify);
+        let places = Places {
+            cache,
+            ..Places::default()
+        };
+        let mut tokens = Tokens::new(profile, self, self, places, &notify);
         let bearer = tokens.bearer(Duration::ZERO)?;
         if self.takes(&bearer.token) && !is_misled {
             return Ok(());
@@ -73,13 +83,13 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn run(&self, order: Order) -> Report {
+    fn run(&self, order: Order, cache: Option<PathBuf>) -> Report {
         self.begin();
         let (begun, had_good_token) = {
             let state = self.world.state();
             (state.now, state.has_good_token(self.number))
         };
-        let command = AssertUnwindSafe(|| self.command(order.is_misled));
+        let command = AssertUnwindSafe(|| self.command(order.is_misled, cache));
         let outcome = match panic::catch_unwind(command) {
             Ok(Ok(())) => Outcome::Worked,
             Ok(Err(error)) => Outcome::Failed(format!("{error:#}")),
@@ -97,6 +107,7 @@ impl Job<'_> {
             had_good_token,
             took: state.now - begun,
             waits: job.waits,
+            reads: job.reads,
             requests: job.requests,
             faults: job.faults.clone(),
         };
@@ -117,7 +128,11 @@ impl World {
         thread::scope(|scope| {
             let running: Vec<_> = jobs
                 .iter()
-                .map(|(job, order)| scope.spawn(|| job.run(*order)))
+                .enumerate()
+                .map(|(place, (job, order))| {
+                    let cache = order.has_cache.then(|| self.cache(place));
+                    scope.spawn(|| job.run(*order, cache))
+                })
                 .collect();
             self.go_on(&mut self.state());
             let ended = running.into_iter().map(|it| it.join());

@@ -3,6 +3,7 @@
 //! Each machine is a thread that runs the real [`Tokens`](bbtoken::internals::Tokens). Only one of them runs at a time.
 //! Whatever leaves the machine takes virtual time, and that decides who is next. So a seed repeats a walk.
 
+mod caches;
 mod endpoint;
 mod faults;
 mod jobs;
@@ -51,23 +52,24 @@ impl Case {
         let world = World::new(&self.start, Plan::Script(self.script.clone()));
         world.state().log = is_loud.then(Vec::new);
         let reports = world.run(&self.orders);
-        let problem = self.judge(&world, &reports).err();
+        let problem = judge(&world, &reports).err();
         let log = world.state().log.take().unwrap_or_default();
         problem.map(|problem| match is_loud {
             true => format!("{problem}\n{}", log.join("\n")),
             false => self.problem(true).unwrap_or(problem),
         })
     }
+}
 
-    fn judge(&self, world: &World, reports: &[Report]) -> Result<(), String> {
-        world.state().plan = Plan::Script(Vec::new());
-        expect_reports(reports)?;
-        expect_calm(world, 65 * SECOND)?;
-        if world.is_unfinished() {
-            return Err("the next command did not repeat the exchange".into());
-        }
-        expect_calm(world, Duration::from_secs(LIFETIME_S))
+/// Judges commands, then one without faults a minute later, and one after the token has ended.
+fn judge(world: &World, reports: &[Report]) -> Result<(), String> {
+    world.state().plan = Plan::Script(Vec::new());
+    expect_reports(reports)?;
+    expect_calm(world, 65 * SECOND)?;
+    if world.is_unfinished() {
+        return Err("the next command did not repeat the exchange".into());
     }
+    expect_calm(world, Duration::from_secs(LIFETIME_S))
 }
 
 /// Expects that a command without faults works, and that nothing went wrong.

@@ -209,6 +209,7 @@ impl<'j> View<'j> {
 impl SharedRecord for View<'_> {
     fn read(&self) -> Result<Seen, Trouble> {
         let newest = self.newest_seen.get();
+        self.job.world.state().jobs[self.job.number].reads += 1;
         let read = self
             .job
             .effect(Effect::Read, |state, fault| state.read(newest, fault));
@@ -228,6 +229,8 @@ impl SharedRecord for View<'_> {
         self.newest_seen.set(written);
         Ok(Version(written.to_string()))
     }
+
+    fn limit_time(&self, _limit: Duration) {}
 
     fn name(&self) -> String {
         "the model".into()

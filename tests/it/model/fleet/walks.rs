@@ -54,15 +54,16 @@ fn start(chance: &mut Chance, seed: u64) -> Start {
 fn orders(chance: &mut Chance) -> Vec<Order> {
     let count = 1 + chance.below(MOST_JOBS);
     let within_ms = [1, 1_000, 100_000, 400_000][chance.below(4)];
-    let mut order = || {
+    let order = |place: usize| {
         let starts_in = u64::try_from(chance.below(within_ms)).expect("it is small");
         Order {
             starts_in: Duration::from_millis(starts_in),
             off_s: [0, 0, 0, 60, -90, 7_200, -40_000][chance.below(7)],
             is_misled: chance.below(8) == 0,
+            has_cache: place < 2,
         }
     };
-    (0..count).map(|_| order()).collect()
+    (0..count).map(order).collect()
 }
 
 /// Walks, and says what is wrong.

@@ -1,12 +1,14 @@
 //! Machines that take turns. Time goes by only when all of them wait, and chance decides who is next.
 
 use std::{
-    sync::{Condvar, Mutex, MutexGuard},
+    path::{Path, PathBuf},
+    sync::{Condvar, Mutex, MutexGuard, OnceLock},
     time::Duration,
 };
 
 use bbtoken::internals::{Endpoints, Grant, Profile, Transport, Url};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use super::{
     super::Chance,
@@ -41,6 +43,8 @@ pub(super) struct JobState {
     pub(super) claimed_at: Option<Duration>,
     /// How often it waited.
     pub(super) waits: u32,
+    /// How often it read the record.
+    pub(super) reads: u32,
     pub(super) requests: u32,
 }
 
@@ -73,6 +77,8 @@ pub(super) struct World {
     pub(super) state: Mutex<State>,
     pub(super) turns: [Condvar; MOST_JOBS],
     pub(super) profile: Profile,
+    /// The files of the machines that have a cache.
+    caches: OnceLock<TempDir>,
 }
 
 /// How a world begins.
@@ -116,7 +122,23 @@ impl World {
             }),
             turns: [const { Condvar::new() }; MOST_JOBS],
             profile,
+            caches: OnceLock::new(),
         }
+    }
+
+    /// The directory in which a machine keeps the token.
+    pub(super) fn cache(&self, machine: usize) -> PathBuf {
+        let directory = || {
+            // Thousands of files are written, and a disk would take its time for each.
+            let memory = Path::new("/dev/shm");
+            let directory = match memory.is_dir() {
+                true => tempfile::tempdir_in(memory),
+                false => tempfile::tempdir(),
+            };
+            directory.expect("a temporary directory")
+        };
+        let caches = self.caches.get_or_init(directory);
+        caches.path().join(machine.to_string())
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
