@@ -6,8 +6,10 @@ use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 
 use crate::git::Repository;
+use crate::journal::Scheme;
 use crate::oauth::{Token, TokenKind};
 use crate::page::{self, Answer};
+use crate::random;
 use crate::site::Site;
 
 /// The user name for OAuth access tokens and for resource tokens (Bitbucket: "OAuth 2.0", "Using access tokens").
@@ -68,16 +70,39 @@ impl Credentials {
         })
     }
 
+    /// The fingerprint of the secret in them.
+    pub(crate) fn fingerprint(&self) -> Option<String> {
+        match self {
+            Self::Basic { secret, .. } | Self::Bearer(secret) => Some(random::fingerprint(secret)),
+            Self::Anonymous | Self::Malformed => None,
+        }
+    }
+
     /// What is recorded of them; never a secret, also not one sent as user name.
     pub(crate) fn shown(&self) -> Option<String> {
         match self {
             Self::Anonymous => None,
-            Self::Basic { user, .. } if user.len() > MAX_SHOWN_USER || user.starts_with("AT") => {
+            Self::Basic { user, .. }
+                if user.len() > MAX_SHOWN_USER
+                    || user.starts_with("AT")
+                    || user.starts_with("BBDC-") =>
+            {
                 Some("(not shown)".to_owned())
             }
             Self::Basic { user, .. } => Some(user.clone()),
             Self::Bearer(_) => Some("Bearer".to_owned()),
             Self::Malformed => Some("(malformed)".to_owned()),
+        }
+    }
+}
+
+impl From<&Credentials> for Scheme {
+    fn from(credentials: &Credentials) -> Self {
+        match credentials {
+            Credentials::Anonymous => Self::None,
+            Credentials::Basic { .. } => Self::Basic,
+            Credentials::Bearer(_) => Self::Bearer,
+            Credentials::Malformed => Self::Malformed,
         }
     }
 }
@@ -148,12 +173,14 @@ fn git_token(site: &Site, credentials: &Credentials) -> Option<Token> {
     };
     let token = site.oauth.token(secret, site.clock.now_unix_s())?;
     let fits = match (token.kind, user) {
-        (TokenKind::Access | TokenKind::Resource, Some(user)) => user == TOKEN_USER,
+        (TokenKind::Access | TokenKind::Service | TokenKind::Resource, Some(user)) => {
+            user == TOKEN_USER
+        }
         // The e-mail address is for REST only (Bitbucket: "Using API tokens").
         (TokenKind::Api, Some(user)) => {
             user != TOKEN_USER && !user.is_empty() && !user.contains('@')
         }
-        (TokenKind::Access, None) => true,
+        (TokenKind::Access | TokenKind::Service, None) => true,
         (TokenKind::Api | TokenKind::Resource, None) => false,
     };
     fits.then_some(token)

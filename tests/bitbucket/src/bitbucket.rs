@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsAcceptor;
 
 use crate::certificates::Certificates;
 use crate::connection;
+use crate::data_center;
 use crate::git::Repository;
 use crate::journal::{Kind, Recorded};
-use crate::oauth::{Consumer, RefreshUse, TokenKind};
+use crate::oauth::{Consumer, NewToken, RefreshUse, TokenKind};
 use crate::script::Rule;
 use crate::settings::{Consent, LfsLinks, ScopeField, Settings};
 use crate::site::Site;
@@ -24,9 +25,24 @@ const PORT_ATTEMPTS: usize = 16;
 /// How long dropping waits for the server to end.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Which Bitbucket is played.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Edition {
+    /// Bitbucket Cloud.
+    #[default]
+    Cloud,
+    /// Bitbucket Data Center.
+    DataCenter {
+        /// The path that everything is below, such as `/bitbucket`; empty for none.
+        context_path: String,
+    },
+}
+
 /// How a Bitbucket is started.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Which Bitbucket is played. Default: Cloud.
+    pub edition: Edition,
     /// HTTPS rather than plain HTTP. Default: true.
     pub tls: bool,
     /// Whether HTTP/2 is offered: by ALPN over TLS, by prior knowledge without. Default: true.
@@ -48,6 +64,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            edition: Edition::Cloud,
             tls: true,
             http2: true,
             http1: true,
@@ -56,6 +73,18 @@ impl Default for Options {
             git: None,
             protocol_v2: true,
             root: None,
+        }
+    }
+}
+
+impl Options {
+    /// A Data Center below this context path, such as `/bitbucket`; empty for none.
+    pub fn data_center(context_path: &str) -> Self {
+        Self {
+            edition: Edition::DataCenter {
+                context_path: context_path.to_owned(),
+            },
+            ..Self::default()
         }
     }
 }
@@ -73,6 +102,7 @@ pub enum ObjectFormat {
 /// A running Bitbucket; dropping it stops the server and everything it started.
 pub struct Bitbucket {
     site: Arc<Site>,
+    options: Options,
     consumer: Consumer,
     base_url: String,
     ca_file: PathBuf,
@@ -84,6 +114,32 @@ pub struct Bitbucket {
 impl Bitbucket {
     /// Starts a server on loopback, with one private consumer and no repository.
     pub fn start(options: Options) -> Result<Self> {
+        Self::start_beside(options, None)
+    }
+
+    /// Starts a mirror of this Data Center: it shares its accounts, and serves the repositories as they are copied.
+    pub fn start_mirror(&self) -> Result<Self> {
+        let options = Options {
+            port: None,
+            root: None,
+            ..self.options.clone()
+        };
+        Self::start_beside(options, Some(self))
+    }
+
+    /// Copies the repositories of a mirror from its primary, as they are now.
+    pub fn synchronize_from(&self, primary: &Self) -> Result<()> {
+        data_center::copy(&primary.site.repositories, &self.site.repositories)
+            .context("cannot copy the repositories")
+    }
+
+    fn start_beside(options: Options, primary: Option<&Self>) -> Result<Self> {
+        if let Edition::DataCenter { context_path } = &options.edition
+            && !context_path.is_empty()
+            && (!context_path.starts_with('/') || context_path.ends_with('/'))
+        {
+            bail!("'{context_path}' is no context path: write it as '/bitbucket'");
+        }
         let temporary = tempfile::Builder::new()
             .prefix("bitbucket-local-")
             .tempdir();
@@ -98,10 +154,18 @@ impl Bitbucket {
         let repositories =
             std::path::absolute(repositories).context("cannot find the current directory")?;
         let git = options.git.clone().unwrap_or_else(|| PathBuf::from("git"));
-        let site = Arc::new(Site::new(git, home, repositories)?);
+        let mut site = Site::new(options.edition.clone(), git, home, repositories)?;
+        if let Some(primary) = primary {
+            site.mirrors(&primary.site);
+        }
+        let site = Arc::new(site);
         site.change(|settings| settings.protocol_v2 = options.protocol_v2);
-        let consumer = Consumer::new_private();
-        site.oauth.add_consumer(consumer.clone());
+        let consumer = match (primary, &options.edition) {
+            (Some(primary), _) => primary.consumer.clone(),
+            (None, Edition::Cloud) => Consumer::new_private(),
+            (None, Edition::DataCenter { .. }) => data_center::consumer(),
+        };
+        site.add_consumer(consumer.clone());
 
         let certificates = Certificates::generate()?;
         let ca_file = temporary.path().join("ca.pem");
@@ -128,14 +192,19 @@ impl Bitbucket {
                 Arc::clone(&site),
             ));
         }
-        let base_url = if options.tls {
-            format!("https://localhost:{port}")
-        } else {
-            format!("http://127.0.0.1:{port}")
+        let context_path = match &options.edition {
+            Edition::Cloud => "",
+            Edition::DataCenter { context_path } => context_path,
         };
-        site.base_url.get_or_init(|| base_url.clone());
+        let base_url = if options.tls {
+            format!("https://localhost:{port}{context_path}")
+        } else {
+            format!("http://127.0.0.1:{port}{context_path}")
+        };
+        site.reached_at.get_or_init(|| base_url.clone());
         Ok(Self {
             site,
+            options,
             consumer,
             base_url,
             ca_file,
@@ -144,9 +213,37 @@ impl Bitbucket {
         })
     }
 
-    /// `https://localhost:PORT`, or `http://127.0.0.1:PORT` without TLS.
+    /// `https://localhost:PORT`, or `http://127.0.0.1:PORT` without TLS; on Data Center with the context path.
     pub fn base_url(&self) -> &str {
         &self.base_url
+    }
+
+    /// Where git finds a repository.
+    pub fn repository_url(&self, workspace: &str, name: &str) -> String {
+        let slug = name.strip_suffix(".git").unwrap_or(name);
+        let below = match self.options.edition {
+            Edition::Cloud => "",
+            Edition::DataCenter { .. } => "/scm",
+        };
+        format!("{}{below}/{workspace}/{slug}.git", self.base_url)
+    }
+
+    /// The token endpoint.
+    pub fn token_url(&self) -> String {
+        self.oauth_url("access_token", "token")
+    }
+
+    /// The page that asks a user for consent.
+    pub fn authorize_url(&self) -> String {
+        self.oauth_url("authorize", "authorize")
+    }
+
+    fn oauth_url(&self, cloud: &str, data_center: &str) -> String {
+        let base_url = &self.base_url;
+        match self.options.edition {
+            Edition::Cloud => format!("{base_url}/site/oauth2/{cloud}"),
+            Edition::DataCenter { .. } => format!("{base_url}/rest/oauth2/latest/{data_center}"),
+        }
     }
 
     /// The certificate of the authority that signed the server's, as PEM.
@@ -162,10 +259,11 @@ impl Bitbucket {
     /// Where the bare repository is, whether it exists or not.
     pub fn repository_path(&self, workspace: &str, name: &str) -> PathBuf {
         let slug = name.strip_suffix(".git").unwrap_or(name);
-        self.site.path(&Repository {
+        let repository = self.site.repository(workspace, name);
+        self.site.path(&repository.unwrap_or_else(|| Repository {
             workspace: workspace.to_owned(),
             slug: slug.to_owned(),
-        })
+        }))
     }
 
     /// Makes an empty bare repository with initial branch `main`.
@@ -180,7 +278,7 @@ impl Bitbucket {
         name: &str,
         format: ObjectFormat,
     ) -> Result<PathBuf> {
-        let repository = Repository::new(workspace, name);
+        let repository = self.site.repository(workspace, name);
         let repository = repository
             .with_context(|| format!("'{workspace}/{name}' is no name for a repository"))?;
         let format = match format {
@@ -197,15 +295,15 @@ impl Bitbucket {
 
     /// Adds a consumer, or replaces the one with the same key.
     pub fn add_consumer(&self, consumer: Consumer) {
-        self.site.oauth.add_consumer(consumer);
+        self.site.add_consumer(consumer);
     }
 
     /// A ready OAuth access token with these scopes, good everywhere.
     pub fn issue_access_token(&self, scopes: &[&str]) -> String {
-        self.site.issue_token(TokenKind::Access, scopes)
+        self.issue_token(TokenKind::Access, scopes)
     }
 
-    /// A ready personal API token, `ATATT…`, that may do everything.
+    /// A ready personal API token, `ATATT…`, that may do everything; on Data Center an HTTP access token, `BBDC-…`.
     pub fn issue_api_token(&self) -> String {
         self.issue_token(
             TokenKind::Api,
@@ -217,14 +315,32 @@ impl Bitbucket {
         )
     }
 
-    /// A ready repository, project or workspace access token, `ATCT…`, that may read and write.
+    /// A ready repository, project or workspace access token, `ATCT…`, that may read and write; on Data Center `BBDC-…`.
     pub fn issue_resource_token(&self) -> String {
         self.issue_token(TokenKind::Resource, &["repository", "repository:write"])
     }
 
     /// A ready token of any kind with these scopes.
     pub fn issue_token(&self, kind: TokenKind, scopes: &[&str]) -> String {
-        self.site.issue_token(kind, scopes)
+        self.issue(NewToken {
+            scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+            ..NewToken::new(kind)
+        })
+    }
+
+    /// A ready token made to measure.
+    pub fn issue(&self, token: NewToken) -> String {
+        self.site.issue(token)
+    }
+
+    /// How often Basic authentication, or a login in a browser, failed for this account of a Data Center.
+    pub fn failed_attempts(&self, user: &str) -> u64 {
+        self.site.accounts.failed_attempts(user)
+    }
+
+    /// Does what a user does who solves the CAPTCHA: the failed attempts are forgotten.
+    pub fn reset_captcha(&self, user: &str) {
+        self.site.accounts.forget_failures(user);
     }
 
     /// Refuses every token issued so far, of every kind; refresh tokens stay good.

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::git::{Repository, header};
-use crate::oauth::{Consumer, TokenKind};
+use crate::git::header;
+use crate::oauth::Consumer;
 use crate::page::{self, Answer};
 use crate::reply::Upload;
 use crate::script::Rule;
@@ -24,7 +24,7 @@ const MAX_BODY_BYTES: usize = 1 << 20;
 type Outcome = Result<Value, String>;
 
 /// Answers a control request; the listener is on loopback only.
-pub(crate) async fn answer(site: &Site, parts: &Parts, mut upload: Upload) -> Answer {
+pub(crate) async fn answer(site: &Site, parts: &Parts, path: &str, mut upload: Upload) -> Answer {
     if header(&parts.headers, KEY_HEADER).as_deref() != Some(&site.control_key) {
         return page::text(
             StatusCode::FORBIDDEN,
@@ -34,15 +34,18 @@ pub(crate) async fn answer(site: &Site, parts: &Parts, mut upload: Upload) -> An
     let Some(body) = upload.collect(MAX_BODY_BYTES).await else {
         return page::text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too long\n");
     };
-    let outcome = match (parts.method.as_str(), parts.uri.path()) {
+    let outcome = match (parts.method.as_str(), path) {
         ("GET", "/_local/requests") => Ok(json!(site.journal.requests())),
         ("DELETE", "/_local/requests") => carry_out(|| site.journal.clear()),
         ("GET", "/_local/connections") => Ok(json!(site.journal.connections())),
         ("GET", "/_local/refresh-uses") => Ok(json!(site.oauth.refresh_uses())),
         ("POST", "/_local/repositories") => create(site, &body),
-        ("POST", "/_local/consumers") => parse::<Consumer>(&body)
-            .and_then(|consumer| carry_out(|| site.oauth.add_consumer(consumer))),
-        ("POST", "/_local/tokens") => issue(site, &body),
+        ("POST", "/_local/consumers") => {
+            parse::<Consumer>(&body).and_then(|consumer| carry_out(|| site.add_consumer(consumer)))
+        }
+        ("POST", "/_local/tokens") => {
+            parse(&body).map(|wanted| json!({ "token": site.issue(wanted) }))
+        }
         ("POST", "/_local/revoke") => carry_out(|| site.oauth.revoke_tokens()),
         ("POST", "/_local/clock") => advance(site, &body),
         ("POST", "/_local/script") => {
@@ -75,25 +78,13 @@ fn sha1() -> String {
 
 fn create(site: &Site, body: &[u8]) -> Outcome {
     let wanted: NewRepository = parse(body)?;
-    let repository = Repository::new(&wanted.workspace, &wanted.name)
+    let repository = site
+        .repository(&wanted.workspace, &wanted.name)
         .ok_or("this is no name for a repository")?;
     let path = site
         .create(&repository, &wanted.object_format)
         .map_err(|error| format!("{error:#}"))?;
     Ok(json!({ "path": path }))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NewToken {
-    kind: TokenKind,
-    scopes: Vec<String>,
-}
-
-fn issue(site: &Site, body: &[u8]) -> Outcome {
-    let wanted: NewToken = parse(body)?;
-    let scopes: Vec<&str> = wanted.scopes.iter().map(String::as_str).collect();
-    Ok(json!({ "token": site.issue_token(wanted.kind, &scopes) }))
 }
 
 #[derive(Deserialize)]
@@ -109,13 +100,19 @@ fn advance(site: &Site, body: &[u8]) -> Outcome {
 
 /// Changes the settings that are named and keeps the others.
 fn set(site: &Site, body: &[u8]) -> Outcome {
-    let wanted: serde_json::Map<String, Value> = parse(body)?;
     let mut merged = json!(site.settings());
-    for (name, value) in wanted {
-        merged[name] = value;
-    }
+    merge(&mut merged, parse(body)?);
     let merged: Settings = serde_json::from_value(merged).map_err(|error| error.to_string())?;
     carry_out(|| site.change(|settings| *settings = merged))
+}
+
+fn merge(old: &mut Value, new: Value) {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => new
+            .into_iter()
+            .for_each(|(name, value)| merge(old.entry(name).or_insert(Value::Null), value)),
+        (old, new) => *old = new,
+    }
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {

@@ -17,9 +17,11 @@ use hyper::{Request, Response, StatusCode};
 use tokio::sync::watch;
 
 use crate::access::Credentials;
+use crate::bitbucket::Edition;
 use crate::connection::Connection;
 use crate::control;
-use crate::git::{self, Address, content_length, header};
+use crate::data_center;
+use crate::git::{self, Address, Repository, content_length, header};
 use crate::journal::{Kind, Progress, Recorded};
 use crate::lfs;
 use crate::oauth::authorize;
@@ -40,12 +42,13 @@ pub(crate) async fn serve(
     request: Request<Incoming>,
 ) -> Result<Response<Reply>, Infallible> {
     let (parts, incoming) = request.into_parts();
-    if parts.uri.path().starts_with(CONTROL) {
-        let answer = control::answer(&site, &parts, Upload::new(incoming, Arc::default())).await;
+    if let Some(path) = control_path(&site, parts.uri.path()) {
+        let upload = Upload::new(incoming, Arc::default());
+        let answer = control::answer(&site, &parts, path, upload).await;
         return Ok(answer.map(|payload| Reply::new(payload, Ending::Usual, connection, None, None)));
     }
     connection.carries(parts.version);
-    let asked = Asked::of(parts.uri.path());
+    let asked = Asked::of(&site, parts.uri.path());
     let mut recorded = record(&parts, asked.kind(), &connection);
     // From before it is recorded, so that whoever has seen the request may release it.
     let releases = site.releases.subscribe();
@@ -86,17 +89,27 @@ enum Asked {
     Authorize,
     Api,
     Other,
+    DataCenter(data_center::Asked),
 }
 
 impl Asked {
-    fn of(path: &str) -> Self {
+    fn of(site: &Site, path: &str) -> Self {
+        match &site.edition {
+            Edition::Cloud => Self::of_cloud(path),
+            Edition::DataCenter { context_path } => {
+                Self::DataCenter(data_center::Asked::of(context_path, path))
+            }
+        }
+    }
+
+    fn of_cloud(path: &str) -> Self {
         match path {
             "/site/oauth2/access_token" => Self::Token,
             "/site/oauth2/authorize" => Self::Authorize,
             _ if path.starts_with("/2.0/") => Self::Api,
-            _ => Address::parse(path)
+            _ => Address::parse(path, Repository::new)
                 .map(Self::Git)
-                .or_else(|| lfs::Address::parse(path).map(Self::Lfs))
+                .or_else(|| lfs::Address::parse(path, Repository::new).map(Self::Lfs))
                 .unwrap_or(Self::Other),
         }
     }
@@ -109,12 +122,23 @@ impl Asked {
             Self::Authorize => Kind::Authorize,
             Self::Api => Kind::Api,
             Self::Other => Kind::Other,
+            Self::DataCenter(asked) => asked.kind(),
         }
     }
 }
 
+/// The path of a control request, from [`CONTROL`] on.
+fn control_path<'a>(site: &Site, path: &'a str) -> Option<&'a str> {
+    let path = match &site.edition {
+        Edition::Cloud => path,
+        Edition::DataCenter { context_path } => path.strip_prefix(context_path.as_str())?,
+    };
+    path.starts_with(CONTROL).then_some(path)
+}
+
 fn record(parts: &Parts, kind: Kind, connection: &Connection) -> Recorded {
     let value = |name: &str| header(&parts.headers, name);
+    let credentials = Credentials::of(&parts.headers);
     Recorded {
         sequence: 0,
         connection: connection.number,
@@ -127,7 +151,9 @@ fn record(parts: &Parts, kind: Kind, connection: &Connection) -> Recorded {
             .map(str::to_owned),
         kind,
         grant: None,
-        user: Credentials::of(&parts.headers).shown(),
+        user: credentials.shown(),
+        scheme: (&credentials).into(),
+        secret: credentials.fingerprint(),
         git_protocol: value("git-protocol"),
         user_agent: value(USER_AGENT.as_str()),
         accept: value(ACCEPT.as_str()),
@@ -147,12 +173,15 @@ fn record(parts: &Parts, kind: Kind, connection: &Connection) -> Recorded {
 
 /// The form of a request to the OAuth endpoints; elsewhere the body is left to be streamed.
 async fn read_form(asked: &Asked, upload: &mut Upload) -> Form {
-    match asked {
-        Asked::Token | Asked::Authorize => {
-            Form::parse(&upload.collect(MAX_FORM_BYTES).await.unwrap_or_default())
-        }
-        Asked::Git(_) | Asked::Lfs(_) | Asked::Api | Asked::Other => Form::parse(b""),
+    let is_form = match asked {
+        Asked::Token | Asked::Authorize => true,
+        Asked::DataCenter(asked) => asked.takes_form(),
+        Asked::Git(_) | Asked::Lfs(_) | Asked::Api | Asked::Other => false,
+    };
+    if !is_form {
+        return Form::parse(b"");
     }
+    Form::parse(&upload.collect(MAX_FORM_BYTES).await.unwrap_or_default())
 }
 
 /// A request on its way to an answer.
@@ -253,6 +282,9 @@ impl Exchange<'_> {
             Asked::Token => token_endpoint::answer(site, &parts, &form),
             Asked::Authorize => authorize::answer(site, &parts, &form),
             Asked::Api => rest::answer(site, &parts),
+            Asked::DataCenter(asked) => {
+                data_center::answer(site, asked, &parts, &form, upload).await
+            }
             Asked::Other => page::html(
                 StatusCode::NOT_FOUND,
                 "Not found",

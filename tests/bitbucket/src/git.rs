@@ -10,6 +10,8 @@ use crate::page::{self, Answer};
 use crate::reply::Upload;
 use crate::site::Site;
 
+/// What a push asks for.
+pub(crate) const RECEIVE_PACK: &str = "git-receive-pack";
 /// Refused uploads up to this size are read so that the connection can be used again; longer ones end it.
 const DISCARD_BYTES: u64 = 1 << 20;
 
@@ -31,6 +33,9 @@ impl Repository {
     }
 }
 
+/// How a site reads a workspace and the name of a repository in an address.
+pub(crate) type Named = fn(&str, &str) -> Option<Repository>;
+
 /// What git asks of a repository ("gitprotocol-http").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
@@ -41,25 +46,29 @@ pub(crate) struct Address {
 
 impl Address {
     /// Takes `/{workspace}/{repository}[.git]/{rest}` apart, for the four paths git asks for.
-    pub(crate) fn parse(path: &str) -> Option<Self> {
+    pub(crate) fn parse(path: &str, named: Named) -> Option<Self> {
         let mut parts = path.strip_prefix('/')?.splitn(3, '/');
         let (workspace, slug, rest) = (parts.next()?, parts.next()?, parts.next()?);
         let known = [
             "info/refs",
             "git-upload-pack",
-            "git-receive-pack",
+            RECEIVE_PACK,
             "git-upload-archive",
         ];
         if !known.contains(&rest) {
             return None;
         }
         Some(Self {
-            repository: Repository::new(workspace, slug)?,
+            repository: named(workspace, slug)?,
             rest: rest.to_owned(),
         })
     }
 
-    fn service<'a>(&'a self, query: &'a str) -> Option<&'a str> {
+    pub(crate) fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
+    pub(crate) fn service<'a>(&'a self, query: &'a str) -> Option<&'a str> {
         match self.rest.as_str() {
             "info/refs" => query
                 .split('&')
@@ -74,31 +83,47 @@ pub(crate) async fn answer(
     site: &Site,
     address: &Address,
     parts: &Parts,
-    mut upload: Upload,
+    upload: Upload,
 ) -> Answer {
-    let query = parts.uri.query().unwrap_or("");
-    let Some(service) = address.service(query) else {
-        return page::text(StatusCode::FORBIDDEN, "Please upgrade your git client.");
+    let Some(service) = address.service(parts.uri.query().unwrap_or("")) else {
+        return no_service();
     };
-    let write = service == "git-receive-pack";
+    let write = service == RECEIVE_PACK;
     let credentials = Credentials::of(&parts.headers);
-    let user = match access::git_user(site, &credentials, &address.repository, write) {
-        Ok(user) => user,
-        Err(refusal) => {
-            let mut refusal = refusal.answer();
-            if !upload.discard(DISCARD_BYTES).await {
-                refusal
-                    .headers_mut()
-                    .insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            return refusal;
-        }
-    };
+    match access::git_user(site, &credentials, &address.repository, write) {
+        Ok(user) => serve(site, address, parts, upload, user).await,
+        Err(refusal) => refuse(refusal.answer(), upload).await,
+    }
+}
+
+/// The answer to a git that asks for no service, as those before smart HTTP do.
+pub(crate) fn no_service() -> Answer {
+    page::text(StatusCode::FORBIDDEN, "Please upgrade your git client.")
+}
+
+/// Answers without doing what was asked.
+pub(crate) async fn refuse(mut answer: Answer, mut upload: Upload) -> Answer {
+    if !upload.discard(DISCARD_BYTES).await {
+        answer
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
+}
+
+/// Lets git's own program answer.
+pub(crate) async fn serve(
+    site: &Site,
+    address: &Address,
+    parts: &Parts,
+    upload: Upload,
+    user: String,
+) -> Answer {
     let Repository { workspace, slug } = &address.repository;
     let call = Call {
         method: parts.method.to_string(),
         path: format!("/{workspace}/{slug}.git/{}", address.rest),
-        query: query.to_owned(),
+        query: parts.uri.query().unwrap_or("").to_owned(),
         user,
         git_protocol: header(&parts.headers, "git-protocol")
             .filter(|_| site.settings().protocol_v2),
@@ -123,7 +148,7 @@ pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// Bitbucket's names: letters, digits, `-`, `_` and `.`; never a step up the directories.
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     !name.is_empty() && !name.starts_with('.') && name.bytes().all(plain)
 }
@@ -143,7 +168,8 @@ mod tests {
             "/ws/repo.git/info/refs",
             "/ws/repo.git/git-receive-pack",
         ] {
-            let address = Address::parse(path).expect("because it is a git address");
+            let address =
+                Address::parse(path, Repository::new).expect("because it is a git address");
             assert_eq!(address.repository, expected, "'{path}' is that repository");
         }
         for path in [
@@ -153,7 +179,8 @@ mod tests {
             "/ws/repo/objects/info/packs",
             "/ws/a/b/info/refs",
         ] {
-            assert_eq!(Address::parse(path), None, "'{path}' is no git address");
+            let address = Address::parse(path, Repository::new);
+            assert_eq!(address, None, "'{path}' is no git address");
         }
     }
 }

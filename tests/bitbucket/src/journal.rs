@@ -33,6 +33,10 @@ pub struct Recorded {
     pub grant: Option<String>,
     /// The user name of Basic authentication, or `Bearer`; a name that looks like a token is not shown.
     pub user: Option<String>,
+    /// How the credentials came.
+    pub scheme: Scheme,
+    /// The [`fingerprint`](crate::fingerprint) of the password or token that came in the `Authorization` header.
+    pub secret: Option<String>,
     /// The `Git-Protocol` header.
     pub git_protocol: Option<String>,
     /// The `User-Agent` header.
@@ -76,10 +80,24 @@ pub enum Kind {
     Token,
     /// The authorize page.
     Authorize,
-    /// The REST interface under `/2.0/`.
+    /// The REST interface under `/2.0/`, or on Data Center under `/rest/`.
     Api,
     /// Everything else.
     Other,
+}
+
+/// How the credentials of a request come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scheme {
+    /// There are none.
+    None,
+    /// Basic authentication (RFC 7617).
+    Basic,
+    /// A bearer token (RFC 6750).
+    Bearer,
+    /// Another scheme, a broken one, or more than one header.
+    Malformed,
 }
 
 /// How far an exchange has come.

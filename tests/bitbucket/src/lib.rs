@@ -7,9 +7,27 @@
 //!
 //! Everything that happens is recorded without a secret ([`Recorded`]), and any answer can be scripted ([`Rule`]).
 //!
+//! # Data Center
+//!
+//! [`Options::data_center`] plays Bitbucket Data Center instead, below a context path. A project's key, or `~` and a
+//! user's slug, takes the place of the workspace. Tests issue tokens in the same way: Bitbucket Cloud's scopes are
+//! translated. [`DataCenter`] lists what can be switched. All of it follows what public pages say; no real Data Center
+//! was available to compare it with.
+//!
+//! | address below the context path | what answers |
+//! |---|---|
+//! | `/scm/KEY/slug.git` | git, and Git LFS below `info/lfs` |
+//! | `/rest/oauth2/latest/authorize`, `/rest/oauth2/latest/token` | the OAuth 2 provider |
+//! | `/rest/api/latest/application-properties` | the version; `X-AUSERNAME` names the user |
+//! | `/rest/api/latest/inbox/pull-requests/count` | 401 to those who are not signed in |
+//! | `/rest/api/latest/users/SLUG` | the user who asks |
+//! | `/rest/api/latest/projects/KEY/repos/SLUG` | a repository |
+//! | `/rest/git-lfs/storage/KEY/SLUG/OID` | an object of Git LFS |
+//! | `/login`, `/projects/…`, `/users/…` | pages for a browser |
+//!
 //! # Control over HTTP
 //!
-//! The same can be done over HTTP with the header `X-Local-Key`; such requests are not recorded. Bodies are JSON.
+//! The same can be done over HTTP, on Data Center below the context path, with the header `X-Local-Key`; such requests are not recorded. Bodies are JSON.
 //!
 //! | request | body | effect |
 //! |---|---|---|
@@ -19,7 +37,7 @@
 //! | `GET /_local/refresh-uses` | | each refresh token as [`RefreshUse`] |
 //! | `POST /_local/repositories` | `{"workspace":"ws","name":"repo"}`, `"object_format":"sha256"` | makes a repository, answers its `path` |
 //! | `POST /_local/consumers` | all fields of [`Consumer`] | adds a consumer |
-//! | `POST /_local/tokens` | `{"kind":"access","scopes":["repository"]}`, or `api`, `resource` | answers a `token` |
+//! | `POST /_local/tokens` | [`NewToken`], as `{"kind":"access","scopes":["repository"]}`, or `api`, `resource`, `service` | answers a `token` |
 //! | `POST /_local/revoke` | | refuses every token issued so far |
 //! | `POST /_local/clock` | `{"advance_s":60}` | moves the clock |
 //! | `POST /_local/script` | [`Rule`], as `{"kind":"git","action":{"answer":{"status":429}}}` | adds a rule |
@@ -43,6 +61,7 @@ mod certificates;
 mod clock;
 mod connection;
 mod control;
+mod data_center;
 mod exchange;
 mod git;
 mod journal;
@@ -57,10 +76,12 @@ mod script;
 mod settings;
 mod site;
 
-pub use bitbucket::{Bitbucket, ObjectFormat, Options};
+pub use bitbucket::{Bitbucket, Edition, ObjectFormat, Options};
 pub use certificates::{Claims, certificate};
-pub use journal::{Kind, Progress, Recorded};
-pub use oauth::{Consumer, RefreshUse, TokenKind};
+pub use data_center::{DataCenter, RateLimit};
+pub use journal::{Kind, Progress, Recorded, Scheme};
+pub use oauth::{Consumer, NewToken, RefreshUse, TokenKind};
+pub use random::fingerprint;
 pub use script::{Action, Bare, Rule, Then};
 pub use settings::{Consent, LfsLinks, ScopeField, Settings};
 pub use site::lay_out;

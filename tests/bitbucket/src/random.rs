@@ -25,7 +25,7 @@ pub(crate) fn url_safe(bytes: usize) -> String {
 }
 
 /// The SHA-256 of a secret in hexadecimal: what is stored and shown in its place.
-pub(crate) fn fingerprint(secret: &str) -> String {
+pub fn fingerprint(secret: &str) -> String {
     hexadecimal(digest(&SHA256, secret.as_bytes()).as_ref())
 }
 

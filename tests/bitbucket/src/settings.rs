@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bitbucket::Edition;
+use crate::data_center::DataCenter;
+
 /// Behavior that can be changed at any time; the default is Bitbucket Cloud's since 2026-05-04.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -36,6 +39,24 @@ pub struct Settings {
     pub lfs_links: LfsLinks,
     /// The life of links that need no credentials of the client's.
     pub lfs_link_lifetime_s: u64,
+    /// What concerns Data Center only.
+    pub data_center: DataCenter,
+}
+
+impl Settings {
+    /// How this edition behaves by default.
+    pub(crate) fn of(edition: &Edition) -> Self {
+        match edition {
+            Edition::Cloud => Self::default(),
+            // Access tokens live one hour, and a used refresh token is declined ("OAuth 2.0 provider system properties").
+            Edition::DataCenter { .. } => Self {
+                access_token_lifetime_s: 3_600,
+                refresh_grace_s: 0,
+                lfs_anonymous_status: 401,
+                ..Self::default()
+            },
+        }
+    }
 }
 
 impl Default for Settings {
@@ -56,6 +77,7 @@ impl Default for Settings {
             lfs_anonymous_status: 403,
             lfs_links: LfsLinks::Plain,
             lfs_link_lifetime_s: 3_600,
+            data_center: DataCenter::default(),
         }
     }
 }

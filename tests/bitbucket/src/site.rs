@@ -9,27 +9,34 @@ use anyhow::{Context as _, Result, bail};
 use tokio::sync::watch;
 
 use crate::backend::{self, Backend};
+use crate::bitbucket::Edition;
 use crate::clock::Clock;
+use crate::data_center::{self, Accounts};
 use crate::git::Repository;
 use crate::journal::Journal;
 use crate::lfs::Locks;
-use crate::oauth::{Oauth, TokenKind};
+use crate::oauth::{Consumer, NewToken, Oauth, Token, TokenKind};
 use crate::script::Script;
 use crate::settings::Settings;
 
 /// One running Bitbucket, without its sockets.
 pub(crate) struct Site {
-    pub(crate) clock: Clock,
+    pub(crate) edition: Edition,
+    pub(crate) clock: Arc<Clock>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) script: Script,
-    pub(crate) oauth: Oauth,
+    pub(crate) oauth: Arc<Oauth>,
+    /// The accounts of a Data Center.
+    pub(crate) accounts: Arc<Accounts>,
+    /// Whether this is a mirror: it serves copies and takes no pushes.
+    pub(crate) is_mirror: bool,
     pub(crate) backend: Backend,
     /// Counts the releases of held answers.
     pub(crate) releases: watch::Sender<u64>,
     /// What control requests over HTTP must send.
     pub(crate) control_key: String,
     /// Where it is reached, once it listens.
-    pub(crate) base_url: OnceLock<String>,
+    pub(crate) reached_at: OnceLock<String>,
     pub(crate) locks: Locks,
     pub(crate) git: PathBuf,
     pub(crate) home: PathBuf,
@@ -39,23 +46,40 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    pub(crate) fn new(git: PathBuf, home: PathBuf, repositories: PathBuf) -> Result<Self> {
+    pub(crate) fn new(
+        edition: Edition,
+        git: PathBuf,
+        home: PathBuf,
+        repositories: PathBuf,
+    ) -> Result<Self> {
         Ok(Self {
-            clock: Clock::default(),
+            settings: Mutex::new(Settings::of(&edition)),
+            edition,
+            clock: Arc::default(),
             journal: Arc::default(),
             script: Script::default(),
-            oauth: Oauth::default(),
+            oauth: Arc::default(),
+            accounts: Arc::default(),
+            is_mirror: false,
             backend: Backend::new(&git, repositories.clone(), home.clone())?,
             releases: watch::Sender::new(0),
             control_key: crate::random::alphanumeric(32),
-            base_url: OnceLock::new(),
+            reached_at: OnceLock::new(),
             locks: Locks::default(),
             git,
             home,
             repositories,
-            settings: Mutex::default(),
             connections: AtomicU64::new(0),
         })
+    }
+
+    /// Makes this a mirror of another site.
+    pub(crate) fn mirrors(&mut self, primary: &Self) {
+        self.is_mirror = true;
+        self.clock = Arc::clone(&primary.clock);
+        self.oauth = Arc::clone(&primary.oauth);
+        self.accounts = Arc::clone(&primary.accounts);
+        self.settings = Mutex::new(primary.settings());
     }
 
     pub(crate) fn settings(&self) -> Settings {
@@ -74,12 +98,75 @@ impl Site {
         );
     }
 
-    /// Issues a ready token; OAuth access tokens live as long as granted ones, the others do not expire.
-    pub(crate) fn issue_token(&self, kind: TokenKind, scopes: &[&str]) -> String {
-        let lifetime_s =
-            (kind == TokenKind::Access).then(|| self.settings().access_token_lifetime_s);
-        self.oauth
-            .issue(kind, scopes, self.clock.now_unix_s(), lifetime_s)
+    /// Who signs in.
+    pub(crate) fn user(&self) -> String {
+        match self.edition {
+            Edition::Cloud => "local".to_owned(),
+            Edition::DataCenter { .. } => self.settings().data_center.user,
+        }
+    }
+
+    /// Issues a ready token.
+    pub(crate) fn issue(&self, wanted: NewToken) -> String {
+        let kind = wanted.kind;
+        let is_oauth = matches!(kind, TokenKind::Access | TokenKind::Service);
+        let lifetime_s = wanted
+            .lifetime_s
+            .or_else(|| is_oauth.then(|| self.settings().access_token_lifetime_s));
+        let (secret, scopes, owner) = match self.edition {
+            Edition::Cloud => (kind.secret(), wanted.scopes, self.user()),
+            Edition::DataCenter { .. } => (
+                data_center::secret(kind),
+                data_center::scopes(&wanted.scopes),
+                data_center::owner(self, kind),
+            ),
+        };
+        let token = Token {
+            kind,
+            scopes,
+            user: wanted.user.unwrap_or(owner),
+            grant: None,
+            workspaces: wanted.workspaces,
+            expires_at_unix_s: lifetime_s.map(|lifetime_s| self.clock.now_unix_s() + lifetime_s),
+            revoked: false,
+        };
+        self.oauth.known().issue(secret, token)
+    }
+
+    pub(crate) fn add_consumer(&self, mut consumer: Consumer) {
+        if let Edition::DataCenter { .. } = self.edition {
+            consumer.scopes = data_center::scopes(&consumer.scopes);
+        }
+        self.oauth.add_consumer(consumer);
+    }
+
+    /// Reads the name of a repository as this edition does.
+    pub(crate) fn repository(&self, workspace: &str, name: &str) -> Option<Repository> {
+        match self.edition {
+            Edition::Cloud => Repository::new(workspace, name),
+            Edition::DataCenter { .. } => data_center::repository(workspace, name),
+        }
+    }
+
+    /// Where it is reached, or believes that it is.
+    pub(crate) fn base_url(&self) -> String {
+        let configured = match self.edition {
+            Edition::Cloud => None,
+            Edition::DataCenter { .. } => self.settings().data_center.base_url,
+        };
+        configured.unwrap_or_else(|| self.reached_at.get().cloned().unwrap_or_default())
+    }
+
+    /// The address that the name of an LFS object is put behind.
+    pub(crate) fn lfs_storage(&self, repository: &Repository) -> String {
+        let Repository { workspace, slug } = repository;
+        let base = self.base_url();
+        match self.edition {
+            Edition::Cloud => format!("{base}/{workspace}/{slug}.git/info/lfs/storage/"),
+            Edition::DataCenter { .. } => {
+                format!("{base}/rest/git-lfs/storage/{workspace}/{slug}/")
+            }
+        }
     }
 
     pub(crate) fn next_connection(&self) -> u64 {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{SIGNATURE, problem, reply, storage};
 use crate::git::Repository;
-use crate::oauth::TokenKind;
+use crate::oauth::{NewToken, TokenKind};
 use crate::page::Answer;
 use crate::settings::LfsLinks;
 use crate::site::Site;
@@ -55,17 +55,14 @@ impl Link {
     fn new(site: &Site, repository: &Repository) -> Self {
         let settings = site.settings();
         let lifetime_s = settings.lfs_link_lifetime_s;
-        let Repository { workspace, slug } = repository;
-        let base = site.base_url.get().map_or("", String::as_str);
         Self {
             kind: settings.lfs_links,
-            storage: format!("{base}/{workspace}/{slug}.git/info/lfs/storage/"),
-            token: site.oauth.issue(
-                TokenKind::Access,
-                &["repository:write"],
-                site.clock.now_unix_s(),
-                Some(lifetime_s),
-            ),
+            storage: site.lfs_storage(repository),
+            token: site.issue(NewToken {
+                scopes: vec!["repository:write".to_owned()],
+                lifetime_s: Some(lifetime_s),
+                ..NewToken::new(TokenKind::Access)
+            }),
             lifetime_s,
         }
     }

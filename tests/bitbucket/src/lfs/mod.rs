@@ -13,7 +13,7 @@ use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::access::{self, Credentials};
-use crate::git::Repository;
+use crate::git::{Named, Repository};
 use crate::page::{self, Answer};
 use crate::reply::Upload;
 use crate::site::Site;
@@ -24,6 +24,8 @@ pub(crate) use locks::Locks;
 const MAX_JSON_BYTES: usize = 1 << 20;
 /// Where the client's token comes in a signed link.
 const SIGNATURE: &str = "signature=";
+/// What objects are below.
+const STORAGE: &str = "storage/";
 
 /// What git-lfs asks of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,13 +37,25 @@ pub(crate) struct Address {
 
 impl Address {
     /// Takes `/{workspace}/{repository}[.git]/info/lfs/{rest}` apart.
-    pub(crate) fn parse(path: &str) -> Option<Self> {
+    pub(crate) fn parse(path: &str, named: Named) -> Option<Self> {
         let mut parts = path.strip_prefix('/')?.splitn(3, '/');
         let (workspace, slug, rest) = (parts.next()?, parts.next()?, parts.next()?);
         Some(Self {
-            repository: Repository::new(workspace, slug)?,
+            repository: named(workspace, slug)?,
             rest: rest.strip_prefix("info/lfs/")?.to_owned(),
         })
+    }
+
+    /// The address of one object.
+    pub(crate) fn of_object(repository: Repository, oid: &str) -> Self {
+        Self {
+            repository,
+            rest: format!("{STORAGE}{oid}"),
+        }
+    }
+
+    pub(crate) fn repository(&self) -> &Repository {
+        &self.repository
     }
 }
 
@@ -50,12 +64,25 @@ pub(crate) async fn answer(
     site: &Site,
     address: &Address,
     parts: &Parts,
+    upload: Upload,
+) -> Answer {
+    let allow = |write| user(site, parts, &address.repository, write);
+    serve(site, address, parts, upload, allow, refused).await
+}
+
+/// Answers those whom `allow` lets read, or write, as the user it returns.
+pub(crate) async fn serve<R>(
+    site: &Site,
+    address: &Address,
+    parts: &Parts,
     mut upload: Upload,
+    allow: impl Fn(bool) -> Result<String, R>,
+    refused: impl Fn(R) -> Answer,
 ) -> Answer {
     let Address { repository, rest } = address;
-    if let Some(oid) = rest.strip_prefix("storage/") {
+    if let Some(oid) = rest.strip_prefix(STORAGE) {
         let write = parts.method == Method::PUT;
-        return match user(site, parts, repository, write) {
+        return match allow(write) {
             Ok(_) => storage::answer(site, repository, oid, parts, upload).await,
             Err(refusal) => {
                 let whole = upload.discard(MAX_JSON_BYTES as u64).await;
@@ -74,7 +101,7 @@ pub(crate) async fn answer(
         "objects/batch" => asked["operation"] == "upload",
         _ => parts.method != Method::GET,
     };
-    let user = match user(site, parts, repository, write) {
+    let user = match allow(write) {
         Ok(user) => user,
         Err(refusal) => return refused(refusal),
     };
@@ -94,11 +121,7 @@ fn user(
     repository: &Repository,
     write: bool,
 ) -> Result<String, (StatusCode, &'static str)> {
-    let query = parts.uri.query().unwrap_or("");
-    let credentials = match query.strip_prefix(SIGNATURE) {
-        Some(token) => Credentials::Bearer(token.to_owned()),
-        None => Credentials::of(&parts.headers),
-    };
+    let credentials = credentials(parts);
     if credentials == Credentials::Anonymous {
         let status = StatusCode::from_u16(site.settings().lfs_anonymous_status);
         let status = status.unwrap_or(StatusCode::FORBIDDEN);
@@ -108,8 +131,17 @@ fn user(
         .map_err(|refusal| (refusal.status(), refusal.text()))
 }
 
+/// The credentials of a request: those of a signed link, or those that were sent.
+pub(crate) fn credentials(parts: &Parts) -> Credentials {
+    let query = parts.uri.query().unwrap_or("");
+    match query.strip_prefix(SIGNATURE) {
+        Some(token) => Credentials::Bearer(token.to_owned()),
+        None => Credentials::of(&parts.headers),
+    }
+}
+
 /// An error as git-lfs reads it ("Git LFS Batch API", response errors).
-fn problem(status: StatusCode, message: &str) -> Answer {
+pub(crate) fn problem(status: StatusCode, message: &str) -> Answer {
     reply(status, &json!({ "message": message }))
 }
 

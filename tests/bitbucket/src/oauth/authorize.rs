@@ -17,28 +17,43 @@ const UNKNOWN_CLIENT: &str =
     "Invalid client_id. This integration is misconfigured. Contact the vendor for assistance.";
 
 /// A consent that waits for the user.
-pub(super) struct Request {
-    consumer: Consumer,
+pub(crate) struct Request {
+    pub(crate) consumer: Consumer,
+    /// What the token may do if the user agrees.
+    pub(crate) scopes: Vec<String>,
     /// As it was sent; the token request must repeat it exactly.
-    redirect_uri: Option<String>,
-    callback: Url,
-    state: Option<String>,
-    challenge: Option<Challenge>,
+    pub(crate) redirect_uri: Option<String>,
+    pub(crate) callback: Url,
+    pub(crate) state: Option<String>,
+    pub(crate) challenge: Option<Challenge>,
+    pub(crate) code_lifetime_s: u64,
 }
 
 /// A PKCE challenge (RFC 7636 section 4.3).
-pub(super) struct Challenge {
+pub(crate) struct Challenge {
     pub(super) value: String,
     /// `plain` rather than `S256`.
     pub(super) plain: bool,
 }
 
+impl Challenge {
+    pub(crate) fn of(query: &Form) -> Option<Self> {
+        query.value("code_challenge").map(|value| Self {
+            value: value.to_owned(),
+            plain: query.value("code_challenge_method") != Some("S256"),
+        })
+    }
+}
+
 /// An authorization code without its secret.
-pub(super) struct Code {
-    pub(super) consumer: String,
-    pub(super) redirect_uri: Option<String>,
-    pub(super) challenge: Option<Challenge>,
-    pub(super) expires_at_unix_s: u64,
+pub(crate) struct Code {
+    pub(crate) consumer: String,
+    pub(crate) scopes: Vec<String>,
+    /// Who agreed.
+    pub(crate) user: String,
+    pub(crate) redirect_uri: Option<String>,
+    pub(crate) challenge: Option<Challenge>,
+    pub(crate) expires_at_unix_s: u64,
 }
 
 /// Answers the browser: `GET` shows the page, `POST` is one of its buttons.
@@ -51,8 +66,13 @@ pub(crate) fn answer(site: &Site, parts: &Parts, form: &Form) -> Answer {
         Ok(request) => request,
         Err(text) => return problem(text),
     };
+    conclude(site, request, "/site/oauth2/authorize")
+}
+
+/// Asks the user with a page whose form goes to `action`, or does what the settings say.
+pub(crate) fn conclude(site: &Site, request: Request, action: &str) -> Answer {
     match site.settings().consent {
-        Consent::Ask => ask(site, request),
+        Consent::Ask => ask(site, request, action),
         Consent::Granted => granted(site, request),
         Consent::Denied => denied(&request),
     }
@@ -81,16 +101,14 @@ fn request(site: &Site, query: &Form) -> Result<Request, &'static str> {
     if query.value("response_type") != Some("code") {
         return Err("Unsupported response_type. Only code is supported.");
     }
-    let challenge = query.value("code_challenge").map(|value| Challenge {
-        value: value.to_owned(),
-        plain: query.value("code_challenge_method") != Some("S256"),
-    });
     Ok(Request {
+        scopes: consumer.scopes.clone(),
         consumer,
         redirect_uri,
         callback,
         state: query.value("state").map(str::to_owned),
-        challenge,
+        challenge: Challenge::of(query),
+        code_lifetime_s: CODE_LIFETIME_S,
     })
 }
 
@@ -120,10 +138,9 @@ fn path_and_query(url: &Url) -> String {
     }
 }
 
-fn ask(site: &Site, request: Request) -> Answer {
+fn ask(site: &Site, request: Request, action: &str) -> Answer {
     let name = escape(&request.consumer.name);
     let scopes: String = request
-        .consumer
         .scopes
         .iter()
         .map(|scope| format!("<li>{}</li>", escape(scope)))
@@ -131,7 +148,7 @@ fn ask(site: &Site, request: Request) -> Answer {
     let consent = random::alphanumeric(32);
     let body = format!(
         "<p><strong>{name}</strong> is requesting access to the following:</p>\n<ul>{scopes}</ul>\n\
-         <form method=\"post\" action=\"/site/oauth2/authorize\">\n\
+         <form method=\"post\" action=\"{action}\">\n\
          <input type=\"hidden\" name=\"consent\" value=\"{consent}\">\n\
          <button type=\"submit\" name=\"decision\" value=\"grant\">Grant access</button>\n\
          <button type=\"submit\" name=\"decision\" value=\"cancel\">Cancel</button>\n</form>"
@@ -140,7 +157,7 @@ fn ask(site: &Site, request: Request) -> Answer {
     page::html(StatusCode::OK, "Confirm access to your account", &body)
 }
 
-fn decide(site: &Site, form: &Form) -> Answer {
+pub(crate) fn decide(site: &Site, form: &Form) -> Answer {
     let request = form
         .value("consent")
         .and_then(|consent| site.oauth.known().requests.remove(consent));
@@ -158,9 +175,11 @@ fn granted(site: &Site, request: Request) -> Answer {
     let back = callback(&request, "code", &secret);
     let code = Code {
         consumer: request.consumer.key,
+        scopes: request.scopes,
+        user: site.user(),
         redirect_uri: request.redirect_uri,
         challenge: request.challenge,
-        expires_at_unix_s: site.clock.now_unix_s() + CODE_LIFETIME_S,
+        expires_at_unix_s: site.clock.now_unix_s() + request.code_lifetime_s,
     };
     site.oauth
         .known()
@@ -177,7 +196,7 @@ fn denied(request: &Request) -> Answer {
     page::redirect(back.as_str())
 }
 
-fn callback(request: &Request, name: &str, value: &str) -> Url {
+pub(crate) fn callback(request: &Request, name: &str, value: &str) -> Url {
     let mut back = request.callback.clone();
     back.query_pairs_mut().append_pair(name, value);
     if let Some(state) = &request.state {
@@ -186,7 +205,7 @@ fn callback(request: &Request, name: &str, value: &str) -> Url {
     back
 }
 
-fn problem(text: &str) -> Answer {
+pub(crate) fn problem(text: &str) -> Answer {
     page::html(
         StatusCode::BAD_REQUEST,
         "Error",

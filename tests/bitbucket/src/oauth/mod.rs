@@ -10,16 +10,13 @@ use std::sync::{Mutex, MutexGuard};
 
 pub use consumer::Consumer;
 pub(crate) use token::Token;
-pub use token::{RefreshUse, TokenKind};
+pub use token::{NewToken, RefreshUse, TokenKind};
 
 use authorize::{Code, Request};
 use token::RefreshToken;
 
 use crate::random;
 use crate::settings::Settings;
-
-/// Bytes behind an OAuth token: 2,536 characters, two of them `=`.
-const TOKEN_BYTES: usize = 1_900;
 
 /// Everything the OAuth endpoints know. Secrets are kept by their fingerprints, except those of consumers.
 #[derive(Default)]
@@ -28,20 +25,42 @@ pub(crate) struct Oauth {
 }
 
 #[derive(Default)]
-struct Known {
-    consumers: HashMap<String, Consumer>,
-    tokens: HashMap<String, Token>,
-    refresh_tokens: BTreeMap<String, RefreshToken>,
-    codes: HashMap<String, Code>,
+pub(crate) struct Known {
+    pub(crate) consumers: HashMap<String, Consumer>,
+    pub(crate) tokens: HashMap<String, Token>,
+    pub(crate) refresh_tokens: BTreeMap<String, RefreshToken>,
+    pub(crate) codes: HashMap<String, Code>,
     /// Consent pages that wait for their button, by the random name in the form.
     requests: HashMap<String, Request>,
 }
 
 /// What a grant entitles to.
 #[derive(Clone)]
-struct Grant {
-    consumer: Consumer,
-    scopes: Vec<String>,
+pub(crate) struct Grant {
+    /// The kind of its access tokens.
+    pub(crate) kind: TokenKind,
+    pub(crate) scopes: Vec<String>,
+    pub(crate) consumer: Consumer,
+    pub(crate) user: String,
+    /// What all its tokens have in common.
+    pub(crate) id: String,
+}
+
+impl Grant {
+    pub(crate) fn new(
+        kind: TokenKind,
+        scopes: Vec<String>,
+        consumer: Consumer,
+        user: String,
+    ) -> Self {
+        Self {
+            kind,
+            scopes,
+            consumer,
+            user,
+            id: random::alphanumeric(16),
+        }
+    }
 }
 
 impl Oauth {
@@ -59,25 +78,6 @@ impl Oauth {
             .get(&random::fingerprint(secret))
             .cloned()?;
         token.lives(now_unix_s).then_some(token)
-    }
-
-    /// Issues a ready token; `lifetime_s` counts from `now_unix_s`, `None` is for ever.
-    pub(crate) fn issue(
-        &self,
-        kind: TokenKind,
-        scopes: &[&str],
-        now_unix_s: u64,
-        lifetime_s: Option<u64>,
-    ) -> String {
-        let expires_at_unix_s = lifetime_s.map(|lifetime_s| now_unix_s + lifetime_s);
-        let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
-        self.known().issue(Token {
-            kind,
-            scopes,
-            workspaces: None,
-            expires_at_unix_s,
-            revoked: false,
-        })
     }
 
     pub(crate) fn revoke_tokens(&self) {
@@ -102,7 +102,7 @@ impl Oauth {
             .collect()
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    pub(crate) fn known(&self) -> MutexGuard<'_, Known> {
         self.known
             .lock()
             .expect("because no thread panics while it holds the tokens")
@@ -110,36 +110,37 @@ impl Oauth {
 }
 
 impl Known {
-    fn issue(&mut self, token: Token) -> String {
-        let secret = match token.kind {
-            TokenKind::Access => random::url_safe(TOKEN_BYTES),
-            TokenKind::Api => format!(
-                "ATATT3xFfGF0{}={}",
-                random::alphanumeric(171),
-                random::alphanumeric(8)
-            ),
-            TokenKind::Resource => format!(
-                "ATCTT3xFfGN0{}={}",
-                random::alphanumeric(171),
-                random::alphanumeric(8)
-            ),
-        };
+    /// Makes the token of this secret good.
+    pub(crate) fn issue(&mut self, secret: String, token: Token) -> String {
         self.tokens.insert(random::fingerprint(&secret), token);
         secret
     }
 
-    fn issue_access(&mut self, grant: &Grant, now_unix_s: u64, settings: &Settings) -> String {
-        self.issue(Token {
-            kind: TokenKind::Access,
+    pub(crate) fn issue_access(
+        &mut self,
+        grant: &Grant,
+        now_unix_s: u64,
+        settings: &Settings,
+    ) -> String {
+        let token = Token {
+            kind: grant.kind,
             scopes: grant.scopes.clone(),
+            user: grant.user.clone(),
+            grant: Some(grant.id.clone()),
             workspaces: grant.consumer.workspaces.clone(),
             expires_at_unix_s: Some(now_unix_s + settings.access_token_lifetime_s),
             revoked: false,
-        })
+        };
+        self.issue(token.kind.secret(), token)
     }
 
-    fn issue_refresh(&mut self, grant: &Grant, now_unix_s: u64, settings: &Settings) -> String {
-        let secret = random::url_safe(TOKEN_BYTES);
+    pub(crate) fn issue_refresh(
+        &mut self,
+        grant: &Grant,
+        now_unix_s: u64,
+        settings: &Settings,
+    ) -> String {
+        let secret = TokenKind::Access.secret();
         let token = RefreshToken::new(grant.clone(), now_unix_s + settings.refresh_lifetime_s);
         self.refresh_tokens
             .insert(random::fingerprint(&secret), token);

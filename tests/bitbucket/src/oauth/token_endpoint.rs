@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use super::authorize::Code;
-use super::{Consumer, Grant};
+use super::{Consumer, Grant, TokenKind};
 use crate::access::Credentials;
 use crate::page::{self, Answer};
 use crate::random;
@@ -107,16 +107,20 @@ fn grant(site: &Site, credentials: &Credentials, form: &Form) -> Result<Value, V
     }
     let settings = site.settings();
     let now = site.clock.now_unix_s();
-    match form.value("grant_type") {
-        Some("client_credentials") => client_credentials(site, consumer, now, &settings),
-        Some("authorization_code") => authorization_code(site, &consumer, form, now, &settings),
-        Some("refresh_token") => refresh_token(site, &consumer, form, now, &settings),
-        Some("urn:bitbucket:oauth2:jwt") => Err(NO_JWT.into()),
+    let asked = form.value("grant_type").unwrap_or("None");
+    let mut tokens = match asked {
+        "client_credentials" => client_credentials(site, consumer, now, &settings),
+        "authorization_code" => authorization_code(site, &consumer, form, now, &settings),
+        "refresh_token" => refresh_token(site, &consumer, form, now, &settings),
+        "urn:bitbucket:oauth2:jwt" => Err(NO_JWT.into()),
         other => {
-            let description = format!("Unsupported grant type: {}", other.unwrap_or("None"));
+            let description = format!("Unsupported grant type: {other}");
             Err(json!({ "error_description": description, "error": "invalid_grant" }))
         }
-    }
+    }?;
+    // Bitbucket Cloud adds this.
+    tokens["state"] = asked.into();
+    Ok(tokens)
 }
 
 /// The consumer that proved itself by Basic or in the form (RFC 6749 section 2.3.1).
@@ -144,7 +148,7 @@ fn client(site: &Site, credentials: &Credentials, form: &Form) -> Result<Consume
     }
 }
 
-fn form_decoded(text: &str) -> String {
+pub(crate) fn form_decoded(text: &str) -> String {
     percent_decode_str(&text.replace('+', " "))
         .decode_utf8_lossy()
         .into_owned()
@@ -159,22 +163,18 @@ fn client_credentials(
     if !consumer.private {
         return Err(NOT_PRIVATE.into());
     }
-    let grant = Grant {
-        scopes: consumer.scopes.clone(),
+    let grant = Grant::new(
+        TokenKind::Access,
+        consumer.scopes.clone(),
         consumer,
-    };
+        site.user(),
+    );
     let mut known = site.oauth.known();
     let access = known.issue_access(&grant, now, settings);
     let refresh = settings
         .client_credentials_refresh
         .then(|| known.issue_refresh(&grant, now, settings));
-    Ok(tokens(
-        &grant,
-        &access,
-        refresh.as_deref(),
-        "client_credentials",
-        settings,
-    ))
+    Ok(tokens(&grant, &access, refresh.as_deref(), settings))
 }
 
 fn authorization_code(
@@ -200,23 +200,14 @@ fn authorization_code(
     if settings.pkce_checked && !verifies(&code, form.value("code_verifier")) {
         return Err(WRONG_VERIFIER.into());
     }
-    let grant = Grant {
-        scopes: consumer.scopes.clone(),
-        consumer: consumer.clone(),
-    };
+    let grant = Grant::new(TokenKind::Access, code.scopes, consumer.clone(), code.user);
     let access = known.issue_access(&grant, now, settings);
     let refresh = known.issue_refresh(&grant, now, settings);
-    Ok(tokens(
-        &grant,
-        &access,
-        Some(&refresh),
-        "authorization_code",
-        settings,
-    ))
+    Ok(tokens(&grant, &access, Some(&refresh), settings))
 }
 
 /// RFC 7636 section 4.6.
-fn verifies(code: &Code, verifier: Option<&str>) -> bool {
+pub(crate) fn verifies(code: &Code, verifier: Option<&str>) -> bool {
     let Some(challenge) = &code.challenge else {
         return true;
     };
@@ -254,24 +245,17 @@ fn refresh_token(
         sent.to_owned()
     };
     let next = (!settings.refresh_token_omitted).then_some(next);
-    Ok(tokens(
-        &grant,
-        &access,
-        next.as_deref(),
-        "refresh_token",
-        settings,
-    ))
+    Ok(tokens(&grant, &access, next.as_deref(), settings))
 }
 
-/// A successful answer (RFC 6749 section 5.1), with the fields Bitbucket adds.
-fn tokens(
+/// A successful answer (RFC 6749 section 5.1).
+pub(crate) fn tokens(
     grant: &Grant,
     access: &str,
     refresh: Option<&str>,
-    state: &str,
     settings: &Settings,
 ) -> Value {
-    let mut answer = json!({ "access_token": access, "token_type": "bearer", "state": state });
+    let mut answer = json!({ "access_token": access, "token_type": "bearer" });
     let scope_field = match settings.scope_field {
         ScopeField::Scope => "scope",
         ScopeField::Scopes => "scopes",
@@ -306,6 +290,8 @@ mod tests {
         };
         let code = Code {
             consumer: String::new(),
+            scopes: Vec::new(),
+            user: String::new(),
             redirect_uri: None,
             challenge: Some(challenge),
             expires_at_unix_s: 0,

@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsConnector;
+use url::Url;
 
 /// One connection.
 pub(crate) struct Client {
@@ -76,16 +77,12 @@ impl Client {
             .enable_all()
             .build();
         let runtime = runtime.expect("because the system lets us make a runtime");
-        let (scheme, address) = base_url.split_once("://").expect("because it is a URL");
-        let port = address
-            .rsplit(':')
-            .next()
-            .and_then(|port| port.parse().ok())
-            .expect("because it names a port");
+        let base_url = Url::parse(base_url).expect("because it is a URL");
+        let port = base_url.port().expect("because it names a port");
         let sender = runtime.block_on(async {
             let tcp = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await;
             let tcp = tcp.expect("because the server listens");
-            let stream: Box<dyn Stream> = if scheme == "https" {
+            let stream: Box<dyn Stream> = if base_url.scheme() == "https" {
                 Box::new(encrypt(tcp, ca_file, alpn).await)
             } else {
                 Box::new(tcp)

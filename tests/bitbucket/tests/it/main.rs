@@ -4,6 +4,7 @@ mod authorize;
 mod client;
 mod command;
 mod control;
+mod data_center;
 mod git;
 mod oauth;
 mod rest;

@@ -81,13 +81,21 @@ impl Workplace {
         Self::with_git(bitbucket, Path::new("git"))
     }
 
+    /// Lets git send this `Authorization` header, or none if it is empty.
+    pub(crate) fn sending(bitbucket: &Bitbucket, authorization: &str) -> Self {
+        Self {
+            authorization: authorization.to_owned(),
+            ..Self::new(bitbucket)
+        }
+    }
+
     pub(crate) fn with_git(bitbucket: &Bitbucket, program: &Path) -> Self {
         Self {
             program: program.to_owned(),
             directory: tempfile::tempdir().expect("because the temporary directory is writable"),
             ca_file: bitbucket.ca_file().to_owned(),
             authorization: authorization(bitbucket),
-            url: format!("{}/ws/repo.git", bitbucket.base_url()),
+            url: bitbucket.repository_url("ws", "repo"),
         }
     }
 
@@ -119,10 +127,12 @@ impl Workplace {
         command
             .env("HOME", self.directory.path())
             .env("GIT_SSL_CAINFO", &self.ca_file);
-        command.arg("-c").arg(format!(
-            "http.extraHeader=Authorization: {}",
-            self.authorization
-        ));
+        if !self.authorization.is_empty() {
+            command.arg("-c").arg(format!(
+                "http.extraHeader=Authorization: {}",
+                self.authorization
+            ));
+        }
         command
             .args(["-c", "init.defaultBranch=main", "-c", "gc.auto=0"])
             .args(arguments);
