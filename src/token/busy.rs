@@ -40,26 +40,25 @@ impl Patience<'_> {
         let mut retries = Retries::within(self.span);
         loop {
             match ask() {
-                Err(error) if self.pause(&mut retries, repeat, &error) => {}
-                outcome => return outcome,
+                Ok(answer) => return Ok(answer),
+                Err(error) => match self.pause(&mut retries, repeat, &error) {
+                    Some(span) => self.clock.wait(span),
+                    None => return Err(error),
+                },
             }
         }
     }
 
-    /// Waits before the next attempt. False if there is none.
+    /// Gives the pause before the next attempt, and tells the user of the first one. `None` if there is no attempt.
     pub(super) fn pause(
         &self,
         retries: &mut Retries,
         repeat: Repeat,
         error: &oauth::Error,
-    ) -> bool {
-        let trouble = self.trouble(error, repeat);
-        let Some(pause) = trouble.and_then(|trouble| retries.pause(&trouble)) else {
-            return false;
-        };
+    ) -> Option<Duration> {
+        let pause = retries.pause(&self.trouble(error, repeat)?)?;
         pause.line.iter().for_each(|line| (self.notify)(line));
-        self.clock.wait(pause.span);
-        true
+        Some(pause.span)
     }
 
     /// Classifies a failure; `None` if a retry would not help or is not allowed.

@@ -15,6 +15,11 @@ use crate::{
 
 /// The life of a claim. After that, another machine may repeat the exchange.
 const CLAIM_S: u64 = 60;
+/// A request starts only within this time of the claim, so that it ends while the claim is alive: its limit is 30 s. A
+/// proxy may pass it on later, but within the server's grace period.
+const SEND_WITHIN: Duration = Duration::from_secs(30);
+/// The longest part of a pause, so that a claim does not end before it is renewed.
+const REST_S: u64 = 25;
 /// The limit for waiting for a store that does not answer. An election of a new leader takes 2 to 4 s.
 pub(super) const STORE_LIMIT: Duration = Duration::from_secs(20);
 /// A store that says for this long that there is no record has none. A node that is behind says it for a moment.
@@ -54,6 +59,13 @@ pub(super) struct Held {
     pub(super) known: Known,
     /// The time before the claim was written.
     pub(super) since: Moment,
+}
+
+impl Held {
+    /// Tells whether the claim must be renewed before a request, which may take 30 s.
+    pub(super) fn is_old(&self, clock: &dyn Clock) -> bool {
+        self.since.elapsed(clock) >= SEND_WITHIN
+    }
 }
 
 /// The outcome of writing a claim.
@@ -261,6 +273,7 @@ impl<'r> Lookout<'r> {
             number,
             has_given_up: false,
         });
+        let lost_since = self.lost_since.take();
         let why = match self.record.replace(&known.version, &next.render()) {
             Ok(version) => {
                 let known = Known {
@@ -272,9 +285,14 @@ impl<'r> Lookout<'r> {
             }
             Err(Trouble::Overtaken) => return Ok(Claimed::Overtaken),
             Err(Trouble::Unusable(error)) => error,
-            Err(Trouble::Lost { why, .. }) => {
-                let lost_since = *self.lost_since.get_or_insert(since.monotonic);
-                if self.tokens.clock.monotonic() - lost_since < limit {
+            Err(Trouble::Lost { why, retry_after }) => {
+                let clock = self.tokens.clock;
+                let lost_since = *self
+                    .lost_since
+                    .insert(lost_since.unwrap_or(since.monotonic));
+                let asked = retry_after.unwrap_or_default();
+                if clock.monotonic() - lost_since + asked < limit {
+                    clock.wait_between(asked, asked + AGAIN.0);
                     return Ok(Claimed::Unknown);
                 }
                 why
@@ -302,7 +320,7 @@ impl<'r> Lookout<'r> {
                 }
                 _ => return Ok(false),
             }
-            let why = match self.record.replace(&known.version, &next.render()) {
+            let (why, asked) = match self.record.replace(&known.version, &next.render()) {
                 Ok(version) => {
                     let known = Known {
                         version,
@@ -312,15 +330,31 @@ impl<'r> Lookout<'r> {
                     *held = Held { known, since };
                     return Ok(true);
                 }
-                Err(Trouble::Overtaken) => self.unsettled(),
-                Err(Trouble::Lost { why, .. }) => why,
+                Err(Trouble::Overtaken) => (self.unsettled(), None),
+                Err(Trouble::Lost { why, retry_after }) => (why, retry_after),
                 Err(Trouble::Unusable(error)) => return Err(self.unwritten(error, "")),
             };
-            if clock.monotonic() - begun >= STORE_LIMIT {
+            if clock.monotonic() - begun + asked.unwrap_or_default() >= STORE_LIMIT {
                 return Err(self.unwritten(why, ""));
             }
-            pauses.wait(clock, None);
+            pauses.wait(clock, asked);
         }
+    }
+
+    /// Waits, and keeps the claim alive meanwhile. False if another machine has taken over.
+    ///
+    /// # Errors
+    ///
+    /// If the store can be read but not written.
+    pub(super) fn rest(&mut self, held: &mut Held, span: Duration) -> anyhow::Result<bool> {
+        let parts = span.as_secs().div_ceil(REST_S).max(1);
+        for _ in 0..parts {
+            if held.is_old(self.tokens.clock) && !self.hold(held)? {
+                return Ok(false);
+            }
+            self.tokens.clock.wait(span.div_f64(parts as f64));
+        }
+        Ok(true)
     }
 
     /// Reads the record once. `None` if there is none, or the store is behind.

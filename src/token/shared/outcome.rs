@@ -26,6 +26,8 @@ pub(super) enum Outcome {
     Failed {
         why: String,
         cause: Cause,
+        /// The pause that Bitbucket asked for, in seconds.
+        pause_s: u64,
         /// Whether Bitbucket may have used the refresh token. The next machine then repeats the exchange.
         may_be_used: bool,
     },
@@ -93,6 +95,7 @@ impl Lookout<'_> {
             Outcome::Failed {
                 why,
                 cause,
+                pause_s,
                 may_be_used,
             } => {
                 if let Some(mut claim) = next.claim.take_if(is_ours)
@@ -106,6 +109,7 @@ impl Lookout<'_> {
                     host: self.host.clone(),
                     why: why.clone(),
                     cause: *cause,
+                    pause_s: *pause_s,
                 });
             }
             Outcome::Refused => {

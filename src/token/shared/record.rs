@@ -61,6 +61,8 @@ pub(super) struct Failed {
     pub(super) host: String,
     pub(super) why: String,
     pub(super) cause: Cause,
+    /// The pause that Bitbucket asked for; 0 if it asked for none.
+    pub(super) pause_s: u64,
 }
 
 /// The cause of a failed attempt.
@@ -225,6 +227,7 @@ impl Record {
                 "host": failed.host,
                 "why": failed.why,
                 "cause": failed.cause.name(),
+                "pause_s": failed.pause_s,
             })
         });
         let record = json!({
@@ -315,6 +318,7 @@ fn failed(value: &Value) -> Option<Failed> {
         host: text_of(value, "host")?,
         why: text_of(value, "why")?,
         cause: Cause::named(value.get("cause")?.as_str()?)?,
+        pause_s: number_of(value, "pause_s")?,
     })
 }
 
@@ -348,6 +352,7 @@ mod tests {
                 host: "runner-3".into(),
                 why: "busy".into(),
                 cause: Cause::Server,
+                pause_s: 120,
             }),
             dead: Some("01234567".into()),
         }

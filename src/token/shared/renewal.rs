@@ -22,9 +22,6 @@ use crate::{
     },
 };
 
-/// A request starts only within this time of the claim, so that it ends while the claim is alive: its limit is 30 s. A
-/// proxy may pass it on later, but within the server's grace period.
-const SEND_WITHIN: Duration = Duration::from_secs(30);
 /// A token is renewed this long before its end. It is longer than a claim's life, so that no machine waits for one
 /// that died.
 pub(in crate::token) const AHEAD_S: u64 = 600;
@@ -53,8 +50,9 @@ const BRIEF: Limits = Limits {
 /// A refused token that is younger is not replaced: the address is wrong, or the account has no access. Without this, a
 /// thousand jobs with a wrong address would request a thousand tokens.
 const YOUNG_S: u64 = 300;
-/// The time for which other machines take over a failure.
+/// The time for which other machines take over a failure, and the longest one if Bitbucket asked for a pause.
 const FAILED_S: u64 = 10;
+const LONGEST_PAUSE_S: u64 = 300;
 /// The time after which the user gets a message about the wait.
 const TELL_AFTER: Duration = Duration::from_secs(3);
 /// The pauses between two reads: after a refused write, and during another machine's claim.
@@ -98,7 +96,7 @@ enum Attempt {
 /// What to do with a record.
 enum Step {
     Use(Access),
-    /// Wait for this machine.
+    /// Wait for another machine, or for a busy server; with the message about it.
     Wait(String),
     Claim,
 }
@@ -125,11 +123,10 @@ impl Renewal<'_> {
                     }
                     SOON
                 }
-                Step::Wait(host) => {
+                Step::Wait(message) => {
                     if !told && clock.monotonic() - begun >= TELL_AFTER {
                         told = true;
-                        let host = quote(&host);
-                        (self.tokens.notify)(&format!("waiting for '{host}', which gets a token"));
+                        (self.tokens.notify)(&message);
                     }
                     LATER
                 }
@@ -156,8 +153,7 @@ impl Renewal<'_> {
     fn step(&self, known: &Known, standing: Standing) -> anyhow::Result<Step> {
         let record = &known.record;
         let is_recent = |failed: &&Failed| {
-            known.now_unix_s.abs_diff(failed.at_unix_s) < FAILED_S
-                && matches!(standing, Standing::Unclaimed | Standing::Stale)
+            left_s(failed, known) > 0 && matches!(standing, Standing::Unclaimed | Standing::Stale)
         };
         let failed = record.failed.as_ref().filter(is_recent);
         if let Some(access) = self.good(known, 0) {
@@ -181,9 +177,11 @@ impl Renewal<'_> {
             &record.claim,
             standing,
         ) {
-            (Some(failed), ..) => Err(self.same_failure(failed, known)),
+            (Some(failed), ..) => self.after(failed, known),
             (None, Some(claim), Standing::Fresh | Standing::Unsure) => {
-                Ok(Step::Wait(claim.host.clone()))
+                let host = quote(&claim.host);
+                let message = format!("waiting for '{host}', which gets a token");
+                Ok(Step::Wait(message))
             }
             (None, ..) => Ok(Step::Claim),
         }
@@ -215,8 +213,14 @@ impl Renewal<'_> {
         (is_alive && is_sane && !is_refused).then(|| access.clone())
     }
 
-    /// Repeats the failure of another machine a moment ago.
-    fn same_failure(&self, failed: &Failed, known: &Known) -> anyhow::Error {
+    /// Waits as long as Bitbucket asked another machine to, or repeats the failure of that machine a moment ago.
+    fn after(&self, failed: &Failed, known: &Known) -> anyhow::Result<Step> {
+        let left_s = left_s(failed, known);
+        if failed.pause_s > 0 && left_s <= self.patience.as_secs() {
+            let why = quote(&failed.why);
+            let message = format!("waiting {left_s} s before the next token request: {why}");
+            return Ok(Step::Wait(message));
+        }
         let message = format!(
             "cannot get a token for {}: '{}' could not get one {} s ago: {}",
             who(self.tokens.profile),
@@ -228,7 +232,7 @@ impl Renewal<'_> {
             Cause::Client => self.tokens.needs_login(),
             Cause::Connection | Cause::Server => Kind::Busy,
         };
-        Failure::new(kind, message).into()
+        Err(Failure::new(kind, message).into())
     }
 
     /// Makes the cache entry of a token. Its end is converted from the store's clock to this machine's.
@@ -306,7 +310,7 @@ impl Renewal<'_> {
         let mut may_be_used = record.claim.as_ref().is_some_and(|claim| claim.number > 1);
         let (policy, mut retries) = (self.tokens.patience(patience), Retries::within(patience));
         loop {
-            if held.since.elapsed(clock) >= SEND_WITHIN && !lookout.hold(&mut held)? {
+            if held.is_old(clock) && !lookout.hold(&mut held)? {
                 return Ok(Attempt::Again);
             }
             let asked_at_unix_s = lookout.now_unix_s(&held.known);
@@ -319,8 +323,10 @@ impl Renewal<'_> {
                 Err(error) => error,
             };
             may_be_used |= RefreshFailure::of(&error) == RefreshFailure::Unknown;
-            if !policy.pause(&mut retries, Repeat::SpendsWithGrace, &error) {
-                return self.failed(lookout, &held, may_be_used, error, client);
+            match policy.pause(&mut retries, Repeat::SpendsWithGrace, &error) {
+                Some(span) if lookout.rest(&mut held, span)? => {}
+                Some(_) => return Ok(Attempt::Again),
+                None => return self.failed(lookout, &held, may_be_used, error, client),
             }
         }
     }
@@ -373,16 +379,36 @@ impl Renewal<'_> {
                 _ => Err(login_needed(self.tokens, error)),
             };
         }
+        let may_be_used = has_login && may_be_used;
         let outcome = Outcome::Failed {
             why: error.to_string(),
             cause: cause(&error),
-            may_be_used: has_login && may_be_used,
+            pause_s: pause_s(&error, may_be_used),
+            may_be_used,
         };
         // If the write fails, the claim ends by itself.
         if let Ok(false) = lookout.publish(held, &outcome) {
             return Ok(Attempt::Again);
         }
         Err(explain(error, self.tokens.profile, client))
+    }
+}
+
+/// Gives the time for which a failure still counts.
+fn left_s(failed: &Failed, known: &Known) -> u64 {
+    let span_s = failed.pause_s.clamp(FAILED_S, LONGEST_PAUSE_S);
+    span_s.saturating_sub(known.now_unix_s.abs_diff(failed.at_unix_s))
+}
+
+/// Gives the pause that all machines keep. A refresh token that may have been used must be sent again soon.
+fn pause_s(error: &oauth::Error, may_be_used: bool) -> u64 {
+    let longest_s = match may_be_used {
+        true => PATIENCE.as_secs(),
+        false => LONGEST_PAUSE_S,
+    };
+    match error {
+        oauth::Error::Busy { retry_after_s, .. } => retry_after_s.unwrap_or(0).min(longest_s),
+        _ => 0,
     }
 }
 

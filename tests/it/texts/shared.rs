@@ -203,7 +203,7 @@ fn what_other_machines_left() {
     log_in(&mut said);
     said.text.clear();
     change(&world, |record| record["access"] = Value::Null);
-    let failed = json!({ "at_unix_s": now_unix_s(), "host": "runner-1\u{1b}", "why": "it was busy\n", "cause": "server" });
+    let failed = json!({ "at_unix_s": now_unix_s(), "host": "runner-1\u{1b}", "why": "it was busy\n", "cause": "server", "pause_s": 0 });
     change(&world, |record| record["failed"] = failed);
     about(&mut said, "a failure a moment ago", TOKEN);
     about(&mut said, "the same", DOCTOR);
@@ -232,8 +232,7 @@ fn what_other_machines_left() {
 fn renew_fails_if_the_token_was_not_renewed() {
     let world = world();
     log_in(&mut Transcript::new(&world));
-    let failed =
-        json!({ "at_unix_s": now_unix_s(), "host": "runner-1", "why": "busy", "cause": "server" });
+    let failed = json!({ "at_unix_s": now_unix_s(), "host": "runner-1", "why": "busy", "cause": "server", "pause_s": 0 });
     change(&world, |record| {
         record["access"]["expires_at_unix_s"] = json!(now_unix_s() + 3_000);
         record["failed"] = failed;
@@ -245,17 +244,9 @@ fn renew_fails_if_the_token_was_not_renewed() {
     run.ok();
 }
 
-#[test]
-fn a_command_says_for_which_machine_it_waits() {
-    let world = world();
-    log_in(&mut Transcript::new(&world));
-    let good = record(&world);
-    let claim = json!({ "nonce": "n", "host": "runner-2", "at_unix_s": now_unix_s(), "number": 1, "has_given_up": false });
-    change(&world, |record| {
-        record["claim"] = claim;
-        record["access"] = Value::Null;
-    });
-    let run = with_store(&world, world.bbtoken(["token"]).without_client());
+/// Gives the first line of a command that waits until the record is this one.
+fn said_until(world: &World, good: Value) -> String {
+    let run = with_store(world, world.bbtoken(["token"]).without_client());
     let mut command = run.into_command();
     let mut waiting = command
         .stdout(Stdio::null())
@@ -267,12 +258,37 @@ fn a_command_says_for_which_machine_it_waits() {
     BufReader::new(stderr)
         .read_line(&mut said)
         .expect("it is text");
+    change(world, |record| *record = good);
+    assert!(waiting.wait().expect("it ends").success());
+    said
+}
+
+#[test]
+fn a_command_says_for_what_it_waits() {
+    let world = world();
+    log_in(&mut Transcript::new(&world));
+    let good = record(&world);
+    let claim = json!({ "nonce": "n", "host": "runner-2", "at_unix_s": now_unix_s(), "number": 1, "has_given_up": false });
+    change(&world, |record| {
+        record["claim"] = claim;
+        record["access"] = Value::Null;
+    });
     assert_eq!(
-        said,
+        said_until(&world, good.clone()),
         "warning: waiting for 'runner-2', which gets a token\n"
     );
-    change(&world, |record| *record = good);
-    assert!(waiting.wait().expect("it ends").success());
+    let failed = json!({ "at_unix_s": now_unix_s(), "host": "runner-1", "why": "it was busy", "cause": "server", "pause_s": 50 });
+    change(&world, |record| {
+        record["failed"] = failed;
+        record["access"] = Value::Null;
+    });
+    let said = said_until(&world, good);
+    let left: String = said.chars().filter(char::is_ascii_digit).collect();
+    assert!((1..=50).contains(&left.parse().unwrap_or(0)), "{said}");
+    assert_eq!(
+        said.replace(&left, "50"),
+        "warning: waiting 50 s before the next token request: it was busy\n"
+    );
 }
 
 fn now_unix_s() -> u64 {

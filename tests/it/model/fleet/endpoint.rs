@@ -40,6 +40,10 @@ pub(super) struct Endpoint {
     pub(super) refresh: HashMap<String, RefreshToken>,
     pub(super) access: HashMap<String, Duration>,
     pub(super) down_until: Duration,
+    /// Until when the server has asked to wait.
+    pub(super) busy_until: Duration,
+    /// The requests that came before.
+    pub(super) hurried: u32,
     pub(super) requests: u32,
     /// Why the server has ended the login.
     pub(super) ended: Option<String>,
@@ -52,6 +56,8 @@ impl Endpoint {
             refresh: HashMap::from([("refresh-0".into(), RefreshToken::default())]),
             access: HashMap::from([("access-0".into(), left)]),
             down_until: Duration::ZERO,
+            busy_until: Duration::ZERO,
+            hurried: 0,
             requests: 0,
             ended: None,
         }
@@ -186,8 +192,8 @@ fn arrive(fault: Option<Fault>, answer: (u16, String)) -> Result<Response, Trans
         Some(Fault::TimeLimit | Fault::SlowRequest) => lost(Phase::TimeLimit),
         Some(Fault::Gateway) => answered(502, "<html>".into(), HeaderMap::new()),
         Some(Fault::Busy) => answered(429, String::new(), HeaderMap::new()),
-        Some(Fault::BusyFor20) => {
-            let pause = [("retry-after".parse(), "20".parse())];
+        Some(Fault::BusyFor(seconds) | Fault::SlowlyBusyFor(seconds)) => {
+            let pause = [("retry-after".parse(), seconds.to_string().parse())];
             let pause = pause.map(|(name, value)| (name.expect("a name"), value.expect("a value")));
             answered(429, String::new(), HeaderMap::from_iter(pause))
         }
@@ -205,7 +211,7 @@ fn travel(fault: Option<Fault>) -> (Duration, Duration) {
         Some(Fault::TimeLimit) => (soon, late),
         Some(Fault::SlowRequest) => (late, soon),
         Some(Fault::SlowProxy) => (10 * TIME_LIMIT, soon),
-        Some(Fault::Slow) => (soon, Duration::from_secs(25)),
+        Some(Fault::Slow | Fault::SlowlyBusyFor(_)) => (soon, Duration::from_secs(25)),
         _ => (soon, soon),
     }
 }
@@ -224,13 +230,20 @@ impl HttpClient for Job<'_> {
                 }
                 fault => fault,
             };
+            let endpoint = &mut state.endpoint;
+            endpoint.hurried += u32::from(state.now < endpoint.busy_until);
+            if let Some(Fault::BusyFor(seconds) | Fault::SlowlyBusyFor(seconds)) = fault {
+                let answered_at = state.now + travel(fault).1;
+                endpoint.busy_until = answered_at + Duration::from_secs(seconds);
+            }
             let reaches = !matches!(
                 fault,
                 Some(
                     Fault::Unreachable
                         | Fault::LostBefore
                         | Fault::Busy
-                        | Fault::BusyFor20
+                        | Fault::BusyFor(_)
+                        | Fault::SlowlyBusyFor(_)
                         | Fault::ServerDown(_)
                 )
             );

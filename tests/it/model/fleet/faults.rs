@@ -41,6 +41,8 @@ pub(super) enum Fault {
     Written,
     /// A write: no answer, and it is written so many seconds later.
     WrittenLater(u64),
+    /// A write: no answer but that the store is busy for so many seconds.
+    BusyStore(u64),
     /// A write: it is not allowed.
     Denied,
     /// A read or a write: no machine reaches the store for so many seconds.
@@ -65,14 +67,16 @@ pub(super) enum Fault {
     SlowProxy,
     /// A token request: the server has had too many requests.
     Busy,
-    /// The same, and it asks to wait for 20 s.
-    BusyFor20,
+    /// The same, and it asks to wait for so many seconds.
+    BusyFor(u64),
+    /// The same, and its answer comes after 25 s.
+    SlowlyBusyFor(u64),
     /// A token request: no machine reaches the server for so many seconds.
     ServerDown(u64),
 }
 
 /// Every fault that the tests try one by one.
-pub(super) const FAULTS: [Fault; 29] = [
+pub(super) const FAULTS: [Fault; 32] = [
     Fault::Kill(When::Before),
     Fault::Kill(When::After),
     Fault::Pause(When::Before, 70),
@@ -89,6 +93,7 @@ pub(super) const FAULTS: [Fault; 29] = [
     Fault::Written,
     Fault::WrittenLater(1),
     Fault::WrittenLater(25),
+    Fault::BusyStore(5),
     Fault::Denied,
     Fault::StoreDown(10),
     Fault::ReadOnly(10),
@@ -101,7 +106,9 @@ pub(super) const FAULTS: [Fault; 29] = [
     Fault::Slow,
     Fault::SlowProxy,
     Fault::Busy,
-    Fault::BusyFor20,
+    Fault::BusyFor(20),
+    Fault::BusyFor(100),
+    Fault::SlowlyBusyFor(50),
 ];
 
 impl Fault {
@@ -113,6 +120,7 @@ impl Fault {
             | Fault::Unwritten
             | Fault::Written
             | Fault::WrittenLater(_)
+            | Fault::BusyStore(_)
             | Fault::Denied => effect == Effect::Write,
             Fault::StoreDown(_) | Fault::ReadOnly(_) => {
                 matches!(effect, Effect::Read | Effect::Write)
@@ -158,7 +166,7 @@ impl Fault {
         match self {
             Fault::Denied | Fault::ReadOnly(_) => true,
             Fault::Unreachable | Fault::TimeLimit | Fault::SlowRequest => true,
-            Fault::ServerDown(_) => true,
+            Fault::ServerDown(_) | Fault::BusyFor(60..) | Fault::SlowlyBusyFor(_) => true,
             _ => self.stands(),
         }
     }

@@ -142,8 +142,10 @@ impl Job<'_> {
     fn repeatable(&self, span: Duration) -> Duration {
         let parts = self.world.state().chance.below(1_000);
         let parts = u32::try_from(parts).expect("it is small");
-        if span >= Duration::from_secs(20) {
-            return Duration::from_secs(20) + Duration::from_secs(4) * parts / 1_000;
+        let step = Duration::from_secs(5);
+        if span >= step * 2 {
+            let steps = u32::try_from(span.as_secs() / step.as_secs()).expect("it is small");
+            return step * steps + step * parts / 1_000;
         }
         let mut most = Duration::from_millis(250);
         while most < span {

@@ -3,6 +3,7 @@
 //! Each machine is a thread that runs the real [`Tokens`](bbtoken::internals::Tokens). Only one of them runs at a time.
 //! Whatever leaves the machine takes virtual time, and that decides who is next. So a seed repeats a walk.
 
+mod busy;
 mod caches;
 mod endpoint;
 mod faults;
@@ -257,7 +258,7 @@ fn one_fault_costs_no_login() {
             }
         }
     }
-    assert_eq!(cases, 11 * 98 * 8);
+    assert_eq!(cases, 11 * 105 * 8);
 }
 
 #[test]
@@ -275,5 +276,5 @@ fn two_faults_of_one_or_two_machines_cost_no_login() {
             cases += 1;
         }
     }
-    assert_eq!(cases, 98 * 98);
+    assert_eq!(cases, 105 * 105);
 }

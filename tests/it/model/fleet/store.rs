@@ -170,6 +170,10 @@ impl State {
         }
         match fault {
             Some(Fault::Overtaken) => Err(Trouble::Overtaken),
+            Some(Fault::BusyStore(seconds)) => Err(Trouble::Lost {
+                why: anyhow!("the store is busy"),
+                retry_after: Some(Duration::from_secs(seconds)),
+            }),
             Some(Fault::Denied) => Err(Trouble::Unusable(anyhow!("permission denied"))),
             Some(Fault::WrittenLater(seconds)) => {
                 self.store.late.push(Late {
