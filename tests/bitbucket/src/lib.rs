@@ -53,6 +53,10 @@
 //! # What it does not do
 //!
 //! No dumb HTTP, no JWT grant, no rate limit but a scripted one, no users beyond their tokens.
+//!
+//! As Data Center: one person with a password, and no ssh. Old names of repositories do not redirect. Where public pages
+//! are silent it guesses: the statuses with which Git LFS is refused, the texts of the token endpoint, the words that
+//! refuse a push with an expired license or to a mirror, and that a mirror has nothing but git and Git LFS.
 
 mod access;
 mod backend;

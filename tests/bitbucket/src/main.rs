@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 
 use anyhow::{Context as _, Result, bail};
-use bitbucket_local::{Bitbucket, Options};
+use bitbucket_local::{Bitbucket, Edition, Options};
 use serde_json::json;
 
 const HELP: &str = "\
@@ -14,6 +14,9 @@ Serve a Bitbucket on loopback until standard input closes or SIGTERM comes
 
 Usage: bitbucket-local [options]
 
+  --data-center PATH
+                  play Bitbucket Data Center below PATH, such as /bitbucket, or '' for none
+                  (default: play Bitbucket Cloud)
   --root DIR      keep repositories in DIR (default: a temporary directory)
   --port N        listen on port N (default: one that is free)
   --http          serve plain HTTP instead of HTTPS
@@ -93,6 +96,10 @@ impl CommandLine {
                     .with_context(|| format!("'{word}' needs a value"))
             };
             match word.as_str() {
+                "--data-center" => {
+                    let context_path = value()?.to_string_lossy().into_owned();
+                    parsed.options.edition = Edition::DataCenter { context_path };
+                }
                 "--root" => parsed.options.root = Some(value()?),
                 "--port" => {
                     let port = value()?;

@@ -79,7 +79,9 @@ impl Site {
         self.clock = Arc::clone(&primary.clock);
         self.oauth = Arc::clone(&primary.oauth);
         self.accounts = Arc::clone(&primary.accounts);
-        self.settings = Mutex::new(primary.settings());
+        let mut settings = primary.settings();
+        settings.data_center.base_url = None;
+        self.settings = Mutex::new(settings);
     }
 
     pub(crate) fn settings(&self) -> Settings {

@@ -134,6 +134,12 @@ pub(crate) async fn answer(
         let answer = page::html(StatusCode::SERVICE_UNAVAILABLE, "Bitbucket", text);
         return git::refuse(answer, upload).await;
     }
+    // A mirror has git and git-lfs only.
+    let asked = match asked {
+        Asked::Git(_) | Asked::Lfs(_) => asked,
+        _ if site.is_mirror => Asked::Nothing,
+        _ => asked,
+    };
     let (mut answer, user) = match asked {
         Asked::Git(address) => scm::git(site, &address, parts, upload).await,
         Asked::Lfs(address) => scm::lfs(site, &address, parts, upload).await,

@@ -49,6 +49,44 @@ fn the_command_serves_until_its_input_closes() {
 }
 
 #[test]
+fn the_command_plays_data_center_below_a_path() {
+    let mut command = bitbucket_local();
+    command
+        .args(["--print-json", "--data-center", "/bitbucket"])
+        .args(["--repository", "ws/repo"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut running = command.spawn().expect("because it was built");
+    let mut line = String::new();
+    let stdout = running.stdout.take().expect("because its output is piped");
+    BufReader::new(stdout)
+        .read_line(&mut line)
+        .expect("because it prints how to reach it");
+    let printed: Value = serde_json::from_str(&line).expect("because it prints JSON");
+    let value = |name: &str| printed[name].as_str().unwrap_or("");
+    let mut client = Client::open(value("base_url"), Path::new(value("ca_file")), "h2");
+    let reply = client.get("/bitbucket/rest/api/latest/application-properties", None);
+    assert_eq!(
+        reply.json()["displayName"],
+        "Bitbucket",
+        "it serves below the path"
+    );
+    let headers = [("x-local-key", value("control_key"))];
+    let requests = client.send("GET", "/bitbucket/_local/requests", &headers, "");
+    let requests = requests.expect("because the server answers");
+    assert_eq!(
+        requests.json()[0]["kind"],
+        "api",
+        "and is controlled below it"
+    );
+    drop(running.stdin.take());
+    assert!(
+        running.wait().expect("because it was started").success(),
+        "it ends well"
+    );
+}
+
+#[test]
 fn an_unknown_option_is_refused() {
     let output = bitbucket_local()
         .arg("--fast")

@@ -81,6 +81,23 @@ fn everything_a_demonstration_needs_can_be_done_over_http() {
     );
     assert_eq!(bitbucket.settings().refresh_grace_s, 600, "the others stay");
 
+    run(
+        "POST",
+        "/_local/settings",
+        json!({ "data_center": { "maintenance": true } }),
+    );
+    run(
+        "POST",
+        "/_local/settings",
+        json!({ "data_center": { "user": "ann" } }),
+    );
+    let data_center = bitbucket.settings().data_center;
+    assert_eq!(
+        (data_center.maintenance, data_center.user.as_str()),
+        (true, "ann"),
+        "so does one of a group"
+    );
+
     let mut git = Client::http1(&bitbucket);
     let statuses = [
         git.get(REFS, Some(&token)).status,

@@ -1,10 +1,15 @@
 //! Data Center, which differs from Bitbucket Cloud in all that is tested here.
 
+mod accounts;
 mod addresses;
 mod authorize;
 mod git;
 mod identity;
+mod lfs;
+mod mirror;
+mod outages;
 mod token_endpoint;
+mod tokens;
 
 use bitbucket_local::{Bitbucket, Consent, Consumer, DataCenter, NewToken, Options, TokenKind};
 use url::Url;
