@@ -1,5 +1,6 @@
 //! Explains errors of the token endpoint in terms of the profile and its client.
 
+use super::needs_login;
 use crate::{
     failure::{Failure, Kind},
     oauth,
@@ -18,11 +19,13 @@ pub(super) fn who(profile: &Profile) -> String {
     }
 }
 
-/// Adds the profile, the meaning and the error kind to an error of the endpoint.
+/// Adds the profile, the meaning and the error kind to an error of the endpoint. `by_login` tells whether a login of a
+/// user was sent, or the client's own request.
 pub(super) fn explain(
     error: oauth::Error,
     profile: &Profile,
     client: &oauth::Client,
+    by_login: bool,
 ) -> anyhow::Error {
     let host = profile.endpoints.token.host_str().unwrap_or("").to_owned();
     let (kind, cause) = match &error {
@@ -41,14 +44,14 @@ pub(super) fn explain(
         } => (Kind::ServerFailed { host }, None),
         oauth::Error::Busy { .. } => (Kind::Busy, None),
         oauth::Error::Refused(refusal) => {
-            let (cause, kind) = refused(refusal, profile, client);
+            let (cause, kind) = refused(refusal, profile, client, by_login);
             (kind, Some(cause))
         }
     };
     // Do not show the start of an id that may be a secret.
     let who = match cause {
         Some(SWAPPED) => format!("profile '{profile}'"),
-        _ => who(profile),
+        _ => format!("profile '{profile}' with client '{}'", mask_id(&client.id)),
     };
     let mut message = format!("cannot get a token for {who}");
     if let Some(cause) = cause {
@@ -64,11 +67,19 @@ fn refused(
     refusal: &oauth::Refusal,
     profile: &Profile,
     client: &oauth::Client,
+    by_login: bool,
 ) -> (&'static str, Kind) {
     const CONSUMER: &str = "at the OAuth consumer (workspace settings, OAuth consumers)";
     let said = refusal.description.to_ascii_lowercase();
-    let by_login = matches!(profile.grant, Grant::AuthorizationCode(_));
-    let change = |cause, remedy: String| (cause, Kind::ClientRefused { remedy });
+    let here = |cause, remedy: String| (cause, Kind::ClientRefused { remedy });
+    // The users of a shared login have no access to its client.
+    let change = |cause, remedy: String| match profile.grant {
+        Grant::Shared(_) => here(
+            cause,
+            format!("ask the administrator of the shared login: {remedy}"),
+        ),
+        _ => here(cause, remedy),
+    };
     if said.contains("\"public\"") || said.contains("marked as") {
         change(
             "the client is not private",
@@ -87,12 +98,12 @@ fn refused(
     } else if said.contains("not allowed for this client") {
         change("the client may not use this grant", allow_grant(by_login))
     } else if said.contains("grant type") || refusal.error == "unsupported_grant_type" {
-        change(
+        here(
             "the token endpoint does not support this grant",
             check_url(profile),
         )
     } else if said.contains("must be authenticated") {
-        change(
+        here(
             "the server did not receive the client's id and secret",
             "a proxy may have removed the Authorization header: check http.proxy, and check that bbtoken.tokenUrl is Bitbucket's".into(),
         )
@@ -108,10 +119,9 @@ fn refused(
             format!("check the permissions that are ticked {CONSUMER}"),
         )
     } else if by_login && !refusal.is_of_client() {
-        let profile = profile.name.clone();
         (
             "the authorization code was not accepted; a code works once and for a few minutes",
-            Kind::LoginNeeded { profile },
+            needs_login(profile),
         )
     } else {
         change(
@@ -125,9 +135,21 @@ fn refused(
 fn compare(profile: &Profile) -> String {
     const CONSUMER: &str = "of the OAuth consumer (workspace settings, OAuth consumers)";
     match profile.client() {
-        _ if matches!(profile.grant, Grant::Shared(_)) => format!(
-            "the client is in the shared store: run 'git bbtoken login {profile}' where you are the administrator, with the key and secret {CONSUMER}"
+        None if let Some(shared) = &profile.shared => format!(
+            "run '{}' with the key and secret {CONSUMER}",
+            shared.login(&profile.name)
         ),
+        Some(client)
+            if matches!(
+                client.secret,
+                Source::Given {
+                    variable: "stdin",
+                    ..
+                }
+            ) =>
+        {
+            format!("log in again, with the key and secret {CONSUMER}")
+        }
         Some(client) if client.secret == Source::Stored => format!(
             "compare bbtoken.{profile}.clientId with the key {CONSUMER}; to replace the saved secret, run 'git bbtoken login {profile} --with-secret'"
         ),

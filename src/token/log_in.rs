@@ -132,6 +132,6 @@ impl Tokens<'_> {
         self.with_retries(PATIENCE, Repeat::Spends, || {
             client.authorization_code(http, self.clock, authorization, code)
         })
-        .map_err(|error| explain(error, self.profile, client))
+        .map_err(|error| explain(error, self.profile, client, true))
     }
 }

@@ -334,20 +334,20 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// Gives the kind of error for a missing or ended login.
-    fn needs_login(&self) -> Kind {
-        match &self.profile.shared {
-            Some(shared) => Kind::SharedLoginNeeded {
-                login: shared.login(&self.profile.name),
-            },
-            None => Kind::LoginNeeded {
-                profile: self.profile.name.clone(),
-            },
-        }
-    }
-
     fn token_host(&self) -> &str {
         self.profile.endpoints.token.host_str().unwrap_or("")
+    }
+}
+
+/// Gives the kind of error for a missing or ended login.
+pub(crate) fn needs_login(profile: &Profile) -> Kind {
+    match &profile.shared {
+        Some(shared) => Kind::SharedLoginNeeded {
+            login: shared.login(&profile.name),
+        },
+        None => Kind::LoginNeeded {
+            profile: profile.name.clone(),
+        },
     }
 }
 

@@ -205,7 +205,7 @@ impl Tokens<'_> {
                     client.client_credentials(http, self.clock)
                 })
                 .map(Entry::of)
-                .map_err(|error| explain(error, self.profile, &client))
+                .map_err(|error| explain(error, self.profile, &client, false))
             }
         };
         entry.map(|entry| Granted {

@@ -25,6 +25,7 @@ use super::{
     explain::{explain, who},
     journal::Journal,
     login::Login,
+    needs_login,
     store::Store,
 };
 use crate::{
@@ -152,7 +153,7 @@ impl Refresh<'_> {
                     return Err(login_needed(tokens, error));
                 }
             }
-            return Err(explain(error, tokens.profile, client));
+            return Err(explain(error, tokens.profile, client, true));
         }
     }
 
@@ -229,7 +230,7 @@ pub(super) fn login_needed(tokens: &Tokens<'_>, error: oauth::Error) -> anyhow::
         "cannot get a token for {}: its login has ended, because it was revoked or not used for three months",
         who(tokens.profile)
     );
-    anyhow::Error::new(error).context(Failure::new(tokens.needs_login(), message))
+    anyhow::Error::new(error).context(Failure::new(needs_login(tokens.profile), message))
 }
 
 /// Makes the login from the first response, if it has a refresh token.

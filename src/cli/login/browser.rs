@@ -15,11 +15,11 @@ use crate::{
     address::Address,
     app::{self, App, Identity, Owner},
     clock,
-    failure::{Failure, Kind},
+    failure::Failure,
     oauth::{self, Authorization, Callback, Listener, Shown, Visitor},
     profile::Grant,
     secret::Secret,
-    token::{Accept, Bearer},
+    token::{Accept, Bearer, needs_login},
 };
 
 /// A login under way.
@@ -273,9 +273,9 @@ fn trimmed(pasted: &str) -> &str {
 }
 
 fn not_done(identity: &Identity, why: &str) -> Failure {
-    let profile = identity.profile.name.clone();
+    let profile = &identity.profile;
     let message = format!("the login of profile '{profile}' failed: {why}");
-    Failure::new(Kind::LoginNeeded { profile }, message)
+    Failure::new(needs_login(profile), message)
 }
 
 #[cfg(test)]

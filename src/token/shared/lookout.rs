@@ -10,7 +10,7 @@ use crate::{
     clock::Clock,
     failure::{Failure, Kind},
     secret::Secret,
-    token::Tokens,
+    token::{Tokens, needs_login},
 };
 
 /// The life of a claim. After that, another machine may repeat the exchange.
@@ -382,7 +382,7 @@ impl<'r> Lookout<'r> {
             "profile '{profile}' is not logged in: there is no shared login in {}",
             self.record.name()
         );
-        Failure::new(self.tokens.needs_login(), message).into()
+        Failure::new(needs_login(profile), message).into()
     }
 
     pub(super) fn unsettled(&self) -> anyhow::Error {

@@ -18,6 +18,7 @@ use crate::{
         busy::Repeat,
         cache::{Entry, least_life},
         explain::{explain, who},
+        needs_login,
         refresh::{RefreshFailure, login_needed},
     },
 };
@@ -193,7 +194,7 @@ impl Renewal<'_> {
             "cannot get a token for {}: its shared login has ended",
             who(profile)
         );
-        Failure::new(self.tokens.needs_login(), message).into()
+        Failure::new(needs_login(profile), message).into()
     }
 
     /// Gives the record's token if it is valid for the margin, and for `ahead_s` longer than that.
@@ -229,7 +230,9 @@ impl Renewal<'_> {
             quote(&failed.why)
         );
         let kind = match failed.cause {
-            Cause::Client => self.tokens.needs_login(),
+            Cause::Client => Kind::ClientRefused {
+                remedy: "ask the administrator of the shared login: check the OAuth consumer (workspace settings, OAuth consumers)".into(),
+            },
             Cause::Connection | Cause::Server => Kind::Busy,
         };
         Err(Failure::new(kind, message).into())
@@ -390,7 +393,7 @@ impl Renewal<'_> {
         if let Ok(false) = lookout.publish(held, &outcome) {
             return Ok(Attempt::Again);
         }
-        Err(explain(error, self.tokens.profile, client))
+        Err(explain(error, self.tokens.profile, client, has_login))
     }
 }
 

@@ -7,10 +7,14 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use bitbucket_local::{Kind, Rule};
 use serde_json::{Value, json};
 
 use super::{Transcript, is_kept, world};
-use crate::support::{Run, World, put_program};
+use crate::{
+    person,
+    support::{Run, World, put_program},
+};
 
 /// A store in a directory, with an answer of its own for each fault that a file `fault` names.
 const STORE: &str = r#"#!/bin/sh
@@ -226,6 +230,139 @@ fn what_other_machines_left() {
         &expect_test::expect_file!["../expected/shared-others.txt"],
         &compared(&said),
     );
+}
+
+#[test]
+fn refusals_of_a_shared_login() {
+    let world = world();
+    let mut said = Transcript::new(&world);
+    log_in(&mut said);
+    said.text.clear();
+    let good = record(&world);
+    let refused = |status: u16, error: &str, why: &str| {
+        let body = json!({ "error": error, "error_description": why });
+        let rule = Rule::answer(status).kind(Kind::Token);
+        world.bitbucket.clear_script();
+        world.bitbucket.script(rule.body(body.to_string()));
+    };
+    let public = "Cannot use client_credentials with a consumer marked as \"public\".";
+    for (about, token, status, error, why) in [
+        (
+            "a login that has ended",
+            "r",
+            400,
+            "invalid_grant",
+            "Invalid refresh_token",
+        ),
+        (
+            "a login whose client has a new secret",
+            "r",
+            401,
+            "invalid_client",
+            "Client authentication failed",
+        ),
+        (
+            "the same, as Bitbucket says it",
+            "r",
+            400,
+            "unauthorized_client",
+            "Invalid OAuth client credentials",
+        ),
+        (
+            "a login whose client may not refresh",
+            "r",
+            400,
+            "unauthorized_client",
+            "Not for this client",
+        ),
+        (
+            "a login whose client is not there",
+            "r",
+            400,
+            "access_denied",
+            "No",
+        ),
+        (
+            "a client that has a new secret",
+            "",
+            400,
+            "unauthorized_client",
+            "Invalid OAuth client credentials",
+        ),
+        (
+            "a client without this grant",
+            "",
+            400,
+            "unauthorized_client",
+            "Not for this client",
+        ),
+        (
+            "a client that is not private",
+            "",
+            400,
+            "invalid_grant",
+            public,
+        ),
+        (
+            "a proxy that removes a header",
+            "",
+            400,
+            "invalid_client",
+            "Client must be authenticated",
+        ),
+    ] {
+        change(&world, |record| {
+            *record = good.clone();
+            record["access"] = Value::Null;
+            record["refresh_token"] = Some(token).filter(|it| !it.is_empty()).into();
+        });
+        refused(status, error, why);
+        about_refusal(&mut said, about);
+    }
+    said.text.push_str("# the same on another machine\n");
+    said.bbtoken(TOKEN, |run| with_store(&world, run));
+    // In the administrator's hands.
+    change(&world, |record| *record = good.clone());
+    refused(400, "invalid_grant", "The specified code is not valid.");
+    log_in_by_browser(&mut said, "a code that is not accepted");
+    refused(
+        400,
+        "unauthorized_client",
+        "Invalid OAuth client credentials",
+    );
+    log_in_by_browser(&mut said, "a wrong secret");
+    assert_eq!(record(&world), good, "nothing was written");
+    is_kept(
+        &expect_test::expect_file!["../expected/shared-refusals.txt"],
+        &compared(&said),
+    );
+}
+
+/// Runs a job, which has no profile and no client.
+fn about_refusal(said: &mut Transcript<'_>, about: &str) {
+    said.text.push_str(&format!("# {about}\n"));
+    let world = said.world;
+    said.bbtoken(&["token"], |run| {
+        with_store(world, run).env("GIT_CONFIG_GLOBAL", "/dev/null")
+    });
+}
+
+fn log_in_by_browser(said: &mut Transcript<'_>, about: &str) {
+    said.text.push_str(&format!("# {about}\n"));
+    let world = said.world;
+    let key = &world.consumer.key;
+    let words = [
+        "login",
+        "ci",
+        "--browser",
+        "--client-id",
+        key,
+        "--with-secret",
+    ];
+    let run = with_store(world, world.bbtoken(words).without_client());
+    let done = person::log_in_by(world, run.input(&world.consumer.secret));
+    let line = super::normal(world, &super::shown("git bbtoken", &words));
+    said.note(&line, &done);
 }
 
 #[test]
