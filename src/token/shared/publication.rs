@@ -18,7 +18,7 @@ use crate::{
     token::{Tokens, cache::Cache},
 };
 
-/// The size of the record that proves the room for a login: twice a login with tokens of the longest known form.
+/// The least size of the record that proves the room for a login: twice a login with tokens of the longest known form.
 const ROOM_BYTES: usize = 16 * 1024;
 
 /// What a record is for.
@@ -79,8 +79,8 @@ impl Tokens<'_> {
                 let seen = record.read()?;
                 let text = match seen.record() {
                     Some(text) => {
-                        self.may_replace(text, place, record.as_ref())?;
-                        text.clone()
+                        let there = self.may_replace(text, place, record.as_ref())?;
+                        there.with_room(ROOM_BYTES)
                     }
                     None => Secret::new(json!({ RESERVED: "x".repeat(ROOM_BYTES) }).to_string()),
                 };
@@ -131,9 +131,8 @@ impl Tokens<'_> {
                 let seen = target.read()?;
                 let next = renewed.copy();
                 if let Some(text) = seen.record() {
-                    self.may_replace(text, Place::Copy, target.as_ref())?;
-                    let there = Record::parse(text);
-                    if there.is_some_and(|there| there == next || there.is_newer_than(&next)) {
+                    let there = self.may_replace(text, Place::Copy, target.as_ref())?;
+                    if there == next || there.is_newer_than(&next) {
                         return Ok(());
                     }
                 }
@@ -268,13 +267,13 @@ impl Tokens<'_> {
         Ok(std::iter::once(login).chain(copy).collect())
     }
 
-    /// Refuses to overwrite what is not a login for this profile, or not a copy of it.
+    /// Gives the record that a write will replace. Refuses what is not a login for this profile, or not a copy of it.
     fn may_replace(
         &self,
         text: &Secret,
         place: Place,
         record: &dyn SharedRecord,
-    ) -> Result<(), Trouble> {
+    ) -> Result<Record, Trouble> {
         let client = self.profile.client().map(|client| client.id.as_str());
         let is_client = |id: &str| client.is_none_or(|own| own.is_empty() || own == id);
         let why = match (Record::parse(text), place) {
@@ -288,7 +287,7 @@ impl Tokens<'_> {
             (Some(there), Place::Login) if there.client_secret.is_none() => {
                 "it has a copy for jobs"
             }
-            (Some(_), _) => return Ok(()),
+            (Some(there), _) => return Ok(there),
             (None, _) => "it has another secret",
         };
         let message = format!(

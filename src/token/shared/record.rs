@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::RESERVED;
 use crate::{
     oauth::{self, TokenAnswer},
     profile::{Grant, Profile},
@@ -210,6 +211,18 @@ impl Record {
 
     /// Formats it for a store.
     pub(super) fn render(&self) -> Secret {
+        Secret::new(self.to_json().to_string())
+    }
+
+    /// Formats it with at least so many bytes. The next write leaves out what was added.
+    pub(super) fn with_room(&self, bytes: usize) -> Secret {
+        let mut record = self.to_json();
+        let room = bytes.saturating_sub(record.to_string().len());
+        record[RESERVED] = json!("x".repeat(room));
+        Secret::new(record.to_string())
+    }
+
+    fn to_json(&self) -> Value {
         let secret = |secret: &Secret| secret.expose().to_owned();
         let access = self.access.as_ref().map(Access::to_json);
         let claim = self.claim.as_ref().map(|claim| {
@@ -230,7 +243,7 @@ impl Record {
                 "pause_s": failed.pause_s,
             })
         });
-        let record = json!({
+        json!({
             "version": VERSION,
             "client_id": self.client_id,
             "client_secret": self.client_secret.as_ref().map(secret),
@@ -240,8 +253,7 @@ impl Record {
             "claim": claim,
             "failed": failed,
             "dead": self.dead,
-        });
-        Secret::new(record.to_string())
+        })
     }
 
     /// Parses a record. `None` if it is not one of this version.
@@ -361,6 +373,7 @@ mod tests {
     #[test]
     fn a_part_that_cannot_be_read_makes_the_record_unusable() {
         assert_eq!(Record::parse(&record().render()), Some(record()));
+        assert_eq!(Record::parse(&record().with_room(9_000)), Some(record()));
         let whole: Value = serde_json::from_str(record().render().expose()).expect("it is JSON");
         let mut tried = 0;
         for name in [
