@@ -26,6 +26,11 @@ pub enum Kind {
     },
     /// The address does not name a Bitbucket repository.
     BadAddress,
+    /// The host of the address is not configured.
+    UnknownHost {
+        /// The base URL that it would have at a Data Center, if the address shows it.
+        base: Option<String>,
+    },
     /// The profile has no valid login or token, and the user must log in.
     LoginNeeded {
         /// The profile to log in.
@@ -43,21 +48,23 @@ pub enum Kind {
         /// How to replace a token that the user made, if the server may have refused the token itself (status 401).
         renewal: Option<Renewal>,
     },
-    /// The token is valid but lacks a scope (status 403).
-    ScopeMissing {
-        /// The Bitbucket permission to tick: `Repositories: Read` or `Repositories: Write`.
-        scope: &'static str,
+    /// The site refused for a reason of its own kind.
+    SiteRefused {
+        /// What to do.
+        remedy: String,
     },
-    /// The workspace accepts only listed IP addresses, and this machine's is not listed (status 403).
-    PlaceRefused,
-    /// The workspace accepts only accounts with two-step verification (status 403).
-    SecondStepNeeded,
-    /// The repository or its workspace is over a limit of its plan (status 403).
-    OverLimit,
+    /// The site is there, but cannot serve git now.
+    SiteUnavailable {
+        /// What to do.
+        remedy: String,
+    },
     /// An app password was sent (status 410, or the `ATBB` prefix): Bitbucket removed them in July 2026.
     AppPassword,
     /// The value for a token is another secret: consumer key and secret, a header, OAuth 1.
-    WrongSecret,
+    WrongSecret {
+        /// What to use instead.
+        remedy: &'static str,
+    },
     /// The server asked to come back later (status 429 or 503).
     Busy,
     /// The server failed (status 500 and above).

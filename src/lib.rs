@@ -104,6 +104,7 @@ mod report;
 mod secret;
 mod setup;
 mod signals;
+mod site;
 mod suggestion;
 mod token;
 mod trace;
@@ -147,6 +148,7 @@ pub mod internals {
             Transport, Vault,
         },
         secret::Secret,
+        site::Product,
         token::{
             Connect, Inspection, Login, Places, Seen, SharedRecord, Tokens, Trouble, Version,
             purpose,

@@ -220,23 +220,20 @@ fn body(error: &anyhow::Error) -> String {
 /// Bitbucket, 6 network, 7 store, 126 and 127 for a command that cannot be executed or does not exist.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     match kind(error) {
-        Some(Kind::Usage | Kind::Unanswered | Kind::BadAddress) => 2,
+        Some(Kind::Usage | Kind::Unanswered | Kind::BadAddress | Kind::UnknownHost { .. }) => 2,
         Some(
             Kind::NotConfigured
             | Kind::NoProfileForSite { .. }
             | Kind::Misconfigured
             | Kind::UnknownProfile { .. }
-            | Kind::WrongSecret,
+            | Kind::WrongSecret { .. },
         ) => 3,
         Some(
             Kind::LoginNeeded { .. } | Kind::SharedLoginNeeded { .. } | Kind::ClientRefused { .. },
         ) => 4,
         Some(
             Kind::AccessRefused { .. }
-            | Kind::ScopeMissing { .. }
-            | Kind::PlaceRefused
-            | Kind::SecondStepNeeded
-            | Kind::OverLimit
+            | Kind::SiteRefused { .. }
             | Kind::AppPassword
             | Kind::TooLarge
             | Kind::Refused,
@@ -247,6 +244,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
             | Kind::OnlyHttp2 { .. }
             | Kind::Busy
             | Kind::ServerFailed { .. }
+            | Kind::SiteUnavailable { .. }
             | Kind::NotGit,
         ) => 6,
         Some(Kind::StoreUnusable | Kind::SharedStoreUnusable | Kind::StoreExposed { .. }) => 7,
@@ -311,6 +309,10 @@ fn hint_of(kind: &Kind) -> Option<String> {
             )
         }
         Kind::BadAddress => "write it as 'bbtoken::workspace/repository'".into(),
+        Kind::UnknownHost { base } => format!(
+            "if it is a Bitbucket Data Center, run 'git bbtoken login <profile> --data-center {}'; it sets bbtoken.<profile>.kind to datacenter, and bbtoken.<profile>.baseUrl to that address",
+            base.as_deref().unwrap_or("https://<host>/<context path>")
+        ),
         Kind::LoginNeeded { profile } => format!("run 'git bbtoken login {profile}'"),
         Kind::SharedLoginNeeded { login } => {
             format!("on a machine that may write the record, run '{login}'")
@@ -326,21 +328,11 @@ fn hint_of(kind: &Kind) -> Option<String> {
             },
             shell_command(&["git", "bbtoken", "doctor", address]).unwrap_or_else(|| "git bbtoken doctor".into())
         ),
-        Kind::ScopeMissing { scope } => format!(
-            "tick the permission '{scope}' at the OAuth consumer (workspace settings, OAuth consumers) and log in again, or use a token that has it"
-        ),
-        Kind::PlaceRefused => "the workspace accepts only listed IP addresses: use its network or VPN, or ask an admin to add this machine's address (workspace settings, access controls)"
-            .into(),
-        Kind::SecondStepNeeded => "the workspace requires two-step verification: turn it on for the account (personal settings, security), or use a profile whose account has it"
-            .into(),
-        Kind::OverLimit => "the repository or its workspace exceeds a limit of its plan: you can still fetch, but Bitbucket refuses pushes until it is below the limit; see the repository's settings"
-            .into(),
+        Kind::SiteRefused { remedy } | Kind::SiteUnavailable { remedy } => remedy.clone(),
         Kind::AppPassword => "Bitbucket removed app passwords in July 2026; use an OAuth consumer (BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET) \
              or an API token with scopes"
             .into(),
-        Kind::WrongSecret => "for an OAuth consumer, set BBTOKEN_CLIENT_ID to its key and BBTOKEN_CLIENT_SECRET to its secret; BBTOKEN_ACCESS_TOKEN \
-             takes an access token of a repository, project or workspace, or an API token with scopes"
-            .into(),
+        Kind::WrongSecret { remedy } => (*remedy).to_owned(),
         Kind::Busy => "Bitbucket is busy or asks for fewer requests; try again in a few minutes".into(),
         Kind::ServerFailed { host } => format!("the problem is at '{host}'; try again in a few minutes"),
         Kind::TooLarge => "push in smaller steps, an older commit first: git push <remote> <commit>:refs/heads/<branch>".into(),

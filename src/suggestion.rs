@@ -5,14 +5,16 @@ use crate::failure::quote;
 /// The prefix of this program's variables.
 const PREFIX: &str = "BBTOKEN_";
 /// Every variable that the programs read.
-pub(crate) const VARIABLES: [&str; 24] = [
+pub(crate) const VARIABLES: [&str; 26] = [
     "BBTOKEN_PROFILE",
     "BBTOKEN_CLIENT_ID",
     "BBTOKEN_CLIENT_SECRET",
     "BBTOKEN_CLIENT_SECRET_FILE",
     "BBTOKEN_ACCESS_TOKEN",
     "BBTOKEN_ACCESS_TOKEN_FILE",
+    "BBTOKEN_KIND",
     "BBTOKEN_BASE_URL",
+    "BBTOKEN_SCOPE",
     "BBTOKEN_TOKEN_URL",
     "BBTOKEN_AUTHORIZE_URL",
     "BBTOKEN_TRANSPORT",

@@ -12,7 +12,7 @@ use bbtoken::internals::GIT_KEYS;
 mod circles;
 
 /// Who may use whom; the leaves below may be used by all.
-const RULES: [(&str, &[&str]); 33] = [
+const RULES: [(&str, &[&str]); 34] = [
     ("failure", &[]),
     ("secret", &[]),
     ("trace", &[]),
@@ -32,7 +32,8 @@ const RULES: [(&str, &[&str]); 33] = [
     ("http", &["files"]),
     ("agent", &["files", "http"]),
     ("oauth", &["http", "clock"]),
-    ("profile", &["address", "http"]),
+    ("site", &["address", "http"]),
+    ("profile", &["address", "http", "site"]),
     (
         "git_config",
         &["profile", "address", "http", "files", "pasted"],
@@ -42,7 +43,7 @@ const RULES: [(&str, &[&str]); 33] = [
         "token",
         &["oauth", "profile", "http", "clock", "files", "pasted"],
     ),
-    ("transport", &["http", "parent_watch", "clock"]),
+    ("transport", &["http", "parent_watch", "clock", "site"]),
     (
         "app",
         &[
@@ -57,6 +58,7 @@ const RULES: [(&str, &[&str]); 33] = [
             "oauth",
             "parent_watch",
             "profile",
+            "site",
             "token",
             "transport",
         ],
@@ -111,6 +113,7 @@ const RULES: [(&str, &[&str]); 33] = [
             "profile",
             "report",
             "setup",
+            "site",
             "token",
         ],
     ),
@@ -126,6 +129,7 @@ const RULES: [(&str, &[&str]); 33] = [
             "http",
             "oauth",
             "profile",
+            "site",
             "token",
         ],
     ),

@@ -1,7 +1,7 @@
 //! The names of workspaces, repositories and profiles.
 
 /// Restores the braces of a `{uuid}`, which browsers escape.
-pub(super) fn with_braces(part: &str) -> String {
+pub(crate) fn with_braces(part: &str) -> String {
     part.replace("%7B", "{")
         .replace("%7b", "{")
         .replace("%7D", "}")
@@ -9,7 +9,7 @@ pub(super) fn with_braces(part: &str) -> String {
 }
 
 /// Tells whether Bitbucket allows a slug or `{uuid}`. Refuses `.`, `..` and texts that look like an option.
-pub(super) fn is_slug(part: &str) -> bool {
+pub(crate) fn is_slug(part: &str) -> bool {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_-.{}".contains(c);
     (1..=255).contains(&part.len())
         && !part.starts_with('-')

@@ -27,7 +27,7 @@ impl App {
         if !url.split('/').next().unwrap_or("").contains(':') {
             return None;
         }
-        let address = parse_address(&self.git, None, &without_password(url), &self.bases).ok()?;
+        let address = parse_address(&self.git, None, &without_password(url), &self.places).ok()?;
         let profile = self.profile_in(url).map(|name| format!("{name}@"));
         Some(format!("bbtoken::{}{address}", profile.unwrap_or_default()))
     }

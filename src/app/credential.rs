@@ -31,7 +31,8 @@ impl App {
             "https" => host.strip_suffix(":443").unwrap_or(host),
             _ => host.strip_suffix(":80").unwrap_or(host),
         };
-        let sites = sites(&profile::base_urls(&raw)?, protocol, host, path);
+        let bases = profile::places(&raw)?.into_iter().map(|place| place.base);
+        let sites = sites(&bases.collect::<Vec<_>>(), protocol, host, path);
         let Ok(url) = Url::parse(&format!("{protocol}://{host}/{path}")) else {
             return Ok(None);
         };

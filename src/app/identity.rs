@@ -64,7 +64,7 @@ impl Identity {
         };
         let Endpoints { base, token, .. } = &profile.endpoints;
         let http = settings(git, url)?;
-        let elsewhere = token.origin() != base.origin();
+        let elsewhere = token.origin() != url.origin();
         let of_repository = git_config::http_from_repository(git, url, remote);
         let token_http = match (elsewhere, of_repository.is_empty()) {
             (true, _) => Some(settings(&git.protected(), token)?),
@@ -90,7 +90,9 @@ impl Identity {
             store_http,
             clients: Clients {
                 #[cfg(unix)]
-                lender: agent::is_wanted(git, profile.store)?.then(Lender::default),
+                // The agent connects to the base URL. A mirror is another server.
+                lender: (url.origin() == base.origin() && agent::is_wanted(git, profile.store)?)
+                    .then(Lender::default),
                 ..Clients::default()
             },
             profile: Profile {

@@ -6,9 +6,8 @@ use super::{App, advertisement_cache::is_new, target::parse_address};
 use crate::{
     address::Address,
     git_config::{GitConfig, Scope},
-    http::Url,
     lfs,
-    profile::{self, Profile},
+    profile::{self, Place, Profile},
 };
 
 /// Tells whether to write the settings: they are outdated, the repository is new, or it uses git-lfs.
@@ -28,7 +27,7 @@ pub(crate) fn lfs_here() -> Vec<lfs::Wiring> {
         let profile = target.profile().ok()?;
         let pusher = profile::for_push(&target.raw, &profile).ok()?;
         let fetcher = (&profile, target.names_profile());
-        wiring(git, name, &app.bases, &address, fetcher, pusher.as_ref())
+        wiring(git, name, &app.places, &address, fetcher, pusher.as_ref())
     };
     let remotes = git.entries().filter_map(|entry| {
         let is_ours = entry.section == "remote" && entry.key == "url";
@@ -46,14 +45,14 @@ pub(crate) fn lfs_here() -> Vec<lfs::Wiring> {
 pub(crate) fn wiring(
     git: &GitConfig,
     remote: &str,
-    bases: &[Url],
+    places: &[Place],
     given: &Address,
     fetcher: (&Profile, bool),
     pusher: Option<&Profile>,
 ) -> Option<lfs::Wiring> {
     let of_remote = |key: &str| {
         let url = git.last("remote", Some(remote), key)?.value.as_deref()?;
-        Some(parse_address(git, Some(remote), url, bases))
+        Some(parse_address(git, Some(remote), url, places))
     };
     let place = |address: &Address, (profile, is_asked_for): (&Profile, bool)| lfs::Place {
         repository: profile.endpoints.repository(address),

@@ -31,7 +31,8 @@ use crate::{
 };
 use target::Environment;
 
-pub(crate) use account::{Account, Owner, is_named, other_account};
+pub(crate) use crate::site::{Account, Owner};
+pub(crate) use account::{is_named, other_account};
 pub(crate) use advertisement_cache::{OnDisk, Place, has_objects, is_new};
 #[cfg(unix)]
 pub(crate) use agent::{
@@ -53,8 +54,8 @@ pub(crate) use unreached::{remember, remembered};
 pub(crate) struct App {
     /// The settings of profiles.
     pub raw: Raw,
-    /// The base URLs: first the common one, then those that profiles set.
-    pub bases: Vec<Url>,
+    /// The sites: first the common one, then those that profiles set.
+    pub places: Vec<profile::Place>,
     pub(crate) git: GitConfig,
     environment: Environment,
 }
@@ -120,10 +121,10 @@ impl App {
         let variables = |name: &str| environment.variable(name);
         let git = GitConfig::read(&variables)?;
         let raw = git_config::profiles(&git, &variables)?;
-        let bases = profile::base_urls(&raw)?;
+        let places = profile::places(&raw)?;
         Ok(App {
             raw,
-            bases,
+            places,
             git,
             environment,
         })
@@ -131,7 +132,7 @@ impl App {
 
     /// The base URL for profiles that set none.
     pub(crate) fn base(&self) -> &Url {
-        &self.bases[0]
+        &self.places[0].base
     }
 
     /// Takes an address, and the name of its remote, if it has one.

@@ -5,20 +5,13 @@ use crate::{
     profile::{Grant, Profile},
 };
 
-/// The scopes that let a token push (Bitbucket: "OAuth 2.0", scopes; API token scopes).
-const PUSH: [&str; 3] = [
-    "repository:write",
-    "repository:admin",
-    "write:repository:bitbucket",
-];
-
 /// Lists the scopes of a token, and says if it cannot push.
-pub(crate) fn scopes(scopes: &[String]) -> String {
+pub(crate) fn scopes(profile: &Profile, scopes: &[String]) -> String {
     if scopes.is_empty() {
         return "scopes unknown".to_owned();
     }
     let listed: Vec<_> = scopes.iter().map(|scope| quote(scope)).collect();
-    let missing = if may_push(scopes) {
+    let missing = if may_push(profile, scopes) {
         ""
     } else {
         " (cannot push)"
@@ -27,18 +20,18 @@ pub(crate) fn scopes(scopes: &[String]) -> String {
 }
 
 /// Tells whether a token may push.
-pub(crate) fn may_push(scopes: &[String]) -> bool {
-    scopes.iter().any(|scope| PUSH.contains(&scope.as_str()))
+pub(crate) fn may_push(profile: &Profile, scopes: &[String]) -> bool {
+    let product = profile.endpoints.product;
+    scopes.iter().any(|scope| product.may_push(scope))
 }
 
 /// Says how to get a token that can push.
 pub(crate) fn to_push(profile: &Profile) -> &'static str {
+    let words = profile.endpoints.product.words();
     match profile.grant {
         Grant::ClientCredentials(_) | Grant::AuthorizationCode(_) | Grant::Shared(_) => {
-            "tick 'Repositories: Write' at the OAuth consumer and log in again"
+            words.login_may_push
         }
-        Grant::Token(_) => {
-            "create a token with write access to repositories (an API token also needs the scope to read them) and log in with it"
-        }
+        Grant::Token(_) => words.token_may_push,
     }
 }

@@ -8,10 +8,10 @@ use anyhow::Context as _;
 use super::{App, identity::authority};
 use crate::{
     address::{Address, Base},
-    failure::Failure,
+    failure::{Failure, Kind},
     git_config::{self, Entry, GitConfig, Variables, process_variable},
     http::Url,
-    profile::{self, Profile, Raw},
+    profile::{self, Place, Profile, Raw},
     program::Child,
 };
 
@@ -102,8 +102,8 @@ fn git_dir_here() -> Option<OsString> {
 pub(crate) struct Target {
     pub(crate) raw: Raw,
     pub(crate) address: Option<Address>,
-    /// The base URLs: first the common one, then those that profiles set.
-    pub(crate) bases: Vec<Url>,
+    /// The sites: first the common one, then those that profiles set.
+    pub(crate) places: Vec<Place>,
 }
 
 impl Target {
@@ -116,7 +116,7 @@ impl Target {
         Target {
             raw,
             address,
-            bases: app.bases.clone(),
+            places: app.places.clone(),
         }
     }
 
@@ -130,7 +130,7 @@ impl Target {
         remote: Option<&str>,
         address: &str,
     ) -> anyhow::Result<(Self, Address)> {
-        let Found { address, sites } = find(&app.git, remote, address, &app.bases)?;
+        let Found { address, sites } = find(&app.git, remote, address, &app.places)?;
         let target = Target::new(app, remote, Some(address.clone()), sites);
         Ok((target, address))
     }
@@ -140,7 +140,7 @@ impl Target {
         let remote = app.default_remote();
         let remote = remote.as_deref();
         let url = remote.and_then(|remote| url_of(&app.git, remote));
-        let found = url.and_then(|url| find(&app.git, remote, &url, &app.bases).ok());
+        let found = url.and_then(|url| find(&app.git, remote, &url, &app.places).ok());
         let (address, sites) = found.map(|found| (found.address, found.sites)).unzip();
         Target::new(app, remote, address, sites.unwrap_or_default())
     }
@@ -151,10 +151,10 @@ impl Target {
         let git = &app.git;
         let has_path = url.path() != "/";
         // The path does not name a repository, but the host is Bitbucket's.
-        let asked = find(git, None, url.as_str(), &app.bases);
+        let asked = find(git, None, url.as_str(), &app.places);
         let asked = asked.ok().map(|found| found.address);
         let address_of = |remote: &str| {
-            let found = find(git, Some(remote), &url_of(git, remote)?, &app.bases).ok()?;
+            let found = find(git, Some(remote), &url_of(git, remote)?, &app.places).ok()?;
             let mut its = found.sites.iter();
             let is_of_site = found.sites.is_empty() || its.any(|site| sites.contains(site));
             let is_it = match &asked {
@@ -224,28 +224,30 @@ pub(super) fn parse_address(
     git: &GitConfig,
     remote: Option<&str>,
     address: &str,
-    bases: &[Url],
+    places: &[Place],
 ) -> anyhow::Result<Address> {
-    Ok(find(git, remote, address, bases)?.address)
+    Ok(find(git, remote, address, places)?.address)
 }
 
 fn find(
     git: &GitConfig,
     remote: Option<&str>,
     address: &str,
-    bases: &[Url],
+    places: &[Place],
 ) -> anyhow::Result<Found> {
     let is_name = remote == Some(address) && !address.contains('/');
     let url = remote
         .filter(|_| is_name)
         .and_then(|name| url_of(git, name));
     let text = url.as_deref().unwrap_or(address);
-    let mut refusal = None;
+    let mut refusal: Option<Failure> = None;
     let mut fitting: Vec<(&Url, Address)> = Vec::new();
-    for base in bases {
-        match parse(text, base) {
-            Ok(address) => fitting.push((base, address)),
-            Err(error) => refusal = refusal.or(Some(error)),
+    for place in places {
+        match parse(text, place) {
+            Ok(address) => fitting.push((&place.base, address)),
+            // A site whose host it is knows best what is wrong.
+            Err(error) if refusal.as_ref().is_none_or(is_of_host) => refusal = Some(error),
+            Err(_) => {}
         }
     }
     let sites = named_sites(text, &fitting);
@@ -254,7 +256,11 @@ fn find(
     };
     let sites = match (sites.is_empty(), &address.host) {
         // Bitbucket's own host means the common base URL.
-        (true, Some(_)) => vec![bases[0].clone()],
+        (true, Some(_)) => vec![places[0].base.clone()],
+        // Only some sites have names of this form.
+        (true, None) if fitting.len() < places.len() => {
+            fitting.iter().map(|(base, _)| (*base).clone()).collect()
+        }
         _ => sites.iter().map(|(base, _)| (*base).clone()).collect(),
     };
     Ok(Found {
@@ -263,11 +269,16 @@ fn find(
     })
 }
 
-fn parse(text: &str, base: &Url) -> Result<Address, Failure> {
-    let authority = authority(base);
+fn is_of_host(failure: &Failure) -> bool {
+    matches!(failure.kind, Kind::UnknownHost { .. })
+}
+
+fn parse(text: &str, place: &Place) -> Result<Address, Failure> {
     let base = Base {
-        authority: &authority,
-        path: base.path(),
+        authority: &authority(&place.base),
+        path: place.base.path(),
+        ssh_host: place.ssh_host.as_deref(),
+        grammar: place.product.grammar(),
     };
     Address::parse(text, base)
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
 use super::{App, Identity, advertisement_cache, identity::authority, places::places};
 use crate::{
@@ -15,6 +14,7 @@ use crate::{
     parent_watch::Watch,
     profile::{Grant, Profile, SharedStore, Source, Store},
     secret::Secret,
+    site::Product,
     token::{self, Accept, Bearer, Forgotten, Inspection, Kept, SharedState, Tokens},
     trace,
     transport::Authorizer,
@@ -151,6 +151,16 @@ impl Identity {
         }
     }
 
+    /// Gives the user name beside a token, for programs that send passwords only.
+    pub(crate) fn user(&self, bearer: &Bearer, notify: &dyn Fn(&str)) -> String {
+        let profile = &self.profile;
+        let owner = || match profile.account == profile.name {
+            true => self.kept(notify).0.owner.map(|owner| owner.name),
+            false => Some(profile.account.clone()),
+        };
+        profile.endpoints.product.user(&bearer.token, &owner)
+    }
+
     /// Requests a new token even if one is cached, to prove that the grant works.
     ///
     /// # Errors
@@ -200,7 +210,12 @@ impl Identity {
         // Check first that the secret is there and that the store has space. Without them, a consent would be useless.
         tokens.client(client)?;
         tokens.prove_room()?;
-        Authorization::new(&profile.endpoints.authorize, &client.id, redirect_uri)
+        Authorization::new(
+            &profile.endpoints.authorize,
+            &client.id,
+            redirect_uri,
+            profile.scope.as_deref(),
+        )
     }
 
     /// Exchanges the code and saves the login. If `accept` is set, it must agree first.
@@ -287,12 +302,8 @@ impl Authorizer for TokenAuthorizer<'_> {
         let mut span = trace::span("token");
         span.note("profile", || self.identity().into());
         let bearer = self.tokens.bearer(Duration::ZERO);
-        let Bearer { token, user, .. } = bearer.map_err(|error| under(self.identity, error))?;
-        let pair = Secret::new(format!("{user}:{}", token.expose()));
-        Ok(Secret::new(format!(
-            "Basic {}",
-            BASE64.encode(pair.expose())
-        )))
+        let bearer = bearer.map_err(|error| under(self.identity, error))?;
+        Ok(self.product().authorization(&bearer.token))
     }
 
     fn refused(&mut self) -> anyhow::Result<bool> {
@@ -302,6 +313,10 @@ impl Authorizer for TokenAuthorizer<'_> {
 
     fn identity(&self) -> &str {
         &self.identity.profile.name
+    }
+
+    fn product(&self) -> Product {
+        self.identity.profile.endpoints.product
     }
 
     fn renewal(&self) -> Option<Renewal> {

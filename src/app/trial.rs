@@ -45,7 +45,7 @@ impl App {
         if let Some(refusal) = fetch_refusal {
             return Err(refusal.into());
         }
-        let repository = fetcher.endpoints.repository(&address);
+        let repository = fetcher.endpoints.repository_to_fetch(&address);
         let identity = Identity::new(&self.git, fetcher, &repository, remote)?;
         try_on(&identity, &address, notify)
     }

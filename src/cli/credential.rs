@@ -82,11 +82,11 @@ fn get(
         Ok(None) => return quit(output, refused(&identity)),
         Err(error) => return quit(output, error),
     };
-    let answer = answer(request, &identity, &bearer);
+    let answer = answer(request, &identity, &bearer, warn);
     Ok(output.write_all(answer.expose().as_bytes())?)
 }
 
-fn answer(request: &Request, identity: &Identity, bearer: &Bearer) -> Secret {
+fn answer(request: &Request, identity: &Identity, bearer: &Bearer, warn: &dyn Fn(&str)) -> Secret {
     let mut answer = String::new();
     if request.knows_ephemeral {
         answer.push_str("capability[]=authtype\nephemeral=1\n");
@@ -103,7 +103,7 @@ fn answer(request: &Request, identity: &Identity, bearer: &Bearer) -> Secret {
     if let Some(expiry) = bearer.expires_at_unix_s {
         answer.push_str(&format!("password_expiry_utc={expiry}\n"));
     }
-    let (user, token) = (&bearer.user, bearer.token.expose());
+    let (user, token) = (identity.user(bearer, warn), bearer.token.expose());
     Secret::new(format!("{answer}username={user}\npassword={token}\n"))
 }
 

@@ -39,7 +39,7 @@ pub(super) fn print(options: &arguments::Token, console: &mut Console<'_>) -> an
     let mut fields = json!({
         "version": VERSION,
         "profile": identity.profile.name,
-        "user": bearer.user,
+        "user": identity.user(&bearer, console.warn),
         "token": bearer.token.expose(),
     });
     if let Some(expires_at_unix_s) = bearer.expires_at_unix_s {
@@ -74,7 +74,7 @@ pub(super) fn exec(options: &arguments::Exec, console: &Console<'_>) -> anyhow::
             command.env(VARIABLE, bearer.token.expose());
             None
         }
-        Some(path) => Some(Netrc::write(path, &identity, &bearer)?),
+        Some(path) => Some(Netrc::write(path, &identity, &bearer, console.warn)?),
     };
     let child = dumps::spawn_with_own_limit(&mut command).map_err(limits::of_start);
     let mut child = child.map_err(cannot_start)?;
@@ -97,7 +97,12 @@ struct Netrc {
 }
 
 impl Netrc {
-    fn write(path: &Path, identity: &Identity, bearer: &Bearer) -> anyhow::Result<Self> {
+    fn write(
+        path: &Path,
+        identity: &Identity,
+        bearer: &Bearer,
+        warn: &dyn Fn(&str),
+    ) -> anyhow::Result<Self> {
         let host = identity.profile.endpoints.base.host_str().unwrap_or("");
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
@@ -119,7 +124,7 @@ impl Netrc {
         writeln!(
             netrc.file,
             "machine {host} login {} password {token} {MARK}",
-            bearer.user
+            identity.user(bearer, warn)
         )
         .with_context(refuse)?;
         Ok(netrc)

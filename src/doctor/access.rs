@@ -143,12 +143,12 @@ fn token(app: &App, identity: &Identity, warn: &dyn Fn(&str)) -> Vec<Finding> {
         Ok(Owner::NoScope(scopes)) => scopes.clone(),
         _ => Vec::new(),
     });
-    let mut text = app::scopes(&scopes);
+    let mut text = app::scopes(profile, &scopes);
     if let Some(token) = kept {
         let expiry = clock::expiry(token.expires_at_unix_s, app::now_unix_s());
         text = format!("{text}; {expiry}");
     }
-    let finding = if !scopes.is_empty() && !app::may_push(&scopes) {
+    let finding = if !scopes.is_empty() && !app::may_push(profile, &scopes) {
         Finding::note(CHECK, text, "works; cannot push")
             .fix(format!("to push, {}", app::to_push(profile)))
     } else {

@@ -34,7 +34,7 @@ struct Line {
 pub(super) fn is_bitbucket(app: &App, host: &str) -> bool {
     let host = host.to_ascii_lowercase();
     let is_cloud = host == "bitbucket.org" || host.ends_with(".bitbucket.org");
-    let mut hosts = app.bases.iter().filter_map(|base| base.host_str());
+    let mut hosts = app.places.iter().filter_map(|place| place.base.host_str());
     is_cloud || hosts.any(|configured| configured == host)
 }
 

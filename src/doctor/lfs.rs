@@ -101,9 +101,9 @@ fn separate(app: &App, key: &str, url: &str) -> Finding {
         is_access && url.starts_with(scope) && entry.value.as_deref() == Some("basic")
     });
     let is_ours = app
-        .bases
+        .places
         .iter()
-        .any(|base| url.starts_with(base.as_str().trim_end_matches('/')));
+        .any(|place| url.starts_with(place.base.as_str().trim_end_matches('/')));
     if has_access || !is_ours {
         return Finding::good(
             CHECK,

@@ -215,7 +215,12 @@ fn assign(profile: &mut RawProfile, entry: &Entry) -> bool {
         "rememberadvertisement" => &mut profile.remember_advertisement,
         "clientsecretcommand" => &mut profile.client_secret_command,
         "accesstokencommand" => &mut profile.access_token_command,
+        "kind" => &mut profile.kind,
         "baseurl" => &mut profile.base_url,
+        "mirrorurl" => &mut profile.mirror_url,
+        "sshhost" => &mut profile.ssh_host,
+        "scope" => &mut profile.scope,
+        "redirecturi" => &mut profile.redirect_uri,
         "tokenurl" => &mut profile.token_url,
         "authorizeurl" => &mut profile.authorize_url,
         "workspace" => {
@@ -273,7 +278,9 @@ fn environment(variables: Variables<'_>) -> Result<Environment, Failure> {
         client_secret: source("BBTOKEN_CLIENT_SECRET", "BBTOKEN_CLIENT_SECRET_FILE")?,
         access_token: source("BBTOKEN_ACCESS_TOKEN", "BBTOKEN_ACCESS_TOKEN_FILE")?,
         settings: RawProfile {
+            kind: setting("BBTOKEN_KIND")?,
             base_url: setting("BBTOKEN_BASE_URL")?,
+            scope: setting("BBTOKEN_SCOPE")?,
             token_url: setting("BBTOKEN_TOKEN_URL")?,
             authorize_url: setting("BBTOKEN_AUTHORIZE_URL")?,
             store: setting("BBTOKEN_STORE")?,

@@ -31,7 +31,7 @@ const fn row(name: &'static str, from_repository: FromRepository) -> Row {
 const SELECT: &str = "it selects a profile that you have defined";
 
 /// Every `bbtoken.<key>`. Keys with a profile name are always refused.
-pub const BBTOKEN_KEYS: [Row; 27] = {
+pub const BBTOKEN_KEYS: [Row; 32] = {
     use FromRepository::{Followed, Refused};
     const DEFINE: &str = "define or change a profile";
     const SEND: &str = "decide where tokens are sent";
@@ -46,7 +46,12 @@ pub const BBTOKEN_KEYS: [Row; 27] = {
         row("pushProfile", Refused("choose the profile for pushes")),
         row("clientSecretCommand", Refused(RUN)),
         row("accessTokenCommand", Refused(RUN)),
+        row("kind", Refused(DEFINE)),
         row("baseUrl", Refused(SEND)),
+        row("mirrorUrl", Refused(SEND)),
+        row("sshHost", Refused(DEFINE)),
+        row("scope", Refused(DEFINE)),
+        row("redirectUri", Refused(SEND)),
         row("tokenUrl", Refused(SEND)),
         row("authorizeUrl", Refused(SEND)),
         row("store", Refused(KEEP)),

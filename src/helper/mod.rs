@@ -85,7 +85,10 @@ impl Plan {
             pusher,
         } = target.for_git()?;
         span.note("profile", || profile.name.as_str().into());
-        let repository = profile.endpoints.repository(&address);
+        let repository = profile.endpoints.repository_to_fetch(&address);
+        // A push goes to the server itself.
+        let own = profile.endpoints.repository(&address);
+        let pusher = pusher.or_else(|| (own != repository).then(|| profile.clone()));
         let is_auto = profile.transport == Transport::Auto;
         let by_git = is_auto.then(|| app::remembered(&profile, &repository));
         Ok(Plan {
@@ -96,11 +99,12 @@ impl Plan {
             refused_submodules: name.and_then(|_| submodules::refused(git, &process_variable)),
             lfs: name.filter(|_| fetch_refusal.is_none()).and_then(|name| {
                 let fetcher = (&profile, target.names_profile());
-                app::wiring(git, name, &target.bases, &address, fetcher, pusher.as_ref())
+                let pusher = pusher.as_ref().filter(|pusher| pusher.name != profile.name);
+                app::wiring(git, name, &target.places, &address, fetcher, pusher)
                     .filter(|wiring| app::is_wanted(git, wiring))
             }),
             pusher: pusher
-                .map(|profile| Identity::new(git, profile, &repository, name))
+                .map(|profile| Identity::new(git, profile, &own, name))
                 .transpose()?,
             identity: Identity::new(git, profile, &repository, name)?,
             remote: remote.to_owned(),
@@ -131,8 +135,14 @@ impl Plan {
         Ok(connected)
     }
 
-    fn repository(&self) -> Url {
-        self.identity.profile.endpoints.repository(&self.address)
+    fn repository(&self, service: Service) -> Url {
+        let endpoints = &self.identity.profile.endpoints;
+        match service {
+            Service::ReceivePack => endpoints.repository(&self.address),
+            Service::UploadPack | Service::UploadArchive => {
+                endpoints.repository_to_fetch(&self.address)
+            }
+        }
     }
 
     /// Prepares the exchange with the server for a service.
@@ -149,7 +159,7 @@ impl Plan {
             authorizer,
             watch,
             &SystemClock,
-            self.repository(),
+            self.repository(service),
             name,
         );
         Ok(session
@@ -173,7 +183,8 @@ impl Plan {
             return None;
         }
         let place = Place::of(&self.remote, &process_variable);
-        OnDisk::of_profile(profile, &self.repository(), place, &SystemClock)
+        let repository = self.repository(Service::UploadPack);
+        OnDisk::of_profile(profile, &repository, place, &SystemClock)
     }
 
     /// Tells whether a profile has a login that the server has not refused. Another process may have created it.
@@ -208,7 +219,7 @@ impl Plan {
     /// If the repository cannot be used. Git's own error would say less.
     pub(crate) fn hand_over(&self, notify: &dyn Fn(&str)) -> anyhow::Result<Process> {
         let service = Service::UploadPack;
-        let mut repository = self.repository();
+        let mut repository = self.repository(service);
         if self.can_probe(service) {
             let watch = Watch::on_stdout();
             let mut authorizer = self.identity.authorizer(&watch, notify);

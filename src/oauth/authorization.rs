@@ -38,7 +38,8 @@ pub enum Callback {
 }
 
 impl Authorization {
-    /// Prepares a request for a client. Without `redirect_uri`, Bitbucket uses the registered callback.
+    /// Prepares a request for a client and scopes. Without `redirect_uri`, Bitbucket uses the registered callback;
+    /// without `scope`, the client's own scopes.
     ///
     /// # Errors
     ///
@@ -47,6 +48,7 @@ impl Authorization {
         authorize_url: &Url,
         client_id: &str,
         redirect_uri: Option<&str>,
+        scope: Option<&str>,
     ) -> anyhow::Result<Self> {
         let (state, verifier) = (random()?, random()?);
         let challenge = digest::digest(&digest::SHA256, verifier.expose().as_bytes());
@@ -57,9 +59,11 @@ impl Authorization {
             .append_pair("state", state.expose())
             .append_pair("code_challenge", &BASE64_URL.encode(challenge))
             .append_pair("code_challenge_method", "S256");
-        if let Some(redirect_uri) = redirect_uri {
-            url.query_pairs_mut()
-                .append_pair("redirect_uri", redirect_uri);
+        let optional = [("redirect_uri", redirect_uri), ("scope", scope)];
+        for (name, value) in optional {
+            if let Some(value) = value {
+                url.query_pairs_mut().append_pair(name, value);
+            }
         }
         Ok(Authorization {
             url,
@@ -148,8 +152,8 @@ mod tests {
 
     fn authorization() -> Authorization {
         let url = Url::parse("https://bitbucket.org/site/oauth2/authorize").expect("it is a URL");
-        Authorization::new(&url, "a client", Some("http://127.0.0.1:7777/callback"))
-            .expect("there is chance")
+        let redirect_uri = "http://127.0.0.1:7777/callback";
+        Authorization::new(&url, "a client", Some(redirect_uri), None).expect("there is chance")
     }
 
     #[test]
@@ -261,7 +265,8 @@ mod tests {
     #[test]
     fn the_query_of_the_authorize_endpoint_is_kept() {
         let url = Url::parse("https://server/authorize?tenant=a%20b").expect("it is a URL");
-        let authorization = Authorization::new(&url, "client", None).expect("there is chance");
+        let authorization =
+            Authorization::new(&url, "client", None, None).expect("there is chance");
         let query = authorization.url.query().unwrap_or("");
         assert!(
             query.starts_with("tenant=a%20b&response_type=code&"),

@@ -21,7 +21,7 @@ use std::{
 use anyhow::Context as _;
 
 use super::authorization::{Authorization, Callback, random};
-use crate::{limits, secret::Secret};
+use crate::{http::Url, limits, secret::Secret};
 
 /// The path of the callback.
 const PATH: &str = "/callback";
@@ -40,13 +40,15 @@ pub(crate) struct Listener {
     socket: TcpListener,
     address: SocketAddr,
     start: Start,
+    redirect_uri: String,
 }
 
-/// The start page for a browser.
+/// The start page for a browser, and the path of the callback.
 #[derive(Debug)]
 struct Start {
     path: Secret,
     is_used: AtomicBool,
+    callback: String,
 }
 
 /// The final page in the browser.
@@ -79,14 +81,30 @@ impl Listener {
             format!("cannot listen on port {port} of 127.0.0.1; give another --port, or omit it")
         })?;
         let path = Secret::new(format!("/start/{}", random()?.expose()));
+        let address = socket.local_addr()?;
         Ok(Listener {
-            address: socket.local_addr()?,
+            redirect_uri: format!("http://{address}{PATH}"),
+            address,
             socket,
             start: Start {
                 path,
                 is_used: AtomicBool::new(false),
+                callback: PATH.to_owned(),
             },
         })
+    }
+
+    /// Waits for a redirect URI that was registered, to the letter: [`is_of_listener`] of it is true.
+    ///
+    /// # Errors
+    ///
+    /// As [`Listener::bind`].
+    pub(crate) fn bind_for(redirect_uri: &str) -> anyhow::Result<Self> {
+        let url = Url::parse(redirect_uri)?;
+        let mut listener = Listener::bind(url.port_or_known_default().unwrap_or(80))?;
+        listener.start.callback = url.path().to_owned();
+        redirect_uri.clone_into(&mut listener.redirect_uri);
+        Ok(listener)
     }
 
     /// Gives the page to open in a browser on this machine. It redirects to the authorization server once.
@@ -99,8 +117,8 @@ impl Listener {
     }
 
     /// Gives the callback to request. Bitbucket ignores the port of a loopback address.
-    pub(crate) fn redirect_uri(&self) -> String {
-        format!("http://{}{PATH}", self.address)
+    pub(crate) fn redirect_uri(&self) -> &str {
+        &self.redirect_uri
     }
 
     /// Waits for the browser with the callback; `None` after the time limit.
@@ -137,6 +155,14 @@ impl Listener {
         let _ = accepting.join();
         Ok(visitor)
     }
+}
+
+/// Tells whether a listener on this machine can be at a redirect URI.
+pub(crate) fn is_of_listener(redirect_uri: &str) -> bool {
+    let url = Url::parse(redirect_uri).ok();
+    url.is_some_and(|url| {
+        url.scheme() == "http" && matches!(url.host_str(), Some("127.0.0.1" | "localhost"))
+    })
 }
 
 impl Visitor {
@@ -217,7 +243,8 @@ fn receive(
         let _ = begin(&mut stream, start, authorization);
         return None;
     }
-    let Some((PATH, query)) = asked else {
+    let of_callback = asked.filter(|(path, _)| *path == start.callback);
+    let Some((_, query)) = of_callback else {
         let _ = answer(
             &mut stream,
             "404 Not Found",
@@ -337,7 +364,7 @@ mod tests {
     fn authorization(listener: &Listener) -> Arc<Authorization> {
         let url = Url::parse("https://bitbucket.org/site/oauth2/authorize").expect("it is a URL");
         Arc::new(
-            Authorization::new(&url, "client", Some(&listener.redirect_uri()))
+            Authorization::new(&url, "client", Some(listener.redirect_uri()), None)
                 .expect("there is chance"),
         )
     }

@@ -21,7 +21,7 @@ use crate::{
 pub(crate) use answer::{Refusal, TokenAnswer};
 pub use authorization::Authorization;
 pub(crate) use authorization::{Callback, bare_code, random};
-pub(crate) use listener::{Listener, Shown, Visitor};
+pub(crate) use listener::{Listener, Shown, Visitor, is_of_listener};
 
 /// The time limit for one call of the token endpoint.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -44,6 +44,12 @@ pub struct Client {
     pub secret: Secret,
     /// The token endpoint (RFC 6749 section 3.2).
     pub token_url: Url,
+    /// Whether id and secret are in the body of a request instead of a Basic credential.
+    pub is_in_body: bool,
+    /// The scopes that requests name (RFC 6749 section 3.3).
+    pub scope: Option<String>,
+    /// The redirect URI that a refresh repeats.
+    pub redirect_uri: Option<String>,
 }
 
 /// The reason for a missing token.
@@ -127,7 +133,9 @@ impl Client {
         http: &dyn HttpClient,
         clock: &dyn Clock,
     ) -> Result<TokenAnswer, Error> {
-        self.ask(http, clock, &[("grant_type", "client_credentials")])
+        let scope = self.scope.as_deref().map(|scope| ("scope", scope));
+        let form = [("grant_type", "client_credentials")].into_iter();
+        self.ask(http, clock, form.chain(scope).collect())
     }
 
     /// Exchanges an authorization code (RFC 6749 section 4.1.3, RFC 7636 section 4.5).
@@ -151,7 +159,7 @@ impl Client {
         if let Some(redirect_uri) = &authorization.redirect_uri {
             form.push(("redirect_uri", redirect_uri));
         }
-        self.ask(http, clock, &form)
+        self.ask(http, clock, form)
     }
 
     /// Exchanges a refresh token (RFC 6749 section 6). Since 2026, Bitbucket's tokens are valid once, and the response
@@ -166,24 +174,33 @@ impl Client {
         clock: &dyn Clock,
         refresh_token: &Secret,
     ) -> Result<TokenAnswer, Error> {
+        let redirect_uri = self.redirect_uri.as_deref();
         let form = [
             ("grant_type", "refresh_token"),
             ("refresh_token", refresh_token.expose()),
-        ];
-        self.ask(http, clock, &form)
+        ]
+        .into_iter()
+        .chain(redirect_uri.map(|uri| ("redirect_uri", uri)));
+        self.ask(http, clock, form.collect())
     }
 
-    fn ask(
-        &self,
+    fn ask<'s>(
+        &'s self,
         http: &dyn HttpClient,
         clock: &dyn Clock,
-        form: &[(&str, &str)],
+        mut form: Vec<(&'s str, &'s str)>,
     ) -> Result<TokenAnswer, Error> {
-        let body = encode_form(form);
+        if self.is_in_body {
+            form.extend([
+                ("client_id", self.id.as_str()),
+                ("client_secret", self.secret.expose()),
+            ]);
+        }
+        let body = encode_form(&form);
         let mut request = Request::post(self.token_url.clone(), Body::Secret(Secret::new(body)))
             .header("Content-Type", "application/x-www-form-urlencoded")
             .header("Accept", "application/json");
-        request.authorization = Some(self.basic());
+        request.authorization = (!self.is_in_body).then(|| self.basic());
         request.time_limit = Some(TIME_LIMIT);
         let asked_at_unix_s = clock.now_unix_s();
         let mut response = http.send(request).map_err(Error::Transport)?;

@@ -17,12 +17,13 @@ use crate::{
     address::Address,
     http::Url,
     secret::{Secret, hex_digest},
+    site::Product,
     suggestion::Unknown,
 };
 
 pub(crate) use choice::{choose, choose_for_push, explain, for_push, named, named_by_user, names};
 pub(crate) use raw::{Environment, Raw, RawProfile, RawShared, Setting};
-pub(crate) use resolve::base_urls;
+pub(crate) use resolve::places;
 pub use shared::{Jwt, RecordPath, SharedStore, Vault};
 
 /// The name of the profile that the environment alone defines.
@@ -118,11 +119,26 @@ impl GrantKind {
     }
 }
 
+/// A site that an address is compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The base URL of repositories.
+    pub base: Url,
+    /// The kind of Bitbucket.
+    pub product: Product,
+    /// The host of ssh addresses, if it is another one.
+    pub ssh_host: Option<String>,
+}
+
 /// The Bitbucket URLs of a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoints {
+    /// The kind of Bitbucket.
+    pub product: Product,
     /// The base URL of repositories. Its path has no slash at the end.
     pub base: Url,
+    /// The base URL of a mirror for fetches.
+    pub mirror: Option<Url>,
     /// The token endpoint (RFC 6749 section 3.2).
     pub token: Url,
     /// The authorization endpoint (RFC 6749 section 3.1).
@@ -132,9 +148,21 @@ pub struct Endpoints {
 impl Endpoints {
     /// Gives the URL of a repository, with one `.git` and no slash at the end.
     pub fn repository(&self, address: &Address) -> Url {
-        let mut url = self.base.clone();
-        let below = self.base.path().trim_end_matches('/');
-        url.set_path(&format!("{below}/{address}.git"));
+        self.repository_at(&self.base, address)
+    }
+
+    /// Gives the URL of a repository for fetches, which may be on a mirror.
+    pub fn repository_to_fetch(&self, address: &Address) -> Url {
+        self.repository_at(self.mirror.as_ref().unwrap_or(&self.base), address)
+    }
+
+    fn repository_at(&self, base: &Url, address: &Address) -> Url {
+        let mut url = base.clone();
+        let below = base.path().trim_end_matches('/');
+        url.set_path(&format!(
+            "{below}/{}",
+            self.product.repository_path(address)
+        ));
         url
     }
 }
@@ -194,6 +222,10 @@ pub struct Profile {
     pub grant: Grant,
     /// The URLs of its Bitbucket.
     pub endpoints: Endpoints,
+    /// The OAuth scopes that its token requests name.
+    pub scope: Option<String>,
+    /// The redirect URI of a login by browser, where one is registered.
+    pub redirect_uri: Option<String>,
     /// The transport for git's protocol.
     pub transport: Transport,
     /// The store for its tokens.
@@ -217,7 +249,9 @@ impl Profile {
     pub fn cache_key(&self) -> Option<String> {
         match &self.grant {
             Grant::ClientCredentials(client) => {
-                Some(self.key("client-credentials", &client.id, ""))
+                // A token for other scopes is another one.
+                let scope = self.scope.as_deref().unwrap_or_default();
+                Some(self.key("client-credentials", &client.id, scope))
             }
             Grant::AuthorizationCode(_) => Some(self.login_key()),
             Grant::Shared(_) => Some(self.shared_key()),
@@ -240,6 +274,12 @@ impl Profile {
     /// own.
     pub fn token_key(&self) -> String {
         self.key("token", "", &self.name)
+    }
+
+    /// Tells whether a refresh ends the access token that other commands may be using.
+    pub(crate) fn ends_tokens_by_refresh(&self) -> bool {
+        let is_login = matches!(self.grant, Grant::AuthorizationCode(_) | Grant::Shared(_));
+        is_login && self.endpoints.product.has_one_token_per_login()
     }
 
     /// Gives the OAuth client, if there is one.

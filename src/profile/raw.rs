@@ -34,8 +34,18 @@ pub(crate) struct RawProfile {
     pub client_secret_command: Option<Setting>,
     /// `accessTokenCommand`.
     pub access_token_command: Option<Setting>,
+    /// `kind`.
+    pub kind: Option<Setting>,
     /// `baseUrl`.
     pub base_url: Option<Setting>,
+    /// `mirrorUrl`.
+    pub mirror_url: Option<Setting>,
+    /// `sshHost`.
+    pub ssh_host: Option<Setting>,
+    /// `scope`.
+    pub scope: Option<Setting>,
+    /// `redirectUri`.
+    pub redirect_uri: Option<Setting>,
     /// `tokenUrl`.
     pub token_url: Option<Setting>,
     /// `authorizeUrl`.
@@ -121,7 +131,12 @@ impl RawProfile {
             workspaces,
             client_secret_command,
             access_token_command,
+            kind,
             base_url,
+            mirror_url,
+            ssh_host,
+            scope,
+            redirect_uri,
             token_url,
             authorize_url,
             store,
@@ -136,7 +151,12 @@ impl RawProfile {
             ("pushProfile", push_profile),
             ("clientSecretCommand", client_secret_command),
             ("accessTokenCommand", access_token_command),
+            ("kind", kind),
             ("baseUrl", base_url),
+            ("mirrorUrl", mirror_url),
+            ("sshHost", ssh_host),
+            ("scope", scope),
+            ("redirectUri", redirect_uri),
             ("tokenUrl", token_url),
             ("authorizeUrl", authorize_url),
             ("store", store),
@@ -163,7 +183,8 @@ pub(crate) struct Environment {
     pub client_secret: Option<Source>,
     /// `BBTOKEN_ACCESS_TOKEN` or `BBTOKEN_ACCESS_TOKEN_FILE`.
     pub access_token: Option<Source>,
-    /// `BBTOKEN_BASE_URL`, `BBTOKEN_TOKEN_URL`, `BBTOKEN_AUTHORIZE_URL`, `BBTOKEN_STORE`, `BBTOKEN_TRANSPORT`,
+    /// `BBTOKEN_KIND`, `BBTOKEN_BASE_URL`, `BBTOKEN_SCOPE`, `BBTOKEN_TOKEN_URL`, `BBTOKEN_AUTHORIZE_URL`,
+    /// `BBTOKEN_STORE`, `BBTOKEN_TRANSPORT`,
     /// `BBTOKEN_REMEMBER_ADVERTISEMENT`, and those of a shared store.
     pub settings: RawProfile,
     /// `BAO_ADDR`, `VAULT_ADDR`, `BAO_NAMESPACE`, `VAULT_NAMESPACE`.

@@ -1,40 +1,54 @@
 //! Makes a valid profile from its settings, or names the invalid setting.
 
 use super::{
-    Client, DEFAULT, Endpoints, Environment, Grant, GrantKind, Profile, Raw, RawProfile, Setting,
-    Source, Store, Transport, shared,
+    Client, DEFAULT, Endpoints, Environment, Grant, GrantKind, Place, Profile, Raw, RawProfile,
+    Setting, Source, Store, Transport, shared,
     values::{Layers, endpoint, misconfigured, one_of, truth},
 };
-use crate::{failure::Failure, http::Url, secret::mask_name, suggestion::doubts};
+use crate::{failure::Failure, http::Url, secret::mask_name, site::Product, suggestion::doubts};
 
 /// The base URL of Bitbucket Cloud.
 const CLOUD: &str = "https://bitbucket.org";
 
-/// Lists the base URLs to compare an address with before the profile is known, the general one first.
+/// Lists the sites to compare an address with before the profile is known, the general one first.
 ///
 /// # Errors
 ///
-/// [`crate::failure::Kind::Misconfigured`] if a credential must not be sent to one of the URLs.
-pub(crate) fn base_urls(raw: &Raw) -> Result<Vec<Url>, Failure> {
-    let of_environment = raw.environment.settings.base_url.as_ref();
-    let general = of_environment.or(raw.common.base_url.as_ref());
-    let own = raw
-        .profiles
-        .values()
-        .filter_map(|profile| profile.base_url.as_ref());
+/// [`crate::failure::Kind::Misconfigured`] for an unknown kind, or if a credential must not be sent to one of the URLs.
+pub(crate) fn places(raw: &Raw) -> Result<Vec<Place>, Failure> {
+    let environment = &raw.environment.settings;
+    let none = RawProfile::default();
+    let place = |own: &RawProfile| {
+        let common = &raw.common;
+        let settings = Layers {
+            environment,
+            own,
+            common,
+        };
+        let ssh_host = settings.pick(|p| p.ssh_host.as_ref());
+        Ok(Place {
+            product: one_of(settings.pick(|p| p.kind.as_ref()), &Product::CHOICES)?,
+            base: base(&settings)?,
+            ssh_host: ssh_host.map(|setting| setting.value.clone()),
+        })
+    };
     // A base URL in the environment overrides every profile's.
-    let own = own.filter(|_| of_environment.is_none()).map(Some);
-    std::iter::once(general)
-        .chain(own)
-        .map(|setting| endpoint(setting, || CLOUD.to_owned()))
-        .collect()
+    let is_own = |profile: &&RawProfile| {
+        environment.base_url.is_none() && (profile.base_url.is_some() || profile.kind.is_some())
+    };
+    let own = raw.profiles.values().filter(is_own);
+    std::iter::once(&none).chain(own).map(place).collect()
+}
+
+fn base(settings: &Layers<'_>) -> Result<Url, Failure> {
+    endpoint(settings.pick(|p| p.base_url.as_ref()), || CLOUD.to_owned())
 }
 
 /// Gives the base URL of a profile.
 ///
 /// # Errors
 ///
-/// As [`base_urls`].
+/// As [`places`].
 pub(super) fn base_url(raw: &Raw, name: &str) -> Result<Url, Failure> {
     let own = raw.profiles.get(name);
     let setting = raw.environment.settings.base_url.as_ref();
@@ -67,6 +81,7 @@ pub(super) fn resolve(raw: &Raw, name: &str) -> Result<Profile, Failure> {
     let push_profile = push_profile.or_else(|| of_default?.push_profile.as_ref());
     let store = store(settings.pick(|p| p.store.as_ref()))?;
     let grant = grant(raw, environment, &settings, store, name)?;
+    let endpoints = endpoints(&settings)?;
     let shared = match grant {
         Grant::Shared(_) => shared::find(store, name, &settings, &raw.environment.of_vault)?,
         _ => None,
@@ -81,7 +96,9 @@ pub(super) fn resolve(raw: &Raw, name: &str) -> Result<Profile, Failure> {
         account: account.map_or(name, |setting| &setting.value).to_owned(),
         push_profile: push_profile.cloned(),
         grant,
-        endpoints: endpoints(&settings)?,
+        scope: scope(&settings, endpoints.product),
+        redirect_uri: redirect_uri(&settings)?,
+        endpoints,
         transport: transport(settings.pick(|p| p.transport.as_ref()))?,
         store,
         caches_tokens: caches_tokens(settings.pick(|p| p.shared.cache.as_ref()), store)?,
@@ -219,7 +236,8 @@ fn client_secret(raw: &Raw, is_of_environment: bool, settings: &Layers<'_>, id: 
 }
 
 fn endpoints(settings: &Layers<'_>) -> Result<Endpoints, Failure> {
-    let base = endpoint(settings.pick(|p| p.base_url.as_ref()), || CLOUD.to_owned())?;
+    let product: Product = one_of(settings.pick(|p| p.kind.as_ref()), &Product::CHOICES)?;
+    let base = base(settings)?;
     if base.query().is_some() {
         let origin = settings
             .pick(|p| p.base_url.as_ref())
@@ -228,16 +246,36 @@ fn endpoints(settings: &Layers<'_>) -> Result<Endpoints, Failure> {
             "'{base}' ({origin}) cannot be used: it has a query"
         )));
     }
-    let below = |path: &str| format!("{}{path}", base.as_str().trim_end_matches('/'));
+    let below = |path: &str| format!("{}/{path}", base.as_str().trim_end_matches('/'));
+    let [token, authorize] = product.oauth_paths();
+    let mirror = settings.pick(|p| p.mirror_url.as_ref());
     Ok(Endpoints {
-        token: endpoint(settings.pick(|p| p.token_url.as_ref()), || {
-            below("/site/oauth2/access_token")
-        })?,
+        token: endpoint(settings.pick(|p| p.token_url.as_ref()), || below(token))?,
         authorize: endpoint(settings.pick(|p| p.authorize_url.as_ref()), || {
-            below("/site/oauth2/authorize")
+            below(authorize)
         })?,
+        mirror: mirror
+            .map(|setting| endpoint(Some(setting), String::new))
+            .transpose()?,
+        product,
         base,
     })
+}
+
+/// Gives the scopes to ask for. An empty setting asks for none.
+fn scope(settings: &Layers<'_>, product: Product) -> Option<String> {
+    let asked = settings.pick(|p| p.scope.as_ref());
+    let asked = asked.map_or(product.scope(), |setting| Some(&setting.value));
+    asked.filter(|scope| !scope.is_empty()).map(str::to_owned)
+}
+
+/// Reads the redirect URI, which the server compares to the letter. The browser takes the authorization code there.
+fn redirect_uri(settings: &Layers<'_>) -> Result<Option<String>, Failure> {
+    let Some(setting) = settings.pick(|p| p.redirect_uri.as_ref()) else {
+        return Ok(None);
+    };
+    endpoint(Some(setting), String::new)?;
+    Ok(Some(setting.value.clone()))
 }
 
 fn transport(setting: Option<&Setting>) -> Result<Transport, Failure> {

@@ -241,7 +241,11 @@ fn missing(wishes: Vec<Request>, there: &There<'_>, tell: &dyn Fn(&str)) -> Vec<
 
 /// Gives each host that a profile is for.
 pub(crate) fn sites(app: &App) -> Vec<Url> {
-    let mut sites: Vec<_> = app.bases.iter().map(app::site).collect();
+    let mut sites: Vec<_> = app
+        .places
+        .iter()
+        .map(|place| app::site(&place.base))
+        .collect();
     sites.sort();
     sites.dedup();
     let parse = |site: &String| Url::parse(site).ok();

@@ -38,12 +38,12 @@ pub(super) fn submodules() -> Request {
 
 pub(super) fn rewritten(app: &App, options: &Options) -> Vec<Request> {
     let bases = app
-        .bases
+        .places
         .iter()
-        .map(|base| base.as_str().trim_end_matches('/'));
+        .map(|place| place.base.as_str().trim_end_matches('/'));
     let mut wishes: Vec<_> = bases.clone().filter_map(without_www).collect();
     // Of two sites, an address without its host is either's.
-    let is_only = app.bases.iter().all(|base| base == app.base());
+    let is_only = app.places.iter().all(|place| place.base == *app.base());
     if options.plain {
         let base = app.base().as_str().trim_end_matches('/');
         wishes.extend(plain(base, &profile::names(&app.raw)));

@@ -4,29 +4,19 @@ use crate::{profile::Profile, secret::Secret};
 
 use super::{cache::Entry, check};
 
-/// A token for Bitbucket's git server, with the user name for its kind.
+/// A token for Bitbucket's git server.
 #[derive(Clone, Debug)]
 pub struct Bearer {
     /// The token.
     pub token: Secret,
-    /// `x-token-auth` or `x-bitbucket-api-token-auth`.
-    pub user: &'static str,
     /// The time of expiry, if known.
     pub expires_at_unix_s: Option<u64>,
 }
 
 impl Bearer {
-    /// Bitbucket interprets the secret by the user name, and API tokens (`ATATT`) have their own (Bitbucket support:
-    /// "Using API tokens"). The documented prefix identifies them.
     pub(super) fn new(token: Secret, expires_at_unix_s: Option<u64>) -> Self {
-        let user = if token.expose().starts_with("ATATT") {
-            "x-bitbucket-api-token-auth"
-        } else {
-            "x-token-auth"
-        };
         Bearer {
             token,
-            user,
             expires_at_unix_s,
         }
     }

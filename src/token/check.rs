@@ -17,6 +17,10 @@ const APP_PASSWORD: &str = "ATBB";
 /// Refuses a secret that is not an access token or API token.
 pub(super) fn check_token(token: &Secret, profile: &Profile) -> Result<(), Failure> {
     let token = token.expose();
+    let product = profile.endpoints.product;
+    let wrong = || Kind::WrongSecret {
+        remedy: product.words().no_token,
+    };
     let refuse = |kind, why: &str| {
         let message = format!("the access token of profile '{profile}' {why}");
         Err(Failure::new(kind, message))
@@ -30,7 +34,7 @@ pub(super) fn check_token(token: &Secret, profile: &Profile) -> Result<(), Failu
         refuse(Kind::AppPassword, "is an app password")
     } else if starts("oauth_") || token.contains("oauth_token") {
         refuse(
-            Kind::WrongSecret,
+            wrong(),
             "is an OAuth 1 token, which Bitbucket does not accept for git over https",
         )
     } else if ["Bearer ", "Basic ", "Authorization:"]
@@ -38,16 +42,18 @@ pub(super) fn check_token(token: &Secret, profile: &Profile) -> Result<(), Failu
         .any(|word| starts(word))
     {
         refuse(
-            Kind::WrongSecret,
+            wrong(),
             "is a whole header; give only the token, the part after 'Bearer'",
         )
     } else if token.contains(':') {
         refuse(
-            Kind::WrongSecret,
+            wrong(),
             "has the form 'key:secret' or 'user:password'; neither is a token",
         )
+    } else if let Some(why) = product.is_foreign(token) {
+        refuse(wrong(), why)
     } else if let Err(flaw) = pasted::check(token) {
-        refuse(Kind::WrongSecret, &flaw.to_string())
+        refuse(wrong(), &flaw.to_string())
     } else {
         Ok(())
     }
@@ -78,7 +84,7 @@ pub(super) fn check_client(id: &str, secret: &Secret, profile: &Profile) -> Resu
     } else if id == secret {
         refuse(
             Kind::Misconfigured,
-            "its id and its secret are the same; copy both from the OAuth consumer, which calls them key and secret",
+            "its id and its secret are the same; copy both again",
         )
     } else if let Err(flaw) = pasted::check_id(id) {
         refuse(Kind::Misconfigured, &format!("its id {flaw}"))

@@ -2,7 +2,7 @@
 
 use super::needs_login;
 use crate::{
-    failure::{Failure, Kind},
+    failure::{Failure, Kind, quote},
     oauth,
     profile::{Grant, Profile, Source},
     secret::{mask_id, may_be_swapped},
@@ -69,7 +69,8 @@ fn refused(
     client: &oauth::Client,
     by_login: bool,
 ) -> (&'static str, Kind) {
-    const CONSUMER: &str = "at the OAuth consumer (workspace settings, OAuth consumers)";
+    let words = profile.endpoints.product.words();
+    let place = words.client;
     let said = refusal.description.to_ascii_lowercase();
     let here = |cause, remedy: String| (cause, Kind::ClientRefused { remedy });
     // The users of a shared login have no access to its client.
@@ -83,17 +84,25 @@ fn refused(
     if said.contains("\"public\"") || said.contains("marked as") {
         change(
             "the client is not private",
-            format!("tick 'This is a private consumer' {CONSUMER}"),
+            format!("tick 'This is a private consumer' at {place}"),
         )
     } else if said.contains("callback") {
-        change(
-            "the client has no callback URL",
-            format!("set a callback URL, 'http://127.0.0.1/callback' for example, {CONSUMER}"),
-        )
+        change("the client has no callback URL", words.redirect.to_owned())
     } else if said.contains("redirect_uri") {
         change(
             "the client has a different callback URL",
-            format!("set the callback URL to 'http://127.0.0.1/callback' {CONSUMER}"),
+            words.redirect.to_owned(),
+        )
+    } else if refusal.error == "invalid_scope" {
+        change(
+            "the server does not accept the client's scopes",
+            match &profile.scope {
+                None => format!("check the permissions that are ticked at {place}"),
+                Some(scope) => format!(
+                    "tick the permissions for '{}' at {place}, or set bbtoken.{profile}.scope to what is ticked there",
+                    quote(scope)
+                ),
+            },
         )
     } else if said.contains("not allowed for this client") {
         change("the client may not use this grant", allow_grant(by_login))
@@ -113,32 +122,24 @@ fn refused(
         change("its id or secret is wrong", compare(profile))
     } else if refusal.error == "unauthorized_client" {
         change("the client may not use this grant", allow_grant(by_login))
-    } else if refusal.error == "invalid_scope" {
-        change(
-            "the server does not accept the client's scopes",
-            format!("check the permissions that are ticked {CONSUMER}"),
-        )
     } else if by_login && !refusal.is_of_client() {
-        (
-            "the authorization code was not accepted; a code works once and for a few minutes",
-            needs_login(profile),
-        )
+        (words.code_refused, needs_login(profile))
     } else {
         change(
             "the token endpoint refused the client",
-            format!("check the client {CONSUMER}, or {}", check_url(profile)),
+            format!("check the client at {place}, or {}", check_url(profile)),
         )
     }
 }
 
 /// Says how to correct a client: a saved secret cannot be looked at, only replaced.
 fn compare(profile: &Profile) -> String {
-    const CONSUMER: &str = "of the OAuth consumer (workspace settings, OAuth consumers)";
+    let words = profile.endpoints.product.words();
+    let pair = format!("{} of {}", words.pair, words.client);
     match profile.client() {
-        None if let Some(shared) = &profile.shared => format!(
-            "run '{}' with the key and secret {CONSUMER}",
-            shared.login(&profile.name)
-        ),
+        None if let Some(shared) = &profile.shared => {
+            format!("run '{}' with the {pair}", shared.login(&profile.name))
+        }
         Some(client)
             if matches!(
                 client.secret,
@@ -148,13 +149,13 @@ fn compare(profile: &Profile) -> String {
                 }
             ) =>
         {
-            format!("log in again, with the key and secret {CONSUMER}")
+            format!("log in again, with the {pair}")
         }
         Some(client) if client.secret == Source::Stored => format!(
-            "compare bbtoken.{profile}.clientId with the key {CONSUMER}; to replace the saved secret, run 'git bbtoken login {profile} --with-secret'"
+            "compare bbtoken.{profile}.clientId with the {pair}; to replace the saved secret, run 'git bbtoken login {profile} --with-secret'"
         ),
         _ => format!(
-            "compare BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET, or the profile's settings, with the key and secret {CONSUMER}"
+            "compare BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET, or the profile's settings, with the {pair}"
         ),
     }
 }

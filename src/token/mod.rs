@@ -7,6 +7,7 @@ mod bearer;
 mod busy;
 mod cache;
 mod check;
+mod client;
 mod command;
 mod explain;
 mod journal;
@@ -308,11 +309,7 @@ impl<'a> Tokens<'a> {
                 .with_context(|| format!("cannot read the client secret of profile '{profile}'"))?,
         };
         check::check_client(&client.id, &secret, profile)?;
-        Ok(oauth::Client {
-            id: client.id.clone(),
-            secret,
-            token_url: profile.endpoints.token.clone(),
-        })
+        Ok(client::client(profile, &client.id, secret))
     }
 
     /// Sends a token request, and retries temporary failures within a time limit.

@@ -52,7 +52,11 @@ impl Tokens<'_> {
         refused: Option<&Secret>,
     ) -> Option<Current> {
         let now_unix_s = self.clock.now_unix_s();
-        let margin = least_life(margin, entry.lifetime_s);
+        let margin = match self.profile.ends_tokens_by_refresh() {
+            // A refresh would end the token of a command that is still running.
+            true => 0,
+            false => least_life(margin, entry.lifetime_s),
+        };
         let is_alive = entry.expires_at_unix_s > now_unix_s + margin;
         // A remaining life above the lifetime means that the clock was wrong then or is wrong now.
         let is_sane = entry.expires_at_unix_s <= now_unix_s.saturating_add(entry.lifetime_s);

@@ -16,7 +16,7 @@ mod push;
 mod rpc;
 mod session;
 
-use crate::{failure::Renewal, secret::Secret};
+use crate::{failure::Renewal, secret::Secret, site::Product};
 
 pub(crate) use cache::{AdvertisementCache, Remembered};
 pub(crate) use fallback::forward;
@@ -44,6 +44,9 @@ pub(crate) trait Authorizer {
 
     /// Gives the profile's name for messages.
     fn identity(&self) -> &str;
+
+    /// Gives the kind of Bitbucket, which decides the meaning of answers.
+    fn product(&self) -> Product;
 
     /// Says how to replace the credential, if only the user can make a new one.
     fn renewal(&self) -> Option<Renewal>;

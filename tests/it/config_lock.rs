@@ -104,7 +104,11 @@ fn the_helper_locks_the_configuration_once_and_for_a_few_calls_that_do_not_wait(
         let start = lines.iter().position(is_lock);
         let start = start.expect("the helper takes the lock");
         let (process, _) = lines[start].split_once(' ').expect("a process is in front");
-        let of_helper = |line: &&&str| line.starts_with(process);
+        // strace shows a call in two lines where another process comes between.
+        let of_helper = |line: &&&str| {
+            let call = line.strip_prefix(process);
+            call.is_some_and(|call| !call.trim_start().starts_with("<... "))
+        };
         let is_held = |line: &&&str| !(line.contains("rename") && line.contains("config.lock\""));
         let behind = lines[start + 1..].iter().filter(of_helper);
         let held: Vec<_> = behind.take_while(is_held).collect();

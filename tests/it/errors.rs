@@ -39,6 +39,8 @@ const FORM: &str = "hint: write it as 'bbtoken::workspace/repository'\n";
 #[test]
 fn a_malformed_address_is_reported_with_the_reason() {
     const EMPTY_REPOSITORY: &str = "expected workspace/repository, but the repository is empty or contains characters that Bitbucket does not allow";
+    const OTHER_HOST: &str = "its host is not a configured Bitbucket site";
+    const DATA_CENTER: &str = "hint: if it is a Bitbucket Data Center, run 'git bbtoken login <profile> --data-center https://<host>/<context path>'; it sets bbtoken.<profile>.kind to datacenter, and bbtoken.<profile>.baseUrl to that address\n";
     const EMPTY_WORKSPACE: &str = "expected workspace/repository, but the workspace is empty or contains characters that Bitbucket does not allow";
     let cases = [
         ("ws", "ws", EMPTY_REPOSITORY),
@@ -57,12 +59,12 @@ fn a_malformed_address_is_reported_with_the_reason() {
         (
             "https://evil.example/ws/repo",
             "https://evil.example/ws/repo",
-            "its host is not the configured Bitbucket site; for another site, set bbtoken.<profile>.baseUrl",
+            OTHER_HOST,
         ),
         (
             "git@evil.example:ws/repo",
             "git@evil.example:ws/repo",
-            "its host is not Bitbucket",
+            OTHER_HOST,
         ),
         (
             "ftp://bitbucket.org/ws/repo",
@@ -72,11 +74,15 @@ fn a_malformed_address_is_reported_with_the_reason() {
     ];
     on_every_git(|world| {
         for (address, shown, why) in cases {
+            let hint = match why {
+                OTHER_HOST => DATA_CENTER,
+                _ => FORM,
+            };
             is_refused(
                 world,
                 &format!("bbtoken::{address}"),
                 &[],
-                &format!("error: cannot use address '{shown}': {why}\n{FORM}"),
+                &format!("error: cannot use address '{shown}': {why}\n{hint}"),
             );
         }
     });
@@ -91,7 +97,10 @@ fn a_password_in_an_address_is_refused_and_not_shown() {
                 "bbtoken::https://ann:canary@bitbucket.org/ws/repo",
                 "password",
             ),
-            ("bbtoken::ann:canary@ws/repo", "its host is not Bitbucket"),
+            (
+                "bbtoken::ann:canary@ws/repo",
+                "its host is not a configured",
+            ),
             (
                 "bbtoken::ssh://git:canary@bitbucket.org/ws/repo",
                 "password",

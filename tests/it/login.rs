@@ -840,7 +840,7 @@ fn the_address_to_try_is_checked_before_anything_else() {
         ),
         (
             "https://evil.example/ws/repo",
-            "its host is not the configured Bitbucket",
+            "its host is not a configured Bitbucket",
         ),
     ] {
         let run = login(&world, &["bot", "--with-token", "--try", address]);

@@ -25,6 +25,7 @@ mod conversation;
 mod conversions;
 mod crashes;
 mod credential;
+mod data_center;
 mod doctor;
 mod documents;
 mod downloads;

@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, LazyLock, OnceLock},
 };
 
-use bitbucket_local::{Bitbucket, Consumer, Options};
+use bitbucket_local::{Bitbucket, Consumer, Edition, Options};
 use tempfile::TempDir;
 
 use crate::{
@@ -38,6 +38,8 @@ const GITCONFIG: &str = "\
 \tallow = always
 ";
 
+/// The path of a Data Center below its host.
+pub(crate) const CONTEXT_PATH: &str = "/git/bitbucket";
 /// When the first of [`World::commits`] was made: 2023-11-14.
 const FIRST_COMMIT_UNIX_S: i64 = 1_700_000_000;
 
@@ -108,6 +110,8 @@ pub(crate) struct World {
     agent: OnceLock<crate::agent::whole::Agent>,
     /// The server.
     pub(crate) bitbucket: Bitbucket,
+    /// Whether the server is a Data Center.
+    is_data_center: bool,
     /// The git that is used.
     pub(crate) git: Git,
     /// The client whose id and secret are in the environment of every command.
@@ -126,7 +130,7 @@ impl Drop for World {
 }
 
 impl World {
-    /// Starts a Bitbucket as it is by default.
+    /// Starts a Bitbucket as it is by default; a Data Center with the variable `BBTOKEN_TEST_DATA_CENTER`.
     pub(crate) fn new(git: Git) -> Self {
         World::with(git, Options::default())
     }
@@ -134,16 +138,24 @@ impl World {
     /// Starts a Bitbucket of another kind.
     pub(crate) fn with(git: Git, options: Options) -> Self {
         watch::heed_signals();
+        let data_center = Options::data_center(CONTEXT_PATH).edition;
+        let is_asked_for = std::env::var_os("BBTOKEN_TEST_DATA_CENTER").is_some();
         let options = Options {
             git: options.git.or_else(|| Some(git.program.clone())),
+            edition: match is_asked_for {
+                true => data_center,
+                false => options.edition,
+            },
             ..options
         };
+        let is_data_center = options.edition != Edition::Cloud;
         let bitbucket = Bitbucket::start(options).expect("the local Bitbucket starts");
         let directory = tempfile::tempdir().expect("a temporary directory");
         for name in ["home", "no-authorities"] {
             fs::create_dir(directory.path().join(name)).expect("it is empty");
         }
         let world = World {
+            is_data_center,
             consumer: bitbucket.consumer().clone(),
             bitbucket,
             git,
@@ -212,6 +224,9 @@ impl World {
             .env("BBTOKEN_BASE_URL", self.bitbucket.base_url())
             .env("BBTOKEN_CLIENT_ID", &self.consumer.key)
             .env("BBTOKEN_CLIENT_SECRET", &self.consumer.secret);
+        if self.is_data_center {
+            command.env("BBTOKEN_KIND", "datacenter");
+        }
         if let Some(session) = self.session.get() {
             // The agent knows one file with trusted certificates.
             command

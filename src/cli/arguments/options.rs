@@ -63,6 +63,12 @@ pub(in crate::cli) struct Login {
     /// Where to store secrets: file, keyring or kernel-keyring; vault or command to share the login with other machines
     #[arg(long, value_name = "store", value_parser = Known(&["file", "keyring", "kernel-keyring", "vault", "command"]), hide_possible_values = true)]
     pub(in crate::cli) store: Option<String>,
+    /// Log in to the Bitbucket Data Center at this base URL, with its context path
+    #[arg(long, value_name = "url")]
+    pub(in crate::cli) data_center: Option<String>,
+    /// For a browser login at a Data Center: the redirect URL that the administrator registered
+    #[arg(long, value_name = "url", conflicts_with_all = ["client_credentials", "with_token", "port"])]
+    pub(in crate::cli) redirect_uri: Option<String>,
     /// The path of the record in Vault or OpenBao, as in 'secret/bbtoken/ci'
     #[arg(long, value_name = "path")]
     pub(in crate::cli) store_path: Option<String>,

@@ -56,8 +56,10 @@ impl Login<'_> {
                 .map(|owner| owner.name),
             ..Heard::default()
         };
+        let fixed = self.fixed_redirect()?;
         // A user who gives a port forwards it from the machine with the browser.
         let by_pasting = options.no_browser
+            || fixed.is_some_and(|uri| !oauth::is_of_listener(uri))
             || (options.port.is_none() && obstacle.is_some() && console.is_interactive);
         let needs_port = choice == Choice::Desktop && !by_pasting;
         if let (Some(obstacle), None, true) = (obstacle, options.port, needs_port) {
@@ -72,6 +74,17 @@ impl Login<'_> {
             self.by_listening(&choice, &mut heard, console)?;
         }
         Ok(heard)
+    }
+
+    /// Gives the redirect URI that was registered, if the profile names one.
+    fn fixed_redirect(&self) -> anyhow::Result<Option<&str>> {
+        let profile = &self.identity.profile;
+        match &profile.redirect_uri {
+            None if profile.endpoints.product.has_fixed_redirects() => Err(usage(
+                "this Bitbucket accepts only the redirect URL that is registered at the application link; give it with --redirect-uri",
+            )),
+            uri => Ok(uri.as_deref()),
+        }
     }
 
     /// Chooses the browser to open. Opens none where the user could not see it, or where a setting forbids prompts.
@@ -96,8 +109,11 @@ impl Login<'_> {
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
         let (identity, timeout_s) = (self.identity, self.options.timeout);
-        let listener = Listener::bind(self.options.port.unwrap_or(0))?;
-        let redirect_uri = listener.redirect_uri();
+        let listener = match self.fixed_redirect()? {
+            Some(uri) => Listener::bind_for(uri)?,
+            None => Listener::bind(self.options.port.unwrap_or(0))?,
+        };
+        let redirect_uri = listener.redirect_uri().to_owned();
         let authorization = Arc::new(identity.authorize(Some(&redirect_uri), console.warn)?);
         let is_opened = *choice != Choice::Nothing && choice.open(listener.start_page().expose());
         if is_opened {
@@ -151,7 +167,7 @@ impl Login<'_> {
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
         let (options, identity) = (self.options, self.identity);
-        let authorization = identity.authorize(None, console.warn)?;
+        let authorization = identity.authorize(self.fixed_redirect()?, console.warn)?;
         if let Some(obstacle) = obstacle.filter(|_| !options.no_browser) {
             console.tell(&format!(
                 "Login does not open a browser here: {obstacle}. To log in without pasting, start again with"
@@ -170,6 +186,9 @@ impl Login<'_> {
              Paste the whole address of that page here, or only the code in it, and press Enter:\n",
             authorization.url
         ))?;
+        if let Some(hurry) = identity.profile.endpoints.product.words().hurry {
+            console.tell(hurry);
+        }
         let code = loop {
             let address = Secret::new(console.line()?);
             if let Some(code) = oauth::bare_code(trimmed(address.expose())) {

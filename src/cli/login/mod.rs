@@ -170,7 +170,7 @@ fn is_wrong_answer(error: &anyhow::Error, console: &Console<'_>) -> bool {
             Some(
                 Kind::Refused
                     | Kind::ClientRefused { .. }
-                    | Kind::WrongSecret
+                    | Kind::WrongSecret { .. }
                     | Kind::AppPassword
                     | Kind::Misconfigured
             )

@@ -155,7 +155,7 @@ fn tell_token(
     scopes: &[String],
     console: &mut Console<'_>,
 ) -> anyhow::Result<()> {
-    let shown = app::scopes(scopes);
+    let shown = app::scopes(profile, scopes);
     match cached {
         Some(token) => {
             let expiry = clock::expiry(token.expires_at_unix_s, app::now_unix_s());
@@ -164,7 +164,7 @@ fn tell_token(
         None if !scopes.is_empty() => console.answer(&format!("  token: {shown}"))?,
         None => {}
     }
-    if !scopes.is_empty() && !app::may_push(scopes) {
+    if !scopes.is_empty() && !app::may_push(profile, scopes) {
         console.tell(&format!("  To push, {}.", app::to_push(profile)));
     }
     Ok(())

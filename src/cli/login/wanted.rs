@@ -11,27 +11,21 @@ use crate::{
     git::{Change, Target},
     git_config::Entry,
     pasted,
-    profile::{self, Client, Grant, GrantKind, RawProfile, Source, Store},
+    profile::{self, Client, Endpoints, Grant, GrantKind, RawProfile, Source, Store},
     secret::{Secret, TOKEN_PREFIXES},
     setup,
+    site::Product,
     token::{Kept, store},
 };
 
 /// The kinds of login, in the order in which they are offered.
-const KINDS: [(GrantKind, &str); 3] = [
-    (
-        GrantKind::Token,
-        "API token: your own, from your Atlassian account; needs no administrator",
-    ),
-    (
-        GrantKind::AuthorizationCode,
-        "Browser: as yourself, with the key and secret of an OAuth consumer",
-    ),
-    (
-        GrantKind::ClientCredentials,
-        "Key and secret: as the OAuth consumer itself, for CI and servers",
-    ),
+const KINDS: [GrantKind; 3] = [
+    GrantKind::Token,
+    GrantKind::AuthorizationCode,
+    GrantKind::ClientCredentials,
 ];
+/// The value of `kind` for a Data Center.
+const DATA_CENTER: &str = Product::CHOICES[1].0;
 
 /// Chooses the store of a profile that no setting gives one, and that has nothing stored yet. The choice is written
 /// down, so that it stays the same where a keychain comes or goes.
@@ -71,6 +65,9 @@ pub(super) struct Wanted {
     account: Option<String>,
     store: Option<String>,
     store_path: Option<String>,
+    /// The base URL of a Data Center.
+    data_center: Option<String>,
+    redirect_uri: Option<String>,
     workspaces: Vec<String>,
 }
 
@@ -101,6 +98,8 @@ impl Wanted {
             account: options.account.clone(),
             store: store.or_else(|| self::store(app, &profile, &kept)),
             store_path: options.store_path.clone(),
+            data_center: options.data_center.clone(),
+            redirect_uri: options.redirect_uri.clone(),
             profile,
             workspaces: options.workspaces.clone(),
         };
@@ -111,14 +110,15 @@ impl Wanted {
                 wanted.profile
             ));
         }
-        wanted.kind = kind(options, known.as_ref(), console)?;
+        let site = wanted.identity(app)?.profile.endpoints;
+        wanted.kind = kind(options, known.as_ref(), site.product, console)?;
         wanted.client_id = match (wanted.kind, &options.client_id) {
             (GrantKind::Token, _) => ClientId::Settings,
             (_, Some(id)) => ClientId::Given(checked_id(id)?),
-            (kind, None) => client_id(kind, known.as_ref(), purpose, app, console)?,
+            (kind, None) => client_id(kind, known.as_ref(), &site, purpose, app, console)?,
         };
         if wanted.kind == GrantKind::Token && console.is_interactive && is_stored(known.as_ref()) {
-            let steps = steps_to_a_token();
+            let steps = site.product.steps_to_a_token(&site.base);
             steps.iter().for_each(|line| console.tell(line));
         }
         Ok(wanted)
@@ -230,12 +230,22 @@ impl Wanted {
             if let Some(path) = &self.store_path {
                 own.shared.path = app::given(path);
             }
+            if let Some(base) = &self.data_center {
+                own.kind = app::given(DATA_CENTER);
+                own.base_url = app::given(base);
+            }
+            if let Some(uri) = &self.redirect_uri {
+                own.redirect_uri = app::given(uri);
+            }
         })
     }
 
     pub(super) fn write(&self) -> anyhow::Result<()> {
         let key = |name: &str| format!("bbtoken.{}.{name}", self.profile);
         let singles = [
+            ("kind", self.data_center.is_some().then_some(DATA_CENTER)),
+            ("baseUrl", self.data_center.as_deref()),
+            ("redirectUri", self.redirect_uri.as_deref()),
             ("grant", Some(self.kind.name())),
             ("clientId", self.client_id()),
             ("account", self.account.as_deref()),
@@ -322,6 +332,7 @@ fn name(
 fn kind(
     options: &arguments::Login,
     known: Option<&profile::Profile>,
+    product: Product,
     console: &mut Console<'_>,
 ) -> anyhow::Result<GrantKind> {
     let given = [
@@ -331,12 +342,13 @@ fn kind(
     ];
     let chosen = given.iter().position(|is_given| *is_given);
     match (chosen, known) {
-        (Some(chosen), _) => Ok(KINDS[chosen].0),
+        (Some(chosen), _) => Ok(KINDS[chosen]),
         (None, Some(profile)) if profile.shared.is_none() => Ok(profile.grant.kind()),
         (None, _) if console.is_interactive => {
-            let choices = KINDS.map(|(kind, text)| (kind.name(), text));
+            let texts = product.words().logins;
+            let choices = [0, 1, 2].map(|at| (KINDS[at].name(), texts[at]));
             let chosen = console.choose("How do you want to log in?", &choices)?;
-            Ok(KINDS[chosen].0)
+            Ok(KINDS[chosen])
         }
         (None, _) => Err(usage(
             "no login method was given; choose --browser, --client-credentials or --with-token",
@@ -348,6 +360,7 @@ fn kind(
 fn client_id(
     kind: GrantKind,
     known: Option<&profile::Profile>,
+    site: &Endpoints,
     purpose: Purpose<'_>,
     app: &App,
     console: &mut Console<'_>,
@@ -371,9 +384,11 @@ fn client_id(
         return Err(usage("the client id is missing; give --client-id"));
     }
     let workspace = app.workspace(purpose.repository());
-    for line in steps(app.base().as_str(), workspace.as_deref(), kind) {
-        console.tell(&line);
-    }
+    let is_for_people = kind == GrantKind::AuthorizationCode;
+    let steps = site
+        .product
+        .steps_to_a_client(&site.base, workspace.as_deref(), is_for_people);
+    steps.iter().for_each(|line| console.tell(line));
     ask_id(console).map(ClientId::Asked)
 }
 
@@ -393,49 +408,4 @@ fn checked_id(text: &str) -> anyhow::Result<String> {
     let id = id.and_then(|id| pasted::check_id(id.expose()).map(|()| id));
     let id = id.map_err(|flaw| usage(&format!("the client's id {flaw}; nothing was changed")))?;
     Ok(id.expose().to_owned())
-}
-
-/// Says how to create an API token (Bitbucket: "Using API tokens").
-fn steps_to_a_token() -> [&'static str; 7] {
-    [
-        "",
-        "Create an API token:",
-        "  1. Open https://id.atlassian.com/manage-profile/security/api-tokens",
-        "  2. Create API token with scopes, app Bitbucket.",
-        "  3. Tick read:repository:bitbucket and read:user:bitbucket.",
-        "     To push, tick write:repository:bitbucket, too.",
-        "",
-    ]
-}
-
-/// Says what to click at Bitbucket (Bitbucket support: "Use OAuth on Bitbucket Cloud").
-fn steps(base: &str, workspace: Option<&str>, kind: GrantKind) -> Vec<String> {
-    let workspace = workspace.unwrap_or("<workspace>");
-    let base = base.trim_end_matches('/');
-    let private = match kind {
-        GrantKind::ClientCredentials => "     tick     This is a private consumer",
-        _ => {
-            "     leave    This is a private consumer   (tick it only if you do not share the client)"
-        }
-    };
-    let account = match kind {
-        GrantKind::ClientCredentials => None,
-        _ => Some("     tick     Account: Read    (lets Bitbucket name the account)"),
-    };
-    let before = [
-        "",
-        "Ask an administrator of the workspace for the key and secret of an OAuth consumer, or create one:",
-        &format!("  1. Open {base}/{workspace}/workspace/settings/api"),
-        "  2. OAuth consumers, Add consumer:",
-        "     Name     any",
-        "     Callback http://127.0.0.1/callback",
-        private,
-    ];
-    let after = [
-        "     tick     Repositories: Read    (Write, too, to push)",
-        "  3. Save, open the consumer in the list: it shows a key and a secret.",
-        "",
-    ];
-    let lines = before.into_iter().chain(account).chain(after);
-    lines.map(str::to_owned).collect()
 }

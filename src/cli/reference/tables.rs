@@ -3,7 +3,7 @@
 use super::super::names::{Name, name};
 
 /// `bbtoken.<key>` for every profile, `bbtoken.<profile>.<key>` for one.
-pub(in crate::cli) const KEYS: [Name; 27] = [
+pub(in crate::cli) const KEYS: [Name; 32] = [
     name(
         "clientId",
         "the OAuth client's id (Bitbucket: the consumer's key)",
@@ -33,16 +33,36 @@ pub(in crate::cli) const KEYS: [Name; 27] = [
         "a command that prints an access token or API token",
     ),
     name(
+        "kind",
+        "the kind of Bitbucket: cloud (default) or datacenter; 'login --data-center' sets it",
+    ),
+    name(
         "baseUrl",
-        "the address of Bitbucket; default https://bitbucket.org",
+        "the address of Bitbucket; default https://bitbucket.org; at a Data Center, with the context path",
+    ),
+    name(
+        "mirrorUrl",
+        "the address of a mirror of that Bitbucket, for fetches; pushes and LFS use baseUrl",
+    ),
+    name(
+        "sshHost",
+        "at a Data Center: the host of ssh addresses, if it is not the host of baseUrl",
+    ),
+    name(
+        "scope",
+        "the OAuth scopes to ask for, with spaces between them; default: at a Data Center REPO_READ REPO_WRITE, else those of the consumer",
+    ),
+    name(
+        "redirectUri",
+        "for a browser login: the redirect URL that is registered for the client; a Data Center needs it",
     ),
     name(
         "tokenUrl",
-        "the token endpoint; default <baseUrl>/site/oauth2/access_token",
+        "the token endpoint; default <baseUrl>/site/oauth2/access_token, at a Data Center <baseUrl>/rest/oauth2/latest/token",
     ),
     name(
         "authorizeUrl",
-        "the page for consent; default <baseUrl>/site/oauth2/authorize",
+        "the page for consent; default <baseUrl>/site/oauth2/authorize, at a Data Center <baseUrl>/rest/oauth2/latest/authorize",
     ),
     name(
         "store",
@@ -126,7 +146,7 @@ pub(in crate::cli) const OTHER_KEYS: [Name; 1] = [name(
 )];
 
 /// Environment variables. They override git's configuration.
-pub(in crate::cli) const VARIABLES: [Name; 31] = [
+pub(in crate::cli) const VARIABLES: [Name; 33] = [
     name("BBTOKEN_PROFILE", "the profile to use"),
     name(
         "BBTOKEN_CLIENT_ID",
@@ -149,16 +169,21 @@ pub(in crate::cli) const VARIABLES: [Name; 31] = [
         "the absolute path of a file with an access token or API token",
     ),
     name(
-        "BBTOKEN_BASE_URL",
-        "the address of Bitbucket; default https://bitbucket.org",
+        "BBTOKEN_KIND",
+        "the kind of Bitbucket: cloud (default) or datacenter",
     ),
     name(
-        "BBTOKEN_TOKEN_URL",
-        "the token endpoint; default <base>/site/oauth2/access_token",
+        "BBTOKEN_BASE_URL",
+        "the address of Bitbucket; default https://bitbucket.org; at a Data Center, with the context path",
     ),
+    name(
+        "BBTOKEN_SCOPE",
+        "the OAuth scopes to ask for, with spaces between them",
+    ),
+    name("BBTOKEN_TOKEN_URL", "the token endpoint, as tokenUrl"),
     name(
         "BBTOKEN_AUTHORIZE_URL",
-        "the page for consent; default <base>/site/oauth2/authorize",
+        "the page for consent, as authorizeUrl",
     ),
     name(
         "BBTOKEN_TRANSPORT",

@@ -123,7 +123,7 @@ impl View {
                 of_profile(profile, kept, now_unix_s),
                 of_store(profile, kept, problem.as_ref()),
                 of_login(profile, kept, now_unix_s),
-                of_access_token(kept, now_unix_s),
+                of_access_token(profile, kept, now_unix_s),
             ]
             .concat(),
         };
@@ -219,7 +219,7 @@ fn of_login(profile: &Profile, kept: &Kept, now_unix_s: u64) -> Vec<Row> {
     match (&kept.login, profile.grant.kind()) {
         (Some(login), _) => {
             let since = clock::ago(login.obtained_at_unix_s, now_unix_s);
-            let scopes = app::scopes(&login.scopes);
+            let scopes = app::scopes(profile, &login.scopes);
             let mut rows = vec![("login", format!("refreshed {since}")), ("", scopes)];
             if kept.has_ended {
                 rows.push((
@@ -239,7 +239,7 @@ fn of_login(profile: &Profile, kept: &Kept, now_unix_s: u64) -> Vec<Row> {
     }
 }
 
-fn of_access_token(kept: &Kept, now_unix_s: u64) -> Vec<Row> {
+fn of_access_token(profile: &Profile, kept: &Kept, now_unix_s: u64) -> Vec<Row> {
     let Some(token) = &kept.access_token else {
         return Vec::new();
     };
@@ -251,7 +251,7 @@ fn of_access_token(kept: &Kept, now_unix_s: u64) -> Vec<Row> {
             format!("{fingerprint} (fingerprint), got {since}"),
         ),
         ("", clock::expiry(token.expires_at_unix_s, now_unix_s)),
-        ("", app::scopes(&token.scopes)),
+        ("", app::scopes(profile, &token.scopes)),
     ]
 }
 
@@ -331,7 +331,9 @@ fn shown(key: &str, setting: &Setting) -> String {
             format!("{} …", program_of(value).trim_matches('\''))
         }
         "clientId" => mask_id(value),
-        "baseUrl" | "tokenUrl" | "authorizeUrl" | "storeUrl" => quote(&mask_address(value)),
+        "baseUrl" | "mirrorUrl" | "redirectUri" | "tokenUrl" | "authorizeUrl" | "storeUrl" => {
+            quote(&mask_address(value))
+        }
         "storePath" | "storeTokenPath" | "storeJwtFile" => masked(value),
         _ => mask_name(value),
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::RESERVED;
+use super::{super::client::client, RESERVED};
 use crate::{
     oauth::{self, TokenAnswer},
     profile::{Grant, Profile},
@@ -196,11 +196,8 @@ impl Record {
 
     /// Gives its client. `None` in a copy, which cannot be renewed.
     pub(super) fn client(&self, profile: &Profile) -> Option<oauth::Client> {
-        Some(oauth::Client {
-            id: self.client_id.clone(),
-            secret: self.client_secret.clone()?,
-            token_url: profile.endpoints.token.clone(),
-        })
+        let secret = self.client_secret.clone()?;
+        Some(client(profile, &self.client_id, secret))
     }
 
     /// Tells whether Bitbucket has refused its refresh token.

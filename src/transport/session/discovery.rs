@@ -48,8 +48,8 @@ impl Session<'_> {
                 return Ok(response);
             };
             let location = response.header("location").unwrap_or("");
-            let place = redirect::follow(&url, location)
-                .map_err(|unfollowed| self.not_git(&unfollowed.to_string()))?;
+            let place =
+                redirect::follow(&url, location).map_err(|unfollowed| self.astray(&unfollowed))?;
             if let Some(ban) = self.redirect_ban {
                 return Err(self.unfollowed(&place, ban));
             }

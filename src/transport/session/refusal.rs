@@ -5,6 +5,7 @@ use std::{fmt, time::Duration};
 use crate::{
     failure::{Kind, Renewal, quote},
     http::Response,
+    site::{Answer, Product},
     transport::Service,
 };
 
@@ -57,52 +58,23 @@ impl Refusal {
         }
     }
 
-    /// Finds the error kind, which decides the hint. `name` is the repository's name; `renewal` replaces the token.
-    pub(super) fn kind(&self, service: Service, name: &str, renewal: Option<Renewal>) -> Kind {
-        let host = || self.host.clone();
-        match self.status {
-            401 | 404 => Kind::AccessRefused {
-                address: name.to_owned(),
-                renewal: renewal.filter(|_| self.status == 401),
-            },
-            403 => self.forbidden(service, name),
-            407 => Kind::Unreachable { host: host() },
-            410 => Kind::AppPassword,
-            413 if service == Service::ReceivePack => Kind::TooLarge,
-            429 | 503 => Kind::Busy,
-            500.. => Kind::ServerFailed { host: host() },
-            _ => Kind::Refused,
-        }
-    }
-
-    /// Finds the cause of a status 403 from the server's message. Without a message, it is usually the scope
-    /// (Bitbucket's knowledge base, "Error 403 when performing Git operations").
-    fn forbidden(&self, service: Service, name: &str) -> Kind {
-        // Bitbucket answers git in plain text. HTML pages come from proxies and portals.
-        if let Words::Page(_) = self.words {
-            return Kind::NotGit;
-        }
-        let said = self.words.to_string().to_lowercase();
-        let speaks_of = |words: &[&str]| words.iter().any(|word| said.contains(word));
-        let scope = match service {
-            Service::ReceivePack => "Repositories: Write",
-            Service::UploadPack | Service::UploadArchive => "Repositories: Read",
-        };
-        match () {
-            () if speaks_of(&["scope", "privilege"]) => Kind::ScopeMissing { scope },
-            () if speaks_of(&["whitelist", "allowlist", "ip address", "your ip"]) => {
-                Kind::PlaceRefused
-            }
-            () if speaks_of(&["two-step", "two step", "2sv", "2fa"]) => Kind::SecondStepNeeded,
-            () if speaks_of(&["does not exist", "not have access"]) => Kind::AccessRefused {
-                address: name.to_owned(),
-                renewal: None,
-            },
-            () if speaks_of(&["limit", "exceed", "quota", "read-only", "read only"]) => {
-                Kind::OverLimit
-            }
-            () => Kind::ScopeMissing { scope },
-        }
+    /// Finds the error kind, which decides the hint. `address` is the repository's; `renewal` replaces the token.
+    pub(super) fn kind(
+        &self,
+        service: Service,
+        address: &str,
+        product: Product,
+        renewal: Option<Renewal>,
+    ) -> Kind {
+        product.meaning(Answer {
+            status: self.status,
+            host: &self.host,
+            said: self.words.to_string().to_lowercase(),
+            is_page: matches!(self.words, Words::Page(_)),
+            is_push: service == Service::ReceivePack,
+            address,
+            renewal,
+        })
     }
 }
 
@@ -242,7 +214,7 @@ mod tests {
                     retry_after: None,
                     words,
                 };
-                refusal.kind(Service::ReceivePack, "ws/repo", None);
+                refusal.kind(Service::ReceivePack, "ws/repo", Product::Cloud, None);
                 for line in refusal.take_lines() {
                     crate::fuzz::expect_printable(&line);
                 }

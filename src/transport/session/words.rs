@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Repeat, Session, refusal::Refusal};
+use super::{Repeat, Session, redirect::Unfollowed, refusal::Refusal};
 use crate::{
     failure::{Failure, Kind, quote},
     http::{Phase, TransportError, Url},
@@ -19,12 +19,19 @@ impl Session<'_> {
         format!("cannot {doing} repository '{}'", self.name)
     }
 
+    /// Gives the repository's address for hints.
+    fn address(&self) -> String {
+        let profile = self.asked_profile.map(|name| format!("{name}@"));
+        format!("{}{}", profile.unwrap_or_default(), self.name)
+    }
+
     /// Makes the error for a refusal. Shows the server's lines separately, as git does (git: `show_http_message` in
     /// remote-curl.c), but not for a prefetch.
     pub(super) fn refused(&self, mut refusal: Refusal, service: Service) -> anyhow::Error {
-        let profile = self.asked_profile.map(|name| format!("{name}@"));
-        let address = format!("{}{}", profile.unwrap_or_default(), self.name);
-        let kind = refusal.kind(service, &address, self.authorizer.renewal());
+        let address = self.address();
+        let renewal = self.authorizer.renewal();
+        let product = self.authorizer.product();
+        let kind = refusal.kind(service, &address, product, renewal);
         if let Some(reporter) = self.reporter.filter(|_| !self.is_prefetch) {
             for line in refusal.take_lines() {
                 (reporter.say)(&format!("remote: {line}\n"));
@@ -98,18 +105,32 @@ impl Session<'_> {
 
     /// Makes the error for a response that does not come from a git server.
     pub(in crate::transport) fn not_git(&self, why: &str) -> anyhow::Error {
+        self.not_git_but(Kind::NotGit, why)
+    }
+
+    fn not_git_but(&self, kind: Kind, why: &str) -> anyhow::Error {
         let (name, host) = (&self.name, self.host());
         let message =
             format!("cannot use repository '{name}': '{host}' did not answer as a git server");
-        anyhow::anyhow!("{why}").context(Failure::new(Kind::NotGit, message))
+        anyhow::anyhow!("{why}").context(Failure::new(kind, message))
+    }
+
+    /// Makes the error for a redirect to another place.
+    pub(super) fn astray(&self, unfollowed: &Unfollowed) -> anyhow::Error {
+        let kind = match unfollowed {
+            Unfollowed::Elsewhere(_) => self.authorizer.product().on_redirect(),
+            Unfollowed::NoRepository(_) => Kind::NotGit,
+        };
+        self.not_git_but(kind, &unfollowed.to_string())
     }
 
     /// Makes the error for an `ERR ` message instead of a ref advertisement.
     pub(in crate::transport) fn told(&self, said: &str) -> anyhow::Error {
         let (name, profile) = (&self.name, self.authorizer.identity());
         let message = format!("cannot use repository '{name}' with profile '{profile}'");
-        anyhow::anyhow!("'{}' says: {said}", self.host())
-            .context(Failure::new(Kind::Refused, message))
+        let product = self.authorizer.product();
+        let kind = product.meaning_of_words(said, &self.address());
+        anyhow::anyhow!("'{}' says: {said}", self.host()).context(Failure::new(kind, message))
     }
 
     /// Makes the error for a response without pkt-lines.

@@ -10,8 +10,8 @@ use std::{
 
 use bbtoken::internals::{
     Authorization, Body, Client, Clock, Connect, Endpoints, Grant, HeaderMap, HttpClient, Login,
-    Phase, Places, Profile, Request, Response, ResponseBody, Secret, Source, Store, Tokens,
-    Transport, TransportError, Url,
+    Phase, Places, Product, Profile, Request, Response, ResponseBody, Secret, Source, Store,
+    Tokens, Transport, TransportError, Url,
 };
 use bytes::Bytes;
 
@@ -283,7 +283,11 @@ impl World {
                         secret: Secret::new("secret"),
                     },
                 }),
+                scope: None,
+                redirect_uri: None,
                 endpoints: Endpoints {
+                    product: Product::Cloud,
+                    mirror: None,
                     base: url("https://server"),
                     token: url("https://server/token"),
                     authorize: url("https://server/authorize"),
@@ -298,7 +302,8 @@ impl World {
             },
         };
         let page = url("https://server/authorize");
-        let authorization = Authorization::new(&page, "client", None).expect("there is chance");
+        let authorization =
+            Authorization::new(&page, "client", None, None).expect("there is chance");
         let login = world
             .tokens()
             .log_in(&authorization, &Secret::new("code"), None);

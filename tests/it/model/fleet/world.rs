@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use bbtoken::internals::{Endpoints, Grant, Profile, Transport, Url};
+use bbtoken::internals::{Endpoints, Grant, Product, Profile, Transport, Url};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -191,7 +191,11 @@ fn profile() -> Profile {
         account: "ci".into(),
         push_profile: None,
         grant: Grant::Shared(None),
+        scope: None,
+        redirect_uri: None,
         endpoints: Endpoints {
+            product: Product::Cloud,
+            mirror: None,
             base: url("https://server"),
             token: url("https://server/token"),
             authorize: url("https://server/authorize"),

@@ -1,4 +1,4 @@
-//! Recognizes the addresses of Bitbucket's pages.
+//! Recognizes the addresses of Bitbucket Cloud's pages.
 
 /// The path after a repository in the addresses of its pages. After a rule of `insteadOf`, a browser's address has no
 /// host. The repository's own name comes first, so it is never read as a page.

@@ -1,0 +1,302 @@
+//! Bitbucket Data Center, and the older Bitbucket Server. The facts are from Atlassian's pages and from public reports;
+//! docs/data-center.md names them.
+
+use super::{
+    Account, Answer, Owner, Site, Told, Words, account::untold, bearer, pages::plain, refused,
+};
+use crate::{
+    address::{Address, Base, Grammar, is_slug},
+    failure::Kind,
+    http::Url,
+    secret::Secret,
+};
+
+pub(super) struct DataCenter;
+
+/// The user name beside OAuth tokens, and beside tokens of projects and repositories.
+const TOKEN_USER: &str = "x-token-auth";
+/// The scopes that let a token push (Atlassian: "Bitbucket OAuth 2.0 provider API").
+const PUSH_SCOPES: [&str; 4] = ["REPO_WRITE", "REPO_ADMIN", "PROJECT_ADMIN", "ADMIN_WRITE"];
+/// What to do about an account that is locked after failed logins.
+const LOCKED: &str = "Bitbucket has locked the account after failed logins: log in to Bitbucket in a browser once and answer the CAPTCHA; \
+                      first remove the wrong password from the program that sends it";
+
+const WORDS: Words = Words {
+    logins: [
+        "HTTP access token: your own, or one of a project or repository; needs no administrator",
+        "Browser: as yourself, with the client id and secret of an application link",
+        "Client id and secret: as a service account, for CI and servers",
+    ],
+    client: "the application link (Administration, Application links)",
+    pair: "client id and secret",
+    hurry: Some(
+        "Bitbucket's code is valid for only 10 seconds: have this terminal ready, and paste at once.",
+    ),
+    code_refused: "the authorization code was not accepted; a code works once and for only 10 seconds (the administrator can set atlassian.oauth2.provider.max.client.delay.seconds)",
+    redirect: "set bbtoken.<profile>.redirectUri to the redirect URL at the application link, to the letter",
+    no_token: "use an HTTP access token (account settings, HTTP access tokens)",
+    login_may_push: "tick 'Repositories: Write' at the application link, set the profile's scope to 'REPO_READ REPO_WRITE', and log in again",
+    token_may_push: "create an HTTP access token with the permission to write to repositories, and log in with it",
+};
+
+impl Site for DataCenter {
+    fn grammar(&self) -> &'static dyn Grammar {
+        &DataCenter
+    }
+
+    fn repository_path(&self, address: &Address) -> String {
+        format!("scm/{address}.git")
+    }
+
+    fn oauth_paths(&self) -> [&'static str; 2] {
+        ["rest/oauth2/latest/token", "rest/oauth2/latest/authorize"]
+    }
+
+    /// A request without a scope gets a token for public repositories at best.
+    fn scope(&self) -> Option<&'static str> {
+        Some("REPO_READ REPO_WRITE")
+    }
+
+    fn has_clients_in_body(&self) -> bool {
+        true
+    }
+
+    fn has_one_token_per_login(&self) -> bool {
+        true
+    }
+
+    fn has_fixed_redirects(&self) -> bool {
+        true
+    }
+
+    /// Bearer is accepted for each kind of token. Basic depends on the kind, the version and a switch, and counts as a
+    /// failed login.
+    fn authorization(&self, token: &Secret) -> Secret {
+        bearer(token)
+    }
+
+    /// A personal token needs its owner's name. Other tokens accept any name.
+    fn user(&self, _: &Secret, owner: &dyn Fn() -> Option<String>) -> String {
+        owner().unwrap_or_else(|| TOKEN_USER.to_owned())
+    }
+
+    fn is_foreign(&self, token: &str) -> Option<&'static str> {
+        ["ATATT", "ATCTT"]
+            .iter()
+            .any(|prefix| token.starts_with(prefix))
+            .then_some(
+                "is a token of Bitbucket Cloud, but this profile is for a Bitbucket Data Center",
+            )
+    }
+
+    fn meaning(&self, answer: Answer<'_>) -> Kind {
+        match answer.status {
+            401 => refused(&match &answer.renewal {
+                Some(renewal) => format!("the token is wrong, revoked or expired: {}", renewal.remedy),
+                None => "Bitbucket does not accept this token for git; its log says why. Not every version accepts tokens of service accounts for git: an HTTP access token always works".to_owned(),
+            }),
+            403 => forbidden(&answer),
+            404 => refused(
+                "there is no git server at this address: check bbtoken.<profile>.baseUrl; it ends with the context path, before '/scm' or '/projects'",
+            ),
+            503 if answer.is_page => Kind::SiteUnavailable {
+                remedy: "Bitbucket is starting or in maintenance; try again in some minutes, or ask its administrator".to_owned(),
+            },
+            _ => answer.usual(),
+        }
+    }
+
+    fn meaning_of_words(&self, said: &str, address: &str) -> Kind {
+        let said = said.to_lowercase();
+        let speaks_of = |words: &[&str]| words.iter().any(|word| said.contains(word));
+        match () {
+            () if speaks_of(&["captcha"]) => refused(LOCKED),
+            () if speaks_of(&["repository not found", "does not exist", "permission"]) => {
+                Kind::AccessRefused {
+                    address: address.to_owned(),
+                    renewal: None,
+                }
+            }
+            () => Kind::Refused,
+        }
+    }
+
+    fn on_redirect(&self) -> Kind {
+        Kind::SiteUnavailable {
+            remedy: "a sign-on gateway may be in front of Bitbucket, and git cannot use its page: ask its administrator for an address without it, or to exempt '/scm' and '/rest', and set bbtoken.<profile>.baseUrl to that address".to_owned(),
+        }
+    }
+
+    fn may_push(&self, scope: &str) -> bool {
+        PUSH_SCOPES.contains(&scope)
+    }
+
+    /// Each answer to an authenticated request names the account in a header, and this one is cheap.
+    fn account_url(&self, base: &Url) -> String {
+        let base = base.as_str().trim_end_matches('/');
+        format!("{base}/rest/api/latest/application-properties")
+    }
+
+    fn account_authorization(&self, token: &Secret, _: &str) -> Option<Secret> {
+        Some(bearer(token))
+    }
+
+    fn owner(&self, told: Told<'_>) -> Owner {
+        match (told.status, (told.header)("x-ausername")) {
+            (200, Some(name)) => Owner::Account(Account {
+                display_name: percent_encoding::percent_decode_str(name)
+                    .decode_utf8_lossy()
+                    .into_owned(),
+                names: Vec::new(),
+            }),
+            // Without a valid token, it answers as to anyone.
+            (200, None) if told.body.get("version").is_some() => Owner::Refused,
+            (200, None) => untold("the response does not come from a Bitbucket Data Center"),
+            (401, _) => Owner::Refused,
+            (status, _) => untold(&format!("Bitbucket answered {status}")),
+        }
+    }
+
+    fn no_account_with(&self, _: &[String]) -> Option<&'static str> {
+        None
+    }
+
+    fn words(&self) -> &'static Words {
+        &WORDS
+    }
+
+    /// Atlassian: "HTTP access tokens".
+    fn steps_to_a_token(&self, base: &Url) -> Vec<String> {
+        let base = base.as_str().trim_end_matches('/');
+        [
+            "",
+            "Create an HTTP access token:",
+            &format!("  1. Open {base}/plugins/servlet/access-tokens/manage"),
+            "     (your account, Manage account, HTTP access tokens), or the settings of a project or repository.",
+            "  2. Create token: Repository read. To push, Repository write.",
+            "",
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    }
+
+    /// Atlassian: "Configure an incoming link".
+    fn steps_to_a_client(&self, base: &Url, _: Option<&str>, is_for_people: bool) -> Vec<String> {
+        let base = base.as_str().trim_end_matches('/');
+        let mut lines = vec![
+            String::new(),
+            "Ask a system administrator of Bitbucket for a client id and secret. There:".to_owned(),
+        ];
+        match is_for_people {
+            true => lines.extend([
+                format!("  1. Open {base}/plugins/servlet/applinks/listApplicationLinks"),
+                "  2. Create link, External application, Incoming:".to_owned(),
+                "     Redirect URL   an https address; the page need not exist".to_owned(),
+                "     tick           Repositories: Read    (Write, too, to push)".to_owned(),
+            ]),
+            false => lines.push(
+                "  Administration, Service accounts: create one with access to repositories."
+                    .to_owned(),
+            ),
+        }
+        lines.push(String::new());
+        lines
+    }
+}
+
+/// A status 403 has several causes.
+fn forbidden(answer: &Answer<'_>) -> Kind {
+    match () {
+        () if answer.speaks_of(&["captcha", "xsrf"]) => refused(LOCKED),
+        // Bitbucket answers git in plain text. HTML pages come from proxies and portals.
+        () if answer.is_page => Kind::NotGit,
+        () if answer.speaks_of(&["basic auth"]) => refused(
+            "Bitbucket does not accept Basic authentication; do not set bbtoken.transport to git, because git's own transport sends nothing else",
+        ),
+        () if answer.speaks_of(&["licen", "read-only", "read only", "maintenance"]) => refused(
+            "Bitbucket is read-only now: its licence has expired, or it is in maintenance; you can still fetch; ask its administrator",
+        ),
+        () if answer.is_push => refused(
+            "the account may not push here, or the token has no permission to write: ask for the permission 'Repository write', and use a token that has it",
+        ),
+        () => refused(
+            "the token has no permission to read repositories: use one with 'Repository read', or log in again with the scope REPO_READ",
+        ),
+    }
+}
+
+impl Grammar for DataCenter {
+    fn hosts(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Reads clone addresses, pages, and addresses of the REST API and of LFS objects.
+    fn of_web(&self, _: &str, path: &str, base: Base<'_>) -> Result<Address, &'static str> {
+        let path = base
+            .below(path)
+            .ok_or("it is not below the configured base URL")?;
+        let parts: Vec<_> = plain(path).split('/').collect();
+        let (project, repository) = match parts[..] {
+            ["scm", project, repository, ..] => (project.to_owned(), repository),
+            ["projects", project, "repos", repository, ..]
+            | [
+                "rest",
+                "api",
+                _,
+                "projects",
+                project,
+                "repos",
+                repository,
+                ..,
+            ]
+            | ["rest", "git-lfs", "storage", project, repository, ..] => {
+                (project.to_owned(), repository)
+            }
+            ["users", user, "repos", repository, ..] => (format!("~{user}"), repository),
+            _ => {
+                return Err(
+                    "it is not the address of a repository: that is below '/scm/', '/projects/<key>/repos/' or '/users/<name>/repos/'",
+                );
+            }
+        };
+        Ok(repository_in(&project, repository)?.at(base.authority))
+    }
+
+    /// Reads `ssh://git@host:7999/project/repository.git`. There is no context path.
+    fn of_ssh(
+        &self,
+        host: &str,
+        path: &str,
+        base: Base<'_>,
+    ) -> Option<Result<Address, &'static str>> {
+        let web = base.authority.rsplit_once(':');
+        let web = web.map_or(base.authority, |(host, _)| host);
+        let is_its = host.eq_ignore_ascii_case(base.ssh_host.unwrap_or(web))
+            || host.eq_ignore_ascii_case(web);
+        is_its.then(|| Ok(self.of_path(path)?.at(base.authority)))
+    }
+
+    /// Reads `project/repository[.git][/]`. The project may be `~user`.
+    fn of_path(&self, path: &str) -> Result<Address, &'static str> {
+        let path = plain(path.trim_start_matches('/'));
+        match path.strip_suffix('/').unwrap_or(path).split_once('/') {
+            Some((project, repository)) if !repository.contains('/') => {
+                repository_in(project, repository)
+            }
+            _ => Err("expected project/repository, without further parts"),
+        }
+    }
+}
+
+fn repository_in(project: &str, repository: &str) -> Result<Address, &'static str> {
+    let project = match project.strip_prefix("%7E").or(project.strip_prefix("%7e")) {
+        Some(user) => format!("~{user}"),
+        None => project.to_owned(),
+    };
+    match is_slug(project.strip_prefix('~').unwrap_or(&project)) {
+        true => Address::of(project, repository),
+        false => Err(
+            "expected project/repository, but the project's key is empty or contains characters that Bitbucket does not allow",
+        ),
+    }
+}

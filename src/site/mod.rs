@@ -1,0 +1,180 @@
+//! What differs between Bitbucket Cloud and Bitbucket Data Center. Only this room knows which one it is.
+//!
+//! The setting `kind` of a profile decides. The helper never guesses it.
+
+mod account;
+mod cloud;
+mod data_center;
+mod pages;
+
+use std::ops::Deref;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+
+use crate::{
+    address::{Address, Grammar},
+    failure::{Kind, Renewal},
+    http::Url,
+    secret::Secret,
+};
+
+pub(crate) use account::{Account, Owner, Told};
+
+/// A kind of Bitbucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Product {
+    /// Bitbucket Cloud.
+    Cloud,
+    /// Bitbucket Data Center, or the older Bitbucket Server.
+    DataCenter,
+}
+
+impl Product {
+    /// The values of `kind`. The first is the default.
+    pub(crate) const CHOICES: [(&'static str, Self); 2] = [
+        ("cloud", Product::Cloud),
+        ("datacenter", Product::DataCenter),
+    ];
+}
+
+impl Deref for Product {
+    type Target = dyn Site;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Product::Cloud => &cloud::Cloud,
+            Product::DataCenter => &data_center::DataCenter,
+        }
+    }
+}
+
+/// The differences.
+pub trait Site: Sync {
+    /// Gives the forms of its addresses.
+    fn grammar(&self) -> &'static dyn Grammar;
+    /// Gives the path of a repository below the base URL, with one `.git`.
+    fn repository_path(&self, address: &Address) -> String;
+    /// Gives the usual paths of the token and the authorization endpoint below the base URL.
+    fn oauth_paths(&self) -> [&'static str; 2];
+    /// Gives the OAuth scopes that a token request names if no setting names any.
+    fn scope(&self) -> Option<&'static str>;
+    /// Tells whether a client authenticates in the body of a token request (RFC 6749 section 2.3.1).
+    fn has_clients_in_body(&self) -> bool;
+    /// Tells whether a refresh ends the earlier access token, which another command may be using.
+    fn has_one_token_per_login(&self) -> bool;
+    /// Tells whether the redirect URI of a login must be one that was registered, to the letter.
+    fn has_fixed_redirects(&self) -> bool;
+    /// Makes the `Authorization` header of a git request.
+    fn authorization(&self, token: &Secret) -> Secret;
+    /// Gives the user name beside a token, for programs that send passwords only. `owner` finds the token's account.
+    fn user(&self, token: &Secret, owner: &dyn Fn() -> Option<String>) -> String;
+    /// Says why a token is not one of this site.
+    fn is_foreign(&self, token: &str) -> Option<&'static str>;
+    /// Finds the meaning of an error status of the git server.
+    fn meaning(&self, answer: Answer<'_>) -> Kind;
+    /// Finds the meaning of an `ERR ` message of the git server.
+    fn meaning_of_words(&self, said: &str, address: &str) -> Kind;
+    /// Says what to do about a redirect to another host.
+    fn on_redirect(&self) -> Kind;
+    /// Tells whether scopes let a token push.
+    fn may_push(&self, scope: &str) -> bool;
+    /// Gives the URL that tells whose a token is.
+    fn account_url(&self, base: &Url) -> String;
+    /// Makes the `Authorization` header for that URL. `None` if it needs the account's e-mail address.
+    fn account_authorization(&self, token: &Secret, account: &str) -> Option<Secret>;
+    /// Reads its response.
+    fn owner(&self, told: Told<'_>) -> Owner;
+    /// Says why the URL does not tell whose a user's token is, if it has these scopes.
+    fn no_account_with(&self, scopes: &[String]) -> Option<&'static str>;
+    /// Gives the words for people.
+    fn words(&self) -> &'static Words;
+    /// Says how to create a token.
+    fn steps_to_a_token(&self, base: &Url) -> Vec<String>;
+    /// Says how to create an OAuth client.
+    fn steps_to_a_client(
+        &self,
+        base: &Url,
+        workspace: Option<&str>,
+        is_for_people: bool,
+    ) -> Vec<String>;
+}
+
+/// The words for people that differ.
+#[derive(Debug)]
+pub struct Words {
+    /// The kinds of login: a token, a browser, a client.
+    pub logins: [&'static str; 3],
+    /// An OAuth client, and where it is.
+    pub client: &'static str,
+    /// The names of a client's id and secret.
+    pub pair: &'static str,
+    /// How long an authorization code is valid, if the user must hurry.
+    pub hurry: Option<&'static str>,
+    /// What a refused authorization code means.
+    pub code_refused: &'static str,
+    /// What to do about a redirect URI that the client does not have.
+    pub redirect: &'static str,
+    /// The hint for a secret that is no token of this site.
+    pub no_token: &'static str,
+    /// How a token of a login gets the right to push.
+    pub login_may_push: &'static str,
+    /// How a user's own token gets the right to push.
+    pub token_may_push: &'static str,
+}
+
+/// An error status of the git server.
+#[derive(Debug)]
+pub struct Answer<'a> {
+    /// The status code.
+    pub status: u16,
+    /// The server's host.
+    pub host: &'a str,
+    /// The server's message, in lower case.
+    pub said: String,
+    /// Whether the message is an HTML page.
+    pub is_page: bool,
+    /// Whether git wants to push.
+    pub is_push: bool,
+    /// The repository's address.
+    pub address: &'a str,
+    /// How to replace a refused token.
+    pub renewal: Option<Renewal>,
+}
+
+impl Answer<'_> {
+    fn speaks_of(&self, words: &[&str]) -> bool {
+        words.iter().any(|word| self.said.contains(word))
+    }
+
+    /// The meaning of a status at any site.
+    fn usual(self) -> Kind {
+        let host = self.host.to_owned();
+        match self.status {
+            401 | 404 => Kind::AccessRefused {
+                address: self.address.to_owned(),
+                renewal: self.renewal.filter(|_| self.status == 401),
+            },
+            407 => Kind::Unreachable { host },
+            413 if self.is_push => Kind::TooLarge,
+            429 | 503 => Kind::Busy,
+            500.. => Kind::ServerFailed { host },
+            _ => Kind::Refused,
+        }
+    }
+}
+
+/// Makes the kind of a refusal with its own hint.
+fn refused(remedy: &str) -> Kind {
+    Kind::SiteRefused {
+        remedy: remedy.to_owned(),
+    }
+}
+
+fn bearer(token: &Secret) -> Secret {
+    Secret::new(format!("Bearer {}", token.expose()))
+}
+
+fn basic(user: &str, token: &Secret) -> Secret {
+    let pair = Secret::new(format!("{user}:{}", token.expose()));
+    Secret::new(format!("Basic {}", BASE64.encode(pair.expose())))
+}

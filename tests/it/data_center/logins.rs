@@ -1,0 +1,137 @@
+//! Logins to a Data Center.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    path::Path,
+    process::{Child, Stdio},
+};
+
+use bitbucket_local::{Consent, Consumer};
+
+use super::{configured, one, token};
+use crate::support::{Run, World};
+
+/// The redirect URL that the administrator has registered.
+const REDIRECT: &str = "https://localhost/callback";
+
+fn login<'r>(world: &World, arguments: impl IntoIterator<Item = &'r str>) -> Run {
+    let base = world.bitbucket.base_url();
+    let run = world.bbtoken(["login", "dc", "--data-center", base]);
+    configured(run.args(arguments))
+}
+
+fn lists(world: &World) -> String {
+    let list = world.git(["ls-remote", "-q", "bbtoken::dc@PROJ/repo", "main"]);
+    configured(list).ok()
+}
+
+#[test]
+fn a_login_with_an_http_access_token_names_its_owner() {
+    let world = one();
+    let done = login(&world, ["--with-token"]).input(&token(&world, "REPO_READ"));
+    let said = done.ok();
+    assert!(said.contains("account: local\n"), "{said}");
+    let config = world.gitconfig();
+    for line in ["\tkind = datacenter\n", "\tbaseUrl = ", "\tgrant = token\n"] {
+        assert!(config.contains(line), "{line} in {config}");
+    }
+    lists(&world);
+}
+
+#[test]
+fn a_browser_login_needs_the_redirect_url_that_was_registered() {
+    let world = one();
+    let client = [
+        "--browser",
+        "--with-secret",
+        "--client-id",
+        &world.consumer.key,
+    ];
+    let none = login(&world, client).input(&world.consumer.secret);
+    none.fails(2).says(&[
+        "this Bitbucket accepts only the redirect URL that is registered at the application link; give it with --redirect-uri",
+    ]);
+    assert!(world.bitbucket.requests().is_empty());
+}
+
+/// What a browser that is signed in does with the page: it goes to the redirect URL.
+fn granted(world: &World, page: &str) -> String {
+    world.bitbucket.set_consent(Consent::Granted);
+    let visit = ["-s", "-o", "/dev/null", "-w", "%{redirect_url}", "--cacert"];
+    let curl = world.run(Path::new("/usr/bin/curl"), visit);
+    let ca = world.bitbucket.ca_file();
+    curl.arg(ca).arg(page).ok()
+}
+
+/// Starts a login in the shell of a person who pastes the address later.
+fn pasting(world: &World) -> (Child, String) {
+    let client = [
+        "--browser",
+        "--with-secret",
+        "--client-id",
+        &world.consumer.key,
+    ];
+    let more = ["--redirect-uri", REDIRECT, "--no-setup"];
+    let run = login(world, client.into_iter().chain(more));
+    let mut command = run.into_command();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let input = child.stdin.as_mut().expect("it is a pipe");
+    writeln!(input, "{}", world.consumer.secret).expect("it is read");
+    let mut output = BufReader::new(child.stdout.as_mut().expect("it is a pipe"));
+    let mut page = String::new();
+    while !page.trim_start().starts_with("https://") {
+        page.clear();
+        let read = output.read_line(&mut page).expect("it is text");
+        assert!(read > 0, "it shows a page");
+    }
+    (child, page.trim().to_owned())
+}
+
+#[test]
+fn a_browser_login_is_pasted_and_a_refresh_repeats_the_redirect_url() {
+    let world = one();
+    world.bitbucket.add_consumer(Consumer {
+        callback: Some(REDIRECT.to_owned()),
+        ..world.consumer.clone()
+    });
+    let (mut child, page) = pasting(&world);
+    let address = granted(&world, &page);
+    assert!(address.starts_with(REDIRECT), "{address}");
+    let input = child.stdin.as_mut().expect("it is a pipe");
+    writeln!(input, "{address}").expect("it is read");
+    let done = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{said}");
+    assert!(said.contains("valid for only 10 seconds"), "{said}");
+    lists(&world);
+    let refreshes = || world.bitbucket.refresh_uses().len();
+    let before = refreshes();
+    world.bitbucket.revoke_access_tokens();
+    lists(&world);
+    assert_eq!(refreshes(), before + 1, "one refresh, which worked");
+}
+
+#[test]
+fn a_client_asks_for_scopes_and_a_refusal_names_them() {
+    let world = one();
+    let client = [
+        "--client-credentials",
+        "--with-secret",
+        "--client-id",
+        &world.consumer.key,
+    ];
+    login(&world, client).input(&world.consumer.secret).ok();
+    lists(&world);
+    let scope = world.git(["config", "--global", "bbtoken.dc.scope", "REPO_ADMIN"]);
+    scope.ok();
+    let list = world.git(["ls-remote", "-q", "bbtoken::dc@PROJ/repo"]);
+    configured(list).fails(128).says(&[
+        "the server does not accept the client's scopes",
+        "tick the permissions for 'REPO_ADMIN' at the application link (Administration, Application links), or set bbtoken.dc.scope to what is ticked there",
+    ]);
+}
