@@ -65,7 +65,7 @@ fn shown(site: &Site, caller: Option<&Token>, key: &str, slug: &str) -> Result<V
         (None, Some(_)) => return Err(Refusal::Missing),
         (None, None) => return Err(Refusal::Unauthorized),
     };
-    // Who may not read it is answered 401, known or not (REST documentation, "Repository").
+    // A user without the right to read gets 401, not 404 (REST documentation, "Repository").
     access::permit(site, caller, &repository, false).map_err(|_| Refusal::Unauthorized)?;
     let is_public = is_listed(
         &site.settings().data_center.public_repositories,

@@ -1,6 +1,8 @@
 //! Who is asking.
 
-use super::{PROPERTIES, change, data_center};
+use bitbucket_local::TokenKind;
+
+use super::{PROPERTIES, change, data_center, limited};
 use crate::client::{Client, bearer};
 
 #[test]
@@ -35,5 +37,52 @@ fn answers_name_the_user_who_is_known_and_nobody_else() {
         refs.header("x-ausername"),
         "ann%2Fb%20c%40example.com",
         "git is told as well"
+    );
+}
+
+#[test]
+fn rest_tells_who_is_signed_in_and_who_may_read_a_repository() {
+    let bitbucket = data_center();
+    change(&bitbucket, |settings| {
+        settings.user = "Ann@example.com".to_owned();
+        settings.public_repositories = vec!["WS/public".to_owned()];
+    });
+    bitbucket
+        .create_repository("ws", "public")
+        .expect("because it is new");
+    let reading = bearer(&bitbucket.issue_access_token(&["REPO_READ"]));
+    let elsewhere = limited(&bitbucket, TokenKind::Resource, "REPO_READ", "OTHER");
+    let elsewhere = bearer(&elsewhere);
+    let api = "/bitbucket/rest/api/latest";
+    let cases = [
+        ("inbox/pull-requests/count", [200, 200, 401]),
+        ("users/ann_example.com", [200, 404, 401]),
+        ("users/Ann@example.com", [404, 404, 401]),
+        ("projects/WS/repos/repo", [200, 401, 401]),
+        ("projects/WS/repos/public", [200, 200, 200]),
+        ("projects/WS/repos/missing", [404, 404, 401]),
+        ("elsewhere", [404, 404, 404]),
+    ];
+    let mut client = Client::http1(&bitbucket);
+    for (path, expected) in cases {
+        let path = format!("{api}/{path}");
+        let found = [Some(&reading), Some(&elsewhere), None].map(|sent| {
+            let reply = client.get(&path, sent.map(String::as_str));
+            let errors = reply.json()["errors"][0]["exceptionName"].is_string();
+            assert_eq!(errors, reply.status != 200, "'{path}' names its errors");
+            reply.status
+        });
+        assert_eq!(found, expected, "'{path}' for three callers");
+    }
+    let path = format!("{api}/projects/ws/repos/repo");
+    let shown = client.get(&path, Some(&reading)).json();
+    let clone = format!("{}/scm/ws/repo.git", bitbucket.base_url());
+    assert_eq!(
+        (
+            &shown["project"]["key"],
+            &shown["links"]["clone"][0]["href"]
+        ),
+        (&"WS".into(), &clone.into()),
+        "the key is in capitals, and in the clone link it is not"
     );
 }
