@@ -27,7 +27,7 @@ pub(crate) fn places(raw: &Raw) -> Result<Vec<Place>, Failure> {
         };
         let ssh_host = settings.pick(|p| p.ssh_host.as_ref());
         Ok(Place {
-            product: one_of(settings.pick(|p| p.kind.as_ref()), &Product::CHOICES)?,
+            product: product(&settings)?,
             base: base(&settings)?,
             ssh_host: ssh_host.map(|setting| setting.value.clone()),
         })
@@ -38,6 +38,10 @@ pub(crate) fn places(raw: &Raw) -> Result<Vec<Place>, Failure> {
     };
     let own = raw.profiles.values().filter(is_own);
     std::iter::once(&none).chain(own).map(place).collect()
+}
+
+fn product(settings: &Layers<'_>) -> Result<Product, Failure> {
+    one_of(settings.pick(|p| p.kind.as_ref()), &Product::CHOICES)
 }
 
 fn base(settings: &Layers<'_>) -> Result<Url, Failure> {
@@ -236,7 +240,19 @@ fn client_secret(raw: &Raw, is_of_environment: bool, settings: &Layers<'_>, id: 
 }
 
 fn endpoints(settings: &Layers<'_>) -> Result<Endpoints, Failure> {
-    let product: Product = one_of(settings.pick(|p| p.kind.as_ref()), &Product::CHOICES)?;
+    let product = product(settings)?;
+    let base_url = settings.pick(|p| p.base_url.as_ref());
+    if let (None, false, Some(kind)) = (
+        base_url,
+        product.has_usual_base(),
+        settings.pick(|p| p.kind.as_ref()),
+    ) {
+        return Err(misconfigured(format!(
+            "'{}' ({}) needs the address of that Bitbucket; set baseUrl, with the context path, in the same place",
+            mask_name(&kind.value),
+            kind.origin
+        )));
+    }
     let base = base(settings)?;
     if base.query().is_some() {
         let origin = settings

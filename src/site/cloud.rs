@@ -66,6 +66,10 @@ impl Site for Cloud {
         &Cloud
     }
 
+    fn has_usual_base(&self) -> bool {
+        true
+    }
+
     fn repository_path(&self, address: &Address) -> String {
         format!("{address}.git")
     }

@@ -44,6 +44,10 @@ impl Site for DataCenter {
         &DataCenter
     }
 
+    fn has_usual_base(&self) -> bool {
+        false
+    }
+
     fn repository_path(&self, address: &Address) -> String {
         format!("scm/{address}.git")
     }

@@ -52,6 +52,8 @@ impl Deref for Product {
 pub trait Site: Sync {
     /// Gives the forms of its addresses.
     fn grammar(&self) -> &'static dyn Grammar;
+    /// Tells whether its base URL is the same for everyone.
+    fn has_usual_base(&self) -> bool;
     /// Gives the path of a repository below the base URL, with one `.git`.
     fn repository_path(&self, address: &Address) -> String;
     /// Gives the usual paths of the token and the authorization endpoint below the base URL.

@@ -59,6 +59,26 @@ fn an_address_of_an_unknown_host_names_the_login_that_makes_it_known() {
 }
 
 #[test]
+fn a_data_center_without_a_base_url_is_named_and_nothing_is_sent() {
+    let world = one();
+    for (kind, said) in [
+        (
+            "datacenter",
+            "'datacenter' (BBTOKEN_KIND) needs the address of that Bitbucket; set baseUrl, with the context path, in the same place",
+        ),
+        (
+            "server",
+            "'server' (BBTOKEN_KIND) is not one of cloud, datacenter",
+        ),
+    ] {
+        let list = world.git(["ls-remote", "-q", "bbtoken::PROJ/repo"]);
+        let list = list.without("BBTOKEN_BASE_URL").env("BBTOKEN_KIND", kind);
+        list.fails(128).says(&[said]);
+    }
+    assert!(world.bitbucket.requests().is_empty());
+}
+
+#[test]
 fn an_address_below_the_context_path_that_is_no_repository_is_refused() {
     let world = one();
     log_in(&world);
