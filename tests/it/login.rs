@@ -61,8 +61,13 @@ impl Waiting {
             command.args(["--port", "0"]);
         }
         let mut login = Waiting::for_browser(command);
-        login.page = page(&mut login.output);
+        login.page = login.read_page();
         login
+    }
+
+    /// Reads the page that is to be opened.
+    pub(crate) fn read_page(&mut self) -> String {
+        page(&mut self.output)
     }
 
     /// Starts a command that logs in, and opens the page itself.
@@ -328,7 +333,7 @@ fn a_login_that_fails_changes_nothing() {
             &client,
             "wrong",
             4,
-            "hint: compare BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET",
+            "hint: log in again, with the key and secret of the OAuth consumer",
         ),
         (
             &client,

@@ -58,11 +58,12 @@ impl Login<'_> {
         };
         let fixed = self.fixed_redirect()?;
         // A user who gives a port forwards it from the machine with the browser.
+        let has_port = options.port.is_some() || fixed.is_some_and(oauth::is_of_listener);
         let by_pasting = options.no_browser
-            || fixed.is_some_and(|uri| !oauth::is_of_listener(uri))
-            || (options.port.is_none() && obstacle.is_some() && console.is_interactive);
+            || (fixed.is_some() && !has_port)
+            || (!has_port && obstacle.is_some() && console.is_interactive);
         let needs_port = choice == Choice::Desktop && !by_pasting;
-        if let (Some(obstacle), None, true) = (obstacle, options.port, needs_port) {
+        if let (Some(obstacle), false, true) = (obstacle, has_port, needs_port) {
             return Err(usage(&format!(
                 "login cannot open a browser: {obstacle}; give --no-browser to log in with a browser on any machine"
             )));

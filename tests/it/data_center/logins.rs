@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
     path::Path,
     process::{Child, Stdio},
 };
@@ -9,7 +10,10 @@ use std::{
 use bitbucket_local::{Consent, Consumer};
 
 use super::{configured, one, token};
-use crate::support::{Run, World};
+use crate::{
+    login::{Waiting, visit},
+    support::{Run, World},
+};
 
 /// The redirect URL that the administrator has registered.
 const REDIRECT: &str = "https://localhost/callback";
@@ -114,6 +118,42 @@ fn a_browser_login_is_pasted_and_a_refresh_repeats_the_redirect_url() {
     world.bitbucket.revoke_access_tokens();
     lists(&world);
     assert_eq!(refreshes(), before + 1, "one refresh, which worked");
+}
+
+#[test]
+fn a_redirect_url_on_this_machine_is_listened_at_to_the_letter() {
+    let world = one();
+    // The administrator has allowed http, and registered an address with a port.
+    world
+        .bitbucket
+        .change_settings(|settings| settings.data_center.http_redirects = true);
+    let free = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let port = free.local_addr().expect("it is bound").port();
+    drop(free);
+    let redirect = format!("http://localhost:{port}/");
+    world.bitbucket.add_consumer(Consumer {
+        callback: Some(redirect.clone()),
+        ..world.consumer.clone()
+    });
+    let client = [
+        "--browser",
+        "--with-secret",
+        "--no-setup",
+        "--client-id",
+        &world.consumer.key,
+        "--redirect-uri",
+        &redirect,
+    ];
+    let run = login(&world, client).input(&world.consumer.secret);
+    let mut waiting = Waiting::for_browser(run.into_command());
+    let page = waiting.read_page();
+    let back = granted(&world, &page);
+    assert!(back.starts_with(&redirect), "{back}");
+    let shown = visit(&back.replace("localhost", "127.0.0.1"));
+    assert!(shown.contains("Logged in"), "{shown}");
+    let (code, said) = waiting.end();
+    assert_eq!(code, Some(0), "{said}");
+    lists(&world);
 }
 
 #[test]
