@@ -27,7 +27,8 @@
 //!
 //! # Control over HTTP
 //!
-//! The same can be done over HTTP, on Data Center below the context path, with the header `X-Local-Key`; such requests are not recorded. Bodies are JSON.
+//! The same can be done over HTTP with the header `X-Local-Key`; such requests are not recorded. Bodies are JSON. On
+//! Data Center the addresses are below the context path.
 //!
 //! | request | body | effect |
 //! |---|---|---|
@@ -52,11 +53,16 @@
 //!
 //! # What it does not do
 //!
-//! No dumb HTTP, no JWT grant, no rate limit but a scripted one, no users beyond their tokens.
+//! No dumb HTTP and no JWT grant. As Cloud: no rate limit but a scripted one, and no users beyond their tokens. As Data
+//! Center: one person with a password, no ssh, and no redirects from old names of repositories.
 //!
-//! As Data Center: one person with a password, and no ssh. Old names of repositories do not redirect. Where public pages
-//! are silent it guesses: the statuses with which Git LFS is refused, the texts of the token endpoint, the words that
-//! refuse a push with an expired license or to a mirror, and that a mirror has nothing but git and Git LFS.
+//! Where public pages about Data Center are silent or disagree, the local server guesses:
+//!
+//! - A refresh needs the redirect URI, and ends older access tokens at once. Both can be switched.
+//! - Git and Git LFS take the tokens of service accounts. With the switch they answer 401.
+//! - Failed attempts are forgotten only by a login in the browser, not by a request that succeeds.
+//! - The statuses with which Git LFS is refused, the descriptions of token errors, and the words that refuse a push.
+//! - A mirror serves git and Git LFS, and nothing else.
 
 mod access;
 mod backend;
