@@ -189,6 +189,15 @@ impl Identity {
         Ok((tokens.inspect_shared()?, tokens.shared_state()))
     }
 
+    /// Gives the name of the account whose login is in the shared store, if the record has it.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::SharedStoreUnusable`] if the record cannot be read.
+    pub(crate) fn shared_owner(&self, notify: &dyn Fn(&str)) -> anyhow::Result<Option<String>> {
+        self.tokens_at_store(notify).shared_owner()
+    }
+
     /// Prepares a user's login: checks that the store can save it, then gives the request for consent.
     ///
     /// # Errors

@@ -50,10 +50,11 @@ fn unusable(error: &anyhow::Error, name: &str) -> Finding {
 }
 
 fn of_state(state: &SharedState) -> Vec<Finding> {
-    let kind = match (state.is_copy, state.has_login) {
-        (true, _) => "an access token that another machine renews",
-        (false, true) => "the login of a user",
-        (false, false) => "a client",
+    let kind = match (state.is_copy, state.has_login, &state.owner) {
+        (true, ..) => "an access token that another machine renews".to_owned(),
+        (false, true, Some(name)) => format!("the login of {}", quote(name)),
+        (false, true, None) => "the login of a user".to_owned(),
+        (false, false, _) => "a client".to_owned(),
     };
     let what = format!("{} has {kind}", state.name);
     let mut findings = vec![Finding::good(CHECK, what, "has a record")];

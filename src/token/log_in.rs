@@ -13,8 +13,10 @@ use crate::{
     secret::Secret,
 };
 
-/// Asks the user whether to save a login, by its token and scopes. On an error, nothing is saved.
-pub(crate) type Accept<'a> = Box<dyn FnOnce(&Bearer, &[String]) -> anyhow::Result<()> + 'a>;
+/// Asks the user whether to save a login, by its token and scopes. Gives the name of its owner, if it is known. On an
+/// error, nothing is saved.
+pub(crate) type Accept<'a> =
+    Box<dyn FnOnce(&Bearer, &[String]) -> anyhow::Result<Option<String>> + 'a>;
 
 /// Releases the space that was reserved for a login, because the login stops.
 pub(crate) fn release_room(profile: &Profile, state: Option<PathBuf>) {
@@ -110,16 +112,15 @@ impl Tokens<'_> {
         accept: Option<Accept<'_>>,
     ) -> anyhow::Result<()> {
         let answer = self.exchange(client, self.http.client()?, authorization, code)?;
-        if let Some(accept) = accept {
-            let bearer = Bearer::new(answer.access_token.clone(), None);
-            accept(&bearer, &answer.scopes)?;
-        }
+        let bearer = Bearer::new(answer.access_token.clone(), None);
+        let owner = accept.map(|accept| accept(&bearer, &answer.scopes));
+        let owner = owner.transpose()?.flatten();
         if answer.refresh_token.is_none() {
             let message =
                 "Bitbucket returned no refresh token, so other machines could not renew this login";
             return Err(Failure::new(Kind::Refused, message).into());
         }
-        self.publish(client, Some(&answer))
+        self.publish(client, Some((&answer, owner)))
     }
 
     fn exchange(

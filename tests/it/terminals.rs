@@ -642,6 +642,49 @@ fn the_login_of_an_unexpected_account_is_saved_only_after_a_yes() {
 }
 
 #[test]
+fn the_login_of_another_account_is_shared_only_after_a_yes() {
+    needs!("curl", "script");
+    let world = world();
+    world
+        .bitbucket
+        .set_consent(bitbucket_local::Consent::Granted);
+    let secret = world.path("secret");
+    fs::write(&secret, &world.consumer.secret).expect("the world can be written");
+    let browser = format!(
+        "curl -s -L -o /dev/null --cacert '{}'",
+        world.bitbucket.ca_file().display()
+    );
+    let store = crate::texts::shared::store_of(&world);
+    let environment = [
+        ("TERM", "dumb"),
+        ("GIT_TERMINAL_PROMPT", "1"),
+        ("BROWSER", browser.as_str()),
+        ("BBTOKEN_STORE", "command"),
+        ("BBTOKEN_STORE_COMMAND", store.as_str()),
+    ];
+    let terminal = Terminal {
+        columns: 80,
+        environment: &environment,
+    };
+    let line = format!(
+        "git bbtoken login ci --no-setup --default --browser --client-id {} --with-secret",
+        world.consumer.key
+    );
+    let typed = format!("{}\n", world.consumer.secret);
+    let typed = ("client secret (not shown): ", typed.as_str());
+    let (shown, code) = terminal.run(&world, &line, &[typed]);
+    assert_eq!(code, Some(0), "{shown}");
+    let eve = r#"{"display_name":"Eve","username":"eve"}"#;
+    let question = "profile 'ci' was logged in as Local User (local), but the new login belongs to Eve (eve). Keep this login? [y/N]: ";
+    for (answer, expected) in [("\n", 4), ("y\n", 0)] {
+        let rule = bitbucket_local::Rule::answer(200).kind(bitbucket_local::Kind::Api);
+        world.bitbucket.script(rule.body(eve));
+        let (shown, code) = terminal.run(&world, &line, &[typed, (question, answer)]);
+        assert_eq!(code, Some(expected), "{shown}");
+    }
+}
+
+#[test]
 fn an_unchecked_token_is_saved_only_after_a_yes() {
     needs!("script");
     let world = world();

@@ -13,9 +13,9 @@ use super::{
 };
 use crate::{
     address::Address,
-    app::{self, App, Identity, Owner},
+    app::{self, Account, App, Identity, Owner},
     clock,
-    failure::Failure,
+    failure::{Failure, quote},
     oauth::{self, Authorization, Callback, Listener, Shown, Visitor},
     profile::Grant,
     secret::Secret,
@@ -210,7 +210,8 @@ impl Login<'_> {
         self.exchange(&authorization, &code, &mut None, heard, console)
     }
 
-    /// Exchanges the code for a login. On a terminal, asks before it saves the login of an unexpected account.
+    /// Exchanges the code for a login. On a terminal, asks before it saves the login of an unexpected account. Without a
+    /// terminal, such a login does not replace a shared one.
     fn exchange(
         &self,
         authorization: &Authorization,
@@ -223,7 +224,8 @@ impl Login<'_> {
         let stopped = identity.profile.clone();
         signals::before_end(move || app::release_room(&stopped))?;
         let profile = &identity.profile;
-        let is_asked = console.is_interactive && heard.expects(profile);
+        let is_shared = profile.shared.is_some();
+        let is_asked = is_shared || console.is_interactive && heard.expects(profile);
         let warn = console.warn;
         let ask = |bearer: &Bearer, scopes: &[String]| {
             if let Some(address) = self.to_try() {
@@ -231,15 +233,21 @@ impl Login<'_> {
                 trial::on_repository(&with_token, address, warn)?;
             }
             if !is_asked {
-                return Ok(());
+                return Ok(None);
+            }
+            if is_shared {
+                heard.replaced = identity.shared_owner(warn)?;
             }
             // The outcome says why the account is unknown.
             let Ok(owner) = self.app.owner_of(identity, bearer, scopes) else {
-                return Ok(());
+                return Ok(None);
             };
             if let Owner::Account(account) = &owner
                 && let Some(text) = unexpected(profile, heard, account)
             {
+                if is_shared && !console.is_interactive {
+                    return Err(other_account(identity, &text, account));
+                }
                 if let Some(visitor) = visitor.take() {
                     visitor.show(Shown::Asked);
                 }
@@ -248,9 +256,18 @@ impl Login<'_> {
                     return Err(not_done(identity, why).into());
                 }
             }
+            let name = owner.name();
+            if let (None, Some(replaced)) = (&name, &heard.replaced)
+                && is_shared
+            {
+                warn(&format!(
+                    "profile '{profile}' was logged in as {}; Bitbucket did not name the account of the new login",
+                    quote(replaced)
+                ));
+            }
             heard.owner = Some(owner);
             heard.is_agreed = true;
-            Ok(())
+            Ok(name)
         };
         let accept = (is_asked || self.to_try().is_some()).then(|| Box::new(ask) as Accept<'_>);
         identity.log_in(authorization, code, accept, warn)
@@ -290,6 +307,16 @@ fn query_of(pasted: &str) -> &str {
 /// Removes spaces, quotes and brackets around a pasted address or code.
 fn trimmed(pasted: &str) -> &str {
     pasted.trim_matches(|c: char| c.is_whitespace() || "\"'<>".contains(c))
+}
+
+/// Makes the error for a login that would replace the shared login of another account.
+fn other_account(identity: &Identity, text: &str, account: &Account) -> anyhow::Error {
+    let name = account.names.first().unwrap_or(&account.display_name);
+    usage(&format!(
+        "the login of profile '{}' failed, and nothing was changed: {text}; change the account in the browser first, or give --account {} to replace the shared login",
+        identity.profile,
+        quote(name)
+    ))
 }
 
 fn not_done(identity: &Identity, why: &str) -> Failure {

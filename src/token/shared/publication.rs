@@ -35,6 +35,8 @@ pub(crate) struct SharedState {
     pub(crate) name: String,
     /// Whether it has a login of a user; else, a client gets tokens for itself.
     pub(crate) has_login: bool,
+    /// The name of this user, if it is known.
+    pub(crate) owner: Option<String>,
     /// Whether it has an access token only, which another machine renews.
     pub(crate) is_copy: bool,
     /// Whether Bitbucket has refused the login.
@@ -90,7 +92,21 @@ impl Tokens<'_> {
         Ok(())
     }
 
-    /// Writes a client, and the login of a user with this client, if there is one.
+    /// Gives the name of the account whose login a new one would replace, if the record has it.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::SharedStoreUnusable`] if the record cannot be read.
+    pub(crate) fn shared_owner(&self) -> anyhow::Result<Option<String>> {
+        let record = self.http.record()?;
+        let seen = self.settled(|| record.read())?;
+        Ok(seen
+            .record()
+            .and_then(Record::parse)
+            .and_then(|there| there.owner))
+    }
+
+    /// Writes a client, and the login of a user with this client and the user's name, if there is one.
     ///
     /// # Errors
     ///
@@ -98,8 +114,9 @@ impl Tokens<'_> {
     pub(in crate::token) fn publish(
         &self,
         client: &oauth::Client,
-        answer: Option<&oauth::TokenAnswer>,
+        login: Option<(&oauth::TokenAnswer, Option<String>)>,
     ) -> anyhow::Result<()> {
+        let (answer, owner) = login.unzip();
         let record = self.http.record()?;
         let published = self.settled(|| {
             let seen = record.read()?;
@@ -110,6 +127,7 @@ impl Tokens<'_> {
             let next = Record {
                 refresh_token: answer.and_then(|answer| answer.refresh_token.clone()),
                 access: answer.map(|answer| Access::of(answer, now_unix_s, &machine())),
+                owner: owner.clone().flatten(),
                 ..Record::new(self.profile, client)
             };
             record.replace(&seen.version, &next.render())?;
@@ -207,6 +225,7 @@ impl Tokens<'_> {
         let state = SharedState {
             name: record.name(),
             has_login: there.refresh_token.is_some(),
+            owner: there.owner.clone(),
             is_copy: there.client_secret.is_none(),
             has_ended: there.is_dead(),
             token: there.access.as_ref().map(|access| SharedToken {

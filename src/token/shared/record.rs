@@ -22,6 +22,8 @@ pub(super) struct Record {
     pub(super) purpose: String,
     /// `None` for a client that gets tokens for itself, and in a copy.
     pub(super) refresh_token: Option<Secret>,
+    /// The name of the account that logged in, if Bitbucket named it.
+    pub(super) owner: Option<String>,
     pub(super) access: Option<Access>,
     pub(super) claim: Option<Claim>,
     pub(super) failed: Option<Failed>,
@@ -148,6 +150,7 @@ impl Record {
             client_secret: Some(client.secret.clone()),
             purpose: purpose(profile, &client.id),
             refresh_token: None,
+            owner: None,
             access: None,
             claim: None,
             failed: None,
@@ -160,6 +163,7 @@ impl Record {
         Record {
             client_secret: None,
             refresh_token: None,
+            owner: None,
             claim: None,
             failed: None,
             dead: None,
@@ -246,6 +250,7 @@ impl Record {
             "client_secret": self.client_secret.as_ref().map(secret),
             "for": self.purpose,
             "refresh_token": self.refresh_token.as_ref().map(secret),
+            "owner": self.owner,
             "access": access,
             "claim": claim,
             "failed": failed,
@@ -266,6 +271,7 @@ impl Record {
             client_secret: optional(part("client_secret"), secret)?,
             purpose: text_of(&value, "for")?,
             refresh_token: optional(part("refresh_token"), secret)?,
+            owner: optional(part("owner"), |owner| owner.as_str().map(str::to_owned))?,
             access: optional(part("access"), access)?,
             claim: optional(part("claim"), claim)?,
             failed: optional(part("failed"), failed)?,
@@ -341,6 +347,7 @@ mod tests {
             client_secret: Some(Secret::new("secret")),
             purpose: "0123".into(),
             refresh_token: Some(Secret::new("r1")),
+            owner: Some("Build Bot (bot)".into()),
             access: Some(Access {
                 token: Secret::new("t1"),
                 lifetime_s: 7_200,
@@ -379,6 +386,7 @@ mod tests {
             "client_secret",
             "for",
             "refresh_token",
+            "owner",
             "access",
             "claim",
             "failed",
@@ -393,7 +401,7 @@ mod tests {
             );
             tried += 1;
         }
-        assert_eq!(tried, 9);
+        assert_eq!(tried, 10);
         for text in ["", "t\nquit=1", "t t", "t\u{e4}"] {
             for path in ["/client_secret", "/refresh_token", "/access/token"] {
                 let mut broken = whole.clone();

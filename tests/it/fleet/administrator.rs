@@ -72,7 +72,7 @@ fn one_login_serves_all_machines_until_it_is_removed() {
     for said in [
         "as role 'ci' of 'auth/jwt'",
         "the record may be read and written",
-        "has the login of a user",
+        "has the login of Local User (local)",
     ] {
         assert!(found.contains(said), "'{said}' is missing in: {found}");
     }

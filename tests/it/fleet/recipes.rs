@@ -171,6 +171,7 @@ fn the_page_of_fleets_shows_commands_that_work_and_what_they_say() {
     let found = shared.job(&doctor, &token).done().stdout;
     for line in block("ok       store: logged in").lines() {
         let line = line.replace(STORE, &shared.bao.address(0));
+        let line = line.replace("Build Bot (build-bot)", "Local User (local)");
         let line = line.split(" for 1 h").next().unwrap_or_default();
         assert!(found.contains(line), "'{line}' is missing in: {found}");
     }

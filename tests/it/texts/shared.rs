@@ -33,17 +33,20 @@ case "$(cat fault 2>/dev/null) $1" in
 esac
 "#;
 
-/// Makes the store, and gives what every machine sets.
-pub(crate) fn with_store(world: &World, run: Run) -> Run {
+/// Makes the store, and gives its command.
+pub(crate) fn store_of(world: &World) -> String {
     let store = world.path("store");
     if !store.exists() {
         fs::create_dir(&store).expect("the name is free");
         put_program(store.join("store"), STORE);
     }
-    run.env("BBTOKEN_STORE", "command").env(
-        "BBTOKEN_STORE_COMMAND",
-        store.join("store").display().to_string(),
-    )
+    store.join("store").display().to_string()
+}
+
+/// Gives what every machine sets.
+pub(crate) fn with_store(world: &World, run: Run) -> Run {
+    let run = run.env("BBTOKEN_STORE", "command");
+    run.env("BBTOKEN_STORE_COMMAND", store_of(world))
 }
 
 fn fault(world: &World, name: &str) {
@@ -338,6 +341,63 @@ fn refusals_of_a_shared_login() {
     assert_eq!(record, good, "nothing else was written");
     is_kept(
         &expect_test::expect_file!["../expected/shared-refusals.txt"],
+        &compared(&said),
+    );
+}
+
+#[test]
+fn a_login_of_another_account_replaces_a_shared_one_only_on_purpose() {
+    let world = world();
+    let mut said = Transcript::new(&world);
+    let login = |said: &mut Transcript<'_>, about: &str, more: &[&str]| {
+        said.text.push_str(&format!("# {about}\n"));
+        let key = &world.consumer.key;
+        let words = [
+            "login",
+            "ci",
+            "--browser",
+            "--client-id",
+            key,
+            "--with-secret",
+            "--no-setup",
+        ];
+        let words = [&words[..], more].concat();
+        let run = world.bbtoken(words.iter().copied()).without_client();
+        let run = with_store(&world, run).input(&world.consumer.secret);
+        let done = person::log_in_by(&world, run);
+        let line = super::normal(&world, &super::shown("git bbtoken", &words));
+        said.note(&line, &done);
+    };
+    let eve = || {
+        let body = json!({ "display_name": "Eve", "username": "eve" });
+        let rule = Rule::answer(200).kind(Kind::Api);
+        world.bitbucket.script(rule.body(body.to_string()));
+    };
+    login(&mut said, "the first login", &[]);
+    about(&mut said, "the same", DOCTOR);
+    let good = record(&world);
+    assert_eq!(good["owner"], "Local User (local)");
+    login(&mut said, "the same account", &[]);
+    let good = record(&world);
+    eve();
+    login(&mut said, "another account", &[]);
+    assert_eq!(
+        record(&world)["refresh_token"],
+        good["refresh_token"],
+        "the login stays"
+    );
+    eve();
+    login(
+        &mut said,
+        "another account, on purpose",
+        &["--account", "eve"],
+    );
+    assert_eq!(record(&world)["owner"], "Eve (eve)");
+    world.bitbucket.script(Rule::answer(500).kind(Kind::Api));
+    login(&mut said, "an account that Bitbucket does not name", &[]);
+    assert_eq!(record(&world)["owner"], Value::Null);
+    is_kept(
+        &expect_test::expect_file!["../expected/shared-accounts.txt"],
         &compared(&said),
     );
 }
