@@ -16,6 +16,8 @@ use crate::{
     support::{Run, World, gits},
 };
 
+const READ: &str = "read secret/data/bbtoken/ci";
+
 /// The settings of each job.
 fn with_store(run: Run, url: &str) -> Run {
     run.without_client()
@@ -182,7 +184,8 @@ fn a_command_logs_in_to_its_store_once() {
     needs!("programs/openbao");
     let (world, bao) = (world(), Bao::one());
     log_in(&world, &bao).done().expect(0);
-    for words in [&["doctor"][..], &["renew", "default"]] {
+    for words in [&["doctor"][..], &["renew", "ci"]] {
+        let before = bao.asked().len();
         bao.set("auth/approle/role/ci", json!({ "secret_id_num_uses": 1 }));
         let [role_id, secret_id] = bao.app_role();
         let once = with_store(world.bbtoken(words), &bao.address(0))
@@ -190,10 +193,19 @@ fn a_command_logs_in_to_its_store_once() {
             .env("VAULT_ROLE_ID", role_id)
             .env("VAULT_SECRET_ID", secret_id);
         let done = once.done();
-        let refused =
-            done.stderr.contains("cannot log in") || done.stdout.contains("cannot log in");
-        assert!(!refused, "{}{}", done.stdout, done.stderr);
+        let said = done.stdout + &done.stderr;
+        assert!(!said.contains("cannot log in"), "{said}");
+        let asked = bao.asked().split_off(before);
+        let count = |request: &str| asked.iter().filter(|it| *it == request).count();
+        let (logins, reads) = (count("update auth/approle/login"), count(READ));
+        assert!(logins == 1 && reads >= 1, "{words:?}: {asked:?}\n{said}");
     }
+    let copy = bao.admin("GET", "secret/data/bbtoken/ci-token").ok();
+    assert_ne!(
+        copy.json().pointer("/data/data"),
+        None,
+        "it is written, too"
+    );
 }
 
 #[test]
