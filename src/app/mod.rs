@@ -229,6 +229,9 @@ impl App {
         let is_known = profile::names(&raw).iter().any(|known| known == name);
         let mut own = raw.profiles.get(name).cloned().unwrap_or_default();
         change(&mut own);
+        if own.store.is_some() {
+            git_config::add_shared(&mut raw, &process_variable)?;
+        }
         // Common settings and variables may define a profile that has no section in the configuration.
         if !is_known || !own.settings().is_empty() {
             raw.profiles.insert(name.to_owned(), own);

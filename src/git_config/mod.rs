@@ -30,7 +30,7 @@ use crate::{
     address::{PROFILE_NAME_RULE, is_profile_name},
     failure::{Failure, Kind},
     pasted,
-    profile::{Environment, Raw, RawProfile, Setting, Source, builtin},
+    profile::{Environment, Raw, RawProfile, RawShared, Setting, Source, builtin},
     secret::{Secret, mask_name},
     suggestion::{Unknown, similar},
 };
@@ -111,6 +111,9 @@ pub(crate) fn profiles(config: &GitConfig, variables: Variables<'_>) -> Result<R
     let of_remotes = config.entries().filter(|entry| entry.section == "remote");
     for entry in of_remotes.filter(|entry| entry.key.starts_with("bbtoken")) {
         raw.unknown_keys.extend(unknown(entry, &REMOTE_KEYS));
+    }
+    if raw.names_a_store() {
+        add_shared(&mut raw, variables)?;
     }
     if raw.has_pushers() {
         raw.is_of_superproject = is_of_superproject(variables);
@@ -258,12 +261,7 @@ fn freed(value: String) -> String {
 fn environment(variables: Variables<'_>) -> Result<Environment, Failure> {
     let read = |name| variable(variables, name);
     let source = |given, file| source(variables, given, file);
-    let setting = |name: &'static str| -> Result<Option<Setting>, Failure> {
-        Ok(read(name)?.map(|value| Setting {
-            value,
-            origin: name.to_owned(),
-        }))
-    };
+    let setting = |name| setting_of(variables, name);
     check_home(variables)?;
     let profile = read("BBTOKEN_PROFILE")?;
     if let Some(name) = profile.as_deref().filter(|name| !is_profile_name(name)) {
@@ -286,11 +284,29 @@ fn environment(variables: Variables<'_>) -> Result<Environment, Failure> {
             store: setting("BBTOKEN_STORE")?,
             transport: setting("BBTOKEN_TRANSPORT")?,
             remember_advertisement: setting("BBTOKEN_REMEMBER_ADVERTISEMENT")?,
-            shared: shared::ours(&setting)?,
             ..RawProfile::default()
         },
-        of_vault: shared::of_vault(variables),
+        of_vault: RawShared::default(),
     })
+}
+
+/// Reads the variables for a store that many machines share. Only a command with such a store needs them.
+///
+/// # Errors
+///
+/// [`Kind::Misconfigured`] for an empty variable.
+pub(crate) fn add_shared(raw: &mut Raw, variables: Variables<'_>) -> Result<(), Failure> {
+    let environment = &mut raw.environment;
+    environment.settings.shared = shared::ours(&|name| setting_of(variables, name))?;
+    environment.of_vault = shared::of_vault(variables);
+    Ok(())
+}
+
+fn setting_of(variables: Variables<'_>, name: &'static str) -> Result<Option<Setting>, Failure> {
+    Ok(variable(variables, name)?.map(|value| Setting {
+        value,
+        origin: name.to_owned(),
+    }))
 }
 
 fn variable(variables: Variables<'_>, name: &'static str) -> Result<Option<String>, Failure> {

@@ -242,6 +242,13 @@ impl Raw {
         keys.chain(suggestion::unknown_variables()).collect()
     }
 
+    /// Tells whether a setting chooses a store.
+    pub(crate) fn names_a_store(&self) -> bool {
+        let own = self.profiles.values();
+        let mut all = own.chain([&self.environment.settings, &self.common]);
+        all.any(|settings| settings.store.is_some())
+    }
+
     /// Tells whether any profile has another profile for pushes.
     pub(crate) fn has_pushers(&self) -> bool {
         self.pushers().next().is_some()

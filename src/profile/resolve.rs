@@ -3,7 +3,7 @@
 use super::{
     Client, DEFAULT, Endpoints, Environment, Grant, GrantKind, Place, Profile, Raw, RawProfile,
     Setting, Source, Store, Transport, shared,
-    values::{Layers, endpoint, misconfigured, one_of, truth},
+    values::{Layers, endpoint, misconfigured, one_of, read_url, truth},
 };
 use crate::{failure::Failure, http::Url, secret::mask_name, site::Product, suggestion::doubts};
 
@@ -45,7 +45,14 @@ fn product(settings: &Layers<'_>) -> Result<Product, Failure> {
 }
 
 fn base(settings: &Layers<'_>) -> Result<Url, Failure> {
-    endpoint(settings.pick(|p| p.base_url.as_ref()), || CLOUD.to_owned())
+    or_cloud(settings.pick(|p| p.base_url.as_ref()))
+}
+
+fn or_cloud(setting: Option<&Setting>) -> Result<Url, Failure> {
+    match setting {
+        Some(setting) => endpoint(setting),
+        None => read_url(CLOUD, "the default"),
+    }
 }
 
 /// Gives the base URL of a profile.
@@ -57,9 +64,7 @@ pub(super) fn base_url(raw: &Raw, name: &str) -> Result<Url, Failure> {
     let own = raw.profiles.get(name);
     let setting = raw.environment.settings.base_url.as_ref();
     let setting = setting.or_else(|| own?.base_url.as_ref());
-    endpoint(setting.or(raw.common.base_url.as_ref()), || {
-        CLOUD.to_owned()
-    })
+    or_cloud(setting.or(raw.common.base_url.as_ref()))
 }
 
 pub(super) fn resolve(raw: &Raw, name: &str) -> Result<Profile, Failure> {
@@ -262,17 +267,20 @@ fn endpoints(settings: &Layers<'_>) -> Result<Endpoints, Failure> {
             "'{base}' ({origin}) cannot be used: it has a query"
         )));
     }
-    let below = |path: &str| format!("{}/{path}", base.as_str().trim_end_matches('/'));
+    let or_below = |setting: Option<&Setting>, path: &str| match setting {
+        Some(setting) => endpoint(setting),
+        None => {
+            let mut url = base.clone();
+            url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
+            Ok(url)
+        }
+    };
     let [token, authorize] = product.oauth_paths();
     let mirror = settings.pick(|p| p.mirror_url.as_ref());
     Ok(Endpoints {
-        token: endpoint(settings.pick(|p| p.token_url.as_ref()), || below(token))?,
-        authorize: endpoint(settings.pick(|p| p.authorize_url.as_ref()), || {
-            below(authorize)
-        })?,
-        mirror: mirror
-            .map(|setting| endpoint(Some(setting), String::new))
-            .transpose()?,
+        token: or_below(settings.pick(|p| p.token_url.as_ref()), token)?,
+        authorize: or_below(settings.pick(|p| p.authorize_url.as_ref()), authorize)?,
+        mirror: mirror.map(endpoint).transpose()?,
         product,
         base,
     })
@@ -290,7 +298,7 @@ fn redirect_uri(settings: &Layers<'_>) -> Result<Option<String>, Failure> {
     let Some(setting) = settings.pick(|p| p.redirect_uri.as_ref()) else {
         return Ok(None);
     };
-    endpoint(Some(setting), String::new)?;
+    endpoint(setting)?;
     Ok(Some(setting.value.clone()))
 }
 

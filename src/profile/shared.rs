@@ -190,7 +190,7 @@ fn vault(
 
 /// Reads the URL of a server, which may have a path.
 fn server(setting: &Setting) -> Result<Url, Failure> {
-    let url = endpoint(Some(setting), String::new)?;
+    let url = endpoint(setting)?;
     match url.query() {
         Some(_) => Err(refused(setting, "it has a query")),
         None => Ok(url),

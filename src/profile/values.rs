@@ -27,16 +27,16 @@ impl<'a> Layers<'a> {
 /// # Errors
 ///
 /// [`Kind::Misconfigured`] if a credential must not be sent to it.
-pub(super) fn endpoint(
-    setting: Option<&Setting>,
-    default: impl FnOnce() -> String,
-) -> Result<Url, Failure> {
-    let default = setting.is_none().then(default);
-    let (text, origin) = match (setting, &default) {
-        (Some(setting), _) => (setting.value.as_str(), setting.origin.as_str()),
-        (None, Some(text)) => (text.as_str(), "the default"),
-        (None, None) => ("", ""),
-    };
+pub(super) fn endpoint(setting: &Setting) -> Result<Url, Failure> {
+    read_url(&setting.value, &setting.origin)
+}
+
+/// Reads the URL of an endpoint, with its origin for messages.
+///
+/// # Errors
+///
+/// As [`endpoint`].
+pub(super) fn read_url(text: &str, origin: &str) -> Result<Url, Failure> {
     let refuse = |why: &str| {
         misconfigured(format!(
             "'{}' ({origin}) cannot be used: {why}",
