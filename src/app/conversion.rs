@@ -1,35 +1,209 @@
-//! Converts addresses to `bbtoken::` addresses, and back.
+//! Converts addresses to `bbtoken::` addresses, and back, and to those of another site.
 
-use super::{App, target::parse_address};
-use crate::{http::Url, profile};
+use super::{App, Target, target::rewritten};
+use crate::{
+    address::Address,
+    failure::{Failure, Kind, quote},
+    http::Url,
+    profile::{self, Place},
+    site::Product,
+};
+
+/// An address in a setting.
+pub(crate) struct Written<'a> {
+    pub(crate) url: &'a str,
+    /// The remote whose address it is.
+    pub(crate) remote: Option<&'a str>,
+    /// Whether it is committed: other users may have other profiles.
+    pub(crate) is_committed: bool,
+}
+
+/// What addresses become.
+pub(crate) enum Conversion {
+    /// `bbtoken::` addresses.
+    Ours,
+    /// https addresses.
+    Https,
+    /// `bbtoken::` addresses of another site.
+    Moved(Move),
+}
+
+/// The move of repositories to a site of another kind.
+pub(crate) struct Move {
+    to: Place,
+    /// The new workspace by the old project.
+    map: Vec<(String, String)>,
+}
+
+impl Move {
+    /// Reads a kind, as in the setting `kind`, and the pairs `project=workspace`.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Usage`] for other words, and [`Kind::Misconfigured`] if no profile is for a site of this kind.
+    pub(crate) fn read(app: &App, kind: &str, pairs: &[String]) -> Result<Self, Failure> {
+        let usage = |text: &str, known| {
+            Failure::new(Kind::Usage, format!("'{}' is not {known}", quote(text)))
+        };
+        let mut kinds = Product::CHOICES.into_iter();
+        let known = kinds.find(|(name, _)| name.eq_ignore_ascii_case(kind));
+        let (kind, product) = known.ok_or_else(|| usage(kind, "cloud or datacenter"))?;
+        let pair = |text: &String| {
+            let (project, workspace) = text.split_once('=')?;
+            let example = product.grammar().of_path(&format!("{workspace}/x")).ok()?;
+            (example.workspace == workspace).then(|| (project.to_owned(), example.workspace))
+        };
+        let pair = |text| pair(text).ok_or_else(|| usage(text, "PROJECT=workspace"));
+        let map = pairs.iter().map(pair).collect::<Result<_, _>>()?;
+        let mut places = app.used_places().iter();
+        let Some(to) = places.find(|place| place.product == product).cloned() else {
+            let login = product.login();
+            let why = format!("no profile is for kind '{kind}'; log in first: {login}");
+            return Err(Failure::new(Kind::Misconfigured, why));
+        };
+        Ok(Move { to, map })
+    }
+}
 
 impl App {
-    /// Converts a Bitbucket address to a `bbtoken::` address, or back to an https address; `None` for any other.
+    /// Converts an address; `None` for an address that stays because it is of another form or site.
     ///
-    /// It also converts an address with a password, which removes the password from the configuration. A profile in the
-    /// address becomes the user name of the https address.
-    pub(crate) fn converted(&self, url: &str, back: bool) -> Option<String> {
-        let is_ours = url.starts_with("bbtoken:");
-        if is_ours != back {
+    /// It also converts an address with a password, which removes the password from the configuration.
+    ///
+    /// # Errors
+    ///
+    /// Why an address that should change cannot change.
+    pub(crate) fn converted(
+        &self,
+        written: &Written<'_>,
+        to: &Conversion,
+    ) -> Result<Option<String>, String> {
+        match to {
+            Conversion::Ours => Ok(self.to_ours(written)),
+            Conversion::Https => self.to_https(written),
+            Conversion::Moved(to) => self.moved(written, to),
+        }
+    }
+
+    fn to_ours(&self, written: &Written<'_>) -> Option<String> {
+        let url = written.url;
+        if is_ours(url) || is_path(url) {
             return None;
         }
-        if is_ours {
-            let (target, address) = self.target(None, url).ok()?;
-            let base = target.profile().map(|profile| profile.endpoints.base);
-            let mut base = base.unwrap_or_else(|_| self.base().clone());
-            if let Some(profile) = &address.profile {
-                base.set_username(profile).ok()?;
+        let (target, address) = self.target(None, &without_password(url)).ok()?;
+        let site = target.raw.sites.first()?;
+        let mut places = self.used_places().iter();
+        let place = places.find(|place| place.base == *site)?;
+        let named = self.profile_in(url).map(|name| format!("{name}@{address}"));
+        Some(self.leading_to(place, &address, named, written))
+    }
+
+    /// A profile in the address becomes the user name of the https address.
+    fn to_https(&self, written: &Written<'_>) -> Result<Option<String>, String> {
+        if !is_ours(written.url) {
+            return Ok(None);
+        }
+        let found = self.found(written.remote, written.url)?;
+        Ok(found.map(|(address, place)| https(place, &address, address.profile.as_deref())))
+    }
+
+    fn moved(&self, written: &Written<'_>, to: &Move) -> Result<Option<String>, String> {
+        let url = without_password(&rewritten(&self.git, written.url));
+        let found = self.found(written.remote, &url)?;
+        let found = found.filter(|(_, place)| place.product != to.to.product);
+        let Some((mut address, _)) = found else {
+            return Ok(None);
+        };
+        let project = &address.workspace;
+        let mut map = to.map.iter();
+        let workspace = map.find(|(from, _)| from.eq_ignore_ascii_case(project));
+        let missing = || format!("it needs --map {}=<workspace>", quote(project));
+        address
+            .workspace
+            .clone_from(&workspace.ok_or_else(missing)?.1);
+        let remote = None;
+        Ok(Some(self.leading_to(
+            &to.to,
+            &address,
+            None,
+            &Written { remote, ..*written },
+        )))
+    }
+
+    /// Gives a `bbtoken::` address that leads to a site: with the profile that the address names, else the short form,
+    /// else the form with the host.
+    fn leading_to(
+        &self,
+        place: &Place,
+        address: &Address,
+        named: Option<String>,
+        written: &Written<'_>,
+    ) -> String {
+        // A short form depends on the profiles of the user.
+        let is_certain = !written.is_committed || self.has_one_site();
+        let is_right = |text: &String| {
+            let found = self.found(written.remote, text);
+            is_certain
+                && found.is_ok_and(|it| it.is_some_and(|(_, found)| found.base == place.base))
+        };
+        let short = [named, Some(address.to_string())].into_iter().flatten();
+        let mut short = short.map(|text| format!("bbtoken::{text}"));
+        let long = || format!("bbtoken::{}", https(place, address, None));
+        short.find(is_right).unwrap_or_else(long)
+    }
+
+    /// Finds the repository of an address, and the site that it leads to; `None` for other texts.
+    fn found(&self, remote: Option<&str>, url: &str) -> Result<Option<(Address, &Place)>, String> {
+        match self.target(remote, url) {
+            Ok((target, address)) if !is_path(url) => {
+                let place = self.place_of(&target).map_err(|error| error.to_string())?;
+                Ok(Some((address, place)))
             }
-            let base = base.as_str().trim_end_matches('/');
-            return Some(format!("{base}/{address}.git"));
+            _ => Ok(None),
         }
-        // Anything else is a path, perhaps relative to the repository.
-        if !url.split('/').next().unwrap_or("").contains(':') {
-            return None;
+    }
+
+    /// Finds the site of the profile for a target.
+    fn place_of(&self, target: &Target) -> Result<&Place, Failure> {
+        let base = match (target.profile(), target.raw.sites.first()) {
+            (Ok(profile), _) => profile.endpoints.base,
+            (Err(_), Some(site)) => site.clone(),
+            (Err(error), None) if !self.has_one_site() => return Err(error),
+            (Err(_), None) => self.base().clone(),
+        };
+        let place = self.places.iter().find(|place| place.base == base);
+        Ok(place.unwrap_or(&self.places[0]))
+    }
+
+    /// Gives the beginning of a `bbtoken::` address, and that of the https addresses that mean the same.
+    pub(crate) fn plain_start(&self, address: &str) -> (String, String) {
+        let text = address.trim_start_matches("bbtoken::");
+        match text.split_once("://") {
+            Some((scheme, _)) => (format!("bbtoken::{scheme}://"), format!("{scheme}://")),
+            None => ("bbtoken::".to_owned(), self.places[0].git()),
         }
-        let address = parse_address(&self.git, None, &without_password(url), &self.places).ok()?;
-        let profile = self.profile_in(url).map(|name| format!("{name}@"));
-        Some(format!("bbtoken::{}{address}", profile.unwrap_or_default()))
+    }
+
+    /// Gives the site of short addresses of a workspace, or of all others; `None` if no profile is chosen for them.
+    pub(crate) fn place_for(&self, workspace: Option<&str>) -> Option<&Place> {
+        let target = match workspace {
+            Some(workspace) => self.target(None, &format!("{workspace}/x")).ok()?.0,
+            None => Target::new(self, None, None, Vec::new()),
+        };
+        self.place_of(&target).ok()
+    }
+
+    /// Tells whether every address leads to the same site.
+    pub(crate) fn has_one_site(&self) -> bool {
+        self.places.iter().all(|place| place.base == *self.base())
+    }
+
+    /// Lists the sites that profiles use. If each profile has its own, the common one is not among them.
+    pub(crate) fn used_places(&self) -> &[Place] {
+        let (names, own) = (profile::names(&self.raw), &self.raw.profiles);
+        let has_own = |name| own.get(name).is_some_and(|own| own.base_url.is_some());
+        let is_unused = self.places.len() > 1 && names.iter().all(has_own);
+        &self.places[usize::from(is_unused)..]
     }
 
     /// Finds the profile that the user name of an https address names. Bitbucket's pages show addresses with the user's
@@ -39,6 +213,24 @@ impl App {
         let is_web = matches!(url.scheme(), "https" | "http");
         let names = profile::names(&self.raw).into_iter();
         names.filter(|_| is_web).find(|name| name == url.username())
+    }
+}
+
+fn is_ours(url: &str) -> bool {
+    url.starts_with("bbtoken:")
+}
+
+/// Tells whether an address is a path, perhaps relative to the repository.
+fn is_path(url: &str) -> bool {
+    !url.split('/').next().unwrap_or("").contains(':')
+}
+
+/// Gives the https address of a repository.
+fn https(place: &Place, address: &Address, user: Option<&str>) -> String {
+    let url = format!("{}{address}.git", place.git());
+    match user {
+        Some(user) => url.replacen("://", &format!("://{user}@"), 1),
+        None => url,
     }
 }
 

@@ -38,6 +38,7 @@ pub(crate) use advertisement_cache::{OnDisk, Place, has_objects, is_new};
 pub(crate) use agent::{
     is_a_persons_session, place as agent_place, used_place as agent_used_place,
 };
+pub(crate) use conversion::{Conversion, Move, Written};
 pub(crate) use credential::may_be_ours;
 pub(crate) use identity::{Identity, authority};
 pub(crate) use lfs::{is_wanted, lfs_here, wiring};

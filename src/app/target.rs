@@ -107,7 +107,12 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    fn new(app: &App, remote: Option<&str>, address: Option<Address>, sites: Vec<Url>) -> Self {
+    pub(super) fn new(
+        app: &App,
+        remote: Option<&str>,
+        address: Option<Address>,
+        sites: Vec<Url>,
+    ) -> Self {
         let mut raw = app.raw.clone();
         if let Some(remote) = remote {
             git_config::add_remote(&mut raw, &app.git, remote);
@@ -340,12 +345,17 @@ fn url_of(git: &GitConfig, remote: &str) -> Option<String> {
     let is_its =
         |entry: &&Entry| is_remote_url(entry) && entry.subsection.as_deref() == Some(remote);
     let url = git.entries().find(is_its)?.value.as_deref()?;
+    Some(rewritten(git, url))
+}
+
+/// Rewrites an address by the user's rules.
+pub(super) fn rewritten(git: &GitConfig, url: &str) -> String {
     let rule = rule_for(git, url, |_| true);
     let rewritten = rule.and_then(|rule| {
         let rest = url.strip_prefix(rule.value.as_deref()?)?;
         Some(format!("{}{rest}", rule.subsection.as_deref()?))
     });
-    Some(rewritten.unwrap_or_else(|| url.to_owned()))
+    rewritten.unwrap_or_else(|| url.to_owned())
 }
 
 /// Finds the rule by which git rewrites an address.

@@ -214,6 +214,10 @@ const EXAMPLES: [(&str, &[Name]); 23] = [
                 "git bbtoken remote convert --below ~/src --dry-run",
                 "Show the new addresses of every repository below ~/src",
             ),
+            name(
+                "git bbtoken remote convert --to cloud --map PROJ=acme --below ~/src",
+                "After a move from a Data Center to Cloud: lead the clones below ~/src to the workspace 'acme'",
+            ),
         ],
     ),
     (

@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 
 use super::{Console, arguments, setup::may_write, usage};
 use crate::{
-    app::App,
+    app::{App, Conversion, Move, Written},
     failure::quote,
     git::{Below, Change, Repository, Target, apply_all},
     lfs,
@@ -37,14 +37,14 @@ pub(super) fn convert(
 }
 
 fn here(options: &arguments::Convert, console: &mut Console<'_>) -> anyhow::Result<()> {
+    let app = App::read()?;
     let mut walk = Walk {
-        app: &App::read()?,
-        addresses: Addresses::new(options),
+        addresses: Addresses::new(options, &app)?,
         changes: Vec::new(),
         seen: BTreeSet::new(),
         left: Vec::new(),
     };
-    walk.visit(&repository_here()?)?;
+    walk.visit(&app, &repository_here()?)?;
     for path in &walk.left {
         (console.warn)(&format!(
             "submodule '{}' is not changed: its git directory or work tree is outside this repository",
@@ -75,7 +75,7 @@ fn below(
     console: &mut Console<'_>,
 ) -> anyhow::Result<()> {
     // An error that concerns every repository appears once.
-    App::read_of_user()?;
+    let mut addresses = Addresses::new(options, &App::read_of_user()?)?;
     let root = directory.canonicalize();
     let root = root.with_context(|| format!("cannot read '{}'", directory.display()))?;
     if !root.is_dir() {
@@ -84,7 +84,6 @@ fn below(
             directory.display()
         )));
     }
-    let mut addresses = Addresses::new(options);
     let warn = console.warn;
     let (plans, mut failed) = addresses.plans(&root, warn);
     let all: Vec<_> = plans.iter().map(|(_, changes)| changes).collect();
@@ -121,19 +120,29 @@ fn fail(path: &Path, error: anyhow::Error, warn: &dyn Fn(&str)) -> usize {
 /// Finds the addresses that change.
 struct Addresses<'o> {
     options: &'o arguments::Convert,
+    conversion: Conversion,
     /// The directories of the configurations that were read. Linked work trees share one.
     read: BTreeSet<PathBuf>,
     /// The `.gitmodules` files that keep their addresses.
     kept: Vec<PathBuf>,
+    /// Why other addresses stay.
+    left: Vec<String>,
 }
 
 impl<'o> Addresses<'o> {
-    fn new(options: &'o arguments::Convert) -> Self {
-        Addresses {
+    fn new(options: &'o arguments::Convert, app: &App) -> anyhow::Result<Self> {
+        let conversion = match &options.to {
+            Some(kind) => Conversion::Moved(Move::read(app, kind, &options.maps)?),
+            None if options.back => Conversion::Https,
+            None => Conversion::Ours,
+        };
+        Ok(Addresses {
             options,
+            conversion,
             read: BTreeSet::new(),
             kept: Vec::new(),
-        }
+            left: Vec::new(),
+        })
     }
 
     /// Finds what changes in each repository below a directory. Gives also the number of failures.
@@ -177,16 +186,22 @@ impl<'o> Addresses<'o> {
         let mut changes = Vec::new();
         if self.read.insert(repository.common_dir()) {
             let target = Target::Local(repository.clone());
-            changes = self.within(app, target.clone(), ADDRESSES)?;
-            if self.options.back {
-                changes.extend(removed(&target)?);
-            }
+            changes = self.within(app, &target, ADDRESSES)?;
+            let removal = match &self.conversion {
+                Conversion::Ours => Vec::new(),
+                Conversion::Https => removed(&target, |_| true)?,
+                Conversion::Moved(_) => removed(&target, |remote| {
+                    let mut changes = changes.iter();
+                    changes.any(|(_, change)| remote_of(change.key()) == Some(remote))
+                })?,
+            };
+            changes.extend(removal);
         }
         let modules = repository.top.join(".gitmodules");
         let is_file = |found: std::fs::Metadata| found.is_file();
         if modules.symlink_metadata().is_ok_and(is_file) {
             let file = Target::File(modules.clone());
-            let committed = self.within(app, file, r"^submodule\..*\.url$")?;
+            let committed = self.within(app, &file, r"^submodule\..*\.url$")?;
             match self.options.submodules {
                 true => changes.extend(committed),
                 false if committed.is_empty() => {}
@@ -196,13 +211,32 @@ impl<'o> Addresses<'o> {
         Ok(changes)
     }
 
-    fn within(&self, app: &App, target: Target, pattern: &str) -> anyhow::Result<Changes> {
-        let replaced = |(key, from): (String, String)| {
-            let to = app.converted(&from, self.options.back)?;
-            (to != from).then(|| (target.clone(), Change::Replace { key, from, to }))
-        };
-        let found = target.matching(pattern)?.into_iter();
-        Ok(found.filter_map(replaced).collect())
+    fn within(&mut self, app: &App, target: &Target, pattern: &str) -> anyhow::Result<Changes> {
+        let mut changes = Vec::new();
+        let mut kept = Vec::new();
+        for (key, from) in target.matching(pattern)? {
+            let written = Written {
+                url: &from,
+                remote: remote_of(&key),
+                is_committed: matches!(target, Target::File(_)),
+            };
+            match app.converted(&written, &self.conversion) {
+                Ok(None) => {}
+                Ok(Some(to)) if to == from => {}
+                Ok(Some(to)) => changes.push((target.clone(), Change::Replace { key, from, to })),
+                Err(why) => {
+                    let place = target.place();
+                    self.left
+                        .push(format!("not changed: {} in {place}: {why}", quote(&key)));
+                    kept.extend(written.remote.map(str::to_owned));
+                }
+            }
+        }
+        // A remote fetches from where it pushes to.
+        changes.retain(|(_, change)| {
+            remote_of(change.key()).is_none_or(|remote| !kept.iter().any(|it| it == remote))
+        });
+        Ok(changes)
     }
 
     /// Shows all changes, then asks once.
@@ -213,22 +247,33 @@ impl<'o> Addresses<'o> {
                 file.display()
             ));
         }
+        for line in &self.left {
+            console.tell(line);
+        }
         if plans.iter().all(|changes| changes.is_empty()) {
             console.answer("No address needs to change.")?;
             return Ok(false);
         }
         show(plans, console)?;
-        if is_committed(plans) && !self.options.back {
-            note(&App::read_of_user()?, console);
+        if !self.options.back {
+            note(plans, &App::read_of_user()?, console);
         }
         may_write(&self.options.consent, console, "Write these changes?")
     }
 }
 
-/// Finds the helper's own settings in a repository. An undone removal writes them in the opposite order.
-fn removed(target: &Target) -> anyhow::Result<Changes> {
-    let for_lfs = target.matching(lfs::PATTERN)?;
-    let profiles = target.matching(r"^remote\..*\.bbtokenprofile$")?;
+/// Gives the name of the remote whose setting this is.
+fn remote_of(key: &str) -> Option<&str> {
+    Some(key.strip_prefix("remote.")?.rsplit_once('.')?.0)
+}
+
+/// Finds the helper's own settings for some remotes of a repository. An undone removal writes them in the opposite order.
+fn removed(target: &Target, is_about: impl Fn(&str) -> bool) -> anyhow::Result<Changes> {
+    let is_its = |(key, _): &(String, String)| remote_of(key).is_none_or(&is_about);
+    let mut for_lfs = target.matching(lfs::PATTERN)?;
+    for_lfs.retain(is_its);
+    let mut profiles = target.matching(r"^remote\..*\.bbtokenprofile$")?;
+    profiles.retain(is_its);
     let settings = lfs::written(&for_lfs).chain(&profiles).rev();
     let removal = |(key, value): &(String, String)| {
         let (key, value) = (key.clone(), value.clone());
@@ -238,26 +283,37 @@ fn removed(target: &Target) -> anyhow::Result<Changes> {
 }
 
 /// Says what other users need for the new `.gitmodules`. Git forbids an unknown helper before it looks for one.
-fn note(app: &App, console: &Console<'_>) {
-    let base = app.base().as_str().trim_end_matches('/');
+fn note(plans: &[&Changes], app: &App, console: &Console<'_>) {
+    let starts: BTreeSet<_> = committed(plans).map(|to| app.plain_start(to)).collect();
+    if starts.is_empty() {
+        return;
+    }
     console.tell(
         "Without git-remote-bbtoken, a clone of these submodules fails with \"transport 'bbtoken' not allowed\" or \
          \"'remote-bbtoken' is not a git command\". Your colleagues install it and run 'git bbtoken setup'. Without it, they \
          can run this once:",
     );
-    console.tell(&format!(
-        "  git config --global url.{base}/.insteadOf bbtoken::"
-    ));
-    console.tell("To change '.gitmodules' back: git bbtoken remote convert --back --submodules");
+    for (start, https) in starts {
+        console.tell(&format!(
+            "  git config --global url.{https}.insteadOf {start}"
+        ));
+    }
+    console.tell(
+        "For https addresses in '.gitmodules': git bbtoken remote convert --back --submodules",
+    );
 }
 
-fn is_committed(plans: &[&Changes]) -> bool {
-    let mut targets = plans.iter().flat_map(|changes| changes.iter());
-    targets.any(|(target, _)| matches!(target, Target::File(_)))
+/// Lists the new addresses in committed files.
+fn committed<'c>(plans: &'c [&Changes]) -> impl Iterator<Item = &'c str> {
+    let changes = plans.iter().flat_map(|changes| changes.iter());
+    changes.filter_map(|change| match change {
+        (Target::File(_), Change::Replace { to, .. }) => Some(to.as_str()),
+        _ => None,
+    })
 }
 
 fn say_commit(plans: &[&Changes], console: &Console<'_>) {
-    if is_committed(plans) {
+    if committed(plans).next().is_some() {
         console.tell("Commit '.gitmodules' so that others get the same addresses.");
     }
 }
@@ -283,7 +339,6 @@ fn show(plans: &[&Changes], console: &mut Console<'_>) -> anyhow::Result<()> {
 
 /// Visits a repository and its submodules. Skips a submodule that leads out of the repository.
 struct Walk<'w> {
-    app: &'w App,
     addresses: Addresses<'w>,
     changes: Changes,
     /// The git directories that were visited.
@@ -293,16 +348,15 @@ struct Walk<'w> {
 }
 
 impl Walk<'_> {
-    fn visit(&mut self, repository: &Repository) -> anyhow::Result<()> {
+    fn visit(&mut self, app: &App, repository: &Repository) -> anyhow::Result<()> {
         if !self.seen.insert(repository.git_dir.clone()) {
             return Ok(());
         }
-        self.changes
-            .extend(self.addresses.of(self.app, repository)?);
+        self.changes.extend(self.addresses.of(app, repository)?);
         for path in repository.gitlinks()? {
             let is_checked_out = repository.top.join(&path).join(".git");
             match submodule(repository, &path) {
-                Some(submodule) => self.visit(&submodule)?,
+                Some(submodule) => self.visit(&App::read_at(&submodule.git_dir)?, &submodule)?,
                 None if is_checked_out.symlink_metadata().is_ok() => self.left.push(path),
                 None => {}
             }

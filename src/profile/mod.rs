@@ -130,6 +130,24 @@ pub(crate) struct Place {
     pub ssh_host: Option<String>,
 }
 
+impl Place {
+    /// Gives the base URL without a slash at the end.
+    pub(crate) fn web(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
+    }
+
+    /// Gives what the https addresses of its repositories begin with.
+    pub(crate) fn git(&self) -> String {
+        format!("{}/{}", self.web(), self.product.git_path())
+    }
+
+    /// Gives what its other addresses begin with.
+    pub(crate) fn other_starts(&self) -> Vec<String> {
+        let ssh_host = self.ssh_host.as_deref();
+        self.product.other_starts(&self.base, ssh_host)
+    }
+}
+
 /// The Bitbucket URLs of a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoints {

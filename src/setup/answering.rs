@@ -1,11 +1,12 @@
 //! Makes our helper the only credential helper that answers for a site.
 
 use super::{
-    NOTE, Reasoned, There,
+    NOTE, REPLACED, Reasoned, There,
     chain::{self, Chain},
     keys::{parts, same_key},
+    undo::removed,
 };
-use crate::{app, git::Change, git_config::Entry, http::Url};
+use crate::{app, git_config::Entry, http::Url};
 
 /// Tells whether only our helper answers for a site, and its program exists.
 pub(super) fn is_answering(entries: &[&Entry], site: &Url) -> bool {
@@ -41,17 +42,10 @@ pub(super) fn answering(site: &Url, ask: &str, there: &There<'_>) -> Vec<Reasone
         false => plain,
     };
     for (its, value) in &old {
-        let (its, value) = ((*its).clone(), (*value).clone());
-        if !same_key(&its, key) || !["", ask].contains(&value.as_str()) {
-            let value = format!("{its}={value}");
-            let key = NOTE.to_owned();
-            changes.push((
-                Change::Remove { key, value },
-                "the record of a removed entry",
-            ));
+        if !same_key(its, key) || !["", ask].contains(&value.as_str()) {
+            changes.push((removed(NOTE, &format!("{its}={value}")), REPLACED));
         }
-        let why = "an earlier setup wrote this; the lines below replace it";
-        changes.push((Change::Remove { key: its, value }, why));
+        changes.push((removed(its, value), REPLACED));
     }
     let why = "for this site, git asks no other helper, and no other helper stores the tokens";
     changes.extend(there.add(key.clone(), String::new(), why));

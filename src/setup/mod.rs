@@ -32,6 +32,9 @@ const AGENT: &str = "bbtoken.agent";
 /// What the note says of the file itself, where there was none.
 const WHOLE_FILE: &str = "this file";
 
+/// Why a setting of an earlier setup is removed.
+const REPLACED: &str = "an earlier setup wrote this; the lines below replace it";
+
 /// A change, and why it is made.
 type Reasoned = (Change, &'static str);
 
@@ -106,7 +109,9 @@ impl Plan {
             changes.extend(answering::answering(site, &ask, &there));
             changes.extend(missing(rules::asked_well(site), &there, tell));
         }
-        changes.extend(missing(rules::rewritten(&app, options), &there, tell));
+        let rewritten = rules::rewritten(&app, &there, options);
+        changes.extend(rules::replaced(&rewritten, &there));
+        changes.extend(missing(rewritten, &there, tell));
         changes.extend(missing(rules::agent(&there, options), &there, tell));
         let target = options.target.clone();
         Ok(Plan {
@@ -242,7 +247,7 @@ fn missing(wishes: Vec<Request>, there: &There<'_>, tell: &dyn Fn(&str)) -> Vec<
 /// Gives each host that a profile is for.
 pub(crate) fn sites(app: &App) -> Vec<Url> {
     let mut sites: Vec<_> = app
-        .places
+        .used_places()
         .iter()
         .map(|place| app::site(&place.base))
         .collect();

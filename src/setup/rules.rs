@@ -1,22 +1,12 @@
 //! The settings that `setup` wants.
 
-use super::{AGENT, Options, There};
+use super::{AGENT, NOTE, Options, REPLACED, Reasoned, There, keys::same_key, undo::removed};
 use crate::{
     app::{self, App},
     http::Url,
-    profile,
+    profile::{self, Place},
 };
 
-/// Bitbucket Cloud, and what its ssh addresses begin with.
-const CLOUD: &str = "https://bitbucket.org";
-const CLOUD_SSH: [&str; 6] = [
-    "git@bitbucket.org:",
-    "ssh://git@bitbucket.org/",
-    "ssh://git@altssh.bitbucket.org:443/",
-    "ssh://git@bitbucket.org:22/",
-    "git+ssh://git@bitbucket.org/",
-    "ssh://bitbucket.org/",
-];
 /// What a rule for https addresses means for tools with a git of their own: they follow it, and know no remote helpers.
 pub(crate) const NEEDS_GIT: &str = "git uses the helper for https addresses; cargo then needs net.git-fetch-with-cli = true, and poetry system-git-client = true; a program with a git of its own (libgit2, gix, dulwich) cannot use them: see docs/programs.md";
 /// A setting that is wanted, and why.
@@ -36,36 +26,69 @@ pub(super) fn submodules() -> Request {
     )
 }
 
-pub(super) fn rewritten(app: &App, options: &Options) -> Vec<Request> {
-    let bases = app
-        .places
-        .iter()
-        .map(|place| place.base.as_str().trim_end_matches('/'));
-    let mut wishes: Vec<_> = bases.clone().filter_map(without_www).collect();
-    // Of two sites, an address without its host is either's.
-    let is_only = app.places.iter().all(|place| place.base == *app.base());
+/// Gives the rules for addresses. The rules for all addresses depend on the sites, so those of an earlier setup are
+/// brought up to date.
+pub(super) fn rewritten(app: &App, there: &There<'_>, options: &Options) -> Vec<Request> {
+    let mut places: Vec<_> = app.used_places().iter().collect();
+    places.dedup_by_key(|place| &place.base);
+    let mut rules: Vec<_> = places.iter().flat_map(|place| usual_names(place)).collect();
     if options.plain {
-        let base = app.base().as_str().trim_end_matches('/');
-        wishes.extend(plain(base, &profile::names(&app.raw)));
+        rules.extend(plain(app, &places));
+    } else if options.everywhere || noted(there).next().is_some() {
+        let is_only = app.has_one_site();
+        rules.extend(places.iter().flat_map(|place| rewriting(place, is_only)));
     }
-    if options.everywhere {
-        wishes.extend(bases.flat_map(|base| rewriting(base, is_only)));
-    }
-    wishes
+    let wish = |(to, start, why): (String, String, _)| Request {
+        is_single: false,
+        ..request(format!("url.{to}.insteadOf"), &start, why)
+    };
+    rules.into_iter().map(wish).collect()
 }
 
-/// Turns the other name of Bitbucket Cloud into the usual one. git-lfs asks where the address says and follows no
-/// redirect with a token.
-fn without_www(base: &str) -> Option<Request> {
-    let why = "git and git-lfs get tokens for this address, too";
-    (base == CLOUD).then(|| Request {
-        is_single: false,
-        ..request(
-            format!("url.{CLOUD}/.insteadOf"),
-            "https://www.bitbucket.org/",
-            why,
+/// Removes the rules of an earlier setup that others replace. Of two rules for the same beginning, git takes the first.
+pub(super) fn replaced(wishes: &[Request], there: &There<'_>) -> Vec<Reasoned> {
+    let is_replaced = |(key, start): &(&str, &str)| {
+        let mut wishes = wishes.iter();
+        wishes.any(|wish| wish.value == *start && !same_key(&wish.key, key))
+    };
+    let both = |(key, start): (&str, &str)| {
+        let note = format!("{key}={start}");
+        [removed(key, start), removed(NOTE, &note)].map(|change| (change, REPLACED))
+    };
+    noted(there).filter(is_replaced).flat_map(both).collect()
+}
+
+/// Lists the rules that an earlier setup wrote, and that turn other addresses into ours.
+fn noted<'t>(there: &'t There<'_>) -> impl Iterator<Item = (&'t str, &'t str)> {
+    let notes = there.own.iter().filter(|(key, _)| same_key(key, NOTE));
+    let rules = notes.filter_map(|(_, note)| note.split_once('='));
+    rules.filter(|(key, start)| {
+        let is_rule = key.starts_with("url.bbtoken:") && !start.starts_with("bbtoken:");
+        is_rule && there.own_has(key, start)
+    })
+}
+
+/// A rule: what an address begins with then, and before, and why.
+type Rule = (String, String, &'static str);
+
+/// Turns the other names of a site's host into the usual one.
+fn usual_names(place: &Place) -> impl Iterator<Item = Rule> {
+    let names = place
+        .other_starts()
+        .into_iter()
+        .filter(|start| is_web(start));
+    let to = format!("{}/", place.web());
+    names.map(move |name| {
+        (
+            to.clone(),
+            name,
+            "git and git-lfs get tokens for this address, too",
         )
     })
+}
+
+fn is_web(start: &str) -> bool {
+    start.starts_with("https://")
 }
 
 /// Turns the agent on where a person works. The user may have decided already.
@@ -97,73 +120,70 @@ pub(super) fn asked_well(site: &Url) -> Vec<Request> {
         request(
             format!("credential.{site}.useHttpPath"),
             "true",
-            "git passes the path, so that the workspace selects the profile",
+            "git passes the path, which selects the profile",
         ),
         request(
             format!("lfs.{site}/.access"),
             "basic",
-            "git-lfs sends credentials with its first request, because Bitbucket answers 403 instead of 401",
+            "git-lfs sends credentials with its first request",
         ),
     ]
 }
 
 /// Turns our addresses into plain https ones, also those that were made of a full URL; not those that name a profile,
 /// for which https has no place.
-fn plain(base: &str, profiles: &[String]) -> Vec<Request> {
-    let mut starts = vec![
-        "bbtoken::".to_owned(),
-        "bbtoken://".to_owned(),
-        format!("bbtoken::{base}/"),
-    ];
-    if base == CLOUD {
-        starts.extend(CLOUD_SSH.map(|start| format!("bbtoken::{start}")));
+fn plain(app: &App, places: &[&Place]) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    let mut add = |to: String, start: String| {
+        let why = "git, and tools without remote helpers, use https for bbtoken:: addresses";
+        rules.push((to, start, why));
+    };
+    let usual = app.place_for(None);
+    if let Some(usual) = usual {
+        add(usual.git(), "bbtoken::".to_owned());
+        add(usual.git(), "bbtoken://".to_owned());
     }
-    let https = starts.into_iter().map(|start| {
-        (
-            format!("{base}/"),
-            start,
-            "git, and tools without remote helpers, use https for bbtoken:: addresses",
-        )
-    });
-    let ours = profiles
-        .iter()
-        .flat_map(|name| [format!("bbtoken::{name}@"), format!("bbtoken://{name}@")])
-        .map(|start| {
-            (
-                start.clone(),
-                start,
-                "an address that names its profile stays as it is",
-            )
-        });
-    https
-        .chain(ours)
-        .map(|(to, start, why)| Request {
-            is_single: false,
-            ..request(format!("url.{to}.insteadOf"), &start, why)
-        })
-        .collect()
+    for place in places {
+        let web = format!("{}/", place.web());
+        add(web.clone(), format!("bbtoken::{web}"));
+        let ssh = place
+            .other_starts()
+            .into_iter()
+            .filter(|start| !is_web(start));
+        ssh.for_each(|start| add(place.git(), format!("bbtoken::{start}")));
+    }
+    let workspaces = app.raw.profiles.values().flat_map(|own| &own.workspaces);
+    for workspace in workspaces.map(|setting| &setting.value) {
+        let own = app.place_for(Some(workspace));
+        let own = own.filter(|own| usual.is_none_or(|usual| usual.base != own.base));
+        if let Some(git) = own.map(Place::git) {
+            add(
+                format!("{git}{workspace}/"),
+                format!("bbtoken::{workspace}/"),
+            );
+        }
+    }
+    let names = profile::names(&app.raw).into_iter();
+    let ours = names.flat_map(|name| [format!("bbtoken::{name}@"), format!("bbtoken://{name}@")]);
+    let why = "an address that names its profile stays as it is";
+    rules.extend(ours.map(|start| (start.clone(), start, why)));
+    rules
 }
 
-/// Turns the addresses below a base URL into ours; those of Bitbucket Cloud's ssh, too.
-fn rewriting(base: &str, is_only: bool) -> Vec<Request> {
-    let host = if is_only {
-        String::new()
-    } else {
-        format!("{base}/")
+/// Turns the addresses of a site into ours. Addresses without a host serve only one site, and have no path before the
+/// workspace.
+fn rewriting(place: &Place, is_only: bool) -> Vec<Rule> {
+    let git_path = place.product.git_path();
+    let host = match is_only && git_path.is_empty() {
+        true => "bbtoken::".to_owned(),
+        false => format!("bbtoken::{}/", place.web()),
     };
-    let mut starts = vec![format!("{base}/")];
-    if base == CLOUD {
-        starts.extend(CLOUD_SSH.map(str::to_owned));
-    }
-    let rewrite = |start: String| {
-        let why = match start.starts_with("https://") {
-            true => NEEDS_GIT,
-            false => "git uses the helper for addresses of this form, in every repository",
-        };
-        Request {
-            is_single: false,
-            ..request(format!("url.bbtoken::{host}.insteadOf"), &start, why)
-        }
-    };
-    starts.into_iter().map(rewrite).collect()
+    let why = "git uses the helper for addresses of this form, in every repository";
+    let ssh = place
+        .other_starts()
+        .into_iter()
+        .filter(|start| !is_web(start));
+    let ssh = ssh.map(|start| (format!("{host}{git_path}"), start, why));
+    let web = (host.clone(), format!("{}/", place.web()), NEEDS_GIT);
+    std::iter::once(web).chain(ssh).collect()
 }

@@ -79,7 +79,8 @@ impl Undo {
     }
 }
 
-fn removed(key: &str, value: &str) -> Change {
+/// Makes the change that removes a setting.
+pub(super) fn removed(key: &str, value: &str) -> Change {
     let (key, value) = (key.to_owned(), value.to_owned());
     Change::Remove { key, value }
 }

@@ -30,6 +30,16 @@ const API_HOST: &str = "api.bitbucket.org";
 const API_REPOSITORIES: &str = "2.0/repositories/";
 /// The hosts of ssh addresses.
 const SSH_HOSTS: [&str; 3] = ["bitbucket.org", "www.bitbucket.org", "altssh.bitbucket.org"];
+/// What addresses begin with besides the base URL. git-lfs follows no redirect of the other host with a token.
+const OTHER_STARTS: [&str; 7] = [
+    "https://www.bitbucket.org/",
+    "git@bitbucket.org:",
+    "ssh://git@bitbucket.org/",
+    "ssh://git@altssh.bitbucket.org:443/",
+    "ssh://git@bitbucket.org:22/",
+    "git+ssh://git@bitbucket.org/",
+    "ssh://bitbucket.org/",
+];
 /// The OAuth scopes that open `/2.0/user` (Bitbucket: "REST API scopes").
 const ACCOUNT_SCOPES: [&str; 2] = ["account", "account:write"];
 /// The user names beside OAuth tokens and access tokens, and beside API tokens (Bitbucket support: "Using API tokens").
@@ -70,8 +80,15 @@ impl Site for Cloud {
         true
     }
 
-    fn repository_path(&self, address: &Address) -> String {
-        format!("{address}.git")
+    fn git_path(&self) -> &'static str {
+        ""
+    }
+
+    fn other_starts(&self, base: &Url, _: Option<&str>) -> Vec<String> {
+        match base.as_str() {
+            "https://bitbucket.org/" => OTHER_STARTS.map(str::to_owned).to_vec(),
+            _ => Vec::new(),
+        }
     }
 
     fn oauth_paths(&self) -> [&'static str; 2] {

@@ -48,8 +48,15 @@ impl Site for DataCenter {
         false
     }
 
-    fn repository_path(&self, address: &Address) -> String {
-        format!("scm/{address}.git")
+    fn git_path(&self) -> &'static str {
+        "scm/"
+    }
+
+    /// The web host may have another ssh server, but this port is Bitbucket's.
+    fn other_starts(&self, base: &Url, ssh_host: Option<&str>) -> Vec<String> {
+        let hosts = ssh_host.into_iter().chain(base.host_str());
+        let starts = |host| ["git@", ""].map(|user| format!("ssh://{user}{host}:7999/"));
+        hosts.flat_map(starts).collect()
     }
 
     fn oauth_paths(&self) -> [&'static str; 2] {

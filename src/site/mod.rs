@@ -54,8 +54,21 @@ pub trait Site: Sync {
     fn grammar(&self) -> &'static dyn Grammar;
     /// Tells whether its base URL is the same for everyone.
     fn has_usual_base(&self) -> bool;
+    /// Gives the path of all repositories below the base URL, with a slash at the end if there is one.
+    fn git_path(&self) -> &'static str;
     /// Gives the path of a repository below the base URL, with one `.git`.
-    fn repository_path(&self, address: &Address) -> String;
+    fn repository_path(&self, address: &Address) -> String {
+        format!("{}{address}.git", self.git_path())
+    }
+    /// Gives what its other addresses begin with: those of ssh, and of other names of its host. The repository follows.
+    fn other_starts(&self, base: &Url, ssh_host: Option<&str>) -> Vec<String>;
+    /// Gives the command that logs in to it.
+    fn login(&self) -> &'static str {
+        match self.has_usual_base() {
+            true => "git bbtoken login <profile>",
+            false => "git bbtoken login <profile> --data-center <url>",
+        }
+    }
     /// Gives the usual paths of the token and the authorization endpoint below the base URL.
     fn oauth_paths(&self) -> [&'static str; 2];
     /// Gives the OAuth scopes that a token request names if no setting names any.

@@ -34,9 +34,9 @@ fn setup_shows_what_it_writes_and_unsetup_undoes_exactly_that() {
 + credential.BASE.helper = !'PROGRAM' credential
       git's own https and git-lfs get tokens from the helper
 + credential.BASE.useHttpPath = true
-      git passes the path, so that the workspace selects the profile
+      git passes the path, which selects the profile
 + lfs.BASE/.access = basic
-      git-lfs sends credentials with its first request, because Bitbucket answers 403 instead of 401
+      git-lfs sends credentials with its first request
 + url.bbtoken::.insteadOf = BASE/
       git uses the helper for https addresses; cargo then needs net.git-fetch-with-cli = true, and poetry system-git-client = true; a program with a git of its own (libgit2, gix, dulwich) cannot use them: see docs/programs.md
 Not covered: addresses with a user name or a password, such as https://you@HOST/…

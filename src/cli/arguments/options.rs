@@ -232,6 +232,18 @@ pub(in crate::cli) struct Convert {
     /// Change bbtoken:: addresses to https addresses, and remove the helper's settings for git-lfs and profiles
     #[arg(long)]
     pub(in crate::cli) back: bool,
+    /// Change addresses of Bitbucket sites of another kind to addresses of this kind: cloud or datacenter. Needs --map
+    #[arg(long, value_name = "kind", value_parser = Known(&["cloud", "datacenter"]), hide_possible_values = true,
+        requires = "maps", conflicts_with = "back")]
+    pub(in crate::cli) to: Option<String>,
+    /// With --to: the new workspace of a project's repositories; repeat the option for more projects
+    #[arg(
+        long = "map",
+        id = "maps",
+        value_name = "PROJECT=workspace",
+        requires = "to"
+    )]
+    pub(in crate::cli) maps: Vec<String>,
     /// Also change '.gitmodules', for everybody who clones this repository
     #[arg(long)]
     pub(in crate::cli) submodules: bool,

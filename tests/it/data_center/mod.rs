@@ -2,6 +2,8 @@
 
 mod addresses;
 mod logins;
+mod moving;
+mod setup;
 
 use bitbucket_local::{NewToken, Options, TokenKind};
 
