@@ -294,7 +294,7 @@ impl Profile {
         self.key("token", "", &self.name)
     }
 
-    /// Tells whether a refresh ends the access token that other commands may be using.
+    /// Tells whether a refresh ends the earlier tokens at once, of which other commands may be using one.
     pub(crate) fn ends_tokens_by_refresh(&self) -> bool {
         let is_login = matches!(self.grant, Grant::AuthorizationCode(_) | Grant::Shared(_));
         is_login && self.endpoints.product.has_one_token_per_login()

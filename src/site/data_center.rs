@@ -107,9 +107,10 @@ impl Site for DataCenter {
                 None => "Bitbucket does not accept this token for git; its log says why. Not every version accepts tokens of service accounts for git: an HTTP access token always works".to_owned(),
             }),
             403 => forbidden(&answer),
-            404 => refused(
-                "there is no git server at this address: check bbtoken.<profile>.baseUrl; it ends with the context path, before '/scm' or '/projects'",
-            ),
+            // A prefetch that gets it is followed by the usual request, unlike one that is refused.
+            404 => Kind::SiteUnavailable {
+                remedy: "there is no git server at this address: check bbtoken.<profile>.baseUrl; it ends with the context path, before '/scm' or '/projects'".to_owned(),
+            },
             503 if answer.is_page => Kind::SiteUnavailable {
                 remedy: "Bitbucket is starting or in maintenance; try again in some minutes, or ask its administrator".to_owned(),
             },

@@ -75,7 +75,8 @@ pub trait Site: Sync {
     fn scope(&self) -> Option<&'static str>;
     /// Tells whether a client authenticates in the body of a token request (RFC 6749 section 2.3.1).
     fn has_clients_in_body(&self) -> bool;
-    /// Tells whether a refresh ends the earlier access token, which another command may be using.
+    /// Tells whether a refresh ends the earlier tokens at once: the access token, which another command may be using, and
+    /// the refresh token.
     fn has_one_token_per_login(&self) -> bool;
     /// Tells whether the redirect URI of a login must be one that was registered, to the letter.
     fn has_fixed_redirects(&self) -> bool;

@@ -150,7 +150,11 @@ impl Refresh<'_> {
                     let _ = self
                         .ended
                         .begin(&login.refresh_token, tokens.clock.now_unix_s());
-                    return Err(login_needed(tokens, error));
+                    let cause = match may_be_used && tokens.profile.ends_tokens_by_refresh() {
+                        true => INTERRUPTED,
+                        false => ENDED,
+                    };
+                    return Err(login_needed(tokens, cause, error));
                 }
             }
             return Err(explain(error, tokens.profile, client, true));
@@ -181,10 +185,16 @@ impl Refresh<'_> {
         };
         match self.store.save(&self.key, &next.to_record()) {
             Ok(()) => self.end_notes(),
-            Err(error) => (tokens.notify)(&format!(
-                "cannot save the refreshed login of profile '{}'; fix this within minutes and run any git command, or log in again: {error:#}",
-                tokens.profile
-            )),
+            Err(error) => {
+                let remedy = match tokens.profile.ends_tokens_by_refresh() {
+                    true => "fix this and log in again",
+                    false => "fix this within minutes and run any git command, or log in again",
+                };
+                (tokens.notify)(&format!(
+                    "cannot save the refreshed login of profile '{}'; {remedy}: {error:#}",
+                    tokens.profile
+                ));
+            }
         }
     }
 
@@ -225,9 +235,14 @@ impl Refresh<'_> {
     }
 }
 
-pub(super) fn login_needed(tokens: &Tokens<'_>, error: oauth::Error) -> anyhow::Error {
+/// Why a server refuses a refresh token.
+pub(super) const ENDED: &str = "it was revoked or not used for three months";
+/// Why a server without a grace period refuses it after a kill or a lost response.
+const INTERRUPTED: &str = "a command was interrupted while it renewed the login, and this Bitbucket accepts a refresh token only once";
+
+pub(super) fn login_needed(tokens: &Tokens<'_>, cause: &str, error: oauth::Error) -> anyhow::Error {
     let message = format!(
-        "cannot get a token for {}: its login has ended, because it was revoked or not used for three months",
+        "cannot get a token for {}: its login has ended, because {cause}",
         who(tokens.profile)
     );
     anyhow::Error::new(error).context(Failure::new(needs_login(tokens.profile), message))

@@ -13,7 +13,7 @@ use crate::support::{Done, Run, World, on_every_git};
 /// Runs a command through the helper and over https, under the same rule; `ADDRESS` stands for the repository.
 fn both(world: &World, rule: Option<&Rule>, run: impl Fn(&str, &str) -> Run) -> [Done; 2] {
     let token = world.bitbucket.issue_access_token(&["repository"]);
-    let https = format!("{}/ws/repo.git", world.bitbucket.base_url());
+    let https = world.bitbucket.repository_url("ws", "repo");
     let header = world.with_header(&token);
     [("bbtoken::ws/repo", "core.x=y"), (&https, &header)].map(|(address, setting)| {
         world.bitbucket.clear_script();

@@ -27,7 +27,7 @@ fn both(
     let token = world
         .bitbucket
         .issue_access_token(&["repository", "repository:write"]);
-    let https = format!("{}/ws/repo.git", world.bitbucket.base_url());
+    let https = world.bitbucket.repository_url("ws", "repo");
     let buffer = format!("http.postBuffer={buffer}");
     let run = |tree: &Path, address: &str, setting: &str| {
         prepare();

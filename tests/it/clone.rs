@@ -383,7 +383,7 @@ fn an_empty_sha256_repository_is_cloned_as_this_git_clones_it_over_https() {
         let token = world.bitbucket.issue_access_token(&["repository"]);
         world
             .git(["-c", &world.with_header(&token), "clone", "-q"])
-            .arg(format!("{}/ws/new.git", world.bitbucket.base_url()))
+            .arg(world.bitbucket.repository_url("ws", "new"))
             .arg("gits")
             .done()
             .expect(0);

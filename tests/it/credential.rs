@@ -27,7 +27,7 @@ fn plain_https_gets_its_token_from_us() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         set_up(world);
-        let url = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        let url = world.bitbucket.repository_url("ws", "repo");
         world
             .git(["clone", "-q", &url, "plain"])
             .done()
@@ -54,7 +54,7 @@ fn a_revoked_token_is_replaced_inside_the_same_git_command_where_git_can() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         set_up(world);
-        let url = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        let url = world.bitbucket.repository_url("ws", "repo");
         world.git(["clone", "-q", &url, "plain"]).ok();
         let tree = world.path("plain");
         world.bitbucket.revoke_access_tokens();
@@ -90,7 +90,7 @@ fn a_token_that_stays_refused_ends_the_command_after_one_repair() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         set_up(world);
-        let url = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        let url = world.bitbucket.repository_url("ws", "repo");
         let refusal = bitbucket_local::Rule::answer(401)
             .kind(bitbucket_local::Kind::Git)
             .forever();
@@ -308,7 +308,7 @@ fn other_helpers_store_nothing_of_ours() {
         world
             .git(["config", "--global", "credential.helper", &store])
             .ok();
-        let url = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        let url = world.bitbucket.repository_url("ws", "repo");
         set_up(world);
         world.git(["clone", "-q", &url, "plain"]).ok();
         assert!(
@@ -336,7 +336,7 @@ fn other_helpers_store_nothing_of_ours() {
 fn no_token_of_ours_is_stored_or_cached_by_gits_own_helpers() {
     on_every_git(|world| {
         world.repository("ws", "repo");
-        let url = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        let url = world.bitbucket.repository_url("ws", "repo");
         let first = world.gitconfig();
         let stored = world.home().join(".git-credentials");
         fs::write(&stored, "https://ann:word@example.org\n").expect("the home is ours");
@@ -402,7 +402,9 @@ fn a_user_name_that_is_a_profiles_chooses_it_and_a_refusal_is_repaired_for_it() 
             .arg(&other.key)
             .ok();
         set_up(world);
-        let url = format!("{}/ws/repo.git", world.bitbucket.base_url())
+        let url = world
+            .bitbucket
+            .repository_url("ws", "repo")
             .replace("https://", "https://work@");
         // The default's client is not known to the server: only 'work' gets a token.
         let list = || {
@@ -442,7 +444,7 @@ fn a_helper_that_honors_ephemeral_stores_nothing_of_ours_without_setup() {
                 .ok();
         }
         let tree = world.clone_of_new("ws", "big");
-        let url = format!("{}/ws/big.git", world.bitbucket.base_url());
+        let url = world.bitbucket.repository_url("ws", "big");
         // Over 1 MiB, where git of some versions probes first.
         let mut noise = 1_u64;
         let content: Vec<u8> = std::iter::repeat_with(|| {

@@ -374,7 +374,10 @@ fn settings_for_one_host_are_not_sent_to_the_token_endpoint_of_another() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let gate = Gate::to(world);
-        let token_url = format!("{}/site/oauth2/access_token", gate.base_url());
+        let token_url = world
+            .bitbucket
+            .token_url()
+            .replace(world.bitbucket.base_url(), &gate.base_url());
         let header = format!(
             "http.{}/.extraHeader=User-Agent: canary",
             world.bitbucket.base_url()

@@ -74,13 +74,14 @@ fn a_cold_token_costs_one_call_more_on_the_same_connection() {
             .into_iter()
             .map(|request| (request.path, request.connection))
             .collect();
-        let paths: Vec<_> = requests.iter().map(|(path, _)| path.as_str()).collect();
+        let paths: Vec<_> = requests.iter().map(|(path, _)| path.clone()).collect();
+        let repository = world.repository_path("ws", "repo");
         assert_eq!(
             paths,
             [
-                "/site/oauth2/access_token",
-                "/ws/repo.git/info/refs",
-                "/ws/repo.git/git-upload-pack"
+                world.token_path(),
+                format!("{repository}/info/refs"),
+                format!("{repository}/git-upload-pack"),
             ]
         );
         let connections: BTreeSet<_> = requests.iter().map(|(_, number)| number).collect();

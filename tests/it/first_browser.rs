@@ -177,7 +177,7 @@ fn a_first_clone_with_submodules_logs_in_once() {
     let world = &user.world;
     world.repository("ws", "lib");
     world.repository("ws", "tools");
-    let absolute = format!("{}/ws/tools.git", world.bitbucket.base_url());
+    let absolute = world.bitbucket.repository_url("ws", "tools");
     superproject(world, "super", &[("lib", "../lib"), ("tools", &absolute)]);
     // What made the repositories has left a token there.
     fs::remove_dir_all(world.cache()).expect("it is there");

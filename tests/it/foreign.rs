@@ -95,10 +95,7 @@ impl<'w> Foreign<'w> {
     }
 
     fn git<const N: usize>(&self, arguments: [&str; N]) -> Run {
-        let token_url = format!(
-            "{}/site/oauth2/access_token",
-            self.world.bitbucket.base_url()
-        );
+        let token_url = self.world.bitbucket.token_url();
         self.world
             .git(arguments)
             .env("BBTOKEN_BASE_URL", &self.base)

@@ -173,6 +173,7 @@ pub(crate) fn hook(repository: &Path, name: &str, script: &str) {
 /// A way to the server that can be closed: a port that hands every connection on.
 pub(crate) struct Gate {
     port: u16,
+    path: String,
     shared: Arc<Shared>,
     listening: Option<thread::JoinHandle<()>>,
 }
@@ -186,8 +187,7 @@ struct Shared {
 impl Gate {
     /// Opens a way to the world's server.
     pub(crate) fn to(world: &World) -> Self {
-        let base = world.bitbucket.base_url();
-        let port = base.rsplit(':').next().expect("it has a port");
+        let port = world.origin().rsplit(':').next().expect("it has a port");
         let server = SocketAddr::from(([127, 0, 0, 1], port.parse().expect("it is a number")));
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
         let port = listener.local_addr().expect("it is bound").port();
@@ -198,6 +198,7 @@ impl Gate {
         });
         Gate {
             port,
+            path: world.bitbucket.base_url()[world.origin().len()..].to_owned(),
             shared,
             listening: Some(listening),
         }
@@ -205,14 +206,13 @@ impl Gate {
 
     /// The base URL by this way.
     pub(crate) fn base_url(&self) -> String {
-        format!("https://localhost:{}", self.port)
+        format!("https://localhost:{}{}", self.port, self.path)
     }
 
     /// Makes a command go this way, and ask for tokens on the straight one, where the cached ones came from.
     pub(crate) fn between(&self, world: &World, run: Run) -> Run {
-        let token_url = format!("{}/site/oauth2/access_token", world.bitbucket.base_url());
         run.env("BBTOKEN_BASE_URL", self.base_url())
-            .env("BBTOKEN_TOKEN_URL", token_url)
+            .env("BBTOKEN_TOKEN_URL", world.bitbucket.token_url())
     }
 
     /// Ends every connection that there is; new ones are let through.

@@ -51,22 +51,24 @@ fn has_content(tree: &Path, file: &str) -> bool {
 /// A repository's configuration, with what differs between worlds replaced.
 fn settings(world: &World, tree: &Path) -> String {
     let text = fs::read_to_string(tree.join(".git/config")).expect("it is there");
-    let (_, authority) = world
-        .bitbucket
-        .base_url()
-        .split_once("://")
-        .expect("because it is a URL");
-    text.replace(authority, "HOST")
+    masked(world, &text)
+}
+
+/// A text with `HOST` for where repositories are, and for where the server is.
+fn masked(world: &World, text: &str) -> String {
+    let repository = world.bitbucket.repository_url("ws", "repo");
+    let below = repository.trim_end_matches("/ws/repo.git");
+    let server = world.bitbucket.base_url();
+    [below, server, world.origin()]
+        .iter()
+        .fold(text.to_owned(), |text, url| {
+            text.replace(url.trim_start_matches("https://"), "HOST")
+        })
 }
 
 pub(crate) fn get(world: &World, tree: &Path, key: &str) -> String {
     let done = world.git(["config", "--get-all", key]).within(tree).done();
-    let (_, authority) = world
-        .bitbucket
-        .base_url()
-        .split_once("://")
-        .expect("because it is a URL");
-    done.stdout.trim_end().replace(authority, "HOST")
+    masked(world, done.stdout.trim_end())
 }
 
 pub(crate) const ENDPOINT: &str = "https://bbtoken@HOST/ws/repo.git/info/lfs";
@@ -98,7 +100,7 @@ fn a_clone_brings_lfs_files_without_a_manual_step() {
             assert!(lfs.iter().all(|request| request.status == Some(200)));
 
             assert_eq!(get(world, &tree, "remote.origin.lfsurl"), ENDPOINT);
-            let site = format!("lfs.{}/.access", world.bitbucket.base_url());
+            let site = format!("lfs.{}/.access", world.origin());
             assert_eq!(get(world, &tree, &site), "basic");
             let own = settings(world, &tree).contains("!git bbtoken credential");
             assert_eq!(own, !is_set_up, "once is enough");
@@ -431,8 +433,11 @@ fn setup_tells_git_lfs_about_the_repository_it_is_run_in() {
             run.ok()
         };
         let line = format!(
-            "+ remote.origin.lfsurl = {}/ws/repo.git/info/lfs\n",
-            world.bitbucket.base_url().replace("://", "://bbtoken@")
+            "+ remote.origin.lfsurl = {}/info/lfs\n",
+            world
+                .bitbucket
+                .repository_url("ws", "repo")
+                .replace("://", "://bbtoken@")
         );
         let shown = setup(&["--dry-run"]);
         assert!(shown.contains(&line), "{shown}");
@@ -460,7 +465,12 @@ fn locks_are_made_seen_and_given_back() {
         let lfs = |arguments: &[&str]| world.git(["lfs"]).args(arguments).within(&tree);
         assert_eq!(lfs(&["lock", "a.bin"]).ok(), "Locked a.bin\n");
         let shown = lfs(&["locks"]).ok();
-        assert!(shown.starts_with("a.bin\tx-token-auth\tID:"), "{shown}");
+        let owner = match world.is_data_center() {
+            true => format!("service-account-{}", world.consumer.key),
+            false => "x-token-auth".to_owned(),
+        };
+        let expected = format!("a.bin\t{owner}\tID:");
+        assert!(shown.starts_with(&expected), "{shown}");
         lfs(&["lock", "a.bin"])
             .fails(2)
             .says(&["already created lock"]);
@@ -664,7 +674,7 @@ fn plain_https_with_setup_brings_lfs_files() {
         install(world);
         repository(world, "ws", "repo", &["a.bin"]);
         world.bbtoken(["setup", "--yes"]).ok();
-        let url = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        let url = world.bitbucket.repository_url("ws", "repo");
         let vcs = ["-c", "remote.origin.vcs=bbtoken"];
         for (name, more) in [("plain", [].as_slice()), ("vcs", &vcs)] {
             world

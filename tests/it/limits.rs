@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use bitbucket_local::{Action, Rule};
+use bitbucket_local::{Action, Kind, Rule};
 
 use crate::{
     inspect::{SPANS_S, low_speed, noise},
@@ -23,7 +23,7 @@ fn a_server_that_does_not_answer_is_given_up() {
         world.repository("ws", "repo");
         world.git(["ls-remote", "bbtoken::ws/other"]).fails(128);
         let token = world.bitbucket.issue_access_token(&["repository"]);
-        let https = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        let https = world.bitbucket.repository_url("ws", "repo");
         for (address, setting) in [
             ("bbtoken::ws/repo", "core.x=y".to_owned()),
             (&https, world.with_header(&token)),
@@ -55,7 +55,7 @@ fn a_token_endpoint_that_does_not_answer_is_given_up() {
         world.repository("ws", "repo");
         world
             .bitbucket
-            .script(Rule::new(Action::Hold).path("access_token"));
+            .script(Rule::new(Action::Hold).kind(Kind::Token));
         world
             .git(low_speed(1))
             .args(["ls-remote", "bbtoken::ws/repo"])

@@ -62,6 +62,7 @@ mod packaging;
 mod pasted;
 mod person;
 mod processes;
+mod products;
 mod programs;
 mod progress;
 mod proxies;

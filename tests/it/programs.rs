@@ -47,7 +47,7 @@ pub(crate) fn set_up(world: &World, options: &[&str]) {
 }
 
 pub(crate) fn https(world: &World) -> String {
-    format!("{}/ws/repo.git", world.bitbucket.base_url())
+    world.bitbucket.repository_url("ws", "repo")
 }
 
 /// Runs a program with the certificates of the local Bitbucket for all that is not git.

@@ -30,7 +30,7 @@ fn both(world: &World, before: &[&str], after: &[&str], directory: &str) -> [BTr
     let token = world
         .bitbucket
         .issue_access_token(&["repository", "repository:write"]);
-    let https = format!("{}/ws/repo.git", world.bitbucket.base_url());
+    let https = world.bitbucket.repository_url("ws", "repo");
     let run = |address: &str, place: &str| {
         let at = world.path(place);
         fs::create_dir_all(&at).expect("the world's directory can be written");
@@ -121,7 +121,7 @@ fn progress_quiet_and_verbose_are_as_with_https() {
             let token = world
                 .bitbucket
                 .issue_access_token(&["repository", "repository:write"]);
-            let https = format!("{}/ws/repo.git", world.bitbucket.base_url());
+            let https = world.bitbucket.repository_url("ws", "repo");
             let push = |address: &str| {
                 let done = world
                     .git(["-c", &world.with_header(&token)])

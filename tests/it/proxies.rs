@@ -31,7 +31,7 @@ fn login() -> Option<(String, String)> {
 fn both(world: &World, settings: &[&str]) -> [Done; 2] {
     let _ = fs::remove_dir_all(world.cache());
     let token = world.bitbucket.issue_access_token(&["repository"]);
-    let https = format!("{}/ws/repo.git", world.bitbucket.base_url());
+    let https = world.bitbucket.repository_url("ws", "repo");
     let run = |address: &str, setting: &str| {
         let settings = settings.iter().flat_map(|setting| ["-c", setting]);
         world
@@ -544,7 +544,7 @@ fn a_proxy_on_a_unix_socket_is_used_by_git_and_never_bypassed() {
         on_socket(&proxy, &socket);
         let setting = format!("http.proxy=socks5h://localhost{}", socket.display());
         let token = world.bitbucket.issue_access_token(&["repository"]);
-        let https = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        let https = world.bitbucket.repository_url("ws", "repo");
         let list = |address: &str, header: &str| {
             world
                 .git(["-c", &setting, "-c", header, "ls-remote", address])
@@ -683,7 +683,7 @@ fn a_proxy_has_more_time_to_connect_than_a_dead_network() {
         ..Options::default()
     });
     let token = world.bitbucket.issue_access_token(&["repository"]);
-    let https = format!("{}/ws/repo.git", world.bitbucket.base_url());
+    let https = world.bitbucket.repository_url("ws", "repo");
     let header = world.with_header(&token);
     let setting = format!("http.proxy=http://127.0.0.1:{}", proxy.port());
     let list = |address: &str, header: &str| {

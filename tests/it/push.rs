@@ -332,7 +332,7 @@ fn porcelain_output_is_gits_own() {
         let token = world
             .bitbucket
             .issue_access_token(&["repository", "repository:write"]);
-        let https = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        let https = world.bitbucket.repository_url("ws", "repo");
         let gits = world
             .git(["-c", &world.with_header(&token), "push", "--porcelain"])
             .args([&https, "main"])
@@ -454,7 +454,7 @@ fn a_push_that_the_server_does_not_begin_ends_as_over_https() {
         let never = ["config", "receive.advertisePushOptions", "false"];
         world.git(never).within(&bare).ok();
         let token = world.bitbucket.issue_access_token(&["repository:write"]);
-        let https = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        let https = world.bitbucket.repository_url("ws", "repo");
         let wrong = |at: &str| Rule::answer(500).path(at).kind(Kind::Git);
         let gone = Rule::new(Action::CloseWithoutAnswer)
             .method("POST")
@@ -521,7 +521,7 @@ fn a_server_without_atomic_pushes_refuses_one_as_over_https() {
         let never = ["config", "receive.advertiseAtomic", "false"];
         world.git(never).within(&bare).ok();
         let token = world.bitbucket.issue_access_token(&["repository:write"]);
-        let https = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        let https = world.bitbucket.repository_url("ws", "repo");
         let why = "the receiving end does not support --atomic push";
         for (address, header) in [
             ("origin", "core.x=y".to_owned()),

@@ -30,7 +30,7 @@ fn words_of_the_server_are_shown_as_git_shows_them_and_once() {
         ("application/json", "{\"no\": 1}", 0),
     ];
     on_every_git_without_memory(|world| {
-        let https = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        let https = world.bitbucket.repository_url("ws", "repo");
         let token = world.bbtoken(["token"]).ok();
         for (kind, body, lines) in cases {
             for status in [403, 404, 500] {
@@ -56,20 +56,21 @@ fn words_of_the_server_are_shown_as_git_shows_them_and_once() {
 #[test]
 fn the_message_in_an_error_object_is_shown() {
     let scopes = r#"{"type":"error","error":{"message":"Your credentials lack one or more required privilege scopes.","detail":{"required":["repository"]}}}"#;
+    let no_scope = [
+        ": Your credentials lack one or more required privilege scopes.\nhint: tick the permission 'Repositories: Read' ",
+        ": Your credentials lack one or more required privilege scopes.\nhint: the token has no permission to read repositories: ",
+    ];
     let cases = [
-        (
-            403,
-            scopes,
-            ": Your credentials lack one or more required privilege scopes.\nhint: tick the permission 'Repositories: Read' ",
-        ),
-        (400, r#"{"message":"no\u001bway"}"#, ": no\\u{1b}way\n"),
-        (400, r#"{"error":{"canary":1}}"#, "\n"),
-        (400, r#"{"message":"canary"#, "\n"),
+        (403, scopes, no_scope),
+        (400, r#"{"message":"no\u001bway"}"#, [": no\\u{1b}way\n"; 2]),
+        (400, r#"{"error":{"canary":1}}"#, ["\n"; 2]),
+        (400, r#"{"message":"canary"#, ["\n"; 2]),
     ];
     on_every_git_without_memory(|world| {
         for (status, body, end) in cases {
             let rule = Rule::answer(status).header("Content-Type", "application/json");
             let done = answered(world, rule.body(body));
+            let end = end[usize::from(world.is_data_center())];
             done.says(&[&format!("caused by: 'localhost' answered {status}{end}")]);
             assert!(!done.stderr.contains("canary"), "{}", done.stderr);
         }
@@ -110,9 +111,10 @@ fn the_error_says_how_long_a_busy_server_asks_to_wait() {
 fn a_second_refusal_names_both_reasons_and_suggests_doctor() {
     on_every_git_without_memory(|world| {
         let done = answered(world, Rule::answer(401).times(2));
-        done.says(&[
-            "the name is wrong, or this profile's client or token has no access to the repository (Bitbucket does not say which); to check, run 'git bbtoken doctor ws/repo'\n",
-        ]);
+        done.says(&[match world.is_data_center() {
+            true => "hint: Bitbucket does not accept this token for git; ",
+            false => "the name is wrong, or this profile's client or token has no access to the repository (Bitbucket does not say which); to check, run 'git bbtoken doctor ws/repo'\n",
+        }]);
         assert_eq!(world.bitbucket.token_requests().len(), 1);
     });
 }

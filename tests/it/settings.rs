@@ -193,7 +193,7 @@ fn own_headers(trace: &Path) -> Vec<String> {
     let mut is_gits = false;
     sent.filter(|header| {
         if !header.starts_with("X-") {
-            is_gits = header.contains(" /ws/");
+            is_gits = header.contains("/ws/");
         }
         is_gits
     })
@@ -217,7 +217,8 @@ fn further_headers_are_a_list_that_an_empty_value_begins_anew() {
         world.git(["push", "-q"]).within(&tree).ok();
         let token = world.bitbucket.issue_access_token(&["repository"]);
         let user = format!("https://x-token-auth:{token}@");
-        let https = world.bitbucket.base_url().replace("https://", &user);
+        let https = world.bitbucket.repository_url("ws", "super");
+        let https = https.replace("https://", &user);
         let header = |value: &str| format!("http.extraHeader={value}");
         for value in ["X-A: 1", "X-B: 2"] {
             world
@@ -253,10 +254,11 @@ fn further_headers_are_a_list_that_an_empty_value_begins_anew() {
                 own_headers(&trace)
             };
             let ours = run("bbtoken::ws/super");
-            let gits = run(&format!("{https}/ws/super.git"));
+            let gits = run(&https);
             let requests = ["super", "sub"].map(|name| {
-                let get = format!("GET /ws/{name}.git/info/refs?service=git-upload-pack HTTP/1.1");
-                let post = format!("POST /ws/{name}.git/git-upload-pack HTTP/1.1");
+                let path = world.repository_path("ws", name);
+                let get = format!("GET {path}/info/refs?service=git-upload-pack HTTP/1.1");
+                let post = format!("POST {path}/git-upload-pack HTTP/1.1");
                 [get, post.clone(), post]
             });
             let all: Vec<String> = requests

@@ -70,7 +70,7 @@ Not covered: addresses with a user name or a password, such as https://you@HOST/
         assert_eq!(world.gitconfig(), after, "once more changes nothing");
 
         world.repository("ws", "repo");
-        let url = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        let url = world.bitbucket.repository_url("ws", "repo");
         world.git(["clone", "-q", &url, "tree"]).ok();
 
         assert_eq!(

@@ -47,7 +47,7 @@ pub(crate) fn start_and_hold(world: &World, rule: Rule, command: Run) -> Child {
 fn holds() -> [Rule; 3] {
     let hold = || Rule::new(Action::Hold);
     [
-        hold().kind(Kind::Token).path("access_token"),
+        hold().kind(Kind::Token),
         hold().method("GET").path("info/refs"),
         // Its list of refs comes first.
         hold().method("POST").path("git-upload-pack").skip(1),
@@ -399,14 +399,12 @@ fn a_login_that_is_interrupted_at_the_exchange_keeps_nothing() {
     let mut command = person::manage(&world, ["login", "me", "--browser"]).into_command();
     command.process_group(0);
     let mut login = Waiting::of(command);
-    let rule = Rule::new(Action::Hold)
-        .kind(Kind::Token)
-        .path("access_token");
+    let rule = Rule::new(Action::Hold).kind(Kind::Token);
     world.bitbucket.clear_requests();
     world.bitbucket.script(rule);
     let callback = person::callback_of(&world, &login.page);
     let _browser = login::bring(&callback);
-    let is_exchange = |request: &Recorded| request.path.contains("access_token");
+    let is_exchange = |request: &Recorded| request.kind == Kind::Token;
     world
         .bitbucket
         .wait_for(|requests| requests.iter().any(is_exchange))

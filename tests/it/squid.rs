@@ -120,7 +120,7 @@ fn is_told_no_secret(log: &str, way: &str) {
 fn both(world: &World, settings: &[String], environment: &[(&str, PathBuf)]) -> [Done; 2] {
     let _ = fs::remove_dir_all(world.cache());
     let token = world.bitbucket.issue_access_token(&["repository"]);
-    let https = format!("{}/ws/repo.git", world.bitbucket.base_url());
+    let https = world.bitbucket.repository_url("ws", "repo");
     let run = |address: &str, header: &str| {
         let settings = settings.iter().flat_map(|setting| ["-c", setting]);
         let run = world

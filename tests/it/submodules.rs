@@ -457,7 +457,7 @@ fn without_rewriting_https_submodules_get_the_same_token_from_the_credential_hel
     needs!("git-lfs");
     on_every_git(|world| {
         set_up_newcomer(world, &[]);
-        let https = format!("{}/ws/https.git", world.bitbucket.base_url());
+        let https = world.bitbucket.repository_url("ws", "https");
         let modules = [
             ("relative", "../relative.git"),
             ("https", https.as_str()),

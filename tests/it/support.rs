@@ -178,6 +178,28 @@ impl World {
         self.git.program == gits()[0].program
     }
 
+    /// Tells whether the server is a Data Center.
+    pub(crate) fn is_data_center(&self) -> bool {
+        self.is_data_center
+    }
+
+    /// The scheme, host and port of the server, without a context path.
+    pub(crate) fn origin(&self) -> &str {
+        let base = self.bitbucket.base_url();
+        base.strip_suffix(CONTEXT_PATH).unwrap_or(base)
+    }
+
+    /// The path of a repository on the server, as requests name it.
+    pub(crate) fn repository_path(&self, workspace: &str, name: &str) -> String {
+        let url = self.bitbucket.repository_url(workspace, name);
+        url[self.origin().len()..].to_owned()
+    }
+
+    /// The path of the token endpoint, as requests name it.
+    pub(crate) fn token_path(&self) -> String {
+        self.bitbucket.token_url()[self.origin().len()..].to_owned()
+    }
+
     /// A path in the world's directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)

@@ -66,7 +66,7 @@ fn an_administrator_sets_up_every_user_and_takes_back_exactly_that() {
         fs::write(world.home().join(".gitconfig"), "").expect("the home is ours");
         let of_user = ["setup", "--everywhere", "--yes"];
         assert_eq!(machine.bbtoken(&of_user).ok(), already, "the user has it");
-        let url = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        let url = world.bitbucket.repository_url("ws", "repo");
         let read = ["ls-remote", "-q", &url];
         machine.on(world.git(read)).done().expect(0).quiet();
         let shown = machine.bbtoken(&["doctor"]).done().stdout;

@@ -219,7 +219,7 @@ fn prepared() -> World {
     }
     world.bbtoken(["setup", "--yes"]).ok();
     world.git(["init", "-q", "tree"]).ok();
-    let url = format!("{}/acme/app.git", world.bitbucket.base_url());
+    let url = world.bitbucket.repository_url("acme", "app");
     world
         .git(["remote", "add", "origin", &url])
         .within(world.path("tree"))

@@ -57,7 +57,7 @@ fn heads(trace: &str) -> Vec<Head> {
 /// Runs `ls-remote` through the helper and over https, each with a trace in a file; gives both traces.
 fn both(world: &World, variables: &[(&str, &str)]) -> [String; 2] {
     let token = world.bitbucket.issue_access_token(&["repository"]);
-    let https = format!("{}/ws/repo.git", world.bitbucket.base_url());
+    let https = world.bitbucket.repository_url("ws", "repo");
     let run = |address: &str, setting: &str, name: &str| {
         let file = world.path(name);
         let _ = fs::remove_file(&file);

@@ -17,7 +17,7 @@ fn both(world: &World, run: impl Fn(&str, &str) -> Run) -> [(Done, Asked); 2] {
     let token = world
         .bitbucket
         .issue_access_token(&["repository", "repository:write"]);
-    let https = format!("{}/ws/repo.git", world.bitbucket.base_url());
+    let https = world.bitbucket.repository_url("ws", "repo");
     let header = world.with_header(&token);
     [("bbtoken::ws/repo", "core.x=y"), (&https, &header)].map(|(address, setting)| {
         world.bitbucket.clear_requests();

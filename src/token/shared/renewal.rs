@@ -19,7 +19,7 @@ use crate::{
         cache::{Entry, least_life},
         explain::{explain, who},
         needs_login,
-        refresh::{RefreshFailure, login_needed},
+        refresh::{ENDED, RefreshFailure, login_needed},
     },
 };
 
@@ -379,7 +379,7 @@ impl Renewal<'_> {
             return match lookout.publish(held, &Outcome::Refused) {
                 // Another machine has replaced the login meanwhile.
                 Ok(false) => Ok(Attempt::Again),
-                _ => Err(login_needed(self.tokens, error)),
+                _ => Err(login_needed(self.tokens, ENDED, error)),
             };
         }
         let may_be_used = has_login && may_be_used;

@@ -149,7 +149,7 @@ fn programs_in_a_directory_with_shell_commands_in_its_name_work_and_run_none_of_
             .expect(0);
         let setup = world.run(&directory.join("git-bbtoken"), ["setup", "--yes"]);
         setup.env("PATH", &path).ok();
-        let url = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        let url = world.bitbucket.repository_url("ws", "repo");
         let plain = world.git(["ls-remote", &url]).env("PATH", &path);
         plain.done().expect(0);
         assert!(!world.path("ran").exists());

@@ -9,7 +9,7 @@ use std::{
 
 use bbtoken::internals::{BBTOKEN_KEYS, FromRepository, GIT_KEYS, HTTP_KEYS, REMOTE_KEYS};
 use bitbucket_local::{
-    Action, Rule,
+    Action, Kind, Rule,
     proxy::{Options, Proxy},
 };
 
@@ -536,7 +536,7 @@ fn intercepted(world: &World) -> Intercepted {
 fn a_proxy_and_an_authority_of_a_repository_see_no_secret() {
     on_every_git(|world| {
         let Intercepted { tree, proxy } = intercepted(world);
-        let https = format!("{}/ws/repo.git", world.bitbucket.base_url());
+        let https = world.bitbucket.repository_url("ws", "repo");
         world.bbtoken(["setup", "--yes"]).ok();
         let runs = [
             list(world, &tree),
@@ -646,7 +646,7 @@ fn a_repositorys_proxy_carries_git_and_never_a_token_request() {
             assert!(agents.eq(requests.iter().map(|_| "planted/1")));
             // The token's endpoint is not reached: the proxy may be why.
             let _ = fs::remove_dir_all(world.cache());
-            let lost = Rule::new(Action::CloseWithoutAnswer).path("access_token");
+            let lost = Rule::new(Action::CloseWithoutAnswer).kind(Kind::Token);
             world.bitbucket.script(lost.forever());
             let done = list(world, &tree).fails(128);
             done.says(&[

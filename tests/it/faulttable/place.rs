@@ -118,7 +118,7 @@ impl Place {
         match is_ours {
             true => ("bbtoken::ws/repo".to_owned(), self.setting.to_owned()),
             false => (
-                format!("{}/ws/repo.git", self.world.bitbucket.base_url()),
+                self.world.bitbucket.repository_url("ws", "repo"),
                 self.world.with_header(&self.token),
             ),
         }

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bitbucket_local::{Consumer, Rule, TokenKind};
+use bitbucket_local::{Consumer, Kind, Rule, TokenKind};
 
 use crate::{
     inspect::{files, limited, names},
@@ -293,9 +293,7 @@ fn a_life_longer_than_any_clock_counts_is_no_error() {
         let token = world.bitbucket.issue_access_token(&["repository"]);
         let answer = format!(r#"{{"access_token":"{token}","expires_in":1e300}}"#);
         let rule = Rule::answer(200).header("Content-Type", "application/json");
-        world
-            .bitbucket
-            .script(rule.path("access_token").body(answer));
+        world.bitbucket.script(rule.kind(Kind::Token).body(answer));
         list(world).ok();
         list(world).done().expect(0).quiet();
         assert_eq!(token_calls(world), 1, "it is kept");
