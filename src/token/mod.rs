@@ -282,8 +282,7 @@ impl<'a> Tokens<'a> {
         let Some(current) = self.cached(margin) else {
             return self.obtain(&TokenRequest::of(margin));
         };
-        let journal = Journal::at(self.places.state.clone(), &self.profile.login_key());
-        if !journal.is_urgent(self.clock.now_unix_s()) {
+        if !self.may_repeat_refresh() {
             return Ok(current);
         }
         let in_passing = TokenRequest {
@@ -291,6 +290,13 @@ impl<'a> Tokens<'a> {
             ..TokenRequest::of(margin)
         };
         self.obtain(&in_passing).or(Ok(current))
+    }
+
+    /// Tells whether a refresh was interrupted and can be repeated. Without a grace period, it cannot, and a refresh before
+    /// the token has ended would end the token that other commands use.
+    fn may_repeat_refresh(&self) -> bool {
+        let journal = Journal::at(self.places.state.clone(), &self.profile.login_key());
+        !self.profile.ends_tokens_by_refresh() && journal.is_urgent(self.clock.now_unix_s())
     }
 
     /// Reads the client's secret.

@@ -163,8 +163,7 @@ impl Tokens<'_> {
     fn has_unfinished_refresh(&self) -> bool {
         // Usually there is no note, and the store, which may be slow, stays closed.
         matches!(self.profile.grant, Grant::AuthorizationCode(_))
-            && Journal::at(self.places.state.clone(), &self.profile.login_key())
-                .is_urgent(self.clock.now_unix_s())
+            && self.may_repeat_refresh()
             && self
                 .store()
                 .is_ok_and(|store| self.refresh(store.as_ref()).is_pending(self))

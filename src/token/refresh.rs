@@ -145,16 +145,17 @@ impl Refresh<'_> {
                         may_be_used = self.note(tokens, &login);
                         continue;
                     }
-                    self.journal.end();
                     // Only 'status' reads this note, and it can do without.
                     let _ = self
                         .ended
                         .begin(&login.refresh_token, tokens.clock.now_unix_s());
-                    let cause = match may_be_used && tokens.profile.ends_tokens_by_refresh() {
-                        true => INTERRUPTED,
-                        false => ENDED,
-                    };
-                    return Err(login_needed(tokens, cause, error));
+                    let is_lost = may_be_used && tokens.profile.ends_tokens_by_refresh();
+                    if is_lost {
+                        // The note stays, so that later commands give the same cause.
+                        return Err(login_needed(tokens, INTERRUPTED, error));
+                    }
+                    self.journal.end();
+                    return Err(login_needed(tokens, ENDED, error));
                 }
             }
             return Err(explain(error, tokens.profile, client, true));

@@ -70,11 +70,23 @@ fn injected_at(world: &World, run: Run, injection: &str, paths: &[&Path], start:
     )
 }
 
+/// Expects that a command has sent a refused token once: five failed logins lock an account of a Data Center. They count
+/// only where git serves the command, because it cannot send Bearer.
+#[track_caller]
+fn at_most_one_refusal(world: &World, after: &str) {
+    let failed = world.bitbucket.failed_attempts("local");
+    assert!(failed <= 1, "after {after}: {failed} failed logins");
+    world.bitbucket.reset_captcha("local");
+}
+
 /// Expects that the login works now, and on. A Data Center accepts each refresh token once: if a command ended between
 /// its response and the save, the next command says so, and a new login works.
 #[track_caller]
 fn still_works(world: &World, after: &str) {
+    world.bitbucket.clear_requests();
     let mut done = list(world).done();
+    assert!(refreshes(world) <= 1, "{after}: one more request at most");
+    at_most_one_refusal(world, after);
     if world.is_data_center() && done.code != Some(0) {
         done.says(&[
             "its login has ended, because a command was interrupted while it renewed the login",
@@ -101,6 +113,7 @@ fn at_every_call(call: &str, effect: &str, look: impl Fn(&World, &Done)) -> usiz
         let injection = format!("{call}:{effect}:when={number}");
         let done = injected(&world, list(&world), &injection).done();
         assert!(refreshes(&world) <= 1, "{injection}: one request at most");
+        at_most_one_refusal(&world, &injection);
         let calls = fs::read_to_string(world.path("strace")).expect("strace writes it");
         let was_met = calls.contains("(INJECTED)") || calls.contains("killed by SIGKILL");
         look(&world, &done);

@@ -1,10 +1,16 @@
 //! Bitbucket Cloud and Data Center side by side: the same costs. What is unknown of Data Center works in either way.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "a test that fails shows the switch that it was about"
+)]
+
 use std::{fs, thread, time::Duration};
 
 use bitbucket_local::{Action, Kind, LfsLinks, Options, Rule, Settings};
 
 use crate::{
+    inspect::names,
     lfs,
     needs::needs,
     person::{self, list, person, refreshes},
@@ -193,6 +199,46 @@ fn a_lost_response_to_a_refresh_ends_the_login_says_so_and_a_new_login_works() {
         "hint: run 'git bbtoken login work'\n",
     ]);
     assert_eq!(refreshes(&world), 2, "the response may be lost before it");
+    person::log_in(&world, "work").expect(0);
+    list(&world).done().expect(0).quiet();
+}
+
+#[test]
+fn a_renewed_login_that_cannot_be_saved_is_a_warning_and_needs_a_new_login() {
+    let world = one();
+    person(&world);
+    world.bitbucket.revoke_access_tokens();
+    let held = Rule::new(Action::Hold).kind(Kind::Token);
+    world.bitbucket.script(held);
+    let done = thread::scope(|scope| {
+        let list = scope.spawn(|| list(&world).done());
+        let is_held = |_: &[_]| world.bitbucket.rules_left() == 0;
+        world.bitbucket.wait_for(is_held).expect("it comes so far");
+        // The place that is reserved for the new login.
+        let state = person::state(&world);
+        let is_next = |name: &&String| name.ends_with(".next");
+        let next = names(&state)
+            .iter()
+            .find(is_next)
+            .map(|name| state.join(name));
+        let next = next.expect("room is reserved");
+        fs::remove_file(&next).expect("it is the user's");
+        fs::create_dir(&next).expect("the name is free");
+        world.bitbucket.release();
+        list.join().expect("it ran").expect(0)
+    });
+    done.says(&[
+        "warning: cannot save the refreshed login of profile 'work'; fix this and log in again: cannot write '",
+    ]);
+    let state = person::state(&world);
+    let left = names(&state)
+        .into_iter()
+        .find(|name| name.ends_with(".next"));
+    fs::remove_dir(state.join(left.expect("it is still in the way"))).expect("it is empty");
+    world.bitbucket.revoke_access_tokens();
+    list(&world)
+        .fails(128)
+        .says(&["its login has ended, because a command was interrupted"]);
     person::log_in(&world, "work").expect(0);
     list(&world).done().expect(0).quiet();
 }

@@ -185,12 +185,16 @@ fn a_login_replaces_one_that_has_ended() {
     world.bitbucket.revoke_access_tokens();
     let done = list(world).fails(128);
     let key = &world.consumer.key;
+    let answer = match world.is_data_center() {
+        true => "invalid_grant: The refresh token is not valid",
+        false => "invalid_request: Invalid refresh_token",
+    };
     assert_eq!(
         done.stderr,
         format!(
             "error: cannot read repository 'ws/repo'\ncaused by: cannot get a token for profile 'work' with client '{key}': its login has ended, because it was \
              revoked or not used for three months\n\
-             caused by: the token endpoint answered 400, invalid_request: Invalid refresh_token\n\
+             caused by: the token endpoint answered 400, {answer}\n\
              hint: run 'git bbtoken login work'\n"
         )
     );
