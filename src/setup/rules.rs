@@ -26,17 +26,18 @@ pub(super) fn submodules() -> Request {
     )
 }
 
-/// Gives the rules for addresses. The rules for all addresses depend on the sites, so those of an earlier setup are
-/// brought up to date.
+/// Gives the rules for addresses. The rules of an earlier setup depend on the sites, so they are brought up to date.
 pub(super) fn rewritten(app: &App, there: &There<'_>, options: &Options) -> Vec<Request> {
     let mut places: Vec<_> = app.used_places().iter().collect();
     places.dedup_by_key(|place| &place.base);
     let mut rules: Vec<_> = places.iter().flat_map(|place| usual_names(place)).collect();
     if options.plain {
         rules.extend(plain(app, &places));
-    } else if options.everywhere || noted(there).next().is_some() {
+    } else {
         let is_only = app.has_one_site();
-        rules.extend(places.iter().flat_map(|place| rewriting(place, is_only)));
+        let all = places.iter().flat_map(|place| rewriting(place, is_only));
+        let is_noted = |start: &str| noted(there).any(|(_, noted)| noted == start);
+        rules.extend(all.filter(|(_, start, _)| options.everywhere || is_noted(start)));
     }
     let wish = |(to, start, why): (String, String, _)| Request {
         is_single: false,

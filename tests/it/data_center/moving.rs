@@ -481,3 +481,56 @@ fn one_command_clones_submodules_of_both_products_with_two_profiles() {
         assert_eq!(both.secrets(), own, "each server gets its own secret only");
     }
 }
+
+#[test]
+fn a_moved_clone_fetches_from_cloud_with_its_relative_submodule() {
+    for git in gits() {
+        let both = Both::new(git);
+        let world = &both.world;
+        world.repository("PROJ", "part");
+        let whole = world.path("whole");
+        let git = |arguments: &[&str]| both.git(arguments).within(&whole);
+        let clone = both.git(&["clone", "-q", "bbtoken::dc@PROJ/repo"]);
+        clone.arg(&whole).ok();
+        let allow = "protocol.bbtoken.allow=always";
+        let add = ["submodule", "--quiet", "add", "../part.git", "part"];
+        git(&["-c", allow]).args(add).ok();
+        git(&["commit", "-qm", "part"]).ok();
+        for (name, tree) in [("repo", &whole), ("part", &world.path("seed-PROJ-part"))] {
+            let copy = both.cloud.create_repository("ws", name);
+            let push = both.git(&["push", "-q"]).within(tree);
+            push.arg(copy.expect("it can be made"))
+                .arg("HEAD:main")
+                .ok();
+        }
+        let convert = [
+            "remote", "convert", "--to", "cloud", "--map", "PROJ=ws", "--yes",
+        ];
+        let done = both.bbtoken(&convert).within(&whole).done();
+        done.expect(0).quiet();
+        world.bitbucket.clear_requests();
+        git(&["fetch", "-q", "--recurse-submodules=yes"])
+            .done()
+            .expect(0)
+            .quiet();
+        git(&["submodule", "--quiet", "sync"]).ok();
+        let url = git(&["config", "submodule.part.url"]).ok();
+        assert_eq!(
+            url,
+            format!("bbtoken::{}/ws/part.git\n", both.cloud.base_url())
+        );
+        git(&["-C", "part", "fetch", "-q"]).done().expect(0).quiet();
+        assert!(
+            world.bitbucket.requests().is_empty(),
+            "nothing is at the Data Center"
+        );
+        let fetched = both.cloud.git_requests();
+        for name in ["repo", "part"] {
+            let path = format!("/ws/{name}.git/");
+            assert!(
+                fetched.iter().any(|request| request.path.contains(&path)),
+                "{name}"
+            );
+        }
+    }
+}

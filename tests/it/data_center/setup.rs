@@ -140,11 +140,17 @@ fn a_setup_for_one_site_is_brought_up_to_date_when_a_second_one_comes() {
         "{shown}"
     );
     assert_eq!(get(cloud), format!("bbtoken::{cloud}\n"));
-    let base = world.bitbucket.base_url();
-    let address = format!("{base}/scm/PROJ/repo.git");
-    assert_eq!(get(&address), format!("bbtoken::{address}\n"));
     let again = bbtoken(&world, &["setup", "--yes"]).ok();
     assert_eq!(again, "Git is set up already; nothing to change.\n");
+    let base = world.bitbucket.base_url();
+    let address = format!("{base}/scm/PROJ/repo.git");
+    assert_eq!(
+        get(&address),
+        format!("{address}\n"),
+        "nobody asked for this rule"
+    );
+    bbtoken(&world, &["setup", "--everywhere", "--yes"]).ok();
+    assert_eq!(get(&address), format!("bbtoken::{address}\n"));
     bbtoken(&world, &["unsetup", "--yes"]).ok();
     let after = world.gitconfig();
     assert!(
