@@ -62,7 +62,7 @@ impl Identity {
         let settings = |git: &GitConfig, url: &Url| {
             git_config::http_settings(git, &process_variable, url, remote)
         };
-        let Endpoints { base, token, .. } = &profile.endpoints;
+        let Endpoints { token, .. } = &profile.endpoints;
         let http = settings(git, url)?;
         let elsewhere = token.origin() != url.origin();
         let of_repository = git_config::http_from_repository(git, url, remote);
@@ -91,7 +91,7 @@ impl Identity {
             clients: Clients {
                 #[cfg(unix)]
                 // The agent connects to the base URL. A mirror is another server.
-                lender: (url.origin() == base.origin() && agent::is_wanted(git, profile.store)?)
+                lender: (url.origin() == profile.endpoints.base.origin() && agent::is_wanted(git, profile.store)?)
                     .then(Lender::default),
                 ..Clients::default()
             },
