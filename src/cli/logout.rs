@@ -120,7 +120,13 @@ fn where_to_revoke(profile: &Profile) -> String {
         Grant::AuthorizationCode(_) => {
             format!("to withdraw your consent, open {base}/account/settings/app-authorizations/")
         }
-        Grant::ClientCredentials(_) | Grant::Shared(_) => {
+        // This machine does not know which of them it is.
+        Grant::Shared(_) => {
+            format!(
+                "to withdraw the consent of a user, open {base}/account/settings/app-authorizations/ as this user; to disable a client, delete the consumer: {base}/<workspace>/workspace/settings/api"
+            )
+        }
+        Grant::ClientCredentials(_) => {
             format!(
                 "to disable the client, delete the consumer: {base}/<workspace>/workspace/settings/api"
             )

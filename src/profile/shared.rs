@@ -76,8 +76,8 @@ impl SharedStore {
         };
         match self {
             SharedStore::Vault(vault) => {
-                let RecordPath { mount, path } = &vault.record;
-                format!("git bbtoken login {name} --store vault --store-path {mount}/data/{path}")
+                let path = vault.record.setting();
+                format!("git bbtoken login {name} --store vault --store-path {path}")
             }
             SharedStore::Command(_) => format!("git bbtoken login {name} --store command"),
         }
@@ -91,6 +91,17 @@ impl Vault {
         let namespace = namespace.map_or_else(String::new, |name| format!("{name}/"));
         let url = self.url.as_str().trim_end_matches('/');
         format!("'{namespace}{record}' of '{url}'")
+    }
+}
+
+impl RecordPath {
+    /// Gives the value of `storePath` for this record: the short form, unless that means another record.
+    pub(crate) fn setting(&self) -> String {
+        let RecordPath { mount, path } = self;
+        match mount.contains('/') || self.to_string().contains("/data/") {
+            true => format!("{mount}/data/{path}"),
+            false => self.to_string(),
+        }
     }
 }
 
@@ -325,8 +336,10 @@ mod tests {
             let RecordPath {
                 mount: of,
                 path: at,
-            } = found.record;
+            } = &found.record;
             assert_eq!((of.as_str(), at.as_str()), (mount, path), "{given}");
+            let again = vault(|shared| shared.path = setting(&found.record.setting()));
+            assert_eq!(again.expect(given).record, found.record, "{given}");
         }
         for given in [
             "",

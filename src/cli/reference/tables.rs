@@ -105,7 +105,7 @@ pub(in crate::cli) const KEYS: [Name; 32] = [
     ),
     name(
         "storeTokenPath",
-        "with the store vault: the path of a second record that has the access token only",
+        "with the store vault: the path of a second record for jobs, with the access token only; 'login' and each renewal write it",
     ),
     name(
         "storeCommand",
@@ -199,7 +199,7 @@ pub(in crate::cli) const VARIABLES: [Name; 33] = [
     ),
     name(
         "BBTOKEN_STORE_PATH",
-        "storePath of every profile; with BBTOKEN_STORE, it is a profile of its own, as a client in a variable is",
+        "storePath of every profile; with BBTOKEN_STORE, the record is a profile, even without a configuration",
     ),
     name("BBTOKEN_STORE_URL", "storeUrl of every profile"),
     name("BBTOKEN_STORE_NAMESPACE", "storeNamespace of every profile"),
@@ -216,7 +216,7 @@ pub(in crate::cli) const VARIABLES: [Name; 33] = [
     ),
     name(
         "BBTOKEN_STORE_COMMAND",
-        "storeCommand of every profile; with BBTOKEN_STORE, it is a profile of its own",
+        "storeCommand of every profile; with BBTOKEN_STORE, the record is a profile, even without a configuration",
     ),
     name("BBTOKEN_CACHE", "cache of every profile"),
     name(

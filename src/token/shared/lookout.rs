@@ -212,10 +212,10 @@ impl<'r> Lookout<'r> {
             Failure::new(Kind::Misconfigured, message)
         };
         let record = Record::parse(text).ok_or_else(|| {
-            refuse("the record is not a login of this program's version; remove it from the store, then log in again")
+            refuse("it is not a login of this program's version; remove it with a program of the store, then log in again")
         })?;
         if !record.is_for(tokens.profile) {
-            let why = "the record is for another client or another Bitbucket";
+            let why = "it is for another client or another Bitbucket; compare clientId, baseUrl and tokenUrl with those of the machine that logged in";
             return Err(refuse(why).into());
         }
         let at = tokens.clock.monotonic();

@@ -297,7 +297,7 @@ impl Tokens<'_> {
         let is_client = |id: &str| client.is_none_or(|own| own.is_empty() || own == id);
         let why = match (Record::parse(text), place) {
             (Some(there), _) if !there.is_for(self.profile) => {
-                "it has a login for another Bitbucket or client"
+                "it has a login for another client or another Bitbucket"
             }
             (Some(there), _) if !is_client(&there.client_id) => {
                 "it has the login of another client"
@@ -307,10 +307,10 @@ impl Tokens<'_> {
                 "it has a copy for jobs"
             }
             (Some(there), _) => return Ok(there),
-            (None, _) => "it has another secret",
+            (None, _) => "it is not a login of this program's version",
         };
         let message = format!(
-            "cannot keep a login in {}: {why}; choose another record, or remove this one",
+            "cannot replace the record in {}: {why}; choose another record, or remove this one with a program of the store",
             record.name()
         );
         let failure = Failure::new(Kind::Misconfigured, message);

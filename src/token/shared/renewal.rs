@@ -292,7 +292,7 @@ impl Renewal<'_> {
 
     fn only_a_copy(&self) -> anyhow::Error {
         let message = format!(
-            "the token of profile '{}' in {} has ended, and this record has no login: the machine that runs 'git bbtoken renew' has not renewed it",
+            "the token of profile '{}' in {} has ended, and this record is only a copy for jobs: check the machine that runs 'git bbtoken renew'",
             self.tokens.profile,
             self.record.name()
         );

@@ -53,7 +53,7 @@ impl Shared {
     }
 
     fn set_up(&self, claim: &str) {
-        let script = block("vault policy write");
+        let script = block("vault auth enable jwt");
         let script = script
             .replace(
                 "oidc_discovery_url=https://gitlab.example",
@@ -81,12 +81,33 @@ impl Shared {
 
     /// Logs in with the command of the page. Gives what it prints.
     fn log_in(&self) -> String {
+        self.log_in_on(|run| run)
+    }
+
+    /// The same on a machine.
+    fn log_in_on(&self, machine: impl FnOnce(Run) -> Run) -> String {
         let lines = block("git bbtoken login ci --browser");
         let line = lines.lines().last().expect("it has lines");
         let line = line.replace("<key>", &self.world.consumer.key) + r#" --no-setup "$@""#;
-        let run = self.shell(&line).input(&self.world.consumer.secret);
+        let run = machine(self.shell(&line)).input(&self.world.consumer.secret);
         let done = person::log_in_by(&self.world, run).expect(0);
         done.stdout + &done.stderr
+    }
+
+    /// Runs the commands that a login has printed, for the jobs with a claim.
+    fn do_as(&self, said: &str, claim: &str) {
+        let commands: Vec<_> = said
+            .lines()
+            .filter_map(|line| line.strip_prefix("  echo "))
+            .map(|command| format!("echo {command}\n"))
+            .collect();
+        assert!(commands.len() >= 2, "a policy and a role: {said}");
+        let commands = commands.concat();
+        let commands = commands
+            .replace("<audience>", AUDIENCE)
+            .replace("<claim>", claim)
+            .replace("<value>", "acme/app");
+        self.shell(&commands).done().expect(0);
     }
 
     /// A JWT of a job, with one claim of its CI service.
@@ -158,10 +179,12 @@ fn the_page_of_fleets_shows_commands_that_work_and_what_they_say() {
     needs!("programs/openbao");
     let shared = Shared::new("project_path");
     let said = shared.log_in();
-    for line in block("Policy 'bbtoken-ci'").lines() {
+    for line in block("Profile 'ci' is logged in").lines() {
         let line = line.replace("Build Bot (build-bot)", "Local User (local)");
+        let line = line.replace(STORE, &shared.bao.address(0));
         assert!(said.contains(&line), "'{line}' is missing in: {said}");
     }
+    shared.do_as(&said, "project_path");
     let jwt = shared.jwt("project_path", "acme/app");
     let settings = block("export BBTOKEN_STORE=vault");
     let clone = settings.replace("workspace/repo", "acme/library");
@@ -175,6 +198,49 @@ fn the_page_of_fleets_shows_commands_that_work_and_what_they_say() {
         let line = line.split(" for 1 h").next().unwrap_or_default();
         assert!(found.contains(line), "'{line}' is missing in: {found}");
     }
+}
+
+#[test]
+fn jobs_read_the_copy_of_another_machine_as_the_page_says() {
+    needs!("programs/openbao");
+    let shared = Shared::new("project_path");
+    let [laptop, machine] = ["laptop", "machine"].map(|name| shared.world.path(name));
+    for home in [&laptop, &machine] {
+        fs::create_dir(home).expect("the world can be written");
+    }
+    let home = |run: Run| run.env("HOME", &laptop);
+    let first = block("bbtoken.ci.storeTokenPath");
+    home(shared.shell(&first)).done().expect(0);
+    let said = shared.log_in_on(home);
+    shared.do_as(&said, "project_path");
+    // The machine that renews knows nothing but the settings of the page, and has a token with the policy.
+    let token = shared
+        .shell("vault token create -policy=bbtoken-ci -no-default-policy -field=token")
+        .ok();
+    let settings = block("bbtoken.ci.storeUrl");
+    let crontab = block("git bbtoken renew ci");
+    let renew = crontab.split("* * * * ").nth(1).expect("it has a command");
+    let renew = shared
+        .shell(&(settings + renew))
+        .without("VAULT_ADDR")
+        .env("VAULT_TOKEN", token.trim())
+        .env("HOME", machine);
+    let renewed = renew.ok();
+    assert!(
+        renewed.contains("The token of profile 'ci' is valid for"),
+        "{renewed}"
+    );
+    let jwt = shared.jwt("project_path", "acme/app");
+    let settings = block("export BBTOKEN_STORE=vault");
+    let settings = settings.replace("ROLE=bbtoken-ci", "ROLE=bbtoken-ci-jobs");
+    let settings = settings.replace("git clone bbtoken::workspace/repo", "git bbtoken token");
+    let variables = json!({ "VAULT_ID_TOKEN": jwt });
+    let copy = settings.replace("/ci ", "/ci-token ");
+    assert_ne!(copy, settings);
+    shared.job(&copy, &variables).done().expect(0);
+    let login = shared.job(&settings, &variables).done();
+    assert_eq!(login.code, Some(7), "{}", login.stderr);
+    login.says(&["permission denied"]);
 }
 
 #[test]
