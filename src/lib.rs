@@ -36,6 +36,7 @@
 //! | [`transport`] | helper commands, pkt-lines, discovery, requests; defines the [`transport::Authorizer`] it needs |
 //! | [`token`] | gets a valid access token: cache, lock, refresh, stores; `shared` is the record of many machines |
 //! | [`oauth`] | RFC 6749 grants and their responses; opens no file, prints nothing |
+//! | [`site`] | what differs between Bitbucket Cloud and Data Center; no other room asks which one it is |
 //! | [`profile`] | chooses and checks the client, grant, endpoints and store |
 //! | [`git_config`] | git's configuration as git reads it, with the origin and trust of each value |
 //! | [`git`] | runs git: changes its configuration, finds repositories, reads a repository at Bitbucket |
@@ -72,6 +73,7 @@
 //! - One process per profile refreshes a login; the others wait and use its result. Of many machines, only one with a
 //!   claim in the shared record sends the refresh token.
 //! - Every command finds the same profile in the same directory.
+//! - The setting `kind` says which Bitbucket it is. Both cost the same requests.
 #![allow(
     rustdoc::private_intra_doc_links,
     reason = "the rooms are private; their documentation is built with --document-private-items"

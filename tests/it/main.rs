@@ -26,6 +26,7 @@ mod conversions;
 mod crashes;
 mod credential;
 mod data_center;
+mod data_center_page;
 mod doctor;
 mod documents;
 mod downloads;
