@@ -4,18 +4,24 @@ use std::time::Duration;
 
 use super::{App, Identity};
 use crate::{
+    failure::{Failure, Kind},
     git_config::{self, process_variable},
-    http::{HttpClient as _, Request, Response, Url},
+    http::{Body, HttpClient as _, Request, Response, Url},
     profile::{Grant, Profile},
     secret::Secret,
-    site::{Account, Owner, Product, Told},
-    token::Bearer,
+    site::{Account, Owner, Product, Question, Reply, Sent, Told, basic},
+    token::{Bearer, KeptAnswer},
 };
 
 /// How long the answer may take.
 const TIME_LIMIT: Duration = Duration::from_secs(20);
 /// The largest answer that is read.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
+/// The type of requests of git-lfs ("Git LFS Batch API").
+const LFS_JSON: &str = "application/vnd.git-lfs+json";
+/// How long a refused token is not sent again.
+const REFUSED_S: u64 = 300;
+
 impl App {
     /// Asks Bitbucket for the account of a profile's token, and saves it for `status`. `scopes` are the token's known
     /// scopes.
@@ -35,8 +41,56 @@ impl App {
         }
         let bearer = identity.tokens(notify).bearer(Duration::ZERO)?;
         let owner = self.owner_of(identity, &bearer, scopes)?;
-        identity.keep_owner(owner.name().as_deref(), notify);
+        identity.keep_owner(&owner, &bearer, notify);
         Ok(owner)
+    }
+
+    /// Gives the user name beside a token, for programs that send passwords only.
+    ///
+    /// # Errors
+    ///
+    /// If Bitbucket has refused the token, where further attempts would lock the account.
+    pub(crate) fn user(
+        &self,
+        identity: &Identity,
+        bearer: &Bearer,
+        notify: &dyn Fn(&str),
+    ) -> anyhow::Result<String> {
+        let owner = match identity.must_know_owner() {
+            true => self.password_owner(identity, bearer, notify)?,
+            false => None,
+        };
+        let product = identity.profile.endpoints.product;
+        Ok(product.user(&bearer.token, owner.as_deref()))
+    }
+
+    /// Finds the owner of a token that the user provides. Asks Bitbucket if a new token has no known owner, and after a
+    /// refusal some time ago: this request has the token as Bearer, which is no failed login.
+    fn password_owner(
+        &self,
+        identity: &Identity,
+        bearer: &Bearer,
+        notify: &dyn Fn(&str),
+    ) -> anyhow::Result<Option<String>> {
+        let profile = &identity.profile;
+        let tokens = identity.tokens_without_request(notify);
+        match tokens.kept_answer(&bearer.token.fingerprint()) {
+            Some(KeptAnswer::Named(name)) => return Ok(Some(name)),
+            Some(KeptAnswer::Refused { age_s }) if age_s < REFUSED_S => {
+                return Err(refused(profile));
+            }
+            None if profile.account != profile.name => return Ok(Some(profile.account.clone())),
+            Some(KeptAnswer::Refused { .. }) | None => {}
+        }
+        // If Bitbucket does not tell, it may be a token of a project or repository.
+        let Ok(owner) = self.owner_of(identity, bearer, &[]) else {
+            return Ok(None);
+        };
+        identity.keep_owner(&owner, bearer, notify);
+        match owner {
+            Owner::Refused => Err(refused(profile)),
+            owner => Ok(owner.name()),
+        }
     }
 
     /// Asks Bitbucket for the account of a token, and saves nothing.
@@ -63,25 +117,69 @@ impl App {
             return Ok(untold(&why));
         };
         let url = Url::parse(&product.account_url(&profile.endpoints.base))?;
-        let http = git_config::http_settings(&self.git.protected(), &process_variable, &url, None)?;
-        if let Some(setting) = &http.settings.unverified_by {
-            let why = format!(
-                "{setting} disables certificate checks, so the helper does not send the token only to ask for a name"
-            );
-            return Ok(untold(&why));
-        }
-        let client = super::client::client(&http)?;
         let mut request = Request::get(url).header("Accept", "application/json");
         request.authorization = Some(authorization);
+        match self.send(request)? {
+            Ok(response) => read(response, product),
+            Err(why) => Ok(untold(&why)),
+        }
+    }
+
+    /// Asks a question of `doctor`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no token, or Bitbucket cannot be reached.
+    pub(crate) fn ask(
+        &self,
+        identity: &Identity,
+        question: &Question,
+        notify: &dyn Fn(&str),
+    ) -> anyhow::Result<Reply> {
+        let endpoints = &identity.profile.endpoints;
+        let base = endpoints.base.as_str().trim_end_matches('/');
+        let url = Url::parse(&format!("{base}/{}", question.path))?;
+        let mut request = match question.body {
+            Some(body) => Request::post(url, Body::Bytes(body.into()))
+                .header("Content-Type", LFS_JSON)
+                .header("Accept", LFS_JSON),
+            None => Request::get(url).header("Accept", "application/json"),
+        };
+        let bearer = || identity.tokens(notify).bearer(Duration::ZERO);
+        request.authorization = match question.sent {
+            Sent::Nowhere => None,
+            Sent::Usual => Some(endpoints.product.authorization(&bearer()?.token)),
+            Sent::Password => {
+                let bearer = bearer()?;
+                Some(basic(&self.user(identity, &bearer, notify)?, &bearer.token))
+            }
+        };
+        let mut response = self.send(request)?.map_err(anyhow::Error::msg)?;
+        let body = response.read_body(MAX_ANSWER_BYTES)?;
+        Ok(Reply {
+            status: response.status,
+            body: serde_json::from_slice(&body).unwrap_or_default(),
+        })
+    }
+
+    /// Sends a request that only asks; gives the reason if it is not sent.
+    fn send(&self, mut request: Request) -> anyhow::Result<Result<Response, String>> {
+        let url = &request.url;
+        let http = git_config::http_settings(&self.git.protected(), &process_variable, url, None)?;
+        if let Some(setting) = &http.settings.unverified_by {
+            return Ok(Err(format!(
+                "{setting} disables certificate checks, so the helper does not send the token only to ask for a name"
+            )));
+        }
         request.time_limit = Some(TIME_LIMIT);
-        read(client.send(request)?, product)
+        Ok(Ok(super::client::client(&http)?.send(request)?))
     }
 }
 
 /// Says why it need not be asked.
 fn cannot_tell(profile: &Profile, scopes: &[String]) -> Option<&'static str> {
     match &profile.grant {
-        Grant::ClientCredentials(_) => Some("the token belongs to the client, not to a person"),
+        Grant::ClientCredentials(_) => profile.endpoints.product.words().no_client_account,
         Grant::AuthorizationCode(_) => profile.endpoints.product.no_account_with(scopes),
         Grant::Token(_) | Grant::Shared(_) => None,
     }
@@ -95,6 +193,15 @@ fn read(mut response: Response, product: Product) -> anyhow::Result<Owner> {
         header: &|name| response.header(name),
         body: &serde_json::from_str(body.expose()).unwrap_or_default(),
     }))
+}
+
+/// Makes the error for a token that Bitbucket has refused.
+pub(crate) fn refused(profile: &Profile) -> anyhow::Error {
+    let message = format!(
+        "Bitbucket refused the token of profile '{profile}', and the profile has no other token"
+    );
+    let profile = profile.name.clone();
+    Failure::new(Kind::LoginNeeded { profile }, message).into()
 }
 
 fn untold(why: &str) -> Owner {

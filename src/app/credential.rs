@@ -4,7 +4,7 @@ use super::{App, Identity, Target, authority};
 use crate::{
     git_config::{self, GitConfig, process_variable},
     http::Url,
-    profile,
+    profile::{self, Place},
 };
 
 impl App {
@@ -31,14 +31,22 @@ impl App {
             "https" => host.strip_suffix(":443").unwrap_or(host),
             _ => host.strip_suffix(":80").unwrap_or(host),
         };
-        let bases = profile::places(&raw)?.into_iter().map(|place| place.base);
-        let sites = sites(&bases.collect::<Vec<_>>(), protocol, host, path);
-        let Ok(url) = Url::parse(&format!("{protocol}://{host}/{path}")) else {
+        let Ok(mut url) = Url::parse(&format!("{protocol}://{host}/{path}")) else {
             return Ok(None);
         };
-        if sites.is_empty() {
+        let found = sites(&profile::places(&raw)?, protocol, host, &url);
+        let Some(Found { base, at }) = found.first() else {
             return Ok(None);
+        };
+        // Only the address at the site itself names a repository.
+        let below = url.path().strip_prefix(path_of(at)).unwrap_or_default();
+        let path = format!("{}{below}", path_of(base));
+        let is_mirror = at != base;
+        if is_mirror {
+            url = base.clone();
+            url.set_path(&path);
         }
+        let sites: Vec<_> = found.iter().map(|found| found.base.clone()).collect();
         let mut target = Target::about_url(self, &url, sites.clone());
         let names = profile::names(&target.raw);
         let by_user = names.into_iter().find(|name| name == user);
@@ -57,7 +65,11 @@ impl App {
             }
             (None, None) => target.profile()?,
         };
-        let base = profile.endpoints.base.clone();
+        let (base, mirror) = (profile.endpoints.base.clone(), &profile.endpoints.mirror);
+        let is_its_mirror = |found: &Found| mirror.as_ref() == Some(&found.at);
+        if is_mirror && !found.iter().any(is_its_mirror) {
+            return Ok(None);
+        }
         Ok(Some(Identity::new(git, profile, &base, None)?))
     }
 
@@ -70,7 +82,10 @@ impl App {
         let identity = |name: String| {
             let profile = profile::named(&self.raw, &name, "the configuration").ok()?;
             let base = profile.endpoints.base.clone();
-            let is_its = protocol == base.scheme() && host.eq_ignore_ascii_case(&authority(&base));
+            let is_its =
+                |url: &Url| protocol == url.scheme() && host.eq_ignore_ascii_case(&authority(url));
+            let mirror = profile.endpoints.mirror.as_ref();
+            let is_its = is_its(&base) || mirror.is_some_and(is_its);
             is_its.then(|| Identity::new(&self.git, profile, &base, None).ok())?
         };
         let names = profile::names(&self.raw).into_iter();
@@ -78,21 +93,44 @@ impl App {
     }
 }
 
+/// A site that contains a URL.
+struct Found {
+    /// Its base URL.
+    base: Url,
+    /// The base URL, or that of its mirror, whichever contains the URL.
+    at: Url,
+}
+
 /// Finds the sites that contain a URL.
-fn sites(bases: &[Url], protocol: &str, host: &str, path: &str) -> Vec<Url> {
-    let is_asked_for = |base: &&Url| {
-        let below = base.path().trim_matches('/');
-        let is_below =
-            path.is_empty() || below.is_empty() || path.starts_with(&format!("{below}/"));
-        let is_host = host.eq_ignore_ascii_case(&authority(base));
-        protocol == base.scheme() && is_host && is_below
+fn sites(places: &[Place], protocol: &str, host: &str, url: &Url) -> Vec<Found> {
+    let contains = |at: &Url| {
+        let is_host = host.eq_ignore_ascii_case(&authority(at));
+        let below = url.path().strip_prefix(path_of(at));
+        let is_below = below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        protocol == at.scheme() && is_host && (url.path() == "/" || is_below)
     };
-    let length = |base: &Url| base.path().trim_end_matches('/').len();
+    let bases_first = places.iter().map(|place| (&place.base, &place.base));
+    let mirrors = places
+        .iter()
+        .filter_map(|place| Some((&place.base, place.mirror.as_ref()?)));
+    let found = bases_first.chain(mirrors).filter(|(_, at)| contains(at));
+    let found: Vec<_> = found.collect();
     // One site may lie below another.
-    let longest = bases.iter().filter(is_asked_for).map(length).max();
-    let sites = bases.iter().filter(is_asked_for);
-    let sites = sites.filter(|base| Some(length(base)) == longest);
-    sites.cloned().collect()
+    let longest = found.iter().map(|(_, at)| path_of(at).len()).max();
+    let found = found
+        .into_iter()
+        .filter(|(_, at)| Some(path_of(at).len()) == longest);
+    found
+        .map(|(base, at)| Found {
+            base: base.clone(),
+            at: at.clone(),
+        })
+        .collect()
+}
+
+/// Gives the path of a base URL, without the slash at the end.
+fn path_of(base: &Url) -> &str {
+    base.path().trim_end_matches('/')
 }
 
 /// Tells whether a host may be configured, as far as the configuration can be read.
@@ -107,7 +145,9 @@ pub(crate) fn may_be_ours(host: &str) -> bool {
     );
     let configured = git
         .entries()
-        .filter(|entry| entry.section == "bbtoken" && entry.key == "baseurl")
+        .filter(|entry| {
+            entry.section == "bbtoken" && ["baseurl", "mirrorurl"].contains(&entry.key.as_str())
+        })
         .filter_map(|entry| entry.value.clone());
     let name = |host: &str| host.split(':').next().unwrap_or("").to_ascii_lowercase();
     configured.chain([usual]).any(|base| {

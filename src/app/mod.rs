@@ -31,8 +31,8 @@ use crate::{
 };
 use target::Environment;
 
-pub(crate) use crate::site::{Account, Owner};
-pub(crate) use account::{is_named, other_account};
+pub(crate) use crate::site::{Account, Health, Owner, Subject};
+pub(crate) use account::{is_named, other_account, refused};
 pub(crate) use advertisement_cache::{OnDisk, Place, has_objects, is_new};
 #[cfg(unix)]
 pub(crate) use agent::{
@@ -134,6 +134,13 @@ impl App {
     /// The base URL for profiles that set none.
     pub(crate) fn base(&self) -> &Url {
         &self.places[0].base
+    }
+
+    /// Names the site of a profile, if it is not the common one.
+    pub(crate) fn other_site(&self, profile: &Profile) -> Option<String> {
+        let endpoints = &profile.endpoints;
+        let name = endpoints.product.words().name;
+        (endpoints.base != *self.base()).then(|| format!("{name} at {}", endpoints.base))
     }
 
     /// Takes an address, and the name of its remote, if it has one.
@@ -263,6 +270,13 @@ impl App {
             mask_address(text)
         );
         Err(Failure::new(Kind::Usage, message).into())
+    }
+
+    /// Gives the repository of an address or of a remote.
+    pub(crate) fn repository(&self, address: &str) -> Option<Address> {
+        let is_remote = self.git.last("remote", Some(address), "url").is_some();
+        let found = self.target(is_remote.then_some(address), address);
+        found.ok().map(|(_, address)| address)
     }
 
     /// Chooses the profile for an address or the name of a remote.

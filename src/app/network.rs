@@ -61,13 +61,12 @@ impl Route {
 }
 
 impl App {
-    /// Follows the route to Bitbucket.
+    /// Follows the route to the Bitbucket with this base URL.
     ///
     /// # Errors
     ///
     /// If git's http settings cannot be followed.
-    pub(crate) fn route(&self) -> anyhow::Result<Route> {
-        let base = self.base();
+    pub(crate) fn route(&self, base: &Url) -> anyhow::Result<Route> {
         let http = git_config::http_settings(&self.git, &process_variable, base, None)?;
         let proxy = proxy(&http);
         let host = base.host_str().unwrap_or("").to_owned();

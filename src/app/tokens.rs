@@ -14,7 +14,7 @@ use crate::{
     parent_watch::Watch,
     profile::{Grant, Profile, SharedStore, Source, Store},
     secret::Secret,
-    site::Product,
+    site::{Owner, Product},
     token::{self, Accept, Bearer, Forgotten, Inspection, Kept, SharedState, Tokens},
     trace,
     transport::Authorizer,
@@ -90,9 +90,28 @@ impl Identity {
         self.tokens_at_store(notify).prove_room()
     }
 
-    /// Saves or removes the name of the profile's account for `status`.
-    pub(crate) fn keep_owner(&self, name: Option<&str>, notify: &dyn Fn(&str)) {
-        self.tokens_without_request(notify).keep_owner(name);
+    /// Saves what Bitbucket told about the owner of a token, for `status` and for the credential helper.
+    pub(crate) fn keep_owner(&self, owner: &Owner, bearer: &Bearer, notify: &dyn Fn(&str)) {
+        let tokens = self.tokens_without_request(notify);
+        let token = bearer.token.fingerprint();
+        match owner {
+            Owner::Account(account) => tokens.keep_owner(Some(&account.shown()), &token),
+            Owner::Refused => tokens.keep_owner(None, &token),
+            Owner::Untold(_) | Owner::NoScope(_) => tokens.forget_owner(),
+        }
+    }
+
+    /// Saves that Bitbucket refused a token with this fingerprint as a password.
+    pub(crate) fn keep_refusal(&self, token: &str, notify: &dyn Fn(&str)) {
+        if self.must_know_owner() {
+            self.tokens_without_request(notify).keep_owner(None, token);
+        }
+    }
+
+    /// Tells whether a token is sent as the password of its owner, whose account failed attempts lock.
+    pub(super) fn must_know_owner(&self) -> bool {
+        let is_token = matches!(self.profile.grant, Grant::Token(_));
+        is_token && self.profile.endpoints.product.counts_failed_logins()
     }
 
     /// Removes the saved data of a profile from this machine. Items that one of `others` also uses stay, unless
@@ -149,16 +168,6 @@ impl Identity {
             true => tokens.bearer(GIT_TRANSPORT_MARGIN).map(Some),
             false => Ok(None),
         }
-    }
-
-    /// Gives the user name beside a token, for programs that send passwords only.
-    pub(crate) fn user(&self, bearer: &Bearer, notify: &dyn Fn(&str)) -> String {
-        let profile = &self.profile;
-        let owner = || match profile.account == profile.name {
-            true => self.kept(notify).0.owner.map(|owner| owner.name),
-            false => Some(profile.account.clone()),
-        };
-        profile.endpoints.product.user(&bearer.token, &owner)
     }
 
     /// Requests a new token even if one is cached, to prove that the grant works.
@@ -317,7 +326,14 @@ impl Authorizer for TokenAuthorizer<'_> {
 
     fn refused(&mut self) -> anyhow::Result<bool> {
         let _armed = self.watch.map(Watch::arm);
-        self.tokens.refused()
+        let is_replaced = self.tokens.refused()?;
+        if !is_replaced && self.identity.must_know_owner() {
+            // Do not send it as a password next.
+            let refused = self.tokens.bearer(Duration::ZERO)?;
+            self.identity
+                .keep_refusal(&refused.token.fingerprint(), &|_| {});
+        }
+        Ok(is_replaced)
     }
 
     fn identity(&self) -> &str {

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     app::{self, App, Identity},
-    failure::{Failure, Kind, kind},
+    failure::{Kind, kind},
     lfs::profile_of,
     secret::Secret,
     token::Bearer,
@@ -57,9 +57,10 @@ fn get(
     output: &mut dyn Write,
     warn: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
-    let identity = match App::read().and_then(|app| identity(&app, profile, request)) {
-        Ok(Some(identity)) => identity,
-        Ok(None) => return Ok(()),
+    let found = App::read().and_then(|app| Ok((identity(&app, profile, request)?, app)));
+    let (identity, app) = match found {
+        Ok((Some(identity), app)) => (identity, app),
+        Ok((None, _)) => return Ok(()),
         // If nothing is configured, another helper may have a credential.
         Err(error)
             if matches!(
@@ -79,14 +80,22 @@ fn get(
     };
     let bearer = match bearer {
         Ok(Some(bearer)) => bearer,
-        Ok(None) => return quit(output, refused(&identity)),
+        Ok(None) => {
+            let given = request.given.iter();
+            given.for_each(|given| identity.keep_refusal(&given.fingerprint, warn));
+            return quit(output, app::refused(&identity.profile));
+        }
         Err(error) => return quit(output, error),
     };
-    let answer = answer(request, &identity, &bearer, warn);
+    let user = match app.user(&identity, &bearer, warn) {
+        Ok(user) => user,
+        Err(error) => return quit(output, error),
+    };
+    let answer = answer(request, &identity, &bearer, &user);
     Ok(output.write_all(answer.expose().as_bytes())?)
 }
 
-fn answer(request: &Request, identity: &Identity, bearer: &Bearer, warn: &dyn Fn(&str)) -> Secret {
+fn answer(request: &Request, identity: &Identity, bearer: &Bearer, user: &str) -> Secret {
     let mut answer = String::new();
     if request.knows_ephemeral {
         answer.push_str("capability[]=authtype\nephemeral=1\n");
@@ -103,7 +112,7 @@ fn answer(request: &Request, identity: &Identity, bearer: &Bearer, warn: &dyn Fn
     if let Some(expiry) = bearer.expires_at_unix_s {
         answer.push_str(&format!("password_expiry_utc={expiry}\n"));
     }
-    let (user, token) = (identity.user(bearer, warn), bearer.token.expose());
+    let token = bearer.token.expose();
     Secret::new(format!("{answer}username={user}\npassword={token}\n"))
 }
 
@@ -113,20 +122,6 @@ fn quit(output: &mut dyn Write, error: anyhow::Error) -> anyhow::Result<()> {
     Err(error)
 }
 
-fn refused(identity: &Identity) -> anyhow::Error {
-    let profile = &identity.profile;
-    let message = format!(
-        "Bitbucket refused the token of profile '{profile}', and the profile has no other token"
-    );
-    Failure::new(
-        Kind::LoginNeeded {
-            profile: profile.name.clone(),
-        },
-        message,
-    )
-    .into()
-}
-
 fn erase(profile: Option<&str>, request: &Request, warn: &dyn Fn(&str)) -> anyhow::Result<()> {
     let Some(token) = &request.password else {
         return Ok(());
@@ -134,6 +129,9 @@ fn erase(profile: Option<&str>, request: &Request, warn: &dyn Fn(&str)) -> anyho
     // The answer's user name belongs to the token. It replaces a user name in the request that selected the profile.
     let Ok(app) = App::read() else { return Ok(()) };
     let first = identity(&app, profile, request).ok().flatten();
+    if let Some(identity) = &first {
+        identity.keep_refusal(&token.fingerprint(), warn);
+    }
     let others = app.all_for_site(&request.protocol, &request.host);
     for identity in first.into_iter().chain(others) {
         if !identity.forget(token, warn) {

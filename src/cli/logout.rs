@@ -9,8 +9,6 @@ use crate::{
 };
 
 const NOT_REVOKED: &str = "Nothing was revoked at Bitbucket.";
-/// Atlassian's page of API tokens.
-const API_TOKENS: &str = "https://id.atlassian.com/manage-profile/security/api-tokens";
 
 pub(super) fn run(options: &arguments::Logout, console: &mut Console<'_>) -> anyhow::Result<()> {
     let app = App::read()?;
@@ -116,25 +114,17 @@ fn tell_of_others(profile: &Profile, forgotten: &Forgotten, console: &Console<'_
 
 fn where_to_revoke(profile: &Profile) -> String {
     let base = profile.endpoints.base.as_str().trim_end_matches('/');
-    match &profile.grant {
-        Grant::AuthorizationCode(_) => {
-            format!("to withdraw your consent, open {base}/account/settings/app-authorizations/")
-        }
+    let [token, consent, client] = profile.endpoints.product.words().revoke;
+    let how = match &profile.grant {
+        Grant::AuthorizationCode(_) => format!("to withdraw your consent, {consent}"),
         // This machine does not know which of them it is.
-        Grant::Shared(_) => {
-            format!(
-                "to withdraw the consent of a user, open {base}/account/settings/app-authorizations/ as this user; to disable a client, delete the consumer: {base}/<workspace>/workspace/settings/api"
-            )
-        }
-        Grant::ClientCredentials(_) => {
-            format!(
-                "to disable the client, delete the consumer: {base}/<workspace>/workspace/settings/api"
-            )
-        }
-        Grant::Token(_) => {
-            format!("to revoke it, open {API_TOKENS} (API token), or the page where you created it")
-        }
-    }
+        Grant::Shared(_) => format!(
+            "to withdraw the consent of a user, {consent} as this user; to disable a client, {client}"
+        ),
+        Grant::ClientCredentials(_) => format!("to disable the client, {client}"),
+        Grant::Token(_) => format!("to revoke it, {token}"),
+    };
+    how.replace("{base}", base)
 }
 
 /// Resolves the other profiles, as far as they can be used.

@@ -31,7 +31,8 @@ pub(super) fn print(options: &arguments::Token, console: &mut Console<'_>) -> an
             "the token is not printed on a terminal, where others could read it; redirect it to a file or command, or give --force",
         ));
     }
-    let identity = App::read()?.used(options.profile.name.as_deref())?;
+    let app = App::read()?;
+    let identity = app.used(options.profile.name.as_deref())?;
     let bearer = identity.bearer(console.warn)?;
     if !options.json {
         return console.print(&format!("{}\n", bearer.token.expose()));
@@ -39,7 +40,7 @@ pub(super) fn print(options: &arguments::Token, console: &mut Console<'_>) -> an
     let mut fields = json!({
         "version": VERSION,
         "profile": identity.profile.name,
-        "user": identity.user(&bearer, console.warn),
+        "user": app.user(&identity, &bearer, console.warn)?,
         "token": bearer.token.expose(),
     });
     if let Some(expires_at_unix_s) = bearer.expires_at_unix_s {
@@ -50,7 +51,8 @@ pub(super) fn print(options: &arguments::Token, console: &mut Console<'_>) -> an
 
 /// Runs the command; gives its exit code.
 pub(super) fn exec(options: &arguments::Exec, console: &Console<'_>) -> anyhow::Result<u8> {
-    let identity = App::read()?.used(options.profile.name.as_deref())?;
+    let app = App::read()?;
+    let identity = app.used(options.profile.name.as_deref())?;
     let bearer = identity.bearer(console.warn)?;
     let (program, arguments) = options
         .command
@@ -74,7 +76,10 @@ pub(super) fn exec(options: &arguments::Exec, console: &Console<'_>) -> anyhow::
             command.env(VARIABLE, bearer.token.expose());
             None
         }
-        Some(path) => Some(Netrc::write(path, &identity, &bearer, console.warn)?),
+        Some(path) => {
+            let user = app.user(&identity, &bearer, console.warn)?;
+            Some(Netrc::write(path, &identity, &bearer, &user)?)
+        }
     };
     let child = dumps::spawn_with_own_limit(&mut command).map_err(limits::of_start);
     let mut child = child.map_err(cannot_start)?;
@@ -101,7 +106,7 @@ impl Netrc {
         path: &Path,
         identity: &Identity,
         bearer: &Bearer,
-        warn: &dyn Fn(&str),
+        user: &str,
     ) -> anyhow::Result<Self> {
         let host = identity.profile.endpoints.base.host_str().unwrap_or("");
         let mut options = OpenOptions::new();
@@ -123,8 +128,7 @@ impl Netrc {
         let token = bearer.token.expose();
         writeln!(
             netrc.file,
-            "machine {host} login {} password {token} {MARK}",
-            identity.user(bearer, warn)
+            "machine {host} login {user} password {token} {MARK}"
         )
         .with_context(refuse)?;
         Ok(netrc)

@@ -14,10 +14,11 @@ pub(super) fn run(options: &arguments::Chosen, console: &mut Console<'_>) -> any
     let profile = &identity.profile;
     let owner = owner(&app, &identity, console.warn)?;
     let shown = match (&profile.grant, &owner) {
-        (Grant::ClientCredentials(client), _) => {
-            format!("the OAuth consumer '{}' itself", mask_id(&client.id))
-        }
         (_, Owner::Account(account)) => account.shown(),
+        (Grant::ClientCredentials(client), Owner::Untold(_)) => {
+            let what = profile.endpoints.product.words().client_itself[0];
+            format!("{what} '{}' itself", mask_id(&client.id))
+        }
         (Grant::Token(_), Owner::NoScope(_)) if profile.account.contains('@') => {
             console.tell(
                 "Bitbucket accepts the token, but does not name its account: the token lacks the scope to read it.",
@@ -32,7 +33,9 @@ pub(super) fn run(options: &arguments::Chosen, console: &mut Console<'_>) -> any
             return Err(Failure::new(Kind::Refused, message).into());
         }
     };
-    console.answer(&format!("{shown}, profile '{profile}'"))?;
+    let site = app.other_site(profile);
+    let site = site.map_or_else(String::new, |site| format!(", {site}"));
+    console.answer(&format!("{shown}, profile '{profile}'{site}"))?;
     if let Owner::Account(account) = &owner
         && let Some(text) = app::other_account(profile, account)
     {
@@ -43,15 +46,16 @@ pub(super) fn run(options: &arguments::Chosen, console: &mut Console<'_>) -> any
 
 /// Asks with a token that Bitbucket accepts, and saves the name for `status`.
 fn owner(app: &App, identity: &Identity, warn: &dyn Fn(&str)) -> anyhow::Result<Owner> {
-    let bearer = identity.bearer(warn)?;
+    let mut bearer = identity.bearer(warn)?;
     let scopes = identity.kept(warn).0.access_token;
     let scopes = scopes.map(|token| token.scopes).unwrap_or_default();
     let mut owner = app.owner_of(identity, &bearer, &scopes)?;
     if matches!(owner, Owner::Refused)
-        && let Some(bearer) = identity.bearer_instead(&bearer.token.fingerprint(), warn)?
+        && let Some(other) = identity.bearer_instead(&bearer.token.fingerprint(), warn)?
     {
+        bearer = other;
         owner = app.owner_of(identity, &bearer, &scopes)?;
     }
-    identity.keep_owner(owner.name().as_deref(), warn);
+    identity.keep_owner(&owner, &bearer, warn);
     Ok(owner)
 }

@@ -1,11 +1,11 @@
 //! Checks the access: the profile, its store, its token with account and scopes, and a repository as the proof.
 
-use super::{Finding, shared};
+use super::{Finding, Level, shared, site};
 use crate::{
     app::{self, App, Identity, Owner, Unread},
     clock,
     failure::{Kind, kind, quote},
-    profile::{self, Store},
+    profile::{self, Endpoints, Store},
     report,
     secret::masked,
 };
@@ -32,8 +32,22 @@ pub(super) fn all(
                 None => findings.push(store(&identity, warn)),
             }
             if is_reachable {
-                findings.extend(token(app, &identity, warn));
-                let is_refused = findings.iter().any(|found| found.public == REFUSED);
+                let token = token(app, &identity, warn);
+                let is_refused = token.iter().any(|found| found.public == REFUSED);
+                let is_accepted =
+                    !is_refused && token.iter().all(|found| found.level != Level::Problem);
+                findings.extend(token);
+                let full = address.map(|address| for_git(app, address));
+                findings.extend(site::check(
+                    app,
+                    &identity,
+                    full.as_deref(),
+                    is_accepted,
+                    warn,
+                ));
+                // Do not send a token again that Bitbucket has certainly refused.
+                let product = identity.profile.endpoints.product;
+                let address = address.filter(|_| !(is_refused && product.counts_failed_logins()));
                 findings.extend(address.map(|address| repository(app, address, is_refused, warn)));
             } else {
                 let text = "not checked, because Bitbucket cannot be reached";
@@ -43,6 +57,12 @@ pub(super) fn all(
     }
     findings.extend(other_profiles(app));
     findings
+}
+
+/// Gives the URLs of the profile of an address, or of the one that git uses in this directory.
+pub(super) fn endpoints(app: &App, address: Option<&str>) -> Option<Endpoints> {
+    let found = identity(app, address.or(remote(app)));
+    found.ok().map(|(identity, _)| identity.profile.endpoints)
 }
 
 /// Finds a remote of this repository that is at Bitbucket, first the one from which git fetches by default.
@@ -185,6 +205,10 @@ fn account(profile: &profile::Profile, owner: anyhow::Result<Owner>) -> Finding 
             let why = owner.untold().unwrap_or_default();
             Finding::good(CHECK, format!("unknown: {why}"), "unknown")
         }
+        Ok(Owner::Refused) if profile.endpoints.product.counts_failed_logins() => {
+            let text = "Bitbucket refuses the token: it is wrong, revoked or expired";
+            Finding::problem(CHECK, text, REFUSED).fix(format!("git bbtoken login {profile}"))
+        }
         Ok(Owner::Refused) => Finding::note(
             CHECK,
             "Bitbucket refused to name the account of the token: the token was revoked, or it cannot read the account",
@@ -195,14 +219,23 @@ fn account(profile: &profile::Profile, owner: anyhow::Result<Owner>) -> Finding 
     }
 }
 
-fn repository(app: &App, address: &str, is_refused: bool, warn: &dyn Fn(&str)) -> Finding {
-    const CHECK: &str = "repository";
+fn is_remote(app: &App, address: &str) -> bool {
     let url = format!("remote.{address}.url");
-    let is_remote = app.settings().any(|entry| entry.name() == url);
-    let full = match address.starts_with("bbtoken:") || is_remote {
+    app.settings().any(|entry| entry.name() == url)
+}
+
+/// Writes an address as git needs it.
+fn for_git(app: &App, address: &str) -> String {
+    match address.starts_with("bbtoken:") || is_remote(app, address) {
         true => address.to_owned(),
         false => format!("bbtoken::{address}"),
-    };
+    }
+}
+
+fn repository(app: &App, address: &str, is_refused: bool, warn: &dyn Fn(&str)) -> Finding {
+    const CHECK: &str = "repository";
+    let is_remote = is_remote(app, address);
+    let full = for_git(app, address);
     let can = format!("'{}' can be read", quote(address));
     let Err(unread) = app.reach(&full, warn) else {
         return Finding::good(CHECK, can, "can be read");

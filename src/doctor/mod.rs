@@ -10,6 +10,7 @@ mod network;
 mod programs;
 mod settings;
 mod shared;
+mod site;
 
 use serde_json::{Value, json};
 
@@ -172,7 +173,8 @@ fn all(address: Option<&str>, warn: &dyn Fn(&str)) -> Vec<Finding> {
             return findings;
         }
     };
-    let (network, is_reachable) = network::check(&app);
+    let endpoints = access::endpoints(&app, address);
+    let (network, is_reachable) = network::check(&app, endpoints.as_ref());
     findings.extend(network);
     // The next checks may start an agent, or replace one that does not answer.
     findings.extend(agent::check(&app));

@@ -6,6 +6,7 @@ use crate::{
     clock,
     failure::{Kind, kind, quote, shell_command},
     http::{Reason, TlsProblem},
+    profile::Endpoints,
     secret::masked,
 };
 
@@ -24,8 +25,10 @@ const SET_CA_FILE: &str = match cfg!(windows) {
 };
 
 /// Follows the route. True if Bitbucket answers.
-pub(super) fn check(app: &App) -> (Vec<Finding>, bool) {
-    let route = match app.route() {
+pub(super) fn check(app: &App, endpoints: Option<&Endpoints>) -> (Vec<Finding>, bool) {
+    let base = endpoints.map_or(app.base(), |endpoints| &endpoints.base);
+    let product = endpoints.map_or(app.places[0].product, |endpoints| endpoints.product);
+    let route = match app.route(base) {
         Ok(route) => route,
         Err(error) => {
             let finding = Finding::problem(
@@ -48,13 +51,18 @@ pub(super) fn check(app: &App) -> (Vec<Finding>, bool) {
     findings.extend(unchecked(&route));
     findings.extend(git_only(&route));
     findings.extend(by_git(&route));
-    let (answered, is_reachable) = answered(&route, answer);
+    let outage = product.words().outage;
+    let (answered, is_reachable) = answered(&route, answer, outage);
     findings.extend(answered);
     (findings, is_reachable)
 }
 
 /// Checks the response. True if Bitbucket answered, or answers git's own transport.
-fn answered(route: &Route, answer: &anyhow::Result<Option<u64>>) -> (Vec<Finding>, bool) {
+fn answered(
+    route: &Route,
+    answer: &anyhow::Result<Option<u64>>,
+    outage: &str,
+) -> (Vec<Finding>, bool) {
     match answer {
         Ok(server_unix_s) => {
             let text = format!("'{}' answers with a trusted certificate", route.host);
@@ -64,7 +72,7 @@ fn answered(route: &Route, answer: &anyhow::Result<Option<u64>>) -> (Vec<Finding
         }
         // Git itself may get through.
         Err(_) if !route.git_only.is_empty() => (Vec::new(), true),
-        Err(error) => (vec![no_answer(route, error)], false),
+        Err(error) => (vec![no_answer(route, error, outage)], false),
     }
 }
 
@@ -165,7 +173,7 @@ fn by_git(route: &Route) -> Option<Finding> {
     Some(Finding::note("transport", text, "git's own").fix(fix))
 }
 
-fn no_answer(route: &Route, error: &anyhow::Error) -> Finding {
+fn no_answer(route: &Route, error: &anyhow::Error, outage: &str) -> Finding {
     let why = format!("{error:#}");
     let reason = error.downcast_ref::<Reason>();
     if matches!(kind(error), Some(Kind::Untrusted { .. })) {
@@ -182,9 +190,7 @@ fn no_answer(route: &Route, error: &anyhow::Error) -> Finding {
             "ask the proxy's administrator whether it allows this host, or correct {}",
             proxy.origin
         ),
-        None => {
-            "try again later; https://bitbucket.status.atlassian.com shows outages".to_owned()
-        }
+        None => outage.to_owned(),
     };
     Finding::problem("answer", why, "Bitbucket does not answer").fix(fix)
 }

@@ -9,7 +9,7 @@ use crate::failure::quote;
 
 pub(crate) use below::Below;
 pub(crate) use config::{Change, Target, apply_all, taken_back};
-pub(crate) use reach::reach;
+pub(crate) use reach::{branches, reach};
 pub(crate) use repository::{Repository, repository};
 
 /// Gives git's message in one line.

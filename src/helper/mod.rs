@@ -14,7 +14,7 @@ use crate::{
     address::Address,
     app::{self, App, Chosen, Identity, OnDisk, Place, TokenAuthorizer},
     clock::SystemClock,
-    failure::Failure,
+    failure::{Failure, Kind, kind, quote},
     git_config::process_variable,
     http::{Family, TransportError, Url},
     lfs as git_lfs,
@@ -129,10 +129,44 @@ impl Plan {
             }) if self.gets_further_by_git(service, session.repository(), &error) => {
                 Connected::NotVersion2
             }
-            connected => connected?,
+            connected => connected.map_err(|broken| self.of_mirror(service, broken))?,
         };
         self.tell_of_submodules(service, notify);
         Ok(connected)
+    }
+
+    /// Names the mirror in the error of a fetch from there, unless the error is about the token.
+    fn of_mirror(&self, service: Service, broken: Broken) -> Broken {
+        let profile = &self.identity.profile;
+        let Some(mirror) = &profile.endpoints.mirror else {
+            return broken;
+        };
+        let is_of_mirror = matches!(
+            kind(&broken.error),
+            Some(
+                Kind::Unreachable { .. }
+                    | Kind::Untrusted { .. }
+                    | Kind::ServerFailed { .. }
+                    | Kind::Busy
+                    | Kind::NotGit
+                    | Kind::AccessRefused { .. }
+                    | Kind::SiteUnavailable { .. }
+            )
+        );
+        if !is_of_mirror || service == Service::ReceivePack {
+            return broken;
+        }
+        let remedy = format!(
+            "the mirror may be down, or may not have this repository yet; to fetch from the server itself: git -c bbtoken.{profile}.mirrorUrl={} fetch",
+            profile.endpoints.base
+        );
+        let message = format!("cannot fetch from the mirror '{}'", quote(mirror.as_str()));
+        Broken {
+            stage: broken.stage,
+            error: broken
+                .error
+                .context(Failure::new(Kind::SiteUnavailable { remedy }, message)),
+        }
     }
 
     fn repository(&self, service: Service) -> Url {

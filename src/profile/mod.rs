@@ -126,6 +126,8 @@ pub(crate) struct Place {
     pub base: Url,
     /// The kind of Bitbucket.
     pub product: Product,
+    /// The base URL of a mirror for fetches.
+    pub mirror: Option<Url>,
     /// The host of ssh addresses, if it is another one.
     pub ssh_host: Option<String>,
 }

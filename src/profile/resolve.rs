@@ -29,12 +29,14 @@ pub(crate) fn places(raw: &Raw) -> Result<Vec<Place>, Failure> {
         Ok(Place {
             product: product(&settings)?,
             base: base(&settings)?,
+            mirror: mirror(&settings)?,
             ssh_host: ssh_host.map(|setting| setting.value.clone()),
         })
     };
     // A base URL in the environment overrides every profile's.
     let is_own = |profile: &&RawProfile| {
-        environment.base_url.is_none() && (profile.base_url.is_some() || profile.kind.is_some())
+        let is_set = [&profile.base_url, &profile.kind, &profile.mirror_url];
+        environment.base_url.is_none() && is_set.iter().any(|setting| setting.is_some())
     };
     let own = raw.profiles.values().filter(is_own);
     std::iter::once(&none).chain(own).map(place).collect()
@@ -53,6 +55,11 @@ fn or_cloud(setting: Option<&Setting>) -> Result<Url, Failure> {
         Some(setting) => endpoint(setting),
         None => read_url(CLOUD, "the default"),
     }
+}
+
+fn mirror(settings: &Layers<'_>) -> Result<Option<Url>, Failure> {
+    let setting = settings.pick(|p| p.mirror_url.as_ref());
+    setting.map(endpoint).transpose()
 }
 
 /// Gives the base URL of a profile.
@@ -276,11 +283,10 @@ fn endpoints(settings: &Layers<'_>) -> Result<Endpoints, Failure> {
         }
     };
     let [token, authorize] = product.oauth_paths();
-    let mirror = settings.pick(|p| p.mirror_url.as_ref());
     Ok(Endpoints {
         token: or_below(settings.pick(|p| p.token_url.as_ref()), token)?,
         authorize: or_below(settings.pick(|p| p.authorize_url.as_ref()), authorize)?,
-        mirror: mirror.map(endpoint).transpose()?,
+        mirror: mirror(settings)?,
         product,
         base,
     })

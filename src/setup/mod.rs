@@ -246,11 +246,11 @@ fn missing(wishes: Vec<Request>, there: &There<'_>, tell: &dyn Fn(&str)) -> Vec<
 
 /// Gives each host that a profile is for.
 pub(crate) fn sites(app: &App) -> Vec<Url> {
-    let mut sites: Vec<_> = app
-        .used_places()
+    let places = app.used_places();
+    let urls = places
         .iter()
-        .map(|place| app::site(&place.base))
-        .collect();
+        .flat_map(|place| std::iter::once(&place.base).chain(&place.mirror));
+    let mut sites: Vec<_> = urls.map(app::site).collect();
     sites.sort();
     sites.dedup();
     let parse = |site: &String| Url::parse(site).ok();

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    Account, Answer, Owner, Site, Told, Words,
+    Account, Answer, Examined, Owner, Site, Subject, Told, Words,
     account::untold,
     basic, bearer,
     pages::{NO_WIKI, PAGES, not_a_site_page, plain},
@@ -60,13 +60,24 @@ const WORDS: Words = Words {
         "Browser: as yourself, with the key and secret of an OAuth consumer",
         "Key and secret: as the OAuth consumer itself, for CI and servers",
     ],
+    name: "Bitbucket",
+    outage: "try again later; https://bitbucket.status.atlassian.com shows outages",
+    space: "workspace",
     client: "the OAuth consumer (workspace settings, OAuth consumers)",
+    client_itself: ["the OAuth consumer", "Key of the OAuth consumer"],
+    no_client_account: Some("the token belongs to the client, not to a person"),
     pair: "key and secret",
     hurry: None,
     code_refused: "the authorization code was not accepted; a code works once and for a few minutes",
     redirect: "set the callback URL to 'http://127.0.0.1/callback' at the OAuth consumer (workspace settings, OAuth consumers)",
     no_token: "for an OAuth consumer, set BBTOKEN_CLIENT_ID to its key and BBTOKEN_CLIENT_SECRET to its secret; BBTOKEN_ACCESS_TOKEN \
                takes an access token of a repository, project or workspace, or an API token with scopes",
+    token_refused: "the token is wrong or revoked, or it belongs to a repository, project or workspace: check such a token with --try <workspace>/<repository>",
+    revoke: [
+        "open https://id.atlassian.com/manage-profile/security/api-tokens (API token), or the page where you created it",
+        "open {base}/account/settings/app-authorizations/",
+        "delete the consumer: {base}/<workspace>/workspace/settings/api",
+    ],
     login_may_push: "tick 'Repositories: Write' at the OAuth consumer and log in again",
     token_may_push: "create a token with write access to repositories (an API token also needs the scope to read them) and log in with it",
 };
@@ -116,8 +127,12 @@ impl Site for Cloud {
         basic(token_user(token), token)
     }
 
-    fn user(&self, token: &Secret, _: &dyn Fn() -> Option<String>) -> String {
+    fn user(&self, token: &Secret, _: Option<&str>) -> String {
         token_user(token).to_owned()
+    }
+
+    fn counts_failed_logins(&self) -> bool {
+        false
     }
 
     fn is_foreign(&self, token: &str) -> Option<&'static str> {
@@ -188,6 +203,10 @@ impl Site for Cloud {
         (!is_told).then_some(
             "Bitbucket names the account only if 'Account: Read' is ticked at the OAuth consumer",
         )
+    }
+
+    fn examine(&self, _: &Subject<'_>) -> Vec<Examined> {
+        Vec::new()
     }
 
     fn words(&self) -> &'static Words {

@@ -2,7 +2,12 @@
 //! docs/data-center.md names them.
 
 use super::{
-    Account, Answer, Owner, Site, Told, Words, account::untold, bearer, pages::plain, refused,
+    Account, Answer, Examined, Owner, Site, Subject, Told, Words,
+    account::untold,
+    bearer,
+    health::{self, GATEWAY, LOCKED, MAINTENANCE, NO_SERVER},
+    pages::plain,
+    refused,
 };
 use crate::{
     address::{Address, Base, Grammar, is_slug},
@@ -15,11 +20,13 @@ pub(super) struct DataCenter;
 
 /// The user name beside OAuth tokens, and beside tokens of projects and repositories.
 const TOKEN_USER: &str = "x-token-auth";
+/// The start of the names of accounts that only tokens have.
+const TOKEN_ACCOUNT: &str = "access-token-user/";
 /// The scopes that let a token push (Atlassian: "Bitbucket OAuth 2.0 provider API").
 const PUSH_SCOPES: [&str; 4] = ["REPO_WRITE", "REPO_ADMIN", "PROJECT_ADMIN", "ADMIN_WRITE"];
-/// What to do about an account that is locked after failed logins.
-const LOCKED: &str = "Bitbucket has locked the account after failed logins: log in to Bitbucket in a browser once and answer the CAPTCHA; \
-                      first remove the wrong password from the program that sends it";
+/// What a server says that accepts no pushes, and what to do.
+const READ_ONLY_WORDS: [&str; 4] = ["licen", "read-only", "read only", "maintenance"];
+const READ_ONLY: &str = "Bitbucket is read-only now: its license has expired, or it is in maintenance; you can still fetch; ask its administrator";
 
 const WORDS: Words = Words {
     logins: [
@@ -27,7 +34,15 @@ const WORDS: Words = Words {
         "Browser: as yourself, with the client id and secret of an application link",
         "Client id and secret: as a service account, for CI and servers",
     ],
+    name: "Bitbucket Data Center",
+    outage: "try again later, or ask its administrator",
+    space: "project",
     client: "the application link (Administration, Application links)",
+    client_itself: [
+        "the service account",
+        "Client id of the application link or service account",
+    ],
+    no_client_account: None,
     pair: "client id and secret",
     hurry: Some(
         "Bitbucket's code is valid for only 10 seconds: have this terminal ready, and paste at once.",
@@ -35,6 +50,12 @@ const WORDS: Words = Words {
     code_refused: "the authorization code was not accepted; a code works once and for only 10 seconds (the administrator can set atlassian.oauth2.provider.max.client.delay.seconds)",
     redirect: "set bbtoken.<profile>.redirectUri to the redirect URL at the application link, to the letter",
     no_token: "use an HTTP access token (account settings, HTTP access tokens)",
+    token_refused: "the token is wrong, revoked or expired",
+    revoke: [
+        "open {base}/plugins/servlet/access-tokens/manage, or the settings of its project or repository",
+        "open {base}, Manage account, Authorized applications",
+        "ask the administrator of {base} to delete it",
+    ],
     login_may_push: "tick 'Repositories: Write' at the application link, set the profile's scope to 'REPO_READ REPO_WRITE', and log in again",
     token_may_push: "create an HTTP access token with the permission to write to repositories, and log in with it",
 };
@@ -86,9 +107,15 @@ impl Site for DataCenter {
         bearer(token)
     }
 
-    /// A personal token needs its owner's name. Other tokens accept any name.
-    fn user(&self, _: &Secret, owner: &dyn Fn() -> Option<String>) -> String {
-        owner().unwrap_or_else(|| TOKEN_USER.to_owned())
+    /// A personal token needs its owner's name. A token of a project or repository acts as an account of its own, whose
+    /// name is not accepted.
+    fn user(&self, _: &Secret, owner: Option<&str>) -> String {
+        let owner = owner.filter(|owner| !owner.starts_with(TOKEN_ACCOUNT));
+        owner.unwrap_or(TOKEN_USER).to_owned()
+    }
+
+    fn counts_failed_logins(&self) -> bool {
+        true
     }
 
     fn is_foreign(&self, token: &str) -> Option<&'static str> {
@@ -109,10 +136,10 @@ impl Site for DataCenter {
             403 => forbidden(&answer),
             // A prefetch that gets it is followed by the usual request, unlike one that is refused.
             404 => Kind::SiteUnavailable {
-                remedy: "there is no git server at this address: check bbtoken.<profile>.baseUrl; it ends with the context path, before '/scm' or '/projects'".to_owned(),
+                remedy: NO_SERVER.to_owned(),
             },
             503 if answer.is_page => Kind::SiteUnavailable {
-                remedy: "Bitbucket is starting or in maintenance; try again in some minutes, or ask its administrator".to_owned(),
+                remedy: MAINTENANCE.to_owned(),
             },
             _ => answer.usual(),
         }
@@ -129,13 +156,17 @@ impl Site for DataCenter {
                     renewal: None,
                 }
             }
+            () if speaks_of(&READ_ONLY_WORDS) => refused(READ_ONLY),
+            () if speaks_of(&["mirror"]) => refused(
+                "a mirror accepts no pushes: set bbtoken.<profile>.baseUrl to the address of the server itself, and mirrorUrl to that of the mirror",
+            ),
             () => Kind::Refused,
         }
     }
 
     fn on_redirect(&self) -> Kind {
         Kind::SiteUnavailable {
-            remedy: "a sign-on gateway may be in front of Bitbucket, and git cannot use its page: ask its administrator for an address without it, or to exempt '/scm' and '/rest', and set bbtoken.<profile>.baseUrl to that address".to_owned(),
+            remedy: GATEWAY.to_owned(),
         }
     }
 
@@ -171,6 +202,10 @@ impl Site for DataCenter {
 
     fn no_account_with(&self, _: &[String]) -> Option<&'static str> {
         None
+    }
+
+    fn examine(&self, subject: &Subject<'_>) -> Vec<Examined> {
+        health::of_data_center(subject)
     }
 
     fn words(&self) -> &'static Words {
@@ -225,9 +260,7 @@ fn forbidden(answer: &Answer<'_>) -> Kind {
         () if answer.speaks_of(&["basic auth"]) => refused(
             "Bitbucket does not accept Basic authentication; do not set bbtoken.transport to git, because git's own transport sends nothing else",
         ),
-        () if answer.speaks_of(&["licen", "read-only", "read only", "maintenance"]) => refused(
-            "Bitbucket is read-only now: its licence has expired, or it is in maintenance; you can still fetch; ask its administrator",
-        ),
+        () if answer.speaks_of(&READ_ONLY_WORDS) => refused(READ_ONLY),
         () if answer.is_push => refused(
             "the account may not push here, or the token has no permission to write: ask for the permission 'Repository write', and use a token that has it",
         ),

@@ -5,6 +5,7 @@
 mod account;
 mod cloud;
 mod data_center;
+mod health;
 mod pages;
 
 use std::ops::Deref;
@@ -19,6 +20,7 @@ use crate::{
 };
 
 pub(crate) use account::{Account, Owner, Told};
+pub(crate) use health::{Examined, Health, Question, Reply, Sent, Subject};
 
 /// A kind of Bitbucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,13 @@ impl Product {
         ("cloud", Product::Cloud),
         ("datacenter", Product::DataCenter),
     ];
+
+    /// Gives its value of `kind`.
+    pub(crate) fn name(self) -> &'static str {
+        let mut choices = Self::CHOICES.into_iter();
+        let found = choices.find(|(_, product)| *product == self);
+        found.map_or("", |(name, _)| name)
+    }
 }
 
 impl Deref for Product {
@@ -82,8 +91,11 @@ pub trait Site: Sync {
     fn has_fixed_redirects(&self) -> bool;
     /// Makes the `Authorization` header of a git request.
     fn authorization(&self, token: &Secret) -> Secret;
-    /// Gives the user name beside a token, for programs that send passwords only. `owner` finds the token's account.
-    fn user(&self, token: &Secret, owner: &dyn Fn() -> Option<String>) -> String;
+    /// Gives the user name beside a token, for programs that send passwords only. `owner` is the account of a token that
+    /// the user provides.
+    fn user(&self, token: &Secret, owner: Option<&str>) -> String;
+    /// Tells whether a wrong password counts against the account that stands beside it.
+    fn counts_failed_logins(&self) -> bool;
     /// Says why a token is not one of this site.
     fn is_foreign(&self, token: &str) -> Option<&'static str>;
     /// Finds the meaning of an error status of the git server.
@@ -102,6 +114,8 @@ pub trait Site: Sync {
     fn owner(&self, told: Told<'_>) -> Owner;
     /// Says why the URL does not tell whose a user's token is, if it has these scopes.
     fn no_account_with(&self, scopes: &[String]) -> Option<&'static str>;
+    /// Asks the site for causes of problems.
+    fn examine(&self, subject: &Subject<'_>) -> Vec<Examined>;
     /// Gives the words for people.
     fn words(&self) -> &'static Words;
     /// Says how to create a token.
@@ -120,8 +134,18 @@ pub trait Site: Sync {
 pub struct Words {
     /// The kinds of login: a token, a browser, a client.
     pub logins: [&'static str; 3],
+    /// The product.
+    pub name: &'static str,
+    /// What to do about a server that does not answer.
+    pub outage: &'static str,
+    /// What contains repositories.
+    pub space: &'static str,
     /// An OAuth client, and where it is.
     pub client: &'static str,
+    /// What acts with a token of a client, and the question for the client's id.
+    pub client_itself: [&'static str; 2],
+    /// Why Bitbucket does not name an account for a token of a client.
+    pub no_client_account: Option<&'static str>,
     /// The names of a client's id and secret.
     pub pair: &'static str,
     /// How long an authorization code is valid, if the user must hurry.
@@ -132,6 +156,10 @@ pub struct Words {
     pub redirect: &'static str,
     /// The hint for a secret that is no token of this site.
     pub no_token: &'static str,
+    /// Why Bitbucket does not name the account of a token that a login tries.
+    pub token_refused: &'static str,
+    /// How to end each kind of login at the server. `{base}` is its base URL.
+    pub revoke: [&'static str; 3],
     /// How a token of a login gets the right to push.
     pub login_may_push: &'static str,
     /// How a user's own token gets the right to push.
@@ -190,7 +218,8 @@ fn bearer(token: &Secret) -> Secret {
     Secret::new(format!("Bearer {}", token.expose()))
 }
 
-fn basic(user: &str, token: &Secret) -> Secret {
+/// Makes the `Authorization` header of a password.
+pub(crate) fn basic(user: &str, token: &Secret) -> Secret {
     let pair = Secret::new(format!("{user}:{}", token.expose()));
     Secret::new(format!("Basic {}", BASE64.encode(pair.expose())))
 }

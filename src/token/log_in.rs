@@ -91,7 +91,7 @@ impl Tokens<'_> {
         }
         self.refresh(store.as_ref()).end_notes();
         // The login may belong to another user from now on.
-        self.keep_owner(None);
+        self.forget_owner();
         if let Some((cache, key)) = self.cache()
             && let Err(error) = cache.write(&key, &Entry::of(answer))
         {

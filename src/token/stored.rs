@@ -48,6 +48,18 @@ pub struct KeptOwner {
     pub told_at_unix_s: u64,
 }
 
+/// What Bitbucket has answered to the question whose a token is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeptAnswer {
+    /// It named the owner.
+    Named(String),
+    /// It refused the token.
+    Refused {
+        /// The time since then.
+        age_s: u64,
+    },
+}
+
 /// The result of removing a profile's data.
 #[derive(Debug, Default)]
 pub struct Forgotten {
@@ -163,31 +175,54 @@ impl Tokens<'_> {
         Ok(self.current.insert(current).bearer.clone())
     }
 
-    /// Saves the name of the owner; `None` removes it.
-    pub fn keep_owner(&self, name: Option<&str>) {
+    /// Saves the name of the owner of a token with this fingerprint; `None` if Bitbucket has refused the token.
+    pub fn keep_owner(&self, name: Option<&str>, token: &str) {
         let Some((directory, file)) = self.owner_file() else {
             return;
         };
-        // A name that cannot be saved is not shown, and one that cannot be removed is replaced later.
-        let _ = match name {
-            None => Directory::claim(directory).and_then(|directory| directory.remove(&file)),
-            Some(name) => {
-                let note = json!({ "name": name, "told_at_unix_s": self.clock.now_unix_s() });
-                Directory::make(directory)
-                    .and_then(|directory| directory.replace(&file, note.to_string().as_bytes()))
-            }
-        };
+        let told_at_unix_s = self.clock.now_unix_s();
+        let note = json!({ "name": name, "told_at_unix_s": told_at_unix_s, "token": token });
+        // A name that cannot be saved is not shown.
+        let _ = Directory::make(directory)
+            .and_then(|directory| directory.replace(&file, note.to_string().as_bytes()));
     }
 
+    /// Removes the name of the owner.
+    pub fn forget_owner(&self) {
+        if let Some((directory, file)) = self.owner_file() {
+            // A name that cannot be removed is replaced later.
+            let _ = Directory::claim(directory).and_then(|directory| directory.remove(&file));
+        }
+    }
+
+    /// Gives the owner, if Bitbucket has named it.
     fn kept_owner(&self) -> Option<KeptOwner> {
-        let (directory, file) = self.owner_file()?;
-        let directory = Directory::open(directory).ok()?;
-        let text = directory.read(&file, MAX_FILE_BYTES).ok()?;
-        let note: Value = serde_json::from_slice(&text).ok()?;
+        let note = self.owner_note()?;
         Some(KeptOwner {
             name: note.get("name")?.as_str()?.to_owned(),
             told_at_unix_s: note.get("told_at_unix_s")?.as_u64()?,
         })
+    }
+
+    /// Gives the owner of a token with this fingerprint.
+    pub fn kept_answer(&self, token: &str) -> Option<KeptAnswer> {
+        let note = self.owner_note()?;
+        if note.get("token")?.as_str()? != token {
+            return None;
+        }
+        let told_at_unix_s = note.get("told_at_unix_s")?.as_u64()?;
+        let age_s = self.clock.now_unix_s().abs_diff(told_at_unix_s);
+        Some(match note.get("name")?.as_str() {
+            Some(name) => KeptAnswer::Named(name.to_owned()),
+            None => KeptAnswer::Refused { age_s },
+        })
+    }
+
+    fn owner_note(&self) -> Option<Value> {
+        let (directory, file) = self.owner_file()?;
+        let directory = Directory::open(directory).ok()?;
+        let text = directory.read(&file, MAX_FILE_BYTES).ok()?;
+        serde_json::from_slice(&text).ok()
     }
 
     fn owner_file(&self) -> Option<(&Path, String)> {
@@ -258,7 +293,7 @@ impl Tokens<'_> {
         }
         let is_shared = |name| forgotten.shared.iter().any(|(shared, _)| *shared == name);
         if even_shared || !own.is_some_and(|(name, _)| is_shared(name)) {
-            self.keep_owner(None);
+            self.forget_owner();
             self.refresh(store.as_ref()).ended.end();
         }
         Ok(())

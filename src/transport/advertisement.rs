@@ -189,7 +189,9 @@ fn empty(why: &str) -> io::Error {
 
 /// Makes an error from the server's `ERR ` message.
 pub(super) fn told(session: &Session<'_>, message: &[u8]) -> anyhow::Error {
-    session.told(&quote(&String::from_utf8_lossy(message)))
+    let message = String::from_utf8_lossy(message);
+    let lines: Vec<_> = message.lines().map(str::trim).collect();
+    session.told(&quote(&lines.join(" ")))
 }
 
 /// Remembers an advertisement that git has used, with git's first request after it.

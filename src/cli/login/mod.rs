@@ -76,6 +76,7 @@ fn log_in(
     loop {
         let mut new_secret = None;
         let identity = wanted.identity(&app)?;
+        let product = identity.profile.endpoints.product;
         let login = Attempt {
             options,
             purpose,
@@ -86,7 +87,7 @@ fn log_in(
                 let why = format!("{error:#}");
                 console.tell(&format!("{}.", why.trim_end_matches('.')));
                 console.tell("Try again, or press Ctrl-C to stop.");
-                wanted.ask_id_again(console)?;
+                wanted.ask_id_again(product, console)?;
             }
             other => return other,
         }
@@ -248,7 +249,8 @@ impl Attempt<'_> {
 
 /// Says how the login ended, and what comes next.
 fn tell(login: &browser::Login<'_>, heard: Heard, console: &mut Console<'_>) -> anyhow::Result<()> {
-    let name = &login.identity.profile.name;
+    let profile = &login.identity.profile;
+    let name = &profile.name;
     if login.options.no_check {
         return console.answer(&format!("Profile '{name}' was saved without a check."));
     }
@@ -258,7 +260,7 @@ fn tell(login: &browser::Login<'_>, heard: Heard, console: &mut Console<'_>) -> 
         return Ok(());
     }
     try_repository(name, login.repository, console)?;
-    outcome::next(name, login.options, console)
+    outcome::next(profile, login.options, console)
 }
 
 /// Tries the login, unless the user forbids it. A login by browser always needs Bitbucket.

@@ -50,7 +50,7 @@ pub(super) fn tell(
     } = heard;
     let owner = match owner {
         Some(owner) => {
-            identity.keep_owner(owner.name().as_deref(), console.warn);
+            identity.keep_owner(&owner, &identity.bearer(console.warn)?, console.warn);
             Ok(owner)
         }
         None => app.owner(identity, known.as_deref().unwrap_or_default(), console.warn),
@@ -92,18 +92,19 @@ fn place(store: Store) -> &'static str {
 
 /// Shows the next steps: which profile an address without a profile gets, a clone, and setup.
 pub(super) fn next(
-    profile: &str,
+    profile: &Profile,
     options: &arguments::Login,
     console: &mut Console<'_>,
 ) -> anyhow::Result<()> {
+    let space = profile.endpoints.product.words().space;
     if options.is_default {
-        use_profile::set(profile, &Place::Global, console)?;
+        use_profile::set(&profile.name, &Place::Global, console)?;
     }
     let used = || App::read_of_user().and_then(|app| app.explain_here());
     let is_open = !options.is_default && options.workspaces.is_empty();
     if is_open && console.is_interactive {
         let text = match used() {
-            Ok((name, _)) if name == profile => None,
+            Ok((name, _)) if name == profile.name => None,
             Ok((name, why)) => Some(format!("gets profile '{name}' because {why}")),
             Err(error) => Some(format!("gets none: {error:#}")),
         };
@@ -112,10 +113,10 @@ pub(super) fn next(
             offer_use(profile, console)?;
         }
     }
-    let is_plain = used().is_ok_and(|(name, _)| name == profile);
+    let is_plain = used().is_ok_and(|(name, _)| name == profile.name);
     let address = match is_plain {
-        true => "<workspace>/<repository>".to_owned(),
-        false => format!("{profile}@<workspace>/<repository>"),
+        true => format!("<{space}>/<repository>"),
+        false => format!("{profile}@<{space}>/<repository>"),
     };
     console.tell(&format!("Next: git clone bbtoken::{address}"));
     match options.no_setup || !console.is_interactive {
@@ -129,23 +130,27 @@ pub(super) fn next(
 }
 
 /// Asks for which addresses git uses a new profile.
-fn offer_use(profile: &str, console: &mut Console<'_>) -> anyhow::Result<()> {
-    let named =
-        format!("addresses that name it, as in bbtoken::{profile}@<workspace>/<repository>");
+fn offer_use(profile: &Profile, console: &mut Console<'_>) -> anyhow::Result<()> {
+    let space = profile.endpoints.product.words().space;
+    let named = format!("addresses that name it, as in bbtoken::{profile}@<{space}>/<repository>");
+    let one = format!("one {space}");
     let choices = [
         ("name", named.as_str()),
-        ("workspace", "one workspace"),
+        (space, one.as_str()),
         ("default", "every address"),
     ];
     // The login is already saved, so an end of input leaves it as it is.
     let place = match console.choose(&format!("Use profile '{profile}' for"), &choices) {
-        Ok(1) => Place::Workspace(console.ask("Workspace", "").unwrap_or_default()),
+        Ok(1) => {
+            let question = format!("Name of the {space}");
+            Place::Workspace(console.ask(&question, "").unwrap_or_default())
+        }
         Ok(2) => Place::Global,
         _ => return Ok(()),
     };
     match place {
         Place::Workspace(name) if name.is_empty() => Ok(()),
-        place => use_profile::set(profile, &place, console),
+        place => use_profile::set(&profile.name, &place, console),
     }
 }
 
@@ -190,9 +195,12 @@ fn tell_owner(
                 return Ok(scopes);
             }
         }
-        Ok(Owner::Refused) => (console.warn)(
-            "Bitbucket refused to name the account of the token: the token is wrong, or it cannot read the account; try it: git ls-remote bbtoken::<workspace>/<repository>",
-        ),
+        Ok(Owner::Refused) => {
+            let space = profile.endpoints.product.words().space;
+            (console.warn)(&format!(
+                "Bitbucket refused to name the account of the token: the token is wrong, or it cannot read the account; try it: git ls-remote bbtoken::<{space}>/<repository>"
+            ));
+        }
         Err(error) => console.tell(&format!("  Account unknown: {error:#}.")),
     }
     Ok(Vec::new())

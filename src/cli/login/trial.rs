@@ -43,9 +43,7 @@ pub(super) fn of_token(
                 false if purpose.is_git() => {
                     "the token is wrong or revoked, or it cannot read this repository"
                 }
-                false => {
-                    "the token is wrong or revoked, or it belongs to a repository, project or workspace: check such a token with --try <workspace>/<repository>"
-                }
+                false => profile.endpoints.product.words().token_refused,
             };
             let message = format!(
                 "{}: Bitbucket refused to name the account of the token; {why}",
@@ -55,8 +53,9 @@ pub(super) fn of_token(
         }
         Ok(Owner::Untold(why)) => {
             let message = format!(
-                "{}: the helper could not check the token: {why}; give --try <workspace>/<repository>, or --no-check to save it without a check",
-                not_done(profile)
+                "{}: the helper could not check the token: {why}; give --try <{}>/<repository>, or --no-check to save it without a check",
+                not_done(profile),
+                profile.endpoints.product.words().space
             );
             agree(&why, usage(&message), console).map(|()| None)
         }

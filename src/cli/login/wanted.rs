@@ -152,9 +152,13 @@ impl Wanted {
     }
 
     /// Asks for the client's id again, if it was asked for.
-    pub(super) fn ask_id_again(&mut self, console: &mut Console<'_>) -> anyhow::Result<()> {
+    pub(super) fn ask_id_again(
+        &mut self,
+        product: Product,
+        console: &mut Console<'_>,
+    ) -> anyhow::Result<()> {
         if let ClientId::Asked(id) = &mut self.client_id {
-            *id = ask_id(console)?;
+            *id = ask_id(product, console)?;
         }
         Ok(())
     }
@@ -389,13 +393,13 @@ fn client_id(
         .product
         .steps_to_a_client(&site.base, workspace.as_deref(), is_for_people);
     steps.iter().for_each(|line| console.tell(line));
-    ask_id(console).map(ClientId::Asked)
+    ask_id(site.product, console).map(ClientId::Asked)
 }
 
 /// Asks for the client's id until the answer has a valid form.
-fn ask_id(console: &mut Console<'_>) -> anyhow::Result<String> {
+fn ask_id(product: Product, console: &mut Console<'_>) -> anyhow::Result<String> {
     loop {
-        let id = console.ask("Key of the OAuth consumer", "")?;
+        let id = console.ask(product.words().client_itself[1], "")?;
         match checked_id(&id) {
             Ok(id) => return Ok(id),
             Err(error) => console.tell(&format!("{error:#}.")),

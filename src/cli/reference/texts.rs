@@ -78,6 +78,8 @@ git bbtoken status --json
   profiles[]: in alphabetical order
     name
     problem: why it cannot be used; the fields below are then absent
+    kind: cloud or datacenter
+    base_url: where the profile's Bitbucket is
     grant: client-credentials, authorization-code, token, or shared if the store decides
     client_id: absent for a token; cut if it looks like a secret
     account: the value of 'account'; without one, the name of the profile

@@ -49,7 +49,7 @@ type Validity = Result<String, String>;
 fn row(view: &View, now_unix_s: u64) -> (Validity, [String; 3]) {
     let name = view.name.clone();
     let workspaces = match view.workspaces().as_slice() {
-        [] => "all workspaces".to_owned(),
+        [] => format!("all {}s", view.space()),
         some => some
             .iter()
             .map(|name| mask_name(name))
@@ -65,7 +65,7 @@ fn row(view: &View, now_unix_s: u64) -> (Validity, [String; 3]) {
             let validity = match problem {
                 Some(problem) => Err(format!("cannot read its store: {problem:#}")),
                 None => validity(profile, kept, now_unix_s)
-                    .map(|text| format!("{text}{}", source(view, profile))),
+                    .map(|text| format!("{text}{}{}", source(view, profile), view.of_site())),
             };
             (validity, [name, account(profile, kept), workspaces])
         }

@@ -45,8 +45,10 @@ pub(super) fn run(options: &arguments::Status, console: &mut Console<'_>) -> any
             json!({ "version": VERSION, "base_url": app.base().as_str(), "profiles": profiles });
         return console.answer_json(all);
     }
-    if options.verbose {
-        console.answer(&format!("Bitbucket is at {}", app.base()))?;
+    let is_at_base = |view: &View| view.site.is_none();
+    if options.verbose && (views.is_empty() || views.iter().any(is_at_base)) {
+        let name = app.places[0].product.words().name;
+        console.answer(&format!("{name} is at {}", app.base()))?;
     }
     if views.is_empty() {
         let text = "No profile is configured; 'git bbtoken login' creates one.";
@@ -80,9 +82,10 @@ fn glance(
     // A line about a problem already names a command.
     let is_seen = console.is_interactive && console.is_output_a_terminal;
     if are_good && !views.is_empty() && is_seen {
-        console.tell(
-            "Not checked at Bitbucket; to check: git bbtoken doctor <workspace>/<repository>",
-        );
+        console.tell(&format!(
+            "Not checked at Bitbucket; to check: git bbtoken doctor <{}>/<repository>",
+            views[0].space()
+        ));
     }
     Ok(())
 }
@@ -92,6 +95,8 @@ struct View {
     name: String,
     /// The resolved profile with its saved data, or the reason why it cannot be used.
     found: anyhow::Result<(Profile, Kept, Option<anyhow::Error>)>,
+    /// The site, if it is not the common one.
+    site: Option<String>,
     settings: Vec<(&'static str, Setting)>,
 }
 
@@ -104,9 +109,25 @@ impl View {
         let profile = found.as_ref().ok().map(|(profile, ..)| profile);
         View {
             name: name.to_owned(),
+            site: profile.and_then(|profile| app.other_site(profile)),
             settings: settings(&app.raw, name, profile),
             found,
         }
+    }
+
+    /// Names the site after another text, if it is not the common one.
+    fn of_site(&self) -> String {
+        let site = self.site.as_ref();
+        site.map_or_else(String::new, |site| format!("; {site}"))
+    }
+
+    /// Names what contains repositories.
+    fn space(&self) -> &'static str {
+        let product = self
+            .found
+            .as_ref()
+            .map(|(profile, ..)| profile.endpoints.product);
+        product.map_or("workspace", |product| product.words().space)
     }
 
     fn workspaces(&self) -> Vec<&str> {
@@ -120,6 +141,10 @@ impl View {
         let mut rows = match &self.found {
             Err(error) => vec![("cannot be used", format!("{error:#}"))],
             Ok((profile, kept, problem)) => [
+                self.site
+                    .iter()
+                    .map(|site| ("site", site.clone()))
+                    .collect(),
                 of_profile(profile, kept, now_unix_s),
                 of_store(profile, kept, problem.as_ref()),
                 of_login(profile, kept, now_unix_s),
@@ -153,6 +178,8 @@ impl View {
                 return Value::Object(fields);
             }
         };
+        fields.insert("kind".into(), json!(profile.endpoints.product.name()));
+        fields.insert("base_url".into(), json!(profile.endpoints.base.as_str()));
         fields.insert("grant".into(), json!(profile.grant.name()));
         fields.insert("account".into(), json!(profile.account));
         fields.insert("workspaces".into(), json!(self.workspaces()));

@@ -203,8 +203,13 @@ impl Renewal<'_> {
         let now_unix_s = known.now_unix_s;
         let is_refused = Some(&access.token) == self.refused
             && now_unix_s.abs_diff(access.got_at_unix_s) >= YOUNG_S;
-        let least_s =
-            least_life(self.margin, access.lifetime_s).max(ahead_s.min(access.lifetime_s / 2));
+        let least_s = match self.tokens.profile.ends_tokens_by_refresh() {
+            // A renewal would end the token of a command that is still running, here or on another machine.
+            true => 0,
+            false => {
+                least_life(self.margin, access.lifetime_s).max(ahead_s.min(access.lifetime_s / 2))
+            }
+        };
         let is_alive = access.expires_at_unix_s > now_unix_s.saturating_add(least_s);
         // A longer life means that the store's clock was wrong then or is wrong now.
         let most = now_unix_s
@@ -231,7 +236,10 @@ impl Renewal<'_> {
         );
         let kind = match failed.cause {
             Cause::Client => Kind::ClientRefused {
-                remedy: "ask the administrator of the shared login: check the OAuth consumer (workspace settings, OAuth consumers)".into(),
+                remedy: format!(
+                    "ask the administrator of the shared login: check {}",
+                    self.tokens.profile.endpoints.product.words().client
+                ),
             },
             Cause::Connection | Cause::Server => Kind::Busy,
         };

@@ -1,7 +1,13 @@
 //! Bitbucket Data Center, below a context path and at an odd port.
 
 mod addresses;
+mod answers;
+mod attempts;
+mod credential;
+mod doctor;
+mod lfs;
 mod logins;
+mod mirror;
 mod moving;
 mod setup;
 
