@@ -9,7 +9,7 @@ use crate::{
     http::{Body, HttpClient as _, Request, Response, Url},
     profile::{Grant, Profile},
     secret::Secret,
-    site::{Account, Owner, Product, Question, Reply, Sent, Told, basic},
+    site::{Account, Owner, Product, Reply, Sent, Told, basic},
     token::{Bearer, KeptAnswer},
 };
 
@@ -133,20 +133,21 @@ impl App {
     pub(crate) fn ask(
         &self,
         identity: &Identity,
-        question: &Question,
+        path: &str,
+        (sent, body): (Sent, Option<&'static str>),
         notify: &dyn Fn(&str),
     ) -> anyhow::Result<Reply> {
         let endpoints = &identity.profile.endpoints;
         let base = endpoints.base.as_str().trim_end_matches('/');
-        let url = Url::parse(&format!("{base}/{}", question.path))?;
-        let mut request = match question.body {
+        let url = Url::parse(&format!("{base}/{path}"))?;
+        let mut request = match body {
             Some(body) => Request::post(url, Body::Bytes(body.into()))
                 .header("Content-Type", LFS_JSON)
                 .header("Accept", LFS_JSON),
             None => Request::get(url).header("Accept", "application/json"),
         };
         let bearer = || identity.tokens(notify).bearer(Duration::ZERO);
-        request.authorization = match question.sent {
+        request.authorization = match sent {
             Sent::Nowhere => None,
             Sent::Usual => Some(endpoints.product.authorization(&bearer()?.token)),
             Sent::Password => {

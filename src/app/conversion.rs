@@ -25,7 +25,7 @@ pub(crate) enum Conversion {
     /// https addresses.
     Https,
     /// `bbtoken::` addresses of another site.
-    Moved(Move),
+    Moved(Box<Move>),
 }
 
 /// The move of repositories to a site of another kind.

@@ -18,7 +18,7 @@ pub(super) fn check(
     const CHECK: &str = "server";
     let endpoints = &identity.profile.endpoints;
     let repository = address.and_then(|address| app.repository(address));
-    let ask = |question: &_| app.ask(identity, question, warn);
+    let ask = |path: &_, sent, body| app.ask(identity, path, (sent, body), warn).ok();
     let examined = endpoints.product.examine(&Subject {
         base: &endpoints.base,
         repository: repository.as_ref(),

@@ -141,19 +141,12 @@ impl Plan {
         let Some(mirror) = &profile.endpoints.mirror else {
             return broken;
         };
-        let is_of_mirror = matches!(
+        // These say what else to do.
+        let is_of_token = matches!(
             kind(&broken.error),
-            Some(
-                Kind::Unreachable { .. }
-                    | Kind::Untrusted { .. }
-                    | Kind::ServerFailed { .. }
-                    | Kind::Busy
-                    | Kind::NotGit
-                    | Kind::AccessRefused { .. }
-                    | Kind::SiteUnavailable { .. }
-            )
+            Some(Kind::LoginNeeded { .. } | Kind::SiteRefused { .. } | Kind::Misconfigured)
         );
-        if !is_of_mirror || service == Service::ReceivePack {
+        if is_of_token || service == Service::ReceivePack {
             return broken;
         }
         let remedy = format!(

@@ -15,6 +15,8 @@ pub(super) const NO_SERVER: &str = "there is no git server at this address: chec
 /// A question of git-lfs about an object that does not exist ("Git LFS Batch API").
 const BATCH: &str = r#"{"operation":"download","objects":[{"oid":"0000000000000000000000000000000000000000000000000000000000000000","size":1}]}"#;
 
+type Ask<'s> = dyn Fn(&str, Sent, Option<&'static str>) -> Option<Reply> + 's;
+
 /// The subject of the questions.
 pub struct Subject<'s> {
     /// The base URL.
@@ -23,19 +25,9 @@ pub struct Subject<'s> {
     pub repository: Option<&'s Address>,
     /// Whether the site has accepted the token. Else no question has a token.
     pub is_accepted: bool,
-    /// Asks.
-    pub ask: &'s dyn Fn(&Question) -> anyhow::Result<Reply>,
-}
-
-/// A request.
-#[derive(Debug)]
-pub struct Question {
-    /// The path below the base URL.
-    pub path: String,
-    /// How the token is sent.
-    pub sent: Sent,
-    /// The body of a request of git-lfs.
-    pub body: Option<&'static str>,
+    /// Asks at a path below the base URL, with a body if the question is one of git-lfs. `None` without a response,
+    /// because other checks tell why.
+    pub ask: &'s Ask<'s>,
 }
 
 /// How a token is sent.
@@ -82,105 +74,89 @@ pub struct Examined {
     pub fix: Option<String>,
 }
 
-impl Examined {
-    fn new(health: Health, text: impl Into<String>, public: &'static str) -> Self {
-        Examined {
-            health,
-            text: text.into(),
-            public,
-            fix: None,
-        }
-    }
-
-    fn fix(self, fix: impl Into<String>) -> Self {
-        Examined {
-            fix: Some(fix.into()),
-            ..self
-        }
+fn good(text: impl Into<String>, public: &'static str) -> Examined {
+    Examined {
+        health: Health::Good,
+        text: text.into(),
+        public,
+        fix: None,
     }
 }
 
-/// Examines a Data Center. A question without a response gives no result, because other checks tell why.
+fn bad(health: Health, text: impl Into<String>, public: &'static str, fix: &str) -> Examined {
+    Examined {
+        health,
+        fix: Some(fix.to_owned()),
+        ..good(text, public)
+    }
+}
+
+/// Examines a Data Center.
 pub(super) fn of_data_center(subject: &Subject<'_>) -> Vec<Examined> {
-    let ask = |path: &str, sent, body| {
-        let path = path.to_owned();
-        (subject.ask)(&Question { path, sent, body }).ok()
-    };
     const PROPERTIES: &str = "rest/api/latest/application-properties";
-    let Some(reply) = ask(PROPERTIES, Sent::Nowhere, None) else {
+    let usual = |path: &str, body| (subject.ask)(path, Sent::Usual, body);
+    let Some(reply) = (subject.ask)(PROPERTIES, Sent::Nowhere, None) else {
         return Vec::new();
     };
     let mut found = vec![server(&reply)];
     if reply.status != 200 || !subject.is_accepted {
         return found;
     }
-    let reply = ask(PROPERTIES, Sent::Password, None);
-    found.extend(reply.and_then(|reply| password(&reply)));
+    found.extend((subject.ask)(PROPERTIES, Sent::Password, None).and_then(|it| password(&it)));
     if let Some(address) = subject.repository {
-        let Address {
-            workspace,
-            repository,
-            ..
-        } = address;
-        let rest = format!("rest/api/latest/projects/{workspace}/repos/{repository}");
-        let reply = ask(&rest, Sent::Usual, None);
-        found.extend(reply.and_then(|reply| base_url(&reply, subject.base)));
+        let (project, name) = (&address.workspace, &address.repository);
+        let rest = format!("rest/api/latest/projects/{project}/repos/{name}");
+        found.extend(usual(&rest, None).and_then(|it| base_url(&it, subject.base)));
         let lfs = format!("scm/{address}.git/info/lfs/objects/batch");
-        let reply = ask(&lfs, Sent::Usual, Some(BATCH));
-        found.extend(reply.and_then(|reply| large_files(&reply)));
+        found.extend(usual(&lfs, Some(BATCH)).and_then(|it| large_files(&it)));
     }
     found
 }
 
 fn server(reply: &Reply) -> Examined {
     let version = reply.body.get("version").and_then(Value::as_str);
-    match (reply.status, version) {
+    let (text, public, fix) = match (reply.status, version) {
         (200, Some(version)) => {
             let text = format!("Bitbucket Data Center {}", quote(version));
-            Examined::new(Health::Good, text, "version known")
+            return good(text, "version known");
         }
-        (300..=399, _) => {
-            let text = "the server redirects its REST API to another page";
-            Examined::new(Health::Problem, text, "redirected").fix(GATEWAY)
-        }
-        (503, _) => {
-            let text = "the server answers 503";
-            Examined::new(Health::Problem, text, "unavailable").fix(MAINTENANCE)
-        }
-        (status, _) => {
-            let text = format!("the server does not tell its version, it answers {status}");
-            Examined::new(Health::Problem, text, "version unknown").fix(NO_SERVER)
-        }
-    }
+        (300..=399, _) => (
+            "it redirects its REST API to another page",
+            "redirected",
+            GATEWAY,
+        ),
+        (503, _) => ("it answers 503", "unavailable", MAINTENANCE),
+        _ => ("it does not tell its version", "version unknown", NO_SERVER),
+    };
+    bad(Health::Problem, text, public, fix)
 }
 
 /// Tells whether Bitbucket accepts the token as a password.
 fn password(reply: &Reply) -> Option<Examined> {
     let is_locked = reply.body.to_string().to_lowercase().contains("captcha");
-    Some(match reply.status {
-        200 => Examined::new(
-            Health::Good,
-            "Basic authentication works, which git-lfs and plain https addresses need",
-            "Basic works",
-        ),
+    let fails = "git-lfs, plain https addresses and git's own transport do not work";
+    let (text, public, fix) = match reply.status {
+        200 => {
+            let text = "Basic authentication works, which git-lfs and plain https addresses need";
+            return Some(good(text, "Basic works"));
+        }
         401 | 403 if is_locked => {
             let text = "the account is locked for Basic authentication";
-            Examined::new(Health::Problem, text, "locked").fix(LOCKED)
+            return Some(bad(Health::Problem, text, "locked", LOCKED));
         }
-        403 => Examined::new(
-            Health::Note,
-            "Basic authentication is switched off: git-lfs, plain https addresses and git's own transport do not work",
+        403 => (
+            "Basic authentication is switched off",
             "Basic is off",
-        )
-        .fix("use bbtoken:: addresses without bbtoken.transport=git; for git-lfs, ask the administrator to allow Basic authentication for '/scm' and '/rest/git-lfs'"),
-        401 => Examined::new(
-            Health::Note,
-            "Bitbucket does not accept this token as a password: git-lfs, plain https addresses and git's own transport do not work",
+            "use bbtoken:: addresses without bbtoken.transport=git; for git-lfs, ask the administrator to allow Basic authentication for '/scm' and '/rest/git-lfs'",
+        ),
+        401 => (
+            "Bitbucket does not accept this token as a password",
             "no Basic for this token",
-        )
-        .fix("for these, use an HTTP access token of an account"),
+            "for these, use an HTTP access token of an account",
+        ),
         _ => return None,
-    })
+    };
+    Some(bad(Health::Note, format!("{text}: {fails}"), public, fix))
 }
 
 /// Compares the base URL with the one from which Bitbucket makes addresses.
@@ -197,25 +173,18 @@ fn base_url(reply: &Reply, base: &Url) -> Option<Examined> {
         return None;
     }
     let text = format!(
-        "the server believes that its address is '{}', and sends git-lfs there",
+        "it believes that its address is '{}', and sends git-lfs there",
         quote(&plain(&believed))
     );
-    Some(
-        Examined::new(Health::Note, text, "another base URL").fix(
-            "set bbtoken.<profile>.baseUrl to that address, or ask the administrator to correct the base URL (Administration, Server settings)",
-        ),
-    )
+    let fix = "set bbtoken.<profile>.baseUrl to that address, or ask the administrator to correct the base URL (Administration, Server settings)";
+    Some(bad(Health::Note, text, "another base URL", fix))
 }
 
 fn large_files(reply: &Reply) -> Option<Examined> {
     let said = reply.body.to_string().to_lowercase();
-    let is_off = said.contains("lfs")
-        && ["disabled", "not enabled"]
-            .iter()
-            .any(|word| said.contains(word));
-    (reply.status >= 400 && is_off).then(|| {
-        let text = "Git LFS is off for this repository: git-lfs can neither fetch nor push files";
-        Examined::new(Health::Note, text, "LFS is off")
-            .fix("ask an administrator of the repository to turn it on (repository settings, Large File Storage)")
-    })
+    let is_off =
+        said.contains("lfs") && (said.contains("disabled") || said.contains("not enabled"));
+    let text = "Git LFS is off for this repository: git-lfs can neither fetch nor push files";
+    let fix = "ask an administrator of the repository to turn it on (repository settings, Large File Storage)";
+    (reply.status >= 400 && is_off).then(|| bad(Health::Note, text, "LFS is off", fix))
 }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 pub(crate) use account::{Account, Owner, Told};
-pub(crate) use health::{Examined, Health, Question, Reply, Sent, Subject};
+pub(crate) use health::{Examined, Health, Reply, Sent, Subject};
 
 /// A kind of Bitbucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -65,7 +65,7 @@ fn doctor_finds_what_is_special_to_a_data_center() {
     finds(
         &world,
         &[
-            "note     server: the server believes that its address is 'https://bitbucket.example/git', and sends git-lfs there\n",
+            "note     server: it believes that its address is 'https://bitbucket.example/git', and sends git-lfs there\n",
             "-> set bbtoken.<profile>.baseUrl to that address, or ask the administrator to correct the base URL (Administration, Server settings)\n",
         ],
     );
@@ -73,7 +73,7 @@ fn doctor_finds_what_is_special_to_a_data_center() {
         it.base_url = None;
         it.maintenance = true;
     });
-    finds(&world, &["problem  server: the server answers 503\n"]);
+    finds(&world, &["problem  server: it answers 503\n"]);
     change(&world, |it| {
         it.maintenance = false;
         it.sso_gateway = Some("https://127.0.0.1:1/login".to_owned());
@@ -81,7 +81,7 @@ fn doctor_finds_what_is_special_to_a_data_center() {
     finds(
         &world,
         &[
-            "problem  server: the server redirects its REST API to another page\n",
+            "problem  server: it redirects its REST API to another page\n",
             "-> a sign-on gateway may be in front of Bitbucket",
         ],
     );
@@ -102,7 +102,7 @@ fn doctor_finds_a_missing_context_path_and_a_token_that_is_no_password() {
             true => finds(
                 &world,
                 &[
-                    "problem  server: the server does not tell its version, it answers 404\n",
+                    "problem  server: it does not tell its version\n",
                     "-> there is no git server at this address: check bbtoken.<profile>.baseUrl",
                 ],
             ),

@@ -96,15 +96,14 @@ fn pasting(world: &World) -> (Child, String) {
     (child, page.trim().to_owned())
 }
 
-#[test]
-fn a_browser_login_is_pasted_and_a_refresh_repeats_the_redirect_url() {
-    let world = one();
+/// Logs in as a person who pastes the address.
+pub(super) fn log_in_by_browser(world: &World) {
     world.bitbucket.add_consumer(Consumer {
         callback: Some(REDIRECT.to_owned()),
         ..world.consumer.clone()
     });
-    let (mut child, page) = pasting(&world);
-    let address = granted(&world, &page);
+    let (mut child, page) = pasting(world);
+    let address = granted(world, &page);
     assert!(address.starts_with(REDIRECT), "{address}");
     let input = child.stdin.as_mut().expect("it is a pipe");
     writeln!(input, "{address}").expect("it is read");
@@ -112,6 +111,12 @@ fn a_browser_login_is_pasted_and_a_refresh_repeats_the_redirect_url() {
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{said}");
     assert!(said.contains("valid for only 10 seconds"), "{said}");
+}
+
+#[test]
+fn a_browser_login_is_pasted_and_a_refresh_repeats_the_redirect_url() {
+    let world = one();
+    log_in_by_browser(&world);
     lists(&world);
     let refreshes = || world.bitbucket.refresh_uses().len();
     let before = refreshes();

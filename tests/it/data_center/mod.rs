@@ -9,6 +9,7 @@ mod lfs;
 mod logins;
 mod mirror;
 mod moving;
+mod refreshes;
 mod setup;
 
 use bitbucket_local::{NewToken, Options, TokenKind};
