@@ -158,7 +158,7 @@ pub struct Words {
     pub no_token: &'static str,
     /// Why Bitbucket does not name the account of a token that a login tries.
     pub token_refused: &'static str,
-    /// How to end each kind of login at the server. `{base}` is its base URL.
+    /// Where to revoke the secret of each kind of login. `{base}` is the base URL.
     pub revoke: [&'static str; 3],
     /// How a token of a login gets the right to push.
     pub login_may_push: &'static str,
