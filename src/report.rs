@@ -311,7 +311,7 @@ fn hint_of(kind: &Kind) -> Option<String> {
         Kind::BadAddress => "write it as 'bbtoken::workspace/repository'".into(),
         Kind::UnknownHost { base } => format!(
             "if it is a Bitbucket Data Center, run 'git bbtoken login <profile> --data-center {}'; it sets bbtoken.<profile>.kind to datacenter, and bbtoken.<profile>.baseUrl to that address",
-            base.as_deref().unwrap_or("https://<host>/<context path>")
+            base.as_deref().unwrap_or("https://<host>/<context-path>")
         ),
         Kind::LoginNeeded { profile } => format!("run 'git bbtoken login {profile}'"),
         Kind::SharedLoginNeeded { login } => {

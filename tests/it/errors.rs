@@ -40,7 +40,7 @@ const FORM: &str = "hint: write it as 'bbtoken::workspace/repository'\n";
 fn a_malformed_address_is_reported_with_the_reason() {
     const EMPTY_REPOSITORY: &str = "expected workspace/repository, but the repository is empty or contains characters that Bitbucket does not allow";
     const OTHER_HOST: &str = "its host is not a configured Bitbucket site";
-    const DATA_CENTER: &str = "hint: if it is a Bitbucket Data Center, run 'git bbtoken login <profile> --data-center https://<host>/<context path>'; it sets bbtoken.<profile>.kind to datacenter, and bbtoken.<profile>.baseUrl to that address\n";
+    const DATA_CENTER: &str = "hint: if it is a Bitbucket Data Center, run 'git bbtoken login <profile> --data-center https://<host>/<context-path>'; it sets bbtoken.<profile>.kind to datacenter, and bbtoken.<profile>.baseUrl to that address\n";
     const EMPTY_WORKSPACE: &str = "expected workspace/repository, but the workspace is empty or contains characters that Bitbucket does not allow";
     let cases = [
         ("ws", "ws", EMPTY_REPOSITORY),
