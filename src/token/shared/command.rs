@@ -214,6 +214,20 @@ mod tests {
     }
 
     #[test]
+    fn a_command_that_takes_too_long_may_have_written() {
+        let setting = setting("!sleep 60; :");
+        let record = CommandRecord::new(&setting);
+        record.limit_time(Duration::from_secs(1));
+        let written = record.replace(&Version("0".into()), &Secret::new("{}"));
+        let Err(Trouble::Lost { why, retry_after }) = written else {
+            panic!("{written:?}");
+        };
+        let why = format!("{why:#}");
+        assert!(why.ends_with("did not finish within 1 seconds"), "{why}");
+        assert_eq!(retry_after, Some(PAUSE));
+    }
+
+    #[test]
     fn each_end_of_a_command_has_its_meaning() {
         let version = "printed no version on its first line";
         let cases = [

@@ -285,6 +285,9 @@ fn a_renewal_over_three_nodes_is_one_request() {
     at(log_in(&world, &bao), leader).done().expect(0);
     let untrusted = job(&world, &bao).fails(6);
     untrusted.says(&["cannot make a secure connection to '127.0.0.1'"]);
+    let doctor = with_store(world.bbtoken(["doctor"]), "").env("VAULT_TOKEN", &bao.root);
+    let found = at(doctor, (leader + 1) % 3).done().stdout;
+    assert!(found.contains("store: a standby answers"), "{found}");
     let requests = world.bitbucket.token_requests().len();
     for renewal in 1..=3 {
         let mut content = bao.nodes[leader]

@@ -149,6 +149,7 @@ fn of_answers() {
     let world = world();
     let mut said = Transcript::new(&world);
     let denied = r#"{"errors":["1 error occurred:\n\t* permission denied\n\n"]}"#;
+    let elsewhere = Server::answering("HTTP/1.1 200 OK\r\n\r\n");
     for (about, status, body) in [
         ("a page", "200 OK", "<html>sign on</html>"),
         ("nothing", "200 OK", ""),
@@ -175,15 +176,84 @@ fn of_answers() {
     ] {
         let length = body.len();
         let head = format!(
-            "HTTP/1.1 {status}\r\nLocation: https://evil.example/\r\nContent-Length: {length}\r\n"
+            "HTTP/1.1 {status}\r\nLocation: http://127.0.0.1:{}/\r\nContent-Length: {length}\r\n",
+            elsewhere.port()
         );
         let server = Server::answering(format!("{head}\r\n{body}"));
         let url = format!("http://127.0.0.1:{}", server.port());
         let environment = [&STORE[..], &[TOKEN, ("VAULT_ADDR", &url)]].concat();
         note(&mut said, about, &environment);
     }
+    assert!(elsewhere.asked().is_empty(), "no redirect is followed");
+    assert!(
+        world.bitbucket.requests().is_empty(),
+        "Bitbucket is not asked"
+    );
     is_kept(
         &expect_test::expect_file!["../expected/errors-shared.txt"],
         &said.text,
     );
+}
+
+#[test]
+fn a_login_to_a_store_goes_nowhere_else() {
+    let world = world();
+    let elsewhere = Server::answering("HTTP/1.1 200 OK\r\n\r\n");
+    for status in [301, 302, 308] {
+        let server = Server::answering(format!(
+            "HTTP/1.1 {status} X\r\nLocation: http://127.0.0.1:{}/v1/auth/jwt/login\r\nContent-Length: 0\r\n\r\n",
+            elsewhere.port()
+        ));
+        let run = world.bbtoken(["token"]).without_client();
+        let run = STORE
+            .iter()
+            .fold(run, |run, (name, value)| run.env(name, value));
+        let run = run
+            .env("VAULT_ADDR", format!("http://127.0.0.1:{}", server.port()))
+            .env("BBTOKEN_STORE_ROLE", "ci")
+            .env("VAULT_ID_TOKEN", "canary");
+        let done = run.fails(7);
+        done.says(&[&format!(
+            "answered {status}, a redirect, which is not followed"
+        )]);
+        assert_eq!(server.asked().len(), 1, "the login is not repeated");
+    }
+    assert!(elsewhere.asked().is_empty());
+    assert!(world.bitbucket.requests().is_empty());
+}
+
+#[test]
+fn a_huge_answer_of_a_store_is_an_error() {
+    let world = world();
+    let record = format!(r#"{{"data":{{"data":{{"x":"{}"}}}}}}"#, "x".repeat(3 << 20));
+    let server = Server::answering(format!("HTTP/1.1 200 OK\r\n\r\n{record}"));
+    let run = world.bbtoken(["token"]).without_client();
+    let run = STORE
+        .iter()
+        .fold(run, |run, (name, value)| run.env(name, value));
+    let url = format!("http://127.0.0.1:{}", server.port());
+    let done = run.env(TOKEN.0, TOKEN.1).env("VAULT_ADDR", url).fails(7);
+    done.says(&["cannot read the shared login 'secret/bbtoken/ci' of"]);
+    assert!(done.stderr.len() < 2_000, "{}", done.stderr.len());
+    assert!(world.bitbucket.requests().is_empty());
+}
+
+#[test]
+fn status_asks_no_store() {
+    let world = world();
+    let server = Server::answering("HTTP/1.1 200 OK\r\n\r\n");
+    let url = format!("http://127.0.0.1:{}", server.port());
+    for words in [
+        &["status"][..],
+        &["status", "--verbose"],
+        &["status", "--json"],
+    ] {
+        let run = world.bbtoken(words.iter().copied()).without_client();
+        let run = STORE
+            .iter()
+            .fold(run, |run, (name, value)| run.env(name, value));
+        let shown = run.env(TOKEN.0, TOKEN.1).env("VAULT_ADDR", &url).ok();
+        assert!(shown.contains("secret/bbtoken/ci"), "{words:?}: {shown}");
+    }
+    assert!(server.asked().is_empty(), "{:?}", server.asked());
 }

@@ -67,6 +67,16 @@ fn a_server_cannot_stop_a_fleet_for_long() {
 }
 
 #[test]
+fn a_token_that_may_be_used_is_sent_again_after_a_minute() {
+    let away = [(0, Fault::AwayFor(3_000), 0)];
+    let (world, reports) = run(0, &away, &[0, 20, 700]);
+    let worked: Vec<_> = reports.iter().map(works).collect();
+    assert_eq!(worked, [false, true, true], "{reports:?}");
+    assert!(reports[1].took > SECOND * 35, "{reports:?}");
+    assert_eq!(world.state().endpoint.requests, 2, "{reports:?}");
+}
+
+#[test]
 fn a_store_that_is_busy_gets_no_write_before_its_time() {
     let busy = [(0, Fault::BusyStore(5), 0)];
     let (_, reports) = run(0, &busy, &[0]);

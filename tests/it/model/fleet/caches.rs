@@ -129,5 +129,5 @@ fn one_fault_of_machines_with_a_cache_costs_no_login_and_no_command() {
             }
         }
     }
-    assert_eq!(cases, 11 * 105 * 4);
+    assert_eq!(cases, 11 * 107 * 4);
 }

@@ -193,12 +193,17 @@ fn arrive(fault: Option<Fault>, answer: (u16, String)) -> Result<Response, Trans
         Some(Fault::Gateway) => answered(502, "<html>".into(), HeaderMap::new()),
         Some(Fault::Busy) => answered(429, String::new(), HeaderMap::new()),
         Some(Fault::BusyFor(seconds) | Fault::SlowlyBusyFor(seconds)) => {
-            let pause = [("retry-after".parse(), seconds.to_string().parse())];
-            let pause = pause.map(|(name, value)| (name.expect("a name"), value.expect("a value")));
-            answered(429, String::new(), HeaderMap::from_iter(pause))
+            answered(429, String::new(), pause(seconds))
         }
+        Some(Fault::AwayFor(seconds)) => answered(503, String::new(), pause(seconds)),
         _ => answered(answer.0, answer.1, HeaderMap::new()),
     }
+}
+
+fn pause(seconds: u64) -> HeaderMap {
+    let pause = [("retry-after".parse(), seconds.to_string().parse())];
+    let pause = pause.map(|(name, value)| (name.expect("a name"), value.expect("a value")));
+    HeaderMap::from_iter(pause)
 }
 
 /// How long a request is on its way, and its answer.

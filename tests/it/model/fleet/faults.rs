@@ -71,12 +71,15 @@ pub(super) enum Fault {
     BusyFor(u64),
     /// The same, and its answer comes after 25 s.
     SlowlyBusyFor(u64),
+    /// A token request: the server does what was asked, a gateway answers in its place, and asks to wait for so many
+    /// seconds.
+    AwayFor(u64),
     /// A token request: no machine reaches the server for so many seconds.
     ServerDown(u64),
 }
 
 /// Every fault that the tests try one by one.
-pub(super) const FAULTS: [Fault; 32] = [
+pub(super) const FAULTS: [Fault; 33] = [
     Fault::Kill(When::Before),
     Fault::Kill(When::After),
     Fault::Pause(When::Before, 70),
@@ -109,6 +112,7 @@ pub(super) const FAULTS: [Fault; 32] = [
     Fault::BusyFor(20),
     Fault::BusyFor(100),
     Fault::SlowlyBusyFor(50),
+    Fault::AwayFor(100),
 ];
 
 impl Fault {
@@ -167,6 +171,7 @@ impl Fault {
             Fault::Denied | Fault::ReadOnly(_) => true,
             Fault::Unreachable | Fault::TimeLimit | Fault::SlowRequest => true,
             Fault::ServerDown(_) | Fault::BusyFor(60..) | Fault::SlowlyBusyFor(_) => true,
+            Fault::AwayFor(_) => true,
             _ => self.stands(),
         }
     }
@@ -176,6 +181,7 @@ impl Fault {
         match self {
             Fault::Kill(_) => true,
             Fault::LostAfter | Fault::Gateway | Fault::TimeLimit | Fault::SlowRequest => true,
+            Fault::AwayFor(_) => true,
             Fault::StoreDown(seconds) | Fault::ReadOnly(seconds) => seconds >= 30,
             _ => self.stands(),
         }

@@ -258,7 +258,7 @@ fn one_fault_costs_no_login() {
             }
         }
     }
-    assert_eq!(cases, 11 * 105 * 8);
+    assert_eq!(cases, 11 * 107 * 8);
 }
 
 #[test]
@@ -276,5 +276,5 @@ fn two_faults_of_one_or_two_machines_cost_no_login() {
             cases += 1;
         }
     }
-    assert_eq!(cases, 105 * 105);
+    assert_eq!(cases, 107 * 107);
 }
