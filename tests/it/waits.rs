@@ -94,9 +94,9 @@ fn on_a_terminal_the_wait_turns_and_leaves_no_trace() {
 #[test]
 fn a_helper_of_git_does_not_say_what_it_waits_for() {
     let world = world();
-    let get = "protocol=https\nhost=localhost\n\n";
-    let host = world.bitbucket.base_url().trim_start_matches("https://");
-    let get = get.replace("localhost", host);
+    let host = world.origin().trim_start_matches("https://");
+    let path = world.repository_path("ws", "repo");
+    let get = format!("protocol=https\nhost={host}\npath={}\n\n", &path[1..]);
     for run in [
         world.git(["ls-remote", "-q", "bbtoken::ws/repo"]),
         world.bbtoken(["credential", "get"]).input(&get),
