@@ -41,8 +41,7 @@ impl App {
         // Only the address at the site itself names a repository.
         let below = url.path().strip_prefix(path_of(at)).unwrap_or_default();
         let path = format!("{}{below}", path_of(base));
-        let is_mirror = at != base;
-        if is_mirror {
+        if at != base {
             url = base.clone();
             url.set_path(&path);
         }
@@ -66,8 +65,9 @@ impl App {
             (None, None) => target.profile()?,
         };
         let (base, mirror) = (profile.endpoints.base.clone(), &profile.endpoints.mirror);
-        let is_its_mirror = |found: &Found| mirror.as_ref() == Some(&found.at);
-        if is_mirror && !found.iter().any(is_its_mirror) {
+        // Another profile of the same server may have the mirror.
+        let is_its = |found: &Found| found.at == base || mirror.as_ref() == Some(&found.at);
+        if !found.iter().any(is_its) {
             return Ok(None);
         }
         Ok(Some(Identity::new(git, profile, &base, None)?))

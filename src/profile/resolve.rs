@@ -57,8 +57,13 @@ fn or_cloud(setting: Option<&Setting>) -> Result<Url, Failure> {
     }
 }
 
+/// Reads the mirror of the base URL. A base URL that overrides another one has not the mirror of that one, because the
+/// token of one site must not reach another.
 fn mirror(settings: &Layers<'_>) -> Result<Option<Url>, Failure> {
-    let setting = settings.pick(|p| p.mirror_url.as_ref());
+    let layers = [settings.environment, settings.own, settings.common];
+    let mut layers = layers.iter();
+    let first = layers.find(|layer| layer.mirror_url.is_some() || layer.base_url.is_some());
+    let setting = first.and_then(|layer| layer.mirror_url.as_ref());
     setting.map(endpoint).transpose()
 }
 

@@ -390,6 +390,38 @@ fn credentials_are_never_sent_over_plain_http() {
 }
 
 #[test]
+fn a_mirror_belongs_to_the_base_url_beside_it() {
+    let at = |base, mirror| RawProfile {
+        base_url: base,
+        mirror_url: mirror,
+        ..RawProfile::default()
+    };
+    let of = |common, own: RawProfile, variable| {
+        let mut raw = raw(&[("a", own)]);
+        raw.common = common;
+        raw.environment.settings.base_url = variable;
+        let mut raw = with_token(&raw);
+        raw.of_remote = setting("a");
+        let mut mirrors = places(&raw).expect("they can be used").into_iter();
+        let chosen = choose(&raw, None).expect("it can be used").endpoints;
+        let place = mirrors.rfind(|place| place.base == chosen.base);
+        assert_eq!(place.and_then(|place| place.mirror), chosen.mirror);
+        chosen.mirror.map(|url| url.to_string())
+    };
+    let (base, mirror) = (|| setting("https://b"), || setting("https://m"));
+    let none = RawProfile::default;
+    let given = Some("https://m/".to_owned());
+    assert_eq!(of(at(base(), mirror()), none(), None), given);
+    assert_eq!(of(none(), at(base(), mirror()), None), given);
+    assert_eq!(of(at(base(), None), at(None, mirror()), None), given);
+    // The token of another site.
+    let elsewhere = || setting("https://c");
+    assert_eq!(of(at(base(), mirror()), at(elsewhere(), None), None), None);
+    assert_eq!(of(none(), at(base(), mirror()), elsewhere()), None);
+    assert_eq!(of(at(base(), mirror()), none(), elsewhere()), None);
+}
+
+#[test]
 fn a_password_in_a_base_url_is_not_shown() {
     let mut raw = with_token(&Raw::default());
     raw.environment.settings.base_url = setting("https://u:canary@localhost");

@@ -121,6 +121,27 @@ fn plain_https_from_a_mirror_gets_the_token_of_its_profile_only() {
         git!(world, "clone", "-q", &url, "plain").ok();
         let sent = mirror.git_requests().into_iter();
         assert!(sent.into_iter().any(|it| it.scheme == Scheme::Basic));
+        // A profile of the same server without a mirror, where the mirror is also a site of its own.
+        let base = world.bitbucket.base_url();
+        let login = ["login", "other", "--data-center", base, "--with-token"];
+        configured(world.bbtoken(login))
+            .input(&super::token(&world, "REPO_READ"))
+            .ok();
+        for (key, value) in [("kind", "datacenter"), ("baseUrl", mirror.base_url())] {
+            let key = format!("bbtoken.own.{key}");
+            world.git(["config", "--global", &key, value]).ok();
+        }
+        let host = url.trim_start_matches("https://");
+        let (host, path) = host.split_once('/').expect("it has a path");
+        let question = format!("protocol=https\nhost={host}\npath={path}\nusername=other\n\n");
+        let asked = configured(world.bbtoken(["credential", "get"])).input(&question);
+        assert_eq!(asked.ok(), "");
+        for name in ["own", "other"] {
+            let section = format!("bbtoken.{name}");
+            world
+                .git(["config", "--global", "--remove-section", &section])
+                .ok();
+        }
         // A profile without this mirror.
         world
             .git(["config", "--global", "--unset", "bbtoken.dc.mirrorUrl"])
