@@ -81,6 +81,9 @@ impl Login<'_> {
     fn fixed_redirect(&self) -> anyhow::Result<Option<&str>> {
         let profile = &self.identity.profile;
         match &profile.redirect_uri {
+            Some(_) if self.options.port.is_some() => Err(usage(&format!(
+                "bbtoken.{profile}.redirectUri already says where the browser goes; omit --port"
+            ))),
             None if profile.endpoints.product.has_fixed_redirects() => Err(usage(
                 "this Bitbucket accepts only the redirect URL that is registered at the application link; give it with --redirect-uri",
             )),

@@ -126,6 +126,26 @@ fn a_browser_login_is_pasted_and_a_refresh_repeats_the_redirect_url() {
 }
 
 #[test]
+fn a_port_is_refused_where_the_profile_has_a_redirect_url() {
+    let world = one();
+    let uri = ["config", "--global", "bbtoken.dc.redirectUri", REDIRECT];
+    world.git(uri).ok();
+    let client = [
+        "--browser",
+        "--with-secret",
+        "--port",
+        "8976",
+        "--timeout",
+        "1",
+        "--client-id",
+        &world.consumer.key,
+    ];
+    let run = login(&world, client).input(&world.consumer.secret);
+    run.fails(2)
+        .says(&["bbtoken.dc.redirectUri already says where the browser goes; omit --port"]);
+}
+
+#[test]
 fn a_redirect_url_on_this_machine_is_listened_at_to_the_letter() {
     let world = one();
     // The administrator has allowed http, and registered an address with a port.
