@@ -96,10 +96,10 @@ pub trait Grammar {
     /// Reads the path of a web address. The host is known.
     fn of_web(&self, host: &str, path: &str, base: Base<'_>) -> Result<Address, &'static str>;
 
-    /// Reads the path of an ssh address; `None` for another host.
+    /// Reads the path of an ssh address; `None` for another host. Without a port, it is the usual one.
     fn of_ssh(
         &self,
-        host: &str,
+        host: (&str, Option<u16>),
         path: &str,
         base: Base<'_>,
     ) -> Option<Result<Address, &'static str>>;
@@ -307,7 +307,7 @@ fn from_url(text: &str, base: Base<'_>) -> Result<Address, Flaw> {
         Scheme::Ssh => {
             let read = base
                 .grammar
-                .of_ssh(url.host().unwrap_or(""), path, base)
+                .of_ssh((url.host().unwrap_or(""), url.port), path, base)
                 .ok_or(Flaw::Host)?;
             Ok(read?)
         }

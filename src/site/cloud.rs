@@ -343,7 +343,12 @@ impl Grammar for Cloud {
     }
 
     /// Reads `git@bitbucket.org:workspace/repository` and `ssh://git@bitbucket.org/workspace/repository`.
-    fn of_ssh(&self, host: &str, path: &str, _: Base<'_>) -> Option<Result<Address, &'static str>> {
+    fn of_ssh(
+        &self,
+        (host, _): (&str, Option<u16>),
+        path: &str,
+        _: Base<'_>,
+    ) -> Option<Result<Address, &'static str>> {
         is_one_of(host, &SSH_HOSTS).then(|| {
             if path.contains('@') {
                 return Err("the path of an ssh address cannot contain '@'");

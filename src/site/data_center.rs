@@ -22,6 +22,8 @@ pub(super) struct DataCenter;
 const TOKEN_USER: &str = "x-token-auth";
 /// The start of the names of accounts that only tokens have.
 const TOKEN_ACCOUNT: &str = "access-token-user/";
+/// The usual port of its ssh server.
+const SSH_PORT: u16 = 7999;
 /// The scopes that let a token push (Atlassian: "Bitbucket OAuth 2.0 provider API").
 const PUSH_SCOPES: [&str; 4] = ["REPO_WRITE", "REPO_ADMIN", "PROJECT_ADMIN", "ADMIN_WRITE"];
 /// What a server says that accepts no pushes, and what to do.
@@ -76,7 +78,7 @@ impl Site for DataCenter {
     /// The web host may have another ssh server, but this port is Bitbucket's.
     fn other_starts(&self, base: &Url, ssh_host: Option<&str>) -> Vec<String> {
         let hosts = ssh_host.into_iter().chain(base.host_str());
-        let starts = |host| ["git@", ""].map(|user| format!("ssh://{user}{host}:7999/"));
+        let starts = |host| ["git@", ""].map(|user| format!("ssh://{user}{host}:{SSH_PORT}/"));
         hosts.flat_map(starts).collect()
     }
 
@@ -185,7 +187,8 @@ impl Site for DataCenter {
     }
 
     fn owner(&self, told: Told<'_>) -> Owner {
-        match (told.status, (told.header)("x-ausername")) {
+        let name = (told.header)("x-ausername").filter(|name| !name.is_empty());
+        match (told.status, name) {
             (200, Some(name)) => Owner::Account(Account {
                 display_name: percent_encoding::percent_decode_str(name)
                     .decode_utf8_lossy()
@@ -307,18 +310,28 @@ impl Grammar for DataCenter {
         Ok(repository_in(&project, repository)?.at(base.authority))
     }
 
-    /// Reads `ssh://git@host:7999/project/repository.git`. There is no context path.
+    /// Reads `ssh://git@host:7999/project/repository.git`. There is no context path. Another port of the web host may
+    /// be another ssh server.
     fn of_ssh(
         &self,
-        host: &str,
+        (host, port): (&str, Option<u16>),
         path: &str,
         base: Base<'_>,
     ) -> Option<Result<Address, &'static str>> {
         let web = base.authority.rsplit_once(':');
         let web = web.map_or(base.authority, |(host, _)| host);
-        let is_its = host.eq_ignore_ascii_case(base.ssh_host.unwrap_or(web))
-            || host.eq_ignore_ascii_case(web);
-        is_its.then(|| Ok(self.of_path(path)?.at(base.authority)))
+        let is = |its: &str| host.eq_ignore_ascii_case(its);
+        match () {
+            () if base.ssh_host.is_some_and(is) => {}
+            () if !is(web) => return None,
+            () if port == Some(SSH_PORT) => {}
+            () => {
+                return Some(Err(
+                    "Bitbucket's ssh port is 7999; if this one is Bitbucket's too, set bbtoken.<profile>.sshHost to the host",
+                ));
+            }
+        }
+        Some(self.of_path(path).map(|address| address.at(base.authority)))
     }
 
     /// Reads `project/repository[.git][/]`. The project may be `~user`.
@@ -343,5 +356,29 @@ fn repository_in(project: &str, repository: &str) -> Result<Address, &'static st
         false => Err(
             "expected project/repository, but the project's key is empty or contains characters that Bitbucket does not allow",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_in_a_header_is_shown_in_one_line_and_an_empty_one_is_none() {
+        let body = serde_json::json!({ "version": "10.2.1" });
+        let owner = |name: &str| {
+            DataCenter.owner(Told {
+                status: 200,
+                header: &|_| Some(name),
+                body: &body,
+            })
+        };
+        let shown = |name| owner(name).name();
+        assert_eq!(shown("a%40b.c").as_deref(), Some("a@b.c"));
+        assert_eq!(
+            shown("a%0Apassword=x%1B%ff").as_deref(),
+            Some("a\\u{a}password=x\\u{1b}\u{fffd}")
+        );
+        assert!(matches!(owner(""), Owner::Refused));
     }
 }

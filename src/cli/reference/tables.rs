@@ -42,11 +42,11 @@ pub(in crate::cli) const KEYS: [Name; 32] = [
     ),
     name(
         "mirrorUrl",
-        "the address of a mirror of that Bitbucket, for fetches; pushes and LFS use baseUrl",
+        "the address of a mirror of the baseUrl beside it, for fetches; pushes and LFS use baseUrl",
     ),
     name(
         "sshHost",
-        "at a Data Center: the host of ssh addresses, if it is not the host of baseUrl",
+        "at a Data Center: the host of ssh addresses, if it is not the host of baseUrl, or its port is not 7999",
     ),
     name(
         "scope",

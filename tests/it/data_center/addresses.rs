@@ -24,6 +24,7 @@ fn each_form_of_an_address_leads_to_the_repository() {
             format!("{base}/rest/api/latest/projects/PROJ/repos/repo"),
             "ssh://git@localhost:7999/proj/repo.git".to_owned(),
             "ssh://git@ssh.example:7999/proj/repo.git".to_owned(),
+            "git@ssh.example:proj/repo.git".to_owned(),
             "~ann/own".to_owned(),
             "dc@~ann/own".to_owned(),
             format!("{base}/users/ann/repos/own/commits"),
@@ -93,12 +94,18 @@ fn an_address_below_the_context_path_that_is_no_repository_is_refused() {
         "dc@PROJ/repo/browse".to_owned(),
         "dc@~/repo".to_owned(),
         "dc@PROJ/..".to_owned(),
+        "git@localhost:PROJ/repo.git".to_owned(),
+        "ssh://git@localhost:22/PROJ/repo.git".to_owned(),
     ] {
         let list = world.git(["ls-remote", "-q", &format!("bbtoken::{address}")]);
         configured(list)
             .fails(128)
             .says(&["error: cannot use address"]);
     }
+    let list = world.git(["ls-remote", "-q", "bbtoken::git@localhost:PROJ/repo.git"]);
+    configured(list).fails(128).says(&[
+        "Bitbucket's ssh port is 7999; if this one is Bitbucket's too, set bbtoken.<profile>.sshHost to the host",
+    ]);
     assert!(world.bitbucket.requests().is_empty());
 }
 

@@ -81,6 +81,12 @@ fn each_form_of_an_address_becomes_ours_and_an_https_address_again() {
             git("~ann/own"),
         ),
         (git("~ann/own"), "bbtoken::~ann/own", git("~ann/own")),
+        // Another ssh server of the host.
+        (
+            "git@localhost:team/tool.git".to_owned(),
+            "git@localhost:team/tool.git",
+            "git@localhost:team/tool.git".to_owned(),
+        ),
         // No profile is for this site.
         (
             "git@bitbucket.org:ws/repo.git".to_owned(),
