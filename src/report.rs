@@ -278,10 +278,10 @@ fn hint(error: &anyhow::Error) -> Option<String> {
 fn hint_of(kind: &Kind) -> Option<String> {
     Some(match kind {
         Kind::NotConfigured => format!(
-            "{}set BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET to the key and secret of a private OAuth consumer, \
-             or BBTOKEN_ACCESS_TOKEN to an access token or API token",
+            "{}set BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET to the id and secret of a client (Cloud: the key and secret of a \
+             private OAuth consumer), or BBTOKEN_ACCESS_TOKEN to a token",
             // A login needs a configuration file to write to.
-            if has_configuration() { "run 'git bbtoken login'; or " } else { "" }
+            if has_configuration() { "run 'git bbtoken login' (for a Data Center, add --data-center <url>); or " } else { "" }
         ),
         Kind::NoProfileForSite { site } if !has_configuration() => format!(
             "set BBTOKEN_BASE_URL to {site}, and BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET to a client of that site"
@@ -308,7 +308,7 @@ fn hint_of(kind: &Kind) -> Option<String> {
                 new.unwrap_or_default()
             )
         }
-        Kind::BadAddress => "write it as 'bbtoken::workspace/repository'".into(),
+        Kind::BadAddress => "write it as 'bbtoken::workspace/repository' or, for a Data Center, 'bbtoken::PROJECT/repository'".into(),
         Kind::UnknownHost { base } => format!(
             "if it is a Bitbucket Data Center, run 'git bbtoken login <profile> --data-center {}'; it sets bbtoken.<profile>.kind to datacenter, and bbtoken.<profile>.baseUrl to that address",
             base.as_deref().unwrap_or("https://<host>/<context-path>")

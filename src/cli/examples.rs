@@ -53,6 +53,10 @@ const EXAMPLES: [(&str, &[Name]); 23] = [
                 "git bbtoken login me --with-token --account me@example.com < token.txt",
                 "Save an API token of the Atlassian account 'me@example.com'; for an access token, leave out --account",
             ),
+            name(
+                "git bbtoken login dc --data-center https://git.example/bitbucket --with-token",
+                "Log in to a Bitbucket Data Center; the command asks for an HTTP access token",
+            ),
         ],
     ),
     (
@@ -216,7 +220,7 @@ const EXAMPLES: [(&str, &[Name]); 23] = [
             ),
             name(
                 "git bbtoken remote convert --to cloud --map PROJ=acme --below ~/src",
-                "After a move from a Data Center to Cloud: lead the clones below ~/src to the workspace 'acme'",
+                "After the project PROJ has moved to Cloud: use its workspace 'acme' in the clones below ~/src",
             ),
         ],
     ),

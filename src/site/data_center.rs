@@ -47,18 +47,18 @@ const WORDS: Words = Words {
     no_client_account: None,
     pair: "client id and secret",
     hurry: Some(
-        "Bitbucket's code is valid for only 10 seconds: have this terminal ready, and paste at once.",
+        "Bitbucket's code is valid for only 10 seconds: keep this terminal beside the browser, and paste the address at once.",
     ),
-    code_refused: "the authorization code was not accepted; a code works once and for only 10 seconds (the administrator can set atlassian.oauth2.provider.max.client.delay.seconds)",
-    redirect: "set bbtoken.<profile>.redirectUri to the redirect URL at the application link, to the letter",
-    no_token: "use an HTTP access token (account settings, HTTP access tokens)",
+    code_refused: "the authorization code was not accepted; a code works once and for only 10 seconds (the administrator can allow more time with the Java property atlassian.oauth2.provider.max.client.delay.seconds)",
+    redirect: "set bbtoken.<profile>.redirectUri to exactly the redirect URL of the application link",
+    no_token: "use an HTTP access token (your account, Manage account, HTTP access tokens)",
     token_refused: "the token is wrong, revoked or expired",
     revoke: [
         "open {base}/plugins/servlet/access-tokens/manage, or the settings of its project or repository",
         "open {base}, Manage account, Authorized applications",
         "ask the administrator of {base} to delete it",
     ],
-    login_may_push: "tick 'Repositories: Write' at the application link, set the profile's scope to 'REPO_READ REPO_WRITE', and log in again",
+    login_may_push: "tick 'Repositories: Write' at the application link; if bbtoken.<profile>.scope is set, add REPO_WRITE to it; then log in again",
     token_may_push: "create an HTTP access token with the permission to write to repositories, and log in with it",
 };
 
@@ -133,7 +133,7 @@ impl Site for DataCenter {
         match answer.status {
             401 => refused(&match &answer.renewal {
                 Some(renewal) => format!("the token is wrong, revoked or expired: {}", renewal.remedy),
-                None => "Bitbucket does not accept this token for git; its log says why. Not every version accepts tokens of service accounts for git: an HTTP access token always works".to_owned(),
+                None => "Bitbucket does not accept this token for git, and Bitbucket's log says why; if it is the token of a service account, use an HTTP access token instead".to_owned(),
             }),
             403 => forbidden(&answer),
             // A prefetch that gets it is followed by the usual request, unlike one that is refused.
@@ -233,21 +233,25 @@ impl Site for DataCenter {
     /// Atlassian: "Configure an incoming link".
     fn steps_to_a_client(&self, base: &Url, _: Option<&str>, is_for_people: bool) -> Vec<String> {
         let base = base.as_str().trim_end_matches('/');
-        let mut lines = vec![
-            String::new(),
-            "Ask a system administrator of Bitbucket for a client id and secret. There:".to_owned(),
-        ];
+        let mut lines = vec![String::new()];
         match is_for_people {
             true => lines.extend([
+                "Ask a system administrator of Bitbucket for the client id, the secret and the redirect URL"
+                    .to_owned(),
+                "of an application link. The administrator creates it once:".to_owned(),
                 format!("  1. Open {base}/plugins/servlet/applinks/listApplicationLinks"),
                 "  2. Create link, External application, Incoming:".to_owned(),
                 "     Redirect URL   an https address; the page need not exist".to_owned(),
                 "     tick           Repositories: Read    (Write, too, to push)".to_owned(),
+                "Login needs the redirect URL, too: give it with --redirect-uri.".to_owned(),
             ]),
-            false => lines.push(
+            false => lines.extend([
+                "Ask a system administrator of Bitbucket for the client id and secret of a service account."
+                    .to_owned(),
+                "The administrator creates it once:".to_owned(),
                 "  Administration, Service accounts: create one with access to repositories."
                     .to_owned(),
-            ),
+            ]),
         }
         lines.push(String::new());
         lines
@@ -303,7 +307,7 @@ impl Grammar for DataCenter {
             ["users", user, "repos", repository, ..] => (format!("~{user}"), repository),
             _ => {
                 return Err(
-                    "it is not the address of a repository: that is below '/scm/', '/projects/<key>/repos/' or '/users/<name>/repos/'",
+                    "it is not the address of a repository: expected '/scm/', '/projects/<key>/repos/' or '/users/<name>/repos/' after the base URL",
                 );
             }
         };

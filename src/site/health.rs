@@ -5,13 +5,13 @@ use serde_json::Value;
 use crate::{address::Address, failure::quote, http::Url};
 
 /// What to do about an account that is locked after failed logins.
-pub(super) const LOCKED: &str = "Bitbucket has locked the account after failed logins: log in to Bitbucket in a browser once and answer the CAPTCHA; \
-                                 first remove the wrong password from the program that sends it";
+pub(super) const LOCKED: &str = "Bitbucket has locked the account after failed logins: remove the wrong password from the program that sends it, \
+                                 then log in to Bitbucket in a browser and answer the CAPTCHA";
 /// What to do about a sign-on gateway, an unavailable server, and an address without a server.
-pub(super) const GATEWAY: &str = "a sign-on gateway may be in front of Bitbucket, and git cannot use its page: ask its administrator for an address without it, or to exempt '/scm' and '/rest', and set bbtoken.<profile>.baseUrl to that address";
+pub(super) const GATEWAY: &str = "a sign-on gateway may be in front of Bitbucket, and git cannot log in there: ask the administrator to exempt '/scm' and '/rest', or set bbtoken.<profile>.baseUrl to an address without the gateway";
 pub(super) const MAINTENANCE: &str =
-    "Bitbucket is starting or in maintenance; try again in some minutes, or ask its administrator";
-pub(super) const NO_SERVER: &str = "there is no git server at this address: check bbtoken.<profile>.baseUrl; it ends with the context path, before '/scm' or '/projects'";
+    "Bitbucket is starting or in maintenance; try again in a few minutes, or ask its administrator";
+pub(super) const NO_SERVER: &str = "there is no git server at this address: check bbtoken.<profile>.baseUrl; it is the part of Bitbucket's addresses before '/scm' or '/projects'";
 /// A question of git-lfs about an object that does not exist ("Git LFS Batch API").
 const BATCH: &str = r#"{"operation":"download","objects":[{"oid":"0000000000000000000000000000000000000000000000000000000000000000","size":1}]}"#;
 
@@ -152,7 +152,7 @@ fn password(reply: &Reply) -> Option<Examined> {
         401 => (
             "Bitbucket does not accept this token as a password",
             "no Basic for this token",
-            "for these, use an HTTP access token of an account",
+            "to use these, log in with an HTTP access token of your own account",
         ),
         _ => return None,
     };
@@ -173,7 +173,7 @@ fn base_url(reply: &Reply, base: &Url) -> Option<Examined> {
         return None;
     }
     let text = format!(
-        "it believes that its address is '{}', and sends git-lfs there",
+        "its base URL is set to '{}', and git-lfs uses that address",
         quote(&plain(&believed))
     );
     let fix = "set bbtoken.<profile>.baseUrl to that address, or ask the administrator to correct the base URL (Administration, Server settings)";

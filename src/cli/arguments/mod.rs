@@ -110,7 +110,7 @@ pub(super) enum Command {
     #[command(
         long_about = "Show whose token git uses\n\n\
             The command gets a token if none is cached, and asks Bitbucket for its account. A token from client \
-            credentials belongs to the OAuth consumer, not to a user.",
+            credentials belongs to the client, not to a user.",
         after_help = examples::shown("git-bbtoken-whoami")
     )]
     Whoami(Chosen),

@@ -48,13 +48,13 @@ pub(in crate::cli) struct Login {
     /// Read a token from stdin: an access token, or an API token with scopes
     #[arg(long, group = "kind")]
     pub(in crate::cli) with_token: bool,
-    /// The client's id (Bitbucket: the consumer's key)
+    /// The client's id (Cloud: the consumer's key)
     #[arg(long, value_name = "id")]
     pub(in crate::cli) client_id: Option<String>,
     /// Read the client's secret from stdin, one line
     #[arg(long, conflicts_with = "with_token")]
     pub(in crate::cli) with_secret: bool,
-    /// Use the profile for this workspace; repeat the option for more workspaces
+    /// Use the profile for this workspace, at a Data Center for this project; repeat the option for more
     #[arg(long = "workspace", value_name = "workspace")]
     pub(in crate::cli) workspaces: Vec<String>,
     /// For an API token: the e-mail address of your Atlassian account. With one client and two accounts: the account to log in to
@@ -63,10 +63,10 @@ pub(in crate::cli) struct Login {
     /// Where to store secrets: file, keyring or kernel-keyring; vault or command to share the login with other machines
     #[arg(long, value_name = "store", value_parser = Known(&["file", "keyring", "kernel-keyring", "vault", "command"]), hide_possible_values = true)]
     pub(in crate::cli) store: Option<String>,
-    /// Log in to the Bitbucket Data Center at this base URL, with its context path
+    /// Log in to the Bitbucket Data Center at this base URL: the part of its addresses before '/projects'
     #[arg(long, value_name = "url")]
     pub(in crate::cli) data_center: Option<String>,
-    /// For a browser login at a Data Center: the redirect URL that the administrator registered
+    /// For a browser login at a Data Center: exactly the redirect URL that the administrator registered
     #[arg(long, value_name = "url", conflicts_with_all = ["client_credentials", "with_token", "port"])]
     pub(in crate::cli) redirect_uri: Option<String>,
     /// The path of the record in Vault or OpenBao, as in 'secret/bbtoken/ci'
@@ -232,11 +232,11 @@ pub(in crate::cli) struct Convert {
     /// Change bbtoken:: addresses to https addresses, and remove the helper's settings for git-lfs and profiles
     #[arg(long)]
     pub(in crate::cli) back: bool,
-    /// Change addresses of Bitbucket sites of another kind to addresses of this kind: cloud or datacenter. Needs --map
+    /// Change the addresses of repositories that have moved between Data Center and Cloud. The kind is where they are now: cloud or datacenter. Needs --map
     #[arg(long, value_name = "kind", value_parser = Known(&["cloud", "datacenter"]), hide_possible_values = true,
         requires = "maps", conflicts_with = "back")]
     pub(in crate::cli) to: Option<String>,
-    /// With --to: the new workspace of a project's repositories; repeat the option for more projects
+    /// With --to: a project of the repositories, and its new workspace; repeat the option for more projects
     #[arg(
         long = "map",
         id = "maps",

@@ -6,7 +6,7 @@ use super::super::names::{Name, name};
 pub(in crate::cli) const KEYS: [Name; 32] = [
     name(
         "clientId",
-        "the OAuth client's id (Bitbucket: the consumer's key)",
+        "the OAuth client's id (Cloud: the consumer's key)",
     ),
     name(
         "grant",
@@ -14,7 +14,7 @@ pub(in crate::cli) const KEYS: [Name; 32] = [
     ),
     name(
         "workspace",
-        "use the profile for this workspace; several values are allowed",
+        "use the profile for this workspace, at a Data Center for this project; several values are allowed",
     ),
     name(
         "account",
@@ -150,7 +150,7 @@ pub(in crate::cli) const VARIABLES: [Name; 33] = [
     name("BBTOKEN_PROFILE", "the profile to use"),
     name(
         "BBTOKEN_CLIENT_ID",
-        "the OAuth client's id (Bitbucket: the consumer's key)",
+        "the OAuth client's id (Cloud: the consumer's key)",
     ),
     name(
         "BBTOKEN_CLIENT_SECRET",

@@ -19,13 +19,13 @@ your own files, `git -c` and the environment.
 ";
 
 pub(super) const PROFILES: &str = "\
-A profile is a named client (Bitbucket: OAuth consumer) or token. The first of these that applies selects it:
+A profile is a named client (Cloud: OAuth consumer) or token. The first of these that applies selects it:
 
   1. profile@ in the address: bbtoken::work@workspace/repository
   2. remote.<name>.bbtokenProfile
   3. BBTOKEN_PROFILE
   4. a client, a token or a shared record in the environment
-  5. the workspace in the address, if it is the 'workspace' of a profile
+  5. the workspace in the address (at a Data Center, the project), if it is the 'workspace' of a profile
   6. bbtoken.profile
   7. the only profile, or the profile named 'default'
 
@@ -47,7 +47,7 @@ A named profile is used as you defined it. A client or token in the environment 
 ";
 
 pub(super) const BITBUCKET: &str = "\
-Create an OAuth client once, in the workspace that owns it:
+At Bitbucket Cloud, create an OAuth client once, in the workspace that owns it:
 
   https://bitbucket.org/<workspace>/workspace/settings/api
   (Workspace settings, OAuth consumers, Add consumer)
@@ -66,6 +66,9 @@ client, key = client id, secret = client secret, permission = scope.
 
 You can also use a token: an access token of a repository, project or workspace (its settings, Access tokens), or an \
 API token with scopes (https://id.atlassian.com/manage-profile/security/api-tokens).
+
+For a Data Center, run 'git bbtoken login <profile> --data-center <url>' on a terminal. It shows how to create an HTTP \
+access token or a client there.
 ";
 
 pub(super) const JSON: &str = "\

@@ -102,7 +102,7 @@ fn a_locked_account_is_told_how_to_unlock_it() {
             OTHER,
             &[
                 "caused by: 'localhost' says: CAPTCHA required",
-                "hint: Bitbucket has locked the account after failed logins: log in to Bitbucket in a browser once and answer the CAPTCHA",
+                "hint: Bitbucket has locked the account after failed logins: remove the wrong password from the program that sends it, then log in to Bitbucket in a browser and answer the CAPTCHA",
             ],
         );
     }
@@ -182,7 +182,7 @@ fn nothing_is_sent_to_a_sign_on_host() {
                 if transport == "native" {
                     done.says(&[
                         &format!("caused by: it redirects to 'https://127.0.0.1:{port}/login', and the helper never sends a token to another host"),
-                        "hint: a sign-on gateway may be in front of Bitbucket, and git cannot use its page: ask its administrator for an address without it, or to exempt '/scm' and '/rest', and set bbtoken.<profile>.baseUrl to that address",
+                        "hint: a sign-on gateway may be in front of Bitbucket, and git cannot log in there: ask the administrator to exempt '/scm' and '/rest', or set bbtoken.<profile>.baseUrl to an address without the gateway",
                     ]);
                 }
             }
@@ -230,7 +230,7 @@ fn a_maintenance_page_is_not_a_sign_on_page() {
             FETCH,
             &[
                 "'localhost' answered 503 with a page titled 'Bitbucket - Bitbucket'",
-                "hint: Bitbucket is starting or in maintenance; try again in some minutes, or ask its administrator",
+                "hint: Bitbucket is starting or in maintenance; try again in a few minutes, or ask its administrator",
             ],
         );
     }
@@ -258,7 +258,7 @@ fn a_base_url_without_its_context_path_is_named() {
             OTHER,
             &[
                 "'localhost' answered 404",
-                "hint: there is no git server at this address: check bbtoken.<profile>.baseUrl; it ends with the context path, before '/scm' or '/projects'",
+                "hint: there is no git server at this address: check bbtoken.<profile>.baseUrl; it is the part of Bitbucket's addresses before '/scm' or '/projects'",
             ],
         );
     }
@@ -298,7 +298,7 @@ fn a_service_account_that_git_may_not_use_is_told_apart_from_a_wrong_token() {
         OTHER,
         &[
             "'localhost' answered 401",
-            "hint: Bitbucket does not accept this token for git; its log says why. Not every version accepts tokens of service accounts for git: an HTTP access token always works",
+            "hint: Bitbucket does not accept this token for git, and Bitbucket's log says why; if it is the token of a service account, use an HTTP access token instead",
         ],
     );
     for command in ["whoami", "status", "doctor"] {

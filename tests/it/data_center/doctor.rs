@@ -55,7 +55,7 @@ fn doctor_finds_what_is_special_to_a_data_center() {
         &world,
         &[
             "problem  server: the account is locked for Basic authentication\n",
-            "-> Bitbucket has locked the account after failed logins: log in to Bitbucket in a browser once",
+            "-> Bitbucket has locked the account after failed logins: remove the wrong password from the program that sends it, then log in to Bitbucket in a browser and answer the CAPTCHA",
         ],
     );
     change(&world, |it| {
@@ -65,7 +65,7 @@ fn doctor_finds_what_is_special_to_a_data_center() {
     finds(
         &world,
         &[
-            "note     server: it believes that its address is 'https://bitbucket.example/git', and sends git-lfs there\n",
+            "note     server: its base URL is set to 'https://bitbucket.example/git', and git-lfs uses that address\n",
             "-> set bbtoken.<profile>.baseUrl to that address, or ask the administrator to correct the base URL (Administration, Server settings)\n",
         ],
     );
@@ -110,7 +110,7 @@ fn doctor_finds_a_missing_context_path_and_a_token_that_is_no_password() {
                 &world,
                 &[
                     "note     server: Bitbucket does not accept this token as a password: git-lfs, plain https addresses and git's own transport do not work\n",
-                    "-> for these, use an HTTP access token of an account\n",
+                    "-> to use these, log in with an HTTP access token of your own account\n",
                 ],
             ),
         }
