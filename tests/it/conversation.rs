@@ -245,7 +245,10 @@ fn after_a_login_the_setup_is_offered_and_the_profile_of_plain_addresses() {
     // A second profile: git must know when to use it.
     let question = "Use profile 'second' for";
     // The client is the same, and so is its secret.
-    let exchange = [(question, "workspace\n"), ("Workspace: ", "acme\n")];
+    let exchange = [
+        (question, "workspace\n"),
+        ("Name of the workspace: ", "acme\n"),
+    ];
     let (shown, code) = converse(&world, &login("second"), &exchange);
     assert_eq!(code, Some(0), "{shown}");
     let explained = |address: &str| {

@@ -171,8 +171,11 @@ impl Login<'_> {
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
         let (options, identity) = (self.options, self.identity);
-        let authorization = identity.authorize(self.fixed_redirect()?, console.warn)?;
-        if let Some(obstacle) = obstacle.filter(|_| !options.no_browser) {
+        let fixed = self.fixed_redirect()?;
+        let authorization = identity.authorize(fixed, console.warn)?;
+        // A registered redirect URL has no other port.
+        let may_listen = !options.no_browser && fixed.is_none();
+        if let Some(obstacle) = obstacle.filter(|_| may_listen) {
             console.tell(&format!(
                 "Login does not open a browser here: {obstacle}. To log in without pasting, start again with"
             ));

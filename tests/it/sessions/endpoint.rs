@@ -82,7 +82,7 @@ fn every_refusal_of_the_token_endpoint_names_profile_client_cause_and_remedy() {
                 "No callback uri defined for the OAuth client.",
             ),
             ": the client has no callback URL",
-            "hint: set a callback URL",
+            "hint: set the callback URL",
         ),
         (
             400,
