@@ -33,13 +33,18 @@ pub(crate) fn places(raw: &Raw) -> Result<Vec<Place>, Failure> {
             ssh_host: ssh_host.map(|setting| setting.value.clone()),
         })
     };
-    // A base URL in the environment overrides every profile's.
+    let is_given = environment.base_url.is_some();
     let is_own = |profile: &&RawProfile| {
-        let is_set = [&profile.base_url, &profile.kind, &profile.mirror_url];
-        environment.base_url.is_none() && is_set.iter().any(|setting| setting.is_some())
+        let is_set = profile.base_url.is_some() || profile.mirror_url.is_some();
+        profile.kind.is_some() || (is_set && !is_given)
     };
-    let own = raw.profiles.values().filter(is_own);
-    std::iter::once(&none).chain(own).map(place).collect()
+    let own = raw.profiles.values().filter(is_own).map(place);
+    let general = std::iter::once(place(&none));
+    // A base URL in the environment overrides every profile's. Then only a profile may know the kind.
+    match is_given {
+        true => own.chain(general).collect(),
+        false => general.chain(own).collect(),
+    }
 }
 
 fn product(settings: &Layers<'_>) -> Result<Product, Failure> {

@@ -267,9 +267,8 @@ fn a_service_account_works_for_git_or_the_message_names_what_does() {
             list.ok();
             continue;
         }
-        list.fails(128).says(&[
-            "Not every version accepts tokens of service accounts for git: an HTTP access token always works\n",
-        ]);
+        list.fails(128)
+            .says(&["if it is the token of a service account, use an HTTP access token instead\n"]);
         assert_eq!(world.bitbucket.token_requests().len(), 1);
         assert_eq!(world.git_requests().len(), 1, "a new token is sent once");
         let token = world.bitbucket.issue_api_token();

@@ -23,6 +23,7 @@ pub(crate) fn start_and_hold(world: &World, rule: Rule, command: Run) -> Child {
     let (method, path) = (rule.method.clone(), rule.path.clone());
     let before = usize::try_from(rule.skip).expect("because it is small");
     world.bitbucket.script(rule);
+    let rules = world.bitbucket.rules_left();
     let child = command
         .into_command()
         .stdout(Stdio::piped())
@@ -38,7 +39,11 @@ pub(crate) fn start_and_hold(world: &World, rule: Rule, command: Run) -> Child {
     };
     world
         .bitbucket
-        .wait_for(|requests| requests.iter().filter(is_asked).count() > before)
+        .wait_for(|requests| {
+            // A request is recorded a moment before a rule is found for it.
+            let is_held = world.bitbucket.rules_left() < rules;
+            is_held && requests.iter().filter(is_asked).count() > before
+        })
         .expect("git asks for it");
     child
 }

@@ -80,6 +80,22 @@ fn a_data_center_without_a_base_url_is_named_and_nothing_is_sent() {
 }
 
 #[test]
+fn a_base_url_in_the_environment_is_read_as_the_kind_of_the_profile_says() {
+    let world = one();
+    world.repository("~ann", "own");
+    log_in(&world);
+    let base = world.bitbucket.base_url();
+    for address in [
+        "dc@PROJ/repo".to_owned(),
+        "dc@~ann/own".to_owned(),
+        format!("{base}/scm/PROJ/repo.git"),
+    ] {
+        let list = world.git(["ls-remote", "-q", &format!("bbtoken::{address}"), "main"]);
+        configured(list).env("BBTOKEN_BASE_URL", base).ok();
+    }
+}
+
+#[test]
 fn an_address_below_the_context_path_that_is_no_repository_is_refused() {
     let world = one();
     log_in(&world);
