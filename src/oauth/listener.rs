@@ -94,7 +94,7 @@ impl Listener {
         })
     }
 
-    /// Waits for a redirect URI that was registered, to the letter: [`is_of_listener`] of it is true.
+    /// Waits for exactly this redirect URI, which was registered. [`is_of_listener`] of it is true.
     ///
     /// # Errors
     ///

@@ -309,7 +309,7 @@ fn scope(settings: &Layers<'_>, product: Product) -> Option<String> {
     asked.filter(|scope| !scope.is_empty()).map(str::to_owned)
 }
 
-/// Reads the redirect URI, which the server compares to the letter. The browser takes the authorization code there.
+/// Reads the redirect URI, which the server compares character by character. The browser takes the authorization code there.
 fn redirect_uri(settings: &Layers<'_>) -> Result<Option<String>, Failure> {
     let Some(setting) = settings.pick(|p| p.redirect_uri.as_ref()) else {
         return Ok(None);

@@ -87,7 +87,7 @@ pub trait Site: Sync {
     /// Tells whether a refresh ends the earlier tokens at once: the access token, which another command may be using, and
     /// the refresh token.
     fn has_one_token_per_login(&self) -> bool;
-    /// Tells whether the redirect URI of a login must be one that was registered, to the letter.
+    /// Tells whether the redirect URI of a login must be exactly one that was registered.
     fn has_fixed_redirects(&self) -> bool;
     /// Makes the `Authorization` header of a git request.
     fn authorization(&self, token: &Secret) -> Secret;

@@ -3,6 +3,7 @@
 mod addresses;
 mod answers;
 mod attempts;
+mod certificates;
 mod credential;
 mod doctor;
 mod lfs;
