@@ -112,7 +112,7 @@ fn a_second_refusal_names_both_reasons_and_suggests_doctor() {
     on_every_git_without_memory(|world| {
         let done = answered(world, Rule::answer(401).times(2));
         done.says(&[match world.is_data_center() {
-            true => "hint: Bitbucket does not accept this token for git; ",
+            true => "hint: Bitbucket does not accept this token for git, and Bitbucket's log says why",
             false => "the name is wrong, or this profile's client or token has no access to the repository (Bitbucket does not say which); to check, run 'git bbtoken doctor ws/repo'\n",
         }]);
         assert_eq!(world.bitbucket.token_requests().len(), 1);
