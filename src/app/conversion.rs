@@ -202,7 +202,9 @@ impl App {
     pub(crate) fn used_places(&self) -> &[Place] {
         let (names, own) = (profile::names(&self.raw), &self.raw.profiles);
         let has_own = |name| own.get(name).is_some_and(|own| own.base_url.is_some());
-        let is_unused = self.places.len() > 1 && names.iter().all(has_own);
+        // A base URL in the environment is that of every profile.
+        let is_given = self.raw.environment.settings.base_url.is_some();
+        let is_unused = !is_given && self.places.len() > 1 && names.iter().all(has_own);
         &self.places[usize::from(is_unused)..]
     }
 

@@ -540,3 +540,21 @@ fn a_moved_clone_fetches_from_cloud_with_its_relative_submodule() {
         }
     }
 }
+
+#[test]
+fn a_base_url_in_the_environment_leaves_the_kind_of_a_profile_to_move_to() {
+    let world = one();
+    log_in(&world);
+    world.git(["init", "-q", "tree"]).ok();
+    let convert = [
+        "remote",
+        "convert",
+        "--to",
+        "datacenter",
+        "--map",
+        "ws=PROJ",
+    ];
+    let run = configured(world.bbtoken(convert).within(world.path("tree")));
+    let said = run.env("BBTOKEN_BASE_URL", world.bitbucket.base_url()).ok();
+    assert_eq!(said, "No address needs to change.\n");
+}
