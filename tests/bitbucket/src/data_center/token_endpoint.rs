@@ -9,7 +9,7 @@ use super::access::Refusal;
 use super::authorize;
 use crate::access::Credentials;
 use crate::git::header;
-use crate::oauth::token_endpoint::{Form, form_decoded, tokens, verifies};
+use crate::oauth::token_endpoint::{Form, exchange, form_decoded, tokens};
 use crate::oauth::{Consumer, Grant, TokenKind};
 use crate::page::{self, Answer};
 use crate::random;
@@ -54,7 +54,10 @@ pub(super) fn answer(site: &Site, parts: &Parts, form: &Form) -> Answer {
     }
     let granted = match form.value("grant_type") {
         Some("client_credentials") => client_credentials(site, client, form, now, &settings),
-        Some("authorization_code") => authorization_code(site, client, form, now, &settings),
+        Some("authorization_code") => {
+            let failures = [DEAD_CODE, OTHER_REDIRECT, WRONG_VERIFIER];
+            exchange(site, client, form, now, &settings, failures)
+        }
         Some("refresh_token") => refresh_token(site, &client, form, now, &settings),
         _ => Err(OTHER_GRANT),
     };
@@ -117,35 +120,6 @@ fn client_credentials(
     let grant = Grant::new(TokenKind::Service, scopes, client, user);
     let access = site.oauth.known().issue_access(&grant, now, settings);
     Ok(tokens(&grant, &access, None, settings))
-}
-
-fn authorization_code(
-    site: &Site,
-    client: Consumer,
-    form: &Form,
-    now: u64,
-    settings: &Settings,
-) -> Result<Value, Failure> {
-    let sent = form.value("code").unwrap_or("");
-    let mut known = site.oauth.known();
-    // Whatever is wrong with the request, the code is spent (RFC 6749 section 4.1.2).
-    let code = known
-        .codes
-        .remove(&random::fingerprint(sent))
-        .ok_or(DEAD_CODE)?;
-    if code.consumer != client.key || now >= code.expires_at_unix_s {
-        return Err(DEAD_CODE);
-    }
-    if form.value("redirect_uri") != code.redirect_uri.as_deref() {
-        return Err(OTHER_REDIRECT);
-    }
-    if settings.pkce_checked && !verifies(&code, form.value("code_verifier")) {
-        return Err(WRONG_VERIFIER);
-    }
-    let grant = Grant::new(TokenKind::Access, code.scopes, client, code.user);
-    let access = known.issue_access(&grant, now, settings);
-    let refresh = known.issue_refresh(&grant, now, settings);
-    Ok(tokens(&grant, &access, Some(&refresh), settings))
 }
 
 fn refresh_token(

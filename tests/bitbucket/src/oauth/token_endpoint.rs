@@ -110,7 +110,10 @@ fn grant(site: &Site, credentials: &Credentials, form: &Form) -> Result<Value, V
     let asked = form.value("grant_type").unwrap_or("None");
     let mut tokens = match asked {
         "client_credentials" => client_credentials(site, consumer, now, &settings),
-        "authorization_code" => authorization_code(site, &consumer, form, now, &settings),
+        "authorization_code" => {
+            let failures = [DEAD_CODE, OTHER_REDIRECT, WRONG_VERIFIER];
+            exchange(site, consumer, form, now, &settings, failures).map_err(Value::from)
+        }
         "refresh_token" => refresh_token(site, &consumer, form, now, &settings),
         "urn:bitbucket:oauth2:jwt" => Err(NO_JWT.into()),
         other => {
@@ -177,37 +180,38 @@ fn client_credentials(
     Ok(tokens(&grant, &access, refresh.as_deref(), settings))
 }
 
-fn authorization_code(
+/// Exchanges a code. `failures` are for a code that is not valid, another redirect URI and a wrong verifier.
+pub(crate) fn exchange<F>(
     site: &Site,
-    consumer: &Consumer,
+    consumer: Consumer,
     form: &Form,
     now: u64,
     settings: &Settings,
-) -> Result<Value, Value> {
+    failures: [F; 3],
+) -> Result<Value, F> {
+    let [dead_code, other_redirect, wrong_verifier] = failures;
     let sent = form.value("code").unwrap_or("");
     let mut known = site.oauth.known();
     // Whatever is wrong with the request, the code is spent (RFC 6749 section 4.1.2).
     let code = known
         .codes
         .remove(&random::fingerprint(sent))
-        .ok_or(DEAD_CODE)?;
-    if code.consumer != consumer.key || now >= code.expires_at_unix_s {
-        return Err(DEAD_CODE.into());
-    }
+        .filter(|code| code.consumer == consumer.key && now < code.expires_at_unix_s)
+        .ok_or(dead_code)?;
     if form.value("redirect_uri") != code.redirect_uri.as_deref() {
-        return Err(OTHER_REDIRECT.into());
+        return Err(other_redirect);
     }
     if settings.pkce_checked && !verifies(&code, form.value("code_verifier")) {
-        return Err(WRONG_VERIFIER.into());
+        return Err(wrong_verifier);
     }
-    let grant = Grant::new(TokenKind::Access, code.scopes, consumer.clone(), code.user);
+    let grant = Grant::new(TokenKind::Access, code.scopes, consumer, code.user);
     let access = known.issue_access(&grant, now, settings);
     let refresh = known.issue_refresh(&grant, now, settings);
     Ok(tokens(&grant, &access, Some(&refresh), settings))
 }
 
 /// RFC 7636 section 4.6.
-pub(crate) fn verifies(code: &Code, verifier: Option<&str>) -> bool {
+fn verifies(code: &Code, verifier: Option<&str>) -> bool {
     let Some(challenge) = &code.challenge else {
         return true;
     };
