@@ -6,10 +6,9 @@ use super::{App, Identity};
 use crate::{
     failure::{Failure, Kind},
     git_config::{self, process_variable},
-    http::{Body, HttpClient as _, Request, Response, Url},
+    http::{Body, HttpClient as _, Request, Url},
     profile::{Grant, Profile},
-    secret::Secret,
-    site::{Account, Owner, Product, Reply, Sent, Told, basic},
+    site::{Account, Owner, Reply, Sent, basic, untold},
     token::{Bearer, KeptAnswer},
 };
 
@@ -61,7 +60,7 @@ impl App {
             false => None,
         };
         let product = identity.profile.endpoints.product;
-        Ok(product.user(&bearer.token, owner.as_deref()))
+        Ok(product.user(&bearer.token, owner.as_deref()).to_owned())
     }
 
     /// Finds the owner of a token that the user provides. Asks Bitbucket if a new token has no known owner, and after a
@@ -114,15 +113,13 @@ impl App {
             let why = format!(
                 "for an API token, Bitbucket needs the account's e-mail address, too; set it: git config --global bbtoken.{profile}.account <address>"
             );
-            return Ok(untold(&why));
+            return Ok(untold(why));
         };
         let url = Url::parse(&product.account_url(&profile.endpoints.base))?;
         let mut request = Request::get(url).header("Accept", "application/json");
         request.authorization = Some(authorization);
-        match self.send(request)? {
-            Ok(response) => read(response, product),
-            Err(why) => Ok(untold(&why)),
-        }
+        let reply = self.send(request)?;
+        Ok(reply.map_or_else(untold, |reply| product.owner(&reply)))
     }
 
     /// Asks a question of `doctor`.
@@ -155,16 +152,11 @@ impl App {
                 Some(basic(&self.user(identity, &bearer, notify)?, &bearer.token))
             }
         };
-        let mut response = self.send(request)?.map_err(anyhow::Error::msg)?;
-        let body = response.read_body(MAX_ANSWER_BYTES)?;
-        Ok(Reply {
-            status: response.status,
-            body: serde_json::from_slice(&body).unwrap_or_default(),
-        })
+        self.send(request)?.map_err(anyhow::Error::msg)
     }
 
     /// Sends a request that only asks; gives the reason if it is not sent.
-    fn send(&self, mut request: Request) -> anyhow::Result<Result<Response, String>> {
+    fn send(&self, mut request: Request) -> anyhow::Result<Result<Reply, String>> {
         let url = &request.url;
         let http = git_config::http_settings(&self.git.protected(), &process_variable, url, None)?;
         if let Some(setting) = &http.settings.unverified_by {
@@ -173,27 +165,26 @@ impl App {
             )));
         }
         request.time_limit = Some(TIME_LIMIT);
-        Ok(Ok(super::client::client(&http)?.send(request)?))
+        let mut response = super::client::client(&http)?.send(request)?;
+        let body = response.read_body(MAX_ANSWER_BYTES)?;
+        Ok(Ok(Reply {
+            status: response.status,
+            headers: response.headers,
+            body: serde_json::from_slice(&body).unwrap_or_default(),
+        }))
     }
 }
 
 /// Says why it need not be asked.
 fn cannot_tell(profile: &Profile, scopes: &[String]) -> Option<&'static str> {
+    let facts = profile.endpoints.product.facts();
+    let may_tell = |scope: &String| facts.account_scopes.contains(&scope.as_str());
     match &profile.grant {
-        Grant::ClientCredentials(_) => profile.endpoints.product.words().no_client_account,
-        Grant::AuthorizationCode(_) => profile.endpoints.product.no_account_with(scopes),
+        Grant::ClientCredentials(_) => facts.words.no_client_account,
+        Grant::AuthorizationCode(_) if scopes.is_empty() || scopes.iter().any(may_tell) => None,
+        Grant::AuthorizationCode(_) => facts.words.no_account_scope,
         Grant::Token(_) | Grant::Shared(_) => None,
     }
-}
-
-fn read(mut response: Response, product: Product) -> anyhow::Result<Owner> {
-    let body = response.read_body(MAX_ANSWER_BYTES)?;
-    let body = Secret::new(String::from_utf8_lossy(&body).into_owned());
-    Ok(product.owner(Told {
-        status: response.status,
-        header: &|name| response.header(name),
-        body: &serde_json::from_str(body.expose()).unwrap_or_default(),
-    }))
 }
 
 /// Makes the error for a token that Bitbucket has refused.
@@ -203,10 +194,6 @@ pub(crate) fn refused(profile: &Profile) -> anyhow::Error {
     );
     let profile = profile.name.clone();
     Failure::new(Kind::LoginNeeded { profile }, message).into()
-}
-
-fn untold(why: &str) -> Owner {
-    Owner::Untold(why.to_owned())
 }
 
 /// Tells whether the profile names an account to compare with.

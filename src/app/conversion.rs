@@ -50,7 +50,11 @@ impl Move {
         let (kind, product) = known.ok_or_else(|| usage(kind, "cloud or datacenter"))?;
         let pair = |text: &String| {
             let (project, workspace) = text.split_once('=')?;
-            let example = product.grammar().of_path(&format!("{workspace}/x")).ok()?;
+            let example = product
+                .facts()
+                .grammar
+                .of_path(&format!("{workspace}/x"))
+                .ok()?;
             (example.workspace == workspace).then(|| (project.to_owned(), example.workspace))
         };
         let pair = |text| pair(text).ok_or_else(|| usage(text, "PROJECT=workspace"));
@@ -116,18 +120,13 @@ impl App {
         };
         let project = &address.workspace;
         let mut map = to.map.iter();
-        let workspace = map.find(|(from, _)| from.eq_ignore_ascii_case(project));
+        let mapped = map.find(|(from, _)| from.eq_ignore_ascii_case(project));
         let missing = || format!("it needs --map {}=<workspace>", quote(project));
-        address
-            .workspace
-            .clone_from(&workspace.ok_or_else(missing)?.1);
+        address.workspace = mapped.ok_or_else(missing)?.1.clone();
+        // The profile of the remote was for the old site.
         let remote = None;
-        Ok(Some(self.leading_to(
-            &to.to,
-            &address,
-            None,
-            &Written { remote, ..*written },
-        )))
+        let written = Written { remote, ..*written };
+        Ok(Some(self.leading_to(&to.to, &address, None, &written)))
     }
 
     /// Gives a `bbtoken::` address that leads to a site: with the profile that the address names, else the short form,
@@ -237,15 +236,12 @@ fn https(place: &Place, address: &Address, user: Option<&str>) -> String {
 }
 
 fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
+    let without = || {
+        let (scheme, rest) = url.split_once("://")?;
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (user, host) = authority.rsplit_once('@')?;
+        user.contains(':')
+            .then(|| format!("{scheme}://{host}/{path}"))
     };
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let host = authority
-        .rsplit_once('@')
-        .map_or(authority, |(_, host)| host);
-    match authority.rsplit_once('@') {
-        Some((user, _)) if user.contains(':') => format!("{scheme}://{host}/{path}"),
-        _ => url.to_owned(),
-    }
+    without().unwrap_or_else(|| url.to_owned())
 }

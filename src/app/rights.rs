@@ -21,8 +21,8 @@ pub(crate) fn scopes(profile: &Profile, scopes: &[String]) -> String {
 
 /// Tells whether a token may push.
 pub(crate) fn may_push(profile: &Profile, scopes: &[String]) -> bool {
-    let product = profile.endpoints.product;
-    scopes.iter().any(|scope| product.may_push(scope))
+    let those = profile.endpoints.product.facts().push_scopes;
+    scopes.iter().any(|scope| those.contains(&scope.as_str()))
 }
 
 /// Says how to get a token that can push.

@@ -283,7 +283,7 @@ fn parse(text: &str, place: &Place) -> Result<Address, Failure> {
         authority: &authority(&place.base),
         path: place.base.path(),
         ssh_host: place.ssh_host.as_deref(),
-        grammar: place.product.grammar(),
+        grammar: place.product.facts().grammar,
     };
     Address::parse(text, base)
 }

@@ -111,7 +111,7 @@ impl Identity {
     /// Tells whether a token is sent as the password of its owner, whose account failed attempts lock.
     pub(super) fn must_know_owner(&self) -> bool {
         let is_token = matches!(self.profile.grant, Grant::Token(_));
-        is_token && self.profile.endpoints.product.counts_failed_logins()
+        is_token && self.profile.endpoints.product.facts().counts_failed_logins
     }
 
     /// Removes the saved data of a profile from this machine. Items that one of `others` also uses stay, unless

@@ -38,21 +38,9 @@ pub(super) fn convert(
 
 fn here(options: &arguments::Convert, console: &mut Console<'_>) -> anyhow::Result<()> {
     let app = App::read()?;
-    let mut walk = Walk {
-        addresses: Addresses::new(options, &app)?,
-        changes: Vec::new(),
-        seen: BTreeSet::new(),
-        left: Vec::new(),
-    };
-    walk.visit(&app, &repository_here()?)?;
-    for path in &walk.left {
-        (console.warn)(&format!(
-            "submodule '{}' is not changed: its git directory or work tree is outside this repository",
-            path.display()
-        ));
-    }
-    let changes = walk.changes;
-    if walk.addresses.may_write(&[&changes], console)? {
+    let mut addresses = Addresses::new(options, &app)?;
+    let changes = addresses.of_all(&app, &repository_here()?, console.warn)?;
+    if addresses.may_write(&[&changes], console)? {
         apply_all(&changes)?;
         console.answer("The addresses were changed.")?;
         say_commit(&[&changes], console);
@@ -76,13 +64,10 @@ fn below(
 ) -> anyhow::Result<()> {
     // An error that concerns every repository appears once.
     let mut addresses = Addresses::new(options, &App::read_of_user()?)?;
-    let root = directory.canonicalize();
-    let root = root.with_context(|| format!("cannot read '{}'", directory.display()))?;
+    let (root, shown) = (directory.canonicalize(), directory.display());
+    let root = root.with_context(|| format!("cannot read '{shown}'"))?;
     if !root.is_dir() {
-        return Err(usage(&format!(
-            "'{}' is not a directory",
-            directory.display()
-        )));
+        return Err(usage(&format!("'{shown}' is not a directory")));
     }
     let warn = console.warn;
     let (plans, mut failed) = addresses.plans(&root, warn);
@@ -95,11 +80,8 @@ fn below(
                 Err(error) => failed += fail(path, error, warn),
             }
         }
-        console.answer(&format!(
-            "Repositories changed: {} of {}.",
-            done.len(),
-            plans.len()
-        ))?;
+        let (count, all) = (done.len(), plans.len());
+        console.answer(&format!("Repositories changed: {count} of {all}."))?;
         say_commit(&done, console);
     }
     if failed > 0 {
@@ -109,11 +91,8 @@ fn below(
 }
 
 fn fail(path: &Path, error: anyhow::Error, warn: &dyn Fn(&str)) -> usize {
-    warn(&format!(
-        "'{}' is not changed: {}",
-        path.display(),
-        error.root_cause()
-    ));
+    let (path, why) = (path.display(), error.root_cause());
+    warn(&format!("'{path}' is not changed: {why}"));
     1
 }
 
@@ -147,16 +126,12 @@ impl<'o> Addresses<'o> {
 
     /// Finds what changes in each repository below a directory. Gives also the number of failures.
     fn plans(&mut self, root: &Path, warn: &dyn Fn(&str)) -> (Vec<(PathBuf, Changes)>, usize) {
-        let Below {
-            repositories,
-            unread,
-        } = Below::find(root);
-        let unread = unread.into_iter();
-        let mut failed = unread
-            .map(|(path, error)| fail(&path, error.into(), warn))
-            .sum();
-        let mut plans = Vec::new();
-        for path in repositories {
+        let below = Below::find(root);
+        let (mut plans, mut failed) = (Vec::new(), 0);
+        for (path, error) in below.unread {
+            failed += fail(&path, error.into(), warn);
+        }
+        for path in below.repositories {
             match self.of_one_below(&path, root) {
                 Ok(changes) if changes.is_empty() => {}
                 Ok(changes) => plans.push((path, changes)),
@@ -181,6 +156,32 @@ impl<'o> Addresses<'o> {
         Ok(changes)
     }
 
+    /// Finds what changes in a repository and its submodules. Skips a submodule that leads out of the repository.
+    fn of_all(
+        &mut self,
+        app: &App,
+        repository: &Repository,
+        warn: &dyn Fn(&str),
+    ) -> anyhow::Result<Changes> {
+        let mut changes = self.of(app, repository)?;
+        let mut paths = repository.gitlinks()?;
+        // An unmerged one has several entries.
+        paths.dedup();
+        for path in paths {
+            let is_checked_out = repository.top.join(&path).join(".git");
+            if let Some(submodule) = submodule(repository, &path) {
+                let app = App::read_at(&submodule.git_dir)?;
+                changes.extend(self.of_all(&app, &submodule, warn)?);
+            } else if is_checked_out.symlink_metadata().is_ok() {
+                warn(&format!(
+                    "submodule '{}' is not changed: its git directory or work tree is outside this repository",
+                    path.display()
+                ));
+            }
+        }
+        Ok(changes)
+    }
+
     /// Finds what changes in a repository, without its submodules.
     fn of(&mut self, app: &App, repository: &Repository) -> anyhow::Result<Changes> {
         let mut changes = Vec::new();
@@ -198,8 +199,10 @@ impl<'o> Addresses<'o> {
             changes.extend(removal);
         }
         let modules = repository.top.join(".gitmodules");
-        let is_file = |found: std::fs::Metadata| found.is_file();
-        if modules.symlink_metadata().is_ok_and(is_file) {
+        if modules
+            .symlink_metadata()
+            .is_ok_and(|found| found.is_file())
+        {
             let file = Target::File(modules.clone());
             let committed = self.within(app, &file, r"^submodule\..*\.url$")?;
             match self.options.submodules {
@@ -335,34 +338,6 @@ fn show(plans: &[&Changes], console: &mut Console<'_>) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Visits a repository and its submodules. Skips a submodule that leads out of the repository.
-struct Walk<'w> {
-    addresses: Addresses<'w>,
-    changes: Changes,
-    /// The git directories that were visited.
-    seen: BTreeSet<PathBuf>,
-    /// The submodules that were skipped.
-    left: Vec<PathBuf>,
-}
-
-impl Walk<'_> {
-    fn visit(&mut self, app: &App, repository: &Repository) -> anyhow::Result<()> {
-        if !self.seen.insert(repository.git_dir.clone()) {
-            return Ok(());
-        }
-        self.changes.extend(self.addresses.of(app, repository)?);
-        for path in repository.gitlinks()? {
-            let is_checked_out = repository.top.join(&path).join(".git");
-            match submodule(repository, &path) {
-                Some(submodule) => self.visit(&App::read_at(&submodule.git_dir)?, &submodule)?,
-                None if is_checked_out.symlink_metadata().is_ok() => self.left.push(path),
-                None => {}
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Finds the submodule at a path of the index; `None` unless its work tree and its git directory both lie where git

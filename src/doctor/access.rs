@@ -47,7 +47,8 @@ pub(super) fn all(
                 ));
                 // Do not send a token again that Bitbucket has certainly refused.
                 let product = identity.profile.endpoints.product;
-                let address = address.filter(|_| !(is_refused && product.counts_failed_logins()));
+                let address =
+                    address.filter(|_| !(is_refused && product.facts().counts_failed_logins));
                 findings.extend(address.map(|address| repository(app, address, is_refused, warn)));
             } else {
                 let text = "not checked, because Bitbucket cannot be reached";
@@ -205,7 +206,7 @@ fn account(profile: &profile::Profile, owner: anyhow::Result<Owner>) -> Finding 
             let why = owner.untold().unwrap_or_default();
             Finding::good(CHECK, format!("unknown: {why}"), "unknown")
         }
-        Ok(Owner::Refused) if profile.endpoints.product.counts_failed_logins() => {
+        Ok(Owner::Refused) if profile.endpoints.product.facts().counts_failed_logins => {
             let text = "Bitbucket refuses the token: it is wrong, revoked or expired";
             Finding::problem(CHECK, text, REFUSED).fix(format!("git bbtoken login {profile}"))
         }

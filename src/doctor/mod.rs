@@ -14,17 +14,14 @@ mod site;
 
 use serde_json::{Value, json};
 
-use crate::{app::App, failure::shell_command, report, secret::mask};
+use crate::{
+    app::{App, Level},
+    failure::shell_command,
+    report,
+    secret::mask,
+};
 
 pub(crate) use programs::other_helper;
-
-/// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Level {
-    Good,
-    Note,
-    Problem,
-}
 
 impl Level {
     fn mark(self) -> &'static str {

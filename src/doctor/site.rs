@@ -1,10 +1,10 @@
 //! Checks the server itself, and the mirror from which git fetches.
 
-use super::{Finding, Level};
+use super::Finding;
 use crate::{
-    app::{App, Health, Identity, Subject},
+    app::{App, Identity, Subject},
     failure::quote,
-    git,
+    git, report,
 };
 
 /// Asks the server. `is_accepted` tells whether it has accepted the token.
@@ -25,17 +25,9 @@ pub(super) fn check(
         is_accepted,
         ask: &ask,
     });
-    let found = examined.into_iter().map(|it| {
-        let level = match it.health {
-            Health::Good => Level::Good,
-            Health::Note => Level::Note,
-            Health::Problem => Level::Problem,
-        };
-        let finding = Finding::new(CHECK, level, it.text, it.public);
-        match it.fix {
-            Some(fix) => finding.fix(fix),
-            None => finding,
-        }
+    let found = examined.into_iter().map(|it| Finding {
+        fix: it.fix.map(report::for_this_user),
+        ..Finding::new(CHECK, it.level, it.text, it.public)
     });
     let mirror = address.filter(|_| is_accepted);
     found

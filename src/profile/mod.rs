@@ -140,7 +140,7 @@ impl Place {
 
     /// Gives what the https addresses of its repositories begin with.
     pub(crate) fn git(&self) -> String {
-        format!("{}/{}", self.web(), self.product.git_path())
+        format!("{}/{}", self.web(), self.product.facts().git_path)
     }
 
     /// Gives what its other addresses begin with.
@@ -299,7 +299,7 @@ impl Profile {
     /// Tells whether a refresh ends the earlier tokens at once, of which other commands may be using one.
     pub(crate) fn ends_tokens_by_refresh(&self) -> bool {
         let is_login = matches!(self.grant, Grant::AuthorizationCode(_) | Grant::Shared(_));
-        is_login && self.endpoints.product.has_one_token_per_login()
+        is_login && self.endpoints.product.facts().has_one_token_per_login
     }
 
     /// Gives the OAuth client, if there is one.

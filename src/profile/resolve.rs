@@ -266,7 +266,7 @@ fn endpoints(settings: &Layers<'_>) -> Result<Endpoints, Failure> {
     let base_url = settings.pick(|p| p.base_url.as_ref());
     if let (None, false, Some(kind)) = (
         base_url,
-        product.has_usual_base(),
+        product.facts().has_usual_base,
         settings.pick(|p| p.kind.as_ref()),
     ) {
         return Err(misconfigured(format!(
@@ -292,7 +292,7 @@ fn endpoints(settings: &Layers<'_>) -> Result<Endpoints, Failure> {
             Ok(url)
         }
     };
-    let [token, authorize] = product.oauth_paths();
+    let [token, authorize] = product.facts().oauth_paths;
     Ok(Endpoints {
         token: or_below(settings.pick(|p| p.token_url.as_ref()), token)?,
         authorize: or_below(settings.pick(|p| p.authorize_url.as_ref()), authorize)?,
@@ -305,7 +305,7 @@ fn endpoints(settings: &Layers<'_>) -> Result<Endpoints, Failure> {
 /// Gives the scopes to ask for. An empty setting asks for none.
 fn scope(settings: &Layers<'_>, product: Product) -> Option<String> {
     let asked = settings.pick(|p| p.scope.as_ref());
-    let asked = asked.map_or(product.scope(), |setting| Some(&setting.value));
+    let asked = asked.map_or(product.facts().scope, |setting| Some(&setting.value));
     asked.filter(|scope| !scope.is_empty()).map(str::to_owned)
 }
 

@@ -174,7 +174,7 @@ fn plain(app: &App, places: &[&Place]) -> Vec<Rule> {
 /// Turns the addresses of a site into ours. Addresses without a host serve only one site, and have no path before the
 /// workspace.
 fn rewriting(place: &Place, is_only: bool) -> Vec<Rule> {
-    let git_path = place.product.git_path();
+    let git_path = place.product.facts().git_path;
     let host = match is_only && git_path.is_empty() {
         true => "bbtoken::".to_owned(),
         false => format!("bbtoken::{}/", place.web()),

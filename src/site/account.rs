@@ -75,18 +75,9 @@ impl Account {
     }
 }
 
-/// The response to the question whose a token is.
-pub struct Told<'a> {
-    /// The status code.
-    pub status: u16,
-    /// Finds a header.
-    pub header: &'a dyn Fn(&str) -> Option<&'a str>,
-    /// The body; null if it is no JSON.
-    pub body: &'a Value,
-}
-
-pub(super) fn untold(why: &str) -> Owner {
-    Owner::Untold(why.to_owned())
+/// Makes the answer without an account.
+pub(crate) fn untold(why: impl Into<String>) -> Owner {
+    Owner::Untold(why.into())
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! Bitbucket Cloud, <https://bitbucket.org>.
 
+use std::array;
+
 use serde_json::Value;
 
 use super::{
-    Account, Answer, Examined, Owner, Site, Subject, Told, Words,
-    account::untold,
-    basic, bearer,
-    pages::{NO_WIKI, PAGES, not_a_site_page, plain},
-    refused,
+    Account, Answer, Examined, Facts, Owner, Reply, Site, Subject, Words, basic, bearer,
+    pages::{PAGES, not_a_site_page, plain},
+    refused, untold,
 };
 use crate::{
     address::{Address, Base, Grammar, is_one_of, is_slug, with_braces},
@@ -40,19 +40,33 @@ const OTHER_STARTS: [&str; 7] = [
     "git+ssh://git@bitbucket.org/",
     "ssh://bitbucket.org/",
 ];
-/// The OAuth scopes that open `/2.0/user` (Bitbucket: "REST API scopes").
-const ACCOUNT_SCOPES: [&str; 2] = ["account", "account:write"];
 /// The user names beside OAuth tokens and access tokens, and beside API tokens (Bitbucket support: "Using API tokens").
 const TOKEN_USER: &str = "x-token-auth";
 const API_TOKEN_USER: &str = "x-bitbucket-api-token-auth";
 /// The documented prefix of API tokens.
 const API_TOKEN: &str = "ATATT";
-/// The scopes that let a token push (Bitbucket: "OAuth 2.0", scopes; API token scopes).
-const PUSH_SCOPES: [&str; 3] = [
-    "repository:write",
-    "repository:admin",
-    "write:repository:bitbucket",
-];
+const FACTS: Facts = Facts {
+    grammar: &Cloud,
+    has_usual_base: true,
+    git_path: "",
+    oauth_paths: ["site/oauth2/access_token", "site/oauth2/authorize"],
+    // The consumer has its scopes.
+    scope: None,
+    has_clients_in_body: false,
+    has_one_token_per_login: false,
+    has_fixed_redirects: false,
+    counts_failed_logins: false,
+    foreign_tokens: &["BBDC-"],
+    // Bitbucket: "OAuth 2.0", scopes; API token scopes.
+    push_scopes: &[
+        "repository:write",
+        "repository:admin",
+        "write:repository:bitbucket",
+    ],
+    // Bitbucket: "REST API scopes".
+    account_scopes: &["account", "account:write"],
+    words: WORDS,
+};
 
 const WORDS: Words = Words {
     logins: [
@@ -70,6 +84,10 @@ const WORDS: Words = Words {
     hurry: None,
     code_refused: "the authorization code was not accepted; a code works once and for a few minutes",
     redirect: "set the callback URL to 'http://127.0.0.1/callback' at the OAuth consumer (workspace settings, OAuth consumers)",
+    no_account_scope: Some(
+        "Bitbucket names the account only if 'Account: Read' is ticked at the OAuth consumer",
+    ),
+    foreign_token: "is an HTTP access token of a Bitbucket Data Center, but this profile is for Bitbucket Cloud",
     no_token: "for an OAuth consumer, set BBTOKEN_CLIENT_ID to its key and BBTOKEN_CLIENT_SECRET to its secret; BBTOKEN_ACCESS_TOKEN \
                takes an access token of a repository, project or workspace, or an API token with scopes",
     token_refused: "the token is wrong or revoked, or it belongs to a repository, project or workspace: check such a token with --try <workspace>/<repository>",
@@ -80,19 +98,37 @@ const WORDS: Words = Words {
     ],
     login_may_push: "tick 'Repositories: Write' at the OAuth consumer and log in again",
     token_may_push: "create a token with write access to repositories (an API token also needs the scope to read them) and log in with it",
+    // Bitbucket: "Using API tokens".
+    steps_to_a_token: "
+Create an API token:
+  1. Open https://id.atlassian.com/manage-profile/security/api-tokens
+  2. Create API token with scopes, app Bitbucket.
+  3. Tick read:repository:bitbucket and read:user:bitbucket.
+     To push, tick write:repository:bitbucket, too.
+
+",
+    // Bitbucket support: "Use OAuth on Bitbucket Cloud".
+    steps_to_a_client: "
+Ask an administrator of the workspace for the key and secret of an OAuth consumer, or create one:
+  1. Open {base}/{workspace}/workspace/settings/api
+  2. OAuth consumers, Add consumer:
+     Name     any
+     Callback http://127.0.0.1/callback
+{part}
+     tick     Repositories: Read    (Write, too, to push)
+  3. Save, open the consumer in the list: it shows a key and a secret.
+
+",
+    client_parts: [
+        "     leave    This is a private consumer   (tick it only if you do not share the client)
+     tick     Account: Read    (lets Bitbucket name the account)",
+        "     tick     This is a private consumer",
+    ],
 };
 
 impl Site for Cloud {
-    fn grammar(&self) -> &'static dyn Grammar {
-        &Cloud
-    }
-
-    fn has_usual_base(&self) -> bool {
-        true
-    }
-
-    fn git_path(&self) -> &'static str {
-        ""
+    fn facts(&self) -> &'static Facts {
+        &FACTS
     }
 
     fn other_starts(&self, base: &Url, _: Option<&str>) -> Vec<String> {
@@ -102,43 +138,16 @@ impl Site for Cloud {
         }
     }
 
-    fn oauth_paths(&self) -> [&'static str; 2] {
-        ["site/oauth2/access_token", "site/oauth2/authorize"]
-    }
-
-    fn scope(&self) -> Option<&'static str> {
-        // The consumer has its scopes.
-        None
-    }
-
-    fn has_clients_in_body(&self) -> bool {
-        false
-    }
-
-    fn has_one_token_per_login(&self) -> bool {
-        false
-    }
-
-    fn has_fixed_redirects(&self) -> bool {
-        false
-    }
-
     fn authorization(&self, token: &Secret) -> Secret {
-        basic(token_user(token), token)
+        basic(self.user(token, None), token)
     }
 
-    fn user(&self, token: &Secret, _: Option<&str>) -> String {
-        token_user(token).to_owned()
-    }
-
-    fn counts_failed_logins(&self) -> bool {
-        false
-    }
-
-    fn is_foreign(&self, token: &str) -> Option<&'static str> {
-        token
-            .starts_with("BBDC-")
-            .then_some("is an HTTP access token of a Bitbucket Data Center, but this profile is for Bitbucket Cloud")
+    /// Bitbucket interprets the secret by the user name.
+    fn user<'o>(&self, token: &Secret, _: Option<&'o str>) -> &'o str {
+        match is_api_token(token) {
+            true => API_TOKEN_USER,
+            false => TOKEN_USER,
+        }
     }
 
     fn meaning(&self, answer: Answer<'_>) -> Kind {
@@ -155,10 +164,6 @@ impl Site for Cloud {
 
     fn on_redirect(&self) -> Kind {
         Kind::NotGit
-    }
-
-    fn may_push(&self, scope: &str) -> bool {
-        PUSH_SCOPES.contains(&scope)
     }
 
     /// Bitbucket Cloud's API is on another host. With any other base URL, the API is below that URL.
@@ -178,97 +183,25 @@ impl Site for Cloud {
         account.contains('@').then(|| basic(account, token))
     }
 
-    fn owner(&self, told: Told<'_>) -> Owner {
-        match told.status {
-            200 => match Account::of(told.body) {
+    fn owner(&self, reply: &Reply) -> Owner {
+        match reply.status {
+            200 => match Account::of(&reply.body) {
                 Some(account) => Owner::Account(account),
                 None => untold("Bitbucket's response contains no account name"),
             },
             401 => Owner::Refused,
-            403 if told.body.get("error").is_some() => {
-                let granted = told.body.pointer("/error/detail/granted");
+            403 if reply.body.get("error").is_some() => {
+                let granted = reply.body.pointer("/error/detail/granted");
                 let granted = granted.and_then(Value::as_array).into_iter().flatten();
                 let scopes = granted.filter_map(Value::as_str).map(str::to_owned);
                 Owner::NoScope(scopes.collect())
             }
-            status => untold(&format!("Bitbucket answered {status}")),
+            status => untold(format!("Bitbucket answered {status}")),
         }
-    }
-
-    fn no_account_with(&self, scopes: &[String]) -> Option<&'static str> {
-        let is_told = scopes.is_empty()
-            || scopes
-                .iter()
-                .any(|scope| ACCOUNT_SCOPES.contains(&scope.as_str()));
-        (!is_told).then_some(
-            "Bitbucket names the account only if 'Account: Read' is ticked at the OAuth consumer",
-        )
     }
 
     fn examine(&self, _: &Subject<'_>) -> Vec<Examined> {
         Vec::new()
-    }
-
-    fn words(&self) -> &'static Words {
-        &WORDS
-    }
-
-    /// Bitbucket: "Using API tokens".
-    fn steps_to_a_token(&self, _: &Url) -> Vec<String> {
-        [
-            "",
-            "Create an API token:",
-            "  1. Open https://id.atlassian.com/manage-profile/security/api-tokens",
-            "  2. Create API token with scopes, app Bitbucket.",
-            "  3. Tick read:repository:bitbucket and read:user:bitbucket.",
-            "     To push, tick write:repository:bitbucket, too.",
-            "",
-        ]
-        .map(str::to_owned)
-        .to_vec()
-    }
-
-    /// Bitbucket support: "Use OAuth on Bitbucket Cloud".
-    fn steps_to_a_client(
-        &self,
-        base: &Url,
-        workspace: Option<&str>,
-        is_for_people: bool,
-    ) -> Vec<String> {
-        let base = base.as_str().trim_end_matches('/');
-        let workspace = workspace.unwrap_or("<workspace>");
-        let private = match is_for_people {
-            false => "     tick     This is a private consumer",
-            true => {
-                "     leave    This is a private consumer   (tick it only if you do not share the client)"
-            }
-        };
-        let account = is_for_people
-            .then_some("     tick     Account: Read    (lets Bitbucket name the account)");
-        let before = [
-            "",
-            "Ask an administrator of the workspace for the key and secret of an OAuth consumer, or create one:",
-            &format!("  1. Open {base}/{workspace}/workspace/settings/api"),
-            "  2. OAuth consumers, Add consumer:",
-            "     Name     any",
-            "     Callback http://127.0.0.1/callback",
-            private,
-        ];
-        let after = [
-            "     tick     Repositories: Read    (Write, too, to push)",
-            "  3. Save, open the consumer in the list: it shows a key and a secret.",
-            "",
-        ];
-        let lines = before.into_iter().chain(account).chain(after);
-        lines.map(str::to_owned).collect()
-    }
-}
-
-/// Bitbucket interprets the secret by the user name.
-fn token_user(token: &Secret) -> &'static str {
-    match is_api_token(token) {
-        true => API_TOKEN_USER,
-        false => TOKEN_USER,
     }
 }
 
@@ -288,7 +221,7 @@ fn forbidden(answer: Answer<'_>) -> Kind {
         false => "Repositories: Read",
     };
     let scope = || {
-        refused(&format!(
+        refused(format!(
             "tick the permission '{scope}' at the OAuth consumer (workspace settings, OAuth consumers) and log in again, or use a token that has it"
         ))
     };
@@ -329,12 +262,8 @@ impl Grammar for Cloud {
             false => path.trim_start_matches('/'),
         };
         let mut parts = steps(path);
-        let (workspace, repository) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
-        let page = parts.next().unwrap_or("");
+        let [workspace, repository, page] = array::from_fn(|_| parts.next().unwrap_or(""));
         not_a_site_page(workspace, repository, page)?;
-        if page == "wiki" {
-            return Err(NO_WIKI);
-        }
         let host = match base.has(host) {
             true => base.authority,
             false => HOSTS[0],
@@ -361,12 +290,10 @@ impl Grammar for Cloud {
     fn of_path(&self, path: &str) -> Result<Address, &'static str> {
         // A rule of `insteadOf` turns `https://bitbucket.org//ws/repo` into a path that begins with a slash.
         let mut parts = plain(path.trim_start_matches('/')).split('/');
-        let (workspace, repository) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
-        let page = parts.next().unwrap_or("");
+        let [workspace, repository, page] = array::from_fn(|_| parts.next().unwrap_or(""));
         not_a_site_page(workspace, repository, page)?;
         match page {
             "" if parts.next().is_none() => {}
-            "wiki" => return Err(NO_WIKI),
             page if PAGES.contains(&page) => {}
             _ => return Err("expected workspace/repository, without further parts"),
         }

@@ -2,12 +2,10 @@
 //! docs/data-center.md names them.
 
 use super::{
-    Account, Answer, Examined, Owner, Site, Subject, Told, Words,
-    account::untold,
-    bearer,
+    Account, Answer, Examined, Facts, Owner, Reply, Site, Subject, Words, bearer,
     health::{self, GATEWAY, LOCKED, MAINTENANCE, NO_SERVER},
     pages::plain,
-    refused,
+    refused, unavailable, untold,
 };
 use crate::{
     address::{Address, Base, Grammar, is_slug},
@@ -24,11 +22,27 @@ const TOKEN_USER: &str = "x-token-auth";
 const TOKEN_ACCOUNT: &str = "access-token-user/";
 /// The usual port of its ssh server.
 const SSH_PORT: u16 = 7999;
-/// The scopes that let a token push (Atlassian: "Bitbucket OAuth 2.0 provider API").
-const PUSH_SCOPES: [&str; 4] = ["REPO_WRITE", "REPO_ADMIN", "PROJECT_ADMIN", "ADMIN_WRITE"];
 /// What a server says that accepts no pushes, and what to do.
 const READ_ONLY_WORDS: [&str; 4] = ["licen", "read-only", "read only", "maintenance"];
 const READ_ONLY: &str = "Bitbucket is read-only now: its license has expired, or it is in maintenance; you can still fetch; ask its administrator";
+
+const FACTS: Facts = Facts {
+    grammar: &DataCenter,
+    has_usual_base: false,
+    git_path: "scm/",
+    oauth_paths: ["rest/oauth2/latest/token", "rest/oauth2/latest/authorize"],
+    // A request without a scope gets a token for public repositories at best.
+    scope: Some("REPO_READ REPO_WRITE"),
+    has_clients_in_body: true,
+    has_one_token_per_login: true,
+    has_fixed_redirects: true,
+    counts_failed_logins: true,
+    foreign_tokens: &["ATATT", "ATCTT"],
+    // Atlassian: "Bitbucket OAuth 2.0 provider API".
+    push_scopes: &["REPO_WRITE", "REPO_ADMIN", "PROJECT_ADMIN", "ADMIN_WRITE"],
+    account_scopes: &[],
+    words: WORDS,
+};
 
 const WORDS: Words = Words {
     logins: [
@@ -51,6 +65,8 @@ const WORDS: Words = Words {
     ),
     code_refused: "the authorization code was not accepted; a code works once and for only 10 seconds (the administrator can allow more time with the Java property atlassian.oauth2.provider.max.client.delay.seconds)",
     redirect: "set bbtoken.<profile>.redirectUri to exactly the redirect URL of the application link",
+    no_account_scope: None,
+    foreign_token: "is a token of Bitbucket Cloud, but this profile is for a Bitbucket Data Center",
     no_token: "use an HTTP access token (your account, Manage account, HTTP access tokens)",
     token_refused: "the token is wrong, revoked or expired",
     revoke: [
@@ -60,19 +76,33 @@ const WORDS: Words = Words {
     ],
     login_may_push: "tick 'Repositories: Write' at the application link; if bbtoken.<profile>.scope is set, add REPO_WRITE to it; then log in again",
     token_may_push: "create an HTTP access token with the permission to write to repositories, and log in with it",
+    // Atlassian: "HTTP access tokens".
+    steps_to_a_token: "
+Create an HTTP access token:
+  1. Open {base}/plugins/servlet/access-tokens/manage
+     (your account, Manage account, HTTP access tokens), or the settings of a project or repository.
+  2. Create token: Repository read. To push, Repository write.
+
+",
+    // Atlassian: "Configure an incoming link".
+    steps_to_a_client: "\nAsk a system administrator of Bitbucket for the {part}\n\n",
+    client_parts: [
+        "client id, the secret and the redirect URL
+of an application link. The administrator creates it once:
+  1. Open {base}/plugins/servlet/applinks/listApplicationLinks
+  2. Create link, External application, Incoming:
+     Redirect URL   an https address; the page need not exist
+     tick           Repositories: Read    (Write, too, to push)
+Login needs the redirect URL, too: give it with --redirect-uri.",
+        "client id and secret of a service account.
+The administrator creates it once:
+  Administration, Service accounts: create one with access to repositories.",
+    ],
 };
 
 impl Site for DataCenter {
-    fn grammar(&self) -> &'static dyn Grammar {
-        &DataCenter
-    }
-
-    fn has_usual_base(&self) -> bool {
-        false
-    }
-
-    fn git_path(&self) -> &'static str {
-        "scm/"
+    fn facts(&self) -> &'static Facts {
+        &FACTS
     }
 
     /// The web host may have another ssh server, but this port is Bitbucket's.
@@ -80,27 +110,6 @@ impl Site for DataCenter {
         let hosts = ssh_host.into_iter().chain(base.host_str());
         let starts = |host| ["git@", ""].map(|user| format!("ssh://{user}{host}:{SSH_PORT}/"));
         hosts.flat_map(starts).collect()
-    }
-
-    fn oauth_paths(&self) -> [&'static str; 2] {
-        ["rest/oauth2/latest/token", "rest/oauth2/latest/authorize"]
-    }
-
-    /// A request without a scope gets a token for public repositories at best.
-    fn scope(&self) -> Option<&'static str> {
-        Some("REPO_READ REPO_WRITE")
-    }
-
-    fn has_clients_in_body(&self) -> bool {
-        true
-    }
-
-    fn has_one_token_per_login(&self) -> bool {
-        true
-    }
-
-    fn has_fixed_redirects(&self) -> bool {
-        true
     }
 
     /// Bearer is accepted for each kind of token. Basic depends on the kind, the version and a switch, and counts as a
@@ -111,38 +120,21 @@ impl Site for DataCenter {
 
     /// A personal token needs its owner's name. A token of a project or repository acts as an account of its own, whose
     /// name is not accepted.
-    fn user(&self, _: &Secret, owner: Option<&str>) -> String {
+    fn user<'o>(&self, _: &Secret, owner: Option<&'o str>) -> &'o str {
         let owner = owner.filter(|owner| !owner.starts_with(TOKEN_ACCOUNT));
-        owner.unwrap_or(TOKEN_USER).to_owned()
-    }
-
-    fn counts_failed_logins(&self) -> bool {
-        true
-    }
-
-    fn is_foreign(&self, token: &str) -> Option<&'static str> {
-        ["ATATT", "ATCTT"]
-            .iter()
-            .any(|prefix| token.starts_with(prefix))
-            .then_some(
-                "is a token of Bitbucket Cloud, but this profile is for a Bitbucket Data Center",
-            )
+        owner.unwrap_or(TOKEN_USER)
     }
 
     fn meaning(&self, answer: Answer<'_>) -> Kind {
         match answer.status {
-            401 => refused(&match &answer.renewal {
+            401 => refused(match &answer.renewal {
                 Some(renewal) => format!("the token is wrong, revoked or expired: {}", renewal.remedy),
                 None => "Bitbucket does not accept this token for git, and Bitbucket's log says why; if it is the token of a service account, use an HTTP access token instead".to_owned(),
             }),
             403 => forbidden(&answer),
             // A prefetch that gets it is followed by the usual request, unlike one that is refused.
-            404 => Kind::SiteUnavailable {
-                remedy: NO_SERVER.to_owned(),
-            },
-            503 if answer.is_page => Kind::SiteUnavailable {
-                remedy: MAINTENANCE.to_owned(),
-            },
+            404 => unavailable(NO_SERVER),
+            503 if answer.is_page => unavailable(MAINTENANCE),
             _ => answer.usual(),
         }
     }
@@ -167,13 +159,7 @@ impl Site for DataCenter {
     }
 
     fn on_redirect(&self) -> Kind {
-        Kind::SiteUnavailable {
-            remedy: GATEWAY.to_owned(),
-        }
-    }
-
-    fn may_push(&self, scope: &str) -> bool {
-        PUSH_SCOPES.contains(&scope)
+        unavailable(GATEWAY)
     }
 
     /// Each answer to an authenticated request names the account in a header, and this one is cheap.
@@ -186,9 +172,10 @@ impl Site for DataCenter {
         Some(bearer(token))
     }
 
-    fn owner(&self, told: Told<'_>) -> Owner {
-        let name = (told.header)("x-ausername").filter(|name| !name.is_empty());
-        match (told.status, name) {
+    fn owner(&self, reply: &Reply) -> Owner {
+        let name = reply.headers.get("x-ausername");
+        let name = name.and_then(|name| name.to_str().ok());
+        match (reply.status, name.filter(|name| !name.is_empty())) {
             (200, Some(name)) => Owner::Account(Account {
                 display_name: percent_encoding::percent_decode_str(name)
                     .decode_utf8_lossy()
@@ -196,65 +183,15 @@ impl Site for DataCenter {
                 names: Vec::new(),
             }),
             // Without a valid token, it answers as to anyone.
-            (200, None) if told.body.get("version").is_some() => Owner::Refused,
+            (200, None) if reply.body.get("version").is_some() => Owner::Refused,
             (200, None) => untold("the response does not come from a Bitbucket Data Center"),
             (401, _) => Owner::Refused,
-            (status, _) => untold(&format!("Bitbucket answered {status}")),
+            (status, _) => untold(format!("Bitbucket answered {status}")),
         }
-    }
-
-    fn no_account_with(&self, _: &[String]) -> Option<&'static str> {
-        None
     }
 
     fn examine(&self, subject: &Subject<'_>) -> Vec<Examined> {
         health::of_data_center(subject)
-    }
-
-    fn words(&self) -> &'static Words {
-        &WORDS
-    }
-
-    /// Atlassian: "HTTP access tokens".
-    fn steps_to_a_token(&self, base: &Url) -> Vec<String> {
-        let base = base.as_str().trim_end_matches('/');
-        [
-            "",
-            "Create an HTTP access token:",
-            &format!("  1. Open {base}/plugins/servlet/access-tokens/manage"),
-            "     (your account, Manage account, HTTP access tokens), or the settings of a project or repository.",
-            "  2. Create token: Repository read. To push, Repository write.",
-            "",
-        ]
-        .map(str::to_owned)
-        .to_vec()
-    }
-
-    /// Atlassian: "Configure an incoming link".
-    fn steps_to_a_client(&self, base: &Url, _: Option<&str>, is_for_people: bool) -> Vec<String> {
-        let base = base.as_str().trim_end_matches('/');
-        let mut lines = vec![String::new()];
-        match is_for_people {
-            true => lines.extend([
-                "Ask a system administrator of Bitbucket for the client id, the secret and the redirect URL"
-                    .to_owned(),
-                "of an application link. The administrator creates it once:".to_owned(),
-                format!("  1. Open {base}/plugins/servlet/applinks/listApplicationLinks"),
-                "  2. Create link, External application, Incoming:".to_owned(),
-                "     Redirect URL   an https address; the page need not exist".to_owned(),
-                "     tick           Repositories: Read    (Write, too, to push)".to_owned(),
-                "Login needs the redirect URL, too: give it with --redirect-uri.".to_owned(),
-            ]),
-            false => lines.extend([
-                "Ask a system administrator of Bitbucket for the client id and secret of a service account."
-                    .to_owned(),
-                "The administrator creates it once:".to_owned(),
-                "  Administration, Service accounts: create one with access to repositories."
-                    .to_owned(),
-            ]),
-        }
-        lines.push(String::new());
-        lines
     }
 }
 
@@ -288,30 +225,19 @@ impl Grammar for DataCenter {
             .below(path)
             .ok_or("it is not below the configured base URL")?;
         let parts: Vec<_> = plain(path).split('/').collect();
-        let (project, repository) = match parts[..] {
-            ["scm", project, repository, ..] => (project.to_owned(), repository),
-            ["projects", project, "repos", repository, ..]
-            | [
-                "rest",
-                "api",
-                _,
-                "projects",
-                project,
-                "repos",
-                repository,
-                ..,
-            ]
-            | ["rest", "git-lfs", "storage", project, repository, ..] => {
-                (project.to_owned(), repository)
-            }
-            ["users", user, "repos", repository, ..] => (format!("~{user}"), repository),
+        let (key, name) = match parts[..] {
+            ["scm", key, name, ..]
+            | ["projects", key, "repos", name, ..]
+            | ["rest", "api", _, "projects", key, "repos", name, ..]
+            | ["rest", "git-lfs", "storage", key, name, ..] => (key.to_owned(), name),
+            ["users", user, "repos", name, ..] => (format!("~{user}"), name),
             _ => {
                 return Err(
                     "it is not the address of a repository: expected '/scm/', '/projects/<key>/repos/' or '/users/<name>/repos/' after the base URL",
                 );
             }
         };
-        Ok(repository_in(&project, repository)?.at(base.authority))
+        Ok(repository_in(&key, name)?.at(base.authority))
     }
 
     /// Reads `ssh://git@host:7999/project/repository.git`. There is no context path. Another port of the web host may
@@ -371,10 +297,13 @@ mod tests {
     fn the_name_in_a_header_is_shown_in_one_line_and_an_empty_one_is_none() {
         let body = serde_json::json!({ "version": "10.2.1" });
         let owner = |name: &str| {
-            DataCenter.owner(Told {
+            let name = name.parse().expect("it is the value of a header");
+            let mut headers = crate::http::HeaderMap::new();
+            headers.insert("x-ausername", name);
+            DataCenter.owner(&Reply {
                 status: 200,
-                header: &|_| Some(name),
-                body: &body,
+                headers,
+                body: body.clone(),
             })
         };
         let shown = |name| owner(name).name();

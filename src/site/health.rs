@@ -1,8 +1,12 @@
-//! What `doctor` asks a site beside the account of a token.
+//! What is asked of a site's REST API: the account of a token, and for `doctor`, what keeps git from working.
 
 use serde_json::Value;
 
-use crate::{address::Address, failure::quote, http::Url};
+use crate::{
+    address::Address,
+    failure::quote,
+    http::{HeaderMap, Url},
+};
 
 /// What to do about an account that is locked after failed logins.
 pub(super) const LOCKED: &str = "Bitbucket has locked the account after failed logins: remove the wrong password from the program that sends it, \
@@ -41,18 +45,20 @@ pub enum Sent {
     Password,
 }
 
-/// The response.
+/// A response of the REST API.
 #[derive(Debug)]
 pub struct Reply {
     /// The status code.
     pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
     /// The body; null if it is no JSON.
     pub body: Value,
 }
 
-/// How bad it is.
+/// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
+pub enum Level {
     /// It works.
     Good,
     /// Some uses do not work.
@@ -65,29 +71,26 @@ pub enum Health {
 #[derive(Debug)]
 pub struct Examined {
     /// How bad it is.
-    pub health: Health,
+    pub level: Level,
     /// For the user.
     pub text: String,
     /// For a public report.
     pub public: &'static str,
     /// What to do.
-    pub fix: Option<String>,
+    pub fix: Option<&'static str>,
 }
 
-fn good(text: impl Into<String>, public: &'static str) -> Examined {
+fn examined(
+    level: Level,
+    text: impl Into<String>,
+    public: &'static str,
+    fix: Option<&'static str>,
+) -> Examined {
     Examined {
-        health: Health::Good,
+        level,
         text: text.into(),
         public,
-        fix: None,
-    }
-}
-
-fn bad(health: Health, text: impl Into<String>, public: &'static str, fix: &str) -> Examined {
-    Examined {
-        health,
-        fix: Some(fix.to_owned()),
-        ..good(text, public)
+        fix,
     }
 }
 
@@ -118,7 +121,7 @@ fn server(reply: &Reply) -> Examined {
     let (text, public, fix) = match (reply.status, version) {
         (200, Some(version)) => {
             let text = format!("Bitbucket Data Center {}", quote(version));
-            return good(text, "version known");
+            return examined(Level::Good, text, "version known", None);
         }
         (300..=399, _) => (
             "it redirects its REST API to another page",
@@ -128,7 +131,7 @@ fn server(reply: &Reply) -> Examined {
         (503, _) => ("it answers 503", "unavailable", MAINTENANCE),
         _ => ("it does not tell its version", "version unknown", NO_SERVER),
     };
-    bad(Health::Problem, text, public, fix)
+    examined(Level::Problem, text, public, Some(fix))
 }
 
 /// Tells whether Bitbucket accepts the token as a password.
@@ -138,11 +141,11 @@ fn password(reply: &Reply) -> Option<Examined> {
     let (text, public, fix) = match reply.status {
         200 => {
             let text = "Basic authentication works, which git-lfs and plain https addresses need";
-            return Some(good(text, "Basic works"));
+            return Some(examined(Level::Good, text, "Basic works", None));
         }
         401 | 403 if is_locked => {
             let text = "the account is locked for Basic authentication";
-            return Some(bad(Health::Problem, text, "locked", LOCKED));
+            return Some(examined(Level::Problem, text, "locked", Some(LOCKED)));
         }
         403 => (
             "Basic authentication is switched off",
@@ -156,7 +159,8 @@ fn password(reply: &Reply) -> Option<Examined> {
         ),
         _ => return None,
     };
-    Some(bad(Health::Note, format!("{text}: {fails}"), public, fix))
+    let text = format!("{text}: {fails}");
+    Some(examined(Level::Note, text, public, Some(fix)))
 }
 
 /// Compares the base URL with the one from which Bitbucket makes addresses.
@@ -168,16 +172,14 @@ fn base_url(reply: &Reply, base: &Url) -> Option<Examined> {
     believed.set_path(&path);
     // Only URLs without a host cannot lose a user.
     let _ = believed.set_username("");
-    let plain = |url: &Url| url.as_str().trim_end_matches('/').to_owned();
-    if plain(&believed) == plain(base) {
+    let believed = believed.as_str().trim_end_matches('/');
+    if believed == base.as_str().trim_end_matches('/') {
         return None;
     }
-    let text = format!(
-        "its base URL is set to '{}', and git-lfs uses that address",
-        quote(&plain(&believed))
-    );
+    let believed = quote(believed);
+    let text = format!("its base URL is set to '{believed}', and git-lfs uses that address");
     let fix = "set bbtoken.<profile>.baseUrl to that address, or ask the administrator to correct the base URL (Administration, Server settings)";
-    Some(bad(Health::Note, text, "another base URL", fix))
+    Some(examined(Level::Note, text, "another base URL", Some(fix)))
 }
 
 fn large_files(reply: &Reply) -> Option<Examined> {
@@ -186,5 +188,6 @@ fn large_files(reply: &Reply) -> Option<Examined> {
         said.contains("lfs") && (said.contains("disabled") || said.contains("not enabled"));
     let text = "Git LFS is off for this repository: git-lfs can neither fetch nor push files";
     let fix = "ask an administrator of the repository to turn it on (repository settings, Large File Storage)";
-    (reply.status >= 400 && is_off).then(|| bad(Health::Note, text, "LFS is off", fix))
+    let found = || examined(Level::Note, text, "LFS is off", Some(fix));
+    (reply.status >= 400 && is_off).then(found)
 }

@@ -19,8 +19,8 @@ use crate::{
     secret::Secret,
 };
 
-pub(crate) use account::{Account, Owner, Told};
-pub(crate) use health::{Examined, Health, Reply, Sent, Subject};
+pub(crate) use account::{Account, Owner, untold};
+pub(crate) use health::{Examined, Level, Reply, Sent, Subject};
 
 /// A kind of Bitbucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +40,7 @@ impl Product {
 
     /// Gives its value of `kind`.
     pub(crate) fn name(self) -> &'static str {
-        let mut choices = Self::CHOICES.into_iter();
-        let found = choices.find(|(_, product)| *product == self);
-        found.map_or("", |(name, _)| name)
+        Self::CHOICES[self as usize].0
     }
 }
 
@@ -59,74 +57,75 @@ impl Deref for Product {
 
 /// The differences.
 pub trait Site: Sync {
-    /// Gives the forms of its addresses.
-    fn grammar(&self) -> &'static dyn Grammar;
-    /// Tells whether its base URL is the same for everyone.
-    fn has_usual_base(&self) -> bool;
-    /// Gives the path of all repositories below the base URL, with a slash at the end if there is one.
-    fn git_path(&self) -> &'static str;
+    /// Gives what is constant.
+    fn facts(&self) -> &'static Facts;
+    /// Gives the words for people.
+    fn words(&self) -> &'static Words {
+        &self.facts().words
+    }
     /// Gives the path of a repository below the base URL, with one `.git`.
     fn repository_path(&self, address: &Address) -> String {
-        format!("{}{address}.git", self.git_path())
+        format!("{}{address}.git", self.facts().git_path)
     }
     /// Gives what its other addresses begin with: those of ssh, and of other names of its host. The repository follows.
     fn other_starts(&self, base: &Url, ssh_host: Option<&str>) -> Vec<String>;
     /// Gives the command that logs in to it.
     fn login(&self) -> &'static str {
-        match self.has_usual_base() {
+        match self.facts().has_usual_base {
             true => "git bbtoken login <profile>",
             false => "git bbtoken login <profile> --data-center <url>",
         }
     }
-    /// Gives the usual paths of the token and the authorization endpoint below the base URL.
-    fn oauth_paths(&self) -> [&'static str; 2];
-    /// Gives the OAuth scopes that a token request names if no setting names any.
-    fn scope(&self) -> Option<&'static str>;
-    /// Tells whether a client authenticates in the body of a token request (RFC 6749 section 2.3.1).
-    fn has_clients_in_body(&self) -> bool;
-    /// Tells whether a refresh ends the earlier tokens at once: the access token, which another command may be using, and
-    /// the refresh token.
-    fn has_one_token_per_login(&self) -> bool;
-    /// Tells whether the redirect URI of a login must be exactly one that was registered.
-    fn has_fixed_redirects(&self) -> bool;
     /// Makes the `Authorization` header of a git request.
     fn authorization(&self, token: &Secret) -> Secret;
     /// Gives the user name beside a token, for programs that send passwords only. `owner` is the account of a token that
     /// the user provides.
-    fn user(&self, token: &Secret, owner: Option<&str>) -> String;
-    /// Tells whether a wrong password counts against the account that stands beside it.
-    fn counts_failed_logins(&self) -> bool;
-    /// Says why a token is not one of this site.
-    fn is_foreign(&self, token: &str) -> Option<&'static str>;
+    fn user<'o>(&self, token: &Secret, owner: Option<&'o str>) -> &'o str;
     /// Finds the meaning of an error status of the git server.
     fn meaning(&self, answer: Answer<'_>) -> Kind;
     /// Finds the meaning of an `ERR ` message of the git server.
     fn meaning_of_words(&self, said: &str, address: &str) -> Kind;
     /// Says what to do about a redirect to another host.
     fn on_redirect(&self) -> Kind;
-    /// Tells whether scopes let a token push.
-    fn may_push(&self, scope: &str) -> bool;
     /// Gives the URL that tells whose a token is.
     fn account_url(&self, base: &Url) -> String;
     /// Makes the `Authorization` header for that URL. `None` if it needs the account's e-mail address.
     fn account_authorization(&self, token: &Secret, account: &str) -> Option<Secret>;
     /// Reads its response.
-    fn owner(&self, told: Told<'_>) -> Owner;
-    /// Says why the URL does not tell whose a user's token is, if it has these scopes.
-    fn no_account_with(&self, scopes: &[String]) -> Option<&'static str>;
+    fn owner(&self, reply: &Reply) -> Owner;
     /// Asks the site for causes of problems.
     fn examine(&self, subject: &Subject<'_>) -> Vec<Examined>;
-    /// Gives the words for people.
-    fn words(&self) -> &'static Words;
-    /// Says how to create a token.
-    fn steps_to_a_token(&self, base: &Url) -> Vec<String>;
-    /// Says how to create an OAuth client.
-    fn steps_to_a_client(
-        &self,
-        base: &Url,
-        workspace: Option<&str>,
-        is_for_people: bool,
-    ) -> Vec<String>;
+}
+
+/// The constants that differ.
+pub struct Facts {
+    /// The forms of its addresses.
+    pub grammar: &'static dyn Grammar,
+    /// Whether its base URL is the same for everyone.
+    pub has_usual_base: bool,
+    /// The path of all repositories below the base URL, with a slash at the end if there is one.
+    pub git_path: &'static str,
+    /// The usual paths of the token and the authorization endpoint below the base URL.
+    pub oauth_paths: [&'static str; 2],
+    /// The OAuth scopes that a token request names if no setting names any.
+    pub scope: Option<&'static str>,
+    /// Whether a client authenticates in the body of a token request (RFC 6749 section 2.3.1).
+    pub has_clients_in_body: bool,
+    /// Whether a refresh ends the earlier tokens at once: the access token, which another command may be using, and the
+    /// refresh token.
+    pub has_one_token_per_login: bool,
+    /// Whether the redirect URI of a login must be exactly one that was registered.
+    pub has_fixed_redirects: bool,
+    /// Whether a wrong password counts against the account that stands beside it.
+    pub counts_failed_logins: bool,
+    /// What the tokens of the other kind of Bitbucket start with.
+    pub foreign_tokens: &'static [&'static str],
+    /// The scopes of which one lets a token push.
+    pub push_scopes: &'static [&'static str],
+    /// The scopes of which one lets a token of a login tell its account.
+    pub account_scopes: &'static [&'static str],
+    /// The words for people.
+    pub words: Words,
 }
 
 /// The words for people that differ.
@@ -154,6 +153,10 @@ pub struct Words {
     pub code_refused: &'static str,
     /// What to do about a redirect URI that the client does not have.
     pub redirect: &'static str,
+    /// Why Bitbucket does not name the account for a login's token without such a scope, if it needs one.
+    pub no_account_scope: Option<&'static str>,
+    /// What is wrong with a token of the other kind of Bitbucket.
+    pub foreign_token: &'static str,
     /// The hint for a secret that is no token of this site.
     pub no_token: &'static str,
     /// Why Bitbucket does not name the account of a token that a login tries.
@@ -164,6 +167,12 @@ pub struct Words {
     pub login_may_push: &'static str,
     /// How a user's own token gets the right to push.
     pub token_may_push: &'static str,
+    /// How to create a token. `{base}` is the base URL.
+    pub steps_to_a_token: &'static str,
+    /// How to create an OAuth client. `{base}` is the base URL, `{workspace}` the workspace, and `{part}` one of the next.
+    pub steps_to_a_client: &'static str,
+    /// The part of these steps for a login in a browser, and for one as the client.
+    pub client_parts: [&'static str; 2],
 }
 
 /// An error status of the git server.
@@ -208,10 +217,14 @@ impl Answer<'_> {
 }
 
 /// Makes the kind of a refusal with its own hint.
-fn refused(remedy: &str) -> Kind {
-    Kind::SiteRefused {
-        remedy: remedy.to_owned(),
-    }
+fn refused(remedy: impl Into<String>) -> Kind {
+    let remedy = remedy.into();
+    Kind::SiteRefused { remedy }
+}
+
+fn unavailable(remedy: &str) -> Kind {
+    let remedy = remedy.to_owned();
+    Kind::SiteUnavailable { remedy }
 }
 
 fn bearer(token: &Secret) -> Secret {

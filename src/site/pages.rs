@@ -52,7 +52,8 @@ const SITE_PAGES: [&str; 18] = [
 const WORKSPACE_PAGES: &str = "workspace";
 /// The parts after a workspace's `profile` page.
 const PROFILE_PAGES: [&str; 4] = ["members", "projects", "repositories", "snippets"];
-/// Refuses the pages of Bitbucket itself and of a workspace, which look like `workspace/repository`.
+
+/// Refuses the pages of Bitbucket itself and of a workspace, which look like `workspace/repository`, and wikis.
 pub(super) fn not_a_site_page(first: &str, second: &str, third: &str) -> Result<(), &'static str> {
     let is_site = !second.is_empty()
         && SITE_PAGES
@@ -65,12 +66,13 @@ pub(super) fn not_a_site_page(first: &str, second: &str, third: &str) -> Result<
             "it is a page of Bitbucket, not a repository; open the repository and copy its address",
         );
     }
+    // A wiki was a separate repository below the repository of the code. The code's repository must not replace it in a
+    // clone or a push.
+    if third == "wiki" {
+        return Err("it names a wiki, and Bitbucket removed all wikis in August 2026");
+    }
     Ok(())
 }
-
-/// A wiki was a separate repository below the repository of the code. The code's repository must not replace it in a
-/// clone or a push.
-pub(super) const NO_WIKI: &str = "it names a wiki, and Bitbucket removed all wikis in August 2026";
 
 /// Cuts off the query and the fragment that a browser's address may have.
 pub(super) fn plain(path: &str) -> &str {

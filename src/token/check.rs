@@ -17,9 +17,9 @@ const APP_PASSWORD: &str = "ATBB";
 /// Refuses a secret that is not an access token or API token.
 pub(super) fn check_token(token: &Secret, profile: &Profile) -> Result<(), Failure> {
     let token = token.expose();
-    let product = profile.endpoints.product;
+    let facts = profile.endpoints.product.facts();
     let wrong = || Kind::WrongSecret {
-        remedy: product.words().no_token,
+        remedy: facts.words.no_token,
     };
     let refuse = |kind, why: &str| {
         let message = format!("the access token of profile '{profile}' {why}");
@@ -50,8 +50,12 @@ pub(super) fn check_token(token: &Secret, profile: &Profile) -> Result<(), Failu
             wrong(),
             "has the form 'key:secret' or 'user:password'; neither is a token",
         )
-    } else if let Some(why) = product.is_foreign(token) {
-        refuse(wrong(), why)
+    } else if facts
+        .foreign_tokens
+        .iter()
+        .any(|start| token.starts_with(start))
+    {
+        refuse(wrong(), facts.words.foreign_token)
     } else if let Err(flaw) = pasted::check(token) {
         refuse(wrong(), &flaw.to_string())
     } else {

@@ -84,7 +84,7 @@ impl Login<'_> {
             Some(_) if self.options.port.is_some() => Err(usage(&format!(
                 "bbtoken.{profile}.redirectUri already says where the browser goes; omit --port"
             ))),
-            None if profile.endpoints.product.has_fixed_redirects() => Err(usage(
+            None if profile.endpoints.product.facts().has_fixed_redirects => Err(usage(
                 "this Bitbucket accepts only the redirect URL that is registered at the application link; give it with --redirect-uri",
             )),
             uri => Ok(uri.as_deref()),

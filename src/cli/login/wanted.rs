@@ -118,8 +118,7 @@ impl Wanted {
             (kind, None) => client_id(kind, known.as_ref(), &site, purpose, app, console)?,
         };
         if wanted.kind == GrantKind::Token && console.is_interactive && is_stored(known.as_ref()) {
-            let steps = site.product.steps_to_a_token(&site.base);
-            steps.iter().for_each(|line| console.tell(line));
+            show(site.product.words().steps_to_a_token, &site, console);
         }
         Ok(wanted)
     }
@@ -388,12 +387,18 @@ fn client_id(
         return Err(usage("the client id is missing; give --client-id"));
     }
     let workspace = app.workspace(purpose.repository());
-    let is_for_people = kind == GrantKind::AuthorizationCode;
-    let steps = site
-        .product
-        .steps_to_a_client(&site.base, workspace.as_deref(), is_for_people);
-    steps.iter().for_each(|line| console.tell(line));
+    let workspace = workspace.as_deref().unwrap_or("<workspace>");
+    let words = site.product.words();
+    let part = words.client_parts[usize::from(kind != GrantKind::AuthorizationCode)];
+    let steps = words.steps_to_a_client.replace("{part}", part);
+    show(&steps.replace("{workspace}", workspace), site, console);
     ask_id(site.product, console).map(ClientId::Asked)
+}
+
+/// Shows how to create a token or a client.
+fn show(steps: &str, site: &Endpoints, console: &Console<'_>) {
+    let steps = steps.replace("{base}", site.base.as_str().trim_end_matches('/'));
+    steps.lines().for_each(|line| console.tell(line));
 }
 
 /// Asks for the client's id until the answer has a valid form.
