@@ -3,7 +3,7 @@
 use crate::failure::quote;
 
 /// The prefix of this program's variables.
-const PREFIX: &str = "BBTOKEN_";
+pub(crate) const PREFIX: &str = "BBTOKEN_";
 /// Every variable that the programs read.
 pub(crate) const VARIABLES: [&str; 26] = [
     "BBTOKEN_PROFILE",

@@ -256,7 +256,7 @@ fn from_bare(text: &str, base: Base<'_>) -> Result<Address, Flaw> {
         let profile = user.filter(|user| *user != "git").map(profile_name);
         let address = base.grammar.of_web(host, &text[first.len()..], base)?;
         return Ok(Address {
-            profile: profile.transpose()?.map(str::to_owned),
+            profile: profile.transpose()?,
             ..address
         });
     }
@@ -267,23 +267,21 @@ fn from_bare(text: &str, base: Base<'_>) -> Result<Address, Flaw> {
         Some((profile, path)) => (Some(profile_name(profile)?), path),
         None => (None, text),
     };
-    Ok(Address {
-        profile: profile.map(str::to_owned),
-        ..base.grammar.of_path(path)?
-    })
+    let address = base.grammar.of_path(path)?;
+    Ok(Address { profile, ..address })
 }
 
 const PASSWORD: &str = "it contains a password; remove it, because the profile supplies the token";
 
 /// Checks the part before an `@`.
-fn profile_name(text: &str) -> Result<&str, &'static str> {
+fn profile_name(text: &str) -> Result<String, &'static str> {
     if text.contains(':') {
         return Err(PASSWORD);
     }
     if !is_profile_name(text) {
         return Err("the profile before '@' may contain only letters, digits, '.', '_' and '-'");
     }
-    Ok(text)
+    Ok(text.to_owned())
 }
 
 /// Parses a URL, or the parts of ssh's short form.

@@ -12,7 +12,7 @@ use super::places::places;
 use crate::{
     clock::Clock,
     files::Directory,
-    git_config::{Variables, process_variable},
+    git_config::process_variable,
     http::Url,
     profile::Profile,
     secret::hex_digest,
@@ -52,25 +52,26 @@ enum Kind {
 }
 
 impl Place {
-    pub(crate) fn of(remote: &str, variables: Variables<'_>) -> Self {
-        let variable = |name| variables(name).unwrap_or_default();
+    pub(crate) fn of(remote: &str) -> Self {
+        let variable = |name| {
+            let value = process_variable(name).unwrap_or_default();
+            value.into_encoded_bytes()
+        };
         let directory = std::env::current_dir().unwrap_or_default();
         // In a clone, the path is absolute. Otherwise, it is relative to the current directory, or missing.
-        let repository = variables("GIT_DIR").map(|path| directory.join(path));
+        let repository = process_variable("GIT_DIR").map(|path| directory.join(path));
         let kind = match &repository {
             None => Kind::Outside,
             Some(path) if has_objects(path) => Kind::Filled,
             Some(_) => Kind::Empty,
         };
-        let mut parts = vec![remote.as_bytes().to_vec()];
-        // Another version of git, or another user agent, asks another question.
-        for part in [variable("GIT_EXEC_PATH"), variable("GIT_USER_AGENT")] {
-            parts.push(part.into_encoded_bytes());
-        }
-        parts.push(match repository {
+        let repository = match repository {
             Some(path) if kind == Kind::Filled => path.into_os_string().into_encoded_bytes(),
             _ => format!("{kind:?}").into_bytes(),
-        });
+        };
+        // Another version of git, or another user agent, asks another question.
+        let [version, agent] = ["GIT_EXEC_PATH", "GIT_USER_AGENT"].map(variable);
+        let parts = [remote.as_bytes().to_vec(), version, agent, repository];
         Place {
             name: hex_digest(&parts.join(&0))[..16].to_owned(),
             kind,
@@ -141,26 +142,15 @@ impl<'a> OnDisk<'a> {
         place: Place,
         clock: &'a dyn Clock,
     ) -> Option<Self> {
-        let cache = places(profile, &process_variable).cache?;
-        Some(OnDisk::of(&cache, profile, repository, place, clock))
-    }
-
-    /// Uses the file below a directory for a repository and an account.
-    fn of(
-        cache: &Path,
-        profile: &Profile,
-        repository: &Url,
-        place: Place,
-        clock: &'a dyn Clock,
-    ) -> Self {
+        let cache = places(profile).cache?;
         let account = profile.cache_key().unwrap_or_else(|| profile.token_key());
         let name = hex_digest(format!("{account}\n{repository}").as_bytes());
-        OnDisk {
+        Some(OnDisk {
             directory: cache.join(DIRECTORY),
             file: format!("{}.json", &name[..32]),
             place,
             clock,
-        }
+        })
     }
 
     fn read(&self) -> Option<Record> {
@@ -171,15 +161,7 @@ impl<'a> OnDisk<'a> {
         (record.version == VERSION && age_s <= MAX_AGE_S).then_some(record)
     }
 
-    fn write(&self, record: &Record) {
-        let Ok(text) = serde_json::to_vec(record) else {
-            return;
-        };
-        // If this fails, the next command only takes one more round trip.
-        let _: io::Result<()> = self.replace(&text);
-    }
-
-    fn replace(&self, text: &[u8]) -> io::Result<()> {
+    fn write(&self, record: &Record) -> io::Result<()> {
         if let Some(cache) = self.directory.parent() {
             Directory::make(cache)?;
         }
@@ -190,7 +172,7 @@ impl<'a> OnDisk<'a> {
                 directory.remove_older(&name, ABANDONED);
             }
         }
-        directory.replace_in_passing(&self.file, text)
+        directory.replace_in_passing(&self.file, &serde_json::to_vec(record)?)
     }
 
     fn foreseen<'r>(&self, record: &'r Record) -> Option<&'r Question> {
@@ -201,21 +183,16 @@ impl<'a> OnDisk<'a> {
         found.or_else(|| questions.find(alike))
     }
 
-    /// Puts the question of this directory first in a record.
-    fn note(&self, record: &mut Record, question: &[u8]) {
-        let Ok(text) = String::from_utf8(question.to_vec()) else {
-            return;
-        };
-        record
-            .questions
-            .retain(|question| question.place != self.place.name);
-        record.questions.truncate(MAX_QUESTIONS - 1);
-        let question = Question {
-            place: self.place.name.clone(),
-            kind: self.place.kind,
-            text,
-        };
-        record.questions.insert(0, question);
+    /// Puts the question of this directory first in a record, and saves it.
+    fn keep_with(&self, mut record: Record, question: &[u8]) {
+        if let Ok(text) = String::from_utf8(question.to_vec()) {
+            let (place, kind) = (self.place.name.clone(), self.place.kind);
+            record.questions.retain(|question| question.place != place);
+            record.questions.truncate(MAX_QUESTIONS - 1);
+            record.questions.insert(0, Question { place, kind, text });
+        }
+        // If this fails, the next command only takes one more round trip.
+        let _: io::Result<()> = self.write(&record);
     }
 }
 
@@ -233,20 +210,18 @@ impl AdvertisementCache for OnDisk<'_> {
         let Ok(advertisement) = String::from_utf8(advertisement.to_vec()) else {
             return;
         };
-        let mut record = Record {
+        let record = Record {
             version: VERSION,
             learned_unix_s: self.clock.now_unix_s(),
             advertisement,
             questions: self.read().map_or_else(Vec::new, |record| record.questions),
         };
-        self.note(&mut record, question);
-        self.write(&record);
+        self.keep_with(record, question);
     }
 
     fn replace_question(&self, question: &[u8]) {
-        if let Some(mut record) = self.read() {
-            self.note(&mut record, question);
-            self.write(&record);
+        if let Some(record) = self.read() {
+            self.keep_with(record, question);
         }
     }
 

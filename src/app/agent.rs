@@ -10,9 +10,9 @@ use super::client::{USER_AGENT, client};
 use crate::{
     agent::{self, ByAgent, Lane, NoPlace, Place, Refused, Silent},
     failure::{Failure, Kind},
-    git_config::{self, GitConfig, HttpSettings, Variables, process_variable},
+    git_config::{self, GitConfig, HttpSettings, process_variable},
     http::{Client, HttpClient, Messages, Phase, Request, Response, TransportError, Url},
-    profile::{Grant, Profile, Store},
+    profile::{Profile, Store},
     secret::hex_digest,
     trace,
 };
@@ -63,15 +63,16 @@ pub(crate) fn is_wanted(git: &GitConfig, store: Store) -> anyhow::Result<bool> {
 
 /// Tells whether a person works in this session, so that a process may stay behind.
 pub(crate) fn is_a_persons_session() -> bool {
-    let variables = &process_variable;
     rustix::process::getuid() == rustix::process::geteuid()
-        && runtime_directory(variables).is_some()
-        && UNATTENDED.iter().all(|name| variables(name).is_none())
+        && runtime_directory().is_some()
+        && UNATTENDED
+            .iter()
+            .all(|name| process_variable(name).is_none())
 }
 
 /// Finds the user's directory for this session (XDG Base Directory Specification).
-fn runtime_directory(variables: Variables<'_>) -> Option<PathBuf> {
-    let directory = PathBuf::from(variables("XDG_RUNTIME_DIR")?);
+fn runtime_directory() -> Option<PathBuf> {
+    let directory = PathBuf::from(process_variable("XDG_RUNTIME_DIR")?);
     (directory.has_root() && directory.is_dir()).then_some(directory)
 }
 
@@ -91,16 +92,15 @@ pub(crate) fn used_place() -> Option<Place> {
 }
 
 fn directories() -> Vec<PathBuf> {
-    let variables = &process_variable;
-    if let Some(home) = variables("BBTOKEN_HOME").map(PathBuf::from) {
+    if let Some(home) = process_variable("BBTOKEN_HOME").map(PathBuf::from) {
         let own = home.has_root().then(|| home.join("run"));
         return own.into_iter().collect();
     }
     // Several machines may share a home directory, but no agent.
     let machine = rustix::system::uname();
     let machine = machine.nodename().to_string_lossy().into_owned();
-    let cache = git_config::directories(variables).cache;
-    let of_session = runtime_directory(variables).map(|it| it.join(git_config::DIRECTORY));
+    let cache = git_config::directories(&process_variable).cache;
+    let of_session = runtime_directory().map(|it| it.join(git_config::DIRECTORY));
     let of_machine = cache.map(|cache| cache.join(format!("run-{machine}")));
     of_session.into_iter().chain(of_machine).collect()
 }
@@ -174,10 +174,7 @@ pub(super) fn lane(profile: &Profile, http: &HttpSettings) -> Option<Lane> {
     }
     let roots = http.settings.only_roots()?;
     let state = git_config::directories(&process_variable).state;
-    let client = match &profile.grant {
-        Grant::ClientCredentials(client) | Grant::AuthorizationCode(client) => &client.id,
-        Grant::Token(_) | Grant::Shared(_) => "",
-    };
+    let client = profile.client().map_or("", |client| &client.id);
     let whose = format!(
         "{} {} {client} {:?} {state:?}",
         profile.name, profile.account, profile.store

@@ -1,10 +1,10 @@
 //! Chooses the profile for a request of git's credential protocol.
 
-use super::{App, Identity, Target, authority};
+use super::{App, Identity, Target, authority, target::path_of};
 use crate::{
     git_config::{self, GitConfig, process_variable},
     http::Url,
-    profile::{self, Place},
+    profile::{self, Endpoints, Place},
 };
 
 impl App {
@@ -34,8 +34,9 @@ impl App {
         let Ok(mut url) = Url::parse(&format!("{protocol}://{host}/{path}")) else {
             return Ok(None);
         };
-        let found = sites(&profile::places(&raw)?, protocol, host, &url);
-        let Some(Found { base, at }) = found.first() else {
+        let places = profile::places(&raw)?;
+        let found = sites(&places, protocol, host, &url);
+        let Some((base, at)) = found.first().copied() else {
             return Ok(None);
         };
         // Only the address at the site itself names a repository.
@@ -45,7 +46,7 @@ impl App {
             url = base.clone();
             url.set_path(&path);
         }
-        let sites: Vec<_> = found.iter().map(|found| found.base.clone()).collect();
+        let sites: Vec<_> = found.iter().map(|(base, _)| (*base).clone()).collect();
         let mut target = Target::about_url(self, &url, sites.clone());
         let names = profile::names(&target.raw);
         let by_user = names.into_iter().find(|name| name == user);
@@ -64,13 +65,11 @@ impl App {
             }
             (None, None) => target.profile()?,
         };
-        let (base, mirror) = (profile.endpoints.base.clone(), &profile.endpoints.mirror);
+        let Endpoints { base, mirror, .. } = &profile.endpoints;
         // Another profile of the same server may have the mirror.
-        let is_its = |found: &Found| found.at == base || mirror.as_ref() == Some(&found.at);
-        if !found.iter().any(is_its) {
-            return Ok(None);
-        }
-        Ok(Some(Identity::new(git, profile, &base, None)?))
+        let is_its = |at: &Url| at == base || mirror.as_ref() == Some(at);
+        let is_its = found.iter().any(|(_, at)| is_its(at));
+        is_its.then(|| Identity::of_base(git, profile)).transpose()
     }
 
     /// Resolves every profile of a site. Skips profiles that cannot be used.
@@ -81,28 +80,25 @@ impl App {
     pub(crate) fn all_for_site(&self, protocol: &str, host: &str) -> Vec<Identity> {
         let identity = |name: String| {
             let profile = profile::named(&self.raw, &name, "the configuration").ok()?;
-            let base = profile.endpoints.base.clone();
+            let Endpoints { base, mirror, .. } = &profile.endpoints;
             let is_its =
                 |url: &Url| protocol == url.scheme() && host.eq_ignore_ascii_case(&authority(url));
-            let mirror = profile.endpoints.mirror.as_ref();
-            let is_its = is_its(&base) || mirror.is_some_and(is_its);
-            is_its.then(|| Identity::new(&self.git, profile, &base, None).ok())?
+            let is_its = is_its(base) || mirror.as_ref().is_some_and(is_its);
+            is_its.then(|| Identity::of_base(&self.git, profile).ok())?
         };
         let names = profile::names(&self.raw).into_iter();
         names.filter_map(identity).collect()
     }
 }
 
-/// A site that contains a URL.
-struct Found {
-    /// Its base URL.
-    base: Url,
-    /// The base URL, or that of its mirror, whichever contains the URL.
-    at: Url,
-}
-
-/// Finds the sites that contain a URL.
-fn sites(places: &[Place], protocol: &str, host: &str, url: &Url) -> Vec<Found> {
+/// Finds the sites that contain a URL: the base URL of each, and again the base URL, or that of its mirror, whichever
+/// contains the URL.
+fn sites<'p>(
+    places: &'p [Place],
+    protocol: &str,
+    host: &str,
+    url: &Url,
+) -> Vec<(&'p Url, &'p Url)> {
     let contains = |at: &Url| {
         let is_host = host.eq_ignore_ascii_case(&authority(at));
         let below = url.path().strip_prefix(path_of(at));
@@ -114,23 +110,11 @@ fn sites(places: &[Place], protocol: &str, host: &str, url: &Url) -> Vec<Found> 
         .iter()
         .filter_map(|place| Some((&place.base, place.mirror.as_ref()?)));
     let found = bases_first.chain(mirrors).filter(|(_, at)| contains(at));
-    let found: Vec<_> = found.collect();
+    let mut found: Vec<_> = found.collect();
     // One site may lie below another.
     let longest = found.iter().map(|(_, at)| path_of(at).len()).max();
-    let found = found
-        .into_iter()
-        .filter(|(_, at)| Some(path_of(at).len()) == longest);
+    found.retain(|(_, at)| Some(path_of(at).len()) == longest);
     found
-        .map(|(base, at)| Found {
-            base: base.clone(),
-            at: at.clone(),
-        })
-        .collect()
-}
-
-/// Gives the path of a base URL, without the slash at the end.
-fn path_of(base: &Url) -> &str {
-    base.path().trim_end_matches('/')
 }
 
 /// Tells whether a host may be configured, as far as the configuration can be read.

@@ -102,6 +102,12 @@ impl Identity {
         })
     }
 
+    /// Uses the http settings for the base URL.
+    pub(crate) fn of_base(git: &GitConfig, profile: Profile) -> anyhow::Result<Self> {
+        let base = profile.endpoints.base.clone();
+        Identity::new(git, profile, &base, None)
+    }
+
     /// Copies the identity with another grant. The login to a shared store stays the same.
     pub(crate) fn granted(&self, grant: Grant) -> Self {
         Identity {

@@ -2,18 +2,18 @@
 
 use std::path::Path;
 
-use super::{App, advertisement_cache::is_new, target::parse_address};
+use super::{App, advertisement_cache::is_new, target::find};
 use crate::{
     address::Address,
     git_config::{GitConfig, Scope},
     lfs,
-    profile::{self, Place, Profile},
+    profile::{self, Profile},
 };
 
 /// Tells whether to write the settings: they are outdated, the repository is new, or it uses git-lfs.
 pub(crate) fn is_wanted(git: &GitConfig, wiring: &lfs::Wiring) -> bool {
     let directory = git.file(Scope::Local).and_then(Path::parent);
-    wiring.is_outdated() || is_new() || directory.is_some_and(lfs::is_used)
+    wiring.is_outdated || is_new() || directory.is_some_and(lfs::is_used)
 }
 
 /// Finds the git-lfs settings for the remotes of the repository in which the user is.
@@ -27,7 +27,7 @@ pub(crate) fn lfs_here() -> Vec<lfs::Wiring> {
         let profile = target.profile().ok()?;
         let pusher = profile::for_push(&target.raw, &profile).ok()?;
         let fetcher = (&profile, target.names_profile());
-        wiring(git, name, &app.places, &address, fetcher, pusher.as_ref())
+        app.wiring(name, &address, fetcher, pusher.as_ref())
     };
     let remotes = git.entries().filter_map(|entry| {
         let is_ours = entry.section == "remote" && entry.key == "url";
@@ -40,34 +40,36 @@ pub(crate) fn lfs_here() -> Vec<lfs::Wiring> {
         .collect()
 }
 
-/// Finds the git-lfs settings for a remote. Reads the remote's own addresses, because git gives the helper only the one
-/// for a push or the one for a fetch. Skips a remote that does not push to Bitbucket.
-pub(crate) fn wiring(
-    git: &GitConfig,
-    remote: &str,
-    places: &[Place],
-    given: &Address,
-    fetcher: (&Profile, bool),
-    pusher: Option<&Profile>,
-) -> Option<lfs::Wiring> {
-    let of_remote = |key: &str| {
-        let url = git.last("remote", Some(remote), key)?.value.as_deref()?;
-        Some(parse_address(git, Some(remote), url, places))
-    };
-    let place = |address: &Address, (profile, is_asked_for): (&Profile, bool)| lfs::Place {
-        repository: profile.endpoints.repository(address),
-        profile: is_asked_for.then(|| profile.name.clone()),
-    };
-    let pusher = pusher.map_or(fetcher, |pusher| (pusher, true));
-    let (from, to) = match (of_remote("url")?, of_remote("pushurl")) {
-        (Ok(from), Some(to)) => (from, to.ok()?),
-        (Err(_), Some(_)) => return None,
-        // Only git resolves an abbreviation by `url.<base>.insteadOf`, so take the address that git has given.
-        (from, None) => {
-            let from = from.unwrap_or_else(|_| given.clone());
-            (from.clone(), from)
-        }
-    };
-    let (down, up) = (place(&from, fetcher), place(&to, pusher));
-    lfs::wiring(git, remote, &down, &up)
+impl App {
+    /// Finds the git-lfs settings for a remote. Reads the remote's own addresses, because git gives the helper only the
+    /// one for a push or the one for a fetch. Skips a remote that does not push to Bitbucket.
+    pub(crate) fn wiring(
+        &self,
+        remote: &str,
+        given: &Address,
+        fetcher: (&Profile, bool),
+        pusher: Option<&Profile>,
+    ) -> Option<lfs::Wiring> {
+        let git = &self.git;
+        let of_remote = |key: &str| {
+            let url = git.last("remote", Some(remote), key)?.value.as_deref()?;
+            Some(find(git, Some(remote), url, &self.places).map(|found| found.address))
+        };
+        let place = |address: &Address, (profile, is_asked_for): (&Profile, bool)| lfs::Place {
+            repository: profile.endpoints.repository(address),
+            profile: is_asked_for.then(|| profile.name.clone()),
+        };
+        let pusher = pusher.map_or(fetcher, |pusher| (pusher, true));
+        let (from, to) = match (of_remote("url")?, of_remote("pushurl")) {
+            (Ok(from), Some(to)) => (from, to.ok()?),
+            (Err(_), Some(_)) => return None,
+            // Only git resolves an abbreviation by `url.<base>.insteadOf`, so take the address that git has given.
+            (from, None) => {
+                let from = from.unwrap_or_else(|_| given.clone());
+                (from.clone(), from)
+            }
+        };
+        let (down, up) = (place(&from, fetcher), place(&to, pusher));
+        lfs::wiring(git, remote, &down, &up)
+    }
 }

@@ -41,7 +41,7 @@ pub(crate) use agent::{
 pub(crate) use conversion::{Conversion, Move, Written};
 pub(crate) use credential::may_be_ours;
 pub(crate) use identity::{Identity, authority};
-pub(crate) use lfs::{is_wanted, lfs_here, wiring};
+pub(crate) use lfs::{is_wanted, lfs_here};
 pub(crate) use network::Route;
 pub(crate) use places::lock_logins;
 pub(crate) use rights::{may_push, scopes, to_push};
@@ -79,7 +79,8 @@ impl App {
     ///
     /// If a setting cannot be used.
     pub(crate) fn read() -> anyhow::Result<Self> {
-        App::of(Environment::find())
+        let git_dir = process_variable("GIT_DIR").or_else(target::git_dir_here);
+        App::of(Environment::Here(git_dir))
     }
 
     /// Reads the settings without those of any repository.
@@ -88,7 +89,7 @@ impl App {
     ///
     /// As [`App::read`].
     pub(crate) fn read_of_user() -> anyhow::Result<Self> {
-        App::of(Environment::outside())
+        App::of(Environment::Here(None))
     }
 
     /// Reads the settings for all users of the machine.
@@ -97,7 +98,7 @@ impl App {
     ///
     /// As [`App::read`].
     pub(crate) fn read_of_system() -> anyhow::Result<Self> {
-        App::of(Environment::of_system())
+        App::of(Environment::OfSystem)
     }
 
     /// Reads the settings in a repository that git uses.
@@ -106,7 +107,7 @@ impl App {
     ///
     /// As [`App::read`].
     pub(crate) fn read_at(git_dir: &Path) -> anyhow::Result<Self> {
-        App::of(Environment::at(git_dir))
+        App::of(Environment::Elsewhere(git_dir.into()))
     }
 
     /// Reads the settings for a process that git has started as its remote helper.
@@ -115,7 +116,7 @@ impl App {
     ///
     /// As [`App::read`].
     pub(crate) fn read_of_helper() -> anyhow::Result<Self> {
-        App::of(Environment::of_process())
+        App::of(Environment::Here(process_variable("GIT_DIR")))
     }
 
     fn of(environment: Environment) -> anyhow::Result<Self> {
@@ -143,15 +144,6 @@ impl App {
         (endpoints.base != *self.base()).then(|| format!("{name} at {}", endpoints.base))
     }
 
-    /// Takes an address, and the name of its remote, if it has one.
-    pub(crate) fn target(
-        &self,
-        remote: Option<&str>,
-        address: &str,
-    ) -> anyhow::Result<(Target, Address)> {
-        Target::about(self, remote, address)
-    }
-
     /// Gives the workspace of an address, else of the remote in this directory.
     pub(crate) fn workspace(&self, address: Option<&str>) -> Option<String> {
         let address = match address {
@@ -161,12 +153,7 @@ impl App {
         address.map(|address| address.workspace)
     }
 
-    /// Gives the name of the remote from which git fetches by default.
-    pub(crate) fn default_remote(&self) -> Option<String> {
-        target::default_remote(&self.git, &|name| self.environment.variable(name))
-    }
-
-    /// Gives the same name, if the remote's address is at Bitbucket.
+    /// Gives the name of the remote from which git fetches by default, if the remote's address is at Bitbucket.
     pub(crate) fn remote_here(&self) -> Option<String> {
         Target::about_here(self).address?;
         self.default_remote()
@@ -182,8 +169,7 @@ impl App {
             Some(name) => profile::named(&self.raw, name, "the command line")?,
             None => Target::about_here(self).profile()?,
         };
-        let base = profile.endpoints.base.clone();
-        Identity::new(&self.git, profile, &base, None)
+        Identity::of_base(&self.git, profile)
     }
 
     /// Names the profile that git uses in this directory, and says why.
@@ -207,16 +193,12 @@ impl App {
 
     /// Lists the settings of the repository's own configuration that affect the helper, each with its file.
     pub(crate) fn of_repository(&self) -> Vec<String> {
-        let ours = self
-            .git
-            .of_repository()
-            .filter(|entry| match entry.section.as_str() {
-                "bbtoken" => true,
-                "remote" => {
-                    ["bbtokenprofile", "proxy", "proxyauthmethod"].contains(&entry.key.as_str())
-                }
-                _ => false,
-            });
+        let ours = self.git.of_repository().filter(|entry| {
+            matches!(
+                (&*entry.section, &*entry.key),
+                ("bbtoken", _) | ("remote", "bbtokenprofile" | "proxy" | "proxyauthmethod")
+            )
+        });
         let http = git_config::http_from_repository(&self.git, self.base(), None);
         ours.chain(http)
             .map(|entry| format!("{} in {}", entry.name(), entry.origin))
@@ -245,8 +227,7 @@ impl App {
             raw.profiles.insert(name.to_owned(), own);
         }
         let profile = profile::named(&raw, name, "the command line")?;
-        let base = profile.endpoints.base.clone();
-        Identity::new(&self.git, profile, &base, None)
+        Identity::of_base(&self.git, profile)
     }
 
     /// Parses the address of a repository to check a profile with.
@@ -274,8 +255,7 @@ impl App {
 
     /// Gives the repository of an address or of a remote.
     pub(crate) fn repository(&self, address: &str) -> Option<Address> {
-        let is_remote = self.git.last("remote", Some(address), "url").is_some();
-        let found = self.target(is_remote.then_some(address), address);
+        let found = self.target(self.remote_in(address), address);
         found.ok().map(|(_, address)| address)
     }
 
@@ -285,9 +265,7 @@ impl App {
     ///
     /// If an address or a profile cannot be used.
     pub(crate) fn explain(&self, address: &str) -> anyhow::Result<Explained> {
-        let is_remote = self.git.last("remote", Some(address), "url").is_some();
-        let remote = is_remote.then_some(address);
-        let (target, address) = self.target(remote, address)?;
+        let (target, address) = self.target(self.remote_in(address), address)?;
         let (profile, why) = target.explain()?;
         Ok(Explained {
             repository: address.to_string(),

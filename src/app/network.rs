@@ -51,6 +51,7 @@ pub(crate) struct Proxy {
     /// The setting or the variable.
     pub origin: String,
     host: String,
+    port: u16,
 }
 
 impl Route {
@@ -71,16 +72,13 @@ impl App {
         let proxy = proxy(&http);
         let host = base.host_str().unwrap_or("").to_owned();
         let (hop, port) = match &proxy {
-            Some((proxy, port)) => (proxy.host.clone(), *port),
+            Some(proxy) => (proxy.host.clone(), proxy.port),
             None => (host.clone(), base.port_or_known_default().unwrap_or(443)),
         };
         let _wait = waiting::on(&hop);
         let addresses = (hop.trim_matches(['[', ']']), port).to_socket_addrs();
         let addresses: Result<Vec<_>, _> = addresses.map(Iterator::collect);
-        let connected = match &addresses {
-            Ok(addresses) => connect(addresses),
-            Err(_) => Err("it has no address".to_owned()),
-        };
+        let connected = connect(addresses.as_deref().unwrap_or_default());
         let mut by_git = profile::choose(&self.raw, None)
             .ok()
             .and_then(|profile| remembered(&profile, base));
@@ -89,7 +87,7 @@ impl App {
             .then(|| front_page(&http, base, &mut by_git));
         Ok(Route {
             host,
-            proxy: proxy.map(|(proxy, _)| proxy),
+            proxy,
             port,
             addresses: addresses
                 .map(|addresses| addresses.len())
@@ -103,14 +101,14 @@ impl App {
     }
 }
 
-fn proxy(http: &HttpSettings) -> Option<(Proxy, u16)> {
+fn proxy(http: &HttpSettings) -> Option<Proxy> {
     let proxy = http.settings.proxy.as_ref()?;
-    let told = Proxy {
+    Some(Proxy {
         address: proxy.shown().to_owned(),
         origin: proxy.origin().to_owned(),
         host: proxy.host().unwrap_or_default(),
-    };
-    Some((told, proxy.port().unwrap_or(SOCKS_PORT)))
+        port: proxy.port().unwrap_or(SOCKS_PORT),
+    })
 }
 
 /// Says why a name is not found, without the prefix of the system library.

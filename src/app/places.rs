@@ -4,14 +4,14 @@ use std::{fs::File, path::PathBuf};
 
 use crate::{
     files::Directory,
-    git_config::{self, Variables, process_variable},
+    git_config::{self, process_variable},
     profile::{Profile, Store},
     token::Places,
 };
 
 /// Finds the directories for saved data; none with the store `memory`. With a shared store, none is for logins.
-pub(super) fn places(profile: &Profile, variables: Variables<'_>) -> Places {
-    let directories = git_config::directories(variables);
+pub(super) fn places(profile: &Profile) -> Places {
+    let directories = git_config::directories(&process_variable);
     let cache = directories.cache.filter(|_| profile.caches_tokens);
     match profile.store {
         Store::Memory | Store::Vault | Store::Command => Places {
@@ -21,7 +21,7 @@ pub(super) fn places(profile: &Profile, variables: Variables<'_>) -> Places {
         Store::File | Store::Keyring | Store::KernelKeyring => Places {
             cache,
             state: directories.state,
-            usual_states: usual_states(variables),
+            usual_states: usual_states(),
         },
     }
 }
@@ -40,9 +40,12 @@ pub(crate) fn lock_logins(tell: &dyn Fn()) -> Option<File> {
 
 /// Finds the directory of a login that was made outside of a snap or flatpak. Both set the XDG directories, and a snap
 /// also sets `HOME`.
-fn usual_states(variables: Variables<'_>) -> Vec<PathBuf> {
-    let homes = ["HOME", "SNAP_REAL_HOME"].into_iter().filter_map(variables);
-    let homes = homes.map(PathBuf::from).filter(|home| home.has_root());
+fn usual_states() -> Vec<PathBuf> {
+    let homes = ["HOME", "SNAP_REAL_HOME"].into_iter();
+    let homes = homes
+        .filter_map(process_variable)
+        .map(PathBuf::from)
+        .filter(|home| home.has_root());
     homes
         .filter(|_| cfg!(target_os = "linux"))
         .map(|home| home.join(".local/state").join(git_config::DIRECTORY))

@@ -24,11 +24,9 @@ impl ProxyLogins for GitLogins {
     fn ask(&self, proxy: &ProxyUser) -> Option<ProxyLogin> {
         let answer = git_credential("fill", &description(proxy, None)?)?;
         let field = |name: &str| {
-            let line = answer.expose().lines().find_map(|line| {
-                let (key, value) = line.split_once('=')?;
-                (key == name).then(|| value.to_owned())
-            });
-            line.filter(|value| !value.is_empty())
+            let mut lines = answer.expose().lines();
+            let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
+            (!value.is_empty()).then(|| value.to_owned())
         };
         Some(ProxyLogin {
             user: field("username")?,

@@ -11,10 +11,9 @@ pub(crate) fn scopes(profile: &Profile, scopes: &[String]) -> String {
         return "scopes unknown".to_owned();
     }
     let listed: Vec<_> = scopes.iter().map(|scope| quote(scope)).collect();
-    let missing = if may_push(profile, scopes) {
-        ""
-    } else {
-        " (cannot push)"
+    let missing = match may_push(profile, scopes) {
+        true => "",
+        false => " (cannot push)",
     };
     format!("scopes {}{missing}", listed.join(", "))
 }
@@ -29,9 +28,7 @@ pub(crate) fn may_push(profile: &Profile, scopes: &[String]) -> bool {
 pub(crate) fn to_push(profile: &Profile) -> &'static str {
     let words = profile.endpoints.product.words();
     match profile.grant {
-        Grant::ClientCredentials(_) | Grant::AuthorizationCode(_) | Grant::Shared(_) => {
-            words.login_may_push
-        }
         Grant::Token(_) => words.token_may_push,
+        _ => words.login_may_push,
     }
 }

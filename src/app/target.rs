@@ -1,7 +1,7 @@
 //! The repository and address of a command, which select the profile. Every command uses this module, so that all of
 //! them find the same profile in the same directory.
 
-use std::{ffi::OsString, path::Path, process::Stdio};
+use std::{ffi::OsString, process::Stdio};
 
 use anyhow::Context as _;
 
@@ -9,81 +9,42 @@ use super::{App, identity::authority};
 use crate::{
     address::{Address, Base},
     failure::{Failure, Kind},
-    git_config::{self, Entry, GitConfig, Variables, process_variable},
+    git_config::{self, Entry, GitConfig, process_variable},
     http::Url,
     profile::{self, Place, Profile, Raw},
     program::Child,
 };
 
-/// The repository in which a command runs.
-///
-/// Git sets `GIT_DIR` for its remote helpers, but not for the user's commands and not for every credential helper.
+/// The repository whose settings apply.
 #[derive(Debug)]
-pub(super) struct Environment {
-    git_dir: Option<OsString>,
-    /// Whether to ignore git's variables that name the current repository.
-    is_elsewhere: bool,
-    /// Whether to read only the settings for all users of the machine.
-    is_of_system: bool,
+pub(super) enum Environment {
+    /// The current one, with its git directory; `None` if there is none, or if it must have no influence. Git sets
+    /// `GIT_DIR` for its remote helpers, but not for the user's commands and not for every credential helper.
+    Here(Option<OsString>),
+    /// Another one. Git's variables that name the current repository have no effect.
+    Elsewhere(OsString),
+    /// None, and no file of the user, and no setting of this command (git(1), "GIT_CONFIG_GLOBAL").
+    OfSystem,
 }
 
 impl Environment {
-    /// Finds it as git does.
-    pub(super) fn find() -> Self {
-        Environment {
-            git_dir: process_variable("GIT_DIR").or_else(git_dir_here),
-            ..Environment::outside()
-        }
-    }
-
-    /// Uses the repository that git has named to its remote helper.
-    pub(super) fn of_process() -> Self {
-        Environment {
-            git_dir: process_variable("GIT_DIR"),
-            ..Environment::outside()
-        }
-    }
-
-    /// Uses a repository that was found.
-    pub(super) fn at(git_dir: &Path) -> Self {
-        Environment {
-            git_dir: Some(git_dir.into()),
-            is_elsewhere: true,
-            ..Environment::outside()
-        }
-    }
-
-    /// Leaves every repository out.
-    pub(super) fn outside() -> Self {
-        Environment {
-            git_dir: None,
-            is_elsewhere: false,
-            is_of_system: false,
-        }
-    }
-
-    /// Ignores repositories, the user's files, and the settings of this command (git(1), "GIT_CONFIG_GLOBAL").
-    pub(super) fn of_system() -> Self {
-        Environment {
-            is_of_system: true,
-            ..Environment::outside()
-        }
-    }
-
     /// Reads a variable as git sets it for a remote helper.
     pub(super) fn variable(&self, name: &str) -> Option<OsString> {
-        match name {
-            "GIT_DIR" => self.git_dir.clone(),
-            "GIT_COMMON_DIR" if self.is_elsewhere => None,
-            "GIT_CONFIG_GLOBAL" if self.is_of_system => Some(OsString::new()),
-            "GIT_CONFIG_COUNT" | "GIT_CONFIG_PARAMETERS" if self.is_of_system => None,
-            name => process_variable(name),
+        match (self, name) {
+            (Environment::Here(git_dir), "GIT_DIR") => git_dir.clone(),
+            (Environment::Elsewhere(git_dir), "GIT_DIR") => Some(git_dir.clone()),
+            (Environment::Elsewhere(_), "GIT_COMMON_DIR") => None,
+            (Environment::OfSystem, "GIT_CONFIG_GLOBAL") => Some(OsString::new()),
+            (Environment::OfSystem, "GIT_DIR" | "GIT_CONFIG_COUNT" | "GIT_CONFIG_PARAMETERS") => {
+                None
+            }
+            (_, name) => process_variable(name),
         }
     }
 }
 
 /// Asks git, because git knows which repositories it does not trust for this user.
-fn git_dir_here() -> Option<OsString> {
+pub(super) fn git_dir_here() -> Option<OsString> {
     let output = Child::Git
         .command("git")
         .ok()?
@@ -102,8 +63,6 @@ fn git_dir_here() -> Option<OsString> {
 pub(crate) struct Target {
     pub(crate) raw: Raw,
     pub(crate) address: Option<Address>,
-    /// The sites: first the common one, then those that profiles set.
-    pub(crate) places: Vec<Place>,
 }
 
 impl Target {
@@ -118,26 +77,7 @@ impl Target {
             git_config::add_remote(&mut raw, &app.git, remote);
         }
         raw.sites = sites;
-        Target {
-            raw,
-            address,
-            places: app.places.clone(),
-        }
-    }
-
-    /// Takes an address, and the name of its remote, if it has one.
-    ///
-    /// # Errors
-    ///
-    /// If the address cannot be used.
-    pub(super) fn about(
-        app: &App,
-        remote: Option<&str>,
-        address: &str,
-    ) -> anyhow::Result<(Self, Address)> {
-        let Found { address, sites } = find(&app.git, remote, address, &app.places)?;
-        let target = Target::new(app, remote, Some(address.clone()), sites);
-        Ok((target, address))
+        Target { raw, address }
     }
 
     /// Takes the remote from which git fetches by default in this directory. Ignores a remote that is not at Bitbucket.
@@ -174,6 +114,44 @@ impl Target {
         let found = candidates.find_map(|remote| Some((remote, address_of(remote)?)));
         let (remote, address) = found.unzip();
         Target::new(app, remote, address.or(asked), sites)
+    }
+}
+
+impl App {
+    /// Takes an address, and the name of its remote, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// If the address cannot be used.
+    pub(crate) fn target(
+        &self,
+        remote: Option<&str>,
+        address: &str,
+    ) -> anyhow::Result<(Target, Address)> {
+        let Found { address, sites } = find(&self.git, remote, address, &self.places)?;
+        let target = Target::new(self, remote, Some(address.clone()), sites);
+        Ok((target, address))
+    }
+
+    /// Gives a text if it is the name of a remote.
+    pub(super) fn remote_in<'t>(&self, text: &'t str) -> Option<&'t str> {
+        let url = self.git.last("remote", Some(text), "url");
+        url.map(|_| text)
+    }
+
+    /// Gives the name of the remote from which git fetches by default: the branch's, the only one, or `origin` (git:
+    /// `remotes_remote_for_branch`).
+    pub(crate) fn default_remote(&self) -> Option<String> {
+        let mut all = remotes(&self.git);
+        let first = all.next()?;
+        let is_only = all.all(|name| name == first);
+        let of_branch = || {
+            let branch = git_config::branch(&|name| self.environment.variable(name))?;
+            let entry = self.git.last("branch", Some(&branch), "remote")?;
+            entry.value.clone()
+        };
+        let only = || is_only.then(|| first.to_owned());
+        of_branch().or_else(only).or(Some("origin".to_owned()))
     }
 }
 
@@ -218,23 +196,14 @@ impl Target {
 
 /// An address, and the base URLs that its host may mean. The list is empty if the address has no host, and then fits
 /// each site.
-struct Found {
-    address: Address,
+pub(super) struct Found {
+    pub(super) address: Address,
     sites: Vec<Url>,
 }
 
 /// Parses the address. If a remote has only `remote.<name>.vcs`, git gives the remote's name instead, and the remote's
 /// URL is the address.
-pub(super) fn parse_address(
-    git: &GitConfig,
-    remote: Option<&str>,
-    address: &str,
-    places: &[Place],
-) -> anyhow::Result<Address> {
-    Ok(find(git, remote, address, places)?.address)
-}
-
-fn find(
+pub(super) fn find(
     git: &GitConfig,
     remote: Option<&str>,
     address: &str,
@@ -295,7 +264,7 @@ fn named_sites<'f, 'b>(
 ) -> Vec<&'f (&'b Url, Address)> {
     let names = |(base, address): &&(&Url, Address)| address.host == Some(authority(base));
     // One site may be below another, and two sites may differ only in http and https.
-    let length = |(base, _): &(&Url, Address)| path(base).len();
+    let length = |(base, _): &(&Url, Address)| path_of(base).len();
     let longest = fitting.iter().filter(names).map(length).max();
     let of_path: Vec<_> = fitting
         .iter()
@@ -312,7 +281,8 @@ fn named_sites<'f, 'b>(
         .collect()
 }
 
-fn path(base: &Url) -> &str {
+/// Gives the path of a base URL, without the slash at the end.
+pub(super) fn path_of(base: &Url) -> &str {
     base.path().trim_end_matches('/')
 }
 
@@ -323,21 +293,6 @@ fn remotes(git: &GitConfig) -> impl Iterator<Item = &str> {
 
 fn is_remote_url(entry: &Entry) -> bool {
     entry.section == "remote" && entry.key == "url"
-}
-
-/// Gives the name of the remote from which git fetches by default: the branch's, the only one, or `origin` (git:
-/// `remotes_remote_for_branch`).
-pub(super) fn default_remote(git: &GitConfig, variables: Variables<'_>) -> Option<String> {
-    let mut all = remotes(git);
-    let first = all.next()?;
-    let is_only = all.all(|name| name == first);
-    let of_branch = || {
-        let branch = git_config::branch(variables)?;
-        let entry = git.last("branch", Some(&branch), "remote")?;
-        entry.value.clone()
-    };
-    let only = || is_only.then(|| first.to_owned());
-    of_branch().or_else(only).or(Some("origin".to_owned()))
 }
 
 /// Gives the address that git uses for a remote: its first URL, rewritten by the user's rules.

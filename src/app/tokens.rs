@@ -59,7 +59,7 @@ impl Identity {
 
     /// Gives the tokens for code that makes no request, without these warnings.
     pub(super) fn tokens_without_request<'a>(&'a self, notify: &'a dyn Fn(&str)) -> Tokens<'a> {
-        let places = places(&self.profile, &process_variable);
+        let places = places(&self.profile);
         if let Some(cache) = &places.cache {
             git_config::keep_learned(cache);
         }
@@ -126,7 +126,7 @@ impl Identity {
         even_shared: bool,
         notify: &dyn Fn(&str),
     ) -> anyhow::Result<Forgotten> {
-        if let Some(cache) = places(&self.profile, &process_variable).cache {
+        if let Some(cache) = places(&self.profile).cache {
             advertisement_cache::forget_all(&cache);
         }
         let tokens = self.tokens_at_store(notify);
@@ -276,7 +276,7 @@ pub(crate) fn forget_rest(app: &App, store: Store) -> anyhow::Result<bool> {
 
 /// Releases the space in the store that was reserved for a login, because the login stops.
 pub(crate) fn release_room(profile: &Profile) {
-    token::release_room(profile, places(profile, &process_variable).state);
+    token::release_room(profile, places(profile).state);
 }
 
 /// Adds the settings that the token request did not follow to the error of a request without a response.

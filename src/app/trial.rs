@@ -1,6 +1,6 @@
 //! Tries a profile on a repository.
 
-use super::{App, Chosen, Identity, unreached::remembered};
+use super::{App, Identity, unreached::remembered};
 use crate::{
     address::Address,
     clock::SystemClock,
@@ -34,19 +34,14 @@ impl App {
     }
 
     fn read_again(&self, address: &str, notify: &dyn Fn(&str)) -> anyhow::Result<bool> {
-        let is_remote = self.git.last("remote", Some(address), "url").is_some();
-        let remote = is_remote.then_some(address);
+        let remote = self.remote_in(address);
         let (target, address) = self.target(remote, address)?;
-        let Chosen {
-            fetcher,
-            fetch_refusal,
-            ..
-        } = target.for_git()?;
-        if let Some(refusal) = fetch_refusal {
+        let chosen = target.for_git()?;
+        if let Some(refusal) = chosen.fetch_refusal {
             return Err(refusal.into());
         }
-        let repository = fetcher.endpoints.repository_to_fetch(&address);
-        let identity = Identity::new(&self.git, fetcher, &repository, remote)?;
+        let repository = chosen.fetcher.endpoints.repository_to_fetch(&address);
+        let identity = Identity::new(&self.git, chosen.fetcher, &repository, remote)?;
         try_on(&identity, &address, notify)
     }
 }
@@ -64,14 +59,10 @@ pub(crate) fn try_on(
 ) -> anyhow::Result<bool> {
     let profile = &identity.profile;
     let repository = profile.endpoints.repository(address);
-    let is_for_git = match profile.transport {
-        Transport::Git => true,
-        Transport::Native => false,
-        Transport::Auto => {
-            !identity.http.git_only.is_empty() || remembered(profile, &repository).is_some()
-        }
-    };
-    if is_for_git {
+    let is_auto = profile.transport == Transport::Auto;
+    let needs_git =
+        || !identity.http.git_only.is_empty() || remembered(profile, &repository).is_some();
+    if profile.transport == Transport::Git || (is_auto && needs_git()) {
         return Ok(false);
     }
     let watch = Watch::on_stdout();
@@ -90,9 +81,7 @@ pub(crate) fn try_on(
     let Err(error) = tried else { return Ok(true) };
     let is_gits =
         |error: &TransportError| error.wants_other_login() || error.may_be_of_our_library();
-    match profile.transport == Transport::Auto
-        && TransportError::inside(&error).is_some_and(is_gits)
-    {
+    match is_auto && TransportError::inside(&error).is_some_and(is_gits) {
         true => Ok(false),
         false => Err(error),
     }

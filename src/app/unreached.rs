@@ -11,7 +11,6 @@ use super::{identity::authority, places::places};
 use crate::{
     clock::{Clock as _, SystemClock},
     files::Directory,
-    git_config::process_variable,
     http::Url,
     profile::Profile,
 };
@@ -33,8 +32,8 @@ struct Record {
 
 /// Gives the reason why git's own transport serves a server, if it does.
 pub(crate) fn remembered(profile: &Profile, url: &Url) -> Option<String> {
-    let (_, directory, name) = place(profile, url)?;
-    let directory = Directory::open(&directory).ok()?;
+    let (cache, name) = place(profile, url)?;
+    let directory = Directory::open(&cache.join(DIRECTORY)).ok()?;
     let text = directory.read(&name, MAX_FILE_BYTES).ok()?;
     let record: Record = serde_json::from_slice(&text).ok()?;
     let age_s = SystemClock
@@ -50,21 +49,18 @@ pub(crate) fn remember(profile: &Profile, url: &Url, because: &str) {
         learned_unix_s: SystemClock.now_unix_s(),
         because: because.to_owned(),
     };
-    if let (Some((cache, directory, name)), Ok(text)) =
-        (place(profile, url), serde_json::to_vec(&record))
-    {
+    if let (Some((cache, name)), Ok(text)) = (place(profile, url), serde_json::to_vec(&record)) {
         // Without the file, the next command tries both transports again.
         let _ = Directory::make(&cache)
-            .and_then(|_| Directory::make(&directory))
+            .and_then(|_| Directory::make(&cache.join(DIRECTORY)))
             .and_then(|directory| directory.replace_in_passing(&name, &text));
     }
 }
 
-/// Gives the cache, the directory in it, and the file of a server.
-fn place(profile: &Profile, url: &Url) -> Option<(PathBuf, PathBuf, String)> {
-    let cache = places(profile, &process_variable).cache?;
+/// Gives the cache and the name of a server's file.
+fn place(profile: &Profile, url: &Url) -> Option<(PathBuf, String)> {
+    let cache = places(profile).cache?;
     // Windows does not allow a colon in file names.
     let name = authority(url).replace([':', '[', ']'], "_");
-    let directory = cache.join(DIRECTORY);
-    Some((cache, directory, format!("{name}.json")))
+    Some((cache, format!("{name}.json")))
 }

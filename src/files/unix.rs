@@ -1,10 +1,9 @@
 //! A directory as an open descriptor.
 
 use std::{
-    ffi::OsStr,
     fs::{self, File},
     io,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
+    os::fd::OwnedFd,
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -126,13 +125,11 @@ impl Handle {
     pub(super) fn names(&self, _directory: &Path) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.0)? {
-            let name = OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned();
+            let entry = entry?;
             // This program's file names are text.
-            names.extend(
-                name.into_string()
-                    .ok()
-                    .filter(|name| name != "." && name != ".."),
-            );
+            let name = entry.file_name().to_str().ok();
+            let name = name.filter(|name| ![".", ".."].contains(name));
+            names.extend(name.map(str::to_owned));
         }
         Ok(names)
     }

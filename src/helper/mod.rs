@@ -100,7 +100,7 @@ impl Plan {
             lfs: name.filter(|_| fetch_refusal.is_none()).and_then(|name| {
                 let fetcher = (&profile, target.names_profile());
                 let pusher = pusher.as_ref().filter(|pusher| pusher.name != profile.name);
-                app::wiring(git, name, &target.places, &address, fetcher, pusher)
+                app.wiring(name, &address, fetcher, pusher)
                     .filter(|wiring| app::is_wanted(git, wiring))
             }),
             pusher: pusher
@@ -209,7 +209,7 @@ impl Plan {
         if !profile.remembers_advertisement {
             return None;
         }
-        let place = Place::of(&self.remote, &process_variable);
+        let place = Place::of(&self.remote);
         let repository = self.repository(Service::UploadPack);
         OnDisk::of_profile(profile, &repository, place, &SystemClock)
     }

@@ -52,7 +52,7 @@ pub(crate) struct Wiring {
     /// `credential.<url>.helper`, for this endpoint only.
     credential: Option<String>,
     /// The configuration contains an address that the helper wrote for an earlier address of the remote.
-    is_outdated: bool,
+    pub(crate) is_outdated: bool,
 }
 
 /// A repository, with its profile if that does not follow from the repository's name.
@@ -92,30 +92,22 @@ pub(crate) fn profile_of(user: &str) -> Option<&str> {
 
 /// Finds the missing settings of a remote; `None` if nothing is missing.
 pub(crate) fn wiring(git: &GitConfig, remote: &str, down: &Place, up: &Place) -> Option<Wiring> {
-    if git
-        .last("bbtoken", None, "lfs")
-        .is_some_and(|lfs| !is_true(lfs))
-    {
-        return None;
-    }
+    let wish = git.last("bbtoken", None, "lfs");
     // The user's own address has priority.
-    if ["url", "pushurl"]
-        .iter()
-        .any(|key| git.last("lfs", None, key).is_some())
-    {
+    let mut own = ["url", "pushurl"].iter();
+    let has_own = own.any(|key| git.last("lfs", None, key).is_some());
+    if has_own || wish.is_some_and(|wish| !is_true(wish)) {
         return None;
     }
     let file = git.file(git.last("remote", Some(remote), "url")?.scope)?;
     let addresses = addresses(git, remote, down, up)?;
     let is_there = |(key, _): &(&str, String)| git.last("remote", Some(remote), key).is_some();
     let endpoint = down.endpoint();
-    let site = site(&endpoint);
+    let access = url_values(git, "lfs", "access", &endpoint);
     let wiring = Wiring {
         file: file.to_owned(),
         remote: remote.to_owned(),
-        access: url_values(git, "lfs", "access", &endpoint)
-            .is_empty()
-            .then_some(site),
+        access: access.is_empty().then(|| site(&endpoint)),
         credential: (!is_answered(git, &endpoint)).then(|| endpoint.to_string()),
         is_outdated: addresses.iter().any(is_there),
         addresses,
@@ -204,11 +196,6 @@ impl Wiring {
             let setting = format!("remote.{}.{key}", self.remote);
             (setting, address.as_str())
         })
-    }
-
-    /// Tells whether the helper has written an address that must follow its remote.
-    pub(crate) fn is_outdated(&self) -> bool {
-        self.is_outdated
     }
 
     /// Writes the missing settings as git does: under git's lock, and the file as a whole. Owner, group and mode stay.

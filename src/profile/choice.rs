@@ -10,7 +10,6 @@ use crate::{
     failure::{Failure, Kind, quote},
     http::Url,
     secret::mask_name,
-    suggestion::doubts,
 };
 
 /// Chooses and resolves the profile for a fetch from an address.
@@ -195,11 +194,8 @@ fn pushes_only(raw: &Raw, name: &str, origin: &str, address: Option<&Address>) -
     let mut pushers = raw.pushers();
     let (_, pusher) = pushers.find(|(of, setting)| *of != name && setting.value == name)?;
     let serves = |address: &Address| {
-        let profile = raw.profiles.get(name);
-        let workspaces = profile.map_or(&[][..], |profile| &profile.workspaces);
-        workspaces
-            .iter()
-            .any(|setting| setting.value.eq_ignore_ascii_case(&address.workspace))
+        let own = raw.profiles.get(name);
+        own.is_some_and(|own| own.serves(&address.workspace))
     };
     let is_typed = raw.typed.iter().any(|typed| typed == name)
         || raw.environment.profile.as_deref() == Some(name)
@@ -252,11 +248,8 @@ fn shown(base: &Url) -> &str {
 }
 
 fn by_workspace(raw: &Raw, workspace: &str) -> Result<Option<String>, Failure> {
-    let mut serving = raw.profiles.iter().filter(|(name, profile)| {
-        let mut workspaces = profile.workspaces.iter();
-        workspaces.any(|setting| setting.value.eq_ignore_ascii_case(workspace))
-            && fits_site(raw, name)
-    });
+    let own = raw.profiles.iter();
+    let mut serving = own.filter(|(name, own)| own.serves(workspace) && fits_site(raw, name));
     match (serving.next(), serving.next()) {
         (Some((first, _)), Some((second, _))) => Err(misconfigured(format!(
             "profiles '{first}' and '{second}' both claim workspace '{workspace}'; name one in the address, as in '{first}@{workspace}/…'"
@@ -290,7 +283,7 @@ fn the_only(raw: &Raw) -> Result<(String, String), Failure> {
             Err(misconfigured(format!(
                 "several profiles are configured ({}) and none is chosen; choose one: git bbtoken use <profile>{}",
                 names.join(", "),
-                doubts(&raw.unknown())
+                raw.doubts()
             )))
         }
     }
@@ -301,21 +294,15 @@ fn none(raw: &Raw) -> Failure {
     match raw.sites.first() {
         Some(site) if !names(raw).is_empty() => {
             let site = shown(site).to_owned();
-            let message = format!(
-                "no profile is configured for {site}{}",
-                doubts(&raw.unknown())
-            );
+            let message = format!("no profile is configured for {site}{}", raw.doubts());
             Failure::new(Kind::NoProfileForSite { site }, message)
         }
         _ => match &raw.environment.client_secret {
             Some(secret) if is_half_set(raw) => without_id(secret),
-            _ => Failure::new(
-                Kind::NotConfigured,
-                format!(
-                    "no OAuth client and no token is configured{}",
-                    doubts(&raw.unknown())
-                ),
-            ),
+            _ => {
+                let why = "no OAuth client and no token is configured";
+                Failure::new(Kind::NotConfigured, format!("{why}{}", raw.doubts()))
+            }
         },
     }
 }

@@ -216,6 +216,16 @@ pub enum Store {
 }
 
 impl Store {
+    /// All stores. The first is the default.
+    const ALL: [Self; 6] = [
+        Store::File,
+        Store::Keyring,
+        Store::KernelKeyring,
+        Store::Memory,
+        Store::Vault,
+        Store::Command,
+    ];
+
     /// Gives its name in the configuration.
     pub fn name(self) -> &'static str {
         match self {

@@ -121,6 +121,12 @@ impl RawProfile {
         self.client_id.is_some() || self.access_token_command.is_some() || self.has_record()
     }
 
+    /// Tells whether the profile is for a workspace.
+    pub(super) fn serves(&self, workspace: &str) -> bool {
+        let mut own = self.workspaces.iter();
+        own.any(|setting| setting.value.eq_ignore_ascii_case(workspace))
+    }
+
     /// Lists all settings with their keys. The code names each field, so the compiler reports a forgotten one.
     pub(crate) fn settings(&self) -> Vec<(&'static str, &Setting)> {
         let RawProfile {
@@ -240,6 +246,11 @@ impl Raw {
     pub(crate) fn unknown(&self) -> Vec<Unknown> {
         let keys = self.unknown_keys.iter().cloned();
         keys.chain(suggestion::unknown_variables()).collect()
+    }
+
+    /// Gives the unknown ones with a suggestion as a text for the end of an error message.
+    pub(super) fn doubts(&self) -> String {
+        suggestion::doubts(&self.unknown())
     }
 
     /// Tells whether a setting chooses a store.

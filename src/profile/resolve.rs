@@ -3,9 +3,9 @@
 use super::{
     Client, DEFAULT, Endpoints, Environment, Grant, GrantKind, Place, Profile, Raw, RawProfile,
     Setting, Source, Store, Transport, shared,
-    values::{Layers, endpoint, misconfigured, one_of, read_url, truth},
+    values::{Layers, endpoint, misconfigured, one_of, read_url, store, truth},
 };
-use crate::{failure::Failure, http::Url, secret::mask_name, site::Product, suggestion::doubts};
+use crate::{failure::Failure, http::Url, secret::mask_name, site::Product};
 
 /// The base URL of Bitbucket Cloud.
 const CLOUD: &str = "https://bitbucket.org";
@@ -25,10 +25,10 @@ pub(crate) fn places(raw: &Raw) -> Result<Vec<Place>, Failure> {
             own,
             common,
         };
-        let ssh_host = settings.pick(|p| p.ssh_host.as_ref());
+        let ssh_host = settings.pick(|p| &p.ssh_host);
         Ok(Place {
             product: product(&settings)?,
-            base: base(&settings)?,
+            base: or_cloud(settings.pick(|p| &p.base_url))?,
             mirror: mirror(&settings)?,
             ssh_host: ssh_host.map(|setting| setting.value.clone()),
         })
@@ -48,13 +48,10 @@ pub(crate) fn places(raw: &Raw) -> Result<Vec<Place>, Failure> {
 }
 
 fn product(settings: &Layers<'_>) -> Result<Product, Failure> {
-    one_of(settings.pick(|p| p.kind.as_ref()), &Product::CHOICES)
+    one_of(settings.pick(|p| &p.kind), &Product::CHOICES)
 }
 
-fn base(settings: &Layers<'_>) -> Result<Url, Failure> {
-    or_cloud(settings.pick(|p| p.base_url.as_ref()))
-}
-
+/// Reads a base URL.
 fn or_cloud(setting: Option<&Setting>) -> Result<Url, Failure> {
     match setting {
         Some(setting) => endpoint(setting),
@@ -100,12 +97,13 @@ pub(super) fn resolve(raw: &Raw, name: &str) -> Result<Profile, Failure> {
     let environment = (environment.is_complete() && is_of_environment).then_some(environment);
     // `account` and `pushProfile` belong to one profile and have no common default. Settings without a profile name
     // define the default profile.
-    let of_default = (name == DEFAULT).then_some(&raw.common);
-    let account = own.account.as_ref();
-    let account = account.or_else(|| of_default?.account.as_ref());
-    let push_profile = own.push_profile.as_ref();
-    let push_profile = push_profile.or_else(|| of_default?.push_profile.as_ref());
-    let store = store(settings.pick(|p| p.store.as_ref()))?;
+    let other = match name {
+        DEFAULT => &raw.common,
+        _ => own,
+    };
+    let account = own.account.as_ref().or(other.account.as_ref());
+    let push_profile = own.push_profile.as_ref().or(other.push_profile.as_ref());
+    let store = store(settings.pick(|p| &p.store))?;
     let grant = grant(raw, environment, &settings, store, name)?;
     let endpoints = endpoints(&settings)?;
     let shared = match grant {
@@ -125,11 +123,11 @@ pub(super) fn resolve(raw: &Raw, name: &str) -> Result<Profile, Failure> {
         scope: scope(&settings, endpoints.product),
         redirect_uri: redirect_uri(&settings)?,
         endpoints,
-        transport: transport(settings.pick(|p| p.transport.as_ref()))?,
+        transport: transport(settings.pick(|p| &p.transport))?,
         store,
-        caches_tokens: caches_tokens(settings.pick(|p| p.shared.cache.as_ref()), store)?,
+        caches_tokens: caches_tokens(settings.pick(|p| &p.shared.cache), store)?,
         shared,
-        remembers_advertisement: truth(settings.pick(|p| p.remember_advertisement.as_ref()))?,
+        remembers_advertisement: truth(settings.pick(|p| &p.remember_advertisement))?,
         no_questions: None,
         unknown_keys: raw.unknown_keys.clone(),
     })
@@ -174,17 +172,15 @@ fn grant(
     }
     let Some(id) = client_id else {
         // It is for people only: anyone can read its secret. Another secret shows that another client is meant.
-        let has_other_secret = raw.environment.client_secret.is_some()
-            || settings
-                .pick(|p| p.client_secret_command.as_ref())
-                .is_some();
+        let other_secret = settings.pick(|p| &p.client_secret_command);
+        let has_other_secret = raw.environment.client_secret.is_some() || other_secret.is_some();
         let is_meant = kind == GrantKind::AuthorizationCode && !has_other_secret;
         if let Some(client) = raw.builtin.as_ref().filter(|_| is_meant) {
             return Ok(Grant::AuthorizationCode(client.clone()));
         }
         return Err(misconfigured(format!(
             "profile '{name}' has no client: set bbtoken.{name}.clientId or BBTOKEN_CLIENT_ID{}",
-            doubts(&raw.unknown())
+            raw.doubts()
         )));
     };
     let client = Client {
@@ -206,7 +202,7 @@ fn kind(
     // The common grant does not apply to the profile's own command.
     let setting = match &settings.own.grant {
         None if has_only_command && names_a_source(settings.own) => None,
-        _ => settings.pick(|p| p.grant.as_ref()),
+        _ => settings.pick(|p| &p.grant),
     };
     let kind = setting.map(grant_kind).transpose()?;
     // A client in the environment overrides the grant `token`.
@@ -253,7 +249,7 @@ fn client_secret(raw: &Raw, is_of_environment: bool, settings: &Layers<'_>, id: 
     let environment = &raw.environment;
     let is_its = environment.client_id.as_deref().is_none_or(|its| its == id);
     let given = environment.client_secret.as_ref().filter(|_| is_its);
-    let command = settings.pick(|p| p.client_secret_command.as_ref());
+    let command = settings.pick(|p| &p.client_secret_command);
     match (given, command) {
         (Some(given), command) if is_of_environment || command.is_none() => given.clone(),
         (_, Some(command)) => Source::Command(command.clone()),
@@ -263,23 +259,18 @@ fn client_secret(raw: &Raw, is_of_environment: bool, settings: &Layers<'_>, id: 
 
 fn endpoints(settings: &Layers<'_>) -> Result<Endpoints, Failure> {
     let product = product(settings)?;
-    let base_url = settings.pick(|p| p.base_url.as_ref());
-    if let (None, false, Some(kind)) = (
-        base_url,
-        product.facts().has_usual_base,
-        settings.pick(|p| p.kind.as_ref()),
-    ) {
+    let base_url = settings.pick(|p| &p.base_url);
+    let kind = settings.pick(|p| &p.kind);
+    if let (None, false, Some(kind)) = (base_url, product.facts().has_usual_base, kind) {
         return Err(misconfigured(format!(
             "'{}' ({}) needs the address of that Bitbucket; set baseUrl, with the context path, in the same place",
             mask_name(&kind.value),
             kind.origin
         )));
     }
-    let base = base(settings)?;
+    let base = or_cloud(base_url)?;
     if base.query().is_some() {
-        let origin = settings
-            .pick(|p| p.base_url.as_ref())
-            .map_or("", |base| &base.origin);
+        let origin = base_url.map_or("", |base| &base.origin);
         return Err(misconfigured(format!(
             "'{base}' ({origin}) cannot be used: it has a query"
         )));
@@ -294,8 +285,8 @@ fn endpoints(settings: &Layers<'_>) -> Result<Endpoints, Failure> {
     };
     let [token, authorize] = product.facts().oauth_paths;
     Ok(Endpoints {
-        token: or_below(settings.pick(|p| p.token_url.as_ref()), token)?,
-        authorize: or_below(settings.pick(|p| p.authorize_url.as_ref()), authorize)?,
+        token: or_below(settings.pick(|p| &p.token_url), token)?,
+        authorize: or_below(settings.pick(|p| &p.authorize_url), authorize)?,
         mirror: mirror(settings)?,
         product,
         base,
@@ -304,14 +295,14 @@ fn endpoints(settings: &Layers<'_>) -> Result<Endpoints, Failure> {
 
 /// Gives the scopes to ask for. An empty setting asks for none.
 fn scope(settings: &Layers<'_>, product: Product) -> Option<String> {
-    let asked = settings.pick(|p| p.scope.as_ref());
+    let asked = settings.pick(|p| &p.scope);
     let asked = asked.map_or(product.facts().scope, |setting| Some(&setting.value));
     asked.filter(|scope| !scope.is_empty()).map(str::to_owned)
 }
 
 /// Reads the redirect URI, which the server compares character by character. The browser takes the authorization code there.
 fn redirect_uri(settings: &Layers<'_>) -> Result<Option<String>, Failure> {
-    let Some(setting) = settings.pick(|p| p.redirect_uri.as_ref()) else {
+    let Some(setting) = settings.pick(|p| &p.redirect_uri) else {
         return Ok(None);
     };
     endpoint(setting)?;
@@ -325,20 +316,6 @@ fn transport(setting: Option<&Setting>) -> Result<Transport, Failure> {
         ("git", Transport::Git),
     ];
     one_of(setting, &choices)
-}
-
-fn store(setting: Option<&Setting>) -> Result<Store, Failure> {
-    one_of(
-        setting,
-        &[
-            ("file", Store::File),
-            ("keyring", Store::Keyring),
-            ("kernel-keyring", Store::KernelKeyring),
-            ("memory", Store::Memory),
-            ("vault", Store::Vault),
-            ("command", Store::Command),
-        ],
-    )
 }
 
 /// Reads `cache`. It applies to a shared store only.

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use super::{
     ENVIRONMENT, RawProfile, RawShared, Setting, Store,
-    values::{Layers, endpoint, misconfigured},
+    values::{Layers, endpoint, misconfigured, store},
 };
 use crate::{
     failure::Failure,
@@ -119,13 +119,8 @@ impl RawProfile {
 
     /// Tells whether the settings name a shared record and the store that has it.
     pub(super) fn has_store_and_record(&self) -> bool {
-        let is_store = |store: &Setting| {
-            let names = [Store::Vault, Store::Command].map(Store::name);
-            names
-                .iter()
-                .any(|name| store.value.eq_ignore_ascii_case(name))
-        };
-        self.has_record() && self.store.as_ref().is_some_and(is_store)
+        let store = || store(self.store.as_ref());
+        self.has_record() && matches!(store(), Ok(Store::Vault | Store::Command))
     }
 }
 
@@ -151,14 +146,14 @@ pub(super) fn find(
     };
     match store {
         Store::Command => {
-            let command = settings.pick(|p| p.shared.command.as_ref());
+            let command = settings.pick(|p| &p.shared.command);
             let command = needed(command, "storeCommand", "BBTOKEN_STORE_COMMAND")?;
             Ok(Some(SharedStore::Command(command)))
         }
         Store::Vault => {
-            let path = settings.pick(|p| p.shared.path.as_ref());
+            let path = settings.pick(|p| &p.shared.path);
             let path = needed(path, "storePath", "BBTOKEN_STORE_PATH")?;
-            let url = settings.pick(|p| p.shared.url.as_ref());
+            let url = settings.pick(|p| &p.shared.url);
             let url = needed(url.or(of_vault.url.as_ref()), "storeUrl", "VAULT_ADDR")?;
             let vault = vault(&url, &path, settings, of_vault)?;
             Ok(Some(SharedStore::Vault(Box::new(vault))))
@@ -174,11 +169,11 @@ fn vault(
     settings: &Layers<'_>,
     of_vault: &RawShared,
 ) -> Result<Vault, Failure> {
-    let pick = |field: fn(&RawShared) -> Option<&Setting>| settings.pick(|p| field(&p.shared));
-    let namespace = pick(|shared| shared.namespace.as_ref());
+    let pick = |field: fn(&RawShared) -> &Option<Setting>| settings.pick(|p| field(&p.shared));
+    let namespace = pick(|shared| &shared.namespace);
     let namespace = namespace.or(of_vault.namespace.as_ref());
-    let token_path = pick(|shared| shared.token_path.as_ref());
-    let own_auth_path = pick(|shared| shared.auth_path.as_ref());
+    let token_path = pick(|shared| &shared.token_path);
+    let own_auth_path = pick(|shared| &shared.auth_path);
     let login = record(path)?;
     let copy = token_path.map(record).transpose()?;
     if let Some(setting) = token_path.filter(|_| copy.as_ref() == Some(&login)) {
@@ -190,11 +185,11 @@ fn vault(
         namespace: namespace.map(path_of).transpose()?,
         record: login,
         token_record: copy,
-        role: pick(|shared| shared.role.as_ref()).map(|role| role.value.clone()),
+        role: pick(|shared| &shared.role).map(|role| role.value.clone()),
         auth_path: own_auth_path.map(auth_path).transpose()?,
         jwt: jwt(
-            pick(|shared| shared.jwt_file.as_ref()),
-            pick(|shared| shared.jwt_variable.as_ref()),
+            pick(|shared| &shared.jwt_file),
+            pick(|shared| &shared.jwt_variable),
         )?,
     })
 }

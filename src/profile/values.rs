@@ -1,6 +1,6 @@
 //! Finds the value of a setting and reads it: a URL, a word of several, a boolean.
 
-use super::{RawProfile, Setting};
+use super::{RawProfile, Setting, Store};
 use crate::{
     failure::{Failure, Kind, quote},
     http::{Url, may_carry_credentials},
@@ -15,10 +15,12 @@ pub(super) struct Layers<'a> {
 }
 
 impl<'a> Layers<'a> {
-    pub(super) fn pick<T>(&self, field: impl Fn(&'a RawProfile) -> Option<&'a T>) -> Option<&'a T> {
-        [self.environment, self.own, self.common]
-            .into_iter()
-            .find_map(field)
+    pub(super) fn pick(
+        &self,
+        field: impl Fn(&'a RawProfile) -> &'a Option<Setting>,
+    ) -> Option<&'a Setting> {
+        let layers = [self.environment, self.own, self.common];
+        layers.into_iter().find_map(|layer| field(layer).as_ref())
     }
 }
 
@@ -62,6 +64,11 @@ pub(super) fn read_url(text: &str, origin: &str) -> Result<Url, Failure> {
         ));
     }
     Ok(url)
+}
+
+/// Reads the name of a store.
+pub(super) fn store(setting: Option<&Setting>) -> Result<Store, Failure> {
+    one_of(setting, &Store::ALL.map(|store| (store.name(), store)))
 }
 
 /// Reads a boolean with git's words (git-config(1), "boolean"); the default is true.

@@ -15,7 +15,10 @@ use std::{
     process::Command,
 };
 
-use crate::{failure::quote_for_shell, suggestion::VARIABLES};
+use crate::{
+    failure::quote_for_shell,
+    suggestion::{PREFIX, VARIABLES},
+};
 use search::{find, is_path, names_relative, path, without_relative};
 
 pub(crate) use search::{all, is_for_everybody, sibling};
@@ -65,9 +68,6 @@ const FILES_OF_LIBRARIES: [&str; 11] = [
     "SSL_CERT_DIR",
     "SSL_CERT_FILE",
 ];
-
-/// The prefix of this program's variables. An unknown name may be a typing error, and contain a secret.
-const OURS: &str = "BBTOKEN_";
 
 /// The kinds of child processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +155,8 @@ impl Child {
 
     fn withholds(self, name: &str) -> bool {
         let (ours, gits) = self.share();
-        match name.starts_with(OURS) {
+        // An unknown name of ours may be a typing error, and contain a secret.
+        match name.starts_with(PREFIX) {
             true => ours.withholds(name),
             false => gits.withholds(name),
         }
@@ -302,7 +303,7 @@ mod tests {
 
     #[test]
     fn only_gits_own_transport_gets_a_secret() {
-        for table::Row { child, .. } in ROWS {
+        for (child, ..) in ROWS {
             let mistyped = ["BBTOKEN_SECRET", "BBTOKEN_TOKEN", "BBTOKEN_"];
             let names = SECRETS.iter().chain(&mistyped);
             let withheld = names.filter(|name| child.withholds(name)).count();
@@ -335,7 +336,7 @@ mod tests {
             Child::Exec => 9,
             Child::Agent => 10,
         };
-        let numbers = ROWS.iter().map(|row| number(row.child));
+        let numbers = ROWS.iter().map(|(child, ..)| number(*child));
         assert!(numbers.eq(0..ROWS.len()));
     }
 }

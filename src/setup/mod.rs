@@ -48,10 +48,15 @@ struct There<'e> {
     scope: Scope,
 }
 
+/// Tells whether lines of a file have a setting.
+fn has(lines: &[(String, String)], key: &str, value: &str) -> bool {
+    let mut lines = lines.iter();
+    lines.any(|(name, its)| same_key(name, key) && its == value)
+}
+
 impl There<'_> {
     fn own_has(&self, key: &str, value: &str) -> bool {
-        let mut own = self.own.iter();
-        own.any(|(name, its)| same_key(name, key) && its == value)
+        has(&self.own, key, value)
     }
 
     /// First comes the note: unsetup knows of everything that is ever added.
@@ -104,7 +109,7 @@ impl Plan {
         };
         let ask = app::credential_helper().context("cannot find git-bbtoken itself")?;
         let sites = sites(&app);
-        let mut changes = missing(vec![rules::submodules()], &there, tell);
+        let mut changes = missing([rules::submodules()], &there, tell);
         for site in &sites {
             changes.extend(answering::answering(site, &ask, &there));
             changes.extend(missing(rules::asked_well(site), &there, tell));
@@ -154,11 +159,7 @@ impl Plan {
         let is_new = file::path(&self.target).is_some_and(|file| !file.exists());
         let of_file = is_new.then(|| noted(WHOLE_FILE.to_owned()));
         let changes = self.changes.iter().map(|(change, _)| change.clone());
-        let changes = of_file.into_iter().chain(changes);
-        let changes: Vec<_> = changes
-            .map(|change| (self.target.clone(), change))
-            .collect();
-        apply_all(&changes)?;
+        make(of_file.into_iter().chain(changes), &self.target)?;
         match is_new && self.target == Target::System {
             true => file::open_to_all(),
             false => Ok(()),
@@ -212,19 +213,18 @@ pub(crate) fn of_user(app: &App) -> Vec<&Entry> {
 }
 
 /// Finds what of the wishes is not there yet, each change with its reason, and tells what the user has set differently.
-fn missing(wishes: Vec<Request>, there: &There<'_>, tell: &dyn Fn(&str)) -> Vec<Reasoned> {
+fn missing(
+    wishes: impl IntoIterator<Item = Request>,
+    there: &There<'_>,
+    tell: &dyn Fn(&str),
+) -> Vec<Reasoned> {
     let mut changes = Vec::new();
-    for Request {
-        key,
-        value,
-        why,
-        is_single,
-    } in wishes
-    {
+    for wish in wishes {
+        let (key, value, why) = (wish.key, wish.value, wish.why);
         let of_key = |entry: &&&Entry| same_key(&entry.name(), &key);
         let is_value = |entry: &Entry| entry.value.as_deref() == Some(value.as_str());
         let entries: Vec<_> = there.entries.iter().filter(of_key).collect();
-        let is_there = match is_single {
+        let is_there = match wish.is_single {
             true => entries.last().is_some_and(|entry| is_value(entry)),
             false => entries.iter().any(|entry| is_value(entry)),
         };
@@ -232,7 +232,7 @@ fn missing(wishes: Vec<Request>, there: &There<'_>, tell: &dyn Fn(&str)) -> Vec<
             continue;
         }
         let of_person = entries.iter().rfind(|entry| entry.scope == there.scope);
-        if let Some(own) = of_person.filter(|_| is_single) {
+        if let Some(own) = of_person.filter(|_| wish.is_single) {
             tell(&format!(
                 "not changed: {key} = {} (setup would set {value}: {why})",
                 own.value.as_deref().unwrap_or_default()
@@ -255,6 +255,12 @@ pub(crate) fn sites(app: &App) -> Vec<Url> {
     sites.dedup();
     let parse = |site: &String| Url::parse(site).ok();
     sites.iter().filter_map(parse).collect()
+}
+
+/// Makes all changes of a file or none.
+fn make(changes: impl Iterator<Item = Change>, target: &Target) -> anyhow::Result<()> {
+    let changes: Vec<_> = changes.map(|change| (target.clone(), change)).collect();
+    apply_all(&changes)
 }
 
 fn noted(value: String) -> Change {

@@ -74,26 +74,19 @@ type Rule = (String, String, &'static str);
 
 /// Turns the other names of a site's host into the usual one.
 fn usual_names(place: &Place) -> impl Iterator<Item = Rule> {
-    let names = place
-        .other_starts()
-        .into_iter()
-        .filter(|start| is_web(start));
     let to = format!("{}/", place.web());
-    names.map(move |name| {
-        (
-            to.clone(),
-            name,
-            "git and git-lfs get tokens for this address, too",
-        )
-    })
+    let why = "git and git-lfs get tokens for this address, too";
+    other_starts(place, true).map(move |name| (to.clone(), name, why))
 }
 
-fn is_web(start: &str) -> bool {
-    start.starts_with("https://")
+/// Gives what the other https addresses of a site begin with, or those of ssh.
+fn other_starts(place: &Place, is_web: bool) -> impl Iterator<Item = String> {
+    let all = place.other_starts().into_iter();
+    all.filter(move |start| start.starts_with("https://") == is_web)
 }
 
 /// Turns the agent on where a person works. The user may have decided already.
-pub(super) fn agent(there: &There<'_>, options: &Options) -> Vec<Request> {
+pub(super) fn agent(there: &There<'_>, options: &Options) -> Option<Request> {
     let is_decided = there.entries.iter().any(|entry| entry.name() == AGENT);
     let why = "a process keeps connections open for two minutes: the next commands save two round trips; auto means not in CI and not with sudo";
     #[cfg(unix)]
@@ -101,8 +94,7 @@ pub(super) fn agent(there: &There<'_>, options: &Options) -> Vec<Request> {
     #[cfg(not(unix))]
     let is_suitable = false;
     let is_wanted = options.agent && !is_decided && is_suitable;
-    let request = is_wanted.then(|| request(AGENT.to_owned(), "auto", why));
-    request.into_iter().collect()
+    is_wanted.then(|| request(AGENT.to_owned(), "auto", why))
 }
 
 fn request(key: String, value: &str, why: &'static str) -> Request {
@@ -115,9 +107,9 @@ fn request(key: String, value: &str, why: &'static str) -> Request {
 }
 
 /// Lets git and git-lfs ask so that the right profile answers.
-pub(super) fn asked_well(site: &Url) -> Vec<Request> {
+pub(super) fn asked_well(site: &Url) -> [Request; 2] {
     let site = app::site(site);
-    vec![
+    [
         request(
             format!("credential.{site}.useHttpPath"),
             "true",
@@ -147,21 +139,17 @@ fn plain(app: &App, places: &[&Place]) -> Vec<Rule> {
     for place in places {
         let web = format!("{}/", place.web());
         add(web.clone(), format!("bbtoken::{web}"));
-        let ssh = place
-            .other_starts()
-            .into_iter()
-            .filter(|start| !is_web(start));
-        ssh.for_each(|start| add(place.git(), format!("bbtoken::{start}")));
+        for start in other_starts(place, false) {
+            add(place.git(), format!("bbtoken::{start}"));
+        }
     }
     let workspaces = app.raw.profiles.values().flat_map(|own| &own.workspaces);
     for workspace in workspaces.map(|setting| &setting.value) {
         let own = app.place_for(Some(workspace));
         let own = own.filter(|own| usual.is_none_or(|usual| usual.base != own.base));
         if let Some(git) = own.map(Place::git) {
-            add(
-                format!("{git}{workspace}/"),
-                format!("bbtoken::{workspace}/"),
-            );
+            let start = format!("bbtoken::{workspace}/");
+            add(format!("{git}{workspace}/"), start);
         }
     }
     let names = profile::names(&app.raw).into_iter();
@@ -180,10 +168,7 @@ fn rewriting(place: &Place, is_only: bool) -> Vec<Rule> {
         false => format!("bbtoken::{}/", place.web()),
     };
     let why = "git uses the helper for addresses of this form, in every repository";
-    let ssh = place
-        .other_starts()
-        .into_iter()
-        .filter(|start| !is_web(start));
+    let ssh = other_starts(place, false);
     let ssh = ssh.map(|start| (format!("{host}{git_path}"), start, why));
     let web = (host.clone(), format!("{}/", place.web()), NEEDS_GIT);
     std::iter::once(web).chain(ssh).collect()

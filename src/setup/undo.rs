@@ -1,7 +1,7 @@
 //! Takes back exactly what `setup` has added.
 
-use super::{AGENT, NOTE, WHOLE_FILE, file, keys::same_key};
-use crate::git::{Change, Target, apply_all};
+use super::{AGENT, NOTE, WHOLE_FILE, file, has, keys::same_key, make};
+use crate::git::{Change, Target};
 
 /// What is to be taken back.
 pub(crate) struct Undo {
@@ -19,10 +19,6 @@ impl Undo {
     /// When git cannot read the configuration.
     pub(crate) fn read(target: Target) -> anyhow::Result<Option<Self>> {
         let there = target.matching(".")?;
-        let is_there = |key: &str, value: &str| {
-            let mut there = there.iter();
-            there.any(|(name, its)| same_key(name, key) && its == value)
-        };
         let mut notes = Vec::new();
         for (_, note) in there.iter().filter(|(key, _)| same_key(key, NOTE)) {
             if note.contains('=') && !notes.contains(&note) {
@@ -35,11 +31,11 @@ impl Undo {
         let mut changes = Vec::new();
         for note in notes.iter().rev() {
             let setting = note.split_once('=');
-            let setting = setting.filter(|(key, value)| is_there(key, value));
+            let setting = setting.filter(|(key, value)| has(&there, key, value));
             changes.extend(setting.map(|(key, value)| removed(key, value)));
             changes.push(removed(NOTE, note));
         }
-        let is_whole_file = is_there(NOTE, WHOLE_FILE);
+        let is_whole_file = has(&there, NOTE, WHOLE_FILE);
         changes.extend(is_whole_file.then(|| removed(NOTE, WHOLE_FILE)));
         Ok(Some(Undo {
             target,
@@ -67,11 +63,7 @@ impl Undo {
     ///
     /// When git refuses one; then none is made.
     pub(crate) fn apply(&self) -> anyhow::Result<()> {
-        let changes = self.changes.iter().cloned();
-        let changes: Vec<_> = changes
-            .map(|change| (self.target.clone(), change))
-            .collect();
-        apply_all(&changes)?;
+        make(self.changes.iter().cloned(), &self.target)?;
         if self.is_whole_file {
             file::remove_empty(&self.target);
         }

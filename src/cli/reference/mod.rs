@@ -77,7 +77,7 @@ fn page() -> String {
         .map(|Name { name, meaning }| [(*name).to_owned(), (*meaning).to_owned()]);
     let programs = ROWS
         .iter()
-        .map(|row| [row.programs.to_owned(), row.gets.to_owned()]);
+        .map(|(_, programs, gets)| [(*programs).to_owned(), (*gets).to_owned()]);
     [
         head.to_owned(),
         keys(),
