@@ -55,26 +55,27 @@ pub(crate) enum Refused {
 ///
 /// Why there is no answer.
 pub(crate) fn ask(place: &Place, ask: &Ask) -> Result<Status, Refused> {
-    let runtime = runtime().map_err(|error| Refused::No(error.to_string()))?;
+    let runtime = runtime().map_err(refused)?;
     let (_, words) = runtime.block_on(talk(place, ask, Duration::from_secs(2)))?;
-    serde_json::from_str(&words).map_err(|error| Refused::No(error.to_string()))
+    serde_json::from_str(&words).map_err(refused)
+}
+
+fn refused(why: impl ToString) -> Refused {
+    Refused::No(why.to_string())
 }
 
 /// Sends requests over a borrowed connection, and over connections of this process if that has ended.
 pub(crate) struct ByAgent {
-    borrowed: RefCell<Option<Borrowed>>,
+    borrowed: RefCell<Option<OpenConnection>>,
+    /// Whether the connection goes back to the agent when it is dropped.
+    is_returned: Arc<AtomicBool>,
     own: Box<dyn HttpClient>,
 }
 
-/// A borrowed connection.
-struct Borrowed {
-    connection: OpenConnection,
-    is_returned: Arc<AtomicBool>,
-}
-
-impl Drop for Borrowed {
+impl Drop for ByAgent {
     fn drop(&mut self) {
-        let is_idle = self.connection.is_idle();
+        let borrowed = self.borrowed.get_mut().as_ref();
+        let is_idle = borrowed.is_some_and(OpenConnection::is_idle);
         self.is_returned.store(is_idle, Ordering::Relaxed);
     }
 }
@@ -94,13 +95,10 @@ impl ByAgent {
         let socket = messages.runtime.block_on(borrow(place, lane))?;
         let is_returned = Arc::new(AtomicBool::new(false));
         let lent = Lent::new(socket, Arc::clone(&is_returned));
-        let connection = OpenConnection::new(messages, lent);
-        let connection = connection.map_err(|error| Refused::No(error.to_string()))?;
+        let connection = OpenConnection::new(messages, lent).map_err(refused)?;
         Ok(ByAgent {
-            borrowed: RefCell::new(Some(Borrowed {
-                connection,
-                is_returned,
-            })),
+            borrowed: RefCell::new(Some(connection)),
+            is_returned,
             own,
         })
     }
@@ -112,12 +110,12 @@ impl HttpClient for ByAgent {
         if request.time_limit.is_some() {
             return self.own.send(request);
         }
-        let is_open = |borrowed: &mut Borrowed| !borrowed.connection.is_closed();
+        let is_open = |borrowed: &mut OpenConnection| !borrowed.is_closed();
         let Some(borrowed) = self.borrowed.take().take_if(is_open) else {
             return self.own.send(request);
         };
         let copy = request.copy();
-        match borrowed.connection.send(request) {
+        match borrowed.send(request) {
             Ok(response) => {
                 let response = read_ahead(response)?;
                 // After an error, the next requests need no second loss.
@@ -136,11 +134,8 @@ fn read_ahead(mut response: Response) -> Result<Response, TransportError> {
     let (until, mut bytes) = (Instant::now() + AHEAD_LIMIT, 0);
     let mut ahead = VecDeque::new();
     while bytes < AHEAD_BYTES && response.is_ready_within(until - Instant::now()) {
-        let chunk = response.next_chunk();
-        match chunk {
-            Err(error) if error.is_of_lender() => {
-                return Err(error.in_phase(Phase::Request));
-            }
+        match response.next_chunk() {
+            Err(error) if error.is_of_lender() => return Err(error.in_phase(Phase::Request)),
             Ok(Some(chunk)) => {
                 bytes += chunk.len();
                 ahead.push_back(Ok(Some(chunk)));
@@ -177,16 +172,12 @@ impl ResponseBody for ReadAhead {
 async fn borrow(place: &Place, lane: Lane) -> Result<UnixStream, Refused> {
     let (mut socket, mut word) = talk(place, &Ask::Connection(lane), FIRST_WORD_LIMIT).await?;
     if word == "dialing" {
-        (socket, word) = hear(socket, DIAL_LIMIT)
-            .await?
-            .map_err(|_| Refused::No("it is still connecting".to_owned()))?;
+        let heard = hear(&mut socket, DIAL_LIMIT).await?;
+        word = heard.ok_or_else(|| refused("it is still connecting"))?;
     }
     match word.as_str() {
         "ready" => Ok(socket),
-        word => {
-            let why = word.strip_prefix("none: ").unwrap_or(word);
-            Err(Refused::No(why.to_owned()))
-        }
+        word => Err(refused(word.strip_prefix("none: ").unwrap_or(word))),
     }
 }
 
@@ -199,7 +190,7 @@ pub(crate) fn start(place: &Place, lane: &Lane) {
         use std::os::unix::process::CommandExt as _;
         let program = program::sibling("git-bbtoken")?;
         let mut command = program::Child::Agent.command(program)?;
-        let child = command
+        command
             .args(["agent", "run"])
             .arg(place.directory())
             .arg(serde_json::to_string(lane)?)
@@ -209,13 +200,11 @@ pub(crate) fn start(place: &Place, lane: &Lane) {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .spawn()?;
-        Ok(child)
+            .spawn()
+            .map_err(Into::into)
     };
-    let started = started().is_ok();
-    trace::event("agent", || {
-        vec![("started", if started { "yes" } else { "no" }.into())]
-    });
+    let started = if started().is_ok() { "yes" } else { "no" };
+    trace::event("agent", || vec![("started", started.into())]);
 }
 
 /// An agent that did not answer in time.
@@ -228,12 +217,9 @@ pub(crate) struct Silent {
 impl Silent {
     /// Makes room for another agent if this one has still not answered. On a busy machine, it was only slow.
     pub(crate) fn is_replaced(&self, place: &Place) -> bool {
-        let is_hung = match self.socket.as_ref() {
-            Some(mut socket) => {
-                matches!(socket.read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-            }
-            None => true,
-        };
+        let is_hung = self.socket.as_ref().is_none_or(|mut socket| {
+            matches!(socket.read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        });
         // Another command may have replaced it.
         let is_there = is_hung && inode(&place.socket()) == self.inode;
         if is_there {
@@ -253,20 +239,19 @@ async fn talk(place: &Place, ask: &Ask, limit: Duration) -> Result<(UnixStream, 
         _ => Refused::Absent,
     })?;
     if !is_of_this_user(&socket) {
-        return Err(Refused::No("it belongs to another user".to_owned()));
+        return Err(refused("it belongs to another user"));
     }
-    let mut line = serde_json::to_vec(ask).map_err(|error| Refused::No(error.to_string()))?;
+    let mut line = serde_json::to_vec(ask).map_err(refused)?;
     line.push(b'\n');
     socket.write_all(&line).await.map_err(|_| Refused::Absent)?;
-    let heard = hear(socket, limit).await?;
-    heard.map_err(|socket| silent(socket.into_std().ok()))
+    match hear(&mut socket, limit).await? {
+        Some(word) => Ok((socket, word)),
+        None => Err(silent(socket.into_std().ok())),
+    }
 }
 
-/// Reads a line, and no byte of what follows it. Gives the socket back if nothing comes in time.
-async fn hear(
-    mut socket: UnixStream,
-    limit: Duration,
-) -> Result<Result<(UnixStream, String), UnixStream>, Refused> {
+/// Reads a line, and no byte of what follows it. `None` if it does not come in time.
+async fn hear(socket: &mut UnixStream, limit: Duration) -> Result<Option<String>, Refused> {
     let mut line = Vec::new();
     let read = async {
         while line.len() < MAX_WORD_BYTES {
@@ -278,11 +263,8 @@ async fn hear(
         io::Result::Ok(())
     };
     match timeout(limit, read).await {
-        Err(_) => Ok(Err(socket)),
+        Err(_) => Ok(None),
         Ok(Err(_)) => Err(Refused::Absent),
-        Ok(Ok(())) => {
-            let line = String::from_utf8_lossy(&line).into_owned();
-            Ok(Ok((socket, line)))
-        }
+        Ok(Ok(())) => Ok(Some(String::from_utf8_lossy(&line).into_owned())),
     }
 }

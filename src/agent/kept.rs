@@ -105,7 +105,7 @@ impl Kept {
     fn was_suspended(&self) -> bool {
         let awake = self.since.elapsed();
         let passed = self.since_wall.elapsed();
-        passed.is_err() || passed.is_ok_and(|passed| passed.abs_diff(awake) > SUSPENDED)
+        !passed.is_ok_and(|passed| passed.abs_diff(awake) <= SUSPENDED)
     }
 }
 
@@ -123,12 +123,12 @@ pub(super) fn is_silent(connection: &mut Connection) -> bool {
 fn is_on_route(connection: &TcpStream) -> bool {
     let route = || -> io::Result<bool> {
         let (own, server) = (connection.local_addr()?, connection.peer_addr()?);
-        let any: std::net::IpAddr = match server.is_ipv4() {
-            true => std::net::Ipv4Addr::UNSPECIFIED.into(),
-            false => std::net::Ipv6Addr::UNSPECIFIED.into(),
+        let any = match server.is_ipv4() {
+            true => "0.0.0.0:0",
+            false => "[::]:0",
         };
         // This sends nothing (udp(7)).
-        let probe = UdpSocket::bind((any, 0))?;
+        let probe = UdpSocket::bind(any)?;
         probe.connect(server)?;
         Ok(probe.local_addr()?.ip() == own.ip())
     };

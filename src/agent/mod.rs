@@ -103,9 +103,6 @@ pub(crate) fn network() -> Option<u64> {
 pub(crate) fn stamp(file: &Path) -> Option<String> {
     let file = fs::metadata(file).ok()?;
     let (size, inode) = (file.size(), file.ino());
-    Some(format!(
-        "{size} {inode} {}.{}",
-        file.mtime(),
-        file.mtime_nsec()
-    ))
+    let (seconds, nanoseconds) = (file.mtime(), file.mtime_nsec());
+    Some(format!("{size} {inode} {seconds}.{nanoseconds}"))
 }

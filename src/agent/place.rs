@@ -1,9 +1,6 @@
 //! Where the agent's socket is.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use crate::files::{Directory, untrusted};
 
@@ -24,14 +21,8 @@ pub(crate) struct Place {
 /// Why there is no place, and what the user can do.
 #[derive(Debug)]
 pub(crate) struct NoPlace {
-    why: String,
+    pub(crate) why: String,
     pub(crate) remedy: String,
-}
-
-impl fmt::Display for NoPlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.why)
-    }
 }
 
 /// Finds the first of `candidates` that is this user's alone, and creates it if it is missing.
@@ -62,8 +53,10 @@ fn no_place(why: String) -> NoPlace {
 impl Place {
     fn make(path: &Path) -> Result<Self, NoPlace> {
         if path.join(SOCKET).as_os_str().len() > MAX_PATH_BYTES {
-            let why = format!("the path '{}' is too long", path.display());
-            return Err(no_place(why));
+            return Err(no_place(format!(
+                "the path '{}' is too long",
+                path.display()
+            )));
         }
         let directory = Directory::make(path).map_err(|error| {
             let why = error.to_string();

@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    fs, io,
+    fs, io, mem,
     os::fd::{AsFd as _, OwnedFd},
     path::PathBuf,
     pin::pin,
@@ -12,32 +12,33 @@ use std::{
 
 use futures_util::future::{Either, select};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, split},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, split},
     net::{UnixListener, UnixStream},
     sync::Notify,
     task::{LocalSet, spawn_local, yield_now},
-    time::{sleep, sleep_until, timeout},
+    time::{sleep, timeout, timeout_at},
 };
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{
     Ask, IDLE_LIMIT, Lane, Place, Status, inode, is_of_this_user,
     kept::{Connection, Connections, is_silent},
-    network, stamp, wire,
+    network, stamp,
+    wire::{self, LENGTH_BYTES},
 };
 use crate::http::{dial, runtime};
 
 /// The most connections that are in use at a time. Further commands make their own.
 const MAX_LENT: usize = 64;
 /// The longest question.
-const MAX_ASK_BYTES: usize = 8192;
+const MAX_ASK_BYTES: u64 = 8192;
 /// How long a question may take to arrive.
 const ASK_LIMIT: Duration = Duration::from_secs(5);
 /// A server that does not confirm bytes for this long is lost. Before its first answer on a connection, a command can
 /// still repeat its request.
-const UNCONFIRMED_LIMIT: Duration = Duration::from_secs(2);
+const UNCONFIRMED_LIMIT_MS: u32 = 2000;
 /// reqwest's default for `tcp_user_timeout`.
-const USUAL_LIMIT: Duration = Duration::from_secs(30);
+const USUAL_LIMIT_MS: u32 = 30_000;
 
 /// How long the agent waits for a free handle.
 const SCARCE: Duration = Duration::from_millis(100);
@@ -80,8 +81,7 @@ pub(crate) fn run(place: &Place, lane: Lane) -> io::Result<()> {
             inode: inode(&socket).unwrap_or_default(),
             socket,
         });
-        let for_next = Rc::clone(&agent);
-        spawn_local(async move { for_next.prepare(lane).await });
+        spawn_local(Rc::clone(&agent).prepare(lane));
         agent.serve(&listener).await;
         if agent.has_its_name() {
             place.clear();
@@ -97,23 +97,15 @@ impl Agent {
     async fn serve(self: &Rc<Self>, listener: &UnixListener) {
         while !self.is_over.get() {
             let next = self.next_moment();
-            let event = {
-                let accepted = pin!(listener.accept());
-                let changed = pin!(self.changed.notified());
-                let moment = pin!(sleep_until(next.into()));
-                match select(accepted, select(changed, moment)).await {
-                    Either::Left((accepted, _)) => Some(accepted),
-                    Either::Right(_) => None,
-                }
-            };
-            match event {
-                Some(Ok((socket, _))) => {
-                    let agent = Rc::clone(self);
-                    spawn_local(async move { agent.answer(socket).await });
+            let accepted = pin!(listener.accept());
+            let changed = pin!(self.changed.notified());
+            match timeout_at(next.into(), select(accepted, changed)).await {
+                Ok(Either::Left((Ok((socket, _)), _))) => {
+                    spawn_local(Rc::clone(self).answer(socket));
                 }
                 // No handle is free. A command that ends frees some.
-                Some(Err(_)) => sleep(SCARCE).await,
-                None => {}
+                Ok(Either::Left((Err(_), _))) => sleep(SCARCE).await,
+                Ok(Either::Right(_)) | Err(_) => {}
             }
             let is_idle = self.lent() == 0 && self.last_use.get().elapsed() >= IDLE_LIMIT;
             if is_idle || !self.has_its_name() {
@@ -169,15 +161,21 @@ impl Agent {
     }
 
     /// Makes a connection that the next command borrows.
-    async fn prepare(&self, lane: Lane) {
+    async fn prepare(self: Rc<Self>, lane: Lane) {
         if self.may_lend(&lane).is_ok()
-            && let Ok(connection) = dial(&lane.host, lane.port, lane.roots.clone()).await
+            && let Some((connection, born)) = self.connect(&lane).await
         {
-            self.status.borrow_mut().dialed += 1;
-            let born = Instant::now();
             self.connections.borrow_mut().keep(lane, connection, born);
             self.changed.notify_one();
         }
+    }
+
+    /// Makes a connection, and gives the time at which it was made.
+    async fn connect(&self, lane: &Lane) -> Option<(Connection, Instant)> {
+        let dialed = dial(&lane.host, lane.port, lane.roots.clone()).await;
+        let connection = dialed.ok()?;
+        self.status.borrow_mut().dialed += 1;
+        Some((connection, Instant::now()))
     }
 
     async fn tell_status(&self, socket: &mut UnixStream) -> io::Result<()> {
@@ -192,7 +190,7 @@ impl Agent {
         socket.write_all(format!("{status}\n").as_bytes()).await
     }
 
-    async fn lend(self: &Rc<Self>, mut socket: UnixStream, lane: Lane) -> io::Result<()> {
+    async fn lend(&self, mut socket: UnixStream, lane: Lane) -> io::Result<()> {
         if let Err(why) = self.may_lend(&lane) {
             return socket.write_all(format!("none: {why}\n").as_bytes()).await;
         }
@@ -207,12 +205,10 @@ impl Agent {
             }
             None => {
                 socket.write_all(b"dialing\n").await?;
-                let dialed = dial(&lane.host, lane.port, lane.roots.clone()).await;
-                let Ok(connection) = dialed else {
+                let Some(made) = self.connect(&lane).await else {
                     return socket.write_all(b"none: it cannot connect\n").await;
                 };
-                self.status.borrow_mut().dialed += 1;
-                (connection, Instant::now())
+                made
             }
         };
         // The next command may use what this one did not wait for.
@@ -250,26 +246,25 @@ impl<'a> InUse<'a> {
 
 impl Drop for InUse<'_> {
     fn drop(&mut self) {
-        let InUse(agent) = self;
-        agent.status.borrow_mut().lent -= 1;
-        agent.last_use.set(Instant::now());
-        agent.changed.notify_one();
+        self.0.status.borrow_mut().lent -= 1;
+        self.0.last_use.set(Instant::now());
+        self.0.changed.notify_one();
     }
 }
 
 async fn read_ask(socket: &mut UnixStream) -> io::Result<Ask> {
     let mut line = Vec::new();
-    while line.last() != Some(&b'\n') && line.len() < MAX_ASK_BYTES {
-        if socket.read_buf(&mut line).await? == 0 {
-            break;
-        }
-    }
+    // A command sends nothing after its question until it has an answer.
+    let mut socket = BufReader::new(socket.take(MAX_ASK_BYTES));
+    socket.read_until(b'\n', &mut line).await?;
     Ok(serde_json::from_slice(&line)?)
 }
 
 /// Copies between a command and a server until the command returns the connection, or either of them ends.
 async fn carry(socket: UnixStream, connection: Connection) -> Option<Connection> {
-    let limit = Limit::begin(&connection);
+    // The halves of the connection do not give its socket.
+    let tcp = connection.get_ref().0.as_fd().try_clone_to_owned();
+    limit_unconfirmed(&tcp, UNCONFIRMED_LIMIT_MS);
     let (is_used, is_handing_over) = (Cell::new(false), Cell::new(false));
     let (mut from_server, mut to_server) = split(connection);
     let (mut from_command, mut to_command) = socket.into_split();
@@ -287,28 +282,23 @@ async fn carry(socket: UnixStream, connection: Connection) -> Option<Connection>
         io::Result::Ok(())
     };
     let down = async {
-        let (mut room, begin) = wire::room();
+        let (mut room, mut is_first) = (wire::room(), true);
         loop {
-            match from_server.read(&mut room[begin..]).await {
-                Ok(0) => {
-                    let _ = wire::send_end(&mut to_command, None).await;
-                    return;
-                }
-                Ok(read) => {
-                    is_handing_over.set(true);
-                    limit.end();
-                    let sent = wire::send(&mut to_command, &mut room[..begin + read]).await;
-                    room[..begin + read].zeroize();
-                    if sent.is_err() {
-                        return;
-                    }
-                    is_handing_over.set(false);
-                }
-                Err(error) => {
-                    let _ = wire::send_end(&mut to_command, Some(&error)).await;
-                    return;
-                }
+            let read = match from_server.read(&mut room[LENGTH_BYTES..]).await {
+                Ok(0) => return wire::send_end(&mut to_command, None).await,
+                Ok(read) => read,
+                Err(error) => return wire::send_end(&mut to_command, Some(error)).await,
+            };
+            is_handing_over.set(true);
+            // After the first answer, the limit is that of the library's connections.
+            if mem::take(&mut is_first) {
+                limit_unconfirmed(&tcp, USUAL_LIMIT_MS);
             }
+            let frame = &mut room[..LENGTH_BYTES + read];
+            let sent = wire::send(&mut to_command, frame).await;
+            frame.zeroize();
+            sent?;
+            is_handing_over.set(false);
         }
     };
     let is_returned = match select(pin!(up), pin!(down)).await {
@@ -321,38 +311,13 @@ async fn carry(socket: UnixStream, connection: Connection) -> Option<Connection>
     is_clean.then_some(connection)
 }
 
-/// The limit for bytes that the server does not confirm.
-struct Limit {
-    handle: Option<OwnedFd>,
-    is_first: Cell<bool>,
-}
-
-impl Limit {
-    fn begin(connection: &Connection) -> Self {
-        let limit = Limit {
-            handle: connection.get_ref().0.as_fd().try_clone_to_owned().ok(),
-            is_first: Cell::new(true),
-        };
-        limit.set(UNCONFIRMED_LIMIT);
-        limit
+/// Limits how long the server may leave bytes unconfirmed. Without the limit, a lost connection is noticed as late as
+/// without an agent. Only Linux has it.
+fn limit_unconfirmed(socket: &io::Result<OwnedFd>, limit_ms: u32) {
+    #[cfg(target_os = "linux")]
+    if let Ok(socket) = socket {
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(socket, limit_ms);
     }
-
-    /// After the first answer, the limit is that of the library's connections.
-    fn end(&self) {
-        if self.is_first.replace(false) {
-            self.set(USUAL_LIMIT);
-        }
-    }
-
-    fn set(&self, limit: Duration) {
-        let Some(handle) = &self.handle else {
-            return;
-        };
-        let milliseconds = u32::try_from(limit.as_millis()).unwrap_or_default();
-        // Without it, a lost connection is noticed as late as without an agent. Only Linux has it.
-        #[cfg(target_os = "linux")]
-        let _ = rustix::net::sockopt::set_tcp_user_timeout(handle, milliseconds);
-        #[cfg(not(target_os = "linux"))]
-        let _ = (handle, milliseconds);
-    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (socket, limit_ms);
 }

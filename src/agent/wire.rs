@@ -26,9 +26,9 @@ use crate::http::LenderEnded;
 /// The longest frame.
 const MAX_FRAME_BYTES: usize = 64 * 1024;
 /// The length of the length.
-const LENGTH_BYTES: usize = 4;
+pub(super) const LENGTH_BYTES: usize = 4;
 
-/// The errors that a command tells apart, by their number on the wire.
+/// The errors that a command tells apart, by their number on the wire. The first one stands for all others.
 const KINDS: [io::ErrorKind; 5] = [
     io::ErrorKind::Other,
     io::ErrorKind::UnexpectedEof,
@@ -72,10 +72,9 @@ impl Lent {
                     return Poll::Ready(Ok(false));
                 }
                 // The kind and the text come in one write, which a socket of this machine does not divide.
-                let kind = KINDS.get(usize::from(read[0])).copied();
+                let kind = KINDS.get(usize::from(read[0])).unwrap_or(&KINDS[0]);
                 let text = String::from_utf8_lossy(&read[1..]).into_owned();
-                let kind = kind.unwrap_or(io::ErrorKind::Other);
-                return Poll::Ready(Err(io::Error::new(kind, text)));
+                return Poll::Ready(Err(io::Error::new(*kind, text)));
             }
             let taken = read.len().min(LENGTH_BYTES - self.length.len());
             self.length.extend_from_slice(&read[..taken]);
@@ -205,18 +204,15 @@ pub(super) async fn send(
     socket.write_all(frame).await
 }
 
-/// Gives a buffer for [`send`], and the place in it where the bytes begin.
-pub(super) fn room() -> (Zeroizing<Vec<u8>>, usize) {
-    (
-        Zeroizing::new(vec![0; LENGTH_BYTES + MAX_FRAME_BYTES]),
-        LENGTH_BYTES,
-    )
+/// Gives a buffer for [`send`].
+pub(super) fn room() -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(vec![0; LENGTH_BYTES + MAX_FRAME_BYTES])
 }
 
-/// Tells a command that the server's connection has ended, and why.
+/// Tells a command that the server's connection has ended, and by which error.
 pub(super) async fn send_end(
     socket: &mut (impl tokio::io::AsyncWrite + Unpin),
-    error: Option<&io::Error>,
+    error: Option<io::Error>,
 ) -> io::Result<()> {
     let mut frame = length_of(&[]).to_vec();
     match error {

@@ -119,8 +119,8 @@ impl Lender {
         let lane = lane(profile, http)?;
         let place = match self.place.get_or_init(place) {
             Ok(place) => place,
-            Err(why) => {
-                tell("refused", &why.to_string());
+            Err(none) => {
+                tell("refused", &none.why);
                 return None;
             }
         };

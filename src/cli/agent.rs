@@ -45,10 +45,8 @@ fn ask_agent(ask: &crate::agent::Ask) -> Result<crate::agent::Status, crate::age
     let place = crate::app::agent_used_place().ok_or(Refused::Absent)?;
     let answer = agent::ask(&place, ask);
     // The next command then starts another agent. This one ends when it finds that its socket is gone.
-    if matches!(
-        (&answer, ask),
-        (Err(Refused::Silent(_) | Refused::No(_)), Ask::Stop)
-    ) {
+    let is_there = !matches!(answer, Ok(_) | Err(Refused::Absent));
+    if is_there && matches!(ask, Ask::Stop) {
         place.clear();
     }
     answer
@@ -70,17 +68,12 @@ pub(super) fn end(_console: &Console<'_>) {}
 #[cfg(unix)]
 pub(super) fn become_agent(arguments: &[OsString]) -> Option<anyhow::Result<()>> {
     let words: Vec<_> = arguments.iter().map(|it| it.to_str()).collect();
-    match words[..] {
-        [_, Some("agent"), Some("run"), Some(directory), Some(lane)] => {
-            Some(leave_all_behind(directory, lane))
-        }
-        [
-            _,
-            Some("agent"),
-            Some("run-alone"),
-            Some(directory),
-            Some(lane),
-        ] => Some(be_agent(directory, lane)),
+    let [_, Some("agent"), Some(step), Some(directory), Some(lane)] = words[..] else {
+        return None;
+    };
+    match step {
+        "run" => Some(leave_all_behind(directory, lane)),
+        "run-alone" => Some(be_agent(directory, lane)),
         _ => None,
     }
 }
@@ -105,7 +98,7 @@ fn be_agent(directory: &str, lane: &str) -> anyhow::Result<()> {
     let hung_up = signal_hook::consts::SIGHUP;
     signal_hook::flag::register(hung_up, std::sync::Arc::default())?;
     let places = [directory.into()];
-    let place = crate::agent::find(&places).map_err(anyhow::Error::msg)?;
+    let place = crate::agent::find(&places).map_err(|none| anyhow::Error::msg(none.why))?;
     Ok(crate::agent::run(&place, serde_json::from_str(lane)?)?)
 }
 

@@ -102,11 +102,9 @@ pub(super) fn run(
 
 /// Prints the candidates for a position in a line, one per line: the word, a tab and its description.
 fn offer(at: usize, words: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Result<()> {
-    let (mut before, mut rest) = (words, Vec::new());
-    if before.len() > at {
-        rest = before.split_off(at);
-    }
-    let mut word = rest.into_iter().next().unwrap_or_default();
+    let mut word = words.get(at).cloned().unwrap_or_default();
+    let mut before = words;
+    before.truncate(at);
     // Bash gives the '=' of '--profile=work' as a separate word.
     before.retain(|word| word != "=");
     if word == "=" {

@@ -44,10 +44,9 @@ impl Console<'_> {
 
     /// Asks for a line of text; an empty answer is the default.
     pub(super) fn ask(&mut self, question: &str, default: &str) -> anyhow::Result<String> {
-        let shown = if default.is_empty() {
-            String::new()
-        } else {
-            format!(" [{default}]")
+        let shown = match default {
+            "" => String::new(),
+            default => format!(" [{default}]"),
         };
         (self.say)(&one_line(&format!("{question}{shown}: ")));
         let line = self.line()?;
@@ -283,6 +282,7 @@ fn read_hidden(input: &mut dyn BufRead) -> anyhow::Result<Secret> {
 
 /// A terminal without echo that gives every key at once. Dropping it restores the terminal.
 #[cfg(unix)]
+#[derive(Clone)]
 struct Silence {
     before: rustix::termios::Termios,
     silent: rustix::termios::Termios,
@@ -298,10 +298,7 @@ impl Silence {
             .local_modes
             .remove(LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG);
         let silence = Silence { before, silent };
-        let at_end = Silence {
-            before: silence.before.clone(),
-            silent: silence.silent.clone(),
-        };
+        let at_end = silence.clone();
         signals::before_end(move || at_end.end())?;
         tcsetattr(std::io::stdin(), OptionalActions::Now, &silence.silent)?;
         Ok(silence)

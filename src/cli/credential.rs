@@ -74,25 +74,27 @@ fn get(
         Err(_) if !app::may_be_ours(&request.host) => return Ok(()),
         Err(error) => return quit(output, error),
     };
-    let bearer = match &request.given {
-        Some(given) => identity.bearer_instead(&given.fingerprint, warn),
-        None => identity.bearer(warn).map(Some),
-    };
-    let bearer = match bearer {
-        Ok(Some(bearer)) => bearer,
-        Ok(None) => {
-            let given = request.given.iter();
-            given.for_each(|given| identity.keep_refusal(&given.fingerprint, warn));
-            return quit(output, app::refused(&identity.profile));
+    let bearer = bearer(&identity, request, warn);
+    let found = bearer.and_then(|it| Ok((app.user(&identity, &it, warn)?, it)));
+    match found {
+        Ok((user, bearer)) => {
+            let answer = answer(request, &identity, &bearer, &user);
+            Ok(output.write_all(answer.expose().as_bytes())?)
         }
-        Err(error) => return quit(output, error),
+        Err(error) => quit(output, error),
+    }
+}
+
+/// Gets a token: another one if git says that the server refused the last.
+fn bearer(identity: &Identity, request: &Request, warn: &dyn Fn(&str)) -> anyhow::Result<Bearer> {
+    let Some(given) = &request.given else {
+        return identity.bearer(warn);
     };
-    let user = match app.user(&identity, &bearer, warn) {
-        Ok(user) => user,
-        Err(error) => return quit(output, error),
-    };
-    let answer = answer(request, &identity, &bearer, &user);
-    Ok(output.write_all(answer.expose().as_bytes())?)
+    let other = identity.bearer_instead(&given.fingerprint, warn)?;
+    other.ok_or_else(|| {
+        identity.keep_refusal(&given.fingerprint, warn);
+        app::refused(&identity.profile)
+    })
 }
 
 fn answer(request: &Request, identity: &Identity, bearer: &Bearer, user: &str) -> Secret {

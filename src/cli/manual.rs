@@ -183,7 +183,7 @@ fn page(title: &str, mut text: Vec<u8>) -> anyhow::Result<String> {
 fn end(title: &str, page: &mut Vec<u8>) -> io::Result<()> {
     let mut end = Roff::new();
     let codes = EXIT_CODES.iter().filter(|code| has_code(title, code.name));
-    section(&mut end, "EXAMPLES", "", examples::of(title));
+    section(&mut end, "EXAMPLES", "", &examples::of(title));
     section(
         &mut end,
         "ENVIRONMENT",

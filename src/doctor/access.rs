@@ -96,12 +96,10 @@ fn identity(app: &App, address: Option<&str>) -> Result<(Identity, Finding), Fin
         Finding::problem(CHECK, format!("{error:#}"), "no usable profile").fix(fix)
     };
     let (name, why) = match address {
-        Some(address) => app
-            .explain(address)
-            .map(|found| (found.profile, found.why))
-            .map_err(refuse)?,
-        None => app.explain_here().map_err(refuse)?,
-    };
+        Some(address) => app.explain(address).map(|found| (found.profile, found.why)),
+        None => app.explain_here(),
+    }
+    .map_err(refuse)?;
     let identity = app.identity(&name, |_| {}).map_err(refuse)?;
     profile::for_push(&app.raw, &identity.profile).map_err(|error| refuse(error.into()))?;
     let grant = identity.profile.grant.name();
@@ -134,12 +132,7 @@ fn store(identity: &Identity, warn: &dyn Fn(&str)) -> Finding {
     let (_, Some(problem)) = identity.kept(warn) else {
         return Finding::good(CHECK, format!("'{name}' can be read"), name);
     };
-    Finding::problem(
-        CHECK,
-        format!("{problem:#}"),
-        format!("{name} cannot be read"),
-    )
-    .fix(match identity.profile.store {
+    let fix = match identity.profile.store {
         Store::File => {
             "fix what the message names, or set BBTOKEN_HOME to another directory of yours"
                 .to_owned()
@@ -148,7 +141,9 @@ fn store(identity: &Identity, warn: &dyn Fn(&str)) -> Finding {
             "unlock the store, or choose another one: git config --global bbtoken.{}.store file",
             identity.profile
         ),
-    })
+    };
+    let public = format!("{name} cannot be read");
+    Finding::problem(CHECK, format!("{problem:#}"), public).fix(fix)
 }
 
 fn token(app: &App, identity: &Identity, warn: &dyn Fn(&str)) -> Vec<Finding> {
@@ -235,11 +230,9 @@ fn for_git(app: &App, address: &str) -> String {
 
 fn repository(app: &App, address: &str, is_refused: bool, warn: &dyn Fn(&str)) -> Finding {
     const CHECK: &str = "repository";
-    let is_remote = is_remote(app, address);
-    let full = for_git(app, address);
-    let can = format!("'{}' can be read", quote(address));
-    let Err(unread) = app.reach(&full, warn) else {
-        return Finding::good(CHECK, can, "can be read");
+    let Err(unread) = app.reach(&for_git(app, address), warn) else {
+        let text = format!("'{}' can be read", quote(address));
+        return Finding::good(CHECK, text, "can be read");
     };
     let (text, advice) = match unread {
         Unread::ByHelper(error) => {
@@ -254,7 +247,7 @@ fn repository(app: &App, address: &str, is_refused: bool, warn: &dyn Fn(&str)) -
         Unread::ByGit(words) => (words, None),
     };
     // The error names the repository, so add the name of the remote.
-    let of_remote = is_remote.then(|| format!("cannot read '{}': ", quote(address)));
+    let of_remote = is_remote(app, address).then(|| format!("cannot read '{}': ", quote(address)));
     let text = format!("{}{text}", of_remote.unwrap_or_default());
     let fix = advice.unwrap_or_else(|| {
         "check the address, and check that the client or token has access to the repository"

@@ -23,7 +23,7 @@ pub(super) fn check(app: &App) -> Option<Finding> {
     let place = match app::agent_place() {
         Ok(place) => place,
         Err(none) => {
-            let text = format!("commands cannot use the agent: {none}");
+            let text = format!("commands cannot use the agent: {}", none.why);
             let fix = none.remedy.strip_prefix("run: ").unwrap_or(&none.remedy);
             return Some(Finding::note(CHECK, text, "no place for its socket").fix(fix));
         }

@@ -1,11 +1,30 @@
 //! Finds exposed secrets by their form or their place. Names their kind, and never shows them.
 
-use crate::secret::{TOKEN_PREFIXES, is_name, token_in, urls, user_of};
+use crate::{
+    app::App,
+    secret::{TOKEN_PREFIXES, is_name, token_in, urls, user_of},
+};
 
 /// Passwords that mean that the user name is a token.
 const FILLERS: [&str; 2] = ["", "x-oauth-basic"];
 /// Parameters of a URL that contain a token. Bitbucket removed the first in 2026; the others are those of OAuth 1.
 const PARAMETERS: [&str; 4] = ["access_token=", "oauth_token=", "oauth_", "token="];
+
+/// Tells whether a host is Bitbucket's.
+pub(super) fn is_bitbucket(app: &App, host: &str) -> bool {
+    let host = host.to_ascii_lowercase();
+    let is_cloud = host == "bitbucket.org" || host.ends_with(".bitbucket.org");
+    let mut hosts = app.places.iter().filter_map(|place| place.base.host_str());
+    is_cloud || hosts.any(|configured| configured == host)
+}
+
+/// Gives the host of an address that may have no scheme.
+pub(super) fn host_of(address: &str) -> &str {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or("");
+    let host = authority.rsplit('@').next().unwrap_or("");
+    host.split(':').next().unwrap_or("")
+}
 
 /// The kinds of exposed secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Finding, exposed::Exposed, leftovers::is_bitbucket};
+use super::{
+    Finding,
+    exposed::{Exposed, host_of, is_bitbucket},
+};
 use crate::{
     app::App,
     failure::{quote, shell_command},
@@ -43,30 +46,26 @@ fn read(path: &Path) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn at_home(names: &[&str]) -> Vec<PathBuf> {
-    let home = dirs::home_dir();
-    let at = |name: &&str| home.as_ref().map(|home| home.join(name));
-    names.iter().filter_map(at).collect()
+fn at_home(name: &str) -> Option<PathBuf> {
+    Some(dirs::home_dir()?.join(name))
 }
 
 /// The files that curl and git read (curl(1), `--netrc`).
 fn netrc_files() -> Vec<PathBuf> {
-    let mut files = at_home(&[".netrc", "_netrc"]);
-    files.extend(env::var_os("NETRC").map(PathBuf::from));
+    let named = env::var_os("NETRC").map(PathBuf::from);
+    let files = [at_home(".netrc"), at_home("_netrc"), named];
+    let mut files: Vec<_> = files.into_iter().flatten().collect();
     files.dedup();
     files
 }
 
 /// The files of `git credential-store` (git-credential-store(1), FILES).
 fn credential_files(app: &App) -> Vec<PathBuf> {
-    let configuration = env::var_os("XDG_CONFIG_HOME")
-        .filter(|path| !path.is_empty())
-        .map(PathBuf::from);
-    let mut files = at_home(&[".git-credentials"]);
-    files.extend(match configuration {
-        Some(directory) => vec![directory.join("git/credentials")],
-        None => at_home(&[".config/git/credentials"]),
-    });
+    let configuration = env::var_os("XDG_CONFIG_HOME").filter(|path| !path.is_empty());
+    let configuration = configuration.map(PathBuf::from);
+    let configuration = configuration.or_else(|| at_home(".config"));
+    let mut files = Vec::from_iter(at_home(".git-credentials"));
+    files.extend(configuration.map(|directory| directory.join("git/credentials")));
     for entry in app.settings().filter(|entry| entry.key == "helper") {
         let mut words = entry.value.as_deref().unwrap_or("").split_whitespace();
         while let Some(word) = words.next() {
@@ -76,7 +75,7 @@ fn credential_files(app: &App) -> Vec<PathBuf> {
                 None => None,
             };
             files.extend(path.map(|path| match path.strip_prefix("~/") {
-                Some(rest) => at_home(&[rest]).pop().unwrap_or_default(),
+                Some(rest) => at_home(rest).unwrap_or_default(),
                 None => PathBuf::from(path),
             }));
         }
@@ -87,28 +86,25 @@ fn credential_files(app: &App) -> Vec<PathBuf> {
 
 fn in_netrc(path: &Path, text: &str, is_ours: &dyn Fn(&str) -> bool) -> Option<Finding> {
     let mut words = text.split_whitespace();
-    let mut machine: Option<String> = None;
+    let mut host = "";
     while let Some(word) = words.next() {
         match word {
-            "machine" => machine = words.next().map(str::to_owned),
+            "machine" => host = words.next().unwrap_or_default(),
             "password" => {
                 let password = words.next().unwrap_or("").trim_matches('"');
-                let Some(host) = machine.as_deref().filter(|host| is_ours(host)) else {
+                if !is_ours(host) {
                     continue;
-                };
+                }
+                let (file, host) = (path.display(), quote(host));
                 let what = Exposed::in_text(password).unwrap_or(Exposed::Password);
+                let what = what.words();
                 let text = format!(
-                    "'{}' contains, for '{}', {}; git sends it to https addresses before it asks a credential helper",
-                    path.display(),
-                    quote(host),
-                    what.words()
+                    "'{file}' contains, for '{host}', {what}; git sends it to https addresses before it asks a credential helper"
                 );
                 let fix = format!(
-                    "remove the lines of 'machine {}' from '{}', then run: git bbtoken setup (for other programs: git bbtoken exec --netrc -- <command>)",
-                    quote(host),
-                    path.display()
+                    "remove the lines of 'machine {host}' from '{file}', then run: git bbtoken setup (for other programs: git bbtoken exec --netrc -- <command>)"
                 );
-                let public = format!("a netrc file contains {}", what.words());
+                let public = format!("a netrc file contains {what}");
                 return Some(Finding::problem(CHECK, text, public).fix(fix));
             }
             _ => {}
@@ -121,16 +117,10 @@ fn in_credentials(path: &Path, text: &str, is_ours: &dyn Fn(&str) -> bool) -> Op
     let (line, what) = text
         .lines()
         .find_map(|line| Some((line, Exposed::in_urls(line, is_ours)?)))?;
-    let host = line.rsplit('@').next().unwrap_or("");
-    let host = host.split(['/', ':']).next().unwrap_or("");
-    let text = format!(
-        "'{}' contains, for '{}', {}, in plain text",
-        path.display(),
-        masked(host),
-        what.words()
-    );
-    let ask = format!("protocol=https\\nhost={}\\n\\n", masked(host));
+    let (host, what) = (masked(host_of(line)), what.words());
     let file = path.to_string_lossy();
+    let text = format!("'{file}' contains, for '{host}', {what}, in plain text");
+    let ask = format!("protocol=https\\nhost={host}\\n\\n");
     let commands = [
         shell_command(&["printf", &ask]),
         shell_command(&["git", "credential-store", "--file", &file, "erase"]),
@@ -142,7 +132,7 @@ fn in_credentials(path: &Path, text: &str, is_ours: &dyn Fn(&str) -> bool) -> Op
         }
         _ => format!("remove the line from '{file}'; then: git bbtoken setup"),
     };
-    let public = format!("git's credential store contains {}", what.words());
+    let public = format!("git's credential store contains {what}");
     Some(Finding::problem(CHECK, text, public).fix(fix))
 }
 

@@ -1,230 +1,160 @@
 //! Finds old secrets in git's configuration, as older instructions put them there: in addresses, headers and commands,
 //! OAuth 1 keys, Mercurial. Names their kind and place, and never shows them.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use super::{Finding, exposed::Exposed};
+use super::{
+    Finding,
+    exposed::{Exposed, host_of, is_bitbucket},
+    shown_or,
+};
 use crate::{
     app::App,
-    failure::shell_command,
     git::{self, Target},
     git_config::{Entry, Scope},
     secret::masked,
 };
 
 const CHECK: &str = "secrets";
-/// The depth of the search for submodules' repositories below `.git/modules`.
-const MAX_DEPTH: u32 = 7;
-/// The limit of entries that the search reads in one directory.
-const MAX_ENTRIES: usize = 1000;
-
-/// A setting from any source.
-struct Line {
-    key: String,
-    value: String,
-    /// Its file, or the name of another source.
-    origin: String,
-    /// Whether it is in a file, not only in the settings of this command.
-    is_in_file: bool,
-    /// The command that changes it, if it is an address.
-    conversion: Option<&'static str>,
-}
-
-/// Tells whether a host is Bitbucket's.
-pub(super) fn is_bitbucket(app: &App, host: &str) -> bool {
-    let host = host.to_ascii_lowercase();
-    let is_cloud = host == "bitbucket.org" || host.ends_with(".bitbucket.org");
-    let mut hosts = app.places.iter().filter_map(|place| place.base.host_str());
-    is_cloud || hosts.any(|configured| configured == host)
-}
 
 /// Searches git's configuration in this directory, `.gitmodules`, `.lfsconfig` and the repositories of submodules.
 pub(super) fn in_configuration(app: &App) -> Vec<Finding> {
     let is_ours = |host: &str| is_bitbucket(app, host);
-    let mut lines: Vec<_> = app.settings().map(of_entry).collect();
+    let mut entries: Vec<_> = app.settings().cloned().collect();
     if let Ok(git::Repository { top, .. }) = git::repository() {
-        for file in [".gitmodules", ".lfsconfig"] {
-            lines.extend(in_file(&top.join(file)));
-        }
-        for file in configurations_below(&top.join(".git/modules"), MAX_DEPTH) {
-            lines.extend(in_file(&file));
-        }
+        let mut files = vec![top.join(".gitmodules"), top.join(".lfsconfig")];
+        files.extend(configurations_below(top.join(".git/modules")));
+        entries.extend(files.iter().flat_map(|file| in_file(file)));
     }
-    let mut findings: Vec<_> = lines
+    let secrets = entries.iter().filter_map(|entry| exposed(entry, &is_ours));
+    let remotes = entries
         .iter()
-        .filter_map(|line| exposed(line, &is_ours))
-        .collect();
-    findings.extend(lines.iter().filter_map(|line| mercurial(line, &is_ours)));
-    findings
+        .filter_map(|entry| mercurial(entry, &is_ours));
+    secrets.chain(remotes).collect()
 }
 
 /// Finds app passwords in the environment by their form.
 pub(super) fn in_environment() -> Vec<Finding> {
+    let what = Exposed::AppPassword.words();
     std::env::vars_os()
-        .filter(|(name, _)| !is_read_elsewhere(&name.to_string_lossy()))
         .filter(|(_, value)| {
             Exposed::in_text(&value.to_string_lossy()) == Some(Exposed::AppPassword)
         })
-        .map(|(name, _)| {
-            let what = Exposed::AppPassword.words();
-            let text = format!("the variable {} contains {what}", masked(&name.to_string_lossy()));
+        .map(|(name, _)| name.to_string_lossy().into_owned())
+        // Other checks cover git's settings in the environment and the `BBTOKEN_` variables.
+        .filter(|name| !name.starts_with("GIT_CONFIG_") && !name.starts_with("BBTOKEN_"))
+        .map(|name| {
+            let text = format!("the variable {} contains {what}", masked(&name));
             Finding::problem(CHECK, text, format!("a variable contains {what}"))
                 .fix("remove it from the file that sets it; 'git bbtoken exec -- <command>' gives a command a current token")
         })
         .collect()
 }
 
-/// Other checks cover git's settings in the environment and the `BBTOKEN_` variables.
-fn is_read_elsewhere(name: &str) -> bool {
-    ["GIT_CONFIG_", "BBTOKEN_"]
-        .iter()
-        .any(|start| name.starts_with(start))
-}
-
-fn of_entry(entry: &Entry) -> Line {
-    Line {
-        key: entry.name(),
-        value: entry.value.clone().unwrap_or_default(),
-        origin: entry.origin.to_string(),
-        is_in_file: entry.scope != Scope::Command,
-        conversion: (entry.scope == Scope::Local).then_some("git bbtoken remote convert"),
-    }
-}
-
-fn in_file(file: &Path) -> Vec<Line> {
+/// Reads a file of a repository.
+fn in_file(file: &Path) -> Vec<Entry> {
     // Git would wait for a pipe.
-    if !is_file(file) {
+    if !file.symlink_metadata().is_ok_and(|file| file.is_file()) {
         return Vec::new();
     }
-    let settings = Target::File(file.to_owned())
-        .matching(".")
-        .unwrap_or_default();
-    let line = |(key, value)| Line {
-        key,
-        value,
-        origin: file.display().to_string(),
-        is_in_file: true,
-        conversion: Some(match file.ends_with(".gitmodules") {
-            true => "git bbtoken remote convert --submodules",
-            false => "git bbtoken remote convert",
-        }),
+    let settings = Target::File(file.to_owned()).matching(".");
+    let entry = |(name, value): (String, String)| {
+        let (section, rest) = name.split_once('.')?;
+        let (subsection, key) = rest.rsplit_once('.').unzip();
+        Some(Entry {
+            section: section.into(),
+            subsection: subsection.map(Into::into),
+            key: key.unwrap_or(rest).into(),
+            value: Some(value),
+            scope: Scope::Local,
+            origin: (&*file.to_string_lossy()).into(),
+        })
     };
-    settings.into_iter().map(line).collect()
+    let settings = settings.unwrap_or_default().into_iter();
+    settings.filter_map(entry).collect()
 }
 
 /// Finds the configurations of the repositories below a directory, also of nested ones. Follows no symbolic link.
-fn configurations_below(directory: &Path, depth: u32) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    if depth == 0 || !is_directory(directory) {
-        return found;
-    }
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let paths = entries.map(|entry| entry.path()).take(MAX_ENTRIES);
-    for path in paths.filter(|path| is_directory(path)) {
-        if is_file(&path.join("HEAD")) {
-            found.push(path.join("config"));
-            found.extend(configurations_below(&path.join("modules"), depth - 1));
-        } else {
-            found.extend(configurations_below(&path, depth - 1));
-        }
+fn configurations_below(directory: PathBuf) -> Vec<PathBuf> {
+    let (mut found, mut open) = (Vec::new(), vec![directory]);
+    while let Some(directory) = open.pop() {
+        let is_repository = directory.join("HEAD").is_file();
+        found.extend(is_repository.then(|| directory.join("config")));
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let below = entries
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .filter(|entry| !is_repository || entry.file_name() == "modules");
+        open.extend(below.map(|entry| entry.path()));
     }
     found
 }
 
-fn is_directory(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
-}
-
-fn is_file(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
-}
-
-fn exposed(line: &Line, is_ours: &dyn Fn(&str) -> bool) -> Option<Finding> {
-    let Line { key, value, .. } = line;
-    let is_header = key.to_ascii_lowercase().ends_with(".extraheader")
+fn exposed(entry: &Entry, is_ours: &dyn Fn(&str) -> bool) -> Option<Finding> {
+    let (key, value) = (entry.name(), entry.value.as_deref().unwrap_or_default());
+    // It is a URL in some sections.
+    let subsection = entry.subsection.as_deref().unwrap_or_default();
+    let is_header = entry.key == "extraheader"
         && value.to_ascii_lowercase().starts_with("authorization")
-        && is_for_us(key, is_ours);
-    let found = [subsection(key), value]
+        && (subsection.is_empty() || is_ours(host_of(subsection)));
+    let found = [subsection, value]
         .iter()
         .find_map(|text| Exposed::in_urls(text, is_ours).or_else(|| Exposed::in_text(text)))
         .or_else(|| is_header.then_some(Exposed::Header))?;
     let what = found.words();
-    let is_address = is_address(key);
-    let shown = if is_address {
-        format!(": {}", masked(value))
-    } else {
-        String::new()
+    let (shown, place) = match is_address(entry) {
+        true => (format!(": {}", masked(value)), "an address"),
+        false if is_header => (String::new(), "http.extraHeader"),
+        false => (String::new(), "a setting"),
     };
-    let text = format!("{} in {} contains {what}{shown}", masked(key), line.origin);
-    let public = match (is_address, is_header) {
-        (true, _) => format!("an address contains {what}"),
-        (_, true) => format!("http.extraHeader contains {what}"),
-        _ => format!("a setting contains {what}"),
-    };
-    let revoke = "then revoke it at Bitbucket";
-    let unset = (is_header && line.is_in_file && masked(key) == *key)
-        .then(|| {
-            let header = "^[Aa][Uu][Tt][Hh]";
-            shell_command(&[
-                "git",
-                "config",
-                "--file",
-                &line.origin,
-                "--unset-all",
-                key,
-                header,
-            ])
-        })
-        .flatten();
-    let fix = match (unset, line.conversion) {
-        (_, Some(command)) if is_address => command.to_owned(),
-        (Some(unset), _) => unset,
-        (None, _) => format!("remove it from {}", line.origin),
-    };
-    let finding = Finding::problem(CHECK, text, public);
-    Some(finding.fix(format!("{fix}; {revoke}")))
+    let text = format!(
+        "{} in {} contains {what}{shown}",
+        masked(&key),
+        entry.origin
+    );
+    let fix = fix(entry, &key, is_header);
+    Some(
+        Finding::problem(CHECK, text, format!("{place} contains {what}"))
+            .fix(format!("{fix}; then revoke it at Bitbucket")),
+    )
 }
 
-/// Gives the middle part of a key, which is a URL in some sections.
-fn subsection(key: &str) -> &str {
-    let rest = key.split_once('.').map_or("", |(_, rest)| rest);
-    rest.rsplit_once('.')
-        .map_or("", |(subsection, _)| subsection)
+/// Gives the command that changes an address or removes a header, if there is one.
+fn fix(entry: &Entry, key: &str, is_header: bool) -> String {
+    let (file, header) = (&*entry.origin, "^[Aa][Uu][Tt][Hh]");
+    let unset = ["git", "config", "--file", file, "--unset-all", key, header];
+    let remove = format!("remove it from {file}");
+    match entry.scope {
+        Scope::Local if is_address(entry) => match Path::new(file).ends_with(".gitmodules") {
+            true => "git bbtoken remote convert --submodules".to_owned(),
+            false => "git bbtoken remote convert".to_owned(),
+        },
+        Scope::Command => remove,
+        _ if is_header => shown_or(&unset, remove),
+        _ => remove,
+    }
 }
 
-/// Tells whether an `http.<url>.` setting applies to Bitbucket.
-fn is_for_us(key: &str, is_ours: &dyn Fn(&str) -> bool) -> bool {
-    let url = subsection(key);
-    url.is_empty() || is_ours(host_of(url))
+fn is_address(entry: &Entry) -> bool {
+    matches!(
+        (&*entry.section, &*entry.key),
+        ("remote", "url" | "pushurl") | ("submodule", "url")
+    )
 }
 
-/// Gives the host of an address that may have no scheme.
-fn host_of(address: &str) -> &str {
-    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
-    let authority = rest.split('/').next().unwrap_or("");
-    let host = authority.rsplit('@').next().unwrap_or("");
-    host.split(':').next().unwrap_or("")
-}
-
-fn is_address(key: &str) -> bool {
-    let is_of = |section: &str, names: &[&str]| {
-        key.starts_with(section) && names.iter().any(|name| key.ends_with(name))
-    };
-    is_of("remote.", &[".url", ".pushurl"]) || is_of("submodule.", &[".url"])
-}
-
-fn mercurial(line: &Line, is_ours: &dyn Fn(&str) -> bool) -> Option<Finding> {
-    let is_hg = ["hg::", "hg://"]
-        .iter()
-        .any(|start| line.value.starts_with(start));
-    if !is_hg || !is_address(&line.key) || !is_ours(host_of(&line.value)) {
+fn mercurial(entry: &Entry, is_ours: &dyn Fn(&str) -> bool) -> Option<Finding> {
+    let value = entry.value.as_deref()?;
+    let is_hg = value.starts_with("hg::") || value.starts_with("hg://");
+    if !is_hg || !is_address(entry) || !is_ours(host_of(value)) {
         return None;
     }
     let text = format!(
         "{} in {} is a Mercurial repository: {}; Bitbucket removed all of them in 2020",
-        masked(&line.key),
-        line.origin,
-        masked(&line.value)
+        masked(&entry.name()),
+        entry.origin,
+        masked(value)
     );
     Some(
         Finding::problem(CHECK, text, "a remote is a Mercurial repository")

@@ -72,24 +72,13 @@ fn endpoint(app: &App, repository: &Target) -> Option<Finding> {
     let (key, url) = settings
         .iter()
         .find(|(_, url)| url.starts_with("bbtoken:"))?;
-    let is_off = app
-        .settings()
-        .filter(|entry| entry.name() == "bbtoken.lfs")
-        .last()
-        .is_some_and(|entry| !git_config::is_true(entry));
-    let fix = if is_off {
-        "git config --global bbtoken.lfs true && git bbtoken setup"
-    } else {
-        "git bbtoken setup"
+    let setting = app.git.last("bbtoken", None, "lfs");
+    let fix = match setting.is_none_or(git_config::is_true) {
+        true => "git bbtoken setup",
+        false => "git config --global bbtoken.lfs true && git bbtoken setup",
     };
-    Some(
-        Finding::problem(
-            CHECK,
-            format!("it cannot use {key} = {}", masked(url)),
-            "it cannot use a bbtoken:: address",
-        )
-        .fix(fix),
-    )
+    let text = format!("it cannot use {key} = {}", masked(url));
+    Some(Finding::problem(CHECK, text, "it cannot use a bbtoken:: address").fix(fix))
 }
 
 /// Checks an address that the user has set.
@@ -105,11 +94,8 @@ fn separate(app: &App, key: &str, url: &str) -> Finding {
         .iter()
         .any(|place| url.starts_with(place.base.as_str().trim_end_matches('/')));
     if has_access || !is_ours {
-        return Finding::good(
-            CHECK,
-            format!("{key} sets a separate address"),
-            "it has a separate address",
-        );
+        let text = format!("{key} sets a separate address");
+        return Finding::good(CHECK, text, "it has a separate address");
     }
     let text =
         "it does not know that Bitbucket needs a token, so Bitbucket may refuse its requests";

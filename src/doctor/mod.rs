@@ -83,11 +83,9 @@ impl Finding {
         self
     }
 
-    /// Gives a command with each word quoted for the shell, or a sentence if a word cannot be shown.
+    /// Adds a fix as [`shown_or`] gives it.
     fn fix_by(self, command: &[&str], otherwise: impl Into<String>) -> Self {
-        let is_open = |word: &&str| mask(word) == *word;
-        let shown = shell_command(command).filter(|_| command.iter().all(is_open));
-        self.fix(shown.unwrap_or_else(|| otherwise.into()))
+        self.fix(shown_or(command, otherwise))
     }
 
     fn line(&self, text: &str) -> String {
@@ -100,13 +98,26 @@ impl Finding {
     }
 }
 
+/// Gives a command with each word quoted for the shell, or a sentence if a word cannot be shown.
+fn shown_or(command: &[&str], otherwise: impl Into<String>) -> String {
+    let is_open = |word: &&str| mask(word) == *word;
+    let shown = shell_command(command).filter(|_| command.iter().all(is_open));
+    shown.unwrap_or_else(|| otherwise.into())
+}
+
 /// What all checks found.
 pub(crate) struct Findings(Vec<Finding>);
 
 impl Findings {
-    /// Runs all checks for an address, or for the repository in this directory.
+    /// Runs all checks for an address, or for the repository in this directory, from this machine to the server.
     pub(crate) fn of(address: Option<&str>, warn: &dyn Fn(&str)) -> Self {
-        Findings(all(address, warn))
+        let mut findings = programs::ours();
+        findings.push(programs::git());
+        match App::read() {
+            Ok(app) => findings.extend(of_configuration(&app, address, warn)),
+            Err(error) => findings.push(unreadable(&error)),
+        }
+        Findings(findings)
     }
 
     /// Tells whether `setup` fixes a finding.
@@ -159,32 +170,22 @@ impl Findings {
     }
 }
 
-/// Runs all checks, from this machine to the server. A later check may need the object of an earlier one.
-fn all(address: Option<&str>, warn: &dyn Fn(&str)) -> Vec<Finding> {
-    let mut findings = programs::ours();
-    findings.push(programs::git());
-    let app = match App::read() {
-        Ok(app) => app,
-        Err(error) => {
-            findings.push(unreadable(&error));
-            return findings;
-        }
-    };
-    let endpoints = access::endpoints(&app, address);
-    let (network, is_reachable) = network::check(&app, endpoints.as_ref());
-    findings.extend(network);
+/// Runs the checks that need git's configuration. A later check may need the object of an earlier one.
+fn of_configuration(app: &App, address: Option<&str>, warn: &dyn Fn(&str)) -> Vec<Finding> {
+    let endpoints = access::endpoints(app, address);
+    let (mut findings, is_reachable) = network::check(app, endpoints.as_ref());
     // The next checks may start an agent, or replace one that does not answer.
-    findings.extend(agent::check(&app));
-    findings.extend(access::all(&app, address, is_reachable, warn));
-    findings.extend(settings::unknown(&app));
-    findings.extend(settings::of_repository(&app));
-    findings.extend(settings::rewritten(&app));
-    findings.push(settings::protocol(&app));
-    findings.extend(settings::helper(&app));
-    findings.extend(lfs::large_files(&app));
-    findings.extend(leftovers::in_configuration(&app));
+    findings.extend(agent::check(app));
+    findings.extend(access::all(app, address, is_reachable, warn));
+    findings.extend(settings::unknown(app));
+    findings.extend(settings::of_repository(app));
+    findings.extend(settings::rewritten(app));
+    findings.push(settings::protocol(app));
+    findings.extend(settings::helper(app));
+    findings.extend(lfs::large_files(app));
+    findings.extend(leftovers::in_configuration(app));
     findings.extend(leftovers::in_environment());
-    findings.extend(files::all(&app));
+    findings.extend(files::all(app));
     findings
 }
 

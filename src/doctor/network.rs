@@ -1,10 +1,10 @@
 //! Checks the route to Bitbucket: name, connection, proxy, certificate, and this machine's clock.
 
-use super::Finding;
+use super::{Finding, shown_or};
 use crate::{
     app::{self, App, Route},
     clock,
-    failure::{Kind, kind, quote, shell_command},
+    failure::{Kind, kind, quote},
     http::{Reason, TlsProblem},
     profile::Endpoints,
     secret::masked,
@@ -31,13 +31,10 @@ pub(super) fn check(app: &App, endpoints: Option<&Endpoints>) -> (Vec<Finding>, 
     let route = match app.route(base) {
         Ok(route) => route,
         Err(error) => {
-            let finding = Finding::problem(
-                "network",
-                format!("{error:#}"),
-                "a setting cannot be applied",
-            );
-            let fix = "fix the setting that the message names";
-            return (vec![finding.fix(fix)], false);
+            let text = format!("{error:#}");
+            let finding = Finding::problem("network", text, "a setting cannot be applied");
+            let finding = finding.fix("fix the setting that the message names");
+            return (vec![finding], false);
         }
     };
     let mut findings: Vec<_> = proxy(&route).into_iter().collect();
@@ -97,12 +94,8 @@ fn name(route: &Route) -> Finding {
                 Some(proxy) => format!("correct or unset {}", proxy.origin),
                 None => "check that you are online, then check /etc/resolv.conf or the name server of your network; behind a proxy: git config --global http.proxy <address>".to_owned(),
             };
-            Finding::problem(
-                CHECK,
-                format!("cannot resolve '{hop}': {}", quote(why)),
-                "not resolved",
-            )
-            .fix(fix)
+            let text = format!("cannot resolve '{hop}': {}", quote(why));
+            Finding::problem(CHECK, text, "not resolved").fix(fix)
         }
     }
 }
@@ -111,11 +104,10 @@ fn connection(route: &Route) -> Finding {
     const CHECK: &str = "connection";
     let (hop, port) = (route.hop(), route.port);
     match &route.connected {
-        Ok(()) => Finding::good(
-            CHECK,
-            format!("'{hop}' accepts connections on port {port}"),
-            "made",
-        ),
+        Ok(()) => {
+            let text = format!("'{hop}' accepts connections on port {port}");
+            Finding::good(CHECK, text, "made")
+        }
         Err(why) => {
             let fix = match &route.proxy {
                 Some(proxy) => format!("start the proxy, or correct {}", proxy.origin),
@@ -134,18 +126,13 @@ fn unchecked(route: &Route) -> Option<Finding> {
         "{} disables the check: anyone on the network can read every token",
         masked(setting)
     );
-    let unset = match setting.strip_prefix("GIT_") {
-        Some(_) => shell_command(&["unset", setting]),
-        None => shell_command(&["git", "config", "--global", "--unset", setting]),
+    let unset: &[&str] = match setting.starts_with("GIT_") {
+        true => &["unset", setting],
+        false => &["git", "config", "--global", "--unset", setting],
     };
-    let unset = unset
-        .filter(|_| masked(setting) == *setting)
-        .unwrap_or_else(|| "unset it".to_owned());
-    Some(
-        Finding::problem("certificate", text, "not checked").fix(format!(
-            "{unset}; if your network has a CA of its own: {SET_CA_FILE}"
-        )),
-    )
+    let unset = shown_or(unset, "unset it");
+    let fix = format!("{unset}; if your network has a CA of its own: {SET_CA_FILE}");
+    Some(Finding::problem("certificate", text, "not checked").fix(fix))
 }
 
 fn git_only(route: &Route) -> Option<Finding> {
@@ -156,10 +143,8 @@ fn git_only(route: &Route) -> Option<Finding> {
         "git's own transport is used, which is slower, because of {}",
         masked(&route.git_only.join(", "))
     );
-    Some(
-        Finding::note("transport", text, "git's own")
-            .fix("unset the settings that you no longer need"),
-    )
+    let fix = "unset the settings that you no longer need";
+    Some(Finding::note("transport", text, "git's own").fix(fix))
 }
 
 fn by_git(route: &Route) -> Option<Finding> {
@@ -244,10 +229,7 @@ fn clock(server_unix_s: u64) -> Finding {
         return Finding::good("clock", "correct", "correct");
     }
     let off = clock::span(off_s);
-    Finding::problem(
-        "clock",
-        format!("it is off by {off}, so that expired tokens may look valid"),
-        format!("off by {off}"),
-    )
-    .fix("set the clock of this machine, and synchronize it with a time server")
+    let text = format!("it is off by {off}, so that expired tokens may look valid");
+    Finding::problem("clock", text, format!("off by {off}"))
+        .fix("set the clock of this machine, and synchronize it with a time server")
 }

@@ -100,32 +100,21 @@ pub(super) fn git() -> Finding {
     let Some(line) = first_line(git, &["--version"]) else {
         return Finding::problem(CHECK, "git cannot be started", "not found").fix("install git");
     };
-    let version = line.strip_prefix("git version ").unwrap_or("");
-    let mut numbers = version.split('.').map(|part| part.parse::<u32>().ok());
-    let found = (
-        numbers.next().flatten().unwrap_or(0),
-        numbers.next().flatten().unwrap_or(0),
-    );
+    let version = quote(line.strip_prefix("git version ").unwrap_or(""));
+    let mut numbers = version.split('.').map(|part| part.parse().unwrap_or(0));
+    let found: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let public = format!("version {}.{}", found.0, found.1);
     if found < OLDEST_GIT {
-        return Finding::problem(
-            CHECK,
-            format!(
-                "version {} is older than the oldest tested version",
-                quote(version)
-            ),
-            public,
-        )
-        .fix("install git 2.39 or later");
+        let text = format!("version {version} is older than the oldest tested version");
+        return Finding::problem(CHECK, text, public).fix("install git 2.39 or later");
     }
     if found < GIT_WITH_STATE {
         let text = format!(
-            "version {}; after a token is revoked, plain https addresses and git-lfs need a second try (bbtoken:: addresses do not)",
-            quote(version)
+            "version {version}; after a token is revoked, plain https addresses and git-lfs need a second try (bbtoken:: addresses do not)"
         );
         return Finding::note(CHECK, text, public).fix("install git 2.46 or later");
     }
-    Finding::good(CHECK, format!("version {}", quote(version)), public)
+    Finding::good(CHECK, format!("version {version}"), public)
 }
 
 /// Checks whether `git-bbtoken` is missing in the directory of the helper, which needs it for git's credential
@@ -140,14 +129,8 @@ fn apart(helper: &Path) -> Option<Finding> {
         "'{}' is missing; without it, git's own https gets no token",
         other.display()
     );
-    Some(
-        Finding::problem(
-            "programs",
-            text,
-            "the programs are in different directories",
-        )
-        .fix("install both programs side by side"),
-    )
+    let public = "the programs are in different directories";
+    Some(Finding::problem("programs", text, public).fix("install both programs side by side"))
 }
 
 /// Runs a program and gives the first line that it prints.

@@ -24,34 +24,22 @@ pub(super) fn protocol(app: &App) -> Finding {
     if let Ok(list) = std::env::var("GIT_ALLOW_PROTOCOL") {
         return by_variable(&list);
     }
-    let last = |name: &str| {
-        let of_name = |entry: &&Entry| entry.name().eq_ignore_ascii_case(name);
-        app.settings().filter(of_name).last()
-    };
-    let setting = last("protocol.bbtoken.allow").or_else(|| last("protocol.allow"));
-    let Some(setting) = setting else {
+    let of_ours = app.git.last("protocol", Some("bbtoken"), "allow");
+    let Some(setting) = of_ours.or_else(|| app.git.last("protocol", None, "allow")) else {
         return refused_by_default();
     };
     // Git clones a submodule outside of this repository, so the repository's own setting does not apply.
-    let of_user = app
-        .settings()
-        .filter(|entry| entry.scope.is_protected())
-        .filter(|entry| entry.name().eq_ignore_ascii_case("protocol.bbtoken.allow"))
-        .last();
-    let refused = || match of_user {
-        Some(_) => submodules_refused().fix(ALLOW),
-        None => refused_by_default(),
-    };
+    let protected = app.git.protected();
+    let of_user = protected.last("protocol", Some("bbtoken"), "allow");
     let is_allowed = of_user.is_some_and(|entry| entry.value.as_deref() == Some("always"));
+    let text = "bbtoken:: addresses are allowed everywhere";
     match setting.value.as_deref() {
-        Some("always") if !setting.scope.is_protected() && !is_allowed => refused(),
-        Some("always") => Finding::good(
-            CHECK,
-            "bbtoken:: addresses are allowed everywhere",
-            "allowed",
-        ),
+        Some("always") if setting.scope.is_protected() || is_allowed => {
+            Finding::good(CHECK, text, "allowed")
+        }
         Some("never") => forbidden(setting),
-        _ => refused(),
+        _ if of_user.is_some() => submodules_refused().fix(ALLOW),
+        _ => refused_by_default(),
     }
 }
 
@@ -266,33 +254,19 @@ fn named(helpers: &[&Entry]) -> String {
 
 /// Says how to put this helper after one that `setup` cannot change.
 fn in_its_file(finding: Finding, entry: &Entry, site: &str) -> Finding {
+    let name = masked(&entry.name());
     if entry.scope == Scope::Command {
         return finding.fix(format!(
-            "remove {} from the -c option or the GIT_CONFIG_* variables that set it",
-            masked(&entry.name())
+            "remove {name} from the -c option or the GIT_CONFIG_* variables that set it"
         ));
     }
     let Ok(ask) = app::credential_helper() else {
-        return finding.fix(format!(
-            "remove {} from {}",
-            masked(&entry.name()),
-            entry.origin
-        ));
+        return finding.fix(format!("remove {name} from {}", entry.origin));
     };
     // Write the section with a slash, because a section without it may come before the other helper.
     let key = format!("credential.{site}/.helper");
-    let add = |value: &str| {
-        let words = [
-            "git",
-            "config",
-            "--file",
-            &entry.origin,
-            "--add",
-            &key,
-            value,
-        ];
-        shell_command(&words)
-    };
+    let file: &str = &entry.origin;
+    let add = |value| shell_command(&["git", "config", "--file", file, "--add", &key, value]);
     finding.fix(match (add(""), add(&ask)) {
         (Some(first), Some(second)) => format!("{first} && {second}"),
         _ => format!("remove it from {}", entry.origin),

@@ -6,7 +6,7 @@ use crate::{
     clock::span,
     failure::{Kind, kind, quote},
     report,
-    token::{SharedState, SharedToken},
+    token::SharedState,
 };
 
 const CHECK: &str = "store";
@@ -37,11 +37,8 @@ pub(super) fn check(identity: &Identity, warn: &dyn Fn(&str)) -> Vec<Finding> {
 }
 
 fn unusable(error: &anyhow::Error, name: &str) -> Finding {
-    let finding = Finding::problem(
-        CHECK,
-        format!("{error:#}"),
-        format!("{name} cannot be read"),
-    );
+    let public = format!("{name} cannot be read");
+    let finding = Finding::problem(CHECK, format!("{error:#}"), public);
     // The advice for the store itself is to run this check.
     match (kind(error), report::advice(error)) {
         (Some(Kind::SharedStoreUnusable), _) | (_, None) => finding,
@@ -59,15 +56,9 @@ fn of_state(state: &SharedState) -> Vec<Finding> {
     let what = format!("{} has {kind}", state.name);
     let mut findings = vec![Finding::good(CHECK, what, "has a record")];
     match &state.token {
-        Some(SharedToken {
-            by, age_s, left_s, ..
-        }) => {
-            let text = format!(
-                "the token is valid for {}; '{}' got it {} ago",
-                span(*left_s),
-                quote(by),
-                span(*age_s)
-            );
+        Some(token) => {
+            let (by, left, age) = (quote(&token.by), span(token.left_s), span(token.age_s));
+            let text = format!("the token is valid for {left}; '{by}' got it {age} ago");
             findings.push(Finding::good(CHECK, text, "has a token"));
         }
         None if state.has_ended => {}

@@ -47,7 +47,7 @@ use store::Store;
 pub(crate) use bearer::Bearer;
 pub(crate) use log_in::{Accept, release_room};
 pub use login::Login;
-pub(crate) use shared::{CommandRecord, SharedState, SharedToken, VaultRecord, VaultSession};
+pub(crate) use shared::{CommandRecord, SharedState, VaultRecord, VaultSession};
 pub use shared::{Inspection, Seen, SharedRecord, Trouble, Version, purpose};
 pub(crate) use stored::{Forgotten, Kept, KeptAnswer, KeptOwner, KeptToken, SHARED_LOGIN};
 

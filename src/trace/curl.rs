@@ -122,14 +122,10 @@ impl Curl {
 
     pub(super) fn head(&self, direction: Direction, first: &str, headers: &[Header]) {
         let label = label(direction, "header");
-        let lines: Vec<(String, usize)> = std::iter::once((first.to_owned(), first.len() + 2))
-            .chain(
-                headers
-                    .iter()
-                    .map(|it| (it.shown(self.redact), it.length())),
-            )
-            .chain(std::iter::once((String::new(), 2)))
-            .collect();
+        let mut lines = vec![(first.to_owned(), first.len() + 2)];
+        let headers = headers.iter();
+        lines.extend(headers.map(|it| (it.shown(self.redact), it.length())));
+        lines.push((String::new(), 2));
         match direction {
             // The caller passes a request's head as a whole, and a response's line by line.
             Direction::Sent => {

@@ -111,10 +111,6 @@ pub(crate) fn end(exit_code: u8) {
     event("exit", || vec![("code", u64::from(exit_code).into())]);
 }
 
-fn on() -> Option<&'static Trace> {
-    TRACE.get()
-}
-
 /// The approximate start of the process: the time of the first call.
 fn begin() -> Instant {
     static BEGIN: OnceLock<Instant> = OnceLock::new();
@@ -123,12 +119,12 @@ fn begin() -> Instant {
 
 /// Tells whether anything is traced.
 pub(crate) fn is_on() -> bool {
-    on().is_some()
+    TRACE.get().is_some()
 }
 
 /// Traces an event. Calls `fields` only if a trace is on.
 pub(crate) fn event(name: &'static str, fields: impl FnOnce() -> Vec<(&'static str, Value)>) {
-    if let Some(own) = on().and_then(|trace| trace.own.as_ref()) {
+    if let Some(own) = TRACE.get().and_then(|trace| trace.own.as_ref()) {
         own.tell(&Event {
             at: begin().elapsed(),
             name,
@@ -139,7 +135,7 @@ pub(crate) fn event(name: &'static str, fields: impl FnOnce() -> Vec<(&'static s
 
 /// Traces the head of a request or response, in git's format and, at level 2, in this program's format.
 pub(crate) fn head(direction: Direction, first: &str, headers: impl FnOnce() -> Vec<Header>) {
-    let Some(trace) = on() else { return };
+    let Some(trace) = TRACE.get() else { return };
     if trace.curl.is_none() && !trace.own.as_ref().is_some_and(own::Own::shows_headers) {
         return;
     }
@@ -154,7 +150,7 @@ pub(crate) fn head(direction: Direction, first: &str, headers: impl FnOnce() -> 
 
 /// Traces a piece of a body, in git's format only.
 pub(crate) fn body(direction: Direction, bytes: &[u8]) {
-    if let Some(curl) = on().and_then(|trace| trace.curl.as_ref()) {
+    if let Some(curl) = TRACE.get().and_then(|trace| trace.curl.as_ref()) {
         curl.body(direction, bytes);
     }
 }

@@ -3,7 +3,7 @@
 
 mod glance;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Console, VERSION, arguments};
 use crate::{
@@ -123,11 +123,8 @@ impl View {
 
     /// Names what contains repositories.
     fn space(&self) -> &'static str {
-        let product = self
-            .found
-            .as_ref()
-            .map(|(profile, ..)| profile.endpoints.product);
-        product.map_or("workspace", |product| product.words().space)
+        let profile = self.found.as_ref().map(|(profile, ..)| profile);
+        profile.map_or("workspace", |it| it.endpoints.product.words().space)
     }
 
     fn workspaces(&self) -> Vec<&str> {
@@ -168,34 +165,37 @@ impl View {
             .iter()
             .map(|(key, setting)| json!({ "key": key, "value": shown(key, setting), "origin": setting.origin }))
             .collect();
-        let mut fields = Map::new();
-        fields.insert("name".into(), json!(self.name));
-        fields.insert("settings".into(), json!(settings));
+        let mut fields = json!({ "name": self.name, "settings": settings });
         let (profile, kept, problem) = match &self.found {
             Ok(found) => found,
             Err(error) => {
-                fields.insert("problem".into(), json!(format!("{error:#}")));
-                return Value::Object(fields);
+                fields["problem"] = json!(format!("{error:#}"));
+                return fields;
             }
         };
-        fields.insert("kind".into(), json!(profile.endpoints.product.name()));
-        fields.insert("base_url".into(), json!(profile.endpoints.base.as_str()));
-        fields.insert("grant".into(), json!(profile.grant.name()));
-        fields.insert("account".into(), json!(profile.account));
-        fields.insert("workspaces".into(), json!(self.workspaces()));
-        fields.insert("store".into(), json!(profile.store.name()));
+        fields["kind"] = json!(profile.endpoints.product.name());
+        fields["base_url"] = json!(profile.endpoints.base.as_str());
+        fields["grant"] = json!(profile.grant.name());
+        fields["account"] = json!(profile.account);
+        fields["workspaces"] = json!(self.workspaces());
+        fields["store"] = json!(profile.store.name());
+        let mut add = |name: &str, value: Option<Value>| {
+            value.into_iter().for_each(|value| fields[name] = value);
+        };
         let problem = problem.as_ref().map(|problem| format!("{problem:#}"));
-        let optional = [
-            (
-                "client_id",
-                profile.client().map(|client| json!(mask_id(&client.id))),
-            ),
-            ("store_problem", problem.map(Value::String)),
-        ];
-        for (name, value) in optional.into_iter().chain(kept_json(kept, now_unix_s)) {
-            fields.extend(value.map(|value| (name.to_owned(), value)));
-        }
-        Value::Object(fields)
+        add("store_problem", problem.map(Value::String));
+        let client = profile.client();
+        add("client_id", client.map(|client| json!(mask_id(&client.id))));
+        let token = kept.access_token.as_ref();
+        add("access_token", token.map(|it| token_json(it, now_unix_s)));
+        let login = kept.login.as_ref();
+        add("login", login.map(|it| login_json(it, kept.has_ended)));
+        add("owner", kept.owner.as_ref().map(owner_json));
+        let secret = kept.client_secret.as_ref();
+        add("client_secret", secret.map(fingerprint_json));
+        let token = kept.ready_token.as_ref();
+        add("ready_token", token.map(fingerprint_json));
+        fields
     }
 }
 
@@ -279,31 +279,6 @@ fn of_access_token(profile: &Profile, kept: &Kept, now_unix_s: u64) -> Vec<Row> 
         ),
         ("", clock::expiry(token.expires_at_unix_s, now_unix_s)),
         ("", app::scopes(profile, &token.scopes)),
-    ]
-}
-
-fn kept_json(kept: &Kept, now_unix_s: u64) -> [(&'static str, Option<Value>); 5] {
-    let token = kept.access_token.as_ref();
-    [
-        (
-            "access_token",
-            token.map(|token| token_json(token, now_unix_s)),
-        ),
-        (
-            "login",
-            kept.login
-                .as_ref()
-                .map(|login| login_json(login, kept.has_ended)),
-        ),
-        ("owner", kept.owner.as_ref().map(owner_json)),
-        (
-            "client_secret",
-            kept.client_secret.as_ref().map(fingerprint_json),
-        ),
-        (
-            "ready_token",
-            kept.ready_token.as_ref().map(fingerprint_json),
-        ),
     ]
 }
 

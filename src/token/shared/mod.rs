@@ -27,7 +27,7 @@ use std::time::Duration;
 use crate::secret::Secret;
 
 pub(crate) use command::CommandRecord;
-pub(crate) use publication::{SharedState, SharedToken};
+pub(crate) use publication::SharedState;
 pub use record::purpose;
 pub(super) use renewal::{AHEAD_S, Granted, Renewal};
 pub(crate) use vault::{VaultRecord, VaultSession};
