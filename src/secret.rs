@@ -2,6 +2,7 @@
 
 use std::{fmt, ops::Range};
 
+use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 use crate::failure::quote;
@@ -51,6 +52,12 @@ impl Secret {
     /// Gives a fingerprint of the secret: the first 8 hexadecimal digits of its SHA-256.
     pub fn fingerprint(&self) -> String {
         hex_digest(self.0.as_bytes())[..8].to_owned()
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Secret::new)
     }
 }
 

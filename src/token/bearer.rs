@@ -1,8 +1,6 @@
 //! The token that a request to the git server carries.
 
-use crate::{profile::Profile, secret::Secret};
-
-use super::{cache::Entry, check};
+use crate::secret::Secret;
 
 /// A token for Bitbucket's git server.
 #[derive(Clone, Debug)]
@@ -28,27 +26,4 @@ pub(super) struct Current {
     pub(super) bearer: Bearer,
     /// Whether it is from this command. If the server refuses it, it would refuse a further one too.
     pub(super) is_new: bool,
-}
-
-impl Current {
-    /// Takes a token that the server has just issued.
-    pub(super) fn new(entry: &Entry) -> Self {
-        Current {
-            bearer: Bearer::new(entry.access_token.clone(), Some(entry.expires_at_unix_s)),
-            is_new: true,
-        }
-    }
-
-    /// Takes an access token or API token that the user provides.
-    ///
-    /// # Errors
-    ///
-    /// If it is another kind of secret.
-    pub(super) fn ready(token: Secret, profile: &Profile) -> anyhow::Result<Self> {
-        check::check_token(&token, profile)?;
-        Ok(Current {
-            bearer: Bearer::new(token, None),
-            is_new: false,
-        })
-    }
 }

@@ -2,22 +2,11 @@
 
 use std::time::Duration;
 
+use super::Tokens;
 use crate::{
-    clock::Clock,
     http::{Phase, Retries, Trouble},
     oauth,
 };
-
-/// The limits and the reporting for retries.
-pub(super) struct Patience<'p> {
-    /// The limit for all pauses together.
-    pub(super) span: Duration,
-    /// The endpoint's host, for messages.
-    pub(super) host: &'p str,
-    pub(super) clock: &'p dyn Clock,
-    /// Shows the reason for a pause.
-    pub(super) notify: &'p dyn Fn(&str),
-}
 
 /// The effect of sending a request twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,18 +19,19 @@ pub(super) enum Repeat {
     SpendsWithGrace,
 }
 
-impl Patience<'_> {
-    /// Sends a request, and retries temporary failures.
-    pub(super) fn ask(
+impl Tokens<'_> {
+    /// Sends a token request, and retries temporary failures. `patience` is the limit for all pauses together.
+    pub(super) fn with_retries(
         &self,
+        patience: Duration,
         repeat: Repeat,
         mut ask: impl FnMut() -> Result<oauth::TokenAnswer, oauth::Error>,
     ) -> Result<oauth::TokenAnswer, oauth::Error> {
-        let mut retries = Retries::within(self.span);
+        let mut retries = Retries::within(patience);
         loop {
             match ask() {
                 Ok(answer) => return Ok(answer),
-                Err(error) => match self.pause(&mut retries, repeat, &error) {
+                Err(error) => match self.retry_after(&mut retries, repeat, &error) {
                     Some(span) => self.clock.wait(span),
                     None => return Err(error),
                 },
@@ -50,7 +40,7 @@ impl Patience<'_> {
     }
 
     /// Gives the pause before the next attempt, and tells the user of the first one. `None` if there is no attempt.
-    pub(super) fn pause(
+    pub(super) fn retry_after(
         &self,
         retries: &mut Retries,
         repeat: Repeat,
@@ -79,7 +69,7 @@ impl Patience<'_> {
                 // A gateway sends these when it lost a response. A gateway that is only busy names a pause.
                 let is_merely_busy = *status == 429 || *status == 503 && retry_after_s.is_some();
                 (repeat != Repeat::Spends || is_merely_busy).then(|| Trouble::Busy {
-                    host: self.host.to_owned(),
+                    host: self.token_host().to_owned(),
                     status: *status,
                     retry_after: retry_after_s.map(Duration::from_secs),
                 })

@@ -3,16 +3,15 @@
 use std::{io, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
+use super::format;
 use crate::{
     files::{self, Directory, MAX_FILE_BYTES},
     oauth::TokenAnswer,
     secret::Secret,
 };
 
-/// The version of the file format. Other versions are not read.
-const VERSION: u64 = 1;
 /// A token is replaced this long before it expires, so that it does not expire during a request. The margin is at most
 /// a quarter of the lifetime. (cargo and Backstage have margins of 1 and 10 minutes.)
 const MARGIN_S: u64 = 120;
@@ -28,8 +27,9 @@ pub(super) struct Cache {
 }
 
 /// A cached token.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Entry {
+    #[serde(serialize_with = "format::expose")]
     pub(super) access_token: Secret,
     pub(super) expires_at_unix_s: u64,
     pub(super) lifetime_s: u64,
@@ -124,31 +124,11 @@ fn file(key: &str) -> String {
 }
 
 fn render(entry: &Entry) -> Secret {
-    let record = json!({
-        "version": VERSION,
-        "access_token": entry.access_token.expose(),
-        "expires_at_unix_s": entry.expires_at_unix_s,
-        "lifetime_s": entry.lifetime_s,
-        "scopes": entry.scopes,
-    });
-    Secret::new(record.to_string())
+    Secret::new(format::render(entry).to_string())
 }
 
 fn parse(text: &Secret) -> Option<Entry> {
-    let value: Value = serde_json::from_str(text.expose()).ok()?;
-    let access_token = Secret::new(value.get("access_token")?.as_str()?);
-    let is_ours = value.get("version")?.as_u64()? == VERSION && !access_token.is_empty();
-    let scopes = value.get("scopes")?.as_array()?;
-    is_ours.then_some(Entry {
-        access_token,
-        expires_at_unix_s: value.get("expires_at_unix_s")?.as_u64()?,
-        lifetime_s: value.get("lifetime_s")?.as_u64()?,
-        scopes: scopes
-            .iter()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect(),
-    })
+    format::parse(text).filter(|entry: &Entry| !entry.access_token.is_empty())
 }
 
 #[cfg(test)]

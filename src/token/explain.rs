@@ -53,11 +53,8 @@ pub(super) fn explain(
         Some(SWAPPED) => format!("profile '{profile}'"),
         _ => format!("profile '{profile}' with client '{}'", mask_id(&client.id)),
     };
-    let mut message = format!("cannot get a token for {who}");
-    if let Some(cause) = cause {
-        message.push_str(": ");
-        message.push_str(cause);
-    }
+    let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
+    let message = format!("cannot get a token for {who}{cause}");
     anyhow::Error::new(error).context(Failure::new(kind, message))
 }
 
@@ -136,22 +133,14 @@ fn refused(
 fn compare(profile: &Profile) -> String {
     let words = profile.endpoints.product.words();
     let pair = format!("{} of {}", words.pair, words.client);
-    match profile.client() {
+    match profile.client().map(|client| &client.secret) {
         None if let Some(shared) = &profile.shared => {
             format!("run '{}' with the {pair}", shared.login(&profile.name))
         }
-        Some(client)
-            if matches!(
-                client.secret,
-                Source::Given {
-                    variable: "stdin",
-                    ..
-                }
-            ) =>
-        {
-            format!("log in again, with the {pair}")
-        }
-        Some(client) if client.secret == Source::Stored => format!(
+        Some(Source::Given {
+            variable: "stdin", ..
+        }) => format!("log in again, with the {pair}"),
+        Some(Source::Stored) => format!(
             "compare bbtoken.{profile}.clientId with the {pair}; to replace the saved secret, run 'git bbtoken login {profile} --with-secret'"
         ),
         _ => format!(

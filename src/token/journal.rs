@@ -49,21 +49,18 @@ impl Journal {
 
     /// Tells whether this token may have been sent without saving the response.
     pub(super) fn is_pending(&self, refresh_token: &Secret) -> bool {
-        match self.read() {
-            None => false,
-            Some(note) => note
-                .get("refresh_token")
-                .is_none_or(|name| *name == refresh_token.fingerprint().as_str()),
-        }
+        self.read().is_some_and(|note| {
+            note.get("refresh_token")
+                .is_none_or(|name| *name == refresh_token.fingerprint().as_str())
+        })
     }
 
     /// Tells whether a refresh can still be repeated. Every command checks this, with one file access.
     pub(super) fn is_urgent(&self, now_unix_s: u64) -> bool {
-        let Some(note) = self.read() else {
-            return false;
-        };
-        let sent_at_unix_s = note.get("sent_at_unix_s").and_then(Value::as_u64);
-        sent_at_unix_s.is_none_or(|sent| now_unix_s.saturating_sub(sent) < URGENT_S)
+        self.read().is_some_and(|note| {
+            let sent_at_unix_s = note.get("sent_at_unix_s").and_then(Value::as_u64);
+            sent_at_unix_s.is_none_or(|sent| now_unix_s.saturating_sub(sent) < URGENT_S)
+        })
     }
 
     /// Writes the note durably.

@@ -1,13 +1,16 @@
 //! The stored record of a user's login: the refresh token and its details.
 
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
+use super::format;
 use crate::secret::Secret;
 
 /// A login at Bitbucket, as a [`Store`](super::store::Store) keeps it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Login {
     /// The current refresh token.
+    #[serde(serialize_with = "format::expose")]
     pub refresh_token: Secret,
     /// The scopes in the last response.
     pub scopes: Vec<String>,
@@ -18,27 +21,12 @@ pub struct Login {
 impl Login {
     /// Formats a login for a store.
     pub fn to_record(&self) -> Secret {
-        let record = json!({
-            "refresh_token": self.refresh_token.expose(),
-            "scopes": self.scopes,
-            "obtained_at_unix_s": self.obtained_at_unix_s,
-        });
-        Secret::new(record.to_string())
+        Secret::new(json!(self).to_string())
     }
 
     /// Parses a stored login; `None` if it is not a login.
     pub fn from_record(record: &Secret) -> Option<Self> {
-        let value: Value = serde_json::from_str(record.expose()).ok()?;
-        let scopes = value.get("scopes")?.as_array()?;
-        Some(Login {
-            refresh_token: Secret::new(value.get("refresh_token")?.as_str()?),
-            scopes: scopes
-                .iter()
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect(),
-            obtained_at_unix_s: value.get("obtained_at_unix_s")?.as_u64()?,
-        })
+        serde_json::from_str(record.expose()).ok()
     }
 }
 

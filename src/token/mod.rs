@@ -10,6 +10,7 @@ mod check;
 mod client;
 mod command;
 mod explain;
+mod format;
 mod journal;
 mod lock;
 mod log_in;
@@ -21,7 +22,11 @@ mod source;
 pub(crate) mod store;
 mod stored;
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 
@@ -37,7 +42,6 @@ use crate::{
 };
 
 use bearer::Current;
-use busy::{Patience, Repeat};
 use cache::{Cache, Cached};
 use journal::Journal;
 use lock::LockOutcome;
@@ -190,25 +194,26 @@ impl<'a> Tokens<'a> {
     /// Reads an access token or API token that the user provides, from the store if it is there.
     fn ready(&self, source: &Source) -> anyhow::Result<Current> {
         let profile = self.profile;
-        if *source != Source::Stored {
-            let token = source::read(source)
-                .with_context(|| format!("cannot read the access token of profile '{profile}'"))?;
-            return Current::ready(token, profile);
-        }
-        let token = self.store()?.load(&profile.token_key())?;
-        let token = token.ok_or_else(|| {
-            let kind = Kind::LoginNeeded {
-                profile: profile.name.clone(),
-            };
-            Failure::new(
-                kind,
-                format!(
-                    "no token is stored for profile '{profile}'{}",
-                    self.looked_in(&profile.token_key())
-                ),
-            )
-        })?;
-        Current::ready(token, profile)
+        let key = profile.token_key();
+        let token = match source {
+            Source::Stored => self.store()?.load(&key)?.ok_or_else(|| {
+                let kind = Kind::LoginNeeded {
+                    profile: profile.name.clone(),
+                };
+                let place = self.looked_in(&key);
+                Failure::new(
+                    kind,
+                    format!("no token is stored for profile '{profile}'{place}"),
+                )
+            })?,
+            source => source::read(source)
+                .with_context(|| format!("cannot read the access token of profile '{profile}'"))?,
+        };
+        check::check_token(&token, profile)?;
+        Ok(Current {
+            bearer: Bearer::new(token, None),
+            is_new: false,
+        })
     }
 
     /// Names the directory that was searched for a secret, for messages.
@@ -217,26 +222,21 @@ impl<'a> Tokens<'a> {
             // No login saves a secret for it.
             _ if self.profile.name == ENVIRONMENT => String::new(),
             (profile::Store::File, Some(state)) => {
-                format!(
-                    " (looked in '{}'){}",
-                    state.display(),
-                    self.found_elsewhere(key)
-                )
+                let elsewhere = self.found_elsewhere(state, key);
+                format!(" (looked in '{}'){elsewhere}", state.display())
             }
             _ => String::new(),
         }
     }
 
     /// Names the default directory if a secret is there, and not in the directory that variables select.
-    fn found_elsewhere(&self, key: &str) -> String {
-        let state = self.places.state.as_ref();
+    fn found_elsewhere(&self, state: &Path, key: &str) -> String {
         let has_it = |place: &&PathBuf| {
-            Some(*place) != state
+            *place != state
                 && files::Directory::open(place).is_ok_and(|it| it.has(&format!("{key}.json")))
         };
-        let is_file = self.profile.store == profile::Store::File;
         let found = self.places.usual_states.iter().find(has_it);
-        found.filter(|_| is_file).map_or_else(String::new, |place| {
+        found.map_or_else(String::new, |place| {
             format!(
                 "; it is in '{}', but BBTOKEN_HOME, XDG_STATE_HOME or HOME points elsewhere",
                 place.display()
@@ -316,25 +316,6 @@ impl<'a> Tokens<'a> {
         };
         check::check_client(&client.id, &secret, profile)?;
         Ok(client::client(profile, &client.id, secret))
-    }
-
-    /// Sends a token request, and retries temporary failures within a time limit.
-    fn with_retries(
-        &self,
-        patience: Duration,
-        repeat: Repeat,
-        ask: impl FnMut() -> Result<oauth::TokenAnswer, oauth::Error>,
-    ) -> Result<oauth::TokenAnswer, oauth::Error> {
-        self.patience(patience).ask(repeat, ask)
-    }
-
-    fn patience(&self, span: Duration) -> Patience<'_> {
-        Patience {
-            span,
-            host: self.token_host(),
-            clock: self.clock,
-            notify: self.notify,
-        }
     }
 
     fn token_host(&self) -> &str {

@@ -180,7 +180,6 @@ impl Tokens<'_> {
     }
 
     fn grant(&self, request: &TokenRequest<'_>) -> anyhow::Result<Granted> {
-        let patience = request.patience;
         let entry = match &self.profile.grant {
             // A token that the user provides is never requested.
             Grant::Shared(_) | Grant::Token(_) => {
@@ -191,7 +190,6 @@ impl Tokens<'_> {
                     margin: request.margin,
                     ahead_s: AHEAD_S,
                     refused: request.refused,
-                    patience,
                     is_in_passing: request.is_in_passing,
                     is_required: false,
                 };
@@ -200,11 +198,12 @@ impl Tokens<'_> {
             Grant::AuthorizationCode(client) => {
                 let store = self.store()?;
                 let client = self.client(client)?;
-                self.refresh(store.as_ref()).run(self, &client, patience)
+                self.refresh(store.as_ref())
+                    .run(self, &client, request.patience)
             }
             Grant::ClientCredentials(client) => {
                 let (client, http) = (self.client(client)?, self.http.client()?);
-                self.with_retries(patience, Repeat::Safe, || {
+                self.with_retries(request.patience, Repeat::Safe, || {
                     client.client_credentials(http, self.clock)
                 })
                 .map(Entry::of)
@@ -232,8 +231,13 @@ impl Tokens<'_> {
 }
 
 fn current(granted: &Granted) -> Current {
+    let Entry {
+        access_token,
+        expires_at_unix_s,
+        ..
+    } = &granted.entry;
     Current {
+        bearer: Bearer::new(access_token.clone(), Some(*expires_at_unix_s)),
         is_new: granted.is_new,
-        ..Current::new(&granted.entry)
     }
 }

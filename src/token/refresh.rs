@@ -58,17 +58,17 @@ pub(super) enum RefreshFailure {
 impl RefreshFailure {
     pub(super) fn of(error: &oauth::Error) -> Self {
         match error {
-            oauth::Error::Transport(error) => match error.phase {
-                Phase::Connect | Phase::Tls => RefreshFailure::Unused,
-                Phase::Request | Phase::NotHttp | Phase::Answer | Phase::TimeLimit => {
-                    RefreshFailure::Unknown
-                }
-            },
+            oauth::Error::Transport(error)
+                if matches!(error.phase, Phase::Connect | Phase::Tls) =>
+            {
+                RefreshFailure::Unused
+            }
             oauth::Error::Refused(refusal) if refusal.is_of_client() => RefreshFailure::Unused,
             oauth::Error::Refused(_) => RefreshFailure::Refused,
             oauth::Error::Busy { status: 429, .. } => RefreshFailure::Unused,
             // A gateway also sends this status when it lost the response of the server behind it.
-            oauth::Error::Busy { .. }
+            oauth::Error::Transport(_)
+            | oauth::Error::Busy { .. }
             | oauth::Error::Failed(_)
             | oauth::Error::OtherType(_)
             | oauth::Error::Unusable { .. } => RefreshFailure::Unknown,
@@ -222,9 +222,6 @@ impl Refresh<'_> {
 
     /// Tells whether a refresh of this login was interrupted. Removes a note of an earlier login.
     pub(super) fn is_pending(&self, tokens: &Tokens<'_>) -> bool {
-        if !self.journal.is_urgent(tokens.clock.now_unix_s()) {
-            return false;
-        }
         let Ok(login) = self.login(tokens) else {
             return false;
         };

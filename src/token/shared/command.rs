@@ -138,19 +138,15 @@ impl SharedRecord for CommandRecord<'_> {
 
     fn replace(&self, seen: &Version, record: &Secret) -> Result<Version, Trouble> {
         let arguments = ["replace", &seen.0];
-        match self.run(WRITE, &arguments, Some(record), OVERTAKEN)? {
-            (OVERTAKEN, _) => Err(Trouble::Overtaken),
-            (_, output) => {
-                let line = output.expose().lines().next().unwrap_or("");
-                let new = self.version(WRITE, line)?;
-                match new == *seen {
-                    true => {
-                        Err(self.unusable(WRITE, "printed the old version, so it did not write"))
-                    }
-                    false => Ok(new),
-                }
-            }
+        let (code, output) = self.run(WRITE, &arguments, Some(record), OVERTAKEN)?;
+        if code == OVERTAKEN {
+            return Err(Trouble::Overtaken);
         }
+        let new = self.version(WRITE, output.expose().lines().next().unwrap_or(""))?;
+        if new == *seen {
+            return Err(self.unusable(WRITE, "printed the old version, so it did not write"));
+        }
+        Ok(new)
     }
 
     fn limit_time(&self, limit: Duration) {

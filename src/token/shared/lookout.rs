@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use super::{
-    SharedRecord, Trouble, Version,
+    Seen, SharedRecord, Trouble, Version,
     record::{Claim, Record, machine},
 };
 use crate::{
     clock::Clock,
     failure::{Failure, Kind},
-    secret::Secret,
     token::{Tokens, needs_login},
 };
 
@@ -172,8 +171,8 @@ impl<'r> Lookout<'r> {
         loop {
             let now = clock.monotonic();
             let (error, since, limit, asked) = match self.record.read() {
-                Ok(seen) => match seen.record().cloned() {
-                    Some(text) => return self.known(seen.version, &text, seen.store_time_unix_s),
+                Ok(seen) => match self.known(seen)? {
+                    Some(known) => return Ok(known),
                     None => {
                         let since = *absent_since.get_or_insert(now);
                         (self.no_login(), since, ABSENT, None)
@@ -195,14 +194,12 @@ impl<'r> Lookout<'r> {
         }
     }
 
-    /// Parses and checks a record, and notes its claim.
-    fn known(
-        &mut self,
-        version: Version,
-        text: &Secret,
-        store_time_unix_s: Option<u64>,
-    ) -> anyhow::Result<Known> {
+    /// Parses and checks a record, and notes its claim. `None` if there is none.
+    fn known(&mut self, seen: Seen) -> anyhow::Result<Option<Known>> {
         let tokens = self.tokens;
+        let Some(text) = seen.record() else {
+            return Ok(None);
+        };
         let refuse = |why: &str| {
             let message = format!(
                 "cannot use the shared login of profile '{}' in {}: {why}",
@@ -223,13 +220,13 @@ impl<'r> Lookout<'r> {
             (Some(claim), Some((watched, _))) if claim == watched => {}
             (claim, _) => self.watched = claim.clone().map(|claim| (claim, at)),
         }
-        Ok(Known {
-            version,
+        Ok(Some(Known {
+            version: seen.version,
             record,
-            now_unix_s: store_time_unix_s.unwrap_or_else(|| tokens.clock.now_unix_s()),
-            has_store_time: store_time_unix_s.is_some(),
+            now_unix_s: (seen.store_time_unix_s).unwrap_or_else(|| tokens.clock.now_unix_s()),
+            has_store_time: seen.store_time_unix_s.is_some(),
             at,
-        })
+        }))
     }
 
     /// Judges the record's claim: by the store's time, or because this machine has watched it for its whole life.
@@ -360,11 +357,7 @@ impl<'r> Lookout<'r> {
     /// Reads the record once. `None` if there is none, or the store is behind.
     pub(super) fn glance(&mut self) -> anyhow::Result<Option<Known>> {
         match self.record.read() {
-            Ok(seen) => seen
-                .record()
-                .cloned()
-                .map(|text| self.known(seen.version, &text, seen.store_time_unix_s))
-                .transpose(),
+            Ok(seen) => self.known(seen),
             Err(Trouble::Overtaken) => Ok(None),
             Err(Trouble::Lost { why, .. } | Trouble::Unusable(why)) => Err(why),
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Trouble,
     lookout::{ABSENT, Held, Known, Lookout, Pauses},
-    record::{Access, Cause, Claim, Failed, Record},
+    record::{Access, Claim, Failed, Record},
 };
 use crate::secret::Secret;
 
@@ -24,10 +24,7 @@ pub(super) enum Outcome {
     },
     /// The request failed.
     Failed {
-        why: String,
-        cause: Cause,
-        /// The pause that Bitbucket asked for, in seconds.
-        pause_s: u64,
+        failed: Failed,
         /// Whether Bitbucket may have used the refresh token. The next machine then repeats the exchange.
         may_be_used: bool,
     },
@@ -93,9 +90,7 @@ impl Lookout<'_> {
                 (next.claim, next.failed, next.dead) = (None, None, None);
             }
             Outcome::Failed {
-                why,
-                cause,
-                pause_s,
+                failed,
                 may_be_used,
             } => {
                 if let Some(mut claim) = next.claim.take_if(is_ours)
@@ -106,10 +101,7 @@ impl Lookout<'_> {
                 }
                 next.failed = Some(Failed {
                     at_unix_s: self.now_unix_s(newest),
-                    host: self.host.clone(),
-                    why: why.clone(),
-                    cause: *cause,
-                    pause_s: *pause_s,
+                    ..failed.clone()
                 });
             }
             Outcome::Refused => {

@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     failure::{Failure, Kind, quote},
-    http::PATIENCE,
     oauth,
     secret::Secret,
     token::{Tokens, cache::Cache},
@@ -179,7 +178,6 @@ impl Tokens<'_> {
             margin: Duration::ZERO,
             ahead_s: u64::MAX,
             refused: None,
-            patience: PATIENCE,
             is_in_passing: false,
             is_required: true,
         };

@@ -1,26 +1,30 @@
 //! The record that machines share: client, login, access token, and the claim of the machine that renews it.
 
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use super::{super::client::client, RESERVED};
+use super::RESERVED;
 use crate::{
     oauth::{self, TokenAnswer},
     profile::{Grant, Profile},
     secret::{Secret, hex_digest},
+    token::{client::client, format},
 };
 
-/// The version of the format. Other versions are not used.
-const VERSION: u64 = 1;
-
 /// A shared login or client. Times are those of the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// A part that cannot be read makes the whole record unusable: a lost claim or token would cost the login.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) client_id: String,
     /// `None` in a copy for jobs, which has the access token only.
+    #[serde(serialize_with = "format::expose")]
     pub(super) client_secret: Option<Secret>,
     /// A digest of client and endpoints. A record never says where its secrets go, so they cannot be sent elsewhere.
+    #[serde(rename = "for")]
     pub(super) purpose: String,
     /// `None` for a client that gets tokens for itself, and in a copy.
+    #[serde(serialize_with = "format::expose")]
     pub(super) refresh_token: Option<Secret>,
     /// The name of the account that logged in, if Bitbucket named it.
     pub(super) owner: Option<String>,
@@ -32,8 +36,9 @@ pub(super) struct Record {
 }
 
 /// An access token.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Access {
+    #[serde(serialize_with = "format::expose")]
     pub(super) token: Secret,
     pub(super) lifetime_s: u64,
     pub(super) got_at_unix_s: u64,
@@ -44,7 +49,7 @@ pub(super) struct Access {
 }
 
 /// A machine's note that it renews the token now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Claim {
     /// A random name, different for each command.
     pub(super) nonce: String,
@@ -58,7 +63,7 @@ pub(super) struct Claim {
 }
 
 /// The last failed attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Failed {
     pub(super) at_unix_s: u64,
     pub(super) host: String,
@@ -69,7 +74,8 @@ pub(super) struct Failed {
 }
 
 /// The cause of a failed attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Cause {
     /// Bitbucket refused the client.
     Client,
@@ -77,22 +83,6 @@ pub(super) enum Cause {
     Connection,
     /// Bitbucket was busy, or its response was unusable.
     Server,
-}
-
-impl Cause {
-    const ALL: [Self; 3] = [Cause::Client, Cause::Connection, Cause::Server];
-
-    fn name(self) -> &'static str {
-        match self {
-            Cause::Client => "client",
-            Cause::Connection => "connection",
-            Cause::Server => "server",
-        }
-    }
-
-    fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|cause| cause.name() == name)
-    }
 }
 
 /// Gives this machine's name, for messages.
@@ -118,17 +108,6 @@ pub fn purpose(profile: &Profile, client_id: &str) -> String {
 }
 
 impl Access {
-    fn to_json(&self) -> Value {
-        json!({
-            "token": self.token.expose(),
-            "lifetime_s": self.lifetime_s,
-            "got_at_unix_s": self.got_at_unix_s,
-            "expires_at_unix_s": self.expires_at_unix_s,
-            "scopes": self.scopes,
-            "by": self.by,
-        })
-    }
-
     /// Makes the record's token from a response.
     pub(super) fn of(answer: &TokenAnswer, asked_at_unix_s: u64, host: &str) -> Self {
         Access {
@@ -212,133 +191,36 @@ impl Record {
 
     /// Formats it for a store.
     pub(super) fn render(&self) -> Secret {
-        Secret::new(self.to_json().to_string())
+        Secret::new(format::render(self).to_string())
     }
 
     /// Formats it with at least so many bytes. The next write leaves out what was added.
     pub(super) fn with_room(&self, bytes: usize) -> Secret {
-        let mut record = self.to_json();
+        let mut record = format::render(self);
         let room = bytes.saturating_sub(record.to_string().len());
         record[RESERVED] = json!("x".repeat(room));
         Secret::new(record.to_string())
     }
 
-    fn to_json(&self) -> Value {
-        let secret = |secret: &Secret| secret.expose().to_owned();
-        let access = self.access.as_ref().map(Access::to_json);
-        let claim = self.claim.as_ref().map(|claim| {
-            json!({
-                "nonce": claim.nonce,
-                "host": claim.host,
-                "at_unix_s": claim.at_unix_s,
-                "number": claim.number,
-                "has_given_up": claim.has_given_up,
-            })
-        });
-        let failed = self.failed.as_ref().map(|failed| {
-            json!({
-                "at_unix_s": failed.at_unix_s,
-                "host": failed.host,
-                "why": failed.why,
-                "cause": failed.cause.name(),
-                "pause_s": failed.pause_s,
-            })
-        });
-        json!({
-            "version": VERSION,
-            "client_id": self.client_id,
-            "client_secret": self.client_secret.as_ref().map(secret),
-            "for": self.purpose,
-            "refresh_token": self.refresh_token.as_ref().map(secret),
-            "owner": self.owner,
-            "access": access,
-            "claim": claim,
-            "failed": failed,
-            "dead": self.dead,
-        })
-    }
-
-    /// Parses a record. `None` if it is not one of this version.
+    /// Parses a record. `None` if it is not one of this version, or a secret in it has no form of one.
     pub(super) fn parse(text: &Secret) -> Option<Self> {
-        let value: Value = serde_json::from_str(text.expose()).ok()?;
-        if value.get("version")?.as_u64()? != VERSION {
-            return None;
-        }
-        let part = |name: &str| value.get(name).filter(|part| !part.is_null());
-        // A part that cannot be read makes the whole record unusable: a lost claim or token would cost the login.
-        Some(Record {
-            client_id: text_of(&value, "client_id")?,
-            client_secret: optional(part("client_secret"), secret)?,
-            purpose: text_of(&value, "for")?,
-            refresh_token: optional(part("refresh_token"), secret)?,
-            owner: optional(part("owner"), |owner| owner.as_str().map(str::to_owned))?,
-            access: optional(part("access"), access)?,
-            claim: optional(part("claim"), claim)?,
-            failed: optional(part("failed"), failed)?,
-            dead: optional(part("dead"), |dead| dead.as_str().map(str::to_owned))?,
-        })
+        let record: Self = format::parse(text)?;
+        let tokens = record.access.iter().map(|access| &access.token);
+        let secrets = [&record.client_secret, &record.refresh_token];
+        let is_usable = secrets.into_iter().flatten().chain(tokens).all(is_graphic);
+        is_usable.then_some(record)
     }
 }
 
-fn optional<T>(part: Option<&Value>, parse: impl Fn(&Value) -> Option<T>) -> Option<Option<T>> {
-    match part {
-        Some(part) => parse(part).map(Some),
-        None => Some(None),
-    }
-}
-
-fn secret(value: &Value) -> Option<Secret> {
-    // RFC 6749 appendix A. A line end would inject a field into git's credential protocol.
-    let is_graphic = |text: &&str| text.bytes().all(|byte| byte.is_ascii_graphic());
-    let text = value.as_str().filter(|text| !text.is_empty());
-    text.filter(is_graphic).map(Secret::new)
-}
-
-fn text_of(value: &Value, name: &str) -> Option<String> {
-    value.get(name)?.as_str().map(str::to_owned)
-}
-
-fn number_of(value: &Value, name: &str) -> Option<u64> {
-    value.get(name)?.as_u64()
-}
-
-fn access(value: &Value) -> Option<Access> {
-    let scopes = value.get("scopes")?.as_array()?.iter();
-    Some(Access {
-        lifetime_s: number_of(value, "lifetime_s")?,
-        got_at_unix_s: number_of(value, "got_at_unix_s")?,
-        expires_at_unix_s: number_of(value, "expires_at_unix_s")?,
-        scopes: scopes
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect(),
-        by: text_of(value, "by")?,
-        token: secret(value.get("token")?)?,
-    })
-}
-
-fn claim(value: &Value) -> Option<Claim> {
-    Some(Claim {
-        nonce: text_of(value, "nonce")?,
-        host: text_of(value, "host")?,
-        at_unix_s: number_of(value, "at_unix_s")?,
-        number: number_of(value, "number")?,
-        has_given_up: value.get("has_given_up")?.as_bool()?,
-    })
-}
-
-fn failed(value: &Value) -> Option<Failed> {
-    Some(Failed {
-        at_unix_s: number_of(value, "at_unix_s")?,
-        host: text_of(value, "host")?,
-        why: text_of(value, "why")?,
-        cause: Cause::named(value.get("cause")?.as_str()?)?,
-        pause_s: number_of(value, "pause_s")?,
-    })
+/// RFC 6749 appendix A. A line end would inject a field into git's credential protocol.
+fn is_graphic(secret: &Secret) -> bool {
+    !secret.is_empty() && secret.expose().bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     fn record() -> Record {

@@ -70,8 +70,6 @@ pub(in crate::token) struct Renewal<'r> {
     pub(in crate::token) ahead_s: u64,
     /// The token that the git server refused.
     pub(in crate::token) refused: Option<&'r Secret>,
-    /// The time to wait for a busy token endpoint.
-    pub(in crate::token) patience: Duration,
     /// Whether the command has a valid token, and only looks for a newer one.
     pub(in crate::token) is_in_passing: bool,
     /// Whether a failed renewal is an error although the token is still valid.
@@ -222,7 +220,7 @@ impl Renewal<'_> {
     /// Waits as long as Bitbucket asked another machine to, or repeats the failure of that machine a moment ago.
     fn after(&self, failed: &Failed, known: &Known) -> anyhow::Result<Step> {
         let left_s = left_s(failed, known);
-        if failed.pause_s > 0 && left_s <= self.patience.as_secs() {
+        if failed.pause_s > 0 && left_s <= PATIENCE.as_secs() {
             let why = quote(&failed.why);
             let message = format!("waiting {left_s} s before the next token request: {why}");
             return Ok(Step::Wait(message));
@@ -290,8 +288,7 @@ impl Renewal<'_> {
         match lookout.claim(known, limits.store)? {
             Claimed::Ours(held) => {
                 lookout.use_usual_limits();
-                let patience = self.patience.min(limits.patience);
-                self.exchange(lookout, *held, &client, http, patience)
+                self.exchange(lookout, *held, &client, http, limits.patience)
             }
             Claimed::Overtaken => Ok(Attempt::Overtaken),
             Claimed::Unknown => Ok(Attempt::Again),
@@ -319,7 +316,7 @@ impl Renewal<'_> {
         let clock = self.tokens.clock;
         let record = held.known.record.clone();
         let mut may_be_used = record.claim.as_ref().is_some_and(|claim| claim.number > 1);
-        let (policy, mut retries) = (self.tokens.patience(patience), Retries::within(patience));
+        let mut retries = Retries::within(patience);
         loop {
             if held.is_old(clock) && !lookout.hold(&mut held)? {
                 return Ok(Attempt::Again);
@@ -334,7 +331,8 @@ impl Renewal<'_> {
                 Err(error) => error,
             };
             may_be_used |= RefreshFailure::of(&error) == RefreshFailure::Unknown;
-            match policy.pause(&mut retries, Repeat::SpendsWithGrace, &error) {
+            let tokens = self.tokens;
+            match tokens.retry_after(&mut retries, Repeat::SpendsWithGrace, &error) {
                 Some(span) if lookout.rest(&mut held, span)? => {}
                 Some(_) => return Ok(Attempt::Again),
                 None => return self.failed(lookout, &held, may_be_used, error, client),
@@ -391,10 +389,15 @@ impl Renewal<'_> {
             };
         }
         let may_be_used = has_login && may_be_used;
-        let outcome = Outcome::Failed {
+        let failed = Failed {
+            at_unix_s: lookout.now_unix_s(&held.known),
+            host: lookout.host.clone(),
             why: error.to_string(),
             cause: cause(&error),
             pause_s: pause_s(&error, may_be_used),
+        };
+        let outcome = Outcome::Failed {
+            failed,
             may_be_used,
         };
         // If the write fails, the claim ends by itself.
@@ -426,10 +429,9 @@ fn pause_s(error: &oauth::Error, may_be_used: bool) -> u64 {
 fn cause(error: &oauth::Error) -> Cause {
     match error {
         oauth::Error::Refused(_) => Cause::Client,
-        oauth::Error::Transport(error) => match error.phase {
-            Phase::Connect | Phase::Tls => Cause::Connection,
-            Phase::Request | Phase::NotHttp | Phase::Answer | Phase::TimeLimit => Cause::Server,
-        },
+        oauth::Error::Transport(error) if matches!(error.phase, Phase::Connect | Phase::Tls) => {
+            Cause::Connection
+        }
         _ => Cause::Server,
     }
 }

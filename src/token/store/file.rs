@@ -3,25 +3,22 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
     rc::Rc,
 };
 
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 use super::{RESERVE_BYTES, Store, unusable};
 use crate::{
     failure::{Failure, Kind, shell_command},
     files::{self, Directory, MAX_FILE_BYTES},
     secret::Secret,
-    token::of_disk,
+    token::{format, of_disk},
 };
-
-/// The version of the file format. Other versions are not read.
-const VERSION: u64 = 1;
 
 /// A directory of secrets.
 ///
@@ -33,14 +30,23 @@ pub(crate) struct FileStore {
     path: PathBuf,
     /// The profile that hints name.
     profile: String,
-    /// The directory with the reserved space. The secret goes there, even if its path leads elsewhere by then.
-    held: RefCell<Option<Rc<Directory>>>,
-    reserved: RefCell<HashMap<String, String>>,
+    room: RefCell<Option<Room>>,
     /// The directories that were created for it and are otherwise empty, the innermost first.
     made: RefCell<Vec<PathBuf>>,
 }
 
+/// The reserved space for a secret.
+#[derive(Debug)]
+struct Room {
+    /// The secret goes to this directory, even if its path leads elsewhere by then.
+    directory: Rc<Directory>,
+    /// The name of the file.
+    name: String,
+}
+
+#[derive(Serialize, Deserialize)]
 struct Record {
+    #[serde(serialize_with = "format::expose")]
     secret: Secret,
     /// A write counter that identifies the later record.
     generation: u64,
@@ -52,16 +58,15 @@ impl FileStore {
         FileStore {
             path: directory,
             profile: profile.to_owned(),
-            held: RefCell::default(),
-            reserved: RefCell::default(),
+            room: RefCell::default(),
             made: RefCell::default(),
         }
     }
 
     /// Opens the directory; `None` if there is none.
     fn directory(&self) -> anyhow::Result<Option<Rc<Directory>>> {
-        if let Some(held) = &*self.held.borrow() {
-            return Ok(Some(Rc::clone(held)));
+        if let Some(room) = &*self.room.borrow() {
+            return Ok(Some(Rc::clone(&room.directory)));
         }
         match Directory::open(&self.path) {
             Ok(directory) => Ok(Some(Rc::new(directory))),
@@ -77,29 +82,22 @@ impl FileStore {
         let Some(directory) = self.directory()? else {
             return Ok(None);
         };
-        let beside = beside(&directory, key, &self.profile)?.into_iter();
-        let beside = beside
-            .filter_map(|(_, record)| record)
-            .max_by_key(|record| record.generation);
+        // First those beside it: another process may rename one of them meanwhile.
+        let beside = beside(&directory, key, &self.profile)?;
         let name = current(key);
-        let current = match read(&directory, &name, &self.profile)? {
-            None => None,
-            Some(text) => match parse(&text) {
-                Some(record) => Some(record),
-                None if beside.is_some() => None,
-                None => {
-                    return Err(unusable(format!(
-                        "'{}' is damaged; the helper did not change it",
-                        directory.path_of(&name).display()
-                    ))
-                    .into());
-                }
-            },
-        };
-        Ok([current, beside]
-            .into_iter()
-            .flatten()
-            .max_by_key(|record| record.generation))
+        let text = read(&directory, &name, &self.profile)?;
+        let latest = (text.as_ref().and_then(parse).into_iter())
+            .chain(beside.into_iter().filter_map(|(_, record)| record))
+            .max_by_key(|record| record.generation);
+        if text.is_some() && latest.is_none() {
+            let path = directory.path_of(&name);
+            return Err(unusable(format!(
+                "'{}' is damaged; the helper did not change it",
+                path.display()
+            ))
+            .into());
+        }
+        Ok(latest)
     }
 
     /// Removes every secret, and the names of the accounts. Tells whether there was a secret.
@@ -124,7 +122,7 @@ impl FileStore {
     }
 
     /// Creates the directory and a new file with space for a secret.
-    fn make_place(&self, key: &str) -> io::Result<String> {
+    fn make_room(&self, key: &str) -> io::Result<Room> {
         let ancestors = self.path.ancestors();
         let missing = ancestors.take_while(|directory| !directory.exists());
         let missing: Vec<_> = missing.map(Path::to_owned).collect();
@@ -137,9 +135,9 @@ impl FileStore {
             let why = format!("'{}' is a directory: remove it", place.display());
             return Err(io::Error::new(io::ErrorKind::IsADirectory, why));
         }
-        self.held.replace(Some(Rc::clone(&directory)));
         let name = files::beside(key, "next")?;
-        make_room(&directory, &name).map(|()| name)
+        fill(&directory, &name)?;
+        Ok(Room { directory, name })
     }
 
     /// Removes the directories that were created and are still empty.
@@ -159,17 +157,14 @@ impl Store for FileStore {
 
     fn reserve(&self, key: &str) -> anyhow::Result<()> {
         self.release(key);
-        let name = self
-            .make_place(key)
+        let room = self
+            .make_room(key)
             .or_else(|error| match error.kind() {
                 // Another process has removed the directory that it had created.
-                io::ErrorKind::NotFound => self.make_place(key),
+                io::ErrorKind::NotFound => self.make_room(key),
                 _ => Err(error),
             })
-            .inspect_err(|_| {
-                self.held.take();
-                self.remove_made();
-            })
+            .inspect_err(|_| self.remove_made())
             .map_err(|error| {
                 let place = self.path.display();
                 of_disk(
@@ -177,37 +172,32 @@ impl Store for FileStore {
                     format!("cannot reserve space for a secret in '{place}'"),
                 )
             })?;
-        self.reserved.borrow_mut().insert(key.to_owned(), name);
+        self.room.replace(Some(room));
         Ok(())
     }
 
     fn release(&self, key: &str) {
         if let Ok(Some(directory)) = self.directory() {
-            if let Some(name) = self.reserved.borrow_mut().remove(key) {
-                let _ = directory.remove(&name);
+            if let Some(room) = self.room.take() {
+                let _ = directory.remove(&room.name);
             }
             clean(&directory, key, Some(0), &self.profile);
         }
-        self.held.take();
         self.remove_made();
     }
 
     fn save(&self, key: &str, secret: &Secret) -> anyhow::Result<()> {
-        if !self.reserved.borrow().contains_key(key) {
+        if self.room.borrow().is_none() {
             self.reserve(key)?;
         }
-        let name = self.reserved.borrow_mut().remove(key).unwrap_or_default();
         let latest = self.latest(key).ok().flatten();
         let generation = latest.map_or(0, |record| record.generation + 1);
-        let record =
-            json!({ "version": VERSION, "generation": generation, "secret": secret.expose() });
+        let record = format::render(&Record {
+            secret: secret.clone(),
+            generation,
+        });
         let text = Secret::new(record.to_string());
-        let cannot = |error| {
-            let path = self.path.join(&name);
-            of_disk(error, format!("cannot write '{}'", path.display()))
-        };
-        let held = self.held.take();
-        let directory = held.ok_or_else(|| cannot(io::ErrorKind::NotFound.into()))?;
+        let Room { directory, name } = (self.room.take()).expect("because it was just reserved");
         let outcome = loop {
             match write(&directory, &name, &current(key), &text) {
                 // Another process removed it as unused space, between two steps.
@@ -218,7 +208,9 @@ impl Store for FileStore {
         };
         if let Err(error) = outcome {
             let _ = directory.remove(&name);
-            return Err(cannot(error));
+            let path = self.path.join(&name);
+            let message = format!("cannot write '{}'", path.display());
+            return Err(of_disk(error, message));
         }
         clean(&directory, key, Some(generation), &self.profile);
         Ok(())
@@ -281,7 +273,7 @@ fn clean(directory: &Directory, key: &str, generation: Option<u64>, profile: &st
 }
 
 /// Writes a new file with space for a secret.
-fn make_room(directory: &Directory, name: &str) -> io::Result<()> {
+fn fill(directory: &Directory, name: &str) -> io::Result<()> {
     let mut file = directory.create(name)?;
     let written = file
         .write_all(&[b' '; RESERVE_BYTES])
@@ -331,13 +323,7 @@ fn read(directory: &Directory, name: &str, profile: &str) -> anyhow::Result<Opti
 }
 
 fn parse(text: &Secret) -> Option<Record> {
-    let value: Value = serde_json::from_str(text.expose()).ok()?;
-    let is_ours = value.get("version")?.as_u64()? == VERSION;
-    let secret = Secret::new(value.get("secret")?.as_str()?);
-    (is_ours && !secret.is_empty()).then_some(Record {
-        secret,
-        generation: value.get("generation")?.as_u64()?,
-    })
+    format::parse(text).filter(|record: &Record| !record.secret.is_empty())
 }
 
 #[cfg(test)]
@@ -418,7 +404,8 @@ mod tests {
             .save("k", &Secret::new("one"))
             .expect("it can be written");
         store.reserve("k").expect("there is room");
-        let room = store.path.join(&store.reserved.borrow()["k"]);
+        let name = store.room.borrow().as_ref().map(|room| room.name.clone());
+        let room = store.path.join(name.expect("it is reserved"));
         fs::write(room, r#"{"version":1,"secr"#).expect("it is ours");
         assert_eq!(loaded(&store).as_deref(), Some("one"));
     }

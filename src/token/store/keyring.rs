@@ -33,11 +33,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(30);
 const READY_LIMIT: Duration = Duration::from_secs(3);
 
 /// The keychain as a store.
-#[derive(Clone)]
-pub(crate) struct KeyringStore {
-    entries: Entries,
-    time_limit: Duration,
-}
+pub(crate) struct KeyringStore(Pieces);
 
 impl KeyringStore {
     /// Connects to the keychain.
@@ -53,10 +49,7 @@ impl KeyringStore {
         let entries = connected
             .and_then(|()| within(TIME_LIMIT, move || connect(keychain)))
             .context(unusable("cannot use the keychain".into()))?;
-        Ok(KeyringStore {
-            entries,
-            time_limit: TIME_LIMIT,
-        })
+        Ok(KeyringStore(Pieces(entries)))
     }
 
     /// Removes every entry.
@@ -70,8 +63,8 @@ impl KeyringStore {
         doing: &str,
         work: impl FnOnce(&Pieces) -> Result<T, Error> + Send + 'static,
     ) -> anyhow::Result<T> {
-        let pieces = Pieces(self.entries.clone());
-        within(self.time_limit, move || work(&pieces))
+        let pieces = self.0.clone();
+        within(TIME_LIMIT, move || work(&pieces))
             .with_context(|| unusable(format!("cannot {doing} the keychain")))
     }
 }
@@ -183,6 +176,7 @@ fn within<T: Send + 'static>(
 }
 
 /// Secrets as numbered pieces of a generation, with an index entry that names the valid generation.
+#[derive(Clone)]
 struct Pieces(Entries);
 
 /// The index: the valid pieces.
@@ -190,6 +184,17 @@ struct Index {
     generation: u64,
     pieces: usize,
     digest: String,
+}
+
+impl Index {
+    fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        Some(Index {
+            generation: words.next()?.parse().ok()?,
+            pieces: words.next()?.parse().ok()?,
+            digest: words.next()?.to_owned(),
+        })
+    }
 }
 
 impl Pieces {
@@ -253,10 +258,8 @@ impl Pieces {
         ))?;
         // Remove the pieces of the earlier secret, and those of writes that were interrupted before or after the index.
         self.remove_pieces(key, index.generation, index.pieces);
-        for earlier in 1..=2 {
-            if let Some(generation) = index.generation.checked_sub(earlier) {
-                self.remove_pieces(key, generation, 0);
-            }
+        for generation in index.generation.saturating_sub(2)..index.generation {
+            self.remove_pieces(key, generation, 0);
         }
         Ok(())
     }
@@ -272,14 +275,7 @@ impl Pieces {
             Ok(()) | Err(Error::NoEntry) => {}
             Err(error) => return Err(error),
         }
-        for generation in [
-            generation.checked_sub(1),
-            Some(generation),
-            Some(generation + 1),
-        ]
-        .into_iter()
-        .flatten()
-        {
+        for generation in generation.saturating_sub(1)..=generation + 1 {
             self.remove_pieces(key, generation, 0);
         }
         Ok(true)
@@ -301,20 +297,9 @@ impl Pieces {
             Err(Error::NoEntry) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let damaged = || Error::BadStoreFormat("the index of a secret is damaged".into());
-        let mut words = text.split(' ');
-        let mut number = || {
-            words
-                .next()
-                .and_then(|word| word.parse::<u64>().ok())
-                .ok_or_else(damaged)
-        };
-        let (generation, pieces) = (number()?, number()?);
-        Ok(Some(Index {
-            generation,
-            pieces: usize::try_from(pieces).map_err(|_| damaged())?,
-            digest: words.next().ok_or_else(damaged)?.to_owned(),
-        }))
+        Index::parse(&text)
+            .map(Some)
+            .ok_or_else(|| Error::BadStoreFormat("the index of a secret is damaged".into()))
     }
 
     fn piece(&self, key: &str, generation: u64, number: usize) -> Result<Entry, Error> {

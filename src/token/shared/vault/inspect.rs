@@ -29,7 +29,7 @@ impl VaultRecord<'_> {
     }
 
     fn inspect_rights(&self, found: &mut Inspection) -> Result<(), Trouble> {
-        let path = self.wire.path_of_record().join("/");
+        let path = self.wire.path_of("data").join("/");
         let answer = self.capabilities(&path)?;
         if !matches!(answer.status, 200 | 403) {
             return Err(self.wire.refusal(READ, &answer));
@@ -96,7 +96,7 @@ impl VaultRecord<'_> {
             .split('/')
             .chain(["config"])
             .collect();
-        for path in [self.path_of("metadata"), engine] {
+        for path in [self.wire.path_of("metadata"), engine] {
             let answer = self.send(WRITE, &path, &Secret::new(""))?;
             let after = answer
                 .part("/data/delete_version_after")
@@ -126,7 +126,7 @@ impl VaultRecord<'_> {
     /// Lets the engine keep as few versions as possible.
     pub(super) fn keep_few_versions(&self, notify: &dyn Fn(&str)) {
         let body = Secret::new(json!({ "max_versions": KEPT }).to_string());
-        let is_set = self.send(WRITE, &self.path_of("metadata"), &body);
+        let is_set = self.send(WRITE, &self.wire.path_of("metadata"), &body);
         if !is_set.is_ok_and(|answer| matches!(answer.status, 200 | 204)) {
             notify(&format!(
                 "the store keeps earlier versions of the login; run 'vault kv metadata put -max-versions={KEPT} {}'",
@@ -137,7 +137,7 @@ impl VaultRecord<'_> {
 
     /// Checks the right to destroy versions. A server that does not tell it may still allow it.
     pub(super) fn has_right_to_destroy(&self) -> Result<(), Trouble> {
-        let path = self.path_of("destroy").join("/");
+        let path = self.wire.path_of("destroy").join("/");
         let answer = self.capabilities(&path)?;
         let Some(rights) = answer.part("/data").and_then(|data| data.get(&path)) else {
             return Ok(());
@@ -155,7 +155,7 @@ impl VaultRecord<'_> {
     /// Destroys a version and all earlier ones.
     pub(super) fn destroy_versions(&self, Version(newest): &Version) -> Result<(), Trouble> {
         let newest: u64 = newest.parse().unwrap_or(0);
-        let kept = self.send(WRITE, &self.path_of("metadata"), &Secret::new(""))?;
+        let kept = self.send(WRITE, &self.wire.path_of("metadata"), &Secret::new(""))?;
         let kept = kept.part("/data/versions").and_then(Value::as_object);
         let oldest = kept.and_then(|kept| kept.keys().filter_map(|it| it.parse().ok()).min());
         // A policy may not let this machine read the list.
@@ -164,7 +164,7 @@ impl VaultRecord<'_> {
             .max(1);
         let versions: Vec<_> = (oldest..=newest).collect();
         let body = Secret::new(json!({ "versions": versions }).to_string());
-        let answer = self.send(WRITE, &self.path_of("destroy"), &body)?;
+        let answer = self.send(WRITE, &self.wire.path_of("destroy"), &body)?;
         match answer.status {
             200 | 204 => Ok(()),
             _ => Err(self.wire.refusal(REMOVE, &answer)),
@@ -175,16 +175,6 @@ impl VaultRecord<'_> {
     fn capabilities(&self, path: &str) -> Result<Answer, Trouble> {
         let body = Secret::new(json!({ "paths": [path] }).to_string());
         self.send(WRITE, &["sys", "capabilities-self"], &body)
-    }
-
-    /// Gives a path of the record's engine: `metadata` or `destroy`.
-    fn path_of(&self, what: &'static str) -> Vec<&str> {
-        let RecordPath { mount, path } = self.wire.record;
-        mount
-            .split('/')
-            .chain([what])
-            .chain(path.split('/'))
-            .collect()
     }
 }
 

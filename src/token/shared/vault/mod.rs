@@ -87,7 +87,7 @@ impl<'v> VaultRecord<'v> {
     /// Sends a request for the record: a read if `body` is empty. If the server refuses the token of a login with a
     /// JWT, logs in once more in this session.
     fn ask(&self, what: &'static str, body: &Secret) -> Result<Answer, Trouble> {
-        let path = self.wire.path_of_record();
+        let path = self.wire.path_of("data");
         loop {
             let answer = self.send(what, &path, body)?;
             if answer.status != 403 || answer.json.is_none() {
@@ -123,23 +123,17 @@ impl<'v> VaultRecord<'v> {
             }
         }
         let credential = credential::find(self.wire.vault, self.variables);
-        let token = credential
+        let (token, credential) = credential
             .map_err(Trouble::Unusable)
-            .and_then(|credential| Ok((self.log_in(&credential)?, credential)));
-        match token {
-            Ok((token, credential)) => {
-                self.session
-                    .access
-                    .replace(Access::Open(token.clone(), credential));
-                Ok(token)
-            }
-            Err(trouble) => {
-                if let Trouble::Unusable(error) = &trouble {
+            .and_then(|credential| Ok((self.log_in(&credential)?, credential)))
+            .inspect_err(|trouble| {
+                if let Trouble::Unusable(error) = trouble {
                     self.session.access.replace(Access::refused(error));
                 }
-                Err(trouble)
-            }
-        }
+            })?;
+        let opened = Access::Open(token.clone(), credential);
+        self.session.access.replace(opened);
+        Ok(token)
     }
 
     /// Gives the token of a credential, after a login if it needs one.
@@ -192,7 +186,7 @@ impl<'v> VaultRecord<'v> {
             WRITE => r#""create", "read", "update""#,
             _ => r#""read""#,
         };
-        let path = self.wire.path_of_record().join("/");
+        let path = self.wire.path_of("data").join("/");
         let rule = format!("path \"{path}\" {{ capabilities = [{rights}] }}");
         let cause = match by {
             Credential::None => credential::none(self.wire.vault),

@@ -43,11 +43,11 @@ pub(super) struct Answer {
 }
 
 impl<'v> Wire<'v> {
-    /// Gives the path of the record below `/v1`.
-    pub(super) fn path_of_record(&self) -> Vec<&'v str> {
+    /// Gives the path of the record below `/v1`: its `data`, its `metadata`, or to `destroy` versions of it.
+    pub(super) fn path_of(&self, what: &'static str) -> Vec<&'v str> {
         let RecordPath { mount, path } = self.record;
         let mount = mount.split('/');
-        mount.chain(["data"]).chain(path.split('/')).collect()
+        mount.chain([what]).chain(path.split('/')).collect()
     }
 
     /// Sends a request: a POST with a body, or a GET without one. Redirects are not followed.

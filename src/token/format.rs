@@ -1,0 +1,34 @@
+//! The JSON of cached, stored and shared records: a version, and the fields of one type.
+
+use serde::{Serialize, Serializer, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::secret::Secret;
+
+/// The version of the formats. Records of other versions are not used.
+const VERSION: u64 = 1;
+
+/// Formats a record.
+pub(super) fn render(record: &impl Serialize) -> Value {
+    let mut value = json!(record);
+    value["version"] = json!(VERSION);
+    value
+}
+
+/// Parses a record. `None` if it is not one of this version.
+pub(super) fn parse<T: DeserializeOwned>(text: &Secret) -> Option<T> {
+    let value: Value = serde_json::from_str(text.expose()).ok()?;
+    if value.get("version")?.as_u64()? != VERSION {
+        return None;
+    }
+    serde_json::from_value(value).ok()
+}
+
+/// Writes a secret into a record. A type cannot do that without naming this function, because [`Secret`] has no
+/// serialization of its own.
+pub(super) fn expose<'s, S: Serializer>(
+    secret: impl Into<Option<&'s Secret>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    secret.into().map(Secret::expose).serialize(serializer)
+}
