@@ -17,6 +17,9 @@ const SPACE: &str = "free space on that disk, then try again";
 const MEMORY: &str = "close other programs, then try again";
 const DIRECTORY: &str = "change into a directory that exists, then try again";
 
+/// `ENFILE` and `EMFILE`, the same on every Unix.
+const NO_HANDLE: [i32; 2] = [23, 24];
+
 /// More threads than the libraries for the keychain start.
 const THREADS: usize = 8;
 
@@ -67,20 +70,11 @@ fn of_io(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(SPACE),
         io::ErrorKind::OutOfMemory => Some(MEMORY),
-        _ => is_of_handles(error).then_some(HANDLES),
+        _ => error
+            .raw_os_error()
+            .filter(|code| cfg!(unix) && NO_HANDLE.contains(code))
+            .map(|_| HANDLES),
     }
-}
-
-#[cfg(unix)]
-fn is_of_handles(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let limits = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
-    error.raw_os_error().is_some_and(|it| limits.contains(&it))
-}
-
-#[cfg(not(unix))]
-fn is_of_handles(_error: &io::Error) -> bool {
-    false
 }
 
 /// Explains why a process or a thread did not start, if a limit is the reason (fork(2), `EAGAIN`).

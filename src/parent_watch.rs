@@ -9,14 +9,12 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-/// Checks git's end of the pipe while it is armed.
+/// Checks git's end of the pipe, this process's stdout, while it is armed.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     armed: Arc<AtomicUsize>,
     #[cfg(unix)]
     thread: std::sync::OnceLock<Option<std::thread::JoinHandle<()>>>,
-    #[cfg(unix)]
-    enabled: bool,
 }
 
 /// Keeps the watch armed until it is dropped.
@@ -30,26 +28,15 @@ impl Drop for Armed {
 }
 
 impl Watch {
-    /// Watches this process's stdout.
-    pub(crate) fn on_stdout() -> Self {
-        Watch {
-            #[cfg(unix)]
-            enabled: true,
-            ..Watch::default()
-        }
-    }
-
     /// Arms the watch during a wait.
     pub(crate) fn arm(&self) -> Armed {
         self.armed.fetch_add(1, Ordering::SeqCst);
         #[cfg(unix)]
-        if self.enabled {
-            let handle = self
-                .thread
-                .get_or_init(|| unix::spawn(Arc::clone(&self.armed)));
-            if let Some(handle) = handle {
-                handle.thread().unpark();
-            }
+        if let Some(handle) = self
+            .thread
+            .get_or_init(|| unix::spawn(Arc::clone(&self.armed)))
+        {
+            handle.thread().unpark();
         }
         Armed(Arc::clone(&self.armed))
     }
@@ -67,6 +54,7 @@ mod unix {
         time::Duration,
     };
 
+    use crate::limits;
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
     /// The time limit for one check. A closed pipe ends it immediately.
@@ -81,10 +69,7 @@ mod unix {
     /// Starts the thread. Without a thread, the process notices a killed git at the next byte.
     pub(super) fn spawn(armed: Arc<AtomicUsize>) -> Option<JoinHandle<()>> {
         let pipe = std::io::stdout().as_fd().try_clone_to_owned().ok()?;
-        thread::Builder::new()
-            .name("hangup".into())
-            .spawn(move || watch(&pipe, &armed))
-            .ok()
+        limits::start("hangup", move || watch(&pipe, &armed)).ok()
     }
 
     fn watch(pipe: &OwnedFd, armed: &AtomicUsize) {

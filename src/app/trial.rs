@@ -3,7 +3,6 @@
 use super::{App, Identity, unreached::remembered};
 use crate::{
     address::Address,
-    clock::SystemClock,
     git,
     http::TransportError,
     parent_watch::Watch,
@@ -65,18 +64,11 @@ pub(crate) fn try_on(
     if profile.transport == Transport::Git || (is_auto && needs_git()) {
         return Ok(false);
     }
-    let watch = Watch::on_stdout();
+    let watch = Watch::default();
     let mut authorizer = identity.authorizer(&watch, notify);
     let (client, name) = (identity.client()?, address.to_string());
-    let mut session = Session::new(
-        client,
-        &mut authorizer,
-        &watch,
-        &SystemClock,
-        repository,
-        name,
-    );
-    session = session.asked_for(address.profile.as_deref());
+    let mut session = Session::new(client, &mut authorizer, &watch, repository, name);
+    session.asked_profile = address.profile.as_deref();
     let tried = session.probe(Service::UploadPack, Some("version=2"));
     let Err(error) = tried else { return Ok(true) };
     let is_gits =

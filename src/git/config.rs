@@ -1,16 +1,10 @@
 //! Changes git's configuration.
 
-use std::{
-    path::PathBuf,
-    process::{Command, Stdio},
-};
+use std::{io, path::PathBuf, process::Command};
 
-use anyhow::Context as _;
-
-use super::{Repository, said};
+use super::{Repository, run, said};
 use crate::{
     failure::{Failure, Kind, quote},
-    limits,
     program::Child,
     secret::masked,
 };
@@ -123,12 +117,7 @@ impl Target {
     ///
     /// When git cannot.
     pub(crate) fn prove_writable(&self) -> anyhow::Result<()> {
-        let output = self
-            .command()?
-            .args(["--unset-all", "bbtoken.none.none"])
-            .output()
-            .map_err(limits::of_start)
-            .context("cannot start git")?;
+        let output = run(self.command(), ["--unset-all", "bbtoken.none.none"])?;
         // 5: there is no such setting (git-config(1)).
         if matches!(output.status.code(), Some(0 | 5)) {
             return Ok(());
@@ -159,12 +148,7 @@ impl Target {
     ///
     /// If git cannot read the file. A missing file is empty.
     pub(crate) fn matching(&self, pattern: &str) -> anyhow::Result<Vec<(String, String)>> {
-        let output = self
-            .command()?
-            .args(["--null", "--get-regexp", pattern])
-            .output()
-            .map_err(limits::of_start)
-            .context("cannot start git")?;
+        let output = run(self.command(), ["--null", "--get-regexp", pattern])?;
         // 1: nothing matches (git-config(1)).
         if !matches!(output.status.code(), Some(0 | 1)) {
             let (said, fix) = (said(&output.stderr), self.without_home());
@@ -200,12 +184,7 @@ impl Target {
     }
 
     fn git(&self, arguments: &[&str]) -> anyhow::Result<()> {
-        let output = self
-            .command()?
-            .args(arguments)
-            .output()
-            .map_err(limits::of_start)
-            .context("cannot start git")?;
+        let output = run(self.command(), arguments)?;
         if output.status.success() {
             return Ok(());
         }
@@ -214,21 +193,21 @@ impl Target {
             .iter()
             .find(|argument| !argument.starts_with("--"))
             .unwrap_or(&"");
-        let is_denied = *self == Target::System && said.ends_with("Permission denied");
-        let fix = match is_denied {
-            true => "; run this as root, or as an administrator",
-            false => "",
+        let fix = match self {
+            Target::System if said.ends_with("Permission denied") => {
+                "; run this as root, or as an administrator"
+            }
+            _ => "",
         };
         let message = format!("git cannot change '{key}' in its configuration: {said}{fix}");
         Err(Failure::new(Kind::Misconfigured, message).into())
     }
 
-    fn command(&self) -> anyhow::Result<Command> {
-        let git = match self {
+    fn command(&self) -> io::Result<Command> {
+        let mut git = match self {
             Target::Local(repository) => repository.command(),
             _ => Child::GitElsewhere.command("git"),
-        };
-        let mut git = git.context("cannot start git")?;
+        }?;
         git.arg("config");
         match self {
             // A hint depends on git's message, so git must not translate it.
@@ -238,7 +217,7 @@ impl Target {
             Target::File(file) => git.arg("--file").arg(file),
         };
         // Git refuses this variable together with an option that names a file.
-        git.env_remove("GIT_CONFIG").stdin(Stdio::null());
+        git.env_remove("GIT_CONFIG");
         Ok(git)
     }
 }

@@ -1,7 +1,5 @@
 //! Reads a repository at Bitbucket.
 
-use std::process::Stdio;
-
 use super::said;
 use crate::{program::Child, secret::masked, waiting};
 
@@ -30,7 +28,6 @@ fn list(address: &str, options: &[&str], pattern: &str) -> Result<Vec<u8>, Strin
         .and_then(|mut git| {
             git.args(options)
                 .args(["ls-remote", "--quiet", "--", address, pattern])
-                .stdin(Stdio::null())
                 .env("GIT_TERMINAL_PROMPT", "0")
                 .output()
         })

@@ -3,15 +3,12 @@
 use std::{
     env, fs, io,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
-use anyhow::Context as _;
-
-use super::said;
+use super::{run, said};
 use crate::{
     failure::{Failure, Kind},
-    limits,
     program::Child,
 };
 
@@ -115,15 +112,7 @@ impl Repository {
 
     /// Gives the paths of the submodules in the index.
     pub(crate) fn gitlinks(&self) -> anyhow::Result<Vec<PathBuf>> {
-        let output = self
-            .command()
-            .and_then(|mut git| {
-                git.args(["ls-files", "--stage", "-z"])
-                    .stderr(Stdio::null())
-                    .output()
-            })
-            .map_err(limits::of_start)
-            .context("cannot start git")?;
+        let output = run(self.command(), ["ls-files", "--stage", "-z"])?;
         // A bare repository has no index, and git says so.
         let entries = output.stdout.split(|byte| *byte == 0);
         let paths = entries
@@ -138,18 +127,11 @@ impl Repository {
 
 /// Asks git for a path. Without one, gives git's reason.
 fn rev_parse(child: Child, at: &Path, question: &str) -> anyhow::Result<Result<PathBuf, String>> {
-    let output = child
-        .command("git")
-        .and_then(|mut git| {
-            git.arg("-C")
-                .arg(at)
-                .args(["rev-parse", question])
-                .env("LC_ALL", "C")
-                .stdin(Stdio::null())
-                .output()
-        })
-        .map_err(limits::of_start)
-        .context("cannot start git")?;
+    let git = child.command("git").map(|mut git| {
+        git.env("LC_ALL", "C").arg("-C").arg(at);
+        git
+    });
+    let output = run(git, ["rev-parse", question])?;
     let answer = output.stdout.strip_suffix(b"\n").unwrap_or(&output.stdout);
     let path = gix::path::from_byte_slice(answer).ok();
     let path = path.filter(|_| output.status.success() && !answer.is_empty());

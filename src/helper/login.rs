@@ -26,7 +26,7 @@ pub(super) fn offer(
 ) -> Option<anyhow::Result<Plan>> {
     let profile = missing(error)?;
     let (terminal, repository) = question(remote, address)?;
-    let watch = Watch::on_stdout();
+    let watch = Watch::default();
     let _armed = watch.arm();
     let has_waited = Cell::new(false);
     let _lock = app::lock_logins(&|| {

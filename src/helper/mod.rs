@@ -20,10 +20,9 @@ use crate::{
     lfs as git_lfs,
     parent_watch::Watch,
     profile::Transport,
-    trace,
+    report, trace,
     transport::{
-        self, AdvertisementCache, Broken, Command, Connected, Git, Reporter, Service, Session,
-        Stage,
+        self, AdvertisementCache, Broken, Connected, Git, Reporter, Service, Session, Stage,
     },
 };
 
@@ -119,19 +118,18 @@ impl Plan {
         service: Service,
         session: &mut Session<'_>,
         git: &mut Git,
-        notify: &dyn Fn(&str),
     ) -> Result<Connected, Broken> {
         let connected = match transport::connect(service, session, git) {
             // Git has no answer yet.
             Err(Broken {
                 stage: Stage::Connecting,
                 error,
-            }) if self.gets_further_by_git(service, session.repository(), &error) => {
+            }) if self.gets_further_by_git(service, &session.repository, &error) => {
                 Connected::NotVersion2
             }
             connected => connected.map_err(|broken| self.of_mirror(service, broken))?,
         };
-        self.tell_of_submodules(service, notify);
+        self.tell_of_submodules(service);
         Ok(connected)
     }
 
@@ -181,18 +179,11 @@ impl Plan {
     ) -> anyhow::Result<Session<'a>> {
         let identity = self.identity_for(service);
         let (client, name) = (identity.client()?, self.address.to_string());
-        let session = Session::new(
-            client,
-            authorizer,
-            watch,
-            &SystemClock,
-            self.repository(service),
-            name,
-        );
-        Ok(session
-            .asked_for(self.address.profile.as_deref())
-            .buffering(identity.http.post_buffer_bytes)
-            .following_unless(self.redirect_ban.as_deref()))
+        let mut session = Session::new(client, authorizer, watch, self.repository(service), name);
+        session.asked_profile = self.address.profile.as_deref();
+        session.buffer_bytes = identity.http.post_buffer_bytes;
+        session.redirect_ban = self.redirect_ban.as_deref();
+        Ok(session)
     }
 
     /// Reaches servers by one family of addresses only.
@@ -244,40 +235,41 @@ impl Plan {
     /// # Errors
     ///
     /// If the repository cannot be used. Git's own error would say less.
-    pub(crate) fn hand_over(&self, notify: &dyn Fn(&str)) -> anyhow::Result<Process> {
+    pub(crate) fn hand_over(&self) -> anyhow::Result<Process> {
         let service = Service::UploadPack;
         let mut repository = self.repository(service);
         if self.can_probe(service) {
-            let watch = Watch::on_stdout();
-            let mut authorizer = self.identity.authorizer(&watch, notify);
+            let watch = Watch::default();
+            let mut authorizer = self.identity.authorizer(&watch, &report::warn);
             let mut session = self.session(service, &mut authorizer, &watch)?;
-            let probed = self.probe(service, &mut session);
-            if let Err(error) = probed
-                && !self.gets_further_by_git(service, session.repository(), &error)
-            {
-                return Err(error);
-            }
-            repository = session.repository().clone();
+            self.probe(service, &mut session)?;
+            repository = session.repository;
         }
-        self.wire_lfs(notify);
-        self.tell_of_submodules(service, notify);
+        self.wire_lfs();
+        self.tell_of_submodules(service);
         self.git_helper(service, &repository, HandOver::InOurPlace)
     }
 
     /// Shows the hint about submodules that git refuses, before a fetch.
-    fn tell_of_submodules(&self, service: Service, notify: &dyn Fn(&str)) {
-        if service == Service::UploadPack {
-            self.refused_submodules.iter().for_each(|line| notify(line));
+    fn tell_of_submodules(&self, service: Service) {
+        if let (Service::UploadPack, Some(line)) = (service, &self.refused_submodules) {
+            report::warn(line);
         }
     }
 
     /// Replaces a refused token and explains a refusal before git's own transport takes over, because that does
     /// neither.
     fn probe(&self, service: Service, session: &mut Session<'_>) -> anyhow::Result<()> {
-        match self.protocol {
+        let probed = match self.protocol {
             Protocol::Older(header) if self.can_probe(service) => session.probe(service, header),
             _ => Ok(()),
-        }
+        };
+        probed.or_else(|error| {
+            match self.gets_further_by_git(service, &session.repository, &error) {
+                true => Ok(()),
+                false => Err(error),
+            }
+        })
     }
 
     /// Tells whether the native transport may ask the server before git takes over.
@@ -349,21 +341,17 @@ pub(crate) fn serve(
     plan: anyhow::Result<Plan>,
     again: &dyn Fn(&anyhow::Error) -> Option<anyhow::Result<Plan>>,
     git: &mut Git,
-    notify: &dyn Fn(&str),
-    say: &dyn Fn(&str),
 ) -> Result<u8, Broken> {
     // Git shows an error only as an answer to `connect`.
-    let Command::Connect(service) = git.next_command().map_err(connecting)? else {
+    let Some(service) = git.next_command().map_err(connecting)? else {
         return Ok(0);
     };
-    let served = plan.map_err(connecting);
-    let served = served.and_then(|plan| serve_plan(plan, service, git, notify, say));
-    match served {
+    match serve_plan(plan, service, git) {
         Err(Broken {
             stage: Stage::Connecting,
             error,
         }) => match again(&error) {
-            Some(plan) => serve_plan(plan.map_err(connecting)?, service, git, notify, say),
+            Some(plan) => serve_plan(plan, service, git),
             None => Err(connecting(error)),
         },
         served => served,
@@ -377,52 +365,41 @@ fn connecting(error: anyhow::Error) -> Broken {
     }
 }
 
-fn serve_plan(
-    mut plan: Plan,
-    service: Service,
-    git: &mut Git,
-    notify: &dyn Fn(&str),
-    say: &dyn Fn(&str),
-) -> Result<u8, Broken> {
+fn serve_plan(plan: anyhow::Result<Plan>, service: Service, git: &mut Git) -> Result<u8, Broken> {
+    let mut plan = plan.map_err(connecting)?;
     if let (Some(refusal), false) = (plan.fetch_refusal.take(), service == Service::ReceivePack) {
         return Err(connecting(refusal.into()));
     }
     if let Some(family) = git.family() {
         plan.keep_to(family);
     }
-    plan.wire_lfs(notify);
-    let watch = Watch::on_stdout();
-    let mut authorizer = plan.identity_for(service).authorizer(&watch, notify);
+    plan.wire_lfs();
+    let watch = Watch::default();
+    let mut authorizer = plan.identity_for(service).authorizer(&watch, &report::warn);
     let cache = plan.advertisement_cache();
     let session = plan.session(service, &mut authorizer, &watch);
-    let mut session = session
-        .map_err(connecting)?
-        .reporting_to(Reporter {
-            warn: notify,
-            say,
-            verbosity: git.verbosity(),
-        })
-        .pushing_by(plan.protocol.of_push())
-        .remembering(cache.as_ref().map(|cache| cache as &dyn AdvertisementCache));
+    let mut session = session.map_err(connecting)?;
+    session.reporter = Some(Reporter {
+        warn: &report::warn,
+        say: &report::say,
+        verbosity: git.verbosity(),
+    });
+    session.push_protocol = plan.protocol.of_push();
+    session.memory = cache.as_ref().map(|cache| cache as &dyn AdvertisementCache);
     let is_for_git = plan.is_for_git(service);
     let connected = match is_for_git {
         true => Connected::NotVersion2,
-        false => plan.connect(service, &mut session, git, notify)?,
+        false => plan.connect(service, &mut session, git)?,
     };
     if connected == Connected::Finished {
         return Ok(0);
     }
     let code = transport::forward(git, || {
         if is_for_git {
-            let probed = plan.probe(service, &mut session);
-            if let Err(error) = probed
-                && !plan.gets_further_by_git(service, session.repository(), &error)
-            {
-                return Err(error);
-            }
-            plan.tell_of_submodules(service, notify);
+            plan.probe(service, &mut session)?;
+            plan.tell_of_submodules(service);
         }
-        plan.git_helper(service, session.repository(), HandOver::Forwarded)
+        plan.git_helper(service, &session.repository, HandOver::Forwarded)
     });
     Ok(u8::try_from(code.map_err(connecting)?).unwrap_or(1))
 }

@@ -46,7 +46,7 @@ fn run(remote: &str, address: &str) -> u8 {
     if let Ok(ready) = &plan
         && ready.is_handed_over()
     {
-        match ready.hand_over(&report::warn) {
+        match ready.hand_over() {
             Ok(helper) => {
                 return replace_process(helper).unwrap_or_else(|error| failed(&error));
             }
@@ -59,7 +59,7 @@ fn run(remote: &str, address: &str) -> u8 {
         Err(error) => return failed(&error.into()),
     };
     let again = |error: &anyhow::Error| login::offer(error, remote, address);
-    match serve(plan, &again, &mut git, &report::warn, &report::say) {
+    match serve(plan, &again, &mut git) {
         Ok(code) => code,
         Err(broken) => tell(&broken, &mut git),
     }
@@ -87,10 +87,8 @@ fn tell(broken: &Broken, git: &mut Git) -> u8 {
     match broken.stage {
         Stage::Connecting => return failed(&broken.error),
         Stage::BeforeAnswer => {
-            if git
-                .write_error(&report::text_for_git(&broken.error))
-                .is_err()
-            {
+            let told = git.write_error(&report::text_for_git(&broken.error));
+            if told.is_err() {
                 report::show(&broken.error);
             }
         }

@@ -38,16 +38,18 @@ const MAX_CLIENTS: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: TcpListener,
-    address: SocketAddr,
-    start: Start,
+    pages: Pages,
     redirect_uri: String,
 }
 
-/// The start page for a browser, and the path of the callback.
+/// The pages at the port.
 #[derive(Debug)]
-struct Start {
-    path: Secret,
+struct Pages {
+    address: SocketAddr,
+    /// The path of the start page.
+    start: Secret,
     is_used: AtomicBool,
+    /// The path of the callback.
     callback: String,
 }
 
@@ -80,14 +82,13 @@ impl Listener {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| {
             format!("cannot listen on port {port} of 127.0.0.1; give another --port, or omit it")
         })?;
-        let path = Secret::new(format!("/start/{}", random()?.expose()));
         let address = socket.local_addr()?;
         Ok(Listener {
             redirect_uri: format!("http://{address}{PATH}"),
-            address,
             socket,
-            start: Start {
-                path,
+            pages: Pages {
+                address,
+                start: Secret::new(format!("/start/{}", random()?.expose())),
                 is_used: AtomicBool::new(false),
                 callback: PATH.to_owned(),
             },
@@ -102,18 +103,15 @@ impl Listener {
     pub(crate) fn bind_for(redirect_uri: &str) -> anyhow::Result<Self> {
         let url = Url::parse(redirect_uri)?;
         let mut listener = Listener::bind(url.port_or_known_default().unwrap_or(80))?;
-        listener.start.callback = url.path().to_owned();
+        listener.pages.callback = url.path().to_owned();
         redirect_uri.clone_into(&mut listener.redirect_uri);
         Ok(listener)
     }
 
     /// Gives the page to open in a browser on this machine. It redirects to the authorization server once.
     pub(crate) fn start_page(&self) -> Secret {
-        Secret::new(format!(
-            "http://{}{}",
-            self.address,
-            self.start.path.expose()
-        ))
+        let Pages { address, start, .. } = &self.pages;
+        Secret::new(format!("http://{address}{}", start.expose()))
     }
 
     /// Gives the callback to request. Bitbucket ignores the port of a loopback address.
@@ -133,20 +131,11 @@ impl Listener {
     ) -> io::Result<Option<Visitor>> {
         let (sender, receiver) = mpsc::channel();
         let over = Arc::new(AtomicBool::new(false));
-        let address = self.address;
+        let address = self.pages.address;
         let accepting = limits::start("logins", {
             let (authorization, over) = (Arc::clone(authorization), Arc::clone(&over));
-            let start = Arc::new(self.start);
-            move || {
-                accept(
-                    &self.socket,
-                    address,
-                    &start,
-                    &authorization,
-                    &sender,
-                    &over,
-                )
-            }
+            let pages = Arc::new(self.pages);
+            move || accept(&self.socket, &pages, &authorization, &sender, &over)
         })?;
         let visitor = receiver.recv_timeout(limit).ok();
         over.store(true, Ordering::SeqCst);
@@ -168,30 +157,30 @@ pub(crate) fn is_of_listener(redirect_uri: &str) -> bool {
 impl Visitor {
     /// Shows the result in the browser.
     pub(crate) fn show(mut self, shown: Shown<'_>) {
-        let page = match shown {
-            Shown::Done => page(
+        let failed;
+        let (title, text) = match shown {
+            Shown::Done => (
                 "Logged in",
                 "git has what it needs. You can close this page.",
             ),
-            Shown::Failed(problem) => page(
-                "Not logged in",
-                &format!("{problem} The terminal says what to do next."),
-            ),
-            Shown::Asked => page(
+            Shown::Failed(problem) => {
+                failed = format!("{problem} The terminal says what to do next.");
+                ("Not logged in", failed.as_str())
+            }
+            Shown::Asked => (
                 "Almost done",
                 "This may not be the account that you expect. Answer the question in the terminal.",
             ),
         };
         // The browser may have closed the connection.
-        let _ = answer(&mut self.stream, "200 OK", &page);
+        let _ = answer(&mut self.stream, "200 OK", title, text);
     }
 }
 
 /// Serves each connection on its own thread, until the end.
 fn accept(
     socket: &TcpListener,
-    address: SocketAddr,
-    start: &Arc<Start>,
+    pages: &Arc<Pages>,
     authorization: &Arc<Authorization>,
     sender: &mpsc::Sender<Visitor>,
     over: &AtomicBool,
@@ -207,9 +196,9 @@ fn accept(
         make_room(&mut clients);
         clients.push_back(Arc::downgrade(&stream));
         let (authorization, sender) = (Arc::clone(authorization), sender.clone());
-        let start = Arc::clone(start);
+        let pages = Arc::clone(pages);
         limits::start_or_run("login", move || {
-            if let Some(visitor) = receive(stream, address, &start, &authorization) {
+            if let Some(visitor) = receive(stream, &pages, &authorization) {
                 // After the first callback, the receiver is gone.
                 let _ = sender.send(visitor);
             }
@@ -231,25 +220,21 @@ fn make_room(clients: &mut VecDeque<Weak<TcpStream>>) {
 /// Reads one request. Only a callback with the correct state becomes a visitor.
 fn receive(
     stream: Arc<TcpStream>,
-    address: SocketAddr,
-    start: &Start,
+    pages: &Pages,
     authorization: &Authorization,
 ) -> Option<Visitor> {
     let head = read_head(&stream)?;
     // From here on, a further connection cannot replace this one.
     let mut stream = Arc::into_inner(stream)?;
-    let asked = target(&head, address);
-    if asked.is_some_and(|(path, _)| Secret::new(path) == start.path) {
-        let _ = begin(&mut stream, start, authorization);
+    let asked = target(&head, pages.address);
+    if asked.is_some_and(|(path, _)| Secret::new(path) == pages.start) {
+        let _ = begin(&mut stream, pages, authorization);
         return None;
     }
-    let of_callback = asked.filter(|(path, _)| *path == start.callback);
+    let of_callback = asked.filter(|(path, _)| *path == pages.callback);
     let Some((_, query)) = of_callback else {
-        let _ = answer(
-            &mut stream,
-            "404 Not Found",
-            &page("Nothing here", "This port waits for a login of git."),
-        );
+        let explanation = "This port waits for a login of git.";
+        let _ = answer(&mut stream, "404 Not Found", "Nothing here", explanation);
         return None;
     };
     let outcome = match authorization.read(query) {
@@ -260,7 +245,8 @@ fn receive(
             let _ = answer(
                 &mut stream,
                 "400 Bad Request",
-                &page("Not this login", explanation),
+                "Not this login",
+                explanation,
             );
             return None;
         }
@@ -269,13 +255,13 @@ fn receive(
 }
 
 /// Redirects the browser to the authorization server, once.
-fn begin(stream: &mut TcpStream, start: &Start, authorization: &Authorization) -> io::Result<()> {
-    if start.is_used.swap(true, Ordering::SeqCst) {
+fn begin(stream: &mut TcpStream, pages: &Pages, authorization: &Authorization) -> io::Result<()> {
+    if pages.is_used.swap(true, Ordering::SeqCst) {
         let explanation = "You opened this page before. Continue there, or open the address that the terminal shows.";
-        return answer(stream, "410 Gone", &page("Opened already", explanation));
+        return answer(stream, "410 Gone", "Opened already", explanation);
     }
     let location = format!("302 Found\r\nLocation: {}", authorization.url);
-    answer(stream, &location, &page("To Bitbucket", "One moment."))
+    answer(stream, &location, "To Bitbucket", "One moment.")
 }
 
 /// Reads the head of a request within a time limit, even if it arrives byte by byte.
@@ -325,7 +311,9 @@ fn target(head: &str, address: SocketAddr) -> Option<(&str, &str)> {
     (method == "GET" && is_ours).then_some((path, query))
 }
 
-fn answer(stream: &mut TcpStream, status: &str, page: &str) -> io::Result<()> {
+/// Answers with a page.
+fn answer(stream: &mut TcpStream, status: &str, title: &str, text: &str) -> io::Result<()> {
+    let page = page(title, text);
     stream.set_write_timeout(Some(CLIENT_LIMIT))?;
     write!(
         stream,
@@ -389,7 +377,7 @@ mod tests {
     #[test]
     fn hostile_requests_neither_end_nor_fake_a_login() {
         let listener = Listener::bind(0).expect("a port is free");
-        let (address, authorization) = (listener.address, authorization(&listener));
+        let (address, authorization) = (listener.pages.address, authorization(&listener));
         let state = state(&authorization);
         let waiting = thread::spawn({
             let authorization = Arc::clone(&authorization);
@@ -444,7 +432,7 @@ mod tests {
     #[test]
     fn the_start_page_redirects_once_and_only_for_its_secret_path() {
         let listener = Listener::bind(0).expect("a port is free");
-        let (address, authorization) = (listener.address, authorization(&listener));
+        let (address, authorization) = (listener.pages.address, authorization(&listener));
         let page = listener.start_page();
         let path = page.expose().strip_prefix(&format!("http://{address}"));
         let path = path.expect("it is this listener's").to_owned();
@@ -549,7 +537,7 @@ mod tests {
     #[test]
     fn no_request_without_the_state_is_a_login() {
         let listener = Listener::bind(0).expect("a port is free");
-        let (address, authorization) = (listener.address, authorization(&listener));
+        let (address, authorization) = (listener.pages.address, authorization(&listener));
         let state = state(&authorization);
         let get = |query: &str| format!("GET /callback?{query} HTTP/1.1\r\nHost: {address}");
         let good = get(&format!("code=good&state={state}"));

@@ -204,14 +204,9 @@ impl Client {
         request.time_limit = Some(TIME_LIMIT);
         let asked_at_unix_s = clock.now_unix_s();
         let mut response = http.send(request).map_err(Error::Transport)?;
-        let body = Secret::new(
-            String::from_utf8_lossy(
-                &response
-                    .read_body(MAX_ANSWER_BYTES)
-                    .map_err(Error::Transport)?,
-            )
-            .into_owned(),
-        );
+        let body = response.read_body(MAX_ANSWER_BYTES);
+        let body = body.map_err(Error::Transport)?;
+        let body = Secret::new(String::from_utf8_lossy(&body).into_owned());
         answer::read(&response, &body, asked_at_unix_s)
     }
 

@@ -18,7 +18,7 @@ use super::{
     session::NoCredential,
 };
 use crate::{
-    failure::{Kind, kind, quote},
+    failure::{Kind, kind},
     http::{BodyReader, Phase, Response, TransportError},
 };
 
@@ -50,7 +50,7 @@ impl Prefetched {
     ///
     /// If the server cannot be reached or used by any request.
     pub(super) fn ask(session: &mut Session<'_>, git: &Git) -> anyhow::Result<Option<Self>> {
-        let remembered = session.memory().and_then(AdvertisementCache::recall);
+        let remembered = session.memory.and_then(AdvertisementCache::recall);
         // The rules may be newer than the file, and the file may be damaged.
         let Some(remembered) = remembered.filter(is_sound) else {
             return Ok(None);
@@ -99,7 +99,7 @@ impl Prefetched {
         }
         if is_question(question) {
             session
-                .memory()
+                .memory
                 .inspect(|memory| memory.replace_question(question));
         }
         None
@@ -126,7 +126,7 @@ fn read(session: &Session<'_>, response: Response) -> anyhow::Result<Option<Vec<
         is_behind_header,
     } = first_packet(&mut body).map_err(|error| session.bad_packet(error))?;
     if let Some(message) = first[4..].strip_prefix(pktline::ERROR_PREFIX) {
-        return Err(told(session, message));
+        return Err(session.told(message));
     }
     if !first[4..].starts_with(b"version 2") {
         return match is_behind_header && is_older(&first[4..]) {
@@ -187,19 +187,12 @@ fn empty(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, why)
 }
 
-/// Makes an error from the server's `ERR ` message.
-pub(super) fn told(session: &Session<'_>, message: &[u8]) -> anyhow::Error {
-    let message = String::from_utf8_lossy(message);
-    let lines: Vec<_> = message.lines().map(str::trim).collect();
-    session.told(&quote(&lines.join(" ")))
-}
-
 /// Remembers an advertisement that git has used, with git's first request after it.
 pub(super) fn remember(session: &Session<'_>, advertisement: &[u8], question: &[u8]) {
     // The next redirect may have another target.
-    if is_question(question) && is_complete(advertisement) && !session.was_moved() {
+    if is_question(question) && is_complete(advertisement) && !session.was_moved {
         session
-            .memory()
+            .memory
             .inspect(|memory| memory.keep(advertisement, question));
     }
 }

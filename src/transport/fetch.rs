@@ -46,8 +46,7 @@ fn serve_prefetched(
             None => answer(session, git, &request)?,
         }
     }
-    serve_rest(session, git)?;
-    Ok(())
+    serve_rest(session, git)
 }
 
 fn serve_rest(session: &mut Session<'_>, git: &mut Git) -> Result<(), Broken> {

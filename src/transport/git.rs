@@ -23,15 +23,6 @@ pub(crate) struct Git {
     options: Vec<String>,
 }
 
-/// A command of git.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Command {
-    /// A connection to a service.
-    Connect(Service),
-    /// The end of the session.
-    End,
-}
-
 /// The service of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Service {
@@ -44,6 +35,16 @@ pub(crate) enum Service {
 }
 
 impl Service {
+    /// Finds the service with a name in the protocol.
+    fn named(name: &str) -> Option<Self> {
+        let all = [
+            Service::UploadPack,
+            Service::ReceivePack,
+            Service::UploadArchive,
+        ];
+        all.into_iter().find(|service| service.name() == name)
+    }
+
     /// Gives the name in the protocol.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -67,44 +68,33 @@ impl Git {
         }
     }
 
-    /// Answers `capabilities` and `option` until git requests a connection or ends the session.
+    /// Answers `capabilities` and `option` until git requests a connection; `None` if it ends the session.
     ///
     /// # Errors
     ///
     /// If git sends a command that was not announced, or the pipe breaks.
-    pub(crate) fn next_command(&mut self) -> anyhow::Result<Command> {
+    pub(crate) fn next_command(&mut self) -> anyhow::Result<Option<Service>> {
         loop {
-            let Some(line) = self.read_line()? else {
-                return Ok(Command::End);
-            };
+            let line = self.read_line()?;
+            if let Some(service) = line.strip_prefix("connect ").and_then(Service::named) {
+                return Ok(Some(service));
+            }
             match line.split(' ').collect::<Vec<_>>().as_slice() {
-                [""] => return Ok(Command::End),
+                [""] => return Ok(None),
                 ["capabilities"] => self.write(CAPABILITIES.as_bytes())?,
                 ["option", name, ..] => {
-                    let answer: &[u8] = if is_known_option(name) {
-                        b"ok\n"
-                    } else {
-                        b"unsupported\n"
+                    let answer: &[u8] = match OPTIONS.contains(name) {
+                        true => b"ok\n",
+                        false => b"unsupported\n",
                     };
                     self.write(answer)?;
                     self.options.push(line);
                 }
-                ["connect", "git-upload-pack"] => return Ok(Command::Connect(Service::UploadPack)),
-                ["connect", "git-receive-pack"] => {
-                    return Ok(Command::Connect(Service::ReceivePack));
-                }
-                ["connect", "git-upload-archive"] => {
-                    return Ok(Command::Connect(Service::UploadArchive));
-                }
                 _ => {
-                    return Err(Failure::new(
-                        Kind::Usage,
-                        format!(
-                            "git sent '{}', which is not a command of this helper",
-                            quote(&line)
-                        ),
-                    )
-                    .into());
+                    let line = quote(&line);
+                    let message =
+                        format!("git sent '{line}', which is not a command of this helper");
+                    return Err(Failure::new(Kind::Usage, message).into());
                 }
             }
         }
@@ -140,14 +130,13 @@ impl Git {
         &self.options
     }
 
-    /// Reads a line without its line end; `None` at the end of the input.
-    pub(super) fn read_line(&mut self) -> anyhow::Result<Option<String>> {
+    /// Reads a line without its line end; nothing at the end of the input.
+    fn read_line(&mut self) -> anyhow::Result<String> {
         let mut line = String::new();
-        let length = self
-            .input
-            .read_line(&mut line)
-            .context("cannot read git's command")?;
-        Ok((length > 0).then(|| line.trim_end_matches('\n').to_owned()))
+        let read = self.input.read_line(&mut line);
+        read.context("cannot read git's command")?;
+        line.truncate(line.trim_end_matches('\n').len());
+        Ok(line)
     }
 
     /// Gives the protocol bytes from git.
@@ -206,34 +195,31 @@ impl Git {
     }
 }
 
-/// Tells whether git's own helper supports an option. This helper accepts those options for it; after `connect`, git
-/// follows its own copy.
-fn is_known_option(name: &str) -> bool {
-    matches!(
-        name,
-        "verbosity"
-            | "progress"
-            | "depth"
-            | "deepen-since"
-            | "deepen-not"
-            | "deepen-relative"
-            | "followtags"
-            | "dry-run"
-            | "check-connectivity"
-            | "cas"
-            | "force-if-includes"
-            | "cloning"
-            | "update-shallow"
-            | "atomic"
-            | "push-option"
-            | "pushcert"
-            | "family"
-            | "from-promisor"
-            | "refetch"
-            | "filter"
-            | "object-format"
-    )
-}
+/// The options that git's own helper supports. This helper accepts them for it; after `connect`, git follows its own
+/// copy.
+const OPTIONS: [&str; 21] = [
+    "verbosity",
+    "progress",
+    "depth",
+    "deepen-since",
+    "deepen-not",
+    "deepen-relative",
+    "followtags",
+    "dry-run",
+    "check-connectivity",
+    "cas",
+    "force-if-includes",
+    "cloning",
+    "update-shallow",
+    "atomic",
+    "push-option",
+    "pushcert",
+    "family",
+    "from-promisor",
+    "refetch",
+    "filter",
+    "object-format",
+];
 
 #[cfg(test)]
 mod tests {
@@ -262,7 +248,7 @@ mod tests {
         let mut git = Git::new(input, output.clone());
         assert_eq!(
             git.next_command().expect("it is one"),
-            Command::Connect(Service::UploadPack)
+            Some(Service::UploadPack)
         );
         let written = output
             .0
@@ -295,13 +281,13 @@ mod tests {
             Git::new(&b""[..], io::sink())
                 .next_command()
                 .expect("it is an end"),
-            Command::End
+            None
         );
         assert_eq!(
             Git::new(&b"\n"[..], io::sink())
                 .next_command()
                 .expect("it is an end"),
-            Command::End
+            None
         );
     }
 

@@ -6,7 +6,6 @@
 
 mod advertisement;
 mod archive;
-mod body;
 mod cache;
 mod fallback;
 mod fetch;
@@ -19,9 +18,8 @@ mod session;
 use crate::{failure::Renewal, secret::Secret, site::Product};
 
 pub(crate) use cache::{AdvertisementCache, Remembered};
-pub(crate) use fallback::forward;
-pub(crate) use fallback::stop;
-pub(crate) use git::{Command, Git, Service};
+pub(crate) use fallback::{forward, stop};
+pub(crate) use git::{Git, Service};
 pub(crate) use session::{Reporter, Session};
 
 /// Gives the credential for the git server, and replaces one that the server refused.

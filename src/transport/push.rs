@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::{
     Broken, Git, Service, Session, Stage,
-    advertisement::{first_packet, told},
+    advertisement::first_packet,
     pktline::{self, Boundaries, ERROR_PREFIX, Ending},
     rpc::{copy, incomplete},
     session::Repeat,
@@ -49,11 +49,12 @@ pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<(), Brok
         return Err(lost(session.unsupported(unsupported)));
     }
     let response = send(session, git, commands).map_err(&lost)?;
-    let mut answer = BodyReader::new(bounded(
-        response,
-        session.host().to_owned(),
-        MAX_SAID_BYTES + refs * MAX_REPORTED_BYTES,
-    ));
+    let mut answer = BodyReader::new(Bounded {
+        rest: response,
+        host: session.host().to_owned(),
+        most_bytes: MAX_SAID_BYTES + refs * MAX_REPORTED_BYTES,
+        bytes: 0,
+    });
     let ending =
         copy(session, git, &mut answer, Boundaries::default(), 1).map_err(|broken| Broken {
             stage: match broken.stage {
@@ -63,9 +64,8 @@ pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<(), Brok
             error: session.unknown(broken.error),
         })?;
     let cut = || {
-        session.unknown(session.bad_answer(anyhow::anyhow!(
-            "it ends before the push report is complete"
-        )))
+        let why = anyhow::anyhow!("it ends before the push report is complete");
+        session.unknown(session.bad_answer(why))
     };
     match ending {
         Ending::Flush | Ending::Error => Ok(()),
@@ -81,17 +81,6 @@ struct Bounded {
     host: String,
     most_bytes: u64,
     bytes: u64,
-}
-
-fn bounded(response: Response, host: String, most_bytes: u64) -> Response {
-    let (status, headers) = (response.status, response.headers.clone());
-    let body = Bounded {
-        rest: response,
-        host,
-        most_bytes,
-        bytes: 0,
-    };
-    Response::new(status, headers, Box::new(body))
 }
 
 impl ResponseBody for Bounded {
@@ -118,7 +107,7 @@ fn advertise(session: &mut Session<'_>, git: &mut Git) -> Result<Vec<&'static st
     let connecting = Broken::at(Stage::Connecting);
     let (first, mut body) = loop {
         let response = session
-            .discover(Service::ReceivePack, session.push_protocol())
+            .discover(Service::ReceivePack, session.push_protocol)
             .map_err(&connecting)?;
         let mut body = BodyReader::new(response);
         let _armed = session.watch_until_over(&Boundaries::default());
@@ -129,7 +118,7 @@ fn advertise(session: &mut Session<'_>, git: &mut Git) -> Result<Vec<&'static st
         }
     };
     if let Some(message) = first[4..].strip_prefix(ERROR_PREFIX) {
-        return Err(connecting(told(session, message)));
+        return Err(connecting(session.told(message)));
     }
     let mut seen = Boundaries::default();
     if seen.follow(&first).is_err() {
@@ -246,14 +235,15 @@ fn send(session: &mut Session<'_>, git: &mut Git, commands: Commands) -> anyhow:
     let mut head = commands.bytes;
     let mut complete = true;
     if commands.pack_follows {
-        let room = session.buffer().room().saturating_sub(head.len()) as u64;
+        let room = session.room().saturating_sub(head.len()) as u64;
         let read = git.input().take(room + 1).read_to_end(&mut head);
         complete = read.map_err(anyhow::Error::new)? as u64 <= room;
     }
+    // A stream cannot be sent twice. After an idle time, first check that token and connection still work.
+    if session.is_idle() {
+        probe(session)?;
+    }
     if complete {
-        if session.is_idle() {
-            probe(session)?;
-        }
         let body = Bytes::from(head);
         let repeat = Repeat::Never {
             sent: &AtomicBool::new(true),
@@ -263,10 +253,6 @@ fn send(session: &mut Session<'_>, git: &mut Git, commands: Commands) -> anyhow:
             post.body = Body::Bytes(body.clone());
             Ok(post)
         });
-    }
-    // A stream cannot be sent twice. After an idle time, first check that token and connection still work.
-    if session.is_idle() {
-        probe(session)?;
     }
     let sent = Arc::new(AtomicBool::new(false));
     let stream = RefCell::new(Some(Whole {

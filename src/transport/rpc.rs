@@ -10,7 +10,7 @@ use super::{
     pktline::{Boundaries, Ending},
     session::Repeat,
 };
-use crate::http::{Body, BodyReader, Request, Response};
+use crate::http::{Body, BodyReader, Request, Response, ResponseBody};
 
 /// The longest request that is not compressed (git: `rpc_service` in remote-curl.c).
 const COMPRESS_OVER_BYTES: usize = 1024;
@@ -22,7 +22,7 @@ const LS_REFS: &[u8] = b"0014command=ls-refs\n";
 /// A request that does not fit into the buffer is sent uncompressed, in chunks (git: `post_rpc` in remote-curl.c). It
 /// stays in memory, so that it can be sent again.
 pub(super) fn ask(session: &mut Session<'_>, request: &Bytes) -> anyhow::Result<Response> {
-    let in_chunks = !session.buffer().holds(request);
+    let in_chunks = request.len() > session.room();
     let (body, encoding) = match in_chunks {
         true => (request.clone(), None),
         false => compress(request)?,
@@ -61,7 +61,7 @@ fn compress(request: &Bytes) -> anyhow::Result<(Bytes, Option<&'static str>)> {
 pub(super) fn copy(
     session: &Session<'_>,
     git: &mut Git,
-    body: &mut BodyReader,
+    body: &mut BodyReader<impl ResponseBody>,
     mut seen: Boundaries,
     flushes: usize,
 ) -> Result<Ending, Broken> {

@@ -5,15 +5,14 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context as _;
 
 use super::{
-    super::{Console, arguments, signals, usage},
-    Purpose, given,
+    super::{Console, signals, usage},
+    Login, given,
     opener::Choice,
     outcome::{Heard, unexpected},
     trial,
 };
 use crate::{
-    address::Address,
-    app::{self, Account, App, Identity, Owner},
+    app::{self, Account, Identity, Owner},
     clock,
     failure::{Failure, quote},
     oauth::{self, Authorization, Callback, Listener, Shown, Visitor},
@@ -22,38 +21,15 @@ use crate::{
     token::{Accept, Bearer, needs_login},
 };
 
-/// A login under way.
-pub(super) struct Login<'l> {
-    pub(super) options: &'l arguments::Login,
-    pub(super) purpose: Purpose<'l>,
-    pub(super) app: &'l App,
-    pub(super) identity: &'l Identity,
-    /// Login reads this repository as a test before it saves the login.
-    pub(super) repository: Option<&'l Address>,
-}
-
 impl Login<'_> {
-    /// Gives the repository that a client's login is tried on. Git reads its own repository after the login.
-    pub(super) fn to_try(&self) -> Option<&Address> {
-        self.repository.filter(|_| !self.purpose.is_git())
-    }
-
-    pub(super) fn run(&self, console: &mut Console<'_>) -> anyhow::Result<Heard> {
+    pub(super) fn by_browser(&self, console: &mut Console<'_>) -> anyhow::Result<Heard> {
         let options = self.options;
         let choice = Choice::of(std::env::var("BROWSER").ok().as_deref());
-        let obstacle = match choice {
-            Choice::Commands(_) => None,
-            Choice::Desktop | Choice::Nothing => {
-                obstacle(&|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
-            }
-        };
+        let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let obstacle = obstacle(&is_set).filter(|_| !matches!(choice, Choice::Commands(_)));
+        let (kept, _) = self.identity.kept(console.warn);
         let mut heard = Heard {
-            replaced: self
-                .identity
-                .kept(console.warn)
-                .0
-                .owner
-                .map(|owner| owner.name),
+            replaced: kept.owner.map(|owner| owner.name),
             ..Heard::default()
         };
         let fixed = self.fixed_redirect()?;
@@ -112,7 +88,7 @@ impl Login<'_> {
         heard: &mut Heard,
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
-        let (identity, timeout_s) = (self.identity, self.options.timeout);
+        let (identity, timeout_s) = (&self.identity, self.options.timeout);
         let listener = match self.fixed_redirect()? {
             Some(uri) => Listener::bind_for(uri)?,
             None => Listener::bind(self.options.port.unwrap_or(0))?,
@@ -170,7 +146,7 @@ impl Login<'_> {
         heard: &mut Heard,
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
-        let (options, identity) = (self.options, self.identity);
+        let (options, identity) = (self.options, &self.identity);
         let fixed = self.fixed_redirect()?;
         let authorization = identity.authorize(fixed, console.warn)?;
         // A registered redirect URL has no other port.
@@ -198,20 +174,19 @@ impl Login<'_> {
         }
         let code = loop {
             let address = Secret::new(console.line()?);
-            if let Some(code) = oauth::bare_code(trimmed(address.expose())) {
-                break code;
+            let pasted = trimmed(address.expose());
+            let bare = oauth::bare_code(pasted).map(Callback::Code);
+            match bare.unwrap_or_else(|| authorization.read(query_of(pasted))) {
+                Callback::Code(code) => break code,
+                Callback::Denied(why) => return Err(not_done(identity, &why).into()),
+                Callback::Foreign if console.is_interactive => console.tell(
+                    "That address does not belong to this login. Paste all of it, from http to the end:",
+                ),
+                Callback::Foreign => {
+                    let why = "the address does not belong to this login; paste all of it, from http to the end";
+                    return Err(not_done(identity, why).into());
+                }
             }
-            match authorization.read(query_of(address.expose())) {
-            Callback::Code(code) => break code,
-            Callback::Denied(why) => return Err(not_done(identity, &why).into()),
-            Callback::Foreign if console.is_interactive => console.tell(
-                "That address does not belong to this login. Paste all of it, from http to the end:",
-            ),
-            Callback::Foreign => {
-                let why = "the address does not belong to this login; paste all of it, from http to the end";
-                return Err(not_done(identity, why).into());
-            }
-        }
         };
         self.exchange(&authorization, &code, &mut None, heard, console)
     }
@@ -226,7 +201,7 @@ impl Login<'_> {
         heard: &mut Heard,
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
-        let identity = self.identity;
+        let identity = &self.identity;
         let stopped = identity.profile.clone();
         signals::before_end(move || app::release_room(&stopped))?;
         let profile = &identity.profile;

@@ -21,68 +21,47 @@ use crate::{
 use outcome::Heard;
 use wanted::Wanted;
 
-/// Who started a login, and the repository that it is for.
-#[derive(Clone, Copy)]
-enum Purpose<'o> {
-    /// The user, who may name a repository to try.
-    User(Option<&'o str>),
-    /// Git, which waits for the login.
-    Git(&'o str),
-}
-
-impl<'o> Purpose<'o> {
-    fn of(options: &'o arguments::Login) -> Self {
-        match &options.for_git {
-            Some(repository) => Purpose::Git(repository),
-            None => Purpose::User(options.repository.as_deref()),
-        }
+impl arguments::Login {
+    /// Tells whether git waits for the login.
+    fn is_for_git(&self) -> bool {
+        self.for_git.is_some()
     }
 
-    fn is_git(self) -> bool {
-        matches!(self, Purpose::Git(_))
-    }
-
-    fn repository(self) -> Option<&'o str> {
-        match self {
-            Purpose::User(repository) => repository,
-            Purpose::Git(repository) => Some(repository),
-        }
+    /// Gives the repository that git waits for, or the one that the user wants to try.
+    fn address(&self) -> Option<&str> {
+        self.for_git.as_deref().or(self.repository.as_deref())
     }
 }
 
 pub(super) fn run(options: &arguments::Login, console: &mut Console<'_>) -> anyhow::Result<()> {
-    let purpose = Purpose::of(options);
-    if !purpose.is_git() {
-        return log_in(options, purpose, console);
+    if !options.is_for_git() {
+        return log_in(options, console);
     }
     signals::end_with_parent()?;
-    log_in(options, purpose, console).map_err(|error| match kind(&error) {
+    log_in(options, console).map_err(|error| match kind(&error) {
         // The helper shows why git needs the login.
         Some(Kind::Unanswered) => error.context(Failure::new(Kind::Hangup, "there is no login")),
         _ => error,
     })
 }
 
-fn log_in(
-    options: &arguments::Login,
-    purpose: Purpose<'_>,
-    console: &mut Console<'_>,
-) -> anyhow::Result<()> {
+fn log_in(options: &arguments::Login, console: &mut Console<'_>) -> anyhow::Result<()> {
     let app = App::read()?;
-    if purpose.is_git() && !greet(options, &app, console)? {
+    if options.is_for_git() && !greet(options, &app, console)? {
         return Err(Failure::new(Kind::Unanswered, "the login was declined").into());
     }
-    let mut wanted = Wanted::ask(options, purpose, &app, console)?;
+    let mut wanted = Wanted::ask(options, &app, console)?;
     loop {
         let mut new_secret = None;
         let identity = wanted.identity(&app)?;
         let product = identity.profile.endpoints.product;
-        let login = Attempt {
+        let login = Login {
             options,
-            purpose,
             app: &app,
+            identity,
+            repository: None,
         };
-        match login.run(identity, &mut wanted, &mut new_secret, console) {
+        match login.attempt(&mut wanted, &mut new_secret, console) {
             Err(error) if new_secret.is_some() && is_wrong_answer(&error, console) => {
                 let why = format!("{error:#}");
                 console.tell(&format!("{}.", why.trim_end_matches('.')));
@@ -96,43 +75,32 @@ fn log_in(
 
 /// Says why git asks for a login. Asks whether to log in where the profile does not exist, or its login has ended.
 fn greet(options: &arguments::Login, app: &App, console: &mut Console<'_>) -> anyhow::Result<bool> {
-    let Some(name) = options.profile.as_deref() else {
-        return Ok(announce(app.base().host_str(), "", console));
-    };
+    let name = options.profile.as_deref();
     let known = profile::names(&app.raw);
-    if known.iter().all(|known| known != name) {
+    if let Some(name) = name.filter(|name| known.iter().all(|known| known != name)) {
         return add(name, &known, console);
     }
-    let Ok(identity) = app.identity(name, |_| {}) else {
-        return Ok(announce(app.base().host_str(), name, console));
-    };
-    let kept = identity.kept(console.warn).0;
-    if let Some(login) = kept.login {
-        let used = clock::ago(login.obtained_at_unix_s, app::now_unix_s());
-        return console.agree(&format!(
-            "The login of profile '{name}' has ended; it was last refreshed {used}. Log in again?"
-        ));
-    }
-    match kept.ready_token {
-        Some(_) => replace(app, &identity, console),
-        None => {
-            let host = identity.profile.endpoints.base.host_str();
-            Ok(announce(host, name, console))
+    let identity = name.and_then(|name| app.identity(name, |_| {}).ok());
+    if let Some(identity) = &identity {
+        let kept = identity.kept(console.warn).0;
+        if let Some(login) = kept.login {
+            let used = clock::ago(login.obtained_at_unix_s, app::now_unix_s());
+            return console.agree(&format!(
+                "The login of profile '{}' has ended; it was last refreshed {used}. Log in again?",
+                identity.profile
+            ));
+        }
+        if kept.ready_token.is_some() {
+            return replace(app, identity, console);
         }
     }
-}
-
-/// Says that git waits for a login, of a profile if there is one.
-fn announce(host: Option<&str>, profile: &str, console: &Console<'_>) -> bool {
-    let host = host.unwrap_or_default();
-    let profile = match profile {
-        "" => String::new(),
-        name => format!(" as profile '{name}'"),
-    };
+    let base = identity.as_ref().map(|it| &it.profile.endpoints.base);
+    let host = base.unwrap_or(app.base()).host_str().unwrap_or_default();
+    let profile = name.map_or(String::new(), |name| format!(" as profile '{name}'"));
     console.tell(&format!(
         "Git needs a login for {host}{profile}. After the login, git continues."
     ));
-    true
+    Ok(true)
 }
 
 /// Asks whether to add a profile that an address names: the name may be a typing error.
@@ -178,66 +146,55 @@ fn is_wrong_answer(error: &anyhow::Error, console: &Console<'_>) -> bool {
         )
 }
 
-/// One attempt at a login.
-struct Attempt<'a> {
-    options: &'a arguments::Login,
-    purpose: Purpose<'a>,
-    app: &'a App,
+/// A login under way.
+struct Login<'l> {
+    options: &'l arguments::Login,
+    app: &'l App,
+    identity: Identity,
+    /// Login reads this repository as a test before it saves the login.
+    repository: Option<Address>,
 }
 
-impl Attempt<'_> {
+impl Login<'_> {
     /// Asks for the secret, tries the login and saves it. `new_secret` gets the user's answer.
-    fn run(
-        &self,
-        mut identity: Identity,
-        wanted: &mut Wanted,
+    fn attempt(
+        mut self,
+        wanted: &mut Wanted<'_>,
         new_secret: &mut Option<Secret>,
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
-        let repository = self.purpose.repository();
-        let repository = repository.map(|text| self.app.address_for(&identity.profile, text));
-        let mut repository = repository.transpose()?;
-        *new_secret = secret(self.options, &identity, console)?;
+        let profile = &self.identity.profile;
+        let address = self.options.address();
+        let repository = address.map(|text| self.app.address_for(profile, text));
+        self.repository = repository.transpose()?;
+        *new_secret = secret(self.options, &self.identity, console)?;
         if let Some(secret) = new_secret {
-            use_secret(&mut identity, secret);
-            self.drop_unread(&identity, &mut repository, console);
-            if repository.is_none() && console.is_interactive {
-                wanted.ask_account(&mut identity, secret, console)?;
+            use_secret(&mut self.identity, secret);
+            self.drop_unread(console);
+            if self.repository.is_none() && console.is_interactive {
+                wanted.ask_account(&mut self.identity, secret, console)?;
             }
         }
-        let login = browser::Login {
-            options: self.options,
-            purpose: self.purpose,
-            app: self.app,
-            identity: &identity,
-            repository: repository.as_ref(),
-        };
-        let heard = tried(&login, new_secret.is_some(), console)?;
+        let heard = self.tried(new_secret.is_some(), console)?;
         if let Some(secret) = new_secret {
-            identity.keep(secret, console.warn)?;
+            self.identity.keep(secret, console.warn)?;
         }
-        wanted.write()?;
-        if identity.profile.shared.is_some() {
+        wanted.write(self.app)?;
+        if self.identity.profile.shared.is_some() {
             // From now on, this machine reads the record as every other one.
-            let login = browser::Login {
-                identity: &identity.granted(Grant::Shared(None)),
-                ..login
-            };
-            return tell(&login, heard, console);
+            self.identity = self.identity.granted(Grant::Shared(None));
         }
-        tell(&login, heard, console)
+        self.tell(heard, console)
     }
 
     /// Leaves out a repository that a new token does not open, where git gave its name: a wrong name says nothing of
     /// the token, and Bitbucket's API tells whose it is.
-    fn drop_unread(
-        &self,
-        identity: &Identity,
-        repository: &mut Option<Address>,
-        console: &Console<'_>,
-    ) {
-        let is_token = matches!(identity.profile.grant, Grant::Token(_)) && self.purpose.is_git();
-        let unread = repository
+    fn drop_unread(&mut self, console: &Console<'_>) {
+        let identity = &self.identity;
+        let is_token =
+            matches!(identity.profile.grant, Grant::Token(_)) && self.options.is_for_git();
+        let unread = self
+            .repository
             .take_if(|address| is_token && !trial::is_readable(identity, address, console.warn));
         if let Some(address) = unread {
             console.tell(&format!(
@@ -245,62 +202,56 @@ impl Attempt<'_> {
             ));
         }
     }
-}
 
-/// Says how the login ended, and what comes next.
-fn tell(login: &browser::Login<'_>, heard: Heard, console: &mut Console<'_>) -> anyhow::Result<()> {
-    let profile = &login.identity.profile;
-    let name = &profile.name;
-    if login.options.no_check {
-        return console.answer(&format!("Profile '{name}' was saved without a check."));
+    /// Gives the repository that a client's login is tried on. Git reads its own repository after the login.
+    fn to_try(&self) -> Option<&Address> {
+        self.repository
+            .as_ref()
+            .filter(|_| !self.options.is_for_git())
     }
-    outcome::tell(login.app, login.identity, heard, login.purpose, console)?;
-    shared::tell(&login.identity.profile, console);
-    if login.purpose.is_git() {
-        return Ok(());
-    }
-    try_repository(name, login.repository, console)?;
-    outcome::next(profile, login.options, console)
-}
 
-/// Tries the login, unless the user forbids it. A login by browser always needs Bitbucket.
-fn tried(
-    login: &browser::Login<'_>,
-    is_new_secret: bool,
-    console: &mut Console<'_>,
-) -> anyhow::Result<Heard> {
-    let mut heard = Heard::default();
-    let browser::Login {
-        identity,
-        repository,
-        ..
-    } = login;
-    match identity.profile.grant {
-        Grant::AuthorizationCode(_) => heard = login.run(console)?,
-        // This refuses a token of the wrong form.
-        Grant::Token(_) if login.options.no_check => {
-            identity.bearer(console.warn)?;
-        }
-        Grant::ClientCredentials(_) if login.options.no_check => {}
-        Grant::Shared(_) => {
-            identity.bearer(console.warn)?;
-        }
-        Grant::Token(_) => {
-            heard.owner =
-                trial::of_token(login.purpose, identity, login.app, *repository, console)?;
-        }
-        Grant::ClientCredentials(_) => {
-            // A cached token would hide a wrong secret.
-            match is_new_secret {
-                true => identity.bearer_anew(console.warn)?,
-                false => identity.bearer(console.warn)?,
-            };
-            if let Some(address) = login.to_try() {
-                trial::on_repository(identity, address, console.warn)?;
+    /// Tries the login, unless the user forbids it. A login by browser always needs Bitbucket.
+    fn tried(&self, is_new_secret: bool, console: &mut Console<'_>) -> anyhow::Result<Heard> {
+        let (identity, no_check) = (&self.identity, self.options.no_check);
+        let mut heard = Heard::default();
+        match identity.profile.grant {
+            Grant::AuthorizationCode(_) => heard = self.by_browser(console)?,
+            Grant::Token(_) if !no_check => heard.owner = trial::of_token(self, console)?,
+            // This refuses a token of the wrong form.
+            Grant::Token(_) | Grant::Shared(_) => {
+                identity.bearer(console.warn)?;
+            }
+            Grant::ClientCredentials(_) if no_check => {}
+            Grant::ClientCredentials(_) => {
+                // A cached token would hide a wrong secret.
+                match is_new_secret {
+                    true => identity.bearer_anew(console.warn)?,
+                    false => identity.bearer(console.warn)?,
+                };
+                if let Some(address) = self.to_try() {
+                    trial::on_repository(identity, address, console.warn)?;
+                }
             }
         }
+        Ok(heard)
     }
-    Ok(heard)
+
+    /// Says how the login ended, and what comes next.
+    fn tell(&self, heard: Heard, console: &mut Console<'_>) -> anyhow::Result<()> {
+        let profile = &self.identity.profile;
+        if self.options.no_check {
+            return console.answer(&format!("Profile '{profile}' was saved without a check."));
+        }
+        outcome::tell(self, heard, console)?;
+        shared::tell(profile, console);
+        if self.options.is_for_git() {
+            return Ok(());
+        }
+        if let Some(repository) = &self.repository {
+            try_repository(&profile.name, repository, console)?;
+        }
+        outcome::next(profile, self.options, console)
+    }
 }
 
 /// Asks for the client's secret or the token, unless the profile's source already has it.
@@ -357,12 +308,9 @@ fn use_secret(identity: &mut Identity, secret: &Secret) {
 
 fn try_repository(
     profile: &str,
-    repository: Option<&Address>,
+    repository: &Address,
     console: &mut Console<'_>,
 ) -> anyhow::Result<()> {
-    let Some(repository) = repository else {
-        return Ok(());
-    };
     let address = format!("{profile}@{repository}");
     let reached = App::read()?.reach(&format!("bbtoken::{address}"), console.warn);
     reached.map_err(|unread| match unread {

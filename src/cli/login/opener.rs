@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    process::{self, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use crate::{
@@ -51,26 +51,18 @@ impl Choice {
             Choice::Nothing => Vec::new(),
         };
         let mut commands = commands.into_iter().flatten();
-        while let Some(mut command) = commands.next() {
-            let Ok(mut child) = detached(&mut command).spawn() else {
-                continue;
-            };
-            // Without a thread, login tries only the first browser.
-            let _ = limits::start("browser", move || {
-                let is_done =
-                    |child: &mut process::Child| child.wait().is_ok_and(|status| status.success());
-                let mut is_open = is_done(&mut child);
-                for mut command in commands {
-                    if is_open {
-                        break;
-                    }
-                    let started = detached(&mut command).spawn();
-                    is_open = started.is_ok_and(|mut child| is_done(&mut child));
-                }
-            });
-            return true;
-        }
-        false
+        let mut next = move || commands.find_map(|mut command| detached(&mut command).spawn().ok());
+        let Some(mut child) = next() else {
+            return false;
+        };
+        // Without a thread, login tries only the first browser.
+        let _ = limits::start("browser", move || {
+            while !child.wait().is_ok_and(|status| status.success()) {
+                let Some(started) = next() else { break };
+                child = started;
+            }
+        });
+        true
     }
 }
 

@@ -5,10 +5,10 @@ use super::{
         Console, arguments, setup,
         use_profile::{self, Place},
     },
-    Purpose,
+    Login,
 };
 use crate::{
-    app::{self, Account, App, Identity, Owner, is_named},
+    app::{self, Account, App, Owner, is_named},
     clock,
     profile::{Grant, Profile, Store},
     token::KeptToken,
@@ -33,12 +33,11 @@ impl Heard {
 }
 
 pub(super) fn tell(
-    app: &App,
-    identity: &Identity,
+    login: &Login<'_>,
     heard: Heard,
-    purpose: Purpose<'_>,
     console: &mut Console<'_>,
 ) -> anyhow::Result<()> {
+    let identity = &login.identity;
     let profile = &identity.profile;
     console.answer(&format!("Profile '{profile}' is logged in."))?;
     let (kept, _) = identity.kept(console.warn);
@@ -53,7 +52,9 @@ pub(super) fn tell(
             identity.keep_owner(&owner, &identity.bearer(console.warn)?, console.warn);
             Ok(owner)
         }
-        None => app.owner(identity, known.as_deref().unwrap_or_default(), console.warn),
+        None => login
+            .app
+            .owner(identity, known.as_deref().unwrap_or_default(), console.warn),
     };
     if let (Ok(Owner::Account(account)), false) = (&owner, is_agreed) {
         let heard = Heard {
@@ -66,7 +67,7 @@ pub(super) fn tell(
             ));
         }
     }
-    let is_worth_telling = !purpose.is_git() || matches!(owner, Ok(Owner::Account(_)));
+    let is_worth_telling = !login.options.is_for_git() || matches!(owner, Ok(Owner::Account(_)));
     let told = match is_worth_telling {
         true => tell_owner(profile, owner, console)?,
         false => Vec::new(),

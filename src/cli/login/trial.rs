@@ -2,11 +2,11 @@
 
 use super::{
     super::{Console, usage},
-    Purpose,
+    Login,
 };
 use crate::{
     address::Address,
-    app::{self, App, Identity, Owner},
+    app::{self, Identity, Owner},
     failure::{Failure, Kind, kind},
     profile::Profile,
     secret::TOKEN_PREFIXES,
@@ -18,29 +18,27 @@ use crate::{
 ///
 /// When Bitbucket refuses the token, or the token cannot be tried and the user does not agree to keep it.
 pub(super) fn of_token(
-    purpose: Purpose<'_>,
-    identity: &Identity,
-    app: &App,
-    repository: Option<&Address>,
+    login: &Login<'_>,
     console: &mut Console<'_>,
 ) -> anyhow::Result<Option<Owner>> {
+    let identity = &login.identity;
     let bearer = identity.bearer(console.warn)?;
-    if let Some(address) = repository {
+    if let Some(address) = &login.repository {
         match on_repository(identity, address, console.warn) {
             Ok(true) => return Ok(None),
             Ok(false) => {}
             Err(error) if console.is_interactive && is_of_network(&error) => {
-                return agree(&format!("{error:#}"), error, console).map(|()| None);
+                return agree(&format!("{error:#}"), error, console);
             }
             Err(error) => return Err(error),
         }
     }
     let profile = &identity.profile;
-    match app.owner_of(identity, &bearer, &[]) {
+    match login.app.owner_of(identity, &bearer, &[]) {
         Ok(Owner::Refused) => {
             let why = match bearer.token.expose().starts_with(TOKEN_PREFIXES[1]) {
                 true => "the token or the e-mail address is wrong, or the token is revoked",
-                false if purpose.is_git() => {
+                false if login.options.is_for_git() => {
                     "the token is wrong or revoked, or it cannot read this repository"
                 }
                 false => profile.endpoints.product.words().token_refused,
@@ -57,13 +55,13 @@ pub(super) fn of_token(
                 not_done(profile),
                 profile.endpoints.product.words().space
             );
-            agree(&why, usage(&message), console).map(|()| None)
+            agree(&why, usage(&message), console)
         }
         Ok(owner) => Ok(Some(owner)),
         Err(error) => {
             let why = format!("{error:#}");
             let error = unreached(error, profile);
-            agree(&why, error, console).map(|()| None)
+            agree(&why, error, console)
         }
     }
 }
@@ -117,14 +115,18 @@ fn is_of_network(error: &anyhow::Error) -> bool {
     )
 }
 
-/// Asks whether to save a token without a check. Without a terminal, the answer is no.
-fn agree(why: &str, error: anyhow::Error, console: &mut Console<'_>) -> anyhow::Result<()> {
+/// Asks whether to save a token, whose owner is unknown, without a check. Without a terminal, the answer is no.
+fn agree(
+    why: &str,
+    error: anyhow::Error,
+    console: &mut Console<'_>,
+) -> anyhow::Result<Option<Owner>> {
     if !console.is_interactive {
         return Err(error);
     }
     console.tell(&format!("The helper could not check the token: {why}."));
     match console.confirm("Save it without a check?")? {
-        true => Ok(()),
+        true => Ok(None),
         false => Err(error),
     }
 }

@@ -1,9 +1,6 @@
 //! The settings that a login asks for first and writes last.
 
-use super::{
-    super::{Console, arguments, usage},
-    Purpose,
-};
+use super::super::{Console, arguments, usage};
 use crate::{
     address::{PROFILE_NAME_RULE, is_profile_name},
     app::{self, App, Identity},
@@ -11,7 +8,7 @@ use crate::{
     git::{Change, Target},
     git_config::Entry,
     pasted,
-    profile::{self, Client, Endpoints, Grant, GrantKind, RawProfile, Source, Store},
+    profile::{self, Client, Endpoints, Grant, GrantKind, RawProfile, Setting, Source, Store},
     secret::{Secret, TOKEN_PREFIXES},
     setup,
     site::Product,
@@ -42,66 +39,74 @@ fn store(app: &App, profile: &str, kept: &Kept) -> Option<String> {
     (!is_chosen).then(|| store().name().to_owned())
 }
 
-fn has_client(app: &App, profile: &str) -> bool {
-    let own = app.raw.profiles.get(profile);
-    own.is_some_and(|own| own.client_id.is_some() && own.grant.is_some())
+/// Gives the settings that the profile has.
+fn own(app: &App, profile: &str) -> RawProfile {
+    app.raw.profiles.get(profile).cloned().unwrap_or_default()
 }
 
-/// The source of the client's id.
-enum ClientId {
-    /// The settings of the profile, or there is no client.
-    Settings,
-    /// An option or a variable.
-    Given(String),
-    /// The user, who was asked.
-    Asked(String),
+/// Gives the settings of the profile, with those that the options change.
+fn settings(app: &App, options: &arguments::Login, profile: &str, kept: &Kept) -> RawProfile {
+    let mut own = own(app, profile);
+    let store = options.store.clone();
+    let store = store.or_else(|| self::store(app, profile, kept));
+    let kind = options
+        .data_center
+        .is_some()
+        .then(|| DATA_CENTER.to_owned());
+    let changes = [
+        (&mut own.kind, kind.as_ref()),
+        (&mut own.base_url, options.data_center.as_ref()),
+        (&mut own.redirect_uri, options.redirect_uri.as_ref()),
+        (&mut own.account, options.account.as_ref()),
+        (&mut own.store, store.as_ref()),
+        (&mut own.shared.path, options.store_path.as_ref()),
+    ];
+    for (setting, value) in changes {
+        if let Some(value) = value {
+            *setting = app::given(value);
+        }
+    }
+    own
 }
 
 /// The settings to write.
-pub(super) struct Wanted {
+pub(super) struct Wanted<'o> {
     profile: String,
     kind: GrantKind,
-    client_id: ClientId,
-    account: Option<String>,
-    store: Option<String>,
-    store_path: Option<String>,
-    /// The base URL of a Data Center.
-    data_center: Option<String>,
-    redirect_uri: Option<String>,
-    workspaces: Vec<String>,
+    /// The settings of the profile, with those that login changes.
+    own: RawProfile,
+    /// Whether the user was asked for the client's id.
+    is_id_asked: bool,
+    workspaces: &'o [String],
 }
 
-impl Wanted {
+impl<'o> Wanted<'o> {
     pub(super) fn ask(
-        options: &arguments::Login,
-        purpose: Purpose<'_>,
+        options: &'o arguments::Login,
         app: &App,
         console: &mut Console<'_>,
     ) -> anyhow::Result<Self> {
         let profile = name(options, app, console)?;
+        let own = own(app, &profile);
+        let has_client = own.client_id.is_some() && own.grant.is_some();
         let known = match app.identity(&profile, |_| {}) {
             Ok(identity) => Some(identity),
             // The profile has a client, so questions would not fix this error.
-            Err(error) if has_client(app, &profile) => return Err(error),
+            Err(error) if has_client => return Err(error),
             Err(_) => None,
         };
         let kept = known.as_ref().map(|known| known.kept(console.warn).0);
         let kept = kept.unwrap_or_default();
         let known = known.map(|known| known.profile);
-        let store = options.store.clone();
         let mut wanted = Wanted {
             kind: match is_shared(app, options, known.as_ref()) {
                 true => GrantKind::AuthorizationCode,
                 false => GrantKind::Token,
             },
-            client_id: ClientId::Settings,
-            account: options.account.clone(),
-            store: store.or_else(|| self::store(app, &profile, &kept)),
-            store_path: options.store_path.clone(),
-            data_center: options.data_center.clone(),
-            redirect_uri: options.redirect_uri.clone(),
+            own: settings(app, options, &profile, &kept),
             profile,
-            workspaces: options.workspaces.clone(),
+            is_id_asked: false,
+            workspaces: &options.workspaces,
         };
         wanted.prove_places(app, known.as_ref(), console)?;
         if kept.has_secret() && options.profile.is_none() && console.is_interactive {
@@ -112,11 +117,13 @@ impl Wanted {
         }
         let site = wanted.identity(app)?.profile.endpoints;
         wanted.kind = kind(options, known.as_ref(), site.product, console)?;
-        wanted.client_id = match (wanted.kind, &options.client_id) {
-            (GrantKind::Token, _) => ClientId::Settings,
-            (_, Some(id)) => ClientId::Given(checked_id(id)?),
-            (kind, None) => client_id(kind, known.as_ref(), &site, purpose, app, console)?,
-        };
+        match (wanted.kind, &options.client_id) {
+            (GrantKind::Token, _) => {}
+            (_, Some(id)) => wanted.own.client_id = app::given(&checked_id(id)?),
+            (_, None) => {
+                wanted.find_client_id(known.as_ref(), &site, options.address(), app, console)?;
+            }
+        }
         if wanted.kind == GrantKind::Token && console.is_interactive && is_stored(known.as_ref()) {
             show(site.product.words().steps_to_a_token, &site, console);
         }
@@ -130,11 +137,12 @@ impl Wanted {
         known: Option<&profile::Profile>,
         console: &Console<'_>,
     ) -> anyhow::Result<()> {
+        let is_file = |store: &Setting| store.value == Store::File.name();
         match (Target::Global.prove_writable(), known) {
             (Err(error), None) => return Err(error),
             // Without a file to write to, the choice cannot be saved.
-            (Err(_), Some(_)) if self.store.as_deref() == Some(Store::File.name()) => {
-                self.store = None;
+            (Err(_), Some(_)) if self.own.store.as_ref().is_some_and(is_file) => {
+                self.own.store = own(app, &self.profile).store;
             }
             _ => {}
         }
@@ -150,23 +158,52 @@ impl Wanted {
         }
     }
 
-    /// Asks for the client's id again, if it was asked for.
+    /// Finds the client's id, or shows how to make a client and asks for its id.
+    fn find_client_id(
+        &mut self,
+        known: Option<&profile::Profile>,
+        site: &Endpoints,
+        address: Option<&str>,
+        app: &App,
+        console: &mut Console<'_>,
+    ) -> anyhow::Result<()> {
+        let is_for_people = self.kind == GrantKind::AuthorizationCode;
+        // The built-in client is for people only.
+        let is_usable =
+            |profile: &&profile::Profile| is_for_people || app.raw.builtin_id(profile).is_none();
+        let has_client = |known: &profile::Profile| {
+            known.client().is_some() || matches!(known.grant, Grant::Shared(Some(_)))
+        };
+        if known.filter(is_usable).is_some_and(has_client) {
+            return Ok(());
+        }
+        if let Some(id) = &app.raw.environment.client_id {
+            self.own.client_id = app::given(id);
+            return Ok(());
+        }
+        if !console.is_interactive {
+            return Err(usage("the client id is missing; give --client-id"));
+        }
+        let workspace = app.workspace(address);
+        let workspace = workspace.as_deref().unwrap_or("<workspace>");
+        let words = site.product.words();
+        let part = words.client_parts[usize::from(!is_for_people)];
+        let steps = words.steps_to_a_client.replace("{part}", part);
+        show(&steps.replace("{workspace}", workspace), site, console);
+        self.is_id_asked = true;
+        self.ask_id_again(site.product, console)
+    }
+
+    /// Asks for the client's id, if no setting has it.
     pub(super) fn ask_id_again(
         &mut self,
         product: Product,
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
-        if let ClientId::Asked(id) = &mut self.client_id {
-            *id = ask_id(product, console)?;
+        if self.is_id_asked {
+            self.own.client_id = app::given(&ask_id(product, console)?);
         }
         Ok(())
-    }
-
-    fn client_id(&self) -> Option<&str> {
-        match &self.client_id {
-            ClientId::Settings => None,
-            ClientId::Given(id) | ClientId::Asked(id) => Some(id),
-        }
     }
 
     /// Asks for the e-mail address that Bitbucket's API needs to check an API token.
@@ -188,7 +225,7 @@ impl Wanted {
             };
             if !address.is_empty() {
                 identity.profile.account.clone_from(&address);
-                self.account = Some(address);
+                self.own.account = app::given(&address);
             }
         }
         Ok(())
@@ -196,12 +233,18 @@ impl Wanted {
 
     /// The profile as it will be, without anything written.
     pub(super) fn identity(&self, app: &App) -> anyhow::Result<Identity> {
-        let identity = self.resolved(app)?;
+        let identity = app.identity(&self.profile, |own| {
+            own.clone_from(&self.own);
+            own.grant = app::given(self.kind.name());
+        })?;
         match &identity.profile.grant {
             // Commands read the record, but the login gets it with the client.
             Grant::Shared(id) => {
-                let id = self.client_id().or(id.as_deref()).unwrap_or_default();
-                Ok(identity.granted(self.grant(id)))
+                let before = own(app, &self.profile).client_id;
+                let given = self.own.client_id.as_ref();
+                let given = given.filter(|id| before.as_ref() != Some(*id));
+                let id = given.map(|id| &id.value).or(id.as_ref());
+                Ok(identity.granted(self.grant(id.map_or("", String::as_str))))
             }
             _ => Ok(identity),
         }
@@ -218,57 +261,27 @@ impl Wanted {
         }
     }
 
-    fn resolved(&self, app: &App) -> anyhow::Result<Identity> {
-        app.identity(&self.profile, |own: &mut RawProfile| {
-            own.grant = app::given(self.kind.name());
-            if let Some(id) = self.client_id() {
-                own.client_id = app::given(id);
-            }
-            if let Some(account) = &self.account {
-                own.account = app::given(account);
-            }
-            if let Some(store) = &self.store {
-                own.store = app::given(store);
-            }
-            if let Some(path) = &self.store_path {
-                own.shared.path = app::given(path);
-            }
-            if let Some(base) = &self.data_center {
-                own.kind = app::given(DATA_CENTER);
-                own.base_url = app::given(base);
-            }
-            if let Some(uri) = &self.redirect_uri {
-                own.redirect_uri = app::given(uri);
-            }
-        })
-    }
-
-    pub(super) fn write(&self) -> anyhow::Result<()> {
+    pub(super) fn write(&self, app: &App) -> anyhow::Result<()> {
         let key = |name: &str| format!("bbtoken.{}.{name}", self.profile);
-        let singles = [
-            ("kind", self.data_center.is_some().then_some(DATA_CENTER)),
-            ("baseUrl", self.data_center.as_deref()),
-            ("redirectUri", self.redirect_uri.as_deref()),
-            ("grant", Some(self.kind.name())),
-            ("clientId", self.client_id()),
-            ("account", self.account.as_deref()),
-            ("store", self.store.as_deref()),
-            ("storePath", self.store_path.as_deref()),
-        ];
-        let app = App::read_of_user()?;
-        let there = setup::of_user(&app);
+        let of_user = App::read_of_user()?;
+        let there = setup::of_user(&of_user);
         let values = |key: &str| -> Vec<Option<&str>> {
             let of_key = |entry: &&&Entry| setup::same_key(&entry.name(), key);
             let entries = there.iter().filter(of_key);
             entries.map(|entry| entry.value.as_deref()).collect()
         };
-        for (name, value) in singles {
-            let key = key(name);
-            if value.is_some_and(|value| values(&key).last() != Some(&Some(value))) {
-                Target::Global.set(&key, value.unwrap_or_default())?;
+        let before = own(app, &self.profile);
+        let before = before.settings();
+        let mut wanted = self.own.clone();
+        wanted.grant = app::given(self.kind.name());
+        for (name, setting) in wanted.settings() {
+            let (key, value) = (key(name), setting.value.as_str());
+            let is_new = !before.contains(&(name, setting));
+            if is_new && values(&key).last() != Some(&Some(value)) {
+                Target::Global.set(&key, value)?;
             }
         }
-        for workspace in &self.workspaces {
+        for workspace in self.workspaces {
             let change = Change::Add {
                 key: key("workspace"),
                 value: workspace.clone(),
@@ -357,42 +370,6 @@ fn kind(
             "no login method was given; choose --browser, --client-credentials or --with-token",
         )),
     }
-}
-
-/// Finds the client's id, or shows how to make a client and asks for its id.
-fn client_id(
-    kind: GrantKind,
-    known: Option<&profile::Profile>,
-    site: &Endpoints,
-    purpose: Purpose<'_>,
-    app: &App,
-    console: &mut Console<'_>,
-) -> anyhow::Result<ClientId> {
-    let from_environment = app.raw.environment.client_id.clone();
-    // The built-in client is for people only.
-    let is_usable = |profile: &&profile::Profile| {
-        kind != GrantKind::ClientCredentials || app.raw.builtin_id(profile).is_none()
-    };
-    let known = known.filter(is_usable);
-    let is_set = |known: &profile::Profile| {
-        known.client().is_some() || matches!(known.grant, Grant::Shared(Some(_)))
-    };
-    if known.is_some_and(is_set) {
-        return Ok(ClientId::Settings);
-    }
-    if let Some(id) = from_environment {
-        return Ok(ClientId::Given(id));
-    }
-    if !console.is_interactive {
-        return Err(usage("the client id is missing; give --client-id"));
-    }
-    let workspace = app.workspace(purpose.repository());
-    let workspace = workspace.as_deref().unwrap_or("<workspace>");
-    let words = site.product.words();
-    let part = words.client_parts[usize::from(kind != GrantKind::AuthorizationCode)];
-    let steps = words.steps_to_a_client.replace("{part}", part);
-    show(&steps.replace("{workspace}", workspace), site, console);
-    ask_id(site.product, console).map(ClientId::Asked)
 }
 
 /// Shows how to create a token or a client.

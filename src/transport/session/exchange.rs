@@ -9,6 +9,7 @@ use anyhow::Context as _;
 
 use super::{NoCredential, Service, Session, refusal::Refusal};
 use crate::{
+    clock::{Clock as _, SystemClock},
     http::{Body, Phase, Request, Response, TransportError, Trouble},
     secret::Secret,
 };
@@ -120,7 +121,7 @@ impl Session<'_> {
             (reporter.warn)(&line);
         }
         let _armed = self.watch.arm();
-        self.clock.wait(pause.span);
+        SystemClock.wait(pause.span);
         true
     }
 

@@ -8,48 +8,61 @@ mod words;
 
 use std::{
     fmt,
+    io::{BufRead as _, Read as _},
     time::{Duration, Instant},
 };
+
+use bytes::Bytes;
 
 use self::refusal::title;
 use super::{
     AdvertisementCache, Authorizer, Service,
-    body::{Buffer, begins_with_pkt_line},
-    pktline::{Boundaries, Ending},
+    pktline::{Boundaries, Ending, decode},
 };
 use crate::{
-    clock::Clock,
     failure::quote,
-    http::{Body, HttpClient, PATIENCE, Request, Response, Retries, Url},
+    http::{
+        Body, BodyReader, HttpClient, PATIENCE, Request, Response, ResponseBody, Retries,
+        TransportError, Url,
+    },
     parent_watch::{Armed, Watch},
 };
 pub(super) use exchange::Repeat;
 
 /// The part of an HTML page that is searched for its title.
-const MAX_PAGE_BYTES: usize = 4096;
+const MAX_PAGE_BYTES: u64 = 4096;
 /// The idle time after which the server may have closed the connection.
 const IDLE_LIMIT: Duration = Duration::from_secs(2);
+/// The size of the buffer for requests without a setting (git-config(1), `http.postBuffer`).
+const DEFAULT_BUFFER_BYTES: usize = 1024 * 1024;
+/// The longest pkt-line with its length (gitprotocol-common(5)).
+const LARGEST_PACKET_BYTES: usize = 65520;
 
 /// A repository on a server, with everything that its requests need.
 pub(crate) struct Session<'a> {
     http: &'a dyn HttpClient,
     authorizer: &'a mut dyn Authorizer,
     watch: &'a Watch,
-    repository: Url,
+    /// The repository's URL, after redirects.
+    pub(crate) repository: Url,
     /// The repository's name in messages.
     name: String,
     /// The profile that the address names, for commands in hints.
-    asked_profile: Option<&'a str>,
+    pub(crate) asked_profile: Option<&'a str>,
     last_answer: Instant,
-    memory: Option<&'a dyn AdvertisementCache>,
-    was_moved: bool,
+    /// The cache for advertisements, if there is one.
+    pub(crate) memory: Option<&'a dyn AdvertisementCache>,
+    /// Whether the server redirected the request.
+    pub(super) was_moved: bool,
     /// The name of the setting that forbids redirects.
-    redirect_ban: Option<&'a str>,
-    reporter: Option<Reporter<'a>>,
-    buffer: Buffer,
-    /// The `Git-Protocol` header of a push, if there is one.
-    push_protocol: Option<&'static str>,
-    clock: &'a dyn Clock,
+    pub(crate) redirect_ban: Option<&'a str>,
+    /// Shows the messages of git's own https, if it is set.
+    pub(crate) reporter: Option<Reporter<'a>>,
+    /// The size of the buffer for requests. A request that does not fit is sent in chunks, without a known length
+    /// (git-config(1), `http.postBuffer`).
+    pub(crate) buffer_bytes: usize,
+    /// The `Git-Protocol` header of a push, if there is one (gitprotocol-http(5)).
+    pub(crate) push_protocol: Option<&'static str>,
     retries: Retries,
     /// Whether the request is a prefetch. If it fails, the usual request follows.
     is_prefetch: bool,
@@ -77,12 +90,11 @@ impl fmt::Display for NoCredential {
 }
 
 impl<'a> Session<'a> {
-    /// Prepares a session without sending anything. `name` is `workspace/repository`.
+    /// Prepares a session without sending anything. `name` is `workspace/repository`. The caller sets further fields.
     pub(crate) fn new(
         http: &'a dyn HttpClient,
         authorizer: &'a mut dyn Authorizer,
         watch: &'a Watch,
-        clock: &'a dyn Clock,
         repository: Url,
         name: String,
     ) -> Self {
@@ -98,72 +110,11 @@ impl<'a> Session<'a> {
             was_moved: false,
             redirect_ban: None,
             reporter: None,
-            buffer: Buffer::default(),
+            buffer_bytes: DEFAULT_BUFFER_BYTES,
             push_protocol: None,
-            clock,
             retries: Retries::within(PATIENCE),
             is_prefetch: false,
         }
-    }
-
-    /// Sets the profile that the address names.
-    pub(crate) fn asked_for(self, asked_profile: Option<&'a str>) -> Self {
-        Session {
-            asked_profile,
-            ..self
-        }
-    }
-
-    /// Sets the cache for advertisements.
-    pub(crate) fn remembering(self, memory: Option<&'a dyn AdvertisementCache>) -> Self {
-        Session { memory, ..self }
-    }
-
-    /// Forbids redirects by the setting with this name, if there is one.
-    pub(crate) fn following_unless(self, redirect_ban: Option<&'a str>) -> Self {
-        Session {
-            redirect_ban,
-            ..self
-        }
-    }
-
-    /// Sets the size of the buffer. Requests that fit are sent without chunks.
-    pub(crate) fn buffering(self, bytes: usize) -> Self {
-        Session {
-            buffer: Buffer(bytes),
-            ..self
-        }
-    }
-
-    /// Sets the protocol version of pushes, by its `Git-Protocol` header (gitprotocol-http(5)).
-    pub(crate) fn pushing_by(self, push_protocol: Option<&'static str>) -> Self {
-        Session {
-            push_protocol,
-            ..self
-        }
-    }
-
-    /// The `Git-Protocol` header of a push, if there is one.
-    pub(super) fn push_protocol(&self) -> Option<&'static str> {
-        self.push_protocol
-    }
-
-    /// Gives the buffer for requests.
-    pub(super) fn buffer(&self) -> Buffer {
-        self.buffer
-    }
-
-    /// Sets the reporter for the messages of git's own https.
-    pub(crate) fn reporting_to(self, reporter: Reporter<'a>) -> Self {
-        Session {
-            reporter: Some(reporter),
-            ..self
-        }
-    }
-
-    /// Gives the cache for advertisements, if there is one.
-    pub(super) fn memory(&self) -> Option<&'a dyn AdvertisementCache> {
-        self.memory
     }
 
     /// Forgets the cached advertisement.
@@ -171,14 +122,10 @@ impl<'a> Session<'a> {
         self.memory.inspect(|memory| memory.forget());
     }
 
-    /// Tells whether the server redirected the request.
-    pub(super) fn was_moved(&self) -> bool {
-        self.was_moved
-    }
-
-    /// Gives the repository's URL, after redirects.
-    pub(crate) fn repository(&self) -> &Url {
-        &self.repository
+    /// Gives the longest request that is sent as a whole. Git leaves room for one more pkt-line (git:
+    /// `rpc_read_from_out` in remote-curl.c).
+    pub(super) fn room(&self) -> usize {
+        self.buffer_bytes.saturating_sub(LARGEST_PACKET_BYTES)
     }
 
     /// Tells whether the connection has been idle for so long that the server may have closed it.
@@ -230,13 +177,17 @@ impl<'a> Session<'a> {
         }
         let found = quote(found);
         let _armed = self.watch.arm();
-        let (is_gits, mut response) =
-            begins_with_pkt_line(response).map_err(|error| self.bad_answer(error))?;
+        let (status, headers) = (response.status, response.headers.clone());
+        let mut body = BodyReader::new(response);
+        let start = body.fill_buf().map_err(|error| self.bad_answer(error))?;
+        let is_gits = start.first_chunk().copied().and_then(decode).is_some();
         if is_gits && kind != "advertisement" {
-            return Ok(response);
+            return Ok(Response::new(status, headers, Box::new(body)));
         }
-        let body = response.read_body(MAX_PAGE_BYTES).unwrap_or_default();
-        let whose = match title(&String::from_utf8_lossy(&body)) {
+        let mut page = Vec::new();
+        // A part of a page is good enough.
+        let _ = body.take(MAX_PAGE_BYTES).read_to_end(&mut page);
+        let whose = match title(&String::from_utf8_lossy(&page)) {
             Some(title) => format!(", a page titled '{title}',"),
             None => String::new(),
         };
@@ -248,6 +199,13 @@ impl<'a> Session<'a> {
     /// Gives the server's host for messages.
     pub(super) fn host(&self) -> &str {
         self.repository.host_str().unwrap_or("")
+    }
+}
+
+/// A response whose start was read ahead.
+impl ResponseBody for BodyReader {
+    fn next_chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
+        BodyReader::next_chunk(self)
     }
 }
 

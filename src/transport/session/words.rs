@@ -37,23 +37,16 @@ impl Session<'_> {
                 (reporter.say)(&format!("remote: {line}\n"));
             }
         }
-        anyhow::anyhow!("{refusal}").context(Failure::new(
-            kind,
-            format!(
-                "{} with profile '{}'",
-                self.cannot(service),
-                self.authorizer.identity()
-            ),
-        ))
+        let (cannot, profile) = (self.cannot(service), self.authorizer.identity());
+        let message = format!("{cannot} with profile '{profile}'");
+        anyhow::anyhow!("{refusal}").context(Failure::new(kind, message))
     }
 
     /// Makes the error for a failed connection.
     pub(super) fn unreachable(&self, error: TransportError) -> anyhow::Error {
-        let kind = error.kind();
-        anyhow::Error::new(error).context(Failure::new(
-            kind,
-            format!("cannot reach repository '{}'", self.name),
-        ))
+        let message = format!("cannot reach repository '{}'", self.name);
+        let failure = Failure::new(error.kind(), message);
+        anyhow::Error::new(error).context(failure)
     }
 
     /// Makes the error for a request without a response.
@@ -63,13 +56,11 @@ impl Session<'_> {
             (_, Repeat::Never { .. }) if repeat.may_be_done() => self.unknown(error.into()),
             (_, Repeat::Never { .. }) => {
                 let host = error.host.clone();
-                anyhow::Error::new(error).context(Failure::new(
-                    Kind::Unreachable { host },
-                    format!(
-                        "the push to '{}' was interrupted before it was complete; nothing was changed on the server",
-                        self.name
-                    ),
-                ))
+                let message = format!(
+                    "the push to '{}' was interrupted before it was complete; nothing was changed on the server",
+                    self.name
+                );
+                anyhow::Error::new(error).context(Failure::new(Kind::Unreachable { host }, message))
             }
         }
     }
@@ -97,10 +88,9 @@ impl Session<'_> {
             "atomic" => "--atomic push",
             _ => "push options",
         };
-        anyhow::anyhow!("the receiving end does not support {what}").context(Failure::new(
-            Kind::Refused,
-            format!("{}: nothing was sent", self.cannot(Service::ReceivePack)),
-        ))
+        let message = format!("{}: nothing was sent", self.cannot(Service::ReceivePack));
+        anyhow::anyhow!("the receiving end does not support {what}")
+            .context(Failure::new(Kind::Refused, message))
     }
 
     /// Makes the error for a response that does not come from a git server.
@@ -125,11 +115,14 @@ impl Session<'_> {
     }
 
     /// Makes the error for an `ERR ` message instead of a ref advertisement.
-    pub(in crate::transport) fn told(&self, said: &str) -> anyhow::Error {
+    pub(in crate::transport) fn told(&self, said: &[u8]) -> anyhow::Error {
+        let said = String::from_utf8_lossy(said);
+        let lines: Vec<_> = said.lines().map(str::trim).collect();
+        let said = quote(&lines.join(" "));
         let (name, profile) = (&self.name, self.authorizer.identity());
         let message = format!("cannot use repository '{name}' with profile '{profile}'");
         let product = self.authorizer.product();
-        let kind = product.meaning_of_words(said, &self.address());
+        let kind = product.meaning_of_words(&said, &self.address());
         anyhow::anyhow!("'{}' says: {said}", self.host()).context(Failure::new(kind, message))
     }
 
@@ -148,15 +141,9 @@ impl Session<'_> {
 
     /// Makes the error for a response that broke off.
     pub(in crate::transport) fn bad_answer(&self, why: impl Into<anyhow::Error>) -> anyhow::Error {
-        why.into().context(Failure::new(
-            Kind::Unreachable {
-                host: self.host().to_owned(),
-            },
-            format!(
-                "the response of '{}' for repository '{}' is incomplete",
-                self.host(),
-                self.name
-            ),
-        ))
+        let (name, host) = (&self.name, self.host().to_owned());
+        let message = format!("the response of '{host}' for repository '{name}' is incomplete");
+        why.into()
+            .context(Failure::new(Kind::Unreachable { host }, message))
     }
 }
