@@ -2,7 +2,8 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use crate::failure::{Failure, Kind};
+use super::misconfigured;
+use crate::failure::Failure;
 
 /// Reads environment variables. Functions take it as a parameter, so that tests need not change the process's own.
 pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -16,7 +17,7 @@ pub(super) fn named_file(name: &str, path: OsString) -> Result<Option<PathBuf>, 
 ///
 /// # Errors
 ///
-/// [`Kind::Misconfigured`] for a relative path.
+/// [`crate::failure::Kind::Misconfigured`] for a relative path.
 pub(super) fn home(variables: Variables<'_>) -> Result<Option<PathBuf>, Failure> {
     match variables("HOME") {
         Some(home) if !home.is_empty() => absolute("HOME", home).map(Some),
@@ -35,17 +36,14 @@ pub(super) fn home(variables: Variables<'_>) -> Result<Option<PathBuf>, Failure>
 ///
 /// # Errors
 ///
-/// [`Kind::Misconfigured`] for a relative path.
+/// [`crate::failure::Kind::Misconfigured`] for a relative path.
 pub(super) fn absolute(what: &str, path: impl Into<PathBuf>) -> Result<PathBuf, Failure> {
     let path = path.into();
     // On Windows, a path below the root of the current drive has no drive letter.
     if path.has_root() {
         return Ok(path);
     }
-    Err(Failure::new(
-        Kind::Misconfigured,
-        format!(
-            "{what} is not an absolute path: a repository could put a file there; give an absolute path"
-        ),
-    ))
+    Err(misconfigured(format!(
+        "{what} is not an absolute path: a repository could put a file there; give an absolute path"
+    )))
 }

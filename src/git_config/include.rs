@@ -3,51 +3,15 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Stdio,
 };
 
 use gix::glob::{wildmatch, wildmatch::Mode};
 
-use super::files::Places;
+use super::{files::Places, system};
 use crate::{files::foreign, program::Child};
 
 /// The longest chain of symbolic refs (git: `SYMREF_MAXDEPTH`).
 const MAX_SYMBOLIC_DEPTH: usize = 5;
-
-/// The condition of an include.
-pub(super) enum Condition<'c> {
-    /// `[include]`: no condition.
-    Always,
-    /// `gitdir`, and `gitdir/i`, which ignores case.
-    GitDirectory { pattern: &'c str, case: Mode },
-    /// `onbranch`.
-    Branch(&'c str),
-    /// `hasconfig:remote.*.url`.
-    RemoteUrl(&'c str),
-    /// An unknown condition, which never holds.
-    Unknown,
-}
-
-impl<'c> Condition<'c> {
-    pub(super) fn parse(text: &'c str) -> Self {
-        match text.split_once(':') {
-            Some(("gitdir", pattern)) => Condition::GitDirectory {
-                pattern,
-                case: Mode::empty(),
-            },
-            Some(("gitdir/i", pattern)) => Condition::GitDirectory {
-                pattern,
-                case: Mode::IGNORE_CASE,
-            },
-            Some(("onbranch", pattern)) => Condition::Branch(pattern),
-            Some(("hasconfig", rest)) => match rest.strip_prefix("remote.*.url:") {
-                Some(pattern) => Condition::RemoteUrl(pattern),
-                None => Condition::Unknown,
-            },
-            _ => Condition::Unknown,
-        }
-    }
-}
 
 /// Tells whether the repository's directory matches. `file` contains the condition (git: `include_by_gitdir`).
 pub(super) fn in_git_directory(
@@ -71,10 +35,9 @@ pub(super) fn in_git_directory(
         ) else {
             return false;
         };
-        let is_head = if case.contains(Mode::IGNORE_CASE) {
-            head.eq_ignore_ascii_case(&literal)
-        } else {
-            head == literal
+        let is_head = match case.contains(Mode::IGNORE_CASE) {
+            true => head.eq_ignore_ascii_case(&literal),
+            false => head == literal,
         };
         is_head && matches(&glob, tail, case)
     };
@@ -133,11 +96,9 @@ pub(super) fn branch(places: &Places) -> Option<String> {
     // A branch may be a symbolic ref to another one.
     for _ in 0..MAX_SYMBOLIC_DEPTH {
         let is_below = !name.split('/').any(|part| part == "..");
-        match places.common_dir.as_ref().filter(|_| is_below) {
-            Some(common_dir) => match symbolic(&common_dir.join(&name)) {
-                Some(next) => name = next,
-                None => break,
-            },
+        let common_dir = places.common_dir.as_ref().filter(|_| is_below);
+        match common_dir.and_then(|common_dir| symbolic(&common_dir.join(&name))) {
+            Some(next) => name = next,
             None => break,
         }
     }
@@ -156,17 +117,9 @@ fn symbolic(path: &Path) -> Option<String> {
 }
 
 fn ask_for_branch(git_dir: &Path) -> Option<String> {
-    let output = Child::Git
-        .command("git")
-        .ok()?
-        .args(["symbolic-ref", "--quiet", "HEAD"])
-        .env("GIT_DIR", git_dir)
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
-    let name = String::from_utf8(output.stdout).ok()?;
-    output.status.success().then(|| name.trim_end().to_owned())
+    let mut command = Child::Git.command("git").ok()?;
+    command.args(["symbolic-ref", "--quiet", "HEAD"]);
+    system::answer(command.env("GIT_DIR", git_dir))
 }
 
 /// Tells whether a remote's URL matches (git: `at_least_one_url_matches_glob`).

@@ -246,7 +246,7 @@ fn assign(profile: &mut RawProfile, entry: &Entry) -> bool {
 fn setting(entry: &Entry) -> Setting {
     Setting {
         value: entry.value.clone().unwrap_or_default(),
-        origin: format!("{} in {}", entry.name(), entry.origin),
+        origin: entry.with_origin(),
     }
 }
 
@@ -344,7 +344,7 @@ fn check_home(variables: Variables<'_>) -> Result<(), Failure> {
     match variables("BBTOKEN_HOME") {
         Some(home) if home.is_empty() => Err(empty("BBTOKEN_HOME")),
         Some(home) if !Path::new(&home).is_absolute() => Err(misconfigured(
-            "BBTOKEN_HOME is not an absolute path, so tokens would land in the directory in which git runs; set BBTOKEN_HOME to an absolute path".into(),
+            "BBTOKEN_HOME is not an absolute path, so tokens would land in the directory in which git runs; set BBTOKEN_HOME to an absolute path",
         )),
         _ => Ok(()),
     }
@@ -356,6 +356,7 @@ fn empty(name: &str) -> Failure {
     ))
 }
 
-fn misconfigured(message: String) -> Failure {
+/// Makes the error for a setting that is missing or malformed, or comes from an untrusted place.
+fn misconfigured(message: impl Into<String>) -> Failure {
     Failure::new(Kind::Misconfigured, message)
 }

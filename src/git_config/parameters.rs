@@ -2,9 +2,10 @@
 
 use super::{
     environment::Variables,
+    misconfigured,
     syntax::{Assignment, Name},
 };
-use crate::failure::{Failure, Kind, quote};
+use crate::failure::{Failure, quote};
 
 /// Reads the settings with their origins, in order of precedence. `git -c` comes last and wins (git:
 /// `git_config_from_parameters`).
@@ -37,10 +38,8 @@ fn counted(variables: Variables<'_>) -> Result<Vec<Pair>, Failure> {
     let Some(count) = variables("GIT_CONFIG_COUNT").filter(|count| !count.is_empty()) else {
         return Ok(Vec::new());
     };
-    let count: usize = count
-        .to_string_lossy()
-        .parse()
-        .map_err(|_| malformed("GIT_CONFIG_COUNT"))?;
+    let count = count.to_string_lossy().parse::<usize>();
+    let count = count.map_err(|_| malformed("GIT_CONFIG_COUNT"))?;
     let read = |name: String| match variables(&name) {
         Some(value) => Ok(value.to_string_lossy().into_owned()),
         None => Err(malformed(&name)),
@@ -85,25 +84,19 @@ fn unquote(text: &str) -> Option<(String, &str)> {
         let end = rest.find('\'')?;
         word.push_str(&rest[..end]);
         rest = &rest[end + 1..];
-        match rest
-            .strip_prefix("\\'")
-            .or_else(|| rest.strip_prefix("\\!"))
-        {
-            Some(after) if after.starts_with('\'') => {
-                word.push_str(&rest[1..2]);
-                rest = &after[1..];
-            }
-            _ => return Some((word, rest)),
+        if !rest.starts_with("\\''") && !rest.starts_with("\\!'") {
+            return Some((word, rest));
         }
+        word.push_str(&rest[1..2]);
+        rest = &rest[3..];
     }
 }
 
 fn malformed(name: &str) -> Failure {
-    let message = format!(
+    misconfigured(format!(
         "git's configuration in the environment is malformed, at '{}'; fix or unset this variable",
         quote(name)
-    );
-    Failure::new(Kind::Misconfigured, message)
+    ))
 }
 
 #[cfg(test)]

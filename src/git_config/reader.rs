@@ -7,20 +7,17 @@ use std::{
 };
 
 use anyhow::Context as _;
+use gix::glob::wildmatch::Mode;
 
 use super::{
     entry::{Entry, Scope, is_true, lookup},
     environment::Variables,
     files::Places,
-    include::{self, Condition},
-    parameters,
+    include, misconfigured, parameters,
     syntax::{self, Assignment, Stop},
     text::Text,
 };
-use crate::{
-    failure::{Failure, Kind},
-    files::foreign,
-};
+use crate::{failure::Failure, files::foreign};
 
 /// The limit for nested includes (git: `MAX_INCLUDE_DEPTH`).
 const MAX_INCLUDE_DEPTH: usize = 10;
@@ -39,22 +36,13 @@ struct Limits {
     files: usize,
 }
 
-/// The purpose of a pass over the files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
-    /// Reads the effective settings.
-    Settings,
-    /// Reads the URLs of all remotes for `hasconfig`, and treats each `hasconfig` condition as true.
-    RemoteUrls,
-}
-
 /// Reads all settings in order of precedence.
 ///
 /// # Errors
 ///
-/// [`Kind::Misconfigured`] for a file that cannot be read or parsed.
+/// [`crate::failure::Kind::Misconfigured`] for a file that cannot be read or parsed.
 pub(super) fn read(places: &Places, variables: Variables<'_>) -> anyhow::Result<Vec<Entry>> {
-    let mut reader = Reader::new(places, variables, Mode::Settings);
+    let mut reader = Reader::new(places, variables);
     reader.read()?;
     Ok(reader.entries)
 }
@@ -63,7 +51,8 @@ pub(super) fn read(places: &Places, variables: Variables<'_>) -> anyhow::Result<
 struct Reader<'r> {
     places: &'r Places,
     variables: Variables<'r>,
-    mode: Mode,
+    /// Whether this pass reads the URLs of all remotes for `hasconfig`. It treats each `hasconfig` condition as true.
+    is_for_urls: bool,
     entries: Vec<Entry>,
     left: Limits,
     remote_urls: OnceCell<Vec<String>>,
@@ -91,11 +80,11 @@ impl<'h> Here<'h> {
 }
 
 impl<'r> Reader<'r> {
-    fn new(places: &'r Places, variables: Variables<'r>, mode: Mode) -> Self {
+    fn new(places: &'r Places, variables: Variables<'r>) -> Self {
         Reader {
             places,
             variables,
-            mode,
+            is_for_urls: false,
             entries: Vec::new(),
             left: LIMITS,
             remote_urls: OnceCell::new(),
@@ -133,37 +122,30 @@ impl<'r> Reader<'r> {
     }
 
     fn add(&mut self, entry: Entry, here: Here<'_>) -> anyhow::Result<()> {
-        if self.mode == Mode::RemoteUrls && here.is_conditional && is_remote_url(&entry) {
-            return Err(misconfigured(format!(
-                "{} in {} sets a remote's URL, which git forbids in a file included by 'includeIf.hasconfig'; remove the URL from that file",
-                entry.name(),
-                entry.origin
-            )));
+        if self.is_for_urls && here.is_conditional && is_remote_url(&entry) {
+            let failure = misconfigured(format!(
+                "{} sets a remote's URL, which git forbids in a file included by 'includeIf.hasconfig'; remove the URL from that file",
+                entry.with_origin()
+            ));
+            return Err(failure.into());
         }
-        let condition = match (entry.section.as_str(), entry.subsection.as_deref()) {
-            _ if entry.key != "path" => None,
-            ("include", None) => Some(Condition::Always),
-            ("includeif", Some(condition)) => Some(Condition::parse(condition)),
-            _ => None,
+        let includes = match (entry.section.as_str(), entry.subsection.as_deref()) {
+            _ if entry.key != "path" => false,
+            ("include", None) => true,
+            ("includeif", Some(condition)) => self.holds(condition, here.file)?,
+            _ => false,
         };
-        let included = match condition {
-            Some(condition) if self.holds(&condition, here.file)? => {
-                let path = self.target(&entry, here)?;
-                let is_conditional = here.is_conditional || !matches!(condition, Condition::Always);
-                Some((path, is_conditional))
-            }
-            _ => None,
-        };
-        let scope = entry.scope;
-        self.entries.push(entry);
-        let Some((path, is_conditional)) = included else {
+        if !includes {
+            self.entries.push(entry);
             return Ok(());
-        };
+        }
+        let (path, scope) = (self.target(&entry, here)?, entry.scope);
         let there = Here {
             file: Some(&path),
             depth: here.depth + 1,
-            is_conditional,
+            is_conditional: here.is_conditional || entry.subsection.is_some(),
         };
+        self.entries.push(entry);
         let settings = self.read_file(&path, scope)?;
         self.add_all(settings, there)
     }
@@ -171,56 +153,51 @@ impl<'r> Reader<'r> {
     /// Reads one file. A missing file is empty.
     fn read_file(&mut self, path: &Path, scope: Scope) -> anyhow::Result<Vec<Entry>> {
         let too_much = |what: String| {
-            anyhow::anyhow!("git's configuration is too large: {what}").context(unreadable(path))
+            anyhow::anyhow!("git's configuration is too large: it has more than {what}")
+                .context(unreadable(path))
         };
-        self.left.files = self.left.files.checked_sub(1).ok_or_else(|| {
-            too_much(format!(
-                "it has more than {} files; remove includes",
-                LIMITS.files
-            ))
-        })?;
+        let left = self.left.files.checked_sub(1);
+        self.left.files =
+            left.ok_or_else(|| too_much(format!("{} files; remove includes", LIMITS.files)))?;
         let text = match foreign::read(path, self.left.bytes) {
             Ok(text) => text,
-            Err(error)
-                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
-                return Ok(Vec::new());
-            }
-            Err(error) if error.kind() == ErrorKind::FileTooLarge => {
-                let mebibytes = LIMITS.bytes >> 20;
-                return Err(too_much(format!(
-                    "it has more than {mebibytes} MiB; shorten it"
-                )));
-            }
-            Err(error) => return Err(error).context(unreadable(path)),
+            Err(error) => match error.kind() {
+                ErrorKind::NotFound | ErrorKind::NotADirectory => return Ok(Vec::new()),
+                ErrorKind::FileTooLarge => {
+                    return Err(too_much(format!("{} MiB; shorten it", LIMITS.bytes >> 20)));
+                }
+                _ => return Err(error).context(unreadable(path)),
+            },
         };
         let settings = syntax::parse(&text, self.left.settings).map_err(|stop| match stop {
             Stop::Line(line) => anyhow::anyhow!("git cannot parse line {line}; correct this line")
                 .context(unreadable(path)),
-            Stop::TooMany => too_much(format!(
-                "it has more than {} settings; remove some",
-                LIMITS.settings
-            )),
+            Stop::TooMany => too_much(format!("{} settings; remove some", LIMITS.settings)),
         })?;
         self.left.bytes -= text.len() as u64;
         self.left.settings -= settings.len();
         Ok(entries(settings, scope, &path.display().to_string()))
     }
 
-    fn holds(&self, condition: &Condition<'_>, file: Option<&Path>) -> anyhow::Result<bool> {
-        Ok(match *condition {
-            Condition::Always => true,
-            Condition::GitDirectory { pattern, case } => {
-                include::in_git_directory(self.places, pattern, case, file)
-            }
-            Condition::Branch(pattern) => include::on_branch(self.places, pattern),
-            Condition::RemoteUrl(_) if self.mode == Mode::RemoteUrls => true,
-            Condition::RemoteUrl(pattern) => self
-                .remote_urls()?
-                .iter()
-                .any(|url| include::is_remote_url(pattern, url)),
-            Condition::Unknown => false,
+    /// Tells whether the condition of an include holds. `file` contains it. An unknown condition never holds.
+    fn holds(&self, condition: &str, file: Option<&Path>) -> anyhow::Result<bool> {
+        let in_git_directory =
+            |pattern, case| include::in_git_directory(self.places, pattern, case, file);
+        Ok(match condition.split_once(':') {
+            Some(("gitdir", pattern)) => in_git_directory(pattern, Mode::empty()),
+            Some(("gitdir/i", pattern)) => in_git_directory(pattern, Mode::IGNORE_CASE),
+            Some(("onbranch", pattern)) => include::on_branch(self.places, pattern),
+            Some(("hasconfig", rest)) => match rest.strip_prefix("remote.*.url:") {
+                Some(pattern) => self.is_for_urls || self.has_remote_url(pattern)?,
+                None => false,
+            },
+            _ => false,
         })
+    }
+
+    fn has_remote_url(&self, pattern: &str) -> anyhow::Result<bool> {
+        let mut urls = self.remote_urls()?.iter();
+        Ok(urls.any(|url| include::is_remote_url(pattern, url)))
     }
 
     /// Reads everything first, because remotes may follow after the condition (git: `populate_remote_urls`).
@@ -228,7 +205,10 @@ impl<'r> Reader<'r> {
         if let Some(urls) = self.remote_urls.get() {
             return Ok(urls);
         }
-        let mut reader = Reader::new(self.places, self.variables, Mode::RemoteUrls);
+        let mut reader = Reader {
+            is_for_urls: true,
+            ..Reader::new(self.places, self.variables)
+        };
         reader.read()?;
         let remotes = reader.entries.into_iter().filter(is_remote_url);
         let urls = remotes.filter_map(|entry| entry.value).collect();
@@ -236,19 +216,17 @@ impl<'r> Reader<'r> {
     }
 
     /// Finds the file of an include.
-    fn target(&self, entry: &Entry, here: Here<'_>) -> anyhow::Result<PathBuf> {
+    fn target(&self, entry: &Entry, here: Here<'_>) -> Result<PathBuf, Failure> {
         let path = entry.value.as_deref().ok_or_else(|| {
             misconfigured(format!(
-                "{} in {} has no value; give the include a path",
-                entry.name(),
-                entry.origin
+                "{} has no value; give the include a path",
+                entry.with_origin()
             ))
         })?;
         let path = include::target(self.places, path, here.file).ok_or_else(|| {
             misconfigured(format!(
-                "git cannot resolve {} in {}, because it is not an absolute path; give an absolute path",
-                entry.name(),
-                entry.origin
+                "git cannot resolve {}, because it is not an absolute path; give an absolute path",
+                entry.with_origin()
             ))
         })?;
         if here.depth < MAX_INCLUDE_DEPTH {
@@ -292,13 +270,9 @@ fn is_hidden(error: &anyhow::Error) -> bool {
     cause.is_some_and(|cause| cause.kind() == ErrorKind::PermissionDenied)
 }
 
-fn misconfigured(message: String) -> anyhow::Error {
-    Failure::new(Kind::Misconfigured, message).into()
-}
-
 fn unreadable(path: &Path) -> Failure {
-    Failure::new(
-        Kind::Misconfigured,
-        format!("cannot read git's configuration in '{}'", path.display()),
-    )
+    misconfigured(format!(
+        "cannot read git's configuration in '{}'",
+        path.display()
+    ))
 }

@@ -4,12 +4,13 @@
 
 use super::{
     entry::Entry,
-    http::HTTP_KEYS,
+    http::HttpKey,
+    misconfigured,
     permission::{FromRepository, PROXY, PROXY_LOGIN},
 };
 use crate::{
     address::is_profile_name,
-    failure::{Failure, Kind, quote},
+    failure::{Failure, quote},
 };
 
 /// A key with its permission in a repository's own configuration.
@@ -157,11 +158,7 @@ pub(super) fn row_of(entry: &Entry) -> Option<FromRepository> {
         ("bbtoken", None) => find(&BBTOKEN_KEYS),
         ("bbtoken", Some(_)) => Some(FromRepository::Refused("define or change a profile")),
         ("remote", Some(_)) => find(&REMOTE_KEYS),
-        ("http", _) => {
-            let mut keys = HTTP_KEYS.iter();
-            let key = keys.find(|key| key.name.eq_ignore_ascii_case(&entry.key));
-            key.map(|key| key.from_repository)
-        }
+        ("http", _) => HttpKey::of(entry).map(|key| key.from_repository),
         _ => None,
     }
 }
@@ -170,7 +167,7 @@ pub(super) fn row_of(entry: &Entry) -> Option<FromRepository> {
 ///
 /// # Errors
 ///
-/// [`Kind::Misconfigured`], with the command that makes it the user's own setting.
+/// [`crate::failure::Kind::Misconfigured`], with the command that makes it the user's own setting.
 pub(super) fn check_bbtoken(entry: &Entry) -> Result<(), Failure> {
     let why = match row_of(entry) {
         _ if entry.scope.is_protected() => return Ok(()),
@@ -188,15 +185,12 @@ pub(super) fn refusal(entry: &Entry, why: &str, line: Option<&str>) -> Failure {
     let own = line.map(|line| {
         format!("; to use it anyway, make it your own setting: git config --global {line}")
     });
-    Failure::new(
-        Kind::Misconfigured,
-        format!(
-            "{} in {} is refused: a repository must not {why}; remove it from that file{}",
-            quote(&entry.name()),
-            quote(&entry.origin),
-            own.unwrap_or_default()
-        ),
-    )
+    misconfigured(format!(
+        "{} in {} is refused: a repository must not {why}; remove it from that file{}",
+        quote(&entry.name()),
+        quote(&entry.origin),
+        own.unwrap_or_default()
+    ))
 }
 
 /// Gives a value if a message may show it: a short word of a key without secrets, programs or addresses.

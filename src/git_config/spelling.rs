@@ -20,6 +20,11 @@ impl Entry {
         }
     }
 
+    /// Gives the whole key and its place, for messages.
+    pub(crate) fn with_origin(&self) -> String {
+        format!("{} in {}", self.name(), self.origin)
+    }
+
     /// Gives the last part of the key with its documented capitals.
     fn documented_key(&self) -> &str {
         let of_http = HTTP_KEYS.iter().map(|key| key.name);

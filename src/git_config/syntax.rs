@@ -70,14 +70,14 @@ pub(super) fn parse(text: &[u8], max_settings: usize) -> Result<Vec<Assignment>,
         at_end: false,
     };
     let mut settings = Vec::new();
-    let mut section = Section::default();
+    let mut section = Name::default();
     loop {
         let line = reader.line;
         match reader.next() {
             b'\n' if reader.at_end => return Ok(settings),
             byte if is_space(byte) => {}
             b'#' | b';' => reader.skip_line(),
-            b'[' => section = Section::of(&reader.section().ok_or(Stop::Line(line))?),
+            b'[' => section = Name::of_section(&reader.section().ok_or(Stop::Line(line))?),
             byte if byte.is_ascii_alphabetic() => {
                 let (key, value) = reader.setting(byte).ok_or(Stop::Line(line))?;
                 if settings.len() == max_settings {
@@ -90,26 +90,22 @@ pub(super) fn parse(text: &[u8], max_settings: usize) -> Result<Vec<Assignment>,
     }
 }
 
-/// A section's name, with the part after its first dot.
-#[derive(Default)]
-struct Section {
-    name: Text,
-    subsection: Option<Text>,
-}
-
-impl Section {
-    fn of(name: &[u8]) -> Self {
+impl Name {
+    /// Takes a section's name, with the subsection after its first dot. There is no key yet.
+    fn of_section(name: &[u8]) -> Self {
         let mut parts = name.splitn(2, |byte| *byte == b'.').map(text);
-        Section {
-            name: parts.next().unwrap_or_default(),
+        Name {
+            section: parts.next().unwrap_or_default(),
             subsection: parts.next(),
+            key: Text::default(),
         }
     }
 
+    /// Sets a key of this section.
     fn assignment(&self, key: &[u8], value: Option<Vec<u8>>) -> Assignment {
         Assignment {
             name: Name {
-                section: self.name.clone(),
+                section: self.section.clone(),
                 subsection: self.subsection.clone(),
                 key: text(key),
             },

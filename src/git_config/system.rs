@@ -6,7 +6,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Command, Stdio},
     sync::OnceLock,
     time::UNIX_EPOCH,
 };
@@ -103,18 +103,17 @@ fn ask(git: &Path, question: &[&str]) -> Option<String> {
     for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR"] {
         command.env_remove(name);
     }
-    let output = command
-        .args(question)
-        .env("GIT_EDITOR", "echo")
-        .current_dir(git.ancestors().last()?)
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
-    let answer = String::from_utf8(output.stdout).ok()?;
-    let answer = answer.trim_end_matches(['\n', '\r']);
-    let is_path = output.status.success() && Path::new(answer).has_root();
-    is_path.then(|| answer.to_owned())
+    command.args(question).env("GIT_EDITOR", "echo");
+    let path = answer(command.current_dir(git.ancestors().last()?))?;
+    Path::new(&path).has_root().then_some(path)
+}
+
+/// Runs git without a terminal, and gives the line that it writes if it succeeds.
+pub(super) fn answer(command: &mut Command) -> Option<String> {
+    let command = command.stdin(Stdio::null()).stderr(Stdio::null());
+    let output = command.output().ok().filter(|it| it.status.success())?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    Some(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
 /// Identifies this program file. Another or newer file has another mark.

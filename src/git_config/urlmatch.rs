@@ -5,20 +5,14 @@ use percent_encoding::percent_encode_byte;
 use super::{entry::Entry, git::GitConfig};
 use crate::http::Url;
 
-/// The specificity of a match; greater is more specific (git: `cmp_matches` in urlmatch.c).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// The specificity of a match; greater is more specific (git: `cmp_matches` in urlmatch.c). A setting without a URL
+/// matches everything and has the lowest specificity, the default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Fit {
     host_length: usize,
     path_length: usize,
     user: bool,
 }
-
-/// A setting without a URL matches everything and has the lowest specificity.
-const GENERAL: Fit = Fit {
-    host_length: 0,
-    path_length: 0,
-    user: false,
-};
 
 /// Collects the values of a key for a URL, in git's order.
 ///
@@ -35,26 +29,17 @@ pub(crate) fn values<'c>(
         .filter(|entry| entry.section == section && entry.key == key)
         .peekable();
     // Most keys are not set, and the URL need not be parsed.
-    let url = entries
-        .peek()
-        .and_then(|_| Normal::parse(url.as_str(), Stars::Refused));
-    let Some(url) = url else {
+    let Some(url) = entries.peek().and_then(|_| Normal::of_url(url.as_str())) else {
         return Vec::new();
     };
-    let mut best = GENERAL;
+    let mut best = Fit::default();
     let mut found = Vec::new();
     for entry in entries {
         let fit = match &entry.subsection {
-            None => GENERAL,
-            Some(pattern) => {
-                match Normal::parse(pattern, Stars::Allowed).and_then(|pattern| fit(&pattern, &url))
-                {
-                    Some(fit) => fit,
-                    None => continue,
-                }
-            }
+            None => Some(Fit::default()),
+            Some(pattern) => Normal::parse(pattern).and_then(|pattern| fit(&pattern, &url)),
         };
-        if fit >= best {
+        if let Some(fit) = fit.filter(|fit| *fit >= best) {
             best = fit;
             found.push(entry);
         }
@@ -73,11 +58,8 @@ pub(super) fn is_at_site(pattern: &str, url: &Url) -> bool {
 }
 
 fn compared(pattern: &str, url: &Url, compare: impl Fn(&Normal, &Normal) -> bool) -> bool {
-    let pattern = Normal::parse(pattern, Stars::Allowed);
-    let url = Normal::parse(url.as_str(), Stars::Refused);
-    pattern
-        .zip(url)
-        .is_some_and(|(pattern, url)| compare(&pattern, &url))
+    let both = Normal::parse(pattern).zip(Normal::of_url(url.as_str()));
+    both.is_some_and(|(pattern, url)| compare(&pattern, &url))
 }
 
 fn have_one_site(pattern: &Normal, url: &Normal) -> bool {
@@ -116,13 +98,6 @@ fn path_fit(prefix: &str, path: &str) -> Option<usize> {
     (rest.is_empty() || rest.starts_with('/')).then_some(prefix.len() + 1)
 }
 
-/// Whether a host may contain `*`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stars {
-    Allowed,
-    Refused,
-}
-
 /// A URL in git's normal form, which differs from that of browsers (git: `url_normalize`).
 #[derive(Debug)]
 struct Normal {
@@ -136,7 +111,13 @@ struct Normal {
 }
 
 impl Normal {
-    fn parse(text: &str, stars: Stars) -> Option<Self> {
+    /// Parses the URL of a request, whose host contains no `*`.
+    fn of_url(text: &str) -> Option<Self> {
+        Normal::parse(text).filter(|url| !url.host.contains('*'))
+    }
+
+    /// Parses the URL of a setting, whose host may contain `*`.
+    fn parse(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
         let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
             && scheme
@@ -159,11 +140,7 @@ impl Normal {
             }
             _ => (authority, ""),
         };
-        let is_host = |byte: u8| {
-            byte.is_ascii_alphanumeric()
-                || b".-_[:]".contains(&byte)
-                || (byte == b'*' && stars == Stars::Allowed)
-        };
+        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_[:]*".contains(&byte);
         if host.is_empty() || !host.bytes().all(is_host) {
             return None;
         }
@@ -249,9 +226,8 @@ mod tests {
 
     #[test]
     fn specificity_is_host_then_path_then_user() {
-        let url = Normal::parse("https://git.example.com/ws/repo.git", Stars::Refused)
-            .expect("it is a URL");
-        let fits = |pattern: &str| fit(&Normal::parse(pattern, Stars::Allowed)?, &url);
+        let url = Normal::of_url("https://git.example.com/ws/repo.git").expect("it is a URL");
+        let fits = |pattern: &str| fit(&Normal::parse(pattern)?, &url);
         assert!(fits("https://git.example.com/ws") > fits("https://git.example.com"));
         assert!(fits("https://git.example.com") > fits("https://*.example.com/ws"));
         assert_eq!(
@@ -289,11 +265,10 @@ mod tests {
             "a+b.c://h",
         ];
         crate::fuzz::check_text(&kept, |text| {
-            let Some(url) = Normal::parse(text, Stars::Refused) else {
+            let Some(url) = Normal::of_url(text) else {
                 return;
             };
-            let pattern =
-                Normal::parse(text, Stars::Allowed).expect("it is a URL without stars, too");
+            let pattern = Normal::parse(text).expect("it is a URL without stars, too");
             assert!(fit(&pattern, &url).is_some(), "{url:?}");
             assert!(url.host.len() + url.path.len() <= 3 * text.len() + 1);
         });

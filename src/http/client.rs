@@ -21,7 +21,7 @@ impl Client {
     pub fn new(settings: &Settings, user_agent: &str) -> anyhow::Result<Self> {
         let messages = Messages::new(settings, user_agent)?;
         Ok(Client {
-            pool: Pool::new(settings, &messages.user_agent)?,
+            pool: Pool::new(settings, &messages)?,
             messages,
         })
     }
@@ -46,38 +46,17 @@ impl Client {
     pub fn reason_for_curl(&self) -> Option<String> {
         self.pool.reason_for_curl()
     }
-
-    /// Copies a request for curl if curl may have to send it.
-    fn for_curl(
-        &self,
-        request: &Request,
-        host: &str,
-    ) -> Result<Option<CurlRequest>, TransportError> {
-        let Some(for_curl) = CurlRequest::of(request) else {
-            return Ok(None);
-        };
-        let lines = self.messages.lines(request, host)?.into_iter();
-        Ok(Some(for_curl.with(
-            lines.map(|(name, value, _)| (name, value)).collect(),
-        )))
-    }
 }
 
 impl HttpClient for Client {
     fn send(&self, request: Request) -> Result<Response, TransportError> {
         let Client { messages, pool } = self;
         let exchange = messages.exchange(&request);
-        let for_curl = self.for_curl(&request, &exchange.host)?;
+        let for_curl = CurlRequest::of(&request, messages, &exchange.host)?;
         let proxy = pool.forwarding(&request.url);
         let request = messages.start(request, &exchange, pool.patience(), proxy)?;
         let _wait = waiting::on(&exchange.host);
-        let answer = pool.send(
-            &messages.runtime,
-            request,
-            for_curl.as_ref(),
-            &exchange.pace,
-            &exchange.host,
-        )?;
+        let answer = pool.send(request, for_curl.as_ref(), &exchange)?;
         Ok(messages.finish(exchange, answer))
     }
 }

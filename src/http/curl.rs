@@ -3,18 +3,16 @@
 //! curl supports proxies with NTLM, Kerberos or Digest, proxies on a Unix socket, and certificates and TLS features
 //! that rustls does not support.
 use std::{
-    fmt,
     io::{self, Read as _, Write as _},
     path::Path,
     process::{Child, Stdio},
     time::Duration,
 };
 
-use reqwest::header::{HeaderName, HeaderValue};
-
 use super::{
     Body, Family, Method, Phase, Proxy, ProxyAuth, ProxyLogin, Request, Settings, TransportError,
-    proxy::auth::ProxyLoginNeeded,
+    message::{Line, Messages},
+    proxy::auth::ProxyError,
 };
 use crate::{failure::quote, program, secret::Secret};
 
@@ -29,17 +27,18 @@ const CONNECT_EXIT_CODES: [i32; 4] = [5, 6, 7, 97];
 /// curl's exit code for an exceeded time limit.
 const TIME_OVER_EXIT_CODE: i32 = 28;
 
-/// The options that all requests share.
-#[derive(Clone)]
-pub(super) struct Curl {
-    options: String,
+/// The settings for curl.
+pub(super) struct Curl<'s> {
+    pub(super) settings: &'s Settings,
+    /// The only address family, if connections are limited to one.
+    pub(super) family: Option<Family>,
 }
 
 /// A request that curl can send, with all headers.
 pub(super) struct CurlRequest {
     method: Method,
     url: String,
-    lines: Vec<(HeaderName, HeaderValue)>,
+    lines: Vec<Line>,
     text: Option<Secret>,
     time_limit: Duration,
 }
@@ -53,81 +52,48 @@ pub(super) struct Unanswered {
 
 impl CurlRequest {
     /// Copies a request with a time limit. curl does not send transfers, which have none.
-    pub(super) fn of(request: &Request) -> Option<Self> {
-        let time_limit = request.time_limit?;
+    pub(super) fn of(
+        request: &Request,
+        messages: &Messages,
+        host: &str,
+    ) -> Result<Option<Self>, TransportError> {
         let text = match &request.body {
             Body::Empty => None,
             Body::Secret(text) => (!text.is_empty()).then(|| text.clone()),
-            Body::Bytes(_) | Body::Stream(_) => return None,
+            Body::Bytes(_) | Body::Stream(_) => return Ok(None),
         };
-        Some(CurlRequest {
+        let Some(time_limit) = request.time_limit else {
+            return Ok(None);
+        };
+        Ok(Some(CurlRequest {
             method: request.method,
             url: request.url.to_string(),
-            lines: Vec::new(),
+            lines: messages.lines(request, host)?,
             text,
             time_limit,
-        })
-    }
-
-    /// Sets the headers in sending order.
-    pub(super) fn with(mut self, lines: Vec<(HeaderName, HeaderValue)>) -> Self {
-        self.lines = lines;
-        self
+        }))
     }
 }
 
-impl Curl {
-    /// Converts settings into curl options.
-    pub(super) fn new(settings: &Settings) -> Self {
-        let mut options = Options::default();
-        let words = [
-            "silent",
-            "show-error",
-            "include",
-            "suppress-connect-headers",
-        ];
-        words.iter().for_each(|word| options.word(word));
-        options.value("proto", "=https,http");
-        options.value("write-out", "%{http_connect}");
-        // The caller has already chosen the proxy.
-        options.value("noproxy", "");
-        options.value("header", "Expect:");
-        options.tls(settings);
-        options.word(match settings.proxy_auth {
-            ProxyAuth::Any => "proxy-anyauth",
-            ProxyAuth::Basic => "proxy-basic",
-            ProxyAuth::Digest => "proxy-digest",
-            ProxyAuth::Negotiate => "proxy-negotiate",
-            ProxyAuth::Ntlm => "proxy-ntlm",
-        });
-        Curl { options: options.0 }
-    }
-
-    /// Connects by one family of addresses only from now on.
-    pub(super) fn keep_to(&mut self, family: Family) {
-        self.options.push_str(match family {
-            Family::Ipv4 => "ipv4\n",
-            Family::Ipv6 => "ipv6\n",
-        });
-    }
-
-    /// Sends a request, through a proxy if there is one. curl reads the request from a pipe, so its arguments show no
+impl Curl<'_> {
+    /// Sends a request, through the proxy if there is one. curl reads the request from a pipe, so its arguments show no
     /// secret.
     pub(super) fn send(
         &self,
         request: &CurlRequest,
-        proxy: Option<&Proxy>,
         login: Option<&ProxyLogin>,
         host: &str,
     ) -> Result<reqwest::Response, Unanswered> {
-        let broken = |phase: Phase, why: String| Unanswered {
-            is_for_login: false,
-            error: TransportError::new(phase, host, why).through(proxy),
-        };
-        let text = self.configuration(request, proxy, login);
-        let run = Run::of(&text).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => broken(Phase::Connect, missing(proxy)),
-            _ => broken(Phase::Connect, format!("curl cannot be used: {error}")),
+        let proxy = self.settings.proxy.as_ref();
+        let run = Run::of(&self.configuration(request, login)).map_err(|error| {
+            let why = match error.kind() {
+                io::ErrorKind::NotFound => missing(proxy),
+                _ => format!("curl cannot be used: {error}"),
+            };
+            Unanswered {
+                is_for_login: false,
+                error: TransportError::new(Phase::Connect, host, why).through(proxy),
+            }
         })?;
         let answer = (run.exit_code == Some(0))
             .then(|| answer(&run.output))
@@ -135,23 +101,24 @@ impl Curl {
         answer.ok_or_else(|| unanswered(&run, proxy, host))
     }
 
-    fn configuration(
-        &self,
-        request: &CurlRequest,
-        proxy: Option<&Proxy>,
-        login: Option<&ProxyLogin>,
-    ) -> Secret {
-        let mut options = Options(self.options.clone());
+    fn configuration(&self, request: &CurlRequest, login: Option<&ProxyLogin>) -> Secret {
+        let mut options = Options::default();
+        options.shared(self.settings);
+        options.tls(self.settings);
+        match self.family {
+            Some(Family::Ipv4) => options.word("ipv4"),
+            Some(Family::Ipv6) => options.word("ipv6"),
+            None => {}
+        }
         options.value("url", &request.url);
         options.value("max-time", &request.time_limit.as_secs().max(1).to_string());
         // An empty value keeps curl from reading the proxy variables.
+        let proxy = self.settings.proxy.as_ref();
         let proxy = proxy.map(|proxy| proxy.with_login(login));
         options.value("proxy", proxy.as_ref().map_or("", Secret::expose));
-        for (name, value) in &request.lines {
-            options.value(
-                "header",
-                &format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())),
-            );
+        for (name, value, _) in &request.lines {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            options.value("header", &format!("{name}: {value}"));
         }
         match (&request.text, request.method) {
             (Some(text), _) => options.value("data-raw", text.expose()),
@@ -190,6 +157,26 @@ impl Options {
         self.0.push_str(&format!("{name} = \"{value}\"\n"));
     }
 
+    /// Adds what all requests have.
+    fn shared(&mut self, settings: &Settings) {
+        self.word("silent");
+        self.word("show-error");
+        self.word("include");
+        self.word("suppress-connect-headers");
+        self.value("proto", "=https,http");
+        self.value("write-out", "%{http_connect}");
+        // The caller has already chosen the proxy.
+        self.value("noproxy", "");
+        self.value("header", "Expect:");
+        self.word(match settings.proxy_auth {
+            ProxyAuth::Any => "proxy-anyauth",
+            ProxyAuth::Basic => "proxy-basic",
+            ProxyAuth::Digest => "proxy-digest",
+            ProxyAuth::Negotiate => "proxy-negotiate",
+            ProxyAuth::Ntlm => "proxy-ntlm",
+        });
+    }
+
     fn tls(&mut self, settings: &Settings) {
         let mut file = |name: &str, path: Option<&Path>| {
             if let Some(path) = path {
@@ -201,9 +188,9 @@ impl Options {
         file("proxy-cacert", settings.proxy_ca_file.as_deref());
         if let Some(own) = &settings.client_certificate {
             // curl reads the text after a colon as the password of the key.
-            let own_file = own.file().to_string_lossy().replace('\\', "\\\\");
+            let own_file = own.file.to_string_lossy().replace('\\', "\\\\");
             self.value("cert", &own_file.replace(':', "\\:"));
-            if let Some(key) = own.key_file() {
+            if let Some(key) = &own.key_file {
                 self.value("key", &key.to_string_lossy());
             }
         }
@@ -232,7 +219,7 @@ fn unanswered(run: &Run, proxy: Option<&Proxy>, host: &str) -> Unanswered {
         _ => Phase::Request,
     };
     let error = match is_for_login {
-        true => TransportError::new(phase, host, ProxyLoginNeeded::Another),
+        true => TransportError::new(phase, host, ProxyError::WrongLogin),
         false => {
             let words = quote(run.words.lines().next().unwrap_or_default());
             TransportError::new(phase, host, format!("curl says: {words}"))
@@ -267,15 +254,10 @@ impl Run {
             let _ = child.kill();
         }
         let exit_code = child.wait()?.code();
-        let (output, words) = run?;
-        Ok(Run {
-            exit_code,
-            output,
-            words,
-        })
+        Ok(Run { exit_code, ..run? })
     }
 
-    fn talk(child: &mut Child, configuration: &Secret) -> io::Result<(Vec<u8>, String)> {
+    fn talk(child: &mut Child, configuration: &Secret) -> io::Result<Self> {
         let lost = || io::Error::from(io::ErrorKind::BrokenPipe);
         let mut input = child.stdin.take().ok_or_else(lost)?;
         input.write_all(configuration.expose().as_bytes())?;
@@ -284,16 +266,17 @@ impl Run {
         let stdout = child.stdout.take().ok_or_else(lost)?;
         stdout.take(MAX_ANSWER_BYTES).read_to_end(&mut output)?;
         if output.len() as u64 == MAX_ANSWER_BYTES {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the response is too long",
-            ));
+            return Err(io::Error::other("the response is too long"));
         }
         let mut words = String::new();
         let stderr = child.stderr.take().ok_or_else(lost)?;
         // curl writes a line or two, which fit into the pipe.
         let _ = stderr.take(MAX_WORDS_BYTES).read_to_string(&mut words);
-        Ok((output, words))
+        Ok(Run {
+            exit_code: None,
+            output,
+            words,
+        })
     }
 
     /// Gives the proxy's status for CONNECT from the end of the output; `000` if there was none.
@@ -305,12 +288,6 @@ impl Run {
 
 /// The length of a status.
 const CONNECT_STATUS_BYTES: usize = 3;
-
-impl fmt::Debug for Curl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Curl")
-    }
-}
 
 /// Parses the head and body of a response.
 fn answer(output: &[u8]) -> Option<reqwest::Response> {

@@ -2,10 +2,13 @@
 
 use std::{error::Error, fmt, io};
 
-use rustls::AlertDescription::HandshakeFailure;
+use rustls::{
+    AlertDescription::{HandshakeFailure, NoApplicationProtocol},
+    Error::AlertReceived,
+};
 
 use super::{
-    Phase, Proxy, TransportError, proxy::auth::ProxyLoginNeeded, timeouts::ConnectTimeout,
+    Phase, Proxy, TransportError, proxy::auth::ProxyError, timeouts::ConnectTimeout,
     tls::TlsProblem,
 };
 
@@ -43,7 +46,7 @@ pub(super) fn classify(
         curl: None,
     };
     let phase = match () {
-        () if inner.rustls().is_some() => Phase::Tls,
+        () if inner.find::<rustls::Error>().is_some() => Phase::Tls,
         () if is_connect => Phase::Connect,
         () if inner.is_not_http() => Phase::NotHttp,
         () if is_timeout => Phase::TimeLimit,
@@ -83,19 +86,6 @@ impl fmt::Display for LenderEnded {
 #[cfg(unix)]
 impl Error for LenderEnded {}
 
-/// Tells whether the process that lent the connection has ended.
-#[cfg(unix)]
-pub(super) fn is_of_lender(error: &TransportError) -> bool {
-    let inner: Option<&Innermost> = error.source().and_then(|it| it.downcast_ref());
-    inner.is_some_and(|inner| links(inner.error.as_ref()).any(|link| link.is::<LenderEnded>()))
-}
-
-/// Tells whether a proxy requires a user name and password before it connects.
-pub(super) fn wants_proxy_login(error: &TransportError) -> bool {
-    let inner = error.source().and_then(|it| it.downcast_ref::<Innermost>());
-    inner.is_some_and(|inner| inner.last().to_string().contains(WANTS_LOGIN))
-}
-
 /// The proxy supports no authentication scheme that the library has.
 #[derive(Debug)]
 pub(super) struct UnsupportedAuth {
@@ -129,105 +119,101 @@ impl fmt::Display for UnsupportedAuth {
 
 impl Error for UnsupportedAuth {}
 
-/// Tells whether git's own transport may succeed at this proxy.
-pub(super) fn wants_other_login(error: &TransportError) -> bool {
-    let other = error
-        .source()
-        .and_then(|it| it.downcast_ref::<UnsupportedAuth>());
-    other.is_some_and(|other| other.has_user && !other.is_unknown)
-}
-
-/// Tells whether TLS failed before the server executed the request.
-///
-/// This includes a server that renegotiates after it read the request. rustls refuses that, and the server then closes
-/// the connection without executing anything.
-pub(super) fn is_of_tls(error: &TransportError) -> bool {
-    let Some(inner) = error.source().and_then(|it| it.downcast_ref::<Innermost>()) else {
-        return false;
-    };
-    let is_handshake = |error: &rustls::Error| {
-        inner.is_connect || *error == rustls::Error::AlertReceived(HandshakeFailure)
-    };
-    inner.rustls().is_some_and(is_handshake)
-}
-
-/// Tells whether a response has no clear length. curl guesses one, and so takes one response for two (RFC 9112 section
-/// 6.3).
-pub(super) fn has_unclear_length(error: &TransportError) -> bool {
-    let inner = error.source().and_then(|it| it.downcast_ref::<Innermost>());
-    inner.is_some_and(|inner| inner.last().to_string().contains(UNCLEAR_LENGTH))
-}
-
-/// Tells whether the server rejected HTTP/1.1 in the TLS handshake (RFC 7301 section 3.2).
-pub(super) fn offers_only_http_2(error: &TransportError) -> bool {
-    let inner = error.source().and_then(|it| it.downcast_ref::<Innermost>());
-    inner.is_some_and(|inner| inner.rustls().is_some_and(is_alpn))
-}
-
-fn is_alpn(error: &rustls::Error) -> bool {
-    use rustls::{AlertDescription, Error};
-    matches!(
-        error,
-        Error::AlertReceived(AlertDescription::NoApplicationProtocol)
-    )
-}
-
-/// The status with which a proxy refused CONNECT.
-#[derive(Debug)]
-pub(super) struct ProxyRefused(pub(super) u16);
-
-impl ProxyRefused {
-    /// Tells whether a retry may help: the proxy is busy or cannot reach the server at the moment.
-    fn may_pass(&self) -> bool {
-        matches!(self.0, 408 | 429 | 500..)
+impl TransportError {
+    /// Tells whether the process that lent the connection has ended, not the server.
+    #[cfg(unix)]
+    pub(crate) fn is_of_lender(&self) -> bool {
+        let inner = self.cause::<Innermost>();
+        inner.is_some_and(|inner| inner.find::<LenderEnded>().is_some())
     }
-}
 
-impl fmt::Display for ProxyRefused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ProxyRefused(status) = self;
-        write!(
-            f,
-            "the proxy refused to connect to the server: it answered {status}"
-        )
+    /// Tells whether the network failed, so that a retry may succeed: the connection was refused, reset or had no
+    /// route. Unknown names are final.
+    ///
+    /// A proxy's refusal without a known status counts too: a proxy that answers 502 to 504 may succeed soon.
+    pub fn is_of_the_network(&self) -> bool {
+        if let Some(ProxyError::Refused(status)) = self.cause() {
+            // The proxy is busy or cannot reach the server at the moment.
+            return matches!(status, 408 | 429 | 500..);
+        }
+        let Some(inner) = self.cause::<Innermost>() else {
+            return false;
+        };
+        links(inner.error.as_ref()).any(|link| link.downcast_ref().is_some_and(is_lost))
+            || RESOLVER_FAILED.iter().any(|text| self.says(text))
+            || self.is_refused_by_proxy()
     }
-}
 
-impl Error for ProxyRefused {}
-
-/// Tells whether a proxy connected in a way that only curl, and so git, accepts: with another status of success than
-/// 200, or with a long head.
-pub(super) fn is_connected_for_git(error: &TransportError) -> bool {
-    let source = error.source();
-    let refused = source.and_then(|it| it.downcast_ref::<ProxyRefused>());
-    let inner = source.and_then(|it| it.downcast_ref::<Innermost>());
-    refused.is_some_and(|ProxyRefused(status)| matches!(status, 200..=299))
-        || inner.is_some_and(|inner| inner.last().to_string().contains(LONG_HEAD))
-}
-
-/// Tells whether a proxy refused to connect. The library does not report the status.
-pub(super) fn is_refused_by_proxy(error: &TransportError) -> bool {
-    let inner = error.source().and_then(|it| it.downcast_ref::<Innermost>());
-    inner.is_some_and(|inner| inner.last().to_string().contains(REFUSED))
-}
-
-/// Tells whether the connection was refused, reset or had no route, so that a retry may help. Unknown names are final.
-///
-/// A proxy's refusal without a known status counts too: a proxy that answers 502 to 504 may succeed soon.
-pub(super) fn is_of_the_network(error: &TransportError) -> bool {
-    if let Some(refused) = error
-        .source()
-        .and_then(|it| it.downcast_ref::<ProxyRefused>())
-    {
-        return refused.may_pass();
+    /// Tells whether TLS failed before the server executed the request.
+    ///
+    /// This includes a server that renegotiates after it read the request. rustls refuses that, and the server then
+    /// closes the connection without executing anything.
+    pub(super) fn is_of_tls(&self) -> bool {
+        let Some(inner) = self.cause::<Innermost>() else {
+            return false;
+        };
+        let is_of_handshake =
+            |error: &rustls::Error| inner.is_connect || *error == AlertReceived(HandshakeFailure);
+        inner.find().is_some_and(is_of_handshake)
     }
-    let Some(inner) = error.source().and_then(|it| it.downcast_ref::<Innermost>()) else {
-        return false;
-    };
-    let last = inner.last().to_string();
-    let may_pass = |text: &&str| last.contains(text);
-    links(inner.error.as_ref()).any(|link| link.downcast_ref().is_some_and(is_lost))
-        || RESOLVER_FAILED.iter().chain(&[REFUSED]).any(may_pass)
+
+    /// Tells whether other libraries for TLS and HTTP, such as git's, may succeed.
+    pub fn may_be_of_our_library(&self) -> bool {
+        self.phase == Phase::Tls || self.may_be_read_by_git() || self.is_connected_for_git()
+    }
+
+    /// Tells whether the response arrived and git's HTTP library may read it.
+    ///
+    /// It must have a clear length. curl guesses one, and so takes one response for two (RFC 9112 section 6.3).
+    pub fn may_be_read_by_git(&self) -> bool {
+        self.phase == Phase::NotHttp && !self.says(UNCLEAR_LENGTH)
+    }
+
+    /// Tells whether the server rejected HTTP/1.1 in the TLS handshake (RFC 7301 section 3.2). Git's own transport also
+    /// supports HTTP/2.
+    pub fn offers_only_http_2(&self) -> bool {
+        let inner = self.cause::<Innermost>();
+        inner.is_some_and(Innermost::is_alpn)
+    }
+
+    /// Tells whether curl, which requests tokens, refused a server that git's own TLS may accept.
+    pub fn is_of_strict_curl(&self) -> bool {
+        let inner = self.cause::<Innermost>();
+        inner.is_some_and(|inner| inner.curl.is_some())
+    }
+
+    /// Tells whether the proxy needs an authentication scheme that only git's own transport may support.
+    pub fn wants_other_login(&self) -> bool {
+        let other = self.cause::<UnsupportedAuth>();
+        other.is_some_and(|other| other.has_user && !other.is_unknown)
+    }
+
+    /// Tells whether a proxy requires a user name and password before it connects.
+    pub(super) fn wants_proxy_login(&self) -> bool {
+        self.says(WANTS_LOGIN)
+    }
+
+    /// Tells whether a proxy refused to connect. The library does not report the status.
+    pub(super) fn is_refused_by_proxy(&self) -> bool {
+        self.says(REFUSED)
+    }
+
+    /// Tells whether a proxy connected in a way that only curl, and so git, accepts: with another status of success
+    /// than 200, or with a long head.
+    pub(super) fn is_connected_for_git(&self) -> bool {
+        matches!(self.cause(), Some(ProxyError::Refused(200..=299))) || self.says(LONG_HEAD)
+    }
+
+    /// Gives the error of the layer below, if it has this type.
+    fn cause<T: Error + 'static>(&self) -> Option<&T> {
+        self.source.downcast_ref()
+    }
+
+    /// Tells whether the text of the library's innermost error contains these words.
+    fn says(&self, words: &str) -> bool {
+        let inner = self.cause::<Innermost>();
+        inner.is_some_and(|inner| inner.last().to_string().contains(words))
+    }
 }
 
 /// Walks an error chain, including the errors inside I/O errors, which do not report them as their source.
@@ -267,7 +253,8 @@ fn is_lost(error: &io::Error) -> bool {
 struct Innermost {
     error: Box<dyn Error + Send + Sync>,
     is_connect: bool,
-    curl: Option<CurlRefusal>,
+    /// The reason of curl, which refused the server after the library did.
+    curl: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl Innermost {
@@ -288,8 +275,18 @@ impl Innermost {
         })
     }
 
-    /// Finds the TLS error in the chain, if there is one.
-    fn rustls(&self) -> Option<&rustls::Error> {
+    /// Tells whether the server rejected HTTP/1.1 in the TLS handshake.
+    fn is_alpn(&self) -> bool {
+        self.find() == Some(&AlertReceived(NoApplicationProtocol))
+    }
+
+    /// Gives the reason of TLS, if it failed.
+    fn tls_problem(&self) -> Option<TlsProblem> {
+        self.find().and_then(TlsProblem::of)
+    }
+
+    /// Finds the first error of a type in the chain.
+    fn find<T: Error + 'static>(&self) -> Option<&T> {
         links(self.error.as_ref()).find_map(|link| link.downcast_ref())
     }
 }
@@ -303,14 +300,13 @@ impl fmt::Display for Innermost {
             // rustls has a long text for programmers here, about a missing close_notify.
             return f.write_str("the connection ended unexpectedly");
         }
-        if self.rustls().is_some_and(is_alpn) {
+        if self.is_alpn() {
             return f.write_str("it offers only HTTP/2, and the native transport needs HTTP/1.1");
         }
-        if let Some(problem) = self.rustls().and_then(TlsProblem::of) {
+        if let Some(problem) = self.tls_problem() {
             return problem.fmt(f);
         }
-        let mut links = links(self.error.as_ref());
-        if let Some(late) = links.find_map(|link| link.downcast_ref::<ConnectTimeout>()) {
+        if let Some(late) = self.find::<ConnectTimeout>() {
             return late.fmt(f);
         }
         let text = last.to_string();
@@ -328,42 +324,24 @@ impl fmt::Display for Innermost {
 
 impl Error for Innermost {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        let curl = self.curl.as_ref()?;
+        let curl = self.curl.as_deref()?;
         Some(curl)
     }
 }
-
-/// The reason of curl, which refused the server after the library did.
-#[derive(Debug)]
-struct CurlRefusal(String);
-
-impl fmt::Display for CurlRefusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Error for CurlRefusal {}
 
 /// Adds curl's reason to the library's if git's own TLS may accept the server: OpenSSL calls keys and signatures weak
 /// that GnuTLS accepts.
 pub(super) fn refused_by_curl(mut error: TransportError, curls: &TransportError) -> TransportError {
     let why = curls.reason();
     if let Some(inner) = error.source.downcast_mut::<Innermost>() {
-        let is_strict = match inner.rustls().and_then(TlsProblem::of) {
+        let is_strict = match inner.tls_problem() {
             None | Some(TlsProblem::Other(_) | TlsProblem::NotTls(_)) => !why.contains("pinned"),
             Some(TlsProblem::UnknownIssuer) => why.contains("too weak"),
             Some(_) => false,
         };
-        inner.curl = is_strict.then_some(CurlRefusal(why));
+        inner.curl = is_strict.then(|| why.into());
     }
     error
-}
-
-/// Tells whether curl refused a server that git's own TLS may accept.
-pub(super) fn is_of_strict_curl(error: &TransportError) -> bool {
-    let inner = error.source().and_then(|it| it.downcast_ref());
-    inner.is_some_and(|inner: &Innermost| inner.curl.is_some())
 }
 
 /// An error that displays only its reason, for a chain whose first link names the host.
@@ -373,14 +351,16 @@ pub(crate) struct Reason(pub(crate) TransportError);
 impl Reason {
     /// Says why TLS failed, if it did.
     pub(crate) fn tls_problem(&self) -> Option<TlsProblem> {
-        let inner: &Innermost = self.0.source()?.downcast_ref()?;
-        TlsProblem::of(inner.rustls()?)
+        self.0.cause::<Innermost>()?.tls_problem()
     }
 
     /// Tells whether the proxy accepted no login.
     pub(crate) fn lacks_proxy_login(&self) -> bool {
-        let is_known = |link: &(dyn Error + 'static)| link.is::<ProxyLoginNeeded>();
-        wants_proxy_login(&self.0) || self.0.source().is_some_and(is_known)
+        let is_of_login = matches!(
+            self.0.cause(),
+            Some(ProxyError::NoLogin | ProxyError::WrongLogin)
+        );
+        is_of_login || self.0.wants_proxy_login()
     }
 }
 
@@ -444,7 +424,7 @@ mod tests {
                 .expect_err("there is no such name");
             let error = classify(error, "name.example", None, Phase::Request);
             assert_eq!(error.phase, Phase::Connect, "{said}");
-            assert_eq!(is_of_the_network(&error), may_pass, "{said}");
+            assert_eq!(error.is_of_the_network(), may_pass, "{said}");
         }
     }
 }

@@ -34,7 +34,7 @@ mod tls;
 mod tracing;
 mod transport_error;
 
-use std::{io::Read, path::PathBuf, time::Duration};
+use std::{io::Read, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 pub use reqwest::Url;
@@ -222,44 +222,6 @@ impl Response {
     }
 }
 
-impl TransportError {
-    /// Tells whether the process that lent the connection has ended, not the server.
-    #[cfg(unix)]
-    pub(crate) fn is_of_lender(&self) -> bool {
-        errors::is_of_lender(self)
-    }
-
-    /// Tells whether the network failed, so that a retry may succeed.
-    pub fn is_of_the_network(&self) -> bool {
-        errors::is_of_the_network(self)
-    }
-
-    /// Tells whether the proxy needs an authentication scheme that only git's own transport may support.
-    pub fn wants_other_login(&self) -> bool {
-        errors::wants_other_login(self)
-    }
-
-    /// Tells whether other libraries for TLS and HTTP, such as git's, may succeed.
-    pub fn may_be_of_our_library(&self) -> bool {
-        self.phase == Phase::Tls || self.may_be_read_by_git() || errors::is_connected_for_git(self)
-    }
-
-    /// Tells whether the response arrived and git's HTTP library may read it.
-    pub fn may_be_read_by_git(&self) -> bool {
-        self.phase == Phase::NotHttp && !errors::has_unclear_length(self)
-    }
-
-    /// Tells whether curl, which requests tokens, refused a server that git's own TLS may accept.
-    pub fn is_of_strict_curl(&self) -> bool {
-        errors::is_of_strict_curl(self)
-    }
-
-    /// Tells whether the server supports HTTP/2 only. Git's own transport supports it too.
-    pub fn offers_only_http_2(&self) -> bool {
-        errors::offers_only_http_2(self)
-    }
-}
-
 /// The resolved `http.*` settings and environment variables of git.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settings {
@@ -274,7 +236,7 @@ pub struct Settings {
     /// Whether TLS 1.3 is required (`http.sslVersion`).
     pub only_tls_1_3: bool,
     /// The client certificate for servers that request one (`http.sslCert`, `http.sslKey`).
-    pub client_certificate: Option<ClientCertificate>,
+    pub client_certificate: Option<Arc<ClientCertificate>>,
     /// The proxy for every request; `None` for a direct connection.
     pub proxy: Option<Proxy>,
     /// The authentication schemes that the proxy may use (`http.proxyAuthMethod`).

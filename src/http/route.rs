@@ -5,10 +5,9 @@ use reqwest::{header::HeaderValue, redirect::Policy};
 use super::{
     Family, Proxy, ProxyLogin, Settings, Url,
     resolver::Resolver,
-    timeouts::{Hop, TimeLimited},
-    tls, tracing,
+    timeouts::{self, Hop},
+    tls,
 };
-use crate::trace;
 
 /// More than any server sends. curl reads 5000, but room for them costs time with each head, and a hostile server may
 /// send millions of heads (`1xx`).
@@ -32,11 +31,6 @@ impl Route {
             family: None,
             hop: Hop::default(),
         })
-    }
-
-    /// Names the kind of the proxy if the client does not support it.
-    pub(super) fn unknown_proxy(&self) -> Option<String> {
-        self.proxy.as_ref()?.unknown_kind()
     }
 
     /// Sets the target of the next TCP connection, for the probe.
@@ -74,10 +68,7 @@ impl Route {
             .no_proxy()
             .user_agent(&self.user_agent)
             .dns_resolver(Resolver(self.family))
-            .connector_layer(TimeLimited::layer(self.hop.clone()));
-        if trace::is_on() {
-            builder = builder.connector_layer(tracing::Timed::layer());
-        }
+            .connector_layer(timeouts::layer(self.hop.clone()));
         if let Some(family) = self.family {
             // The resolver limits names to one family. This limits literal addresses.
             builder = builder.local_address(family.any());

@@ -53,46 +53,29 @@ struct Seen {
     slow: Duration,
 }
 
-/// The exchange was too slow for too long.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooSlow(String);
-
-impl std::fmt::Display for TooSlow {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for TooSlow {}
-
 impl Limit {
     /// The interval between checks: at least one second, as in curl, and never longer than the span itself.
     fn look(self) -> Duration {
         (self.span / 10).max(Duration::from_secs(1)).min(self.span)
     }
 
-    fn broken(self) -> TooSlow {
+    /// Says that an exchange was too slow for too long.
+    fn broken(self) -> String {
         let span = self.span.as_secs();
-        TooSlow(match self.bytes_per_s {
+        match self.bytes_per_s {
             Some(limit) => format!(
                 "less than {limit} bytes a second for {span} seconds (http.lowSpeedLimit, http.lowSpeedTime)"
             ),
             None => format!("no data was transferred for {span} seconds"),
-        })
+        }
     }
 }
 
 impl Pace {
     pub(super) fn new(low_speed: Option<LowSpeed>) -> Self {
-        let limit = match low_speed {
-            Some(low) => Limit {
-                bytes_per_s: Some(low.bytes_per_s),
-                span: low.span,
-            },
-            None => Limit {
-                bytes_per_s: None,
-                span: DEAD_AFTER,
-            },
+        let limit = Limit {
+            bytes_per_s: low_speed.map(|low| low.bytes_per_s),
+            span: low_speed.map_or(DEAD_AFTER, |low| low.span),
         };
         Pace(Arc::new(Inner {
             limit,
@@ -114,8 +97,8 @@ impl Pace {
         self.0.is_local.store(is_local, Ordering::Relaxed);
     }
 
-    /// Waits for the network, and fails if it is too slow.
-    pub(super) async fn keep<T>(&self, work: impl Future<Output = T>) -> Result<T, TooSlow> {
+    /// Waits for the network, and gives the reason if it is too slow.
+    pub(super) async fn keep<T>(&self, work: impl Future<Output = T>) -> Result<T, String> {
         let mut work = std::pin::pin!(work);
         loop {
             let began = Instant::now();
@@ -128,7 +111,7 @@ impl Pace {
     }
 
     /// Adds waiting time, and checks the speed when there is enough time for an average.
-    fn waited(&self, span: Duration) -> Result<(), TooSlow> {
+    fn waited(&self, span: Duration) -> Result<(), String> {
         let limit = self.0.limit;
         let bytes = self.0.moved_bytes.load(Ordering::Relaxed);
         let mut seen = self.seen();
@@ -141,12 +124,11 @@ impl Pace {
             .bytes_per_s
             .map_or(1.0, |limit| limit as f64 * seen.waited.as_secs_f64());
         let is_slow = (moved as f64) < least && !self.0.is_local.load(Ordering::Relaxed);
-        seen.slow = if is_slow {
-            seen.slow + seen.waited
-        } else {
-            Duration::ZERO
+        let waited = std::mem::take(&mut seen.waited);
+        seen.slow = match is_slow {
+            true => seen.slow + waited,
+            false => Duration::ZERO,
         };
-        seen.waited = Duration::ZERO;
         seen.at_bytes = bytes;
         if seen.slow >= limit.span {
             return Err(limit.broken());

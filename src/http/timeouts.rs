@@ -1,4 +1,4 @@
-//! Limits the time to connect: 15 seconds if nothing accepts TCP connections, else as long as git waits.
+//! Limits the time to connect: 15 seconds if nothing accepts TCP connections, else as long as git waits. Traces it too.
 
 use std::{
     fmt,
@@ -12,10 +12,11 @@ use std::{
 
 use futures_util::future::{Either, select, select_ok};
 use tokio::{net::TcpStream, time::timeout};
-use tower_layer::Layer;
+use tower_layer::{Layer, layer_fn};
 use tower_service::Service;
 
 use super::resolver::look_up;
+use crate::trace;
 
 /// The time limits for one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,28 +105,19 @@ impl Hop {
     }
 }
 
-/// Applies the limits to the library's connector.
+/// Applies the limits to the library's connector, and traces the time: name resolution, TCP, proxy and TLS together.
+pub(super) fn layer<S>(hop: Hop) -> impl Layer<S, Service = TimeLimited<S>> + Clone {
+    layer_fn(move |inner| TimeLimited {
+        inner,
+        hop: hop.clone(),
+    })
+}
+
+/// A connector with the limits.
 #[derive(Clone)]
-pub(super) struct TimeLimited<S = ()> {
+pub(super) struct TimeLimited<S> {
     inner: S,
     hop: Hop,
-}
-
-impl TimeLimited {
-    pub(super) fn layer(hop: Hop) -> Self {
-        TimeLimited { inner: (), hop }
-    }
-}
-
-impl<S> Layer<S> for TimeLimited {
-    type Service = TimeLimited<S>;
-
-    fn layer(&self, inner: S) -> TimeLimited<S> {
-        TimeLimited {
-            inner,
-            hop: self.hop.clone(),
-        }
-    }
 }
 
 type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
@@ -148,12 +140,15 @@ where
     fn call(&mut self, request: R) -> Self::Future {
         let connecting = Box::pin(self.inner.call(request));
         let hop = self.hop.clone();
+        let mut span = trace::span("connect");
         Box::pin(async move {
-            match wait(connecting, &hop, LIMITS).await {
+            let connected = match wait(connecting, &hop, LIMITS).await {
                 Ok(connected) => connected,
                 // The library treats this error kind as a timeout.
                 Err(late) => Err(io::Error::new(io::ErrorKind::TimedOut, late).into()),
-            }
+            };
+            span.note("ok", || if connected.is_ok() { "yes" } else { "no" }.into());
+            connected
         })
     }
 }

@@ -1,16 +1,9 @@
 //! Writes requests, responses and their times to a trace. Without a trace, none of this runs.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Instant,
-};
+use std::time::Instant;
 
 use hyper::ext::ReasonPhrase;
 use reqwest::header::{HeaderName, SET_COOKIE};
-use tower_layer::Layer;
-use tower_service::Service;
 
 use crate::trace::{self, Direction, Header, Privacy};
 
@@ -117,48 +110,6 @@ fn open(name: &str, value: String) -> Header {
         name: name.to_owned(),
         value,
         privacy: Privacy::Open,
-    }
-}
-
-/// Traces the time to connect: name resolution, TCP, proxy and TLS together.
-#[derive(Clone)]
-pub(super) struct Timed<S = ()>(S);
-
-impl Timed {
-    pub(super) fn layer() -> Self {
-        Timed(())
-    }
-}
-
-impl<S> Layer<S> for Timed {
-    type Service = Timed<S>;
-
-    fn layer(&self, inner: S) -> Timed<S> {
-        Timed(inner)
-    }
-}
-
-impl<S, R> Service<R> for Timed<S>
-where
-    S: Service<R>,
-    S::Future: Send + 'static,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.poll_ready(context)
-    }
-
-    fn call(&mut self, request: R) -> Self::Future {
-        let connecting = self.0.call(request);
-        let mut span = trace::span("connect");
-        Box::pin(async move {
-            let connected = connecting.await;
-            span.note("ok", || if connected.is_ok() { "yes" } else { "no" }.into());
-            connected
-        })
     }
 }
 

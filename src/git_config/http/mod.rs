@@ -6,22 +6,23 @@ mod store;
 mod treatment;
 mod trust;
 
-use std::{env, path::PathBuf, time::Duration};
+use std::{env, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
     entry::Entry,
     environment::{Variables, absolute, home},
     git::GitConfig,
-    urlmatch,
+    misconfigured, urlmatch,
 };
 use crate::{
-    failure::{Failure, Kind, quote},
+    failure::{Failure, quote},
     http::{ClientCertificate, LowSpeed, PinnedKeys, Settings, Url},
     secret::Secret,
 };
 use treatment::{TLS_VERSIONS, is_native};
 
 pub(crate) use store::resolve_for_store;
+pub(super) use treatment::HttpKey;
 pub use treatment::{HTTP_KEYS, Treatment};
 
 /// Variables that replace settings which, at least for some values, need git's own transport.
@@ -67,23 +68,24 @@ impl Resolved {
 ///
 /// # Errors
 ///
-/// [`Kind::Misconfigured`] for an invalid header, for a file that cannot be read, for a setting that disables
-/// certificate checks for Bitbucket, and for a setting that a repository must not make ([`HTTP_KEYS`]).
+/// [`crate::failure::Kind::Misconfigured`] for an invalid header, for a file that cannot be read, for a setting that
+/// disables certificate checks for Bitbucket, and for a setting that a repository must not make ([`HTTP_KEYS`]).
 pub fn resolve(
     config: &GitConfig,
     variables: Variables<'_>,
     url: &Url,
     remote: Option<&str>,
 ) -> Result<Resolved, Failure> {
-    trust::check_repository(config, url, remote)?;
-    check_authorities(variables)?;
     let asked = Asked {
         config,
         variables,
         url,
+        remote,
     };
-    let mut git_only = git_only(config, variables, url, remote);
-    let proxy = proxy::find(config, variables, url, remote);
+    trust::check_repository(&asked)?;
+    check_authorities(variables)?;
+    let mut git_only = git_only(&asked);
+    let proxy = proxy::find(&asked);
     git_only.extend(proxy.as_ref().and_then(proxy::only_for_git));
     let version = asked.text("GIT_SSL_VERSION", "sslversion");
     let unknown = version
@@ -103,12 +105,12 @@ pub fn resolve(
     let settings = Settings {
         ca_file: asked.authorities("GIT_SSL_CAINFO", "sslcainfo")?,
         ca_directory: asked.authorities("GIT_SSL_CAPATH", "sslcapath")?,
-        unverified_by: trust::unverified_by(config, variables, url)?,
+        unverified_by: trust::unverified_by(&asked)?,
         pinned_keys: pinned_keys(&asked)?,
         only_tls_1_3: version.as_deref() == Some("tlsv1.3"),
         client_certificate,
         proxy,
-        proxy_auth: proxy::auth(&asked, remote),
+        proxy_auth: proxy::auth(&asked),
         proxy_ca_file: asked.authorities("GIT_PROXY_SSL_CAINFO", "proxysslcainfo")?,
         user_agent: asked.text("GIT_HTTP_USER_AGENT", "useragent"),
         extra_headers,
@@ -129,19 +131,25 @@ struct Asked<'a> {
     config: &'a GitConfig,
     variables: Variables<'a>,
     url: &'a Url,
+    remote: Option<&'a str>,
 }
 
-impl Asked<'_> {
+impl<'a> Asked<'a> {
+    /// Gives the effective setting `http.<key>`.
+    fn entry(&self, key: &str) -> Option<&'a Entry> {
+        urlmatch::values(self.config, "http", key, self.url).pop()
+    }
+
+    /// Gives the setting `remote.<name>.<key>` of the remote.
+    fn of_remote(&self, key: &str) -> Option<&'a Entry> {
+        self.config.last("remote", Some(self.remote?), key)
+    }
+
     /// Gives the value of a variable, or else of the setting; `None` if it is empty.
     fn text(&self, variable: &str, key: &str) -> Option<String> {
         let own = (self.variables)(variable).map(|value| value.to_string_lossy().into_owned());
-        let configured = || {
-            urlmatch::values(self.config, "http", key, self.url)
-                .pop()?
-                .value
-                .clone()
-        };
-        own.or_else(configured).filter(|value| !value.is_empty())
+        own.or_else(|| self.entry(key)?.value.clone())
+            .filter(|value| !value.is_empty())
     }
 
     /// Gives a file or directory, which may start with `~/` (git-config(1), "pathname").
@@ -155,12 +163,7 @@ impl Asked<'_> {
         };
         let what = match (self.variables)(variable) {
             Some(_) => variable.to_owned(),
-            None => {
-                let entry = urlmatch::values(self.config, "http", key, self.url).pop();
-                entry.map_or_else(String::new, |entry| {
-                    format!("{} in {}", entry.name(), entry.origin)
-                })
-            }
+            None => self.entry(key).map_or_else(String::new, Entry::with_origin),
         };
         absolute(&what, path).map(Some)
     }
@@ -240,7 +243,7 @@ fn pinned_keys(asked: &Asked<'_>) -> Result<Option<PinnedKeys>, Failure> {
 /// Reads the client certificate. If only curl may support its files, gives the setting's name instead.
 fn client_certificate(
     asked: &Asked<'_>,
-) -> Result<(Option<ClientCertificate>, Option<String>), Failure> {
+) -> Result<(Option<Arc<ClientCertificate>>, Option<String>), Failure> {
     let Some(certificate) = asked.path("GIT_SSL_CERT", "sslcert")? else {
         return Ok((None, None));
     };
@@ -252,8 +255,10 @@ fn client_certificate(
 }
 
 fn unreadable(setting: &str, error: &std::io::Error) -> Failure {
-    let message = format!("cannot apply {setting}: {}", quote(&error.to_string()));
-    Failure::new(Kind::Misconfigured, message)
+    misconfigured(format!(
+        "cannot apply {setting}: {}",
+        quote(&error.to_string())
+    ))
 }
 
 /// Reads the list `http.extraHeader`. An empty value clears the list.
@@ -266,13 +271,10 @@ fn extra_headers(entries: &[&Entry]) -> Result<Vec<(String, Secret)>, Failure> {
             continue;
         }
         let (name, value) = line.split_once(':').ok_or_else(|| {
-            Failure::new(
-                Kind::Misconfigured,
-                format!(
-                    "http.extraHeader in {} is not a header, because it has no colon; write it as 'Name: value'",
-                    entry.origin
-                ),
-            )
+            misconfigured(format!(
+                "http.extraHeader in {} is not a header, because it has no colon; write it as 'Name: value'",
+                entry.origin
+            ))
         })?;
         headers.push((name.trim().to_owned(), Secret::new(value.trim())));
     }
@@ -292,30 +294,20 @@ pub(crate) fn from_repository<'c>(
 }
 
 /// Lists the effective settings for a URL that the native transport does not support.
-fn git_only(
-    config: &GitConfig,
-    variables: Variables<'_>,
-    url: &Url,
-    remote: Option<&str>,
-) -> Vec<String> {
-    let mut keys: Vec<&str> = config
-        .entries()
-        .filter(|entry| entry.section == "http")
-        .map(|entry| entry.key.as_str())
-        .collect();
+fn git_only(asked: &Asked<'_>) -> Vec<String> {
+    let of_http = asked.config.entries().filter(|it| it.section == "http");
+    let mut keys: Vec<&str> = of_http.map(|entry| entry.key.as_str()).collect();
     keys.sort_unstable();
     keys.dedup();
-    let in_force = keys
-        .into_iter()
-        .filter_map(|key| urlmatch::values(config, "http", key, url).pop());
+    let in_force = keys.into_iter().filter_map(|key| asked.entry(key));
+    let in_force = in_force.chain(asked.of_remote("proxyauthmethod"));
     let mut names: Vec<String> = in_force
         .filter(|entry| !is_native(entry))
         .map(Entry::name)
         .collect();
-    let of_remote = remote.and_then(|name| config.last("remote", Some(name), "proxyauthmethod"));
-    names.extend(of_remote.filter(|entry| !is_native(entry)).map(Entry::name));
     let of_environment = GIT_ONLY_VARIABLES.iter().filter(|(name, key)| {
-        variables(name).is_some_and(|value| !is_native(&Entry::of_variable(name, key, &value)))
+        let value = (asked.variables)(name);
+        value.is_some_and(|value| !is_native(&Entry::of_variable(name, key, &value)))
     });
     names.extend(of_environment.map(|(name, _)| (*name).to_owned()));
     names

@@ -2,30 +2,24 @@
 
 use super::{Asked, no_proxy};
 use crate::{
-    git_config::{environment::Variables, git::GitConfig, urlmatch},
+    git_config::environment::Variables,
     http::{Proxy, ProxyAuth, Url},
 };
 
 /// Finds the allowed authentication schemes for a proxy (git: `init_curl_proxy_auth`).
-pub(super) fn auth(asked: &Asked<'_>, remote: Option<&str>) -> ProxyAuth {
-    let of_remote =
-        remote.and_then(|name| asked.config.last("remote", Some(name), "proxyauthmethod"));
+pub(super) fn auth(asked: &Asked<'_>) -> ProxyAuth {
     let word = (asked.variables)("GIT_HTTP_PROXY_AUTHMETHOD")
         .map(|word| word.to_string_lossy().into_owned())
-        .or_else(|| of_remote?.value.clone())
+        .or_else(|| asked.of_remote("proxyauthmethod")?.value.clone())
         .or_else(|| asked.text("", "proxyauthmethod"));
     word.map_or(ProxyAuth::Any, |word| ProxyAuth::read(&word))
 }
 
 /// Finds the proxy as git and libcurl do, from `remote.<name>.proxy`, `http.proxy`, `https_proxy` or `all_proxy`. There
 /// is none if the setting is empty or `no_proxy` contains the host.
-pub(super) fn find(
-    config: &GitConfig,
-    variables: Variables<'_>,
-    url: &Url,
-    remote: Option<&str>,
-) -> Option<Proxy> {
-    let set = configured(config, url, remote).or_else(|| from_environment(variables, url));
+pub(super) fn find(asked: &Asked<'_>) -> Option<Proxy> {
+    let Asked { variables, url, .. } = *asked;
+    let set = configured(asked).or_else(|| from_environment(variables, url));
     let (proxy, origin) = set.filter(|(proxy, _)| !proxy.is_empty())?;
     let mut names = ["no_proxy", "NO_PROXY"].iter();
     let exempt = names.find_map(|name| variables(name));
@@ -46,11 +40,10 @@ pub(super) fn find(
 }
 
 /// Gives a proxy of the configuration and the place of the setting.
-fn configured(config: &GitConfig, url: &Url, remote: Option<&str>) -> Option<(String, String)> {
-    let of_remote = remote.and_then(|name| config.last("remote", Some(name), "proxy"));
-    let entry = of_remote.or_else(|| urlmatch::values(config, "http", "proxy", url).pop())?;
-    let origin = format!("{} in {}", entry.name(), entry.origin);
-    Some((entry.value.clone()?, origin))
+fn configured(asked: &Asked<'_>) -> Option<(String, String)> {
+    let of_remote = asked.of_remote("proxy");
+    let entry = of_remote.or_else(|| asked.entry("proxy"))?;
+    Some((entry.value.clone()?, entry.with_origin()))
 }
 
 fn from_environment(variables: Variables<'_>, url: &Url) -> Option<(String, String)> {

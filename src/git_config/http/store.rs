@@ -2,13 +2,14 @@
 
 use std::ffi::OsString;
 
-use super::{Resolved, resolve};
+use super::{Resolved, resolve, trust::names_host};
 use crate::{
-    failure::{Failure, Kind},
+    failure::Failure,
     git_config::{
         entry::is_true,
         environment::{Variables, absolute},
         git::GitConfig,
+        misconfigured,
         shared::vault_variable,
         urlmatch,
     },
@@ -81,20 +82,16 @@ pub(crate) fn resolve_for_store(
 /// Git follows every `http.sslVerify` and `GIT_SSL_NO_VERIFY`. Any server that answers would get the login here.
 fn check_named(config: &GitConfig, setting: &str, url: &Url) -> Result<(), Failure> {
     let entry = urlmatch::values(config, "http", "sslverify", url).pop();
-    let names_server = |pattern: &str| {
-        Url::parse(pattern).is_ok_and(|pattern| pattern.host_str() == url.host_str())
-    };
     let named = entry.filter(|entry| !is_true(entry));
-    if named.is_some_and(|entry| entry.subsection.as_deref().is_some_and(names_server)) {
+    let host = url.host_str().unwrap_or("");
+    if named.is_some_and(|entry| names_host(entry, host)) {
         return Ok(());
     }
     let place = named.map_or_else(String::new, |entry| format!(" in {}", entry.origin));
-    let message = format!(
-        "{setting}{place} would disable the certificate check for '{}', so that another server could take the login; set VAULT_CACERT to a file with the CA certificate of the server instead; to disable the check all the same: git config --global http.{}/.sslVerify false",
-        url.host_str().unwrap_or(""),
+    Err(misconfigured(format!(
+        "{setting}{place} would disable the certificate check for '{host}', so that another server could take the login; set VAULT_CACERT to a file with the CA certificate of the server instead; to disable the check all the same: git config --global http.{}/.sslVerify false",
         url.origin().ascii_serialization()
-    );
-    Err(Failure::new(Kind::Misconfigured, message))
+    )))
 }
 
 /// Refuses the variable of Vault's own programs that disables certificate checks.
@@ -110,11 +107,10 @@ fn check_verified(variables: Variables<'_>, url: &Url) -> Result<(), Failure> {
     if is_off || url.scheme() != "https" {
         return Ok(());
     }
-    let message = format!(
+    Err(misconfigured(format!(
         "{origin} would disable the certificate check for '{}', so that another server could take the login; unset it, and set VAULT_CACERT to a file with the CA certificate of the server",
         url.host_str().unwrap_or("")
-    );
-    Err(Failure::new(Kind::Misconfigured, message))
+    )))
 }
 
 #[cfg(test)]

@@ -69,30 +69,18 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
     const TRUST: &str = "decide which certificates are trusted";
     const TRUSTS: FromRepository = Refused(TRUST);
     const READS: FromRepository = Refused("choose a file to read or write");
+    const WRITES: FromRepository = Only(is_off, "write a file");
+    const ADDRESS: FromRepository = Refused("choose the server's address");
+    const WEAKENS: FromRepository = Refused("weaken encryption");
+    const KERBEROS: FromRepository = Only(is_none, "hand out your Kerberos login");
+    const ALWAYS_SENT: FromRepository = harmless("the token is sent in any case");
+    const ONE_LINE: FromRepository = harmless("it is one line of text");
     const PACE: FromRepository = harmless("it only limits times and counts");
     [
         key("cookieFile", NeedsGitUnless(is_empty), READS, ""),
-        key(
-            "curloptResolve",
-            NeedsGitUnless(is_empty),
-            Refused("choose the server's address"),
-            "",
-        ),
-        key(
-            "delegation",
-            NeedsGitUnless(|entry| is_word(entry, &["none"])),
-            Only(
-                |entry| is_word(entry, &["none"]),
-                "hand out your Kerberos login",
-            ),
-            "",
-        ),
-        key(
-            "emptyAuth",
-            WithoutEffect,
-            harmless("the token is sent in any case"),
-            "",
-        ),
+        key("curloptResolve", NeedsGitUnless(is_empty), ADDRESS, ""),
+        key("delegation", NeedsGitUnless(is_none), KERBEROS, ""),
+        key("emptyAuth", WithoutEffect, ALWAYS_SENT, ""),
         key(
             "extraHeader",
             Followed,
@@ -148,7 +136,7 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
         key(
             "proactiveAuth",
             WithoutEffect,
-            harmless("the token is sent in any case"),
+            ALWAYS_SENT,
             "the first request always has the token",
         ),
         key(
@@ -178,12 +166,7 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
             PACE,
             "the first pause is one second, later pauses are longer",
         ),
-        key(
-            "saveCookies",
-            NeedsGitUnless(is_off),
-            Only(is_off, "write a file"),
-            "",
-        ),
+        key("saveCookies", NeedsGitUnless(is_off), WRITES, ""),
         key(
             "schannelCheckRevoke",
             FollowedIf(|entry| is_word(entry, &["best-effort"])),
@@ -217,12 +200,7 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
             READS,
             "PEM files",
         ),
-        key(
-            "sslCipherList",
-            NeedsGitUnless(is_empty),
-            Refused("weaken encryption"),
-            "",
-        ),
+        key("sslCipherList", NeedsGitUnless(is_empty), WEAKENS, ""),
         key("sslKey", Followed, READS, ""),
         key(
             "sslKeyType",
@@ -240,15 +218,10 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
         key(
             "sslVersion",
             FollowedIf(|entry| is_word(entry, &TLS_VERSIONS)),
-            Refused("weaken encryption"),
+            WEAKENS,
             "'tlsv1.2' and 'tlsv1.3' are followed",
         ),
-        key(
-            "userAgent",
-            Followed,
-            harmless("it is one line of text"),
-            "",
-        ),
+        key("userAgent", Followed, ONE_LINE, ""),
         key(
             "version",
             FollowedIf(|entry| is_word(entry, &["HTTP/1.1", "HTTP/2"])),
@@ -258,12 +231,17 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
     ]
 };
 
+impl HttpKey {
+    /// Finds the key of a setting.
+    pub(in crate::git_config) fn of(entry: &Entry) -> Option<&'static Self> {
+        let mut keys = HTTP_KEYS.iter();
+        keys.find(|key| key.name.eq_ignore_ascii_case(&entry.key))
+    }
+}
+
 /// Tells whether the native transport supports a setting. It does not support unknown settings.
 pub(super) fn is_native(entry: &Entry) -> bool {
-    let known = HTTP_KEYS
-        .iter()
-        .find(|key| key.name.eq_ignore_ascii_case(&entry.key));
-    match known.map(|key| key.treatment) {
+    match HttpKey::of(entry).map(|key| key.treatment) {
         Some(Treatment::Followed | Treatment::WithoutEffect) => true,
         Some(Treatment::FollowedIf(is_like_this) | Treatment::NeedsGitUnless(is_like_this)) => {
             is_like_this(entry)
@@ -308,6 +286,10 @@ fn is_usual_backend(entry: &Entry) -> bool {
     let value = entry.value.as_deref();
     is_word(entry, &USUAL_BACKENDS)
         || value.is_some_and(|name| name.eq_ignore_ascii_case(USUAL_BACKENDS[0]))
+}
+
+fn is_none(entry: &Entry) -> bool {
+    is_word(entry, &["none"])
 }
 
 fn is_empty(entry: &Entry) -> bool {

@@ -1,12 +1,12 @@
 //! Protects the trust settings: a repository cannot change them, and only a setting for bitbucket.org itself can turn
 //! off `http.sslVerify` for it.
-use super::HTTP_KEYS;
+use super::{Asked, HttpKey};
 use crate::{
-    failure::{Failure, Kind, is_harmful},
+    failure::{Failure, is_harmful},
     git_config::{
         entry::{Entry, is_true},
-        environment::Variables,
         git::GitConfig,
+        misconfigured,
         permission::FromRepository,
         repository, urlmatch,
     },
@@ -23,22 +23,17 @@ const BITBUCKET: &str = "bitbucket.org";
 ///
 /// # Errors
 ///
-/// [`Kind::Misconfigured`], with the command that makes it the user's own setting.
-pub(super) fn check_repository(
-    config: &GitConfig,
-    url: &Url,
-    remote: Option<&str>,
-) -> Result<(), Failure> {
+/// [`crate::failure::Kind::Misconfigured`], with the command that makes it the user's own setting.
+pub(super) fn check_repository(asked: &Asked<'_>) -> Result<(), Failure> {
+    let Asked { config, url, .. } = *asked;
     let entries = config.of_repository();
     let refused = entries
-        .filter(|entry| is_meant(config, entry, url, remote))
+        .filter(|entry| is_meant(config, entry, url, asked.remote))
         .find_map(|entry| Some((entry, objection(entry, url)?)));
     let Some((entry, why)) = refused else {
         return Ok(());
     };
-    let mut keys = HTTP_KEYS.iter();
-    let key = keys.find(|key| key.name.eq_ignore_ascii_case(&entry.key));
-    let line = key.map(|key| {
+    let line = HttpKey::of(entry).map(|key| {
         let site = url.origin().ascii_serialization();
         format!("http.{site}/.{} <value>", key.name)
     });
@@ -102,40 +97,31 @@ fn is_in_force(config: &GitConfig, entry: &Entry, url: &Url) -> bool {
 ///
 /// # Errors
 ///
-/// [`Kind::Misconfigured`] if any other setting disables certificate checks for bitbucket.org.
-pub(super) fn unverified_by(
-    config: &GitConfig,
-    variables: Variables<'_>,
-    url: &Url,
-) -> Result<Option<String>, Failure> {
-    let entry = urlmatch::values(config, "http", "sslverify", url).pop();
-    let is_off = entry.is_some_and(|entry| !is_true(entry));
-    let by_variable = variables("GIT_SSL_NO_VERIFY").is_some();
-    if !is_off && !by_variable {
+/// [`crate::failure::Kind::Misconfigured`] if any other setting disables certificate checks for bitbucket.org.
+pub(super) fn unverified_by(asked: &Asked<'_>) -> Result<Option<String>, Failure> {
+    const VARIABLE: &str = "GIT_SSL_NO_VERIFY";
+    let entry = asked.entry("sslverify").filter(|entry| !is_true(entry));
+    if entry.is_none() && (asked.variables)(VARIABLE).is_none() {
         return Ok(None);
     }
-    let (name, place) = match entry.filter(|_| is_off) {
-        Some(entry) => (entry.name(), format!(" in {}", entry.origin)),
-        None => ("GIT_SSL_NO_VERIFY".to_owned(), String::new()),
-    };
-    let is_insisted_on = is_off && entry.is_some_and(names_bitbucket);
-    if url.host_str() != Some(BITBUCKET) || is_insisted_on {
-        return Ok(Some(name));
+    let is_insisted_on =
+        entry.is_some_and(|entry| entry.scope.is_protected() && names_host(entry, BITBUCKET));
+    if asked.url.host_str() != Some(BITBUCKET) || is_insisted_on {
+        return Ok(Some(entry.map_or_else(|| VARIABLE.to_owned(), Entry::name)));
     }
-    Err(Failure::new(
-        Kind::Misconfigured,
-        format!(
-            "{name}{place} would disable certificate checks for {BITBUCKET}, so that another server could take the token; set http.sslCAInfo to a file with the CA certificate of your proxy instead; to disable the checks all the same: git config --global http.https://{BITBUCKET}/.sslVerify false"
-        ),
-    ))
+    let setting = entry.map_or_else(|| VARIABLE.to_owned(), Entry::with_origin);
+    Err(misconfigured(format!(
+        "{setting} would disable certificate checks for {BITBUCKET}, so that another server could take the token; set http.sslCAInfo to a file with the CA certificate of your proxy instead; to disable the checks all the same: git config --global http.https://{BITBUCKET}/.sslVerify false"
+    )))
 }
 
-fn names_bitbucket(entry: &Entry) -> bool {
-    let host = entry.subsection.as_deref().and_then(|url| {
-        let url = Url::parse(url).ok()?;
-        url.host_str().map(str::to_owned)
-    });
-    entry.scope.is_protected() && host.as_deref() == Some(BITBUCKET)
+/// Tells whether a setting is for the URL of this host.
+pub(super) fn names_host(entry: &Entry, host: &str) -> bool {
+    let url = entry
+        .subsection
+        .as_deref()
+        .and_then(|url| Url::parse(url).ok());
+    url.is_some_and(|url| url.host_str() == Some(host))
 }
 
 #[cfg(test)]
@@ -153,7 +139,12 @@ mod tests {
         };
         let config = GitConfig::read(&variables).expect("it is well-formed");
         let url = Url::parse(&format!("https://{host}/ws/repo.git")).expect("it is a URL");
-        let found = unverified_by(&config, &variables, &url);
+        let found = unverified_by(&Asked {
+            config: &config,
+            variables: &variables,
+            url: &url,
+            remote: None,
+        });
         found.map(|by| by.is_some()).map_err(drop)
     }
 

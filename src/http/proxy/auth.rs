@@ -106,27 +106,33 @@ fn head(proxy: &Proxy, url: &Url, basic: Option<String>) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
-/// The proxy requires a login.
+/// Why a proxy did not connect to the server.
 #[derive(Debug)]
-pub(in crate::http) enum ProxyLoginNeeded {
-    /// No user or credential helper gave one.
-    NoneKnown,
-    /// The proxy refused the one that it got.
-    Another,
+pub(in crate::http) enum ProxyError {
+    /// It requires a login, and no user or credential helper gave one.
+    NoLogin,
+    /// It refused the login that it got.
+    WrongLogin,
+    /// It refused CONNECT with this status.
+    Refused(u16),
 }
 
-impl fmt::Display for ProxyLoginNeeded {
+impl fmt::Display for ProxyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            ProxyLoginNeeded::NoneKnown => {
-                "the proxy wants a user name and password, and git has none for it"
+        match self {
+            ProxyError::NoLogin => {
+                f.write_str("the proxy wants a user name and password, and git has none for it")
             }
-            ProxyLoginNeeded::Another => "the proxy wants another user name and password",
-        })
+            ProxyError::WrongLogin => f.write_str("the proxy wants another user name and password"),
+            ProxyError::Refused(status) => write!(
+                f,
+                "the proxy refused to connect to the server: it answered {status}"
+            ),
+        }
     }
 }
 
-impl std::error::Error for ProxyLoginNeeded {}
+impl std::error::Error for ProxyError {}
 
 #[cfg(test)]
 mod tests {

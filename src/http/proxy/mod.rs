@@ -157,18 +157,14 @@ impl Proxy {
 
     /// Gives host and port as written, without the login.
     pub fn place(&self) -> &str {
-        let authority = self.authority();
-        authority
-            .rsplit_once('@')
-            .map_or(authority, |(_, place)| place)
+        without_login(self.authority())
     }
 
     /// Gives host and port for messages, or host and path of a socket.
     ///
     /// An unescaped password may contain any character, so everything up to the last `@` counts as a login.
     pub fn shown(&self) -> &str {
-        let rest = self.after_scheme();
-        let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+        let place = without_login(self.after_scheme());
         match self.is_on_socket() {
             true => place,
             false => place.split(['/', '?', '#']).next().unwrap_or(place),
@@ -229,6 +225,10 @@ impl Proxy {
         let url = self.url.expose();
         url.split_once("://").map_or(url, |(_, rest)| rest)
     }
+}
+
+fn without_login(text: &str) -> &str {
+    text.rsplit_once('@').map_or(text, |(_, place)| place)
 }
 
 impl fmt::Display for Proxy {

@@ -12,15 +12,15 @@ use rustls::pki_types::{
 };
 
 /// A certificate with its key. `Debug` does not print the key.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ClientCertificate(Arc<Files>);
-
 #[derive(Debug, PartialEq)]
-struct Files {
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-    file: PathBuf,
-    key_file: Option<PathBuf>,
+pub struct ClientCertificate {
+    /// The chain, with the certificate first.
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) key: PrivateKeyDer<'static>,
+    /// The file of the certificate.
+    pub(in crate::http) file: PathBuf,
+    /// The file of the key, if it is not the certificate's file.
+    pub(in crate::http) key_file: Option<PathBuf>,
 }
 
 impl ClientCertificate {
@@ -31,7 +31,7 @@ impl ClientCertificate {
     /// # Errors
     ///
     /// If a file cannot be read. The message names it.
-    pub fn read(certificate: &Path, key: Option<&Path>) -> io::Result<Option<Self>> {
+    pub fn read(certificate: &Path, key: Option<&Path>) -> io::Result<Option<Arc<Self>>> {
         let pem = super::read_file(certificate)?;
         let chain: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&pem).collect();
         let private_key = match key {
@@ -40,35 +40,15 @@ impl ClientCertificate {
         };
         Ok(match (chain, private_key) {
             (Ok(chain), Ok(private_key)) if !chain.is_empty() => {
-                Some(ClientCertificate(Arc::new(Files {
+                Some(Arc::new(ClientCertificate {
                     chain,
                     key: private_key,
                     file: certificate.to_owned(),
                     key_file: key.map(Path::to_owned),
-                })))
+                }))
             }
             _ => None,
         })
-    }
-
-    /// Gives the chain, with the certificate first.
-    pub(super) fn chain(&self) -> Vec<CertificateDer<'static>> {
-        self.0.chain.clone()
-    }
-
-    /// Gives the key.
-    pub(super) fn key(&self) -> PrivateKeyDer<'static> {
-        self.0.key.clone_key()
-    }
-
-    /// Gives the file of the certificate.
-    pub(crate) fn file(&self) -> &Path {
-        &self.0.file
-    }
-
-    /// Gives the file of the key, if it is not the certificate's file.
-    pub(crate) fn key_file(&self) -> Option<&Path> {
-        self.0.key_file.as_deref()
     }
 }
 

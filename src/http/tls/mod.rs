@@ -39,7 +39,7 @@ pub(super) fn config(settings: &Settings) -> Result<ClientConfig, Error> {
         .dangerous()
         .with_custom_certificate_verifier(trust(settings, usual, &provider));
     let mut config = match &settings.client_certificate {
-        Some(own) => builder.with_client_auth_cert(own.chain(), own.key())?,
+        Some(own) => builder.with_client_auth_cert(own.chain.clone(), own.key.clone_key())?,
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];

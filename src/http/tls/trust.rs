@@ -17,10 +17,10 @@ use crate::trace;
 
 /// The accepted public keys of a server (curl: `CURLOPT_PINNEDPUBLICKEY`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PinnedKeys {
+pub struct PinnedKeys(
     /// SHA-256 digests of keys in DER form (RFC 5280, SubjectPublicKeyInfo).
-    digests: Vec<Vec<u8>>,
-}
+    Vec<Vec<u8>>,
+);
 
 impl PinnedKeys {
     /// Reads one or more `sha256//<base64>`, separated by `;`. `None` for any other text.
@@ -31,9 +31,7 @@ impl PinnedKeys {
                 // An invalid digest matches no key.
                 BASE64.decode(digest).unwrap_or_default()
             });
-            PinnedKeys {
-                digests: digests.collect(),
-            }
+            PinnedKeys(digests.collect())
         })
     }
 
@@ -46,15 +44,13 @@ impl PinnedKeys {
         let bytes = super::read_file(path)?;
         let key = SubjectPublicKeyInfoDer::from_pem_slice(&bytes);
         let key = key.map_or(bytes, |key| key.as_ref().to_vec());
-        Ok(PinnedKeys {
-            digests: vec![digest(&SHA256, &key).as_ref().to_vec()],
-        })
+        Ok(PinnedKeys(vec![digest(&SHA256, &key).as_ref().to_vec()]))
     }
 
     fn check(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
         let key = ParsedCertificate::try_from(certificate)?.subject_public_key_info();
         let found = digest(&SHA256, key.as_ref());
-        if self.digests.iter().any(|pinned| pinned == found.as_ref()) {
+        if self.0.iter().any(|pinned| pinned == found.as_ref()) {
             return Ok(());
         }
         Err(Error::General(
@@ -66,7 +62,7 @@ impl PinnedKeys {
 /// Formats the keys for curl.
 impl fmt::Display for PinnedKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digests = self.digests.iter();
+        let digests = self.0.iter();
         let words = digests.map(|digest| format!("sha256//{}", BASE64.encode(digest)));
         f.write_str(&words.collect::<Vec<_>>().join(";"))
     }
