@@ -37,7 +37,11 @@ pub(super) fn check_token(token: &Secret, profile: &Profile) -> Result<(), Failu
         "is a whole header; give only the token, the part after 'Bearer'"
     } else if token.contains(':') {
         "has the form 'key:secret' or 'user:password'; neither is a token"
-    } else if facts.foreign_tokens.iter().any(|start| token.starts_with(start)) {
+    } else if facts
+        .foreign_tokens
+        .iter()
+        .any(|start| token.starts_with(start))
+    {
         facts.words.foreign_token
     } else if let Err(flaw) = pasted::check(token) {
         &flaw.to_string()
