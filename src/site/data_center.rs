@@ -92,8 +92,9 @@ of an application link. The administrator creates it once:
   1. Open {base}/plugins/servlet/applinks/listApplicationLinks
   2. Create link, External application, Incoming:
      Redirect URL   an https address; the page need not exist
-     tick           Repositories: Read    (Write, too, to push)
-Login needs the redirect URL, too: give it with --redirect-uri.",
+     tick           Repositories: Read and Write
+For a link with Read only, run this before the login:
+  git config --global bbtoken.<profile>.scope REPO_READ",
         "client id and secret of a service account.
 The administrator creates it once:
   Administration, Service accounts: create one with access to repositories.",

@@ -124,6 +124,10 @@ impl<'o> Wanted<'o> {
                 wanted.find_client_id(known.as_ref(), &site, options.address(), app, console)?;
             }
         }
+        let is_by_browser = wanted.kind == GrantKind::AuthorizationCode;
+        if is_by_browser && site.product.facts().has_fixed_redirects && console.is_interactive {
+            wanted.find_redirect(app, console)?;
+        }
         if wanted.kind == GrantKind::Token && console.is_interactive && is_stored(known.as_ref()) {
             show(site.product.words().steps_to_a_token, &site, console);
         }
@@ -202,6 +206,19 @@ impl<'o> Wanted<'o> {
     ) -> anyhow::Result<()> {
         if self.is_id_asked {
             self.own.client_id = app::given(&ask_id(product, console)?);
+        }
+        Ok(())
+    }
+
+    /// Asks for the redirect URL that was registered, if no setting has it, until the answer has a valid form.
+    fn find_redirect(&mut self, app: &App, console: &mut Console<'_>) -> anyhow::Result<()> {
+        while self.identity(app)?.profile.redirect_uri.is_none() {
+            let uri = console.ask("Redirect URL of the application link", "")?;
+            self.own.redirect_uri = app::given(&uri);
+            if let Err(error) = self.identity(app) {
+                console.tell(&format!("{error:#}."));
+                self.own.redirect_uri = None;
+            }
         }
         Ok(())
     }

@@ -12,7 +12,9 @@ use bitbucket_local::{Consent, Consumer};
 use super::{configured, one, token};
 use crate::{
     login::{Waiting, visit},
+    needs::needs,
     support::{Run, World},
+    terminals::DUMB,
 };
 
 /// The redirect URL that the administrator has registered.
@@ -55,6 +57,43 @@ fn a_browser_login_needs_the_redirect_url_that_was_registered() {
     none.fails(2).says(&[
         "this Bitbucket accepts only the redirect URL that is registered at the application link; give it with --redirect-uri",
     ]);
+    assert!(world.bitbucket.requests().is_empty());
+}
+
+#[test]
+fn a_person_is_asked_for_the_redirect_url() {
+    needs!("script");
+    let world = one();
+    let base = world.bitbucket.base_url();
+    let (id, secret) = (&world.consumer.key, &world.consumer.secret);
+    let (shown, code) = DUMB.run(
+        &world,
+        &format!("unset BBTOKEN_BASE_URL BBTOKEN_KIND; git bbtoken login dc --data-center {base}"),
+        &[
+            ("Number [1]: ", "2\n"),
+            ("service account: ", &format!("{id}\n")),
+            (
+                "Redirect URL of the application link: ",
+                "localhost/callback\n",
+            ),
+            ("does not begin with 'https://'", ""),
+            (
+                "Redirect URL of the application link: ",
+                &format!("{REDIRECT}\n"),
+            ),
+            ("client secret (not shown): ", &format!("{secret}\n")),
+            ("press Enter:", "\u{3}"),
+        ],
+    );
+    assert!(
+        shown.contains("redirect_uri=https%3A%2F%2Flocalhost%2Fcallback"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("bbtoken.<profile>.scope REPO_READ"),
+        "{shown}"
+    );
+    assert_eq!(code, Some(130), "{shown}");
     assert!(world.bitbucket.requests().is_empty());
 }
 
