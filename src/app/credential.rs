@@ -36,7 +36,7 @@ impl App {
         };
         let places = profile::places(&raw)?;
         let found = sites(&places, protocol, host, &url);
-        let Some((base, at)) = found.first().copied() else {
+        let Some(&Found { base, at }) = found.first() else {
             return Ok(None);
         };
         // Only the address at the site itself names a repository.
@@ -46,7 +46,7 @@ impl App {
             url = base.clone();
             url.set_path(&path);
         }
-        let sites: Vec<_> = found.iter().map(|(base, _)| (*base).clone()).collect();
+        let sites: Vec<_> = found.iter().map(|it| it.base.clone()).collect();
         let mut target = Target::about_url(self, &url, sites.clone());
         let names = profile::names(&target.raw);
         let by_user = names.into_iter().find(|name| name == user);
@@ -68,7 +68,7 @@ impl App {
         let Endpoints { base, mirror, .. } = &profile.endpoints;
         // Another profile of the same server may have the mirror.
         let is_its = |at: &Url| at == base || mirror.as_ref() == Some(at);
-        let is_its = found.iter().any(|(_, at)| is_its(at));
+        let is_its = found.iter().any(|it| is_its(it.at));
         is_its.then(|| Identity::of_base(git, profile)).transpose()
     }
 
@@ -91,29 +91,31 @@ impl App {
     }
 }
 
-/// Finds the sites that contain a URL: the base URL of each, and again the base URL, or that of its mirror, whichever
-/// contains the URL.
-fn sites<'p>(
-    places: &'p [Place],
-    protocol: &str,
-    host: &str,
-    url: &Url,
-) -> Vec<(&'p Url, &'p Url)> {
+/// A site that contains a URL.
+struct Found<'p> {
+    base: &'p Url,
+    /// The base URL, or that of the mirror, whichever contains the URL.
+    at: &'p Url,
+}
+
+/// Finds the sites that contain a URL.
+fn sites<'p>(places: &'p [Place], protocol: &str, host: &str, url: &Url) -> Vec<Found<'p>> {
     let contains = |at: &Url| {
         let is_host = host.eq_ignore_ascii_case(&authority(at));
         let below = url.path().strip_prefix(path_of(at));
         let is_below = below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         protocol == at.scheme() && is_host && (url.path() == "/" || is_below)
     };
-    let bases_first = places.iter().map(|place| (&place.base, &place.base));
+    let found = |base, at| Found { base, at };
+    let bases_first = places.iter().map(|place| found(&place.base, &place.base));
     let mirrors = places
         .iter()
-        .filter_map(|place| Some((&place.base, place.mirror.as_ref()?)));
-    let found = bases_first.chain(mirrors).filter(|(_, at)| contains(at));
+        .filter_map(|place| Some(found(&place.base, place.mirror.as_ref()?)));
+    let found = bases_first.chain(mirrors).filter(|it| contains(it.at));
     let mut found: Vec<_> = found.collect();
     // One site may lie below another.
-    let longest = found.iter().map(|(_, at)| path_of(at).len()).max();
-    found.retain(|(_, at)| Some(path_of(at).len()) == longest);
+    let longest = found.iter().map(|it| path_of(it.at).len()).max();
+    found.retain(|it| Some(path_of(it.at).len()) == longest);
     found
 }
 

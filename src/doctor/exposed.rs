@@ -20,10 +20,9 @@ pub(super) fn is_bitbucket(app: &App, host: &str) -> bool {
 
 /// Gives the host of an address that may have no scheme.
 pub(super) fn host_of(address: &str) -> &str {
-    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
-    let authority = rest.split('/').next().unwrap_or("");
-    let host = authority.rsplit('@').next().unwrap_or("");
-    host.split(':').next().unwrap_or("")
+    let url = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let after = user_of(url).map_or(url, |(_, after)| after);
+    after.split([':', '/', '?', '#']).next().unwrap_or("")
 }
 
 /// The kinds of exposed secrets.
@@ -86,12 +85,11 @@ impl Exposed {
     /// Finds a secret in those URLs of a text that lead to a configured host.
     pub(super) fn in_urls(text: &str, is_ours: &dyn Fn(&str) -> bool) -> Option<Self> {
         urls(text).find_map(|url| {
-            let found = user_of(url);
-            let after = found.map_or(url, |(_, after)| after);
-            let host = after.split([':', '/', '?', '#']).next().unwrap_or("");
-            if !is_ours(host) {
+            if !is_ours(host_of(url)) {
                 return None;
             }
+            let found = user_of(url);
+            let after = found.map_or(url, |(_, after)| after);
             let in_user = found.and_then(|(user, _)| match user.split_once(':') {
                 Some((name, password)) if FILLERS.contains(&password) => {
                     Some(Exposed::or_password(name))

@@ -26,7 +26,7 @@ pub(super) fn in_configuration(app: &App) -> Vec<Finding> {
     let mut entries: Vec<_> = app.settings().cloned().collect();
     if let Ok(git::Repository { top, .. }) = git::repository() {
         let mut files = vec![top.join(".gitmodules"), top.join(".lfsconfig")];
-        files.extend(configurations_below(top.join(".git/modules")));
+        files.extend(configurations_below(&top.join(".git/modules")));
         entries.extend(files.iter().flat_map(|file| in_file(file)));
     }
     let secrets = entries.iter().filter_map(|entry| exposed(entry, &is_ours));
@@ -57,7 +57,7 @@ pub(super) fn in_environment() -> Vec<Finding> {
 /// Reads a file of a repository.
 fn in_file(file: &Path) -> Vec<Entry> {
     // Git would wait for a pipe.
-    if !file.symlink_metadata().is_ok_and(|file| file.is_file()) {
+    if !is_file(file) {
         return Vec::new();
     }
     let settings = Target::File(file.to_owned()).matching(".");
@@ -77,11 +77,18 @@ fn in_file(file: &Path) -> Vec<Entry> {
     settings.filter_map(entry).collect()
 }
 
+fn is_file(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|file| file.is_file())
+}
+
 /// Finds the configurations of the repositories below a directory, also of nested ones. Follows no symbolic link.
-fn configurations_below(directory: PathBuf) -> Vec<PathBuf> {
-    let (mut found, mut open) = (Vec::new(), vec![directory]);
+fn configurations_below(modules: &Path) -> Vec<PathBuf> {
+    let is_directory = |file: &fs::Metadata| file.is_dir();
+    let root = modules.symlink_metadata().ok().filter(is_directory);
+    let mut open: Vec<_> = root.map(|_| modules.to_owned()).into_iter().collect();
+    let mut found = Vec::new();
     while let Some(directory) = open.pop() {
-        let is_repository = directory.join("HEAD").is_file();
+        let is_repository = directory != modules && is_file(&directory.join("HEAD"));
         found.extend(is_repository.then(|| directory.join("config")));
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
         let below = entries

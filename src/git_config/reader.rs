@@ -143,6 +143,7 @@ impl<'r> Reader<'r> {
         let there = Here {
             file: Some(&path),
             depth: here.depth + 1,
+            // Only `includeIf` has a subsection.
             is_conditional: here.is_conditional || entry.subsection.is_some(),
         };
         self.entries.push(entry);

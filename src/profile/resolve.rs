@@ -97,12 +97,12 @@ pub(super) fn resolve(raw: &Raw, name: &str) -> Result<Profile, Failure> {
     let environment = (environment.is_complete() && is_of_environment).then_some(environment);
     // `account` and `pushProfile` belong to one profile and have no common default. Settings without a profile name
     // define the default profile.
-    let other = match name {
+    let fallback = match name {
         DEFAULT => &raw.common,
         _ => own,
     };
-    let account = own.account.as_ref().or(other.account.as_ref());
-    let push_profile = own.push_profile.as_ref().or(other.push_profile.as_ref());
+    let account = own.account.as_ref().or(fallback.account.as_ref());
+    let push_profile = own.push_profile.as_ref().or(fallback.push_profile.as_ref());
     let store = store(settings.pick(|p| &p.store))?;
     let grant = grant(raw, environment, &settings, store, name)?;
     let endpoints = endpoints(&settings)?;

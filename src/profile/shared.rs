@@ -119,8 +119,8 @@ impl RawProfile {
 
     /// Tells whether the settings name a shared record and the store that has it.
     pub(super) fn has_store_and_record(&self) -> bool {
-        let store = || store(self.store.as_ref());
-        self.has_record() && matches!(store(), Ok(Store::Vault | Store::Command))
+        let store = store(self.store.as_ref());
+        self.has_record() && matches!(store, Ok(Store::Vault | Store::Command))
     }
 }
 

@@ -93,8 +93,8 @@ of an application link. The administrator creates it once:
   2. Create link, External application, Incoming:
      Redirect URL   an https address; the page need not exist
      tick           Repositories: Read and Write
-For a link with Read only, run this before the login:
-  git config --global bbtoken.<profile>.scope REPO_READ",
+If the link allows only Read, press Ctrl-C, run this, and log in again:
+  git config --global bbtoken.{profile}.scope REPO_READ",
         "client id and secret of a service account.
 The administrator creates it once:
   Administration, Service accounts: create one with access to repositories.",

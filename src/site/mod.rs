@@ -33,6 +33,8 @@ pub enum Product {
 
 impl Product {
     /// The values of `kind`. The first is the default.
+    ///
+    /// They are in the order of the variants.
     pub(crate) const CHOICES: [(&'static str, Self); 2] = [
         ("cloud", Product::Cloud),
         ("datacenter", Product::DataCenter),

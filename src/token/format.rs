@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::secret::Secret;
 
-/// The version of the formats. Records of other versions are not used.
+/// The version of the formats. Records of other versions are not used: a new version ends every stored login, too.
 const VERSION: u64 = 1;
 
 /// Formats a record.
@@ -25,7 +25,7 @@ pub(super) fn parse<T: DeserializeOwned>(text: &Secret) -> Option<T> {
 }
 
 /// Writes a secret into a record. A type cannot do that without naming this function, because [`Secret`] has no
-/// serialization of its own.
+/// serialization of its own. Nothing but [`render`] and the shared record serializes such a type.
 pub(super) fn expose<'s, S: Serializer>(
     secret: impl Into<Option<&'s Secret>>,
     serializer: S,

@@ -27,7 +27,7 @@ pub(super) struct TokenRequest<'w> {
     pub(super) margin: Duration,
     /// The token that the server refused.
     pub(super) refused: Option<&'w Secret>,
-    /// The time to wait for a busy endpoint.
+    /// The time to wait for a busy endpoint. A shared record has a limit of its own.
     pub(super) patience: Duration,
     /// Whether the command has a valid token of a shared record, and only looks for a newer one.
     pub(super) is_in_passing: bool,

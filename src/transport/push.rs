@@ -239,7 +239,7 @@ fn send(session: &mut Session<'_>, git: &mut Git, commands: Commands) -> anyhow:
         let read = git.input().take(room + 1).read_to_end(&mut head);
         complete = read.map_err(anyhow::Error::new)? as u64 <= room;
     }
-    // A stream cannot be sent twice. After an idle time, first check that token and connection still work.
+    // A push cannot be sent twice. After an idle time, first check that token and connection still work.
     if session.is_idle() {
         probe(session)?;
     }

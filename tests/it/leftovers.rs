@@ -162,6 +162,12 @@ fn files_of_other_programs_are_read_for_bitbucket_alone() {
     old.write("home/.netrc", "machine example.org login a password fine\n");
     old.write("home/.git-credentials", "https://a:fine@example.org\n");
     old.finds_nothing();
+    // A password that should have been encoded.
+    old.write(
+        "home/.git-credentials",
+        "https://joe:CANARY/x@bitbucket.org\n",
+    );
+    old.finds(&["'HOME/.git-credentials' contains, for 'bitbucket.org', a password"]);
     old.write(
         "home/.netrc",
         "machine example.org login a password b\nmachine api.bitbucket.org\n  login joe\n  password ATBBCANARYxyz\n",

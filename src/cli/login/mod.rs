@@ -217,7 +217,7 @@ impl Login<'_> {
         match identity.profile.grant {
             Grant::AuthorizationCode(_) => heard = self.by_browser(console)?,
             Grant::Token(_) if !no_check => heard.owner = trial::of_token(self, console)?,
-            // This refuses a token of the wrong form.
+            // This refuses a token of the wrong form, and reads a shared record.
             Grant::Token(_) | Grant::Shared(_) => {
                 identity.bearer(console.warn)?;
             }

@@ -125,7 +125,8 @@ impl<'o> Wanted<'o> {
             }
         }
         let is_by_browser = wanted.kind == GrantKind::AuthorizationCode;
-        if is_by_browser && site.product.facts().has_fixed_redirects && console.is_interactive {
+        let is_fixed = is_by_browser && site.product.facts().has_fixed_redirects;
+        if is_fixed && options.port.is_none() && console.is_interactive {
             wanted.find_redirect(app, console)?;
         }
         if wanted.kind == GrantKind::Token && console.is_interactive && is_stored(known.as_ref()) {
@@ -193,12 +194,14 @@ impl<'o> Wanted<'o> {
         let words = site.product.words();
         let part = words.client_parts[usize::from(!is_for_people)];
         let steps = words.steps_to_a_client.replace("{part}", part);
-        show(&steps.replace("{workspace}", workspace), site, console);
+        let steps = steps.replace("{workspace}", workspace);
+        let steps = steps.replace("{profile}", &self.profile);
+        show(&steps, site, console);
         self.is_id_asked = true;
         self.ask_id_again(site.product, console)
     }
 
-    /// Asks for the client's id, if no setting has it.
+    /// Asks for the client's id, if the user is the one who has it.
     pub(super) fn ask_id_again(
         &mut self,
         product: Product,
@@ -214,7 +217,10 @@ impl<'o> Wanted<'o> {
     fn find_redirect(&mut self, app: &App, console: &mut Console<'_>) -> anyhow::Result<()> {
         while self.identity(app)?.profile.redirect_uri.is_none() {
             let uri = console.ask("Redirect URL of the application link", "")?;
-            self.own.redirect_uri = app::given(&uri);
+            self.own.redirect_uri = Some(Setting {
+                value: uri,
+                origin: "your answer".to_owned(),
+            });
             if let Err(error) = self.identity(app) {
                 console.tell(&format!("{error:#}."));
                 self.own.redirect_uri = None;
@@ -287,6 +293,7 @@ impl<'o> Wanted<'o> {
             let entries = there.iter().filter(of_key);
             entries.map(|entry| entry.value.as_deref()).collect()
         };
+        // What login has changed has another origin, even with the same value.
         let before = own(app, &self.profile);
         let before = before.settings();
         let mut wanted = self.own.clone();

@@ -100,6 +100,7 @@ impl Lookout<'_> {
                     next.claim = Some(claim);
                 }
                 next.failed = Some(Failed {
+                    // The time of this write, by the newest record.
                     at_unix_s: self.now_unix_s(newest),
                     ..failed.clone()
                 });

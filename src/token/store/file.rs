@@ -38,6 +38,7 @@ pub(crate) struct FileStore {
 /// The reserved space for a secret.
 #[derive(Debug)]
 struct Room {
+    key: String,
     /// The secret goes to this directory, even if its path leads elsewhere by then.
     directory: Rc<Directory>,
     /// The name of the file.
@@ -137,7 +138,11 @@ impl FileStore {
         }
         let name = files::beside(key, "next")?;
         fill(&directory, &name)?;
-        Ok(Room { directory, name })
+        Ok(Room {
+            key: key.to_owned(),
+            directory,
+            name,
+        })
     }
 
     /// Removes the directories that were created and are still empty.
@@ -187,7 +192,8 @@ impl Store for FileStore {
     }
 
     fn save(&self, key: &str, secret: &Secret) -> anyhow::Result<()> {
-        if self.room.borrow().is_none() {
+        let is_its = |room: &Room| room.key == key;
+        if !self.room.borrow().as_ref().is_some_and(is_its) {
             self.reserve(key)?;
         }
         let latest = self.latest(key).ok().flatten();
@@ -197,7 +203,9 @@ impl Store for FileStore {
             generation,
         });
         let text = Secret::new(record.to_string());
-        let Room { directory, name } = (self.room.take()).expect("because it was just reserved");
+        let Room {
+            directory, name, ..
+        } = (self.room.take()).expect("because it was just reserved");
         let outcome = loop {
             match write(&directory, &name, &current(key), &text) {
                 // Another process removed it as unused space, between two steps.
@@ -334,6 +342,16 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let store = FileStore::at(directory.path().join("state"), "work");
         (directory, store)
+    }
+
+    #[test]
+    fn reserved_space_is_for_one_key() {
+        let (directory, store) = store();
+        store.reserve("other").expect("there is space");
+        let in_the_way = directory.path().join("state/k.json");
+        fs::create_dir(in_the_way).expect("the name is free");
+        assert!(store.save("k", &Secret::new("one")).is_err());
+        assert_eq!(store.load("other").expect("it can be read"), None);
     }
 
     fn loaded(store: &FileStore) -> Option<String> {

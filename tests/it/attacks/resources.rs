@@ -159,6 +159,13 @@ fn doctor_follows_no_link_and_waits_for_no_pipe() {
             "a link leads to it: {}",
             done.stdout
         );
+        let aside = tree.join(".git/aside");
+        fs::rename(&modules, &aside).expect("the name is free");
+        symlink(world.path("."), &modules).expect("the name is free");
+        let done = world.bbtoken(["doctor"]).within(&tree).done();
+        assert!(!done.stdout.contains("elsewhere"), "{}", done.stdout);
+        fs::remove_file(&modules).expect("it is ours");
+        fs::rename(&aside, &modules).expect("the name is free");
         fs::write(modules.join("lib/config"), &config).expect("it is ours");
         let done = world.bbtoken(["doctor"]).within(&tree).done();
         assert!(

@@ -76,7 +76,6 @@ fn a_person_is_asked_for_the_redirect_url() {
                 "Redirect URL of the application link: ",
                 "localhost/callback\n",
             ),
-            ("does not begin with 'https://'", ""),
             (
                 "Redirect URL of the application link: ",
                 &format!("{REDIRECT}\n"),
@@ -90,7 +89,11 @@ fn a_person_is_asked_for_the_redirect_url() {
         "{shown}"
     );
     assert!(
-        shown.contains("bbtoken.<profile>.scope REPO_READ"),
+        shown.contains("'localhost/callback' (your answer) cannot be used: it does not begin"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("git config --global bbtoken.dc.scope REPO_READ"),
         "{shown}"
     );
     assert_eq!(code, Some(130), "{shown}");
