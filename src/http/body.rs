@@ -50,6 +50,13 @@ impl<B: ResponseBody> BodyReader<B> {
     }
 }
 
+/// A body whose beginning was read ahead.
+impl<B: ResponseBody> ResponseBody for BodyReader<B> {
+    fn next_chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
+        BodyReader::next_chunk(self)
+    }
+}
+
 impl<B: ResponseBody> Read for BodyReader<B> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let available = self.fill_buf()?;

@@ -128,6 +128,11 @@ fn prompts(world: &World) -> Vec<Prompt<'_>> {
         &[],
         "Paste the whole address of that page here, or only the code in it, and press Enter:\r\n",
     ));
+    prompts.push(prompt(
+        "unset BBTOKEN_BASE_URL BBTOKEN_KIND; git bbtoken login dc --data-center https://git.example --browser --client-id key",
+        &[],
+        "Redirect URL of the application link: ",
+    ));
     let browser = format!(
         "BROWSER=\"curl -s -L -o /dev/null --cacert '{}'\" GIT_TERMINAL_PROMPT=1 {}",
         world.bitbucket.ca_file().display(),

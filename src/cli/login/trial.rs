@@ -28,7 +28,8 @@ pub(super) fn of_token(
             Ok(true) => return Ok(None),
             Ok(false) => {}
             Err(error) if console.is_interactive && is_of_network(&error) => {
-                return agree(&format!("{error:#}"), error, console);
+                let why = format!("{error:#}");
+                return agree(&why, error, console).map(|()| None);
             }
             Err(error) => return Err(error),
         }
@@ -55,13 +56,13 @@ pub(super) fn of_token(
                 not_done(profile),
                 profile.endpoints.product.words().space
             );
-            agree(&why, usage(&message), console)
+            agree(&why, usage(&message), console).map(|()| None)
         }
         Ok(owner) => Ok(Some(owner)),
         Err(error) => {
             let why = format!("{error:#}");
             let error = unreached(error, profile);
-            agree(&why, error, console)
+            agree(&why, error, console).map(|()| None)
         }
     }
 }
@@ -116,17 +117,13 @@ fn is_of_network(error: &anyhow::Error) -> bool {
 }
 
 /// Asks whether to save a token, whose owner is unknown, without a check. Without a terminal, the answer is no.
-fn agree(
-    why: &str,
-    error: anyhow::Error,
-    console: &mut Console<'_>,
-) -> anyhow::Result<Option<Owner>> {
+fn agree(why: &str, error: anyhow::Error, console: &mut Console<'_>) -> anyhow::Result<()> {
     if !console.is_interactive {
         return Err(error);
     }
     console.tell(&format!("The helper could not check the token: {why}."));
     match console.confirm("Save it without a check?")? {
-        true => Ok(None),
+        true => Ok(()),
         false => Err(error),
     }
 }

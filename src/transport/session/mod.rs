@@ -12,8 +12,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-
 use self::refusal::title;
 use super::{
     AdvertisementCache, Authorizer, Service,
@@ -21,10 +19,7 @@ use super::{
 };
 use crate::{
     failure::quote,
-    http::{
-        Body, BodyReader, HttpClient, PATIENCE, Request, Response, ResponseBody, Retries,
-        TransportError, Url,
-    },
+    http::{Body, BodyReader, HttpClient, PATIENCE, Request, Response, Retries, Url},
     parent_watch::{Armed, Watch},
 };
 pub(super) use exchange::Repeat;
@@ -199,13 +194,6 @@ impl<'a> Session<'a> {
     /// Gives the server's host for messages.
     pub(super) fn host(&self) -> &str {
         self.repository.host_str().unwrap_or("")
-    }
-}
-
-/// A response whose start was read ahead.
-impl ResponseBody for BodyReader {
-    fn next_chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
-        BodyReader::next_chunk(self)
     }
 }
 
