@@ -41,6 +41,12 @@ fn a_login_with_an_http_access_token_names_its_owner() {
     for line in ["\tkind = datacenter\n", "\tbaseUrl = ", "\tgrant = token\n"] {
         assert!(config.contains(line), "{line} in {config}");
     }
+    // An interrupted login leaves no profile for bitbucket.org.
+    let at = |key: &str| config.find(key).expect("it is there");
+    assert!(
+        at("\tkind") < at("\tbaseUrl") && at("\tbaseUrl") < at("\tgrant"),
+        "{config}"
+    );
     lists(&world);
 }
 
@@ -98,6 +104,20 @@ fn a_person_is_asked_for_the_redirect_url() {
     );
     assert_eq!(code, Some(130), "{shown}");
     assert!(world.bitbucket.requests().is_empty());
+}
+
+#[test]
+fn a_person_who_gives_a_port_is_asked_for_no_redirect_url() {
+    needs!("script");
+    let world = one();
+    let line = format!(
+        "unset BBTOKEN_BASE_URL BBTOKEN_KIND; git bbtoken login dc --data-center {} --browser --client-id k --port 8976",
+        world.bitbucket.base_url()
+    );
+    let secret = ("client secret (not shown): ", "s\n");
+    let (shown, code) = DUMB.run(&world, &line, &[secret]);
+    assert_eq!(code, Some(2), "{shown}");
+    assert!(shown.contains("give it with --redirect-uri"), "{shown}");
 }
 
 /// What a browser that is signed in does with the page: it goes to the redirect URL.
