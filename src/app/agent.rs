@@ -2,7 +2,8 @@
 
 use std::{
     cell::{OnceCell, RefCell},
-    env,
+    env, fs,
+    os::unix::fs::MetadataExt as _,
     path::PathBuf,
 };
 
@@ -68,6 +69,15 @@ pub(crate) fn is_a_persons_session() -> bool {
         && UNATTENDED
             .iter()
             .all(|name| process_variable(name).is_none())
+        && !is_a_service()
+}
+
+/// Tells whether this process belongs to a service of systemd, whose end kills every process of the service
+/// (systemd.exec(5), "$JOURNAL_STREAM"). A person's terminal may inherit the variable, but not the stream.
+fn is_a_service() -> bool {
+    let stderr = fs::metadata("/proc/self/fd/2");
+    let stream = stderr.map(|it| format!("{}:{}", it.dev(), it.ino()));
+    stream.is_ok_and(|stream| process_variable("JOURNAL_STREAM") == Some(stream.into()))
 }
 
 /// Finds the user's directory for this session (XDG Base Directory Specification).

@@ -5,7 +5,7 @@ use std::{
     fs,
     io::Write as _,
     iter,
-    os::unix::net::UnixListener,
+    os::unix::{fs::MetadataExt as _, net::UnixListener},
     path::Path,
     process::{Child, Stdio},
     time::{Duration, SystemTime},
@@ -220,6 +220,27 @@ fn an_automatic_agent_serves_a_persons_session_only() {
     assert_eq!(asked(&socket), 0, "no command asks without a session");
     assert!(world.agents().is_empty(), "no agent starts");
     world.list().ok();
+    assert_eq!(asked(&socket), 1, "a person's command asks");
+}
+
+#[test]
+fn an_automatic_agent_does_not_start_in_a_service_whose_end_would_kill_it() {
+    let world = Lending::new();
+    let auto = ["config", "--global", "bbtoken.agent", "auto"];
+    world.git(auto).ok();
+    let socket = in_place_of_the_agent(&world);
+    let journal = fs::File::create(world.path("journal")).expect("the name is free");
+    let of_journal = journal.metadata().expect("it is there");
+    let list_with = |stream: String| {
+        let stderr = journal.try_clone().expect("it is open");
+        let mut list = world.list().env("JOURNAL_STREAM", stream).into_command();
+        let done = list.stdout(Stdio::null()).stderr(stderr).status();
+        assert!(done.is_ok_and(|done| done.success()));
+    };
+    list_with(format!("{}:{}", of_journal.dev(), of_journal.ino()));
+    assert_eq!(asked(&socket), 0, "no command asks in a service");
+    assert!(world.agents().is_empty(), "no agent starts");
+    list_with(format!("{}:1", of_journal.dev()));
     assert_eq!(asked(&socket), 1, "a person's command asks");
 }
 
