@@ -66,6 +66,8 @@ fn refused(why: impl ToString) -> Refused {
 
 /// Sends requests over a borrowed connection, and over connections of this process if that has ended.
 pub(crate) struct ByAgent {
+    /// The host and port that the connection leads to.
+    server: (String, u16),
     borrowed: RefCell<Option<OpenConnection>>,
     /// Whether the connection goes back to the agent when it is dropped.
     is_returned: Arc<AtomicBool>,
@@ -92,11 +94,13 @@ impl ByAgent {
         messages: Messages,
         own: Box<dyn HttpClient>,
     ) -> Result<Self, Refused> {
+        let server = (lane.host.clone(), lane.port);
         let socket = messages.runtime.block_on(borrow(place, lane))?;
         let is_returned = Arc::new(AtomicBool::new(false));
         let lent = Lent::new(socket, Arc::clone(&is_returned));
         let connection = OpenConnection::new(messages, lent).map_err(refused)?;
         Ok(ByAgent {
+            server,
             borrowed: RefCell::new(Some(connection)),
             is_returned,
             own,
@@ -106,8 +110,10 @@ impl ByAgent {
 
 impl HttpClient for ByAgent {
     fn send(&self, request: Request) -> Result<Response, TransportError> {
+        let server = (request.url.host_str(), request.url.port_or_known_default());
+        let is_elsewhere = server != (Some(&self.server.0), Some(self.server.1));
         // The library has a limit for a whole exchange, and a second way for forms.
-        if request.time_limit.is_some() {
+        if is_elsewhere || request.time_limit.is_some() {
             return self.own.send(request);
         }
         let is_open = |borrowed: &mut OpenConnection| !borrowed.is_closed();
@@ -266,5 +272,64 @@ async fn hear(socket: &mut UnixStream, limit: Duration) -> Result<Option<String>
         Err(_) => Ok(None),
         Ok(Err(_)) => Err(Refused::Absent),
         Ok(Ok(())) => Ok(Some(String::from_utf8_lossy(&line).into_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{Settings, Url};
+
+    /// The connection of a process, whose server is never there.
+    struct Own;
+
+    impl HttpClient for Own {
+        fn send(&self, request: Request) -> Result<Response, TransportError> {
+            let host = request.url.host_str().unwrap_or("").to_owned();
+            Err(TransportError::new(Phase::Connect, host, "own"))
+        }
+    }
+
+    /// Borrows a connection to `https://lent`, and gives the agent's end of it.
+    fn borrowed() -> (ByAgent, std::os::unix::net::UnixStream) {
+        let (socket, agent) = std::os::unix::net::UnixStream::pair().expect("the system gives it");
+        socket.set_nonblocking(true).expect("it is a socket");
+        let messages = Messages::new(&Settings::default(), "test").expect("they need nothing");
+        let socket = messages
+            .runtime
+            .block_on(async { UnixStream::from_std(socket) });
+        let is_returned = Arc::default();
+        let lent = Lent::new(socket.expect("it is a socket"), Arc::clone(&is_returned));
+        let connection = OpenConnection::new(messages, lent).expect("it is HTTP/1.1");
+        let by_agent = ByAgent {
+            server: ("lent".to_owned(), 443),
+            borrowed: RefCell::new(Some(connection)),
+            is_returned,
+            own: Box::new(Own),
+        };
+        (by_agent, agent)
+    }
+
+    #[test]
+    fn a_request_to_another_server_does_not_go_over_the_lent_connection() {
+        let (by_agent, mut agent) = borrowed();
+        for url in [
+            "https://mirror/",
+            "https://lent:444/",
+            "http://lent/",
+            "https://lent.example/",
+        ] {
+            let url = Url::parse(url).expect("the case is a URL");
+            let sent = by_agent.send(Request::get(url.clone()));
+            let error = sent.err().expect("no server is there");
+            assert_eq!(error.reason(), "own", "{url}");
+        }
+        drop(by_agent);
+        let mut carried = Vec::new();
+        agent
+            .read_to_end(&mut carried)
+            .expect("the command's end is closed");
+        // An empty frame returns the connection.
+        assert_eq!(carried, [0; 4], "the agent carries nothing");
     }
 }

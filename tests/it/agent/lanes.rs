@@ -164,6 +164,12 @@ fn a_command_whose_connection_is_special_does_not_ask_the_agent() {
         let fetch = world.git(["fetch", "-q", family, "bbtoken::ws/repo"]);
         (family.to_owned(), fetch.within(&tree))
     };
+    let mirror = {
+        let base = format!("bbtoken.baseUrl={}", world.bitbucket.base_url());
+        let mirror = "bbtoken.mirrorUrl=https://localhost:1".to_owned();
+        let list = world.git(["-c", &base, "-c", &mirror, "ls-remote", "bbtoken::ws/repo"]);
+        (mirror, list.without("BBTOKEN_BASE_URL"))
+    };
     let key = "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
     let cases = [
         with("http.proxy=http://127.0.0.1:1".to_owned()),
@@ -179,13 +185,16 @@ fn a_command_whose_connection_is_special_does_not_ask_the_agent() {
         variable("LOCALDOMAIN", "example.org"),
         variable("RES_OPTIONS", "ndots:1"),
         variable("BBTOKEN_TRANSPORT", "git"),
+        mirror,
         family("-4"),
         family("-6"),
     ];
     for (name, run) in cases {
-        // Some of them fail, because there is no such proxy or key.
+        // Some of them fail, because there is no such proxy, key or mirror.
         let done = run.done();
-        let may_fail = name.contains("roxy") || name.contains("pinned");
+        let may_fail = ["roxy", "pinned", "mirror"]
+            .iter()
+            .any(|it| name.contains(it));
         assert!(done.code == Some(0) || may_fail, "{name}: {}", done.stderr);
         assert_eq!(asked(&socket), 0, "no command asks with {name}");
         assert!(world.agents().is_empty(), "no agent starts with {name}");
