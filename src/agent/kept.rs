@@ -19,6 +19,8 @@ use super::{IDLE_LIMIT, Lane};
 
 /// How many connections of a lane stay for [`IDLE_LIMIT`]. Further ones stay for [`EXTRA_LIMIT`].
 const USUAL: usize = 2;
+/// How many connections of all lanes stay.
+const MAX_KEPT: usize = 64;
 /// After commands in parallel, the next ones come at once or not at all.
 const EXTRA_LIMIT: Duration = Duration::from_secs(15);
 /// A server's name may lead elsewhere by then, and its certificate may have expired.
@@ -45,9 +47,9 @@ struct Kept {
 pub(super) struct Connections(HashMap<Lane, Vec<Kept>>);
 
 impl Connections {
-    /// Keeps a connection, unless it is too old.
+    /// Keeps a connection, unless it is too old or there are too many.
     pub(super) fn keep(&mut self, lane: Lane, connection: Connection, born: Instant) {
-        if born.elapsed() > MAX_AGE {
+        if born.elapsed() > MAX_AGE || self.count() >= MAX_KEPT {
             return;
         }
         let kept = self.0.entry(lane).or_default();

@@ -3,9 +3,13 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::Write as _,
+    io::{BufRead as _, BufReader, Write as _},
     iter,
-    os::unix::{fs::MetadataExt as _, net::UnixListener},
+    ops::RangeInclusive,
+    os::unix::{
+        fs::MetadataExt as _,
+        net::{UnixListener, UnixStream},
+    },
     path::Path,
     process::{Child, Stdio},
     time::{Duration, SystemTime},
@@ -251,6 +255,51 @@ fn an_automatic_agent_does_not_start_in_a_service_whose_end_would_kill_it() {
     assert!(world.agents().is_empty(), "no agent starts");
     list_with(format!("{}:1", of_journal.dev()));
     assert_eq!(asked(&socket), 1, "a person's command asks");
+}
+
+/// The most connections that the agent keeps.
+const MAX_KEPT: usize = 64;
+
+/// Borrows a connection for a profile and returns it, as a command does that sends nothing.
+fn borrow_and_return(world: &Lending, profile: usize) {
+    let authority = world.bitbucket.ca_file();
+    let file = fs::metadata(authority).expect("it is there");
+    let network = fs::metadata("/proc/self/ns/net").expect("it is shown");
+    let (_, port) = world.origin().rsplit_once(':').expect("it has a port");
+    let ask = serde_json::json!({ "connection": {
+        "host": "localhost",
+        "port": port.parse::<u16>().expect("it is a number"),
+        "identity": profile.to_string(),
+        "roots": authority,
+        "stamp": format!("{} {} {}.{}", file.size(), file.ino(), file.mtime(), file.mtime_nsec()),
+        "network": network.ino(),
+    }});
+    let socket = UnixStream::connect(world.place().join("agent-1"));
+    let mut socket = socket.expect("the agent listens");
+    socket
+        .write_all(format!("{ask}\n").as_bytes())
+        .expect("it reads");
+    let words = BufReader::new(&socket).lines();
+    let mut words = words.map(|word| word.expect("it answers"));
+    assert!(words.any(|word| word == "ready"), "it lends one");
+    socket.write_all(&[0; 4]).expect("it reads");
+}
+
+#[test]
+fn of_connections_for_many_profiles_the_agent_keeps_64() {
+    let world = Lending::new();
+    world.start();
+    let borrow_all = |profiles: RangeInclusive<usize>| {
+        for profile in profiles {
+            borrow_and_return(&world, profile);
+        }
+        world.until(|status| status.lent == 0)
+    };
+    let before = borrow_all(0..=MAX_KEPT);
+    assert_eq!(before.kept, MAX_KEPT);
+    // The first one is that of the command that started it.
+    let after = borrow_all(0..=MAX_KEPT - 2);
+    assert_eq!(after.dialed, before.dialed, "a kept one is used again");
 }
 
 /// The most connections that the agent lends, and the commands at once.
