@@ -2,17 +2,15 @@
 
 use std::{
     cell::RefCell,
-    collections::VecDeque,
     io::{self, Read as _},
     process::{Child, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use bytes::Bytes;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
@@ -22,8 +20,8 @@ use tokio::{
 use super::{Ask, Lane, Place, Status, inode, is_of_this_user, wire::Lent};
 use crate::{
     http::{
-        HttpClient, Messages, OpenConnection, Phase, Request, Response, ResponseBody,
-        TransportError, Unanswered, runtime,
+        HttpClient, Messages, OpenConnection, Request, Response, TransportError, Unanswered,
+        runtime,
     },
     program, trace,
 };
@@ -32,9 +30,6 @@ use crate::{
 const FIRST_WORD_LIMIT: Duration = Duration::from_millis(25);
 /// How long it may take to connect to the server.
 const DIAL_LIMIT: Duration = Duration::from_secs(2);
-/// How much of a response is read before the command sees it, and for how long.
-const AHEAD_BYTES: usize = 64 * 1024;
-const AHEAD_LIMIT: Duration = Duration::from_millis(250);
 /// The longest answer.
 const MAX_WORD_BYTES: usize = 1024;
 
@@ -123,54 +118,12 @@ impl HttpClient for ByAgent {
         let copy = request.copy();
         match borrowed.send(request) {
             Ok(response) => {
-                let response = read_ahead(response)?;
                 // After an error, the next requests need no second loss.
                 self.borrowed.replace(Some(borrowed));
                 Ok(response)
             }
             Err(Unanswered::Lost(error)) => Err(error),
             Err(Unanswered::Unsent(error)) => copy.map_or(Err(error), |copy| self.own.send(copy)),
-        }
-    }
-}
-
-/// Reads the beginning of a response, before git has seen any of it. If the agent ends meanwhile, there was no
-/// response, and the request may be repeated.
-fn read_ahead(mut response: Response) -> Result<Response, TransportError> {
-    let (until, mut bytes) = (Instant::now() + AHEAD_LIMIT, 0);
-    let mut ahead = VecDeque::new();
-    while bytes < AHEAD_BYTES && response.is_ready_within(until - Instant::now()) {
-        match response.next_chunk() {
-            Err(error) if error.is_of_lender() => return Err(error.in_phase(Phase::Request)),
-            Ok(Some(chunk)) => {
-                bytes += chunk.len();
-                ahead.push_back(Ok(Some(chunk)));
-            }
-            end => {
-                ahead.push_back(end);
-                break;
-            }
-        }
-    }
-    let (status, headers) = (response.status, response.headers.clone());
-    let body = Box::new(ReadAhead {
-        ahead,
-        rest: response,
-    });
-    Ok(Response::new(status, headers, body))
-}
-
-/// A body whose beginning was read.
-struct ReadAhead {
-    ahead: VecDeque<Result<Option<Bytes>, TransportError>>,
-    rest: Response,
-}
-
-impl ResponseBody for ReadAhead {
-    fn next_chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
-        match self.ahead.pop_front() {
-            Some(chunk) => chunk,
-            None => self.rest.next_chunk(),
         }
     }
 }
@@ -277,8 +230,15 @@ async fn hear(socket: &mut UnixStream, limit: Duration) -> Result<Option<String>
 
 #[cfg(test)]
 mod tests {
+    use std::{io::Write as _, mem, sync::mpsc, thread};
+
+    use flate2::{Compression, write::GzEncoder};
+
     use super::*;
-    use crate::http::{Settings, Url};
+    use crate::http::{LowSpeed, Phase, ResponseBody as _, Settings, Url};
+
+    /// How long a response may stop. Only a test that fails takes as long.
+    const PATIENCE: Duration = Duration::from_secs(100);
 
     /// The connection of a process, whose server is never there.
     struct Own;
@@ -294,7 +254,14 @@ mod tests {
     fn borrowed() -> (ByAgent, std::os::unix::net::UnixStream) {
         let (socket, agent) = std::os::unix::net::UnixStream::pair().expect("the system gives it");
         socket.set_nonblocking(true).expect("it is a socket");
-        let messages = Messages::new(&Settings::default(), "test").expect("they need nothing");
+        let settings = Settings {
+            low_speed: Some(LowSpeed {
+                bytes_per_s: 1,
+                span: PATIENCE,
+            }),
+            ..Settings::default()
+        };
+        let messages = Messages::new(&settings, "test").expect("they need nothing");
         let socket = messages
             .runtime
             .block_on(async { UnixStream::from_std(socket) });
@@ -331,5 +298,42 @@ mod tests {
             .expect("the command's end is closed");
         // An empty frame returns the connection.
         assert_eq!(carried, [0; 4], "the agent carries nothing");
+    }
+    fn frame(bytes: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(bytes.len()).expect("it is short");
+        [&length.to_be_bytes(), bytes].concat()
+    }
+
+    #[test]
+    fn the_beginning_of_a_compressed_response_does_not_wait_for_its_end() {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+        gzip.write_all(b"first").expect("memory takes it");
+        gzip.flush().expect("memory takes it");
+        let first = mem::take(gzip.get_mut());
+        gzip.write_all(b"second").expect("memory takes it");
+        let second = gzip.finish().expect("memory takes it");
+        let length = first.len() + second.len();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {length}\r\n\r\n"
+        );
+
+        let (by_agent, mut agent) = borrowed();
+        let (go_on, goes_on) = mpsc::channel();
+        let answers = thread::spawn(move || {
+            let asked = agent.read(&mut [0; 4096]).expect("the command asks");
+            assert!(asked > 0, "the command asks");
+            let beginning = [frame(head.as_bytes()), frame(&first)].concat();
+            agent.write_all(&beginning).expect("the command reads");
+            goes_on.recv().expect("the test goes on");
+            agent.write_all(&frame(&second)).expect("the command reads");
+        });
+        let url = Url::parse("https://lent/").expect("it is a URL");
+        let mut response = by_agent.send(Request::get(url)).expect("its head is there");
+        let mut next = || response.next_chunk().expect("it is whole");
+        assert_eq!(next().as_deref(), Some(&b"first"[..]));
+        go_on.send(()).expect("the agent waits");
+        assert_eq!(next().as_deref(), Some(&b"second"[..]));
+        assert_eq!(next(), None);
+        answers.join().expect("it answers");
     }
 }

@@ -57,6 +57,6 @@ impl HttpClient for Client {
         let request = messages.start(request, &exchange, pool.patience(), proxy)?;
         let _wait = waiting::on(&exchange.host);
         let answer = pool.send(request, for_curl.as_ref(), &exchange)?;
-        Ok(messages.finish(exchange, answer))
+        Ok(messages.finish(exchange, answer).into())
     }
 }

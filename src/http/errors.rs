@@ -119,14 +119,13 @@ impl fmt::Display for UnsupportedAuth {
 
 impl Error for UnsupportedAuth {}
 
-impl TransportError {
-    /// Tells whether the process that lent the connection has ended, not the server.
-    #[cfg(unix)]
-    pub(crate) fn is_of_lender(&self) -> bool {
-        let inner = self.cause::<Innermost>();
-        inner.is_some_and(|inner| inner.find::<LenderEnded>().is_some())
-    }
+/// Tells whether the process that lent a connection has ended, not the server.
+#[cfg(unix)]
+pub(super) fn is_of_lender(error: &reqwest::Error) -> bool {
+    links(error).any(|link| link.is::<LenderEnded>())
+}
 
+impl TransportError {
     /// Tells whether the network failed, so that a retry may succeed: the connection was refused, reset or had no
     /// route. Unknown names are final.
     ///

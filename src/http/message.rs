@@ -1,6 +1,7 @@
 //! Converts requests and responses between this program's types and the library's, and writes them to the trace.
 
 use std::{
+    collections::VecDeque,
     io::{self, Read},
     rc::Rc,
     time::{Duration, Instant},
@@ -10,7 +11,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue, USER_AGENT};
-use tokio::{runtime::Runtime, sync::mpsc, time::timeout};
+use tokio::{runtime::Runtime, sync::mpsc};
 
 use super::{
     Body, LowSpeed, Method, Phase, Request, Response, ResponseBody, Settings, TransportError,
@@ -130,20 +131,16 @@ impl Messages {
     }
 
     /// Takes a response whose head has arrived.
-    pub(crate) fn finish(&self, exchange: Exchange, answer: reqwest::Response) -> Response {
+    pub(super) fn finish(&self, exchange: Exchange, answer: reqwest::Response) -> Incoming {
         tracing::answer(exchange.began, &answer);
-        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        let host = exchange.host.clone();
-        let body = Incoming {
+        Incoming {
             runtime: Rc::clone(&self.runtime),
             answer,
-            ahead: None,
+            ahead: VecDeque::new(),
             exchange,
             span: trace::span("body"),
             bytes: 0,
-        };
-        let body = unpacked(&headers, &host, body);
-        Response::new(status, headers, body)
+        }
     }
 }
 
@@ -185,16 +182,25 @@ fn convert(
     converted
 }
 
-/// The body of a response while it arrives.
-struct Incoming {
-    runtime: Rc<Runtime>,
-    answer: reqwest::Response,
-    /// The next chunk, if [`ResponseBody::is_ready_within`] has met it.
-    ahead: Option<reqwest::Result<Option<Bytes>>>,
-    exchange: Exchange,
+/// A response while it arrives.
+pub(super) struct Incoming {
+    pub(super) runtime: Rc<Runtime>,
+    pub(super) answer: reqwest::Response,
+    /// The beginning of the body, if it was read before anything asked for it.
+    pub(super) ahead: VecDeque<reqwest::Result<Option<Bytes>>>,
+    pub(super) exchange: Exchange,
     /// Measures the time until the body ends.
     span: Span,
     bytes: u64,
+}
+
+impl From<Incoming> for Response {
+    fn from(incoming: Incoming) -> Self {
+        let (answer, host) = (&incoming.answer, incoming.exchange.host.clone());
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        let body = unpacked(&headers, &host, incoming);
+        Response::new(status, headers, body)
+    }
 }
 
 impl ResponseBody for Incoming {
@@ -205,7 +211,7 @@ impl ResponseBody for Incoming {
             is_secret,
             ..
         } = &self.exchange;
-        let chunk = match self.ahead.take() {
+        let chunk = match self.ahead.pop_front() {
             Some(chunk) => chunk,
             None => self
                 .runtime
@@ -221,14 +227,6 @@ impl ResponseBody for Incoming {
             }
         }
         Ok(chunk)
-    }
-
-    fn is_ready_within(&mut self, limit: Duration) -> bool {
-        if self.ahead.is_none() {
-            let next = async { timeout(limit, self.answer.chunk()).await.ok() };
-            self.ahead = self.runtime.block_on(next);
-        }
-        self.ahead.is_some()
     }
 }
 

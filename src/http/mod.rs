@@ -172,20 +172,11 @@ pub trait ResponseBody {
     ///
     /// A [`TransportError`] if the connection breaks before the body is complete.
     fn next_chunk(&mut self) -> Result<Option<Bytes>, TransportError>;
-
-    /// Waits until the next chunk or the end is there, at most this long. True if it is, or if the body cannot tell.
-    fn is_ready_within(&mut self, _limit: Duration) -> bool {
-        true
-    }
 }
 
 impl ResponseBody for Response {
     fn next_chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
         self.body.next_chunk()
-    }
-
-    fn is_ready_within(&mut self, limit: Duration) -> bool {
-        self.body.is_ready_within(limit)
     }
 }
 

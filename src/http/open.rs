@@ -4,15 +4,20 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use hyper::client::conn::http1::{Builder, SendRequest};
 use reqwest::header::{ACCEPT, HOST, HeaderValue};
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     Phase, Request, Response, TransportError,
-    errors::classify_open,
-    message::{Exchange, Messages},
+    errors::{classify, classify_open, is_of_lender},
+    message::{Exchange, Incoming, Messages},
     pool::notice_closed_connections,
     route::MAX_HEADER_LINES,
 };
 use crate::waiting;
+
+/// How much of a response is read before the command sees it, and for how long.
+const AHEAD_BYTES: usize = 64 * 1024;
+const AHEAD_LIMIT: Duration = Duration::from_millis(250);
 
 /// An open connection, and the headers of the requests on it.
 pub(crate) struct OpenConnection {
@@ -70,7 +75,9 @@ impl OpenConnection {
             .map_err(Unanswered::Lost)?;
         let _wait = waiting::on(&exchange.host);
         let answer = self.exchange(request, &exchange)?;
-        Ok(self.messages.finish(exchange, answer))
+        let mut incoming = self.messages.finish(exchange, answer);
+        incoming.read_ahead().map_err(Unanswered::Lost)?;
+        Ok(incoming.into())
     }
 
     fn exchange(
@@ -116,6 +123,41 @@ impl OpenConnection {
         self.messages.runtime.block_on(async {
             notice_closed_connections().await;
             self.sender.borrow().is_ready()
+        })
+    }
+}
+
+impl Incoming {
+    /// Reads the beginning of the body, before git has seen any of it. If the lender ends meanwhile, there was no
+    /// response, and the request may be repeated.
+    fn read_ahead(&mut self) -> Result<(), TransportError> {
+        let Incoming {
+            runtime,
+            answer,
+            ahead,
+            exchange,
+            ..
+        } = self;
+        runtime.block_on(async {
+            let (until, mut bytes) = (Instant::now() + AHEAD_LIMIT, 0);
+            while bytes < AHEAD_BYTES
+                && let Ok(chunk) = timeout_at(until, answer.chunk()).await
+            {
+                match chunk {
+                    Err(error) if is_of_lender(&error) => {
+                        return Err(classify(error, &exchange.host, None, Phase::Request));
+                    }
+                    Ok(Some(chunk)) => {
+                        bytes += chunk.len();
+                        ahead.push_back(Ok(Some(chunk)));
+                    }
+                    end => {
+                        ahead.push_back(end);
+                        break;
+                    }
+                }
+            }
+            Ok(())
         })
     }
 }

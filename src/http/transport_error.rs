@@ -35,12 +35,6 @@ pub enum Phase {
 }
 
 impl TransportError {
-    /// Moves the error to another phase.
-    #[cfg(unix)]
-    pub(crate) fn in_phase(self, phase: Phase) -> Self {
-        TransportError { phase, ..self }
-    }
-
     /// Wraps the error of the layer below.
     pub fn new(
         phase: Phase,
