@@ -12,12 +12,15 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncWriteExt as _, BufReader},
     net::UnixStream,
     time::timeout,
 };
 
-use super::{Ask, Lane, Place, Status, inode, is_of_this_user, wire::Lent};
+use super::{
+    Ask, Lane, Place, Status, inode, is_of_this_user, read_line,
+    wire::{Lent, MAX_FRAME_BYTES},
+};
 use crate::{
     http::{
         HttpClient, Messages, OpenConnection, Request, Response, TransportError, Unanswered,
@@ -31,7 +34,10 @@ const FIRST_WORD_LIMIT: Duration = Duration::from_millis(25);
 /// How long it may take to connect to the server.
 const DIAL_LIMIT: Duration = Duration::from_secs(2);
 /// The longest answer.
-const MAX_WORD_BYTES: usize = 1024;
+const MAX_WORD_BYTES: u64 = 1024;
+
+/// The agent. What follows a word stays in the buffer.
+type Socket = BufReader<UnixStream>;
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -128,7 +134,7 @@ impl HttpClient for ByAgent {
     }
 }
 
-async fn borrow(place: &Place, lane: Lane) -> Result<UnixStream, Refused> {
+async fn borrow(place: &Place, lane: Lane) -> Result<Socket, Refused> {
     let (mut socket, mut word) = talk(place, &Ask::Connection(lane), FIRST_WORD_LIMIT).await?;
     if word == "dialing" {
         let heard = hear(&mut socket, DIAL_LIMIT).await?;
@@ -188,11 +194,11 @@ impl Silent {
     }
 }
 
-async fn talk(place: &Place, ask: &Ask, limit: Duration) -> Result<(UnixStream, String), Refused> {
+async fn talk(place: &Place, ask: &Ask, limit: Duration) -> Result<(Socket, String), Refused> {
     let inode = inode(&place.socket());
     let silent = |socket| Refused::Silent(Silent { socket, inode });
     let connect = UnixStream::connect(place.socket());
-    let mut socket = connect.await.map_err(|error| match error.kind() {
+    let socket = connect.await.map_err(|error| match error.kind() {
         // Its queue is full.
         io::ErrorKind::WouldBlock => silent(None),
         _ => Refused::Absent,
@@ -202,30 +208,18 @@ async fn talk(place: &Place, ask: &Ask, limit: Duration) -> Result<(UnixStream, 
     }
     let mut line = serde_json::to_vec(ask).map_err(refused)?;
     line.push(b'\n');
+    let mut socket = BufReader::with_capacity(MAX_FRAME_BYTES, socket);
     socket.write_all(&line).await.map_err(|_| Refused::Absent)?;
     match hear(&mut socket, limit).await? {
         Some(word) => Ok((socket, word)),
-        None => Err(silent(socket.into_std().ok())),
+        None => Err(silent(socket.into_inner().into_std().ok())),
     }
 }
 
-/// Reads a line, and no byte of what follows it. `None` if it does not come in time.
-async fn hear(socket: &mut UnixStream, limit: Duration) -> Result<Option<String>, Refused> {
-    let mut line = Vec::new();
-    let read = async {
-        while line.len() < MAX_WORD_BYTES {
-            match socket.read_u8().await? {
-                b'\n' => break,
-                byte => line.push(byte),
-            }
-        }
-        io::Result::Ok(())
-    };
-    match timeout(limit, read).await {
-        Err(_) => Ok(None),
-        Ok(Err(_)) => Err(Refused::Absent),
-        Ok(Ok(())) => Ok(Some(String::from_utf8_lossy(&line).into_owned())),
-    }
+/// Waits for the agent's next word. `None` if it does not come in time.
+async fn hear(socket: &mut Socket, limit: Duration) -> Result<Option<String>, Refused> {
+    let word = timeout(limit, read_line(socket, MAX_WORD_BYTES)).await;
+    word.ok().transpose().map_err(|_| Refused::Absent)
 }
 
 #[cfg(test)]
@@ -266,7 +260,8 @@ mod tests {
             .runtime
             .block_on(async { UnixStream::from_std(socket) });
         let is_returned = Arc::default();
-        let lent = Lent::new(socket.expect("it is a socket"), Arc::clone(&is_returned));
+        let socket = BufReader::new(socket.expect("it is a socket"));
+        let lent = Lent::new(socket, Arc::clone(&is_returned));
         let connection = OpenConnection::new(messages, lent).expect("it is HTTP/1.1");
         let by_agent = ByAgent {
             server: ("lent".to_owned(), 443),

@@ -18,13 +18,14 @@ mod server;
 mod wire;
 
 use std::{
-    fs,
+    fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _};
 
 pub(crate) use client::{ByAgent, Refused, Silent, ask, start};
 pub(crate) use place::{NoPlace, Place, find};
@@ -86,6 +87,15 @@ pub(crate) struct Status {
 fn is_of_this_user(socket: &tokio::net::UnixStream) -> bool {
     let own = rustix::process::geteuid().as_raw();
     socket.peer_cred().is_ok_and(|peer| peer.uid() == own)
+}
+
+/// Reads a line, and at most so many bytes of it. Fails if the other end has closed the socket.
+async fn read_line(socket: &mut (impl AsyncBufRead + Unpin), max_bytes: u64) -> io::Result<String> {
+    let mut line = Vec::new();
+    match socket.take(max_bytes).read_until(b'\n', &mut line).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(String::from_utf8_lossy(line.trim_ascii_end()).into_owned()),
+    }
 }
 
 /// Gives the number of a file, which no other file has while this one is there.

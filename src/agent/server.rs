@@ -12,7 +12,7 @@ use std::{
 
 use futures_util::future::{Either, select};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, split},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, split},
     net::{UnixListener, UnixStream},
     sync::Notify,
     task::{LocalSet, spawn_local, yield_now},
@@ -23,7 +23,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 use super::{
     Ask, IDLE_LIMIT, Lane, Place, Status, inode, is_of_this_user,
     kept::{Connection, Connections, is_silent},
-    network, stamp,
+    network, read_line, stamp,
     wire::{self, LENGTH_BYTES},
 };
 use crate::http::{dial, runtime};
@@ -253,11 +253,9 @@ impl Drop for InUse<'_> {
 }
 
 async fn read_ask(socket: &mut UnixStream) -> io::Result<Ask> {
-    let mut line = Vec::new();
     // A command sends nothing after its question until it has an answer.
-    let mut socket = BufReader::new(socket.take(MAX_ASK_BYTES));
-    socket.read_until(b'\n', &mut line).await?;
-    Ok(serde_json::from_slice(&line)?)
+    let line = read_line(&mut BufReader::new(socket), MAX_ASK_BYTES).await?;
+    Ok(serde_json::from_str(&line)?)
 }
 
 /// Copies between a command and a server until the command returns the connection, or either of them ends.

@@ -24,7 +24,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 use crate::http::LenderEnded;
 
 /// The longest frame.
-const MAX_FRAME_BYTES: usize = 64 * 1024;
+pub(super) const MAX_FRAME_BYTES: usize = 64 * 1024;
 /// The length of the length.
 pub(super) const LENGTH_BYTES: usize = 4;
 
@@ -53,9 +53,9 @@ pub(super) struct Lent {
 }
 
 impl Lent {
-    pub(super) fn new(socket: UnixStream, is_returned: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(socket: BufReader<UnixStream>, is_returned: Arc<AtomicBool>) -> Self {
         Lent {
-            socket: BufReader::with_capacity(MAX_FRAME_BYTES, socket),
+            socket,
             rest: 0,
             length: Vec::with_capacity(LENGTH_BYTES),
             unsent: Zeroizing::default(),
