@@ -86,6 +86,7 @@ const RULES: [(&str, &[&str]); 34] = [
             "agent",
             "app",
             "clock",
+            "files",
             "git",
             "git_config",
             "http",

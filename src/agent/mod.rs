@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _};
 
 pub(crate) use client::{ByAgent, Refused, Silent, ask, start};
-pub(crate) use place::{NoPlace, Place, find};
+pub(crate) use place::{Place, find};
 pub(crate) use server::run;
 
 /// The agent closes a connection that no command has used for this long. Routers forget silent connections after 4 to 6

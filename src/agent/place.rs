@@ -1,8 +1,11 @@
 //! Where the agent's socket is.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
-use crate::files::{Directory, untrusted};
+use crate::files::{Directory, refuse, untrusted};
 
 /// The socket's name. The number is the version of what is spoken there: programs of another version never meet.
 const SOCKET: &str = "agent-1";
@@ -18,20 +21,13 @@ pub(crate) struct Place {
     directory: Directory,
 }
 
-/// Why there is no place, and what the user can do.
-#[derive(Debug)]
-pub(crate) struct NoPlace {
-    pub(crate) why: String,
-    pub(crate) remedy: String,
-}
-
 /// Finds the first of `candidates` that is this user's alone, and creates it if it is missing.
 ///
 /// # Errors
 ///
-/// The reason why there is no place.
-pub(crate) fn find(candidates: &[PathBuf]) -> Result<Place, NoPlace> {
-    let mut none = no_place("this user has no directory for it".to_owned());
+/// Why there is no place: [`untrusted`] gives a remedy if there is a candidate.
+pub(crate) fn find(candidates: &[PathBuf]) -> io::Result<Place> {
+    let mut none = io::Error::other("this user has no directory for it");
     for path in candidates {
         match Place::make(path) {
             Ok(place) => return Ok(place),
@@ -41,29 +37,23 @@ pub(crate) fn find(candidates: &[PathBuf]) -> Result<Place, NoPlace> {
     Err(none)
 }
 
-fn no_place(why: String) -> NoPlace {
+fn no_place(path: &Path, why: impl Into<String>) -> io::Error {
     let variable = match std::env::var_os("BBTOKEN_HOME") {
         Some(_) => "BBTOKEN_HOME",
         None => "XDG_RUNTIME_DIR",
     };
     let remedy = format!("set {variable} to a directory of yours with a shorter path");
-    NoPlace { why, remedy }
+    refuse(path, why, remedy)
 }
 
 impl Place {
-    fn make(path: &Path) -> Result<Self, NoPlace> {
+    fn make(path: &Path) -> io::Result<Self> {
         if path.join(SOCKET).as_os_str().len() > MAX_PATH_BYTES {
-            return Err(no_place(format!(
-                "the path '{}' is too long",
-                path.display()
-            )));
+            return Err(no_place(path, "its path is too long"));
         }
-        let directory = Directory::make(path).map_err(|error| {
-            let why = error.to_string();
-            match untrusted(&error).map(|it| it.remedy.clone()) {
-                Some(remedy) => NoPlace { why, remedy },
-                None => no_place(why),
-            }
+        let directory = Directory::make(path).map_err(|error| match untrusted(&error) {
+            Some(_) => error,
+            None => no_place(path, error.to_string()),
         })?;
         Ok(Place {
             path: path.to_owned(),

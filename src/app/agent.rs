@@ -2,14 +2,14 @@
 
 use std::{
     cell::{OnceCell, RefCell},
-    env, fs,
+    env, fs, io,
     os::unix::fs::MetadataExt as _,
     path::PathBuf,
 };
 
 use super::client::{USER_AGENT, client};
 use crate::{
-    agent::{self, ByAgent, Lane, NoPlace, Place, Refused, Silent},
+    agent::{self, ByAgent, Lane, Place, Refused, Silent},
     failure::{Failure, Kind},
     git_config::{self, GitConfig, HttpSettings, process_variable},
     http::{Client, HttpClient, Messages, Phase, Request, Response, TransportError, Url},
@@ -91,7 +91,7 @@ fn runtime_directory() -> Option<PathBuf> {
 /// # Errors
 ///
 /// Why there is none.
-pub(crate) fn place() -> Result<Place, NoPlace> {
+pub(crate) fn place() -> io::Result<Place> {
     agent::find(&directories())
 }
 
@@ -118,7 +118,7 @@ fn directories() -> Vec<PathBuf> {
 /// What an identity needs of the agent.
 #[derive(Default)]
 pub(super) struct Lender {
-    place: OnceCell<Result<Place, NoPlace>>,
+    place: OnceCell<io::Result<Place>>,
     /// The lane for which this command starts an agent when it ends, because none is running.
     missed: RefCell<Option<(Lane, Option<Silent>)>>,
 }
@@ -130,7 +130,7 @@ impl Lender {
         let place = match self.place.get_or_init(place) {
             Ok(place) => place,
             Err(none) => {
-                tell("refused", &none.why);
+                tell("refused", &none.to_string());
                 return None;
             }
         };

@@ -98,7 +98,7 @@ fn be_agent(directory: &str, lane: &str) -> anyhow::Result<()> {
     let hung_up = signal_hook::consts::SIGHUP;
     signal_hook::flag::register(hung_up, std::sync::Arc::default())?;
     let places = [directory.into()];
-    let place = crate::agent::find(&places).map_err(|none| anyhow::Error::msg(none.why))?;
+    let place = crate::agent::find(&places)?;
     Ok(crate::agent::run(&place, serde_json::from_str(lane)?)?)
 }
 

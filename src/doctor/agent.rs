@@ -6,6 +6,7 @@ use crate::app::App;
 use crate::{
     agent::{self, Ask, Refused},
     app,
+    files::untrusted,
 };
 
 const CHECK: &str = "agent";
@@ -23,9 +24,13 @@ pub(super) fn check(app: &App) -> Option<Finding> {
     let place = match app::agent_place() {
         Ok(place) => place,
         Err(none) => {
-            let text = format!("commands cannot use the agent: {}", none.why);
-            let fix = none.remedy.strip_prefix("run: ").unwrap_or(&none.remedy);
-            return Some(Finding::note(CHECK, text, "no place for its socket").fix(fix));
+            let text = format!("commands cannot use the agent: {none}");
+            let found = Finding::note(CHECK, text, "no place for its socket");
+            let remedy = untrusted(&none).map(|none| none.remedy.trim_start_matches("run: "));
+            return Some(match remedy {
+                Some(remedy) => found.fix(remedy),
+                None => found,
+            });
         }
     };
     Some(match agent::ask(&place, &Ask::Status) {

@@ -337,7 +337,8 @@ fn make_missing(path: &Path) -> io::Result<()> {
     }
 }
 
-fn refuse(path: &Path, why: impl Into<String>, remedy: String) -> io::Error {
+/// Makes the error for a file or directory that must not be used.
+pub(crate) fn refuse(path: &Path, why: impl Into<String>, remedy: String) -> io::Error {
     let untrusted = Untrusted {
         path: path.to_owned(),
         why: why.into(),
