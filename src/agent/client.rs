@@ -23,8 +23,7 @@ use super::{
 };
 use crate::{
     http::{
-        HttpClient, Messages, OpenConnection, Request, Response, TransportError, Unanswered,
-        runtime,
+        HttpClient, Messages, OpenConnection, Phase, Request, Response, TransportError, runtime,
     },
     program, trace,
 };
@@ -128,8 +127,15 @@ impl HttpClient for ByAgent {
                 self.borrowed.replace(Some(borrowed));
                 Ok(response)
             }
-            Err(Unanswered::Lost(error)) => Err(error),
-            Err(Unanswered::Unsent(error)) => copy.map_or(Err(error), |copy| self.own.send(copy)),
+            Err(mut error) if error.phase == Phase::Connect => match copy {
+                Some(copy) => self.own.send(copy),
+                None => {
+                    // The caller repeats a request with a stream, if it may.
+                    error.phase = Phase::Request;
+                    Err(error)
+                }
+            },
+            lost => lost,
         }
     }
 }
@@ -229,7 +235,7 @@ mod tests {
     use flate2::{Compression, write::GzEncoder};
 
     use super::*;
-    use crate::http::{LowSpeed, Phase, ResponseBody as _, Settings, Url};
+    use crate::http::{LowSpeed, ResponseBody as _, Settings, Url};
 
     /// How long a response may stop. Only a test that fails takes as long.
     const PATIENCE: Duration = Duration::from_secs(100);

@@ -118,39 +118,33 @@ fn directories() -> Vec<PathBuf> {
 /// What an identity needs of the agent.
 #[derive(Default)]
 pub(super) struct Lender {
-    place: OnceCell<io::Result<Place>>,
-    /// The lane for which this command starts an agent when it ends, because none is running.
-    missed: RefCell<Option<(Lane, Option<Silent>)>>,
+    /// The place and lane for which this command starts an agent when it ends, because none is running.
+    missed: RefCell<Option<(Place, Lane, Option<Silent>)>>,
 }
 
 impl Lender {
     /// Borrows a connection for an identity, if its requests may go over one.
     pub(super) fn borrow(&self, profile: &Profile, http: &HttpSettings) -> Option<ByAgent> {
         let lane = lane(profile, http)?;
-        let place = match self.place.get_or_init(place) {
-            Ok(place) => place,
-            Err(none) => {
-                tell("refused", &none.to_string());
-                return None;
-            }
-        };
+        let told = |none: io::Error| tell("refused", &none.to_string());
+        let place = place().map_err(told).ok()?;
         let messages = Messages::new(&http.settings, USER_AGENT).ok()?;
         let own = Box::new(Later {
             http: http.clone(),
             client: OnceCell::new(),
         });
-        match ByAgent::borrow(place, lane.clone(), messages, own) {
+        match ByAgent::borrow(&place, lane.clone(), messages, own) {
             Ok(by_agent) => {
                 tell("taken", "");
                 return Some(by_agent);
             }
             Err(Refused::Absent) => {
                 tell("none", "none is running");
-                self.missed.replace(Some((lane, None)));
+                self.missed.replace(Some((place, lane, None)));
             }
             Err(Refused::Silent(silent)) => {
                 tell("refused", "it does not answer");
-                self.missed.replace(Some((lane, Some(silent))));
+                self.missed.replace(Some((place, lane, Some(silent))));
             }
             Err(Refused::No(why)) => tell("refused", &why),
         }
@@ -160,11 +154,11 @@ impl Lender {
 
 impl Drop for Lender {
     fn drop(&mut self) {
-        let (Some((lane, silent)), Some(Ok(place))) = (self.missed.take(), self.place.get()) else {
+        let Some((place, lane, silent)) = self.missed.take() else {
             return;
         };
-        if silent.is_none_or(|silent| silent.is_replaced(place)) {
-            agent::start(place, &lane);
+        if silent.is_none_or(|silent| silent.is_replaced(&place)) {
+            agent::start(&place, &lane);
         }
     }
 }

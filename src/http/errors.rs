@@ -25,6 +25,10 @@ const LONG_HEAD: &str = "proxy response headers too long";
 /// hyper's text for a `Content-Length` that is no number, or several that differ.
 const UNCLEAR_LENGTH: &str = "invalid content-length";
 
+/// The text of a lent connection's error if the lender has ended, not the server.
+#[cfg(unix)]
+pub(crate) const LENDER_ENDED: &str = "the agent that lent the connection has ended; try again";
+
 /// The texts of glibc and musl for a temporary failure of the resolver (getaddrinfo(3), `EAI_AGAIN`).
 const RESOLVER_FAILED: [&str; 2] = [
     "Temporary failure in name resolution",
@@ -40,8 +44,24 @@ pub(super) fn classify(
 ) -> TransportError {
     let error = error.without_url();
     let (is_connect, is_timeout) = (error.is_connect(), error.is_timeout());
+    let phase = match is_timeout {
+        true => Phase::TimeLimit,
+        false => phase,
+    };
+    let error = classify_inner(error.into(), is_connect, host, phase);
+    let proxy = proxy.filter(|_| matches!(error.phase, Phase::Connect | Phase::Tls));
+    error.through(proxy)
+}
+
+/// Finds the phase of an error of the libraries below reqwest.
+pub(super) fn classify_inner(
+    error: Box<dyn Error + Send + Sync>,
+    is_connect: bool,
+    host: &str,
+    phase: Phase,
+) -> TransportError {
     let inner = Innermost {
-        error: error.into(),
+        error,
         is_connect,
         curl: None,
     };
@@ -49,42 +69,10 @@ pub(super) fn classify(
         () if inner.find::<rustls::Error>().is_some() => Phase::Tls,
         () if is_connect => Phase::Connect,
         () if inner.is_not_http() => Phase::NotHttp,
-        () if is_timeout => Phase::TimeLimit,
         () => phase,
-    };
-    let proxy = proxy.filter(|_| matches!(phase, Phase::Connect | Phase::Tls));
-    TransportError::new(phase, host, inner).through(proxy)
-}
-
-/// Finds the phase of an error on a connection that was open before.
-#[cfg(unix)]
-pub(crate) fn classify_open(error: hyper::Error, host: &str) -> TransportError {
-    let inner = Innermost {
-        error: error.into(),
-        is_connect: false,
-        curl: None,
-    };
-    let phase = match inner.is_not_http() {
-        true => Phase::NotHttp,
-        false => Phase::Request,
     };
     TransportError::new(phase, host, inner)
 }
-
-/// The process that lent a connection has ended, not the server.
-#[cfg(unix)]
-#[derive(Debug)]
-pub(crate) struct LenderEnded;
-
-#[cfg(unix)]
-impl fmt::Display for LenderEnded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the agent that lent the connection has ended; try again")
-    }
-}
-
-#[cfg(unix)]
-impl Error for LenderEnded {}
 
 /// The proxy supports no authentication scheme that the library has.
 #[derive(Debug)]
@@ -122,7 +110,7 @@ impl Error for UnsupportedAuth {}
 /// Tells whether the process that lent a connection has ended, not the server.
 #[cfg(unix)]
 pub(super) fn is_of_lender(error: &reqwest::Error) -> bool {
-    links(error).any(|link| link.is::<LenderEnded>())
+    links(error).any(|link| link.to_string() == LENDER_ENDED)
 }
 
 impl TransportError {

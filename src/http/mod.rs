@@ -47,12 +47,12 @@ pub use client::Client;
 #[cfg(unix)]
 pub(crate) use dial::dial;
 #[cfg(unix)]
-pub(crate) use errors::LenderEnded;
+pub(crate) use errors::LENDER_ENDED;
 pub(crate) use errors::Reason;
 #[cfg(unix)]
 pub(crate) use message::{Messages, runtime};
 #[cfg(unix)]
-pub(crate) use open::{OpenConnection, Unanswered};
+pub(crate) use open::OpenConnection;
 pub(crate) use proxy::{Proxy, ProxyAuth, ProxyLogin, ProxyLogins, ProxyUser};
 pub(crate) use resolver::Family;
 pub(crate) use retry::{PATIENCE, Retries, Trouble};

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Phase, Request, Response, TransportError,
-    errors::{classify, classify_open, is_of_lender},
+    errors::{LENDER_ENDED, classify_inner, is_of_lender},
     message::{Exchange, Incoming, Messages},
     pool::notice_closed_connections,
     route::MAX_HEADER_LINES,
@@ -23,14 +23,6 @@ const AHEAD_LIMIT: Duration = Duration::from_millis(250);
 pub(crate) struct OpenConnection {
     messages: Messages,
     sender: RefCell<SendRequest<reqwest::Body>>,
-}
-
-/// Why there is no response.
-pub(crate) enum Unanswered {
-    /// The connection had ended before. The server saw nothing of the request.
-    Unsent(TransportError),
-    /// The server may have seen the request.
-    Lost(TransportError),
 }
 
 impl OpenConnection {
@@ -66,17 +58,16 @@ impl OpenConnection {
     ///
     /// # Errors
     ///
-    /// If there is none, and whether the request was sent.
-    pub(crate) fn send(&self, request: Request) -> Result<Response, Unanswered> {
+    /// As [`super::HttpClient::send`]. [`Phase::Connect`] if the connection had ended before the request was sent.
+    pub(crate) fn send(&self, request: Request) -> Result<Response, TransportError> {
         let exchange = self.messages.exchange(&request);
         let request = self
             .messages
-            .start(request, &exchange, Duration::ZERO, None)
-            .map_err(Unanswered::Lost)?;
+            .start(request, &exchange, Duration::ZERO, None)?;
         let _wait = waiting::on(&exchange.host);
         let answer = self.exchange(request, &exchange)?;
         let mut incoming = self.messages.finish(exchange, answer);
-        incoming.read_ahead().map_err(Unanswered::Lost)?;
+        incoming.read_ahead()?;
         Ok(incoming.into())
     }
 
@@ -84,29 +75,20 @@ impl OpenConnection {
         &self,
         request: reqwest::Request,
         exchange: &Exchange,
-    ) -> Result<reqwest::Response, Unanswered> {
+    ) -> Result<reqwest::Response, TransportError> {
         let Exchange { host, pace, .. } = exchange;
-        let unsendable = |error: &dyn std::error::Error| {
-            let error = TransportError::new(Phase::Connect, host, error.to_string());
-            Unanswered::Lost(error)
-        };
-        let request = in_origin_form(request).map_err(|error| unsendable(error.as_ref()))?;
+        let request = in_origin_form(request)
+            .map_err(|error| TransportError::new(Phase::Connect, host, error.to_string()))?;
         let mut sender = self.sender.borrow_mut();
         let answer = pace.keep(sender.try_send_request(request));
         let answer = self.messages.runtime.block_on(answer);
+        let answer = answer.map_err(|slow| TransportError::new(Phase::TimeLimit, host, slow))?;
         match answer {
-            Ok(Ok(answer)) => Ok(answer.map(reqwest::Body::wrap).into()),
-            Ok(Err(mut error)) => {
+            Ok(answer) => Ok(answer.map(reqwest::Body::wrap).into()),
+            Err(mut error) => {
                 let is_unsent = error.take_message().is_some();
-                let error = classify_open(error.into_error(), host);
-                Err(match is_unsent {
-                    true => Unanswered::Unsent(error),
-                    false => Unanswered::Lost(error),
-                })
-            }
-            Err(slow) => {
-                let error = TransportError::new(Phase::TimeLimit, host, slow);
-                Err(Unanswered::Lost(error))
+                let error = error.into_error().into();
+                Err(classify_inner(error, is_unsent, host, Phase::Request))
             }
         }
     }
@@ -131,31 +113,22 @@ impl Incoming {
     /// Reads the beginning of the body, before git has seen any of it. If the lender ends meanwhile, there was no
     /// response, and the request may be repeated.
     fn read_ahead(&mut self) -> Result<(), TransportError> {
-        let Incoming {
-            runtime,
-            answer,
-            ahead,
-            exchange,
-            ..
-        } = self;
-        runtime.block_on(async {
+        let (answer, ahead) = (&mut self.answer, &mut self.ahead);
+        self.runtime.block_on(async {
             let (until, mut bytes) = (Instant::now() + AHEAD_LIMIT, 0);
             while bytes < AHEAD_BYTES
                 && let Ok(chunk) = timeout_at(until, answer.chunk()).await
             {
-                match chunk {
-                    Err(error) if is_of_lender(&error) => {
-                        return Err(classify(error, &exchange.host, None, Phase::Request));
+                bytes += match &chunk {
+                    Ok(Some(chunk)) => chunk.len(),
+                    Err(error) if is_of_lender(error) => {
+                        let host = &self.exchange.host;
+                        return Err(TransportError::new(Phase::Request, host, LENDER_ENDED));
                     }
-                    Ok(Some(chunk)) => {
-                        bytes += chunk.len();
-                        ahead.push_back(Ok(Some(chunk)));
-                    }
-                    end => {
-                        ahead.push_back(end);
-                        break;
-                    }
-                }
+                    // The body ends here.
+                    Ok(None) | Err(_) => AHEAD_BYTES,
+                };
+                ahead.push_back(chunk);
             }
             Ok(())
         })
