@@ -300,6 +300,12 @@ mod tests {
         // An empty frame returns the connection.
         assert_eq!(carried, [0; 4], "the agent carries nothing");
     }
+
+    fn hears_request(agent: &mut std::os::unix::net::UnixStream) {
+        let request = agent.read(&mut [0; 4096]).expect("the command sends it");
+        assert!(request > 0, "the command sends it");
+    }
+
     fn frame(bytes: &[u8]) -> Vec<u8> {
         let length = u32::try_from(bytes.len()).expect("it is short");
         [&length.to_be_bytes(), bytes].concat()
@@ -321,8 +327,7 @@ mod tests {
         let (by_agent, mut agent) = borrowed();
         let (go_on, goes_on) = mpsc::channel();
         let answers = thread::spawn(move || {
-            let asked = agent.read(&mut [0; 4096]).expect("the command asks");
-            assert!(asked > 0, "the command asks");
+            hears_request(&mut agent);
             let beginning = [frame(head.as_bytes()), frame(&first)].concat();
             agent.write_all(&beginning).expect("the command reads");
             goes_on.recv().expect("the test goes on");
@@ -336,5 +341,39 @@ mod tests {
         assert_eq!(next().as_deref(), Some(&b"second"[..]));
         assert_eq!(next(), None);
         answers.join().expect("it answers");
+    }
+
+    #[test]
+    fn an_agent_that_ends_during_the_beginning_of_a_response_gave_none() {
+        let (by_agent, mut agent) = borrowed();
+        let answers = thread::spawn(move || {
+            hears_request(&mut agent);
+            let half = frame(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst");
+            agent.write_all(&half).expect("the command reads");
+        });
+        let url = Url::parse("https://lent/").expect("it is a URL");
+        let sent = by_agent.send(Request::get(url.clone()));
+        let error = sent.err().expect("the agent has ended");
+        assert_eq!(error.phase, Phase::Request, "the caller may repeat it");
+        let again = by_agent.send(Request::get(url));
+        assert_eq!(
+            again.err().map(|error| error.reason()).as_deref(),
+            Some("own")
+        );
+        answers.join().expect("it answers");
+    }
+
+    #[test]
+    fn a_command_waits_for_an_agent_as_long_as_the_documents_say() {
+        let limits = include_str!("../../docs/limits.md").split_whitespace();
+        let limits = limits.collect::<Vec<_>>().join(" ");
+        let costs = [
+            (FIRST_WORD_LIMIT, 25, "costs 25 milliseconds."),
+            (DIAL_LIMIT, 2000, "a command waits two seconds for it"),
+        ];
+        for (limit, milliseconds, text) in costs {
+            assert_eq!(limit.as_millis(), milliseconds);
+            assert!(limits.contains(text), "{text}");
+        }
     }
 }

@@ -288,7 +288,8 @@ fn a_connection_from_an_address_that_is_gone_is_replaced_silently() {
     costs_one_handshake(&world, 1, || network.list(&world));
 }
 
-/// What a lost connection may cost: two seconds, and what a busy machine takes. The system alone takes minutes.
+/// What a lost connection may cost: two seconds, which a unit test of the agent holds, and what a busy machine takes. The
+/// system alone takes minutes.
 const LOSS_LIMIT: Duration = Duration::from_secs(20);
 
 #[test]
