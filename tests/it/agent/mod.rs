@@ -141,10 +141,7 @@ impl Lending {
         let mut agent = run.into_command().spawn().expect("it starts");
         let pid = agent.id();
         thread::spawn(move || agent.wait());
-        self.until(|status| status.pid == pid);
-        let mut agents = self.agents();
-        agents.retain(|agent| agent.number() == pid);
-        agents.pop().expect("it runs")
+        self.running(&self.until(|status| status.pid == pid))
     }
 
     /// Sets the agent's clocks, as faketime(1) does: `+20` moves them, `+0 x100` makes them fast.
@@ -177,9 +174,20 @@ impl Lending {
         }
     }
 
-    /// Finds the agents of this world that run now.
+    /// Finds the agents of this world that run now, and the processes that start them.
     pub(crate) fn agents(&self) -> Vec<Process> {
         processes::with_arguments(&["agent", "run"], &self.path(""))
+    }
+
+    /// Finds the agent in a state, and expects that the process which started it ends.
+    #[track_caller]
+    pub(crate) fn running(&self, status: &Status) -> Process {
+        let (mut agents, others): (Vec<_>, Vec<_>) = self
+            .agents()
+            .into_iter()
+            .partition(|agent| agent.number() == status.pid);
+        processes::all_end(&others);
+        agents.pop().expect("it runs")
     }
 }
 
@@ -205,9 +213,7 @@ fn a_command_starts_an_agent_and_the_next_ones_use_its_connection() {
     let world = Lending::new();
     let first = world.start();
     assert_eq!((first.dialed, first.reused), (1, 0), "{first:?}");
-    let agents = world.agents();
-    assert_eq!(agents.len(), 1, "one agent runs");
-    assert_eq!(agents[0].number(), first.pid);
+    world.running(&first);
     world.bitbucket.clear_requests();
     let status = world.borrows(|| world.list());
     assert_eq!(status.pid, first.pid, "the same agent lends again");

@@ -5,12 +5,7 @@ use std::{fs, path::Path};
 use bitbucket_local::{Action, Kind, Rule};
 
 use super::Lending;
-use crate::{
-    inspect::names,
-    needs::needs,
-    processes::{self, Process},
-    support::Run,
-};
+use crate::{inspect::names, needs::needs, processes::Process, support::Run};
 
 /// Runs a line of a shell, reads its output to the end, and expects the list of refs. The agent runs afterwards.
 #[track_caller]
@@ -22,13 +17,10 @@ fn nothing_waits(world: &Lending, how: &str, run: Run) {
         "{how}: {}",
         done.stdout
     );
-    let status = world.until(|_| true);
-    let agents = world.agents();
-    assert_eq!(agents.len(), 1, "the agent outlives its command: {how}");
-    assert_eq!(agents[0].number(), status.pid, "{how}");
-    is_alone(how, &agents[0]);
+    let agent = world.running(&world.until(|_| true));
+    is_alone(how, &agent);
     world.bbtoken(["agent", "stop"]).ok();
-    processes::all_end(&agents);
+    assert!(agent.ends(), "{how}");
 }
 
 /// Expects that a process has nothing of the process that started it.
@@ -109,14 +101,16 @@ fn a_job_without_a_session_starts_the_agent_in_the_cache_and_does_not_wait_for_i
     );
     of_job(world.run("/bin/sh".as_ref(), ["-c", &line])).ok();
     let status = || super::status(of_job(world.bbtoken(["agent", "status", "--json"])));
-    while status().is_none() {
-        std::thread::yield_now();
-    }
-    // Earlier, a process that starts the agent and ends could be taken for it.
-    let agents = world.agents();
-    is_alone("cron", &agents[0]);
+    let status = loop {
+        match status() {
+            Some(status) => break status,
+            None => std::thread::yield_now(),
+        }
+    };
+    let agent = world.running(&status);
+    is_alone("cron", &agent);
     of_job(world.bbtoken(["agent", "stop"])).ok();
-    processes::all_end(&agents);
+    assert!(agent.ends());
 }
 
 /// Runs a command that waits for the server's answer while something happens.
@@ -139,12 +133,12 @@ fn during_a_command(world: &Lending, happens: impl FnOnce()) {
 #[test]
 fn a_stopped_agent_is_gone_with_its_files() {
     let world = Lending::new();
-    world.start();
-    let agents = world.agents();
+    let status = world.start();
+    let agent = world.running(&status);
     let told = world.bbtoken(["agent", "stop"]).ok();
-    let number = agents[0].number();
-    assert_eq!(told, format!("the agent has ended (process {number})\n"));
-    processes::all_end(&agents);
+    let text = format!("the agent has ended (process {})\n", status.pid);
+    assert_eq!(told, text);
+    assert!(agent.ends());
     assert_eq!(names(&world.place()), [""; 0], "no file is left");
     let again = world.bbtoken(["agent", "stop"]).ok();
     assert_eq!(again, "no agent is running\n");
@@ -153,13 +147,12 @@ fn a_stopped_agent_is_gone_with_its_files() {
 #[test]
 fn a_stopped_agent_lets_a_command_finish() {
     let world = Lending::new();
-    world.start();
-    let agents = world.agents();
+    let agent = world.running(&world.start());
     world.bitbucket.clear_requests();
     during_a_command(&world, || {
         world.bbtoken(["agent", "stop"]).ok();
     });
-    processes::all_end(&agents);
+    assert!(agent.ends());
     assert_eq!(names(&world.place()), [""; 0], "no file is left");
     assert_eq!(
         world.git_requests(),
