@@ -99,6 +99,9 @@ windows_of() {
 # Makes the setup for Windows: setup_of <directory that windows_of has laid out> <file> [<option of makensis>].
 setup_of() {
     find "$1" -exec touch -hd "@${SOURCE_DATE_EPOCH:-0}" {} +
+    # What the uninstaller removes: what a directory holds comes before it.
+    find "$1" -mindepth 1 -printf '%P\t%y\n' | LC_ALL=C sort -r |
+        sed -E 's|/|\\|g; s|(.*)\tf|  Delete "$INSTDIR\\\1"|; s|(.*)\td|  RMDir "$INSTDIR\\\1"|' >"$1.nsh"
     makensis -V2 -INPUTCHARSET UTF8 "${@:3}" -DVERSION="$version" -DHOMEPAGE="$homepage" -DSTAGE="$1" -DOUTPUT="$2" \
         "$top/packaging/setup.nsi"
 }

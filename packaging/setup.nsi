@@ -25,6 +25,13 @@ UninstPage uninstConfirm
 UninstPage instfiles
 
 Section
+  ; The version before may have brought files that this one lacks.
+  ReadRegStr $0 HKCU "${ENTRY}" "InstallLocation"
+  ${If} $0 == $INSTDIR
+  ${AndIf} ${FileExists} "$INSTDIR\uninstall.exe"
+    ExecWait '"$INSTDIR\uninstall.exe" /S _?=$INSTDIR'
+  ${EndIf}
+
   SetOutPath "$INSTDIR"
   File /r "${STAGE}\*"
   WriteUninstaller "$INSTDIR\uninstall.exe"
@@ -55,19 +62,15 @@ Section
 SectionEnd
 
 Section Uninstall
-  ; Only what the setup brought: the user may have chosen a directory with other files.
-  Delete "$INSTDIR\git-remote-bbtoken.exe"
-  Delete "$INSTDIR\git-bbtoken.exe"
-  Delete "$INSTDIR\git-bbtoken.ps1"
-  Delete "$INSTDIR\README.md"
-  Delete "$INSTDIR\CHANGELOG.md"
-  Delete "$INSTDIR\SECURITY.md"
-  Delete "$INSTDIR\LICENSE"
-  Delete "$INSTDIR\licenses-of-dependencies.txt"
+  ; Only what the setup brought, file by file: the user may have chosen a directory with other files.
+  !include "${STAGE}.nsh"
   Delete "$INSTDIR\uninstall.exe"
-  RMDir /r "$INSTDIR\docs"
   RMDir "$INSTDIR"
   DeleteRegKey HKCU "${ENTRY}"
+  ; Run by the setup of another version, it stands in its own directory. PATH stays then.
+  ${If} $EXEDIR == $INSTDIR
+    Return
+  ${EndIf}
   ReadRegStr $0 HKCU "Environment" "Path"
   StrLen $2 "$0"
   IntOp $3 ${NSIS_MAX_STRLEN} - 32

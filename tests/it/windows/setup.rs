@@ -124,7 +124,16 @@ fn the_setup_installs_and_upgrades_the_programs_and_removes_all_that_it_brought(
         let expected = expected.join(";");
         assert_eq!(found, Some(expected), "the directory is in PATH once");
 
+        let of_drive = directory.replace('\\', "/");
+        let directory = machine.prefix.join(of_drive.replace("C:", "drive_c"));
+        let own = directory.join("docs/own.txt");
+        fs::write(&own, "").expect("the directory is there");
+
         machine.remove();
+        fs::remove_file(&own).expect("a file that the setup did not bring stays");
+        for kept in [directory.join("docs"), directory] {
+            fs::remove_dir(kept).expect("nothing else keeps the directory");
+        }
         assert_eq!(machine.files(), before, "no file is left");
         assert_eq!(machine.value(ENTRY, "DisplayName"), None);
         let found = machine.value(ENVIRONMENT, "Path");
