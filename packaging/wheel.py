@@ -29,7 +29,7 @@ Classifier: Topic :: Software Development :: Version Control :: Git
 Requires-Python: >=3.7
 Description-Content-Type: text/markdown
 
-After `pip install git-remote-bbtoken`, `git clone bbtoken::workspace/repo` works with Bitbucket Cloud.
+After `pip install git-remote-bbtoken`, `git clone bbtoken::workspace/repo` works with Bitbucket.
 This git remote helper gets an OAuth 2 access token, renews it, and adds it to git's requests.
 The wheel contains two programs, their manual pages and shell completions, and no Python code.
 """

@@ -1,6 +1,6 @@
 //! The JSON of cached, stored and shared records: a version, and the fields of one type.
 
-use serde::{Serialize, Serializer, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::secret::Secret;
@@ -15,13 +15,15 @@ pub(super) fn render(record: &impl Serialize) -> Value {
     value
 }
 
-/// Parses a record. `None` if it is not one of this version.
+/// Parses a record. `None` if it is not one of this version. Reading twice costs less than a [`Value`] between, which
+/// would also keep copies of secrets.
 pub(super) fn parse<T: DeserializeOwned>(text: &Secret) -> Option<T> {
-    let value: Value = serde_json::from_str(text.expose()).ok()?;
-    if value.get("version")?.as_u64()? != VERSION {
-        return None;
+    #[derive(Deserialize)]
+    struct Version {
+        version: u64,
     }
-    serde_json::from_value(value).ok()
+    let Version { version } = serde_json::from_str(text.expose()).ok()?;
+    (version == VERSION).then(|| serde_json::from_str(text.expose()).ok())?
 }
 
 /// Writes a secret into a record. A type cannot do that without naming this function, because [`Secret`] has no

@@ -1,5 +1,5 @@
 class GitRemoteBbtoken < Formula
-  desc "Git remote helper for Bitbucket Cloud with OAuth 2 tokens"
+  desc "Git remote helper for Bitbucket with OAuth 2 tokens"
   homepage "@repository@"
   version "@version@"
   license any_of: ["MIT", "Apache-2.0"]
