@@ -50,17 +50,23 @@ needs_tools() {
     PATH=$venv/bin:$PATH
 }
 
-# The programs of a target, built if they are not: $work/programs/<target>.
+# The programs of a target, built if they are not: $work/programs/<target>. `packaging/check` gives stand-ins for them when it
+# makes a version before, with the texts of this one.
 programs_of() {
+    built=${stand_ins:-}
+    [ -z "$built" ] || return 0
     "$top/packaging/programs" "$1"
     built=$work/programs/$1
 }
 
 # Manual pages, completions, licenses and the changelog: $work/texts.
 texts() {
-    "$top/packaging/texts"
+    [ -n "${stand_ins:-}" ] || "$top/packaging/texts"
     texts=$work/texts
 }
+
+# Copies files of the commit into a directory, which is the last argument.
+pages_of() { git -C "$top" archive HEAD "${@:1:$#-1}" | tar -xC "${*: -1}"; }
 
 # Lays out an installation below a directory, as below /usr: prefix_of <target> <directory>.
 prefix_of() {
@@ -77,7 +83,7 @@ prefix_of() {
     cp "$texts/completions/bash" "$prefix/share/bash-completion/completions/git-bbtoken"
     cp "$texts/completions/zsh" "$prefix/share/zsh/site-functions/_git-bbtoken"
     cp "$texts/completions/fish" "$prefix/share/fish/vendor_conf.d/git-bbtoken.fish"
-    (cd "$top" && cp -r README.md CHANGELOG.md SECURITY.md docs "$prefix/share/doc/$name/")
+    pages_of README.md CHANGELOG.md SECURITY.md docs "$prefix/share/doc/$name"
     cp "$top/LICENSE" "$texts/dependencies.txt" "$prefix/share/licenses/$name/"
     # The static program contains the GNU C library, whose license lets everyone build it anew with another one.
     [ "$target" != linux-x86_64-static ] || cp /usr/share/common-licenses/LGPL-2.1 "$prefix/share/licenses/$name/"
@@ -93,7 +99,8 @@ windows_of() {
     cp "$built"/*.exe "$2/"
     cp "$texts/completions/powershell" "$2/git-bbtoken.ps1"
     cp "$texts/dependencies.txt" "$2/licenses-of-dependencies.txt"
-    (cd "$top" && cp -r README.md CHANGELOG.md SECURITY.md LICENSE docs "$2/")
+    pages_of README.md CHANGELOG.md SECURITY.md LICENSE docs "$2"
+    chmod -R u=rwX,go=rX "$2"
 }
 
 # Makes the setup for Windows: setup_of <directory that windows_of has laid out> <file> [<option of makensis>].
@@ -102,7 +109,7 @@ setup_of() {
     # What the uninstaller removes: what a directory holds comes before it.
     find "$1" -mindepth 1 -printf '%P\t%y\n' | LC_ALL=C sort -r |
         sed -E 's|/|\\|g; s|(.*)\tf|  Delete "$INSTDIR\\\1"|; s|(.*)\td|  RMDir "$INSTDIR\\\1"|' >"$1.nsh"
-    makensis -V2 -INPUTCHARSET UTF8 "${@:3}" -DVERSION="$version" -DHOMEPAGE="$homepage" -DSTAGE="$1" -DOUTPUT="$2" \
+    makensis -V2 -INPUTCHARSET UTF8 "${@:3}" -DVERSION="$version" -DNUMBERS="${version%%-*}" -DHOMEPAGE="$homepage" -DSTAGE="$1" -DOUTPUT="$2" \
         "$top/packaging/setup.nsi"
 }
 

@@ -6,7 +6,7 @@ OutFile "${OUTPUT}"
 InstallDir "$LOCALAPPDATA\Programs\git-remote-bbtoken"
 RequestExecutionLevel user
 ManifestDPIAware true
-VIProductVersion "${VERSION}.0"
+VIProductVersion "${NUMBERS}.0"
 VIAddVersionKey ProductName "git-remote-bbtoken"
 VIAddVersionKey ProductVersion "${VERSION}"
 VIAddVersionKey FileVersion "${VERSION}"
@@ -18,6 +18,33 @@ VIAddVersionKey LegalCopyright "MIT OR Apache-2.0"
 ${StrStr}
 ${UnStrRep}
 !define ENTRY "Software\Microsoft\Windows\CurrentVersion\Uninstall\git-remote-bbtoken"
+
+; $0 becomes the user's PATH, and $1 "no" if it must stay as it is: NSIS reads a value that is too long as if there were
+; none, and cuts a text that becomes too long.
+!macro READ_PATH
+  StrCpy $1 ""
+  ClearErrors
+  ReadRegStr $0 HKCU "Environment" "Path"
+  ${If} ${Errors}
+    StrCpy $2 0
+    ${Do}
+      ClearErrors
+      EnumRegValue $3 HKCU "Environment" $2
+      ${If} ${Errors}
+        ${ExitDo}
+      ${EndIf}
+      ${If} $3 == "Path"
+        StrCpy $1 "no"
+      ${EndIf}
+      IntOp $2 $2 + 1
+    ${Loop}
+  ${EndIf}
+  StrLen $2 "$0;$INSTDIR"
+  IntOp $3 ${NSIS_MAX_STRLEN} - 32
+  ${If} $2 > $3
+    StrCpy $1 "no"
+  ${EndIf}
+!macroend
 
 Page directory
 Page instfiles
@@ -42,21 +69,17 @@ Section
   WriteRegStr HKCU "${ENTRY}" "UninstallString" '"$INSTDIR\uninstall.exe"'
   WriteRegStr HKCU "${ENTRY}" "QuietUninstallString" '"$INSTDIR\uninstall.exe" /S'
 
-  ; The user's PATH. NSIS cuts long texts off: a PATH that may be too long stays as it is.
-  ReadRegStr $0 HKCU "Environment" "Path"
-  ${StrStr} $1 "$0;" "$INSTDIR;"
-  StrLen $2 "$0;$INSTDIR"
-  IntOp $3 ${NSIS_MAX_STRLEN} - 32
-  ${If} $1 == ""
-    ${If} $2 < $3
-      ${If} $0 == ""
-        WriteRegExpandStr HKCU "Environment" "Path" "$INSTDIR"
-      ${Else}
-        WriteRegExpandStr HKCU "Environment" "Path" "$0;$INSTDIR"
-      ${EndIf}
-      SendMessage ${HWND_BROADCAST} ${WM_SETTINGCHANGE} 0 "STR:Environment" /TIMEOUT=5000
-    ${Else}
+  !insertmacro READ_PATH
+  ${StrStr} $2 ";$0;" ";$INSTDIR;"
+  ${If} $2 == ""
+    ${If} $1 == "no"
       MessageBox MB_OK "Your PATH is too long for this setup. Add this directory to it: $INSTDIR" /SD IDOK
+    ${Else}
+      ${If} $0 != ""
+        StrCpy $0 "$0;"
+      ${EndIf}
+      WriteRegExpandStr HKCU "Environment" "Path" "$0$INSTDIR"
+      SendMessage ${HWND_BROADCAST} ${WM_SETTINGCHANGE} 0 "STR:Environment" /TIMEOUT=5000
     ${EndIf}
   ${EndIf}
 SectionEnd
@@ -71,16 +94,16 @@ Section Uninstall
   ${If} $EXEDIR == $INSTDIR
     Return
   ${EndIf}
-  ReadRegStr $0 HKCU "Environment" "Path"
-  StrLen $2 "$0"
-  IntOp $3 ${NSIS_MAX_STRLEN} - 32
-  ${If} $2 < $3
-    ${UnStrRep} $1 "$0" ";$INSTDIR" ""
-    ${UnStrRep} $1 "$1" "$INSTDIR" ""
-    ${If} $1 == ""
+  !insertmacro READ_PATH
+  ${UnStrRep} $2 ";$0;" ";$INSTDIR;" ";"
+  ${If} $1 == ""
+  ${AndIf} $2 != ";$0;"
+    ; Without the two ends that were added.
+    StrCpy $2 $2 -1 1
+    ${If} $2 == ""
       DeleteRegValue HKCU "Environment" "Path"
-    ${ElseIf} $1 != $0
-      WriteRegExpandStr HKCU "Environment" "Path" "$1"
+    ${Else}
+      WriteRegExpandStr HKCU "Environment" "Path" "$2"
     ${EndIf}
     SendMessage ${HWND_BROADCAST} ${WM_SETTINGCHANGE} 0 "STR:Environment" /TIMEOUT=5000
   ${EndIf}

@@ -114,7 +114,7 @@ check_wheel() {
     root=$place/venv
     python3 -m venv "$root"
     install_wheel "$old"
-    "$root/bin/git-bbtoken" --version >/dev/null
+    "$root/bin/git-bbtoken" --version | grep -qwF 0.0.1
     install_wheel "$new"
     PATH=$root/bin:$PATH sh "$shared/use" "$version"
     PATH=$root/bin:$PATH XDG_DATA_DIRS=$root/share bash "$shared/extras"
@@ -158,12 +158,12 @@ check_zip() {
 }
 has_exe() {
     [ -n "$(find "$place/unpacked" -name git-remote-bbtoken.exe)" ] || fail "$artifact has no git-remote-bbtoken.exe"
-    say "scripts/test --windows runs the programs"
+    say "BBTOKEN_TEST_RELEASE=${out#"$top/"} scripts/test --windows runs the programs"
 }
 
 check_setup() {
     [ -f "$out/$name-$version-$target-setup.exe" ] || fail "there is no setup program in $out; make it first: scripts/release --only $artifact"
-    say "BBTOKEN_TEST_SETUP=<this file> scripts/test --windows installs it"
+    say "BBTOKEN_TEST_RELEASE=${out#"$top/"} scripts/test --windows installs it"
 }
 
 check_image() {
@@ -171,6 +171,7 @@ check_image() {
     local storage=(buildah --storage-driver vfs --root "$place/storage" --runroot "$place/runroot") container
     container=$("${storage[@]}" from --pull-never "oci-archive:$(find "$out" -name '*.oci.tar' | head -1)")
     root=$("${storage[@]}" mount "$container")
+    [ ! -e "$root/etc/hostname" ] && [ ! -e "$root/etc/resolv.conf" ] || fail "the image has the name and network of a machine"
     # A container engine writes this file.
     echo "127.0.0.1 localhost" >"$root/etc/hosts"
     inside sh /mnt/use "$version"
@@ -207,6 +208,7 @@ check_cost() {
     cargo build --release --locked -q --bin git-remote-bbtoken --manifest-path "$top/Cargo.toml" --target-dir "$work/plain"
     counts="$(count "$plain") $(count "$helper")"
     say "$size bytes; instructions of the plain and the released helper: $counts"
+    [[ $counts =~ ^[1-9][0-9]*\ [1-9][0-9]*$ ]] || fail "the instructions could not be counted"
     awk -v least="$least" '{ exit !($2 <= $1 * 1.03 && $2 >= $1 * least) }' <<<"$counts" ||
         fail "the released helper needs less than $least or more than 1.03 of the plain one's instructions: $counts"
 }
@@ -221,7 +223,7 @@ count() {
         # shellcheck disable=SC2059  # the request is the format
         for _ in 1 2 3 4; do
             printf "capabilities\nconnect git-upload-pack\n$request" | valgrind --tool=callgrind -q \
-                --callgrind-out-file="$HOME/callgrind" "$1" origin acme/app >/dev/null
+                --callgrind-out-file="$HOME/callgrind" "$1" origin acme/app | grep refs/heads/main >/dev/null || return
             sed -n 's/^totals: //p' "$HOME/callgrind"
         done | sort -n | head -1
     )

@@ -53,17 +53,28 @@ listing() {
 lifecycle() {
     local before
     before=$(listing)
+    # A root that something is left in is no measure for the next artifact.
+    rm "$root/complete"
     "$1" "$shared/$(basename "$old")"
+    inside git-bbtoken --version | grep -qwF 0.0.1
     "$1" "$shared/$(basename "$new")"
     inside sh /mnt/use "$version"
     inside bash /mnt/extras
     "$2"
     diff <(echo "$before") <(listing) || fail "the removal of $artifact leaves files, or takes some away"
+    touch "$root/complete"
 }
 
-# Makes the same artifact with a lower version, for upgrades: $old and $new, also in $shared.
+# Makes the same artifact with a lower version and other programs, for upgrades: $old and $new, also in $shared.
 old_and_new() {
-    out=$place/before version=0.0.1 "$top/packaging/parts/$1"
+    local program
+    mkdir -p "$place/stand-ins"
+    for program in "${programs[@]}"; do
+        printf '#!/bin/sh\necho %s 0.0.1\n' "$program" >"$place/stand-ins/$program"
+        chmod 755 "$place/stand-ins/$program"
+    done
+    "$top/packaging/texts"
+    out=$place/before version=0.0.1 stand_ins=$place/stand-ins "$top/packaging/parts/$1"
     old=$(find "$place/before" -type f -newer "$place/announced" -name "$2" | head -1)
     new=$(find "$out" -maxdepth 1 -name "$2" | head -1)
     [ -n "$old" ] && [ -n "$new" ] || fail "there is no $2 in $out; make it first: scripts/release --only $artifact"

@@ -170,6 +170,80 @@ fn packages_require_the_versions_that_the_programs_need() {
 }
 
 #[test]
+fn an_rpm_names_each_directory_of_the_documents() {
+    let listed = text(run(
+        "git",
+        &["ls-tree", "-rd", "--name-only", "HEAD", "docs"],
+    ));
+    let mut count = 0;
+    for directory in listed.lines().chain(["docs"]) {
+        let line =
+            format!("  - dst: /usr/share/doc/git-remote-bbtoken/{directory}\n    type: dir\n");
+        assert!(NFPM.contains(&line), "a removal leaves {directory}");
+        count += 1;
+    }
+    assert!(count > 2, "docs has directories");
+}
+
+/// Looks for leaks in a file, as `scripts/release` does for each artifact.
+fn leaks(file: &Path, work: &Path) -> (bool, String) {
+    let mut command = Command::new("packaging/leaks");
+    command.arg(file).current_dir(top());
+    command.env("top", top()).env("work", work);
+    let output = command.output().expect("the script starts");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.success(), told)
+}
+
+#[test]
+fn what_leaks_is_found_in_every_layer_of_an_artifact() {
+    needs!("bsdtar", "7z");
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let path = |name: &str| directory.path().join(name);
+    let shell = |script: &str| {
+        let mut command = Command::new("bash");
+        command.args(["-euc", script]).current_dir(&directory);
+        text(command.output().expect("bash starts"))
+    };
+    let key = format!("-----BEGIN {} KEY-----\n{}\n", "PRIVATE", "A".repeat(64));
+    let of_machine = format!("built in {}/src\n", top().display());
+    let of_tests = text(run("git", &["show", "HEAD:tests/it/packaging.rs"]));
+    let clean = "nothing\n";
+    for (content, word) in [
+        (&*key, "secret"),
+        (&of_machine, "path of this machine"),
+        (&of_tests, "file of tests/"),
+        (clean, ""),
+    ] {
+        fs::write(path("page"), content).expect("it is the test's");
+        shell(
+            "mkdir -p blobs/sha256
+            tar -czf archive.tar.gz page
+            tar -czf blobs/sha256/00ff page
+            tar -cf image.oci.tar blobs
+            gzip -nkf page && tar -cf package.tar page.gz
+            tar -cf nested.tar archive.tar.gz",
+        );
+        for file in [
+            "archive.tar.gz",
+            "image.oci.tar",
+            "package.tar",
+            "nested.tar",
+        ] {
+            let (is_clean, told) = leaks(&path(file), directory.path());
+            assert_eq!(is_clean, word.is_empty(), "{file}: {told}");
+            assert!(told.contains(word), "{file}: {told}");
+        }
+    }
+    fs::write(path("setup.exe"), "no archive").expect("it is the test's");
+    let (is_clean, told) = leaks(&path("setup.exe"), directory.path());
+    assert!(
+        !is_clean,
+        "what cannot be opened is no good artifact: {told}"
+    );
+}
+
+#[test]
 fn the_changelog_of_packages_comes_from_the_changelog() {
     needs!("python3");
     let make = |version: &str, file: &Path| {

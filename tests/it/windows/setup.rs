@@ -1,8 +1,7 @@
-//! The setup for Windows, in a wine of its own. `scripts/windows` makes it, and that of a version before.
-//! `BBTOKEN_TEST_SETUP` names the setup of a release instead.
+//! The setup for Windows, in a wine of its own. `scripts/windows` makes it, or takes it from a release, and makes that of
+//! a version before.
 
 use std::{
-    env,
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
@@ -85,47 +84,53 @@ impl Machine {
     }
 }
 
-fn new_setup() -> PathBuf {
-    let of_release = env::var_os("BBTOKEN_TEST_SETUP").map(fs::canonicalize);
-    let of_release = of_release.transpose().expect("the setup is there");
-    of_release.unwrap_or_else(|| place().join("setup.exe"))
-}
-
 #[test]
 #[ignore = "scripts/test --windows builds the programs, and runs this"]
 fn the_setup_installs_and_upgrades_the_programs_and_removes_all_that_it_brought() {
     let machine = Machine::new();
     let version = env!("CARGO_PKG_VERSION");
-    for path in [None, Some(r"C:\other programs")] {
+    let user = names(&machine.prefix.join("drive_c/users"))
+        .into_iter()
+        .find(|user| user != "Public")
+        .expect("wine has a user");
+    let ours = format!(r"C:\users\{user}\AppData\Local\Programs\git-remote-bbtoken");
+    let neighbor = format!(r"C:\other programs;{ours}-old;%USERPROFILE%\bin");
+    // NSIS reads texts of up to 1,023 characters.
+    let [nearly_long, long] = [1_000, 3_000].map(|length| format!(r"C:\{}", "x".repeat(length)));
+    for (path, has_room) in [
+        (None, true),
+        (Some(r"C:\other programs"), true),
+        (Some(&*neighbor), true),
+        (Some(&*nearly_long), false),
+        (Some(&*long), false),
+    ] {
         if let Some(path) = path {
             let add = ["add", ENVIRONMENT, "/v", "Path", "/t", "REG_EXPAND_SZ"];
             machine.run("reg", add).args(["/d", path, "/f"]).ok();
         }
         let before = machine.files();
-        let setup = place().join("setup-before.exe");
-        for (setup, expected) in [(setup, "0.0.1"), (new_setup(), version)] {
-            machine.run(setup, ["/S"]).ok();
+        for (setup, expected) in [("setup-before.exe", "0.0.1"), ("setup.exe", version)] {
+            machine.run(place().join(setup), ["/S"]).ok();
             let registered = machine.value(ENTRY, "DisplayVersion");
             assert_eq!(registered.as_deref(), Some(expected));
         }
         let directory = machine.value(ENTRY, "InstallLocation");
-        let directory = directory.expect("the setup says where the programs are");
+        assert_eq!(directory.as_ref(), Some(&ours), "where Windows has them");
         for program in ["git-bbtoken", "git-remote-bbtoken"] {
-            for shown in [
-                machine.run(format!(r"{directory}\{program}.exe"), ["--version"]),
-                machine.run("cmd", ["/c", program, "--version"]),
-            ] {
+            let by_path = has_room.then(|| machine.run("cmd", ["/c", program, "--version"]));
+            let itself = machine.run(format!(r"{ours}\{program}.exe"), ["--version"]);
+            for shown in by_path.into_iter().chain([itself]) {
                 let shown = shown.ok();
                 assert!(shown.contains(version), "{program} is replaced: {shown}");
             }
         }
-        let expected: Vec<_> = path.into_iter().chain([&*directory]).collect();
+        let expected: Vec<_> = path.into_iter().chain(has_room.then_some(&*ours)).collect();
         let found = machine.value(ENVIRONMENT, "Path");
         let expected = expected.join(";");
         assert_eq!(found, Some(expected), "the directory is in PATH once");
 
-        let of_drive = directory.replace('\\', "/");
-        let directory = machine.prefix.join(of_drive.replace("C:", "drive_c"));
+        let of_drive = ours.replace('\\', "/").replace("C:", "drive_c");
+        let directory = machine.prefix.join(of_drive);
         let own = directory.join("docs/own.txt");
         fs::write(&own, "").expect("the directory is there");
 
