@@ -1,6 +1,6 @@
 //! A string that never prints itself, and the masks for texts that may contain a secret.
 
-use std::{fmt, ops::Range};
+use std::{fmt, ops::Range, sync::Arc};
 
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
@@ -28,15 +28,15 @@ const MASK: &str = "***";
 
 /// A token, a client secret or a header with one.
 ///
-/// It has no `Display`, and its `Debug` is redacted. Its memory is wiped when it is dropped. [`Secret::expose`] is the
-/// only way to read it, so that a search finds every such place.
+/// It has no `Display`, and its `Debug` is redacted. Its clones share its memory, which is wiped with the last of them.
+/// [`Secret::expose`] is the only way to read it, so that a search finds every such place.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Zeroizing<String>);
+pub struct Secret(Arc<Zeroizing<String>>);
 
 impl Secret {
     /// Wraps a string that must not be shown.
     pub fn new(text: impl Into<String>) -> Self {
-        Secret(Zeroizing::new(text.into()))
+        Secret(Arc::new(Zeroizing::new(text.into())))
     }
 
     /// Reads the secret, only for its header, form body or file.

@@ -312,7 +312,7 @@ fn unsendable(host: &str, why: &'static str) -> TransportError {
 }
 
 fn sensitive(value: &Secret, host: &str) -> Result<HeaderValue, TransportError> {
-    let value = HeaderValue::from_str(value.expose());
+    let value = HeaderValue::try_from(value.expose().to_owned());
     let mut value = value.map_err(|_| {
         unsendable(
             host,
