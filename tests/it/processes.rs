@@ -10,7 +10,10 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::retry_on_intr,
-    process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open},
+    process::{
+        Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, kill_process_group, pidfd_getfd,
+        pidfd_open,
+    },
 };
 
 use crate::support::{World, helper};
@@ -87,6 +90,18 @@ impl Process {
         let line = status.lines().find(|line| line.starts_with(name))?;
         let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
         Some(kilobytes * 1024)
+    }
+
+    /// Copies each of its descriptors; only root may do that.
+    pub(crate) fn copied_handles(&self) -> Vec<OwnedFd> {
+        let numbers = fs::read_dir(format!("/proc/{}/fd", self.pid)).into_iter();
+        let names = numbers.flatten().flatten().map(|entry| entry.file_name());
+        names
+            .filter_map(|name| {
+                let number = name.to_str()?.parse().ok()?;
+                pidfd_getfd(&self.ended, number, PidfdGetfdFlags::empty()).ok()
+            })
+            .collect()
     }
 
     /// How many descriptors it has open; none once it has ended.

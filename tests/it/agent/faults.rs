@@ -1,6 +1,7 @@
 //! Agents and connections that end unexpectedly. No command fails, and no request is sent twice without need.
 
 use std::{
+    collections::BTreeSet,
     env,
     fs::{self, DirBuilder},
     io::{Read as _, Write as _},
@@ -12,13 +13,14 @@ use std::{
 };
 
 use bitbucket_local::{Action, Rule};
-use rustix::process::Signal;
+use rustix::{net::sockopt, process::Signal};
 
-use super::{Lending, Status, whole::Disturber};
+use super::{Lending, Status, parents::during_a_command, whole::Disturber};
 use crate::{
     inspect::Gate,
     model::{Chance, seed},
     needs::{ROOT, needs, test_of},
+    processes::Process,
     support::{Run, World},
 };
 
@@ -288,8 +290,27 @@ fn a_connection_from_an_address_that_is_gone_is_replaced_silently() {
     costs_one_handshake(&world, 1, || network.list(&world));
 }
 
-/// What a lost connection may cost: two seconds, which a unit test of the agent holds, and what a busy machine takes. The
-/// system alone takes minutes.
+/// Gives the limits for unconfirmed bytes of the agent's connections, in milliseconds (tcp(7), `TCP_USER_TIMEOUT`).
+fn limits_ms(agent: &Process) -> BTreeSet<u32> {
+    let handles = agent.copied_handles().into_iter();
+    let limits = handles.filter_map(|handle| sockopt::tcp_user_timeout(handle).ok());
+    limits.collect()
+}
+
+#[test]
+fn before_the_first_answer_on_a_connection_its_loss_costs_two_seconds() {
+    needs!(ROOT);
+    let world = Lending::new();
+    let agent = world.running(&world.start());
+    let mut before = BTreeSet::new();
+    during_a_command(&world, || before = limits_ms(&agent));
+    assert_eq!(before, BTreeSet::from([2_000]));
+    world.until(|status| status.lent == 0);
+    let after = limits_ms(&agent);
+    assert_eq!(after, BTreeSet::from([30_000]), "as without an agent");
+}
+
+/// What a lost connection may cost: two seconds, and what a busy machine takes. The system alone takes minutes.
 const LOSS_LIMIT: Duration = Duration::from_secs(20);
 
 #[test]

@@ -114,7 +114,7 @@ fn a_job_without_a_session_starts_the_agent_in_the_cache_and_does_not_wait_for_i
 }
 
 /// Runs a command that waits for the server's answer while something happens.
-fn during_a_command(world: &Lending, happens: impl FnOnce()) {
+pub(super) fn during_a_command(world: &Lending, happens: impl FnOnce()) {
     let hold = Rule::new(Action::Hold).kind(Kind::Git);
     world.bitbucket.script(hold);
     std::thread::scope(|scope| {
