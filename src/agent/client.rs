@@ -369,7 +369,11 @@ mod tests {
         let limits = limits.collect::<Vec<_>>().join(" ");
         let costs = [
             (FIRST_WORD_LIMIT, 25, "costs 25 milliseconds."),
-            (DIAL_LIMIT, 2000, "a command waits two seconds for it"),
+            (
+                DIAL_LIMIT,
+                2000,
+                "a command waits at most two seconds for it",
+            ),
         ];
         for (limit, milliseconds, text) in costs {
             assert_eq!(limit.as_millis(), milliseconds);
