@@ -30,8 +30,9 @@ const BUDGET: &str = include_str!("instructions.txt");
 const TOLERATED_PERCENT: u64 = 5;
 /// Hash tables are seeded by chance: the smallest count of this many repeats.
 const REPEATS: usize = 3;
-/// The size of the helper's release build (bytes). What a system reads at a start grows with it.
-const SIZE_LIMIT: u64 = 6_500_000;
+/// The size of the helper's release build (bytes). What a system reads at a start grows with it. The released one, linked
+/// for older systems, is 17 kB larger; it may have 6.5 MB.
+const SIZE_LIMIT: u64 = 6_480_000;
 /// As many certificates as a system's bundle has.
 const CERTIFICATES: usize = 145;
 /// How many times more `git-remote-https` needs at least.
