@@ -3,7 +3,10 @@ Target amd64-unicode
 SetCompressor /SOLID lzma
 Name "git-remote-bbtoken ${VERSION}"
 OutFile "${OUTPUT}"
+!define ENTRY "Software\Microsoft\Windows\CurrentVersion\Uninstall\git-remote-bbtoken"
 InstallDir "$LOCALAPPDATA\Programs\git-remote-bbtoken"
+; An upgrade goes where the version before is.
+InstallDirRegKey HKCU "${ENTRY}" "InstallLocation"
 RequestExecutionLevel user
 ManifestDPIAware true
 VIProductVersion "${NUMBERS}.0"
@@ -16,11 +19,10 @@ VIAddVersionKey LegalCopyright "MIT OR Apache-2.0"
 !include WinMessages.nsh
 !include StrFunc.nsh
 ${StrStr}
+${UnStrStr}
 ${UnStrRep}
-!define ENTRY "Software\Microsoft\Windows\CurrentVersion\Uninstall\git-remote-bbtoken"
 
-; $0 becomes the user's PATH, and $1 "no" if it must stay as it is: NSIS reads a value that is too long as if there were
-; none, and cuts a text that becomes too long.
+; $0 becomes the user's PATH, and $1 "no" if NSIS cannot read it: it reads a value that is too long as if there were none.
 !macro READ_PATH
   StrCpy $1 ""
   ClearErrors
@@ -39,11 +41,6 @@ ${UnStrRep}
       IntOp $2 $2 + 1
     ${Loop}
   ${EndIf}
-  StrLen $2 "$0;$INSTDIR"
-  IntOp $3 ${NSIS_MAX_STRLEN} - 32
-  ${If} $2 > $3
-    StrCpy $1 "no"
-  ${EndIf}
 !macroend
 
 Page directory
@@ -52,11 +49,19 @@ UninstPage uninstConfirm
 UninstPage instfiles
 
 Section
-  ; The version before may have brought files that this one lacks.
-  ReadRegStr $0 HKCU "${ENTRY}" "InstallLocation"
-  ${If} $0 == $INSTDIR
-  ${AndIf} ${FileExists} "$INSTDIR\uninstall.exe"
-    ExecWait '"$INSTDIR\uninstall.exe" /S _?=$INSTDIR'
+  ; The version before may have brought files that this one lacks, and may be in another directory. In the same one, PATH
+  ; stays as the user has it.
+  ReadRegStr $4 HKCU "${ENTRY}" "InstallLocation"
+  ${If} $4 != ""
+  ${AndIf} ${FileExists} "$4\uninstall.exe"
+    StrCpy $5 ""
+    ${If} $4 == $INSTDIR
+      StrCpy $5 "/UPGRADE"
+    ${EndIf}
+    ExecWait '"$4\uninstall.exe" /S $5 _?=$4'
+    ; With this option, the uninstaller runs where it is, and cannot remove itself.
+    Delete "$4\uninstall.exe"
+    RMDir "$4"
   ${EndIf}
 
   SetOutPath "$INSTDIR"
@@ -72,8 +77,12 @@ Section
   !insertmacro READ_PATH
   ${StrStr} $2 ";$0;" ";$INSTDIR;"
   ${If} $2 == ""
+    ; A text that becomes too long is cut.
+    StrLen $2 "$0;$INSTDIR"
+    IntOp $3 ${NSIS_MAX_STRLEN} - 32
     ${If} $1 == "no"
-      MessageBox MB_OK "Your PATH is too long for this setup. Add this directory to it: $INSTDIR" /SD IDOK
+    ${OrIf} $2 > $3
+      MessageBox MB_OK "This setup cannot change your PATH. Add this directory to it: $INSTDIR" /SD IDOK
     ${Else}
       ${If} $0 != ""
         StrCpy $0 "$0;"
@@ -90,14 +99,23 @@ Section Uninstall
   Delete "$INSTDIR\uninstall.exe"
   RMDir "$INSTDIR"
   DeleteRegKey HKCU "${ENTRY}"
-  ; Run by the setup of another version, it stands in its own directory. PATH stays then.
-  ${If} $EXEDIR == $INSTDIR
+  ${UnStrStr} $2 $CMDLINE " /UPGRADE "
+  ${If} $2 != ""
     Return
   ${EndIf}
   !insertmacro READ_PATH
-  ${UnStrRep} $2 ";$0;" ";$INSTDIR;" ";"
-  ${If} $1 == ""
-  ${AndIf} $2 != ";$0;"
+  StrLen $2 $0
+  IntOp $3 ${NSIS_MAX_STRLEN} - 4
+  ${If} $1 == "no"
+  ${OrIf} $2 > $3
+    Return
+  ${EndIf}
+  StrCpy $2 ";$0;"
+  ${Do}
+    StrCpy $3 $2
+    ${UnStrRep} $2 $3 ";$INSTDIR;" ";"
+  ${LoopUntil} $2 == $3
+  ${If} $2 != ";$0;"
     ; Without the two ends that were added.
     StrCpy $2 $2 -1 1
     ${If} $2 == ""

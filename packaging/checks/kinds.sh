@@ -206,7 +206,7 @@ check_cost() {
     ((size <= most)) || fail "git-remote-bbtoken has $size bytes; $most are allowed"
     say "builds as 'cargo build --release' does, to compare"
     cargo build --release --locked -q --bin git-remote-bbtoken --manifest-path "$top/Cargo.toml" --target-dir "$work/plain"
-    counts="$(count "$plain") $(count "$helper")"
+    counts=$(count "$plain") && counts+=" $(count "$helper")" || fail "the instructions could not be counted"
     say "$size bytes; instructions of the plain and the released helper: $counts"
     [[ $counts =~ ^[1-9][0-9]*\ [1-9][0-9]*$ ]] || fail "the instructions could not be counted"
     awk -v least="$least" '{ exit !($2 <= $1 * 1.03 && $2 >= $1 * least) }' <<<"$counts" ||
@@ -223,7 +223,7 @@ count() {
         # shellcheck disable=SC2059  # the request is the format
         for _ in 1 2 3 4; do
             printf "capabilities\nconnect git-upload-pack\n$request" | valgrind --tool=callgrind -q \
-                --callgrind-out-file="$HOME/callgrind" "$1" origin acme/app | grep refs/heads/main >/dev/null || return
+                --callgrind-out-file="$HOME/callgrind" "$1" origin acme/app | grep refs/heads/main >/dev/null || exit
             sed -n 's/^totals: //p' "$HOME/callgrind"
         done | sort -n | head -1
     )

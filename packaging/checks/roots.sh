@@ -52,9 +52,9 @@ listing() {
 # The first gets a file, which /mnt has, too.
 lifecycle() {
     local before
-    before=$(listing)
     # A root that something is left in is no measure for the next artifact.
     rm "$root/complete"
+    before=$(listing)
     "$1" "$shared/$(basename "$old")"
     inside git-bbtoken --version | grep -qwF 0.0.1
     "$1" "$shared/$(basename "$new")"

@@ -250,8 +250,9 @@ mod tests {
         }
     }
 
-    /// Borrows a connection to `https://lent`, and gives the agent's end of it.
-    fn borrowed() -> (ByAgent, std::os::unix::net::UnixStream) {
+    /// Borrows a connection to `https://lent`, and gives the agent's end of it. The beginning of a response may take as
+    /// long as `ahead`.
+    fn borrowed(ahead: Duration) -> (ByAgent, std::os::unix::net::UnixStream) {
         let (socket, agent) = std::os::unix::net::UnixStream::pair().expect("the system gives it");
         socket.set_nonblocking(true).expect("it is a socket");
         let settings = Settings {
@@ -268,7 +269,8 @@ mod tests {
         let is_returned = Arc::default();
         let socket = BufReader::new(socket.expect("it is a socket"));
         let lent = Lent::new(socket, Arc::clone(&is_returned));
-        let connection = OpenConnection::new(messages, lent).expect("it is HTTP/1.1");
+        let mut connection = OpenConnection::new(messages, lent).expect("it is HTTP/1.1");
+        connection.ahead_limit = ahead;
         let by_agent = ByAgent {
             server: ("lent".to_owned(), 443),
             borrowed: RefCell::new(Some(connection)),
@@ -280,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_request_to_another_server_does_not_go_over_the_lent_connection() {
-        let (by_agent, mut agent) = borrowed();
+        let (by_agent, mut agent) = borrowed(PATIENCE);
         for url in [
             "https://mirror/",
             "https://lent:444/",
@@ -324,7 +326,7 @@ mod tests {
             "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {length}\r\n\r\n"
         );
 
-        let (by_agent, mut agent) = borrowed();
+        let (by_agent, mut agent) = borrowed(Duration::from_millis(1));
         let (go_on, goes_on) = mpsc::channel();
         let answers = thread::spawn(move || {
             hears_request(&mut agent);
@@ -345,7 +347,7 @@ mod tests {
 
     #[test]
     fn an_agent_that_ends_during_the_beginning_of_a_response_gave_none() {
-        let (by_agent, mut agent) = borrowed();
+        let (by_agent, mut agent) = borrowed(PATIENCE);
         let answers = thread::spawn(move || {
             hears_request(&mut agent);
             let half = frame(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst");

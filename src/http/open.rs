@@ -23,6 +23,8 @@ const AHEAD_LIMIT: Duration = Duration::from_millis(250);
 pub(crate) struct OpenConnection {
     messages: Messages,
     sender: RefCell<SendRequest<reqwest::Body>>,
+    /// How long the beginning of a response may take that a lender's end makes none.
+    pub(crate) ahead_limit: Duration,
 }
 
 impl OpenConnection {
@@ -51,6 +53,7 @@ impl OpenConnection {
         Ok(OpenConnection {
             messages,
             sender: RefCell::new(sender),
+            ahead_limit: AHEAD_LIMIT,
         })
     }
 
@@ -67,7 +70,7 @@ impl OpenConnection {
         let _wait = waiting::on(&exchange.host);
         let answer = self.exchange(request, &exchange)?;
         let mut incoming = self.messages.finish(exchange, answer);
-        incoming.read_ahead()?;
+        incoming.read_ahead(self.ahead_limit)?;
         Ok(incoming.into())
     }
 
@@ -112,10 +115,10 @@ impl OpenConnection {
 impl Incoming {
     /// Reads the beginning of the body, before git has seen any of it. If the lender ends meanwhile, there was no
     /// response, and the request may be repeated.
-    fn read_ahead(&mut self) -> Result<(), TransportError> {
+    fn read_ahead(&mut self, limit: Duration) -> Result<(), TransportError> {
         let (answer, ahead) = (&mut self.answer, &mut self.ahead);
         self.runtime.block_on(async {
-            let (until, mut bytes) = (Instant::now() + AHEAD_LIMIT, 0);
+            let (until, mut bytes) = (Instant::now() + limit, 0);
             while bytes < AHEAD_BYTES
                 && let Ok(chunk) = timeout_at(until, answer.chunk()).await
             {

@@ -126,7 +126,7 @@ pub(in crate::cli) const KEYS: [Name; 32] = [
     ),
     name(
         "agent",
-        "only as bbtoken.agent: keep connections open between commands: true, false (default), or auto; auto, which setup writes, means true with XDG_RUNTIME_DIR, but not in CI, with sudo, in a systemd service or with the store memory; no effect on Windows",
+        "only as bbtoken.agent: keep connections open between commands: true, false (default), or auto; auto, which setup writes, means true with XDG_RUNTIME_DIR, but not in CI, with sudo, in a systemd service whose errors go to the journal or with the store memory; no effect on Windows",
     ),
     name("profile", "only as bbtoken.profile: the default profile"),
     name(

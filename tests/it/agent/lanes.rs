@@ -170,7 +170,7 @@ fn a_command_whose_connection_is_special_does_not_ask_the_agent() {
     };
     let mirror = {
         let base = format!("bbtoken.baseUrl={}", world.bitbucket.base_url());
-        let mirror = "bbtoken.mirrorUrl=https://localhost:1".to_owned();
+        let mirror = "bbtoken.mirrorUrl=https://mirror.localhost:1".to_owned();
         let list = world.git(["-c", &base, "-c", &mirror, "ls-remote", "bbtoken::ws/repo"]);
         (mirror, list.without("BBTOKEN_BASE_URL"))
     };
@@ -200,6 +200,8 @@ fn a_command_whose_connection_is_special_does_not_ask_the_agent() {
             .iter()
             .any(|it| name.contains(it));
         assert!(done.code == Some(0) || may_fail, "{name}: {}", done.stderr);
+        let is_of_mirror = done.stderr.contains("mirror.localhost");
+        assert_eq!(is_of_mirror, name.contains("mirror"), "{}", done.stderr);
         assert_eq!(asked(&socket), 0, "no command asks with {name}");
         assert!(world.agents().is_empty(), "no agent starts with {name}");
     }

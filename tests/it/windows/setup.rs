@@ -58,6 +58,28 @@ impl Machine {
         line.split("    ").last().map(str::to_owned)
     }
 
+    /// Where the setup installs if nobody says otherwise.
+    fn usual_directory(&self) -> String {
+        let users = names(&self.prefix.join("drive_c/users"));
+        let user = users.into_iter().find(|user| user != "Public");
+        let user = user.expect("wine has a user");
+        format!(r"C:\users\{user}\AppData\Local\Programs\git-remote-bbtoken")
+    }
+
+    fn unix_path(&self, path: &str) -> PathBuf {
+        let of_drive = path.replace('\\', "/").replace("C:", "drive_c");
+        self.prefix.join(of_drive)
+    }
+
+    fn set_path(&self, path: &str) {
+        let add = ["add", ENVIRONMENT, "/v", "Path", "/t", "REG_EXPAND_SZ"];
+        self.run("reg", add).args(["/d", path, "/f"]).ok();
+    }
+
+    fn path(&self) -> Option<String> {
+        self.value(ENVIRONMENT, "Path")
+    }
+
     /// Each file and directory, without temporary ones.
     fn files(&self) -> String {
         let all = ["drive_c", "-path", "*/Temp", "-prune", "-o", "-print"];
@@ -89,24 +111,21 @@ impl Machine {
 fn the_setup_installs_and_upgrades_the_programs_and_removes_all_that_it_brought() {
     let machine = Machine::new();
     let version = env!("CARGO_PKG_VERSION");
-    let user = names(&machine.prefix.join("drive_c/users"))
-        .into_iter()
-        .find(|user| user != "Public")
-        .expect("wine has a user");
-    let ours = format!(r"C:\users\{user}\AppData\Local\Programs\git-remote-bbtoken");
+    let ours = machine.usual_directory();
     let neighbor = format!(r"C:\other programs;{ours}-old;%USERPROFILE%\bin");
     // NSIS reads texts of up to 1,023 characters.
-    let [nearly_long, long] = [1_000, 3_000].map(|length| format!(r"C:\{}", "x".repeat(length)));
+    let [fits, nearly_long, long] =
+        [900, 1_000, 3_000].map(|length| format!(r"C:\{}", "x".repeat(length)));
     for (path, has_room) in [
         (None, true),
         (Some(r"C:\other programs"), true),
         (Some(&*neighbor), true),
+        (Some(&*fits), true),
         (Some(&*nearly_long), false),
         (Some(&*long), false),
     ] {
         if let Some(path) = path {
-            let add = ["add", ENVIRONMENT, "/v", "Path", "/t", "REG_EXPAND_SZ"];
-            machine.run("reg", add).args(["/d", path, "/f"]).ok();
+            machine.set_path(path);
         }
         let before = machine.files();
         for (setup, expected) in [("setup-before.exe", "0.0.1"), ("setup.exe", version)] {
@@ -125,12 +144,11 @@ fn the_setup_installs_and_upgrades_the_programs_and_removes_all_that_it_brought(
             }
         }
         let expected: Vec<_> = path.into_iter().chain(has_room.then_some(&*ours)).collect();
-        let found = machine.value(ENVIRONMENT, "Path");
+        let found = machine.path();
         let expected = expected.join(";");
         assert_eq!(found, Some(expected), "the directory is in PATH once");
 
-        let of_drive = ours.replace('\\', "/").replace("C:", "drive_c");
-        let directory = machine.prefix.join(of_drive);
+        let directory = machine.unix_path(&ours);
         let own = directory.join("docs/own.txt");
         fs::write(&own, "").expect("the directory is there");
 
@@ -141,7 +159,40 @@ fn the_setup_installs_and_upgrades_the_programs_and_removes_all_that_it_brought(
         }
         assert_eq!(machine.files(), before, "no file is left");
         assert_eq!(machine.value(ENTRY, "DisplayName"), None);
-        let found = machine.value(ENVIRONMENT, "Path");
+        let found = machine.path();
         assert_eq!(found.as_deref(), path, "PATH is as before");
     }
+}
+
+#[test]
+#[ignore = "scripts/test --windows builds the programs, and runs this"]
+fn an_upgrade_goes_where_the_version_before_is_or_takes_its_place() {
+    let machine = Machine::new();
+    let [before, new] = ["setup-before.exe", "setup.exe"].map(|setup| place().join(setup));
+    let files = machine.files();
+    machine.set_path(r"C:\first");
+    machine.run(&before, ["/S", r"/D=C:\chosen"]).ok();
+    assert_eq!(machine.path().as_deref(), Some(r"C:\first;C:\chosen"));
+
+    // The user has another order, and one entry twice.
+    let ordered = r"C:\chosen;C:\chosen;C:\first";
+    machine.set_path(ordered);
+    machine.run(&new, ["/S"]).ok();
+    let directory = machine.value(ENTRY, "InstallLocation");
+    assert_eq!(directory.as_deref(), Some(r"C:\chosen"), "it stays there");
+    assert_eq!(machine.path().as_deref(), Some(ordered), "PATH stays");
+    let old = machine.unix_path(r"C:\chosen\docs\old.md");
+    assert!(
+        !old.exists(),
+        "what only the version before brought is gone"
+    );
+
+    machine.run(&new, ["/S", r"/D=C:\moved"]).ok();
+    let chosen = machine.unix_path(r"C:\chosen");
+    assert!(!chosen.exists(), "the version before is gone");
+    assert_eq!(machine.path().as_deref(), Some(r"C:\first;C:\moved"));
+
+    machine.remove();
+    assert_eq!(machine.path().as_deref(), Some(r"C:\first"));
+    assert_eq!(machine.files(), files, "no file is left");
 }
