@@ -99,7 +99,7 @@ Section Uninstall
   Delete "$INSTDIR\uninstall.exe"
   RMDir "$INSTDIR"
   DeleteRegKey HKCU "${ENTRY}"
-  ${UnStrStr} $2 $CMDLINE " /UPGRADE "
+  ${UnStrStr} $2 $CMDLINE " /UPGRADE"
   ${If} $2 != ""
     Return
   ${EndIf}
