@@ -109,8 +109,8 @@ setup_of() {
     # What the uninstaller removes: what a directory holds comes before it.
     find "$1" -mindepth 1 -printf '%P\t%y\n' | LC_ALL=C sort -r |
         sed -E 's|/|\\|g; s|(.*)\tf|  Delete "$INSTDIR\\\1"|; s|(.*)\td|  RMDir "$INSTDIR\\\1"|' >"$1.nsh"
-    makensis -V2 -INPUTCHARSET UTF8 "${@:3}" -DVERSION="$version" -DNUMBERS="${version%%[-+]*}" -DHOMEPAGE="$homepage" -DSTAGE="$1" -DOUTPUT="$2" \
-        "$top/packaging/setup.nsi"
+    makensis -V2 -INPUTCHARSET UTF8 "${@:3}" -DVERSION="$version" -DNUMBERS="${version%%[-+]*}" \
+        -DHOMEPAGE="$homepage" -DSTAGE="$1" -DOUTPUT="$2" "$top/packaging/setup.nsi"
 }
 
 # A tar file with the same bytes on every machine.

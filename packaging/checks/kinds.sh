@@ -206,9 +206,9 @@ check_cost() {
     ((size <= most)) || fail "git-remote-bbtoken has $size bytes; $most are allowed"
     say "builds as 'cargo build --release' does, to compare"
     cargo build --release --locked -q --bin git-remote-bbtoken --manifest-path "$top/Cargo.toml" --target-dir "$work/plain"
-    counts=$(count "$plain") && counts+=" $(count "$helper")" || fail "the instructions could not be counted"
+    counts=$(count "$plain") && counts+=" $(count "$helper")" && [[ $counts =~ ^[1-9][0-9]*\ [1-9][0-9]*$ ]] ||
+        fail "the instructions could not be counted"
     say "$size bytes; instructions of the plain and the released helper: $counts"
-    [[ $counts =~ ^[1-9][0-9]*\ [1-9][0-9]*$ ]] || fail "the instructions could not be counted"
     awk -v least="$least" '{ exit !($2 <= $1 * 1.03 && $2 >= $1 * least) }' <<<"$counts" ||
         fail "the released helper needs less than $least or more than 1.03 of the plain one's instructions: $counts"
 }

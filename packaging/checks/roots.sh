@@ -52,7 +52,7 @@ listing() {
 # The first gets a file, which /mnt has, too.
 lifecycle() {
     local before
-    # A root that something is left in is no measure for the next artifact.
+    # If this artifact leaves something behind, the next one gets a new root.
     rm "$root/complete"
     before=$(listing)
     "$1" "$shared/$(basename "$old")"

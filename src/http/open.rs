@@ -15,7 +15,7 @@ use super::{
 };
 use crate::waiting;
 
-/// How much of a response is read before the command sees it, and for how long.
+/// How much of a response is read before the command sees it, and for how long at most.
 const AHEAD_BYTES: usize = 64 * 1024;
 const AHEAD_LIMIT: Duration = Duration::from_millis(250);
 
@@ -23,7 +23,7 @@ const AHEAD_LIMIT: Duration = Duration::from_millis(250);
 pub(crate) struct OpenConnection {
     messages: Messages,
     sender: RefCell<SendRequest<reqwest::Body>>,
-    /// How long the beginning of a response may take that a lender's end makes none.
+    /// How long [`OpenConnection::send`] reads the beginning of a response.
     pub(crate) ahead_limit: Duration,
 }
 

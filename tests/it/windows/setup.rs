@@ -58,7 +58,7 @@ impl Machine {
         line.split("    ").last().map(str::to_owned)
     }
 
-    /// Where the setup installs if nobody says otherwise.
+    /// The directory in which the setup installs the programs by default.
     fn usual_directory(&self) -> String {
         let users = names(&self.prefix.join("drive_c/users"));
         let user = users.into_iter().find(|user| user != "Public");
