@@ -43,6 +43,9 @@ class Cell:
     runs: list = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
     round_trips: float = None
+    # Of the agent: CPU of each run, and the most memory. The figures of the runs do not contain them.
+    agent_cpu_s: float = None
+    agent_memory_mb: float = None
 
     def median(self, figure):
         """The median of a figure of the runs; None where it was not looked at."""
@@ -56,6 +59,31 @@ class Cell:
         if len(ratios) < 2:
             return ratios * 3
         return statistics.quantiles(ratios, n=4, method="inclusive")
+
+
+class Agent:
+    """A process that outlives the commands, so that none of them has its cost on its account."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.begun_s = self.cpu_s()
+
+    def cpu_s(self):
+        """The CPU time so far, by the clock that clock_getcpuclockid(3) gives: /proc only counts hundredths of a second."""
+        return time.clock_gettime(~self.pid << 3 | 2)
+
+    def memory_mb(self):
+        """The most memory so far (proc(5), VmHWM)."""
+        with open(f"/proc/{self.pid}/status") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("VmHWM:")) / 1024
+
+    def tell(self, cell):
+        """Adds what it has cost since the first run; nothing if it has ended."""
+        try:
+            cost = (self.cpu_s() - self.begun_s) / len(cell.runs), self.memory_mb()
+        except OSError:
+            return
+        cell.agent_cpu_s, cell.agent_memory_mb = cost
 
 
 class Failed(Exception):

@@ -1,12 +1,13 @@
 """Who is measured: plain git in its usual forms, the helpers that people use, and bbtoken::."""
 
-import os, re, shutil, subprocess, sys
+import json, os, re, shutil, subprocess, sys, time
 from urllib.parse import urlsplit
 
 SYSTEM_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 REFERENCE = "plain git, bundle only"
 CA_DIRECTORY = "plain git, CA directory"
 OURS = "bbtoken"
+WITH_AGENT = OURS + ", agent"
 SCRIPT = "shell script"
 BEARER = "Authorization: Bearer "
 
@@ -72,6 +73,9 @@ class Contender:
 
     def arrive(self):
         """Prepares for another link."""
+
+    def agent(self):
+        """Gives the process that it keeps between commands, if it has one."""
 
     def close(self):
         """Ends what the contender left running."""
@@ -243,7 +247,7 @@ class OursFirstTime(Ours):
 class OursWithAgent(Ours):
     """With the agent, which keeps the connection of the command before."""
 
-    name = OURS + ", agent"
+    name = WITH_AGENT
     configuration = {**Ours.configuration, "bbtoken.agent": "true"}
 
     def arrive(self):
@@ -251,6 +255,19 @@ class OursWithAgent(Ours):
         subprocess.run(["git-bbtoken", "agent", "stop"], env=self.environment, stdout=subprocess.DEVNULL)
 
     close = arrive
+
+    def forget_token(self):
+        # The socket is in the same directory: without it, the agent could not be stopped.
+        self.arrive()
+        super().forget_token()
+
+    def agent(self):
+        # The command that starts it does not wait for it.
+        for _ in range(50):
+            told = subprocess.check_output(["git-bbtoken", "agent", "status", "--json"], env=self.environment)
+            if agent := json.loads(told)["agent"]:
+                return agent["pid"]
+            time.sleep(0.02)
 
 
 def another_build(name, directory):

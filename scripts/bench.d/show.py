@@ -69,6 +69,8 @@ def rows(cells):
         )
         if (cpu := cell.median("helper_cpu_s")) is not None:
             line += f"  transport: {cpu:.2f} s of CPU, {cell.median('helper_memory_mb'):.1f} MB"
+        if (cpu := cell.agent_cpu_s) is not None:
+            line += f"  agent: {cpu * 1000:.1f} ms of CPU, {cell.agent_memory_mb:.1f} MB"
         yield line
 
 
@@ -123,6 +125,8 @@ def as_json(conditions, cells):
                     "wall_ratio": {"first_quartile": low, "median": ratio, "third_quartile": high},
                     "cpu_ratio": cell.ratios(reference, "cpu_s")[1],
                     "round_trips": cell.round_trips,
+                    "agent_cpu_s": cell.agent_cpu_s,
+                    "agent_memory_mb": cell.agent_memory_mb,
                     **vars(cell.counts),
                     "runs": [vars(run) for run in cell.runs],
                 }
@@ -138,8 +142,10 @@ COLORS = {
     "git-remote-codecommit": "#bc4c00",
     "git-credential-oauth, warm": "#8250df",
     peers.OURS: "#1a7f37",
+    peers.WITH_AGENT: "#4ac26b",
 }
 CHART_RTT_MS = 50
+OUTLINE = 'stroke="#ffffff" stroke-width="3" paint-order="stroke"'
 BAR, GAP, LEFT, WIDTH, LONGEST = 12, 18, 190, 760, 3.0
 
 
@@ -148,7 +154,7 @@ def chart(cells):
     groups = group(cells)
     drawn, y = [], 60
     for index, (name, color) in enumerate(COLORS.items()):
-        x, line = 20 + index % 3 * 240, 20 + index // 3 * 18
+        x, line = 10 + index % 4 * 190, 20 + index // 4 * 18
         drawn.append(f'<rect x="{x}" y="{line - 10}" width="11" height="11" fill="{color}"/>')
         drawn.append(text(x + 17, line, name, "start"))
     unit = (WIDTH - LEFT - 60) / LONGEST
@@ -166,7 +172,8 @@ def chart(cells):
             y += BAR
         y += GAP
     one = LEFT + unit
-    drawn.append(f'<line x1="{one:.1f}" y1="52" x2="{one:.1f}" y2="{y}" stroke="#8c959f" stroke-dasharray="3"/>')
+    # First, so that it crosses no bar and no number.
+    drawn.insert(0, f'<line x1="{one:.1f}" y1="52" x2="{one:.1f}" y2="{y}" stroke="#8c959f" stroke-dasharray="3"/>')
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y}" font-family="sans-serif" fill="#24292f">\n'
         f'<rect width="100%" height="100%" fill="#ffffff"/>\n' + "\n".join(drawn) + "\n</svg>\n"
@@ -174,4 +181,4 @@ def chart(cells):
 
 
 def text(x, y, words, anchor, size=12):
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}">{escape(words)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" {OUTLINE}>{escape(words)}</text>'
