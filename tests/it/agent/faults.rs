@@ -131,6 +131,28 @@ fn connections_to_a_server_that_restarted_are_replaced_silently() {
 }
 
 #[test]
+fn a_push_after_the_server_has_closed_the_kept_connection_is_sent_once() {
+    let world = Lending::new();
+    let tree = world.clone("ws/repo", "tree");
+    let gate = Gate::to(&world);
+    let push = || {
+        world.commits(&tree, 1, "next");
+        gate.between(&world, world.git(["push", "-q"]).within(&tree))
+    };
+    gate.between(&world, world.list()).ok();
+    world.until(|status| status.kept > 0 && status.lent == 0);
+    world.borrows(push);
+    for _ in 0..3 {
+        world.until(|status| status.kept > 0 && status.lent == 0);
+        world.bitbucket.clear_requests();
+        gate.end_connections();
+        push().done().expect(0).quiet();
+        let requests = world.git_requests();
+        assert_eq!(requests, ["GET info/refs", "POST git-receive-pack"]);
+    }
+}
+
+#[test]
 fn after_a_suspension_a_kept_connection_is_not_used() {
     needs!("faketime");
     let world = Lending::new();
