@@ -1,7 +1,7 @@
 //! `BBTOKEN_TEST_AGENT` gives every [`World`] an agent, so that any test runs with one that works, or that does not:
 //!
 //! * `on`: it works.
-//! * `stopped`: each agent is stopped as soon as it listens (SIGSTOP).
+//! * `stopped`: each agent is stopped as soon as it listens (SIGSTOP). Under strace, it is killed a little later.
 //! * `killed`: each agent is killed at a random moment at which it lends nothing. In the middle of a push, the result of
 //!   that would be unknown; [`super::faults`] kills at any moment.
 //! * `garbage`: random bytes are the answer to every question.
@@ -42,6 +42,8 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(1);
 /// The longest life of an agent that is killed; several commands take as long.
 const LIFE_MS: usize = 400;
+/// How long an agent stays stopped whose end strace waits for: longer than a command waits for its answer.
+const TRACED: Duration = Duration::from_millis(100);
 /// The longest answer that is garbage: more than a command reads.
 const GARBAGE_BYTES: usize = 3000;
 
@@ -144,7 +146,13 @@ impl Disturber {
                 }
             }
             seen = entry;
-            kill_process(agent, signal).is_ok()
+            let is_sent = kill_process(agent, signal).is_ok();
+            if signal == Signal::STOP && is_traced(agent) {
+                thread::sleep(TRACED);
+                // The trace may have ended.
+                let _ = kill_process(agent, Signal::KILL);
+            }
+            is_sent
         })
     }
 
@@ -198,6 +206,12 @@ impl Disturber {
 fn listener(socket: &Path) -> Option<Pid> {
     let connection = UnixStream::connect(socket).ok()?;
     Some(socket_peercred(&connection).ok()?.pid)
+}
+
+/// Tells whether strace waits for the end of a process (proc_pid_status(5)).
+fn is_traced(process: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_pid()));
+    status.is_ok_and(|status| !status.contains("\nTracerPid:\t0\n"))
 }
 
 /// Tells whether a client is connected to a socket (proc_net(5)).
