@@ -1,7 +1,8 @@
 //! `BBTOKEN_TEST_AGENT` gives every [`World`] an agent, so that any test runs with one that works, or that does not:
 //!
 //! * `on`: it works.
-//! * `stopped`: each agent is stopped as soon as it listens (SIGSTOP). Under strace, it is killed a little later.
+//! * `stopped`: each agent is stopped as soon as it listens (SIGSTOP). It is killed when another one has taken its place;
+//!   under strace, a little later.
 //! * `killed`: each agent is killed at a random moment at which it lends nothing. In the middle of a push, the result of
 //!   that would be unknown; [`super::faults`] kills at any moment.
 //! * `garbage`: random bytes are the answer to every question.
@@ -123,6 +124,7 @@ impl Disturber {
         spares_lenders: bool,
     ) -> Self {
         let mut seen = None;
+        let mut stopped: Option<Pid> = None;
         Disturber::again_and_again(move || {
             // A number of a file is used again.
             let entry = fs::symlink_metadata(&place).ok();
@@ -147,10 +149,16 @@ impl Disturber {
             }
             seen = entry;
             let is_sent = kill_process(agent, signal).is_ok();
-            if signal == Signal::STOP && is_traced(agent) {
-                thread::sleep(TRACED);
-                // The trace may have ended.
-                let _ = kill_process(agent, Signal::KILL);
+            if signal == Signal::STOP {
+                let replaced = stopped.replace(agent).filter(|before| *before != agent);
+                if let Some(replaced) = replaced {
+                    let _ = kill_process(replaced, Signal::KILL);
+                }
+                if is_traced(agent) {
+                    thread::sleep(TRACED);
+                    let _ = kill_process(agent, Signal::KILL);
+                    stopped = None;
+                }
             }
             is_sent
         })

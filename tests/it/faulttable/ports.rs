@@ -1,7 +1,7 @@
 //! The phases before the first request: a port that refuses connections, or has broken TLS.
 
 use std::{
-    io::{Read as _, Result as IoResult, Write as _},
+    io::{self, Read as _, Result as IoResult, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
     thread,
     time::Duration,
@@ -113,13 +113,10 @@ fn full() -> IoResult<(tokio::net::TcpListener, TcpStream)> {
 }
 
 fn serve(port: Port, listener: &TcpListener, server: &str) {
-    let mut open: Vec<TcpStream> = Vec::new();
     while let Ok((mut stream, _)) = listener.accept() {
-        // A client that is gone is as good.
-        let _ = answer(port, &mut stream, server);
-        if let Port::Stall = port {
-            open.push(stream);
-        }
+        let server = server.to_owned();
+        // One client says nothing, if it is an agent that is stopped.
+        thread::spawn(move || answer(port, &mut stream, &server));
     }
 }
 
@@ -142,7 +139,8 @@ fn answer(port: Port, stream: &mut TcpStream, server: &str) -> IoResult<()> {
             let begin = b"\x16\x03\x03\x40\x00\x0b\x00\x3f\xfc";
             stream.write_all(&[begin.as_slice(), &[0; 0x3ffc]].concat())?;
         },
-        Port::Refuse | Port::Unanswered | Port::Reset | Port::Stall => Ok(()),
+        Port::Stall => io::copy(stream, &mut io::sink()).map(drop),
+        Port::Refuse | Port::Unanswered | Port::Reset => Ok(()),
     }
 }
 
