@@ -226,13 +226,15 @@ fn what_leaks_is_found_in_every_layer_of_an_artifact() {
             tar -czf blobs/sha256/00ff page
             tar -cf image.oci.tar blobs
             gzip -nkf page && tar -cf package.tar page.gz
-            tar -cf nested.tar archive.tar.gz",
+            tar -cf nested.tar archive.tar.gz
+            tar -czf data.tar.gz page.gz && tar -cf debian.tar data.tar.gz",
         );
         for file in [
             "archive.tar.gz",
             "image.oci.tar",
             "package.tar",
             "nested.tar",
+            "debian.tar",
         ] {
             let (is_clean, told) = leaks(&path(file), directory.path());
             assert_eq!(is_clean, word.is_empty(), "{file}: {told}");
