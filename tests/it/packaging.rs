@@ -119,6 +119,37 @@ fn ci_makes_and_checks_a_release_when_the_packaging_or_a_dependency_changes() {
 }
 
 #[test]
+fn the_files_for_ci_services_follow_the_schemas_of_the_services() {
+    needs!("programs/tools");
+    for (schema, files) in [
+        (
+            "github-workflows",
+            ".github/workflows/release.yml .github/workflows/tests.yml docs/ci/github-actions.yml docs/fleet/github-actions.yml",
+        ),
+        (
+            "bitbucket-pipelines",
+            "bitbucket-pipelines.yml docs/ci/bitbucket-pipelines.yml docs/fleet/bitbucket-pipelines.yml",
+        ),
+        (
+            "gitlab-ci",
+            "docs/ci/gitlab-ci.yml docs/fleet/gitlab-ci.yml",
+        ),
+    ] {
+        let schema = format!("vendor.{schema}");
+        let mut command = Command::new(installed("tools/bin/check-jsonschema"));
+        command
+            .args(["--builtin-schema", &schema])
+            .current_dir(top());
+        text(
+            command
+                .args(files.split(' '))
+                .output()
+                .expect("the program starts"),
+        );
+    }
+}
+
+#[test]
 fn the_scripts_of_a_release_are_valid() {
     let listed = text(run("git", &["ls-files", "scripts/release", "packaging"]));
     let mut checked = 0;
