@@ -1,5 +1,6 @@
 //! The token that a request to the git server carries.
 
+use super::cache::Entry;
 use crate::secret::Secret;
 
 /// A token for Bitbucket's git server.
@@ -26,4 +27,13 @@ pub(super) struct Current {
     pub(super) bearer: Bearer,
     /// Whether it is from this command. If the server refuses it, it would refuse a further one too.
     pub(super) is_new: bool,
+}
+
+impl Current {
+    pub(super) fn of(entry: Entry, is_new: bool) -> Self {
+        Current {
+            bearer: Bearer::new(entry.access_token, Some(entry.expires_at_unix_s)),
+            is_new,
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Tokens,
-    bearer::{Bearer, Current},
+    bearer::Current,
     busy::Repeat,
     cache::{Cache, Cached, Entry, least_life},
     explain::{explain, who},
@@ -61,10 +61,7 @@ impl Tokens<'_> {
         // A remaining life above the lifetime means that the clock was wrong then or is wrong now.
         let is_sane = entry.expires_at_unix_s <= now_unix_s.saturating_add(entry.lifetime_s);
         let is_good = is_alive && is_sane && Some(&entry.access_token) != refused;
-        is_good.then(|| Current {
-            bearer: Bearer::new(entry.access_token, Some(entry.expires_at_unix_s)),
-            is_new: false,
-        })
+        is_good.then(|| Current::of(entry, false))
     }
 
     /// Gives the token of a shared record. A command whose cached token ends soon looks for a newer one, so that not all
@@ -92,7 +89,7 @@ impl Tokens<'_> {
         if let Err(error) = cache.write(&key, &granted.entry) {
             self.tell_unsaved(&error);
         }
-        Some(current(&granted))
+        Some(Current::of(granted.entry, granted.is_new))
     }
 
     /// Requests a token under the lock. A process that had to wait for the lock finds the other's token in the cache.
@@ -104,7 +101,8 @@ impl Tokens<'_> {
             self.client(client)?;
         }
         let Some((cache, key)) = self.cache() else {
-            return self.grant(request).map(|granted| current(&granted));
+            let granted = self.grant(request)?;
+            return Ok(Current::of(granted.entry, granted.is_new));
         };
         let mut lock = self.lock(&key);
         if let Ok(LockOutcome::Unreachable) = lock {
@@ -134,7 +132,7 @@ impl Tokens<'_> {
             )),
             (Ok(()), Ok(_)) => {}
         }
-        Ok(current(&granted))
+        Ok(Current::of(granted.entry, granted.is_new))
     }
 
     /// Gives the token of the cache, if it may be used. Only the holder of the lock moves a damaged file away.
@@ -227,17 +225,5 @@ impl Tokens<'_> {
         (self.notify)(&format!(
             "the token was not saved, so each command requests its own: {error:#}; make the directory writable, or set BBTOKEN_HOME to another one"
         ));
-    }
-}
-
-fn current(granted: &Granted) -> Current {
-    let Entry {
-        access_token,
-        expires_at_unix_s,
-        ..
-    } = &granted.entry;
-    Current {
-        bearer: Bearer::new(access_token.clone(), Some(*expires_at_unix_s)),
-        is_new: granted.is_new,
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 /// A shared login or client. Times are those of the store.
 ///
 /// A part that cannot be read makes the whole record unusable: a lost claim or token would cost the login.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) client_id: String,
     /// `None` in a copy for jobs, which has the access token only.
@@ -128,25 +128,17 @@ impl Record {
             client_id: client.id.clone(),
             client_secret: Some(client.secret.clone()),
             purpose: purpose(profile, &client.id),
-            refresh_token: None,
-            owner: None,
-            access: None,
-            claim: None,
-            failed: None,
-            dead: None,
+            ..Record::default()
         }
     }
 
     /// Gives a copy for jobs, with the access token only.
     pub(super) fn copy(&self) -> Self {
         Record {
-            client_secret: None,
-            refresh_token: None,
-            owner: None,
-            claim: None,
-            failed: None,
-            dead: None,
-            ..self.clone()
+            client_id: self.client_id.clone(),
+            purpose: self.purpose.clone(),
+            access: self.access.clone(),
+            ..Record::default()
         }
     }
 

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Inspection, Seen, SharedRecord, Trouble, Version};
 use crate::{
@@ -26,10 +26,16 @@ use crate::{
     secret::Secret,
 };
 use credential::Credential;
+use inspect::{why, words};
 use wire::{Answer, TIME_LIMIT, Wire};
 
 const READ: &str = "cannot read the shared login";
 const WRITE: &str = "cannot write the shared login";
+const REMOVE: &str = "cannot remove the shared login";
+/// The versions to keep: the newest one, and one before it.
+const KEPT: u64 = 2;
+/// The versions that an engine keeps by default.
+const KEPT_BY_DEFAULT: u64 = 10;
 
 /// A record of Vault or OpenBao.
 pub(crate) struct VaultRecord<'v> {
@@ -283,18 +289,57 @@ impl SharedRecord for VaultRecord<'_> {
     }
 
     fn inspect(&self) -> anyhow::Result<Inspection> {
-        self.inspection()
+        let mut found = Inspection::default();
+        self.inspect_rights(&mut found).map_err(why)?;
+        self.inspect_engine().map_err(why)?;
+        self.inspect_metadata(&mut found).map_err(why)?;
+        self.inspect_node(&mut found).map_err(why)?;
+        Ok(found)
     }
 
     fn limit_versions(&self, notify: &dyn Fn(&str)) {
-        self.keep_few_versions(notify);
+        let body = Secret::new(json!({ "max_versions": KEPT }).to_string());
+        let is_set = self.send(WRITE, &self.wire.path_of("metadata"), &body);
+        if !is_set.is_ok_and(|answer| matches!(answer.status, 200 | 204)) {
+            notify(&format!(
+                "the store keeps earlier versions of the login; run 'vault kv metadata put -max-versions={KEPT} {}'",
+                self.wire.record
+            ));
+        }
     }
 
     fn may_destroy(&self) -> Result<(), Trouble> {
-        self.has_right_to_destroy()
+        let path = self.wire.path_of("destroy").join("/");
+        let answer = self.capabilities(&path)?;
+        // A server that does not tell the right may still grant it.
+        let Some(rights) = answer.part("/data").and_then(|data| data.get(&path)) else {
+            return Ok(());
+        };
+        if words(Some(rights))
+            .iter()
+            .any(|right| ["update", "root"].contains(right))
+        {
+            return Ok(());
+        }
+        let rule = format!("the policy lacks: path \"{path}\" {{ capabilities = [\"update\"] }}");
+        Err(Trouble::Unusable(self.wire.failure(REMOVE, &rule)))
     }
 
-    fn destroy(&self, newest: &Version) -> Result<(), Trouble> {
-        self.destroy_versions(newest)
+    fn destroy(&self, Version(newest): &Version) -> Result<(), Trouble> {
+        let newest: u64 = newest.parse().unwrap_or(0);
+        let kept = self.send(WRITE, &self.wire.path_of("metadata"), &Secret::new(""))?;
+        let kept = kept.part("/data/versions").and_then(Value::as_object);
+        let oldest = kept.and_then(|kept| kept.keys().filter_map(|it| it.parse().ok()).min());
+        // A policy may not let this machine read the list.
+        let oldest = oldest
+            .unwrap_or(newest.saturating_sub(KEPT_BY_DEFAULT))
+            .max(1);
+        let versions: Vec<_> = (oldest..=newest).collect();
+        let body = Secret::new(json!({ "versions": versions }).to_string());
+        let answer = self.send(WRITE, &self.wire.path_of("destroy"), &body)?;
+        match answer.status {
+            200 | 204 => Ok(()),
+            _ => Err(self.wire.refusal(REMOVE, &answer)),
+        }
     }
 }
