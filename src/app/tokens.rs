@@ -15,7 +15,7 @@ use crate::{
     profile::{Grant, Profile, SharedStore, Source, Store},
     secret::Secret,
     site::{Owner, Product},
-    token::{self, Accept, Bearer, Forgotten, Inspection, Kept, SharedState, Tokens},
+    token::{self, Bearer, Forgotten, Inspection, Kept, SharedState, Tokens},
     trace,
     transport::Authorizer,
 };
@@ -42,7 +42,7 @@ impl Identity {
     }
 
     /// Gives the profile's tokens. Warns of each server whose certificate is not checked.
-    pub(super) fn tokens<'a>(&'a self, notify: &'a dyn Fn(&str)) -> Tokens<'a> {
+    pub(crate) fn tokens<'a>(&'a self, notify: &'a dyn Fn(&str)) -> Tokens<'a> {
         let endpoints = &self.profile.endpoints;
         warn_of_unverified(&endpoints.base, Some(&self.http), notify);
         warn_of_unverified(&endpoints.token, self.token_http.as_ref(), notify);
@@ -50,7 +50,7 @@ impl Identity {
     }
 
     /// Gives the tokens for code that makes requests to a shared store only. Warns if its certificate is not checked.
-    fn tokens_at_store<'a>(&'a self, notify: &'a dyn Fn(&str)) -> Tokens<'a> {
+    pub(crate) fn tokens_at_store<'a>(&'a self, notify: &'a dyn Fn(&str)) -> Tokens<'a> {
         if let Some(SharedStore::Vault(vault)) = &self.profile.shared {
             warn_of_unverified(&vault.url, self.store_http.as_ref(), notify);
         }
@@ -58,7 +58,7 @@ impl Identity {
     }
 
     /// Gives the tokens for code that makes no request, without these warnings.
-    pub(super) fn tokens_without_request<'a>(&'a self, notify: &'a dyn Fn(&str)) -> Tokens<'a> {
+    pub(crate) fn tokens_without_request<'a>(&'a self, notify: &'a dyn Fn(&str)) -> Tokens<'a> {
         let places = places(&self.profile);
         if let Some(cache) = &places.cache {
             git_config::keep_learned(cache);
@@ -79,15 +79,6 @@ impl Identity {
     pub(crate) fn keep(&self, secret: &Secret, notify: &dyn Fn(&str)) -> anyhow::Result<()> {
         let kept = self.tokens_at_store(notify).keep(secret);
         kept.with_context(|| format!("profile '{}' was not saved", self.profile))
-    }
-
-    /// Checks that the profile's store can save a login.
-    ///
-    /// # Errors
-    ///
-    /// [`Kind::StoreUnusable`].
-    pub(crate) fn prove_room(&self, notify: &dyn Fn(&str)) -> anyhow::Result<()> {
-        self.tokens_at_store(notify).prove_room()
     }
 
     /// Saves what Bitbucket told about the owner of a token, for `status` and for the credential helper.
@@ -133,11 +124,6 @@ impl Identity {
         tokens.forget_all(others, even_shared)
     }
 
-    /// Removes a token that the server refused to git. True if it was cached.
-    pub(crate) fn forget(&self, token: &Secret, notify: &dyn Fn(&str)) -> bool {
-        self.tokens_without_request(notify).forget(token)
-    }
-
     /// Gives a token for git's own transport, or for another program.
     ///
     /// # Errors
@@ -180,15 +166,6 @@ impl Identity {
         bearer.map_err(|error| under(self, error))
     }
 
-    /// Renews the shared token of the profile if less than half of its life is left.
-    ///
-    /// # Errors
-    ///
-    /// As [`Tokens::bearer`], also while the token is still valid.
-    pub(crate) fn renew(&self, notify: &dyn Fn(&str)) -> anyhow::Result<SharedState> {
-        self.tokens(notify).renew()
-    }
-
     /// Says what the shared store lets this machine do, and reads the state of the login there.
     pub(crate) fn inspect_shared(
         &self,
@@ -196,15 +173,6 @@ impl Identity {
     ) -> anyhow::Result<(Inspection, anyhow::Result<SharedState>)> {
         let tokens = self.tokens(notify);
         Ok((tokens.inspect_shared()?, tokens.shared_state()))
-    }
-
-    /// Gives the name of the account whose login is in the shared store, if the record has it.
-    ///
-    /// # Errors
-    ///
-    /// [`Kind::SharedStoreUnusable`] if the record cannot be read.
-    pub(crate) fn shared_owner(&self, notify: &dyn Fn(&str)) -> anyhow::Result<Option<String>> {
-        self.tokens_at_store(notify).shared_owner()
     }
 
     /// Prepares a user's login: checks that the store can save it, then gives the request for consent.
@@ -234,21 +202,6 @@ impl Identity {
             redirect_uri,
             profile.scope.as_deref(),
         )
-    }
-
-    /// Exchanges the code and saves the login. If `accept` is set, it must agree first.
-    ///
-    /// # Errors
-    ///
-    /// If the token endpoint or `accept` refuses, or the login cannot be saved.
-    pub(crate) fn log_in(
-        &self,
-        authorization: &Authorization,
-        code: &Secret,
-        accept: Option<Accept<'_>>,
-        notify: &dyn Fn(&str),
-    ) -> anyhow::Result<()> {
-        self.tokens(notify).log_in(authorization, code, accept)
     }
 }
 

@@ -136,7 +136,7 @@ fn erase(profile: Option<&str>, request: &Request, warn: &dyn Fn(&str)) -> anyho
     }
     let others = app.all_for_site(&request.protocol, &request.host);
     for identity in first.into_iter().chain(others) {
-        if !identity.forget(token, warn) {
+        if !identity.tokens_without_request(warn).forget(token) {
             continue;
         }
         // git-lfs asks again by itself.

@@ -217,7 +217,7 @@ impl Login<'_> {
                 return Ok(None);
             }
             if is_shared {
-                heard.replaced = identity.shared_owner(warn)?;
+                heard.replaced = identity.tokens_at_store(warn).shared_owner()?;
             }
             // The outcome says why the account is unknown.
             let Ok(owner) = self.app.owner_of(identity, bearer, scopes) else {
@@ -251,7 +251,7 @@ impl Login<'_> {
             Ok(name)
         };
         let accept = (is_asked || self.to_try().is_some()).then(|| Box::new(ask) as Accept<'_>);
-        identity.log_in(authorization, code, accept, warn)
+        identity.tokens(warn).log_in(authorization, code, accept)
     }
 }
 

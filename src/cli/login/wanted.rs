@@ -158,7 +158,7 @@ impl<'o> Wanted<'o> {
             ));
         }
         match console.is_interactive && is_stored(known) {
-            true => identity.prove_room(console.warn),
+            true => identity.tokens_at_store(console.warn).prove_room(),
             false => Ok(()),
         }
     }
