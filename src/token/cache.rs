@@ -28,12 +28,16 @@ pub(super) struct Cache {
 
 /// A cached token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Entry {
+pub struct Entry {
+    /// The token.
     #[serde(serialize_with = "format::expose")]
-    pub(super) access_token: Secret,
-    pub(super) expires_at_unix_s: u64,
-    pub(super) lifetime_s: u64,
-    pub(super) scopes: Vec<String>,
+    pub access_token: Secret,
+    /// The time of expiry, by the local clock.
+    pub expires_at_unix_s: u64,
+    /// The lifetime that the server reported.
+    pub lifetime_s: u64,
+    /// The scopes that the server reported.
+    pub scopes: Vec<String>,
 }
 
 impl Entry {
@@ -45,6 +49,11 @@ impl Entry {
             access_token: answer.access_token,
             scopes: answer.scopes,
         }
+    }
+
+    /// Gives the time of the request.
+    pub(crate) fn got_at_unix_s(&self) -> u64 {
+        self.expires_at_unix_s.saturating_sub(self.lifetime_s)
     }
 }
 

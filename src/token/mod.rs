@@ -42,18 +42,19 @@ use crate::{
 };
 
 use bearer::Current;
-use cache::{Cache, Cached};
+use cache::{Cache, Cached, Entry};
 use journal::Journal;
 use lock::LockOutcome;
 use obtain::TokenRequest;
 use store::Store;
 
 pub(crate) use bearer::Bearer;
+pub(crate) use cache::Entry as CachedToken;
 pub(crate) use log_in::{Accept, release_room};
 pub use login::Login;
 pub(crate) use shared::{CommandRecord, SharedState, VaultRecord, VaultSession};
 pub use shared::{Inspection, Seen, SharedRecord, Trouble, Version, purpose};
-pub(crate) use stored::{Forgotten, Kept, KeptAnswer, KeptOwner, KeptToken, SHARED_LOGIN};
+pub(crate) use stored::{Forgotten, Kept, KeptAnswer, KeptOwner, SHARED_LOGIN};
 
 /// The time to wait for another process that requests the same token. It is longer than such a request may take.
 const LOCK_LIMIT: Duration = Duration::from_secs(180);
@@ -270,9 +271,13 @@ impl<'a> Tokens<'a> {
     }
 
     fn cached(&self, margin: Duration) -> Option<Current> {
+        self.usable(self.cached_entry()?, margin, None)
+    }
+
+    fn cached_entry(&self) -> Option<Entry> {
         let (cache, key) = self.cache()?;
         match cache.read(&key) {
-            Cached::Token(entry) => self.usable(entry, margin, None),
+            Cached::Token(entry) => Some(entry),
             Cached::Nothing | Cached::Corrupt | Cached::Untrusted(_) => None,
         }
     }

@@ -4,7 +4,11 @@ use std::{path::Path, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{Bearer, Login, Tokens, cache::Cached, obtain::TokenRequest};
+use super::{
+    Bearer, Login, Tokens,
+    cache::{Cached, Entry},
+    obtain::TokenRequest,
+};
 use crate::{
     failure::{Failure, Kind, kind},
     files::{Directory, MAX_FILE_BYTES},
@@ -19,7 +23,7 @@ pub(crate) const SHARED_LOGIN: &str = "shared login";
 #[derive(Debug, Default)]
 pub struct Kept {
     /// The cached access token.
-    pub access_token: Option<KeptToken>,
+    pub access_token: Option<Entry>,
     /// The user's login.
     pub login: Option<Login>,
     /// Whether the server has refused this login.
@@ -69,42 +73,16 @@ pub struct Forgotten {
     pub shared: Vec<(&'static str, String)>,
 }
 
-/// A cached access token.
-#[derive(Debug)]
-pub struct KeptToken {
-    /// The token.
-    pub token: Secret,
-    /// The time of the request, by the local clock.
-    pub got_at_unix_s: u64,
-    /// The time of expiry.
-    pub expires_at_unix_s: u64,
-    /// The scopes that the server reported.
-    pub scopes: Vec<String>,
-}
-
 impl Tokens<'_> {
     /// Reads the stored data without any request. If the store cannot be read, gives its error and the rest.
     pub fn kept(&self) -> (Kept, Option<anyhow::Error>) {
         let mut kept = Kept {
-            access_token: self.kept_token(),
+            access_token: self.cached_entry(),
             owner: self.kept_owner(),
             ..Kept::default()
         };
         let problem = self.read_store(&mut kept).err();
         (kept, problem)
-    }
-
-    fn kept_token(&self) -> Option<KeptToken> {
-        let (cache, key) = self.cache()?;
-        match cache.read(&key) {
-            Cached::Token(entry) => Some(KeptToken {
-                token: entry.access_token,
-                got_at_unix_s: entry.expires_at_unix_s.saturating_sub(entry.lifetime_s),
-                expires_at_unix_s: entry.expires_at_unix_s,
-                scopes: entry.scopes,
-            }),
-            Cached::Nothing | Cached::Corrupt | Cached::Untrusted(_) => None,
-        }
     }
 
     fn read_store(&self, kept: &mut Kept) -> anyhow::Result<()> {
@@ -166,9 +144,9 @@ impl Tokens<'_> {
         let Grant::ClientCredentials(_) = &self.profile.grant else {
             return self.bearer(Duration::ZERO);
         };
-        let cached = self.kept_token();
+        let cached = self.cached_entry();
         let request = TokenRequest {
-            refused: cached.as_ref().map(|cached| &cached.token),
+            refused: cached.as_ref().map(|cached| &cached.access_token),
             ..TokenRequest::of(Duration::ZERO)
         };
         let current = self.obtain(&request)?;

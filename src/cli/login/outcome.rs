@@ -11,7 +11,7 @@ use crate::{
     app::{self, Account, App, Owner, is_named},
     clock,
     profile::{Grant, Profile, Store},
-    token::KeptToken,
+    token::CachedToken,
 };
 
 /// The accounts that login knows before it shows the outcome.
@@ -157,7 +157,7 @@ fn offer_use(profile: &Profile, console: &mut Console<'_>) -> anyhow::Result<()>
 
 fn tell_token(
     profile: &Profile,
-    cached: Option<&KeptToken>,
+    cached: Option<&CachedToken>,
     scopes: &[String],
     console: &mut Console<'_>,
 ) -> anyhow::Result<()> {

@@ -13,7 +13,7 @@ use crate::{
     profile::{self, GrantKind, Profile, RawProfile, Setting},
     report,
     secret::{Secret, mask_address, mask_id, mask_name, masked, program_of},
-    token::{Kept, KeptOwner, KeptToken, Login},
+    token::{CachedToken, Kept, KeptOwner, Login},
 };
 
 pub(super) fn run(options: &arguments::Status, console: &mut Console<'_>) -> anyhow::Result<()> {
@@ -270,8 +270,8 @@ fn of_access_token(profile: &Profile, kept: &Kept, now_unix_s: u64) -> Vec<Row> 
     let Some(token) = &kept.access_token else {
         return Vec::new();
     };
-    let fingerprint = token.token.fingerprint();
-    let since = clock::ago(token.got_at_unix_s, now_unix_s);
+    let fingerprint = token.access_token.fingerprint();
+    let since = clock::ago(token.got_at_unix_s(), now_unix_s);
     vec![
         (
             "access token",
@@ -282,12 +282,12 @@ fn of_access_token(profile: &Profile, kept: &Kept, now_unix_s: u64) -> Vec<Row> 
     ]
 }
 
-fn token_json(token: &KeptToken, now_unix_s: u64) -> Value {
+fn token_json(token: &CachedToken, now_unix_s: u64) -> Value {
     let left_s = i128::from(token.expires_at_unix_s) - i128::from(now_unix_s);
     json!({
-        "fingerprint": token.token.fingerprint(),
+        "fingerprint": token.access_token.fingerprint(),
         "scopes": token.scopes,
-        "got_at": token.got_at_unix_s,
+        "got_at": token.got_at_unix_s(),
         "expires_at": token.expires_at_unix_s,
         "expires_in_s": i64::try_from(left_s).unwrap_or(i64::MAX),
     })
