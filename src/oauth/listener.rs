@@ -55,11 +55,11 @@ struct Pages {
 
 /// The final page in the browser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shown<'a> {
+pub(crate) enum Shown {
     /// The login succeeded.
     Done,
-    /// The login failed, with the reason.
-    Failed(&'a str),
+    /// Bitbucket or git refused the login.
+    Failed,
     /// The terminal asks the user first.
     Asked,
 }
@@ -156,17 +156,16 @@ pub(crate) fn is_of_listener(redirect_uri: &str) -> bool {
 
 impl Visitor {
     /// Shows the result in the browser.
-    pub(crate) fn show(mut self, shown: Shown<'_>) {
-        let failed;
+    pub(crate) fn show(mut self, shown: Shown) {
         let (title, text) = match shown {
             Shown::Done => (
                 "Logged in",
                 "git has what it needs. You can close this page.",
             ),
-            Shown::Failed(problem) => {
-                failed = format!("{problem} The terminal says what to do next.");
-                ("Not logged in", failed.as_str())
-            }
+            Shown::Failed => (
+                "Not logged in",
+                "Bitbucket or git refused this login. The terminal says what to do next.",
+            ),
             Shown::Asked => (
                 "Almost done",
                 "This may not be the account that you expect. Answer the question in the terminal.",
@@ -330,16 +329,8 @@ fn page(title: &str, text: &str) -> String {
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
          <meta name=\"viewport\" content=\"width=device-width\">\
          <style>body{{font:18px/1.5 system-ui,sans-serif;max-width:34em;margin:15vh auto;padding:0 1em}}</style></head>\
-         <body><h1>{title}</h1><p>{}</p></body></html>",
-        escape(text)
+         <body><h1>{title}</h1><p>{text}</p></body></html>"
     )
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -420,9 +411,9 @@ mod tests {
             .expect("the system gives threads")
             .expect("the browser came");
         assert_eq!(visitor.outcome.as_ref().map(Secret::expose), Ok("good"));
-        visitor.show(Shown::Failed("The code was <not> accepted."));
+        visitor.show(Shown::Failed);
         let shown = browser.join().expect("it does not panic");
-        assert!(shown.contains("&lt;not&gt;"), "{shown}");
+        assert!(shown.contains("refused this login"), "{shown}");
         assert!(
             TcpStream::connect(address).is_err(),
             "the port is closed once the answer is there"

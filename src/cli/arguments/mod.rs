@@ -2,12 +2,7 @@
 
 mod options;
 
-use std::ffi::OsStr;
-
-use clap::{
-    Arg, ArgAction, CommandFactory, Parser, Subcommand,
-    builder::{PossibleValue, StringValueParser, TypedValueParser},
-};
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 
 use super::{candidates::profiles, examples};
@@ -204,27 +199,6 @@ pub(super) fn explained_names() -> Vec<String> {
     let all = of(&command).chain(of(&command).flat_map(of));
     let names = all.map(clap::Command::get_name).chain(TOPICS);
     names.map(str::to_owned).collect()
-}
-
-/// Words that completions offer. The code that uses the word decides whether another word is wrong.
-#[derive(Clone)]
-struct Known(&'static [&'static str]);
-
-impl TypedValueParser for Known {
-    type Value = String;
-
-    fn parse_ref(
-        &self,
-        command: &clap::Command,
-        argument: Option<&Arg>,
-        value: &OsStr,
-    ) -> Result<String, clap::Error> {
-        StringValueParser::new().parse_ref(command, argument, value)
-    }
-
-    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(self.0.iter().map(PossibleValue::new)))
-    }
 }
 
 /// Gives the definition itself.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ColorChoice, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
 
-use super::{Known, examples, profiles};
+use super::{examples, profiles};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Profile {
@@ -61,7 +61,7 @@ pub(in crate::cli) struct Login {
     #[arg(long, value_name = "name")]
     pub(in crate::cli) account: Option<String>,
     /// Where to store secrets: file, keyring or kernel-keyring; vault or command to share the login with other machines
-    #[arg(long, value_name = "store", value_parser = Known(&["file", "keyring", "kernel-keyring", "vault", "command"]), hide_possible_values = true)]
+    #[arg(long, value_name = "store", value_parser = ["file", "keyring", "kernel-keyring", "vault", "command"], ignore_case = true, hide_possible_values = true)]
     pub(in crate::cli) store: Option<String>,
     /// Log in to the Bitbucket Data Center at this base URL: the part of its addresses before '/projects'
     #[arg(long, value_name = "url")]
@@ -233,7 +233,7 @@ pub(in crate::cli) struct Convert {
     #[arg(long)]
     pub(in crate::cli) back: bool,
     /// Change the addresses of repositories that have moved between Data Center and Cloud. The kind is where they are now: cloud or datacenter. Needs --map
-    #[arg(long, value_name = "kind", value_parser = Known(&["cloud", "datacenter"]), hide_possible_values = true,
+    #[arg(long, value_name = "kind", value_parser = ["cloud", "datacenter"], ignore_case = true, hide_possible_values = true,
         requires = "maps", conflicts_with = "back")]
     pub(in crate::cli) to: Option<String>,
     /// With --to: a project of the repositories, and its new workspace; repeat the option for more projects
@@ -259,7 +259,6 @@ pub(in crate::cli) struct Credential {
     #[command(flatten)]
     pub(in crate::cli) profile: Chosen,
     /// get, store, erase or capability; others are ignored, as git requires
-    #[arg(value_parser = Known(&["get", "store", "erase", "capability"]), hide_possible_values = true)]
     pub(in crate::cli) action: String,
 }
 

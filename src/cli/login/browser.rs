@@ -133,7 +133,7 @@ impl Login<'_> {
         if let Some(visitor) = visitor {
             visitor.show(match outcome {
                 Ok(()) => Shown::Done,
-                Err(_) => Shown::Failed("Bitbucket or git refused this login."),
+                Err(_) => Shown::Failed,
             });
         }
         outcome

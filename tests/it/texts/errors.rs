@@ -144,11 +144,14 @@ fn of_command_lines() {
         with("an empty secret", client, "\n"),
         with("a secret of two words", client, "two words\n"),
         with("an invalid name", &["login", "wo rk", "--with-token"], "x"),
-        with(
-            "a store that saves nothing",
-            &["login", "ci", "--with-token", "--store", "memory"],
-            "x",
-        ),
+        Case {
+            environment: &[("BBTOKEN_STORE", "memory")],
+            ..with(
+                "a store that saves nothing",
+                &["login", "ci", "--with-token"],
+                "x",
+            )
+        },
         with(
             "an unknown store",
             &["login", "ci", "--with-token", "--store", "cupboard"],
