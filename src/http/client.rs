@@ -1,15 +1,58 @@
-//! The reqwest client: one runtime on the calling thread, HTTP/1.1, no redirects.
+//! The reqwest client: one runtime on the calling thread, HTTP/1.1, no redirects. Sends requests with the login of a
+//! proxy, and hands over to curl if necessary.
+
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    error::Error,
+    time::Duration,
+};
 
 use super::{
-    Family, HttpClient, ProxyLogins, Request, Response, Settings, TransportError,
-    curl::CurlRequest, message::Messages, pool::Pool,
+    Family, HttpClient, Phase, Proxy, ProxyAuth, ProxyLogin, ProxyLogins, Request, Response,
+    Settings, TransportError, Url,
+    curl::{Curl, CurlRequest, Unanswered},
+    errors::{UnsupportedAuth, classify, refused_by_curl},
+    message::{Exchange, Messages},
+    proxy::auth::{self, Offer, ProxyError},
+    route::Route,
+    timeouts::LIMITS,
 };
-use crate::waiting;
+use crate::{trace, waiting};
+
+/// The turns that the runtime gets to notice a closed connection: one to see the socket, one for the connection to read
+/// the end, and one to spare.
+const LOOKS: usize = 3;
 
 /// A connection pool, and the runtime that drives it while a call waits.
 pub struct Client {
     messages: Messages,
-    pool: Pool,
+    route: Route,
+    /// The authentication schemes of the proxy, once they are known.
+    offer: OnceCell<Offer>,
+    /// The status with which the proxy refused to connect, if it is known.
+    refused_with: OnceCell<Option<u16>>,
+    settings: Settings,
+    /// The TLS error for which curl sent a request.
+    reason_for_curl: RefCell<Option<String>>,
+    logins: Option<Box<dyn ProxyLogins>>,
+    /// The login for the proxy, tried or accepted.
+    login: RefCell<Option<ProxyLogin>>,
+    is_login_judged: Cell<bool>,
+    client: RefCell<reqwest::Client>,
+}
+
+impl HttpClient for Client {
+    fn send(&self, request: Request) -> Result<Response, TransportError> {
+        let exchange = self.messages.exchange(&request);
+        let for_curl = CurlRequest::of(&request, &self.messages, &exchange.host)?;
+        let proxy = self.forwarding(&request.url);
+        let request = self
+            .messages
+            .start(request, &exchange, self.patience(), proxy)?;
+        let _wait = waiting::on(&exchange.host);
+        let answer = self.answer(request, for_curl.as_ref(), &exchange)?;
+        Ok(self.messages.finish(exchange, answer).into())
+    }
 }
 
 impl Client {
@@ -20,16 +63,26 @@ impl Client {
     /// If a setting is invalid (a proxy that is not a URL, a malformed header) or the system cannot provide a runtime.
     pub fn new(settings: &Settings, user_agent: &str) -> anyhow::Result<Self> {
         let messages = Messages::new(settings, user_agent)?;
+        let route = Route::new(settings, &messages.user_agent)?;
+        let client = route.client(None)?;
         Ok(Client {
-            pool: Pool::new(settings, &messages)?,
             messages,
+            settings: settings.clone(),
+            reason_for_curl: RefCell::default(),
+            route,
+            offer: OnceCell::new(),
+            refused_with: OnceCell::new(),
+            logins: None,
+            login: RefCell::default(),
+            is_login_judged: Cell::new(false),
+            client: RefCell::new(client),
         })
     }
 
     /// Sets the source of proxy logins.
     #[must_use]
     pub fn with_proxy_logins(mut self, logins: Box<dyn ProxyLogins>) -> Self {
-        self.pool.set_logins(logins);
+        self.logins = Some(logins);
         self
     }
 
@@ -39,24 +92,274 @@ impl Client {
     ///
     /// As [`Client::new`].
     pub fn keep_to(&mut self, family: Family) -> anyhow::Result<()> {
-        self.pool.keep_to(family)
+        self.route.family = Some(family);
+        let client = self.route.client(self.login.borrow().as_ref())?;
+        self.client.replace(client);
+        Ok(())
+    }
+
+    /// Gives the extra time for an exchange through a proxy: as long as git waits for the connection.
+    fn patience(&self) -> Duration {
+        match self.proxy() {
+            Some(_) => LIMITS.all,
+            None => Duration::ZERO,
+        }
+    }
+
+    /// For a trace: tells whether a proxy forwards requests to a URL without CONNECT, and with which login.
+    fn forwarding(&self, url: &Url) -> Option<Option<String>> {
+        let proxy = self.proxy()?;
+        let is_carried = url.scheme() == "http" && proxy.is_http();
+        is_carried.then(|| proxy.basic(self.login.borrow().as_ref()))
     }
 
     /// Gives the TLS error for which curl sent a request instead of the library, if that happened.
     pub fn reason_for_curl(&self) -> Option<String> {
-        self.pool.reason_for_curl()
+        self.reason_for_curl.borrow().clone()
+    }
+
+    fn proxy(&self) -> Option<&Proxy> {
+        self.route.proxy.as_ref()
+    }
+
+    /// Sends a request. If the library's TLS fails, curl sends `for_curl`, a copy of the request.
+    fn answer(
+        &self,
+        request: reqwest::Request,
+        for_curl: Option<&CurlRequest>,
+        exchange: &Exchange,
+    ) -> Result<reqwest::Response, TransportError> {
+        let answer = match self.proxy() {
+            Some(proxy) => self.send_through(proxy, request, for_curl, exchange),
+            None => self.attempt(request, exchange),
+        };
+        match (answer, for_curl) {
+            (Err(error), Some(for_curl)) if error.is_of_tls() || error.is_connected_for_git() => {
+                self.retry_by_curl(for_curl, &exchange.host, error)
+            }
+            (answer, _) => answer,
+        }
+    }
+
+    /// Sends by curl, which checks certificates by the same settings. If curl fails too, the library's error comes first.
+    fn retry_by_curl(
+        &self,
+        for_curl: &CurlRequest,
+        host: &str,
+        error: TransportError,
+    ) -> Result<reqwest::Response, TransportError> {
+        let answer = self.ask_curl(for_curl, host);
+        match answer.map_err(|unanswered| unanswered.error) {
+            Ok(answer) => {
+                let why = error.reason();
+                trace::event("curl", || vec![("because", why.as_str().into())]);
+                self.reason_for_curl.replace(Some(why));
+                Ok(answer)
+            }
+            Err(other) if other.phase == Phase::Tls => Err(refused_by_curl(error, &other)),
+            Err(other) if other.phase == Phase::Connect => Err(error),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Sends a request through a proxy. If the proxy needs a scheme that the library lacks, curl sends `for_curl`, a
+    /// copy of the request.
+    fn send_through(
+        &self,
+        proxy: &Proxy,
+        request: reqwest::Request,
+        for_curl: Option<&CurlRequest>,
+        exchange: &Exchange,
+    ) -> Result<reqwest::Response, TransportError> {
+        let host = &exchange.host;
+        match proxy.unknown_kind() {
+            Some(kind) if for_curl.is_none() || !proxy.is_on_socket() => {
+                let why = format!("only git's own transport supports {kind}");
+                return Err(self.unconnected(host, why));
+            }
+            None if !self.is_for_curl(proxy) => {}
+            _ => return self.send_by_curl(for_curl, host, &Offer::default()),
+        }
+        // Like curl, send a password in clear text only after the proxy has offered Basic.
+        if proxy.has_user() && !self.offer(request.url()).has_basic() {
+            return self.send_by_curl(for_curl, host, self.offer(request.url()));
+        }
+        if proxy.lacks_password() && self.login.borrow().is_none() {
+            self.log_in(host)?;
+        }
+        self.send_by_library(request, for_curl, exchange)
+    }
+
+    /// Sends a request by the library. If the proxy requires a login, sends it again: the server has not seen it yet.
+    fn send_by_library(
+        &self,
+        request: reqwest::Request,
+        for_curl: Option<&CurlRequest>,
+        exchange: &Exchange,
+    ) -> Result<reqwest::Response, TransportError> {
+        let host = &exchange.host;
+        let url = request.url().clone();
+        let again = request.try_clone();
+        let mut answer = self
+            .attempt(request, exchange)
+            .map_err(|error| self.with_status(error, &url, host));
+        if wants_login(&answer) {
+            let offer = self.offer(&url);
+            if !offer.has_basic() {
+                return self.send_by_curl(for_curl, host, offer);
+            }
+            if let Some(request) = again.filter(|_| self.may_ask()) {
+                self.log_in(host)?;
+                answer = self.attempt(request, exchange);
+            }
+        }
+        self.judge_login(match &answer {
+            Ok(_) => Some(true),
+            // Otherwise the network failed.
+            Err(_) => wants_login(&answer).then_some(false),
+        });
+        answer
+    }
+
+    /// Adds the status with which a proxy refused to connect. It decides about a retry.
+    fn with_status(&self, error: TransportError, url: &Url, host: &str) -> TransportError {
+        let Some(proxy) = self.proxy().filter(|_| error.is_refused_by_proxy()) else {
+            return error;
+        };
+        let login = self.login.borrow();
+        let ask = || auth::status(proxy, url, login.as_ref());
+        match self.refused_with.get_or_init(ask) {
+            // The proxy accepts connections now.
+            None | Some(200) => error,
+            Some(status) => self.unconnected(host, ProxyError::Refused(*status)),
+        }
+    }
+
+    /// Tells whether the library cannot or must not use the proxy.
+    fn is_for_curl(&self, proxy: &Proxy) -> bool {
+        proxy.is_socks_4_with_user() || proxy.is_http() && !self.settings.proxy_auth.allows_basic()
+    }
+
+    /// Gives the proxy's authentication schemes. Asks the proxy only if curl could use another scheme than Basic.
+    fn offer(&self, url: &Url) -> &Offer {
+        self.offer.get_or_init(|| match self.proxy() {
+            Some(proxy) if self.settings.proxy_auth == ProxyAuth::Any => auth::ask(proxy, url),
+            _ => Offer::default(),
+        })
+    }
+
+    /// Sends by curl what the library cannot send, or fails if curl cannot either.
+    fn send_by_curl(
+        &self,
+        for_curl: Option<&CurlRequest>,
+        host: &str,
+        offer: &Offer,
+    ) -> Result<reqwest::Response, TransportError> {
+        let for_curl = for_curl.filter(|_| !offer.is_unknown());
+        let (Some(for_curl), Some(proxy)) = (for_curl, self.proxy()) else {
+            let other = UnsupportedAuth {
+                ways: offer.to_string(),
+                is_unknown: offer.is_unknown(),
+                has_user: self.proxy().is_some_and(Proxy::has_user),
+            };
+            return Err(self.unconnected(host, other));
+        };
+        if proxy.lacks_password() && self.login.borrow().is_none() {
+            self.ask_for_login(host)?;
+        }
+        let mut answer = self.ask_curl(for_curl, host);
+        if answer.as_ref().is_err_and(|it| it.is_for_login) && self.may_ask() {
+            self.ask_for_login(host)?;
+            answer = self.ask_curl(for_curl, host);
+        }
+        self.judge_login(match &answer {
+            Ok(_) => Some(true),
+            Err(unanswered) => unanswered.is_for_login.then_some(false),
+        });
+        answer.map_err(|Unanswered { error, .. }| error)
+    }
+
+    fn ask_curl(&self, request: &CurlRequest, host: &str) -> Result<reqwest::Response, Unanswered> {
+        let curl = Curl {
+            settings: &self.settings,
+            family: self.route.family,
+        };
+        curl.send(request, self.login.borrow().as_ref(), host)
+    }
+
+    fn attempt(
+        &self,
+        request: reqwest::Request,
+        Exchange { host, pace, .. }: &Exchange,
+    ) -> Result<reqwest::Response, TransportError> {
+        self.route.notice_hop(request.url());
+        let client = self.client.borrow().clone();
+        // Created inside the runtime, because time limits need its clock.
+        let answer = self.messages.runtime.block_on(async {
+            notice_closed_connections().await;
+            pace.keep(client.execute(request)).await
+        });
+        answer
+            .map_err(|slow| TransportError::new(Phase::TimeLimit, host, slow))?
+            .map_err(|error| classify(error, host, self.proxy(), Phase::Request))
+    }
+
+    /// Makes the error for a proxy that does not connect.
+    fn unconnected(
+        &self,
+        host: &str,
+        why: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> TransportError {
+        TransportError::new(Phase::Connect, host, why).through(self.proxy())
+    }
+
+    /// Tells whether to ask for a login: there is a source of logins, and no login yet.
+    fn may_ask(&self) -> bool {
+        let has_login = self.proxy().is_some_and(Proxy::has_login);
+        self.logins.is_some() && !has_login && self.login.borrow().is_none()
+    }
+
+    fn ask_for_login(&self, host: &str) -> Result<(), TransportError> {
+        let (Some(logins), Some(proxy)) = (&self.logins, self.proxy()) else {
+            return Ok(());
+        };
+        let login = logins.ask(&proxy.user());
+        let login = login.ok_or_else(|| self.unconnected(host, ProxyError::NoLogin))?;
+        self.login.replace(Some(login));
+        Ok(())
+    }
+
+    /// Asks for a login, and gives it to the library.
+    fn log_in(&self, host: &str) -> Result<(), TransportError> {
+        self.ask_for_login(host)?;
+        let client = self.route.client(self.login.borrow().as_ref());
+        let client = client.map_err(|error| self.unconnected(host, error.to_string()))?;
+        self.client.replace(client);
+        Ok(())
+    }
+
+    /// Reports once whether the proxy accepted the login, if that is known.
+    fn judge_login(&self, is_right: Option<bool>) {
+        let login = self.login.borrow();
+        if let (Some(logins), Some(proxy)) = (&self.logins, self.proxy())
+            && let (Some(login), Some(is_right)) = (&*login, is_right)
+            && !self.is_login_judged.replace(true)
+        {
+            logins.tell(&proxy.user(), login, is_right);
+        }
     }
 }
 
-impl HttpClient for Client {
-    fn send(&self, request: Request) -> Result<Response, TransportError> {
-        let Client { messages, pool } = self;
-        let exchange = messages.exchange(&request);
-        let for_curl = CurlRequest::of(&request, messages, &exchange.host)?;
-        let proxy = pool.forwarding(&request.url);
-        let request = messages.start(request, &exchange, pool.patience(), proxy)?;
-        let _wait = waiting::on(&exchange.host);
-        let answer = pool.send(request, for_curl.as_ref(), &exchange)?;
-        Ok(messages.finish(exchange, answer).into())
+/// Tells whether a proxy requires a login or refused it.
+fn wants_login(answer: &Result<reqwest::Response, TransportError>) -> bool {
+    let error = answer.as_ref().err();
+    error.is_some_and(TransportError::wants_proxy_login)
+}
+
+/// Lets the runtime check its sockets, which it does not do between calls. A connection that the server has closed
+/// then leaves the pool, and cannot lose a request that must not be sent twice.
+pub(super) async fn notice_closed_connections() {
+    for _ in 0..LOOKS {
+        tokio::task::yield_now().await;
     }
 }

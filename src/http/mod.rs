@@ -22,7 +22,6 @@ mod gzip;
 mod message;
 #[cfg(unix)]
 mod open;
-mod pool;
 mod proxy;
 mod resolver;
 mod retry;

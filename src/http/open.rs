@@ -8,9 +8,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Phase, Request, Response, TransportError,
+    client::notice_closed_connections,
     errors::{LENDER_ENDED, classify_inner, is_of_lender},
     message::{Exchange, Incoming, Messages},
-    pool::notice_closed_connections,
     route::MAX_HEADER_LINES,
 };
 use crate::waiting;
