@@ -9,7 +9,7 @@ use super::{App, client::client, unreached::remembered};
 use crate::{
     failure::Failure,
     git_config::{self, HttpSettings, process_variable},
-    http::{HttpClient as _, Reason, Request, TransportError, Url},
+    http::{HttpClient as _, Proxy, Reason, Request, TransportError, Url},
     profile, waiting,
 };
 
@@ -17,8 +17,6 @@ use crate::{
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long a front page may take.
 const FRONT_PAGE_LIMIT: Duration = Duration::from_secs(20);
-/// The default port of a SOCKS proxy (RFC 1928).
-const SOCKS_PORT: u16 = 1080;
 
 /// How far one gets.
 #[derive(Debug)]
@@ -27,7 +25,9 @@ pub(crate) struct Route {
     pub host: String,
     /// The proxy in between.
     pub proxy: Option<Proxy>,
-    /// The port of the first connection: the proxy's, or Bitbucket's.
+    /// The host of the first connection: the proxy, or Bitbucket.
+    pub hop: String,
+    /// The port of the first connection.
     pub port: u16,
     /// The number of addresses of the first host, or why there is none.
     pub addresses: Result<usize, String>,
@@ -43,24 +43,6 @@ pub(crate) struct Route {
     pub unverified_by: Option<String>,
 }
 
-/// A proxy, and who asked for it.
-#[derive(Debug)]
-pub(crate) struct Proxy {
-    /// Its host and port, without a password.
-    pub address: String,
-    /// The setting or the variable.
-    pub origin: String,
-    host: String,
-    port: u16,
-}
-
-impl Route {
-    /// The host of the first connection: the proxy, or Bitbucket.
-    pub(crate) fn hop(&self) -> &str {
-        self.proxy.as_ref().map_or(&self.host, |proxy| &proxy.host)
-    }
-}
-
 impl App {
     /// Follows the route to the Bitbucket with this base URL.
     ///
@@ -69,10 +51,13 @@ impl App {
     /// If git's http settings cannot be followed.
     pub(crate) fn route(&self, base: &Url) -> anyhow::Result<Route> {
         let http = git_config::http_settings(&self.git, &process_variable, base, None)?;
-        let proxy = proxy(&http);
+        let proxy = http.settings.proxy.clone();
         let host = base.host_str().unwrap_or("").to_owned();
         let (hop, port) = match &proxy {
-            Some(proxy) => (proxy.host.clone(), proxy.port),
+            Some(proxy) => (
+                proxy.host().unwrap_or_default(),
+                proxy.port().unwrap_or_default(),
+            ),
             None => (host.clone(), base.port_or_known_default().unwrap_or(443)),
         };
         let _wait = waiting::on(&hop);
@@ -88,6 +73,7 @@ impl App {
         Ok(Route {
             host,
             proxy,
+            hop,
             port,
             addresses: addresses
                 .map(|addresses| addresses.len())
@@ -99,16 +85,6 @@ impl App {
             unverified_by: http.settings.unverified_by,
         })
     }
-}
-
-fn proxy(http: &HttpSettings) -> Option<Proxy> {
-    let proxy = http.settings.proxy.as_ref()?;
-    Some(Proxy {
-        address: proxy.shown().to_owned(),
-        origin: proxy.origin().to_owned(),
-        host: proxy.host().unwrap_or_default(),
-        port: proxy.port().unwrap_or(SOCKS_PORT),
-    })
 }
 
 /// Says why a name is not found, without the prefix of the system library.

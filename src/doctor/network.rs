@@ -75,14 +75,14 @@ fn answered(
 
 fn proxy(route: &Route) -> Option<Finding> {
     let proxy = route.proxy.as_ref()?;
-    let (address, origin) = (quote(&proxy.address), &proxy.origin);
+    let (address, origin) = (quote(proxy.shown()), proxy.origin());
     let text = format!("connections go through '{address}', set by {origin}");
     Some(Finding::good("proxy", text, "in use"))
 }
 
 fn name(route: &Route) -> Finding {
     const CHECK: &str = "name";
-    let hop = route.hop();
+    let hop = &route.hop;
     match &route.addresses {
         Ok(count) => {
             let addresses = if *count == 1 { "address" } else { "addresses" };
@@ -91,7 +91,7 @@ fn name(route: &Route) -> Finding {
         }
         Err(why) => {
             let fix = match &route.proxy {
-                Some(proxy) => format!("correct or unset {}", proxy.origin),
+                Some(proxy) => format!("correct or unset {}", proxy.origin()),
                 None => "check that you are online, then check /etc/resolv.conf or the name server of your network; behind a proxy: git config --global http.proxy <address>".to_owned(),
             };
             let text = format!("cannot resolve '{hop}': {}", quote(why));
@@ -102,7 +102,7 @@ fn name(route: &Route) -> Finding {
 
 fn connection(route: &Route) -> Finding {
     const CHECK: &str = "connection";
-    let (hop, port) = (route.hop(), route.port);
+    let (hop, port) = (&route.hop, route.port);
     match &route.connected {
         Ok(()) => {
             let text = format!("'{hop}' accepts connections on port {port}");
@@ -110,7 +110,7 @@ fn connection(route: &Route) -> Finding {
         }
         Err(why) => {
             let fix = match &route.proxy {
-                Some(proxy) => format!("start the proxy, or correct {}", proxy.origin),
+                Some(proxy) => format!("start the proxy, or correct {}", proxy.origin()),
                 None => "a firewall may block it; if this network has a proxy: git config --global http.proxy <address>".to_owned(),
             };
             let text = format!("cannot connect to '{hop}' on port {port}: {}", quote(why));
@@ -173,7 +173,7 @@ fn no_answer(route: &Route, error: &anyhow::Error, outage: &str) -> Finding {
         }
         Some(proxy) => format!(
             "ask the proxy's administrator whether it allows this host, or correct {}",
-            proxy.origin
+            proxy.origin()
         ),
         None => outage.to_owned(),
     };

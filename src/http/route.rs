@@ -36,15 +36,11 @@ impl Route {
     /// Sets the target of the next TCP connection, for the probe.
     pub(super) fn notice_hop(&self, url: &Url) {
         match &self.proxy {
-            // Without a port, the library uses the default of the scheme. SOCKS has its own (RFC 1928).
-            Some(proxy) => {
-                let port = proxy.port().unwrap_or(match proxy.scheme() {
-                    "http" => 80,
-                    "https" => 443,
-                    _ => 1080,
-                });
-                self.hop.set(&proxy.host().unwrap_or_default(), port);
-            }
+            // `git_config` adds the port that the user omits.
+            Some(proxy) => self.hop.set(
+                &proxy.host().unwrap_or_default(),
+                proxy.port().unwrap_or_default(),
+            ),
             None => self.hop.set(
                 url.host_str().unwrap_or(""),
                 url.port_or_known_default().unwrap_or(443),
