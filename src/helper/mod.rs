@@ -164,9 +164,7 @@ impl Plan {
         let endpoints = &self.identity.profile.endpoints;
         match service {
             Service::ReceivePack => endpoints.repository(&self.address),
-            Service::UploadPack | Service::UploadArchive => {
-                endpoints.repository_to_fetch(&self.address)
-            }
+            Service::UploadPack => endpoints.repository_to_fetch(&self.address),
         }
     }
 

@@ -48,7 +48,7 @@ fn watch(child: &mut Child, service: Service, wanted: Wanted) -> Option<bool> {
     // The command decides which service git asks for (gitremote-helpers(7)).
     let command: &[u8] = match service {
         Service::ReceivePack => b"list for-push\n",
-        Service::UploadPack | Service::UploadArchive => b"list\n",
+        Service::UploadPack => b"list\n",
     };
     input.write_all(command).ok()?;
     drop(input);

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::Git;
+use super::git::{FALLBACK, Git};
 use crate::{
     failure::{Failure, Kind},
     limits,
@@ -21,9 +21,8 @@ use crate::{
 /// The time that git's own helper has to end after git has ended.
 const END_LIMIT: Duration = Duration::from_millis(500);
 
-/// The command that git's own helper does not support, and its answer (gitremote-helpers(7), "COMMANDS").
+/// The command that git's own helper does not support.
 const CONNECT: &[u8] = b"connect ";
-const FALLBACK: &[u8] = b"fallback\n";
 
 type Output = Arc<Mutex<Box<dyn Write + Send>>>;
 

@@ -104,7 +104,7 @@ fn relay(
         }
         git.write(head).map_err(broken)?;
     }
-    match copy(session, git, &mut rest, seen, 1)? {
+    match copy(session, git, &mut rest, seen)? {
         Ending::Flush => Ok(()),
         // If upload-pack dies inside a 200 response, git would wait forever, and the helper for git's next request.
         other => Err(incomplete(session, other)),

@@ -13,6 +13,8 @@ use crate::{
 /// The helper's capabilities (gitremote-helpers(7), "Capabilities"). Git uses those after `connect` only if the helper
 /// answers `connect` with `fallback`.
 const CAPABILITIES: &str = "connect\nfetch\npush\noption\ncheck-connectivity\nobject-format\n\n";
+/// The answer to `connect` for a service that this helper does not serve (gitremote-helpers(7), "COMMANDS").
+pub(super) const FALLBACK: &[u8] = b"fallback\n";
 /// The size of a pipe, so that reading a pack needs few system calls.
 const BUFFER_BYTES: usize = 64 * 1024;
 
@@ -30,19 +32,13 @@ pub(crate) enum Service {
     UploadPack,
     /// `git-receive-pack`: push.
     ReceivePack,
-    /// `git-upload-archive`: `git archive --remote`.
-    UploadArchive,
 }
 
 impl Service {
     /// Finds the service with a name in the protocol.
     fn named(name: &str) -> Option<Self> {
-        let all = [
-            Service::UploadPack,
-            Service::ReceivePack,
-            Service::UploadArchive,
-        ];
-        all.into_iter().find(|service| service.name() == name)
+        let mut all = [Service::UploadPack, Service::ReceivePack].into_iter();
+        all.find(|service| service.name() == name)
     }
 
     /// Gives the name in the protocol.
@@ -50,7 +46,6 @@ impl Service {
         match self {
             Service::UploadPack => "git-upload-pack",
             Service::ReceivePack => "git-receive-pack",
-            Service::UploadArchive => "git-upload-archive",
         }
     }
 }
@@ -82,6 +77,8 @@ impl Git {
             match line.split(' ').collect::<Vec<_>>().as_slice() {
                 [""] => return Ok(None),
                 ["capabilities"] => self.write(CAPABILITIES.as_bytes())?,
+                // Bitbucket serves `git-upload-archive` over ssh only. Git then ends with an error of its own.
+                ["connect", _] => self.write(FALLBACK)?,
                 ["option", name, ..] => {
                     let answer: &[u8] = match OPTIONS.contains(name) {
                         true => b"ok\n",

@@ -5,7 +5,6 @@
 //! announces `list` and `fetch` for servers without protocol v2, which git's own helper serves.
 
 mod advertisement;
-mod archive;
 mod cache;
 mod fallback;
 mod fetch;
@@ -105,6 +104,5 @@ pub(crate) fn connect(
     match service {
         Service::UploadPack => fetch::serve(session, git),
         Service::ReceivePack => push::serve(session, git).map(|()| Connected::Finished),
-        Service::UploadArchive => archive::serve(session, git),
     }
 }

@@ -140,20 +140,10 @@ pub(super) struct Boundaries {
 pub(super) struct Malformed;
 
 impl Boundaries {
-    /// Reads the next bytes of the response.
-    pub(super) fn follow(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
-        let mut flushes = usize::MAX;
-        self.follow_to_flush(bytes, &mut flushes).map(drop)
-    }
-
-    /// Reads the next bytes until `flushes` flush-pkts have come, and counts them down. Gives the number of bytes read.
-    pub(super) fn follow_to_flush(
-        &mut self,
-        bytes: &[u8],
-        flushes: &mut usize,
-    ) -> Result<usize, Malformed> {
+    /// Reads the next bytes of the response, up to its flush-pkt. Gives the number of bytes read.
+    pub(super) fn follow(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         let mut left = bytes;
-        while !left.is_empty() && *flushes > 0 {
+        while !left.is_empty() && self.ending() != Ending::Flush {
             if self.wanted > 0 {
                 let (data, rest) = left.split_at(self.wanted.min(left.len()));
                 let room = ERROR_PREFIX.len() - self.head.len();
@@ -171,13 +161,9 @@ impl Boundaries {
             self.prefix.clear();
             let packet = decode(prefix).ok_or(Malformed)?;
             self.last = Some(packet);
-            match packet {
-                Packet::Data(length) => {
-                    self.wanted = length;
-                    self.head.clear();
-                }
-                Packet::Flush => *flushes -= 1,
-                Packet::Delim | Packet::ResponseEnd => {}
+            if let Packet::Data(length) = packet {
+                self.wanted = length;
+                self.head.clear();
             }
         }
         Ok(bytes.len() - left.len())
@@ -244,18 +230,15 @@ mod tests {
     }
 
     #[test]
-    fn bytes_after_the_last_flush_are_not_part_of_the_response() {
-        for (flushes, expected) in [(1, 10), (2, 20), (3, 24)] {
-            for step in [1, 3, 40] {
-                let (mut boundaries, mut left, mut taken) = (Boundaries::default(), flushes, 0);
-                for piece in b"0006ab00000006cd000000000006".chunks(step) {
-                    let length = boundaries.follow_to_flush(piece, &mut left);
-                    taken += length.expect("they are pkt-lines");
-                }
-                assert_eq!((taken, boundaries.ending()), (expected, Ending::Flush));
+    fn bytes_after_the_flush_are_not_part_of_the_response() {
+        for step in [1, 3, 40] {
+            let (mut boundaries, mut taken) = (Boundaries::default(), 0);
+            for piece in b"0006ab00000006cd000000000006".chunks(step) {
+                taken += boundaries.follow(piece).expect("they are pkt-lines");
             }
+            assert_eq!((taken, boundaries.ending()), (10, Ending::Flush));
         }
-        let garbage = Boundaries::default().follow_to_flush(b"0000<p>", &mut 1);
+        let garbage = Boundaries::default().follow(b"0000<p>");
         assert_eq!(garbage, Ok(4));
     }
 
@@ -304,14 +287,14 @@ mod tests {
         b"0003 00d000D",
     ];
 
-    /// Reads all pkt-lines and gives the end as [`Boundaries`] does.
-    fn read_to_the_end(mut input: &[u8]) -> (Vec<u8>, Result<Ending, Malformed>) {
+    /// Reads pkt-lines up to a flush-pkt and gives the end as [`Boundaries`] does.
+    fn read_to_the_flush(mut input: &[u8]) -> (Vec<u8>, Result<Ending, Malformed>) {
         let whole = input;
         let (mut raw, mut boundaries) = (Vec::new(), Boundaries::default());
         loop {
             match read_packet(&mut input, &mut raw) {
+                Ok(Some(Packet::Flush)) | Ok(None) => break,
                 Ok(Some(_)) => {}
-                Ok(None) => break,
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     return (raw, Err(Malformed));
                 }
@@ -321,7 +304,8 @@ mod tests {
                 Err(_) => return (raw, Ok(Ending::CutData)),
             }
         }
-        assert_eq!(raw, whole, "what was read is what was there");
+        let all = [raw.as_slice(), input].concat();
+        assert_eq!(all, whole, "what was read is what was there");
         boundaries.follow(&raw).expect("every pkt-line was read");
         (raw, Ok(boundaries.ending()))
     }
@@ -329,13 +313,13 @@ mod tests {
     #[test]
     fn any_input_is_read_and_followed_alike() {
         crate::fuzz::check(&KEPT, |input| {
-            let (raw, ending) = read_to_the_end(input);
+            let (raw, ending) = read_to_the_flush(input);
             assert!(input.starts_with(&raw), "nothing is made up");
             for step in [1, 3, 4, 5, 4096] {
                 let mut boundaries = Boundaries::default();
                 let followed = input
                     .chunks(step)
-                    .try_for_each(|piece| boundaries.follow(piece));
+                    .try_for_each(|piece| boundaries.follow(piece).map(drop));
                 assert_eq!(
                     followed.map(|()| boundaries.ending()),
                     ending,

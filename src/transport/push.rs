@@ -56,7 +56,7 @@ pub(super) fn serve(session: &mut Session<'_>, git: &mut Git) -> Result<(), Brok
         bytes: 0,
     });
     let ending =
-        copy(session, git, &mut answer, Boundaries::default(), 1).map_err(|broken| Broken {
+        copy(session, git, &mut answer, Boundaries::default()).map_err(|broken| Broken {
             stage: match broken.stage {
                 Stage::BeforeAnswer => stage,
                 _ => Stage::InAnswer,
@@ -127,7 +127,7 @@ fn advertise(session: &mut Session<'_>, git: &mut Git) -> Result<Vec<&'static st
     let (first, added) = with_added(first);
     let greeting = [b"\n", first.as_slice()].concat();
     git.write(&greeting).map_err(Broken::at(Stage::InAnswer))?;
-    match copy(session, git, &mut body, seen, 1)? {
+    match copy(session, git, &mut body, seen)? {
         Ending::Flush => Ok(added),
         other => Err(incomplete(session, other)),
     }

@@ -56,20 +56,18 @@ fn compress(request: &Bytes) -> anyhow::Result<(Bytes, Option<&'static str>)> {
 
 /// Copies a response to git as it arrives, and tells how it ended.
 ///
-/// `seen` is the part that git has already. `flushes` is the number of flush-pkts in a complete response. Like git's
-/// own https, this ignores bytes after the last one.
+/// `seen` is the part that git has already. A flush-pkt ends a response. Like git's own https, this ignores the bytes
+/// after it.
 pub(super) fn copy(
     session: &Session<'_>,
     git: &mut Git,
     body: &mut BodyReader<impl ResponseBody>,
     mut seen: Boundaries,
-    flushes: usize,
 ) -> Result<Ending, Broken> {
     let mut stage = match seen.ending() {
         Ending::Empty => Stage::BeforeAnswer,
         _ => Stage::InAnswer,
     };
-    let mut left = flushes - usize::from(seen.ending() == Ending::Flush);
     let mut armed = session.watch_until_over(&seen);
     loop {
         let chunk = match body.next_chunk() {
@@ -79,7 +77,7 @@ pub(super) fn copy(
             Err(_) if seen.ending() == Ending::Flush => break,
             Err(error) => return Err(Broken::at(stage)(session.bad_answer(error))),
         };
-        let Ok(length) = seen.follow_to_flush(&chunk, &mut left) else {
+        let Ok(length) = seen.follow(&chunk) else {
             return Err(Broken::at(stage)(session.no_pkt_line()));
         };
         armed = session.watch_until_over(&seen);

@@ -96,59 +96,21 @@ fn a_version_of_the_protocol_is_spoken_as_over_https() {
     });
 }
 
-/// Since this version git itself has remote archives over https.
-const ARCHIVES_OVER_HTTPS: (u32, u32) = (2, 44);
-
+/// Bitbucket makes archives over ssh only.
 #[test]
-fn a_remote_archive_is_made_or_refused_as_over_https() {
+fn a_remote_archive_is_refused_in_every_version_without_a_request() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         for version in ["0", "1", "2"] {
-            let setting_of_version = format!("protocol.version={version}");
-            let [ours, gits] = both(world, |address, setting| {
-                world
-                    .git(["-c", &setting_of_version, "-c", setting, "archive"])
-                    .args([&format!("--remote={address}"), "main"])
-            });
-            assert_eq!((ours.0.code, &ours.0.stdout), (gits.0.code, &gits.0.stdout));
-            if version == "2" && world.git.version < ARCHIVES_OVER_HTTPS {
-                // Ours asks, and this server's git is as old.
-                assert_eq!((ours.1.len(), gits.1.len()), (2, 0));
-                continue;
-            }
-            assert_eq!(ours.1, gits.1, "{version}");
-            assert_eq!(ours.0.code == Some(0), version == "2", "{version}");
-            if version != "2" {
-                ours.0
-                    .says(&["fatal: can't connect to subservice git-upload-archive\n"]);
-                assert!(gits.0.stderr.starts_with("fatal: "), "{}", gits.0.stderr);
-            }
-        }
-    });
-}
-
-#[test]
-fn a_remote_archive_from_a_server_without_protocol_v2_is_refused_as_over_https() {
-    on_every_git(|world| {
-        world.repository("ws", "repo");
-        world
-            .bitbucket
-            .change_settings(|settings| settings.protocol_v2 = false);
-        let [ours, gits] = both(world, |address, setting| {
-            world.git([
-                "-c",
-                setting,
-                "archive",
-                &format!("--remote={address}"),
-                "main",
-            ])
-        });
-        assert_eq!((ours.0.code, gits.0.code), (Some(128), Some(128)));
-        ours.0
-            .says(&["fatal: can't connect to subservice git-upload-archive\n"]);
-        if world.git.version >= ARCHIVES_OVER_HTTPS {
-            assert_eq!(ours.0.stderr, gits.0.stderr);
-            assert_eq!(ours.1, gits.1);
+            let setting = format!("protocol.version={version}");
+            world.bitbucket.clear_requests();
+            let done = world
+                .git(["-c", &setting, "archive", "--remote=bbtoken::ws/repo"])
+                .args(["main"])
+                .fails(128);
+            done.says(&["fatal: can't connect to subservice git-upload-archive\n"]);
+            assert_eq!(done.stdout, "", "{version}");
+            assert!(world.bitbucket.requests().is_empty(), "{version}");
         }
     });
 }

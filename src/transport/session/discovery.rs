@@ -17,13 +17,7 @@ impl Session<'_> {
     ///
     /// If the server refuses or cannot be reached.
     pub(crate) fn probe(&mut self, service: Service, protocol: Option<&str>) -> anyhow::Result<()> {
-        match service {
-            Service::UploadPack | Service::ReceivePack => {
-                self.discover(service, protocol).map(drop)
-            }
-            // This service has no advertisement.
-            Service::UploadArchive => Ok(()),
-        }
+        self.discover(service, protocol).map(drop)
     }
 
     /// Requests a service's ref advertisement and checks its type (gitprotocol-http(5), "Smart Clients").

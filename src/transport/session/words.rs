@@ -14,7 +14,7 @@ impl Session<'_> {
     pub(super) fn cannot(&self, service: Service) -> String {
         let doing = match service {
             Service::ReceivePack => "push to",
-            Service::UploadPack | Service::UploadArchive => "read",
+            Service::UploadPack => "read",
         };
         format!("cannot {doing} repository '{}'", self.name)
     }

@@ -45,16 +45,11 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    /// Takes `/{workspace}/{repository}[.git]/{rest}` apart, for the four paths git asks for.
+    /// Takes `/{workspace}/{repository}[.git]/{rest}` apart, for the three paths git asks for.
     pub(crate) fn parse(path: &str, named: Named) -> Option<Self> {
         let mut parts = path.strip_prefix('/')?.splitn(3, '/');
         let (workspace, slug, rest) = (parts.next()?, parts.next()?, parts.next()?);
-        let known = [
-            "info/refs",
-            "git-upload-pack",
-            RECEIVE_PACK,
-            "git-upload-archive",
-        ];
+        let known = ["info/refs", "git-upload-pack", RECEIVE_PACK];
         if !known.contains(&rest) {
             return None;
         }

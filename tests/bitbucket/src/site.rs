@@ -240,7 +240,6 @@ const REPOSITORY_CONFIG: &str = "\
 \tcompression = 0
 [http]
 \treceivepack = true
-\tuploadarchive = true
 [uploadpack]
 \tallowFilter = true
 \tallowAnySHA1InWant = true
