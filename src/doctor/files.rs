@@ -2,8 +2,6 @@
 
 use std::{
     env,
-    fs::File,
-    io::Read as _,
     path::{Path, PathBuf},
 };
 
@@ -14,12 +12,11 @@ use super::{
 use crate::{
     app::App,
     failure::{quote, shell_command},
+    files::foreign,
     secret::masked,
 };
 
 const CHECK: &str = "secrets";
-/// The longest file that is read.
-const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Checks each file that exists.
 pub(super) fn all(app: &App) -> Vec<Finding> {
@@ -36,13 +33,8 @@ pub(super) fn all(app: &App) -> Vec<Finding> {
 
 /// Reads a file, but not a pipe. Some users keep secrets behind a pipe, and it may wait for the user.
 fn read(path: &Path) -> String {
-    let mut bytes = Vec::new();
-    if path.is_file()
-        && let Ok(file) = File::open(path)
-    {
-        // Ignore a file that this user cannot read.
-        let _ = file.take(MAX_FILE_BYTES).read_to_end(&mut bytes);
-    }
+    // Ignore a file that this user cannot read.
+    let bytes = foreign::read(path, foreign::MAX_BYTES).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
