@@ -184,7 +184,6 @@ fn of_configuration(app: &App, address: Option<&str>, warn: &dyn Fn(&str)) -> Ve
     findings.extend(settings::helper(app));
     findings.extend(lfs::large_files(app));
     findings.extend(leftovers::in_configuration(app));
-    findings.extend(leftovers::in_environment());
     findings.extend(files::all(app));
     findings
 }

@@ -13,6 +13,7 @@ use super::{
 use crate::{failure::Failure, files::foreign};
 
 /// The files and directories from git's environment.
+#[derive(Default)]
 pub(super) struct Places {
     system: Option<PathBuf>,
     global: Vec<PathBuf>,

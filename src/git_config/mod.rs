@@ -49,6 +49,7 @@ pub(crate) use http::{
 };
 pub use permission::FromRepository;
 pub(crate) use questions::no_questions;
+pub(crate) use reader::file;
 pub(crate) use repository::Row;
 pub use repository::{BBTOKEN_KEYS, GIT_KEYS, REMOTE_KEYS};
 pub(crate) use system::{file as system_file, keep_learned};

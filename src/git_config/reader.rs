@@ -47,6 +47,15 @@ pub(super) fn read(places: &Places, variables: Variables<'_>) -> anyhow::Result<
     Ok(reader.entries)
 }
 
+/// Reads the settings of one file, without those that it includes.
+///
+/// # Errors
+///
+/// As [`read`].
+pub(crate) fn file(path: &Path, scope: Scope) -> anyhow::Result<Vec<Entry>> {
+    Reader::new(&Places::default(), &|_| None).read_file(path, scope)
+}
+
 /// Collects entries. Includes are read at their position.
 struct Reader<'r> {
     places: &'r Places,
