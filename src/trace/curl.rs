@@ -5,7 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::target::{Asked, Target};
+use super::Target;
 use crate::failure::is_harmful;
 
 /// The bytes of a body in one line (git: `curl_dump_data`).
@@ -55,11 +55,11 @@ impl Header {
         let shown = match privacy {
             Privacy::Open => value.clone(),
             Privacy::Private if !redact => value.clone(),
-            _ if name.eq_ignore_ascii_case("cookie") => without_values(value, "; "),
+            _ if name.eq_ignore_ascii_case("cookie") => without_values(value),
             _ if name.eq_ignore_ascii_case("set-cookie") => {
                 let (cookie, attributes) = value.split_once(';').unwrap_or((value, ""));
                 let rest = if attributes.is_empty() { "" } else { ";" };
-                format!("{}{rest}{attributes}", without_values(cookie, "; "))
+                format!("{}{rest}{attributes}", without_values(cookie))
             }
             _ => match value.split_once(' ') {
                 Some((scheme, _)) if name.to_ascii_lowercase().ends_with("authorization") => {
@@ -77,13 +77,13 @@ impl Header {
     }
 }
 
-fn without_values(cookies: &str, separator: &str) -> String {
+fn without_values(cookies: &str) -> String {
     let shown = |cookie: &str| match cookie.split_once('=') {
         Some((name, _)) => format!("{name}=<redacted>"),
         None => "<redacted>".to_owned(),
     };
-    let cookies: Vec<_> = cookies.split(separator).map(shown).collect();
-    cookies.join(separator)
+    let cookies: Vec<_> = cookies.split("; ").map(shown).collect();
+    cookies.join("; ")
 }
 
 /// The trace that git's variables request.
@@ -106,12 +106,12 @@ impl Curl {
             true => OsString::from("1"),
             false => variables("GIT_TRACE_CURL")?,
         };
-        let target = Target::open(&Asked::read(&value)).unwrap_or_else(|error| {
+        let target = Target::open(&value).unwrap_or_else(|error| {
             warn(&format!("GIT_TRACE_CURL is ignored: {error}"));
             None
         })?;
         let is_bare = variables("GIT_TRACE_BARE")
-            .is_some_and(|value| !matches!(Asked::read(&value), Asked::Nothing | Asked::Unknown));
+            .is_some_and(|value| matches!(Target::open(&value), Ok(Some(_))));
         Some(Curl {
             is_bare,
             target,

@@ -8,7 +8,7 @@ use super::{
     Event, Target, Value,
     curl::{Direction, Header},
 };
-use crate::failure::{is_harmful, quote};
+use crate::failure::{one_line, quote};
 
 /// The text for a redacted value.
 const REDACTED: &str = "<redacted>";
@@ -130,7 +130,7 @@ fn as_text(event: &Event<'_>) -> String {
     for (name, value) in event.fields {
         let value = match value {
             // Do not shorten the line, because header lines are longer than a quote in a message.
-            Value::Text(text) => text.chars().flat_map(visible).collect(),
+            Value::Text(text) => one_line(text),
             Value::Number(count) => count.to_string(),
             Value::Milliseconds(span) => format!("{span:.3}"),
             Value::Redacted => REDACTED.to_owned(),
@@ -139,14 +139,6 @@ fn as_text(event: &Event<'_>) -> String {
     }
     line.push('\n');
     line
-}
-
-/// Escapes characters that control a terminal.
-fn visible(character: char) -> Vec<char> {
-    match is_harmful(character) {
-        true => character.escape_unicode().collect(),
-        false => vec![character],
-    }
 }
 
 fn as_json(event: &Event<'_>) -> String {
