@@ -1,20 +1,16 @@
 //! Checks the agent, if commands are to use one.
 
 use super::Finding;
-use crate::app::App;
-#[cfg(unix)]
 use crate::{
     agent::{self, Ask, Refused},
-    app,
+    app::{self, App},
     files::untrusted,
 };
 
 const CHECK: &str = "agent";
 /// Ends the agent, or takes its name from one that does not answer.
-#[cfg(unix)]
 const STOP: &str = "git bbtoken agent stop";
 
-#[cfg(unix)]
 pub(super) fn check(app: &App) -> Option<Finding> {
     let is_eligible = app.used(None).ok()?.agent_use()?;
     if !is_eligible {
@@ -45,21 +41,4 @@ pub(super) fn check(app: &App) -> Option<Finding> {
             Finding::note(CHECK, text, "does not answer").fix(STOP)
         }
     })
-}
-
-#[cfg(not(unix))]
-pub(super) fn check(app: &App) -> Option<Finding> {
-    let wanted = app.git.last("bbtoken", None, "agent")?;
-    if wanted.value.as_deref() == Some("false") {
-        return None;
-    }
-    let text = format!(
-        "{} in {} has no effect on this system",
-        wanted.name(),
-        wanted.origin
-    );
-    Some(
-        Finding::note(CHECK, text, "no effect on this system")
-            .fix(format!("remove it from {}", wanted.origin)),
-    )
 }

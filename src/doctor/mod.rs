@@ -1,6 +1,7 @@
 //! Finds connection problems, and the fix for each.
 
 mod access;
+#[cfg(unix)]
 mod agent;
 mod exposed;
 mod files;
@@ -175,6 +176,7 @@ fn of_configuration(app: &App, address: Option<&str>, warn: &dyn Fn(&str)) -> Ve
     let endpoints = access::endpoints(app, address);
     let (mut findings, is_reachable) = network::check(app, endpoints.as_ref());
     // The next checks may start an agent, or replace one that does not answer.
+    #[cfg(unix)]
     findings.extend(agent::check(app));
     findings.extend(access::all(app, address, is_reachable, warn));
     findings.extend(settings::unknown(app));
