@@ -107,10 +107,7 @@ fn run_one(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Resul
     let order = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli.command,
         Err(error) => {
-            return answer_or_refuse(
-                masked(advised(suggested(error, &arguments), &arguments)),
-                console,
-            );
+            return answer_or_refuse(masked(suggested(error, &arguments)), console);
         }
     };
     // Git starts 'credential', and its user sees git's own progress.
@@ -188,17 +185,6 @@ fn suggested(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
         error.insert(ContextKind::SuggestedArg, option);
         error.insert(ContextKind::Usage, usage);
         error.remove(ContextKind::Suggested);
-    }
-    error
-}
-
-/// Suggests the option for a lone directory after `remote convert`.
-fn advised(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
-    let is_convert = arguments.iter().any(|word| word == "convert");
-    let is_stray = matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::String(word)) if !word.starts_with('-'));
-    if is_convert && is_stray && error.kind() == ErrorKind::UnknownArgument {
-        let tips = ContextValue::StyledStrs(vec![remote::BELOW.into()]);
-        error.insert(ContextKind::Suggested, tips);
     }
     error
 }

@@ -20,10 +20,6 @@ use crate::{
 /// The settings that may contain an address. For a branch's remote and the default push remote, it may replace the name.
 const ADDRESSES: &str = r"^(remote\..*\.(url|pushurl)|remote\.pushdefault|branch\..*\.(remote|pushremote)|submodule\..*\.url)$";
 
-/// What `remote convert` says where a user names a directory without the option.
-pub(super) const BELOW: &str =
-    "to change the repositories below a directory, give --below <directory>";
-
 type Changes = Vec<(Target, Change)>;
 
 pub(super) fn convert(
@@ -39,21 +35,13 @@ pub(super) fn convert(
 fn here(options: &arguments::Convert, console: &mut Console<'_>) -> anyhow::Result<()> {
     let app = App::read()?;
     let mut addresses = Addresses::new(options, &app)?;
-    let changes = addresses.of_all(&app, &repository_here()?, console.warn)?;
+    let changes = addresses.of_all(&app, &Repository::here()?, console.warn)?;
     if addresses.may_write(&[&changes], console)? {
         apply_all(&changes)?;
         console.answer("The addresses were changed.")?;
         say_commit(&[&changes], console);
     }
     Ok(())
-}
-
-/// Finds this directory's repository. Without one, the error names the option for many repositories.
-fn repository_here() -> anyhow::Result<Repository> {
-    Repository::here().map_err(|error| match error.to_string() {
-        text if text.ends_with("; change into one") => usage(&format!("{text}; {BELOW}")),
-        _ => error,
-    })
 }
 
 /// Changes each repository on its own, so that one failure does not stop the others.
