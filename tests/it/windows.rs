@@ -4,6 +4,8 @@
 
 mod setup;
 
+use setup::Machine;
+
 use std::{
     ffi::OsStr,
     fs,
@@ -240,6 +242,32 @@ fn a_login_is_kept_in_the_users_own_directory() {
         home.join("cache").is_dir() && home.join("state").is_dir()
     };
     assert!(homes.any(ours), "it is below %LOCALAPPDATA%");
+}
+
+/// Wine makes an access list of the mode, and a new file gets its mode from the umask of wine's server.
+#[test]
+#[ignore = "scripts/test --windows builds the programs, and runs this"]
+fn the_programs_give_no_other_user_access_to_the_cache_and_the_state() {
+    let machine = Machine::new();
+    machine.serve_after("umask 077");
+    let windows = &machine.windows;
+    let run = |program: &str, arguments: &[&str]| {
+        let run = machine.run(programs().join(program), arguments);
+        run.without("BBTOKEN_CLIENT_ID")
+    };
+    configure_login(&windows.0, "work", &windows.0.consumer);
+    windows.configure("bbtoken.work.store", "file");
+    let login = run("git-bbtoken.exe", &["login", "work"]);
+    log_in_by(&windows.0, login.env("BROWSER", "none")).expect(0);
+    run("git-bbtoken.exe", &["status", "--verbose"]).ok();
+    let open = windows
+        .0
+        .run(Path::new("find"), ["bbtoken", "-perm", "/077"]);
+    assert_eq!(open.ok(), "");
+    let home = windows.0.path("bbtoken");
+    for kind in ["cache", "state"] {
+        assert!(!files(&home.join(kind)).is_empty(), "'{kind}' has files");
+    }
 }
 
 #[test]

@@ -11,16 +11,17 @@ use super::{Windows, place};
 use crate::{inspect::names, support::Run};
 
 const ENTRY: &str = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Uninstall\git-remote-bbtoken";
+const SERVER: &str = "/usr/lib/wine/wineserver64";
 const ENVIRONMENT: &str = r"HKCU\Environment";
 
 /// A Windows on which nothing is installed.
-struct Machine {
-    windows: Windows,
+pub(super) struct Machine {
+    pub(super) windows: Windows,
     prefix: PathBuf,
 }
 
 impl Machine {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let windows = Windows::new();
         let prefix = windows.0.path("prefix");
         let copy = windows.0.run(Path::new("cp"), ["-a"]);
@@ -41,8 +42,15 @@ impl Machine {
         Machine { windows, prefix }
     }
 
+    /// Starts the server of this wine with a shell's command before; it ends some seconds after the last program.
+    pub(super) fn serve_after(&self, command: &str) {
+        let line = format!("{command} && exec {SERVER} >/dev/null 2>&1");
+        let server = self.windows.0.run(Path::new("sh"), ["-c", &line]);
+        server.env("WINEPREFIX", &self.prefix).ok();
+    }
+
     /// Prepares a program that finds others by the user's own PATH only.
-    fn run<A: AsRef<OsStr>>(
+    pub(super) fn run<A: AsRef<OsStr>>(
         &self,
         program: impl AsRef<OsStr>,
         arguments: impl IntoIterator<Item = A>,
@@ -100,8 +108,7 @@ impl Machine {
         let command = command.expect("Windows can remove the programs");
         let (program, silent) = command.rsplit_once(' ').expect("it has an option");
         self.run(program.trim_matches('"'), [silent]).ok();
-        let server = Path::new("/usr/lib/wine/wineserver64");
-        let end = self.windows.0.run(server, ["-w"]);
+        let end = self.windows.0.run(Path::new(SERVER), ["-w"]);
         end.env("WINEPREFIX", &self.prefix).ok();
     }
 }
