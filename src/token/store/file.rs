@@ -72,10 +72,7 @@ impl FileStore {
         match Directory::open(&self.path) {
             Ok(directory) => Ok(Some(Rc::new(directory))),
             Err(error) if files::is_absent(&error) => Ok(None),
-            Err(error) => Err(of_disk(
-                error,
-                format!("cannot read '{}'", self.path.display()),
-            )),
+            Err(error) => Err(self.failed("read", error)),
         }
     }
 
@@ -84,7 +81,7 @@ impl FileStore {
             return Ok(None);
         };
         // First those beside it: another process may rename one of them meanwhile.
-        let beside = beside(&directory, key, &self.profile)?;
+        let beside = self.beside(&directory, key)?;
         let name = current(key);
         let text = read(&directory, &name, &self.profile)?;
         let latest = (text.as_ref().and_then(parse).into_iter())
@@ -111,9 +108,7 @@ impl FileStore {
         });
         let names = match names {
             Err(error) if files::is_absent(&error) => return Ok(false),
-            names => names.map_err(|error| {
-                of_disk(error, format!("cannot empty '{}'", self.path.display()))
-            })?,
+            names => names.map_err(|error| self.failed("empty", error))?,
         };
         let is_secret = |name: &&String| name.ends_with(".json") || name.ends_with(".next");
         let keys = names.iter().filter(is_secret);
@@ -145,6 +140,35 @@ impl FileStore {
         })
     }
 
+    /// Finds the files that were not renamed, with their content.
+    fn beside(
+        &self,
+        directory: &Directory,
+        key: &str,
+    ) -> anyhow::Result<Vec<(String, Option<Record>)>> {
+        let names = directory.all_beside(key, "next");
+        let names = names.map_err(|error| self.failed("read", error))?;
+        let read = |name: String| {
+            let record = read(directory, &name, &self.profile)?.and_then(|text| parse(&text));
+            Ok((name, record))
+        };
+        names.into_iter().map(read).collect()
+    }
+
+    /// Removes files that are not later than the current record: earlier records, and space that a killed process
+    /// reserved. A process that still needs its space reserves it again.
+    fn clean(&self, directory: &Directory, key: &str, generation: Option<u64>) {
+        for (name, record) in self.beside(directory, key).unwrap_or_default() {
+            if record.map(|record| record.generation) < generation {
+                let _ = directory.remove(&name);
+            }
+        }
+    }
+
+    fn failed(&self, doing: &str, error: io::Error) -> anyhow::Error {
+        of_disk(error, format!("cannot {doing} '{}'", self.path.display()))
+    }
+
     /// Removes the directories that were created and are still empty.
     fn remove_made(&self) {
         for directory in self.made.take() {
@@ -170,13 +194,7 @@ impl Store for FileStore {
                 _ => Err(error),
             })
             .inspect_err(|_| self.remove_made())
-            .map_err(|error| {
-                let place = self.path.display();
-                of_disk(
-                    error,
-                    format!("cannot reserve space for a secret in '{place}'"),
-                )
-            })?;
+            .map_err(|error| self.failed("reserve space for a secret in", error))?;
         self.room.replace(Some(room));
         Ok(())
     }
@@ -186,7 +204,7 @@ impl Store for FileStore {
             if let Some(room) = self.room.take() {
                 let _ = directory.remove(&room.name);
             }
-            clean(&directory, key, Some(0), &self.profile);
+            self.clean(&directory, key, Some(0));
         }
         self.remove_made();
     }
@@ -210,8 +228,7 @@ impl Store for FileStore {
             match write(&directory, &name, &current(key), &text) {
                 // Another process removed it as unused space, between two steps.
                 Ok(false) => {}
-                Ok(true) => break Ok(()),
-                Err(error) => break Err(error),
+                outcome => break outcome,
             }
         };
         if let Err(error) = outcome {
@@ -220,7 +237,7 @@ impl Store for FileStore {
             let message = format!("cannot write '{}'", path.display());
             return Err(of_disk(error, message));
         }
-        clean(&directory, key, Some(generation), &self.profile);
+        self.clean(&directory, key, Some(generation));
         Ok(())
     }
 
@@ -251,33 +268,6 @@ impl Store for FileStore {
 
 fn current(key: &str) -> String {
     format!("{key}.json")
-}
-
-/// Finds the files that were not renamed, with their content.
-fn beside(
-    directory: &Directory,
-    key: &str,
-    profile: &str,
-) -> anyhow::Result<Vec<(String, Option<Record>)>> {
-    let names = directory.all_beside(key, "next").map_err(|error| {
-        let path = directory.path_of("");
-        of_disk(error, format!("cannot read '{}'", path.display()))
-    })?;
-    let read = |name: String| {
-        let record = read(directory, &name, profile)?.and_then(|text| parse(&text));
-        Ok((name, record))
-    };
-    names.into_iter().map(read).collect()
-}
-
-/// Removes files that are not later than the current record: earlier records, and space that a killed process reserved.
-/// A process that still needs its space reserves it again.
-fn clean(directory: &Directory, key: &str, generation: Option<u64>, profile: &str) {
-    for (name, record) in beside(directory, key, profile).unwrap_or_default() {
-        if record.map(|record| record.generation) < generation {
-            let _ = directory.remove(&name);
-        }
-    }
 }
 
 /// Writes a new file with space for a secret.
@@ -379,9 +369,8 @@ mod tests {
 
     fn count_beside(store: &FileStore) -> usize {
         let directory = Directory::open(&store.path).expect("it is there");
-        beside(&directory, "k", "work")
-            .expect("it can be read")
-            .len()
+        let beside = store.beside(&directory, "k").expect("it can be read");
+        beside.len()
     }
 
     /// The state after a failed rename: the later record beside the earlier one.
@@ -468,6 +457,37 @@ mod tests {
         other.release("k");
         one.release("k");
         assert_eq!(count_beside(&one), 0);
+    }
+
+    /// A process must not take the record that another one has just written for unused space, and remove it.
+    #[cfg(unix)]
+    #[test]
+    fn processes_without_a_lock_never_leave_the_store_without_a_secret() {
+        let (_directory, store) = store();
+        store
+            .save("k", &Secret::new("zero"))
+            .expect("it can be written");
+        let write = |path| {
+            let own = FileStore::at(path, "work");
+            for number in 0..150_u8 {
+                own.reserve("k").expect("there is room");
+                own.save("k", &Secret::new(number.to_string()))
+                    .expect("it can be written");
+                assert!(loaded(&own).is_some(), "after save {number}");
+            }
+        };
+        std::thread::scope(|scope| {
+            let start = |_| {
+                let path = store.path.clone();
+                scope.spawn(move || write(path))
+            };
+            let writers: Vec<_> = (0..4).map(start).collect();
+            while writers.iter().any(|writer| !writer.is_finished()) {
+                assert!(loaded(&store).is_some(), "a reader finds one at any time");
+            }
+        });
+        assert_eq!(loaded(&store).as_deref(), Some("149"));
+        assert_eq!(count_beside(&store), 0);
     }
 
     #[cfg(unix)]
