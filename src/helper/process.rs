@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, fs::File, process::ExitCode};
 
-use super::{Plan, login, replace_process, serve};
+use super::{Plan, login, replace_process, serve::serve};
 use crate::{
     dumps,
     failure::{Failure, Kind},

@@ -15,6 +15,7 @@
 //! between 4 and 5 leaves it. The next command finds it stale and repeats the exchange, within the server's grace
 //! period. All times are those of the store, so no machine's clock matters.
 mod command;
+mod exchange;
 mod lookout;
 mod outcome;
 mod publication;
