@@ -423,6 +423,12 @@ fn prose(text: &str) -> String {
 }
 
 #[test]
+fn the_readme_has_at_most_130_lines() {
+    let lines = read(&top().join("README.md")).lines().count();
+    assert!(lines <= 130, "{lines} lines");
+}
+
+#[test]
 fn every_relative_link_leads_to_a_file_and_a_heading() {
     let mut count = 0;
     for (path, text) in documents() {
