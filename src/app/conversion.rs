@@ -5,7 +5,7 @@ use crate::{
     address::Address,
     failure::{Failure, Kind, quote},
     http::Url,
-    profile::{self, Place},
+    profile::{self, Key, Place},
     site::Product,
 };
 
@@ -200,9 +200,9 @@ impl App {
     /// Lists the sites that profiles use. If each profile has its own, the common one is not among them.
     pub(crate) fn used_places(&self) -> &[Place] {
         let (names, own) = (profile::names(&self.raw), &self.raw.profiles);
-        let has_own = |name| own.get(name).is_some_and(|own| own.base_url.is_some());
+        let has_own = |name| own.get(name).is_some_and(|own| own.has(Key::BaseUrl));
         // A base URL in the environment is that of every profile.
-        let is_given = self.raw.environment.settings.base_url.is_some();
+        let is_given = self.raw.environment.settings.has(Key::BaseUrl);
         let is_unused = !is_given && self.places.len() > 1 && names.iter().all(has_own);
         &self.places[usize::from(is_unused)..]
     }

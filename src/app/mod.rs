@@ -25,7 +25,7 @@ use crate::{
     failure::{Failure, Kind},
     git_config::{self, GitConfig, process_variable},
     http::Url,
-    profile::{self, Profile, Raw, RawProfile, Setting},
+    profile::{self, Key, Profile, Raw, RawProfile, Setting},
     program,
     secret::mask_address,
 };
@@ -219,7 +219,7 @@ impl App {
         let is_known = profile::names(&raw).iter().any(|known| known == name);
         let mut own = raw.profiles.get(name).cloned().unwrap_or_default();
         change(&mut own);
-        if own.store.is_some() {
+        if own.has(Key::Store) {
             git_config::add_shared(&mut raw, &process_variable)?;
         }
         // Common settings and variables may define a profile that has no section in the configuration.

@@ -12,12 +12,12 @@ mod permission;
 mod questions;
 mod reader;
 mod repository;
-mod shared;
 mod spelling;
 mod syntax;
 mod system;
 mod text;
 mod urlmatch;
+mod vault;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -30,7 +30,7 @@ use crate::{
     address::{PROFILE_NAME_RULE, is_profile_name},
     failure::{Failure, Kind},
     pasted,
-    profile::{Environment, Raw, RawProfile, RawShared, Setting, Source, builtin},
+    profile::{Environment, Key, Raw, RawProfile, Setting, Source, Variable, builtin},
     secret::{Secret, mask_name},
     suggestion::{Unknown, similar},
 };
@@ -207,40 +207,19 @@ fn unknown(entry: &Entry, known: &[Row]) -> Option<Unknown> {
     })
 }
 
-/// Assigns a setting to its field; false if there is none. Unknown keys are ignored, as in git.
+/// Assigns a setting to its key; false if there is none. Unknown keys are ignored, as in git.
 fn assign(profile: &mut RawProfile, entry: &Entry) -> bool {
-    let field = match entry.key.as_str() {
-        "clientid" => &mut profile.client_id,
-        "grant" => &mut profile.grant,
-        "store" => &mut profile.store,
-        "account" => &mut profile.account,
-        "pushprofile" => &mut profile.push_profile,
-        "transport" => &mut profile.transport,
-        "rememberadvertisement" => &mut profile.remember_advertisement,
-        "clientsecretcommand" => &mut profile.client_secret_command,
-        "accesstokencommand" => &mut profile.access_token_command,
-        "kind" => &mut profile.kind,
-        "baseurl" => &mut profile.base_url,
-        "mirrorurl" => &mut profile.mirror_url,
-        "sshhost" => &mut profile.ssh_host,
-        "scope" => &mut profile.scope,
-        "redirecturi" => &mut profile.redirect_uri,
-        "tokenurl" => &mut profile.token_url,
-        "authorizeurl" => &mut profile.authorize_url,
-        "workspace" => {
-            profile.workspaces.push(setting(entry));
-            return true;
+    match Key::named(&entry.key) {
+        Some(key) => {
+            let mut found = setting(entry);
+            if key == Key::ClientId {
+                found.value = freed(found.value);
+            }
+            profile.set(key, Some(found));
         }
-        key => match shared::field(&mut profile.shared, key) {
-            Some(field) => field,
-            None => return false,
-        },
-    };
-    let mut found = setting(entry);
-    if entry.key == "clientid" {
-        found.value = freed(found.value);
+        None if entry.key == "workspace" => profile.workspaces.push(setting(entry)),
+        None => return false,
     }
-    *field = Some(found);
     true
 }
 
@@ -262,7 +241,6 @@ fn freed(value: String) -> String {
 fn environment(variables: Variables<'_>) -> Result<Environment, Failure> {
     let read = |name| variable(variables, name);
     let source = |given, file| source(variables, given, file);
-    let setting = |name| setting_of(variables, name);
     check_home(variables)?;
     let profile = read("BBTOKEN_PROFILE")?;
     if let Some(name) = profile.as_deref().filter(|name| !is_profile_name(name)) {
@@ -271,24 +249,20 @@ fn environment(variables: Variables<'_>) -> Result<Environment, Failure> {
             mask_name(name)
         )));
     }
-    Ok(Environment {
+    let mut environment = Environment {
         profile,
         client_id: read("BBTOKEN_CLIENT_ID")?.map(freed),
         client_secret: source("BBTOKEN_CLIENT_SECRET", "BBTOKEN_CLIENT_SECRET_FILE")?,
         access_token: source("BBTOKEN_ACCESS_TOKEN", "BBTOKEN_ACCESS_TOKEN_FILE")?,
-        settings: RawProfile {
-            kind: setting("BBTOKEN_KIND")?,
-            base_url: setting("BBTOKEN_BASE_URL")?,
-            scope: setting("BBTOKEN_SCOPE")?,
-            token_url: setting("BBTOKEN_TOKEN_URL")?,
-            authorize_url: setting("BBTOKEN_AUTHORIZE_URL")?,
-            store: setting("BBTOKEN_STORE")?,
-            transport: setting("BBTOKEN_TRANSPORT")?,
-            remember_advertisement: setting("BBTOKEN_REMEMBER_ADVERTISEMENT")?,
-            ..RawProfile::default()
-        },
-        of_vault: RawShared::default(),
-    })
+        ..Environment::default()
+    };
+    for key in Key::all() {
+        if let Variable::Always(name) = key.variable() {
+            let setting = setting_of(variables, name)?;
+            environment.settings.set(key, setting);
+        }
+    }
+    Ok(environment)
 }
 
 /// Reads the variables for a store that many machines share. Only a command with such a store needs them.
@@ -298,8 +272,13 @@ fn environment(variables: Variables<'_>) -> Result<Environment, Failure> {
 /// [`Kind::Misconfigured`] for an empty variable.
 pub(crate) fn add_shared(raw: &mut Raw, variables: Variables<'_>) -> Result<(), Failure> {
     let environment = &mut raw.environment;
-    environment.settings.shared = shared::ours(&|name| setting_of(variables, name))?;
-    environment.of_vault = shared::of_vault(variables);
+    for key in Key::all() {
+        if let Variable::OfSharedStore(name) = key.variable() {
+            let setting = setting_of(variables, name)?;
+            environment.settings.set(key, setting);
+        }
+    }
+    environment.of_vault = vault::settings(variables);
     Ok(())
 }
 

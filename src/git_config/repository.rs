@@ -201,3 +201,34 @@ fn value(entry: &Entry) -> Option<&str> {
     let is_word = !value.is_empty() && value.len() <= 40 && value.chars().all(is_plain);
     (is_word && !value.starts_with('-') && SHOWN.contains(&entry.key.as_str())).then_some(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Scope, assign};
+    use super::*;
+    use crate::profile::{Key, RawProfile};
+
+    #[test]
+    fn each_key_of_a_profile_has_a_row() {
+        let others = ["profile", "agent", "lfs", "addedBySetup"];
+        let rows = BBTOKEN_KEYS.iter().map(|row| row.name);
+        let rows: Vec<_> = rows.filter(|name| !others.contains(name)).collect();
+        for name in &rows {
+            let mut profile = RawProfile::default();
+            let entry = Entry {
+                section: "bbtoken".into(),
+                subsection: None,
+                key: name.to_lowercase().as_str().into(),
+                value: Some("value".into()),
+                scope: Scope::Global,
+                origin: "a file".into(),
+            };
+            assert!(assign(&mut profile, &entry), "{name} is read");
+            let [(key, setting)] = profile.settings()[..] else {
+                panic!("{name} is one setting: {profile:?}");
+            };
+            assert_eq!((key, setting.value.as_str()), (*name, "value"));
+        }
+        assert_eq!(rows.len(), Key::all().count() + ["workspace"].len());
+    }
+}

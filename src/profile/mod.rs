@@ -4,6 +4,7 @@
 //! setting.
 pub(crate) mod builtin;
 mod choice;
+mod key;
 mod raw;
 mod resolve;
 mod shared;
@@ -22,7 +23,8 @@ use crate::{
 };
 
 pub(crate) use choice::{choose, choose_for_push, explain, for_push, named, named_by_user, names};
-pub(crate) use raw::{Environment, Raw, RawProfile, RawShared, Setting};
+pub(crate) use key::{Key, Variable};
+pub(crate) use raw::{Environment, Layers, Raw, RawProfile, Setting};
 pub(crate) use resolve::places;
 pub use shared::{Jwt, RecordPath, SharedStore, Vault};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Client, DEFAULT, Profile, Source, builtin::ORIGIN};
+use super::{Client, DEFAULT, Key, Profile, Source, builtin::ORIGIN};
 use crate::{
     http::Url,
     suggestion::{self, Unknown},
@@ -20,105 +20,33 @@ pub struct Setting<T = String> {
 /// The unresolved settings of one profile.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RawProfile {
-    /// `clientId`.
-    pub client_id: Option<Setting>,
-    /// `grant`.
-    pub grant: Option<Setting>,
-    /// `account`.
-    pub account: Option<Setting>,
-    /// `pushProfile`.
-    pub push_profile: Option<Setting>,
+    single: BTreeMap<Key, Setting>,
     /// All values of `workspace`.
     pub workspaces: Vec<Setting>,
-    /// `clientSecretCommand`.
-    pub client_secret_command: Option<Setting>,
-    /// `accessTokenCommand`.
-    pub access_token_command: Option<Setting>,
-    /// `kind`.
-    pub kind: Option<Setting>,
-    /// `baseUrl`.
-    pub base_url: Option<Setting>,
-    /// `mirrorUrl`.
-    pub mirror_url: Option<Setting>,
-    /// `sshHost`.
-    pub ssh_host: Option<Setting>,
-    /// `scope`.
-    pub scope: Option<Setting>,
-    /// `redirectUri`.
-    pub redirect_uri: Option<Setting>,
-    /// `tokenUrl`.
-    pub token_url: Option<Setting>,
-    /// `authorizeUrl`.
-    pub authorize_url: Option<Setting>,
-    /// `store`.
-    pub store: Option<Setting>,
-    /// `transport`.
-    pub transport: Option<Setting>,
-    /// `rememberAdvertisement`.
-    pub remember_advertisement: Option<Setting>,
-    /// The settings of a shared store.
-    pub shared: RawShared,
-}
-
-/// The unresolved settings of a store that many machines share.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct RawShared {
-    /// `storePath`.
-    pub path: Option<Setting>,
-    /// `storeUrl`.
-    pub url: Option<Setting>,
-    /// `storeNamespace`.
-    pub namespace: Option<Setting>,
-    /// `storeRole`.
-    pub role: Option<Setting>,
-    /// `storeAuthPath`.
-    pub auth_path: Option<Setting>,
-    /// `storeJwtFile`.
-    pub jwt_file: Option<Setting>,
-    /// `storeJwtVariable`.
-    pub jwt_variable: Option<Setting>,
-    /// `storeTokenPath`.
-    pub token_path: Option<Setting>,
-    /// `storeCommand`.
-    pub command: Option<Setting>,
-    /// `cache`.
-    pub cache: Option<Setting>,
-}
-
-impl RawShared {
-    /// Lists all settings with their keys.
-    fn settings(&self) -> [(&'static str, &Option<Setting>); 10] {
-        let RawShared {
-            path,
-            url,
-            namespace,
-            role,
-            auth_path,
-            jwt_file,
-            jwt_variable,
-            token_path,
-            command,
-            cache,
-        } = self;
-        [
-            ("storePath", path),
-            ("storeUrl", url),
-            ("storeNamespace", namespace),
-            ("storeRole", role),
-            ("storeAuthPath", auth_path),
-            ("storeJwtFile", jwt_file),
-            ("storeJwtVariable", jwt_variable),
-            ("storeTokenPath", token_path),
-            ("storeCommand", command),
-            ("cache", cache),
-        ]
-    }
 }
 
 impl RawProfile {
+    /// Gives the setting of a key.
+    pub(crate) fn get(&self, key: Key) -> Option<&Setting> {
+        self.single.get(&key)
+    }
+
+    /// Tells whether a key has a setting.
+    pub(crate) fn has(&self, key: Key) -> bool {
+        self.single.contains_key(&key)
+    }
+
+    /// Replaces the setting of a key; `None` removes it.
+    pub(crate) fn set(&mut self, key: Key, setting: Option<Setting>) {
+        match setting {
+            Some(setting) => self.single.insert(key, setting),
+            None => self.single.remove(&key),
+        };
+    }
+
     /// Tells whether the settings name a client, a command that prints tokens, or a shared record.
     pub(super) fn has_client(&self) -> bool {
-        self.client_id.is_some() || self.access_token_command.is_some() || self.has_record()
+        self.has(Key::ClientId) || self.has(Key::AccessTokenCommand) || self.has_record()
     }
 
     /// Tells whether the profile is for a workspace.
@@ -127,54 +55,12 @@ impl RawProfile {
         own.any(|setting| setting.value.eq_ignore_ascii_case(workspace))
     }
 
-    /// Lists all settings with their keys. The code names each field, so the compiler reports a forgotten one.
+    /// Lists all settings with the names of their keys, in the order of [`Key`].
     pub(crate) fn settings(&self) -> Vec<(&'static str, &Setting)> {
-        let RawProfile {
-            client_id,
-            grant,
-            account,
-            push_profile,
-            workspaces,
-            client_secret_command,
-            access_token_command,
-            kind,
-            base_url,
-            mirror_url,
-            ssh_host,
-            scope,
-            redirect_uri,
-            token_url,
-            authorize_url,
-            store,
-            transport,
-            remember_advertisement,
-            shared,
-        } = self;
-        let single = [
-            // A login that is interrupted between two of them leaves no profile that is for another site.
-            ("kind", kind),
-            ("baseUrl", base_url),
-            ("mirrorUrl", mirror_url),
-            ("sshHost", ssh_host),
-            ("scope", scope),
-            ("redirectUri", redirect_uri),
-            ("clientId", client_id),
-            ("grant", grant),
-            ("account", account),
-            ("pushProfile", push_profile),
-            ("clientSecretCommand", client_secret_command),
-            ("accessTokenCommand", access_token_command),
-            ("tokenUrl", token_url),
-            ("authorizeUrl", authorize_url),
-            ("store", store),
-            ("transport", transport),
-            ("rememberAdvertisement", remember_advertisement),
-        ];
-        let single = single
-            .into_iter()
-            .chain(shared.settings())
-            .filter_map(|(key, setting)| Some((key, setting.as_ref()?)));
-        let workspaces = workspaces.iter().map(|setting| ("workspace", setting));
+        let single = self.single.iter();
+        let single = single.map(|(key, setting)| (key.name(), setting));
+        let workspaces = self.workspaces.iter();
+        let workspaces = workspaces.map(|setting| ("workspace", setting));
         single.chain(workspaces).collect()
     }
 }
@@ -190,12 +76,10 @@ pub(crate) struct Environment {
     pub client_secret: Option<Source>,
     /// `BBTOKEN_ACCESS_TOKEN` or `BBTOKEN_ACCESS_TOKEN_FILE`.
     pub access_token: Option<Source>,
-    /// `BBTOKEN_KIND`, `BBTOKEN_BASE_URL`, `BBTOKEN_SCOPE`, `BBTOKEN_TOKEN_URL`, `BBTOKEN_AUTHORIZE_URL`,
-    /// `BBTOKEN_STORE`, `BBTOKEN_TRANSPORT`,
-    /// `BBTOKEN_REMEMBER_ADVERTISEMENT`, and those of a shared store.
+    /// The variables of keys. Those of a shared store are missing if no setting chooses a store.
     pub settings: RawProfile,
-    /// `BAO_ADDR`, `VAULT_ADDR`, `BAO_NAMESPACE`, `VAULT_NAMESPACE`.
-    pub of_vault: RawShared,
+    /// `storeUrl` from `BAO_ADDR` or `VAULT_ADDR`, and `storeNamespace` from `BAO_NAMESPACE` or `VAULT_NAMESPACE`.
+    pub of_vault: RawProfile,
 }
 
 impl Environment {
@@ -203,6 +87,17 @@ impl Environment {
     pub(super) fn is_complete(&self) -> bool {
         let has_own = self.client_id.is_some() || self.access_token.is_some();
         has_own || self.settings.has_store_and_record()
+    }
+}
+
+/// The places of a profile's settings, in order of precedence: the environment, the profile, the defaults for every
+/// profile.
+pub(crate) struct Layers<'a>(pub(crate) [&'a RawProfile; 3]);
+
+impl<'a> Layers<'a> {
+    /// Finds the setting of a key in the first place that has it.
+    pub(crate) fn pick(&self, key: Key) -> Option<&'a Setting> {
+        self.0.iter().find_map(|layer| layer.get(key))
     }
 }
 
@@ -234,6 +129,16 @@ pub(crate) struct Raw {
 }
 
 impl Raw {
+    /// Gives the places of the settings of a profile, which may have none of its own.
+    pub(crate) fn layers<'a>(&'a self, own: Option<&'a RawProfile>) -> Layers<'a> {
+        const NONE: &RawProfile = &RawProfile {
+            single: BTreeMap::new(),
+            workspaces: Vec::new(),
+        };
+        let environment = &self.environment.settings;
+        Layers([environment, own.unwrap_or(NONE), &self.common])
+    }
+
     /// Gives the id of the built-in client as a setting, for a profile that uses this client.
     pub(crate) fn builtin_id(&self, profile: &Profile) -> Option<(&'static str, Setting)> {
         let id = &self.builtin.as_ref()?.id;
@@ -258,7 +163,7 @@ impl Raw {
     pub(crate) fn names_a_store(&self) -> bool {
         let own = self.profiles.values();
         let mut all = own.chain([&self.environment.settings, &self.common]);
-        all.any(|settings| settings.store.is_some())
+        all.any(|settings| settings.has(Key::Store))
     }
 
     /// Tells whether any profile has another profile for pushes.
@@ -271,6 +176,6 @@ impl Raw {
         let own = self.profiles.iter();
         let own = own.map(|(name, profile)| (name.as_str(), profile));
         own.chain([(DEFAULT, &self.common)])
-            .filter_map(|(name, profile)| Some((name, profile.push_profile.as_ref()?)))
+            .filter_map(|(name, profile)| Some((name, profile.get(Key::PushProfile)?)))
     }
 }

@@ -1,9 +1,9 @@
 //! Makes a valid profile from its settings, or names the invalid setting.
 
 use super::{
-    Client, DEFAULT, Endpoints, Environment, Grant, GrantKind, Place, Profile, Raw, RawProfile,
-    Setting, Source, Store, Transport, shared,
-    values::{Layers, endpoint, misconfigured, one_of, read_url, store, truth},
+    Client, DEFAULT, Endpoints, Environment, Grant, GrantKind, Key, Layers, Place, Profile, Raw,
+    RawProfile, Setting, Source, Store, Transport, shared,
+    values::{endpoint, misconfigured, one_of, read_url, store, truth},
 };
 use crate::{failure::Failure, http::Url, secret::mask_name, site::Product};
 
@@ -16,30 +16,23 @@ const CLOUD: &str = "https://bitbucket.org";
 ///
 /// [`crate::failure::Kind::Misconfigured`] for an unknown kind, or if a credential must not be sent to one of the URLs.
 pub(crate) fn places(raw: &Raw) -> Result<Vec<Place>, Failure> {
-    let environment = &raw.environment.settings;
-    let none = RawProfile::default();
-    let place = |own: &RawProfile| {
-        let common = &raw.common;
-        let settings = Layers {
-            environment,
-            own,
-            common,
-        };
-        let ssh_host = settings.pick(|p| &p.ssh_host);
+    let place = |own| {
+        let settings = raw.layers(own);
+        let ssh_host = settings.pick(Key::SshHost);
         Ok(Place {
             product: product(&settings)?,
-            base: or_cloud(settings.pick(|p| &p.base_url))?,
+            base: or_cloud(settings.pick(Key::BaseUrl))?,
             mirror: mirror(&settings)?,
             ssh_host: ssh_host.map(|setting| setting.value.clone()),
         })
     };
-    let is_given = environment.base_url.is_some();
+    let is_given = raw.environment.settings.has(Key::BaseUrl);
     let is_own = |profile: &&RawProfile| {
-        let is_set = profile.base_url.is_some() || profile.mirror_url.is_some();
-        profile.kind.is_some() || (is_set && !is_given)
+        let is_set = profile.has(Key::BaseUrl) || profile.has(Key::MirrorUrl);
+        profile.has(Key::Kind) || (is_set && !is_given)
     };
-    let own = raw.profiles.values().filter(is_own).map(place);
-    let general = std::iter::once(place(&none));
+    let own = raw.profiles.values().filter(is_own).map(Some).map(place);
+    let general = std::iter::once(place(None));
     // A base URL in the environment overrides every profile's. Then only a profile may know the kind.
     match is_given {
         true => own.chain(general).collect(),
@@ -48,7 +41,7 @@ pub(crate) fn places(raw: &Raw) -> Result<Vec<Place>, Failure> {
 }
 
 fn product(settings: &Layers<'_>) -> Result<Product, Failure> {
-    one_of(settings.pick(|p| &p.kind), &Product::CHOICES)
+    one_of(settings.pick(Key::Kind), &Product::CHOICES)
 }
 
 /// Reads a base URL.
@@ -62,10 +55,9 @@ fn or_cloud(setting: Option<&Setting>) -> Result<Url, Failure> {
 /// Reads the mirror of the base URL. A base URL that overrides another one has not the mirror of that one, because the
 /// token of one site must not reach another.
 fn mirror(settings: &Layers<'_>) -> Result<Option<Url>, Failure> {
-    let layers = [settings.environment, settings.own, settings.common];
-    let mut layers = layers.iter();
-    let first = layers.find(|layer| layer.mirror_url.is_some() || layer.base_url.is_some());
-    let setting = first.and_then(|layer| layer.mirror_url.as_ref());
+    let mut layers = settings.0.iter();
+    let first = layers.find(|layer| layer.has(Key::MirrorUrl) || layer.has(Key::BaseUrl));
+    let setting = first.and_then(|layer| layer.get(Key::MirrorUrl));
     setting.map(endpoint).transpose()
 }
 
@@ -75,35 +67,28 @@ fn mirror(settings: &Layers<'_>) -> Result<Option<Url>, Failure> {
 ///
 /// As [`places`].
 pub(super) fn base_url(raw: &Raw, name: &str) -> Result<Url, Failure> {
-    let own = raw.profiles.get(name);
-    let setting = raw.environment.settings.base_url.as_ref();
-    let setting = setting.or_else(|| own?.base_url.as_ref());
-    or_cloud(setting.or(raw.common.base_url.as_ref()))
+    or_cloud(raw.layers(raw.profiles.get(name)).pick(Key::BaseUrl))
 }
 
 pub(super) fn resolve(raw: &Raw, name: &str) -> Result<Profile, Failure> {
-    let none = RawProfile::default();
-    let own = raw.profiles.get(name).unwrap_or(&none);
-    let settings = Layers {
-        environment: &raw.environment.settings,
-        own,
-        common: &raw.common,
-    };
+    let settings = raw.layers(raw.profiles.get(name));
+    let Layers([_, own, common]) = settings;
     // A named profile is used as defined. The environment's client or token is a profile of its own, or completes a
     // profile without a token source.
-    let is_defined = [own, &raw.common].into_iter().any(names_a_source);
+    let is_defined = [own, common].into_iter().any(names_a_source);
     let is_of_environment = !(raw.profiles.contains_key(name) || name == DEFAULT) || !is_defined;
     let environment = &raw.environment;
     let environment = (environment.is_complete() && is_of_environment).then_some(environment);
     // `account` and `pushProfile` belong to one profile and have no common default. Settings without a profile name
     // define the default profile.
     let fallback = match name {
-        DEFAULT => &raw.common,
+        DEFAULT => common,
         _ => own,
     };
-    let account = own.account.as_ref().or(fallback.account.as_ref());
-    let push_profile = own.push_profile.as_ref().or(fallback.push_profile.as_ref());
-    let store = store(settings.pick(|p| &p.store))?;
+    let of_one = |key| own.get(key).or(fallback.get(key));
+    let account = of_one(Key::Account);
+    let push_profile = of_one(Key::PushProfile);
+    let store = store(settings.pick(Key::Store))?;
     let grant = grant(raw, environment, &settings, store, name)?;
     let endpoints = endpoints(&settings)?;
     let shared = match grant {
@@ -123,11 +108,11 @@ pub(super) fn resolve(raw: &Raw, name: &str) -> Result<Profile, Failure> {
         scope: scope(&settings, endpoints.product),
         redirect_uri: redirect_uri(&settings)?,
         endpoints,
-        transport: transport(settings.pick(|p| &p.transport))?,
+        transport: transport(settings.pick(Key::Transport))?,
         store,
-        caches_tokens: caches_tokens(settings.pick(|p| &p.shared.cache), store)?,
+        caches_tokens: caches_tokens(settings.pick(Key::Cache), store)?,
         shared,
-        remembers_advertisement: truth(settings.pick(|p| &p.remember_advertisement))?,
+        remembers_advertisement: truth(settings.pick(Key::RememberAdvertisement))?,
         no_questions: None,
         unknown_keys: raw.unknown_keys.clone(),
     })
@@ -146,13 +131,14 @@ fn grant(
     }
     let given_id = environment.and_then(|environment| environment.client_id.as_ref());
     // The profile's own client or token command is not combined with a common one.
-    let source = match names_a_source(settings.own) {
-        true => settings.own,
-        false => settings.common,
+    let Layers([_, own, common]) = settings;
+    let source = match names_a_source(own) {
+        true => own,
+        false => common,
     };
-    let command = source.access_token_command.as_ref();
+    let command = source.get(Key::AccessTokenCommand);
     let command = command.filter(|_| given_id.is_none());
-    let own_id = source.client_id.as_ref().map(|setting| &setting.value);
+    let own_id = source.get(Key::ClientId).map(|setting| &setting.value);
     let client_id = given_id.or(own_id);
     let has_only_command = command.is_some() && client_id.is_none();
     let is_for_builtin = raw.builtin.is_some() && client_id.is_none();
@@ -172,7 +158,7 @@ fn grant(
     }
     let Some(id) = client_id else {
         // It is for people only: anyone can read its secret. Another secret shows that another client is meant.
-        let other_secret = settings.pick(|p| &p.client_secret_command);
+        let other_secret = settings.pick(Key::ClientSecretCommand);
         let has_other_secret = raw.environment.client_secret.is_some() || other_secret.is_some();
         let is_meant = kind == GrantKind::AuthorizationCode && !has_other_secret;
         if let Some(client) = raw.builtin.as_ref().filter(|_| is_meant) {
@@ -200,9 +186,10 @@ fn kind(
     has_only_command: bool,
 ) -> Result<Option<GrantKind>, Failure> {
     // The common grant does not apply to the profile's own command.
-    let setting = match &settings.own.grant {
-        None if has_only_command && names_a_source(settings.own) => None,
-        _ => settings.pick(|p| &p.grant),
+    let Layers([_, own, _]) = settings;
+    let setting = match own.get(Key::Grant) {
+        None if has_only_command && names_a_source(own) => None,
+        _ => settings.pick(Key::Grant),
     };
     let kind = setting.map(grant_kind).transpose()?;
     // A client in the environment overrides the grant `token`.
@@ -220,7 +207,7 @@ fn grant_kind(Setting { value, origin }: &Setting) -> Result<GrantKind, Failure>
 
 /// Tells whether settings name a token source: a client, a command or a stored token.
 fn names_a_source(settings: &RawProfile) -> bool {
-    let grant = settings.grant.as_ref();
+    let grant = settings.get(Key::Grant);
     let is_token = |grant: &Setting| GrantKind::named(&grant.value) == Some(GrantKind::Token);
     settings.has_client() || grant.is_some_and(is_token)
 }
@@ -249,7 +236,7 @@ fn client_secret(raw: &Raw, is_of_environment: bool, settings: &Layers<'_>, id: 
     let environment = &raw.environment;
     let is_its = environment.client_id.as_deref().is_none_or(|its| its == id);
     let given = environment.client_secret.as_ref().filter(|_| is_its);
-    let command = settings.pick(|p| &p.client_secret_command);
+    let command = settings.pick(Key::ClientSecretCommand);
     match (given, command) {
         (Some(given), command) if is_of_environment || command.is_none() => given.clone(),
         (_, Some(command)) => Source::Command(command.clone()),
@@ -259,8 +246,8 @@ fn client_secret(raw: &Raw, is_of_environment: bool, settings: &Layers<'_>, id: 
 
 fn endpoints(settings: &Layers<'_>) -> Result<Endpoints, Failure> {
     let product = product(settings)?;
-    let base_url = settings.pick(|p| &p.base_url);
-    let kind = settings.pick(|p| &p.kind);
+    let base_url = settings.pick(Key::BaseUrl);
+    let kind = settings.pick(Key::Kind);
     if let (None, false, Some(kind)) = (base_url, product.facts().has_usual_base, kind) {
         return Err(misconfigured(format!(
             "'{}' ({}) needs the address of that Bitbucket; set baseUrl, with the context path, in the same place",
@@ -285,8 +272,8 @@ fn endpoints(settings: &Layers<'_>) -> Result<Endpoints, Failure> {
     };
     let [token, authorize] = product.facts().oauth_paths;
     Ok(Endpoints {
-        token: or_below(settings.pick(|p| &p.token_url), token)?,
-        authorize: or_below(settings.pick(|p| &p.authorize_url), authorize)?,
+        token: or_below(settings.pick(Key::TokenUrl), token)?,
+        authorize: or_below(settings.pick(Key::AuthorizeUrl), authorize)?,
         mirror: mirror(settings)?,
         product,
         base,
@@ -295,14 +282,14 @@ fn endpoints(settings: &Layers<'_>) -> Result<Endpoints, Failure> {
 
 /// Gives the scopes to ask for. An empty setting asks for none.
 fn scope(settings: &Layers<'_>, product: Product) -> Option<String> {
-    let asked = settings.pick(|p| &p.scope);
+    let asked = settings.pick(Key::Scope);
     let asked = asked.map_or(product.facts().scope, |setting| Some(&setting.value));
     asked.filter(|scope| !scope.is_empty()).map(str::to_owned)
 }
 
 /// Reads the redirect URI, which the server compares character by character. The browser takes the authorization code there.
 fn redirect_uri(settings: &Layers<'_>) -> Result<Option<String>, Failure> {
-    let Some(setting) = settings.pick(|p| &p.redirect_uri) else {
+    let Some(setting) = settings.pick(Key::RedirectUri) else {
         return Ok(None);
     };
     endpoint(setting)?;

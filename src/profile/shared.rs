@@ -3,8 +3,8 @@
 use std::{fmt, path::PathBuf};
 
 use super::{
-    ENVIRONMENT, RawProfile, RawShared, Setting, Store,
-    values::{Layers, endpoint, misconfigured, store},
+    ENVIRONMENT, Key, Layers, RawProfile, Setting, Store,
+    values::{endpoint, misconfigured, store},
 };
 use crate::{
     failure::Failure,
@@ -114,12 +114,12 @@ impl fmt::Display for RecordPath {
 impl RawProfile {
     /// Tells whether the settings name a shared record.
     pub(super) fn has_record(&self) -> bool {
-        self.shared.path.is_some() || self.shared.command.is_some()
+        self.has(Key::StorePath) || self.has(Key::StoreCommand)
     }
 
     /// Tells whether the settings name a shared record and the store that has it.
     pub(super) fn has_store_and_record(&self) -> bool {
-        let store = store(self.store.as_ref());
+        let store = store(self.get(Key::Store));
         self.has_record() && matches!(store, Ok(Store::Vault | Store::Command))
     }
 }
@@ -130,7 +130,7 @@ pub(super) fn find(
     store: Store,
     name: &str,
     settings: &Layers<'_>,
-    of_vault: &RawShared,
+    of_vault: &RawProfile,
 ) -> Result<Option<SharedStore>, Failure> {
     let needed = |setting: Option<&Setting>, key: &str, variable: &str| {
         let own = match name {
@@ -146,15 +146,19 @@ pub(super) fn find(
     };
     match store {
         Store::Command => {
-            let command = settings.pick(|p| &p.shared.command);
+            let command = settings.pick(Key::StoreCommand);
             let command = needed(command, "storeCommand", "BBTOKEN_STORE_COMMAND")?;
             Ok(Some(SharedStore::Command(command)))
         }
         Store::Vault => {
-            let path = settings.pick(|p| &p.shared.path);
+            let path = settings.pick(Key::StorePath);
             let path = needed(path, "storePath", "BBTOKEN_STORE_PATH")?;
-            let url = settings.pick(|p| &p.shared.url);
-            let url = needed(url.or(of_vault.url.as_ref()), "storeUrl", "VAULT_ADDR")?;
+            let url = settings.pick(Key::StoreUrl);
+            let url = needed(
+                url.or(of_vault.get(Key::StoreUrl)),
+                "storeUrl",
+                "VAULT_ADDR",
+            )?;
             let vault = vault(&url, &path, settings, of_vault)?;
             Ok(Some(SharedStore::Vault(Box::new(vault))))
         }
@@ -167,13 +171,12 @@ fn vault(
     url: &Setting,
     path: &Setting,
     settings: &Layers<'_>,
-    of_vault: &RawShared,
+    of_vault: &RawProfile,
 ) -> Result<Vault, Failure> {
-    let pick = |field: fn(&RawShared) -> &Option<Setting>| settings.pick(|p| field(&p.shared));
-    let namespace = pick(|shared| &shared.namespace);
-    let namespace = namespace.or(of_vault.namespace.as_ref());
-    let token_path = pick(|shared| &shared.token_path);
-    let own_auth_path = pick(|shared| &shared.auth_path);
+    let namespace = settings.pick(Key::StoreNamespace);
+    let namespace = namespace.or(of_vault.get(Key::StoreNamespace));
+    let token_path = settings.pick(Key::StoreTokenPath);
+    let own_auth_path = settings.pick(Key::StoreAuthPath);
     let login = record(path)?;
     let copy = token_path.map(record).transpose()?;
     if let Some(setting) = token_path.filter(|_| copy.as_ref() == Some(&login)) {
@@ -185,11 +188,11 @@ fn vault(
         namespace: namespace.map(path_of).transpose()?,
         record: login,
         token_record: copy,
-        role: pick(|shared| &shared.role).map(|role| role.value.clone()),
+        role: settings.pick(Key::StoreRole).map(|role| role.value.clone()),
         auth_path: own_auth_path.map(auth_path).transpose()?,
         jwt: jwt(
-            pick(|shared| &shared.jwt_file),
-            pick(|shared| &shared.jwt_variable),
+            settings.pick(Key::StoreJwtFile),
+            settings.pick(Key::StoreJwtVariable),
         )?,
     })
 }
@@ -285,16 +288,18 @@ mod tests {
     }
 
     /// Resolves the profile of an environment with this record and these changes.
-    fn environment(change: impl Fn(&mut RawShared)) -> Result<Profile, String> {
+    fn environment(change: impl Fn(&mut RawProfile)) -> Result<Profile, String> {
         let mut raw = Raw::default();
-        raw.environment.settings.store = setting("Vault");
-        raw.environment.settings.shared.path = setting("secret/bbtoken/ci");
-        raw.environment.of_vault.url = setting("https://vault.example:8200");
-        change(&mut raw.environment.settings.shared);
+        let settings = &mut raw.environment.settings;
+        settings.set(Key::Store, setting("Vault"));
+        settings.set(Key::StorePath, setting("secret/bbtoken/ci"));
+        change(settings);
+        let url = setting("https://vault.example:8200");
+        raw.environment.of_vault.set(Key::StoreUrl, url);
         choose(&raw, None).map_err(|error| error.to_string())
     }
 
-    fn vault(change: impl Fn(&mut RawShared)) -> Result<Vault, String> {
+    fn vault(change: impl Fn(&mut RawProfile)) -> Result<Vault, String> {
         match environment(change)?.shared {
             Some(SharedStore::Vault(vault)) => Ok(*vault),
             other => Err(format!("{other:?}")),
@@ -310,7 +315,7 @@ mod tests {
             !profile.caches_tokens,
             "no token is on the disk of a runner"
         );
-        let caching = environment(|shared| shared.cache = setting("file"));
+        let caching = environment(|own| own.set(Key::Cache, setting("file")));
         assert!(caching.expect("it is complete").caches_tokens);
         let shared = profile.shared.expect("it has one").to_string();
         assert_eq!(
@@ -327,13 +332,13 @@ mod tests {
             ("team/kv/data/bbtoken/ci", "team/kv", "bbtoken/ci"),
             ("secret/data/data/ci", "secret", "data/ci"),
         ] {
-            let found = vault(|shared| shared.path = setting(given)).expect(given);
+            let found = vault(|own| own.set(Key::StorePath, setting(given))).expect(given);
             let RecordPath {
                 mount: of,
                 path: at,
             } = &found.record;
             assert_eq!((of.as_str(), at.as_str()), (mount, path), "{given}");
-            let again = vault(|shared| shared.path = setting(&found.record.setting()));
+            let again = vault(|own| own.set(Key::StorePath, setting(&found.record.setting())));
             assert_eq!(again.expect(given).record, found.record, "{given}");
         }
         for given in [
@@ -345,76 +350,58 @@ mod tests {
             "a/b\nc",
             "a/./b",
         ] {
-            let error = vault(|shared| shared.path = setting(given)).expect_err(given);
+            let error = vault(|own| own.set(Key::StorePath, setting(given))).expect_err(given);
             assert!(error.contains("(test) cannot be used: it "), "{error}");
         }
     }
 
     #[test]
     fn a_setting_that_the_engine_cannot_use_is_named() {
-        type Change = fn(&mut RawShared);
-        let cases: [(Change, &str); 8] = [
+        let cases = [
+            (Key::StoreUrl, "http://vault.example", "only over https"),
+            (Key::StoreUrl, "https://vault.example?a=b", "it has a query"),
             (
-                |it| it.url = setting("http://vault.example"),
-                "only over https",
-            ),
-            (
-                |it| it.url = setting("https://vault.example?a=b"),
-                "it has a query",
-            ),
-            (
-                |it| it.url = setting("https://u:p@vault.example"),
+                Key::StoreUrl,
+                "https://u:p@vault.example",
                 "a user name or password",
             ),
             (
-                |it| it.token_path = setting("secret/data/bbtoken/ci"),
+                Key::StoreTokenPath,
+                "secret/data/bbtoken/ci",
                 "it is the path of the login",
             ),
+            (Key::StoreJwtFile, "jwt", "it is not an absolute path"),
             (
-                |it| it.jwt_file = setting("jwt"),
-                "it is not an absolute path",
-            ),
-            (
-                |it| it.jwt_variable = setting("eyJ.x.y"),
+                Key::StoreJwtVariable,
+                "eyJ.x.y",
                 "is not the name of a variable",
             ),
-            (
-                |it| it.auth_path = setting("auth/../sys"),
-                "it is not a path",
-            ),
-            (
-                |it| it.cache = setting("disk"),
-                "is not one of memory, file",
-            ),
+            (Key::StoreAuthPath, "auth/../sys", "it is not a path"),
+            (Key::Cache, "disk", "is not one of memory, file"),
         ];
-        for (change, expected) in cases {
-            let error = vault(change).expect_err(expected);
+        for (key, value, expected) in cases {
+            let error = vault(|own| own.set(key, setting(value))).expect_err(expected);
             assert!(error.contains(expected), "{error}");
         }
-        let missing = vault(|shared| shared.path = None).expect_err("there is no path");
+        let missing = vault(|own| own.set(Key::StorePath, None)).expect_err("there is no path");
         assert!(missing.contains("no OAuth client"), "{missing}");
     }
 
     #[test]
     fn a_profile_of_a_shared_store_keeps_its_own_client() {
         let mut raw = Raw::default();
-        let own = RawProfile {
-            client_id: setting("key"),
-            store: setting("command"),
-            shared: RawShared {
-                command: setting("record"),
-                auth_path: setting("auth/gitlab/"),
-                ..RawShared::default()
-            },
-            ..RawProfile::default()
-        };
+        let mut own = RawProfile::default();
+        own.set(Key::ClientId, setting("key"));
+        own.set(Key::Store, setting("command"));
+        own.set(Key::StoreCommand, setting("record"));
+        own.set(Key::StoreAuthPath, setting("auth/gitlab/"));
         raw.profiles.insert("ci".into(), own);
         raw.environment.client_id = Some("other".into());
         let found = crate::profile::named(&raw, "ci", "test").expect("it is whole");
         assert!(matches!(&found.grant, Grant::Shared(Some(id)) if id == "key"));
         assert!(matches!(found.shared, Some(SharedStore::Command(_))));
         let profile = raw.profiles.get_mut("ci").expect("it is there");
-        profile.store = setting("vault");
+        profile.set(Key::Store, setting("vault"));
         let error = crate::profile::named(&raw, "ci", "test").expect_err("it has no path");
         assert!(
             error

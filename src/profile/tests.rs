@@ -10,13 +10,19 @@ fn setting(value: &str) -> Option<Setting> {
     })
 }
 
-fn client(id: &str, workspaces: &[&str]) -> RawProfile {
-    RawProfile {
-        client_id: setting(id),
-        client_secret_command: setting("echo s"),
-        workspaces: workspaces.iter().filter_map(|name| setting(name)).collect(),
-        ..RawProfile::default()
+/// Makes a profile of these settings.
+fn raw_profile(settings: &[(Key, &str)]) -> RawProfile {
+    let mut own = RawProfile::default();
+    for (key, value) in settings {
+        own.set(*key, setting(value));
     }
+    own
+}
+
+fn client(id: &str, workspaces: &[&str]) -> RawProfile {
+    let mut own = raw_profile(&[(Key::ClientId, id), (Key::ClientSecretCommand, "echo s")]);
+    own.workspaces = workspaces.iter().filter_map(|name| setting(name)).collect();
+    own
 }
 
 fn address(profile: Option<&str>, workspace: &str) -> Address {
@@ -45,6 +51,17 @@ fn with_token(raw: &Raw) -> Raw {
         secret: Secret::new("t"),
     });
     raw
+}
+
+#[test]
+fn a_login_writes_the_site_before_the_client() {
+    let own = raw_profile(&[
+        (Key::ClientId, "id"),
+        (Key::BaseUrl, "https://b"),
+        (Key::Kind, "k"),
+    ]);
+    let keys: Vec<_> = own.settings().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["kind", "baseUrl", "clientId"]);
 }
 
 #[test]
@@ -118,7 +135,7 @@ fn a_built_in_client_serves_no_site_and_no_secret_of_another_client() {
     let mut elsewhere = raw(&[("default", client("w", &[]))]);
     elsewhere.builtin = Some(builtin.clone());
     let own = elsewhere.profiles.get_mut("default").expect("it is there");
-    own.base_url = setting("https://git.example.com");
+    own.set(Key::BaseUrl, setting("https://git.example.com"));
     elsewhere.sites = vec![Url::parse("https://bitbucket.org/").expect("it is a URL")];
     let error = choose(&elsewhere, None).expect_err("the site decides");
     assert!(
@@ -129,10 +146,8 @@ fn a_built_in_client_serves_no_site_and_no_secret_of_another_client() {
         builtin: Some(builtin),
         ..Raw::default()
     };
-    half.profiles
-        .entry("work".into())
-        .or_default()
-        .client_secret_command = setting("cat x");
+    let own = raw_profile(&[(Key::ClientSecretCommand, "cat x")]);
+    half.profiles.insert("work".into(), own);
     let error = choose(&half, None).expect_err("the secret is another client's");
     assert!(
         error.to_string().contains("'work' has no client"),
@@ -182,7 +197,7 @@ fn a_secret_in_the_environment_belongs_to_the_client_there() {
         "a profile with a secret of its own keeps it"
     );
     let work = raw.profiles.get_mut("work").expect("it is there");
-    work.client_secret_command = None;
+    work.set(Key::ClientSecretCommand, None);
     assert!(
         matches!(secret_of(&raw), Some(Source::File(_))),
         "a secret alone serves a client that has none"
@@ -191,14 +206,8 @@ fn a_secret_in_the_environment_belongs_to_the_client_there() {
 
 #[test]
 fn a_named_profile_is_used_as_defined() {
-    let command = |command: &str| RawProfile {
-        access_token_command: setting(command),
-        ..RawProfile::default()
-    };
-    let stored = RawProfile {
-        grant: setting("token"),
-        ..RawProfile::default()
-    };
+    let command = |command| raw_profile(&[(Key::AccessTokenCommand, command)]);
+    let stored = raw_profile(&[(Key::Grant, "token")]);
     let mut defined = raw(&[
         ("bot", stored),
         ("app", client("a", &[])),
@@ -206,7 +215,8 @@ fn a_named_profile_is_used_as_defined() {
     ]);
     // Common settings do not replace a profile's own.
     defined.common = client("common", &[]);
-    defined.common.grant = setting("client-credentials");
+    let grant = setting("client-credentials");
+    defined.common.set(Key::Grant, grant);
     let mut with_client = defined.clone();
     with_client.environment.client_id = Some("other".into());
     with_client.environment.client_secret = Some(Source::File("/secret".into()));
@@ -257,16 +267,14 @@ fn a_named_profile_is_used_as_defined() {
 
 #[test]
 fn the_environment_completes_a_profile_that_names_no_source() {
-    let here = RawProfile {
-        workspaces: setting("ws").into_iter().collect(),
-        ..RawProfile::default()
-    };
+    let mut here = raw_profile(&[]);
+    here.workspaces = setting("ws").into_iter().collect();
     let mut raw = with_token(&raw(&[("ci", here)]));
     let chosen = choose(&raw, Some(&address(Some("ci"), "ws"))).expect("it is there");
     assert!(matches!(chosen.grant, Grant::Token(Source::Given { .. })));
     raw.environment.access_token = None;
     raw.environment.client_id = Some("id".into());
-    raw.common.grant = setting("authorization-code");
+    raw.common.set(Key::Grant, setting("authorization-code"));
     let chosen = choose(&raw, Some(&address(Some("ci"), "ws"))).expect("it is there");
     assert!(matches!(chosen.grant, Grant::AuthorizationCode(client) if client.id == "id"));
 }
@@ -274,7 +282,7 @@ fn the_environment_completes_a_profile_that_names_no_source() {
 #[test]
 fn another_profile_can_push_instead() {
     let mut reader = client("r", &["ws"]);
-    reader.push_profile = setting("writer");
+    reader.set(Key::PushProfile, setting("writer"));
     let raw = raw(&[("reader", reader), ("writer", client("w", &[]))]);
     let chosen = choose(&raw, Some(&address(None, "ws"))).expect("it serves the workspace");
     assert_eq!(chosen.name, "reader");
@@ -293,9 +301,9 @@ fn another_profile_can_push_instead() {
 #[test]
 fn the_profile_for_pushes_must_use_the_same_site() {
     let mut reader = client("r", &["ws"]);
-    reader.push_profile = setting("writer");
+    reader.set(Key::PushProfile, setting("writer"));
     let mut writer = client("w", &[]);
-    writer.base_url = setting("https://other.example");
+    writer.set(Key::BaseUrl, setting("https://other.example"));
     let raw = raw(&[("reader", reader), ("writer", writer)]);
     let chosen = choose(&raw, Some(&address(None, "ws"))).expect("it serves the workspace");
     let message = for_push(&raw, &chosen)
@@ -313,8 +321,8 @@ fn the_profile_for_pushes_must_use_the_same_site() {
 fn settings_without_a_profile_can_name_account_and_pusher() {
     let mut raw = raw(&[("writer", client("w", &[]))]);
     raw.common = client("r", &[]);
-    raw.common.account = setting("ann");
-    raw.common.push_profile = setting("writer");
+    raw.common.set(Key::Account, setting("ann"));
+    raw.common.set(Key::PushProfile, setting("writer"));
     let chosen = choose(&raw, None).expect("it is the default");
     assert_eq!(
         (chosen.name.as_str(), chosen.account.as_str()),
@@ -332,8 +340,8 @@ fn settings_without_a_profile_can_name_account_and_pusher() {
 fn a_login_is_kept_by_client_account_and_endpoint_and_not_in_memory() {
     let with = |change: &dyn Fn(&mut RawProfile)| {
         let mut profile = client("x", &[]);
-        profile.grant = setting("authorization-code");
-        profile.account = setting("ann");
+        profile.set(Key::Grant, setting("authorization-code"));
+        profile.set(Key::Account, setting("ann"));
         change(&mut profile);
         choose(&raw(&[("a", profile)]), None)
     };
@@ -341,14 +349,14 @@ fn a_login_is_kept_by_client_account_and_endpoint_and_not_in_memory() {
     type Change<'c> = &'c dyn Fn(&mut RawProfile);
     let changes: [(Change<'_>, bool); 5] = [
         (&|profile| profile.workspaces = vec![], true),
-        (&|profile| profile.account = setting("bob"), false),
-        (&|profile| profile.client_id = setting("y"), false),
+        (&|profile| profile.set(Key::Account, setting("bob")), false),
+        (&|profile| profile.set(Key::ClientId, setting("y")), false),
         (
-            &|profile| profile.token_url = setting("https://other.example/token"),
+            &|profile| profile.set(Key::TokenUrl, setting("https://other.example/token")),
             false,
         ),
         (
-            &|profile| profile.base_url = setting("https://other.example"),
+            &|profile| profile.set(Key::BaseUrl, setting("https://other.example")),
             false,
         ),
     ];
@@ -356,7 +364,7 @@ fn a_login_is_kept_by_client_account_and_endpoint_and_not_in_memory() {
         let other = with(change).expect("it is valid").login_key();
         assert_eq!(one == other, is_same);
     }
-    let error = with(&|profile| profile.store = setting("memory")).map(|_| ());
+    let error = with(&|profile| profile.set(Key::Store, setting("memory"))).map(|_| ());
     let error = error.expect_err("it would be lost at once");
     assert!(error.to_string().contains("saves none"), "{error}");
 }
@@ -384,22 +392,23 @@ fn credentials_are_never_sent_over_plain_http() {
         "",
     ] {
         let mut raw = with_token(&Raw::default());
-        raw.environment.settings.base_url = setting(url);
+        raw.environment.settings.set(Key::BaseUrl, setting(url));
         assert!(choose(&raw, None).is_err(), "{url}");
     }
 }
 
 #[test]
 fn a_mirror_belongs_to_the_base_url_beside_it() {
-    let at = |base, mirror| RawProfile {
-        base_url: base,
-        mirror_url: mirror,
-        ..RawProfile::default()
+    let at = |base, mirror| {
+        let mut own = raw_profile(&[]);
+        own.set(Key::BaseUrl, base);
+        own.set(Key::MirrorUrl, mirror);
+        own
     };
     let of = |common, own: RawProfile, variable| {
         let mut raw = raw(&[("a", own)]);
         raw.common = common;
-        raw.environment.settings.base_url = variable;
+        raw.environment.settings.set(Key::BaseUrl, variable);
         let mut raw = with_token(&raw);
         raw.of_remote = setting("a");
         let mut mirrors = places(&raw).expect("they can be used").into_iter();
@@ -424,7 +433,8 @@ fn a_mirror_belongs_to_the_base_url_beside_it() {
 #[test]
 fn a_password_in_a_base_url_is_not_shown() {
     let mut raw = with_token(&Raw::default());
-    raw.environment.settings.base_url = setting("https://u:canary@localhost");
+    let url = setting("https://u:canary@localhost");
+    raw.environment.settings.set(Key::BaseUrl, url);
     let error = choose(&raw, None).expect_err("it is refused");
     assert!(!error.to_string().contains("canary"), "{error}");
 }

@@ -1,28 +1,11 @@
-//! Finds the value of a setting and reads it: a URL, a word of several, a boolean.
+//! Reads the value of a setting: a URL, a word of several, a boolean.
 
-use super::{RawProfile, Setting, Store};
+use super::{Setting, Store};
 use crate::{
     failure::{Failure, Kind, quote},
     http::{Url, may_carry_credentials},
     secret::{mask_address, mask_name},
 };
-
-/// The places of a setting, in order of precedence.
-pub(super) struct Layers<'a> {
-    pub(super) environment: &'a RawProfile,
-    pub(super) own: &'a RawProfile,
-    pub(super) common: &'a RawProfile,
-}
-
-impl<'a> Layers<'a> {
-    pub(super) fn pick(
-        &self,
-        field: impl Fn(&'a RawProfile) -> &'a Option<Setting>,
-    ) -> Option<&'a Setting> {
-        let layers = [self.environment, self.own, self.common];
-        layers.into_iter().find_map(|layer| field(layer).as_ref())
-    }
-}
 
 /// Reads the URL of an endpoint.
 ///

@@ -8,7 +8,7 @@ use crate::{
     git::{Change, Target},
     git_config::Entry,
     pasted,
-    profile::{self, Client, Endpoints, Grant, GrantKind, RawProfile, Setting, Source, Store},
+    profile::{self, Client, Endpoints, Grant, GrantKind, Key, RawProfile, Setting, Source, Store},
     secret::{Secret, TOKEN_PREFIXES},
     setup,
     site::Product,
@@ -27,11 +27,8 @@ const DATA_CENTER: &str = Product::CHOICES[1].0;
 /// Chooses the store of a profile that no setting gives one, and that has nothing stored yet. The choice is written
 /// down, so that it stays the same where a keychain comes or goes.
 fn store(app: &App, profile: &str, kept: &Kept) -> Option<String> {
-    let own = app.raw.profiles.get(profile);
-    let mut layers = own
-        .into_iter()
-        .chain([&app.raw.common, &app.raw.environment.settings]);
-    let is_chosen = kept.has_secret() || layers.any(|settings| settings.store.is_some());
+    let layers = app.raw.layers(app.raw.profiles.get(profile));
+    let is_chosen = kept.has_secret() || layers.pick(Key::Store).is_some();
     let store = || match store::is_ready() {
         true => Store::Keyring,
         false => Store::File,
@@ -54,16 +51,16 @@ fn settings(app: &App, options: &arguments::Login, profile: &str, kept: &Kept) -
         .is_some()
         .then(|| DATA_CENTER.to_owned());
     let changes = [
-        (&mut own.kind, kind.as_ref()),
-        (&mut own.base_url, options.data_center.as_ref()),
-        (&mut own.redirect_uri, options.redirect_uri.as_ref()),
-        (&mut own.account, options.account.as_ref()),
-        (&mut own.store, store.as_ref()),
-        (&mut own.shared.path, options.store_path.as_ref()),
+        (Key::Kind, kind.as_ref()),
+        (Key::BaseUrl, options.data_center.as_ref()),
+        (Key::RedirectUri, options.redirect_uri.as_ref()),
+        (Key::Account, options.account.as_ref()),
+        (Key::Store, store.as_ref()),
+        (Key::StorePath, options.store_path.as_ref()),
     ];
-    for (setting, value) in changes {
+    for (key, value) in changes {
         if let Some(value) = value {
-            *setting = app::given(value);
+            own.set(key, app::given(value));
         }
     }
     own
@@ -88,7 +85,7 @@ impl<'o> Wanted<'o> {
     ) -> anyhow::Result<Self> {
         let profile = name(options, app, console)?;
         let own = own(app, &profile);
-        let has_client = own.client_id.is_some() && own.grant.is_some();
+        let has_client = own.has(Key::ClientId) && own.has(Key::Grant);
         let known = match app.identity(&profile, |_| {}) {
             Ok(identity) => Some(identity),
             // The profile has a client, so questions would not fix this error.
@@ -119,7 +116,10 @@ impl<'o> Wanted<'o> {
         wanted.kind = kind(options, known.as_ref(), site.product, console)?;
         match (wanted.kind, &options.client_id) {
             (GrantKind::Token, _) => {}
-            (_, Some(id)) => wanted.own.client_id = app::given(&checked_id(id)?),
+            (_, Some(id)) => {
+                let id = app::given(&checked_id(id)?);
+                wanted.own.set(Key::ClientId, id);
+            }
             (_, None) => {
                 wanted.find_client_id(known.as_ref(), &site, options.address(), app, console)?;
             }
@@ -146,8 +146,9 @@ impl<'o> Wanted<'o> {
         match (Target::Global.prove_writable(), known) {
             (Err(error), None) => return Err(error),
             // Without a file to write to, the choice cannot be saved.
-            (Err(_), Some(_)) if self.own.store.as_ref().is_some_and(is_file) => {
-                self.own.store = own(app, &self.profile).store;
+            (Err(_), Some(_)) if self.own.get(Key::Store).is_some_and(is_file) => {
+                let store = own(app, &self.profile).get(Key::Store).cloned();
+                self.own.set(Key::Store, store);
             }
             _ => {}
         }
@@ -183,7 +184,7 @@ impl<'o> Wanted<'o> {
             return Ok(());
         }
         if let Some(id) = &app.raw.environment.client_id {
-            self.own.client_id = app::given(id);
+            self.own.set(Key::ClientId, app::given(id));
             return Ok(());
         }
         if !console.is_interactive {
@@ -208,7 +209,8 @@ impl<'o> Wanted<'o> {
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
         if self.is_id_asked {
-            self.own.client_id = app::given(&ask_id(product, console)?);
+            let id = app::given(&ask_id(product, console)?);
+            self.own.set(Key::ClientId, id);
         }
         Ok(())
     }
@@ -217,13 +219,14 @@ impl<'o> Wanted<'o> {
     fn find_redirect(&mut self, app: &App, console: &mut Console<'_>) -> anyhow::Result<()> {
         while self.identity(app)?.profile.redirect_uri.is_none() {
             let uri = console.ask("Redirect URL of the application link", "")?;
-            self.own.redirect_uri = Some(Setting {
+            let answer = Setting {
                 value: uri,
                 origin: "your answer".to_owned(),
-            });
+            };
+            self.own.set(Key::RedirectUri, Some(answer));
             if let Err(error) = self.identity(app) {
                 console.tell(&format!("{error:#}."));
-                self.own.redirect_uri = None;
+                self.own.set(Key::RedirectUri, None);
             }
         }
         Ok(())
@@ -248,7 +251,7 @@ impl<'o> Wanted<'o> {
             };
             if !address.is_empty() {
                 identity.profile.account.clone_from(&address);
-                self.own.account = app::given(&address);
+                self.own.set(Key::Account, app::given(&address));
             }
         }
         Ok(())
@@ -258,14 +261,14 @@ impl<'o> Wanted<'o> {
     pub(super) fn identity(&self, app: &App) -> anyhow::Result<Identity> {
         let identity = app.identity(&self.profile, |own| {
             own.clone_from(&self.own);
-            own.grant = app::given(self.kind.name());
+            own.set(Key::Grant, app::given(self.kind.name()));
         })?;
         match &identity.profile.grant {
             // Commands read the record, but the login gets it with the client.
             Grant::Shared(id) => {
-                let before = own(app, &self.profile).client_id;
-                let given = self.own.client_id.as_ref();
-                let given = given.filter(|id| before.as_ref() != Some(*id));
+                let before = own(app, &self.profile);
+                let given = self.own.get(Key::ClientId);
+                let given = given.filter(|id| before.get(Key::ClientId) != Some(*id));
                 let id = given.map(|id| &id.value).or(id.as_ref());
                 Ok(identity.granted(self.grant(id.map_or("", String::as_str))))
             }
@@ -297,7 +300,7 @@ impl<'o> Wanted<'o> {
         let before = own(app, &self.profile);
         let before = before.settings();
         let mut wanted = self.own.clone();
-        wanted.grant = app::given(self.kind.name());
+        wanted.set(Key::Grant, app::given(self.kind.name()));
         for (name, setting) in wanted.settings() {
             let (key, value) = (key(name), setting.value.as_str());
             let is_new = !before.contains(&(name, setting));
@@ -332,7 +335,7 @@ fn is_shared(app: &App, options: &arguments::Login, known: Option<&profile::Prof
         Some(&app.raw.common),
     ];
     let mut layers = layers.into_iter().flatten();
-    let set = layers.find_map(|settings| settings.store.as_ref());
+    let set = layers.find_map(|settings| settings.get(Key::Store));
     let store = options.store.as_ref().or(set.map(|store| &store.value));
     own || store.is_some_and(|store| names.iter().any(|name| store.eq_ignore_ascii_case(name)))
 }

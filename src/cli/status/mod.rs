@@ -10,7 +10,7 @@ use crate::{
     app::{self, App},
     clock,
     failure::quote,
-    profile::{self, GrantKind, Profile, RawProfile, Setting},
+    profile::{self, GrantKind, Layers, Profile, RawProfile, Setting},
     report,
     secret::{Secret, mask_address, mask_id, mask_name, masked, program_of},
     token::{CachedToken, Kept, KeptOwner, Login},
@@ -316,9 +316,7 @@ fn settings(
     name: &str,
     profile: Option<&Profile>,
 ) -> Vec<(&'static str, Setting)> {
-    let none = RawProfile::default();
-    let own = raw.profiles.get(name).unwrap_or(&none);
-    let layers = [&raw.environment.settings, own, &raw.common];
+    let Layers(layers) = raw.layers(raw.profiles.get(name));
     let settings = layers.into_iter().flat_map(RawProfile::settings);
     let settings = settings.map(|(key, setting)| (key, setting.clone()));
     let builtin = profile.and_then(|profile| raw.builtin_id(profile));

@@ -9,9 +9,7 @@ use crate::{
         entry::is_true,
         environment::{Variables, absolute},
         git::GitConfig,
-        misconfigured,
-        shared::vault_variable,
-        urlmatch,
+        misconfigured, urlmatch, vault,
     },
     http::Url,
 };
@@ -54,7 +52,7 @@ pub(crate) fn resolve_for_store(
 ) -> Result<Resolved, Failure> {
     check_verified(variables, url)?;
     for (names, ..) in FILES {
-        if let Some((origin, path)) = vault_variable(variables, names) {
+        if let Some((origin, path)) = vault::variable(variables, names) {
             absolute(origin, path)?;
         }
     }
@@ -63,7 +61,7 @@ pub(crate) fn resolve_for_store(
         let (names, _, key) = FILES.iter().find(|(_, variable, _)| *variable == git)?;
         let own = urlmatch::values(&config, "http", key, url).pop();
         let is_of_url = own.is_some_and(|entry| entry.subsection.is_some());
-        let (_, path) = vault_variable(variables, *names).filter(|_| !is_of_url)?;
+        let (_, path) = vault::variable(variables, *names).filter(|_| !is_of_url)?;
         Some(path)
     };
     let both = |name: &str| of_vault(name).or_else(|| variables(name));
@@ -96,7 +94,8 @@ fn check_named(config: &GitConfig, setting: &str, url: &Url) -> Result<(), Failu
 
 /// Refuses the variable of Vault's own programs that disables certificate checks.
 fn check_verified(variables: Variables<'_>, url: &Url) -> Result<(), Failure> {
-    let Some((origin, value)) = vault_variable(variables, ["BAO_SKIP_VERIFY", "VAULT_SKIP_VERIFY"])
+    let Some((origin, value)) =
+        vault::variable(variables, ["BAO_SKIP_VERIFY", "VAULT_SKIP_VERIFY"])
     else {
         return Ok(());
     };
