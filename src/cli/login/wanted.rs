@@ -95,12 +95,13 @@ impl<'o> Wanted<'o> {
         let kept = known.as_ref().map(|known| known.kept(console.warn).0);
         let kept = kept.unwrap_or_default();
         let known = known.map(|known| known.profile);
+        let own = settings(app, options, &profile, &kept);
         let mut wanted = Wanted {
-            kind: match is_shared(app, options, known.as_ref()) {
+            kind: match is_shared(app, &own, known.as_ref()) {
                 true => GrantKind::AuthorizationCode,
                 false => GrantKind::Token,
             },
-            own: settings(app, options, &profile, &kept),
+            own,
             profile,
             is_id_asked: false,
             workspaces: &options.workspaces,
@@ -322,22 +323,14 @@ impl<'o> Wanted<'o> {
 }
 
 /// Tells whether the login will be in a shared store.
-fn is_shared(app: &App, options: &arguments::Login, known: Option<&profile::Profile>) -> bool {
-    let own = known.is_some_and(|known| known.shared.is_some());
+fn is_shared(app: &App, own: &RawProfile, known: Option<&profile::Profile>) -> bool {
     let names = [Store::Vault, Store::Command].map(Store::name);
-    let of_profile = options
-        .profile
-        .as_ref()
-        .and_then(|name| app.raw.profiles.get(name));
-    let layers = [
-        Some(&app.raw.environment.settings),
-        of_profile,
-        Some(&app.raw.common),
-    ];
-    let mut layers = layers.into_iter().flatten();
-    let set = layers.find_map(|settings| settings.get(Key::Store));
-    let store = options.store.as_ref().or(set.map(|store| &store.value));
-    own || store.is_some_and(|store| names.iter().any(|name| store.eq_ignore_ascii_case(name)))
+    let is_one = |store: &Setting| {
+        let mut names = names.iter();
+        names.any(|name| store.value.eq_ignore_ascii_case(name))
+    };
+    let store = app.raw.layers(Some(own)).pick(Key::Store);
+    known.is_some_and(|known| known.shared.is_some()) || store.is_some_and(is_one)
 }
 
 /// Tells whether a login saves a secret: a profile may get its token from a file, a command or a variable.
