@@ -364,6 +364,19 @@ fn code_of(text: &str) -> &str {
 }
 
 #[test]
+fn no_file_has_over_400_lines_in_front_of_its_tests() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    rust_files(&source, &mut files);
+    files.retain(|path| !path.ends_with("tests.rs"));
+    for path in files {
+        let text = fs::read_to_string(&path).expect("src is readable");
+        let lines = code_of(&text).lines().count();
+        assert!(lines <= 400, "{} has {lines} lines", path.display());
+    }
+}
+
+#[test]
 fn only_program_makes_child_processes() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();

@@ -4,6 +4,7 @@
 mod browser;
 mod opener;
 mod outcome;
+mod questions;
 mod shared;
 mod trial;
 mod wanted;

@@ -1,13 +1,13 @@
 //! The settings that a login asks for first and writes last.
 
-use super::super::{Console, arguments, usage};
+use super::{
+    super::{Console, arguments, usage},
+    questions::{ask_id, checked_id, kind, name, show},
+};
 use crate::{
-    address::{PROFILE_NAME_RULE, is_profile_name},
     app::{self, App, Identity},
-    failure::quote,
     git::{Change, Target},
     git_config::Entry,
-    pasted,
     profile::{self, Client, Endpoints, Grant, GrantKind, Key, RawProfile, Setting, Source, Store},
     secret::{Secret, TOKEN_PREFIXES},
     setup,
@@ -15,12 +15,6 @@ use crate::{
     token::{Kept, store},
 };
 
-/// The kinds of login, in the order in which they are offered.
-const KINDS: [GrantKind; 3] = [
-    GrantKind::Token,
-    GrantKind::AuthorizationCode,
-    GrantKind::ClientCredentials,
-];
 /// The value of `kind` for a Data Center.
 const DATA_CENTER: &str = Product::CHOICES[1].0;
 
@@ -155,9 +149,14 @@ impl<'o> Wanted<'o> {
         }
         let identity = self.identity(app)?;
         if identity.profile.store == Store::Memory {
-            return Err(usage(
-                "the store 'memory' saves no login; choose 'file', 'keyring' or 'kernel-keyring' with --store",
-            ));
+            let remedy = match app.raw.environment.settings.has(Key::Store) {
+                // It counts more than an option does.
+                true => "unset BBTOKEN_STORE",
+                false => "choose 'file', 'keyring' or 'kernel-keyring' with --store",
+            };
+            return Err(usage(&format!(
+                "the store 'memory' saves no login; {remedy}"
+            )));
         }
         match console.is_interactive && is_stored(known) {
             true => identity.tokens_at_store(console.warn).prove_room(),
@@ -340,78 +339,4 @@ fn is_stored(known: Option<&profile::Profile>) -> bool {
         Grant::ClientCredentials(client) => client.secret == Source::Stored,
         Grant::AuthorizationCode(_) | Grant::Shared(_) => true,
     })
-}
-
-/// Chooses the profile if the user names none: the one that git uses here, or 'default'.
-fn name(
-    options: &arguments::Login,
-    app: &App,
-    console: &mut Console<'_>,
-) -> anyhow::Result<String> {
-    let name = match (&options.profile, app.explain_here()) {
-        (Some(name), _) => name.clone(),
-        (None, Ok((name, _))) if name != profile::ENVIRONMENT => name,
-        (None, Err(_)) if !app.raw.profiles.is_empty() && console.is_interactive => {
-            console.ask("Name of the profile", profile::DEFAULT)?
-        }
-        (None, _) => profile::DEFAULT.to_owned(),
-    };
-    match is_profile_name(&name) {
-        true => Ok(name),
-        false => Err(usage(&format!(
-            "'{}' is not a valid profile name: {PROFILE_NAME_RULE}",
-            quote(&name)
-        ))),
-    }
-}
-
-fn kind(
-    options: &arguments::Login,
-    known: Option<&profile::Profile>,
-    product: Product,
-    console: &mut Console<'_>,
-) -> anyhow::Result<GrantKind> {
-    let given = [
-        options.with_token,
-        options.browser || options.no_browser || options.port.is_some(),
-        options.client_credentials,
-    ];
-    let chosen = given.iter().position(|is_given| *is_given);
-    match (chosen, known) {
-        (Some(chosen), _) => Ok(KINDS[chosen]),
-        (None, Some(profile)) if profile.shared.is_none() => Ok(profile.grant.kind()),
-        (None, _) if console.is_interactive => {
-            let texts = product.words().logins;
-            let choices = [0, 1, 2].map(|at| (KINDS[at].name(), texts[at]));
-            let chosen = console.choose("How do you want to log in?", &choices)?;
-            Ok(KINDS[chosen])
-        }
-        (None, _) => Err(usage(
-            "no login method was given; choose --browser, --client-credentials or --with-token",
-        )),
-    }
-}
-
-/// Shows how to create a token or a client.
-fn show(steps: &str, site: &Endpoints, console: &Console<'_>) {
-    let steps = steps.replace("{base}", site.base.as_str().trim_end_matches('/'));
-    steps.lines().for_each(|line| console.tell(line));
-}
-
-/// Asks for the client's id until the answer has a valid form.
-fn ask_id(product: Product, console: &mut Console<'_>) -> anyhow::Result<String> {
-    loop {
-        let id = console.ask(product.words().client_itself[1], "")?;
-        match checked_id(&id) {
-            Ok(id) => return Ok(id),
-            Err(error) => console.tell(&format!("{error:#}.")),
-        }
-    }
-}
-
-fn checked_id(text: &str) -> anyhow::Result<String> {
-    let id = pasted::text(text.as_bytes());
-    let id = id.and_then(|id| pasted::check_id(id.expose()).map(|()| id));
-    let id = id.map_err(|flaw| usage(&format!("the client's id {flaw}; nothing was changed")))?;
-    Ok(id.expose().to_owned())
 }

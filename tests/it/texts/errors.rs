@@ -145,10 +145,18 @@ fn of_command_lines() {
         with("a secret of two words", client, "two words\n"),
         with("an invalid name", &["login", "wo rk", "--with-token"], "x"),
         Case {
-            environment: &[("BBTOKEN_STORE", "memory")],
+            config: "[bbtoken]\n\tstore = memory\n",
             ..with(
                 "a store that saves nothing",
                 &["login", "ci", "--with-token"],
+                "x",
+            )
+        },
+        Case {
+            environment: &[("BBTOKEN_STORE", "memory")],
+            ..with(
+                "a variable for a store that saves nothing",
+                &["login", "ci", "--with-token", "--store", "file"],
                 "x",
             )
         },
