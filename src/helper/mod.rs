@@ -208,7 +208,7 @@ impl Plan {
         let identity = identities.find(|identity| identity.profile.name == profile);
         identity.is_none_or(|identity| {
             let (kept, _) = identity.kept(&|_| {});
-            kept.login.is_some() && !kept.has_ended || kept.ready_token.is_some()
+            kept.login.is_some() && !kept.has_ended || kept.token.is_some()
         })
     }
 

@@ -139,7 +139,7 @@ impl<'a> Tokens<'a> {
             return Ok(current.bearer.clone());
         }
         let current = match &self.profile.grant {
-            Grant::Token(source) => self.ready(source)?,
+            Grant::Token(source) => self.provided(source)?,
             Grant::ClientCredentials(_) => match self.cached(margin) {
                 Some(current) => current,
                 None => self.obtain(&TokenRequest::of(margin))?,
@@ -164,7 +164,7 @@ impl<'a> Tokens<'a> {
         let next = match &profile.grant {
             _ if !again => None,
             // Its file or command may have a new token by now.
-            Grant::Token(source) => Some(self.ready(source)?),
+            Grant::Token(source) => Some(self.provided(source)?),
             _ => {
                 let request = TokenRequest {
                     refused: Some(&refused.bearer.token),
@@ -193,7 +193,7 @@ impl<'a> Tokens<'a> {
     }
 
     /// Reads an access token or API token that the user provides, from the store if it is there.
-    fn ready(&self, source: &Source) -> anyhow::Result<Current> {
+    fn provided(&self, source: &Source) -> anyhow::Result<Current> {
         let profile = self.profile;
         let key = profile.token_key();
         let token = match source {

@@ -31,7 +31,7 @@ pub struct Kept {
     /// The client's secret in the store.
     pub client_secret: Option<Secret>,
     /// An access token or API token in the store.
-    pub ready_token: Option<Secret>,
+    pub token: Option<Secret>,
     /// The owner of the login or token, as Bitbucket last reported.
     pub owner: Option<KeptOwner>,
 }
@@ -39,7 +39,7 @@ pub struct Kept {
 impl Kept {
     /// Tells whether the store has a secret of the profile.
     pub(crate) fn has_secret(&self) -> bool {
-        self.login.is_some() || self.client_secret.is_some() || self.ready_token.is_some()
+        self.login.is_some() || self.client_secret.is_some() || self.token.is_some()
     }
 }
 
@@ -102,7 +102,7 @@ impl Tokens<'_> {
                 let ended = self.refresh(store.as_ref()).ended;
                 kept.has_ended = token.is_some_and(|token| ended.is_pending(token));
             }
-            Grant::Token(_) => kept.ready_token = store.load(&self.profile.token_key())?,
+            Grant::Token(_) => kept.token = store.load(&self.profile.token_key())?,
             Grant::ClientCredentials(_) | Grant::Shared(_) => {}
         }
         Ok(())

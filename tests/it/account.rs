@@ -25,7 +25,7 @@ fn log_in(world: &World, consumer: &Consumer, arguments: &[&str]) -> String {
     said
 }
 
-/// Logs the profile `bot` in with a ready token.
+/// Logs the profile `bot` in with an access token or API token.
 fn log_in_with(world: &World, token: &str, arguments: &[&str]) -> Done {
     let run = world.bbtoken(["login", "bot", "--with-token"]);
     let run = run.args(arguments).without_client().input(token);
@@ -124,7 +124,7 @@ fn an_unexpected_account_is_reported() {
 }
 
 #[test]
-fn a_ready_token_tells_what_it_may() {
+fn an_access_token_shows_its_account_and_scopes() {
     let world = world();
     let issue = |scopes: &[&str]| world.bitbucket.issue_access_token(scopes);
     let done = log_in_with(&world, &issue(&["account", "repository:write"]), &[]);

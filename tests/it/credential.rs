@@ -98,7 +98,7 @@ fn a_token_that_stays_refused_ends_the_command_after_one_repair() {
         world.git(["ls-remote", &url]).fails(128);
         let asked = world.bitbucket.token_requests().len();
         assert!(asked <= 2, "a refusal gives one new token at most: {asked}");
-        // A ready token has no successor; the person hears who refused what.
+        // A refused access token cannot be renewed: the error says who refused what.
         let done = world
             .git(["ls-remote", &url])
             .without_client()

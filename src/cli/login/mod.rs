@@ -91,7 +91,7 @@ fn greet(options: &arguments::Login, app: &App, console: &mut Console<'_>) -> an
                 identity.profile
             ));
         }
-        if kept.ready_token.is_some() {
+        if kept.token.is_some() {
             return replace(app, identity, console);
         }
     }

@@ -102,7 +102,7 @@ git bbtoken status --json
       name
       told_at: when Bitbucket named it, in seconds since 1970-01-01T00:00:00Z
     client_secret: fingerprint of the secret in the store; absent without one
-    ready_token: fingerprint of the access token or API token in the store; absent without one
+    stored_token: fingerprint of the access token or API token in the store; absent without one
     store_problem: why the store could not be read; absent if it could
 
 git bbtoken doctor --json

@@ -96,7 +96,7 @@ fn account(profile: &Profile, kept: &Kept) -> String {
 
 fn validity(profile: &Profile, kept: &Kept, now_unix_s: u64) -> Validity {
     let (secret, what, stored) = match &profile.grant {
-        Grant::Token(token) => (token, "token", &kept.ready_token),
+        Grant::Token(token) => (token, "token", &kept.token),
         Grant::Shared(_) => {
             let shared = profile.shared.as_ref();
             let place = shared.map_or_else(String::new, |shared| format!(" from {shared}"));

@@ -193,8 +193,8 @@ impl View {
         add("owner", kept.owner.as_ref().map(owner_json));
         let secret = kept.client_secret.as_ref();
         add("client_secret", secret.map(fingerprint_json));
-        let token = kept.ready_token.as_ref();
-        add("ready_token", token.map(fingerprint_json));
+        let token = kept.token.as_ref();
+        add("stored_token", token.map(fingerprint_json));
         fields
     }
 }
@@ -234,7 +234,7 @@ fn of_store(profile: &Profile, kept: &Kept, problem: Option<&anyhow::Error>) -> 
     let shown = |secret: &Secret| format!("{} (fingerprint)", secret.fingerprint());
     let secret = kept.client_secret.as_ref();
     let secret = secret.map(|secret| ("client secret", shown(secret)));
-    let token = kept.ready_token.as_ref();
+    let token = kept.token.as_ref();
     let token = token.map(|token| ("stored token", shown(token)));
     [store, problem, secret, token]
         .into_iter()

@@ -298,12 +298,12 @@ impl Bitbucket {
         self.site.add_consumer(consumer);
     }
 
-    /// A ready OAuth access token with these scopes, good everywhere.
+    /// Issues an OAuth access token with these scopes, good everywhere.
     pub fn issue_access_token(&self, scopes: &[&str]) -> String {
         self.issue_token(TokenKind::Access, scopes)
     }
 
-    /// A ready personal API token, `ATATT…`, that may do everything; on Data Center an HTTP access token, `BBDC-…`.
+    /// Issues a personal API token, `ATATT…`, that may do everything; on Data Center an HTTP access token, `BBDC-…`.
     pub fn issue_api_token(&self) -> String {
         self.issue_token(
             TokenKind::Api,
@@ -315,12 +315,12 @@ impl Bitbucket {
         )
     }
 
-    /// A ready repository, project or workspace access token, `ATCT…`, that may read and write; on Data Center `BBDC-…`.
+    /// Issues a repository, project or workspace access token, `ATCT…`, that may read and write; on Data Center `BBDC-…`.
     pub fn issue_resource_token(&self) -> String {
         self.issue_token(TokenKind::Resource, &["repository", "repository:write"])
     }
 
-    /// A ready token of any kind with these scopes.
+    /// Issues a token of any kind with these scopes.
     pub fn issue_token(&self, kind: TokenKind, scopes: &[&str]) -> String {
         self.issue(NewToken {
             scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
@@ -328,7 +328,7 @@ impl Bitbucket {
         })
     }
 
-    /// A ready token made to measure.
+    /// Issues a token with exactly these properties.
     pub fn issue(&self, token: NewToken) -> String {
         self.site.issue(token)
     }

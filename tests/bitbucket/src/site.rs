@@ -108,7 +108,7 @@ impl Site {
         }
     }
 
-    /// Issues a ready token.
+    /// Issues a token of any kind.
     pub(crate) fn issue(&self, wanted: NewToken) -> String {
         let kind = wanted.kind;
         let is_oauth = matches!(kind, TokenKind::Access | TokenKind::Service);

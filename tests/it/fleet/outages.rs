@@ -24,7 +24,7 @@ impl Fleet {
     }
 
     /// Makes a job one that has a token of OpenBao already.
-    fn with_ready_token(&self, token: &str) -> Run {
+    fn with_vault_token(&self, token: &str) -> Run {
         let job = self.token().without("VAULT_ID_TOKEN");
         job.env("VAULT_TOKEN", token)
     }
@@ -74,10 +74,10 @@ fn a_sealed_store_ends_a_job_and_costs_no_login() {
 fn without_a_quorum_a_valid_token_is_used_and_no_refresh_token_is_sent() {
     needs!("programs/openbao");
     let fleet = Fleet::new(Bao::three());
-    let ready = fleet.bao.log_in("ci");
+    let vault_token = fleet.bao.log_in("ci");
     fleet.ends_in(DUE_S);
     let killed = fleet.lose_quorum();
-    fleet.with_ready_token(&ready).ok();
+    fleet.with_vault_token(&vault_token).ok();
     fleet.has_requested(0);
     // A standby without a leader lets no job log in.
     let no_leader = "the server answered 500: local node not active";
@@ -88,7 +88,7 @@ fn without_a_quorum_a_valid_token_is_used_and_no_refresh_token_is_sent() {
     fleet.ends_in(0);
     fleet.lose_quorum();
     fails_because(
-        &fleet.with_ready_token(&ready).done(),
+        &fleet.with_vault_token(&vault_token).done(),
         &[
             "can be read but not written, so nothing was requested from Bitbucket",
             no_leader,

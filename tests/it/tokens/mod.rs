@@ -95,27 +95,31 @@ fn a_provided_token_is_sent_with_the_user_name_of_its_kind() {
             let file = secret_file(world, &format!("  {token}\r\n"));
             for source in ["BBTOKEN_ACCESS_TOKEN", "BBTOKEN_ACCESS_TOKEN_FILE"] {
                 world.bitbucket.clear_requests();
-                let ready = |run: Run| {
+                let with_token = |run: Run| {
                     let run = without_client(run);
                     match source {
                         "BBTOKEN_ACCESS_TOKEN" => run.env(source, &token),
                         _ => run.env(source, &file),
                     }
                 };
-                ready(limited(world, ["clone", "-q", "bbtoken::ws/repo", "tree"])).ok();
+                with_token(limited(world, ["clone", "-q", "bbtoken::ws/repo", "tree"])).ok();
                 let tree = world.path("tree");
                 world.commit(&tree, "file", format!("{kind:?} {source}"));
-                ready(limited(world, ["push", "-q"]).within(&tree)).ok();
+                with_token(limited(world, ["push", "-q"]).within(&tree)).ok();
                 let user = if world.is_data_center() { BEARER } else { user };
                 assert_eq!(users(world), [user], "{kind:?} by {source}");
-                assert_eq!(token_calls(world), 0, "a ready token needs no call");
+                assert_eq!(
+                    token_calls(world),
+                    0,
+                    "a token of the environment needs no token request"
+                );
                 fs::remove_dir_all(&tree).expect("it is the test's");
             }
         }
         assert_eq!(
             names(&world.cache()),
             ["advertisements"],
-            "a ready token is not copied"
+            "a token of the environment is not cached"
         );
     });
     assert_eq!(kinds.len(), 3);
@@ -140,7 +144,7 @@ fn an_app_password_is_explained_and_not_sent() {
 }
 
 #[test]
-fn a_ready_token_wins_over_a_client() {
+fn an_api_token_wins_over_a_client() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         list(world)
@@ -156,7 +160,7 @@ fn a_ready_token_wins_over_a_client() {
 }
 
 #[test]
-fn a_ready_token_that_is_refused_is_an_error_without_a_second_try() {
+fn an_access_token_that_is_refused_is_an_error_without_a_second_try() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let done = without_client(list(world))

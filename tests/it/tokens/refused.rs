@@ -175,7 +175,7 @@ fn a_token_revoked_during_a_long_hook_is_replaced_before_a_large_push() {
 }
 
 #[test]
-fn a_ready_token_that_its_owner_replaced_meanwhile_is_read_again() {
+fn an_access_token_that_its_owner_replaced_meanwhile_is_read_again() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let issue = || world.bitbucket.issue_access_token(&["repository"]);
