@@ -290,14 +290,16 @@ impl Client {
     fn attempt(
         &self,
         request: reqwest::Request,
-        Exchange { host, pace, .. }: &Exchange,
+        Exchange {
+            host, speed_limit, ..
+        }: &Exchange,
     ) -> Result<reqwest::Response, TransportError> {
         self.route.notice_hop(request.url());
         let client = self.client.borrow().clone();
         // Created inside the runtime, because time limits need its clock.
         let answer = self.messages.runtime.block_on(async {
             notice_closed_connections().await;
-            pace.keep(client.execute(request)).await
+            speed_limit.enforce(client.execute(request)).await
         });
         answer
             .map_err(|slow| TransportError::new(Phase::TimeLimit, host, slow))?

@@ -15,7 +15,7 @@ use tokio::{runtime::Runtime, sync::mpsc};
 
 use super::{
     Body, LowSpeed, Method, Phase, Request, Response, ResponseBody, Settings, TransportError,
-    errors::classify, gzip::unpacked, may_carry_credentials, speed_limit::Pace, tracing,
+    errors::classify, gzip::unpacked, may_carry_credentials, speed_limit::SpeedLimit, tracing,
 };
 use crate::{
     limits,
@@ -41,7 +41,7 @@ pub(super) type Line = (HeaderName, HeaderValue, Privacy);
 /// One exchange: its host, its speed, and whether its bodies are secret.
 pub(crate) struct Exchange {
     pub(crate) host: String,
-    pub(super) pace: Pace,
+    pub(super) speed_limit: SpeedLimit,
     is_secret: bool,
     began: Instant,
 }
@@ -72,7 +72,7 @@ impl Messages {
     pub(crate) fn exchange(&self, request: &Request) -> Exchange {
         Exchange {
             host: request.url.host_str().unwrap_or("").to_owned(),
-            pace: Pace::new(self.low_speed),
+            speed_limit: SpeedLimit::new(self.low_speed),
             is_secret: matches!(request.body, Body::Secret(_)),
             began: Instant::now(),
         }
@@ -122,7 +122,7 @@ impl Messages {
     ) -> Result<reqwest::Request, TransportError> {
         let lines = self.lines(&request, &exchange.host)?;
         let shown = trace::is_on().then(|| lines.iter().map(shown).collect());
-        let request = convert(request, lines, &exchange.pace, patience);
+        let request = convert(request, lines, &exchange.speed_limit, patience);
         if let Some(shown) = shown {
             let body = request.body().and_then(reqwest::Body::as_bytes);
             tracing::request(&request, shown, body.filter(|_| !exchange.is_secret), proxy);
@@ -160,7 +160,7 @@ pub(crate) fn runtime() -> io::Result<Runtime> {
 fn convert(
     request: Request,
     lines: Vec<Line>,
-    pace: &Pace,
+    speed_limit: &SpeedLimit,
     patience: Duration,
 ) -> reqwest::Request {
     let method = match request.method {
@@ -177,7 +177,7 @@ fn convert(
         Body::Bytes(bytes) => Some(bytes.into()),
         Body::Secret(text) if text.is_empty() => None,
         Body::Secret(text) => Some(text.expose().to_owned().into()),
-        Body::Stream(source) => Some(streamed(source, pace.clone())),
+        Body::Stream(source) => Some(streamed(source, speed_limit.clone())),
     };
     converted
 }
@@ -207,7 +207,7 @@ impl ResponseBody for Incoming {
     fn next_chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
         let Exchange {
             host,
-            pace,
+            speed_limit,
             is_secret,
             ..
         } = &self.exchange;
@@ -215,12 +215,12 @@ impl ResponseBody for Incoming {
             Some(chunk) => chunk,
             None => self
                 .runtime
-                .block_on(pace.keep(self.answer.chunk()))
+                .block_on(speed_limit.enforce(self.answer.chunk()))
                 .map_err(|slow| TransportError::new(Phase::TimeLimit, host, slow))?,
         };
         let chunk = chunk.map_err(|error| classify(error, host, None, Phase::Answer))?;
         if let Some(chunk) = &chunk {
-            pace.moved(chunk.len());
+            speed_limit.moved(chunk.len());
             self.bytes += chunk.len() as u64;
             if !is_secret {
                 trace::body(Direction::Received, chunk);
@@ -238,11 +238,11 @@ impl Drop for Incoming {
 }
 
 /// Reads a body on its own thread, so that the client notices an early response while git still writes.
-fn streamed(source: Box<dyn Read + Send>, pace: Pace) -> reqwest::Body {
+fn streamed(source: Box<dyn Read + Send>, speed_limit: SpeedLimit) -> reqwest::Body {
     let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(UPLOAD_BLOCKS);
     let blocks = Blocks {
         source,
-        pace: pace.clone(),
+        speed_limit: speed_limit.clone(),
     };
     let started = limits::hand_to_thread("upload", blocks, move |blocks| {
         for block in blocks {
@@ -255,7 +255,7 @@ fn streamed(source: Box<dyn Read + Send>, pace: Pace) -> reqwest::Body {
     });
     let sent = move |block: &io::Result<Bytes>| {
         if let Ok(block) = block {
-            pace.moved(block.len());
+            speed_limit.moved(block.len());
             trace::body(Direction::Sent, block);
         }
     };
@@ -274,7 +274,7 @@ fn streamed(source: Box<dyn Read + Send>, pace: Pace) -> reqwest::Body {
 /// The blocks of an upload.
 struct Blocks {
     source: Box<dyn Read + Send>,
-    pace: Pace,
+    speed_limit: SpeedLimit,
 }
 
 impl Iterator for Blocks {
@@ -283,9 +283,9 @@ impl Iterator for Blocks {
     fn next(&mut self) -> Option<io::Result<Bytes>> {
         loop {
             let mut block = vec![0; UPLOAD_BLOCK_BYTES];
-            self.pace.waits_here(true);
+            self.speed_limit.waits_here(true);
             let length = self.source.read(&mut block);
-            self.pace.waits_here(false);
+            self.speed_limit.waits_here(false);
             return match length {
                 Ok(0) => None,
                 Ok(length) => {

@@ -79,11 +79,13 @@ impl OpenConnection {
         request: reqwest::Request,
         exchange: &Exchange,
     ) -> Result<reqwest::Response, TransportError> {
-        let Exchange { host, pace, .. } = exchange;
+        let Exchange {
+            host, speed_limit, ..
+        } = exchange;
         let request = in_origin_form(request)
             .map_err(|error| TransportError::new(Phase::Connect, host, error.to_string()))?;
         let mut sender = self.sender.borrow_mut();
-        let answer = pace.keep(sender.try_send_request(request));
+        let answer = speed_limit.enforce(sender.try_send_request(request));
         let answer = self.messages.runtime.block_on(answer);
         let answer = answer.map_err(|slow| TransportError::new(Phase::TimeLimit, host, slow))?;
         match answer {

@@ -24,9 +24,9 @@ pub struct LowSpeed {
     pub span: Duration,
 }
 
-/// The speed of one exchange. Only the time that the client waits for the network counts.
+/// The speed limit of one exchange, and its measured speed. Only the time that the client waits for the network counts.
 #[derive(Clone, Debug)]
-pub(super) struct Pace(Arc<Inner>);
+pub(super) struct SpeedLimit(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -71,13 +71,13 @@ impl Limit {
     }
 }
 
-impl Pace {
+impl SpeedLimit {
     pub(super) fn new(low_speed: Option<LowSpeed>) -> Self {
         let limit = Limit {
             bytes_per_s: low_speed.map(|low| low.bytes_per_s),
             span: low_speed.map_or(DEAD_AFTER, |low| low.span),
         };
-        Pace(Arc::new(Inner {
+        SpeedLimit(Arc::new(Inner {
             limit,
             moved_bytes: AtomicU64::new(0),
             is_local: AtomicBool::new(false),
@@ -98,7 +98,7 @@ impl Pace {
     }
 
     /// Waits for the network, and gives the reason if it is too slow.
-    pub(super) async fn keep<T>(&self, work: impl Future<Output = T>) -> Result<T, String> {
+    pub(super) async fn enforce<T>(&self, work: impl Future<Output = T>) -> Result<T, String> {
         let mut work = std::pin::pin!(work);
         loop {
             let began = Instant::now();
@@ -146,27 +146,27 @@ impl Pace {
 mod tests {
     use super::*;
 
-    fn pace(bytes_per_s: u64, span_s: u64) -> Pace {
-        Pace::new(Some(LowSpeed {
+    fn limit(bytes_per_s: u64, span_s: u64) -> SpeedLimit {
+        SpeedLimit::new(Some(LowSpeed {
             bytes_per_s,
             span: Duration::from_secs(span_s),
         }))
     }
 
     /// Simulates seconds with this many bytes each, and gives the second in which the limit applied.
-    fn run(pace: &Pace, bytes: &[usize]) -> Option<usize> {
+    fn run(limit: &SpeedLimit, bytes: &[usize]) -> Option<usize> {
         bytes.iter().position(|bytes| {
-            pace.moved(*bytes);
-            pace.waited(Duration::from_secs(1)).is_err()
+            limit.moved(*bytes);
+            limit.waited(Duration::from_secs(1)).is_err()
         })
     }
 
     #[test]
     fn an_exchange_below_the_limit_for_the_whole_span_is_too_slow() {
-        assert_eq!(run(&pace(100, 3), &[99, 99, 99, 99]), Some(2));
-        assert_eq!(run(&pace(100, 3), &[100; 20]), None);
+        assert_eq!(run(&limit(100, 3), &[99, 99, 99, 99]), Some(2));
+        assert_eq!(run(&limit(100, 3), &[100; 20]), None);
         assert_eq!(
-            run(&pace(100, 3), &[0, 0, 500, 0, 0, 500, 0, 0, 0]),
+            run(&limit(100, 3), &[0, 0, 500, 0, 0, 500, 0, 0, 0]),
             Some(8)
         );
     }
@@ -176,23 +176,23 @@ mod tests {
         let alive: Vec<usize> = (0..7200)
             .map(|second| usize::from(second % 50 == 0))
             .collect();
-        assert_eq!(run(&Pace::new(None), &alive), None);
-        assert_eq!(run(&Pace::new(None), &[0; 7200]), Some(599));
+        assert_eq!(run(&SpeedLimit::new(None), &alive), None);
+        assert_eq!(run(&SpeedLimit::new(None), &[0; 7200]), Some(599));
     }
 
     #[test]
     fn an_upload_that_waits_for_its_source_is_not_slow() {
-        let pace = pace(100, 3);
-        pace.waits_here(true);
-        assert_eq!(run(&pace, &[0; 100]), None);
-        pace.waits_here(false);
-        assert_eq!(run(&pace, &[0; 100]), Some(2));
+        let limit = limit(100, 3);
+        limit.waits_here(true);
+        assert_eq!(run(&limit, &[0; 100]), None);
+        limit.waits_here(false);
+        assert_eq!(run(&limit, &[0; 100]), Some(2));
     }
 
     #[test]
     fn many_short_waits_count_as_one() {
-        let pace = pace(100, 1);
-        let judged = (0..10).find(|_| pace.waited(Duration::from_millis(250)).is_err());
+        let limit = limit(100, 1);
+        let judged = (0..10).find(|_| limit.waited(Duration::from_millis(250)).is_err());
         assert_eq!(judged, Some(3));
     }
 }

@@ -110,8 +110,8 @@ fn a_push_without_a_response_in_time_is_reported_as_unknown() {
 }
 
 #[test]
-fn a_transfer_that_keeps_up_the_pace_has_no_limit() {
-    // What is slow on a busy machine is not slow here; `http::pace` has tests of the arithmetic.
+fn a_transfer_above_the_speed_limit_goes_on() {
+    // What is slow on a busy machine is not slow here; `http::speed_limit` has tests of the arithmetic.
     let limit = ["-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=120"];
     on_every_git(|world| {
         let tree = world.clone_of_new("ws", "repo");

@@ -75,7 +75,7 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
     const KERBEROS: FromRepository = Only(is_none, "hand out your Kerberos login");
     const ALWAYS_SENT: FromRepository = harmless("the token is sent in any case");
     const ONE_LINE: FromRepository = harmless("it is one line of text");
-    const PACE: FromRepository = harmless("it only limits times and counts");
+    const LIMITS: FromRepository = harmless("it only limits times and counts");
     [
         key("cookieFile", NeedsGitUnless(is_empty), READS, ""),
         key("curloptResolve", NeedsGitUnless(is_empty), ADDRESS, ""),
@@ -96,30 +96,30 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
             harmless("redirects stay on the host"),
             "'initial' is followed on the same host; 'true' means the same as 'initial'; 'false' is handed to git",
         ),
-        key("keepAliveCount", WithoutEffect, PACE, ""),
-        key("keepAliveIdle", WithoutEffect, PACE, ""),
-        key("keepAliveInterval", WithoutEffect, PACE, ""),
-        key("lowSpeedLimit", Followed, PACE, ""),
+        key("keepAliveCount", WithoutEffect, LIMITS, ""),
+        key("keepAliveIdle", WithoutEffect, LIMITS, ""),
+        key("keepAliveInterval", WithoutEffect, LIMITS, ""),
+        key("lowSpeedLimit", Followed, LIMITS, ""),
         key(
             "lowSpeedTime",
             Followed,
-            PACE,
+            LIMITS,
             "default: give up after ten minutes without data",
         ),
-        key("maxRequests", WithoutEffect, PACE, ""),
+        key("maxRequests", WithoutEffect, LIMITS, ""),
         key(
             "maxRetries",
             WithoutEffect,
-            PACE,
+            LIMITS,
             "the helper retries a request to a busy server up to five times",
         ),
         key(
             "maxRetryTime",
             WithoutEffect,
-            PACE,
+            LIMITS,
             "all pauses of a command together take at most a minute",
         ),
-        key("minSessions", WithoutEffect, PACE, ""),
+        key("minSessions", WithoutEffect, LIMITS, ""),
         key("noEPSV", WithoutEffect, harmless("it is for FTP only"), ""),
         key(
             "pinnedPubkey",
@@ -163,7 +163,7 @@ pub const HTTP_KEYS: [HttpKey; 43] = {
         key(
             "retryAfter",
             WithoutEffect,
-            PACE,
+            LIMITS,
             "the first pause is one second, later pauses are longer",
         ),
         key("saveCookies", NeedsGitUnless(is_off), WRITES, ""),
