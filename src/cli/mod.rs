@@ -104,17 +104,17 @@ fn run(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Result<u8
 }
 
 fn run_one(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Result<u8> {
-    let order = match Cli::try_parse_from(&arguments) {
+    let command = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli.command,
         Err(error) => {
             return answer_or_refuse(masked(suggested(error, &arguments)), console);
         }
     };
     // Git starts 'credential', and its user sees git's own progress.
-    if !matches!(order, Command::Credential(_)) {
+    if !matches!(command, Command::Credential(_)) {
         report::announce_waits();
     }
-    match order {
+    match command {
         Command::Exec(options) => return token::exec(&options, console),
         Command::Doctor(options) => return doctor::run(&options, console),
         Command::Login(options) => login::run(&options, console),

@@ -24,14 +24,14 @@ pub(super) const MAX_OUTPUT_BYTES: u64 = 1024 * 1024;
 /// The pause between two checks of a command that has closed its output.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// A command to run.
-pub(super) struct Order<'o> {
+/// A command of the user's settings to run.
+pub(super) struct UserCommand<'c> {
     /// The setting with the command.
-    pub(super) setting: &'o Setting,
+    pub(super) setting: &'c Setting,
     /// Further arguments. They are plain words.
-    pub(super) arguments: &'o [&'o str],
+    pub(super) arguments: &'c [&'c str],
     /// The text for its stdin. Without one, its stdin is empty.
-    pub(super) input: Option<&'o Secret>,
+    pub(super) input: Option<&'c Secret>,
     /// The time limit.
     pub(super) limit: Duration,
 }
@@ -53,14 +53,14 @@ pub(super) fn refuse(setting: &Setting, why: &str) -> Failure {
 /// # Errors
 ///
 /// [`Kind::Misconfigured`] if it cannot be started or its output cannot be read.
-pub(super) fn run(order: &Order<'_>) -> anyhow::Result<Option<Ended>> {
-    let setting = order.setting;
+pub(super) fn run(command: &UserCommand<'_>) -> anyhow::Result<Option<Ended>> {
+    let setting = command.setting;
     let prepared = match setting.value.strip_prefix('!') {
-        Some(script) => shell(script, order.arguments),
-        None => plain(&setting.value, order.arguments).map_err(|why| refuse(setting, why))?,
+        Some(script) => shell(script, command.arguments),
+        None => plain(&setting.value, command.arguments).map_err(|why| refuse(setting, why))?,
     };
     // The user sees its stderr. It must not read git's pipe.
-    let input = match order.input {
+    let input = match command.input {
         Some(_) => Stdio::piped(),
         None => Stdio::null(),
     };
@@ -71,7 +71,7 @@ pub(super) fn run(order: &Order<'_>) -> anyhow::Result<Option<Ended>> {
         let why = format!("cannot be started: {}", program_of(&setting.value));
         refuse(setting, &why)
     })?;
-    let ended = finish(&mut child, order);
+    let ended = finish(&mut child, command);
     if !matches!(ended, Ok(Some(_))) {
         child.kill()?;
         child.wait()?;
@@ -80,33 +80,33 @@ pub(super) fn run(order: &Order<'_>) -> anyhow::Result<Option<Ended>> {
 }
 
 /// Exchanges the texts with a command and waits for its end.
-fn finish(child: &mut Child, order: &Order<'_>) -> anyhow::Result<Option<Ended>> {
+fn finish(child: &mut Child, command: &UserCommand<'_>) -> anyhow::Result<Option<Ended>> {
     let output = child
         .stdout
         .take()
         .expect("because its output was asked for as a pipe");
     let (sender, receiver) = mpsc::channel();
-    let unreadable = || refuse(order.setting, "cannot be read");
+    let unreadable = || refuse(command.setting, "cannot be read");
     limits::start("output", move || {
         let mut text = Zeroizing::new(Vec::new());
         let read = output.take(MAX_OUTPUT_BYTES).read_to_end(&mut text);
         let _ = sender.send(read.map(|_| text));
     })
     .with_context(unreadable)?;
-    if let (Some(input), Some(mut stdin)) = (order.input.cloned(), child.stdin.take()) {
+    if let (Some(input), Some(mut stdin)) = (command.input.cloned(), child.stdin.take()) {
         // It may end without reading its input.
         limits::start("input", move || stdin.write_all(input.expose().as_bytes()))
             .with_context(unreadable)?;
     }
-    let deadline = Instant::now() + order.limit;
-    let Ok(text) = receiver.recv_timeout(order.limit) else {
+    let deadline = Instant::now() + command.limit;
+    let Ok(text) = receiver.recv_timeout(command.limit) else {
         return Ok(None);
     };
     let Some(status) = wait(child, deadline) else {
         return Ok(None);
     };
     let output =
-        text.with_context(|| refuse(order.setting, "sent output that could not be read"))?;
+        text.with_context(|| refuse(command.setting, "sent output that could not be read"))?;
     Ok(Some(Ended { status, output }))
 }
 

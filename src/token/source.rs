@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use zeroize::Zeroizing;
 
-use super::command::{self, MAX_OUTPUT_BYTES, Order};
+use super::command::{self, MAX_OUTPUT_BYTES, UserCommand};
 use crate::{
     failure::{Failure, Kind},
     pasted::{self, Flaw},
@@ -71,14 +71,14 @@ fn read_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 
 /// Runs a command that prints a secret.
 fn run(setting: &Setting, limit: Duration) -> anyhow::Result<Zeroizing<Vec<u8>>> {
-    let order = Order {
+    let command = UserCommand {
         setting,
         arguments: &[],
         input: None,
         limit,
     };
     let refuse = |why: String| command::refuse(setting, &why);
-    let Some(ended) = command::run(&order)? else {
+    let Some(ended) = command::run(&command)? else {
         let limit_s = limit.as_secs();
         return Err(refuse(format!("did not finish within {limit_s} seconds")).into());
     };

@@ -20,7 +20,7 @@ use crate::{
     failure::{Failure, Kind},
     profile::Setting,
     secret::Secret,
-    token::command::{self, MAX_OUTPUT_BYTES, Order},
+    token::command::{self, MAX_OUTPUT_BYTES, UserCommand},
 };
 
 /// The time limit for a command.
@@ -62,13 +62,13 @@ impl<'c> CommandRecord<'c> {
         input: Option<&Secret>,
         other: i32,
     ) -> Result<(i32, Secret), Trouble> {
-        let order = Order {
+        let command = UserCommand {
             setting: self.setting,
             arguments,
             input,
             limit: self.limit.get(),
         };
-        let Some(ended) = command::run(&order).map_err(Trouble::Unusable)? else {
+        let Some(ended) = command::run(&command).map_err(Trouble::Unusable)? else {
             let why = format!(
                 "did not finish within {} seconds",
                 self.limit.get().as_secs()

@@ -6,7 +6,7 @@ use super::{
     super::server::Outcome,
     SECOND,
     faults::{Fault, Plan},
-    jobs::{Order, Report},
+    jobs::{Command, Report},
     login,
     world::World,
 };
@@ -14,10 +14,10 @@ use super::{
 /// Runs commands that start after so many seconds; the first one meets faults.
 fn run(left_s: u64, script: &[(usize, Fault, u32)], starts_s: &[u64]) -> (World, Vec<Report>) {
     let world = World::new(&login(left_s), Plan::Script(script.to_vec()));
-    let orders = starts_s
+    let commands = starts_s
         .iter()
-        .map(|start| Order::after(SECOND * u32::try_from(*start).expect("it is small")));
-    let reports = world.run(&orders.collect::<Vec<_>>());
+        .map(|start| Command::after(SECOND * u32::try_from(*start).expect("it is small")));
+    let reports = world.run(&commands.collect::<Vec<_>>());
     (world, reports)
 }
 

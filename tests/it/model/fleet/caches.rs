@@ -6,24 +6,24 @@ use super::{
     super::server::{LIFETIME_S, Outcome},
     SECOND, STARTS,
     faults::{Fault, Plan},
-    jobs::{Order, Report},
+    jobs::{Command, Report},
     judge, login, points, surroundings,
     world::{Start, World},
 };
 
 /// Commands on a dozen machines that keep the token, at about the same time.
-fn orders() -> Vec<Order> {
-    let order = |machine: u32| Order {
+fn commands() -> Vec<Command> {
+    let command = |machine: u32| Command {
         off_s: (i64::from(machine) - 6) * 3_600,
         has_cache: true,
-        ..Order::after(Duration::from_millis(37) * machine)
+        ..Command::after(Duration::from_millis(37) * machine)
     };
-    (0..12).map(order).collect()
+    (0..12).map(command).collect()
 }
 
 /// Runs them. Each works, and waits for no other one.
 fn run(world: &World) -> Vec<Report> {
-    let reports = world.run(&orders());
+    let reports = world.run(&commands());
     for report in &reports {
         let is_well = matches!(report.outcome, Outcome::Worked);
         assert!(is_well && report.waits == 0, "{report:?}");
@@ -75,7 +75,7 @@ fn a_machine_with_a_cache_goes_on_while_the_store_is_down() {
     world.state().plan = Plan::Script(vec![(12, Fault::StoreDown(300), 0)]);
     for (wait_s, is_look) in [(0, true), (10, false), (60, true)] {
         world.state().now += SECOND * wait_s;
-        let report = world.run(&orders()[..1]).remove(0);
+        let report = world.run(&commands()[..1]).remove(0);
         let is_well = matches!(report.outcome, Outcome::Worked);
         let is_brief = report.took < 4 * SECOND && (report.reads > 0) == is_look;
         assert!(is_well && is_brief, "{wait_s} s later: {report:?}");
@@ -94,17 +94,17 @@ fn problem(
         ..start.clone()
     };
     let world = World::new(&start, Plan::Script(Vec::new()));
-    let mut orders = [Duration::ZERO, starts_in].map(|at| Order {
+    let mut commands = [Duration::ZERO, starts_in].map(|at| Command {
         has_cache: true,
-        ..Order::after(at)
+        ..Command::after(at)
     });
-    for (order, off_s) in orders.iter_mut().zip(clocks) {
-        order.off_s = off_s;
+    for (command, off_s) in commands.iter_mut().zip(clocks) {
+        command.off_s = off_s;
     }
-    world.run(&orders);
+    world.run(&commands);
     world.state().now += 6_000 * SECOND - starts_in;
     world.state().plan = Plan::Script(vec![(2, fault.0, fault.1)]);
-    let reports = world.run(&orders);
+    let reports = world.run(&commands);
     let mut failed = reports.iter().filter(|report| {
         let is_cut_short = matches!(report.outcome, Outcome::Killed);
         let stands = report.faults.iter().any(|fault| fault.stands());

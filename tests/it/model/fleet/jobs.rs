@@ -19,7 +19,7 @@ use super::{
 
 /// A command that starts on a machine.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Order {
+pub(super) struct Command {
     pub(super) starts_in: Duration,
     /// How wrong the machine's clock is, in seconds.
     pub(super) off_s: i64,
@@ -29,9 +29,9 @@ pub(super) struct Order {
     pub(super) has_cache: bool,
 }
 
-impl Order {
+impl Command {
     pub(super) fn after(starts_in: Duration) -> Self {
-        Order {
+        Command {
             starts_in,
             off_s: 0,
             is_misled: false,
@@ -83,14 +83,14 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn run(&self, order: Order, cache: Option<PathBuf>) -> Report {
+    fn run(&self, command: Command, cache: Option<PathBuf>) -> Report {
         self.begin();
         let (begun, had_good_token) = {
             let state = self.world.state();
             (state.now, state.has_good_token(self.number))
         };
-        let command = AssertUnwindSafe(|| self.command(order.is_misled, cache));
-        let outcome = match panic::catch_unwind(command) {
+        let run = AssertUnwindSafe(|| self.command(command.is_misled, cache));
+        let outcome = match panic::catch_unwind(run) {
             Ok(Ok(())) => Outcome::Worked,
             Ok(Err(error)) => Outcome::Failed(format!("{error:#}")),
             Err(payload) if payload.is::<Killed>() => Outcome::Killed,
@@ -119,19 +119,19 @@ impl Job<'_> {
 
 impl World {
     /// Runs commands until all of them have ended.
-    pub(super) fn run(&self, orders: &[Order]) -> Vec<Report> {
-        assert!(orders.len() <= MOST_JOBS, "each has its own turn");
-        let jobs: Vec<_> = orders
+    pub(super) fn run(&self, commands: &[Command]) -> Vec<Report> {
+        assert!(commands.len() <= MOST_JOBS, "each has its own turn");
+        let jobs: Vec<_> = commands
             .iter()
-            .map(|order| (self.add(order), *order))
+            .map(|command| (self.add(command), *command))
             .collect();
         thread::scope(|scope| {
             let running: Vec<_> = jobs
                 .iter()
                 .enumerate()
-                .map(|(place, (job, order))| {
-                    let cache = order.has_cache.then(|| self.cache(place));
-                    scope.spawn(|| job.run(*order, cache))
+                .map(|(place, (job, command))| {
+                    let cache = command.has_cache.then(|| self.cache(place));
+                    scope.spawn(|| job.run(*command, cache))
                 })
                 .collect();
             self.go_on(&mut self.state());
@@ -142,6 +142,6 @@ impl World {
 
     /// Runs one command after a span of time.
     pub(super) fn run_one(&self, starts_in: Duration) -> Report {
-        self.run(&[Order::after(starts_in)]).remove(0)
+        self.run(&[Command::after(starts_in)]).remove(0)
     }
 }

@@ -22,7 +22,7 @@ use super::{
 };
 use endpoint::Again;
 use faults::{FAULTS, Fault, Plan};
-use jobs::{Order, Report};
+use jobs::{Command, Report};
 use store::StoreClock;
 use world::{Start, World};
 
@@ -43,7 +43,7 @@ fn login(left_s: u64) -> Start {
 #[derive(Clone, Debug)]
 struct Case {
     start: Start,
-    orders: Vec<Order>,
+    commands: Vec<Command>,
     script: Vec<(usize, Fault, u32)>,
 }
 
@@ -52,7 +52,7 @@ impl Case {
     fn problem(&self, is_loud: bool) -> Option<String> {
         let world = World::new(&self.start, Plan::Script(self.script.clone()));
         world.state().log = is_loud.then(Vec::new);
-        let reports = world.run(&self.orders);
+        let reports = world.run(&self.commands);
         let problem = judge(&world, &reports).err();
         let log = world.state().log.take().unwrap_or_default();
         problem.map(|problem| match is_loud {
@@ -143,15 +143,15 @@ fn without_faults_there_is_one_request_per_renewal() {
                 };
                 let world = World::new(&start, Plan::Script(Vec::new()));
                 for round in 1..=5 {
-                    let orders: Vec<_> = (0..12)
-                        .map(|job| Order {
+                    let commands: Vec<_> = (0..12)
+                        .map(|job| Command {
                             off_s: (job - 6) * 3_600,
-                            ..Order::after(Duration::from_millis(
+                            ..Command::after(Duration::from_millis(
                                 37 * u64::try_from(job).expect("it is small"),
                             ))
                         })
                         .collect();
-                    let reports = world.run(&orders);
+                    let reports = world.run(&commands);
                     for report in &reports {
                         assert!(
                             matches!(report.outcome, Outcome::Worked),
@@ -189,7 +189,7 @@ const STARTS: [Duration; 4] = [
 fn two(left_s: u64, starts_in: Duration, script: Vec<(usize, Fault, u32)>) -> Case {
     Case {
         start: login(left_s + starts_in.as_secs()),
-        orders: vec![Order::after(Duration::ZERO), Order::after(starts_in)],
+        commands: vec![Command::after(Duration::ZERO), Command::after(starts_in)],
         script,
     }
 }
@@ -251,8 +251,8 @@ fn one_fault_costs_no_login() {
                     left_s: case.start.left_s,
                     ..surrounding.clone()
                 };
-                case.orders[0].off_s = clocks[0];
-                case.orders[1].off_s = clocks[1];
+                case.commands[0].off_s = clocks[0];
+                case.commands[1].off_s = clocks[1];
                 expect_no_problem(&case);
                 cases += 1;
             }

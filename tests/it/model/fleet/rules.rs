@@ -8,7 +8,7 @@ use super::{
     endpoint::Again,
     expect_calm,
     faults::{Fault, Plan, When},
-    jobs::{Order, Report},
+    jobs::{Command, Report},
     login,
     store::StoreClock,
     two,
@@ -17,13 +17,13 @@ use super::{
 
 /// Runs a dozen commands at once whose token the git server refuses.
 fn run_refused(world: &World, is_misled: bool) -> Vec<Report> {
-    let orders: Vec<_> = (0..12)
-        .map(|job| Order {
+    let commands: Vec<_> = (0..12)
+        .map(|job| Command {
             is_misled,
-            ..Order::after(Duration::from_millis(37) * job)
+            ..Command::after(Duration::from_millis(37) * job)
         })
         .collect();
-    world.run(&orders)
+    world.run(&commands)
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_machine_that_ends_holds_up_the_others_for_one_claim_at_most() {
             for (left_s, limit) in [(0, 63 * SECOND), (300, SECOND)] {
                 let case = two(left_s, SECOND, vec![(0, fault, at)]);
                 let world = World::new(&case.start, Plan::Script(case.script.clone()));
-                let reports = world.run(&case.orders);
+                let reports = world.run(&case.commands);
                 let second = &reports[1];
                 assert!(
                     matches!(second.outcome, Outcome::Worked),
@@ -98,10 +98,10 @@ fn a_machine_that_slept_sends_nothing_that_others_have_renewed() {
     ] {
         let script = vec![(0, trouble, 0), (0, Fault::Sleep(sleep, 8 * 3_600), at)];
         let mut case = two(0, 90 * SECOND, script);
-        case.orders
-            .extend([2, 4, 6].map(|hours| Order::after(3_600 * SECOND * hours)));
+        case.commands
+            .extend([2, 4, 6].map(|hours| Command::after(3_600 * SECOND * hours)));
         let world = World::new(&case.start, Plan::Script(case.script.clone()));
-        for report in world.run(&case.orders) {
+        for report in world.run(&case.commands) {
             assert!(
                 matches!(report.outcome, Outcome::Worked),
                 "{case:?} {report:?}"
@@ -118,7 +118,7 @@ fn a_machine_without_a_connection_does_not_keep_the_others_from_renewing() {
     for (left_s, failures) in [(0, 1), (300, 0)] {
         let case = two(left_s, SECOND, vec![(0, Fault::Unreachable, 0)]);
         let world = World::new(&case.start, Plan::Script(case.script));
-        let reports = world.run(&case.orders);
+        let reports = world.run(&case.commands);
         let failed = |report: &&Report| matches!(report.outcome, Outcome::Failed(_));
         assert_eq!(
             reports[..1].iter().filter(failed).count(),
@@ -133,7 +133,7 @@ fn a_machine_without_a_connection_does_not_keep_the_others_from_renewing() {
 fn said(left_s: u64, script: &[(usize, Fault, u32)]) -> (u32, String) {
     let case = two(left_s, SECOND, script.to_vec());
     let world = World::new(&case.start, Plan::Script(case.script));
-    let reports = world.run(&case.orders);
+    let reports = world.run(&case.commands);
     let mut lines = std::mem::take(&mut world.state().notices);
     lines.extend(reports.iter().filter_map(|report| match &report.outcome {
         Outcome::Failed(why) => Some(why.clone()),
@@ -204,7 +204,7 @@ fn the_model_finds_a_fleet_that_forgets_or_repeats() {
         HashMap::from(fields)
     };
     let world = World::new(&login(0), Plan::Script(Vec::new()));
-    world.add(&Order::after(SECOND));
+    world.add(&Command::after(SECOND));
     let mut state = world.state();
     state.grant(0, &form("refresh-0"));
     assert!(
@@ -236,8 +236,8 @@ fn the_model_finds_a_store_without_compare_and_set() {
     let world = World::new(&start, Plan::Script(Vec::new()));
     world.state().store.is_blind = true;
     world.run(&[
-        Order::after(Duration::ZERO),
-        Order::after(Duration::from_millis(1)),
+        Command::after(Duration::ZERO),
+        Command::after(Duration::from_millis(1)),
     ]);
     let violations = world.state().violations.clone();
     assert!(

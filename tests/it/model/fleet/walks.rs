@@ -11,7 +11,7 @@ use super::{
     endpoint::Again,
     expect_calm, expect_reports,
     faults::Plan,
-    jobs::Order,
+    jobs::Command,
     store::StoreClock,
     world::{MOST_JOBS, Start, World},
 };
@@ -51,19 +51,19 @@ fn start(chance: &mut Chance, seed: u64) -> Start {
     }
 }
 
-fn orders(chance: &mut Chance) -> Vec<Order> {
+fn commands(chance: &mut Chance) -> Vec<Command> {
     let count = 1 + chance.below(MOST_JOBS);
     let within_ms = [1, 1_000, 100_000, 400_000][chance.below(4)];
-    let order = |place: usize| {
+    let command = |place: usize| {
         let starts_in = u64::try_from(chance.below(within_ms)).expect("it is small");
-        Order {
+        Command {
             starts_in: Duration::from_millis(starts_in),
             off_s: [0, 0, 0, 60, -90, 7_200, -40_000][chance.below(7)],
             is_misled: chance.below(8) == 0,
             has_cache: place < 2,
         }
     };
-    (0..count).map(order).collect()
+    (0..count).map(command).collect()
 }
 
 /// Walks, and says what is wrong.
@@ -94,7 +94,7 @@ fn round(
     figures: &mut Figures,
 ) -> Result<(), String> {
     world.state().plan = Plan::Random(rate);
-    let reports = world.run(&orders(chance));
+    let reports = world.run(&commands(chance));
     world.state().plan = Plan::Script(Vec::new());
     figures.jobs += reports.len() + 1;
     figures.faults += reports.iter().map(|it| it.faults.len()).sum::<usize>();

@@ -14,7 +14,7 @@ use super::{
     super::Chance,
     endpoint::{Again, Endpoint},
     faults::{Effect, Fault, Plan},
-    jobs::Order,
+    jobs::Command,
     machine::Job,
     store::{Store, StoreClock},
 };
@@ -151,16 +151,16 @@ impl World {
     }
 
     /// Adds a job. It starts when the others let it.
-    pub(super) fn add(&self, order: &Order) -> Job<'_> {
+    pub(super) fn add(&self, command: &Command) -> Job<'_> {
         let mut state = self.state();
         let job = JobState {
-            wakes_at: Some(state.now + order.starts_in),
-            off_s: order.off_s,
-            is_misled: order.is_misled,
+            wakes_at: Some(state.now + command.starts_in),
+            off_s: command.off_s,
+            is_misled: command.is_misled,
             ..JobState::default()
         };
         state.jobs.push(job);
-        state.clocks_differ |= order.off_s.abs() >= 60;
+        state.clocks_differ |= command.off_s.abs() >= 60;
         let number = state.jobs.len() - 1;
         Job {
             world: self,
