@@ -116,7 +116,7 @@ pub enum Kind {
     /// The user stopped at a question.
     Unanswered,
     /// No message is needed: git closed its end of the pipe, or the helper shows its own message.
-    Hangup,
+    NoMessage,
     /// The command line was wrong.
     Usage,
     /// The program does not exist.

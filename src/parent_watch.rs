@@ -69,7 +69,7 @@ mod unix {
     /// Starts the thread. Without a thread, the process notices a killed git at the next byte.
     pub(super) fn spawn(armed: Arc<AtomicUsize>) -> Option<JoinHandle<()>> {
         let pipe = std::io::stdout().as_fd().try_clone_to_owned().ok()?;
-        limits::start("hangup", move || watch(&pipe, &armed)).ok()
+        limits::start("parent_watch", move || watch(&pipe, &armed)).ok()
     }
 
     fn watch(pipe: &OwnedFd, armed: &AtomicUsize) {

@@ -27,9 +27,9 @@ const CA_SETTING: &str = match cfg!(windows) {
     false => "http.sslCAInfo (or GIT_SSL_CAINFO, which overrides it)",
 };
 
-/// Shows an error on stderr, except [`Kind::Hangup`].
+/// Shows an error on stderr, except [`Kind::NoMessage`].
 pub(crate) fn show(error: &anyhow::Error) {
-    if kind(error) != Some(&Kind::Hangup) {
+    if kind(error) != Some(&Kind::NoMessage) {
         print(&text(error));
     }
 }
@@ -251,7 +251,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
         // As in shells and env(1), this differs from the command's own exit codes.
         Some(Kind::NoProgram) => 127,
         Some(Kind::NotExecutable) => 126,
-        Some(Kind::PushUnknown | Kind::PushAgain | Kind::Hangup) | None => 1,
+        Some(Kind::PushUnknown | Kind::PushAgain | Kind::NoMessage) | None => 1,
     }
 }
 
@@ -363,7 +363,7 @@ fn hint_of(kind: &Kind) -> Option<String> {
         | Kind::Unanswered
         | Kind::NoProgram
         | Kind::NotExecutable
-        | Kind::Hangup => {
+        | Kind::NoMessage => {
             return None;
         }
     })

@@ -95,7 +95,7 @@ fn run(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Result<u8
         // Only writing the answer gives an error without context, as in `git bbtoken status | head -1`.
         if is_pipe && error.chain().count() == 1 {
             return error.context(Failure::new(
-                Kind::Hangup,
+                Kind::NoMessage,
                 "the reader closed standard output",
             ));
         }

@@ -51,7 +51,7 @@ pub(super) fn offer(
         // The user has stopped the login.
         Ok(None | Some(1)) => None,
         // The login has shown why it failed.
-        Ok(Some(_)) => Some(Err(Failure::new(Kind::Hangup, "the login failed").into())),
+        Ok(Some(_)) => Some(Err(Failure::new(Kind::NoMessage, "the login failed").into())),
         Err(error) => {
             report::warn(&format!("cannot start 'git bbtoken login': {error:#}"));
             None

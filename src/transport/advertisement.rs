@@ -204,7 +204,7 @@ fn would_be_the_same(error: &anyhow::Error) -> bool {
         .is_some_and(|error| matches!(error.phase, Phase::Connect | Phase::Tls | Phase::TimeLimit));
     let is_about_us = matches!(
         kind(error),
-        Some(Kind::Hangup | Kind::Busy | Kind::SiteRefused { .. })
+        Some(Kind::NoMessage | Kind::Busy | Kind::SiteRefused { .. })
     );
     never_asked || is_about_us || error.is::<NoCredential>()
 }

@@ -153,7 +153,7 @@ fn command(
 fn write(output: &Output, bytes: &[u8]) -> anyhow::Result<()> {
     let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
     let written = output.write_all(bytes).and_then(|()| output.flush());
-    written.context(Failure::new(Kind::Hangup, "git closed the pipe"))
+    written.context(Failure::new(Kind::NoMessage, "git closed the pipe"))
 }
 
 fn helper_ended(error: io::Error) -> anyhow::Error {

@@ -69,7 +69,7 @@ fn next_request(git: &mut Git) -> Result<Option<Bytes>, Broken> {
             Ok(request) => return Ok(request.map(Bytes::from)),
             Err(error) => {
                 let error = anyhow::Error::new(error)
-                    .context(Failure::new(Kind::Hangup, "git's request is incomplete"));
+                    .context(Failure::new(Kind::NoMessage, "git's request is incomplete"));
                 return Err(Broken::at(Stage::InAnswer)(error));
             }
         }

@@ -158,9 +158,8 @@ impl Git {
             .write_all(bytes)
             .and_then(|()| self.output.flush());
         written.map_err(|error| match is_closed_pipe(&error) {
-            true => {
-                anyhow::Error::new(error).context(Failure::new(Kind::Hangup, "git closed the pipe"))
-            }
+            true => anyhow::Error::new(error)
+                .context(Failure::new(Kind::NoMessage, "git closed the pipe")),
             false => anyhow::Error::new(error).context("cannot write to git"),
         })
     }

@@ -170,7 +170,8 @@ struct Commands {
 fn read_commands(git: &mut Git) -> anyhow::Result<Option<Commands>> {
     let mut seen = Seen::default();
     let gave_up = |error: io::Error| {
-        anyhow::Error::new(error).context(Failure::new(Kind::Hangup, "git's request is incomplete"))
+        anyhow::Error::new(error)
+            .context(Failure::new(Kind::NoMessage, "git's request is incomplete"))
     };
     let Some(mut bytes) =
         pktline::read_section(git.input(), |line| seen.command(line)).map_err(gave_up)?

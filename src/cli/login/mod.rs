@@ -41,7 +41,7 @@ pub(super) fn run(options: &arguments::Login, console: &mut Console<'_>) -> anyh
     signals::end_with_parent()?;
     log_in(options, console).map_err(|error| match kind(&error) {
         // The helper shows why git needs the login.
-        Some(Kind::Unanswered) => error.context(Failure::new(Kind::Hangup, "there is no login")),
+        Some(Kind::Unanswered) => error.context(Failure::new(Kind::NoMessage, "there is no login")),
         _ => error,
     })
 }
