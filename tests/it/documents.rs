@@ -429,6 +429,24 @@ fn the_readme_has_at_most_130_lines() {
 }
 
 #[test]
+fn every_entry_of_the_changelog_has_one_line() {
+    let text = read(&top().join("CHANGELOG.md"));
+    let versions = text.lines().skip_while(|line| !line.starts_with("## ["));
+    let mut count = 0;
+    for line in versions.filter(|line| !line.is_empty()) {
+        let is_entry = line.starts_with("- ");
+        assert!(
+            is_entry || line.starts_with('#'),
+            "an entry goes on: {line}"
+        );
+        let columns = line.chars().count();
+        assert!(columns <= 120, "{columns} columns: {line}");
+        count += usize::from(is_entry);
+    }
+    assert!(count >= 100, "the entries were found: {count}");
+}
+
+#[test]
 fn every_relative_link_leads_to_a_file_and_a_heading() {
     let mut count = 0;
     for (path, text) in documents() {
