@@ -175,7 +175,7 @@ impl<'a> OnDisk<'a> {
         directory.replace_in_passing(&self.file, &serde_json::to_vec(record)?)
     }
 
-    fn foreseen<'r>(&self, record: &'r Record) -> Option<&'r Question> {
+    fn question_to_prefetch<'r>(&self, record: &'r Record) -> Option<&'r Question> {
         let here = |question: &&Question| question.place == self.place.name;
         let alike = |question: &&Question| question.kind == self.place.kind;
         let mut questions = record.questions.iter();
@@ -184,7 +184,7 @@ impl<'a> OnDisk<'a> {
     }
 
     /// Puts the question of this directory first in a record, and saves it.
-    fn keep_with(&self, mut record: Record, question: &[u8]) {
+    fn store_with(&self, mut record: Record, question: &[u8]) {
         if let Ok(text) = String::from_utf8(question.to_vec()) {
             let (place, kind) = (self.place.name.clone(), self.place.kind);
             record.questions.retain(|question| question.place != place);
@@ -199,14 +199,14 @@ impl<'a> OnDisk<'a> {
 impl AdvertisementCache for OnDisk<'_> {
     fn recall(&self) -> Option<Remembered> {
         let record = self.read()?;
-        let question = self.foreseen(&record)?;
+        let question = self.question_to_prefetch(&record)?;
         Some(Remembered {
             question: question.text.clone().into_bytes(),
             advertisement: record.advertisement.into_bytes(),
         })
     }
 
-    fn keep(&self, advertisement: &[u8], question: &[u8]) {
+    fn store(&self, advertisement: &[u8], question: &[u8]) {
         let Ok(advertisement) = String::from_utf8(advertisement.to_vec()) else {
             return;
         };
@@ -216,12 +216,12 @@ impl AdvertisementCache for OnDisk<'_> {
             advertisement,
             questions: self.read().map_or_else(Vec::new, |record| record.questions),
         };
-        self.keep_with(record, question);
+        self.store_with(record, question);
     }
 
     fn replace_question(&self, question: &[u8]) {
         if let Some(record) = self.read() {
-            self.keep_with(record, question);
+            self.store_with(record, question);
         }
     }
 
@@ -249,19 +249,19 @@ mod tests {
     fn whatever_is_in_a_file_is_used_or_passed_over() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let clock = Fixed(10_000);
-        let memory = OnDisk {
-            directory: directory.path().join("kept"),
-            file: "kept.json".into(),
+        let cache = OnDisk {
+            directory: directory.path().join("stored"),
+            file: "stored.json".into(),
             place: Place {
                 name: "here".into(),
                 kind: Kind::Outside,
             },
             clock: &clock,
         };
-        memory.keep(b"0000", b"0001");
-        let file = directory.path().join("kept/kept.json");
+        cache.store(b"0000", b"0001");
+        let file = directory.path().join("stored/stored.json");
         let real = fs::read(&file).expect("it was just written");
-        let found = memory.recall().expect("it was just kept");
+        let found = cache.recall().expect("it was just stored");
         assert_eq!(
             (found.advertisement, found.question),
             (b"0000".into(), b"0001".into())
@@ -269,14 +269,14 @@ mod tests {
         let future = br#"{"version":1,"learned_unix_s":18446744073709551615,"advertisement":"","questions":[]}"#;
         crate::fuzz::check_on_disk(&[&real, future], |input| {
             crate::files::tests::write_private(&file, input);
-            if let Some(found) = memory.recall() {
+            if let Some(found) = cache.recall() {
                 assert!(found.advertisement.len() + found.question.len() < 3 * input.len());
             }
-            memory.replace_question(b"0002");
-            memory.keep(b"0000", b"0001");
+            cache.replace_question(b"0002");
+            cache.store(b"0000", b"0001");
             assert!(fs::metadata(&file).is_ok_and(|file| file.len() < 2 * MAX_FILE_BYTES));
             assert!(
-                memory
+                cache
                     .read()
                     .is_some_and(|record| record.questions.len() <= MAX_QUESTIONS)
             );

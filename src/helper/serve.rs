@@ -61,7 +61,7 @@ fn serve_plan(plan: anyhow::Result<Plan>, service: Service, git: &mut Git) -> Re
         verbosity: git.verbosity(),
     });
     session.push_protocol = plan.protocol.of_push();
-    session.memory = cache.as_ref().map(|cache| cache as &dyn AdvertisementCache);
+    session.cache = cache.as_ref().map(|cache| cache as &dyn AdvertisementCache);
     let is_for_git = plan.is_for_git(service);
     let connected = match is_for_git {
         true => Connected::NotVersion2,

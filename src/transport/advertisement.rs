@@ -50,7 +50,7 @@ impl Prefetched {
     ///
     /// If the server cannot be reached or used by any request.
     pub(super) fn ask(session: &mut Session<'_>, git: &Git) -> anyhow::Result<Option<Self>> {
-        let remembered = session.memory.and_then(AdvertisementCache::recall);
+        let remembered = session.cache.and_then(AdvertisementCache::recall);
         // The rules may be newer than the file, and the file may be damaged.
         let Some(remembered) = remembered.filter(is_sound) else {
             return Ok(None);
@@ -99,8 +99,8 @@ impl Prefetched {
         }
         if is_question(question) {
             session
-                .memory
-                .inspect(|memory| memory.replace_question(question));
+                .cache
+                .inspect(|cache| cache.replace_question(question));
         }
         None
     }
@@ -192,8 +192,8 @@ pub(super) fn remember(session: &Session<'_>, advertisement: &[u8], question: &[
     // The next redirect may have another target.
     if is_question(question) && is_complete(advertisement) && !session.was_moved {
         session
-            .memory
-            .inspect(|memory| memory.keep(advertisement, question));
+            .cache
+            .inspect(|cache| cache.store(advertisement, question));
     }
 }
 

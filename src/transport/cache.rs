@@ -1,14 +1,14 @@
 //! The transport's interface to a cache for advertisements. The program provides one that writes files.
 
-/// Keeps the advertisement of one repository between commands, for one account.
+/// Stores the advertisement of one repository between commands, for one account.
 ///
 /// The transport knows nothing else about files and their age.
 pub(crate) trait AdvertisementCache {
     /// Gives the entry if it is recent enough and a question can be predicted.
     fn recall(&self) -> Option<Remembered>;
 
-    /// Keeps the server's advertisement and git's question after it.
-    fn keep(&self, advertisement: &[u8], question: &[u8]);
+    /// Stores the server's advertisement and git's question after it.
+    fn store(&self, advertisement: &[u8], question: &[u8]);
 
     /// Replaces the predicted question. The advertisement keeps its age.
     fn replace_question(&self, question: &[u8]);

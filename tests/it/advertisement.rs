@@ -13,7 +13,7 @@ use crate::support::{Done, Run, World, on_every_git};
 const ASKS: &str = "POST git-upload-pack";
 const DISCOVERS: &str = "GET info/refs";
 /// What a server can filter is not proved by its answer to another question.
-const NOT_FORESEEN: &str = "clone --filter";
+const NOT_PREFETCHED: &str = "clone --filter";
 
 /// The only file of remembered advertisements.
 fn file(world: &World) -> PathBuf {
@@ -156,7 +156,7 @@ fn remembered_advertisements_are_private_files_without_a_token() {
         assert_eq!(
             before.expect("it has a time"),
             after.expect("it has a time"),
-            "a question that was foreseen writes nothing"
+            "a prefetched question writes nothing"
         );
     });
 }
@@ -223,7 +223,7 @@ fn a_wrong_prefetch_is_replaced_by_gits_own_request() {
             [ASKS, ASKS],
             "a wrong guess costs a request, and no round trip more than discovery"
         );
-        assert_eq!(requests(world, list()), [ASKS], "it is foreseen at once");
+        assert_eq!(requests(world, list()), [ASKS], "it is prefetched at once");
         for _ in 0..3 {
             assert_eq!(requests(world, fetch()), [ASKS, ASKS]);
             assert_eq!(requests(world, list()), [ASKS, ASKS]);
@@ -349,7 +349,7 @@ const SURPRISES: [Change; 9] = [
     }),
 ];
 
-/// Commands whose requests are foreseen, and some that ask for what a server may have gained or lost.
+/// Commands whose requests are prefetched, and some that ask for what a server may have gained or lost.
 fn commands(world: &World) -> [(&'static str, Run); 6] {
     let list = |address: &str| world.git(["ls-remote", address]);
     let fetch = |tree: &str| {
@@ -363,7 +363,7 @@ fn commands(world: &World) -> [(&'static str, Run); 6] {
         ("fetch", fetch("tree")),
         ("fetch --depth", fetch("deep").arg("--depth=1")),
         ("clone", clone()),
-        (NOT_FORESEEN, clone().args(["--filter=blob:none", "-n"])),
+        (NOT_PREFETCHED, clone().args(["--filter=blob:none", "-n"])),
         (
             "ls-remote --server-option",
             list("bbtoken::ws/repo.git").arg("--server-option=x=y"),
@@ -440,7 +440,7 @@ fn copy(from: &Path, to: &Path) {
 
 /// What a person sees of a command: its end, its output, and what it has fetched.
 fn seen(world: &World, tree: Option<&Path>, done: &Done) -> String {
-    // A fault may meet a question that is tried again, or a foreseen one that another takes the place of.
+    // A fault may meet a request that is retried, or a prefetch that the usual request replaces.
     let lines = done.stderr.lines();
     let mut stderr: Vec<_> = lines
         .filter(|line| !line.contains("; trying again in "))
@@ -471,7 +471,7 @@ impl Remembered {
     }
 }
 
-/// Runs every one of the commands in a world, so that it is foreseen; then the server gets new commits.
+/// Runs every one of the commands in a world, so that it is prefetched next time; then the server gets new commits.
 fn warm(world: &World) -> Remembered {
     let bare = world.repository("ws", "repo");
     for tree in ["tree", "deep"] {
@@ -482,9 +482,9 @@ fn warm(world: &World) -> Remembered {
         let _ = fs::remove_dir_all(world.path("new"));
     }
     for (name, run) in commands(world) {
-        let is_foreseen = !requests(world, run).contains(&DISCOVERS.to_owned());
+        let is_prefetched = !requests(world, run).contains(&DISCOVERS.to_owned());
         let _ = fs::remove_dir_all(world.path("new"));
-        assert_eq!(is_foreseen, name != NOT_FORESEEN, "{name}");
+        assert_eq!(is_prefetched, name != NOT_PREFETCHED, "{name}");
     }
     for tree in ["tree", "deep"] {
         // Examples that are copied with every tree.
@@ -501,8 +501,8 @@ fn warm(world: &World) -> Remembered {
     Remembered(file, content)
 }
 
-/// Runs every command without memory and with it; what works without works with it, and to the same end. `undisturbed`
-/// are the ends without memory if they are those with the server as it was.
+/// Runs every command without a cache and with it; what works without works with it, and to the same end. `undisturbed`
+/// are the ends without a cache if they are those with the server as it was.
 fn compare(
     world: &World,
     remembered: &Remembered,
@@ -511,7 +511,7 @@ fn compare(
 ) -> usize {
     for (number, (name, _)) in commands(world).iter().enumerate() {
         let expected = match undisturbed {
-            Some(ends) if *name != NOT_FORESEEN => ends[number].clone(),
+            Some(ends) if *name != NOT_PREFETCHED => ends[number].clone(),
             _ => outcome(world, number, change, false),
         };
         remembered.write();
@@ -520,7 +520,7 @@ fn compare(
         let is_better = !expected.starts_with("Some(0)") && found.starts_with("Some(0)");
         assert!(
             found == expected || is_better,
-            "{name} after '{what}' with {:?}\nwithout memory: {expected}\nwith it: {found}",
+            "{name} after '{what}' with {:?}\nwithout a cache: {expected}\nwith it: {found}",
             world.git
         );
     }

@@ -46,7 +46,7 @@ pub(crate) struct Session<'a> {
     pub(crate) asked_profile: Option<&'a str>,
     last_answer: Instant,
     /// The cache for advertisements, if there is one.
-    pub(crate) memory: Option<&'a dyn AdvertisementCache>,
+    pub(crate) cache: Option<&'a dyn AdvertisementCache>,
     /// Whether the server redirected the request.
     pub(super) was_moved: bool,
     /// The name of the setting that forbids redirects.
@@ -101,7 +101,7 @@ impl<'a> Session<'a> {
             name,
             asked_profile: None,
             last_answer: Instant::now(),
-            memory: None,
+            cache: None,
             was_moved: false,
             redirect_ban: None,
             reporter: None,
@@ -114,7 +114,7 @@ impl<'a> Session<'a> {
 
     /// Forgets the cached advertisement.
     pub(super) fn forget(&self) {
-        self.memory.inspect(|memory| memory.forget());
+        self.cache.inspect(|cache| cache.forget());
     }
 
     /// Gives the longest request that is sent as a whole. Git leaves room for one more pkt-line (git:
