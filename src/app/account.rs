@@ -9,7 +9,7 @@ use crate::{
     http::{Body, HttpClient as _, Request, Url},
     profile::{Grant, Profile},
     site::{Account, Owner, Reply, Sent, basic, untold},
-    token::{Bearer, KeptAnswer},
+    token::{Bearer, StoredAnswer},
 };
 
 /// How long the answer may take.
@@ -40,7 +40,7 @@ impl App {
         }
         let bearer = identity.tokens(notify).bearer(Duration::ZERO)?;
         let owner = self.owner_of(identity, &bearer, scopes)?;
-        identity.keep_owner(&owner, &bearer, notify);
+        identity.save_owner(&owner, &bearer, notify);
         Ok(owner)
     }
 
@@ -73,19 +73,19 @@ impl App {
     ) -> anyhow::Result<Option<String>> {
         let profile = &identity.profile;
         let tokens = identity.tokens_without_request(notify);
-        match tokens.kept_answer(&bearer.token.fingerprint()) {
-            Some(KeptAnswer::Named(name)) => return Ok(Some(name)),
-            Some(KeptAnswer::Refused { age_s }) if age_s < REFUSED_S => {
+        match tokens.stored_answer(&bearer.token.fingerprint()) {
+            Some(StoredAnswer::Named(name)) => return Ok(Some(name)),
+            Some(StoredAnswer::Refused { age_s }) if age_s < REFUSED_S => {
                 return Err(refused(profile));
             }
             None if profile.account != profile.name => return Ok(Some(profile.account.clone())),
-            Some(KeptAnswer::Refused { .. }) | None => {}
+            Some(StoredAnswer::Refused { .. }) | None => {}
         }
         // If Bitbucket does not tell, it may be a token of a project or repository.
         let Ok(owner) = self.owner_of(identity, bearer, &[]) else {
             return Ok(None);
         };
-        identity.keep_owner(&owner, bearer, notify);
+        identity.save_owner(&owner, bearer, notify);
         match owner {
             Owner::Refused => Err(refused(profile)),
             owner => Ok(owner.name()),

@@ -15,7 +15,7 @@ use crate::{
     profile::{Grant, Profile, SharedStore, Source, Store},
     secret::Secret,
     site::{Owner, Product},
-    token::{self, Bearer, Forgotten, Inspection, Kept, SharedState, Tokens},
+    token::{self, Bearer, Forgotten, Inspection, SharedState, Stored, Tokens},
     trace,
     transport::Authorizer,
 };
@@ -67,8 +67,8 @@ impl Identity {
     }
 
     /// Reads the profile's saved data without a request. Also gives the error if the store could not be read.
-    pub(crate) fn kept(&self, notify: &dyn Fn(&str)) -> (Kept, Option<anyhow::Error>) {
-        self.tokens_without_request(notify).kept()
+    pub(crate) fn stored(&self, notify: &dyn Fn(&str)) -> (Stored, Option<anyhow::Error>) {
+        self.tokens_without_request(notify).stored()
     }
 
     /// Saves a client's secret or an access token in the profile's store.
@@ -76,18 +76,18 @@ impl Identity {
     /// # Errors
     ///
     /// [`Kind::StoreUnusable`].
-    pub(crate) fn keep(&self, secret: &Secret, notify: &dyn Fn(&str)) -> anyhow::Result<()> {
-        let kept = self.tokens_at_store(notify).keep(secret);
-        kept.with_context(|| format!("profile '{}' was not saved", self.profile))
+    pub(crate) fn save(&self, secret: &Secret, notify: &dyn Fn(&str)) -> anyhow::Result<()> {
+        let saved = self.tokens_at_store(notify).save(secret);
+        saved.with_context(|| format!("profile '{}' was not saved", self.profile))
     }
 
     /// Saves what Bitbucket told about the owner of a token, for `status` and for the credential helper.
-    pub(crate) fn keep_owner(&self, owner: &Owner, bearer: &Bearer, notify: &dyn Fn(&str)) {
+    pub(crate) fn save_owner(&self, owner: &Owner, bearer: &Bearer, notify: &dyn Fn(&str)) {
         let tokens = self.tokens_without_request(notify);
         let token = bearer.token.fingerprint();
         match owner {
-            Owner::Account(account) => tokens.keep_owner(Some(&account.shown()), &token),
-            Owner::Refused => tokens.keep_owner(None, &token),
+            Owner::Account(account) => tokens.save_owner(Some(&account.shown()), &token),
+            Owner::Refused => tokens.save_owner(None, &token),
             Owner::Untold(_) | Owner::NoScope(_) => tokens.forget_owner(),
         }
     }
@@ -95,7 +95,7 @@ impl Identity {
     /// Saves that Bitbucket refused a token with this fingerprint as a password.
     pub(crate) fn keep_refusal(&self, token: &str, notify: &dyn Fn(&str)) {
         if self.must_know_owner() {
-            self.tokens_without_request(notify).keep_owner(None, token);
+            self.tokens_without_request(notify).save_owner(None, token);
         }
     }
 

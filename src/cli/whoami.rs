@@ -47,7 +47,7 @@ pub(super) fn run(options: &arguments::Chosen, console: &mut Console<'_>) -> any
 /// Asks with a token that Bitbucket accepts, and saves the name for `status`.
 fn owner(app: &App, identity: &Identity, warn: &dyn Fn(&str)) -> anyhow::Result<Owner> {
     let mut bearer = identity.bearer(warn)?;
-    let scopes = identity.kept(warn).0.access_token;
+    let scopes = identity.stored(warn).0.access_token;
     let scopes = scopes.map(|token| token.scopes).unwrap_or_default();
     let mut owner = app.owner_of(identity, &bearer, &scopes)?;
     if matches!(owner, Owner::Refused)
@@ -56,6 +56,6 @@ fn owner(app: &App, identity: &Identity, warn: &dyn Fn(&str)) -> anyhow::Result<
         bearer = other;
         owner = app.owner_of(identity, &bearer, &scopes)?;
     }
-    identity.keep_owner(&owner, &bearer, warn);
+    identity.save_owner(&owner, &bearer, warn);
     Ok(owner)
 }

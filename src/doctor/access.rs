@@ -129,7 +129,7 @@ fn other_profiles(app: &App) -> Vec<Finding> {
 fn store(identity: &Identity, warn: &dyn Fn(&str)) -> Finding {
     const CHECK: &str = "store";
     let name = identity.profile.store.name();
-    let (_, Some(problem)) = identity.kept(warn) else {
+    let (_, Some(problem)) = identity.stored(warn) else {
         return Finding::good(CHECK, format!("'{name}' can be read"), name);
     };
     let fix = match identity.profile.store {
@@ -152,15 +152,15 @@ fn token(app: &App, identity: &Identity, warn: &dyn Fn(&str)) -> Vec<Finding> {
     if let Err(error) = identity.bearer(warn) {
         return vec![no_token(profile, &error)];
     }
-    let kept = identity.kept(warn).0.access_token;
-    let scopes = kept.as_ref().map(|token| token.scopes.clone());
+    let stored = identity.stored(warn).0.access_token;
+    let scopes = stored.as_ref().map(|token| token.scopes.clone());
     let owner = app.owner(identity, scopes.as_deref().unwrap_or_default(), warn);
     let scopes = scopes.unwrap_or_else(|| match &owner {
         Ok(Owner::NoScope(scopes)) => scopes.clone(),
         _ => Vec::new(),
     });
     let mut text = app::scopes(profile, &scopes);
-    if let Some(token) = kept {
+    if let Some(token) = stored {
         let expiry = clock::expiry(token.expires_at_unix_s, app::now_unix_s());
         text = format!("{text}; {expiry}");
     }

@@ -207,8 +207,8 @@ impl Plan {
         let mut identities = std::iter::once(&self.identity).chain(&self.pusher);
         let identity = identities.find(|identity| identity.profile.name == profile);
         identity.is_none_or(|identity| {
-            let (kept, _) = identity.kept(&|_| {});
-            kept.login.is_some() && !kept.has_ended || kept.token.is_some()
+            let (stored, _) = identity.stored(&|_| {});
+            stored.login.is_some() && !stored.has_ended || stored.token.is_some()
         })
     }
 

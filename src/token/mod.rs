@@ -54,7 +54,7 @@ pub(crate) use log_in::{Accept, release_room};
 pub use login::Login;
 pub(crate) use shared::{CommandRecord, SharedState, VaultRecord, VaultSession};
 pub use shared::{Inspection, Seen, SharedRecord, Trouble, Version, purpose};
-pub(crate) use stored::{Forgotten, Kept, KeptAnswer, KeptOwner, SHARED_LOGIN};
+pub(crate) use stored::{Forgotten, SHARED_LOGIN, Stored, StoredAnswer, StoredOwner};
 
 /// The time to wait for another process that requests the same token. It is longer than such a request may take.
 const LOCK_LIMIT: Duration = Duration::from_secs(180);

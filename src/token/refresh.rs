@@ -106,7 +106,7 @@ impl Refresh<'_> {
             self.store.release(&self.key);
         }
         let (answer, before) = exchanged?;
-        self.keep(tokens, &answer, before);
+        self.save(tokens, &answer, before);
         Ok(Entry::of(answer))
     }
 
@@ -177,7 +177,7 @@ impl Refresh<'_> {
     }
 
     /// Saves the new login. If that fails, warns the user and leaves the note, so that the next command tries again.
-    fn keep(&self, tokens: &Tokens<'_>, answer: &oauth::TokenAnswer, before: Login) {
+    fn save(&self, tokens: &Tokens<'_>, answer: &oauth::TokenAnswer, before: Login) {
         let next = Login {
             // If the response has no refresh token, the old one stays valid.
             refresh_token: answer.refresh_token.clone().unwrap_or(before.refresh_token),

@@ -21,7 +21,7 @@ pub(crate) const SHARED_LOGIN: &str = "shared login";
 
 /// The stored data of one profile.
 #[derive(Debug, Default)]
-pub struct Kept {
+pub struct Stored {
     /// The cached access token.
     pub access_token: Option<Entry>,
     /// The user's login.
@@ -33,10 +33,10 @@ pub struct Kept {
     /// An access token or API token in the store.
     pub token: Option<Secret>,
     /// The owner of the login or token, as Bitbucket last reported.
-    pub owner: Option<KeptOwner>,
+    pub owner: Option<StoredOwner>,
 }
 
-impl Kept {
+impl Stored {
     /// Tells whether the store has a secret of the profile.
     pub(crate) fn has_secret(&self) -> bool {
         self.login.is_some() || self.client_secret.is_some() || self.token.is_some()
@@ -45,7 +45,7 @@ impl Kept {
 
 /// The owner's name at Bitbucket, which is not secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptOwner {
+pub struct StoredOwner {
     /// The display name.
     pub name: String,
     /// The time of Bitbucket's report, by the local clock.
@@ -54,7 +54,7 @@ pub struct KeptOwner {
 
 /// What Bitbucket has answered to the question whose a token is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeptAnswer {
+pub enum StoredAnswer {
     /// It named the owner.
     Named(String),
     /// It refused the token.
@@ -75,34 +75,34 @@ pub struct Forgotten {
 
 impl Tokens<'_> {
     /// Reads the stored data without any request. If the store cannot be read, gives its error and the rest.
-    pub fn kept(&self) -> (Kept, Option<anyhow::Error>) {
-        let mut kept = Kept {
+    pub fn stored(&self) -> (Stored, Option<anyhow::Error>) {
+        let mut stored = Stored {
             access_token: self.cached_entry(),
-            owner: self.kept_owner(),
-            ..Kept::default()
+            owner: self.stored_owner(),
+            ..Stored::default()
         };
-        let problem = self.read_store(&mut kept).err();
-        (kept, problem)
+        let problem = self.read_store(&mut stored).err();
+        (stored, problem)
     }
 
-    fn read_store(&self, kept: &mut Kept) -> anyhow::Result<()> {
+    fn read_store(&self, stored: &mut Stored) -> anyhow::Result<()> {
         if self.profile.shared.is_some() {
             // 'doctor' asks the store.
             return Ok(());
         }
         let store = self.store()?;
         if let Some(client) = self.profile.client() {
-            kept.client_secret = store.load(&self.profile.client_key(client))?;
+            stored.client_secret = store.load(&self.profile.client_key(client))?;
         }
         match &self.profile.grant {
             Grant::AuthorizationCode(_) => {
                 let record = store.load(&self.profile.login_key())?;
-                kept.login = record.as_ref().and_then(Login::from_record);
-                let token = kept.login.as_ref().map(|login| &login.refresh_token);
+                stored.login = record.as_ref().and_then(Login::from_record);
+                let token = stored.login.as_ref().map(|login| &login.refresh_token);
                 let ended = self.refresh(store.as_ref()).ended;
-                kept.has_ended = token.is_some_and(|token| ended.is_pending(token));
+                stored.has_ended = token.is_some_and(|token| ended.is_pending(token));
             }
-            Grant::Token(_) => kept.token = store.load(&self.profile.token_key())?,
+            Grant::Token(_) => stored.token = store.load(&self.profile.token_key())?,
             Grant::ClientCredentials(_) | Grant::Shared(_) => {}
         }
         Ok(())
@@ -113,7 +113,7 @@ impl Tokens<'_> {
     /// # Errors
     ///
     /// [`Kind::StoreUnusable`].
-    pub fn keep(&self, secret: &Secret) -> anyhow::Result<()> {
+    pub fn save(&self, secret: &Secret) -> anyhow::Result<()> {
         if self.profile.shared.is_some() {
             return match &self.profile.grant {
                 Grant::ClientCredentials(client) => {
@@ -154,7 +154,7 @@ impl Tokens<'_> {
     }
 
     /// Saves the name of the owner of a token with this fingerprint; `None` if Bitbucket has refused the token.
-    pub fn keep_owner(&self, name: Option<&str>, token: &str) {
+    pub fn save_owner(&self, name: Option<&str>, token: &str) {
         let Some((directory, file)) = self.owner_file() else {
             return;
         };
@@ -174,16 +174,16 @@ impl Tokens<'_> {
     }
 
     /// Gives the owner, if Bitbucket has named it.
-    fn kept_owner(&self) -> Option<KeptOwner> {
+    fn stored_owner(&self) -> Option<StoredOwner> {
         let note = self.owner_note()?;
-        Some(KeptOwner {
+        Some(StoredOwner {
             name: note.get("name")?.as_str()?.to_owned(),
             told_at_unix_s: note.get("told_at_unix_s")?.as_u64()?,
         })
     }
 
     /// Gives the owner of a token with this fingerprint.
-    pub fn kept_answer(&self, token: &str) -> Option<KeptAnswer> {
+    pub fn stored_answer(&self, token: &str) -> Option<StoredAnswer> {
         let note = self.owner_note()?;
         if note.get("token")?.as_str()? != token {
             return None;
@@ -191,8 +191,8 @@ impl Tokens<'_> {
         let told_at_unix_s = note.get("told_at_unix_s")?.as_u64()?;
         let age_s = self.clock.now_unix_s().abs_diff(told_at_unix_s);
         Some(match note.get("name")?.as_str() {
-            Some(name) => KeptAnswer::Named(name.to_owned()),
-            None => KeptAnswer::Refused { age_s },
+            Some(name) => StoredAnswer::Named(name.to_owned()),
+            None => StoredAnswer::Refused { age_s },
         })
     }
 

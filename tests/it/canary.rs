@@ -74,11 +74,11 @@ impl Search {
         let files = files(&root);
         assert!(files.len() > 10, "there is something to look through");
         for (path, content) in files {
-            let is_kept = path
+            let is_expected = path
                 .extension()
                 .is_some_and(|extension| extension == "json");
             let is_allowed = path == allowed[0]
-                || (is_kept
+                || (is_expected
                     && path
                         .parent()
                         .is_some_and(|parent| allowed[1..].iter().any(|kept| kept == parent)));

@@ -51,7 +51,7 @@ const TOPICS: [Topic; 10] = [
     },
     Topic {
         heading: "Logins and stores",
-        files: &["errors-kept", "errors-touched", "warnings-login"],
+        files: &["errors-stored", "errors-touched", "warnings-login"],
         fix: "Log in again with `git bbtoken login <profile>`.",
     },
     Topic {

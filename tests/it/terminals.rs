@@ -597,7 +597,7 @@ fn the_login_of_an_unexpected_account_is_saved_only_after_a_yes() {
         let key = &world.consumer.key;
         format!("git bbtoken login me --no-setup --browser --client-id {key} {account}")
     };
-    let kept = || {
+    let owner = || {
         let run = world.bbtoken(["status", "--json"]).without_client();
         let shown = run.env("BBTOKEN_CLIENT_SECRET_FILE", &secret).ok();
         let value: serde_json::Value = serde_json::from_str(&shown).expect("it is JSON");
@@ -614,14 +614,14 @@ fn the_login_of_an_unexpected_account_is_saved_only_after_a_yes() {
         ),
         "{shown}"
     );
-    assert_eq!(kept(), None, "nothing is kept");
+    assert_eq!(owner(), None, "nothing is stored");
     let (shown, code) = terminal.run(&world, &login("--account ann"), &[(question, "y\n")]);
     assert_eq!(code, Some(0), "{shown}");
     assert!(
         !shown.contains("warning: "),
         "the question is enough: {shown}"
     );
-    assert_eq!(kept().as_deref(), Some("Local User (local)"));
+    assert_eq!(owner().as_deref(), Some("Local User (local)"));
     // Without a name of its own, the login that is replaced says whose it is to be.
     let other = login("--account me");
     let (shown, code) = terminal.run(&world, &other, &[]);
@@ -640,7 +640,7 @@ fn the_login_of_an_unexpected_account_is_saved_only_after_a_yes() {
     let (shown, code) = terminal.run(&world, &other, &[(question, "\n")]);
     assert_eq!(code, Some(4), "{shown}");
     assert_eq!(
-        kept().as_deref(),
+        owner().as_deref(),
         Some("Local User (local)"),
         "the old login stays"
     );
@@ -714,6 +714,6 @@ fn an_unchecked_token_is_saved_only_after_a_yes() {
     assert_eq!(world.gitconfig(), before);
     let (shown, code) = run("y\n");
     assert_eq!(code, Some(0), "{shown}");
-    let kept = world.bbtoken(["token"]).without_client().ok();
-    assert_eq!(kept.trim_end(), token);
+    let printed = world.bbtoken(["token"]).without_client().ok();
+    assert_eq!(printed.trim_end(), token);
 }

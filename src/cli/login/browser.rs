@@ -27,9 +27,9 @@ impl Login<'_> {
         let choice = Choice::of(std::env::var("BROWSER").ok().as_deref());
         let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let obstacle = obstacle(&is_set).filter(|_| !matches!(choice, Choice::Commands(_)));
-        let (kept, _) = self.identity.kept(console.warn);
+        let (stored, _) = self.identity.stored(console.warn);
         let mut heard = Heard {
-            replaced: kept.owner.map(|owner| owner.name),
+            replaced: stored.owner.map(|owner| owner.name),
             ..Heard::default()
         };
         let fixed = self.fixed_redirect()?;

@@ -83,15 +83,15 @@ fn greet(options: &arguments::Login, app: &App, console: &mut Console<'_>) -> an
     }
     let identity = name.and_then(|name| app.identity(name, |_| {}).ok());
     if let Some(identity) = &identity {
-        let kept = identity.kept(console.warn).0;
-        if let Some(login) = kept.login {
+        let stored = identity.stored(console.warn).0;
+        if let Some(login) = stored.login {
             let used = clock::ago(login.obtained_at_unix_s, app::now_unix_s());
             return console.agree(&format!(
                 "The login of profile '{}' has ended; it was last refreshed {used}. Log in again?",
                 identity.profile
             ));
         }
-        if kept.token.is_some() {
+        if stored.token.is_some() {
             return replace(app, identity, console);
         }
     }
@@ -178,7 +178,7 @@ impl Login<'_> {
         }
         let heard = self.tried(new_secret.is_some(), console)?;
         if let Some(secret) = new_secret {
-            self.identity.keep(secret, console.warn)?;
+            self.identity.save(secret, console.warn)?;
         }
         wanted.write(self.app)?;
         if self.identity.profile.shared.is_some() {
@@ -275,11 +275,11 @@ fn secret(
     if *source != Source::Stored {
         return Ok(None);
     }
-    let (kept, problem) = identity.kept(console.warn);
+    let (stored, problem) = identity.stored(console.warn);
     if let Some(problem) = problem {
         return Err(problem);
     }
-    if kept.client_secret.is_some() && profile.client().is_some() {
+    if stored.client_secret.is_some() && profile.client().is_some() {
         return Ok(None);
     }
     if !console.is_interactive {

@@ -40,8 +40,11 @@ pub(super) fn tell(
     let identity = &login.identity;
     let profile = &identity.profile;
     console.answer(&format!("Profile '{profile}' is logged in."))?;
-    let (kept, _) = identity.kept(console.warn);
-    let known = kept.access_token.as_ref().map(|token| token.scopes.clone());
+    let (stored, _) = identity.stored(console.warn);
+    let known = stored
+        .access_token
+        .as_ref()
+        .map(|token| token.scopes.clone());
     let Heard {
         replaced,
         owner,
@@ -49,7 +52,7 @@ pub(super) fn tell(
     } = heard;
     let owner = match owner {
         Some(owner) => {
-            identity.keep_owner(&owner, &identity.bearer(console.warn)?, console.warn);
+            identity.save_owner(&owner, &identity.bearer(console.warn)?, console.warn);
             Ok(owner)
         }
         None => login
@@ -73,8 +76,8 @@ pub(super) fn tell(
         false => Vec::new(),
     };
     let scopes = known.unwrap_or(told);
-    tell_token(profile, kept.access_token.as_ref(), &scopes, console)?;
-    if kept.has_secret() {
+    tell_token(profile, stored.access_token.as_ref(), &scopes, console)?;
+    if stored.has_secret() {
         console.tell(&format!("  saved in {}", place(profile.store)));
     }
     Ok(())

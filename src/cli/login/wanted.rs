@@ -12,7 +12,7 @@ use crate::{
     secret::{Secret, TOKEN_PREFIXES},
     setup,
     site::Product,
-    token::{Kept, store},
+    token::{Stored, store},
 };
 
 /// The value of `kind` for a Data Center.
@@ -20,9 +20,9 @@ const DATA_CENTER: &str = Product::CHOICES[1].0;
 
 /// Chooses the store of a profile that no setting gives one, and that has nothing stored yet. The choice is written
 /// down, so that it stays the same where a keychain comes or goes.
-fn store(app: &App, profile: &str, kept: &Kept) -> Option<String> {
+fn store(app: &App, profile: &str, stored: &Stored) -> Option<String> {
     let layers = app.raw.layers(app.raw.profiles.get(profile));
-    let is_chosen = kept.has_secret() || layers.pick(Key::Store).is_some();
+    let is_chosen = stored.has_secret() || layers.pick(Key::Store).is_some();
     let store = || match store::is_ready() {
         true => Store::Keyring,
         false => Store::File,
@@ -36,10 +36,10 @@ fn own(app: &App, profile: &str) -> RawProfile {
 }
 
 /// Gives the settings of the profile, with those that the options change.
-fn settings(app: &App, options: &arguments::Login, profile: &str, kept: &Kept) -> RawProfile {
+fn settings(app: &App, options: &arguments::Login, profile: &str, stored: &Stored) -> RawProfile {
     let mut own = own(app, profile);
     let store = options.store.clone();
-    let store = store.or_else(|| self::store(app, profile, kept));
+    let store = store.or_else(|| self::store(app, profile, stored));
     let kind = options
         .data_center
         .is_some()
@@ -86,10 +86,10 @@ impl<'o> Wanted<'o> {
             Err(error) if has_client => return Err(error),
             Err(_) => None,
         };
-        let kept = known.as_ref().map(|known| known.kept(console.warn).0);
-        let kept = kept.unwrap_or_default();
+        let stored = known.as_ref().map(|known| known.stored(console.warn).0);
+        let stored = stored.unwrap_or_default();
         let known = known.map(|known| known.profile);
-        let own = settings(app, options, &profile, &kept);
+        let own = settings(app, options, &profile, &stored);
         let mut wanted = Wanted {
             kind: match is_shared(app, &own, known.as_ref()) {
                 true => GrantKind::AuthorizationCode,
@@ -101,7 +101,7 @@ impl<'o> Wanted<'o> {
             workspaces: &options.workspaces,
         };
         wanted.prove_places(app, known.as_ref(), console)?;
-        if kept.has_secret() && options.profile.is_none() && console.is_interactive {
+        if stored.has_secret() && options.profile.is_none() && console.is_interactive {
             console.tell(&format!(
                 "Profile '{}' will be logged in again.",
                 wanted.profile

@@ -8,7 +8,7 @@ use crate::{
     profile::{ENVIRONMENT, Grant, Profile, Source},
     report,
     secret::{mask_id, mask_name},
-    token::Kept,
+    token::Stored,
 };
 
 /// Gives a line for each profile: mark, name, account, workspaces, and how long it is valid. Also tells whether all
@@ -61,13 +61,13 @@ fn row(view: &View, now_unix_s: u64) -> (Validity, [String; 3]) {
             let why = Err(format!("cannot be used: {error:#}"));
             (why, [name, "-".to_owned(), workspaces])
         }
-        Ok((profile, kept, problem)) => {
+        Ok((profile, stored, problem)) => {
             let validity = match problem {
                 Some(problem) => Err(format!("cannot read its store: {problem:#}")),
-                None => validity(profile, kept, now_unix_s)
+                None => validity(profile, stored, now_unix_s)
                     .map(|text| format!("{text}{}{}", source(view, profile), view.of_site())),
             };
-            (validity, [name, account(profile, kept), workspaces])
+            (validity, [name, account(profile, stored), workspaces])
         }
     }
 }
@@ -85,8 +85,8 @@ fn source(view: &View, profile: &Profile) -> String {
     }
 }
 
-fn account(profile: &Profile, kept: &Kept) -> String {
-    match (&kept.owner, &profile.grant) {
+fn account(profile: &Profile, stored: &Stored) -> String {
+    match (&stored.owner, &profile.grant) {
         (Some(owner), _) => quote(&owner.name),
         (None, _) if profile.account != profile.name => quote(&profile.account),
         (None, Grant::ClientCredentials(client)) => format!("client {}", mask_id(&client.id)),
@@ -94,16 +94,16 @@ fn account(profile: &Profile, kept: &Kept) -> String {
     }
 }
 
-fn validity(profile: &Profile, kept: &Kept, now_unix_s: u64) -> Validity {
-    let (secret, what, stored) = match &profile.grant {
-        Grant::Token(token) => (token, "token", &kept.token),
+fn validity(profile: &Profile, stored: &Stored, now_unix_s: u64) -> Validity {
+    let (secret, what, in_store) = match &profile.grant {
+        Grant::Token(token) => (token, "token", &stored.token),
         Grant::Shared(_) => {
             let shared = profile.shared.as_ref();
             let place = shared.map_or_else(String::new, |shared| format!(" from {shared}"));
             return Ok(format!("reads a shared login{place}"));
         }
         Grant::AuthorizationCode(client) | Grant::ClientCredentials(client) => {
-            (&client.secret, "client secret", &kept.client_secret)
+            (&client.secret, "client secret", &stored.client_secret)
         }
     };
     let login = match profile.name.as_str() {
@@ -111,15 +111,15 @@ fn validity(profile: &Profile, kept: &Kept, now_unix_s: u64) -> Validity {
         name => report::for_this_user(&format!("run 'git bbtoken login {name}'")),
     };
     match secret {
-        Source::Stored if stored.is_none() => return Err(format!("{what} missing: {login}")),
+        Source::Stored if in_store.is_none() => return Err(format!("{what} missing: {login}")),
         Source::File(path) if !path.exists() => {
             return Err(format!("{what} missing: no file '{}'", path.display()));
         }
         _ => {}
     }
-    match (&profile.grant, &kept.login, &kept.access_token) {
+    match (&profile.grant, &stored.login, &stored.access_token) {
         (Grant::AuthorizationCode(_), None, _) => Err(format!("no login: {login}")),
-        (Grant::AuthorizationCode(_), Some(_), _) if kept.has_ended => {
+        (Grant::AuthorizationCode(_), Some(_), _) if stored.has_ended => {
             Err(format!("login has ended: {login}"))
         }
         (Grant::AuthorizationCode(_), Some(login), _) => {

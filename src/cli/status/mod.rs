@@ -13,7 +13,7 @@ use crate::{
     profile::{self, GrantKind, Layers, Profile, RawProfile, Setting},
     report,
     secret::{Secret, mask_address, mask_id, mask_name, masked, program_of},
-    token::{CachedToken, Kept, KeptOwner, Login},
+    token::{CachedToken, Login, Stored, StoredOwner},
 };
 
 pub(super) fn run(options: &arguments::Status, console: &mut Console<'_>) -> anyhow::Result<()> {
@@ -94,7 +94,7 @@ fn glance(
 struct View {
     name: String,
     /// The resolved profile with its saved data, or the reason why it cannot be used.
-    found: anyhow::Result<(Profile, Kept, Option<anyhow::Error>)>,
+    found: anyhow::Result<(Profile, Stored, Option<anyhow::Error>)>,
     /// The site, if it is not the common one.
     site: Option<String>,
     settings: Vec<(&'static str, Setting)>,
@@ -103,8 +103,8 @@ struct View {
 impl View {
     fn of(app: &App, name: &str, warn: &dyn Fn(&str)) -> Self {
         let found = app.identity(name, |_| {}).map(|identity| {
-            let (kept, problem) = identity.kept(warn);
-            (identity.profile, kept, problem)
+            let (stored, problem) = identity.stored(warn);
+            (identity.profile, stored, problem)
         });
         let profile = found.as_ref().ok().map(|(profile, ..)| profile);
         View {
@@ -137,15 +137,15 @@ impl View {
     fn lines(&self, now_unix_s: u64) -> Vec<String> {
         let mut rows = match &self.found {
             Err(error) => vec![("cannot be used", format!("{error:#}"))],
-            Ok((profile, kept, problem)) => [
+            Ok((profile, stored, problem)) => [
                 self.site
                     .iter()
                     .map(|site| ("site", site.clone()))
                     .collect(),
-                of_profile(profile, kept, now_unix_s),
-                of_store(profile, kept, problem.as_ref()),
-                of_login(profile, kept, now_unix_s),
-                of_access_token(profile, kept, now_unix_s),
+                of_profile(profile, stored, now_unix_s),
+                of_store(profile, stored, problem.as_ref()),
+                of_login(profile, stored, now_unix_s),
+                of_access_token(profile, stored, now_unix_s),
             ]
             .concat(),
         };
@@ -166,7 +166,7 @@ impl View {
             .map(|(key, setting)| json!({ "key": key, "value": shown(key, setting), "origin": setting.origin }))
             .collect();
         let mut fields = json!({ "name": self.name, "settings": settings });
-        let (profile, kept, problem) = match &self.found {
+        let (profile, stored, problem) = match &self.found {
             Ok(found) => found,
             Err(error) => {
                 fields["problem"] = json!(format!("{error:#}"));
@@ -186,14 +186,14 @@ impl View {
         add("store_problem", problem.map(Value::String));
         let client = profile.client();
         add("client_id", client.map(|client| json!(mask_id(&client.id))));
-        let token = kept.access_token.as_ref();
+        let token = stored.access_token.as_ref();
         add("access_token", token.map(|it| token_json(it, now_unix_s)));
-        let login = kept.login.as_ref();
-        add("login", login.map(|it| login_json(it, kept.has_ended)));
-        add("owner", kept.owner.as_ref().map(owner_json));
-        let secret = kept.client_secret.as_ref();
+        let login = stored.login.as_ref();
+        add("login", login.map(|it| login_json(it, stored.has_ended)));
+        add("owner", stored.owner.as_ref().map(owner_json));
+        let secret = stored.client_secret.as_ref();
         add("client_secret", secret.map(fingerprint_json));
-        let token = kept.token.as_ref();
+        let token = stored.token.as_ref();
         add("stored_token", token.map(fingerprint_json));
         fields
     }
@@ -202,12 +202,12 @@ impl View {
 /// A line of a profile: its label and its text.
 type Row = (&'static str, String);
 
-fn of_profile(profile: &Profile, kept: &Kept, now_unix_s: u64) -> Vec<Row> {
+fn of_profile(profile: &Profile, stored: &Stored, now_unix_s: u64) -> Vec<Row> {
     let client = profile.client();
     let client = client.map(|client| ("client id", mask_id(&client.id)));
     let has_account = profile.account != profile.name;
     let account = has_account.then(|| ("account", quote(&profile.account)));
-    let owner = kept.owner.as_ref().map(|owner| {
+    let owner = stored.owner.as_ref().map(|owner| {
         let since = clock::ago(owner.told_at_unix_s, now_unix_s);
         (
             "at Bitbucket",
@@ -221,7 +221,7 @@ fn of_profile(profile: &Profile, kept: &Kept, now_unix_s: u64) -> Vec<Row> {
         .collect()
 }
 
-fn of_store(profile: &Profile, kept: &Kept, problem: Option<&anyhow::Error>) -> Vec<Row> {
+fn of_store(profile: &Profile, stored: &Stored, problem: Option<&anyhow::Error>) -> Vec<Row> {
     let store = match &profile.shared {
         Some(shared) => format!(
             "{}: {shared}; 'git bbtoken doctor' asks it",
@@ -232,9 +232,9 @@ fn of_store(profile: &Profile, kept: &Kept, problem: Option<&anyhow::Error>) -> 
     let store = Some(("store", store));
     let problem = problem.map(|problem| ("", format!("cannot be read: {problem:#}")));
     let shown = |secret: &Secret| format!("{} (fingerprint)", secret.fingerprint());
-    let secret = kept.client_secret.as_ref();
+    let secret = stored.client_secret.as_ref();
     let secret = secret.map(|secret| ("client secret", shown(secret)));
-    let token = kept.token.as_ref();
+    let token = stored.token.as_ref();
     let token = token.map(|token| ("stored token", shown(token)));
     [store, problem, secret, token]
         .into_iter()
@@ -242,13 +242,13 @@ fn of_store(profile: &Profile, kept: &Kept, problem: Option<&anyhow::Error>) -> 
         .collect()
 }
 
-fn of_login(profile: &Profile, kept: &Kept, now_unix_s: u64) -> Vec<Row> {
-    match (&kept.login, profile.grant.kind()) {
+fn of_login(profile: &Profile, stored: &Stored, now_unix_s: u64) -> Vec<Row> {
+    match (&stored.login, profile.grant.kind()) {
         (Some(login), _) => {
             let since = clock::ago(login.obtained_at_unix_s, now_unix_s);
             let scopes = app::scopes(profile, &login.scopes);
             let mut rows = vec![("login", format!("refreshed {since}")), ("", scopes)];
-            if kept.has_ended {
+            if stored.has_ended {
                 rows.push((
                     "",
                     report::for_this_user(&format!("has ended; run 'git bbtoken login {profile}'")),
@@ -266,8 +266,8 @@ fn of_login(profile: &Profile, kept: &Kept, now_unix_s: u64) -> Vec<Row> {
     }
 }
 
-fn of_access_token(profile: &Profile, kept: &Kept, now_unix_s: u64) -> Vec<Row> {
-    let Some(token) = &kept.access_token else {
+fn of_access_token(profile: &Profile, stored: &Stored, now_unix_s: u64) -> Vec<Row> {
+    let Some(token) = &stored.access_token else {
         return Vec::new();
     };
     let fingerprint = token.access_token.fingerprint();
@@ -302,7 +302,7 @@ fn login_json(login: &Login, has_ended: bool) -> Value {
     })
 }
 
-fn owner_json(owner: &KeptOwner) -> Value {
+fn owner_json(owner: &StoredOwner) -> Value {
     json!({ "name": owner.name, "told_at": owner.told_at_unix_s })
 }
 

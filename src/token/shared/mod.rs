@@ -96,7 +96,7 @@ pub trait SharedRecord {
 pub struct Inspection {
     /// Facts: the login to the store, the rights.
     pub facts: Vec<String>,
-    /// Reasons for which a login cannot be kept there, each with its fix.
+    /// Reasons for which a login cannot be stored there, each with its fix.
     pub problems: Vec<String>,
     /// The rights that are missing if the record may be read but not written, which is enough for a copy.
     pub read_only: Option<String>,

@@ -18,8 +18,8 @@ use crate::{inspect::names, needs::needs};
 const BRIEF: Duration = Duration::from_secs(8);
 
 impl Fleet {
-    /// Runs a job that keeps the token. Gives the requests to the store, and how long the job took.
-    fn keep(&self) -> (usize, Duration) {
+    /// Runs a job that caches the token. Gives the requests to the store, and how long the job took.
+    fn job_with_cache(&self) -> (usize, Duration) {
         let before = self.bao.asked().len();
         let begun = Instant::now();
         self.token().env("BBTOKEN_CACHE", "file").ok();
@@ -27,8 +27,8 @@ impl Fleet {
         (self.bao.asked().len() - before, took)
     }
 
-    /// Lets the kept token end in so many seconds. It was looked at more than a minute ago.
-    fn kept_ends_in(&self, left_s: u64) {
+    /// Lets the cached token end in so many seconds. It was looked at more than a minute ago.
+    fn cached_token_ends_in(&self, left_s: u64) {
         let cache = self.world.cache();
         let files = names(&cache).into_iter().map(|name| cache.join(name));
         for file in files {
@@ -53,22 +53,22 @@ impl Fleet {
 fn a_kept_token_is_looked_after_in_its_last_minutes() {
     needs!("programs/openbao");
     let fleet = Fleet::new(Bao::one());
-    assert_eq!(fleet.keep().0, 2, "a login and a read");
-    assert_eq!(fleet.keep().0, 0);
-    fleet.kept_ends_in(DUE_S);
-    assert_eq!(fleet.keep().0, 2, "there is a newer one");
-    assert_eq!(fleet.keep().0, 0);
+    assert_eq!(fleet.job_with_cache().0, 2, "a login and a read");
+    assert_eq!(fleet.job_with_cache().0, 0);
+    fleet.cached_token_ends_in(DUE_S);
+    assert_eq!(fleet.job_with_cache().0, 2, "there is a newer one");
+    assert_eq!(fleet.job_with_cache().0, 0);
     // The store is silent now.
-    fleet.kept_ends_in(DUE_S);
+    fleet.cached_token_ends_in(DUE_S);
     fleet.bao.nodes[0].stop();
-    let (_, first) = fleet.keep();
-    let (_, second) = fleet.keep();
+    let (_, first) = fleet.job_with_cache();
+    let (_, second) = fleet.job_with_cache();
     fleet.bao.nodes[0].go_on();
     assert!(second < first && first < BRIEF, "{first:?}, {second:?}");
     // The kept token is renewed ahead, although it is valid.
     fleet.ends_in(DUE_S);
-    fleet.kept_ends_in(DUE_S);
-    fleet.keep();
+    fleet.cached_token_ends_in(DUE_S);
+    fleet.job_with_cache();
     assert_eq!(fleet.world.bitbucket.token_requests().len(), 1);
-    assert_eq!(fleet.keep().0, 0);
+    assert_eq!(fleet.job_with_cache().0, 0);
 }

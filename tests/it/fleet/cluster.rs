@@ -4,7 +4,7 @@ use expect_test::expect_file;
 use serde_json::{Value, json};
 
 use super::{bao::Bao, mounts::RECORD, node::until, transcript::Transcript, wire::Request};
-use crate::{needs::needs, texts::is_kept};
+use crate::{needs::needs, texts::is_expected};
 
 fn record(cas: u64) -> Value {
     json!({"options": {"cas": cas}, "data": {"refresh_token": "R"}})
@@ -185,5 +185,5 @@ fn standbys_and_a_lost_quorum() {
     bao.has_everywhere(pair.version);
     loses_its_quorum(&mut said, &pair);
     let expected = expect_file!["../expected/openbao-standbys.txt"];
-    is_kept(&expected, &said.text);
+    is_expected(&expected, &said.text);
 }

@@ -14,7 +14,7 @@ use super::{
     transcript::Transcript,
     wire::Request,
 };
-use crate::{needs::needs, texts::is_kept};
+use crate::{needs::needs, texts::is_expected};
 
 /// A node, and what is said with it.
 struct Talk {
@@ -57,8 +57,8 @@ impl Talk {
     }
 
     #[track_caller]
-    fn is_kept(&self, expected: &ExpectFile) {
-        is_kept(expected, &self.said.text);
+    fn is_expected(&self, expected: &ExpectFile) {
+        is_expected(expected, &self.said.text);
     }
 }
 
@@ -98,7 +98,7 @@ fn records_and_versions() {
     let delete = talk.ask("DELETE", metadata).token(root);
     talk.said.note("deleted with all versions", delete);
     talk.get("as if nothing was ever written", job, RECORD);
-    talk.is_kept(&expect_file!["../expected/openbao-records.txt"]);
+    talk.is_expected(&expect_file!["../expected/openbao-records.txt"]);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn other_mounts() {
         let path = format!("sys/internal/ui/mounts/{mount}/bbtoken/ci");
         talk.get(what, job, &path);
     }
-    talk.is_kept(&expect_file!["../expected/openbao-mounts.txt"]);
+    talk.is_expected(&expect_file!["../expected/openbao-mounts.txt"]);
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn refusals_and_rights() {
         let paths = json!({"paths": [RECORD, "secret/data/bbtoken/other"]});
         talk.post(what, token, "sys/capabilities-self", paths);
     }
-    talk.is_kept(&expect_file!["../expected/openbao-refusals.txt"]);
+    talk.is_expected(&expect_file!["../expected/openbao-refusals.txt"]);
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn logins() {
         let request = talk.ask("POST", &format!("auth/{mount}/login")).body(login);
         talk.said.note(what, request);
     }
-    talk.is_kept(&expect_file!["../expected/openbao-logins.txt"]);
+    talk.is_expected(&expect_file!["../expected/openbao-logins.txt"]);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn logins_of_an_app_role() {
     }
     log_in("the role is locked", "wrong");
     log_in("also for the right secret", &secret);
-    talk.is_kept(&expect_file!["../expected/openbao-app-role.txt"]);
+    talk.is_expected(&expect_file!["../expected/openbao-app-role.txt"]);
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn other_ways_to_a_record() {
         .header("X-Vault-Inline-Auth-Parameter-1", &role)
         .header("X-Vault-Inline-Auth-Parameter-2", &jwt);
     talk.said.note("a login and a read at once", login);
-    talk.is_kept(&expect_file!["../expected/openbao-ways.txt"]);
+    talk.is_expected(&expect_file!["../expected/openbao-ways.txt"]);
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn namespaces() {
             .note(&format!("the header for '{namespace}'"), request);
     }
     talk.get("a record outside of it", &of_team, RECORD);
-    talk.is_kept(&expect_file!["../expected/openbao-namespaces.txt"]);
+    talk.is_expected(&expect_file!["../expected/openbao-namespaces.txt"]);
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn states_of_a_node() {
     talk.said.note("a login to a sealed node", login);
     talk.bao.unseal(0);
     talk.health("unsealed");
-    talk.is_kept(&expect_file!["../expected/openbao-states.txt"]);
+    talk.is_expected(&expect_file!["../expected/openbao-states.txt"]);
 }
 
 #[test]
@@ -306,5 +306,5 @@ fn a_proxy_that_logs_in_itself() {
         let write = with_header(proxy.request("POST", RECORD));
         talk.said.note("a write", write.body(record(cas, "R1")));
     }
-    talk.is_kept(&expect_file!["../expected/openbao-proxy.txt"]);
+    talk.is_expected(&expect_file!["../expected/openbao-proxy.txt"]);
 }

@@ -35,7 +35,7 @@ fn walk(steps: &[Step]) -> Option<String> {
     let world = World::new();
     let mut disturbed = 0;
     for (number, step) in steps.iter().enumerate() {
-        let is_unfinished = world.kept().1.is_some();
+        let is_unfinished = world.stored().1.is_some();
         {
             let mut state = world.state.borrow_mut();
             state.now += match step.gap {
@@ -54,7 +54,7 @@ fn walk(steps: &[Step]) -> Option<String> {
             (Outcome::Failed(why), _) if !is_disturbed => Some(format!("it failed: {why}")),
             (Outcome::Failed(why), _) if why.contains("log") => Some(format!("it gave up: {why}")),
             (Outcome::Killed, _) if !is_disturbed => Some("it crashed".into()),
-            (Outcome::Worked, _) if !is_disturbed && world.kept().1.is_some() => {
+            (Outcome::Worked, _) if !is_disturbed && world.stored().1.is_some() => {
                 Some("a lost answer was not made up for".into())
             }
             _ => None,
@@ -63,7 +63,7 @@ fn walk(steps: &[Step]) -> Option<String> {
             return Some(format!("step {number}, {outcome:?}: {problem}"));
         }
         disturbed = match outcome {
-            Outcome::Worked if world.kept().1.is_none() => 0,
+            Outcome::Worked if world.stored().1.is_none() => 0,
             _ => disturbed + 1,
         };
         // A command that follows at once has a good token and asks for none.
@@ -211,7 +211,7 @@ fn without_locks_two_commands_at_once_leave_a_login_that_works() {
         }
         world.state.borrow_mut().is_unlocked = true;
         for round in 0..3 {
-            world.state.borrow_mut().now += if world.kept().1.is_none() {
+            world.state.borrow_mut().now += if world.stored().1.is_none() {
                 LIFETIME_S
             } else {
                 20
@@ -243,14 +243,14 @@ fn without_locks_two_commands_at_once_leave_a_login_that_works() {
 
 #[test]
 fn the_model_finds_a_client_that_forgets_or_repeats() {
-    // A login that was used and not kept, as a client without a note leaves it.
+    // A login that was used and not stored, as a client without a note leaves it.
     let world = World::new();
     let form = |token: &str| {
         let fields = [("grant_type", "refresh_token"), ("refresh_token", token)];
         let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
         HashMap::from(fields)
     };
-    let (token, _) = world.kept();
+    let (token, _) = world.stored();
     world.state.borrow_mut().grant(&form(&token));
     assert!(world.check().is_ok(), "within the grace it works");
     world.state.borrow_mut().now += GRACE_S;
@@ -260,7 +260,7 @@ fn the_model_finds_a_client_that_forgets_or_repeats() {
     assert!(problem.contains("600 s after its first use"), "{problem}");
 
     let world = World::new();
-    let (token, _) = world.kept();
+    let (token, _) = world.stored();
     let state = &world.state;
     state
         .borrow_mut()

@@ -356,8 +356,8 @@ impl World {
         }
     }
 
-    /// The refresh token that is kept, and since when the server knows it as used.
-    pub(super) fn kept(&self) -> (String, Option<u64>) {
+    /// The refresh token that is stored, and since when the server knows it as used.
+    pub(super) fn stored(&self) -> (String, Option<u64>) {
         let store = self.tokens().store().expect("it is a directory");
         let record = store.load(&self.profile.login_key());
         let record = record.expect("it can be read").expect("there is a login");
@@ -367,9 +367,9 @@ impl World {
         (token, used_at)
     }
 
-    /// Expects that the kept refresh token works, and that none was used when it must not be.
+    /// Expects that the stored refresh token works, and that none was used when it must not be.
     pub(super) fn check(&self) -> Result<(), String> {
-        let (token, used_at) = self.kept();
+        let (token, used_at) = self.stored();
         let state = self.state.borrow();
         if let Some(violation) = state.violations.first() {
             return Err(violation.clone());

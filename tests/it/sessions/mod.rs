@@ -311,14 +311,14 @@ fn a_login_that_others_could_read_is_not_used_and_each_remedy_of_the_hint_works(
         let _ = fs::remove_dir_all(world.cache());
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
     };
-    open(&kept(world), 0o644);
+    open(&login_file(world), 0o644);
     let hint = refused();
     let (_, command) = hint.rsplit_once("otherwise run: ").expect("it is there");
     world
         .run(std::path::Path::new("sh"), ["-c", command.trim_end()])
         .ok();
     list(world).ok();
-    open(&kept(world), 0o644);
+    open(&login_file(world), 0o644);
     refused();
     assert_eq!(
         manage(world, ["logout"]).ok(),
@@ -340,7 +340,7 @@ fn a_login_that_others_could_read_is_not_used_and_each_remedy_of_the_hint_works(
 }
 
 /// The file of the only login.
-fn kept(world: &World) -> std::path::PathBuf {
+fn login_file(world: &World) -> std::path::PathBuf {
     let mut logins = names(&state(world));
     logins.retain(|name| name.ends_with(".json"));
     assert_eq!(logins.len(), 1);

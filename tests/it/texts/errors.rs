@@ -2,7 +2,7 @@
 
 use bitbucket_local::{Consumer, Kind, Rule};
 
-use super::{Transcript, is_kept, normal, shown, world};
+use super::{Transcript, is_expected, normal, shown, world};
 use crate::{
     person::{person, state},
     support::{Done, Run, World, helper},
@@ -195,7 +195,7 @@ fn of_command_lines() {
         },
     ];
     note_all(&mut said, &more);
-    is_kept(
+    is_expected(
         &expect_test::expect_file!["../expected/errors-usage.txt"],
         &said.text,
     );
@@ -443,7 +443,7 @@ fn of_settings() {
         ),
     ];
     note_all(&mut said, &cases);
-    is_kept(
+    is_expected(
         &expect_test::expect_file!["../expected/errors-settings.txt"],
         &said.text,
     );
@@ -479,7 +479,7 @@ fn of_secrets_that_are_mistaken() {
         note_all(&mut said, &[case(about, TOKEN, "", environment)]);
     }
     assert_eq!(world.bitbucket.requests().len(), 0, "none of it is sent");
-    is_kept(
+    is_expected(
         &expect_test::expect_file!["../expected/errors-secrets.txt"],
         &said.text,
     );
@@ -597,7 +597,7 @@ fn of_the_token_endpoint() {
         "a proxy that wants a password",
         Rule::answer(407),
     );
-    is_kept(
+    is_expected(
         &expect_test::expect_file!["../expected/errors-endpoint.txt"],
         &said.text,
     );
@@ -688,8 +688,8 @@ fn of_logins_and_stores() {
         );
     }
     said.text = said.text.replace(&port, "PORT");
-    is_kept(
-        &expect_test::expect_file!["../expected/errors-kept.txt"],
+    is_expected(
+        &expect_test::expect_file!["../expected/errors-stored.txt"],
         &said.text,
     );
 }
@@ -793,7 +793,7 @@ fn of_addresses_and_repositories() {
         .input("nonsense\n")
         .done();
     said.note("git-remote-bbtoken origin bbtoken::ws/repo", &odd);
-    is_kept(
+    is_expected(
         &expect_test::expect_file!["../expected/errors-places.txt"],
         &said.text,
     );
@@ -827,7 +827,7 @@ fn of_secrets_that_others_have_touched() {
             .unwrap_or_default(),
         "FILE",
     );
-    is_kept(
+    is_expected(
         &expect_test::expect_file!["../expected/errors-touched.txt"],
         &said.text,
     );

@@ -24,9 +24,9 @@ use crate::{
     support::{Done, Run, World, gits, helper},
 };
 
-/// Compares a text with the one that is kept, or keeps it.
+/// Compares a text with the expected one, or replaces that.
 #[track_caller]
-pub(crate) fn is_kept(expected: &ExpectFile, text: &str) {
+pub(crate) fn is_expected(expected: &ExpectFile, text: &str) {
     let updates = std::env::var_os("UPDATE_EXPECT").is_some() && std::env::var_os("CI").is_some();
     assert!(!updates, "expected texts are never written by CI");
     expected.assert_eq(text);
@@ -210,7 +210,7 @@ fn help() {
         HELP.len(),
         "no subcommand is left out"
     );
-    is_kept(
+    is_expected(
         &expect_test::expect_file!["../expected/help.txt"],
         &said.text,
     );
@@ -271,7 +271,7 @@ fn success_of_logins() {
         &environment,
     );
     said.bbtoken(&["logout", "--all"], |run| run).expect(0);
-    is_kept(
+    is_expected(
         &expect_test::expect_file!["../expected/logins.txt"],
         &said.text,
     );
@@ -305,7 +305,7 @@ fn success_of_status() {
     ] {
         said.bbtoken(arguments, |run| run).expect(0);
     }
-    is_kept(
+    is_expected(
         &expect_test::expect_file!["../expected/status.txt"],
         &said.text,
     );
@@ -372,7 +372,7 @@ fn success_of_the_rest() {
     said.bbtoken(&["man", "--directory", "man1"], |run| run)
         .expect(0)
         .quiet();
-    is_kept(
+    is_expected(
         &expect_test::expect_file!["../expected/commands.txt"],
         &said.text,
     );

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bitbucket_local::{Kind, Rule};
 
-use super::{Transcript, is_kept, world};
+use super::{Transcript, is_expected, world};
 use crate::support::World;
 
 /// What a server answers, about what, and whether it is to a push.
@@ -166,7 +166,7 @@ fn of_the_git_endpoint() {
         refuse(&world, &tree, refusal, &mut said);
     }
     assert_eq!(refusals.len(), 22);
-    is_kept(
+    is_expected(
         &expect_test::expect_file!["../expected/errors-refused.txt"],
         &said.text,
     );

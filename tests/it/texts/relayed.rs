@@ -4,7 +4,7 @@ use std::fs;
 
 use bitbucket_local::{Action, Rule};
 
-use super::{Transcript, is_kept, world};
+use super::{Transcript, is_expected, world};
 use crate::support::{helper, put_program};
 
 #[test]
@@ -46,7 +46,7 @@ fn of_commands_of_git() {
         .input(&format!("{options}connect git-upload-pack\nlist\n"));
     let done = fetch.done();
     said.note("git-remote-bbtoken origin bbtoken::ws/repo", &done);
-    is_kept(
+    is_expected(
         &expect_test::expect_file!["../expected/errors-relayed.txt"],
         &said.text,
     );

@@ -10,7 +10,7 @@ use std::{
 use bitbucket_local::{Kind, Rule};
 use serde_json::{Value, json};
 
-use super::{Transcript, is_kept, world};
+use super::{Transcript, is_expected, world};
 use crate::{
     person,
     support::{Run, World, put_program},
@@ -106,7 +106,7 @@ fn shared() {
     ] {
         said.bbtoken(words, shared);
     }
-    is_kept(
+    is_expected(
         &expect_test::expect_file!["../expected/shared.txt"],
         &compared(&said),
     );
@@ -198,7 +198,7 @@ fn records_that_cannot_be_used() {
     about(&mut said, "the same", LOGIN);
     with("client_secret", Value::Null);
     about(&mut said, "a copy for jobs without a valid token", TOKEN);
-    is_kept(
+    is_expected(
         &expect_test::expect_file!["../expected/shared-records.txt"],
         &compared(&said),
     );
@@ -230,7 +230,7 @@ fn what_other_machines_left() {
     assert_eq!(world.bitbucket.token_requests().len(), requests);
     about(&mut said, "the same", DOCTOR);
     about(&mut said, "the same", &["renew", "ci"]);
-    is_kept(
+    is_expected(
         &expect_test::expect_file!["../expected/shared-others.txt"],
         &compared(&said),
     );
@@ -339,7 +339,7 @@ fn refusals_of_a_shared_login() {
     let fields = record.as_object_mut().expect("it is a record");
     fields.remove("reserved").expect("it proved the room");
     assert_eq!(record, good, "nothing else was written");
-    is_kept(
+    is_expected(
         &expect_test::expect_file!["../expected/shared-refusals.txt"],
         &compared(&said),
     );
@@ -396,7 +396,7 @@ fn a_login_of_another_account_replaces_a_shared_one_only_on_purpose() {
     world.bitbucket.script(Rule::answer(500).kind(Kind::Api));
     login(&mut said, "an account that Bitbucket does not name", &[]);
     assert_eq!(record(&world)["owner"], Value::Null);
-    is_kept(
+    is_expected(
         &expect_test::expect_file!["../expected/shared-accounts.txt"],
         &compared(&said),
     );

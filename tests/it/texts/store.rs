@@ -1,6 +1,6 @@
 //! Errors of a shared store: of its settings, of a server that answers something else, and of a command.
 
-use super::{Transcript, is_kept, shown, world};
+use super::{Transcript, is_expected, shown, world};
 use crate::hostile::Server;
 
 /// The record of a job.
@@ -138,7 +138,7 @@ fn of_settings() {
         ("GIT_CONFIG_VALUE_0", "token"),
     ];
     note(&mut said, "a token in a store for logins", &stored_token);
-    is_kept(
+    is_expected(
         &expect_test::expect_file!["../expected/errors-shared-settings.txt"],
         &said.text,
     );
@@ -189,7 +189,7 @@ fn of_answers() {
         world.bitbucket.requests().is_empty(),
         "Bitbucket is not asked"
     );
-    is_kept(
+    is_expected(
         &expect_test::expect_file!["../expected/errors-shared.txt"],
         &said.text,
     );

@@ -10,7 +10,7 @@ use std::{
 
 use bitbucket_local::{Action, Kind, Recorded, Rule};
 
-use super::{Transcript, is_kept, world};
+use super::{Transcript, is_expected, world};
 use crate::{
     needs::needs,
     person::{self, git_bbtoken, manage, person, state},
@@ -95,7 +95,7 @@ fn of_logins() {
         "git bbtoken login work",
         &done,
     );
-    is_kept(
+    is_expected(
         &expect_test::expect_file!["../expected/warnings-login.txt"],
         &said.text,
     );
@@ -125,7 +125,7 @@ fn of_the_cache() {
         run.env("BBTOKEN_HOME", &occupied)
     });
     let text = without_keys(&said.text, &world.cache());
-    is_kept(
+    is_expected(
         &expect_test::expect_file!["../expected/warnings-cache.txt"],
         &text,
     );
@@ -159,7 +159,7 @@ fn of_a_server_that_another_command_could_not_reach() {
         "git bbtoken token",
         &done,
     );
-    is_kept(
+    is_expected(
         &expect_test::expect_file!["../expected/warnings-unreachable.txt"],
         &said.text,
     );
@@ -180,7 +180,7 @@ fn of_disabled_certificate_checks() {
         .git(["config", "--global", "http.sslVerify", "false"])
         .ok();
     token(&mut said, "http.sslVerify = false", nowhere);
-    is_kept(
+    is_expected(
         &expect_test::expect_file!["../expected/warnings-verify.txt"],
         &said.text,
     );
@@ -235,7 +235,7 @@ fn of_renewals() {
     let room = room.file_name().expect("it has a name").to_string_lossy();
     let unique = room.split('.').skip(1).collect::<Vec<_>>().join(".");
     let text = text.replace(&unique, "UNIQUE.next");
-    is_kept(
+    is_expected(
         &expect_test::expect_file!["../expected/warnings-renewal.txt"],
         &text,
     );
