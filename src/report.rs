@@ -131,7 +131,11 @@ fn print(text: &str) {
 
 /// Formats an error and its causes, one per line, with the hint.
 pub(crate) fn text(error: &anyhow::Error) -> String {
-    let mut text = format!("error: {}\n", body(error));
+    format!("error: {}", without_label(error))
+}
+
+fn without_label(error: &anyhow::Error) -> String {
+    let mut text = format!("{}\n", body(error));
     if let Some(hint) = hint(error) {
         text.push_str(&format!("hint: {}\n", one_line(&mask(&hint))));
     }
@@ -192,10 +196,7 @@ fn by_variables(text: &str, count: u32) -> String {
 
 /// Formats an error for git, which shows it after its own `fatal: remote error: `.
 pub(crate) fn text_for_git(error: &anyhow::Error) -> String {
-    text(error)
-        .trim_start_matches("error: ")
-        .trim_end()
-        .to_owned()
+    without_label(error).trim_end().to_owned()
 }
 
 fn body(error: &anyhow::Error) -> String {

@@ -93,6 +93,7 @@ const RULES: [(&str, &[&str]); 34] = [
             "profile",
             "report",
             "setup",
+            "site",
             "token",
         ],
     ),
@@ -374,6 +375,54 @@ fn no_file_has_over_400_lines_in_front_of_its_tests() {
         let lines = code_of(&text).lines().count();
         assert!(lines <= 400, "{} has {lines} lines", path.display());
     }
+}
+
+/// Counts the lines of each function, its signature and braces included. A nested function counts twice.
+fn function_lengths(code: &str) -> Vec<usize> {
+    let lines: Vec<_> = code.lines().collect();
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let is_start = |line: &str| {
+        let words = line.split_whitespace();
+        let mut words = words.skip_while(|word| word.starts_with("pub") || *word == "const");
+        words.next() == Some("fn") && !line.ends_with(';')
+    };
+    let starts = (0..lines.len()).filter(|at| is_start(lines[*at]));
+    let length = |at: usize| {
+        let is_end = |line: &&str| line.trim() == "}" && indent(line) == indent(lines[at]);
+        1 + lines[at + 1..]
+            .iter()
+            .position(is_end)
+            .map_or(0, |at| at + 1)
+    };
+    starts.map(length).collect()
+}
+
+#[test]
+fn functions_are_short_and_no_room_holds_a_fifth_of_the_code() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    rust_files(&source, &mut files);
+    files.retain(|path| !path.ends_with("tests.rs"));
+    let (mut functions, mut rooms) = (Vec::new(), BTreeMap::new());
+    for path in files {
+        let text = fs::read_to_string(&path).expect("src is readable");
+        let code = code_of(&text);
+        functions.extend(function_lengths(code));
+        *rooms.entry(module_of(&path, &source)).or_insert(0) += code.lines().count();
+    }
+    functions.sort_unstable();
+    let (count, all) = (functions.len(), rooms.values().sum::<usize>());
+    assert!(count > 1_000, "the functions are found: {count}");
+    let (median, ninth) = (functions[count / 2], functions[count * 9 / 10]);
+    assert!(
+        median <= 8 && ninth <= 25,
+        "median {median}, 90 % within {ninth}"
+    );
+    let largest = rooms.iter().max_by_key(|(_, lines)| **lines);
+    assert!(
+        largest.is_some_and(|(_, lines)| lines * 5 < all),
+        "{largest:?} of {all}"
+    );
 }
 
 #[test]

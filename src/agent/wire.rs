@@ -21,7 +21,7 @@ use tokio::{
 };
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::http::LENDER_ENDED;
+use crate::http::LenderEnded;
 
 /// The longest frame.
 pub(super) const MAX_FRAME_BYTES: usize = 64 * 1024;
@@ -169,7 +169,7 @@ fn poll_bytes<'a>(
 ) -> Poll<io::Result<&'a [u8]>> {
     let read = ready!(Pin::new(socket).poll_fill_buf(context)).unwrap_or_default();
     Poll::Ready(match read.is_empty() {
-        true => Err(io::Error::other(LENDER_ENDED)),
+        true => Err(io::Error::other(LenderEnded)),
         false => Ok(read),
     })
 }

@@ -36,18 +36,16 @@ pub(crate) struct Move {
 }
 
 impl Move {
-    /// Reads a kind, as in the setting `kind`, and the pairs `project=workspace`.
+    /// Reads the pairs `project=workspace` of a move to a kind of Bitbucket.
     ///
     /// # Errors
     ///
-    /// [`Kind::Usage`] for other words, and [`Kind::Misconfigured`] if no profile is for a site of this kind.
-    pub(crate) fn read(app: &App, kind: &str, pairs: &[String]) -> Result<Self, Failure> {
-        let usage = |text: &str, known| {
-            Failure::new(Kind::Usage, format!("'{}' is not {known}", quote(text)))
+    /// [`Kind::Usage`] for another text, and [`Kind::Misconfigured`] if no profile is for a site of this kind.
+    pub(crate) fn read(app: &App, product: Product, pairs: &[String]) -> Result<Self, Failure> {
+        let usage = |text: &str| {
+            let message = format!("'{}' is not PROJECT=workspace", quote(text));
+            Failure::new(Kind::Usage, message)
         };
-        let mut kinds = Product::CHOICES.into_iter();
-        let known = kinds.find(|(name, _)| name.eq_ignore_ascii_case(kind));
-        let (kind, product) = known.ok_or_else(|| usage(kind, "cloud or datacenter"))?;
         let pair = |text: &String| {
             let (project, workspace) = text.split_once('=')?;
             let example = product
@@ -57,11 +55,12 @@ impl Move {
                 .ok()?;
             (example.workspace == workspace).then(|| (project.to_owned(), example.workspace))
         };
-        let pair = |text| pair(text).ok_or_else(|| usage(text, "PROJECT=workspace"));
+        let pair = |text| pair(text).ok_or_else(|| usage(text));
         let map = pairs.iter().map(pair).collect::<Result<_, _>>()?;
         let mut places = app.used_places().iter();
         let Some(to) = places.find(|place| place.product == product).cloned() else {
             let login = product.login();
+            let kind = product.name();
             let why = format!("no profile is for kind '{kind}'; log in first: {login}");
             return Err(Failure::new(Kind::Misconfigured, why));
         };

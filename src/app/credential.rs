@@ -121,7 +121,7 @@ fn sites<'p>(places: &'p [Place], protocol: &str, host: &str, url: &Url) -> Vec<
 
 /// Tells whether a host may be configured, as far as the configuration can be read.
 pub(crate) fn may_be_ours(host: &str) -> bool {
-    let git = GitConfig::read(&process_variable).unwrap_or_default();
+    let git = GitConfig::readable(&process_variable);
     // A repository must not decide which hosts get tokens.
     let git = git.protected();
     let given = process_variable("BBTOKEN_BASE_URL").filter(|base| !base.is_empty());

@@ -31,7 +31,6 @@ use crate::{
 };
 use target::Environment;
 
-pub(crate) use crate::site::{Account, Level, Owner, Subject};
 pub(crate) use account::{is_named, other_account, refused};
 pub(crate) use advertisement_cache::{OnDisk, Place, has_objects, is_new};
 #[cfg(unix)]

@@ -68,7 +68,7 @@ fn description(proxy: &ProxyUser, login: Option<&ProxyLogin>) -> Option<Secret> 
 fn git_credential(verb: &str, description: &Secret) -> Option<Secret> {
     let _hold = waiting::hold();
     let mut git = Child::Git.command("git").ok()?;
-    let config = GitConfig::read(&process_variable).unwrap_or_default();
+    let config = GitConfig::readable(&process_variable);
     if git_config::no_questions(&config, &process_variable).is_some() {
         git.env("GIT_TERMINAL_PROMPT", "0").env("GIT_ASKPASS", "");
     }

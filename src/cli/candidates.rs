@@ -11,8 +11,7 @@ use crate::{
 
 /// Lists the profiles of protected configuration. A repository's own configuration may contain anything.
 pub(super) fn profiles() -> Vec<CompletionCandidate> {
-    // Other commands report a configuration that cannot be read.
-    let config = GitConfig::read(&process_variable).unwrap_or_default();
+    let config = GitConfig::readable(&process_variable);
     let ours = config
         .entries()
         .filter(|entry| entry.section == "bbtoken" && entry.scope.is_protected());

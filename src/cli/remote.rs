@@ -98,8 +98,8 @@ struct Addresses<'o> {
 
 impl<'o> Addresses<'o> {
     fn new(options: &'o arguments::Convert, app: &App) -> anyhow::Result<Self> {
-        let conversion = match &options.to {
-            Some(kind) => Conversion::Moved(Box::new(Move::read(app, kind, &options.maps)?)),
+        let conversion = match options.to {
+            Some(product) => Conversion::Moved(Box::new(Move::read(app, product, &options.maps)?)),
             None if options.back => Conversion::Https,
             None => Conversion::Ours,
         };

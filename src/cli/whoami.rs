@@ -2,10 +2,11 @@
 
 use super::{Console, arguments};
 use crate::{
-    app::{self, App, Identity, Owner},
+    app::{self, App, Identity},
     failure::{Failure, Kind, quote},
     profile::Grant,
     secret::mask_id,
+    site::Owner,
 };
 
 pub(super) fn run(options: &arguments::Chosen, console: &mut Console<'_>) -> anyhow::Result<()> {

@@ -2,12 +2,13 @@
 
 use super::{Finding, Level, shared, site};
 use crate::{
-    app::{self, App, Identity, Owner, Unread},
+    app::{self, App, Identity, Unread},
     clock,
     failure::{Kind, kind, quote},
     profile::{self, Endpoints, Store},
     report,
     secret::masked,
+    site::Owner,
 };
 
 /// The text of a public report if Bitbucket refuses the token in the request for the account.

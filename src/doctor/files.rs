@@ -33,6 +33,9 @@ pub(super) fn all(app: &App) -> Vec<Finding> {
 
 /// Reads a file, but not a pipe. Some users keep secrets behind a pipe, and it may wait for the user.
 fn read(path: &Path) -> String {
+    if !path.is_file() {
+        return String::new();
+    }
     // Ignore a file that this user cannot read.
     let bytes = foreign::read(path, foreign::MAX_BYTES).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()

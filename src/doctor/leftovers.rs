@@ -39,7 +39,9 @@ fn configurations_below(directory: &Path) -> Vec<PathBuf> {
         return Vec::new();
     }
     if directory.join("HEAD").is_file() {
-        return vec![directory.join("config")];
+        let mut files = configurations_below(&directory.join("modules"));
+        files.push(directory.join("config"));
+        return files;
     }
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let below = entries.flat_map(|entry| configurations_below(&entry.path()));
@@ -68,14 +70,14 @@ fn exposed(app: &App, entry: &Entry) -> Option<Finding> {
         text += &format!(": {}", masked(value));
     }
     let convert = "git bbtoken remote convert";
+    // An address of Mercurial cannot be converted.
+    let is_converted = is_address && entry.scope == Scope::Local && !value.starts_with("hg:");
     let remove = format!("remove it from {file}");
     let header = "^[Aa][Uu][Tt][Hh]";
     let unset = ["git", "config", "--file", file, "--unset-all", &key, header];
     let fix = match entry.scope {
-        Scope::Local if is_address && file.ends_with(".gitmodules") => {
-            format!("{convert} --submodules")
-        }
-        Scope::Local if is_address => convert.to_owned(),
+        _ if is_converted && file.ends_with(".gitmodules") => format!("{convert} --submodules"),
+        _ if is_converted => convert.to_owned(),
         scope if is_header && scope != Scope::Command => shown_or(&unset, remove),
         _ => remove,
     };

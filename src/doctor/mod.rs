@@ -15,12 +15,7 @@ mod site;
 
 use serde_json::{Value, json};
 
-use crate::{
-    app::{App, Level},
-    failure::shell_command,
-    report,
-    secret::mask,
-};
+use crate::{app::App, failure::shell_command, report, secret::mask, site::Level};
 
 pub(crate) use programs::other_helper;
 

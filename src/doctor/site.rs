@@ -2,9 +2,10 @@
 
 use super::Finding;
 use crate::{
-    app::{App, Identity, Subject},
+    app::{App, Identity},
     failure::quote,
     git, report,
+    site::Subject,
 };
 
 /// Asks the server. `is_accepted` tells whether it has accepted the token.

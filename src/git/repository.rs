@@ -73,7 +73,7 @@ impl Repository {
                 true if env::var_os("GIT_DIR").is_some() => {
                     "GIT_DIR does not name a git repository; correct or unset it".to_owned()
                 }
-                true => "this is not a git repository; change into one".to_owned(),
+                true => "this is not a git repository; change into a git repository".to_owned(),
                 false => format!("git does not use this repository: {why}"),
             };
             Failure::new(Kind::Usage, message)

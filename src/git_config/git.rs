@@ -37,6 +37,11 @@ impl GitConfig {
         })
     }
 
+    /// Reads them for a command that works without them; none if they cannot be read. Other commands report that.
+    pub(crate) fn readable(variables: Variables<'_>) -> Self {
+        Self::read(variables).unwrap_or_default()
+    }
+
     /// Iterates over all settings in order.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()

@@ -22,7 +22,7 @@ pub(super) fn settings(variables: Variables<'_>) -> RawProfile {
 }
 
 /// Reads a variable of OpenBao's and Vault's own programs, by its names in order of precedence, and tells which one is
-/// set. As there, an empty one counts as unset. Every command does this, so the names are given whole.
+/// set. As there, an empty one counts as unset.
 pub(super) fn variable<'n>(
     variables: Variables<'_>,
     names: [&'n str; 2],

@@ -1,4 +1,4 @@
-//! Serves git with a plan: by the native transport, or by git's own that takes over.
+//! Serves git with a plan: with the native transport, or hands over to git's own.
 
 use super::{HandOver, Plan};
 use crate::{

@@ -25,9 +25,20 @@ const LONG_HEAD: &str = "proxy response headers too long";
 /// hyper's text for a `Content-Length` that is no number, or several that differ.
 const UNCLEAR_LENGTH: &str = "invalid content-length";
 
-/// The text of a lent connection's error if the lender has ended, not the server.
+/// The error of a lent connection if the lender has ended, not the server.
 #[cfg(unix)]
-pub(crate) const LENDER_ENDED: &str = "the agent that lent the connection has ended; try again";
+#[derive(Debug)]
+pub(crate) struct LenderEnded;
+
+#[cfg(unix)]
+impl fmt::Display for LenderEnded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the agent that lent the connection has ended; try again")
+    }
+}
+
+#[cfg(unix)]
+impl Error for LenderEnded {}
 
 /// The texts of glibc and musl for a temporary failure of the resolver (getaddrinfo(3), `EAI_AGAIN`).
 const RESOLVER_FAILED: [&str; 2] = [
@@ -110,7 +121,7 @@ impl Error for UnsupportedAuth {}
 /// Tells whether the process that lent a connection has ended, not the server.
 #[cfg(unix)]
 pub(super) fn is_of_lender(error: &reqwest::Error) -> bool {
-    links(error).any(|link| link.to_string() == LENDER_ENDED)
+    links(error).any(|link| link.is::<LenderEnded>())
 }
 
 impl TransportError {

@@ -46,7 +46,7 @@ pub use client::Client;
 #[cfg(unix)]
 pub(crate) use dial::dial;
 #[cfg(unix)]
-pub(crate) use errors::LENDER_ENDED;
+pub(crate) use errors::LenderEnded;
 pub(crate) use errors::Reason;
 #[cfg(unix)]
 pub(crate) use message::{Messages, runtime};

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     Phase, Request, Response, TransportError,
     client::notice_closed_connections,
-    errors::{LENDER_ENDED, classify_inner, is_of_lender},
+    errors::{LenderEnded, classify_inner, is_of_lender},
     message::{Exchange, Incoming, Messages},
     route::MAX_HEADER_LINES,
 };
@@ -128,7 +128,7 @@ impl Incoming {
                     Ok(Some(chunk)) => chunk.len(),
                     Err(error) if is_of_lender(error) => {
                         let host = &self.exchange.host;
-                        return Err(TransportError::new(Phase::Request, host, LENDER_ENDED));
+                        return Err(TransportError::new(Phase::Request, host, LenderEnded));
                     }
                     // The body ends here.
                     Ok(None) | Err(_) => AHEAD_BYTES,

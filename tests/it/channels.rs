@@ -196,7 +196,7 @@ fn scoop_and_winget_get_what_their_schemas_demand() {
     needs!("python3", "programs/tools", "programs/node");
     let release = Release::made();
     let winget = |kind: &str| release.path(&format!("winget/acme.git-remote-bbtoken.{kind}.yaml"));
-    // The schema for further languages: the one for the first is younger.
+    // The package has no schema for `defaultLocale`.
     let locale = release.read("winget/acme.git-remote-bbtoken.locale.en-US.yaml");
     fs::write(
         winget("locale"),

@@ -3,7 +3,10 @@
 
 use std::{fs, path::Path};
 
-use crate::support::{Run, World, gits};
+use crate::{
+    needs::needs,
+    support::{Run, World, gits},
+};
 
 /// A part of every secret that is planted.
 const CANARY: &str = "canary7";
@@ -142,6 +145,19 @@ fn secrets_in_settings_are_found_with_their_place_and_the_command_that_removes_t
         "tree/.git/modules/lib/deep/config",
         "[remote \"origin\"]\n\turl = https://joe:CANARY@bitbucket.org/ws/deep\n",
     );
+    old.write(
+        "tree/.git/modules/lib/deep/modules/inner/HEAD",
+        "ref: refs/heads/main\n",
+    );
+    old.write(
+        "tree/.git/modules/lib/deep/modules/inner/config",
+        "[remote \"origin\"]\n\turl = https://joe:CANARY@bitbucket.org/ws/inner\n",
+    );
+    old.config(
+        "--local",
+        "remote.old.url",
+        "hg::https://joe:CANARY@bitbucket.org/ws/old",
+    );
     old.finds(&[
         "problem  secrets: http.extraHeader in HOME/.gitconfig contains an Authorization header",
         "-> git config --file HOME/.gitconfig --unset-all http.extraHeader '^[Aa][Uu][Tt][Hh]'; then revoke it at Bitbucket\n",
@@ -152,7 +168,9 @@ fn secrets_in_settings_are_found_with_their_place_and_the_command_that_removes_t
         "problem  secrets: alias.clone-it in HOME/.gitconfig contains OAuth 1 keys, which Bitbucket does not accept for git over https\n",
         "problem  secrets: lfs.url in ",
         "/.git/modules/lib/deep/config contains a password or token: https://***@bitbucket.org/ws/deep\n",
-        "8 problems (secrets)",
+        "/modules/inner/config contains a password or token: https://***@bitbucket.org/ws/inner\n",
+        " contains a password or token: hg::https://***@bitbucket.org/ws/old\n         -> remove it from ",
+        "10 problems (secrets)",
     ]);
 }
 
@@ -192,15 +210,27 @@ fn files_of_other_programs_are_read_for_bitbucket_alone() {
 }
 
 #[test]
-fn a_pipe_in_the_place_of_a_file_is_not_waited_for() {
+fn a_pipe_in_the_place_of_a_file_is_not_opened() {
+    needs!("strace");
     let old = Old::new();
     for name in [".netrc", ".git-credentials"] {
         let path = old.world.home().join(name);
         old.world.run(Path::new("mkfifo"), [path]).ok();
     }
     let program = assert_cmd::cargo::cargo_bin!("git-bbtoken");
-    let shown = old.world.run(program, ["doctor"]).ok();
+    // Who opens a pipe wakes the program behind it.
+    let log = old.world.path("log");
+    let strace = old.world.run(
+        Path::new("strace"),
+        ["-f", "-qq", "-e", "trace=openat", "-o"],
+    );
+    let shown = strace.arg(&log).arg(program).arg("doctor").ok();
     assert!(!shown.contains(" secrets: "), "{shown}");
+    let opened = fs::read_to_string(log).expect("strace wrote it");
+    assert!(opened.contains("/.gitconfig\""), "{opened}");
+    for name in [".netrc", ".git-credentials"] {
+        assert!(!opened.contains(&format!("/{name}\"")), "{opened}");
+    }
 }
 
 #[test]

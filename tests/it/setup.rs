@@ -312,7 +312,7 @@ fn convert_needs_a_repository() {
     let done = world.bbtoken(["remote", "convert", "--yes"]).fails(2);
     assert_eq!(
         done.stderr,
-        "error: this is not a git repository; change into one\n"
+        "error: this is not a git repository; change into a git repository\n"
     );
 }
 

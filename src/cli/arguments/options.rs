@@ -2,10 +2,21 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ColorChoice, Subcommand, ValueEnum};
+use clap::{Args, ColorChoice, Subcommand, ValueEnum, builder::PossibleValue};
 use clap_complete::engine::ArgValueCandidates;
 
 use super::{examples, profiles};
+use crate::site::Product;
+
+impl ValueEnum for Product {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Product::Cloud, Product::DataCenter]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()))
+    }
+}
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Profile {
@@ -233,9 +244,16 @@ pub(in crate::cli) struct Convert {
     #[arg(long)]
     pub(in crate::cli) back: bool,
     /// Change the addresses of repositories that have moved between Data Center and Cloud. The kind is where they are now: cloud or datacenter. Needs --map
-    #[arg(long, value_name = "kind", value_parser = ["cloud", "datacenter"], ignore_case = true, hide_possible_values = true,
-        requires = "maps", conflicts_with = "back")]
-    pub(in crate::cli) to: Option<String>,
+    #[arg(
+        long,
+        value_name = "kind",
+        value_enum,
+        ignore_case = true,
+        hide_possible_values = true,
+        requires = "maps",
+        conflicts_with = "back"
+    )]
+    pub(in crate::cli) to: Option<Product>,
     /// With --to: a project of the repositories, and its new workspace; repeat the option for more projects
     #[arg(
         long = "map",

@@ -12,12 +12,13 @@ use super::{
     trial,
 };
 use crate::{
-    app::{self, Account, Identity, Owner},
+    app::{self, Identity},
     clock,
     failure::{Failure, quote},
     oauth::{self, Authorization, Callback, Listener, Shown, Visitor},
     profile::Grant,
     secret::Secret,
+    site::{Account, Owner},
     token::{Accept, Bearer, needs_login},
 };
 

@@ -12,12 +12,13 @@ mod wanted;
 use super::{Console, arguments, signals, usage};
 use crate::{
     address::Address,
-    app::{self, App, Identity, Owner, Unread},
+    app::{self, App, Identity, Unread},
     clock,
     failure::{Failure, Kind, kind, quote},
     profile::{self, Grant, Source},
     report,
     secret::{Secret, mask_address, masked},
+    site::Owner,
 };
 use outcome::Heard;
 use wanted::Wanted;

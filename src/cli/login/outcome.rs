@@ -8,9 +8,10 @@ use super::{
     Login,
 };
 use crate::{
-    app::{self, Account, App, Owner, is_named},
+    app::{self, App, is_named},
     clock,
     profile::{Grant, Profile, Store},
+    site::{Account, Owner},
     token::CachedToken,
 };
 

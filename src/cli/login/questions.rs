@@ -1,4 +1,4 @@
-//! What a login asks: the profile, the kind of login and the client's id.
+//! Asks for the profile, the kind of login and the client's id.
 
 use super::super::{Console, arguments, usage};
 use crate::{
@@ -16,6 +16,7 @@ const KINDS: [GrantKind; 3] = [
     GrantKind::AuthorizationCode,
     GrantKind::ClientCredentials,
 ];
+
 /// Chooses the profile if the user names none: the one that git uses here, or 'default'.
 pub(super) fn name(
     options: &arguments::Login,

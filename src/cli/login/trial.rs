@@ -6,10 +6,11 @@ use super::{
 };
 use crate::{
     address::Address,
-    app::{self, Identity, Owner},
+    app::{self, Identity},
     failure::{Failure, Kind, kind},
     profile::Profile,
     secret::TOKEN_PREFIXES,
+    site::Owner,
 };
 
 /// Tries a token on the repository, or without one by asking Bitbucket for its account, which it returns.

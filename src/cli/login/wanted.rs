@@ -150,7 +150,7 @@ impl<'o> Wanted<'o> {
         let identity = self.identity(app)?;
         if identity.profile.store == Store::Memory {
             let remedy = match app.raw.environment.settings.has(Key::Store) {
-                // It counts more than an option does.
+                // The variable overrides the option.
                 true => "unset BBTOKEN_STORE",
                 false => "choose 'file', 'keyring' or 'kernel-keyring' with --store",
             };

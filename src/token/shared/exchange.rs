@@ -1,4 +1,4 @@
-//! Requests a token under a claim, and writes what became of it into the shared record.
+//! Requests a token under a claim, and writes the outcome into the shared record.
 
 use std::time::Duration;
 

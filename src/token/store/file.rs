@@ -459,7 +459,7 @@ mod tests {
         assert_eq!(count_beside(&one), 0);
     }
 
-    /// A process must not take the record that another one has just written for unused space, and remove it.
+    /// A process must not mistake the record that another one has just written for unused space, and remove it.
     #[cfg(unix)]
     #[test]
     fn processes_without_a_lock_never_leave_the_store_without_a_secret() {

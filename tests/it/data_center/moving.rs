@@ -372,7 +372,7 @@ fn a_move_needs_a_known_kind_and_maps() {
     run(&["--map", "PROJ=acme"]).says(&["--to <kind>"]);
     run(&["--to", "cloud", "--map", "PROJ=acme", "--back"]).says(&["cannot be used with"]);
     let kind = run(&["--to", "server", "--map", "PROJ=acme"]);
-    kind.says(&["error: 'server' is not cloud or datacenter\n"]);
+    kind.says(&["error: invalid value 'server' for '--to <kind>'\n"]);
     for map in ["PROJ", "PROJ=", "PROJ=a/b", "PROJ=~ann", "PROJ=work@ws"] {
         let words = format!("error: '{map}' is not PROJECT=workspace\n");
         run(&["--to", "cloud", "--map", map]).says(&[&words]);

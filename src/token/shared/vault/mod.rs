@@ -311,7 +311,7 @@ impl SharedRecord for VaultRecord<'_> {
     fn may_destroy(&self) -> Result<(), Trouble> {
         let path = self.wire.path_of("destroy").join("/");
         let answer = self.capabilities(&path)?;
-        // A server that does not tell the right may still grant it.
+        // A server that does not list the right may still grant it.
         let Some(rights) = answer.part("/data").and_then(|data| data.get(&path)) else {
             return Ok(());
         };
