@@ -279,8 +279,8 @@ fn hint(error: &anyhow::Error) -> Option<String> {
 fn hint_of(kind: &Kind) -> Option<String> {
     Some(match kind {
         Kind::NotConfigured => format!(
-            "{}set BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET to the id and secret of a client (Cloud: the key and secret of a \
-             private OAuth consumer), or BBTOKEN_ACCESS_TOKEN to a token",
+            "{}set BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET to a client's id and secret (Cloud: key and secret of a private OAuth \
+             consumer), or BBTOKEN_ACCESS_TOKEN to a token",
             // A login needs a configuration file to write to.
             if has_configuration() { "run 'git bbtoken login' (for a Data Center, add --data-center <url>); or " } else { "" }
         ),
@@ -345,7 +345,7 @@ fn hint_of(kind: &Kind) -> Option<String> {
              if git accepts the server, set BBTOKEN_ACCESS_TOKEN to an access token, which needs no token request"
         ),
         Kind::Untrusted { host, .. } => format!(
-            "if a proxy in your network replaces the certificate of '{host}', set {CA_SETTING} to a file with the proxy's CA certificate; also check this machine's clock"
+            "if a network proxy replaces the certificate of '{host}', set {CA_SETTING} to a file with the proxy's CA certificate; also check this machine's clock"
         ),
         Kind::OnlyHttp2 { host } => format!(
             "enable HTTP/1.1 on '{host}' or on the gateway in front of it; for repositories, git's own transport works, too: \

@@ -122,7 +122,7 @@ fn a_password_in_an_address_is_refused_and_not_shown() {
 #[test]
 fn without_a_profile_the_two_variables_are_named() {
     let message = "error: no OAuth client and no token is configured\n\
-        hint: run 'git bbtoken login' (for a Data Center, add --data-center <url>); or set BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET to the id and secret of a client (Cloud: the key and secret of a private OAuth consumer), or BBTOKEN_ACCESS_TOKEN to a token\n";
+        hint: run 'git bbtoken login' (for a Data Center, add --data-center <url>); or set BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET to a client's id and secret (Cloud: key and secret of a private OAuth consumer), or BBTOKEN_ACCESS_TOKEN to a token\n";
     on_every_git(|world| {
         is_refused(
             world,
@@ -136,7 +136,7 @@ fn without_a_profile_the_two_variables_are_named() {
 #[test]
 fn without_a_home_directory_no_hint_needs_one() {
     let nothing = "error: no OAuth client and no token is configured\n\
-        hint: set BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET to the id and secret of a client (Cloud: the key and secret of a private OAuth consumer), or BBTOKEN_ACCESS_TOKEN to a token\n";
+        hint: set BBTOKEN_CLIENT_ID and BBTOKEN_CLIENT_SECRET to a client's id and secret (Cloud: key and secret of a private OAuth consumer), or BBTOKEN_ACCESS_TOKEN to a token\n";
     on_every_git(|world| {
         is_refused(
             world,

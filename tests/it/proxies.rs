@@ -340,7 +340,7 @@ fn a_proxy_that_opens_what_passes_is_trusted_by_a_setting_alone() {
         run(world.bitbucket.ca_file()).expect(128).says(&[
             "caused by: cannot make a secure connection to 'localhost' through proxy '127.0.0.1:",
             "caused by: its certificate is not signed by a trusted CA\n",
-            "hint: if a proxy in your network replaces the certificate of 'localhost', set http.sslCAInfo",
+            "hint: if a network proxy replaces the certificate of 'localhost', set http.sslCAInfo",
         ]);
     });
 }

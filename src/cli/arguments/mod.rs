@@ -87,7 +87,7 @@ pub(super) enum Command {
     #[command(
         long_about = "Renew a token that many machines share, ahead of its end\n\n\
             Only a profile with the store 'vault' or 'command' has a shared token. Every command renews it when it is \
-            due. Run this command every 30 minutes where the jobs read only a copy of the token (storeTokenPath): it \
+            due. Run this command every 30 minutes where the jobs read only a copy of the token (storeTokenPath). It \
             renews the token if less than half of its life is left, and updates the copy.",
         after_help = examples::shown("git-bbtoken-renew")
     )]

@@ -10,8 +10,8 @@ is `native`. It does the same for every `http` key that is not in this table. Gi
 follows no redirects.
 
 The helper cannot hand over a token request. If a token request fails, the error names each setting that it did not
-follow. If only git supports the certificate or TLS of a server or proxy, the helper remembers this for a day: git's own
-transport serves the repositories, and curl requests the tokens.
+follow. If only git supports the certificate or TLS of a server or proxy, the helper remembers this for a day. Git's own
+transport then serves the repositories, and curl requests the tokens.
 
 The column *in a repository's own configuration* says what happens to a key in `.git/config` or in a file that it includes.
 It is about requests to the git server. Token requests and proxy logins follow only your own settings: those of the system,
@@ -64,7 +64,7 @@ At Bitbucket Cloud, create an OAuth client once, in the workspace that owns it:
 Bitbucket then shows a key and a secret: the client's id and secret. Bitbucket's terms and OAuth's: consumer = \
 client, key = client id, secret = client secret, permission = scope.
 
-You can also use a token: an access token of a repository, project or workspace (its settings, Access tokens), or an \
+You can also use a token. It is an access token of a repository, project or workspace (its settings, Access tokens), or an \
 API token with scopes (https://id.atlassian.com/manage-profile/security/api-tokens).
 
 For a Data Center, run 'git bbtoken login <profile> --data-center <url>' on a terminal. It shows how to create an HTTP \
@@ -127,17 +127,17 @@ git bbtoken token --json
 pub(super) const PROGRAMS: &str = "
 ## Programs that are started
 
-The helper and `git bbtoken` look for programs only in the absolute directories of `PATH`, because an empty or relative entry could lead into the work tree. \
+The helper and `git bbtoken` look for programs only in the absolute directories of `PATH`. An empty or relative entry could lead into the work tree. \
 Each program gets a `PATH` with these directories only, except the command of `exec`. For the same reason, no program gets a \
-variable with a relative path of a file for curl or its libraries, for example `CURL_CA_BUNDLE`, `OPENSSL_CONF` or `SSLKEYLOGFILE`.
+relative path in a variable of curl or its libraries, for example `CURL_CA_BUNDLE`, `OPENSSL_CONF` or `SSLKEYLOGFILE`.
 ";
 
 /// The topic 'lfs'.
 pub(super) const LFS: &str = "\
 git-lfs does not support remote helpers. If git-lfs is installed, a clone adds the settings below to the new \
 repository, unless they are set. 'git bbtoken setup' adds them to the current repository. A fetch or a push adds them if \
-the repository uses git-lfs: its git directory has 'lfs', or a .gitattributes file at the top of the work tree names the \
-filter.
+the repository uses git-lfs. It uses git-lfs if its git directory has 'lfs', or if a .gitattributes file at the top of \
+the work tree names the filter.
 
   remote.<name>.lfsurl
       the repository's LFS endpoint, over https

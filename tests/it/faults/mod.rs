@@ -439,7 +439,7 @@ fn a_certificate_of_an_unknown_ca_is_refused_before_a_request() {
              caused by: cannot get a token for profile 'environment' with client '",
             "\n\
              caused by: cannot make a secure connection to 'localhost'\ncaused by: ",
-            "hint: if a proxy in your network replaces the certificate of 'localhost', set http.sslCAInfo (or GIT_SSL_CAINFO, which overrides it) to a file with the proxy's CA certificate; also check this machine's clock\n",
+            "hint: if a network proxy replaces the certificate of 'localhost', set http.sslCAInfo (or GIT_SSL_CAINFO, which overrides it) to a file with the proxy's CA certificate; also check this machine's clock\n",
         ]);
         assert!(world.bitbucket.requests().is_empty(), "nothing is sent");
     });
