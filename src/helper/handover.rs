@@ -108,7 +108,7 @@ impl Plan {
         &self,
         service: Service,
         repository: &Url,
-        way: HandOver,
+        hand_over: HandOver,
     ) -> anyhow::Result<Process> {
         if let Some(ban) = &self.https_ban {
             let message = format!("git's own transport is needed here, but {ban} forbids it");
@@ -128,7 +128,7 @@ impl Plan {
             quote_for_shell(&self.identity_for(service).profile.name)
         );
         let http = &self.identity_for(service).http;
-        let mut process = self.remote_https(service, repository, way, Some(ask))?;
+        let mut process = self.remote_https(service, repository, hand_over, Some(ask))?;
         if !may_ask || http.git_only.is_empty() && http.settings.proxy.is_none() {
             // Git may ask only for a proxy's login and for the password of a certificate's key.
             without_questions(&mut process);
@@ -168,13 +168,13 @@ impl Plan {
         &self,
         service: Service,
         repository: &Url,
-        way: HandOver,
+        hand_over: HandOver,
         credential_helper: Option<String>,
     ) -> anyhow::Result<Process> {
         let settings = self.settings(service, repository, credential_helper);
         let git = Child::Transport.command("git");
         let mut process = git.context("cannot start git's own https helper")?;
-        if way == HandOver::Forwarded && self.protocol == Protocol::Version2 {
+        if hand_over == HandOver::Forwarded && self.protocol == Protocol::Version2 {
             // After `fallback`, git asks for `list`. With version 2 that lists nothing, and a clone would be empty
             // without an error (git: discover_refs in remote-curl.c). `-c` overrides every other setting.
             process.args(["-c", "protocol.version=0"]);

@@ -13,7 +13,7 @@ use super::{
     curl::{Curl, CurlRequest, Unanswered},
     errors::{UnsupportedAuth, classify, refused_by_curl},
     message::{Exchange, Messages},
-    proxy::auth::{self, Offer, ProxyError},
+    proxy::auth::{self, AuthSchemes, ProxyError},
     route::Route,
     timeouts::LIMITS,
 };
@@ -28,7 +28,7 @@ pub struct Client {
     messages: Messages,
     route: Route,
     /// The authentication schemes of the proxy, once they are known.
-    offer: OnceCell<Offer>,
+    auth_schemes: OnceCell<AuthSchemes>,
     /// The status with which the proxy refused to connect, if it is known.
     refused_with: OnceCell<Option<u16>>,
     settings: Settings,
@@ -70,7 +70,7 @@ impl Client {
             settings: settings.clone(),
             reason_for_curl: RefCell::default(),
             route,
-            offer: OnceCell::new(),
+            auth_schemes: OnceCell::new(),
             refused_with: OnceCell::new(),
             logins: None,
             login: RefCell::default(),
@@ -178,11 +178,11 @@ impl Client {
                 return Err(self.unconnected(host, why));
             }
             None if !self.is_for_curl(proxy) => {}
-            _ => return self.send_by_curl(for_curl, host, &Offer::default()),
+            _ => return self.send_by_curl(for_curl, host, &AuthSchemes::default()),
         }
         // Like curl, send a password in clear text only after the proxy has offered Basic.
-        if proxy.has_user() && !self.offer(request.url()).has_basic() {
-            return self.send_by_curl(for_curl, host, self.offer(request.url()));
+        if proxy.has_user() && !self.auth_schemes(request.url()).has_basic() {
+            return self.send_by_curl(for_curl, host, self.auth_schemes(request.url()));
         }
         if proxy.lacks_password() && self.login.borrow().is_none() {
             self.log_in(host)?;
@@ -204,9 +204,9 @@ impl Client {
             .attempt(request, exchange)
             .map_err(|error| self.with_status(error, &url, host));
         if wants_login(&answer) {
-            let offer = self.offer(&url);
-            if !offer.has_basic() {
-                return self.send_by_curl(for_curl, host, offer);
+            let auth_schemes = self.auth_schemes(&url);
+            if !auth_schemes.has_basic() {
+                return self.send_by_curl(for_curl, host, auth_schemes);
             }
             if let Some(request) = again.filter(|_| self.may_ask()) {
                 self.log_in(host)?;
@@ -241,10 +241,10 @@ impl Client {
     }
 
     /// Gives the proxy's authentication schemes. Asks the proxy only if curl could use another scheme than Basic.
-    fn offer(&self, url: &Url) -> &Offer {
-        self.offer.get_or_init(|| match self.proxy() {
+    fn auth_schemes(&self, url: &Url) -> &AuthSchemes {
+        self.auth_schemes.get_or_init(|| match self.proxy() {
             Some(proxy) if self.settings.proxy_auth == ProxyAuth::Any => auth::ask(proxy, url),
-            _ => Offer::default(),
+            _ => AuthSchemes::default(),
         })
     }
 
@@ -253,13 +253,13 @@ impl Client {
         &self,
         for_curl: Option<&CurlRequest>,
         host: &str,
-        offer: &Offer,
+        auth_schemes: &AuthSchemes,
     ) -> Result<reqwest::Response, TransportError> {
-        let for_curl = for_curl.filter(|_| !offer.is_unknown());
+        let for_curl = for_curl.filter(|_| !auth_schemes.is_unknown());
         let (Some(for_curl), Some(proxy)) = (for_curl, self.proxy()) else {
             let other = UnsupportedAuth {
-                ways: offer.to_string(),
-                is_unknown: offer.is_unknown(),
+                schemes: auth_schemes.to_string(),
+                is_unknown: auth_schemes.is_unknown(),
                 has_user: self.proxy().is_some_and(Proxy::has_user),
             };
             return Err(self.unconnected(host, other));

@@ -89,7 +89,7 @@ pub(super) fn classify_inner(
 #[derive(Debug)]
 pub(super) struct UnsupportedAuth {
     /// The schemes that it offers, if they are known.
-    pub(super) ways: String,
+    pub(super) schemes: String,
     /// Whether git has none of these schemes, either.
     pub(super) is_unknown: bool,
     /// Whether the proxy's address contains a user name. Without one, git does not ask for a password.
@@ -102,12 +102,12 @@ impl fmt::Display for UnsupportedAuth {
             return write!(
                 f,
                 "the proxy accepts only {}, which git does not support; ask its administrator for Basic, Digest, NTLM or Negotiate",
-                self.ways
+                self.schemes
             );
         }
-        match self.ways.as_str() {
+        match self.schemes.as_str() {
             "" => f.write_str("http.proxyAuthMethod asks for an authentication method that the native transport does not support")?,
-            ways => write!(f, "the proxy accepts only {ways}, which git's own transport supports and the native transport does not")?,
+            schemes => write!(f, "the proxy accepts only {schemes}, which git's own transport supports and the native transport does not")?,
         }
         match self.has_user {
             true => Ok(()),

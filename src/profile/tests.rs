@@ -222,7 +222,7 @@ fn a_named_profile_is_used_as_defined() {
     with_client.environment.client_secret = Some(Source::File("/secret".into()));
     let mut tried = 0;
     for raw in [&defined, &with_token(&defined), &with_client] {
-        let ways: [&dyn Fn(&str) -> Raw; 4] = [
+        let selections: [&dyn Fn(&str) -> Raw; 4] = [
             &|_| raw.clone(),
             &|name| Raw {
                 of_remote: setting(name),
@@ -238,11 +238,11 @@ fn a_named_profile_is_used_as_defined() {
                 ..raw.clone()
             },
         ];
-        for (way, select) in ways.iter().enumerate() {
+        for (selection, select) in selections.iter().enumerate() {
             for name in ["bot", "app", "script", DEFAULT] {
-                let asked = (way == 0).then_some(name);
+                let asked = (selection == 0).then_some(name);
                 // A client or token in the environment comes before `bbtoken.profile`.
-                if way == 3 && raw.environment.is_complete() {
+                if selection == 3 && raw.environment.is_complete() {
                     continue;
                 }
                 let chosen =
@@ -257,7 +257,7 @@ fn a_named_profile_is_used_as_defined() {
                     (DEFAULT, Grant::ClientCredentials(client)) => client.id == "common",
                     _ => false,
                 };
-                assert!(is_own, "{name}, way {way}: {:?}", chosen.grant);
+                assert!(is_own, "{name}, selection {selection}: {:?}", chosen.grant);
                 tried += 1;
             }
         }

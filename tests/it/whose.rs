@@ -88,7 +88,7 @@ fn a_client_or_token_in_the_environment_is_used_where_no_profile_is_named() {
 }
 
 /// A way to select the profile `b`, and what it writes.
-type Way = (&'static str, fn(&World, &Path));
+type Selection = (&'static str, fn(&World, &Path));
 
 fn set(world: &World, arguments: &[&str]) {
     world.git(["config"]).args(arguments).ok();
@@ -106,7 +106,7 @@ fn include(world: &World, condition: &str) {
     world.git(["config", "--global", &key]).arg(file).ok();
 }
 
-const WAYS: [Way; 11] = [
+const SELECTIONS: [Selection; 11] = [
     ("the address", |world, tree| {
         set_in(world, tree, &["remote.origin.url", "bbtoken::b@ws/repo"]);
     }),
@@ -153,7 +153,7 @@ const WAYS: [Way; 11] = [
 #[test]
 fn every_command_finds_the_same_profile_in_the_same_directory() {
     let git = gits().remove(0);
-    for (way, select) in WAYS {
+    for (selection, select) in SELECTIONS {
         let world = &World::new(git.clone());
         world.repository("ws", "repo");
         let clients = ["a", "b"].map(|name| {
@@ -208,12 +208,12 @@ fn every_command_finds_the_same_profile_in_the_same_directory() {
                 .filter_map(|user| clients.iter().find(|(_, key)| key == user))
                 .map(|(name, _)| *name)
                 .collect();
-            assert_eq!(names, ["b"], "'{command}', where {way} selects 'b'");
+            assert_eq!(names, ["b"], "'{command}', where {selection} selects 'b'");
             tried += 1;
         }
         assert_eq!(tried, 8);
         let remote = world.git(["remote"]).within(&below).ok();
-        let remote = match way {
+        let remote = match selection {
             "the branch's remote" => "two",
             _ => remote.lines().next().expect("there is one"),
         };
@@ -230,7 +230,7 @@ fn every_command_finds_the_same_profile_in_the_same_directory() {
             let done = run.within(&below).done();
             assert!(
                 done.stdout.contains(said),
-                "where {way} selects 'b': {done:?}"
+                "where {selection} selects 'b': {done:?}"
             );
         }
     }

@@ -20,50 +20,50 @@ const SCHEMES: [&str; 4] = ["basic", "digest", "negotiate", "ntlm"];
 
 /// The names of the offered schemes (RFC 9110 section 11.7.1), in lower case; empty if unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Offer(Vec<String>);
+pub(crate) struct AuthSchemes(Vec<String>);
 
-impl Offer {
+impl AuthSchemes {
     /// Tells whether the proxy may accept Basic.
     pub(crate) fn has_basic(&self) -> bool {
-        self.0.is_empty() || self.0.iter().any(|way| way == "basic")
+        self.0.is_empty() || self.0.iter().any(|scheme| scheme == "basic")
     }
 
     /// Tells whether curl, and so git, has none of the offered schemes.
     pub(crate) fn is_unknown(&self) -> bool {
-        let is_known = |way: &String| SCHEMES.contains(&way.as_str());
+        let is_known = |scheme: &String| SCHEMES.contains(&scheme.as_str());
         !self.0.is_empty() && !self.0.iter().any(is_known)
     }
 
     fn read(head: &str) -> Self {
-        let mut ways: Vec<String> = head
+        let mut schemes: Vec<String> = head
             .lines()
             .filter_map(|line| {
                 let (name, value) = line.split_once(':')?;
-                let is_offer = name.trim().eq_ignore_ascii_case("proxy-authenticate");
-                let way = value.split_whitespace().next().filter(|_| is_offer)?;
-                Some(way.trim_end_matches(',').to_ascii_lowercase())
+                let is_challenge = name.trim().eq_ignore_ascii_case("proxy-authenticate");
+                let scheme = value.split_whitespace().next().filter(|_| is_challenge)?;
+                Some(scheme.trim_end_matches(',').to_ascii_lowercase())
             })
             .collect();
-        ways.sort();
-        ways.dedup();
-        Offer(ways)
+        schemes.sort();
+        schemes.dedup();
+        AuthSchemes(schemes)
     }
 }
 
-impl fmt::Display for Offer {
+impl fmt::Display for AuthSchemes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ways: Vec<_> = self.0.iter().map(|way| quote(way)).collect();
-        f.write_str(&ways.join(" or "))
+        let schemes: Vec<_> = self.0.iter().map(|scheme| quote(scheme)).collect();
+        f.write_str(&schemes.join(" or "))
     }
 }
 
 /// Asks a proxy for its schemes by connecting without a password. The result is empty if that fails.
-pub(crate) fn ask(proxy: &Proxy, url: &Url) -> Offer {
+pub(crate) fn ask(proxy: &Proxy, url: &Url) -> AuthSchemes {
     // Only the library can connect to an https proxy.
     if proxy.scheme() != "http" {
-        return Offer::default();
+        return AuthSchemes::default();
     }
-    head(proxy, url, None).map_or_else(|_| Offer::default(), |head| Offer::read(&head))
+    head(proxy, url, None).map_or_else(|_| AuthSchemes::default(), |head| AuthSchemes::read(&head))
 }
 
 /// Asks a proxy to connect, with the login that it got before, and gives the status of its response.
@@ -161,9 +161,9 @@ mod tests {
             ("Proxy-Authenticate: \u{9b}31m\r\n", "\\u{9b}31m", false),
         ];
         for (lines, shown, has_basic) in cases {
-            let offer = Offer::read(&format!("HTTP/1.1 407 No\r\n{lines}\r\n"));
+            let schemes = AuthSchemes::read(&format!("HTTP/1.1 407 No\r\n{lines}\r\n"));
             assert_eq!(
-                (offer.to_string().as_str(), offer.has_basic()),
+                (schemes.to_string().as_str(), schemes.has_basic()),
                 (shown, has_basic)
             );
         }

@@ -92,9 +92,9 @@ pub(super) enum Phase {
 
 pub(super) const PHASES: [Phase; 3] = [Phase::Head, Phase::Boundary, Phase::Inside];
 
-/// One way in which a fault comes at its place.
+/// One variant of a fault at its place.
 #[derive(Clone, Copy)]
-pub(super) struct Way {
+pub(super) struct Variant {
     pub(super) name: &'static str,
     /// Gives what the server does, after so many bytes of its answer's body.
     pub(super) action: fn(Step, u64) -> Action,
@@ -167,8 +167,12 @@ fn alter(name: &str, value: String) -> Action {
     Action::Alter(vec![(name.to_owned(), value)])
 }
 
-/// Gives the ways in which a fault comes at a place, or why there is none.
-pub(super) fn ways(fault: Fault, phase: Phase, step: Step) -> Result<Vec<Way>, &'static str> {
+/// Gives the variants of a fault at a place, or why there is none.
+pub(super) fn variants(
+    fault: Fault,
+    phase: Phase,
+    step: Step,
+) -> Result<Vec<Variant>, &'static str> {
     if (phase, step) == (Phase::Boundary, Step::Token) {
         return Err("an answer of the token endpoint is no pkt-lines");
     }
@@ -178,30 +182,34 @@ pub(super) fn ways(fault: Fault, phase: Phase, step: Step) -> Result<Vec<Way>, &
     }
 }
 
-fn at_the_head(fault: Fault, step: Step) -> Result<Vec<Way>, &'static str> {
-    let way = |name, action, causes| Way {
+fn at_the_head(fault: Fault, step: Step) -> Result<Vec<Variant>, &'static str> {
+    let variant = |name, action, causes| Variant {
         name,
         action,
         causes,
     };
     Ok(match fault {
         Fault::Cut => vec![
-            way("before", |_, _| Action::CloseWithoutAnswer, BROKEN),
-            way("in it", |_, _| bare(HALF_A_HEAD, Then::Cut), BROKEN),
-            way("after", |_, _| Action::CutAfter(0), BROKEN),
+            variant("before", |_, _| Action::CloseWithoutAnswer, BROKEN),
+            variant("in it", |_, _| bare(HALF_A_HEAD, Then::Cut), BROKEN),
+            variant("after", |_, _| Action::CutAfter(0), BROKEN),
         ],
         Fault::Reset => vec![
-            way("before", |_, _| Action::ResetWithoutAnswer, BROKEN),
-            way("in it", |_, _| bare(HALF_A_HEAD, Then::Reset), BROKEN),
-            way("after", |_, _| Action::Reset(0), BROKEN),
+            variant("before", |_, _| Action::ResetWithoutAnswer, BROKEN),
+            variant("in it", |_, _| bare(HALF_A_HEAD, Then::Reset), BROKEN),
+            variant("after", |_, _| Action::Reset(0), BROKEN),
         ],
         Fault::Stall => vec![
-            way("before", |_, _| Action::Hold, SLOW),
-            way("in it", |_, _| bare(HALF_A_HEAD, Then::Stall), SLOW),
-            way("after", |_, _| Action::Stall(0), SLOW),
+            variant("before", |_, _| Action::Hold, SLOW),
+            variant("in it", |_, _| bare(HALF_A_HEAD, Then::Stall), SLOW),
+            variant("after", |_, _| Action::Stall(0), SLOW),
         ],
-        Fault::SlowLoris => vec![way("", |step, _| with_lines(step, "", Then::Drip), SLOW)],
-        Fault::Garbage => vec![way(
+        Fault::SlowLoris => vec![variant(
+            "",
+            |step, _| with_lines(step, "", Then::Drip),
+            SLOW,
+        )],
+        Fault::Garbage => vec![variant(
             "",
             |_, _| bare("<p>no HTTP</p>\r\n\r\n", Then::Close),
             NO_HTTP,
@@ -210,15 +218,15 @@ fn at_the_head(fault: Fault, step: Step) -> Result<Vec<Way>, &'static str> {
         Fault::WrongType => {
             let wrong = |_, _| alter("Content-Type", "text/x-wrong".into());
             let is_looked_at = matches!(step, Step::Discovery | Step::PushDiscovery);
-            vec![way("", wrong, if is_looked_at { NO_GIT } else { &[] })]
+            vec![variant("", wrong, if is_looked_at { NO_GIT } else { &[] })]
         }
         Fault::TruncatedGzip => return Err("what is compressed is the body"),
-        Fault::OversizedHead => vec![way(
+        Fault::OversizedHead => vec![variant(
             "",
             |_, _| alter("X-Padding", "x".repeat(1 << 20)),
             NO_HTTP,
         )],
-        Fault::Endless => vec![way(
+        Fault::Endless => vec![variant(
             "",
             |_, _| bare("HTTP/1.1 200 OK\r\nX-Padding: x\r\n", Then::Repeat),
             NO_HTTP,
@@ -233,8 +241,8 @@ pub(super) const STRICTER: &str = "two that differ";
 pub(super) const OPEN: &str = "too large, open";
 
 /// What the head may say of the length, while the whole answer follows.
-fn lengths(step: Step) -> Vec<Way> {
-    let way = |name, action, causes| Way {
+fn lengths(step: Step) -> Vec<Variant> {
+    let variant = |name, action, causes| Variant {
         name,
         action,
         causes,
@@ -255,13 +263,13 @@ fn lengths(step: Step) -> Vec<Way> {
     };
     let absent = |step, _| with_lines(step, "Connection: close\r\n", Then::Close);
     vec![
-        way("too large", large, cut),
-        way(OPEN, kept, stall),
-        way("too small", small, SHORT),
-        way("zero", none, EMPTY),
-        way("negative", negative, NO_HTTP),
-        way(STRICTER, two, NO_HTTP),
-        way("absent", absent, &[]),
+        variant("too large", large, cut),
+        variant(OPEN, kept, stall),
+        variant("too small", small, SHORT),
+        variant("zero", none, EMPTY),
+        variant("negative", negative, NO_HTTP),
+        variant(STRICTER, two, NO_HTTP),
+        variant("absent", absent, &[]),
     ]
 }
 
@@ -271,8 +279,8 @@ const EMPTY: &[&str] = &[
     "with an empty body",
 ];
 
-fn in_the_body(fault: Fault, phase: Phase) -> Result<Vec<Way>, &'static str> {
-    let way = |name, action, causes| Way {
+fn in_the_body(fault: Fault, phase: Phase) -> Result<Vec<Variant>, &'static str> {
+    let variant = |name, action, causes| Variant {
         name,
         action,
         causes,
@@ -290,24 +298,24 @@ fn in_the_body(fault: Fault, phase: Phase) -> Result<Vec<Way>, &'static str> {
         text: piece(step),
     };
     Ok(match (fault, phase) {
-        (Fault::Cut, _) => vec![way("", |_, at| Action::CutAfter(at), BROKEN)],
-        (Fault::Reset, _) => vec![way("", |_, at| Action::Reset(at), BROKEN)],
-        (Fault::Stall, _) => vec![way("", |_, at| Action::Stall(at), SLOW)],
-        (Fault::SlowLoris, Phase::Inside) => vec![way("", |_, _| Action::Drip, SLOW)],
+        (Fault::Cut, _) => vec![variant("", |_, at| Action::CutAfter(at), BROKEN)],
+        (Fault::Reset, _) => vec![variant("", |_, at| Action::Reset(at), BROKEN)],
+        (Fault::Stall, _) => vec![variant("", |_, at| Action::Stall(at), SLOW)],
+        (Fault::SlowLoris, Phase::Inside) => vec![variant("", |_, _| Action::Drip, SLOW)],
         (Fault::SlowLoris, _) => return Err("byte by byte, an answer passes every place"),
-        (Fault::Garbage, _) => vec![way("", garbage, NO_GIT)],
+        (Fault::Garbage, _) => vec![variant("", garbage, NO_GIT)],
         (Fault::WrongLength, Phase::Boundary) => vec![
-            way("the end", |_, at| Action::Truncate(at), SHORT),
-            way("no length", bad_length, NO_GIT),
+            variant("the end", |_, at| Action::Truncate(at), SHORT),
+            variant("no length", bad_length, NO_GIT),
         ],
-        (Fault::WrongLength, _) => vec![way("the end", |_, at| Action::Truncate(at), SHORT)],
+        (Fault::WrongLength, _) => vec![variant("the end", |_, at| Action::Truncate(at), SHORT)],
         (Fault::WrongType, _) => return Err("the type is said in the head"),
         (Fault::TruncatedGzip, Phase::Inside) => {
-            vec![way("", |_, _| Action::Gzip { percent: 50 }, GZIP)]
+            vec![variant("", |_, _| Action::Gzip { percent: 50 }, GZIP)]
         }
         (Fault::TruncatedGzip, _) => return Err("in gzip there are no boundaries of pkt-lines"),
         (Fault::OversizedHead, _) => return Err("the head is over"),
-        (Fault::Endless, _) => vec![way("", endless, ENDLESS)],
+        (Fault::Endless, _) => vec![variant("", endless, ENDLESS)],
     })
 }
 

@@ -19,7 +19,7 @@ use std::{
 use bitbucket_local::Action;
 
 use self::{
-    cells::{FAULTS, Fault, PHASES, Phase, STEPS, STRICTER, Step, Way, ways},
+    cells::{FAULTS, Fault, PHASES, Phase, STEPS, STRICTER, Step, Variant, variants},
     place::{Place, Row},
 };
 use crate::support::gits;
@@ -39,8 +39,8 @@ fn rows(place: &Place) -> (Vec<Row>, Vec<String>) {
     for step in STEPS {
         for (number, fault) in FAULTS.into_iter().enumerate() {
             for phase in PHASES {
-                let ways = match ways(fault, phase, step) {
-                    Ok(ways) => ways,
+                let variants = match variants(fault, phase, step) {
+                    Ok(variants) => variants,
                     Err(why) => {
                         reasons.push(format!("{fault:?} {phase:?} {step:?}: {why}"));
                         continue;
@@ -48,10 +48,10 @@ fn rows(place: &Place) -> (Vec<Row>, Vec<String>) {
                 };
                 let places = place.places(step, phase).len();
                 let is_everywhere = is_all || matches!(fault, Fault::Cut | Fault::WrongLength);
-                for way in ways {
+                for variant in variants {
                     let chosen = number % places;
                     let all = (0..places).filter(|at| is_everywhere || *at == chosen);
-                    rows.extend(all.map(|at| row(fault, phase, step, at, way)));
+                    rows.extend(all.map(|at| row(fault, phase, step, at, variant)));
                 }
             }
         }
@@ -59,20 +59,20 @@ fn rows(place: &Place) -> (Vec<Row>, Vec<String>) {
     (rows, reasons)
 }
 
-fn row(fault: Fault, phase: Phase, step: Step, at: usize, way: Way) -> Row {
+fn row(fault: Fault, phase: Phase, step: Step, at: usize, variant: Variant) -> Row {
     let mut name = format!("{fault:?} {phase:?}");
     if phase != Phase::Head {
         name.push_str(&format!(" {at}"));
     }
-    if !way.name.is_empty() {
-        name.push_str(&format!(" ({})", way.name));
+    if !variant.name.is_empty() {
+        name.push_str(&format!(" ({})", variant.name));
     }
     Row {
         step,
         phase,
         at,
         name,
-        way,
+        variant,
     }
 }
 
@@ -122,7 +122,7 @@ fn compared(place: &mut Place, row: &Row) -> String {
     let gits = (row.step != Step::Token).then(|| place.row(row, false));
     if let Some(gits) = &gits {
         assert!(
-            ours.code == 0 || gits.code != 0 || row.way.name == STRICTER,
+            ours.code == 0 || gits.code != 0 || row.variant.name == STRICTER,
             "never worse: {:?}, {}: {}",
             row.step,
             row.name,
@@ -156,9 +156,13 @@ fn every_fault_at_every_place_is_reported_and_leaves_nothing_behind() {
 #[test]
 fn bytes_after_a_complete_response_are_ignored() {
     let mut place = Place::new(gits().remove(0));
-    let ways = [Fault::Garbage, Fault::Endless].map(|fault| ways(fault, Phase::End, Step::Fetch));
-    for way in ways.into_iter().flatten().flatten() {
-        let good = Way { causes: &[], ..way };
+    let variants =
+        [Fault::Garbage, Fault::Endless].map(|fault| variants(fault, Phase::End, Step::Fetch));
+    for variant in variants.into_iter().flatten().flatten() {
+        let good = Variant {
+            causes: &[],
+            ..variant
+        };
         for step in STEPS.into_iter().filter(|step| *step != Step::Token) {
             compared(&mut place, &row(Fault::Endless, Phase::End, step, 0, good));
         }
@@ -169,7 +173,7 @@ fn bytes_after_a_complete_response_are_ignored() {
 fn an_answer_in_gzip_is_as_good_as_any() {
     let mut place = Place::new(gits().remove(0));
     for step in STEPS {
-        let good = Way {
+        let good = Variant {
             name: "",
             action: |_, _| Action::Gzip { percent: 100 },
             causes: &[],
@@ -184,7 +188,7 @@ fn an_answer_in_gzip_is_as_good_as_any() {
 #[test]
 fn an_answer_to_a_push_that_never_ends_is_left_and_called_unknown() {
     let mut place = Place::new(gits().remove(0));
-    let way = Way {
+    let variant = Variant {
         name: "",
         action: |_, after| Action::Endless {
             after,
@@ -192,7 +196,10 @@ fn an_answer_to_a_push_that_never_ends_is_left_and_called_unknown() {
         },
         causes: &["caused by: it is longer than 64 MiB, so the helper stopped reading\n"],
     };
-    place.row(&row(Fault::Endless, Phase::Head, Step::Push, 0, way), true);
+    place.row(
+        &row(Fault::Endless, Phase::Head, Step::Push, 0, variant),
+        true,
+    );
 }
 
 #[test]
@@ -240,7 +247,7 @@ fn lost_push(place: &mut Place, name: String, at: usize, action: fn(Step, u64) -
         phase: Phase::Inside,
         at,
         name,
-        way: Way {
+        variant: Variant {
             name: "",
             action,
             causes: &["the server may or may not have done the push"],

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use bitbucket_local::{Action, Kind, Recorded};
 
-use super::cells::{OPEN, Phase, SLOW, STEPS, Step, Way};
+use super::cells::{OPEN, Phase, SLOW, STEPS, Step, Variant};
 use crate::{
     inspect::{HUNG, SPANS_S, is_sound, limited, low_speed, names},
     processes,
@@ -24,7 +24,7 @@ pub(super) struct Row {
     /// Which of the places, where there are several.
     pub(super) at: usize,
     pub(super) name: String,
-    pub(super) way: Way,
+    pub(super) variant: Variant,
 }
 
 /// A user with a token in the cache, a repository, and something to push.
@@ -64,7 +64,7 @@ impl Place {
 
     /// Finds out where the pkt-lines of undisturbed answers end.
     fn measure(&mut self) {
-        let (address, setting) = self.way(true);
+        let (address, setting) = self.remote(true);
         self.world.git(["init", "-q", "measured"]).ok();
         for (step, tree) in [(Step::Fetch, "measured"), (Step::Push, "repo")] {
             self.world.bitbucket.clear_requests();
@@ -114,7 +114,7 @@ impl Place {
     }
 
     /// The address and the setting for us or for plain git.
-    pub(super) fn way(&self, is_ours: bool) -> (String, String) {
+    pub(super) fn remote(&self, is_ours: bool) -> (String, String) {
         match is_ours {
             true => ("bbtoken::ws/repo".to_owned(), self.setting.to_owned()),
             false => (
@@ -187,13 +187,13 @@ impl Place {
         }
         world.bitbucket.clear_requests();
         let at = self.places(row.step, row.phase)[row.at];
-        let action = (row.way.action)(row.step, at);
+        let action = (row.variant.action)(row.step, at);
         // What is said past the server's library is HTTP/1.1.
         let is_bare = matches!(action, Action::Bare(_));
         world.bitbucket.script(row.step.rule(action));
-        let (address, setting) = self.way(is_ours);
-        let is_open = row.way.name == OPEN;
-        let is_slow = row.way.causes == SLOW || is_open;
+        let (address, setting) = self.remote(is_ours);
+        let is_open = row.variant.name == OPEN;
+        let is_slow = row.variant.causes == SLOW || is_open;
         let run = self.git(&setting, is_ours, span_s);
         let run = match is_slow {
             true => run.args(low_speed(span_s)),
@@ -214,7 +214,7 @@ impl Place {
             said: without_numbers(&done.stderr.replace(&name, "row")),
             ..Outcome::of(&done, self.tries(row.step))
         };
-        let has_to_work = is_ours && is_open && row.way.causes.is_empty();
+        let has_to_work = is_ours && is_open && row.variant.causes.is_empty();
         if outcome.tries == 0 || has_to_work && outcome.code != 0 {
             ends.push(done);
             return None;
@@ -261,7 +261,7 @@ impl Place {
         if row.step == Step::Push {
             assert_eq!(outcome.tries, 1, "a push is sent once: {shown}");
         }
-        let is_good = row.way.causes.is_empty();
+        let is_good = row.variant.causes.is_empty();
         assert_eq!(outcome.code == 0, is_good, "{shown}");
         if is_good {
             return;
@@ -271,14 +271,15 @@ impl Place {
         let caused = lines.windows(2).filter(|pair| {
             !pair[0].starts_with("caused by: ") && pair[1].starts_with("caused by: ")
         });
-        let is_gits = row.way.causes.contains(&"fatal: ") && !done.stderr.contains("caused by: ");
+        let is_gits =
+            row.variant.causes.contains(&"fatal: ") && !done.stderr.contains("caused by: ");
         assert!(caused.count() == 1 || is_gits, "one error: {shown}");
         assert!((1..400).contains(&outcome.cause.len()), "{shown}");
         let is_named = |cause: &&str| done.stderr.contains(cause);
         assert!(
-            row.way.causes.iter().any(is_named),
+            row.variant.causes.iter().any(is_named),
             "{:?}: {shown}",
-            row.way.causes
+            row.variant.causes
         );
     }
 
