@@ -41,25 +41,25 @@ pub(super) fn run(options: &arguments::Setup, console: &mut Console<'_>) -> anyh
 struct Work {
     options: Options,
     plan: Plan,
-    large_files: Vec<Wiring>,
+    lfs: Vec<Wiring>,
 }
 
 impl Work {
     fn read(options: Options, tell: &dyn Fn(&str)) -> anyhow::Result<Self> {
         Ok(Work {
             plan: Plan::read(&options, tell)?,
-            large_files: large_files(&options.target),
+            lfs: missing_lfs(&options.target),
             options,
         })
     }
 
     fn is_empty(&self) -> bool {
-        self.plan.is_empty() && self.large_files.is_empty()
+        self.plan.is_empty() && self.lfs.is_empty()
     }
 
     fn lines(&self) -> Vec<String> {
         let mut lines = self.plan.lines();
-        for (key, address) in self.large_files.iter().flat_map(Wiring::addresses) {
+        for (key, address) in self.lfs.iter().flat_map(Wiring::addresses) {
             lines.push(format!("+ {} = {}", quote(&key), quote(address)));
             lines.push(
                 "      git-lfs finds the files of this repository; set in this repository only"
@@ -73,7 +73,7 @@ impl Work {
         let target = &self.options.target;
         self.plan.apply()?;
         // The plan may already have written these settings for every repository.
-        large_files(target)
+        missing_lfs(target)
             .iter()
             .try_for_each(|wiring| wiring.write(Duration::ZERO))?;
         for site in self.plan.unanswered()? {
@@ -87,7 +87,7 @@ impl Work {
 }
 
 /// Finds the settings that git-lfs needs in this directory's repository.
-fn large_files(target: &Target) -> Vec<Wiring> {
+fn missing_lfs(target: &Target) -> Vec<Wiring> {
     match target {
         Target::System => Vec::new(),
         _ => app::lfs_here(),

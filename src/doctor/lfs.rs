@@ -15,11 +15,11 @@ use crate::{
 const CHECK: &str = "git-lfs";
 
 /// Checks a repository with files in LFS. Reports nothing for other repositories.
-pub(super) fn large_files(app: &App) -> Vec<Finding> {
+pub(super) fn check(app: &App) -> Vec<Finding> {
     let Ok(repository) = git::repository() else {
         return Vec::new();
     };
-    if !has_large_files(&repository.top) {
+    if !has_lfs_files(&repository.top) {
         return Vec::new();
     }
     let Some(version) = first_line(Child::Git.command("git"), &["lfs", "version"]) else {
@@ -49,7 +49,7 @@ pub(super) fn large_files(app: &App) -> Vec<Finding> {
 
 /// Asks git, because attributes may be in any directory, in the git directory and in the user's file
 /// (gitattributes(5)).
-fn has_large_files(repository: &Path) -> bool {
+fn has_lfs_files(repository: &Path) -> bool {
     let git = Child::Git.command("git").map(|mut git| {
         git.arg("-C").arg(repository);
         git

@@ -179,7 +179,7 @@ fn of_configuration(app: &App, address: Option<&str>, warn: &dyn Fn(&str)) -> Ve
     findings.extend(settings::rewritten(app));
     findings.push(settings::protocol(app));
     findings.extend(settings::helper(app));
-    findings.extend(lfs::large_files(app));
+    findings.extend(lfs::check(app));
     findings.extend(leftovers::in_configuration(app));
     findings.extend(files::all(app));
     findings

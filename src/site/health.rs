@@ -110,8 +110,8 @@ pub(super) fn of_data_center(subject: &Subject<'_>) -> Vec<Examined> {
         let (project, name) = (&address.workspace, &address.repository);
         let rest = format!("rest/api/latest/projects/{project}/repos/{name}");
         found.extend(usual(&rest, None).and_then(|it| base_url(&it, subject.base)));
-        let lfs = format!("scm/{address}.git/info/lfs/objects/batch");
-        found.extend(usual(&lfs, Some(BATCH)).and_then(|it| large_files(&it)));
+        let batch = format!("scm/{address}.git/info/lfs/objects/batch");
+        found.extend(usual(&batch, Some(BATCH)).and_then(|it| lfs(&it)));
     }
     found
 }
@@ -182,7 +182,7 @@ fn base_url(reply: &Reply, base: &Url) -> Option<Examined> {
     Some(examined(Level::Note, text, "another base URL", Some(fix)))
 }
 
-fn large_files(reply: &Reply) -> Option<Examined> {
+fn lfs(reply: &Reply) -> Option<Examined> {
     let said = reply.body.to_string().to_lowercase();
     let is_off =
         said.contains("lfs") && (said.contains("disabled") || said.contains("not enabled"));

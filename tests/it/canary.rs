@@ -215,7 +215,7 @@ fn no_secret_is_seen_in_arguments_environments_outputs_or_files() {
 }
 
 #[test]
-fn no_secret_of_large_files_is_seen_in_arguments_environments_outputs_or_files() {
+fn no_secret_of_lfs_is_seen_in_arguments_environments_outputs_or_files() {
     needs!("strace", "git-lfs");
     on_every_git(|world| {
         world_with_a_secret_file(world);

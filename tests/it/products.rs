@@ -280,7 +280,7 @@ fn a_service_account_works_for_git_or_the_message_names_what_does() {
 }
 
 #[test]
-fn large_files_come_with_each_kind_of_link() {
+fn lfs_files_come_with_each_kind_of_link() {
     needs!("git-lfs");
     for links in [LfsLinks::Plain, LfsLinks::Header, LfsLinks::Signed] {
         let world = one();

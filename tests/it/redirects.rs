@@ -199,7 +199,7 @@ fn nothing_is_sent_in_plain_text_where_https_redirects_to_http() {
 }
 
 #[test]
-fn large_files_are_not_requested_over_plain_http_either() {
+fn lfs_files_are_not_requested_over_plain_http_either() {
     needs!("git-lfs");
     on_every_git(|world| {
         lfs::install(world);

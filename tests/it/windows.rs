@@ -176,7 +176,7 @@ fn submodules_come_with_relative_addresses() {
 
 #[test]
 #[ignore = "scripts/test --windows builds the programs, and runs this"]
-fn large_files_are_uploaded_and_come_with_a_clone() {
+fn lfs_files_are_uploaded_and_come_with_a_clone() {
     let windows = Windows::new();
     windows.git(["lfs", "install", "--skip-repo"]).ok();
     // Hooks are scripts for a shell.
