@@ -92,11 +92,11 @@ pub(crate) fn profile_of(user: &str) -> Option<&str> {
 
 /// Finds the missing settings of a remote; `None` if nothing is missing.
 pub(crate) fn wiring(git: &GitConfig, remote: &str, down: &Place, up: &Place) -> Option<Wiring> {
-    let wish = git.last("bbtoken", None, "lfs");
+    let wanted = git.last("bbtoken", None, "lfs");
     // The user's own address has priority.
     let mut own = ["url", "pushurl"].iter();
     let has_own = own.any(|key| git.last("lfs", None, key).is_some());
-    if has_own || wish.is_some_and(|wish| !is_true(wish)) {
+    if has_own || wanted.is_some_and(|wanted| !is_true(wanted)) {
         return None;
     }
     let file = git.file(git.last("remote", Some(remote), "url")?.scope)?;

@@ -212,19 +212,19 @@ pub(crate) fn of_user(app: &App) -> Vec<&Entry> {
     app.settings().filter(of_user).collect()
 }
 
-/// Finds what of the wishes is not there yet, each change with its reason, and tells what the user has set differently.
+/// Finds the missing settings of the requests, each change with its reason, and tells what the user has set differently.
 fn missing(
-    wishes: impl IntoIterator<Item = Request>,
+    requests: impl IntoIterator<Item = Request>,
     there: &There<'_>,
     tell: &dyn Fn(&str),
 ) -> Vec<Reasoned> {
     let mut changes = Vec::new();
-    for wish in wishes {
-        let (key, value, why) = (wish.key, wish.value, wish.why);
+    for request in requests {
+        let (key, value, why) = (request.key, request.value, request.why);
         let of_key = |entry: &&&Entry| same_key(&entry.name(), &key);
         let is_value = |entry: &Entry| entry.value.as_deref() == Some(value.as_str());
         let entries: Vec<_> = there.entries.iter().filter(of_key).collect();
-        let is_there = match wish.is_single {
+        let is_there = match request.is_single {
             true => entries.last().is_some_and(|entry| is_value(entry)),
             false => entries.iter().any(|entry| is_value(entry)),
         };
@@ -232,7 +232,7 @@ fn missing(
             continue;
         }
         let of_person = entries.iter().rfind(|entry| entry.scope == there.scope);
-        if let Some(own) = of_person.filter(|_| wish.is_single) {
+        if let Some(own) = of_person.filter(|_| request.is_single) {
             tell(&format!(
                 "not changed: {key} = {} (setup would set {value}: {why})",
                 own.value.as_deref().unwrap_or_default()

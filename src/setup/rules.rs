@@ -39,18 +39,18 @@ pub(super) fn rewritten(app: &App, there: &There<'_>, options: &Options) -> Vec<
         let is_noted = |start: &str| noted(there).any(|(_, noted)| noted == start);
         rules.extend(all.filter(|(_, start, _)| options.everywhere || is_noted(start)));
     }
-    let wish = |(to, start, why): (String, String, _)| Request {
+    let to_request = |(to, start, why): (String, String, _)| Request {
         is_single: false,
         ..request(format!("url.{to}.insteadOf"), &start, why)
     };
-    rules.into_iter().map(wish).collect()
+    rules.into_iter().map(to_request).collect()
 }
 
 /// Removes the rules of an earlier setup that others replace. Of two rules for the same beginning, git takes the first.
-pub(super) fn replaced(wishes: &[Request], there: &There<'_>) -> Vec<Reasoned> {
+pub(super) fn replaced(requests: &[Request], there: &There<'_>) -> Vec<Reasoned> {
     let is_replaced = |(key, start): &(&str, &str)| {
-        let mut wishes = wishes.iter();
-        wishes.any(|wish| wish.value == *start && !same_key(&wish.key, key))
+        let mut requests = requests.iter();
+        requests.any(|request| request.value == *start && !same_key(&request.key, key))
     };
     let both = |(key, start): (&str, &str)| {
         let note = format!("{key}={start}");

@@ -26,7 +26,7 @@ use crate::{
 
 /// What may be needed, a line each: a name and a number.
 const BUDGET: &str = include_str!("instructions.txt");
-/// How much more than that may be needed; more is a regression, which has to be mended or argued.
+/// How much more than that may be needed; more is a regression, which has to be fixed or argued.
 const TOLERATED_PERCENT: u64 = 5;
 /// Hash tables are seeded by chance: the smallest count of this many repeats.
 const REPEATS: usize = 3;

@@ -51,7 +51,7 @@ impl Machine {
         ));
     }
 
-    fn mend(&self, port: u16) {
+    fn restore(&self, port: u16) {
         self.network.sh(&format!(
             "ip rule del pref 1 ipproto tcp dport {port} unreachable"
         ));
@@ -108,7 +108,7 @@ fn a_machine_that_loses_the_store_after_the_exchange_costs_one_more_request_and_
         2,
         "in the grace period"
     );
-    far.mend(store);
+    far.restore(store);
     let (token, said) = far.end();
     assert_eq!(
         token,

@@ -450,7 +450,7 @@ fn of_settings() {
 }
 
 #[test]
-fn of_secrets_that_are_mistaken() {
+fn of_secrets_of_the_wrong_kind() {
     let world = world();
     let mut said = Transcript::new(&world);
     let token = |about, value| (about, vec![("BBTOKEN_ACCESS_TOKEN", value)]);
