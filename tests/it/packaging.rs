@@ -119,6 +119,39 @@ fn ci_makes_and_checks_a_release_when_the_packaging_or_a_dependency_changes() {
 }
 
 #[test]
+fn the_lines_on_the_page_accept_a_signed_release_and_refuse_a_changed_one() {
+    needs!("minisign");
+    const INSTALL: &str = include_str!("../../docs/install.md");
+    const SCRIPT: &str = include_str!("../../scripts/release");
+    let mut lines = SCRIPT.lines().map(str::trim);
+    let sign = lines.find(|line| line.starts_with("minisign -S "));
+    let sign = sign.expect("the script signs");
+    let (_, lines) = INSTALL
+        .split_once("```sh\nminisign -V ")
+        .expect("the page verifies");
+    let (lines, _) = lines.split_once("```").expect("the block ends");
+    let verify = format!("set -e\nminisign -V {lines}");
+    let release = tempfile::tempdir().expect("a temporary directory can be made");
+    let shell = |line: &str| {
+        let mut command = Command::new("bash");
+        let command = command.args(["-euc", line]).current_dir(release.path());
+        command.output().expect("the program starts")
+    };
+    text(shell(
+        "minisign -G -W -p public -s secret >log && echo program >a.deb && sha256sum a.deb >SHA256SUMS",
+    ));
+    text(shell(&format!("key=secret out=. version=0.1.0; {sign}")));
+    let key = text(shell("tail -n 1 public"));
+    let verify = verify.replace("<public key>", key.trim());
+    text(shell(&verify));
+    for change in ["echo other >a.deb", "sha256sum a.deb >SHA256SUMS"] {
+        text(shell(change));
+        let refused = shell(&verify);
+        assert!(!refused.status.success(), "after '{change}': {refused:?}");
+    }
+}
+
+#[test]
 fn the_files_for_ci_services_follow_the_schemas_of_the_services() {
     needs!("programs/tools");
     for (schema, files) in [
