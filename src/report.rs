@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use terminal_size::{Height, Width};
+
 use crate::{
     failure::{Failure, Kind, Renewal, kind, one_line, printable, shell_command},
     git_config, limits,
@@ -16,6 +18,7 @@ use crate::{
     suggestion::similar,
     trace,
     waiting::{self, Display},
+    wrapping::wrapped,
 };
 
 /// The exit code of git's own helpers after a failure (git: `die`).
@@ -86,8 +89,10 @@ fn show_once(what: &str, step: usize) {
 fn show_turning(what: &str, step: usize) {
     let turned = ["|", "/", "-", "\\"][step % 4];
     let line = format!("{turned} {}", wait_line(what));
+    let (Width(columns), _) = terminal().unwrap_or((Width(u16::MAX), Height(0)));
     // A longer line would wrap, and its first part would stay.
-    write("", &line.chars().take(MAX_WAIT_COLUMNS).collect::<String>());
+    let longest = MAX_WAIT_COLUMNS.min(usize::from(columns) - 1);
+    write("", &line.chars().take(longest).collect::<String>());
 }
 
 /// Removes the line about a wait, and writes a text and the next such line.
@@ -102,6 +107,11 @@ fn write(text: &str, wait: &str) {
     let _ = std::io::stderr()
         .lock()
         .write_all(format!("{erased}{text}{wait}").as_bytes());
+}
+
+/// Gives the size of the terminal for the messages, if there is one.
+fn terminal() -> Option<(Width, Height)> {
+    terminal_size::terminal_size_of(std::io::stderr())
 }
 
 /// Tells whether the messages go to a terminal.
@@ -124,9 +134,9 @@ pub(crate) fn answer(text: &str) -> u8 {
     0
 }
 
-/// Writes to stderr, with control characters escaped.
+/// Writes to stderr, with control characters escaped and lines wrapped.
 fn print(text: &str) {
-    write(&printable(text), "");
+    write(&wrapped(&printable(text), terminal()), "");
 }
 
 /// Formats an error and its causes, one per line, with the hint.

@@ -12,7 +12,7 @@ use bbtoken::internals::GIT_KEYS;
 mod circles;
 
 /// Who may use whom; the leaves below may be used by all.
-const RULES: [(&str, &[&str]); 34] = [
+const RULES: [(&str, &[&str]); 35] = [
     ("failure", &[]),
     ("secret", &[]),
     ("trace", &[]),
@@ -28,6 +28,7 @@ const RULES: [(&str, &[&str]); 34] = [
     ("limits", &[]),
     ("suggestion", &[]),
     ("waiting", &[]),
+    ("wrapping", &[]),
     ("git", &[]),
     ("http", &["files"]),
     ("agent", &["files", "http"]),
@@ -139,7 +140,7 @@ const RULES: [(&str, &[&str]); 34] = [
     ("bin/git-bbtoken", &["git_bbtoken"]),
 ];
 /// `fuzz` is in the tests only.
-const LEAVES: [&str; 8] = [
+const LEAVES: [&str; 9] = [
     "failure",
     "secret",
     "trace",
@@ -148,6 +149,7 @@ const LEAVES: [&str; 8] = [
     "fuzz",
     "suggestion",
     "waiting",
+    "wrapping",
 ];
 
 fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {

@@ -1,9 +1,10 @@
 //! Talks to the user or a script: questions, messages and answers.
 
-use std::io::{BufRead, Read as _, Write};
+use std::io::{BufRead, Read as _, Write, stdout};
 
 use anyhow::Context as _;
 use serde_json::Value;
+use terminal_size::terminal_size_of;
 use zeroize::Zeroizing;
 
 #[cfg(unix)]
@@ -13,6 +14,7 @@ use crate::{
     failure::{Failure, Kind, is_closed_pipe, one_line, printable_json},
     pasted::{self, Flaw},
     secret::{Secret, mask},
+    wrapping::wrapped,
 };
 
 /// More than any secret or address.
@@ -155,7 +157,12 @@ impl Console<'_> {
 
     /// Writes a line that a script may read. Escapes line ends and control characters of outside text.
     pub(super) fn answer(&mut self, line: &str) -> anyhow::Result<()> {
-        self.print(&format!("{}\n", shown(line)))
+        self.answer_text(&format!("{}\n", shown(line)))
+    }
+
+    /// Writes the lines of a text, wrapped for a terminal.
+    pub(super) fn answer_text(&mut self, text: &str) -> anyhow::Result<()> {
+        self.print(&wrapped(text, terminal_size_of(stdout())))
     }
 
     /// Follows the option `--color`.
@@ -166,7 +173,7 @@ impl Console<'_> {
 
     /// Writes such a line with a colored mark.
     pub(super) fn answer_marked(&mut self, line: &str) -> anyhow::Result<()> {
-        let line = shown(line);
+        let line = wrapped(&shown(line), terminal_size_of(stdout()));
         let (mark, rest) = line.split_at(line.find(' ').unwrap_or(line.len()));
         let mark = self.style.colored(mark);
         self.print(&format!("{mark}{rest}\n"))

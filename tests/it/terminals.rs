@@ -32,8 +32,11 @@ pub(crate) struct Terminal<'t> {
     pub(crate) environment: &'t [(&'t str, &'t str)],
 }
 
+/// No message is wrapped here.
+const WIDE: u16 = 400;
+
 pub(crate) const DUMB: Terminal<'static> = Terminal {
-    columns: 80,
+    columns: WIDE,
     environment: &[("TERM", "dumb")],
 };
 
@@ -489,6 +492,101 @@ fn topics_fit_a_narrow_terminal() {
     }
 }
 
+/// Commands that show something of each kind on stdout or stderr.
+const PROSE: [&str; 6] = [
+    "git bbtoken status",
+    "git bbtoken status --verbose",
+    "git bbtoken setup --dry-run",
+    "git bbtoken doctor acme/app",
+    "git bbtoken whoami",
+    "git ls-remote bbtoken::acme/app",
+];
+
+/// Tells whether a line may be wider than the terminal: after its label, it has one word or a command.
+fn is_whole(line: &str) -> bool {
+    let text = line.trim();
+    let text = ["-> ", "+ ", "- ", "hint: "]
+        .iter()
+        .find_map(|label| text.strip_prefix(label))
+        .unwrap_or(text);
+    let commands = ["git ", "'git ", "sudo "];
+    !text.contains(' ') || commands.iter().any(|command| text.starts_with(command))
+}
+
+#[test]
+fn messages_wrap_at_words_on_a_narrow_terminal() {
+    needs!("script");
+    let world = world();
+    let environment = &[("TERM", "dumb"), ("GIT_TERMINAL_PROMPT", "0")];
+    let shown = |columns, line: &str| {
+        let terminal = Terminal {
+            columns,
+            environment,
+        };
+        terminal.run(&world, line, &[]).0
+    };
+    for line in PROSE {
+        let whole = shown(WIDE, line);
+        assert!(
+            whole.lines().any(|line| line.chars().count() > 40),
+            "{whole}"
+        );
+        for columns in [40, 60] {
+            let narrow = shown(columns, line);
+            let wide: Vec<_> = narrow
+                .lines()
+                .filter(|line| line.chars().count() > columns.into() && !is_whole(line))
+                .collect();
+            assert!(wide.is_empty(), "{line} at {columns}: {wide:#?}");
+            let words = narrow.split_whitespace();
+            assert!(
+                words.eq(whole.split_whitespace()),
+                "{line} loses nothing: {narrow}"
+            );
+            let commands = whole.lines().filter(|line| line.contains("-> git "));
+            for command in commands {
+                assert!(
+                    narrow.contains(command),
+                    "'{command}' can be pasted: {narrow}"
+                );
+            }
+        }
+    }
+    let error = shown(60, "git bbtoken whoami");
+    assert!(
+        error.contains("\nhint: run 'git bbtoken login' (for a Data Center, add\n      --data-center <url>); or set"),
+        "{error}"
+    );
+}
+
+#[test]
+fn only_a_terminal_gets_wrapped_lines_and_never_json() {
+    needs!("script");
+    let world = world();
+    let shown = |columns, kind, line: &str| {
+        let terminal = Terminal {
+            columns,
+            environment: &[("TERM", kind)],
+        };
+        terminal.run(&world, line, &[]).0
+    };
+    for line in [
+        "git bbtoken doctor acme/app | cat",
+        "git bbtoken doctor acme/app --json",
+        "git bbtoken whoami 2>&1 | cat",
+        "git bbtoken status --json",
+    ] {
+        assert_eq!(shown(40, "dumb", line), shown(WIDE, "dumb", line), "{line}");
+    }
+    let doctor = "git bbtoken doctor acme/app";
+    let colored = shown(40, "xterm", doctor);
+    let plain = ["\u{1b}[31m", "\u{1b}[32m", "\u{1b}[33m", "\u{1b}[0m"]
+        .iter()
+        .fold(colored.clone(), |text, code| text.replace(code, ""));
+    assert_ne!(colored, plain);
+    assert_eq!(plain, shown(40, "dumb", doctor), "colors have no width");
+}
+
 #[test]
 fn without_a_terminal_a_question_is_an_error_that_names_the_flag() {
     let world = prepared();
@@ -590,7 +688,7 @@ fn the_login_of_an_unexpected_account_is_saved_only_after_a_yes() {
         ("BBTOKEN_CLIENT_SECRET_FILE", file.as_str()),
     ];
     let terminal = Terminal {
-        columns: 80,
+        columns: WIDE,
         environment: &environment,
     };
     let login = |account: &str| {
@@ -668,7 +766,7 @@ fn the_login_of_another_account_is_shared_only_after_a_yes() {
         ("BBTOKEN_STORE_COMMAND", store.as_str()),
     ];
     let terminal = Terminal {
-        columns: 80,
+        columns: WIDE,
         environment: &environment,
     };
     let line = format!(

@@ -20,7 +20,7 @@ fn tell(ask: &Ask, is_json: bool, console: &mut Console<'_>) -> anyhow::Result<(
     let answer = ask_agent(ask);
     if is_json {
         let found = serde_json::json!({ "version": VERSION, "agent": answer.ok() });
-        return console.answer(&found.to_string());
+        return console.print(&format!("{found}\n"));
     }
     let line = match (answer, ask) {
         (Err(Refused::Absent), _) => "no agent is running".to_owned(),

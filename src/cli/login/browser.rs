@@ -107,12 +107,12 @@ impl Login<'_> {
             if *choice != Choice::Nothing {
                 console.tell("No browser could be opened; open the page yourself.");
             }
-            console.print(&format!(
+            console.answer_text(&format!(
                 "Open this page in a browser on this machine and grant access:\n\n  {}\n\n",
                 authorization.url
             ))?;
         }
-        console.print(&format!(
+        console.answer_text(&format!(
             "Waiting for the browser to come back to {redirect_uri} …\n"
         ))?;
         let visitor = listener
@@ -164,7 +164,7 @@ impl Login<'_> {
             console.tell("  ssh -L 8976:127.0.0.1:8976 <this machine>");
             console.tell("");
         }
-        console.print(&format!(
+        console.answer_text(&format!(
             "Open this page in a browser on any machine and grant access:\n\n  {}\n\n\
              The browser then opens a page that may show an error; that is expected.\n\
              Paste the whole address of that page here, or only the code in it, and press Enter:\n",
