@@ -192,6 +192,6 @@ fn a_case_is_the_same_each_time_and_cases_differ() {
 
 #[test]
 #[should_panic(expected = "case ")]
-fn an_input_that_breaks_the_property_is_told() {
+fn an_input_that_breaks_the_property_is_reported() {
     check(&[b"abc"], |input| assert!(!input.contains(&0xff)));
 }

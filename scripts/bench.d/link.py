@@ -16,8 +16,8 @@ IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
 # Larger than Ethernet's: a carrier in Python has a price for each packet. The same for every contender.
 MTU = 9000
 QUEUE = 10000
-# Packets that a server sends before it has heard of any. The servers here hand on what git prints line by line, each in a
-# packet of its own; with the kernel's 10 an advertisement would wait for the way back, which one that is buffered, as
+# Packets that a server sends before the first acknowledgment. The servers here send what git prints line by line, each in
+# a packet of its own; with the kernel's 10, an advertisement would wait for the way back, which one that is buffered, as
 # usual servers do it, does not.
 INITIAL_WINDOW = 40
 
@@ -129,7 +129,7 @@ class Link:
         os.close(near), os.close(far), counters.close()
 
     def wire_bytes(self):
-        """The bytes of IP packets carried so far, both ways together; None where nobody counts."""
+        """The bytes of IP packets carried so far, both ways together; None if they are not counted."""
         if self.carrier is None:
             return None
         self.counters.send(b"?")

@@ -54,7 +54,7 @@ class Repositories:
         self.publish(tree, bare)
 
     def make_large(self, repository, megabytes):
-        """Writes a commit with so much that nothing makes smaller, as one pack that nobody has to compress or to pack again."""
+        """Writes a commit with so much that nothing makes smaller, as one pack that needs no compression or repacking."""
         stream = ["fast-import", "--quiet", "--done"]
         words = [self.git, "-c", "pack.compression=0", "-c", "core.bigFileThreshold=1", *stream]
         importer = subprocess.Popen(words, cwd=repository, env=self.environment, stdin=subprocess.PIPE)

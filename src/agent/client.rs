@@ -143,8 +143,8 @@ impl HttpClient for ByAgent {
 async fn borrow(place: &Place, lane: Lane) -> Result<Socket, Refused> {
     let (mut socket, mut word) = talk(place, &Ask::Connection(lane), FIRST_WORD_LIMIT).await?;
     if word == "dialing" {
-        let heard = hear(&mut socket, DIAL_LIMIT).await?;
-        word = heard.ok_or_else(|| refused("it is still connecting"))?;
+        let next = read_word(&mut socket, DIAL_LIMIT).await?;
+        word = next.ok_or_else(|| refused("it is still connecting"))?;
     }
     match word.as_str() {
         "ready" => Ok(socket),
@@ -216,14 +216,14 @@ async fn talk(place: &Place, ask: &Ask, limit: Duration) -> Result<(Socket, Stri
     line.push(b'\n');
     let mut socket = BufReader::with_capacity(MAX_FRAME_BYTES, socket);
     socket.write_all(&line).await.map_err(|_| Refused::Absent)?;
-    match hear(&mut socket, limit).await? {
+    match read_word(&mut socket, limit).await? {
         Some(word) => Ok((socket, word)),
         None => Err(silent(socket.into_inner().into_std().ok())),
     }
 }
 
 /// Waits for the agent's next word. `None` if it does not come in time.
-async fn hear(socket: &mut Socket, limit: Duration) -> Result<Option<String>, Refused> {
+async fn read_word(socket: &mut Socket, limit: Duration) -> Result<Option<String>, Refused> {
     let word = timeout(limit, read_line(socket, MAX_WORD_BYTES)).await;
     word.ok().transpose().map_err(|_| Refused::Absent)
 }

@@ -574,7 +574,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_an_address_names_a_repository_and_whatever_is_not_is_told_without_a_password() {
+    fn an_address_names_a_repository_and_the_error_for_any_other_text_has_no_password() {
         let kept = [
             "work@ws/repo.git",
             "bbtoken://ws/{6f1c}/",

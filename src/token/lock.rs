@@ -174,7 +174,7 @@ mod tests {
     fn a_held_lock_names_its_holder_and_is_free_when_the_holder_ends() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let acquire = || acquire(directory.path(), "k", Duration::ZERO, &SystemClock, &|_| {});
-        let held = acquire().expect("nobody holds it");
+        let held = acquire().expect("the lock is free");
         let message = format!("{:#}", acquire().expect_err("it is held"));
         assert!(
             message.contains("k.lock") && message.contains(&std::process::id().to_string()),

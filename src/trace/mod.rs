@@ -201,14 +201,18 @@ mod tests {
 
     /// No unit test starts a trace.
     #[test]
-    fn what_nobody_asked_for_is_not_even_put_together() {
-        event("event", || unreachable!("nobody wants its fields"));
+    fn without_a_trace_no_event_is_built() {
+        event("event", || {
+            unreachable!("no trace runs, so no fields are built")
+        });
         head(Direction::Sent, "", || {
-            unreachable!("nobody wants the header lines")
+            unreachable!("no trace runs, so no lines are built")
         });
         let mut span = span("span");
         assert!(span.running.is_none(), "no clock is read");
-        span.note("field", || unreachable!("nobody wants it"));
+        span.note("field", || {
+            unreachable!("no trace runs, so no field is built")
+        });
     }
 
     #[test]

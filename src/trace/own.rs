@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_told_stays_one_line_in_both_forms() {
+    fn every_event_is_one_line_in_both_forms() {
         let kept = ["GET /x HTTP/1.1", "a\nb\u{1b}[2J\u{9b}", "\"\\\u{2028}"];
         crate::fuzz::check_text(&kept, |text| {
             let event = Event {
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_wished_for_is_a_trace_or_refused() {
+    fn every_setting_is_a_trace_or_refused() {
         let kept = ["1", "json,2,/a,b", "2,", "true,,1", "C:\\a", "\u{1b}"];
         crate::fuzz::check_text(&kept, |text| match Request::read(text) {
             Ok(request) => {

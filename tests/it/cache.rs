@@ -231,7 +231,7 @@ fn works_without_a_cache(world: &World, home: &Path, named: &Path) {
 fn a_home_that_cannot_be_written_does_not_keep_a_fetch_from_working() {
     on_every_git(|world| {
         world.repository("ws", "repo");
-        // Modes do not bind root; nobody can make a directory below a file.
+        // Root ignores modes, but cannot make a directory below a file.
         fs::write(world.home().join(".cache"), "kept").expect("the home is empty");
         works_without_a_cache(world, &world.home(), &world.cache());
         assert_eq!(

@@ -147,7 +147,7 @@ fn nothing_hostile_ends_a_login_or_fakes_one() {
         );
         assert!(
             !answer.contains("Logged in"),
-            "nobody is told that it is done: {request:.200}"
+            "the page does not say that the login is done: {request:.200}"
         );
     }
     for _ in 0..CROWD {
@@ -169,7 +169,7 @@ fn nothing_hostile_ends_a_login_or_fakes_one() {
     let answer = back.send(back.genuine());
     assert!(
         answer.contains("<h1>Logged in</h1>"),
-        "the browser is heard behind all of them: {answer}"
+        "the request of the browser counts after all of them: {answer}"
     );
     let (code, said) = login.end();
     assert_eq!(code, Some(0), "{said}");

@@ -304,7 +304,7 @@ fn refresh_tokens(world: &World) -> Vec<String> {
     tokens
 }
 
-/// Tells whether a text holds the verifier of a challenge, which nobody but the program ever sees (RFC 7636 section 4).
+/// Tells whether a text holds the verifier of a challenge, which only the program may see (RFC 7636 section 4).
 fn holds_verifier(text: &[u8], challenge: &str) -> bool {
     const LENGTH: usize = 43;
     text.windows(LENGTH).any(|window| {

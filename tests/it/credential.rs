@@ -109,7 +109,7 @@ fn a_token_that_stays_refused_ends_the_command_after_one_repair() {
         }
         assert!(
             !done.stderr.contains("Username"),
-            "nobody is asked for a password: {}",
+            "git asks for no password: {}",
             done.stderr
         );
     });
@@ -429,8 +429,8 @@ fn a_user_name_that_is_a_profiles_chooses_it_and_a_refusal_is_repaired_for_it() 
 fn a_helper_that_honors_ephemeral_stores_nothing_of_ours_without_setup() {
     on_every_git(|world| {
         world.repository("ws", "repo");
-        let log = world.path("told");
-        let told = format!(
+        let log = world.path("helper.log");
+        let logging = format!(
             "!f() {{ echo \"$1\" >>'{0}'; cat >>'{0}'; }}; f",
             log.display()
         );
@@ -438,7 +438,7 @@ fn a_helper_that_honors_ephemeral_stores_nothing_of_ours_without_setup() {
             "!'{}' credential",
             helper().with_file_name("git-bbtoken").display()
         );
-        for helper in [&told, &ours] {
+        for helper in [&logging, &ours] {
             world
                 .git(["config", "--global", "--add", "credential.helper", helper])
                 .ok();
@@ -462,8 +462,8 @@ fn a_helper_that_honors_ephemeral_stores_nothing_of_ours_without_setup() {
             .done()
             .expect(0)
             .quiet();
-        let told = fs::read_to_string(&log).expect("it was asked");
-        let stored = told.split("store\n").nth(1).expect("it was told");
+        let requests = fs::read_to_string(&log).expect("it was asked");
+        let stored = requests.split("store\n").nth(1).expect("git passed it on");
         assert_eq!(
             stored.contains("ephemeral=1\n"),
             world.git.version >= GIT_WITH_STATE,
@@ -473,7 +473,7 @@ fn a_helper_that_honors_ephemeral_stores_nothing_of_ours_without_setup() {
 }
 
 #[test]
-fn another_host_hears_nothing_even_if_our_configuration_is_broken() {
+fn another_host_gets_no_token_even_if_our_configuration_is_broken() {
     let world = World::new(gits().remove(0));
     let good = world.gitconfig();
     let ours = world.bitbucket.base_url().trim_start_matches("https://");
@@ -522,14 +522,14 @@ fn another_host_hears_nothing_even_if_our_configuration_is_broken() {
         ),
     ];
     let silent = (Some(0), String::new(), String::new());
-    let mut told = 0;
+    let mut reported = 0;
     for (config, variables) in &broken {
         fs::write(world.home().join(".gitconfig"), format!("{good}{config}")).expect("it is ours");
         for host in ["example.org", "github.com:443", "b\u{fc}cket.org", ""] {
             for action in ["get", "store", "erase"] {
-                let heard = ask(action, host, variables);
+                let answer = ask(action, host, variables);
                 assert_eq!(
-                    heard, silent,
+                    answer, silent,
                     "{action} for '{host}' with {config:?} {variables:?}"
                 );
             }
@@ -537,8 +537,8 @@ fn another_host_hears_nothing_even_if_our_configuration_is_broken() {
         let (code, stdout, stderr) = ask("get", ours, variables);
         if stdout == "quit=1\n" {
             assert!(code != Some(0) && stderr.contains("error: "), "{stderr}");
-            told += 1;
+            reported += 1;
         }
     }
-    assert!(told >= 4, "for our host the fault is named: {told}");
+    assert!(reported >= 4, "for our host the fault is named: {reported}");
 }

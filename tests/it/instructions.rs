@@ -37,7 +37,7 @@ const SIZE_LIMIT: u64 = 6_480_000;
 const CERTIFICATES: usize = 145;
 /// How many times more `git-remote-https` needs at least.
 const TIMES_LESS: u64 = 5;
-/// The alert `handshake_failure` (RFC 8446 6), after which nobody tries again, as after a connection that only ends.
+/// The alert `handshake_failure` (RFC 8446 6). No program retries after it, as it would after a closed connection.
 const REFUSAL: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
 /// What git says to its helper for `git ls-remote` once it is connected (gitprotocol-v2).
 const LS_REMOTE: &str = "0014command=ls-refs\n0014agent=git/2.47.30016object-format=sha100010009peel\n000csymrefs\n0000";

@@ -320,7 +320,7 @@ fn files_that_were_left_out_come_later() {
         install(world);
         repository(world, "ws", "repo", &["a.bin"]);
         world.git(["lfs", "uninstall", "--skip-repo"]).ok();
-        // Git-lfs is there, but nobody has run `git lfs install`.
+        // Git-lfs is there, but the user has not run `git lfs install`.
         let tree = world.clone("ws/repo", "pointers");
         let pointer = fs::read_to_string(tree.join("a.bin")).expect("it is text");
         assert!(pointer.starts_with("version https://git-lfs"), "{pointer}");
@@ -488,7 +488,7 @@ fn large_bytes() -> usize {
     given.map_or(LARGE_BYTES, |text| text.parse().expect("it is a number"))
 }
 
-/// Runs a command with a terminal that nobody answers; holds a request in its middle until the token has ended.
+/// Runs a command with a terminal that gives no input; holds a request in its middle until the token has ended.
 fn with_a_token_that_ends(world: &World, run: Run, held: Rule) {
     world.bitbucket.clear_requests();
     world.bitbucket.script(held);

@@ -72,7 +72,7 @@ fn a_token_that_lfs_refuses_with_403_is_replaced_by_the_next_fetch() {
         }
         let asked = world.bitbucket.token_requests().len();
         assert_eq!(asked, 0, "403 says nothing of the token");
-        // Git is told 401, whatever git-lfs is told.
+        // Git gets 401, whatever git-lfs gets.
         world.git(["fetch", "-q"]).within(&tree).ok();
         assert_eq!(world.bitbucket.token_requests().len(), 1);
         world.bitbucket.clear_script();

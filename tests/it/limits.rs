@@ -142,7 +142,7 @@ fn one_of_the_two_settings_alone_means_nothing() {
 #[test]
 fn a_server_that_accepts_a_connection_but_never_answers_times_out() {
     on_every_git(|world| {
-        // The system completes the connection; nobody speaks TLS on it, nor HTTP.
+        // The system completes the connection; no process speaks TLS or HTTP on it.
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let place = listener.local_addr().expect("it has one").to_string();
         world

@@ -227,7 +227,7 @@ fn front_ends_that_start_git_support_bbtoken_addresses() {
     assert_eq!(world.rev(&tree, "origin/cola"), head);
 }
 
-/// Runs one of git's Tcl programs on a screen that nobody sees, with a script around it.
+/// Runs one of git's Tcl programs on a virtual screen, with a script around it.
 fn on_a_screen(world: &World, script: &str, tree: &Path) -> Done {
     let file = world.path("script.tcl");
     fs::write(&file, script).expect("the world can be written");

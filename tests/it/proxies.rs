@@ -62,8 +62,8 @@ fn host(world: &World) -> String {
     world.bitbucket.base_url().replace("https://", "")
 }
 
-/// Expects that a proxy was told nothing that was meant for the server.
-fn heard_no_secret(world: &World, asked: &[Asked]) {
+/// Expects that a proxy got nothing that was meant for the server.
+fn got_no_secret(world: &World, asked: &[Asked]) {
     for asked in asked {
         let said = String::from_utf8_lossy(&asked.said);
         for line in said.lines() {
@@ -80,7 +80,7 @@ fn heard_no_secret(world: &World, asked: &[Asked]) {
 }
 
 #[test]
-fn an_http_proxy_connects_us_and_hears_no_token() {
+fn an_http_proxy_connects_us_and_gets_no_token() {
     on_every_git(|world| {
         world.repository("ws", "repo");
         let proxy = proxy(Options::default());
@@ -89,7 +89,7 @@ fn an_http_proxy_connects_us_and_hears_no_token() {
             &proxy,
             &[&format!("http.proxy=http://127.0.0.1:{}", proxy.port())],
         );
-        heard_no_secret(world, &asked);
+        got_no_secret(world, &asked);
         let said = String::from_utf8_lossy(&asked[0].said).into_owned();
         assert!(
             said.starts_with(&format!("CONNECT {} HTTP/1.1\r\n", host(world))),
@@ -114,11 +114,11 @@ fn a_proxys_password_is_taken_from_its_address() {
                 "http.proxy=http://ann:pass%20word@127.0.0.1:{port}"
             )],
         );
-        heard_no_secret(world, &asked);
+        got_no_secret(world, &asked);
     });
 }
 
-/// A credential helper that knows a password, and notes what it is told.
+/// A credential helper that knows a password, and notes its input.
 pub(crate) fn helper(world: &World, password: &str) -> String {
     let script = world.path("helper");
     let log = world.path("helper.log");
@@ -157,7 +157,7 @@ fn the_helper_asks_for_a_proxys_password_as_git_does() {
             let stored = said
                 .split("- store\n")
                 .nth(1)
-                .expect("it is told that the password is right");
+                .expect("git reports that the password is right");
             assert!(
                 stored.contains("username=ann\npassword=pass word\n"),
                 "{said}"
@@ -165,7 +165,7 @@ fn the_helper_asks_for_a_proxys_password_as_git_does() {
             assert!(!said.contains("bitbucket"), "{said}");
             fs::remove_file(&log).expect("it is there");
         }
-        heard_no_secret(world, &proxy.asked());
+        got_no_secret(world, &proxy.asked());
     });
 }
 
@@ -245,7 +245,7 @@ fn a_socks_proxy_resolves_names_where_the_setting_says() {
                         asked.target
                     );
                 }
-                heard_no_secret(world, &asked);
+                got_no_secret(world, &asked);
             }
         }
     });
@@ -262,7 +262,7 @@ fn an_http_proxy_is_reached_on_ipv6() {
         });
         for scheme in ["http://", ""] {
             let setting = format!("http.proxy={scheme}ann:pass%20word@[::1]:{}", proxy.port());
-            heard_no_secret(world, &work(world, &proxy, &[&setting]));
+            got_no_secret(world, &work(world, &proxy, &[&setting]));
         }
     });
 }
@@ -309,7 +309,7 @@ fn a_proxy_behind_tls_is_trusted_by_its_own_authority() {
         );
         let ca = format!("http.proxySSLCAInfo={}", proxy.ca_file().display());
         let asked = work(world, &proxy, &[&setting, &ca]);
-        heard_no_secret(world, &asked);
+        got_no_secret(world, &asked);
         let [ours, gits] = both(world, &[&setting]);
         gits.expect(128);
         ours.expect(128)
@@ -448,7 +448,7 @@ const EXEMPT: [&str; 31] = [
 fn hosts_that_are_exempt_are_reached_directly_as_by_git() {
     let world = World::new(crate::support::gits().remove(0));
     world.repository("ws", "repo");
-    // It wants a password that nobody has, which nobody asks for twice.
+    // The proxy wants a password that git does not have. So git and the helper connect to it only once.
     let proxy = proxy(Options {
         login: Some(("user".into(), "password".into())),
         ..Options::default()
@@ -559,7 +559,7 @@ fn a_proxy_on_a_unix_socket_is_used_by_git_and_never_bypassed() {
         assert_eq!(ours.code == Some(0), is_known, "{}", ours.stderr);
         let asked = proxy.asked();
         assert_eq!(asked.len(), if is_known { 2 } else { 0 });
-        heard_no_secret(world, &asked);
+        got_no_secret(world, &asked);
 
         // A token is asked for by curl, whatever git can do.
         let token = world.git(["-c", &setting, "bbtoken", "token"]).ok();
@@ -567,7 +567,7 @@ fn a_proxy_on_a_unix_socket_is_used_by_git_and_never_bypassed() {
         assert_eq!(world.bitbucket.token_requests().len(), 1);
         let asked = proxy.asked().split_off(asked.len());
         assert!(matches!(&asked[..], [asked] if asked.connected));
-        heard_no_secret(world, &asked);
+        got_no_secret(world, &asked);
 
         world.bitbucket.clear_requests();
         let nowhere = world.path("nowhere");

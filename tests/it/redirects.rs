@@ -86,7 +86,7 @@ fn a_redirect_to_anywhere_else_ends_the_command_before_anything_is_sent_there() 
         }
         assert!(
             other.bitbucket.requests().is_empty(),
-            "the other server hears nothing"
+            "the other server gets no request"
         );
         assert_eq!(cases.len(), 6);
     });

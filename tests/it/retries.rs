@@ -258,7 +258,7 @@ fn the_cause_of_a_403_follows_from_the_servers_message() {
     });
 }
 
-/// A fault of the token endpoint that passes, and what a person hears of it.
+/// A fault of the token endpoint that passes, and what the user sees of it.
 fn token_faults() -> Vec<(Rule, &'static str)> {
     vec![
         (

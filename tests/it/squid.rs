@@ -34,15 +34,15 @@ struct Squid {
 }
 
 impl Squid {
-    /// Starts it on a port that was free a moment ago; it takes none that is not named. `way` is how it takes a password,
-    /// with the program that understands it.
-    fn start(world: &World, way: &str, environment: &[(&str, PathBuf)]) -> Self {
+    /// Starts it on a port that was free a moment ago; it takes none that is not named. `scheme` is its
+    /// authentication scheme, with the program that checks it.
+    fn start(world: &World, scheme: &str, environment: &[(&str, PathBuf)]) -> Self {
         (0..5)
-            .find_map(|_| Squid::try_start(world, way, environment))
+            .find_map(|_| Squid::try_start(world, scheme, environment))
             .expect("squid starts; it is in Debian's package squid")
     }
 
-    fn try_start(world: &World, way: &str, environment: &[(&str, PathBuf)]) -> Option<Self> {
+    fn try_start(world: &World, scheme: &str, environment: &[(&str, PathBuf)]) -> Option<Self> {
         // Root's squid is another user, who must get as far as the log.
         let directory = world.path("squid");
         fs::create_dir_all(&directory).expect("the world can be written");
@@ -50,7 +50,7 @@ impl Squid {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is the test's");
         }
         let port = free_port();
-        let (name, program) = way.split_once(' ').expect("a program follows");
+        let (name, program) = scheme.split_once(' ').expect("a program follows");
         let log = directory.join("access.log");
         let configuration = directory.join("squid.conf");
         let text = format!(
@@ -102,11 +102,11 @@ impl Drop for Squid {
     }
 }
 
-/// Expects that a proxy was told who asks in one way only, and nothing that is meant for the server.
+/// Expects that a proxy got a login with one scheme only, and nothing that is meant for the server.
 #[track_caller]
-fn is_told_no_secret(log: &str, way: &str) {
-    let way = format!("Proxy-Authorization: {way} ");
-    assert!(log.contains(&way), "{log}");
+fn gets_no_secret(log: &str, scheme: &str) {
+    let scheme = format!("Proxy-Authorization: {scheme} ");
+    assert!(log.contains(&scheme), "{log}");
     let log = log.to_ascii_lowercase();
     assert!(!log.contains("authorization: basic"), "{log}");
     assert_eq!(
@@ -166,7 +166,7 @@ fn a_proxy_with_ntlm_only_works_for_token_requests_and_for_git() {
             }
         }
         let log = squid.end();
-        is_told_no_secret(&log, "NTLM");
+        gets_no_secret(&log, "NTLM");
         // For the token, for our git, and for git itself.
         assert_eq!(log.matches(" 200 ").count(), 6 * 3, "{log}");
     });
@@ -191,10 +191,10 @@ fn a_proxy_that_the_chosen_transport_cannot_use_is_reported() {
             "caused by: the proxy accepts only ntlm, which git's own transport supports and the native transport does not\n",
         ]);
         // Git itself asks for no password where it knows no user.
-        let nobody = format!("http.proxy=http://{place}");
+        let without_user = format!("http.proxy=http://{place}");
         let asking = helper(world, "x");
         world
-            .git(["-c", &nobody, "-c", &asking, "ls-remote", "bbtoken::ws/repo"])
+            .git(["-c", &without_user, "-c", &asking, "ls-remote", "bbtoken::ws/repo"])
             .fails(128)
             .says(&["for git's own transport, put the user name into the proxy's address: http://<user>@<host>:<port>\n"]);
         let _ = fs::remove_dir_all(world.cache());
@@ -209,7 +209,7 @@ fn a_proxy_that_the_chosen_transport_cannot_use_is_reported() {
         assert!(!Path::new(&bin.join("curl")).exists());
         let done = list().env("PATH", &bin).fails(128);
         done.says(&["so the program curl is needed; install curl\n", "hint: "]);
-        is_told_no_secret(&squid.end(), "NTLM");
+        gets_no_secret(&squid.end(), "NTLM");
     });
 }
 
@@ -333,11 +333,11 @@ fn a_proxy_with_kerberos_only_works_for_token_requests_and_for_git() {
         world.repository("ws", "repo");
         let kdc = Kdc::start(world);
         let environment = Kdc::environment(&kdc.directory);
-        let way = format!(
+        let scheme = format!(
             "negotiate /usr/lib/squid/negotiate_kerberos_auth -k {}/keytab -s HTTP/localhost@TEST",
             kdc.directory.display()
         );
-        let squid = Squid::start(world, &way, &environment);
+        let squid = Squid::start(world, &scheme, &environment);
         for user in ["ann:unused", ":"] {
             for method in ["anyauth", "negotiate"] {
                 let settings = [
@@ -351,7 +351,7 @@ fn a_proxy_with_kerberos_only_works_for_token_requests_and_for_git() {
             }
         }
         let log = squid.end();
-        is_told_no_secret(&log, "Negotiate");
+        gets_no_secret(&log, "Negotiate");
         assert_eq!(log.matches(" 200 ann@TEST").count(), 4 * 3, "{log}");
     });
 }

@@ -580,7 +580,7 @@ fn a_netrc_that_a_killed_command_has_left_is_taken_over_and_no_other() {
 
     let killed = exec("kill -KILL $PPID");
     assert_eq!(killed.code, None, "a signal ended it");
-    let left = fs::read_to_string(&netrc).expect("nobody has removed it");
+    let left = fs::read_to_string(&netrc).expect("it is still there");
     exec("test $(wc -l <netrc) = 1 && cp netrc copy")
         .expect(0)
         .quiet();

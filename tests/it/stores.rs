@@ -143,7 +143,7 @@ fn a_locked_or_missing_keychain_is_an_error_without_a_fallback() {
     world.bitbucket.advance_clock(Duration::from_secs(7_300));
     world.bitbucket.clear_requests();
     let git = world.git.program.clone();
-    // Nobody is there to type the password.
+    // No user is there to type the password.
     let locked = KEYCHAIN
         .replace("printf password | ", "")
         .replace("--unlock", "--start");

@@ -63,7 +63,7 @@ fn nested_submodules_of_mixed_forms_come_eight_at_once() {
 }
 
 #[test]
-fn a_fetch_recurses_where_git_is_told_to() {
+fn a_fetch_recurses_if_a_setting_says_so() {
     on_every_git(|world| {
         let tree = app_with_lib(world);
         let seed = world.path("seed-ws-lib");

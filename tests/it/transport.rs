@@ -74,7 +74,7 @@ fn works(world: &World) {
     assert!(!shallow.join(".git/shallow").exists());
 }
 
-fn missing_is_told(world: &World) {
+fn reports_a_missing_repository(world: &World) {
     let done = world
         .git(["clone", "-q", "bbtoken::ws/missing", "missing"])
         .fails(128);
@@ -226,7 +226,7 @@ fn older_protocol_versions_work_if_git_is_configured_for_them() {
                 .git(["config", "--global", "protocol.version", version])
                 .ok();
             works(world);
-            missing_is_told(world);
+            reports_a_missing_repository(world);
         });
     }
 }
@@ -246,7 +246,7 @@ fn a_server_that_knows_no_protocol_v2_works() {
     for git in gits() {
         let world = old_server(&git);
         works(&world);
-        missing_is_told(&world);
+        reports_a_missing_repository(&world);
     }
 }
 

@@ -443,7 +443,7 @@ fn pushes_go_where_pushinsteadof_says() {
 fn a_host_alias_of_ssh_names_a_profile() {
     on_every_git(|world| {
         let bare = world.repository("ws", "repo");
-        // Two accounts by ssh are told apart by aliases in ~/.ssh/config; by us, by profiles.
+        // Ssh separates two accounts by aliases in ~/.ssh/config, the helper by profiles.
         configure(
             world,
             "url.bbtoken::environment@.insteadOf",

@@ -191,7 +191,7 @@ fn every_command_finds_the_same_profile_in_the_same_directory() {
             ("fill without a path", fill(&asked[1])),
             ("get without a path", get(&asked[1])),
         ];
-        // git itself forgets the path unless it is told not to, as setup does.
+        // Git itself removes the path unless a setting forbids that, as setup does.
         let commands = commands.into_iter().chain(without_path);
         let mut tried = 0;
         for (command, run) in commands {

@@ -8,7 +8,7 @@ use super::{
     super::{Console, signals, usage},
     Login, given,
     opener::Choice,
-    outcome::{Heard, unexpected},
+    outcome::{Accounts, unexpected},
     trial,
 };
 use crate::{
@@ -23,15 +23,15 @@ use crate::{
 };
 
 impl Login<'_> {
-    pub(super) fn by_browser(&self, console: &mut Console<'_>) -> anyhow::Result<Heard> {
+    pub(super) fn by_browser(&self, console: &mut Console<'_>) -> anyhow::Result<Accounts> {
         let options = self.options;
         let choice = Choice::of(std::env::var("BROWSER").ok().as_deref());
         let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let obstacle = obstacle(&is_set).filter(|_| !matches!(choice, Choice::Commands(_)));
         let (stored, _) = self.identity.stored(console.warn);
-        let mut heard = Heard {
+        let mut accounts = Accounts {
             replaced: stored.owner.map(|owner| owner.name),
-            ..Heard::default()
+            ..Accounts::default()
         };
         let fixed = self.fixed_redirect()?;
         // A user who gives a port forwards it from the machine with the browser.
@@ -46,12 +46,12 @@ impl Login<'_> {
             )));
         }
         if by_pasting {
-            self.by_pasting_an_address(obstacle, &mut heard, console)?;
+            self.by_pasting_an_address(obstacle, &mut accounts, console)?;
         } else {
             let choice = self.allowed(choice, obstacle, console);
-            self.by_listening(&choice, &mut heard, console)?;
+            self.by_listening(&choice, &mut accounts, console)?;
         }
-        Ok(heard)
+        Ok(accounts)
     }
 
     /// Gives the redirect URI that was registered, if the profile names one.
@@ -86,7 +86,7 @@ impl Login<'_> {
     fn by_listening(
         &self,
         choice: &Choice,
-        heard: &mut Heard,
+        accounts: &mut Accounts,
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
         let (identity, timeout_s) = (&self.identity, self.options.timeout);
@@ -128,7 +128,7 @@ impl Login<'_> {
         let code = visitor.outcome.clone();
         let mut visitor = Some(visitor);
         let outcome = match &code {
-            Ok(code) => self.exchange(&authorization, code, &mut visitor, heard, console),
+            Ok(code) => self.exchange(&authorization, code, &mut visitor, accounts, console),
             Err(why) => Err(not_done(identity, why).into()),
         };
         if let Some(visitor) = visitor {
@@ -144,7 +144,7 @@ impl Login<'_> {
     fn by_pasting_an_address(
         &self,
         obstacle: Option<&str>,
-        heard: &mut Heard,
+        accounts: &mut Accounts,
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
         let (options, identity) = (self.options, &self.identity);
@@ -189,7 +189,7 @@ impl Login<'_> {
                 }
             }
         };
-        self.exchange(&authorization, &code, &mut None, heard, console)
+        self.exchange(&authorization, &code, &mut None, accounts, console)
     }
 
     /// Exchanges the code for a login. On a terminal, asks before it saves the login of an unexpected account. Without a
@@ -199,7 +199,7 @@ impl Login<'_> {
         authorization: &Authorization,
         code: &Secret,
         visitor: &mut Option<Visitor>,
-        heard: &mut Heard,
+        accounts: &mut Accounts,
         console: &mut Console<'_>,
     ) -> anyhow::Result<()> {
         let identity = &self.identity;
@@ -207,7 +207,7 @@ impl Login<'_> {
         signals::before_end(move || app::release_room(&stopped))?;
         let profile = &identity.profile;
         let is_shared = profile.shared.is_some();
-        let is_asked = is_shared || console.is_interactive && heard.expects(profile);
+        let is_asked = is_shared || console.is_interactive && accounts.expects(profile);
         let warn = console.warn;
         let ask = |bearer: &Bearer, scopes: &[String]| {
             if let Some(address) = self.to_try() {
@@ -218,14 +218,14 @@ impl Login<'_> {
                 return Ok(None);
             }
             if is_shared {
-                heard.replaced = identity.tokens_at_store(warn).shared_owner()?;
+                accounts.replaced = identity.tokens_at_store(warn).shared_owner()?;
             }
             // The outcome says why the account is unknown.
             let Ok(owner) = self.app.owner_of(identity, bearer, scopes) else {
                 return Ok(None);
             };
             if let Owner::Account(account) = &owner
-                && let Some(text) = unexpected(profile, heard, account)
+                && let Some(text) = unexpected(profile, accounts, account)
             {
                 if is_shared && !console.is_interactive {
                     return Err(other_account(identity, &text, account));
@@ -239,7 +239,7 @@ impl Login<'_> {
                 }
             }
             let name = owner.name();
-            if let (None, Some(replaced)) = (&name, &heard.replaced)
+            if let (None, Some(replaced)) = (&name, &accounts.replaced)
                 && is_shared
             {
                 warn(&format!(
@@ -247,8 +247,8 @@ impl Login<'_> {
                     quote(replaced)
                 ));
             }
-            heard.owner = Some(owner);
-            heard.is_agreed = true;
+            accounts.owner = Some(owner);
+            accounts.is_agreed = true;
             Ok(name)
         };
         let accept = (is_asked || self.to_try().is_some()).then(|| Box::new(ask) as Accept<'_>);

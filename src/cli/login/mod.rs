@@ -20,7 +20,7 @@ use crate::{
     secret::{Secret, mask_address, masked},
     site::Owner,
 };
-use outcome::Heard;
+use outcome::Accounts;
 use wanted::Wanted;
 
 impl arguments::Login {
@@ -177,7 +177,7 @@ impl Login<'_> {
                 wanted.ask_account(&mut self.identity, secret, console)?;
             }
         }
-        let heard = self.tried(new_secret.is_some(), console)?;
+        let accounts = self.tried(new_secret.is_some(), console)?;
         if let Some(secret) = new_secret {
             self.identity.save(secret, console.warn)?;
         }
@@ -186,7 +186,7 @@ impl Login<'_> {
             // From now on, this machine reads the record as every other one.
             self.identity = self.identity.granted(Grant::Shared(None));
         }
-        self.tell(heard, console)
+        self.tell(accounts, console)
     }
 
     /// Leaves out a repository that a new token does not open, where git gave its name: a wrong name says nothing of
@@ -213,12 +213,12 @@ impl Login<'_> {
     }
 
     /// Tries the login, unless the user forbids it. A login by browser always needs Bitbucket.
-    fn tried(&self, is_new_secret: bool, console: &mut Console<'_>) -> anyhow::Result<Heard> {
+    fn tried(&self, is_new_secret: bool, console: &mut Console<'_>) -> anyhow::Result<Accounts> {
         let (identity, no_check) = (&self.identity, self.options.no_check);
-        let mut heard = Heard::default();
+        let mut accounts = Accounts::default();
         match identity.profile.grant {
-            Grant::AuthorizationCode(_) => heard = self.by_browser(console)?,
-            Grant::Token(_) if !no_check => heard.owner = trial::of_token(self, console)?,
+            Grant::AuthorizationCode(_) => accounts = self.by_browser(console)?,
+            Grant::Token(_) if !no_check => accounts.owner = trial::of_token(self, console)?,
             // This refuses a token of the wrong form, and reads a shared record.
             Grant::Token(_) | Grant::Shared(_) => {
                 identity.bearer(console.warn)?;
@@ -235,16 +235,16 @@ impl Login<'_> {
                 }
             }
         }
-        Ok(heard)
+        Ok(accounts)
     }
 
     /// Says how the login ended, and what comes next.
-    fn tell(&self, heard: Heard, console: &mut Console<'_>) -> anyhow::Result<()> {
+    fn tell(&self, accounts: Accounts, console: &mut Console<'_>) -> anyhow::Result<()> {
         let profile = &self.identity.profile;
         if self.options.no_check {
             return console.answer(&format!("Profile '{profile}' was saved without a check."));
         }
-        outcome::tell(self, heard, console)?;
+        outcome::tell(self, accounts, console)?;
         shared::tell(profile, console);
         if self.options.is_for_git() {
             return Ok(());

@@ -17,7 +17,7 @@ use crate::{
 
 /// The accounts that login knows before it shows the outcome.
 #[derive(Debug, Default)]
-pub(super) struct Heard {
+pub(super) struct Accounts {
     /// The account of the earlier login, as Bitbucket named it.
     pub(super) replaced: Option<String>,
     /// The account of the new login, if Bitbucket was already asked for it.
@@ -26,7 +26,7 @@ pub(super) struct Heard {
     pub(super) is_agreed: bool,
 }
 
-impl Heard {
+impl Accounts {
     /// Tells whether there is an account to compare with.
     pub(super) fn expects(&self, profile: &Profile) -> bool {
         self.replaced.is_some() || is_named(profile)
@@ -35,7 +35,7 @@ impl Heard {
 
 pub(super) fn tell(
     login: &Login<'_>,
-    heard: Heard,
+    accounts: Accounts,
     console: &mut Console<'_>,
 ) -> anyhow::Result<()> {
     let identity = &login.identity;
@@ -46,11 +46,11 @@ pub(super) fn tell(
         .access_token
         .as_ref()
         .map(|token| token.scopes.clone());
-    let Heard {
+    let Accounts {
         replaced,
         owner,
         is_agreed,
-    } = heard;
+    } = accounts;
     let owner = match owner {
         Some(owner) => {
             identity.save_owner(&owner, &identity.bearer(console.warn)?, console.warn);
@@ -61,11 +61,11 @@ pub(super) fn tell(
             .owner(identity, known.as_deref().unwrap_or_default(), console.warn),
     };
     if let (Ok(Owner::Account(account)), false) = (&owner, is_agreed) {
-        let heard = Heard {
+        let accounts = Accounts {
             replaced,
-            ..Heard::default()
+            ..Accounts::default()
         };
-        if let Some(text) = unexpected(profile, &heard, account) {
+        if let Some(text) = unexpected(profile, &accounts, account) {
             (console.warn)(&format!(
                 "{text}; if this is a mistake, log in to Bitbucket as the other account, then run 'git bbtoken login {profile}' again"
             ));
@@ -212,8 +212,12 @@ fn tell_owner(
 }
 
 /// Says that a login has another account than expected: the profile's, or the one whose login it replaces.
-pub(super) fn unexpected(profile: &Profile, heard: &Heard, account: &Account) -> Option<String> {
-    let replaced = heard.replaced.as_ref().filter(|_| !is_named(profile));
+pub(super) fn unexpected(
+    profile: &Profile,
+    accounts: &Accounts,
+    account: &Account,
+) -> Option<String> {
+    let replaced = accounts.replaced.as_ref().filter(|_| !is_named(profile));
     let replaced = replaced.filter(|name| **name != account.shown());
     let replaced = replaced.map(|name| {
         format!(

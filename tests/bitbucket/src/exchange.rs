@@ -215,7 +215,7 @@ impl Exchange<'_> {
                 (self.answer().await, Ending::Usual)
             }
             Some(Action::Hold) => {
-                // The sender lives as long as the site; were it gone, there would be nobody to wait for.
+                // The sender lives as long as the site. Without it, there is nothing to wait for.
                 let _ = self.releases.changed().await;
                 (self.answer().await, Ending::Usual)
             }

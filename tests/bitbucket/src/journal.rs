@@ -134,7 +134,7 @@ impl Journal {
 
     /// Lets those who wait look at the script, which has changed.
     pub(crate) fn taken(&self) {
-        // Nobody is between a look and the wait that follows it while the lock is held.
+        // No thread is between a look and the wait that follows it while the lock is held.
         drop(self.seen());
         self.changed.notify_all();
     }
@@ -254,7 +254,7 @@ impl Ticket {
 
     pub(crate) fn sent(&mut self, bytes: &[u8]) {
         self.response_bytes += bytes.len() as u64;
-        // Later ones are nobody's business: a pack is not looked through.
+        // Later ones are not searched, because they can be a pack.
         if self.pkt_lines.at < MAX_FOLLOWED_BYTES {
             self.pkt_lines.follow(bytes);
         }

@@ -45,7 +45,7 @@ pub struct Options {
     pub speaks: Speaks,
     /// The user's name and password it wants.
     pub login: Option<(String, String)>,
-    /// It connects nobody.
+    /// It refuses every connection.
     pub refuses: bool,
     /// The authentication scheme that it names in the place of Basic.
     pub scheme: Option<String>,

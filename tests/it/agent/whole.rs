@@ -182,7 +182,7 @@ impl Disturber {
             let garbage: Vec<u8> = (0..count)
                 .map(|_| u8::try_from(chance.below(256)).expect("it is a byte"))
                 .collect();
-            // The client leaves when it has heard enough.
+            // The client leaves when it has read enough.
             client.write_all(&garbage).is_ok()
         })
     }

@@ -74,7 +74,7 @@ fn an_address_of_a_superproject_does_not_make_a_fetch_use_the_profile_that_pushe
         // The user types its name, as the error says.
         update().env("BBTOKEN_PROFILE", "writer").ok();
         assert_eq!(tokens_of(world, &project), 1);
-        // Git does not say of a fetch that nobody typed the address.
+        // For a fetch, git does not say that the address comes from the repository.
         world
             .git(["branch", "news", "main"])
             .within(&project.lib)

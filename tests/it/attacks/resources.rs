@@ -23,7 +23,7 @@ fn ask(world: &World, tree: &Path) -> Done {
         .done()
 }
 
-/// Expects that the server was asked; nobody goes on with its answer.
+/// Expects that the server was asked, and that no command goes on with its answer.
 #[track_caller]
 fn is_served(done: &Done) {
     assert!(done.stdout.contains("version 2"), "{}", done.stderr);

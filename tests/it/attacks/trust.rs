@@ -702,7 +702,7 @@ fn over_plain_http_a_repository_has_no_proxy() {
 }
 
 #[test]
-fn a_credential_helper_of_a_repository_hears_of_no_proxy() {
+fn a_credential_helper_of_a_repository_is_not_asked_for_a_proxy() {
     on_every_git(|world| {
         let tree = repository(world);
         let proxy = Proxy::start(Options {

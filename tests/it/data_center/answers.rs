@@ -75,7 +75,7 @@ fn a_repository_that_is_missing_or_forbidden_is_named() {
 }
 
 #[test]
-fn a_locked_account_is_told_how_to_unlock_it() {
+fn the_error_for_a_locked_account_says_how_to_unlock_it() {
     for git in gits() {
         let world = cloned(data_center(git));
         // Only Basic meets the lock.
@@ -283,7 +283,7 @@ fn a_token_that_was_revoked_or_has_ended_is_replaced_by_a_login() {
 }
 
 #[test]
-fn a_service_account_that_git_may_not_use_is_told_apart_from_a_wrong_token() {
+fn the_error_for_a_service_account_without_git_differs_from_that_for_a_wrong_token() {
     let world = one();
     let base = world.bitbucket.base_url();
     let login = ["login", "dc", "--data-center", base, "--client-credentials"];

@@ -56,7 +56,7 @@ fn files_are_pushed_cloned_and_pulled() {
 }
 
 #[test]
-fn a_repository_with_lfs_off_is_told_by_git_lfs_and_by_doctor() {
+fn git_lfs_and_doctor_report_that_lfs_is_off() {
     needs!("git-lfs");
     for git in gits() {
         let world = data_center(git);

@@ -147,7 +147,7 @@ fn a_setup_for_one_site_is_brought_up_to_date_when_a_second_one_comes() {
     assert_eq!(
         get(&address),
         format!("{address}\n"),
-        "nobody asked for this rule"
+        "the user did not ask for this rule"
     );
     bbtoken(&world, &["setup", "--everywhere", "--yes"]).ok();
     assert_eq!(get(&address), format!("bbtoken::{address}\n"));

@@ -344,7 +344,7 @@ fn an_answer_that_ends_too_early_is_an_error_wherever_it_ends() {
                     );
                     assert!(
                         !done.stderr.contains("https://") && !done.stderr.contains("whole buffer"),
-                        "the cause is told in the words of the user: {}",
+                        "the message names the cause in the words of the user: {}",
                         done.stderr
                     );
                 }

@@ -247,7 +247,7 @@ fn lengths(step: Step) -> Vec<Variant> {
         action,
         causes,
     };
-    // What HTTP has promised beyond the last flush-pkt is missed by nobody.
+    // The helper does not need what HTTP has promised beyond the last flush-pkt.
     let (cut, stall): (&'static [_], &'static [_]) = match step {
         Step::Token => (BROKEN, SLOW),
         _ => (&[], &[]),

@@ -221,7 +221,7 @@ impl Place {
         }
         if is_ours {
             self.leaves_nothing(&done, &shown, &tree);
-            self.is_told(row, &done, &outcome, &shown);
+            self.is_reported(row, &done, &outcome, &shown);
             match row.step.is_push() {
                 true => self.is_known(row, &done, &name, &shown),
                 false if outcome.code == 0 => drop(world.rev(&tree, "refs/heads/got")),
@@ -251,7 +251,7 @@ impl Place {
     }
 
     /// One error with one cause; what is tried again is announced, and a push is sent once.
-    fn is_told(&self, row: &Row, done: &Done, outcome: &Outcome, shown: &str) {
+    fn is_reported(&self, row: &Row, done: &Done, outcome: &Outcome, shown: &str) {
         assert!(outcome.tries <= MOST_TRIES, "{}: {shown}", outcome.tries);
         let announced = done.stderr.matches("; trying again in ").count();
         assert!(announced <= 1, "one line for all tries: {shown}");

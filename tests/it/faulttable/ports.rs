@@ -24,7 +24,7 @@ const DRIP_PAUSE: Duration = Duration::from_millis(100);
 /// What a port does instead of TLS.
 #[derive(Clone, Copy, Debug)]
 enum Port {
-    /// Nobody listens.
+    /// No process listens.
     Refuse,
     /// The system does not answer: as many are waiting as may.
     Unanswered,

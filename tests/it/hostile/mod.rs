@@ -28,7 +28,7 @@ const TOKEN: &str = "canary-token";
 const ADVERTISEMENT: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-advertisement\r\n";
 
-/// A server on loopback, without TLS, that says what it is told to say, whatever it is asked.
+/// A server on loopback, without TLS, that sends the prepared bytes for any request.
 pub(crate) struct Server {
     address: SocketAddr,
     /// The heads of the requests.

@@ -240,7 +240,7 @@ fn a_command_waits_a_limited_time_for_a_busy_endpoint_and_says_so() {
 fn a_dead_network_is_reported_with_the_host_and_only_once_for_parallel_commands() {
     let world = &world();
     person(world);
-    // It takes connections and never says a word, and then there is nobody at all.
+    // It accepts connections and sends nothing; then no process listens.
     let silent = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
     let port = silent.local_addr().expect("it is bound").port();
     let start = || {

@@ -180,7 +180,7 @@ fn a_login_replaces_one_that_has_ended() {
     let world = &world();
     person(world);
     world.bitbucket.revoke_refresh_tokens();
-    // The access token is still good: nobody has to know yet.
+    // The access token is still good: the user need not know yet.
     assert_eq!(list(world).done().expect(0).stderr, "");
     world.bitbucket.revoke_access_tokens();
     let done = list(world).fails(128);

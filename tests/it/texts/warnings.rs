@@ -141,7 +141,7 @@ fn of_a_server_that_another_command_could_not_reach() {
     fs::remove_file(&cached).expect("it is ours");
     let path = cached.with_extension("lock");
     let mut lock = fs::File::create(&path).expect("it is ours");
-    lock.lock().expect("nobody has it");
+    lock.lock().expect("the lock is free");
     let mut command = world.bbtoken(["token"]).into_command();
     let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program starts");

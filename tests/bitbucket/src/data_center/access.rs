@@ -136,7 +136,7 @@ fn err(text: &str, content_type: &str) -> Answer {
     answer
 }
 
-/// Whose the credentials are; `None` is nobody's.
+/// The owner of the credentials; `None` without one.
 pub(super) fn caller(
     site: &Site,
     credentials: &Credentials,

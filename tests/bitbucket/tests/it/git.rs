@@ -261,7 +261,7 @@ fn app_passwords_are_gone_with_a_text_that_says_so() {
 }
 
 #[test]
-fn nobody_is_let_in_without_credentials_or_with_a_token_in_the_query() {
+fn a_request_without_credentials_or_with_a_token_in_the_query_is_refused() {
     let bitbucket = bitbucket();
     let token = bitbucket.issue_access_token(&["repository"]);
     let mut client = Client::http1(&bitbucket);
@@ -306,7 +306,7 @@ fn scopes_decide_between_reading_and_writing() {
 }
 
 #[test]
-fn a_missing_repository_looks_like_one_without_access_unless_told_otherwise() {
+fn a_missing_repository_looks_like_one_without_access_by_default() {
     let bitbucket = bitbucket();
     let token = authorization(&bitbucket);
     let mut client = Client::http1(&bitbucket);

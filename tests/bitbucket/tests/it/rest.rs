@@ -45,7 +45,7 @@ fn the_user_and_the_repository_are_shown_to_who_may_see_them() {
 }
 
 #[test]
-fn a_dead_token_is_told_apart() {
+fn the_error_for_an_expired_token_says_so() {
     let bitbucket = bitbucket();
     let token = bearer(&bitbucket.issue_access_token(&["account"]));
     bitbucket.advance_clock(Duration::from_secs(7_200));

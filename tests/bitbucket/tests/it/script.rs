@@ -277,7 +277,7 @@ fn a_lost_answer_is_to_something_that_was_done() {
     );
     assert!(
         !work.push().status.success(),
-        "git hears nothing of its push"
+        "git gets no response to its push"
     );
     let repository = bitbucket.repository_path("ws", "repo");
     let head = work.git(&["-C", &repository.to_string_lossy(), "rev-parse", "main"]);

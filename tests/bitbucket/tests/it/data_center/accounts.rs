@@ -24,7 +24,7 @@ fn five_wrong_passwords_lock_the_account_for_the_right_one_too() {
         let reply = client.get(REFS, Some(&basic("local", secret)));
         assert!(
             reply.status == 200 && reply.text()[4..].starts_with(&format!("ERR {LOCKED}")),
-            "git is told of the lock: {}",
+            "the response to git names the lock: {}",
             reply.text()
         );
     }
@@ -34,7 +34,7 @@ fn five_wrong_passwords_lock_the_account_for_the_right_one_too() {
         "behind the lock nothing counts"
     );
     let reply = client.get(PROPERTIES, Some(&basic("local", &token)));
-    assert_eq!(reply.status, 401, "REST is told in its own form");
+    assert_eq!(reply.status, 401, "the response of REST has its own form");
     assert_eq!(
         reply.json()["errors"][0]["exceptionName"],
         "com.atlassian.bitbucket.auth.CaptchaRequiredAuthenticationException",

@@ -35,7 +35,7 @@ fn a_browser_signs_in_first_and_then_comes_back_with_a_code_and_the_state() {
     ];
     let page = authorize(&bitbucket, &asked);
     let to_login = client.get(&page, None);
-    assert_eq!(to_login.status, 302, "nobody has signed in yet");
+    assert_eq!(to_login.status, 302, "no user has signed in yet");
     let login = client.get(&followed(&to_login, bitbucket.base_url()), None);
     let html = login.text();
     let next = field(&html, "next").replace("&amp;", "&");

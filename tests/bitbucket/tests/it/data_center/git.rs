@@ -9,7 +9,7 @@ use crate::support::Workplace;
 const MISSING: &str = "ERR Repository not found\nThe requested repository does not exist, or you do not have permission to\naccess it.\n";
 
 #[test]
-fn without_credentials_git_is_told_the_realm_and_the_number_of_the_request() {
+fn the_response_without_credentials_has_the_realm_and_the_number_of_the_request() {
     let bitbucket = data_center();
     let mut client = Client::http1(&bitbucket);
     for sent in [None, Some("Bearer wrong"), Some("Digest x")] {

@@ -6,7 +6,7 @@ use super::{PROPERTIES, change, data_center, limited};
 use crate::client::{Client, bearer};
 
 #[test]
-fn answers_name_the_user_who_is_known_and_nobody_else() {
+fn answers_name_only_an_authenticated_user() {
     let bitbucket = data_center();
     change(&bitbucket, |settings| {
         settings.user = "ann/b c@example.com".to_owned();
@@ -30,13 +30,13 @@ fn answers_name_the_user_who_is_known_and_nobody_else() {
     assert_eq!(
         (&properties["displayName"], &properties["version"]),
         (&"Bitbucket".into(), &"10.2.1".into()),
-        "the product and its version are told"
+        "the response names the product and its version"
     );
     let refs = client.get(super::REFS, Some(&token));
     assert_eq!(
         refs.header("x-ausername"),
         "ann%2Fb%20c%40example.com",
-        "git is told as well"
+        "a response to git names the user, too"
     );
 }
 

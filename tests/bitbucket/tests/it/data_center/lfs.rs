@@ -139,7 +139,7 @@ fn git_lfs_can_be_off_for_a_repository() {
             403,
             json!({ "message": "Git LFS is disabled for this repository." })
         ),
-        "git-lfs is told why"
+        "the response to git-lfs says why"
     );
     assert_eq!(put(&bitbucket, &token), 403, "objects are refused too");
     let refs = client.get(super::REFS, Some(&token));

@@ -8,7 +8,7 @@ use super::{PROPERTIES, REFS, TOKEN, ask, change, data_center};
 use crate::client::{Client, bearer};
 
 #[test]
-fn a_user_who_asks_too_often_is_told_when_to_come_back() {
+fn a_user_who_asks_too_often_gets_retry_after() {
     let bitbucket = data_center();
     let limit = RateLimit {
         capacity: 3,

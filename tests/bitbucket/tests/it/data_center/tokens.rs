@@ -71,7 +71,7 @@ fn a_token_of_a_project_or_a_repository_reaches_no_further() {
 }
 
 #[test]
-fn an_http_access_token_looks_as_it_should_and_expires_when_it_was_told_to() {
+fn an_http_access_token_has_its_form_and_expires_on_time() {
     let bitbucket = data_center();
     let mut client = Client::http1(&bitbucket);
     for kind in [TokenKind::Api, TokenKind::Resource] {
@@ -129,7 +129,7 @@ fn outside_rest_and_scm_a_token_is_worth_nothing_and_basic_counts_against_its_ow
     assert_eq!(
         (anonymous.status, anonymous.text().as_str()),
         (200, ""),
-        "whoami knows nobody"
+        "whoami names no user"
     );
     let person = basic("local", "local password");
     assert_eq!(
