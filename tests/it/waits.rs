@@ -30,7 +30,7 @@ fn held(world: &World, run: Run, kind: Kind) -> String {
     drop(command);
     let mut shown = Vec::new();
     let mut byte = [0];
-    while !String::from_utf8_lossy(&shown).contains(SAID) {
+    while !String::from_utf8_lossy(&shown).contains("Waiting") {
         let length = reader.read(&mut byte).expect("it can be read");
         assert!(
             length > 0,
@@ -66,14 +66,14 @@ fn a_command_says_once_what_it_waits_for() {
 fn on_a_terminal_the_wait_turns_and_leaves_no_trace() {
     needs!("script");
     let world = world();
-    let line = "git bbtoken token --force";
-    let on = |terminal: &str| {
+    let on = |terminal: &str, columns: u16| {
+        let line = format!("stty rows 24 cols {columns}; git bbtoken token --force");
         let script = Path::new("/usr/bin/script");
-        let run = world.run(script, ["-qec", line, "/dev/null"]);
+        let run = world.run(script, ["-qec", &line, "/dev/null"]);
         let _ = std::fs::remove_dir_all(world.cache());
         held(&world, run.env("TERM", terminal), Kind::Token)
     };
-    let turning = on("xterm");
+    let turning = on("xterm", 80);
     assert!(turning.starts_with(&format!("| {SAID}")), "{turning}");
     let width = SAID.chars().count() + 2;
     let (_, after) = turning
@@ -81,7 +81,12 @@ fn on_a_terminal_the_wait_turns_and_leaves_no_trace() {
         .expect("the line is removed");
     let token = world.bbtoken(["token"]).ok();
     assert_eq!(after, token.replace('\n', "\r\n"));
-    let plain = on("dumb");
+    let narrow = on("xterm", 12);
+    assert!(
+        narrow.starts_with("| Waiting f\r"),
+        "it cannot wrap: {narrow}"
+    );
+    let plain = on("dumb", 80);
     assert_eq!(
         plain,
         format!(
