@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_quoted_is_short_and_printable() {
+    fn a_quoted_text_is_short_and_printable() {
         crate::fuzz::check_text(
             &[
                 "a\u{1b}[31mb\nc\u{202e}",

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ambiguous_is_named() {
+    fn an_ambiguous_value_is_named() {
         let cases: [(&[u8], Flaw); 19] = [
             (b"$BBTOKEN_SECRET", Flaw::NotItself),
             (b"%BBTOKEN_SECRET%", Flaw::NotItself),

@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_in_a_file_is_used_or_passed_over() {
+    fn any_content_of_a_file_is_used_or_ignored() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let clock = Fixed(10_000);
         let cache = OnDisk {

@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_asked_is_read_or_passed_over() {
+    fn any_request_is_read_or_ignored() {
         let real = "capability[]=authtype\ncapability[]=state\nprotocol=https\nhost=bitbucket.org\npath=ws/r.git\n\
                     username=u\npassword=a=b\nstate[]=bbtoken:given=ab12@work\nwwwauth[]=Basic realm=\"x\"\n\n";
         crate::fuzz::check_text(
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_git_understands_of_a_request_is_what_we_understand() {
+    fn a_request_is_read_as_git_reads_it() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let kept: [&[u8]; 4] = [
             b"protocol=https\nhost=bitbucket.org\npath=ws/r.git\nusername=u\n\n",

@@ -327,7 +327,7 @@ mod tests {
     use crate::git_config::settings;
 
     #[test]
-    fn whatever_stands_in_a_configuration_stays_beside_what_is_added() {
+    fn added_settings_change_no_other_setting() {
         let wiring = Wiring {
             file: PathBuf::new(),
             remote: "origin".into(),

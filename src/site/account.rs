@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_an_account_is_called_is_shown_in_one_line() {
+    fn any_account_name_is_shown_in_one_line() {
         let kept = [
             r#"{"display_name":"Ann\u001b B","nickname":"annb","type":"user"}"#,
             r#"{"username":"a\nb","account_id":""}"#,

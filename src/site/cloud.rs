@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_not_a_repository_of_the_host_is_refused() {
+    fn an_address_that_is_not_a_repository_of_the_host_is_refused() {
         let cases = [
             "",
             "ws",
@@ -553,7 +553,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_not_shown_whatever_it_or_the_path_holds() {
+    fn a_password_with_any_characters_is_not_shown() {
         for login in [
             "u:canary",
             "u:can/ary",

@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_private_is_shown_on_demand_and_what_is_secret_never() {
+    fn private_values_are_shown_on_demand_and_secrets_never() {
         let cases = [
             (
                 "Authorization",
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_header_holds_its_secret_is_not_shown() {
+    fn the_secret_of_any_header_is_not_shown() {
         let kept = [
             "",
             "a=1; b",

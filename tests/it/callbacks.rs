@@ -50,7 +50,7 @@ impl Back {
     /// Sends bytes and ends; gives what came back.
     fn send(&self, bytes: impl AsRef<[u8]>) -> String {
         let mut stream = self.connect();
-        // Whoever is hung up on in the middle of it cannot write the rest.
+        // If the listener closes the connection early, the rest cannot be written.
         let _ = stream.write_all(bytes.as_ref());
         let _ = stream.shutdown(Shutdown::Write);
         let mut answer = Vec::new();

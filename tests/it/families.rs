@@ -24,7 +24,7 @@ fn by_ipv6(world: &World) -> u16 {
             for (from, to) in ends.map(|(from, to)| (from.try_clone(), to.try_clone())) {
                 let (mut from, mut to) = (from.expect("it is open"), to.expect("it is open"));
                 thread::spawn(move || {
-                    // Whoever ends first ends both.
+                    // The first side that ends also ends the other one.
                     let _ = io::copy(&mut from, &mut to);
                     let _ = to.shutdown(std::net::Shutdown::Write);
                 });

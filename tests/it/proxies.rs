@@ -506,7 +506,7 @@ fn on_socket(proxy: &Proxy, path: &Path) {
             let proxy = TcpStream::connect(("127.0.0.1", port)).expect("it is there");
             let (client, proxy) = (Arc::new(client), Arc::new(proxy));
             let (to_client, from_proxy) = (Arc::clone(&client), Arc::clone(&proxy));
-            // Whoever ends first lets the other know.
+            // The first side that ends also ends the other one.
             thread::spawn(move || {
                 let _ = io::copy(&mut &*client, &mut &*proxy);
                 let _ = proxy.shutdown(Shutdown::Write);

@@ -74,7 +74,7 @@ impl Squid {
         let said = BufReader::new(child.stderr.take().expect("it is a pipe"));
         let mut lines = said.lines().map_while(Result::ok);
         let is_up = lines.any(|line| line.contains("Accepting HTTP Socket connections"));
-        // Whoever reads no more must not stop it.
+        // Squid would stop if its output were not read.
         std::thread::spawn(move || lines.for_each(drop));
         let squid = Squid { child, port, log };
         is_up.then_some(squid)

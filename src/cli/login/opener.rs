@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_is_one_argument_whatever_it_holds() {
+    fn the_page_is_one_argument_with_any_characters() {
         let page = "http://127.0.0.1/a b;$(x)";
         let shown = |words: &[&str]| {
             let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();

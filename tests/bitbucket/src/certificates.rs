@@ -101,7 +101,7 @@ impl Certificates {
         Ok((signed.pem(), key.serialize_pem()))
     }
 
-    /// The certificate with its key, for whoever builds a configuration of another kind.
+    /// The certificate with its key, for another kind of configuration.
     pub(crate) fn chain_and_key(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         (self.chain.clone(), self.key.clone_key())
     }

@@ -50,7 +50,7 @@ pub(crate) async fn serve(
     connection.carries(parts.version);
     let asked = Asked::of(&site, parts.uri.path());
     let mut recorded = record(&parts, asked.kind(), &connection);
-    // From before it is recorded, so that whoever has seen the request may release it.
+    // Subscribe before the request is recorded, so that a test that has seen it can release it.
     let releases = site.releases.subscribe();
     let ticket = site.journal.arrived(recorded.clone());
     let mut upload = Upload::new(incoming, ticket.request_bytes());

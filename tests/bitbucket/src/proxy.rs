@@ -22,7 +22,7 @@ use crate::certificates::{Certificates, Claims};
 /// The longest head of a request to a proxy.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// What is spoken to whoever connects.
+/// The protocol that the proxy speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Speaks {
     /// HTTP with CONNECT (RFC 9110 section 9.3.6).

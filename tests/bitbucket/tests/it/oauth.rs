@@ -129,7 +129,7 @@ fn a_client_may_prove_itself_by_basic_or_in_the_form() {
 }
 
 #[test]
-fn what_is_wrong_with_a_client_is_said_in_bitbuckets_words() {
+fn an_error_of_a_client_has_bitbuckets_text() {
     let bitbucket = bitbucket();
     let public = Consumer::new_public();
     let without_callback = Consumer {
