@@ -152,6 +152,28 @@ const LEAVES: [&str; 9] = [
     "wrapping",
 ];
 
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// Reads all files below `src`.
+fn files() -> Vec<(PathBuf, String)> {
+    let mut files = Vec::new();
+    rust_files(&source(), &mut files);
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).expect("src is readable");
+        (path, text)
+    };
+    files.into_iter().map(read).collect()
+}
+
+/// Reads the files below `src` that are not whole files of tests.
+fn files_of_code() -> Vec<(PathBuf, String)> {
+    let mut files = files();
+    files.retain(|(path, _)| !path.ends_with("tests.rs"));
+    files
+}
+
 fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).expect("src is readable") {
         let path = entry.expect("src is readable").path();
@@ -164,9 +186,9 @@ fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// The module a file belongs to: the first directory or file below `src`, a program by its whole path.
-fn module_of(path: &Path, source: &Path) -> String {
+fn module_of(path: &Path) -> String {
     let relative = path
-        .strip_prefix(source)
+        .strip_prefix(source())
         .expect("it was found below src")
         .with_extension("");
     let relative = relative.to_string_lossy().replace('\\', "/");
@@ -227,17 +249,13 @@ fn top_level_names(group: &str) -> Vec<String> {
 
 #[test]
 fn no_module_uses_one_it_must_not_know() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let rules: BTreeMap<_, _> = RULES.into_iter().collect();
-    let mut files = Vec::new();
-    rust_files(&source, &mut files);
     let mut seen = BTreeSet::new();
-    for path in &files {
-        let module = module_of(path, &source);
+    for (path, text) in files() {
+        let module = module_of(&path);
         let allowed = rules
             .get(module.as_str())
             .unwrap_or_else(|| panic!("module '{module}' has no rule"));
-        let text = fs::read_to_string(path).expect("src is readable");
         let prefix = if module.starts_with("bin/") {
             "bbtoken::"
         } else {
@@ -259,8 +277,8 @@ fn no_module_uses_one_it_must_not_know() {
 }
 
 /// The module path of a file, without the `mod` or `lib` at its end.
-fn module_path(path: &Path, source: &Path) -> Vec<String> {
-    let relative = path.strip_prefix(source).expect("it was found below src");
+fn module_path(path: &Path) -> Vec<String> {
+    let relative = path.strip_prefix(source()).expect("it was found below src");
     let relative = relative.with_extension("");
     let parts = relative
         .iter()
@@ -272,14 +290,11 @@ fn module_path(path: &Path, source: &Path) -> Vec<String> {
 
 #[test]
 fn no_files_import_each_other_in_a_circle() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    rust_files(&source, &mut files);
-    files.retain(|path| !path.ends_with("tests.rs") && !path.starts_with(source.join("bin")));
-    let texts = files.iter().map(|path| {
-        let text = fs::read_to_string(path).expect("src is readable");
-        (module_path(path, &source), text)
-    });
+    let mut files = files_of_code();
+    files.retain(|(path, _)| !path.starts_with(source().join("bin")));
+    let texts = files
+        .into_iter()
+        .map(|(path, text)| (module_path(&path), text));
     let circles = circles::Crate::new(texts).circles();
     assert!(
         circles.is_empty(),
@@ -343,15 +358,11 @@ fn imports_in_one_direction_are_no_circle() {
 
 #[test]
 fn only_report_and_trace_write_to_stderr() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    rust_files(&source, &mut files);
-    for path in files {
-        let text = fs::read_to_string(&path).expect("src is readable");
+    for (path, text) in files() {
         let writes = ["stderr()", "eprint", "println!", "print!("]
             .iter()
             .any(|word| text.contains(word));
-        let allowed = ["report", "trace"].contains(&module_of(&path, &source).as_str());
+        let allowed = ["report", "trace"].contains(&module_of(&path).as_str());
         assert!(
             allowed || !writes,
             "{} writes to a terminal",
@@ -368,12 +379,7 @@ fn code_of(text: &str) -> &str {
 
 #[test]
 fn no_file_has_over_400_lines_in_front_of_its_tests() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    rust_files(&source, &mut files);
-    files.retain(|path| !path.ends_with("tests.rs"));
-    for path in files {
-        let text = fs::read_to_string(&path).expect("src is readable");
+    for (path, text) in files_of_code() {
         let lines = code_of(&text).lines().count();
         assert!(lines <= 400, "{} has {lines} lines", path.display());
     }
@@ -401,16 +407,11 @@ fn function_lengths(code: &str) -> Vec<usize> {
 
 #[test]
 fn functions_are_short_and_no_room_holds_a_fifth_of_the_code() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    rust_files(&source, &mut files);
-    files.retain(|path| !path.ends_with("tests.rs"));
     let (mut functions, mut rooms) = (Vec::new(), BTreeMap::new());
-    for path in files {
-        let text = fs::read_to_string(&path).expect("src is readable");
+    for (path, text) in files_of_code() {
         let code = code_of(&text);
         functions.extend(function_lengths(code));
-        *rooms.entry(module_of(&path, &source)).or_insert(0) += code.lines().count();
+        *rooms.entry(module_of(&path)).or_insert(0) += code.lines().count();
     }
     functions.sort_unstable();
     let (count, all) = (functions.len(), rooms.values().sum::<usize>());
@@ -429,12 +430,7 @@ fn functions_are_short_and_no_room_holds_a_fifth_of_the_code() {
 
 #[test]
 fn only_program_makes_child_processes() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    rust_files(&source, &mut files);
-    files.retain(|path| !path.ends_with("tests.rs"));
-    for path in files {
-        let text = fs::read_to_string(&path).expect("src is readable");
+    for (path, text) in files_of_code() {
         let code = code_of(&text);
         // The command line is defined by another type of this name.
         let is_definition = code.contains("clap::{Command") || code.contains("clap::Command");
@@ -442,7 +438,7 @@ fn only_program_makes_child_processes() {
             .iter()
             .any(|word| code.contains(word));
         assert!(
-            !starts || is_definition || module_of(&path, &source) == "program",
+            !starts || is_definition || module_of(&path) == "program",
             "{} starts a program; prepare it with 'program::Child', which looks in no work tree",
             path.display()
         );
@@ -451,11 +447,7 @@ fn only_program_makes_child_processes() {
 
 #[test]
 fn no_thread_is_started_in_a_way_that_panics() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    rust_files(&source, &mut files);
-    for path in files {
-        let text = fs::read_to_string(&path).expect("src is readable");
+    for (path, text) in files() {
         let starts = ["thread::spawn(", "spawn_blocking", "lookup_host"]
             .iter()
             .any(|word| code_of(&text).contains(word));
@@ -470,12 +462,10 @@ fn no_thread_is_started_in_a_way_that_panics() {
 /// What is written past it is not escaped: git's credential protocol only.
 #[test]
 fn only_the_console_writes_to_stdout() {
-    let cli = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli");
-    let mut files = Vec::new();
-    rust_files(&cli, &mut files);
+    let mut files = files();
+    files.retain(|(path, _)| module_of(path) == "cli" && !path.ends_with("console.rs"));
     let mut uses = 0;
-    for path in files.iter().filter(|path| !path.ends_with("console.rs")) {
-        let text = fs::read_to_string(path).expect("src is readable");
+    for (path, text) in files {
         let count = text.matches("console.output").count() + text.matches("stdout()").count();
         // It is made there, from standard output, and handed to git's credential protocol.
         let makes_it = path.ends_with("cli/mod.rs") && text.contains("credential::run(");
@@ -498,13 +488,7 @@ fn every_section_of_gits_configuration_that_we_read_has_a_row() {
     let rows = GIT_KEYS.iter().filter_map(|row| row.name.split('.').next());
     let known: BTreeSet<_> = rows.chain(["bbtoken", "http", "remote"]).collect();
     let mut read = BTreeSet::new();
-    let mut files = Vec::new();
-    rust_files(
-        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
-        &mut files,
-    );
-    for file in files {
-        let text = fs::read_to_string(&file).expect("src is readable");
+    for (_, text) in files() {
         let text: String = text.split_whitespace().collect();
         for start in [
             "last(\"",
