@@ -9,7 +9,7 @@ use super::{App, client::client, unreached::remembered};
 use crate::{
     failure::Failure,
     git_config::{self, HttpSettings, process_variable},
-    http::{HttpClient as _, Proxy, Reason, Request, TransportError, Url},
+    http::{HttpClient as _, Proxy, Reason, Request, TransportError, Url, next_hop},
     profile, waiting,
 };
 
@@ -53,13 +53,7 @@ impl App {
         let http = git_config::http_settings(&self.git, &process_variable, base, None)?;
         let proxy = http.settings.proxy.clone();
         let host = base.host_str().unwrap_or("").to_owned();
-        let (hop, port) = match &proxy {
-            Some(proxy) => (
-                proxy.host().unwrap_or_default(),
-                proxy.port().unwrap_or_default(),
-            ),
-            None => (host.clone(), base.port_or_known_default().unwrap_or(443)),
-        };
+        let (hop, port) = next_hop(proxy.as_ref(), base);
         let _wait = waiting::on(&hop);
         let addresses = (hop.trim_matches(['[', ']']), port).to_socket_addrs();
         let addresses: Result<Vec<_>, _> = addresses.map(Iterator::collect);
@@ -73,7 +67,7 @@ impl App {
         Ok(Route {
             host,
             proxy,
-            hop,
+            hop: hop.into_owned(),
             port,
             addresses: addresses
                 .map(|addresses| addresses.len())

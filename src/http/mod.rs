@@ -52,7 +52,7 @@ pub(crate) use errors::Reason;
 pub(crate) use message::{Messages, runtime};
 #[cfg(unix)]
 pub(crate) use open::OpenConnection;
-pub(crate) use proxy::{Proxy, ProxyAuth, ProxyLogin, ProxyLogins, ProxyUser};
+pub(crate) use proxy::{Proxy, ProxyAuth, ProxyLogin, ProxyLogins, ProxyUser, next_hop};
 pub(crate) use resolver::Family;
 pub(crate) use retry::{PATIENCE, Retries, Trouble};
 pub(crate) use speed_limit::LowSpeed;

@@ -3,7 +3,7 @@
 use reqwest::{header::HeaderValue, redirect::Policy};
 
 use super::{
-    Family, Proxy, ProxyLogin, Settings, Url,
+    Family, Proxy, ProxyLogin, Settings, Url, next_hop,
     resolver::Resolver,
     timeouts::{self, Hop},
     tls,
@@ -35,17 +35,8 @@ impl Route {
 
     /// Sets the target of the next TCP connection, for the probe.
     pub(super) fn notice_hop(&self, url: &Url) {
-        match &self.proxy {
-            // `git_config` adds the port that the user omits.
-            Some(proxy) => self.hop.set(
-                &proxy.host().unwrap_or_default(),
-                proxy.port().unwrap_or_default(),
-            ),
-            None => self.hop.set(
-                url.host_str().unwrap_or(""),
-                url.port_or_known_default().unwrap_or(443),
-            ),
-        }
+        let (host, port) = next_hop(self.proxy.as_ref(), url);
+        self.hop.set(&host, port);
     }
 
     /// Builds the library's client.

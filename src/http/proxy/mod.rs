@@ -2,7 +2,7 @@
 
 pub(super) mod auth;
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -23,6 +23,21 @@ pub struct Proxy {
     url: Secret,
     /// The setting or variable, for messages.
     origin: String,
+}
+
+/// Gives the host and port that a connection for a URL is made to: those of the proxy, or of the server itself.
+pub(crate) fn next_hop<'u>(proxy: Option<&Proxy>, url: &'u Url) -> (Cow<'u, str>, u16) {
+    match proxy {
+        // `git_config` adds the port that the user omits.
+        Some(proxy) => (
+            proxy.host().unwrap_or_default().into(),
+            proxy.port().unwrap_or_default(),
+        ),
+        None => (
+            url.host_str().unwrap_or("").into(),
+            url.port_or_known_default().unwrap_or(443),
+        ),
+    }
 }
 
 /// The authentication schemes that a proxy may use (git-config(1), `http.proxyAuthMethod`).
