@@ -28,7 +28,7 @@
 //!
 //! | room | what it does |
 //! | --- | --- |
-//! | [`app`] | the context of one command: environment, configuration, profiles, HTTP clients made on first use; chooses the profile |
+//! | [`app`] | the context of one command: environment, configuration, profiles, clock, warnings, HTTP clients made on first use; chooses the profile |
 //! | [`helper`] | serves git: plan, connect, hand over to git's transport, LFS, submodule hints |
 //! | [`cli`] | `git bbtoken`: one file per subcommand; `arguments` defines the command line, `reference` lists every name |
 //! | [`doctor`] | finds connection problems, and the fix for each |

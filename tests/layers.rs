@@ -59,6 +59,7 @@ const RULES: [(&str, &[&str]); 35] = [
             "oauth",
             "parent_watch",
             "profile",
+            "report",
             "site",
             "token",
             "transport",

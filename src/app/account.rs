@@ -28,19 +28,14 @@ impl App {
     /// # Errors
     ///
     /// If there is no token, or Bitbucket cannot be reached.
-    pub(crate) fn owner(
-        &self,
-        identity: &Identity,
-        scopes: &[String],
-        notify: &dyn Fn(&str),
-    ) -> anyhow::Result<Owner> {
+    pub(crate) fn owner(&self, identity: &Identity, scopes: &[String]) -> anyhow::Result<Owner> {
         let profile = &identity.profile;
         if let Some(why) = cannot_tell(profile, scopes) {
             return Ok(untold(why));
         }
-        let bearer = identity.tokens(notify).bearer(Duration::ZERO)?;
+        let bearer = identity.tokens().bearer(Duration::ZERO)?;
         let owner = self.owner_of(identity, &bearer, scopes)?;
-        identity.save_owner(&owner, &bearer, notify);
+        identity.save_owner(&owner, &bearer);
         Ok(owner)
     }
 
@@ -49,14 +44,9 @@ impl App {
     /// # Errors
     ///
     /// If Bitbucket has refused the token, where further attempts would lock the account.
-    pub(crate) fn user(
-        &self,
-        identity: &Identity,
-        bearer: &Bearer,
-        notify: &dyn Fn(&str),
-    ) -> anyhow::Result<String> {
+    pub(crate) fn user(&self, identity: &Identity, bearer: &Bearer) -> anyhow::Result<String> {
         let owner = match identity.must_know_owner() {
-            true => self.password_owner(identity, bearer, notify)?,
+            true => self.password_owner(identity, bearer)?,
             false => None,
         };
         let product = identity.profile.endpoints.product;
@@ -69,10 +59,9 @@ impl App {
         &self,
         identity: &Identity,
         bearer: &Bearer,
-        notify: &dyn Fn(&str),
     ) -> anyhow::Result<Option<String>> {
         let profile = &identity.profile;
-        let tokens = identity.tokens_without_request(notify);
+        let tokens = identity.tokens_without_request();
         match tokens.stored_answer(&bearer.token.fingerprint()) {
             Some(StoredAnswer::Named(name)) => return Ok(Some(name)),
             Some(StoredAnswer::Refused { age_s }) if age_s < REFUSED_S => {
@@ -85,7 +74,7 @@ impl App {
         let Ok(owner) = self.owner_of(identity, bearer, &[]) else {
             return Ok(None);
         };
-        identity.save_owner(&owner, bearer, notify);
+        identity.save_owner(&owner, bearer);
         match owner {
             Owner::Refused => Err(refused(profile)),
             owner => Ok(owner.name()),
@@ -132,7 +121,6 @@ impl App {
         identity: &Identity,
         path: &str,
         (sent, body): (Sent, Option<&'static str>),
-        notify: &dyn Fn(&str),
     ) -> anyhow::Result<Reply> {
         let endpoints = &identity.profile.endpoints;
         let base = endpoints.base.as_str().trim_end_matches('/');
@@ -143,13 +131,13 @@ impl App {
                 .header("Accept", LFS_JSON),
             None => Request::get(url).header("Accept", "application/json"),
         };
-        let bearer = || identity.tokens(notify).bearer(Duration::ZERO);
+        let bearer = || identity.tokens().bearer(Duration::ZERO);
         request.authorization = match sent {
             Sent::Nowhere => None,
             Sent::Usual => Some(endpoints.product.authorization(&bearer()?.token)),
             Sent::Password => {
                 let bearer = bearer()?;
-                Some(basic(&self.user(identity, &bearer, notify)?, &bearer.token))
+                Some(basic(&self.user(identity, &bearer)?, &bearer.token))
             }
         };
         self.send(request)?.map_err(anyhow::Error::msg)
@@ -165,7 +153,7 @@ impl App {
             )));
         }
         request.time_limit = Some(TIME_LIMIT);
-        let mut response = super::client::client(&http)?.send(request)?;
+        let mut response = self.services.clients.of(url, &http)?.send(request)?;
         let body = response.read_body(MAX_ANSWER_BYTES)?;
         Ok(Ok(Reply {
             status: response.status,

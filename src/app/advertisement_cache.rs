@@ -8,13 +8,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::places::places;
+use super::{Identity, places::places};
 use crate::{
     clock::Clock,
     files::Directory,
     git_config::process_variable,
     http::Url,
-    profile::Profile,
     secret::hex_digest,
     transport::{AdvertisementCache, Remembered},
 };
@@ -136,12 +135,8 @@ struct Question {
 
 impl<'a> OnDisk<'a> {
     /// Uses the file for a repository and a profile; `None` if nothing is cached.
-    pub(crate) fn of_profile(
-        profile: &Profile,
-        repository: &Url,
-        place: Place,
-        clock: &'a dyn Clock,
-    ) -> Option<Self> {
+    pub(crate) fn of(identity: &'a Identity, repository: &Url, place: Place) -> Option<Self> {
+        let profile = &identity.profile;
         let cache = places(profile).cache?;
         let account = profile.cache_key().unwrap_or_else(|| profile.token_key());
         let name = hex_digest(format!("{account}\n{repository}").as_bytes());
@@ -149,7 +144,7 @@ impl<'a> OnDisk<'a> {
             directory: cache.join(DIRECTORY),
             file: format!("{}.json", &name[..32]),
             place,
-            clock,
+            clock: &identity.services.clock,
         })
     }
 

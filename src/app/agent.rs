@@ -5,14 +5,15 @@ use std::{
     env, fs, io,
     os::unix::fs::MetadataExt as _,
     path::PathBuf,
+    rc::Rc,
 };
 
-use super::client::{USER_AGENT, client};
+use super::{Services, client::USER_AGENT};
 use crate::{
     agent::{self, ByAgent, Lane, Place, Refused, Silent},
     failure::{Failure, Kind},
     git_config::{self, GitConfig, HttpSettings, process_variable},
-    http::{Client, HttpClient, Messages, Phase, Request, Response, TransportError, Url},
+    http::{HttpClient, Messages, Phase, Request, Response, TransportError, Url},
     profile::{Profile, Store},
     secret::hex_digest,
     trace,
@@ -118,20 +119,36 @@ fn directories() -> Vec<PathBuf> {
 /// What an identity needs of the agent.
 #[derive(Default)]
 pub(super) struct Lender {
+    borrowed: OnceCell<Option<ByAgent>>,
     /// The place and lane for which this command starts an agent when it ends, because none is running.
     missed: RefCell<Option<(Place, Lane, Option<Silent>)>>,
 }
 
 impl Lender {
-    /// Borrows a connection for an identity, if its requests may go over one.
-    pub(super) fn borrow(&self, profile: &Profile, http: &HttpSettings) -> Option<ByAgent> {
+    /// Borrows a connection for an identity once, if its requests may go over one.
+    pub(super) fn client(
+        &self,
+        profile: &Profile,
+        http: &HttpSettings,
+        services: &Rc<Services>,
+    ) -> Option<&ByAgent> {
+        let borrow = || self.borrow(profile, http, services);
+        self.borrowed.get_or_init(borrow).as_ref()
+    }
+
+    fn borrow(
+        &self,
+        profile: &Profile,
+        http: &HttpSettings,
+        services: &Rc<Services>,
+    ) -> Option<ByAgent> {
         let lane = lane(profile, http)?;
         let told = |none: io::Error| tell("refused", &none.to_string());
         let place = place().map_err(told).ok()?;
         let messages = Messages::new(&http.settings, USER_AGENT).ok()?;
-        let own = Box::new(Later {
+        let own = Box::new(Own {
             http: http.clone(),
-            client: OnceCell::new(),
+            services: Rc::clone(services),
         });
         match ByAgent::borrow(&place, lane.clone(), messages, own) {
             Ok(by_agent) => {
@@ -193,20 +210,19 @@ pub(super) fn lane(profile: &Profile, http: &HttpSettings) -> Option<Lane> {
     })
 }
 
-/// A client that the first request makes. The agent could read the same settings, so this hardly fails.
-struct Later {
+/// This process's own client. The agent could read the same settings, so its creation hardly fails.
+struct Own {
     http: HttpSettings,
-    client: OnceCell<Client>,
+    services: Rc<Services>,
 }
 
-impl HttpClient for Later {
+impl HttpClient for Own {
     fn send(&self, request: Request) -> Result<Response, TransportError> {
-        if let Some(client) = self.client.get() {
-            return client.send(request);
-        }
-        let host = request.url.host_str().unwrap_or("");
-        let made = client(&self.http)
-            .map_err(|error| TransportError::new(Phase::Connect, host, format!("{error:#}")))?;
-        self.client.get_or_init(|| made).send(request)
+        let client = self.services.clients.of(&request.url, &self.http);
+        let client = client.map_err(|error| {
+            let host = request.url.host_str().unwrap_or("");
+            TransportError::new(Phase::Connect, host, format!("{error:#}"))
+        })?;
+        client.send(request)
     }
 }

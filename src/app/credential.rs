@@ -69,7 +69,7 @@ impl App {
         // Another profile of the same server may have the mirror.
         let is_its = |at: &Url| at == base || mirror.as_ref() == Some(at);
         let is_its = found.iter().any(|it| is_its(it.at));
-        is_its.then(|| Identity::of_base(git, profile)).transpose()
+        is_its.then(|| Identity::of_base(self, profile)).transpose()
     }
 
     /// Resolves every profile of a site. Skips profiles that cannot be used.
@@ -84,7 +84,7 @@ impl App {
             let is_its =
                 |url: &Url| protocol == url.scheme() && host.eq_ignore_ascii_case(&authority(url));
             let is_its = is_its(base) || mirror.as_ref().is_some_and(is_its);
-            is_its.then(|| Identity::of_base(&self.git, profile).ok())?
+            is_its.then(|| Identity::of_base(self, profile).ok())?
         };
         let names = profile::names(&self.raw).into_iter();
         names.filter_map(identity).collect()

@@ -1,24 +1,23 @@
-//! A profile with its HTTP clients.
+//! A profile with its http settings.
 
-use std::{cell::OnceCell, fmt, rc::Rc};
+use std::rc::Rc;
 
 #[cfg(unix)]
 use super::agent::{self, Lender};
-use super::client::client;
-#[cfg(unix)]
-use crate::agent::ByAgent;
+use super::{App, Services};
 use crate::{
-    git_config::{self, GitConfig, HttpSettings, process_variable},
-    http::{Client, Family, HttpClient, Url},
+    git_config::{self, HttpSettings, process_variable},
+    http::{Family, HttpClient, Url},
     profile::{Endpoints, Grant, Profile, RecordPath, SharedStore, Vault},
     token::{CommandRecord, Connect, SharedRecord, VaultRecord, VaultSession},
 };
 
 /// A resolved profile with its resolved http settings.
-#[derive(Debug)]
 pub(crate) struct Identity {
     /// Whose token is used.
     pub profile: Profile,
+    /// The server of the repository.
+    url: Url,
     pub(crate) http: HttpSettings,
     /// The http settings for the token endpoint, if they differ. They differ if it is on another host, or if the
     /// repository's own configuration has http settings: a token request ignores those.
@@ -27,41 +26,27 @@ pub(crate) struct Identity {
     pub(super) store_http: Option<HttpSettings>,
     /// The proxy in the repository's own configuration, which a token request does not use.
     pub(super) unused_proxy: Option<String>,
-    clients: Clients,
-}
-
-/// HTTP clients. The first request creates each of them.
-#[derive(Default)]
-struct Clients {
-    family: Option<Family>,
-    git: OnceCell<Client>,
-    token: OnceCell<Client>,
-    store: OnceCell<Client>,
     /// The login to the shared store, which must not be repeated.
     session: Rc<VaultSession>,
-    /// Dropped before the lender, so that an agent that this process starts finds no connection in use.
-    #[cfg(unix)]
-    by_agent: OnceCell<Option<ByAgent>>,
     #[cfg(unix)]
     lender: Option<Lender>,
-}
-
-impl fmt::Debug for Clients {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Clients")
-    }
+    pub(super) services: Rc<Services>,
 }
 
 impl Identity {
+    /// Resolves the settings for a profile's requests to a server. `remote` may have its own.
+    ///
+    /// # Errors
+    ///
+    /// If a setting cannot be used.
     pub(crate) fn new(
-        git: &GitConfig,
+        app: &App,
         profile: Profile,
         url: &Url,
         remote: Option<&str>,
     ) -> anyhow::Result<Self> {
-        let settings = |git: &GitConfig, url: &Url| {
-            git_config::http_settings(git, &process_variable, url, remote)
-        };
+        let git = &app.git;
+        let settings = |git, url| git_config::http_settings(git, &process_variable, url, remote);
         let Endpoints { token, .. } = &profile.endpoints;
         let http = settings(git, url)?;
         let elsewhere = token.origin() != url.origin();
@@ -85,27 +70,28 @@ impl Identity {
         let unused_proxy = proxies.next_back();
         Ok(Identity {
             unused_proxy: unused_proxy.map(|proxy| format!("{} in {}", proxy.name(), proxy.origin)),
+            url: url.clone(),
             http,
             token_http,
             store_http,
-            clients: Clients {
-                #[cfg(unix)]
-                // The agent connects to the base URL. A mirror is another server.
-                lender: (url.origin() == profile.endpoints.base.origin() && agent::is_wanted(git, profile.store)?)
-                    .then(Lender::default),
-                ..Clients::default()
-            },
+            session: Rc::default(),
+            #[cfg(unix)]
+            // The agent connects to the base URL. A mirror is another server.
+            lender: (url.origin() == profile.endpoints.base.origin()
+                && agent::is_wanted(git, profile.store)?)
+            .then(Lender::default),
+            services: Rc::clone(&app.services),
             profile: Profile {
-                no_questions: git_config::no_questions(git, &process_variable),
+                no_questions: app.no_questions(),
                 ..profile
             },
         })
     }
 
     /// Uses the http settings for the base URL.
-    pub(crate) fn of_base(git: &GitConfig, profile: Profile) -> anyhow::Result<Self> {
+    pub(crate) fn of_base(app: &App, profile: Profile) -> anyhow::Result<Self> {
         let base = profile.endpoints.base.clone();
-        Identity::new(git, profile, &base, None)
+        Identity::new(app, profile, &base, None)
     }
 
     /// Copies the identity with another grant. The login to a shared store stays the same.
@@ -115,24 +101,25 @@ impl Identity {
                 grant,
                 ..self.profile.clone()
             },
+            url: self.url.clone(),
             http: self.http.clone(),
             token_http: self.token_http.clone(),
             store_http: self.store_http.clone(),
             unused_proxy: self.unused_proxy.clone(),
-            clients: Clients {
-                session: Rc::clone(&self.clients.session),
-                ..Clients::default()
-            },
+            session: Rc::clone(&self.session),
+            #[cfg(unix)]
+            lender: None,
+            services: Rc::clone(&self.services),
         }
     }
 
     /// Limits connections to one address family.
     pub(crate) fn keep_to(&mut self, family: Family) {
-        self.clients = Clients {
-            family: Some(family),
-            session: Rc::clone(&self.clients.session),
-            ..Clients::default()
-        };
+        self.services.clients.keep_to(family);
+        #[cfg(unix)]
+        {
+            self.lender = None;
+        }
     }
 
     /// Gives the client for the repository's host.
@@ -142,39 +129,21 @@ impl Identity {
     /// If git's http settings cannot be followed.
     pub(crate) fn client(&self) -> anyhow::Result<&dyn HttpClient> {
         #[cfg(unix)]
-        if let Some(lender) = &self.clients.lender {
-            let borrow = || lender.borrow(&self.profile, &self.http);
-            if let Some(by_agent) = self.clients.by_agent.get_or_init(borrow) {
-                return Ok(by_agent);
-            }
+        if let Some(lender) = &self.lender
+            && let Some(by_agent) = lender.client(&self.profile, &self.http, &self.services)
+        {
+            return Ok(by_agent);
         }
-        Ok(self.made(&self.clients.git, &self.http)?)
+        Ok(self.services.clients.of(&self.url, &self.http)?)
     }
 
     /// Tells whether commands are to use the agent; then, whether their requests may go over its connections.
     #[cfg(unix)]
     pub(crate) fn agent_use(&self) -> Option<bool> {
         let is_eligible = || agent::lane(&self.profile, &self.http).is_some();
-        self.clients.lender.as_ref().map(|_| is_eligible())
+        self.lender.as_ref().map(|_| is_eligible())
     }
 
-    fn made<'c>(
-        &self,
-        cell: &'c OnceCell<Client>,
-        http: &HttpSettings,
-    ) -> anyhow::Result<&'c Client> {
-        if let Some(client) = cell.get() {
-            return Ok(client);
-        }
-        let mut client = client(http)?;
-        if let Some(family) = self.clients.family {
-            client.keep_to(family)?;
-        }
-        Ok(cell.get_or_init(|| client))
-    }
-}
-
-impl Identity {
     fn of_vault<'i>(
         &'i self,
         vault: &'i Vault,
@@ -183,22 +152,23 @@ impl Identity {
         let Some(http) = &self.store_http else {
             anyhow::bail!("the profile has no shared store");
         };
-        let http = self.made(&self.clients.store, http)?;
+        let http = self.services.clients.of(&vault.url, http)?;
         Ok(Box::new(VaultRecord::new(
             vault,
             path,
             http,
             &process_variable,
-            &self.clients.session,
+            &self.session,
         )))
     }
 }
 
 impl Connect for Identity {
     fn client(&self) -> anyhow::Result<&dyn HttpClient> {
+        let clients = &self.services.clients;
         Ok(match &self.token_http {
-            Some(http) => self.made(&self.clients.token, http)?,
-            None => self.made(&self.clients.git, &self.http)?,
+            Some(http) => clients.of(&self.profile.endpoints.token, http)?,
+            None => clients.of(&self.url, &self.http)?,
         })
     }
 

@@ -1,4 +1,5 @@
-//! The context of one command: environment, git's configuration, profiles, and the one choice of a profile.
+//! The context of one command: environment, git's configuration, profiles, clock, warnings, HTTP clients, and the one
+//! choice of a profile.
 
 mod account;
 mod advertisement_cache;
@@ -18,17 +19,22 @@ mod tokens;
 mod trial;
 mod unreached;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    rc::Rc,
+};
 
 use crate::{
     address::Address,
+    clock::{Clock as _, SystemClock},
     failure::{Failure, Kind},
     git_config::{self, GitConfig, process_variable},
     http::Url,
     profile::{self, Key, Profile, Raw, RawProfile, Setting},
-    program,
+    program, report,
     secret::mask_address,
 };
+use client::Clients;
 use target::Environment;
 
 pub(crate) use account::{is_named, other_account, refused};
@@ -47,10 +53,8 @@ pub(crate) use rights::{may_push, scopes, to_push};
 pub(crate) use target::{Chosen, Target, rule_for};
 pub(crate) use tokens::{TokenAuthorizer, forget_rest, release_room};
 pub(crate) use trial::{Unread, try_on};
-pub(crate) use unreached::{remember, remembered};
 
 /// The context of one command.
-#[derive(Debug)]
 pub(crate) struct App {
     /// The settings of profiles.
     pub raw: Raw,
@@ -58,6 +62,16 @@ pub(crate) struct App {
     pub places: Vec<profile::Place>,
     pub(crate) git: GitConfig,
     environment: Environment,
+    services: Rc<Services>,
+}
+
+/// What the command uses with every profile.
+struct Services {
+    clock: SystemClock,
+    /// Shows a warning to the user.
+    reporter: fn(&str),
+    /// One for each origin, created by the first request.
+    clients: Clients,
 }
 
 /// Which profile an address gets.
@@ -128,7 +142,17 @@ impl App {
             places,
             git,
             environment,
+            services: Rc::new(Services {
+                clock: SystemClock,
+                reporter: report::warn,
+                clients: Clients::default(),
+            }),
         })
+    }
+
+    /// Tells the time.
+    pub(crate) fn now_unix_s(&self) -> u64 {
+        self.services.clock.now_unix_s()
     }
 
     /// The base URL for profiles that set none.
@@ -168,7 +192,7 @@ impl App {
             Some(name) => profile::named(&self.raw, name, "the command line")?,
             None => Target::about_here(self).profile()?,
         };
-        Identity::of_base(&self.git, profile)
+        Identity::of_base(self, profile)
     }
 
     /// Names the profile that git uses in this directory, and says why.
@@ -226,7 +250,7 @@ impl App {
             raw.profiles.insert(name.to_owned(), own);
         }
         let profile = profile::named(&raw, name, "the command line")?;
-        Identity::of_base(&self.git, profile)
+        Identity::of_base(self, profile)
     }
 
     /// Parses the address of a repository to check a profile with.
@@ -285,12 +309,6 @@ pub(crate) fn given(value: &str) -> Option<Setting> {
         value: value.to_owned(),
         origin: "the command line".to_owned(),
     })
-}
-
-/// Tells the time of this machine's clock.
-pub(crate) fn now_unix_s() -> u64 {
-    use crate::clock::Clock as _;
-    crate::clock::SystemClock.now_unix_s()
 }
 
 /// Gives the value of `credential.<url>.helper` that makes git ask this program.

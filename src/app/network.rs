@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{App, client::client, unreached::remembered};
+use super::{App, unreached::remembered};
 use crate::{
     failure::Failure,
     git_config::{self, HttpSettings, process_variable},
@@ -58,12 +58,11 @@ impl App {
         let addresses = (hop.trim_matches(['[', ']']), port).to_socket_addrs();
         let addresses: Result<Vec<_>, _> = addresses.map(Iterator::collect);
         let connected = connect(addresses.as_deref().unwrap_or_default());
-        let mut by_git = profile::choose(&self.raw, None)
-            .ok()
-            .and_then(|profile| remembered(&profile, base));
+        let known = profile::choose(&self.raw, None).ok();
+        let mut by_git = known.and_then(|it| remembered(&it, base, &self.services.clock));
         let answer = connected
             .is_ok()
-            .then(|| front_page(&http, base, &mut by_git));
+            .then(|| self.front_page(&http, base, &mut by_git));
         Ok(Route {
             host,
             proxy,
@@ -78,6 +77,23 @@ impl App {
             by_git,
             unverified_by: http.settings.unverified_by,
         })
+    }
+
+    /// Requests Bitbucket's front page, and gives the time in the response's `Date` if it has one.
+    fn front_page(
+        &self,
+        http: &HttpSettings,
+        base: &Url,
+        by_git: &mut Option<String>,
+    ) -> anyhow::Result<Option<u64>> {
+        let client = self.services.clients.of(base, http)?;
+        let mut request = Request::get(base.clone());
+        request.time_limit = Some(FRONT_PAGE_LIMIT);
+        let response = client.send(request).map_err(of_kind)?;
+        if let Some(why) = client.reason_for_curl() {
+            *by_git = Some(why);
+        }
+        Ok(response.date_unix_s())
     }
 }
 
@@ -97,22 +113,6 @@ fn connect(addresses: &[std::net::SocketAddr]) -> Result<(), String> {
         }
     }
     Err(problem)
-}
-
-/// Requests Bitbucket's front page, and gives the time in the response's `Date` if it has one.
-fn front_page(
-    http: &HttpSettings,
-    base: &Url,
-    by_git: &mut Option<String>,
-) -> anyhow::Result<Option<u64>> {
-    let client = client(http)?;
-    let mut request = Request::get(base.clone());
-    request.time_limit = Some(FRONT_PAGE_LIMIT);
-    let response = client.send(request).map_err(of_kind)?;
-    if let Some(why) = client.reason_for_curl() {
-        *by_git = Some(why);
-    }
-    Ok(response.date_unix_s())
 }
 
 fn of_kind(error: TransportError) -> anyhow::Error {

@@ -6,7 +6,6 @@ use anyhow::Context as _;
 
 use super::{App, Identity, advertisement_cache, identity::authority, places::places};
 use crate::{
-    clock::SystemClock,
     failure::{self, Failure, Kind, Renewal, quote},
     git_config::{self, Directories, HttpSettings, process_variable},
     http::Url,
@@ -25,13 +24,9 @@ const GIT_TRANSPORT_MARGIN: Duration = Duration::from_secs(300);
 
 impl Identity {
     /// Gives the source of the `Authorization` header for this profile's requests.
-    pub(crate) fn authorizer<'a>(
-        &'a self,
-        watch: &'a Watch,
-        notify: &'a dyn Fn(&str),
-    ) -> TokenAuthorizer<'a> {
+    pub(crate) fn authorizer<'a>(&'a self, watch: &'a Watch) -> TokenAuthorizer<'a> {
         TokenAuthorizer {
-            tokens: self.tokens(notify),
+            tokens: self.tokens(),
             identity: self,
             // Do not stop the refresh of a login when git has ended, because the next refresh token would be lost.
             watch: match self.profile.grant {
@@ -42,33 +37,50 @@ impl Identity {
     }
 
     /// Gives the profile's tokens. Warns of each server whose certificate is not checked.
-    pub(crate) fn tokens<'a>(&'a self, notify: &'a dyn Fn(&str)) -> Tokens<'a> {
+    pub(crate) fn tokens(&self) -> Tokens<'_> {
         let endpoints = &self.profile.endpoints;
-        warn_of_unverified(&endpoints.base, Some(&self.http), notify);
-        warn_of_unverified(&endpoints.token, self.token_http.as_ref(), notify);
-        self.tokens_at_store(notify)
+        self.warn_of_unverified(&endpoints.base, Some(&self.http));
+        self.warn_of_unverified(&endpoints.token, self.token_http.as_ref());
+        self.tokens_at_store()
     }
 
     /// Gives the tokens for code that makes requests to a shared store only. Warns if its certificate is not checked.
-    pub(crate) fn tokens_at_store<'a>(&'a self, notify: &'a dyn Fn(&str)) -> Tokens<'a> {
+    pub(crate) fn tokens_at_store(&self) -> Tokens<'_> {
         if let Some(SharedStore::Vault(vault)) = &self.profile.shared {
-            warn_of_unverified(&vault.url, self.store_http.as_ref(), notify);
+            self.warn_of_unverified(&vault.url, self.store_http.as_ref());
         }
-        self.tokens_without_request(notify)
+        self.tokens_without_request()
     }
 
     /// Gives the tokens for code that makes no request, without these warnings.
-    pub(crate) fn tokens_without_request<'a>(&'a self, notify: &'a dyn Fn(&str)) -> Tokens<'a> {
+    pub(crate) fn tokens_without_request(&self) -> Tokens<'_> {
         let places = places(&self.profile);
         if let Some(cache) = &places.cache {
             git_config::keep_learned(cache);
         }
-        Tokens::new(&self.profile, self, &SystemClock, places, notify)
+        let services = &self.services;
+        Tokens::new(
+            &self.profile,
+            self,
+            &services.clock,
+            places,
+            &services.reporter,
+        )
+    }
+
+    /// Warns if the certificate of a server is not checked.
+    fn warn_of_unverified(&self, url: &Url, http: Option<&HttpSettings>) {
+        if let Some(setting) = http.and_then(|http| http.settings.unverified_by.as_ref()) {
+            let host = authority(url);
+            (self.services.reporter)(&format!(
+                "{setting} disables the certificate check for '{host}': a server that impersonates it gets the token"
+            ));
+        }
     }
 
     /// Reads the profile's saved data without a request. Also gives the error if the store could not be read.
-    pub(crate) fn stored(&self, notify: &dyn Fn(&str)) -> (Stored, Option<anyhow::Error>) {
-        self.tokens_without_request(notify).stored()
+    pub(crate) fn stored(&self) -> (Stored, Option<anyhow::Error>) {
+        self.tokens_without_request().stored()
     }
 
     /// Saves a client's secret or an access token in the profile's store.
@@ -76,14 +88,14 @@ impl Identity {
     /// # Errors
     ///
     /// [`Kind::StoreUnusable`].
-    pub(crate) fn save(&self, secret: &Secret, notify: &dyn Fn(&str)) -> anyhow::Result<()> {
-        let saved = self.tokens_at_store(notify).save(secret);
+    pub(crate) fn save(&self, secret: &Secret) -> anyhow::Result<()> {
+        let saved = self.tokens_at_store().save(secret);
         saved.with_context(|| format!("profile '{}' was not saved", self.profile))
     }
 
     /// Saves what Bitbucket told about the owner of a token, for `status` and for the credential helper.
-    pub(crate) fn save_owner(&self, owner: &Owner, bearer: &Bearer, notify: &dyn Fn(&str)) {
-        let tokens = self.tokens_without_request(notify);
+    pub(crate) fn save_owner(&self, owner: &Owner, bearer: &Bearer) {
+        let tokens = self.tokens_without_request();
         let token = bearer.token.fingerprint();
         match owner {
             Owner::Account(account) => tokens.save_owner(Some(&account.shown()), &token),
@@ -93,9 +105,9 @@ impl Identity {
     }
 
     /// Saves that Bitbucket refused a token with this fingerprint as a password.
-    pub(crate) fn keep_refusal(&self, token: &str, notify: &dyn Fn(&str)) {
+    pub(crate) fn keep_refusal(&self, token: &str) {
         if self.must_know_owner() {
-            self.tokens_without_request(notify).save_owner(None, token);
+            self.tokens_without_request().save_owner(None, token);
         }
     }
 
@@ -115,12 +127,11 @@ impl Identity {
         &self,
         others: &[Profile],
         even_shared: bool,
-        notify: &dyn Fn(&str),
     ) -> anyhow::Result<Forgotten> {
         if let Some(cache) = places(&self.profile).cache {
             advertisement_cache::forget_all(&cache);
         }
-        let tokens = self.tokens_at_store(notify);
+        let tokens = self.tokens_at_store();
         tokens.forget_all(others, even_shared)
     }
 
@@ -129,8 +140,8 @@ impl Identity {
     /// # Errors
     ///
     /// As [`Tokens::bearer`].
-    pub(crate) fn bearer(&self, notify: &dyn Fn(&str)) -> anyhow::Result<Bearer> {
-        let bearer = self.tokens(notify).bearer(GIT_TRANSPORT_MARGIN);
+    pub(crate) fn bearer(&self) -> anyhow::Result<Bearer> {
+        let bearer = self.tokens().bearer(GIT_TRANSPORT_MARGIN);
         bearer.map_err(|error| under(self, error))
     }
 
@@ -139,12 +150,8 @@ impl Identity {
     /// # Errors
     ///
     /// As [`Tokens::bearer`].
-    pub(crate) fn bearer_instead(
-        &self,
-        refused: &str,
-        notify: &dyn Fn(&str),
-    ) -> anyhow::Result<Option<Bearer>> {
-        let mut tokens = self.tokens(notify);
+    pub(crate) fn bearer_instead(&self, refused: &str) -> anyhow::Result<Option<Bearer>> {
+        let mut tokens = self.tokens();
         let bearer = tokens.bearer(GIT_TRANSPORT_MARGIN);
         let bearer = bearer.map_err(|error| under(self, error))?;
         if bearer.token.fingerprint() != refused {
@@ -161,17 +168,16 @@ impl Identity {
     /// # Errors
     ///
     /// As [`Tokens::bearer`].
-    pub(crate) fn bearer_anew(&self, notify: &dyn Fn(&str)) -> anyhow::Result<Bearer> {
-        let bearer = self.tokens(notify).bearer_anew();
+    pub(crate) fn bearer_anew(&self) -> anyhow::Result<Bearer> {
+        let bearer = self.tokens().bearer_anew();
         bearer.map_err(|error| under(self, error))
     }
 
     /// Says what the shared store lets this machine do, and reads the state of the login there.
     pub(crate) fn inspect_shared(
         &self,
-        notify: &dyn Fn(&str),
     ) -> anyhow::Result<(Inspection, anyhow::Result<SharedState>)> {
-        let tokens = self.tokens(notify);
+        let tokens = self.tokens();
         Ok((tokens.inspect_shared()?, tokens.shared_state()))
     }
 
@@ -180,11 +186,7 @@ impl Identity {
     /// # Errors
     ///
     /// [`Kind::Misconfigured`] for a profile that needs no login, [`Kind::StoreUnusable`] if the store cannot save it.
-    pub(crate) fn authorize(
-        &self,
-        redirect_uri: Option<&str>,
-        notify: &dyn Fn(&str),
-    ) -> anyhow::Result<Authorization> {
+    pub(crate) fn authorize(&self, redirect_uri: Option<&str>) -> anyhow::Result<Authorization> {
         let profile = &self.profile;
         let Grant::AuthorizationCode(client) = &profile.grant else {
             let message = format!(
@@ -192,7 +194,7 @@ impl Identity {
             );
             return Err(Failure::new(Kind::Misconfigured, message).into());
         };
-        let tokens = self.tokens(notify);
+        let tokens = self.tokens();
         // Check first that the secret is there and that the store has space. Without them, a consent would be useless.
         tokens.client(client)?;
         tokens.prove_room()?;
@@ -202,16 +204,6 @@ impl Identity {
             redirect_uri,
             profile.scope.as_deref(),
         )
-    }
-}
-
-/// Warns if the certificate of a server is not checked.
-fn warn_of_unverified(url: &Url, http: Option<&HttpSettings>, notify: &dyn Fn(&str)) {
-    if let Some(setting) = http.and_then(|http| http.settings.unverified_by.as_ref()) {
-        let host = authority(url);
-        notify(&format!(
-            "{setting} disables the certificate check for '{host}': a server that impersonates it gets the token"
-        ));
     }
 }
 
@@ -283,8 +275,7 @@ impl Authorizer for TokenAuthorizer<'_> {
         if !is_replaced && self.identity.must_know_owner() {
             // Do not send it as a password next.
             let refused = self.tokens.bearer(Duration::ZERO)?;
-            self.identity
-                .keep_refusal(&refused.token.fingerprint(), &|_| {});
+            self.identity.keep_refusal(&refused.token.fingerprint());
         }
         Ok(is_replaced)
     }

@@ -1,6 +1,6 @@
 //! Tries a profile on a repository.
 
-use super::{App, Identity, unreached::remembered};
+use super::{App, Identity};
 use crate::{
     address::Address,
     git,
@@ -25,14 +25,14 @@ impl App {
     ///
     /// If git cannot read it. The helper that git starts can only print its error, so this process reads the repository
     /// again to get it.
-    pub(crate) fn reach(&self, address: &str, notify: &dyn Fn(&str)) -> Result<(), Unread> {
-        git::reach(address).map_err(|words| match self.read_again(address, notify) {
+    pub(crate) fn reach(&self, address: &str) -> Result<(), Unread> {
+        git::reach(address).map_err(|words| match self.read_again(address) {
             Err(error) => Unread::ByHelper(error),
             Ok(_) => Unread::ByGit(words),
         })
     }
 
-    fn read_again(&self, address: &str, notify: &dyn Fn(&str)) -> anyhow::Result<bool> {
+    fn read_again(&self, address: &str) -> anyhow::Result<bool> {
         let remote = self.remote_in(address);
         let (target, address) = self.target(remote, address)?;
         let chosen = target.for_git()?;
@@ -40,8 +40,8 @@ impl App {
             return Err(refusal.into());
         }
         let repository = chosen.fetcher.endpoints.repository_to_fetch(&address);
-        let identity = Identity::new(&self.git, chosen.fetcher, &repository, remote)?;
-        try_on(&identity, &address, notify)
+        let identity = Identity::new(self, chosen.fetcher, &repository, remote)?;
+        try_on(&identity, &address)
     }
 }
 
@@ -51,21 +51,17 @@ impl App {
 /// # Errors
 ///
 /// If the repository cannot be read.
-pub(crate) fn try_on(
-    identity: &Identity,
-    address: &Address,
-    notify: &dyn Fn(&str),
-) -> anyhow::Result<bool> {
+pub(crate) fn try_on(identity: &Identity, address: &Address) -> anyhow::Result<bool> {
     let profile = &identity.profile;
     let repository = profile.endpoints.repository(address);
     let is_auto = profile.transport == Transport::Auto;
     let needs_git =
-        || !identity.http.git_only.is_empty() || remembered(profile, &repository).is_some();
+        || !identity.http.git_only.is_empty() || identity.remembered(&repository).is_some();
     if profile.transport == Transport::Git || (is_auto && needs_git()) {
         return Ok(false);
     }
     let watch = Watch::default();
-    let mut authorizer = identity.authorizer(&watch, notify);
+    let mut authorizer = identity.authorizer(&watch);
     let (client, name) = (identity.client()?, address.to_string());
     let mut session = Session::new(client, &mut authorizer, &watch, repository, name);
     session.asked_profile = address.profile.as_deref();

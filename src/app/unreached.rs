@@ -7,13 +7,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{identity::authority, places::places};
-use crate::{
-    clock::{Clock as _, SystemClock},
-    files::Directory,
-    http::Url,
-    profile::Profile,
-};
+use super::{Identity, identity::authority, places::places};
+use crate::{clock::Clock, files::Directory, http::Url, profile::Profile};
 
 /// The version of the file format. Other versions are not read.
 const VERSION: u32 = 1;
@@ -30,31 +25,37 @@ struct Record {
     because: String,
 }
 
-/// Gives the reason why git's own transport serves a server, if it does.
-pub(crate) fn remembered(profile: &Profile, url: &Url) -> Option<String> {
+impl Identity {
+    /// Gives the reason why git's own transport serves a server, if it does.
+    pub(crate) fn remembered(&self, url: &Url) -> Option<String> {
+        remembered(&self.profile, url, &self.services.clock)
+    }
+
+    /// Lets git's own transport serve a server for a day.
+    pub(crate) fn remember(&self, url: &Url, because: &str) {
+        let record = Record {
+            version: VERSION,
+            learned_unix_s: self.services.clock.now_unix_s(),
+            because: because.to_owned(),
+        };
+        let text = serde_json::to_vec(&record);
+        if let (Some((cache, name)), Ok(text)) = (place(&self.profile, url), text) {
+            // Without the file, the next command tries both transports again.
+            let _ = Directory::make(&cache)
+                .and_then(|_| Directory::make(&cache.join(DIRECTORY)))
+                .and_then(|directory| directory.replace_in_passing(&name, &text));
+        }
+    }
+}
+
+/// As [`Identity::remembered`].
+pub(super) fn remembered(profile: &Profile, url: &Url, clock: &dyn Clock) -> Option<String> {
     let (cache, name) = place(profile, url)?;
     let directory = Directory::open(&cache.join(DIRECTORY)).ok()?;
     let text = directory.read(&name, MAX_FILE_BYTES).ok()?;
     let record: Record = serde_json::from_slice(&text).ok()?;
-    let age_s = SystemClock
-        .now_unix_s()
-        .checked_sub(record.learned_unix_s)?;
+    let age_s = clock.now_unix_s().checked_sub(record.learned_unix_s)?;
     (record.version == VERSION && age_s < MAX_AGE_S).then_some(record.because)
-}
-
-/// Lets git's own transport serve a server for a day.
-pub(crate) fn remember(profile: &Profile, url: &Url, because: &str) {
-    let record = Record {
-        version: VERSION,
-        learned_unix_s: SystemClock.now_unix_s(),
-        because: because.to_owned(),
-    };
-    if let (Some((cache, name)), Ok(text)) = (place(profile, url), serde_json::to_vec(&record)) {
-        // Without the file, the next command tries both transports again.
-        let _ = Directory::make(&cache)
-            .and_then(|_| Directory::make(&cache.join(DIRECTORY)))
-            .and_then(|directory| directory.replace_in_passing(&name, &text));
-    }
 }
 
 /// Gives the cache and the name of a server's file.

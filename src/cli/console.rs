@@ -28,8 +28,6 @@ pub(crate) struct Console<'a> {
     pub output: &'a mut dyn Write,
     /// Says something to a person.
     pub say: &'a dyn Fn(&str),
-    /// Warns a person.
-    pub warn: &'a dyn Fn(&str),
     /// Whether a user can answer: stdin and the output for prose are terminals.
     pub is_interactive: bool,
     /// Whether standard output is a terminal.

@@ -15,6 +15,7 @@ use crate::{
     app::{self, App, Identity},
     failure::{Kind, kind},
     lfs::profile_of,
+    report,
     secret::Secret,
     token::Bearer,
 };
@@ -29,7 +30,6 @@ pub(super) fn run(
     action: &str,
     input: &mut dyn BufRead,
     output: &mut dyn Write,
-    warn: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
     if action == "capability" {
         return Ok(output.write_all(b"version 0\ncapability authtype\ncapability state\n")?);
@@ -46,17 +46,12 @@ pub(super) fn run(
     // Another host's path or password may be in any encoding.
     let request = Request::parse(&Secret::new(String::from_utf8_lossy(&bytes).into_owned()));
     match action {
-        "get" => get(profile, &request, output, warn),
-        _ => erase(profile, &request, warn),
+        "get" => get(profile, &request, output),
+        _ => erase(profile, &request),
     }
 }
 
-fn get(
-    profile: Option<&str>,
-    request: &Request,
-    output: &mut dyn Write,
-    warn: &dyn Fn(&str),
-) -> anyhow::Result<()> {
+fn get(profile: Option<&str>, request: &Request, output: &mut dyn Write) -> anyhow::Result<()> {
     let found = App::read().and_then(|app| Ok((identity(&app, profile, request)?, app)));
     let (identity, app) = match found {
         Ok((Some(identity), app)) => (identity, app),
@@ -74,8 +69,8 @@ fn get(
         Err(_) if !app::may_be_ours(&request.host) => return Ok(()),
         Err(error) => return quit(output, error),
     };
-    let bearer = bearer(&identity, request, warn);
-    let found = bearer.and_then(|it| Ok((app.user(&identity, &it, warn)?, it)));
+    let bearer = bearer(&identity, request);
+    let found = bearer.and_then(|it| Ok((app.user(&identity, &it)?, it)));
     match found {
         Ok((user, bearer)) => {
             let answer = answer(request, &identity, &bearer, &user);
@@ -86,13 +81,13 @@ fn get(
 }
 
 /// Gets a token: another one if git says that the server refused the last.
-fn bearer(identity: &Identity, request: &Request, warn: &dyn Fn(&str)) -> anyhow::Result<Bearer> {
+fn bearer(identity: &Identity, request: &Request) -> anyhow::Result<Bearer> {
     let Some(given) = &request.given else {
-        return identity.bearer(warn);
+        return identity.bearer();
     };
-    let other = identity.bearer_instead(&given.fingerprint, warn)?;
+    let other = identity.bearer_instead(&given.fingerprint)?;
     other.ok_or_else(|| {
-        identity.keep_refusal(&given.fingerprint, warn);
+        identity.keep_refusal(&given.fingerprint);
         app::refused(&identity.profile)
     })
 }
@@ -124,7 +119,7 @@ fn quit(output: &mut dyn Write, error: anyhow::Error) -> anyhow::Result<()> {
     Err(error)
 }
 
-fn erase(profile: Option<&str>, request: &Request, warn: &dyn Fn(&str)) -> anyhow::Result<()> {
+fn erase(profile: Option<&str>, request: &Request) -> anyhow::Result<()> {
     let Some(token) = &request.password else {
         return Ok(());
     };
@@ -132,16 +127,16 @@ fn erase(profile: Option<&str>, request: &Request, warn: &dyn Fn(&str)) -> anyho
     let Ok(app) = App::read() else { return Ok(()) };
     let first = identity(&app, profile, request).ok().flatten();
     if let Some(identity) = &first {
-        identity.keep_refusal(&token.fingerprint(), warn);
+        identity.keep_refusal(&token.fingerprint());
     }
     let others = app.all_for_site(&request.protocol, &request.host);
     for identity in first.into_iter().chain(others) {
-        if !identity.tokens_without_request(warn).forget(token) {
+        if !identity.tokens_without_request().forget(token) {
             continue;
         }
         // git-lfs asks again by itself.
         if !request.path.ends_with("/info/lfs") {
-            warn(&format!(
+            report::warn(&format!(
                 "Bitbucket refused the token of profile '{}', and the helper removed it from the cache: run the command again to get a new one",
                 identity.profile
             ));

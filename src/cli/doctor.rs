@@ -8,7 +8,7 @@ use crate::doctor::Findings;
 pub(super) fn run(options: &arguments::Doctor, console: &mut Console<'_>) -> anyhow::Result<u8> {
     console.color(&options.color);
     let address = options.address.as_deref();
-    let mut findings = Findings::of(address, console.warn);
+    let mut findings = Findings::of(address);
     if options.fix && findings.is_for_setup() {
         let consent = arguments::Consent {
             yes: true,
@@ -23,7 +23,7 @@ pub(super) fn run(options: &arguments::Doctor, console: &mut Console<'_>) -> any
         };
         setup::run(&setup, console)?;
         console.answer("")?;
-        findings = Findings::of(address, console.warn);
+        findings = Findings::of(address);
     }
     let lines = match options.report {
         true => findings.report(),

@@ -18,7 +18,7 @@ pub(super) fn run(options: &arguments::Logout, console: &mut Console<'_>) -> any
     let identity = app.used(options.profile.name.as_deref())?;
     let profile = &identity.profile;
     let others = others(&app, profile);
-    let forgotten = identity.forget_all(&others, options.shared, console.warn)?;
+    let forgotten = identity.forget_all(&others, options.shared)?;
     answer(profile, &forgotten, console)?;
     tell_of_others(profile, &forgotten, console);
     let settings = if profile.name == ENVIRONMENT {
@@ -50,13 +50,13 @@ fn every(app: &App, console: &mut Console<'_>) -> anyhow::Result<()> {
             stores.extend(Some(identity.profile.store).filter(|store| !stores.contains(store)));
             // Other machines use a shared login.
             let even_shared = identity.profile.shared.is_none();
-            let forgotten = identity.forget_all(&[], even_shared, console.warn)?;
+            let forgotten = identity.forget_all(&[], even_shared)?;
             Ok((identity.profile, forgotten))
         });
         let told = match forgotten {
             Ok((profile, forgotten)) => answer(&profile, &forgotten, console),
             Err(error) => {
-                (console.warn)(&format!("profile '{name}' was not logged out: {error:#}"));
+                report::warn(&format!("profile '{name}' was not logged out: {error:#}"));
                 Err(error)
             }
         };

@@ -71,7 +71,6 @@ pub(crate) fn main() -> ExitCode {
             input: &mut stdin().lock(),
             output: &mut stdout().lock(),
             say: &report::say,
-            warn: &report::warn,
         },
     );
     let code = outcome.unwrap_or_else(|error| {
@@ -115,7 +114,7 @@ fn run_one(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Resul
         report::announce_waits();
     }
     match command {
-        Command::Exec(options) => return token::exec(&options, console),
+        Command::Exec(options) => return token::exec(&options),
         Command::Doctor(options) => return doctor::run(&options, console),
         Command::Login(options) => login::run(&options, console),
         Command::Renew(options) => renew::run(&options, console),
@@ -132,7 +131,6 @@ fn run_one(arguments: Vec<OsString>, console: &mut Console<'_>) -> anyhow::Resul
             &action,
             console.input,
             console.output,
-            console.warn,
         ),
         Command::Completions(options) => completions::run(&options, console),
         Command::Man(options) => manual::run(&options, console),

@@ -13,7 +13,7 @@ use crate::{
     app::{App, Conversion, Move, Written},
     failure::quote,
     git::{Below, Change, Repository, Target, apply_all},
-    lfs,
+    lfs, report,
     secret::masked,
 };
 
@@ -35,7 +35,7 @@ pub(super) fn convert(
 fn here(options: &arguments::Convert, console: &mut Console<'_>) -> anyhow::Result<()> {
     let app = App::read()?;
     let mut addresses = Addresses::new(options, &app)?;
-    let changes = addresses.of_all(&app, &Repository::here()?, console.warn)?;
+    let changes = addresses.of_all(&app, &Repository::here()?)?;
     if addresses.may_write(&[&changes], console)? {
         apply_all(&changes)?;
         console.answer("The addresses were changed.")?;
@@ -57,15 +57,14 @@ fn below(
     if !root.is_dir() {
         return Err(usage(&format!("'{shown}' is not a directory")));
     }
-    let warn = console.warn;
-    let (plans, mut failed) = addresses.plans(&root, warn);
+    let (plans, mut failed) = addresses.plans(&root);
     let all: Vec<_> = plans.iter().map(|(_, changes)| changes).collect();
     if addresses.may_write(&all, console)? {
         let mut done = Vec::new();
         for (path, changes) in &plans {
             match apply_all(changes) {
                 Ok(()) => done.push(changes),
-                Err(error) => failed += fail(path, error, warn),
+                Err(error) => failed += fail(path, error),
             }
         }
         let (count, all) = (done.len(), plans.len());
@@ -78,9 +77,9 @@ fn below(
     Ok(())
 }
 
-fn fail(path: &Path, error: anyhow::Error, warn: &dyn Fn(&str)) -> usize {
+fn fail(path: &Path, error: anyhow::Error) -> usize {
     let (path, why) = (path.display(), error.root_cause());
-    warn(&format!("'{path}' is not changed: {why}"));
+    report::warn(&format!("'{path}' is not changed: {why}"));
     1
 }
 
@@ -113,17 +112,17 @@ impl<'o> Addresses<'o> {
     }
 
     /// Finds what changes in each repository below a directory. Gives also the number of failures.
-    fn plans(&mut self, root: &Path, warn: &dyn Fn(&str)) -> (Vec<(PathBuf, Changes)>, usize) {
+    fn plans(&mut self, root: &Path) -> (Vec<(PathBuf, Changes)>, usize) {
         let below = Below::find(root);
         let (mut plans, mut failed) = (Vec::new(), 0);
         for (path, error) in below.unread {
-            failed += fail(&path, error.into(), warn);
+            failed += fail(&path, error.into());
         }
         for path in below.repositories {
             match self.of_one_below(&path, root) {
                 Ok(changes) if changes.is_empty() => {}
                 Ok(changes) => plans.push((path, changes)),
-                Err(error) => failed += fail(&path, error, warn),
+                Err(error) => failed += fail(&path, error),
             }
         }
         (plans, failed)
@@ -145,12 +144,7 @@ impl<'o> Addresses<'o> {
     }
 
     /// Finds what changes in a repository and its submodules. Skips a submodule that leads out of the repository.
-    fn of_all(
-        &mut self,
-        app: &App,
-        repository: &Repository,
-        warn: &dyn Fn(&str),
-    ) -> anyhow::Result<Changes> {
+    fn of_all(&mut self, app: &App, repository: &Repository) -> anyhow::Result<Changes> {
         let mut changes = self.of(app, repository)?;
         let mut paths = repository.gitlinks()?;
         // An unmerged one has several entries.
@@ -159,9 +153,9 @@ impl<'o> Addresses<'o> {
             let is_checked_out = repository.top.join(&path).join(".git");
             if let Some(submodule) = submodule(repository, &path) {
                 let app = App::read_at(&submodule.git_dir)?;
-                changes.extend(self.of_all(&app, &submodule, warn)?);
+                changes.extend(self.of_all(&app, &submodule)?);
             } else if is_checked_out.symlink_metadata().is_ok() {
-                warn(&format!(
+                report::warn(&format!(
                     "submodule '{}' is not changed: its git directory or work tree is outside this repository",
                     path.display()
                 ));

@@ -11,7 +11,7 @@ pub(super) fn run(options: &arguments::Profile, console: &mut Console<'_>) -> an
             "profile '{profile}' has no shared login: only a profile with the store 'vault' or 'command' needs 'renew'"
         )));
     }
-    let state = identity.tokens(console.warn).renew()?;
+    let state = identity.tokens().renew()?;
     let told = state.token.map(|token| {
         format!(
             "The token of profile '{profile}' is valid for {}; '{}' got it {} ago.",

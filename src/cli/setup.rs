@@ -8,7 +8,7 @@ use crate::{
     failure::quote,
     git::Target,
     lfs::Wiring,
-    program,
+    program, report,
     setup::{self, Options, Plan, Undo},
 };
 
@@ -30,7 +30,7 @@ pub(super) fn run(options: &arguments::Setup, console: &mut Console<'_>) -> anyh
     if !may_write(&options.consent, console, &question)? {
         return Ok(());
     }
-    work.apply(console.warn)?;
+    work.apply()?;
     console.answer(match options.system {
         true => "Git is set up for all users; 'git bbtoken unsetup --system' undoes this.",
         false => "Git is set up; 'git bbtoken unsetup' undoes this.",
@@ -69,7 +69,7 @@ impl Work {
         lines
     }
 
-    fn apply(&self, warn: &dyn Fn(&str)) -> anyhow::Result<()> {
+    fn apply(&self) -> anyhow::Result<()> {
         let target = &self.options.target;
         self.plan.apply()?;
         // The plan may already have written these settings for every repository.
@@ -77,7 +77,7 @@ impl Work {
             .iter()
             .try_for_each(|wiring| wiring.write(Duration::ZERO))?;
         for site in self.plan.unanswered()? {
-            warn(&format!(
+            report::warn(&format!(
                 "git asks another credential helper for {site} after the helper: in {}, move the section with 'git-bbtoken' to the end",
                 target.place()
             ));
@@ -108,16 +108,16 @@ fn show(work: &Work, console: &mut Console<'_>) -> anyhow::Result<()> {
         console.answer(line)?;
     }
     match options.target {
-        Target::System => warn_of_a_private_program(console),
+        Target::System => warn_of_a_private_program(),
         _ => Ok(()),
     }
 }
 
 /// Warns if other users cannot reach the program that every git will start.
-fn warn_of_a_private_program(console: &Console<'_>) -> anyhow::Result<()> {
+fn warn_of_a_private_program() -> anyhow::Result<()> {
     let program = app::helper_program()?;
     if !program::is_for_everybody(&program) {
-        (console.warn)(&format!(
+        report::warn(&format!(
             "other users cannot run '{}': install it where all users can, such as /usr/local/bin, then run this again",
             quote(&program.to_string_lossy())
         ));
@@ -166,7 +166,7 @@ pub(super) fn offer(console: &mut Console<'_>) -> anyhow::Result<()> {
             }
         }
     }
-    work.apply(console.warn)?;
+    work.apply()?;
     console.tell("Git is set up; 'git bbtoken unsetup' undoes this.");
     Ok(())
 }

@@ -33,14 +33,14 @@ pub(super) fn print(options: &arguments::Token, console: &mut Console<'_>) -> an
     }
     let app = App::read()?;
     let identity = app.used(options.profile.name.as_deref())?;
-    let bearer = identity.bearer(console.warn)?;
+    let bearer = identity.bearer()?;
     if !options.json {
         return console.print(&format!("{}\n", bearer.token.expose()));
     }
     let mut fields = json!({
         "version": VERSION,
         "profile": identity.profile.name,
-        "user": app.user(&identity, &bearer, console.warn)?,
+        "user": app.user(&identity, &bearer)?,
         "token": bearer.token.expose(),
     });
     if let Some(expires_at_unix_s) = bearer.expires_at_unix_s {
@@ -50,10 +50,10 @@ pub(super) fn print(options: &arguments::Token, console: &mut Console<'_>) -> an
 }
 
 /// Runs the command; gives its exit code.
-pub(super) fn exec(options: &arguments::Exec, console: &Console<'_>) -> anyhow::Result<u8> {
+pub(super) fn exec(options: &arguments::Exec) -> anyhow::Result<u8> {
     let app = App::read()?;
     let identity = app.used(options.profile.name.as_deref())?;
-    let bearer = identity.bearer(console.warn)?;
+    let bearer = identity.bearer()?;
     let (program, arguments) = options
         .command
         .split_first()
@@ -77,7 +77,7 @@ pub(super) fn exec(options: &arguments::Exec, console: &Console<'_>) -> anyhow::
             None
         }
         Some(path) => {
-            let user = app.user(&identity, &bearer, console.warn)?;
+            let user = app.user(&identity, &bearer)?;
             Some(Netrc::write(path, &identity, &bearer, &user)?)
         }
     };

@@ -6,6 +6,7 @@ use crate::{
     failure::quote,
     git::{Change, Repository, Target, apply_all, taken_back},
     profile::{self, Environment},
+    report,
     secret::mask,
     setup,
 };
@@ -176,7 +177,7 @@ impl Choice {
                 }
                 _ => "",
             };
-            (console.warn)(&format!(
+            report::warn(&format!(
                 "git still uses profile '{name}' because {why}{fix}"
             ));
         }

@@ -5,6 +5,7 @@ use crate::{
     app::{self, App, Identity},
     failure::{Failure, Kind, quote},
     profile::Grant,
+    report,
     secret::mask_id,
     site::Owner,
 };
@@ -13,7 +14,7 @@ pub(super) fn run(options: &arguments::Chosen, console: &mut Console<'_>) -> any
     let app = App::read()?;
     let identity = app.used(options.name.as_deref())?;
     let profile = &identity.profile;
-    let owner = owner(&app, &identity, console.warn)?;
+    let owner = owner(&app, &identity)?;
     let shown = match (&profile.grant, &owner) {
         (_, Owner::Account(account)) => account.shown(),
         (Grant::ClientCredentials(client), Owner::Untold(_)) => {
@@ -40,23 +41,23 @@ pub(super) fn run(options: &arguments::Chosen, console: &mut Console<'_>) -> any
     if let Owner::Account(account) = &owner
         && let Some(text) = app::other_account(profile, account)
     {
-        (console.warn)(&text);
+        report::warn(&text);
     }
     Ok(())
 }
 
 /// Asks with a token that Bitbucket accepts, and saves the name for `status`.
-fn owner(app: &App, identity: &Identity, warn: &dyn Fn(&str)) -> anyhow::Result<Owner> {
-    let mut bearer = identity.bearer(warn)?;
-    let scopes = identity.stored(warn).0.access_token;
+fn owner(app: &App, identity: &Identity) -> anyhow::Result<Owner> {
+    let mut bearer = identity.bearer()?;
+    let scopes = identity.stored().0.access_token;
     let scopes = scopes.map(|token| token.scopes).unwrap_or_default();
     let mut owner = app.owner_of(identity, &bearer, &scopes)?;
     if matches!(owner, Owner::Refused)
-        && let Some(other) = identity.bearer_instead(&bearer.token.fingerprint(), warn)?
+        && let Some(other) = identity.bearer_instead(&bearer.token.fingerprint())?
     {
         bearer = other;
         owner = app.owner_of(identity, &bearer, &scopes)?;
     }
-    identity.save_owner(&owner, &bearer, warn);
+    identity.save_owner(&owner, &bearer);
     Ok(owner)
 }

@@ -15,12 +15,7 @@ use crate::{
 const REFUSED: &str = "the token was refused";
 
 /// Checks the profile of an address, or the one that git uses in this directory, and then a repository.
-pub(super) fn all(
-    app: &App,
-    address: Option<&str>,
-    is_reachable: bool,
-    warn: &dyn Fn(&str),
-) -> Vec<Finding> {
+pub(super) fn all(app: &App, address: Option<&str>, is_reachable: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     let remote = address.is_none().then(|| remote(app)).flatten();
     let address = address.or(remote);
@@ -29,28 +24,22 @@ pub(super) fn all(
         Ok((identity, finding)) => {
             findings.push(finding);
             match identity.profile.shared {
-                Some(_) => findings.extend(shared::check(&identity, warn)),
-                None => findings.push(store(&identity, warn)),
+                Some(_) => findings.extend(shared::check(&identity)),
+                None => findings.push(store(&identity)),
             }
             if is_reachable {
-                let token = token(app, &identity, warn);
+                let token = token(app, &identity);
                 let is_refused = token.iter().any(|found| found.public == REFUSED);
                 let is_accepted =
                     !is_refused && token.iter().all(|found| found.level != Level::Problem);
                 findings.extend(token);
                 let full = address.map(|address| for_git(app, address));
-                findings.extend(site::check(
-                    app,
-                    &identity,
-                    full.as_deref(),
-                    is_accepted,
-                    warn,
-                ));
+                findings.extend(site::check(app, &identity, full.as_deref(), is_accepted));
                 // Do not send a token again that Bitbucket has certainly refused.
                 let product = identity.profile.endpoints.product;
                 let address =
                     address.filter(|_| !(is_refused && product.facts().counts_failed_logins));
-                findings.extend(address.map(|address| repository(app, address, is_refused, warn)));
+                findings.extend(address.map(|address| repository(app, address, is_refused)));
             } else {
                 let text = "not checked, because Bitbucket cannot be reached";
                 findings.push(Finding::note("token", text, "not checked"));
@@ -127,10 +116,10 @@ fn other_profiles(app: &App) -> Vec<Finding> {
         .collect()
 }
 
-fn store(identity: &Identity, warn: &dyn Fn(&str)) -> Finding {
+fn store(identity: &Identity) -> Finding {
     const CHECK: &str = "store";
     let name = identity.profile.store.name();
-    let (_, Some(problem)) = identity.stored(warn) else {
+    let (_, Some(problem)) = identity.stored() else {
         return Finding::good(CHECK, format!("'{name}' can be read"), name);
     };
     let fix = match identity.profile.store {
@@ -147,22 +136,22 @@ fn store(identity: &Identity, warn: &dyn Fn(&str)) -> Finding {
     Finding::problem(CHECK, format!("{problem:#}"), public).fix(fix)
 }
 
-fn token(app: &App, identity: &Identity, warn: &dyn Fn(&str)) -> Vec<Finding> {
+fn token(app: &App, identity: &Identity) -> Vec<Finding> {
     const CHECK: &str = "token";
     let profile = &identity.profile;
-    if let Err(error) = identity.bearer(warn) {
+    if let Err(error) = identity.bearer() {
         return vec![no_token(profile, &error)];
     }
-    let stored = identity.stored(warn).0.access_token;
+    let stored = identity.stored().0.access_token;
     let scopes = stored.as_ref().map(|token| token.scopes.clone());
-    let owner = app.owner(identity, scopes.as_deref().unwrap_or_default(), warn);
+    let owner = app.owner(identity, scopes.as_deref().unwrap_or_default());
     let scopes = scopes.unwrap_or_else(|| match &owner {
         Ok(Owner::NoScope(scopes)) => scopes.clone(),
         _ => Vec::new(),
     });
     let mut text = app::scopes(profile, &scopes);
     if let Some(token) = stored {
-        let expiry = clock::expiry(token.expires_at_unix_s, app::now_unix_s());
+        let expiry = clock::expiry(token.expires_at_unix_s, app.now_unix_s());
         text = format!("{text}; {expiry}");
     }
     let finding = if !scopes.is_empty() && !app::may_push(profile, &scopes) {
@@ -229,9 +218,9 @@ fn for_git(app: &App, address: &str) -> String {
     }
 }
 
-fn repository(app: &App, address: &str, is_refused: bool, warn: &dyn Fn(&str)) -> Finding {
+fn repository(app: &App, address: &str, is_refused: bool) -> Finding {
     const CHECK: &str = "repository";
-    let Err(unread) = app.reach(&for_git(app, address), warn) else {
+    let Err(unread) = app.reach(&for_git(app, address)) else {
         let text = format!("'{}' can be read", quote(address));
         return Finding::good(CHECK, text, "can be read");
     };

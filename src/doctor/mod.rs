@@ -106,11 +106,11 @@ pub(crate) struct Findings(Vec<Finding>);
 
 impl Findings {
     /// Runs all checks for an address, or for the repository in this directory, from this machine to the server.
-    pub(crate) fn of(address: Option<&str>, warn: &dyn Fn(&str)) -> Self {
+    pub(crate) fn of(address: Option<&str>) -> Self {
         let mut findings = programs::ours();
         findings.push(programs::git());
         match App::read() {
-            Ok(app) => findings.extend(of_configuration(&app, address, warn)),
+            Ok(app) => findings.extend(of_configuration(&app, address)),
             Err(error) => findings.push(unreadable(&error)),
         }
         Findings(findings)
@@ -167,13 +167,13 @@ impl Findings {
 }
 
 /// Runs the checks that need git's configuration. A later check may need the object of an earlier one.
-fn of_configuration(app: &App, address: Option<&str>, warn: &dyn Fn(&str)) -> Vec<Finding> {
+fn of_configuration(app: &App, address: Option<&str>) -> Vec<Finding> {
     let endpoints = access::endpoints(app, address);
     let (mut findings, is_reachable) = network::check(app, endpoints.as_ref());
     // The next checks may start an agent, or replace one that does not answer.
     #[cfg(unix)]
     findings.extend(agent::check(app));
-    findings.extend(access::all(app, address, is_reachable, warn));
+    findings.extend(access::all(app, address, is_reachable));
     findings.extend(settings::unknown(app));
     findings.extend(settings::of_repository(app));
     findings.extend(settings::rewritten(app));

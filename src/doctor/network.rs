@@ -2,7 +2,7 @@
 
 use super::{Finding, shown_or};
 use crate::{
-    app::{self, App, Route},
+    app::{App, Route},
     clock,
     failure::{Kind, kind, quote},
     http::{Reason, TlsProblem},
@@ -49,13 +49,14 @@ pub(super) fn check(app: &App, endpoints: Option<&Endpoints>) -> (Vec<Finding>, 
     findings.extend(git_only(&route));
     findings.extend(by_git(&route));
     let outage = product.words().outage;
-    let (answered, is_reachable) = answered(&route, answer, outage);
+    let (answered, is_reachable) = answered(app, &route, answer, outage);
     findings.extend(answered);
     (findings, is_reachable)
 }
 
 /// Checks the response. True if Bitbucket answered, or answers git's own transport.
 fn answered(
+    app: &App,
     route: &Route,
     answer: &anyhow::Result<Option<u64>>,
     outage: &str,
@@ -64,7 +65,7 @@ fn answered(
         Ok(server_unix_s) => {
             let text = format!("'{}' answers with a trusted certificate", route.host);
             let certificate = Finding::good("certificate", text, "trusted");
-            let clock = server_unix_s.map(clock);
+            let clock = server_unix_s.map(|server_unix_s| clock(app, server_unix_s));
             (std::iter::once(certificate).chain(clock).collect(), true)
         }
         // Git itself may get through.
@@ -223,8 +224,8 @@ fn untrusted(host: &str, problem: Option<TlsProblem>, why: String) -> Finding {
     Finding::problem(check, text, "not trusted").fix(fix)
 }
 
-fn clock(server_unix_s: u64) -> Finding {
-    let off_s = app::now_unix_s().abs_diff(server_unix_s);
+fn clock(app: &App, server_unix_s: u64) -> Finding {
+    let off_s = app.now_unix_s().abs_diff(server_unix_s);
     if off_s <= CLOCK_LIMIT_S {
         return Finding::good("clock", "correct", "correct");
     }

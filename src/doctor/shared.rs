@@ -11,9 +11,9 @@ use crate::{
 
 const CHECK: &str = "store";
 
-pub(super) fn check(identity: &Identity, warn: &dyn Fn(&str)) -> Vec<Finding> {
+pub(super) fn check(identity: &Identity) -> Vec<Finding> {
     let name = identity.profile.store.name();
-    let (inspection, state) = match identity.inspect_shared(warn) {
+    let (inspection, state) = match identity.inspect_shared() {
         Ok(found) => found,
         Err(error) => return vec![unusable(&error, name)],
     };

@@ -14,12 +14,11 @@ pub(super) fn check(
     identity: &Identity,
     address: Option<&str>,
     is_accepted: bool,
-    warn: &dyn Fn(&str),
 ) -> Vec<Finding> {
     const CHECK: &str = "server";
     let endpoints = &identity.profile.endpoints;
     let repository = address.and_then(|address| app.repository(address));
-    let ask = |path: &_, sent, body| app.ask(identity, path, (sent, body), warn).ok();
+    let ask = |path: &_, sent, body| app.ask(identity, path, (sent, body)).ok();
     let examined = endpoints.product.examine(&Subject {
         base: &endpoints.base,
         repository: repository.as_ref(),

@@ -14,7 +14,6 @@ use std::{cell::OnceCell, process::Command as Process};
 use crate::{
     address::Address,
     app::{self, App, Chosen, Identity, OnDisk, Place, TokenAuthorizer},
-    clock::SystemClock,
     failure::{Failure, Kind, kind, quote},
     git_config::process_variable,
     http::{Family, TransportError, Url},
@@ -30,7 +29,6 @@ pub(crate) use process::main;
 use protocol::{Protocol, ban, protocol, redirect_ban};
 
 /// The helper's task: everything that it needs except the token.
-#[derive(Debug)]
 pub(crate) struct Plan {
     /// The remote's name, or the address if the remote has none (gitremote-helpers(7), "INVOCATION").
     pub remote: String,
@@ -88,23 +86,25 @@ impl Plan {
         let own = profile.endpoints.repository(&address);
         let pusher = pusher.or_else(|| (own != repository).then(|| profile.clone()));
         let is_auto = profile.transport == Transport::Auto;
-        let by_git = is_auto.then(|| app::remembered(&profile, &repository));
+        let lfs = name.filter(|_| fetch_refusal.is_none()).and_then(|name| {
+            let fetcher = (&profile, target.names_profile());
+            let pusher = pusher.as_ref().filter(|pusher| pusher.name != profile.name);
+            app.wiring(name, &address, fetcher, pusher)
+                .filter(|wiring| app::is_wanted(git, wiring))
+        });
+        let identity = Identity::new(&app, profile, &repository, name)?;
+        let by_git = is_auto.then(|| identity.remembered(&repository)).flatten();
         Ok(Plan {
-            by_git: by_git.flatten().map(OnceCell::from).unwrap_or_default(),
+            by_git: by_git.map(OnceCell::from).unwrap_or_default(),
             protocol: protocol(git, &process_variable),
             https_ban: ban(git, repository.scheme()),
             redirect_ban: redirect_ban(git, &process_variable, repository.scheme()),
             refused_submodules: name.and_then(|_| submodules::refused(git, &process_variable)),
-            lfs: name.filter(|_| fetch_refusal.is_none()).and_then(|name| {
-                let fetcher = (&profile, target.names_profile());
-                let pusher = pusher.as_ref().filter(|pusher| pusher.name != profile.name);
-                app.wiring(name, &address, fetcher, pusher)
-                    .filter(|wiring| app::is_wanted(git, wiring))
-            }),
+            lfs,
             pusher: pusher
-                .map(|profile| Identity::new(git, profile, &own, name))
+                .map(|profile| Identity::new(&app, profile, &own, name))
                 .transpose()?,
-            identity: Identity::new(git, profile, &repository, name)?,
+            identity,
             remote: remote.to_owned(),
             address,
             fetch_refusal,
@@ -192,14 +192,13 @@ impl Plan {
     }
 
     /// Opens the remembered advertisement of the repository.
-    fn advertisement_cache(&self) -> Option<OnDisk<'static>> {
-        let profile = &self.identity.profile;
-        if !profile.remembers_advertisement {
+    fn advertisement_cache(&self) -> Option<OnDisk<'_>> {
+        if !self.identity.profile.remembers_advertisement {
             return None;
         }
         let place = Place::of(&self.remote);
         let repository = self.repository(Service::UploadPack);
-        OnDisk::of_profile(profile, &repository, place, &SystemClock)
+        OnDisk::of(&self.identity, &repository, place)
     }
 
     /// Tells whether a profile has a login that the server has not refused. Another process may have created it.
@@ -207,7 +206,7 @@ impl Plan {
         let mut identities = std::iter::once(&self.identity).chain(&self.pusher);
         let identity = identities.find(|identity| identity.profile.name == profile);
         identity.is_none_or(|identity| {
-            let (stored, _) = identity.stored(&|_| {});
+            let (stored, _) = identity.stored();
             stored.login.is_some() && !stored.has_ended || stored.token.is_some()
         })
     }
@@ -237,7 +236,7 @@ impl Plan {
         let mut repository = self.repository(service);
         if self.can_probe(service) {
             let watch = Watch::default();
-            let mut authorizer = self.identity.authorizer(&watch, &report::warn);
+            let mut authorizer = self.identity.authorizer(&watch);
             let mut session = self.session(service, &mut authorizer, &watch)?;
             self.probe(service, &mut session)?;
             repository = session.repository;
@@ -303,7 +302,7 @@ impl Plan {
             let because = error.reason();
             // The next response may be correct, so this failure is not remembered.
             if !error.may_be_read_by_git() {
-                app::remember(&self.identity.profile, repository, &because);
+                self.identity.remember(repository, &because);
             }
             // This is new: for a known server, git's own transport would have replaced this process already.
             let _ = self.by_git.set(because);

@@ -51,7 +51,7 @@ fn serve_plan(plan: anyhow::Result<Plan>, service: Service, git: &mut Git) -> Re
     }
     plan.wire_lfs();
     let watch = Watch::default();
-    let mut authorizer = plan.identity_for(service).authorizer(&watch, &report::warn);
+    let mut authorizer = plan.identity_for(service).authorizer(&watch);
     let cache = plan.advertisement_cache();
     let session = plan.session(service, &mut authorizer, &watch);
     let mut session = session.map_err(connecting)?;

@@ -56,14 +56,19 @@ impl HttpClient for Client {
 }
 
 impl Client {
-    /// Prepares a client without connecting. `user_agent` applies if the settings have none.
+    /// Prepares a client without connecting. `user_agent` applies if the settings have none. `family` is the only address
+    /// family, if connections are limited to one.
     ///
     /// # Errors
     ///
     /// If a setting is invalid (a proxy that is not a URL, a malformed header) or the system cannot provide a runtime.
-    pub fn new(settings: &Settings, user_agent: &str) -> anyhow::Result<Self> {
+    pub fn new(
+        settings: &Settings,
+        user_agent: &str,
+        family: Option<Family>,
+    ) -> anyhow::Result<Self> {
         let messages = Messages::new(settings, user_agent)?;
-        let route = Route::new(settings, &messages.user_agent)?;
+        let route = Route::new(settings, &messages.user_agent, family)?;
         let client = route.client(None)?;
         Ok(Client {
             messages,
@@ -84,18 +89,6 @@ impl Client {
     pub fn with_proxy_logins(mut self, logins: Box<dyn ProxyLogins>) -> Self {
         self.logins = Some(logins);
         self
-    }
-
-    /// Limits new connections to one address family.
-    ///
-    /// # Errors
-    ///
-    /// As [`Client::new`].
-    pub fn keep_to(&mut self, family: Family) -> anyhow::Result<()> {
-        self.route.family = Some(family);
-        let client = self.route.client(self.login.borrow().as_ref())?;
-        self.client.replace(client);
-        Ok(())
     }
 
     /// Gives the extra time for an exchange through a proxy: as long as git waits for the connection.

@@ -23,12 +23,16 @@ pub(super) struct Route {
 }
 
 impl Route {
-    pub(super) fn new(settings: &Settings, user_agent: &HeaderValue) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        settings: &Settings,
+        user_agent: &HeaderValue,
+        family: Option<Family>,
+    ) -> anyhow::Result<Self> {
         Ok(Route {
             tls: tls::config(settings)?,
             user_agent: user_agent.clone(),
             proxy: settings.proxy.clone(),
-            family: None,
+            family,
             hop: Hop::default(),
         })
     }

@@ -93,6 +93,22 @@ fn a_cold_token_costs_one_call_more_on_the_same_connection() {
     });
 }
 
+#[test]
+fn doctor_asks_everything_of_a_server_over_one_connection() {
+    on_every_git(|world| {
+        world.bbtoken(["doctor"]).ok();
+        let requests = world.bitbucket.requests();
+        let of = |path: &str| {
+            let mut all = requests.iter().filter(|request| request.path == path);
+            all.next().map(|request| request.connection)
+        };
+        assert!(of("/").is_some(), "the front page");
+        assert_eq!(of("/"), of(&world.token_path()));
+        // Another one only shows that the port is open.
+        assert_eq!(world.bitbucket.connections(), 2);
+    });
+}
+
 /// Fetches in many repositories at the same time; expects that all succeed in silence.
 #[track_caller]
 fn fetch_in_parallel(world: &World) {

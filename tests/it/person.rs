@@ -209,7 +209,7 @@ pub(crate) fn follow(world: &World, page: &str) -> Option<String> {
         ca_file: Some(world.bitbucket.ca_file().to_owned()),
         ..Settings::default()
     };
-    let client = Client::new(&settings, "browser");
+    let client = Client::new(&settings, "browser", None);
     let client = client.expect("it can be made");
     let page = Url::parse(page).expect("it is a URL");
     let mut answer = client.send(Request::get(page)).ok()?;

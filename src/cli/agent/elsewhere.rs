@@ -35,7 +35,6 @@ mod tests {
                 input: &mut std::io::empty(),
                 output: &mut output,
                 say: &|said| panic!("nothing is said: {said}"),
-                warn: &|warning| panic!("nothing is warned of: {warning}"),
                 is_interactive: false,
                 is_output_a_terminal: false,
                 style: crate::cli::style::Style::PLAIN,

@@ -17,6 +17,7 @@ use crate::{
     failure::{Failure, quote},
     oauth::{self, Authorization, Callback, Listener, Shown, Visitor},
     profile::Grant,
+    report,
     secret::Secret,
     site::{Account, Owner},
     token::{Accept, Bearer, needs_login},
@@ -28,7 +29,7 @@ impl Login<'_> {
         let choice = Choice::of(std::env::var("BROWSER").ok().as_deref());
         let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let obstacle = obstacle(&is_set).filter(|_| !matches!(choice, Choice::Commands(_)));
-        let (stored, _) = self.identity.stored(console.warn);
+        let (stored, _) = self.identity.stored();
         let mut accounts = Accounts {
             replaced: stored.owner.map(|owner| owner.name),
             ..Accounts::default()
@@ -95,7 +96,7 @@ impl Login<'_> {
             None => Listener::bind(self.options.port.unwrap_or(0))?,
         };
         let redirect_uri = listener.redirect_uri().to_owned();
-        let authorization = Arc::new(identity.authorize(Some(&redirect_uri), console.warn)?);
+        let authorization = Arc::new(identity.authorize(Some(&redirect_uri))?);
         let is_opened = *choice != Choice::Nothing && choice.open(listener.start_page().expose());
         if is_opened {
             console.tell("Grant access on the page in your browser.");
@@ -149,7 +150,7 @@ impl Login<'_> {
     ) -> anyhow::Result<()> {
         let (options, identity) = (self.options, &self.identity);
         let fixed = self.fixed_redirect()?;
-        let authorization = identity.authorize(fixed, console.warn)?;
+        let authorization = identity.authorize(fixed)?;
         // A registered redirect URL has no other port.
         let may_listen = !options.no_browser && fixed.is_none();
         if let Some(obstacle) = obstacle.filter(|_| may_listen) {
@@ -208,17 +209,16 @@ impl Login<'_> {
         let profile = &identity.profile;
         let is_shared = profile.shared.is_some();
         let is_asked = is_shared || console.is_interactive && accounts.expects(profile);
-        let warn = console.warn;
         let ask = |bearer: &Bearer, scopes: &[String]| {
             if let Some(address) = self.to_try() {
                 let with_token = identity.granted(Grant::Token(given(&bearer.token)));
-                trial::on_repository(&with_token, address, warn)?;
+                trial::on_repository(&with_token, address)?;
             }
             if !is_asked {
                 return Ok(None);
             }
             if is_shared {
-                accounts.replaced = identity.tokens_at_store(warn).shared_owner()?;
+                accounts.replaced = identity.tokens_at_store().shared_owner()?;
             }
             // The outcome says why the account is unknown.
             let Ok(owner) = self.app.owner_of(identity, bearer, scopes) else {
@@ -242,7 +242,7 @@ impl Login<'_> {
             if let (None, Some(replaced)) = (&name, &accounts.replaced)
                 && is_shared
             {
-                warn(&format!(
+                report::warn(&format!(
                     "profile '{profile}' was logged in as {}; Bitbucket did not name the account of the new login",
                     quote(replaced)
                 ));
@@ -252,7 +252,7 @@ impl Login<'_> {
             Ok(name)
         };
         let accept = (is_asked || self.to_try().is_some()).then(|| Box::new(ask) as Accept<'_>);
-        identity.tokens(warn).log_in(authorization, code, accept)
+        identity.tokens().log_in(authorization, code, accept)
     }
 }
 

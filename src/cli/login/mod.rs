@@ -12,7 +12,7 @@ mod wanted;
 use super::{Console, arguments, signals, usage};
 use crate::{
     address::Address,
-    app::{self, App, Identity, Unread},
+    app::{App, Identity, Unread},
     clock,
     failure::{Failure, Kind, kind, quote},
     profile::{self, Grant, Source},
@@ -84,9 +84,9 @@ fn greet(options: &arguments::Login, app: &App, console: &mut Console<'_>) -> an
     }
     let identity = name.and_then(|name| app.identity(name, |_| {}).ok());
     if let Some(identity) = &identity {
-        let stored = identity.stored(console.warn).0;
+        let stored = identity.stored().0;
         if let Some(login) = stored.login {
-            let used = clock::ago(login.obtained_at_unix_s, app::now_unix_s());
+            let used = clock::ago(login.obtained_at_unix_s, app.now_unix_s());
             return console.agree(&format!(
                 "The login of profile '{}' has ended; it was last refreshed {used}. Log in again?",
                 identity.profile
@@ -121,7 +121,7 @@ fn add(name: &str, known: &[String], console: &mut Console<'_>) -> anyhow::Resul
 /// its API decides where it tells whose the token is.
 fn replace(app: &App, identity: &Identity, console: &mut Console<'_>) -> anyhow::Result<bool> {
     let profile = &identity.profile;
-    let bearer = identity.bearer(console.warn)?;
+    let bearer = identity.bearer()?;
     match app.owner_of(identity, &bearer, &[]) {
         Ok(Owner::Account(_) | Owner::NoScope(_)) => Ok(false),
         Ok(Owner::Refused) if profile.account.contains('@') => console.agree(&format!(
@@ -179,7 +179,7 @@ impl Login<'_> {
         }
         let accounts = self.tried(new_secret.is_some(), console)?;
         if let Some(secret) = new_secret {
-            self.identity.save(secret, console.warn)?;
+            self.identity.save(secret)?;
         }
         wanted.write(self.app)?;
         if self.identity.profile.shared.is_some() {
@@ -197,7 +197,7 @@ impl Login<'_> {
             matches!(identity.profile.grant, Grant::Token(_)) && self.options.is_for_git();
         let unread = self
             .repository
-            .take_if(|address| is_token && !trial::is_readable(identity, address, console.warn));
+            .take_if(|address| is_token && !trial::is_readable(identity, address));
         if let Some(address) = unread {
             console.tell(&format!(
                 "The token does not open '{address}': the name or the token may be wrong."
@@ -221,17 +221,17 @@ impl Login<'_> {
             Grant::Token(_) if !no_check => accounts.owner = trial::of_token(self, console)?,
             // This refuses a token of the wrong form, and reads a shared record.
             Grant::Token(_) | Grant::Shared(_) => {
-                identity.bearer(console.warn)?;
+                identity.bearer()?;
             }
             Grant::ClientCredentials(_) if no_check => {}
             Grant::ClientCredentials(_) => {
                 // A cached token would hide a wrong secret.
                 match is_new_secret {
-                    true => identity.bearer_anew(console.warn)?,
-                    false => identity.bearer(console.warn)?,
+                    true => identity.bearer_anew()?,
+                    false => identity.bearer()?,
                 };
                 if let Some(address) = self.to_try() {
-                    trial::on_repository(identity, address, console.warn)?;
+                    trial::on_repository(identity, address)?;
                 }
             }
         }
@@ -276,7 +276,7 @@ fn secret(
     if *source != Source::Stored {
         return Ok(None);
     }
-    let (stored, problem) = identity.stored(console.warn);
+    let (stored, problem) = identity.stored();
     if let Some(problem) = problem {
         return Err(problem);
     }
@@ -314,7 +314,7 @@ fn try_repository(
     console: &mut Console<'_>,
 ) -> anyhow::Result<()> {
     let address = format!("{profile}@{repository}");
-    let reached = App::read()?.reach(&format!("bbtoken::{address}"), console.warn);
+    let reached = App::read()?.reach(&format!("bbtoken::{address}"));
     reached.map_err(|unread| match unread {
         Unread::ByGit(words) => anyhow::Error::msg(words),
         Unread::ByHelper(error) => not_read(&error, &address),

@@ -11,6 +11,7 @@ use crate::{
     app::{self, App, is_named},
     clock,
     profile::{Grant, Profile, Store},
+    report,
     site::{Account, Owner},
     token::CachedToken,
 };
@@ -41,7 +42,7 @@ pub(super) fn tell(
     let identity = &login.identity;
     let profile = &identity.profile;
     console.answer(&format!("Profile '{profile}' is logged in."))?;
-    let (stored, _) = identity.stored(console.warn);
+    let (stored, _) = identity.stored();
     let known = stored
         .access_token
         .as_ref()
@@ -53,12 +54,12 @@ pub(super) fn tell(
     } = accounts;
     let owner = match owner {
         Some(owner) => {
-            identity.save_owner(&owner, &identity.bearer(console.warn)?, console.warn);
+            identity.save_owner(&owner, &identity.bearer()?);
             Ok(owner)
         }
         None => login
             .app
-            .owner(identity, known.as_deref().unwrap_or_default(), console.warn),
+            .owner(identity, known.as_deref().unwrap_or_default()),
     };
     if let (Ok(Owner::Account(account)), false) = (&owner, is_agreed) {
         let accounts = Accounts {
@@ -66,7 +67,7 @@ pub(super) fn tell(
             ..Accounts::default()
         };
         if let Some(text) = unexpected(profile, &accounts, account) {
-            (console.warn)(&format!(
+            report::warn(&format!(
                 "{text}; if this is a mistake, log in to Bitbucket as the other account, then run 'git bbtoken login {profile}' again"
             ));
         }
@@ -77,7 +78,14 @@ pub(super) fn tell(
         false => Vec::new(),
     };
     let scopes = known.unwrap_or(told);
-    tell_token(profile, stored.access_token.as_ref(), &scopes, console)?;
+    let now_unix_s = login.app.now_unix_s();
+    tell_token(
+        profile,
+        stored.access_token.as_ref(),
+        &scopes,
+        now_unix_s,
+        console,
+    )?;
     if stored.has_secret() {
         console.tell(&format!("  saved in {}", place(profile.store)));
     }
@@ -163,12 +171,13 @@ fn tell_token(
     profile: &Profile,
     cached: Option<&CachedToken>,
     scopes: &[String],
+    now_unix_s: u64,
     console: &mut Console<'_>,
 ) -> anyhow::Result<()> {
     let shown = app::scopes(profile, scopes);
     match cached {
         Some(token) => {
-            let expiry = clock::expiry(token.expires_at_unix_s, app::now_unix_s());
+            let expiry = clock::expiry(token.expires_at_unix_s, now_unix_s);
             console.answer(&format!("  access token: {shown}, {expiry}"))?;
         }
         None if !scopes.is_empty() => console.answer(&format!("  token: {shown}"))?,
@@ -202,7 +211,7 @@ fn tell_owner(
         }
         Ok(Owner::Refused) => {
             let space = profile.endpoints.product.words().space;
-            (console.warn)(&format!(
+            report::warn(&format!(
                 "Bitbucket refused to name the account of the token: the token is wrong, or it cannot read the account; try it: git ls-remote bbtoken::<{space}>/<repository>"
             ));
         }

@@ -23,9 +23,9 @@ pub(super) fn of_token(
     console: &mut Console<'_>,
 ) -> anyhow::Result<Option<Owner>> {
     let identity = &login.identity;
-    let bearer = identity.bearer(console.warn)?;
+    let bearer = identity.bearer()?;
     if let Some(address) = &login.repository {
-        match on_repository(identity, address, console.warn) {
+        match on_repository(identity, address) {
             Ok(true) => return Ok(None),
             Ok(false) => {}
             Err(error) if console.is_interactive && is_of_network(&error) => {
@@ -73,12 +73,8 @@ pub(super) fn of_token(
 /// # Errors
 ///
 /// When the repository cannot be read.
-pub(super) fn on_repository(
-    identity: &Identity,
-    address: &Address,
-    warn: &dyn Fn(&str),
-) -> anyhow::Result<bool> {
-    app::try_on(identity, address, warn).map_err(|error| {
+pub(super) fn on_repository(identity: &Identity, address: &Address) -> anyhow::Result<bool> {
+    app::try_on(identity, address).map_err(|error| {
         let kind = match kind(&error) {
             // The hint of this kind is for a profile that exists.
             Some(Kind::AccessRefused { .. }) | None => Kind::Refused,
@@ -89,8 +85,8 @@ pub(super) fn on_repository(
 }
 
 /// Tells whether an identity can read a repository. Only a refusal by Bitbucket is a no.
-pub(super) fn is_readable(identity: &Identity, address: &Address, warn: &dyn Fn(&str)) -> bool {
-    let tried = on_repository(identity, address, warn);
+pub(super) fn is_readable(identity: &Identity, address: &Address) -> bool {
+    let tried = on_repository(identity, address);
     tried.map_or_else(|error| kind(&error) != Some(&Kind::Refused), |_| true)
 }
 

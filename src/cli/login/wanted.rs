@@ -86,7 +86,7 @@ impl<'o> Wanted<'o> {
             Err(error) if has_client => return Err(error),
             Err(_) => None,
         };
-        let stored = known.as_ref().map(|known| known.stored(console.warn).0);
+        let stored = known.as_ref().map(|known| known.stored().0);
         let stored = stored.unwrap_or_default();
         let known = known.map(|known| known.profile);
         let own = settings(app, options, &profile, &stored);
@@ -159,7 +159,7 @@ impl<'o> Wanted<'o> {
             )));
         }
         match console.is_interactive && is_stored(known) {
-            true => identity.tokens_at_store(console.warn).prove_room(),
+            true => identity.tokens_at_store().prove_room(),
             false => Ok(()),
         }
     }

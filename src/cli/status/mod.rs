@@ -20,7 +20,7 @@ pub(super) fn run(options: &arguments::Status, console: &mut Console<'_>) -> any
     console.color(&options.color);
     let app = App::read()?;
     for unknown in app.raw.unknown() {
-        (console.warn)(&unknown.text());
+        report::warn(&unknown.text());
     }
     if let Some(address) = &options.explain {
         let found = app.explain(address)?;
@@ -34,11 +34,8 @@ pub(super) fn run(options: &arguments::Status, console: &mut Console<'_>) -> any
         profile::named(&app.raw, name, "the command line")?;
         names.retain(|known| known == name);
     }
-    let now_unix_s = app::now_unix_s();
-    let views: Vec<_> = names
-        .iter()
-        .map(|name| View::of(&app, name, console.warn))
-        .collect();
+    let now_unix_s = app.now_unix_s();
+    let views: Vec<_> = names.iter().map(|name| View::of(&app, name)).collect();
     if options.json {
         let profiles: Vec<_> = views.iter().map(|view| view.json(now_unix_s)).collect();
         let all =
@@ -101,9 +98,9 @@ struct View {
 }
 
 impl View {
-    fn of(app: &App, name: &str, warn: &dyn Fn(&str)) -> Self {
+    fn of(app: &App, name: &str) -> Self {
         let found = app.identity(name, |_| {}).map(|identity| {
-            let (stored, problem) = identity.stored(warn);
+            let (stored, problem) = identity.stored();
             (identity.profile, stored, problem)
         });
         let profile = found.as_ref().ok().map(|(profile, ..)| profile);
