@@ -154,6 +154,11 @@ impl Failure {
     }
 }
 
+/// Creates the error for a wrong use of the command line.
+pub(crate) fn usage(why: &str) -> anyhow::Error {
+    Failure::new(Kind::Usage, why).into()
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)

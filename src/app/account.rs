@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{App, Identity};
+use super::{Identity, context::App};
 use crate::{
     failure::{Failure, Kind},
     git_config::{self, process_variable},

@@ -8,7 +8,7 @@ use std::{
     rc::Rc,
 };
 
-use super::{Services, client::USER_AGENT};
+use super::{client::USER_AGENT, context::Services};
 use crate::{
     agent::{self, ByAgent, Lane, Place, Refused, Silent},
     failure::{Failure, Kind},

@@ -1,6 +1,6 @@
 //! Converts addresses to `bbtoken::` addresses, and back, and to those of another site.
 
-use super::{App, Target, target::rewritten};
+use super::{Target, context::App, target::rewritten};
 use crate::{
     address::Address,
     failure::{Failure, Kind, quote},

@@ -1,6 +1,6 @@
 //! Chooses the profile for a request of git's credential protocol.
 
-use super::{App, Identity, Target, authority, target::path_of};
+use super::{Identity, Target, authority, context::App, target::path_of};
 use crate::{
     git_config::{self, GitConfig, process_variable},
     http::Url,

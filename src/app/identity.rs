@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 #[cfg(unix)]
 use super::agent::{self, Lender};
-use super::{App, Services};
+use super::context::{App, Services};
 use crate::{
     git_config::{self, HttpSettings, process_variable},
     http::{Family, HttpClient, Url},

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{App, advertisement_cache::is_new, target::find};
+use super::{advertisement_cache::is_new, context::App, target::find};
 use crate::{
     address::Address,
     git_config::{GitConfig, Scope},

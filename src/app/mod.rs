@@ -1,11 +1,11 @@
-//! The context of one command: environment, git's configuration, profiles, clock, warnings, HTTP clients, and the one
-//! choice of a profile.
+//! The context of one command, and the one choice of a profile.
 
 mod account;
 mod advertisement_cache;
 #[cfg(unix)]
 mod agent;
 mod client;
+mod context;
 mod conversion;
 mod credential;
 mod identity;
@@ -19,23 +19,17 @@ mod tokens;
 mod trial;
 mod unreached;
 
-use std::{
-    path::{Path, PathBuf},
-    rc::Rc,
-};
+use std::path::{Path, PathBuf};
 
 use crate::{
     address::Address,
-    clock::{Clock as _, SystemClock},
     failure::{Failure, Kind},
-    git_config::{self, GitConfig, process_variable},
+    git_config::{self, process_variable},
     http::Url,
-    profile::{self, Key, Profile, Raw, RawProfile, Setting},
-    program, report,
+    profile::{self, Key, Profile, RawProfile, Setting},
+    program,
     secret::mask_address,
 };
-use client::Clients;
-use target::Environment;
 
 pub(crate) use account::{is_named, other_account, refused};
 pub(crate) use advertisement_cache::{OnDisk, Place, has_objects, is_new};
@@ -43,6 +37,7 @@ pub(crate) use advertisement_cache::{OnDisk, Place, has_objects, is_new};
 pub(crate) use agent::{
     is_a_persons_session, place as agent_place, used_place as agent_used_place,
 };
+pub(crate) use context::App;
 pub(crate) use conversion::{Conversion, Move, Written};
 pub(crate) use credential::may_be_ours;
 pub(crate) use identity::{Identity, authority};
@@ -53,26 +48,6 @@ pub(crate) use rights::{may_push, scopes, to_push};
 pub(crate) use target::{Chosen, Target, rule_for};
 pub(crate) use tokens::{TokenAuthorizer, forget_rest, release_room};
 pub(crate) use trial::{Unread, try_on};
-
-/// The context of one command.
-pub(crate) struct App {
-    /// The settings of profiles.
-    pub raw: Raw,
-    /// The sites: first the common one, then those that profiles set.
-    pub places: Vec<profile::Place>,
-    pub(crate) git: GitConfig,
-    environment: Environment,
-    services: Rc<Services>,
-}
-
-/// What the command uses with every profile.
-struct Services {
-    clock: SystemClock,
-    /// Shows a warning to the user.
-    reporter: fn(&str),
-    /// One for each origin, created by the first request.
-    clients: Clients,
-}
 
 /// Which profile an address gets.
 #[derive(Debug)]
@@ -86,80 +61,6 @@ pub(crate) struct Explained {
 }
 
 impl App {
-    /// Reads git's configuration and the environment.
-    ///
-    /// # Errors
-    ///
-    /// If a setting cannot be used.
-    pub(crate) fn read() -> anyhow::Result<Self> {
-        let git_dir = process_variable("GIT_DIR").or_else(target::git_dir_here);
-        App::of(Environment::Here(git_dir))
-    }
-
-    /// Reads the settings without those of any repository.
-    ///
-    /// # Errors
-    ///
-    /// As [`App::read`].
-    pub(crate) fn read_of_user() -> anyhow::Result<Self> {
-        App::of(Environment::Here(None))
-    }
-
-    /// Reads the settings for all users of the machine.
-    ///
-    /// # Errors
-    ///
-    /// As [`App::read`].
-    pub(crate) fn read_of_system() -> anyhow::Result<Self> {
-        App::of(Environment::OfSystem)
-    }
-
-    /// Reads the settings in a repository that git uses.
-    ///
-    /// # Errors
-    ///
-    /// As [`App::read`].
-    pub(crate) fn read_at(git_dir: &Path) -> anyhow::Result<Self> {
-        App::of(Environment::Elsewhere(git_dir.into()))
-    }
-
-    /// Reads the settings for a process that git has started as its remote helper.
-    ///
-    /// # Errors
-    ///
-    /// As [`App::read`].
-    pub(crate) fn read_of_helper() -> anyhow::Result<Self> {
-        App::of(Environment::Here(process_variable("GIT_DIR")))
-    }
-
-    fn of(environment: Environment) -> anyhow::Result<Self> {
-        let variables = |name: &str| environment.variable(name);
-        let git = GitConfig::read(&variables)?;
-        let raw = git_config::profiles(&git, &variables)?;
-        let places = profile::places(&raw)?;
-        Ok(App {
-            raw,
-            places,
-            git,
-            environment,
-            services: Rc::new(Services {
-                clock: SystemClock,
-                reporter: report::warn,
-                clients: Clients::default(),
-            }),
-        })
-    }
-
-    /// Tells the time.
-    pub(crate) fn now_unix_s(&self) -> u64 {
-        self.services.clock.now_unix_s()
-    }
-
-    /// The base URL for profiles that set none.
-    pub(crate) fn base(&self) -> &Url {
-        &self.places[0].base
-    }
-
     /// Names the site of a profile, if it is not the common one.
     pub(crate) fn other_site(&self, profile: &Profile) -> Option<String> {
         let endpoints = &profile.endpoints;
@@ -202,16 +103,6 @@ impl App {
     /// As [`App::used`].
     pub(crate) fn explain_here(&self) -> anyhow::Result<(String, String)> {
         Ok(Target::about_here(self).explain()?)
-    }
-
-    /// Gives the name of the setting that forbids questions to the user.
-    pub(crate) fn no_questions(&self) -> Option<String> {
-        git_config::no_questions(&self.git, &process_variable)
-    }
-
-    /// Iterates over git's settings in order of precedence.
-    pub(crate) fn settings(&self) -> impl Iterator<Item = &git_config::Entry> {
-        self.git.entries()
     }
 
     /// Lists the settings of the repository's own configuration that affect the helper, each with its file.

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{App, unreached::remembered};
+use super::{context::App, unreached::remembered};
 use crate::{
     failure::Failure,
     git_config::{self, HttpSettings, process_variable},

@@ -1,62 +1,16 @@
 //! The repository and address of a command, which select the profile. Every command uses this module, so that all of
 //! them find the same profile in the same directory.
 
-use std::{ffi::OsString, process::Stdio};
-
 use anyhow::Context as _;
 
-use super::{App, identity::authority};
+use super::{context::App, identity::authority};
 use crate::{
     address::{Address, Base},
     failure::{Failure, Kind},
-    git_config::{self, Entry, GitConfig, process_variable},
+    git_config::{self, Entry, GitConfig},
     http::Url,
     profile::{self, Place, Profile, Raw},
-    program::Child,
 };
-
-/// The repository whose settings apply.
-#[derive(Debug)]
-pub(super) enum Environment {
-    /// The current one, with its git directory; `None` if there is none, or if it must have no influence. Git sets
-    /// `GIT_DIR` for its remote helpers, but not for the user's commands and not for every credential helper.
-    Here(Option<OsString>),
-    /// Another one. Git's variables that name the current repository have no effect.
-    Elsewhere(OsString),
-    /// None, and no file of the user, and no setting of this command (git(1), "GIT_CONFIG_GLOBAL").
-    OfSystem,
-}
-
-impl Environment {
-    /// Reads a variable as git sets it for a remote helper.
-    pub(super) fn variable(&self, name: &str) -> Option<OsString> {
-        match (self, name) {
-            (Environment::Here(git_dir), "GIT_DIR") => git_dir.clone(),
-            (Environment::Elsewhere(git_dir), "GIT_DIR") => Some(git_dir.clone()),
-            (Environment::Elsewhere(_), "GIT_COMMON_DIR") => None,
-            (Environment::OfSystem, "GIT_CONFIG_GLOBAL") => Some(OsString::new()),
-            (Environment::OfSystem, "GIT_DIR" | "GIT_CONFIG_COUNT" | "GIT_CONFIG_PARAMETERS") => {
-                None
-            }
-            (_, name) => process_variable(name),
-        }
-    }
-}
-
-/// Asks git, because git knows which repositories it does not trust for this user.
-pub(super) fn git_dir_here() -> Option<OsString> {
-    let output = Child::Git
-        .command("git")
-        .ok()?
-        .args(["rev-parse", "--absolute-git-dir"])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
-    let path = output.stdout.strip_suffix(b"\n").unwrap_or(&output.stdout);
-    let path = gix::path::from_byte_slice(path).ok()?;
-    (output.status.success() && !path.as_os_str().is_empty()).then(|| path.into())
-}
 
 /// The input for the choice of the profile: the configuration, including the remote's settings, and the address, if
 /// there is one.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::{App, Identity, advertisement_cache, identity::authority, places::places};
+use super::{Identity, advertisement_cache, context::App, identity::authority, places::places};
 use crate::{
     failure::{self, Failure, Kind, Renewal, quote},
     git_config::{self, Directories, HttpSettings, process_variable},

@@ -1,6 +1,6 @@
 //! Tries a profile on a repository.
 
-use super::{App, Identity};
+use super::{Identity, context::App};
 use crate::{
     address::Address,
     git,

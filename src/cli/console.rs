@@ -9,14 +9,16 @@ use zeroize::Zeroizing;
 
 #[cfg(unix)]
 use super::signals;
-use super::{arguments::Color, style::Style, usage};
+use super::{arguments::Color, style::Style};
 use crate::{
-    failure::{Failure, Kind, is_closed_pipe, one_line, printable_json},
+    failure::{Failure, Kind, is_closed_pipe, one_line, printable_json, usage},
     pasted::{self, Flaw},
     secret::{Secret, mask},
     wrapping::wrapped,
 };
 
+/// The version of all JSON. It increases when the meaning of a field changes.
+pub(super) const VERSION: u32 = 1;
 /// More than any secret or address.
 const MAX_INPUT_BYTES: u64 = 1024 * 1024;
 

@@ -4,9 +4,9 @@ use super::{
     Console,
     arguments::{TOPICS, explained_names},
     help_text::of_command,
-    reference, usage,
+    reference,
 };
-use crate::{secret::mask_name, suggestion::similar};
+use crate::{failure::usage, secret::mask_name, suggestion::similar};
 
 pub(super) fn run(words: &[String], console: &mut Console<'_>) -> anyhow::Result<()> {
     let words: Vec<_> = words.iter().map(String::as_str).collect();

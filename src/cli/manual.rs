@@ -15,9 +15,8 @@ use super::{
     manpath,
     names::{Name, name},
     reference::{ENVIRONMENT_INTRODUCTION, EXIT_CODES, FILES, FILES_INTRODUCTION, VARIABLES},
-    usage,
 };
-use crate::failure::quote_for_shell;
+use crate::failure::{quote_for_shell, usage};
 
 /// The name of the helper's page. The definition of the command line does not contain the helper, because git runs it.
 const HELPER: &str = "git-remote-bbtoken";

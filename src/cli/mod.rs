@@ -49,10 +49,8 @@ use crate::{
 use arguments::{Cli, Command};
 
 pub(crate) use console::Console;
+use console::VERSION;
 use style::Style;
-
-/// The version of all JSON. It increases when the meaning of a field changes.
-const VERSION: u32 = 1;
 
 /// Runs the management command on this process's arguments and streams.
 pub(crate) fn main() -> ExitCode {
@@ -207,8 +205,4 @@ fn masked(mut error: clap::Error) -> clap::Error {
         error.insert(kind, ContextValue::String(shown));
     }
     error
-}
-
-fn usage(why: &str) -> anyhow::Error {
-    Failure::new(Kind::Usage, why).into()
 }

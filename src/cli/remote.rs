@@ -8,10 +8,10 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use super::{Console, arguments, setup::may_write, usage};
+use super::{Console, arguments, setup::may_write};
 use crate::{
     app::{App, Conversion, Move, Written},
-    failure::quote,
+    failure::{quote, usage},
     git::{Below, Change, Repository, Target, apply_all},
     lfs, report,
     secret::masked,

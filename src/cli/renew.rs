@@ -1,7 +1,11 @@
 //! `git bbtoken renew`: renews a shared token ahead of its end, and its copy for jobs.
 
-use super::{Console, arguments, usage};
-use crate::{app::App, clock::span, failure::quote};
+use super::{Console, arguments};
+use crate::{
+    app::App,
+    clock::span,
+    failure::{quote, usage},
+};
 
 pub(super) fn run(options: &arguments::Profile, console: &mut Console<'_>) -> anyhow::Result<()> {
     let identity = App::read()?.used(options.name.as_deref())?;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Console, agent, arguments, usage};
+use super::{Console, agent, arguments};
 use crate::{
     app,
-    failure::quote,
+    failure::{quote, usage},
     git::Target,
     lfs::Wiring,
     program, report,

@@ -10,13 +10,13 @@ use std::{
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::{Console, VERSION, arguments, signals::Signals, usage};
+use super::{Console, VERSION, arguments, signals::Signals};
 #[cfg(unix)]
 use crate::files;
 use crate::{
     app::{App, Identity},
     dumps,
-    failure::{Failure, Kind},
+    failure::{Failure, Kind, usage},
     limits,
     program::Child,
     token::Bearer,

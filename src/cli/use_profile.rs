@@ -1,9 +1,9 @@
 //! `git bbtoken use`: chooses the profile that git uses here, for a workspace, or everywhere.
 
-use super::{Console, arguments, usage};
+use super::{Console, arguments};
 use crate::{
     app::App,
-    failure::quote,
+    failure::{quote, usage},
     git::{Change, Repository, Target, apply_all, taken_back},
     profile::{self, Environment},
     report,

@@ -1,6 +1,6 @@
 //! Checks the access: the profile, its store, its token with account and scopes, and a repository as the proof.
 
-use super::{Finding, Level, shared, site};
+use super::{Level, finding::Finding, shared, site};
 use crate::{
     app::{self, App, Identity, Unread},
     clock,

@@ -1,6 +1,6 @@
 //! Checks the agent, if commands are to use one.
 
-use super::Finding;
+use super::finding::Finding;
 use crate::{
     agent::{self, Ask, Refused},
     app::{self, App},

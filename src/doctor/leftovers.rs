@@ -7,9 +7,8 @@ use std::{
 };
 
 use super::{
-    Finding,
     exposed::{Exposed, host_of, is_bitbucket},
-    shown_or,
+    finding::{Finding, shown_or},
 };
 use crate::{
     app::App,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Finding, programs::first_line};
+use super::{finding::Finding, programs::first_line};
 use crate::{
     app::App,
     failure::quote,

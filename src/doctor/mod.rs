@@ -5,6 +5,7 @@ mod access;
 mod agent;
 mod exposed;
 mod files;
+mod finding;
 mod leftovers;
 mod lfs;
 mod network;
@@ -15,91 +16,10 @@ mod site;
 
 use serde_json::{Value, json};
 
-use crate::{app::App, failure::shell_command, report, secret::mask, site::Level};
+use crate::{app::App, site::Level};
+use finding::Finding;
 
 pub(crate) use programs::other_helper;
-
-impl Level {
-    fn mark(self) -> &'static str {
-        match self {
-            Level::Good => "ok",
-            Level::Note => "note",
-            Level::Problem => "problem",
-        }
-    }
-}
-
-/// The result of a check.
-#[derive(Debug)]
-struct Finding {
-    /// The check's name.
-    check: &'static str,
-    level: Level,
-    /// For the person.
-    text: String,
-    /// The text for a public report: only fixed words and numbers.
-    public: String,
-    /// The fix, as a command or a sentence.
-    fix: Option<String>,
-    /// Whether `setup` fixes it.
-    is_for_setup: bool,
-}
-
-impl Finding {
-    fn new(
-        check: &'static str,
-        level: Level,
-        text: impl Into<String>,
-        public: impl Into<String>,
-    ) -> Self {
-        Finding {
-            check,
-            level,
-            text: text.into(),
-            public: public.into(),
-            fix: None,
-            is_for_setup: false,
-        }
-    }
-
-    fn good(check: &'static str, text: impl Into<String>, public: impl Into<String>) -> Self {
-        Finding::new(check, Level::Good, text, public)
-    }
-
-    fn note(check: &'static str, text: impl Into<String>, public: impl Into<String>) -> Self {
-        Finding::new(check, Level::Note, text, public)
-    }
-
-    fn problem(check: &'static str, text: impl Into<String>, public: impl Into<String>) -> Self {
-        Finding::new(check, Level::Problem, text, public)
-    }
-
-    fn fix(mut self, fix: impl Into<String>) -> Self {
-        self.fix = Some(report::for_this_user(&fix.into()));
-        self
-    }
-
-    /// Adds a fix as [`shown_or`] gives it.
-    fn fix_by(self, command: &[&str], otherwise: impl Into<String>) -> Self {
-        self.fix(shown_or(command, otherwise))
-    }
-
-    fn line(&self, text: &str) -> String {
-        format!("{:7}  {}: {text}", self.level.mark(), self.check)
-    }
-
-    fn by_setup(mut self) -> Self {
-        self.is_for_setup = true;
-        self.fix("git bbtoken setup")
-    }
-}
-
-/// Gives a command with each word quoted for the shell, or a sentence if a word cannot be shown.
-fn shown_or(command: &[&str], otherwise: impl Into<String>) -> String {
-    let is_open = |word: &&str| mask(word) == *word;
-    let shown = shell_command(command).filter(|_| command.iter().all(is_open));
-    shown.unwrap_or_else(|| otherwise.into())
-}
 
 /// What all checks found.
 pub(crate) struct Findings(Vec<Finding>);

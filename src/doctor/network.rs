@@ -1,6 +1,6 @@
 //! Checks the route to Bitbucket: name, connection, proxy, certificate, and this machine's clock.
 
-use super::{Finding, shown_or};
+use super::finding::{Finding, shown_or};
 use crate::{
     app::{App, Route},
     clock,

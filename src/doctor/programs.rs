@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::Finding;
+use super::finding::Finding;
 use crate::{
     failure::quote,
     program::{self, Child},

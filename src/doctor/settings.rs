@@ -3,7 +3,7 @@
 
 use std::mem;
 
-use super::Finding;
+use super::finding::Finding;
 use crate::{
     app::{self, App},
     failure::{quote, shell_command},

@@ -1,6 +1,6 @@
 //! Checks the store of a login that many machines share: rights, the age of the token, and the claim to renew it.
 
-use super::Finding;
+use super::finding::Finding;
 use crate::{
     app::Identity,
     clock::span,

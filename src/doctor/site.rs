@@ -1,6 +1,6 @@
 //! Checks the server itself, and the mirror from which git fetches.
 
-use super::Finding;
+use super::finding::Finding;
 use crate::{
     app::{App, Identity},
     failure::quote,

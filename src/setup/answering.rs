@@ -1,9 +1,9 @@
 //! Makes our helper the only credential helper that answers for a site.
 
 use super::{
-    NOTE, REPLACED, Reasoned, There,
     chain::{self, Chain},
     keys::{parts, same_key},
+    there::{NOTE, REPLACED, Reasoned, There},
     undo::removed,
 };
 use crate::{app, git_config::Entry, http::Url};

@@ -7,81 +7,26 @@ pub(crate) mod chain;
 mod file;
 mod keys;
 mod rules;
+mod there;
 mod undo;
 
 use crate::{
     app::{self, App},
     failure::{Failure, Kind},
-    git::{Change, Target, apply_all},
+    git::Target,
     git_config::{Entry, Scope, is_true_text, process_variable},
     http::Url,
 };
 use anyhow::Context as _;
 use rules::Request;
+use there::{AGENT, NOTE, Reasoned, There, WHOLE_FILE, make, noted};
 
 pub(crate) use chain::Chain;
 pub(crate) use file::lock;
 pub(crate) use keys::same_key;
 pub(crate) use rules::NEEDS_GIT;
+pub(crate) use there::Options;
 pub(crate) use undo::Undo;
-
-/// Where it is noted.
-const NOTE: &str = "bbtoken.addedBySetup";
-/// The setting that turns the agent on.
-const AGENT: &str = "bbtoken.agent";
-/// What the note says of the file itself, where there was none.
-const WHOLE_FILE: &str = "this file";
-
-/// Why a setting of an earlier setup is removed.
-const REPLACED: &str = "an earlier setup wrote this; the lines below replace it";
-
-/// A change, and why it is made.
-type Reasoned = (Change, &'static str);
-
-/// What git reads of the user's configuration, and what the user's own file holds of it.
-struct There<'e> {
-    /// The machine's and the user's settings, with included files, as they are outside of repositories.
-    entries: Vec<&'e Entry>,
-    /// The lines of the file that is written to.
-    own: Vec<(String, String)>,
-    /// The scope of that file.
-    scope: Scope,
-}
-
-/// Tells whether lines of a file have a setting.
-fn has(lines: &[(String, String)], key: &str, value: &str) -> bool {
-    let mut lines = lines.iter();
-    lines.any(|(name, its)| same_key(name, key) && its == value)
-}
-
-impl There<'_> {
-    fn own_has(&self, key: &str, value: &str) -> bool {
-        has(&self.own, key, value)
-    }
-
-    /// First comes the note: unsetup knows of everything that is ever added.
-    fn add(&self, key: String, value: String, why: &'static str) -> Vec<Reasoned> {
-        let note = format!("{key}={value}");
-        let mut changes = Vec::new();
-        if !self.own_has(NOTE, &note) {
-            changes.push((noted(note), "unsetup removes exactly this"));
-        }
-        changes.push((Change::Add { key, value }, why));
-        changes
-    }
-}
-
-/// Which rules for addresses the user wants.
-pub(crate) struct Options {
-    /// Turn plain addresses into ours.
-    pub(crate) everywhere: bool,
-    /// Turn our addresses into plain ones.
-    pub(crate) plain: bool,
-    /// Turn the agent on, on a person's machine.
-    pub(crate) agent: bool,
-    /// The file to write to: the user's or the machine's.
-    pub(crate) target: Target,
-}
 
 /// What is to be changed.
 pub(crate) struct Plan {
@@ -255,17 +200,4 @@ pub(crate) fn sites(app: &App) -> Vec<Url> {
     sites.dedup();
     let parse = |site: &String| Url::parse(site).ok();
     sites.iter().filter_map(parse).collect()
-}
-
-/// Makes all changes of a file or none.
-fn make(changes: impl Iterator<Item = Change>, target: &Target) -> anyhow::Result<()> {
-    let changes: Vec<_> = changes.map(|change| (target.clone(), change)).collect();
-    apply_all(&changes)
-}
-
-fn noted(value: String) -> Change {
-    Change::Add {
-        key: NOTE.to_owned(),
-        value,
-    }
 }

@@ -1,6 +1,10 @@
 //! The settings that `setup` wants.
 
-use super::{AGENT, NOTE, Options, REPLACED, Reasoned, There, keys::same_key, undo::removed};
+use super::{
+    keys::same_key,
+    there::{AGENT, NOTE, Options, REPLACED, Reasoned, There},
+    undo::removed,
+};
 use crate::{
     app::{self, App},
     http::Url,

@@ -1,6 +1,10 @@
 //! Takes back exactly what `setup` has added.
 
-use super::{AGENT, NOTE, WHOLE_FILE, file, has, keys::same_key, make};
+use super::{
+    file,
+    keys::same_key,
+    there::{AGENT, NOTE, WHOLE_FILE, has, make},
+};
 use crate::git::{Change, Target};
 
 /// What is to be taken back.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context as _;
 
 use super::{
-    super::{Console, signals, usage},
+    super::{Console, signals},
     Login, given,
     opener::Choice,
     outcome::{Accounts, unexpected},
@@ -14,7 +14,7 @@ use super::{
 use crate::{
     app::{self, Identity},
     clock,
-    failure::{Failure, quote},
+    failure::{Failure, quote, usage},
     oauth::{self, Authorization, Callback, Listener, Shown, Visitor},
     profile::Grant,
     report,

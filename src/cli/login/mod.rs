@@ -1,6 +1,7 @@
 //! `git bbtoken login` asks all questions first, then tries the login at Bitbucket, and then saves it. If the user stops
 //! it earlier, nothing changes.
 
+mod attempt;
 mod browser;
 mod opener;
 mod outcome;
@@ -9,31 +10,20 @@ mod shared;
 mod trial;
 mod wanted;
 
-use super::{Console, arguments, signals, usage};
+use super::{Console, arguments, signals};
 use crate::{
     address::Address,
     app::{App, Identity, Unread},
     clock,
-    failure::{Failure, Kind, kind, quote},
+    failure::{Failure, Kind, kind, quote, usage},
     profile::{self, Grant, Source},
     report,
     secret::{Secret, mask_address, masked},
     site::Owner,
 };
+use attempt::{Login, given};
 use outcome::Accounts;
 use wanted::Wanted;
-
-impl arguments::Login {
-    /// Tells whether git waits for the login.
-    fn is_for_git(&self) -> bool {
-        self.for_git.is_some()
-    }
-
-    /// Gives the repository that git waits for, or the one that the user wants to try.
-    fn address(&self) -> Option<&str> {
-        self.for_git.as_deref().or(self.repository.as_deref())
-    }
-}
 
 pub(super) fn run(options: &arguments::Login, console: &mut Console<'_>) -> anyhow::Result<()> {
     if !options.is_for_git() {
@@ -148,15 +138,6 @@ fn is_wrong_answer(error: &anyhow::Error, console: &Console<'_>) -> bool {
         )
 }
 
-/// A login under way.
-struct Login<'l> {
-    options: &'l arguments::Login,
-    app: &'l App,
-    identity: Identity,
-    /// Login reads this repository as a test before it saves the login.
-    repository: Option<Address>,
-}
-
 impl Login<'_> {
     /// Asks for the secret, tries the login and saves it. `new_secret` gets the user's answer.
     fn attempt(
@@ -203,13 +184,6 @@ impl Login<'_> {
                 "The token does not open '{address}': the name or the token may be wrong."
             ));
         }
-    }
-
-    /// Gives the repository that a client's login is tried on. Git reads its own repository after the login.
-    fn to_try(&self) -> Option<&Address> {
-        self.repository
-            .as_ref()
-            .filter(|_| !self.options.is_for_git())
     }
 
     /// Tries the login, unless the user forbids it. A login by browser always needs Bitbucket.
@@ -289,13 +263,6 @@ fn secret(
         )));
     }
     console.secret(what).map(Some)
-}
-
-fn given(secret: &Secret) -> Source {
-    Source::Given {
-        variable: "stdin",
-        secret: secret.clone(),
-    }
 }
 
 /// Lets the profile use a secret that is not saved yet.

@@ -1,10 +1,10 @@
 //! Asks for the profile, the kind of login and the client's id.
 
-use super::super::{Console, arguments, usage};
+use super::super::{Console, arguments};
 use crate::{
     address::{PROFILE_NAME_RULE, is_profile_name},
     app::App,
-    failure::quote,
+    failure::{quote, usage},
     pasted,
     profile::{self, Endpoints, GrantKind},
     site::Product,

@@ -1,13 +1,10 @@
 //! Tries a login before it replaces one that works.
 
-use super::{
-    super::{Console, usage},
-    Login,
-};
+use super::{super::Console, Login};
 use crate::{
     address::Address,
     app::{self, Identity},
-    failure::{Failure, Kind, kind},
+    failure::{Failure, Kind, kind, usage},
     profile::Profile,
     secret::TOKEN_PREFIXES,
     site::Owner,

@@ -1,11 +1,12 @@
 //! The settings that a login asks for first and writes last.
 
 use super::{
-    super::{Console, arguments, usage},
+    super::{Console, arguments},
     questions::{ask_id, checked_id, kind, name, show},
 };
 use crate::{
     app::{self, App, Identity},
+    failure::usage,
     git::{Change, Target},
     git_config::Entry,
     profile::{self, Client, Endpoints, Grant, GrantKind, Key, RawProfile, Setting, Source, Store},

@@ -1,6 +1,6 @@
 //! `git bbtoken status` without options: one line for each profile, with its fix.
 
-use super::View;
+use super::view::View;
 use crate::{
     cli::style::Style,
     clock,
