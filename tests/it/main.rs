@@ -70,6 +70,7 @@ mod proxies;
 mod push;
 mod recipes;
 mod redirects;
+mod reference;
 mod refusals;
 mod retries;
 #[cfg(target_os = "linux")]
@@ -102,3 +103,4 @@ mod waits;
 mod watch;
 mod whose;
 mod windows;
+mod wire;

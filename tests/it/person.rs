@@ -7,12 +7,14 @@ use std::{
     process::Stdio,
 };
 
-use bbtoken::internals::{HttpClient as _, HttpClientOfTests as Client, Request, Settings, Url};
 use bitbucket_local::{Consent, Consumer, RefreshUse};
+use reqwest::Url;
 
 use crate::{
     inspect::limited,
     support::{Done, Run, World, helper},
+    watch::PATIENCE,
+    wire::{Server, trusting},
 };
 
 /// The redirect URL that the administrator of a Data Center has registered.
@@ -205,15 +207,20 @@ pub(crate) fn code_in(callback: &str) -> String {
 
 /// Asks for a page; gives where it sends the browser.
 pub(crate) fn follow(world: &World, page: &str) -> Option<String> {
-    let settings = Settings {
-        ca_file: Some(world.bitbucket.ca_file().to_owned()),
-        ..Settings::default()
-    };
-    let client = Client::new(&settings, "browser", None);
-    let client = client.expect("it can be made");
     let page = Url::parse(page).expect("it is a URL");
-    let mut answer = client.send(Request::get(page)).ok()?;
-    let _ = answer.read_body(1 << 20);
+    let is_encrypted = page.scheme() == "https";
+    let server = Server {
+        host: page.host_str()?,
+        port: page.port_or_known_default()?,
+        trusts: is_encrypted.then(|| trusting(world.bitbucket.ca_file())),
+    };
+    let request = format!(
+        "GET {}?{} HTTP/1.0\r\nHost: {}\r\n\r\n",
+        page.path(),
+        page.query().unwrap_or_default(),
+        page.authority()
+    );
+    let answer = server.answer(&request, PATIENCE).ok()?;
     answer.header("location").map(str::to_owned)
 }
 

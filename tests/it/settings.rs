@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use bbtoken::internals::{HTTP_KEYS, HttpTreatment};
-
-use crate::support::{Run, World, on_every_git};
+use crate::{
+    reference,
+    support::{Run, World, on_every_git},
+};
 
 /// A value under which we still work ourselves, and one under which git takes over, where there are such.
 type Values = (Option<&'static str>, Option<&'static str>);
@@ -81,7 +82,8 @@ fn is_handed_over(world: &World, run: Run) -> bool {
 #[test]
 fn each_of_gits_settings_is_followed_or_handed_over_as_the_table_says() {
     let tried: BTreeSet<_> = TRIED.iter().map(|(name, _)| *name).collect();
-    let known: BTreeSet<_> = HTTP_KEYS.iter().map(|key| key.name).collect();
+    let keys = reference::http_keys();
+    let known: BTreeSet<_> = keys.iter().map(|key| key.name.as_str()).collect();
     assert_eq!(tried, known, "none is forgotten");
     on_every_git(|world| {
         world.repository("ws", "repo");
@@ -93,13 +95,8 @@ fn each_of_gits_settings_is_followed_or_handed_over_as_the_table_says() {
             };
             assert!(!ours.is_some_and(by), "http.{name}={ours:?}");
             assert!(gits.is_none_or(by), "http.{name}={gits:?}");
-            let key = HTTP_KEYS.iter().find(|key| key.name == name);
-            let leaves_some = key.is_some_and(|key| {
-                !matches!(
-                    key.treatment,
-                    HttpTreatment::Followed | HttpTreatment::WithoutEffect
-                )
-            });
+            let key = keys.iter().find(|key| key.name == name);
+            let leaves_some = key.is_some_and(|key| key.treatment.contains("handed to git"));
             assert_eq!(
                 gits.is_some(),
                 leaves_some,

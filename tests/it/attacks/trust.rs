@@ -7,13 +7,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bbtoken::internals::{BBTOKEN_KEYS, FromRepository, GIT_KEYS, HTTP_KEYS, REMOTE_KEYS};
 use bitbucket_local::{
     Action, Kind, Rule,
     proxy::{Options, Proxy},
 };
 
-use crate::support::{Done, Run, World, gits, on_every_git};
+use crate::{
+    reference::{self, FromRepository},
+    support::{Done, Run, World, gits, on_every_git},
+};
 
 /// A repository with a remote; the token is not cached.
 fn repository(world: &World) -> PathBuf {
@@ -60,6 +62,7 @@ fn is_refused_in(file: &str, world: &World, done: &Done, key: &str, own: &str) {
 
 #[test]
 fn each_bbtoken_key_of_a_repository_is_followed_or_refused_as_its_row_says() {
+    let keys = reference::bbtoken_keys();
     on_every_git(|world| {
         let tree = repository(world);
         let ran = world.path("ran");
@@ -77,17 +80,17 @@ fn each_bbtoken_key_of_a_repository_is_followed_or_refused_as_its_row_says() {
             "profile" => "environment".to_owned(),
             _ => "planted".to_owned(),
         };
-        for row in &BBTOKEN_KEYS {
+        for row in &keys {
             for key in [
                 format!("bbtoken.{}", row.name),
                 format!("bbtoken.work.{}", row.name),
                 format!("bbtoken.environment.{}", row.name),
             ] {
                 world.bitbucket.clear_requests();
-                set(world, &tree, &key, &value(row.name));
+                set(world, &tree, &key, &value(&row.name));
                 let is_common = key.matches('.').count() == 1;
                 match row.from_repository {
-                    FromRepository::Followed(_) if is_common => {
+                    FromRepository::Followed if is_common => {
                         list(world, &tree).ok();
                     }
                     _ => {
@@ -99,10 +102,10 @@ fn each_bbtoken_key_of_a_repository_is_followed_or_refused_as_its_row_says() {
             }
         }
     });
-    let followed = BBTOKEN_KEYS
+    let followed = keys
         .iter()
-        .filter(|row| matches!(row.from_repository, FromRepository::Followed(_)));
-    let followed: BTreeSet<_> = followed.map(|row| row.name).collect();
+        .filter(|row| row.from_repository == FromRepository::Followed);
+    let followed: BTreeSet<_> = followed.map(|row| row.name.as_str()).collect();
     let expected = ["lfs", "profile", "rememberAdvertisement", "transport"];
     assert_eq!(followed, BTreeSet::from(expected));
 }
@@ -236,22 +239,24 @@ const TRIED: [(&str, Values); 43] = [
 #[test]
 fn each_http_key_of_a_repository_is_followed_or_refused_as_its_row_says() {
     let tried: BTreeSet<_> = TRIED.iter().map(|(name, _)| *name).collect();
-    let known: BTreeSet<_> = HTTP_KEYS.iter().map(|key| key.name).collect();
+    let keys = reference::http_keys();
+    let known: BTreeSet<_> = keys.iter().map(|key| key.name.as_str()).collect();
     assert_eq!(tried, known, "no key is forgotten");
     on_every_git(|world| {
         let tree = repository(world);
         list(world, &tree).ok();
         let base = world.bitbucket.base_url().to_owned();
-        for key in &HTTP_KEYS {
+        for key in &keys {
             let mut tried = TRIED.iter();
             let (_, (followed, refused)) = tried
                 .find(|(name, _)| *name == key.name)
                 .expect("each is tried");
             let (is_followed, is_refusable) = match key.from_repository {
-                FromRepository::Followed(_) => (true, refused.is_some()),
-                FromRepository::FollowedIf(..) => (true, true),
-                FromRepository::FollowedOverHttps(_) => (true, refused.is_some()),
-                FromRepository::Refused(_) => (false, true),
+                FromRepository::Followed | FromRepository::FollowedOverHttps => {
+                    (true, refused.is_some())
+                }
+                FromRepository::FollowedInPart => (true, true),
+                FromRepository::Refused => (false, true),
             };
             assert_eq!(
                 (followed.is_some(), refused.is_some()),
@@ -335,10 +340,11 @@ const TRIED_OF_REMOTE: [(&str, Values); 7] = [
 #[test]
 fn each_key_of_a_repositorys_remote_is_followed_or_refused_as_its_row_says() {
     let tried: BTreeSet<_> = TRIED_OF_REMOTE.iter().map(|(name, _)| *name).collect();
-    let known: BTreeSet<_> = REMOTE_KEYS.iter().map(|row| row.name).collect();
+    let keys = reference::remote_keys();
+    let known: BTreeSet<_> = keys.iter().map(|row| row.name.as_str()).collect();
     assert_eq!(tried, known, "no key is forgotten");
-    for row in &REMOTE_KEYS {
-        let is_refused = matches!(row.from_repository, FromRepository::Refused(_));
+    for row in &keys {
+        let is_refused = row.from_repository == FromRepository::Refused;
         assert_eq!(is_refused, row.name == "proxyAuthMethod", "{}", row.name);
     }
     on_every_git(|world| {
@@ -433,7 +439,8 @@ const TRIED_OF_GIT: [(&str, &str, &[&str]); 18] = [
 #[test]
 fn no_other_key_of_a_repository_starts_a_program_or_leads_elsewhere() {
     let tried: BTreeSet<_> = TRIED_OF_GIT.iter().map(|(row, ..)| *row).collect();
-    let known: BTreeSet<_> = GIT_KEYS.iter().map(|row| row.name).collect();
+    let keys = reference::git_keys();
+    let known: BTreeSet<_> = keys.iter().map(|row| row.name.as_str()).collect();
     assert_eq!(tried, known, "no key is forgotten");
     on_every_git(|world| {
         let tree = repository(world);

@@ -12,8 +12,9 @@ use tempfile::TempDir;
 use super::{
     jwt::Issuer,
     node::{Certificate, Node, Storage, until},
-    wire::{Request, trusting},
+    wire::Request,
 };
+use crate::wire::trusting;
 
 /// One server or a cluster; dropping it ends all of its processes.
 pub(crate) struct Bao {

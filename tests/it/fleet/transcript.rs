@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::wire::{Answer, Request};
+use super::wire::Request;
+use crate::wire::Answer;
 
 /// Headers that tell a client what to do.
 const HEADERS: [&str; 4] = ["Content-Type", "Location", "Retry-After", "X-Vault-Index"];
