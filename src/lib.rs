@@ -95,6 +95,9 @@ mod git;
 mod git_config;
 mod helper;
 mod http;
+#[cfg(test)]
+#[path = "../tests/inside/mod.rs"]
+mod inside;
 mod lfs;
 mod limits;
 mod oauth;

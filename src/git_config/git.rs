@@ -1,6 +1,6 @@
 //! Git's whole configuration, read as git reads it, without starting git.
 //!
-//! The tests compare it with `git config --list` (`tests/it/config.rs`).
+//! The tests compare it with `git config --list` (`tests/inside/config.rs`).
 
 use std::path::{Path, PathBuf};
 

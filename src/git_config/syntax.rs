@@ -1,6 +1,6 @@
 //! Parses git's configuration files (git-config(1), "SYNTAX").
 //!
-//! Git's reader is the only definition of the grammar. `tests/it/config.rs` compares this parser with it.
+//! Git's reader is the only definition of the grammar. `tests/inside/config.rs` compares this parser with it.
 //! gix-config 0.62 differs from git in two ways: it refuses a value that ends in a carriage return without a line feed,
 //! and accepts `key # comment`. It needs about 120,000 instructions for 20 lines, a tenth of a warm command.
 

@@ -19,9 +19,9 @@ use bitbucket_local::{Kind, Recorded};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::{
+    chance::{Chance, seed},
     inspect::names,
     lfs,
-    model::{Chance, seed},
     needs::needs,
     person::{self, list, nothing_was_used_too_late, person, refreshes, state},
     support::{Done, Run, World, gits, helper, put_program},

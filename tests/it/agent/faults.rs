@@ -17,8 +17,8 @@ use rustix::{net::sockopt, process::Signal};
 
 use super::{Lending, Status, parents::during_a_command, whole::Disturber};
 use crate::{
+    chance::{Chance, seed},
     inspect::Gate,
-    model::{Chance, seed},
     needs::{ROOT, needs, test_of},
     processes::Process,
     support::{Run, World},

@@ -34,7 +34,7 @@ use rustix::{
 
 use super::alone;
 use crate::{
-    model::{Chance, seed},
+    chance::{Chance, seed},
     processes,
     support::World,
 };

@@ -154,7 +154,9 @@ fn every_message_has_an_expected_text_or_an_assertion() {
         .collect();
     assert!(messages.len() > 150, "they are found: {}", messages.len());
     let mut tests = Vec::new();
-    files(&root().join("tests/it"), ".rs", &mut tests);
+    for directory in ["tests/it", "tests/inside"] {
+        files(&root().join(directory), ".rs", &mut tests);
+    }
     let tests = joined(&tests.join("\n"));
     // Every second part of a line is a text, or the rest of the line is passed over.
     let asserted: BTreeSet<_> = tests

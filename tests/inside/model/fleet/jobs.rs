@@ -8,13 +8,16 @@ use std::{
 };
 
 use anyhow::ensure;
-use bbtoken::internals::{Places, Secret, Tokens};
 
 use super::{
     super::server::{Killed, Outcome},
     faults::Fault,
     machine::Job,
     world::{MOST_JOBS, World},
+};
+use crate::{
+    secret::Secret,
+    token::{Places, Tokens},
 };
 
 /// A command that starts on a machine.

@@ -2,13 +2,16 @@
 
 use std::{panic, sync::Condvar, time::Duration};
 
-use bbtoken::internals::{Clock, Connect, HttpClient, SharedRecord};
-
 use super::{
     super::server::Killed,
     faults::{Effect, Fault, When},
     store::View,
     world::{EPOCH_S, MOST_JOBS, State, World},
+};
+use crate::{
+    clock::Clock,
+    http::HttpClient,
+    token::{Connect, SharedRecord},
 };
 
 /// A command on a machine.

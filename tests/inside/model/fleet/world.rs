@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use bbtoken::internals::{Endpoints, Grant, Product, Profile, Transport, Url};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -17,6 +16,11 @@ use super::{
     jobs::Command,
     machine::Job,
     store::{Store, StoreClock},
+};
+use crate::{
+    http::Url,
+    profile::{Endpoints, Grant, Profile, Transport},
+    site::Product,
 };
 
 /// The true time at which the model begins.
@@ -201,7 +205,7 @@ fn profile() -> Profile {
             authorize: url("https://server/authorize"),
         },
         transport: Transport::Auto,
-        store: bbtoken::internals::Store::File,
+        store: crate::profile::Store::File,
         shared: None,
         caches_tokens: false,
         remembers_advertisement: true,
@@ -212,7 +216,7 @@ fn profile() -> Profile {
 
 /// The record that a login publishes.
 fn record(profile: &Profile, start: &Start, now_unix_s: u64) -> String {
-    let purpose = bbtoken::internals::purpose(profile, "client");
+    let purpose = crate::token::purpose(profile, "client");
     let refresh = if start.is_login {
         r#""refresh-0""#
     } else {

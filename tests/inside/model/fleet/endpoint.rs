@@ -2,16 +2,13 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use bbtoken::internals::{
-    Body, HeaderMap, HttpClient, Phase, Request, Response, TransportError, Url,
-};
-
 use super::{
     super::server::{GRACE_S, LIFETIME_S, Text, refusal},
     faults::{Effect, Fault},
     machine::Job,
     world::State,
 };
+use crate::http::{Body, HeaderMap, HttpClient, Phase, Request, Response, TransportError, Url};
 
 /// How long a machine waits for an answer.
 const TIME_LIMIT: Duration = Duration::from_secs(30);

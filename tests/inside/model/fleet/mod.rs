@@ -1,6 +1,6 @@
 //! One login that many machines share, against a model of store, server, network and clocks.
 //!
-//! Each machine is a thread that runs the real [`Tokens`](bbtoken::internals::Tokens). Only one of them runs at a time.
+//! Each machine is a thread that runs the real [`Tokens`](crate::token::Tokens). Only one of them runs at a time.
 //! Whatever leaves the machine takes virtual time, and that decides who is next. So a seed repeats a walk.
 
 mod busy;

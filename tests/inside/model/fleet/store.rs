@@ -3,13 +3,16 @@
 use std::{cell::Cell, time::Duration};
 
 use anyhow::anyhow;
-use bbtoken::internals::{Secret, Seen, SharedRecord, Trouble, Version};
 use serde_json::Value;
 
 use super::{
     faults::{Effect, Fault},
     machine::Job,
     world::{EPOCH_S, State},
+};
+use crate::{
+    secret::Secret,
+    token::{Seen, SharedRecord, Trouble, Version},
 };
 
 /// How long a node may be behind.

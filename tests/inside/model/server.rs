@@ -8,12 +8,19 @@ use std::{
     time::Duration,
 };
 
-use bbtoken::internals::{
-    Authorization, Body, Client, Clock, Connect, Endpoints, Grant, HeaderMap, HttpClient, Login,
-    Phase, Places, Product, Profile, Request, Response, ResponseBody, Secret, Source, Store,
-    Tokens, Transport, TransportError, Url,
-};
 use bytes::Bytes;
+
+use crate::{
+    clock::Clock,
+    http::{
+        Body, HeaderMap, HttpClient, Phase, Request, Response, ResponseBody, TransportError, Url,
+    },
+    oauth::Authorization,
+    profile::{Client, Endpoints, Grant, Profile, Source, Store, Transport},
+    secret::Secret,
+    site::Product,
+    token::{Connect, Login, Places, Tokens},
+};
 
 /// The server's (Bitbucket: see `journal` and `clock` of the crate under test for the sources).
 pub(super) const GRACE_S: u64 = 600;

@@ -9,6 +9,7 @@ mod server;
 
 use std::collections::HashMap;
 
+use super::chance::{Chance, seed};
 use server::*;
 
 /// After so many commands in a row that were disturbed, one is left alone: the grace does not last for ever.
@@ -148,17 +149,7 @@ fn any_faults_of_one_commands_requests_are_made_up_for_by_the_next_command() {
     assert_eq!(walks, 12 * 12 * 12);
 }
 
-/// Marsaglia's xorshift: numbers that a seed repeats.
-pub(crate) struct Chance(pub(crate) u64);
-
 impl Chance {
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).expect("31 bits fit") % bound
-    }
-
     fn step(&mut self) -> Step {
         let requests = self.below(5);
         Step {
@@ -169,14 +160,6 @@ impl Chance {
                 .collect(),
         }
     }
-}
-
-/// The seed of this run: `BBTOKEN_TEST_SEED`, for another walk than the usual one.
-pub(crate) fn seed() -> u64 {
-    let wanted = std::env::var("BBTOKEN_TEST_SEED").ok();
-    wanted.map_or(1, |seed| {
-        seed.parse().expect("BBTOKEN_TEST_SEED is a number")
-    })
 }
 
 #[test]
