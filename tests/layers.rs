@@ -336,15 +336,20 @@ fn a_circle_of_imports_is_found() {
         ("room::b", "use super::*;\nfn f(_: super::X) {}"),
     ]);
     assert_eq!(through_a_name_of_the_room.len(), 2);
+    let with_the_room = circles_of(&[
+        ("room", "mod a;\nfn f() { a::g() }"),
+        ("room::a", "use super::f;\nfn g() { f() }"),
+    ]);
+    assert_eq!(with_the_room, ["room -> room::a", "room::a -> room"]);
 }
 
 #[test]
 fn imports_in_one_direction_are_no_circle() {
     let found = circles_of(&[
-        ("room", "mod a;\nmod b;\npub use a::X;\nfn f() { a::g() }"),
+        ("room", "mod a;\nmod b;\npub use b::h;\nfn f() { a::g() }"),
         (
             "room::a",
-            "use super::f;\nuse super::b;\nfn g() { f(); b::h() }",
+            "use super::h as start;\nuse super::b;\nfn g() { start(); b::h() }",
         ),
         (
             "room::b",

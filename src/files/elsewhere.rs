@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Access, refuse_owner};
+use super::{access::Access, untrusted::refuse_owner};
 
 #[derive(Debug)]
 pub(super) struct Handle;

@@ -3,7 +3,6 @@
 //! A [`Directory`] is checked once, on its open handle. All access to its files uses that handle, so another user
 //! cannot replace the directory with a link, a pipe or another directory between two steps.
 use std::{
-    fmt,
     fs::{self, File},
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
@@ -12,9 +11,11 @@ use std::{
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 
+mod access;
 pub(crate) mod foreign;
 #[cfg(test)]
 pub(crate) mod tests;
+mod untrusted;
 
 #[cfg(unix)]
 mod unix;
@@ -26,56 +27,22 @@ mod elsewhere;
 #[cfg(not(unix))]
 use elsewhere::Handle;
 
+use access::Access;
+
 #[cfg(unix)]
 pub(crate) use unix::{check_own_file, open_without_waiting};
+pub(crate) use untrusted::{refuse, untrusted};
 
 /// The age at which a temporary file counts as abandoned by its process.
 const ABANDONED: Duration = Duration::from_secs(3600);
 /// The longest file that this program writes.
 pub(crate) const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// The remedy if the user cannot change a directory.
-const OWN_HOME: &str = "set BBTOKEN_HOME to a directory of your own";
-
 /// A directory that belongs to the user.
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
     handle: Handle,
-}
-
-/// The mode for opening a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Access {
-    /// Reads an existing file.
-    Read,
-    /// Creates and writes a new file.
-    New,
-    /// Reads and writes a file, and creates it if it is missing.
-    Keep,
-}
-
-/// The reason not to use a file or directory, with a remedy.
-#[derive(Debug)]
-pub(crate) struct Untrusted {
-    path: PathBuf,
-    why: String,
-    /// The remedy, as a sentence.
-    pub(crate) remedy: String,
-}
-
-impl fmt::Display for Untrusted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
-        write!(f, "'{path}' is not used, because {}", self.why)
-    }
-}
-
-impl std::error::Error for Untrusted {}
-
-/// Gives the reason if an error is about an untrusted file or directory.
-pub(crate) fn untrusted(error: &io::Error) -> Option<&Untrusted> {
-    error.get_ref()?.downcast_ref()
 }
 
 /// Reads a file outside of a [`Directory`] that only this user can read and change.
@@ -105,7 +72,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`Untrusted`] if another user owns it or has access to it.
+    /// [`untrusted::Untrusted`] if another user owns it or has access to it.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let handle = Handle::open(path)?;
         handle.check(path)?;
@@ -119,7 +86,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`Untrusted`] if another user owns it or can change its content.
+    /// [`untrusted::Untrusted`] if another user owns it or can change its content.
     pub(crate) fn claim(path: &Path) -> io::Result<Self> {
         let handle = Handle::open(path)?;
         handle.close_to_others(path)?;
@@ -133,7 +100,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`Untrusted`] if another user owns it, or controls the directory above it.
+    /// [`untrusted::Untrusted`] if another user owns it, or controls the directory above it.
     pub(crate) fn make(path: &Path) -> io::Result<Self> {
         match Self::claim(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -162,7 +129,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`Untrusted`] if another user owns it or has access to it; [`io::ErrorKind::InvalidData`] if it is not a regular
+    /// [`untrusted::Untrusted`] if another user owns it or has access to it; [`io::ErrorKind::InvalidData`] if it is not a regular
     /// file or is longer than the limit.
     pub(crate) fn read(&self, name: &str, max_bytes: u64) -> io::Result<Vec<u8>> {
         let file = self.file(name, Access::Read)?;
@@ -181,7 +148,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`Untrusted`] as for [`Directory::read`].
+    /// [`untrusted::Untrusted`] as for [`Directory::read`].
     pub(crate) fn keep(&self, name: &str) -> io::Result<File> {
         self.file(name, Access::Keep)
     }
@@ -335,19 +302,4 @@ fn make_missing(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         made => made,
     }
-}
-
-/// Makes the error for a file or directory that must not be used.
-pub(crate) fn refuse(path: &Path, why: impl Into<String>, remedy: String) -> io::Error {
-    let untrusted = Untrusted {
-        path: path.to_owned(),
-        why: why.into(),
-        remedy,
-    };
-    io::Error::new(io::ErrorKind::PermissionDenied, untrusted)
-}
-
-fn refuse_owner(path: &Path, owner: &str) -> io::Error {
-    let remedy = format!("{OWN_HOME}, or run the command as {owner}");
-    refuse(path, format!("it belongs to {owner}"), remedy)
 }

@@ -63,7 +63,7 @@ mod on_unix {
     }
 
     #[track_caller]
-    fn refused<T: fmt::Debug>(outcome: io::Result<T>, message: &str, remedy: &str) {
+    fn refused<T: std::fmt::Debug>(outcome: io::Result<T>, message: &str, remedy: &str) {
         let error = outcome.expect_err("it is not trusted");
         let why = untrusted(&error).expect("that is the reason");
         assert_eq!(why.why, message);

@@ -1,10 +1,8 @@
 //! Reads responses of the token endpoint: a token (RFC 6749 section 5.1), a refusal (section 5.2), or neither.
 
-use std::fmt;
-
 use serde_json::{Map, Value};
 
-use super::Error;
+use super::error::{Error, Refusal};
 use crate::{failure::quote, http::Response, secret::Secret};
 
 /// The assumed lifetime of a token without `expires_in`: half of Bitbucket's documented lifetime.
@@ -26,61 +24,6 @@ pub struct TokenAnswer {
     pub lifetime_s: u64,
     /// The scopes, if the response has them.
     pub scopes: Vec<String>,
-}
-
-/// An error response of the endpoint (RFC 6749 section 5.2).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The status code, usually 400 or 401.
-    pub status: u16,
-    /// The error code, for example `invalid_grant`.
-    pub error: String,
-    /// The endpoint's description; empty if there is none.
-    pub description: String,
-}
-
-impl Refusal {
-    /// Tells whether the endpoint refused the client, not the code or refresh token.
-    pub fn is_of_client(&self) -> bool {
-        let said = self.description.to_ascii_lowercase();
-        let codes = [
-            "unauthorized_client",
-            "invalid_client",
-            "unsupported_grant_type",
-            "invalid_scope",
-        ];
-        // A malformed request does not mean that the code or token is invalid, unless the description says so.
-        let is_malformed = self.error == "invalid_request"
-            && !["refresh", "code"].iter().any(|word| said.contains(word));
-        codes.contains(&self.error.as_str())
-            || is_malformed
-            || ["callback uri", "grant type", "consumer"]
-                .iter()
-                .any(|word| said.contains(word))
-    }
-
-    /// Tells whether the endpoint does not know the client or its secret. Bitbucket uses `unauthorized_client` for
-    /// that. In RFC 6749, this code is for a known client that may not use the grant.
-    pub fn is_of_credentials(&self) -> bool {
-        let said = self.description.to_ascii_lowercase();
-        self.error == "invalid_client"
-            || self.error == "unauthorized_client" && said.contains("client credentials")
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Refusal {
-            status,
-            error,
-            description,
-        } = self;
-        write!(f, "the token endpoint answered {status}, {}", quote(error))?;
-        match description.as_str() {
-            "" => Ok(()),
-            description => write!(f, ": {}", quote(description)),
-        }
-    }
 }
 
 /// Classifies a response by status and body. Errors contain only the two fields of RFC 6749 from the body.

@@ -4,23 +4,24 @@
 
 mod answer;
 mod authorization;
+mod error;
 mod listener;
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
     clock::Clock,
-    failure::quote,
-    http::{Body, HttpClient, Request, TransportError, Url},
+    http::{Body, HttpClient, Request, Url},
     secret::Secret,
 };
 
-pub(crate) use answer::{Refusal, TokenAnswer};
+pub(crate) use answer::TokenAnswer;
 pub use authorization::Authorization;
 pub(crate) use authorization::{Callback, bare_code, random};
+pub(crate) use error::{Error, Refusal};
 pub(crate) use listener::{Listener, Shown, Visitor, is_of_listener};
 
 /// The time limit for one call of the token endpoint.
@@ -50,76 +51,6 @@ pub struct Client {
     pub scope: Option<String>,
     /// The redirect URI that a refresh repeats.
     pub redirect_uri: Option<String>,
-}
-
-/// The reason for a missing token.
-#[derive(Debug)]
-pub enum Error {
-    /// The endpoint could not be reached, or its response broke off.
-    Transport(TransportError),
-    /// The endpoint refused the request (RFC 6749 section 5.2).
-    Refused(Refusal),
-    /// The endpoint failed, with an error in OAuth's format.
-    Failed(Refusal),
-    /// The token has another type than `bearer` (RFC 6749 section 7.1).
-    OtherType(String),
-    /// The endpoint is busy, or a gateway could not reach it (status 429 or 502 to 504).
-    Busy {
-        /// The status code.
-        status: u16,
-        /// The value of `Retry-After`, in seconds.
-        retry_after_s: Option<u64>,
-        /// The endpoint's description.
-        said: Option<String>,
-    },
-    /// The response is neither a token nor an error: HTML, truncated JSON, nothing, or a redirect.
-    Unusable {
-        /// The status code.
-        status: u16,
-        /// The reason, without any text of the response.
-        why: String,
-    },
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Transport(error) => error.fmt(f),
-            Error::Refused(refusal) | Error::Failed(refusal) => refusal.fmt(f),
-            Error::OtherType(kind) => write!(
-                f,
-                "the token endpoint returned a token of type '{kind}' instead of 'bearer'"
-            ),
-            Error::Busy {
-                status,
-                retry_after_s,
-                said,
-            } => {
-                write!(f, "the token endpoint answered {status}")?;
-                match (status, retry_after_s) {
-                    (_, Some(seconds @ 1..)) => write!(f, " and asks to wait {seconds} seconds"),
-                    (429, _) => f.write_str(", too many requests"),
-                    _ => f.write_str(", not available"),
-                }?;
-                match said.as_deref() {
-                    Some("") | None => Ok(()),
-                    Some(said) => write!(f, ": {}", quote(said)),
-                }
-            }
-            Error::Unusable { status, why } => {
-                write!(f, "the token endpoint answered {status} with {why}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Error::Transport(error) => std::error::Error::source(error),
-            _ => None,
-        }
-    }
 }
 
 impl Client {

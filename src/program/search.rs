@@ -46,7 +46,7 @@ pub(super) fn is_path(program: &OsStr) -> bool {
 ///
 /// # Errors
 ///
-/// As [`super::Child::command`], and [`ErrorKind::PermissionDenied`] for a file that is not executable.
+/// As [`super::child::Child::command`], and [`ErrorKind::PermissionDenied`] for a file that is not executable.
 pub(super) fn find(program: &OsStr) -> io::Result<PathBuf> {
     if is_path(program) {
         let program = PathBuf::from(program);

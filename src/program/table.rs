@@ -1,6 +1,6 @@
 //! The table of programs in the reference.
 
-use super::Child;
+use super::child::Child;
 
 const ONLY_GITS: &str = "no `BBTOKEN_*`, all `GIT_*`";
 const NEITHER: &str = "no `BBTOKEN_*` and no `GIT_*`";
@@ -62,3 +62,28 @@ pub(crate) const ROWS: [(Child, &str, &str); 11] = [
         "no variable at all",
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_child_is_in_the_table() {
+        // A new kind of child fails to compile here until it is counted.
+        let number = |child| match child {
+            Child::Transport => 0,
+            Child::Git => 1,
+            Child::GitElsewhere => 2,
+            Child::Ours => 3,
+            Child::Login => 4,
+            Child::SecretCommand => 5,
+            Child::Curl => 6,
+            Child::Browser => 7,
+            Child::Manual => 8,
+            Child::Exec => 9,
+            Child::Agent => 10,
+        };
+        let numbers = ROWS.iter().map(|(child, ..)| number(*child));
+        assert!(numbers.eq(0..ROWS.len()));
+    }
+}

@@ -5,9 +5,12 @@ use std::array;
 use serde_json::Value;
 
 use super::{
-    Account, Answer, Examined, Facts, Owner, Reply, Site, Subject, Words, basic, bearer,
+    account::{Account, Owner, untold},
+    answer::{Answer, refused},
+    authorization::{basic, bearer},
+    differences::{Facts, Site, Words},
+    health::{Examined, Reply, Subject},
     pages::{PAGES, not_a_site_page, plain},
-    refused, untold,
 };
 use crate::{
     address::{Address, Base, Grammar, is_one_of, is_slug, with_braces},

@@ -2,10 +2,12 @@
 //! docs/data-center.md names them.
 
 use super::{
-    Account, Answer, Examined, Facts, Owner, Reply, Site, Subject, Words, bearer,
-    health::{self, GATEWAY, LOCKED, MAINTENANCE, NO_SERVER},
+    account::{Account, Owner, untold},
+    answer::{Answer, refused, unavailable},
+    authorization::bearer,
+    differences::{Facts, Site, Words},
+    health::{self, Examined, GATEWAY, LOCKED, MAINTENANCE, NO_SERVER, Reply, Subject},
     pages::plain,
-    refused, unavailable, untold,
 };
 use crate::{
     address::{Address, Base, Grammar, is_slug},

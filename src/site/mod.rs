@@ -3,24 +3,21 @@
 //! The setting `kind` of a profile decides. The helper never guesses it.
 
 mod account;
+mod answer;
+mod authorization;
 mod cloud;
 mod data_center;
+mod differences;
 mod health;
 mod pages;
 
 use std::ops::Deref;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-
-use crate::{
-    address::{Address, Grammar},
-    failure::{Kind, Renewal},
-    http::Url,
-    secret::Secret,
-};
-
 pub(crate) use account::{Account, Owner, untold};
-pub(crate) use health::{Examined, Level, Reply, Sent, Subject};
+pub(crate) use answer::Answer;
+pub(crate) use authorization::basic;
+pub(crate) use differences::Site;
+pub(crate) use health::{Level, Reply, Sent, Subject};
 
 /// A kind of Bitbucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,186 +52,4 @@ impl Deref for Product {
             Product::DataCenter => &data_center::DataCenter,
         }
     }
-}
-
-/// The differences.
-pub trait Site: Sync {
-    /// Gives what is constant.
-    fn facts(&self) -> &'static Facts;
-    /// Gives the words for people.
-    fn words(&self) -> &'static Words {
-        &self.facts().words
-    }
-    /// Gives the path of a repository below the base URL, with one `.git`.
-    fn repository_path(&self, address: &Address) -> String {
-        format!("{}{address}.git", self.facts().git_path)
-    }
-    /// Gives what its other addresses begin with: those of ssh, and of other names of its host. The repository follows.
-    fn other_starts(&self, base: &Url, ssh_host: Option<&str>) -> Vec<String>;
-    /// Gives the command that logs in to it.
-    fn login(&self) -> &'static str {
-        match self.facts().has_usual_base {
-            true => "git bbtoken login <profile>",
-            false => "git bbtoken login <profile> --data-center <url>",
-        }
-    }
-    /// Makes the `Authorization` header of a git request.
-    fn authorization(&self, token: &Secret) -> Secret;
-    /// Gives the user name beside a token, for programs that send passwords only. `owner` is the account of a token that
-    /// the user provides.
-    fn user<'o>(&self, token: &Secret, owner: Option<&'o str>) -> &'o str;
-    /// Finds the meaning of an error status of the git server.
-    fn meaning(&self, answer: Answer<'_>) -> Kind;
-    /// Finds the meaning of an `ERR ` message of the git server.
-    fn meaning_of_words(&self, said: &str, address: &str) -> Kind;
-    /// Says what to do about a redirect to another host.
-    fn on_redirect(&self) -> Kind;
-    /// Gives the URL that tells whose a token is.
-    fn account_url(&self, base: &Url) -> String;
-    /// Makes the `Authorization` header for that URL. `None` if it needs the account's e-mail address.
-    fn account_authorization(&self, token: &Secret, account: &str) -> Option<Secret>;
-    /// Reads its response.
-    fn owner(&self, reply: &Reply) -> Owner;
-    /// Asks the site for causes of problems.
-    fn examine(&self, subject: &Subject<'_>) -> Vec<Examined>;
-}
-
-/// The constants that differ.
-pub struct Facts {
-    /// The forms of its addresses.
-    pub grammar: &'static dyn Grammar,
-    /// Whether its base URL is the same for everyone.
-    pub has_usual_base: bool,
-    /// The path of all repositories below the base URL, with a slash at the end if there is one.
-    pub git_path: &'static str,
-    /// The usual paths of the token and the authorization endpoint below the base URL.
-    pub oauth_paths: [&'static str; 2],
-    /// The OAuth scopes that a token request names if no setting names any.
-    pub scope: Option<&'static str>,
-    /// Whether a client authenticates in the body of a token request (RFC 6749 section 2.3.1).
-    pub has_clients_in_body: bool,
-    /// Whether a refresh ends the earlier tokens at once: the access token, which another command may be using, and the
-    /// refresh token.
-    pub has_one_token_per_login: bool,
-    /// Whether the redirect URI of a login must be exactly one that was registered.
-    pub has_fixed_redirects: bool,
-    /// Whether a wrong password counts against the account that stands beside it.
-    pub counts_failed_logins: bool,
-    /// What the tokens of the other kind of Bitbucket start with.
-    pub foreign_tokens: &'static [&'static str],
-    /// The scopes of which one lets a token push.
-    pub push_scopes: &'static [&'static str],
-    /// The scopes of which one lets a token of a login tell its account.
-    pub account_scopes: &'static [&'static str],
-    /// The words for people.
-    pub words: Words,
-}
-
-/// The words for people that differ.
-#[derive(Debug)]
-pub struct Words {
-    /// The kinds of login: a token, a browser, a client.
-    pub logins: [&'static str; 3],
-    /// The product.
-    pub name: &'static str,
-    /// What to do about a server that does not answer.
-    pub outage: &'static str,
-    /// What contains repositories.
-    pub space: &'static str,
-    /// An OAuth client, and where it is.
-    pub client: &'static str,
-    /// What acts with a token of a client, and the question for the client's id.
-    pub client_itself: [&'static str; 2],
-    /// Why Bitbucket does not name an account for a token of a client.
-    pub no_client_account: Option<&'static str>,
-    /// The names of a client's id and secret.
-    pub pair: &'static str,
-    /// How long an authorization code is valid, if the user must hurry.
-    pub hurry: Option<&'static str>,
-    /// What a refused authorization code means.
-    pub code_refused: &'static str,
-    /// What to do about a redirect URI that the client does not have.
-    pub redirect: &'static str,
-    /// Why Bitbucket does not name the account for a login's token without such a scope, if it needs one.
-    pub no_account_scope: Option<&'static str>,
-    /// What is wrong with a token of the other kind of Bitbucket.
-    pub foreign_token: &'static str,
-    /// The hint for a secret that is no token of this site.
-    pub no_token: &'static str,
-    /// Why Bitbucket does not name the account of a token that a login tries.
-    pub token_refused: &'static str,
-    /// Where to revoke the secret of each kind of login. `{base}` is the base URL.
-    pub revoke: [&'static str; 3],
-    /// How a token of a login gets the right to push.
-    pub login_may_push: &'static str,
-    /// How a user's own token gets the right to push.
-    pub token_may_push: &'static str,
-    /// How to create a token. `{base}` is the base URL.
-    pub steps_to_a_token: &'static str,
-    /// How to create an OAuth client. `{base}` is the base URL, `{workspace}` the workspace, and `{part}` one of the next.
-    pub steps_to_a_client: &'static str,
-    /// The part of these steps for a login in a browser, and for one as the client.
-    pub client_parts: [&'static str; 2],
-}
-
-/// An error status of the git server.
-#[derive(Debug)]
-pub struct Answer<'a> {
-    /// The status code.
-    pub status: u16,
-    /// The server's host.
-    pub host: &'a str,
-    /// The server's message, in lower case.
-    pub said: String,
-    /// Whether the message is an HTML page.
-    pub is_page: bool,
-    /// Whether git wants to push.
-    pub is_push: bool,
-    /// The repository's address.
-    pub address: &'a str,
-    /// How to replace a refused token.
-    pub renewal: Option<Renewal>,
-}
-
-impl Answer<'_> {
-    fn speaks_of(&self, words: &[&str]) -> bool {
-        words.iter().any(|word| self.said.contains(word))
-    }
-
-    /// The meaning of a status at any site.
-    fn usual(self) -> Kind {
-        let host = self.host.to_owned();
-        match self.status {
-            401 | 404 => Kind::AccessRefused {
-                address: self.address.to_owned(),
-                renewal: self.renewal.filter(|_| self.status == 401),
-            },
-            407 => Kind::Unreachable { host },
-            413 if self.is_push => Kind::TooLarge,
-            429 | 503 => Kind::Busy,
-            500.. => Kind::ServerFailed { host },
-            _ => Kind::Refused,
-        }
-    }
-}
-
-/// Makes the kind of a refusal with its own hint.
-fn refused(remedy: impl Into<String>) -> Kind {
-    let remedy = remedy.into();
-    Kind::SiteRefused { remedy }
-}
-
-fn unavailable(remedy: &str) -> Kind {
-    let remedy = remedy.to_owned();
-    Kind::SiteUnavailable { remedy }
-}
-
-fn bearer(token: &Secret) -> Secret {
-    Secret::new(format!("Bearer {}", token.expose()))
-}
-
-/// Makes the `Authorization` header of a password.
-pub(crate) fn basic(user: &str, token: &Secret) -> Secret {
-    let pair = Secret::new(format!("{user}:{}", token.expose()));
-    Secret::new(format!("Basic {}", BASE64.encode(pair.expose())))
 }

@@ -5,7 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::Target;
+use super::target::Target;
 use crate::failure::is_harmful;
 
 /// The bytes of a body in one line (git: `curl_dump_data`).

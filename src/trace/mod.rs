@@ -1,23 +1,20 @@
 //! Traces: `BBTOKEN_TRACE`, and git's own `GIT_TRACE_CURL`.
 //!
 //! Traces are off until [`start`] finds one in the environment. Without a trace, an event costs only one read of a
-//! static. The type protects secrets: a [`Secret`] becomes a [`Value::Redacted`], and there is no other way to pass
-//! one.
+//! static. The type protects secrets: a [`Secret`](crate::secret::Secret) becomes a [`Value::Redacted`], and there is no
+//! other way to pass one.
 
 mod curl;
+mod event;
 mod own;
 mod target;
 
-use std::{
-    ffi::OsString,
-    sync::OnceLock,
-    time::{Duration, Instant},
-};
+use std::{ffi::OsString, sync::OnceLock, time::Instant};
 
-use crate::{failure::printable_json, secret::Secret};
+use event::Event;
 
 pub(crate) use curl::{Direction, Header, Privacy};
-use target::Target;
+pub(crate) use event::Value;
 
 /// The traces and their targets. Set once, at the start.
 static TRACE: OnceLock<Trace> = OnceLock::new();
@@ -27,57 +24,6 @@ static TRACE: OnceLock<Trace> = OnceLock::new();
 struct Trace {
     own: Option<own::Own>,
     curl: Option<curl::Curl>,
-}
-
-/// The value of a field.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Value {
-    /// Text. The output escapes control characters.
-    Text(String),
-    /// A count.
-    Number(u64),
-    /// A time in milliseconds.
-    Milliseconds(f64),
-    /// Something that must not be shown.
-    Redacted,
-}
-
-impl From<&str> for Value {
-    fn from(text: &str) -> Self {
-        Value::Text(text.to_owned())
-    }
-}
-
-impl From<String> for Value {
-    fn from(text: String) -> Self {
-        Value::Text(text)
-    }
-}
-
-impl From<u64> for Value {
-    fn from(count: u64) -> Self {
-        Value::Number(count)
-    }
-}
-
-impl From<Duration> for Value {
-    fn from(span: Duration) -> Self {
-        Value::Milliseconds(span.as_secs_f64() * 1000.0)
-    }
-}
-
-impl From<&Secret> for Value {
-    fn from(_: &Secret) -> Self {
-        Value::Redacted
-    }
-}
-
-/// Something that happened.
-struct Event<'a> {
-    /// The time since the start of the process.
-    at: Duration,
-    name: &'static str,
-    fields: &'a [(&'static str, Value)],
 }
 
 /// Starts the traces that the environment requests. `program` is this program's name.
@@ -189,15 +135,9 @@ impl Drop for Span {
     }
 }
 
-/// Formats an object as one line, with control characters escaped.
-fn as_line(object: &serde_json::Value) -> String {
-    printable_json(&object.to_string()) + "\n"
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::is_harmful;
 
     /// No unit test starts a trace.
     #[test]
@@ -213,20 +153,5 @@ mod tests {
         span.note("field", || {
             unreachable!("no trace runs, so no field is built")
         });
-    }
-
-    #[test]
-    fn a_secret_has_no_value_to_be_shown() {
-        assert_eq!(Value::from(&Secret::new("canary")), Value::Redacted);
-    }
-
-    #[test]
-    fn a_line_of_json_holds_nothing_that_acts_on_a_terminal() {
-        let said = "a\u{1b}b\u{9b}c\u{7f}d\u{202e}e\u{e0041}f\u{e9}";
-        let line = as_line(&serde_json::json!({ "said": said }));
-        assert!(!line.trim_end().contains(is_harmful), "{line}");
-        assert!(line.contains('\u{e9}') && line.contains("\\udb40\\udc41"));
-        let read: serde_json::Value = serde_json::from_str(&line).expect("it is JSON");
-        assert_eq!(read["said"], said);
     }
 }

@@ -5,10 +5,11 @@ use std::{ffi::OsString, path::Path, time::Duration};
 use serde_json::{Map, Value as Json, json};
 
 use super::{
-    Event, Target, Value,
     curl::{Direction, Header},
+    event::{Event, Value},
+    target::Target,
 };
-use crate::failure::{one_line, quote};
+use crate::failure::{one_line, printable_json, quote};
 
 /// The text for a redacted value.
 const REDACTED: &str = "<redacted>";
@@ -155,7 +156,12 @@ fn as_json(event: &Event<'_>) -> String {
         };
         object.insert((*name).to_owned(), value);
     }
-    super::as_line(&Json::Object(object))
+    as_line(&Json::Object(object))
+}
+
+/// Formats an object as one line, with control characters escaped.
+fn as_line(object: &serde_json::Value) -> String {
+    printable_json(&object.to_string()) + "\n"
 }
 
 /// Round to microseconds, because further digits are noise.
@@ -166,6 +172,7 @@ fn rounded(milliseconds: f64) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::is_harmful;
 
     #[test]
     fn words_are_read_in_any_order_and_a_path_is_the_last() {
@@ -235,5 +242,15 @@ mod tests {
             }
             Err(why) => crate::fuzz::expect_printable(&why),
         });
+    }
+
+    #[test]
+    fn a_line_of_json_holds_nothing_that_acts_on_a_terminal() {
+        let said = "a\u{1b}b\u{9b}c\u{7f}d\u{202e}e\u{e0041}f\u{e9}";
+        let line = as_line(&json!({ "said": said }));
+        assert!(!line.trim_end().contains(is_harmful), "{line}");
+        assert!(line.contains('\u{e9}') && line.contains("\\udb40\\udc41"));
+        let read: Json = serde_json::from_str(&line).expect("it is JSON");
+        assert_eq!(read["said"], said);
     }
 }
