@@ -167,6 +167,11 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// Makes the error for a setting that is missing or malformed, or comes from an untrusted place.
+pub(crate) fn misconfigured(message: impl Into<String>) -> Failure {
+    Failure::new(Kind::Misconfigured, message)
+}
+
 /// Finds the kind of an error, which is that of the outermost [`Failure`] in its chain.
 pub(crate) fn kind(error: &anyhow::Error) -> Option<&Kind> {
     error

@@ -2,8 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use super::misconfigured;
-use crate::failure::Failure;
+use crate::failure::{Failure, misconfigured};
 
 /// Reads environment variables. Functions take it as a parameter, so that tests need not change the process's own.
 pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;

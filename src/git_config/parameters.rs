@@ -2,10 +2,9 @@
 
 use super::{
     environment::Variables,
-    misconfigured,
     syntax::{Assignment, Name},
 };
-use crate::failure::{Failure, quote};
+use crate::failure::{Failure, misconfigured, quote};
 
 /// Reads the settings with their origins, in order of precedence. `git -c` comes last and wins (git:
 /// `git_config_from_parameters`).

@@ -1,6 +1,6 @@
 //! Decides whether git and its helpers may ask the user.
 
-use super::{GitConfig, Variables, is_true_text};
+use super::{entry::is_true_text, environment::Variables, git::GitConfig};
 
 /// Gives the setting that forbids questions (git(1), `GIT_TERMINAL_PROMPT`; git-config(1), `credential.interactive`).
 pub(crate) fn no_questions(config: &GitConfig, variables: Variables<'_>) -> Option<String> {

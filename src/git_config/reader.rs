@@ -13,11 +13,14 @@ use super::{
     entry::{Entry, Scope, is_true, lookup},
     environment::Variables,
     files::Places,
-    include, misconfigured, parameters,
+    include, parameters,
     syntax::{self, Assignment, Stop},
     text::Text,
 };
-use crate::{failure::Failure, files::foreign};
+use crate::{
+    failure::{Failure, misconfigured},
+    files::foreign,
+};
 
 /// The limit for nested includes (git: `MAX_INCLUDE_DEPTH`).
 const MAX_INCLUDE_DEPTH: usize = 10;

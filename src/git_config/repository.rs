@@ -5,12 +5,11 @@
 use super::{
     entry::Entry,
     http::HttpKey,
-    misconfigured,
     permission::{FromRepository, PROXY, PROXY_LOGIN},
 };
 use crate::{
     address::is_profile_name,
-    failure::{Failure, quote},
+    failure::{Failure, misconfigured, quote},
 };
 
 /// A key with its permission in a repository's own configuration.
@@ -204,8 +203,10 @@ fn value(entry: &Entry) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Scope, assign};
-    use super::*;
+    use super::{
+        super::{entry::Scope, profiles::assign},
+        *,
+    };
     use crate::profile::{Key, RawProfile};
 
     #[test]

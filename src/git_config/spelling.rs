@@ -1,6 +1,6 @@
 //! The spelling of keys in messages: git stores them in lower case, and its manual has capitals.
 
-use super::{BBTOKEN_KEYS, Entry, HTTP_KEYS};
+use super::{entry::Entry, http::HTTP_KEYS, repository::BBTOKEN_KEYS};
 
 /// Keys of other sections with capitals that appear in messages.
 const SPELLINGS: [&str; 4] = [

@@ -151,7 +151,7 @@ fn the_reference_is_the_one_in_the_code() {
 fn every_variable_and_key_is_in_the_reference() {
     let reference = read("docs/reference.md");
     let table = read("src/profile/key.rs");
-    let source = read("src/git_config/mod.rs") + &read("src/app/mod.rs") + &table;
+    let source = read("src/git_config/profiles.rs") + &read("src/app/mod.rs") + &table;
     let variables: BTreeSet<_> = source
         .split('"')
         .filter(|word| {

@@ -1,24 +1,26 @@
 //! Git's http settings for one URL: those that the native transport follows, and those that need git's own transport.
 
+mod asked;
 mod no_proxy;
 mod proxy;
 mod store;
 mod treatment;
 mod trust;
 
-use std::{env, path::PathBuf, sync::Arc, time::Duration};
+use std::{env, sync::Arc, time::Duration};
 
 use super::{
     entry::Entry,
-    environment::{Variables, absolute, home},
+    environment::{Variables, absolute},
     git::GitConfig,
-    misconfigured, urlmatch,
+    urlmatch,
 };
 use crate::{
-    failure::{Failure, quote},
+    failure::{Failure, misconfigured, quote},
     http::{ClientCertificate, LowSpeed, PinnedKeys, Settings, Url},
     secret::Secret,
 };
+use asked::Asked;
 use treatment::{TLS_VERSIONS, is_native};
 
 pub(crate) use store::resolve_for_store;
@@ -124,65 +126,6 @@ pub fn resolve(
         has_leftover_authorization: !leftover.is_empty(),
         post_buffer_bytes: post_buffer_bytes(&asked),
     })
-}
-
-/// Looks up settings for one URL.
-struct Asked<'a> {
-    config: &'a GitConfig,
-    variables: Variables<'a>,
-    url: &'a Url,
-    remote: Option<&'a str>,
-}
-
-impl<'a> Asked<'a> {
-    /// Gives the effective setting `http.<key>`.
-    fn entry(&self, key: &str) -> Option<&'a Entry> {
-        urlmatch::values(self.config, "http", key, self.url).pop()
-    }
-
-    /// Gives the setting `remote.<name>.<key>` of the remote.
-    fn of_remote(&self, key: &str) -> Option<&'a Entry> {
-        self.config.last("remote", Some(self.remote?), key)
-    }
-
-    /// Gives the value of a variable, or else of the setting; `None` if it is empty.
-    fn text(&self, variable: &str, key: &str) -> Option<String> {
-        let own = (self.variables)(variable).map(|value| value.to_string_lossy().into_owned());
-        own.or_else(|| self.entry(key)?.value.clone())
-            .filter(|value| !value.is_empty())
-    }
-
-    /// Gives a file or directory, which may start with `~/` (git-config(1), "pathname").
-    fn path(&self, variable: &str, key: &str) -> Result<Option<PathBuf>, Failure> {
-        let Some(path) = self.text(variable, key) else {
-            return Ok(None);
-        };
-        let path = match (path.strip_prefix("~/"), home(self.variables)?) {
-            (Some(rest), Some(home)) => home.join(rest),
-            _ => path.into(),
-        };
-        let what = match (self.variables)(variable) {
-            Some(_) => variable.to_owned(),
-            None => self.entry(key).map_or_else(String::new, Entry::with_origin),
-        };
-        absolute(&what, path).map(Some)
-    }
-
-    /// Gives a file or directory with trusted certificates. Git ignores it if Windows' own TLS is used (git:
-    /// `get_curl_handle`).
-    fn authorities(&self, variable: &str, key: &str) -> Result<Option<PathBuf>, Failure> {
-        match cfg!(windows) && self.text("", "sslbackend").as_deref() == Some("schannel") {
-            true => Ok(None),
-            false => self.path(variable, key),
-        }
-    }
-
-    /// Gives a number, which may have git's suffixes k, m and g (git-config(1), "integer").
-    fn number(&self, variable: &str, key: &str) -> Option<u64> {
-        let text = self.text(variable, key)?;
-        let number = gix::config::Integer::try_from(text.as_str()).ok()?;
-        u64::try_from(number.to_decimal()?).ok()
-    }
 }
 
 /// Reads `http.postBuffer`. As in git, it has space for at least one pkt-line (git: `LARGE_PACKET_MAX`).

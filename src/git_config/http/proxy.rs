@@ -1,6 +1,6 @@
 //! The proxy for a URL, from git's settings and curl's variables.
 
-use super::{Asked, no_proxy};
+use super::{asked::Asked, no_proxy};
 use crate::{
     git_config::environment::Variables,
     http::{Proxy, ProxyAuth, Url},

@@ -4,12 +4,12 @@ use std::ffi::OsString;
 
 use super::{Resolved, resolve, trust::names_host};
 use crate::{
-    failure::Failure,
+    failure::{Failure, misconfigured},
     git_config::{
         entry::is_true,
         environment::{Variables, absolute},
         git::GitConfig,
-        misconfigured, urlmatch, vault,
+        urlmatch, vault,
     },
     http::Url,
 };

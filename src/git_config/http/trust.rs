@@ -1,12 +1,12 @@
 //! Protects the trust settings: a repository cannot change them, and only a setting for bitbucket.org itself can turn
 //! off `http.sslVerify` for it.
-use super::{Asked, HttpKey};
+
+use super::{asked::Asked, treatment::HttpKey};
 use crate::{
-    failure::{Failure, is_harmful},
+    failure::{Failure, is_harmful, misconfigured},
     git_config::{
         entry::{Entry, is_true},
         git::GitConfig,
-        misconfigured,
         permission::FromRepository,
         repository, urlmatch,
     },
