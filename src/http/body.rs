@@ -4,7 +4,10 @@ use std::io::{self, BufRead, Read};
 
 use bytes::{Buf as _, Bytes};
 
-use super::{Response, ResponseBody, TransportError};
+use super::{
+    interface::{Response, ResponseBody},
+    transport_error::TransportError,
+};
 
 /// Reads a body as a stream of bytes.
 pub(crate) struct BodyReader<B = Response> {

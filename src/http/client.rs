@@ -8,14 +8,20 @@ use std::{
 };
 
 use super::{
-    Family, HttpClient, Phase, Proxy, ProxyAuth, ProxyLogin, ProxyLogins, Request, Response,
-    Settings, TransportError, Url,
+    Url,
     curl::{Curl, CurlRequest, Unanswered},
     errors::{UnsupportedAuth, classify, refused_by_curl},
+    interface::{HttpClient, Request, Response},
     message::{Exchange, Messages},
-    proxy::auth::{self, AuthSchemes, ProxyError},
+    proxy::{
+        Proxy, ProxyAuth, ProxyLogin, ProxyLogins,
+        auth::{self, AuthSchemes, ProxyError},
+    },
+    resolver::Family,
     route::Route,
+    settings::Settings,
     timeouts::LIMITS,
+    transport_error::{Phase, TransportError},
 };
 use crate::{trace, waiting};
 

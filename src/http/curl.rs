@@ -10,9 +10,12 @@ use std::{
 };
 
 use super::{
-    Body, Family, Method, Phase, Proxy, ProxyAuth, ProxyLogin, Request, Settings, TransportError,
+    interface::{Body, Method, Request},
     message::{Line, Messages},
-    proxy::auth::ProxyError,
+    proxy::{Proxy, ProxyAuth, ProxyLogin, auth::ProxyError},
+    resolver::Family,
+    settings::Settings,
+    transport_error::{Phase, TransportError},
 };
 use crate::{failure::quote, program, secret::Secret};
 

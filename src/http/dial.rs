@@ -8,7 +8,7 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tower_service::Service as _;
 
-use super::{Settings, tls};
+use super::{settings::Settings, tls};
 
 /// When the kernel looks for a dead peer, as for the library's connections (tcp(7)).
 const KEEP_ALIVE: Duration = Duration::from_secs(15);

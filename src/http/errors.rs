@@ -8,8 +8,10 @@ use rustls::{
 };
 
 use super::{
-    Phase, Proxy, TransportError, proxy::auth::ProxyError, timeouts::ConnectTimeout,
+    proxy::{Proxy, auth::ProxyError},
+    timeouts::ConnectTimeout,
     tls::TlsProblem,
+    transport_error::{Phase, TransportError},
 };
 
 /// hyper-util's text for a proxy's status 407 after CONNECT (RFC 9110 section 15.5.8).

@@ -7,7 +7,11 @@ use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap, TRANSFER_ENCODING};
 
-use super::{BodyReader, Phase, ResponseBody, TransportError};
+use super::{
+    body::BodyReader,
+    interface::ResponseBody,
+    transport_error::{Phase, TransportError},
+};
 use crate::failure::quote;
 
 /// The most bytes that one step decompresses, so that a small response cannot fill the memory.

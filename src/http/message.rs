@@ -14,8 +14,14 @@ use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue, USER_AGENT};
 use tokio::{runtime::Runtime, sync::mpsc};
 
 use super::{
-    Body, LowSpeed, Method, Phase, Request, Response, ResponseBody, Settings, TransportError,
-    errors::classify, gzip::unpacked, may_carry_credentials, speed_limit::SpeedLimit, tracing,
+    credentials::may_carry_credentials,
+    errors::classify,
+    gzip::unpacked,
+    interface::{Body, Method, Request, Response, ResponseBody},
+    settings::Settings,
+    speed_limit::{LowSpeed, SpeedLimit},
+    tracing,
+    transport_error::{Phase, TransportError},
 };
 use crate::{
     limits,

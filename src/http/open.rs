@@ -7,11 +7,12 @@ use reqwest::header::{ACCEPT, HOST, HeaderValue};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Phase, Request, Response, TransportError,
     client::notice_closed_connections,
     errors::{LenderEnded, classify_inner, is_of_lender},
+    interface::{Request, Response},
     message::{Exchange, Incoming, Messages},
     route::MAX_HEADER_LINES,
+    transport_error::{Phase, TransportError},
 };
 use crate::waiting;
 

@@ -5,7 +5,10 @@
 //! a push: a gateway also sends it when it lost the response of the server behind it.
 use std::{collections::hash_map::RandomState, fmt, hash::BuildHasher as _, time::Duration};
 
-use super::{Phase, Response, TransportError};
+use super::{
+    interface::Response,
+    transport_error::{Phase, TransportError},
+};
 
 /// Retries per command after a lost connection, or after a busy server named a pause.
 const TIMES: u32 = 3;

@@ -3,8 +3,10 @@
 use reqwest::{header::HeaderValue, redirect::Policy};
 
 use super::{
-    Family, Proxy, ProxyLogin, Settings, Url, next_hop,
-    resolver::Resolver,
+    Url,
+    proxy::{Proxy, ProxyLogin, next_hop},
+    resolver::{Family, Resolver},
+    settings::Settings,
     timeouts::{self, Hop},
     tls,
 };

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::Response;
+use super::interface::Response;
 
 impl Response {
     /// Reads `Date`, the time of the server's clock (RFC 9110 section 6.6.1).

@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use super::Proxy;
+use super::proxy::Proxy;
 use crate::failure::Kind;
 
 /// The reason for a missing or incomplete response.

@@ -11,6 +11,8 @@ use rustls::pki_types::{
     pem::{self, PemObject as _},
 };
 
+use super::named_file;
+
 /// A certificate with its key. `Debug` does not print the key.
 #[derive(Debug, PartialEq)]
 pub struct ClientCertificate {
@@ -32,10 +34,10 @@ impl ClientCertificate {
     ///
     /// If a file cannot be read. The message names it.
     pub fn read(certificate: &Path, key: Option<&Path>) -> io::Result<Option<Arc<Self>>> {
-        let pem = super::read_file(certificate)?;
+        let pem = named_file::read(certificate)?;
         let chain: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&pem).collect();
         let private_key = match key {
-            Some(path) => PrivateKeyDer::from_pem_slice(&super::read_file(path)?),
+            Some(path) => PrivateKeyDer::from_pem_slice(&named_file::read(path)?),
             None => PrivateKeyDer::from_pem_slice(&pem),
         };
         Ok(match (chain, private_key) {

@@ -2,10 +2,13 @@
 
 mod bundle;
 mod client_certificate;
+mod named_file;
+mod pinned_keys;
+mod problem;
 mod roots;
 mod trust;
 
-use std::{io, path::Path, sync::Arc};
+use std::sync::Arc;
 
 use rustls::{
     ALL_VERSIONS, ClientConfig, Error, SupportedProtocolVersion,
@@ -14,14 +17,14 @@ use rustls::{
     version::TLS13,
 };
 
-use super::Settings;
-use crate::{files::foreign, trace};
-
+use super::settings::Settings;
+use crate::trace;
 use roots::SystemRoots;
 use trust::Trust;
 
 pub(crate) use client_certificate::ClientCertificate;
-pub(crate) use trust::{PinnedKeys, TlsProblem};
+pub(crate) use pinned_keys::PinnedKeys;
+pub(crate) use problem::TlsProblem;
 
 /// The versions if TLS 1.3 is required.
 static TLS_1_3: &[&SupportedProtocolVersion] = &[&TLS13];
@@ -46,14 +49,25 @@ pub(super) fn config(settings: &Settings) -> Result<ClientConfig, Error> {
     Ok(config)
 }
 
-/// Gives the one thing that decides which servers are trusted: a file, or the system without one. `None` if several do.
-#[cfg(unix)]
-pub(crate) fn only_roots(settings: &Settings) -> Option<Option<std::path::PathBuf>> {
-    let is_named = settings.ca_file.is_some() || settings.ca_directory.is_some();
-    if cfg!(target_os = "macos") && !is_named {
-        return Some(None);
+impl Settings {
+    /// Gives the file with the trusted certificates, or `None` for the system's, if connections need nothing else: no
+    /// proxy, no client certificate, no exception from the checks.
+    #[cfg(unix)]
+    pub(crate) fn only_roots(&self) -> Option<Option<std::path::PathBuf>> {
+        let is_plain = self.proxy.is_none()
+            && self.client_certificate.is_none()
+            && self.unverified_by.is_none()
+            && self.pinned_keys.is_none()
+            && !self.only_tls_1_3;
+        if !is_plain {
+            return None;
+        }
+        let is_named = self.ca_file.is_some() || self.ca_directory.is_some();
+        if cfg!(target_os = "macos") && !is_named {
+            return Some(None);
+        }
+        roots::only_file(self).map(Some)
     }
-    roots::only_file(settings).map(Some)
 }
 
 /// Adds pinned keys, a proxy's own authorities and disabled checks to the usual verifier, if the settings have any.
@@ -103,14 +117,4 @@ fn verifier(
     Ok(Arc::new(rustls_platform_verifier::Verifier::new(
         Arc::clone(provider),
     )?))
-}
-
-/// Reads a key or certificate file that a setting names.
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    foreign::read(path, foreign::MAX_BYTES).map_err(|error| {
-        io::Error::new(
-            error.kind(),
-            format!("cannot read '{}': {error}", path.display()),
-        )
-    })
 }

@@ -23,8 +23,8 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-use super::{TlsProblem, bundle};
-use crate::{files::foreign, http::Settings, limits};
+use super::{bundle, problem::TlsProblem};
+use crate::{files::foreign, http::settings::Settings, limits};
 
 /// Verifies server certificates with roots from files.
 #[derive(Debug)]
