@@ -13,9 +13,9 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 mod access;
 pub(crate) mod foreign;
+mod refusal;
 #[cfg(test)]
 pub(crate) mod tests;
-mod untrusted;
 
 #[cfg(unix)]
 mod unix;
@@ -29,9 +29,9 @@ use elsewhere::Handle;
 
 use access::Access;
 
+pub(crate) use refusal::{refuse, untrusted};
 #[cfg(unix)]
 pub(crate) use unix::{check_own_file, open_without_waiting};
-pub(crate) use untrusted::{refuse, untrusted};
 
 /// The age at which a temporary file counts as abandoned by its process.
 const ABANDONED: Duration = Duration::from_secs(3600);
@@ -72,7 +72,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`untrusted::Untrusted`] if another user owns it or has access to it.
+    /// [`refusal::Untrusted`] if another user owns it or has access to it.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let handle = Handle::open(path)?;
         handle.check(path)?;
@@ -86,7 +86,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`untrusted::Untrusted`] if another user owns it or can change its content.
+    /// [`refusal::Untrusted`] if another user owns it or can change its content.
     pub(crate) fn claim(path: &Path) -> io::Result<Self> {
         let handle = Handle::open(path)?;
         handle.close_to_others(path)?;
@@ -100,7 +100,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`untrusted::Untrusted`] if another user owns it, or controls the directory above it.
+    /// [`refusal::Untrusted`] if another user owns it, or controls the directory above it.
     pub(crate) fn make(path: &Path) -> io::Result<Self> {
         match Self::claim(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -129,7 +129,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`untrusted::Untrusted`] if another user owns it or has access to it; [`io::ErrorKind::InvalidData`] if it is not a regular
+    /// [`refusal::Untrusted`] if another user owns it or has access to it; [`io::ErrorKind::InvalidData`] if it is not a regular
     /// file or is longer than the limit.
     pub(crate) fn read(&self, name: &str, max_bytes: u64) -> io::Result<Vec<u8>> {
         let file = self.file(name, Access::Read)?;
@@ -148,7 +148,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`untrusted::Untrusted`] as for [`Directory::read`].
+    /// [`refusal::Untrusted`] as for [`Directory::read`].
     pub(crate) fn keep(&self, name: &str) -> io::Result<File> {
         self.file(name, Access::Keep)
     }

@@ -15,7 +15,7 @@ use rustix::{
 
 use super::{
     access::Access,
-    untrusted::{OWN_HOME, refuse, refuse_owner},
+    refusal::{OWN_HOME, refuse, refuse_owner},
 };
 
 /// The permission bits that let others write, and all permission bits of others.
@@ -157,7 +157,7 @@ pub(crate) fn open_without_waiting(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 ///
-/// [`Untrusted`](super::untrusted::Untrusted) if another user owns it or has access to it, or if it has a second hard link.
+/// [`Untrusted`](super::refusal::Untrusted) if another user owns it or has access to it, or if it has a second hard link.
 pub(crate) fn check_own_file(file: &File, path: &Path) -> io::Result<()> {
     let mode = check_only_name(file, path)?;
     check_mode(path, mode, "600")
