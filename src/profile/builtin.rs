@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::{Client, Source};
+use super::grant::{Client, Source};
 use crate::secret::Secret;
 
 /// The origin of the client, for messages.

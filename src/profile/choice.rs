@@ -1,13 +1,16 @@
 //! Chooses the profile for an address, with the reason.
 
 use super::{
-    DEFAULT, ENVIRONMENT, Profile, Raw, Setting, Source,
+    grant::Source,
+    raw::Raw,
+    reserved_names::{DEFAULT, ENVIRONMENT},
     resolve::{base_url, resolve},
-    values::misconfigured,
+    setting::Setting,
+    valid::Profile,
 };
 use crate::{
     address::{Address, is_profile_name},
-    failure::{Failure, Kind, quote},
+    failure::{Failure, Kind, misconfigured, quote},
     http::Url,
     secret::mask_name,
 };

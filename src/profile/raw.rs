@@ -2,20 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use super::{Client, DEFAULT, Key, Profile, Source, builtin::ORIGIN};
+use super::{
+    builtin::ORIGIN,
+    grant::{Client, Source},
+    key::Key,
+    reserved_names::DEFAULT,
+    setting::Setting,
+    store::Store,
+    valid::Profile,
+    values::store,
+};
 use crate::{
     http::Url,
     suggestion::{self, Unknown},
 };
-
-/// A value with its origin, for messages.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setting<T = String> {
-    /// The value.
-    pub value: T,
-    /// The key or variable, with its file: `bbtoken.work.clientId in ~/.gitconfig`.
-    pub origin: String,
-}
 
 /// The unresolved settings of one profile.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +47,17 @@ impl RawProfile {
     /// Tells whether the settings name a client, a command that prints tokens, or a shared record.
     pub(super) fn has_client(&self) -> bool {
         self.has(Key::ClientId) || self.has(Key::AccessTokenCommand) || self.has_record()
+    }
+
+    /// Tells whether the settings name a shared record.
+    fn has_record(&self) -> bool {
+        self.has(Key::StorePath) || self.has(Key::StoreCommand)
+    }
+
+    /// Tells whether the settings name a shared record and the store that has it.
+    fn has_store_and_record(&self) -> bool {
+        let store = store(self.get(Key::Store));
+        self.has_record() && matches!(store, Ok(Store::Vault | Store::Command))
     }
 
     /// Tells whether the profile is for a workspace.

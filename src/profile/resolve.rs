@@ -1,11 +1,23 @@
 //! Makes a valid profile from its settings, or names the invalid setting.
 
 use super::{
-    Client, DEFAULT, Endpoints, Environment, Grant, GrantKind, Key, Layers, Place, Profile, Raw,
-    RawProfile, Setting, Source, Store, Transport, shared,
-    values::{endpoint, misconfigured, one_of, read_url, store, truth},
+    endpoints::{Endpoints, Place},
+    grant::{Client, Grant, GrantKind, Source},
+    key::Key,
+    raw::{Environment, Layers, Raw, RawProfile},
+    record,
+    reserved_names::DEFAULT,
+    setting::Setting,
+    store::Store,
+    valid::{Profile, Transport},
+    values::{endpoint, one_of, read_url, store, truth},
 };
-use crate::{failure::Failure, http::Url, secret::mask_name, site::Product};
+use crate::{
+    failure::{Failure, misconfigured},
+    http::Url,
+    secret::mask_name,
+    site::Product,
+};
 
 /// The base URL of Bitbucket Cloud.
 const CLOUD: &str = "https://bitbucket.org";
@@ -92,7 +104,7 @@ pub(super) fn resolve(raw: &Raw, name: &str) -> Result<Profile, Failure> {
     let grant = grant(raw, environment, &settings, store, name)?;
     let endpoints = endpoints(&settings)?;
     let shared = match grant {
-        Grant::Shared(_) => shared::find(store, name, &settings, &raw.environment.of_vault)?,
+        Grant::Shared(_) => record::find(store, name, &settings, &raw.environment.of_vault)?,
         _ => None,
     };
     if matches!(grant, Grant::AuthorizationCode(_)) && store == Store::Memory {

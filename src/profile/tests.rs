@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::failure::Kind;
+use crate::{address::Address, http::Url, secret::Secret};
 
 fn setting(value: &str) -> Option<Setting> {
     Some(Setting {

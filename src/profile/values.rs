@@ -1,8 +1,8 @@
 //! Reads the value of a setting: a URL, a word of several, a boolean.
 
-use super::{Setting, Store};
+use super::{setting::Setting, store::Store};
 use crate::{
-    failure::{Failure, Kind, quote},
+    failure::{Failure, misconfigured, quote},
     http::{Url, may_carry_credentials},
     secret::{mask_address, mask_name},
 };
@@ -11,7 +11,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// [`Kind::Misconfigured`] if a credential must not be sent to it.
+/// [`crate::failure::Kind::Misconfigured`] if a credential must not be sent to it.
 pub(super) fn endpoint(setting: &Setting) -> Result<Url, Failure> {
     read_url(&setting.value, &setting.origin)
 }
@@ -80,8 +80,4 @@ pub(super) fn one_of<T: Copy>(
             words.join(", ")
         ))
     })
-}
-
-pub(super) fn misconfigured(message: String) -> Failure {
-    Failure::new(Kind::Misconfigured, message)
 }

@@ -1,0 +1,10 @@
+//! A value with its origin.
+
+/// A value with its origin, for messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting<T = String> {
+    /// The value.
+    pub value: T,
+    /// The key or variable, with its file: `bbtoken.work.clientId in ~/.gitconfig`.
+    pub origin: String,
+}
