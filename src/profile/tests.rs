@@ -1,8 +1,7 @@
 //! Tests choice and resolution together, with settings as users write them.
 
 use super::*;
-use crate::failure::Kind;
-use crate::{address::Address, http::Url, secret::Secret};
+use crate::{address::Address, failure::Kind, http::Url, secret::Secret};
 
 fn setting(value: &str) -> Option<Setting> {
     Some(Setting {
