@@ -11,11 +11,11 @@
 use std::io::{self, BufRead, Read as _};
 
 use super::{
-    Git, Service, Session,
     cache::{AdvertisementCache, Remembered},
+    git::{Git, Service},
     pktline::{self, Boundaries},
     rpc::ask,
-    session::NoCredential,
+    session::{NoCredential, Session},
 };
 use crate::{
     failure::{Kind, kind},

@@ -3,10 +3,12 @@
 use bytes::Bytes;
 
 use super::{
-    Broken, Connected, Git, Session, Stage,
     advertisement::{self, Prefetched},
+    git::Git,
+    outcome::{Broken, Connected, Stage},
     pktline::{self, Boundaries, Ending},
     rpc::{ask, copy, incomplete},
+    session::Session,
 };
 use crate::{
     failure::{Failure, Kind},

@@ -12,11 +12,12 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Broken, Git, Service, Session, Stage,
     advertisement::first_packet,
+    git::{Git, Service},
+    outcome::{Broken, Stage},
     pktline::{self, Boundaries, ERROR_PREFIX, Ending},
     rpc::{copy, incomplete},
-    session::Repeat,
+    session::{Repeat, Session},
 };
 use crate::{
     failure::{Failure, Kind},

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 
 use super::{
-    Broken, Git, Service, Session, Stage,
+    git::{Git, Service},
+    outcome::{Broken, Stage},
     pktline::{Boundaries, Ending},
-    session::Repeat,
+    session::{Repeat, Session},
 };
 use crate::http::{Body, BodyReader, Request, Response, ResponseBody};
 

@@ -1,10 +1,10 @@
 //! Requests a repository's ref advertisement, `info/refs`, and follows its redirects (gitprotocol-http(5)).
 
-use super::{Repeat, Session, below, redirect};
+use super::{redirect, repeat::Repeat, service::below, state::Session};
 use crate::{
     failure::quote,
     http::{Request, Response, Url},
-    transport::Service,
+    transport::git::Service,
 };
 
 /// The limit of redirects for `info/refs` (git: `CURLOPT_MAXREDIRS` 20).

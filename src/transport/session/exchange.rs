@@ -1,51 +1,24 @@
 //! Sends one request: with the credential, and again when that is safe and may help.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Instant,
-};
+use std::{fmt, time::Instant};
 
 use anyhow::Context as _;
 
-use super::{NoCredential, Service, Session, refusal::Refusal};
+use super::{refusal::Refusal, repeat::Repeat, state::Session};
 use crate::{
     clock::{Clock as _, SystemClock},
     http::{Body, Phase, Request, Response, TransportError, Trouble},
     secret::Secret,
+    transport::git::Service,
 };
 
-/// Whether a request may be sent again if its response was lost.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::transport) enum Repeat<'a> {
-    /// The request only reads.
-    Safe,
-    /// The server may have executed the request, once `sent` is true.
-    Never {
-        /// Whether the client has sent the whole request.
-        sent: &'a AtomicBool,
-        /// Whether the request is still in memory, and can be sent again if the server has certainly not executed it.
-        is_kept: bool,
-    },
-}
+/// The error if there is no credential.
+#[derive(Debug)]
+pub(in crate::transport) struct NoCredential(String);
 
-impl Repeat<'_> {
-    /// Tells whether the server may have executed the request without confirming it.
-    pub(super) fn may_be_done(self) -> bool {
-        matches!(self, Repeat::Never { sent, .. } if sent.load(Ordering::SeqCst))
-    }
-
-    fn is_allowed_after(self, error: &TransportError) -> bool {
-        match self {
-            Repeat::Safe => true,
-            Repeat::Never { is_kept, .. } => is_kept && error.phase == Phase::Connect,
-        }
-    }
-
-    fn is_allowed_after_status(self, status: u16) -> bool {
-        match self {
-            Repeat::Safe => true,
-            Repeat::Never { is_kept, .. } => is_kept && status == 429,
-        }
+impl fmt::Display for NoCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     failure::{Kind, Renewal, quote},
     http::Response,
     site::{Answer, Product},
-    transport::Service,
+    transport::git::Service,
 };
 
 /// The part of an error response that is read.

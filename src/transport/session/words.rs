@@ -2,11 +2,11 @@
 
 use std::io;
 
-use super::{Repeat, Session, redirect::Unfollowed, refusal::Refusal};
+use super::{redirect::Unfollowed, refusal::Refusal, repeat::Repeat, state::Session};
 use crate::{
     failure::{Failure, Kind, quote},
     http::{Phase, TransportError, Url},
-    transport::Service,
+    transport::git::Service,
 };
 
 impl Session<'_> {
