@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Tokens;
+use super::tokens::Tokens;
 use crate::{
     http::{Phase, Retries, Trouble},
     oauth,

@@ -1,6 +1,5 @@
 //! Explains errors of the token endpoint in terms of the profile and its client.
 
-use super::needs_login;
 use crate::{
     failure::{Failure, Kind, quote},
     oauth,
@@ -16,6 +15,18 @@ pub(super) fn who(profile: &Profile) -> String {
     match profile.client() {
         Some(client) => format!("profile '{profile}' with client '{}'", mask_id(&client.id)),
         None => format!("profile '{profile}'"),
+    }
+}
+
+/// Gives the kind of error for a missing or ended login.
+pub(crate) fn needs_login(profile: &Profile) -> Kind {
+    match &profile.shared {
+        Some(shared) => Kind::SharedLoginNeeded {
+            login: shared.login(&profile.name),
+        },
+        None => Kind::LoginNeeded {
+            profile: profile.name.clone(),
+        },
     }
 }
 

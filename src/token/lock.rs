@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::of_disk;
+use super::disk::of_disk;
 use crate::{
     clock::Clock,
     failure::{Failure, Kind},

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use super::{Bearer, Tokens, busy::Repeat, cache::Entry, explain::explain, refresh, store};
+use super::{
+    bearer::Bearer, busy::Repeat, cache::Entry, explain::explain, refresh, store, tokens::Tokens,
+};
 use crate::{
     failure::{Failure, Kind},
     http::{HttpClient, PATIENCE},

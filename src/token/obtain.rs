@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::{
-    Tokens,
     bearer::Current,
     busy::Repeat,
     cache::{Cache, Cached, Entry, least_life},
@@ -13,6 +12,7 @@ use super::{
     refresh::Refresh,
     shared::{AHEAD_S, Granted, Renewal},
     store::Store,
+    tokens::Tokens,
 };
 use crate::{
     failure::{Failure, Kind, kind},
@@ -62,6 +62,32 @@ impl Tokens<'_> {
         let is_sane = entry.expires_at_unix_s <= now_unix_s.saturating_add(entry.lifetime_s);
         let is_good = is_alive && is_sane && Some(&entry.access_token) != refused;
         is_good.then(|| Current::of(entry, false))
+    }
+
+    pub(super) fn cached(&self, margin: Duration) -> Option<Current> {
+        self.usable(self.cached_entry()?, margin, None)
+    }
+
+    /// Gives the token of a user's login. First repeats a refresh whose response was lost, while that is possible.
+    pub(super) fn of_login(&mut self, margin: Duration) -> anyhow::Result<Current> {
+        let Some(current) = self.cached(margin) else {
+            return self.obtain(&TokenRequest::of(margin));
+        };
+        if !self.may_repeat_refresh() {
+            return Ok(current);
+        }
+        let in_passing = TokenRequest {
+            patience: Duration::ZERO,
+            ..TokenRequest::of(margin)
+        };
+        self.obtain(&in_passing).or(Ok(current))
+    }
+
+    /// Tells whether a refresh was interrupted and can be repeated. Without a grace period, it cannot, and a refresh before
+    /// the token has ended would end the token that other commands use.
+    fn may_repeat_refresh(&self) -> bool {
+        let journal = Journal::at(self.places.state.clone(), &self.profile.login_key());
+        !self.profile.ends_tokens_by_refresh() && journal.is_urgent(self.clock.now_unix_s())
     }
 
     /// Gives the token of a shared record. A command whose cached token ends soon looks for a newer one, so that not all

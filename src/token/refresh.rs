@@ -19,14 +19,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::{
-    Tokens,
     busy::Repeat,
     cache::Entry,
-    explain::{explain, who},
+    explain::{explain, needs_login, who},
     journal::Journal,
     login::Login,
-    needs_login,
     store::Store,
+    tokens::Tokens,
 };
 use crate::{
     failure::{Failure, Kind},

@@ -5,9 +5,11 @@ use std::{path::Path, time::Duration};
 use serde_json::{Value, json};
 
 use super::{
-    Bearer, Login, Tokens,
+    bearer::Bearer,
     cache::{Cached, Entry},
+    login::Login,
     obtain::TokenRequest,
+    tokens::Tokens,
 };
 use crate::{
     failure::{Failure, Kind, kind},

@@ -15,7 +15,7 @@
 
 use std::{cell::Cell, time::Duration};
 
-use super::{Seen, SharedRecord, Trouble, Version};
+use super::interface::{Seen, SharedRecord, Trouble, Version};
 use crate::{
     failure::{Failure, Kind},
     profile::Setting,

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::{
-    Seen, SharedRecord, Trouble, Version,
+    interface::{Seen, SharedRecord, Trouble, Version},
     record::{Claim, Record, machine},
 };
 use crate::{
     clock::Clock,
     failure::{Failure, Kind},
-    token::{Tokens, needs_login},
+    token::{explain::needs_login, tokens::Tokens},
 };
 
 /// The life of a claim. After that, another machine may repeat the exchange.

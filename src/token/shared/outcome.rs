@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Trouble,
+    interface::Trouble,
     lookout::{ABSENT, Held, Known, Lookout, Pauses},
     record::{Access, Claim, Failed, Record},
 };

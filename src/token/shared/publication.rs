@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{
-    Inspection, RESERVED, Seen, SharedRecord, Trouble,
+    interface::{Inspection, RESERVED, Seen, SharedRecord, Trouble},
     lookout::{Known, Lookout, Pauses, STORE_LIMIT, Standing},
     record::{Access, Record, machine},
     renewal::Renewal,
@@ -14,7 +14,7 @@ use crate::{
     failure::{Failure, Kind, quote},
     oauth,
     secret::Secret,
-    token::{Tokens, cache::Cache},
+    token::{cache::Cache, tokens::Tokens},
 };
 
 /// The least size of the record that proves the room for a login: twice a login with tokens of the longest known form.

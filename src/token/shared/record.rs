@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::RESERVED;
+use super::interface::RESERVED;
 use crate::{
     oauth::{self, TokenAnswer},
     profile::{Grant, Profile},

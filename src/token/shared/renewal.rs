@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    SharedRecord,
+    interface::SharedRecord,
     lookout::{ABSENT, Claimed, Known, Lookout, STORE_LIMIT, Standing},
     record::{Access, Cause, Failed},
 };
@@ -12,10 +12,9 @@ use crate::{
     http::PATIENCE,
     secret::Secret,
     token::{
-        Tokens,
         cache::{Entry, least_life},
-        explain::who,
-        needs_login,
+        explain::{needs_login, who},
+        tokens::Tokens,
     },
 };
 

@@ -12,12 +12,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{RESERVE_BYTES, Store, unusable};
+use super::interface::{RESERVE_BYTES, Store, unusable};
 use crate::{
     failure::{Failure, Kind, shell_command},
     files::{self, Directory, MAX_FILE_BYTES},
     secret::Secret,
-    token::{format, of_disk},
+    token::{disk::of_disk, format},
 };
 
 /// A directory of secrets.

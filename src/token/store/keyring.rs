@@ -10,9 +10,8 @@ use anyhow::Context as _;
 use keyring_core::{Entry, Error};
 
 use super::{
-    Store,
     entries::{Entries, Keychain, connect},
-    unusable,
+    interface::{Store, unusable},
 };
 use crate::{
     limits,

@@ -4,64 +4,29 @@
 //! the cache instead: a lost access token costs a request, a lost secret costs a login.
 mod entries;
 mod file;
+mod interface;
 mod keyring;
 
 use std::path::PathBuf;
 
 use crate::{
-    failure::{Failure, Kind},
     profile::{self, Profile},
     secret::Secret,
 };
 
+use interface::unusable;
+
 pub(crate) use entries::Keychain;
 pub(crate) use file::FileStore;
+pub(crate) use interface::Store;
 pub(crate) use keyring::{KeyringStore, is_ready};
-
-/// The space that a store reserves before a request for a secret that cannot be repeated. It is twice the size of two
-/// Bitbucket tokens of the longest known form.
-const RESERVE_BYTES: usize = 16 * 1024;
-
-/// Keeps secrets between commands.
-pub trait Store {
-    /// Reads a secret; `None` if there is none.
-    ///
-    /// # Errors
-    ///
-    /// [`Kind::StoreUnusable`] if the store is locked, damaged or readable by others.
-    fn load(&self, key: &str) -> anyhow::Result<Option<Secret>>;
-
-    /// Reserves space for the next [`Store::save`] of this key.
-    ///
-    /// # Errors
-    ///
-    /// [`Kind::StoreUnusable`] if there is no space. Nothing is lost then.
-    fn reserve(&self, key: &str) -> anyhow::Result<()>;
-
-    /// Releases unused space that [`Store::reserve`] took, in this process or in one that has ended.
-    fn release(&self, _key: &str) {}
-
-    /// Replaces a secret as a whole. After that, it survives a power loss.
-    ///
-    /// # Errors
-    ///
-    /// [`Kind::StoreUnusable`]. The earlier secret is then still there.
-    fn save(&self, key: &str, secret: &Secret) -> anyhow::Result<()>;
-
-    /// Removes a secret, even an unreadable one. Tells whether there was one.
-    ///
-    /// # Errors
-    ///
-    /// [`Kind::StoreUnusable`] if it is still there.
-    fn forget(&self, key: &str) -> anyhow::Result<bool>;
-}
 
 /// Opens a profile's store. `directory` is for the file store. `no_questions` is the setting that forbids a store to
 /// ask the user.
 ///
 /// # Errors
 ///
-/// [`Kind::StoreUnusable`] if this machine has no such store.
+/// [`crate::failure::Kind::StoreUnusable`] if this machine has no such store.
 pub(crate) fn open(
     profile: &Profile,
     directory: Option<PathBuf>,
@@ -94,7 +59,7 @@ pub(crate) fn open(
 ///
 /// # Errors
 ///
-/// [`Kind::StoreUnusable`] if something remains.
+/// [`crate::failure::Kind::StoreUnusable`] if something remains.
 pub(crate) fn forget_rest(
     store: profile::Store,
     directories: Vec<PathBuf>,
@@ -135,8 +100,4 @@ impl Store for NoStore {
     fn forget(&self, _key: &str) -> anyhow::Result<bool> {
         Ok(false)
     }
-}
-
-fn unusable(message: String) -> Failure {
-    Failure::new(Kind::StoreUnusable, message)
 }

@@ -16,7 +16,7 @@ use crate::{
     pasted,
     profile::{Jwt, Vault},
     secret::Secret,
-    token::of_disk,
+    token::disk::of_disk,
 };
 
 type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;

@@ -2,12 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::{READ, VaultRecord, WRITE, wire::Answer};
+use super::{
+    requests::{READ, VaultRecord, WRITE},
+    wire::Answer,
+};
 use crate::{
     failure::quote,
     profile::RecordPath,
     secret::Secret,
-    token::shared::{Inspection, Trouble},
+    token::shared::interface::{Inspection, Trouble},
 };
 
 const RIGHTS: [&str; 3] = ["create", "read", "update"];

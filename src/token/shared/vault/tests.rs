@@ -1,13 +1,16 @@
 //! Tests the meaning of each answer, with a server that gives prepared answers.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{cell::RefCell, collections::VecDeque};
 
 use bytes::Bytes;
 
 use super::*;
 use crate::{
-    http::{Body, HeaderMap, Method, Request, Response, ResponseBody, TransportError, Url},
-    profile::Jwt,
+    http::{
+        Body, HeaderMap, HttpClient, Method, Phase, Request, Response, ResponseBody,
+        TransportError, Url,
+    },
+    profile::{Jwt, RecordPath, Vault},
 };
 
 /// An answer, or the phase in which the exchange ends.
@@ -343,7 +346,7 @@ fn a_refused_token_is_replaced_once_by_a_login_with_a_jwt() {
 
 /// Gives another record with the server, the login and the variables of this one.
 fn sibling<'v>(record: &VaultRecord<'v>) -> VaultRecord<'v> {
-    let Wire { vault, http, .. } = record.wire;
+    let wire::Wire { vault, http, .. } = record.wire;
     let copy = vault.token_record.as_ref().expect("it is set");
     VaultRecord::new(vault, copy, http, record.variables, record.session)
 }

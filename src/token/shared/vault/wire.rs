@@ -5,7 +5,7 @@ use std::{cell::Cell, time::Duration};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::super::Trouble;
+use super::super::interface::Trouble;
 use crate::{
     failure::{Failure, Kind, quote},
     http::{self, Body, HttpClient, Phase, Request, Response, TransportError},
