@@ -12,7 +12,8 @@ use std::{
 use super::{
     interface::{Body, Method, Request},
     message::{Line, Messages},
-    proxy::{Proxy, ProxyAuth, ProxyLogin, auth::ProxyError},
+    proxy::{Proxy, ProxyAuth, ProxyLogin},
+    proxy_auth::ProxyError,
     resolver::Family,
     settings::Settings,
     transport_error::{Phase, TransportError},

@@ -8,7 +8,8 @@ use rustls::{
 };
 
 use super::{
-    proxy::{Proxy, auth::ProxyError},
+    proxy::Proxy,
+    proxy_auth::ProxyError,
     timeouts::ConnectTimeout,
     tls::TlsProblem,
     transport_error::{Phase, TransportError},

@@ -25,6 +25,7 @@ mod message;
 #[cfg(unix)]
 mod open;
 mod proxy;
+mod proxy_auth;
 mod resolver;
 mod retry;
 mod route;

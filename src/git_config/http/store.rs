@@ -2,7 +2,10 @@
 
 use std::ffi::OsString;
 
-use super::{Resolved, resolve, trust::names_host};
+use super::{
+    resolve::{Resolved, resolve},
+    trust::names_host,
+};
 use crate::{
     failure::{Failure, misconfigured},
     git_config::{

@@ -1,7 +1,5 @@
 //! A proxy: its address, the setting that names it, and its login.
 
-pub(super) mod auth;
-
 use std::{borrow::Cow, fmt};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};

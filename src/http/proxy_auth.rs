@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Proxy, ProxyLogin};
+use super::proxy::{Proxy, ProxyLogin};
 use crate::{failure::quote, http::Url};
 
 /// The time limit for the proxy, which has just answered.
