@@ -129,8 +129,8 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`refusal::Untrusted`] if another user owns it or has access to it; [`io::ErrorKind::InvalidData`] if it is not a regular
-    /// file or is longer than the limit.
+    /// [`refusal::Untrusted`] if another user owns it or has access to it; [`io::ErrorKind::InvalidData`] if it is not a
+    /// regular file or is longer than the limit.
     pub(crate) fn read(&self, name: &str, max_bytes: u64) -> io::Result<Vec<u8>> {
         let file = self.file(name, Access::Read)?;
         let mut bytes = Vec::new();

@@ -157,7 +157,8 @@ pub(crate) fn open_without_waiting(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 ///
-/// [`Untrusted`](super::refusal::Untrusted) if another user owns it or has access to it, or if it has a second hard link.
+/// [`Untrusted`](super::refusal::Untrusted) if another user owns it or has access to it, or if it has a second hard
+/// link.
 pub(crate) fn check_own_file(file: &File, path: &Path) -> io::Result<()> {
     let mode = check_only_name(file, path)?;
     check_mode(path, mode, "600")

@@ -27,8 +27,8 @@ use crate::{
 ///
 /// # Errors
 ///
-/// [`crate::failure::Kind::Misconfigured`] for an empty `BBTOKEN_*` variable, for two variables that exclude each other, and for a
-/// setting that a repository must not make ([`BBTOKEN_KEYS`]).
+/// [`crate::failure::Kind::Misconfigured`] for an empty `BBTOKEN_*` variable, for two variables that exclude each
+/// other, and for a setting that a repository must not make ([`BBTOKEN_KEYS`]).
 pub(crate) fn profiles(config: &GitConfig, variables: Variables<'_>) -> Result<Raw, Failure> {
     let mut raw = Raw {
         environment: environment(variables)?,
