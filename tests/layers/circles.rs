@@ -4,9 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The rooms whose files still use terms of the `mod.rs` above them.
-const UNFINISHED: [&str; 5] = ["app", "cli", "doctor", "helper", "setup"];
-
 /// A module path below the crate: `["http", "client"]`.
 type Path = Vec<String>;
 
@@ -213,10 +210,7 @@ impl Crate {
     fn imports_of(&self, path: &Path) -> BTreeSet<Path> {
         let uses = self.files[path].uses.iter();
         let found = uses.filter_map(|name| self.definition(path, name, 20));
-        let is_unfinished = UNFINISHED.contains(&path.first().map_or("", String::as_str));
-        found
-            .filter(|used| used != path && !(is_unfinished && path.starts_with(used)))
-            .collect()
+        found.filter(|used| used != path).collect()
     }
 
     /// Gives each import that is part of a circle, as `user -> used`.
