@@ -98,12 +98,8 @@ fn doctor_asks_everything_of_a_server_over_one_connection() {
     on_every_git(|world| {
         world.bbtoken(["doctor"]).ok();
         let requests = world.bitbucket.requests();
-        let of = |path: &str| {
-            let mut all = requests.iter().filter(|request| request.path == path);
-            all.next().map(|request| request.connection)
-        };
-        assert!(of("/").is_some(), "the front page");
-        assert_eq!(of("/"), of(&world.token_path()));
+        let used: BTreeSet<_> = requests.iter().map(|it| it.connection).collect();
+        assert!(requests.len() > 1 && used.len() == 1, "{requests:?}");
         // Another one only shows that the port is open.
         assert_eq!(world.bitbucket.connections(), 2);
     });
