@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Tells the time of day in UTC.
-pub trait Clock {
+pub(crate) trait Clock {
     /// Seconds since 1970-01-01T00:00:00Z.
     fn now_unix_s(&self) -> u64;
 

@@ -7,7 +7,7 @@ use std::{fmt, io};
 
 /// The kind of an error, by what the user can do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// There is no profile for the address, and the environment contains no client and no token.
     NotConfigured,
     /// No profile is for the site that the address names.
@@ -127,26 +127,26 @@ pub enum Kind {
 
 /// How to replace a token that the user made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Renewal {
+pub(crate) struct Renewal {
     /// What to do, as one imperative sentence.
-    pub remedy: String,
+    pub(crate) remedy: String,
     /// The profile that has the token in its store, where a login replaces it.
-    pub stored: Option<String>,
+    pub(crate) stored: Option<String>,
 }
 
 /// A link of an error chain, with its kind.
 ///
 /// The message says what failed. It never contains a secret or a raw response body.
 #[derive(Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// What kind of remedy fits.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     message: String,
 }
 
 impl Failure {
     /// Creates a failure. The kind decides the hint and the exit code.
-    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
         Failure {
             kind,
             message: message.into(),

@@ -134,30 +134,3 @@ pub fn git_bbtoken(client_id: Option<&'static str>, secret: Option<&'static str>
     profile::builtin::set(client_id, secret);
     cli::main()
 }
-
-/// Code that the project's own tests compare with git, or replace. This is not a public interface and may change.
-#[doc(hidden)]
-pub mod internals {
-    pub use crate::{
-        clock::Clock,
-        git_config::{
-            BBTOKEN_KEYS, FromRepository, GIT_KEYS, GitConfig, HTTP_KEYS, HttpTreatment,
-            REMOTE_KEYS, Scope, http_settings,
-        },
-        http::{
-            Body, Client as HttpClientOfTests, HeaderMap, HttpClient, Phase, Request, Response,
-            ResponseBody, Settings, TransportError, Url,
-        },
-        oauth::Authorization,
-        profile::{
-            Client, Endpoints, Grant, Jwt, Profile, RecordPath, SharedStore, Source, Store,
-            Transport, Vault,
-        },
-        secret::Secret,
-        site::Product,
-        token::{
-            Connect, Inspection, Login, Places, Seen, SharedRecord, Tokens, Trouble, Version,
-            purpose,
-        },
-    };
-}

@@ -31,26 +31,26 @@ const MASK: &str = "***";
 /// It has no `Display`, and its `Debug` is redacted. Its clones share its memory, which is wiped with the last of them.
 /// [`Secret::expose`] is the only way to read it, so that a search finds every such place.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Arc<Zeroizing<String>>);
+pub(crate) struct Secret(Arc<Zeroizing<String>>);
 
 impl Secret {
     /// Wraps a string that must not be shown.
-    pub fn new(text: impl Into<String>) -> Self {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
         Secret(Arc::new(Zeroizing::new(text.into())))
     }
 
     /// Reads the secret, only for its header, form body or file.
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 
     /// Tells whether it is empty.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Gives a fingerprint of the secret: the first 8 hexadecimal digits of its SHA-256.
-    pub fn fingerprint(&self) -> String {
+    pub(crate) fn fingerprint(&self) -> String {
         hex_digest(self.0.as_bytes())[..8].to_owned()
     }
 }

@@ -38,11 +38,11 @@ const OF_BUILD: [&str; 2] = ["BBTOKEN_BUILTIN_CLIENT_ID", "BBTOKEN_BUILTIN_CLIEN
 
 /// A setting or variable with this program's prefix that nothing reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unknown {
+pub(crate) struct Unknown {
     /// Its name, for a setting with its file.
-    pub name: String,
+    pub(crate) name: String,
     /// The most likely correct name.
-    pub instead: Option<String>,
+    pub(crate) instead: Option<String>,
 }
 
 impl Unknown {

@@ -120,21 +120,7 @@ const RULES: [(&str, &[&str]); 35] = [
         ],
     ),
     ("report", &["git_config"]),
-    // The entry points, and what the project's own tests use.
-    (
-        "lib",
-        &[
-            "cli",
-            "clock",
-            "git_config",
-            "helper",
-            "http",
-            "oauth",
-            "profile",
-            "site",
-            "token",
-        ],
-    ),
+    ("lib", &["cli", "helper", "profile"]),
     ("bin/git-remote-bbtoken", &["git_remote_bbtoken"]),
     ("bin/git-bbtoken", &["git_bbtoken"]),
 ];

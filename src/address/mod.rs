@@ -23,16 +23,16 @@ const USUAL_PORTS: [&str; 3] = [":443", ":80", ":22"];
 ///
 /// Its `Display` is `workspace/repository`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Address {
+pub(crate) struct Address {
     /// The profile in the address (`profile@workspace/repository`).
-    pub profile: Option<String>,
+    pub(crate) profile: Option<String>,
     /// The workspace's slug or `{uuid}`; at a Data Center, the project's key or `~user`.
-    pub workspace: String,
+    pub(crate) workspace: String,
     /// The repository's slug or `{uuid}`, without `.git`.
-    pub repository: String,
+    pub(crate) repository: String,
     /// The host in the address with its port, written as in the base URL; `bitbucket.org` for each host of Bitbucket
     /// Cloud.
-    pub host: Option<String>,
+    pub(crate) host: Option<String>,
 }
 
 impl fmt::Display for Address {
@@ -43,15 +43,15 @@ impl fmt::Display for Address {
 
 /// The parts of a site that an address is compared with.
 #[derive(Clone, Copy)]
-pub struct Base<'a> {
+pub(crate) struct Base<'a> {
     /// The host of the base URL, with the port if it is not the scheme's default: `localhost:8443`.
-    pub authority: &'a str,
+    pub(crate) authority: &'a str,
     /// The path of the base URL, without a slash at the end; empty for Bitbucket Cloud.
-    pub path: &'a str,
+    pub(crate) path: &'a str,
     /// The host of ssh addresses, if it is another one.
-    pub ssh_host: Option<&'a str>,
+    pub(crate) ssh_host: Option<&'a str>,
     /// The forms of the site's addresses.
-    pub grammar: &'a dyn Grammar,
+    pub(crate) grammar: &'a dyn Grammar,
 }
 
 impl Base<'_> {
@@ -89,7 +89,7 @@ pub(crate) fn is_one_of(host: &str, hosts: &[&str]) -> bool {
 }
 
 /// The forms of a site's addresses. The errors say why a text is no address of a repository.
-pub trait Grammar {
+pub(crate) trait Grammar {
     /// The hosts in addresses besides that of the base URL.
     fn hosts(&self) -> &'static [&'static str];
 
@@ -156,7 +156,7 @@ impl Address {
     }
 
     /// Tells whether two addresses name the same repository, without regard to the host.
-    pub fn is_same_repository(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_repository(&self, other: &Self) -> bool {
         let names = |address: &Self| address.to_string().to_ascii_lowercase();
         names(self) == names(other)
     }

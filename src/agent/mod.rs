@@ -39,17 +39,17 @@ const IDLE_LIMIT: Duration = Duration::from_secs(110);
 #[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub(crate) struct Lane {
     /// The server's host name or address.
-    pub host: String,
+    pub(crate) host: String,
     /// The server's port.
-    pub port: u16,
+    pub(crate) port: u16,
     /// Whose requests these are: a digest of the profile.
-    pub identity: String,
+    pub(crate) identity: String,
     /// The file with the trusted certificates; `None` where the system verifies certificates.
-    pub roots: Option<PathBuf>,
+    pub(crate) roots: Option<PathBuf>,
     /// The file's state. A changed file gets new connections.
-    pub stamp: Option<String>,
+    pub(crate) stamp: Option<String>,
     /// The network namespace. The agent must be in the same one.
-    pub network: Option<u64>,
+    pub(crate) network: Option<u64>,
 }
 
 /// What a program asks the agent for, as one line of JSON.
@@ -68,19 +68,19 @@ pub(crate) enum Ask {
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Status {
     /// The process.
-    pub pid: u32,
+    pub(crate) pid: u32,
     /// Its network namespace.
-    pub network: Option<u64>,
+    pub(crate) network: Option<u64>,
     /// How long it has been running.
-    pub running_s: u64,
+    pub(crate) running_s: u64,
     /// The open connections that no command uses.
-    pub kept: usize,
+    pub(crate) kept: usize,
     /// The connections in use.
-    pub lent: usize,
+    pub(crate) lent: usize,
     /// The connections that were lent while they were open already.
-    pub reused: u64,
+    pub(crate) reused: u64,
     /// The connections that the agent has made.
-    pub dialed: u64,
+    pub(crate) dialed: u64,
 }
 
 /// Tells whether the process at the other end of a socket is this user's.

@@ -15,9 +15,9 @@ use crate::{
 /// The context of one command.
 pub(crate) struct App {
     /// The settings of profiles.
-    pub raw: Raw,
+    pub(crate) raw: Raw,
     /// The sites: first the common one, then those that profiles set.
-    pub places: Vec<profile::Place>,
+    pub(crate) places: Vec<profile::Place>,
     pub(crate) git: GitConfig,
     pub(super) environment: Environment,
     pub(super) services: Rc<Services>,

@@ -15,7 +15,7 @@ use crate::{
 /// A resolved profile with its resolved http settings.
 pub(crate) struct Identity {
     /// Whose token is used.
-    pub profile: Profile,
+    pub(crate) profile: Profile,
     /// The server of the repository.
     url: Url,
     pub(crate) http: HttpSettings,

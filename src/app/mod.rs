@@ -53,11 +53,11 @@ pub(crate) use trial::{Unread, try_on};
 #[derive(Debug)]
 pub(crate) struct Explained {
     /// The repository, as `workspace/repository`.
-    pub repository: String,
+    pub(crate) repository: String,
     /// The profile's name.
-    pub profile: String,
+    pub(crate) profile: String,
     /// Why it is this one.
-    pub why: String,
+    pub(crate) why: String,
 }
 
 impl App {

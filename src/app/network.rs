@@ -22,25 +22,25 @@ const FRONT_PAGE_LIMIT: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(crate) struct Route {
     /// Bitbucket's host.
-    pub host: String,
+    pub(crate) host: String,
     /// The proxy in between.
-    pub proxy: Option<Proxy>,
+    pub(crate) proxy: Option<Proxy>,
     /// The host of the first connection: the proxy, or Bitbucket.
-    pub hop: String,
+    pub(crate) hop: String,
     /// The port of the first connection.
-    pub port: u16,
+    pub(crate) port: u16,
     /// The number of addresses of the first host, or why there is none.
-    pub addresses: Result<usize, String>,
+    pub(crate) addresses: Result<usize, String>,
     /// Whether one of them accepts connections.
-    pub connected: Result<(), String>,
+    pub(crate) connected: Result<(), String>,
     /// The time in the `Date` of Bitbucket's front page; `None` without a connection.
-    pub answer: Option<anyhow::Result<Option<u64>>>,
+    pub(crate) answer: Option<anyhow::Result<Option<u64>>>,
     /// The settings for which git's own transport replaces the native one.
-    pub git_only: Vec<String>,
+    pub(crate) git_only: Vec<String>,
     /// The reason why git's own transport and curl replace the native transport, if they do.
-    pub by_git: Option<String>,
+    pub(crate) by_git: Option<String>,
     /// The setting that disables certificate checks.
-    pub unverified_by: Option<String>,
+    pub(crate) unverified_by: Option<String>,
 }
 
 impl App {

@@ -25,17 +25,17 @@ const MAX_INPUT_BYTES: u64 = 1024 * 1024;
 /// Input and output. Answers that a script may read go to `output`, prose and questions to `say`.
 pub(crate) struct Console<'a> {
     /// Standard input.
-    pub input: &'a mut dyn BufRead,
+    pub(crate) input: &'a mut dyn BufRead,
     /// Standard output.
-    pub output: &'a mut dyn Write,
+    pub(crate) output: &'a mut dyn Write,
     /// Says something to a person.
-    pub say: &'a dyn Fn(&str),
+    pub(crate) say: &'a dyn Fn(&str),
     /// Whether a user can answer: stdin and the output for prose are terminals.
-    pub is_interactive: bool,
+    pub(crate) is_interactive: bool,
     /// Whether standard output is a terminal.
-    pub is_output_a_terminal: bool,
+    pub(crate) is_output_a_terminal: bool,
     /// How marks are shown there.
-    pub style: Style,
+    pub(crate) style: Style,
 }
 
 impl Console<'_> {

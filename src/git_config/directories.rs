@@ -11,9 +11,9 @@ pub(crate) const DIRECTORY: &str = "git-remote-bbtoken";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Directories {
     /// The directory for files that can be created again.
-    pub cache: Option<PathBuf>,
+    pub(crate) cache: Option<PathBuf>,
     /// The directory for logins.
-    pub state: Option<PathBuf>,
+    pub(crate) state: Option<PathBuf>,
 }
 
 /// Finds the directories: below `BBTOKEN_HOME`, else in the user's default places.

@@ -6,7 +6,7 @@ use super::text::Text;
 
 /// The scope of a setting (git-config(1), "SCOPES").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// The machine's file.
     System,
     /// The user's files.
@@ -21,26 +21,26 @@ pub enum Scope {
 
 impl Scope {
     /// Tells whether settings of this scope may name endpoints and commands (git-config(1), "protected configuration").
-    pub fn is_protected(self) -> bool {
+    pub(crate) fn is_protected(self) -> bool {
         matches!(self, Scope::System | Scope::Global | Scope::Command)
     }
 }
 
 /// One setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The section, in lower case; empty for a key before the first section.
-    pub section: Text,
+    pub(crate) section: Text,
     /// The subsection, as written.
-    pub subsection: Option<Text>,
+    pub(crate) subsection: Option<Text>,
     /// The key, in lower case.
-    pub key: Text,
+    pub(crate) key: Text,
     /// The value; `None` for a key without `=`, which means true.
-    pub value: Option<String>,
+    pub(crate) value: Option<String>,
     /// The scope of its file.
-    pub scope: Scope,
+    pub(crate) scope: Scope,
     /// Its file, its variable, or `the command line`.
-    pub origin: Text,
+    pub(crate) origin: Text,
 }
 
 impl Entry {

@@ -13,7 +13,7 @@ use super::{
 
 /// All git settings, in order of precedence. The last one wins.
 #[derive(Clone, Debug, Default)]
-pub struct GitConfig {
+pub(crate) struct GitConfig {
     entries: Vec<Entry>,
     local_file: Option<PathBuf>,
     worktree_file: Option<PathBuf>,
@@ -25,7 +25,7 @@ impl GitConfig {
     /// # Errors
     ///
     /// [`crate::failure::Kind::Misconfigured`] for a file that cannot be read or parsed. Git also stops there.
-    pub fn read(variables: Variables<'_>) -> anyhow::Result<Self> {
+    pub(crate) fn read(variables: Variables<'_>) -> anyhow::Result<Self> {
         let places = Places::find(variables)?;
         Ok(GitConfig {
             entries: reader::read(&places, variables)?,
@@ -43,18 +43,18 @@ impl GitConfig {
     }
 
     /// Iterates over all settings in order.
-    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()
     }
 
     /// Iterates over the settings of the repository's own files.
-    pub fn of_repository(&self) -> impl Iterator<Item = &Entry> {
+    pub(crate) fn of_repository(&self) -> impl Iterator<Item = &Entry> {
         self.entries().filter(|entry| !entry.scope.is_protected())
     }
 
     /// Gives all settings except those of the repository's own files.
     #[must_use]
-    pub fn protected(&self) -> Self {
+    pub(crate) fn protected(&self) -> Self {
         let protected = self.entries().filter(|entry| entry.scope.is_protected());
         GitConfig {
             entries: protected.cloned().collect(),
@@ -63,7 +63,7 @@ impl GitConfig {
     }
 
     /// Gives the repository's file for a scope.
-    pub fn file(&self, scope: Scope) -> Option<&Path> {
+    pub(crate) fn file(&self, scope: Scope) -> Option<&Path> {
         match scope {
             Scope::Local => self.local_file.as_deref(),
             Scope::Worktree => self.worktree_file.as_deref(),
@@ -72,7 +72,12 @@ impl GitConfig {
     }
 
     /// Finds the last setting with a name, which wins. Section and key are in lower case.
-    pub fn last(&self, section: &str, subsection: Option<&str>, key: &str) -> Option<&Entry> {
+    pub(crate) fn last(
+        &self,
+        section: &str,
+        subsection: Option<&str>,
+        key: &str,
+    ) -> Option<&Entry> {
         lookup(&self.entries, section, subsection, key)
     }
 }

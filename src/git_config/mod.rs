@@ -23,23 +23,19 @@ mod vault;
 use std::ffi::OsString;
 
 pub(crate) use directories::{DIRECTORY, Directories, find as directories};
-pub use entry::Scope;
-pub(crate) use entry::{Entry, is_true, is_true_text};
+pub(crate) use entry::{Entry, Scope, is_true, is_true_text};
 pub(crate) use environment::Variables;
 pub(crate) use files::user_file;
-pub use git::GitConfig;
-pub(crate) use git::branch;
-pub use http::{HTTP_KEYS, Treatment as HttpTreatment, resolve as http_settings};
+pub(crate) use git::{GitConfig, branch};
 pub(crate) use http::{
-    Resolved as HttpSettings, from_repository as http_from_repository,
-    resolve_for_store as http_settings_of_store,
+    HTTP_KEYS, Resolved as HttpSettings, from_repository as http_from_repository,
+    resolve as http_settings, resolve_for_store as http_settings_of_store,
 };
-pub use permission::FromRepository;
+pub(crate) use permission::FromRepository;
 pub(crate) use profiles::{add_remote, add_shared, profiles};
 pub(crate) use questions::no_questions;
 pub(crate) use reader::file;
-pub(crate) use repository::Row;
-pub use repository::{BBTOKEN_KEYS, GIT_KEYS, REMOTE_KEYS};
+pub(crate) use repository::{BBTOKEN_KEYS, GIT_KEYS, REMOTE_KEYS, Row};
 pub(crate) use system::{file as system_file, keep_learned};
 pub(crate) use urlmatch::{fits as url_fits, values as url_values};
 

@@ -4,7 +4,7 @@ use super::entry::Entry;
 
 /// The permission for a setting in a repository's own configuration.
 #[derive(Clone, Copy, Debug)]
-pub enum FromRepository {
+pub(crate) enum FromRepository {
     /// The setting is followed. The text says why that is harmless.
     Followed(&'static str),
     /// Some values are followed. For others, the command fails. The text is as for [`Self::Refused`].
@@ -17,7 +17,7 @@ pub enum FromRepository {
 
 impl FromRepository {
     /// Describes the permission for the reference.
-    pub fn shown(self) -> String {
+    pub(crate) fn shown(self) -> String {
         match self {
             FromRepository::Followed(why) => format!("followed: {why}"),
             FromRepository::FollowedIf(_, why) => {

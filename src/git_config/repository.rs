@@ -14,11 +14,11 @@ use crate::{
 
 /// A key with its permission in a repository's own configuration.
 #[derive(Clone, Copy, Debug)]
-pub struct Row {
+pub(crate) struct Row {
     /// The last part of the key, as documented.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// The permission.
-    pub from_repository: FromRepository,
+    pub(crate) from_repository: FromRepository,
 }
 
 const fn row(name: &'static str, from_repository: FromRepository) -> Row {
@@ -31,7 +31,7 @@ const fn row(name: &'static str, from_repository: FromRepository) -> Row {
 const SELECT: &str = "it selects a profile that you have defined";
 
 /// Every `bbtoken.<key>`. Keys with a profile name are always refused.
-pub const BBTOKEN_KEYS: [Row; 32] = {
+pub(crate) const BBTOKEN_KEYS: [Row; 32] = {
     use FromRepository::{Followed, Refused};
     const DEFINE: &str = "define or change a profile";
     const SEND: &str = "decide where tokens are sent";
@@ -78,7 +78,7 @@ pub const BBTOKEN_KEYS: [Row; 32] = {
 };
 
 /// Every `remote.<name>.<key>` that the helper reads.
-pub const REMOTE_KEYS: [Row; 7] = {
+pub(crate) const REMOTE_KEYS: [Row; 7] = {
     use FromRepository::Followed;
     const ADDRESS: &str = "it leads only to a site that you have configured";
     const LFS: &str = "git-lfs reads it; the helper changes only what it wrote";
@@ -94,7 +94,7 @@ pub const REMOTE_KEYS: [Row; 7] = {
 };
 
 /// Every other git setting that the helper reads and that a repository may contain.
-pub const GIT_KEYS: [Row; 18] = {
+pub(crate) const GIT_KEYS: [Row; 18] = {
     use FromRepository::Followed;
     const INCLUDES: FromRepository =
         Followed("the settings in that file count as the repository's own");

@@ -12,7 +12,7 @@ const SPELLINGS: [&str; 4] = [
 
 impl Entry {
     /// Gives the whole key as users write it.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match &self.subsection {
             Some(subsection) => format!("{}.{subsection}.{}", self.section, self.documented_key()),
             None if self.section.is_empty() => self.key.to_string(),

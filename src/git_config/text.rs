@@ -4,11 +4,11 @@ use std::{borrow::Borrow, fmt, ops::Deref, sync::Arc};
 
 /// Shared text that is cheap to clone.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Text(Arc<str>);
+pub(crate) struct Text(Arc<str>);
 
 impl Text {
     /// Gives the text as `&str`.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

@@ -31,13 +31,13 @@ use protocol::{Protocol, ban, protocol, redirect_ban};
 /// The helper's task: everything that it needs except the token.
 pub(crate) struct Plan {
     /// The remote's name, or the address if the remote has none (gitremote-helpers(7), "INVOCATION").
-    pub remote: String,
+    pub(crate) remote: String,
     /// The repository.
-    pub address: Address,
+    pub(crate) address: Address,
     /// The profile.
-    pub identity: Identity,
+    pub(crate) identity: Identity,
     /// The profile for pushes, if it is another one.
-    pub pusher: Option<Identity>,
+    pub(crate) pusher: Option<Identity>,
     protocol: Protocol,
     /// The name of the setting that forbids git's own transport for the server's scheme.
     https_ban: Option<String>,

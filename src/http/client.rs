@@ -28,7 +28,7 @@ use crate::{trace, waiting};
 const LOOKS: usize = 3;
 
 /// A connection pool, and the runtime that drives it while a call waits.
-pub struct Client {
+pub(crate) struct Client {
     messages: Messages,
     route: Route,
     /// The authentication schemes of the proxy, once they are known.
@@ -66,7 +66,7 @@ impl Client {
     /// # Errors
     ///
     /// If a setting is invalid (a proxy that is not a URL, a malformed header) or the system cannot provide a runtime.
-    pub fn new(
+    pub(crate) fn new(
         settings: &Settings,
         user_agent: &str,
         family: Option<Family>,
@@ -90,7 +90,7 @@ impl Client {
 
     /// Sets the source of proxy logins.
     #[must_use]
-    pub fn with_proxy_logins(mut self, logins: Box<dyn ProxyLogins>) -> Self {
+    pub(crate) fn with_proxy_logins(mut self, logins: Box<dyn ProxyLogins>) -> Self {
         self.logins = Some(logins);
         self
     }
@@ -111,7 +111,7 @@ impl Client {
     }
 
     /// Gives the TLS error for which curl sent a request instead of the library, if that happened.
-    pub fn reason_for_curl(&self) -> Option<String> {
+    pub(crate) fn reason_for_curl(&self) -> Option<String> {
         self.reason_for_curl.borrow().clone()
     }
 

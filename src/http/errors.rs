@@ -132,7 +132,7 @@ impl TransportError {
     /// route. Unknown names are final.
     ///
     /// A proxy's refusal without a known status counts too: a proxy that answers 502 to 504 may succeed soon.
-    pub fn is_of_the_network(&self) -> bool {
+    pub(crate) fn is_of_the_network(&self) -> bool {
         if let Some(ProxyError::Refused(status)) = self.cause() {
             // The proxy is busy or cannot reach the server at the moment.
             return matches!(status, 408 | 429 | 500..);
@@ -159,32 +159,32 @@ impl TransportError {
     }
 
     /// Tells whether other libraries for TLS and HTTP, such as git's, may succeed.
-    pub fn may_be_of_our_library(&self) -> bool {
+    pub(crate) fn may_be_of_our_library(&self) -> bool {
         self.phase == Phase::Tls || self.may_be_read_by_git() || self.is_connected_for_git()
     }
 
     /// Tells whether the response arrived and git's HTTP library may read it.
     ///
     /// It must have a clear length. curl guesses one, and so takes one response for two (RFC 9112 section 6.3).
-    pub fn may_be_read_by_git(&self) -> bool {
+    pub(crate) fn may_be_read_by_git(&self) -> bool {
         self.phase == Phase::NotHttp && !self.says(UNCLEAR_LENGTH)
     }
 
     /// Tells whether the server rejected HTTP/1.1 in the TLS handshake (RFC 7301 section 3.2). Git's own transport also
     /// supports HTTP/2.
-    pub fn offers_only_http_2(&self) -> bool {
+    pub(crate) fn offers_only_http_2(&self) -> bool {
         let inner = self.cause::<Innermost>();
         inner.is_some_and(Innermost::is_alpn)
     }
 
     /// Tells whether curl, which requests tokens, refused a server that git's own TLS may accept.
-    pub fn is_of_strict_curl(&self) -> bool {
+    pub(crate) fn is_of_strict_curl(&self) -> bool {
         let inner = self.cause::<Innermost>();
         inner.is_some_and(|inner| inner.curl.is_some())
     }
 
     /// Tells whether the proxy needs an authentication scheme that only git's own transport may support.
-    pub fn wants_other_login(&self) -> bool {
+    pub(crate) fn wants_other_login(&self) -> bool {
         let other = self.cause::<UnsupportedAuth>();
         other.is_some_and(|other| other.has_user && !other.is_unknown)
     }

@@ -9,7 +9,7 @@ use super::transport_error::TransportError;
 use crate::secret::Secret;
 
 /// Sends requests to a server. A trait, because the keep-alive agent is another implementation.
-pub trait HttpClient {
+pub(crate) trait HttpClient {
     /// Sends a request and returns when the head of the response has arrived.
     ///
     /// # Errors
@@ -20,7 +20,7 @@ pub trait HttpClient {
 
 /// The methods that git and OAuth need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
+pub(crate) enum Method {
     /// A request that is safe to repeat.
     Get,
     /// A request that only its caller may declare safe to repeat.
@@ -28,24 +28,24 @@ pub enum Method {
 }
 
 /// An HTTP request.
-pub struct Request {
+pub(crate) struct Request {
     /// GET or POST.
-    pub method: Method,
+    pub(crate) method: Method,
     /// The target, without user name or password.
-    pub url: Url,
+    pub(crate) url: Url,
     /// Headers in order. The client adds `Host`, `Content-Length` and `User-Agent`.
-    pub headers: Vec<(&'static str, String)>,
+    pub(crate) headers: Vec<(&'static str, String)>,
     /// The value of the `Authorization` header.
-    pub authorization: Option<Secret>,
+    pub(crate) authorization: Option<Secret>,
     /// The body.
-    pub body: Body,
+    pub(crate) body: Body,
     /// The limit for the whole exchange, body included. `None` for transfers, which have a limit for stalls only.
-    pub time_limit: Option<Duration>,
+    pub(crate) time_limit: Option<Duration>,
 }
 
 impl Request {
     /// Starts a GET without headers.
-    pub fn get(url: Url) -> Self {
+    pub(crate) fn get(url: Url) -> Self {
         Request {
             method: Method::Get,
             url,
@@ -57,7 +57,7 @@ impl Request {
     }
 
     /// Starts a POST with a body.
-    pub fn post(url: Url, body: Body) -> Self {
+    pub(crate) fn post(url: Url, body: Body) -> Self {
         Request {
             method: Method::Post,
             body,
@@ -66,7 +66,7 @@ impl Request {
     }
 
     /// Adds a header.
-    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
@@ -91,7 +91,7 @@ impl Request {
 }
 
 /// The body of a request.
-pub enum Body {
+pub(crate) enum Body {
     /// Nothing.
     Empty,
     /// Bytes with a known length, sent with `Content-Length`.
@@ -104,17 +104,17 @@ pub enum Body {
 }
 
 /// An HTTP response whose body may still be arriving.
-pub struct Response {
+pub(crate) struct Response {
     /// The status code (RFC 9110 section 15).
-    pub status: u16,
+    pub(crate) status: u16,
     /// The headers.
-    pub headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     body: Box<dyn ResponseBody>,
 }
 
 impl Response {
     /// Builds a response.
-    pub fn new(status: u16, headers: HeaderMap, body: Box<dyn ResponseBody>) -> Self {
+    pub(crate) fn new(status: u16, headers: HeaderMap, body: Box<dyn ResponseBody>) -> Self {
         Response {
             status,
             headers,
@@ -127,7 +127,7 @@ impl Response {
     /// # Errors
     ///
     /// See [`ResponseBody::next_chunk`].
-    pub fn read_body(&mut self, max_bytes: usize) -> Result<Vec<u8>, TransportError> {
+    pub(crate) fn read_body(&mut self, max_bytes: usize) -> Result<Vec<u8>, TransportError> {
         let mut body = Vec::new();
         while let Some(chunk) = self.next_chunk()? {
             let room = max_bytes - body.len();
@@ -140,13 +140,13 @@ impl Response {
     }
 
     /// Reads a header as text. A header that is not ASCII counts as absent.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 }
 
 /// Gives the body of a response in chunks.
-pub trait ResponseBody {
+pub(crate) trait ResponseBody {
     /// Waits for the next chunk; `None` at the end.
     ///
     /// # Errors

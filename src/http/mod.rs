@@ -37,19 +37,18 @@ mod tls;
 mod tracing;
 mod transport_error;
 
-pub use reqwest::Url;
-pub use reqwest::header::HeaderMap;
+pub(crate) use reqwest::Url;
+pub(crate) use reqwest::header::HeaderMap;
 
 pub(crate) use body::BodyReader;
-pub use client::Client;
+pub(crate) use client::Client;
 pub(crate) use credentials::{is_loopback, may_carry_credentials};
 #[cfg(unix)]
 pub(crate) use dial::dial;
 #[cfg(unix)]
 pub(crate) use errors::LenderEnded;
 pub(crate) use errors::Reason;
-pub(crate) use interface::Method;
-pub use interface::{Body, HttpClient, Request, Response, ResponseBody};
+pub(crate) use interface::{Body, HttpClient, Method, Request, Response, ResponseBody};
 #[cfg(unix)]
 pub(crate) use message::{Messages, runtime};
 #[cfg(unix)]
@@ -57,7 +56,7 @@ pub(crate) use open::OpenConnection;
 pub(crate) use proxy::{Proxy, ProxyAuth, ProxyLogin, ProxyLogins, ProxyUser, next_hop};
 pub(crate) use resolver::Family;
 pub(crate) use retry::{PATIENCE, Retries, Trouble};
-pub use settings::Settings;
+pub(crate) use settings::Settings;
 pub(crate) use speed_limit::LowSpeed;
 pub(crate) use tls::{ClientCertificate, PinnedKeys, TlsProblem};
-pub use transport_error::{Phase, TransportError};
+pub(crate) use transport_error::{Phase, TransportError};

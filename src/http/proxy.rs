@@ -17,7 +17,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
 
 /// A proxy from a setting or variable.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Proxy {
+pub(crate) struct Proxy {
     url: Secret,
     /// The setting or variable, for messages.
     origin: String,
@@ -40,7 +40,7 @@ pub(crate) fn next_hop<'u>(proxy: Option<&Proxy>, url: &'u Url) -> (Cow<'u, str>
 
 /// The authentication schemes that a proxy may use (git-config(1), `http.proxyAuthMethod`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ProxyAuth {
+pub(crate) enum ProxyAuth {
     /// Any scheme that the proxy offers.
     #[default]
     Any,
@@ -56,7 +56,7 @@ pub enum ProxyAuth {
 
 impl ProxyAuth {
     /// Reads git's word. An unknown word means any scheme, as in git.
-    pub fn read(word: &str) -> Self {
+    pub(crate) fn read(word: &str) -> Self {
         match word {
             "basic" => ProxyAuth::Basic,
             "digest" => ProxyAuth::Digest,
@@ -74,26 +74,26 @@ impl ProxyAuth {
 
 /// The proxy and user for which a login is needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProxyUser {
+pub(crate) struct ProxyUser {
     /// The scheme: `http`, `https`, `socks5` and others.
-    pub scheme: String,
+    pub(crate) scheme: String,
     /// The host with the port.
-    pub host: String,
+    pub(crate) host: String,
     /// The user name that is configured, if any.
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
 }
 
 /// A user's name and password for a proxy.
 #[derive(Clone, Debug)]
-pub struct ProxyLogin {
+pub(crate) struct ProxyLogin {
     /// The name.
-    pub user: String,
+    pub(crate) user: String,
     /// The password.
-    pub password: Secret,
+    pub(crate) password: Secret,
 }
 
 /// A source of logins for proxies, which learns whether they worked (git: `proxy_auth` in http.c).
-pub trait ProxyLogins {
+pub(crate) trait ProxyLogins {
     /// Gives a login, stored or entered by the user.
     fn ask(&self, proxy: &ProxyUser) -> Option<ProxyLogin>;
 
@@ -103,7 +103,7 @@ pub trait ProxyLogins {
 
 impl Proxy {
     /// Takes an address with a scheme. The address may contain a login.
-    pub fn new(url: impl Into<String>, origin: impl Into<String>) -> Self {
+    pub(crate) fn new(url: impl Into<String>, origin: impl Into<String>) -> Self {
         Proxy {
             url: Secret::new(url),
             origin: origin.into(),
@@ -131,7 +131,7 @@ impl Proxy {
     }
 
     /// Gives the scheme, in lower case.
-    pub fn scheme(&self) -> &str {
+    pub(crate) fn scheme(&self) -> &str {
         let url = self.url.expose();
         url.split_once("://").map_or("", |(scheme, _)| scheme)
     }
@@ -142,18 +142,18 @@ impl Proxy {
     }
 
     /// Tells whether this is a SOCKS 4 proxy with a user name, which the library does not support.
-    pub fn is_socks_4_with_user(&self) -> bool {
+    pub(crate) fn is_socks_4_with_user(&self) -> bool {
         self.scheme().starts_with("socks4") && self.has_user()
     }
 
     /// Gives the path after host and port. curl uses it as the path of a Unix socket (CURLOPT_PROXY).
-    pub fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         let rest = self.after_scheme();
         rest.find('/').map_or("", |start| &rest[start..])
     }
 
     /// Names a kind of proxy that only libcurl may support.
-    pub fn unknown_kind(&self) -> Option<String> {
+    pub(crate) fn unknown_kind(&self) -> Option<String> {
         const KNOWN: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
         let scheme = self.scheme();
         if !KNOWN.contains(&scheme) {
@@ -164,19 +164,19 @@ impl Proxy {
     }
 
     /// Tells whether the proxy listens on a Unix socket (git-config(1), `http.proxy`).
-    pub fn is_on_socket(&self) -> bool {
+    pub(crate) fn is_on_socket(&self) -> bool {
         self.scheme().starts_with("socks") && self.path().len() > 1
     }
 
     /// Gives host and port as written, without the login.
-    pub fn place(&self) -> &str {
+    pub(crate) fn place(&self) -> &str {
         without_login(self.authority())
     }
 
     /// Gives host and port for messages, or host and path of a socket.
     ///
     /// An unescaped password may contain any character, so everything up to the last `@` counts as a login.
-    pub fn shown(&self) -> &str {
+    pub(crate) fn shown(&self) -> &str {
         let place = without_login(self.after_scheme());
         match self.is_on_socket() {
             true => place,
@@ -185,17 +185,17 @@ impl Proxy {
     }
 
     /// Gives the setting or variable that names the proxy.
-    pub fn origin(&self) -> &str {
+    pub(crate) fn origin(&self) -> &str {
         &self.origin
     }
 
     /// Gives the port.
-    pub fn port(&self) -> Option<u16> {
+    pub(crate) fn port(&self) -> Option<u16> {
         self.place().rsplit_once(':')?.1.parse().ok()
     }
 
     /// Gives the host alone.
-    pub fn host(&self) -> Option<String> {
+    pub(crate) fn host(&self) -> Option<String> {
         let url = Url::parse(self.url.expose()).ok()?;
         url.host_str().map(str::to_owned)
     }

@@ -13,7 +13,7 @@ use crate::{limits, trace};
 
 /// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
+pub(crate) enum Family {
     /// 32 bits (RFC 791).
     Ipv4,
     /// 128 bits (RFC 8200).

@@ -91,9 +91,9 @@ pub(crate) struct Retries {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Pause {
     /// The length of the pause.
-    pub span: Duration,
+    pub(crate) span: Duration,
     /// The message for the user. Only the first pause of a command has one.
-    pub line: Option<String>,
+    pub(crate) line: Option<String>,
 }
 
 impl Retries {

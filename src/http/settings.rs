@@ -11,29 +11,29 @@ use crate::secret::Secret;
 
 /// The resolved `http.*` settings and environment variables of git.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// A file with trusted certificates in PEM form (`http.sslCAInfo`, `GIT_SSL_CAINFO`) instead of the system's.
-    pub ca_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
     /// A directory whose files hold trusted certificates in PEM form (`http.sslCAPath`, `GIT_SSL_CAPATH`).
-    pub ca_directory: Option<PathBuf>,
+    pub(crate) ca_directory: Option<PathBuf>,
     /// The setting that disables certificate checks (`http.sslVerify` false), if there is one.
-    pub unverified_by: Option<String>,
+    pub(crate) unverified_by: Option<String>,
     /// The accepted public keys of the server (`http.pinnedPubkey`).
-    pub pinned_keys: Option<PinnedKeys>,
+    pub(crate) pinned_keys: Option<PinnedKeys>,
     /// Whether TLS 1.3 is required (`http.sslVersion`).
-    pub only_tls_1_3: bool,
+    pub(crate) only_tls_1_3: bool,
     /// The client certificate for servers that request one (`http.sslCert`, `http.sslKey`).
-    pub client_certificate: Option<Arc<ClientCertificate>>,
+    pub(crate) client_certificate: Option<Arc<ClientCertificate>>,
     /// The proxy for every request; `None` for a direct connection.
-    pub proxy: Option<Proxy>,
+    pub(crate) proxy: Option<Proxy>,
     /// The authentication schemes that the proxy may use (`http.proxyAuthMethod`).
-    pub proxy_auth: ProxyAuth,
+    pub(crate) proxy_auth: ProxyAuth,
     /// A file with trusted certificates for an https proxy (`http.proxySSLCAInfo`).
-    pub proxy_ca_file: Option<PathBuf>,
+    pub(crate) proxy_ca_file: Option<PathBuf>,
     /// The `User-Agent` header (`http.userAgent`), if it replaces the caller's.
-    pub user_agent: Option<String>,
+    pub(crate) user_agent: Option<String>,
     /// Further headers for every request (`http.extraHeader`).
-    pub extra_headers: Vec<(String, Secret)>,
+    pub(crate) extra_headers: Vec<(String, Secret)>,
     /// The lowest accepted speed of a transfer (`http.lowSpeedLimit`, `http.lowSpeedTime`).
-    pub low_speed: Option<LowSpeed>,
+    pub(crate) low_speed: Option<LowSpeed>,
 }

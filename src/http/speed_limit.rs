@@ -17,11 +17,11 @@ const DEAD_AFTER: Duration = Duration::from_secs(600);
 
 /// The lowest accepted speed, and the time below it (git-config(1), `http.lowSpeedLimit`, `http.lowSpeedTime`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LowSpeed {
+pub(crate) struct LowSpeed {
     /// Bytes per second, in both directions together.
-    pub bytes_per_s: u64,
+    pub(crate) bytes_per_s: u64,
     /// The time for which an exchange may be slower.
-    pub span: Duration,
+    pub(crate) span: Duration,
 }
 
 /// The speed limit of one exchange, and its measured speed. Only the time that the client waits for the network counts.

@@ -14,7 +14,7 @@ impl Response {
     /// Reads `Retry-After` as seconds or as a date (RFC 9110 section 10.2.3).
     ///
     /// A date is compared with the server's own `Date` header, because the local clock may be wrong.
-    pub fn retry_after(&self) -> Option<Duration> {
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
         let value = self.header("retry-after")?.trim();
         if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
             // A number that overflows must not mean an immediate retry.

@@ -7,11 +7,11 @@ use crate::failure::Kind;
 
 /// The reason for a missing or incomplete response.
 #[derive(Debug)]
-pub struct TransportError {
+pub(crate) struct TransportError {
     /// The phase that failed. It decides whether a retry is safe.
-    pub phase: Phase,
+    pub(crate) phase: Phase,
     /// The server's host, without port.
-    pub host: String,
+    pub(crate) host: String,
     /// The proxy that may be the cause, with the setting that names it.
     proxy: Option<String>,
     pub(super) source: Box<dyn std::error::Error + Send + Sync>,
@@ -19,7 +19,7 @@ pub struct TransportError {
 
 /// The phase in which an exchange failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// Name resolution, TCP or the proxy failed. The server saw nothing.
     Connect,
     /// TLS or the check of the server's certificate failed. The server saw no request.
@@ -36,7 +36,7 @@ pub enum Phase {
 
 impl TransportError {
     /// Wraps the error of the layer below.
-    pub fn new(
+    pub(crate) fn new(
         phase: Phase,
         host: impl Into<String>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -63,7 +63,7 @@ impl TransportError {
     }
 
     /// Gives the reason in a few words.
-    pub fn reason(&self) -> String {
+    pub(crate) fn reason(&self) -> String {
         self.source.to_string()
     }
 

@@ -59,9 +59,9 @@ pub(crate) struct Wiring {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     /// The repository's https URL.
-    pub repository: Url,
+    pub(crate) repository: Url,
     /// The profile.
-    pub profile: Option<String>,
+    pub(crate) profile: Option<String>,
 }
 
 impl Place {

@@ -13,17 +13,17 @@ const ASSUMED_LIFETIME_S: u64 = 3600;
 
 /// A token response.
 #[derive(Clone, Debug)]
-pub struct TokenAnswer {
+pub(crate) struct TokenAnswer {
     /// The access token, of any length.
-    pub access_token: Secret,
+    pub(crate) access_token: Secret,
     /// The refresh token, which replaces the one that was sent (RFC 6749 section 6).
-    pub refresh_token: Option<Secret>,
+    pub(crate) refresh_token: Option<Secret>,
     /// The time of the request by the local clock, which is the start of the token's life.
-    pub asked_at_unix_s: u64,
+    pub(crate) asked_at_unix_s: u64,
     /// The lifetime in seconds.
-    pub lifetime_s: u64,
+    pub(crate) lifetime_s: u64,
     /// The scopes, if the response has them.
-    pub scopes: Vec<String>,
+    pub(crate) scopes: Vec<String>,
 }
 
 /// Classifies a response by status and body. Errors contain only the two fields of RFC 6749 from the body.

@@ -17,9 +17,9 @@ const SHORTEST_CODE: usize = 10;
 
 /// A request for the user's consent, with the values that the callback must match.
 #[derive(Debug)]
-pub struct Authorization {
+pub(crate) struct Authorization {
     /// The page to open in a browser.
-    pub url: Url,
+    pub(crate) url: Url,
     /// The requested callback, which the token request must repeat exactly.
     pub(super) redirect_uri: Option<String>,
     pub(super) verifier: Secret,
@@ -28,7 +28,7 @@ pub struct Authorization {
 
 /// The meaning of a callback.
 #[derive(Debug)]
-pub enum Callback {
+pub(crate) enum Callback {
     /// The user agreed: the code to exchange.
     Code(Secret),
     /// The user or Bitbucket refused (RFC 6749 section 4.1.2.1).
@@ -44,7 +44,7 @@ impl Authorization {
     /// # Errors
     ///
     /// If the system provides no random bytes.
-    pub fn new(
+    pub(crate) fn new(
         authorize_url: &Url,
         client_id: &str,
         redirect_uri: Option<&str>,
@@ -88,7 +88,7 @@ impl Authorization {
     }
 
     /// Reads the query of a callback. It compares the state before it reads anything else.
-    pub fn read(&self, query: &str) -> Callback {
+    pub(crate) fn read(&self, query: &str) -> Callback {
         let Ok(url) = Url::parse(&format!("http://127.0.0.1/?{query}")) else {
             return Callback::Foreign;
         };

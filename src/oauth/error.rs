@@ -6,7 +6,7 @@ use crate::{failure::quote, http::TransportError};
 
 /// The reason for a missing token.
 #[derive(Debug)]
-pub enum Error {
+pub(crate) enum Error {
     /// The endpoint could not be reached, or its response broke off.
     Transport(TransportError),
     /// The endpoint refused the request (RFC 6749 section 5.2).
@@ -76,18 +76,18 @@ impl std::error::Error for Error {
 
 /// An error response of the endpoint (RFC 6749 section 5.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     /// The status code, usually 400 or 401.
-    pub status: u16,
+    pub(crate) status: u16,
     /// The error code, for example `invalid_grant`.
-    pub error: String,
+    pub(crate) error: String,
     /// The endpoint's description; empty if there is none.
-    pub description: String,
+    pub(crate) description: String,
 }
 
 impl Refusal {
     /// Tells whether the endpoint refused the client, not the code or refresh token.
-    pub fn is_of_client(&self) -> bool {
+    pub(crate) fn is_of_client(&self) -> bool {
         let said = self.description.to_ascii_lowercase();
         let codes = [
             "unauthorized_client",
@@ -107,7 +107,7 @@ impl Refusal {
 
     /// Tells whether the endpoint does not know the client or its secret. Bitbucket uses `unauthorized_client` for
     /// that. In RFC 6749, this code is for a known client that may not use the grant.
-    pub fn is_of_credentials(&self) -> bool {
+    pub(crate) fn is_of_credentials(&self) -> bool {
         let said = self.description.to_ascii_lowercase();
         self.error == "invalid_client"
             || self.error == "unauthorized_client" && said.contains("client credentials")

@@ -69,7 +69,7 @@ pub(crate) enum Shown {
 pub(crate) struct Visitor {
     stream: TcpStream,
     /// The code, or the reason for its absence.
-    pub outcome: Result<Secret, String>,
+    pub(crate) outcome: Result<Secret, String>,
 }
 
 impl Listener {

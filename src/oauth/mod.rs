@@ -19,8 +19,7 @@ use crate::{
 };
 
 pub(crate) use answer::TokenAnswer;
-pub use authorization::Authorization;
-pub(crate) use authorization::{Callback, bare_code, random};
+pub(crate) use authorization::{Authorization, Callback, bare_code, random};
 pub(crate) use error::{Error, Refusal};
 pub(crate) use listener::{Listener, Shown, Visitor, is_of_listener};
 
@@ -38,19 +37,19 @@ const FORM_ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
 
 /// An OAuth client (Bitbucket: consumer) with its token endpoint.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub(crate) struct Client {
     /// The client's id (Bitbucket: key).
-    pub id: String,
+    pub(crate) id: String,
     /// The client's secret.
-    pub secret: Secret,
+    pub(crate) secret: Secret,
     /// The token endpoint (RFC 6749 section 3.2).
-    pub token_url: Url,
+    pub(crate) token_url: Url,
     /// Whether id and secret are in the body of a request instead of a Basic credential.
-    pub is_in_body: bool,
+    pub(crate) is_in_body: bool,
     /// The scopes that requests name (RFC 6749 section 3.3).
-    pub scope: Option<String>,
+    pub(crate) scope: Option<String>,
     /// The redirect URI that a refresh repeats.
-    pub redirect_uri: Option<String>,
+    pub(crate) redirect_uri: Option<String>,
 }
 
 impl Client {
@@ -59,7 +58,7 @@ impl Client {
     /// # Errors
     ///
     /// See [`Error`]. Redirects are not followed.
-    pub fn client_credentials(
+    pub(crate) fn client_credentials(
         &self,
         http: &dyn HttpClient,
         clock: &dyn Clock,
@@ -74,7 +73,7 @@ impl Client {
     /// # Errors
     ///
     /// See [`Error`].
-    pub fn authorization_code(
+    pub(crate) fn authorization_code(
         &self,
         http: &dyn HttpClient,
         clock: &dyn Clock,
@@ -99,7 +98,7 @@ impl Client {
     /// # Errors
     ///
     /// See [`Error`].
-    pub fn refresh(
+    pub(crate) fn refresh(
         &self,
         http: &dyn HttpClient,
         clock: &dyn Clock,

@@ -6,13 +6,13 @@ use crate::{address::Address, http::Url, site::Product};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     /// The base URL of repositories.
-    pub base: Url,
+    pub(crate) base: Url,
     /// The kind of Bitbucket.
-    pub product: Product,
+    pub(crate) product: Product,
     /// The base URL of a mirror for fetches.
-    pub mirror: Option<Url>,
+    pub(crate) mirror: Option<Url>,
     /// The host of ssh addresses, if it is another one.
-    pub ssh_host: Option<String>,
+    pub(crate) ssh_host: Option<String>,
 }
 
 impl Place {
@@ -35,27 +35,27 @@ impl Place {
 
 /// The Bitbucket URLs of a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoints {
+pub(crate) struct Endpoints {
     /// The kind of Bitbucket.
-    pub product: Product,
+    pub(crate) product: Product,
     /// The base URL of repositories. Its path has no slash at the end.
-    pub base: Url,
+    pub(crate) base: Url,
     /// The base URL of a mirror for fetches.
-    pub mirror: Option<Url>,
+    pub(crate) mirror: Option<Url>,
     /// The token endpoint (RFC 6749 section 3.2).
-    pub token: Url,
+    pub(crate) token: Url,
     /// The authorization endpoint (RFC 6749 section 3.1).
-    pub authorize: Url,
+    pub(crate) authorize: Url,
 }
 
 impl Endpoints {
     /// Gives the URL of a repository, with one `.git` and no slash at the end.
-    pub fn repository(&self, address: &Address) -> Url {
+    pub(crate) fn repository(&self, address: &Address) -> Url {
         self.repository_at(&self.base, address)
     }
 
     /// Gives the URL of a repository for fetches, which may be on a mirror.
-    pub fn repository_to_fetch(&self, address: &Address) -> Url {
+    pub(crate) fn repository_to_fetch(&self, address: &Address) -> Url {
         self.repository_at(self.mirror.as_ref().unwrap_or(&self.base), address)
     }
 

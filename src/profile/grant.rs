@@ -7,7 +7,7 @@ use crate::secret::Secret;
 
 /// The source of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub(crate) enum Source {
     /// The value of a variable.
     Given {
         /// The variable.
@@ -25,16 +25,16 @@ pub enum Source {
 
 /// An OAuth client. Its secret is read only for a token request.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub(crate) struct Client {
     /// The client's id (Bitbucket: key).
-    pub id: String,
+    pub(crate) id: String,
     /// The source of its secret.
-    pub secret: Source,
+    pub(crate) secret: Source,
 }
 
 /// The way in which a profile obtains access tokens.
 #[derive(Clone, Debug)]
-pub enum Grant {
+pub(crate) enum Grant {
     /// A token for the client itself (RFC 6749 section 4.4).
     ClientCredentials(Client),
     /// A token for a user who has logged in (RFC 6749 sections 4.1 and 6).
@@ -57,7 +57,7 @@ impl Grant {
     }
 
     /// Gives its name in the configuration.
-    pub fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         self.kind().name()
     }
 }

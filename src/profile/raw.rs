@@ -22,7 +22,7 @@ use crate::{
 pub(crate) struct RawProfile {
     single: BTreeMap<Key, Setting>,
     /// All values of `workspace`.
-    pub workspaces: Vec<Setting>,
+    pub(crate) workspaces: Vec<Setting>,
 }
 
 impl RawProfile {
@@ -80,17 +80,17 @@ impl RawProfile {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
     /// `BBTOKEN_PROFILE`.
-    pub profile: Option<String>,
+    pub(crate) profile: Option<String>,
     /// `BBTOKEN_CLIENT_ID`.
-    pub client_id: Option<String>,
+    pub(crate) client_id: Option<String>,
     /// `BBTOKEN_CLIENT_SECRET` or `BBTOKEN_CLIENT_SECRET_FILE`.
-    pub client_secret: Option<Source>,
+    pub(crate) client_secret: Option<Source>,
     /// `BBTOKEN_ACCESS_TOKEN` or `BBTOKEN_ACCESS_TOKEN_FILE`.
-    pub access_token: Option<Source>,
+    pub(crate) access_token: Option<Source>,
     /// The variables of keys. Those of a shared store are missing if no setting chooses a store.
-    pub settings: RawProfile,
+    pub(crate) settings: RawProfile,
     /// `storeUrl` from `BAO_ADDR` or `VAULT_ADDR`, and `storeNamespace` from `BAO_NAMESPACE` or `VAULT_NAMESPACE`.
-    pub of_vault: RawProfile,
+    pub(crate) of_vault: RawProfile,
 }
 
 impl Environment {
@@ -116,27 +116,27 @@ impl<'a> Layers<'a> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Raw {
     /// The variables.
-    pub environment: Environment,
+    pub(crate) environment: Environment,
     /// `bbtoken.<profile>.<key>`.
-    pub profiles: BTreeMap<String, RawProfile>,
+    pub(crate) profiles: BTreeMap<String, RawProfile>,
     /// `bbtoken.<key>`, the defaults for every profile.
-    pub common: RawProfile,
+    pub(crate) common: RawProfile,
     /// `bbtoken.profile`.
-    pub selected: Option<Setting>,
+    pub(crate) selected: Option<Setting>,
     /// The client that a packager compiled in.
-    pub builtin: Option<Client>,
+    pub(crate) builtin: Option<Client>,
     /// `remote.<name>.bbtokenProfile`.
-    pub of_remote: Option<Setting>,
+    pub(crate) of_remote: Option<Setting>,
     /// The profiles that protected configuration selects: `bbtoken.profile`, `remote.<name>.bbtokenProfile`.
-    pub typed: Vec<String>,
+    pub(crate) typed: Vec<String>,
     /// The base URLs for the address's host. Empty for an address without a host, which matches every profile.
-    pub sites: Vec<Url>,
+    pub(crate) sites: Vec<Url>,
     /// Whether a superproject may have written the address.
-    pub is_of_superproject: bool,
+    pub(crate) is_of_superproject: bool,
     /// The user names that the repository's own settings put into addresses, with their settings.
-    pub planted: Vec<Setting>,
+    pub(crate) planted: Vec<Setting>,
     /// The settings with unknown keys.
-    pub unknown_keys: Vec<Unknown>,
+    pub(crate) unknown_keys: Vec<Unknown>,
 }
 
 impl Raw {

@@ -2,9 +2,9 @@
 
 /// A value with its origin, for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setting<T = String> {
+pub(crate) struct Setting<T = String> {
     /// The value.
-    pub value: T,
+    pub(crate) value: T,
     /// The key or variable, with its file: `bbtoken.work.clientId in ~/.gitconfig`.
-    pub origin: String,
+    pub(crate) origin: String,
 }

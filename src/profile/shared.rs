@@ -7,7 +7,7 @@ use crate::http::Url;
 
 /// The engine and the place of a shared record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SharedStore {
+pub(crate) enum SharedStore {
     /// Vault or OpenBao.
     Vault(Box<Vault>),
     /// A command (`storeCommand`).
@@ -16,35 +16,35 @@ pub enum SharedStore {
 
 /// A record in a KV version 2 engine of Vault or OpenBao, and the way to log in there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Vault {
+pub(crate) struct Vault {
     /// The server.
-    pub url: Url,
+    pub(crate) url: Url,
     /// The namespace.
-    pub namespace: Option<String>,
+    pub(crate) namespace: Option<String>,
     /// The record.
-    pub record: RecordPath,
+    pub(crate) record: RecordPath,
     /// The record with the access token only, for machines that may not read the login.
-    pub token_record: Option<RecordPath>,
+    pub(crate) token_record: Option<RecordPath>,
     /// The role for a login with a JWT.
-    pub role: Option<String>,
+    pub(crate) role: Option<String>,
     /// The path of the auth method, without `auth/`.
-    pub auth_path: Option<String>,
+    pub(crate) auth_path: Option<String>,
     /// The source of the JWT, if the settings name one.
-    pub jwt: Option<Jwt>,
+    pub(crate) jwt: Option<Jwt>,
 }
 
 /// The path of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecordPath {
+pub(crate) struct RecordPath {
     /// The path of the engine.
-    pub mount: String,
+    pub(crate) mount: String,
     /// The path in the engine.
-    pub path: String,
+    pub(crate) path: String,
 }
 
 /// The source of a JWT.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Jwt {
+pub(crate) enum Jwt {
     /// A file.
     File(PathBuf),
     /// A variable.
@@ -79,7 +79,7 @@ impl SharedStore {
 
 impl Vault {
     /// Names a record with its server, for messages.
-    pub fn name_of(&self, record: &RecordPath) -> String {
+    pub(crate) fn name_of(&self, record: &RecordPath) -> String {
         let namespace = self.namespace.as_ref();
         let namespace = namespace.map_or_else(String::new, |name| format!("{name}/"));
         let url = self.url.as_str().trim_end_matches('/');

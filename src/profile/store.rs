@@ -2,7 +2,7 @@
 
 /// The store for tokens between commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Store {
+pub(crate) enum Store {
     /// Files that only the user can read.
     File,
     /// The keychain of the desktop session, or of the user on macOS and Windows.
@@ -29,7 +29,7 @@ impl Store {
     ];
 
     /// Gives its name in the configuration.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Store::File => "file",
             Store::Keyring => "keyring",

@@ -13,7 +13,7 @@ use crate::{secret::hex_digest, suggestion::Unknown};
 
 /// The transport for the git server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
+pub(crate) enum Transport {
     /// The native transport, unless git's http settings need git's own.
     Auto,
     /// Always the native transport.
@@ -24,42 +24,42 @@ pub enum Transport {
 
 /// A valid profile.
 #[derive(Clone, Debug)]
-pub struct Profile {
+pub(crate) struct Profile {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// The owner of the login, which distinguishes two accounts with the same client.
-    pub account: String,
+    pub(crate) account: String,
     /// The profile for pushes, if it is another one. A fetch then never has a token with write access.
-    pub push_profile: Option<Setting>,
+    pub(crate) push_profile: Option<Setting>,
     /// The source of its tokens.
-    pub grant: Grant,
+    pub(crate) grant: Grant,
     /// The URLs of its Bitbucket.
-    pub endpoints: Endpoints,
+    pub(crate) endpoints: Endpoints,
     /// The OAuth scopes that its token requests name.
-    pub scope: Option<String>,
+    pub(crate) scope: Option<String>,
     /// The redirect URI of a login by browser, where one is registered.
-    pub redirect_uri: Option<String>,
+    pub(crate) redirect_uri: Option<String>,
     /// The transport for git's protocol.
-    pub transport: Transport,
+    pub(crate) transport: Transport,
     /// The store for its tokens.
-    pub store: Store,
+    pub(crate) store: Store,
     /// The record in a store that many machines share.
-    pub shared: Option<SharedStore>,
+    pub(crate) shared: Option<SharedStore>,
     /// Whether access tokens are cached in files.
-    pub caches_tokens: bool,
+    pub(crate) caches_tokens: bool,
     /// Whether advertisements are cached between commands.
-    pub remembers_advertisement: bool,
+    pub(crate) remembers_advertisement: bool,
     /// The setting that forbids questions to the user.
-    pub no_questions: Option<String>,
+    pub(crate) no_questions: Option<String>,
     /// The settings with unknown keys, which may be mistyped settings of this profile.
-    pub unknown_keys: Vec<Unknown>,
+    pub(crate) unknown_keys: Vec<Unknown>,
 }
 
 impl Profile {
     /// Gives the key of the cached token. Profiles with the same client and endpoints share a token.
     ///
     /// `None` for a token that the user provides, which is never cached.
-    pub fn cache_key(&self) -> Option<String> {
+    pub(crate) fn cache_key(&self) -> Option<String> {
         match &self.grant {
             Grant::ClientCredentials(client) => {
                 // A token for other scopes is another one.
@@ -73,19 +73,19 @@ impl Profile {
     }
 
     /// Gives the key of the stored login, from client, account and endpoints. A remote's URL has no influence.
-    pub fn login_key(&self) -> String {
+    pub(crate) fn login_key(&self) -> String {
         let id = self.client().map_or("", |client| &client.id);
         self.key("login", id, &self.account)
     }
 
     /// Gives the key of the stored client secret.
-    pub fn client_key(&self, client: &Client) -> String {
+    pub(crate) fn client_key(&self, client: &Client) -> String {
         self.key("client", &client.id, "")
     }
 
     /// Gives the key of the stored access token or API token. One account can have many tokens, so each profile has its
     /// own.
-    pub fn token_key(&self) -> String {
+    pub(crate) fn token_key(&self) -> String {
         self.key("token", "", &self.name)
     }
 
@@ -96,7 +96,7 @@ impl Profile {
     }
 
     /// Gives the OAuth client, if there is one.
-    pub fn client(&self) -> Option<&Client> {
+    pub(crate) fn client(&self) -> Option<&Client> {
         match &self.grant {
             Grant::ClientCredentials(client) | Grant::AuthorizationCode(client) => Some(client),
             Grant::Token(_) | Grant::Shared(_) => None,

@@ -6,7 +6,7 @@ use crate::failure::quote;
 
 /// Whose token it is.
 #[derive(Debug)]
-pub enum Owner {
+pub(crate) enum Owner {
     /// Bitbucket named the account.
     Account(Account),
     /// Bitbucket's API cannot be used, or did not name the account; with the reason.
@@ -38,11 +38,11 @@ impl Owner {
 
 /// An account at Bitbucket.
 #[derive(Debug)]
-pub struct Account {
+pub(crate) struct Account {
     /// The name that people see.
-    pub display_name: String,
+    pub(crate) display_name: String,
     /// The name in addresses and settings. Bitbucket's pages show another one.
-    pub names: Vec<String>,
+    pub(crate) names: Vec<String>,
 }
 
 impl Account {

@@ -4,21 +4,21 @@ use crate::failure::{Kind, Renewal};
 
 /// An error status of the git server.
 #[derive(Debug)]
-pub struct Answer<'a> {
+pub(crate) struct Answer<'a> {
     /// The status code.
-    pub status: u16,
+    pub(crate) status: u16,
     /// The server's host.
-    pub host: &'a str,
+    pub(crate) host: &'a str,
     /// The server's message, in lower case.
-    pub said: String,
+    pub(crate) said: String,
     /// Whether the message is an HTML page.
-    pub is_page: bool,
+    pub(crate) is_page: bool,
     /// Whether git wants to push.
-    pub is_push: bool,
+    pub(crate) is_push: bool,
     /// The repository's address.
-    pub address: &'a str,
+    pub(crate) address: &'a str,
     /// How to replace a refused token.
-    pub renewal: Option<Renewal>,
+    pub(crate) renewal: Option<Renewal>,
 }
 
 impl Answer<'_> {

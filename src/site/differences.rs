@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The differences.
-pub trait Site: Sync {
+pub(crate) trait Site: Sync {
     /// Gives what is constant.
     fn facts(&self) -> &'static Facts;
     /// Gives the words for people.
@@ -55,79 +55,79 @@ pub trait Site: Sync {
 }
 
 /// The constants that differ.
-pub struct Facts {
+pub(crate) struct Facts {
     /// The forms of its addresses.
-    pub grammar: &'static dyn Grammar,
+    pub(crate) grammar: &'static dyn Grammar,
     /// Whether its base URL is the same for everyone.
-    pub has_usual_base: bool,
+    pub(crate) has_usual_base: bool,
     /// The path of all repositories below the base URL, with a slash at the end if there is one.
-    pub git_path: &'static str,
+    pub(crate) git_path: &'static str,
     /// The usual paths of the token and the authorization endpoint below the base URL.
-    pub oauth_paths: [&'static str; 2],
+    pub(crate) oauth_paths: [&'static str; 2],
     /// The OAuth scopes that a token request names if no setting names any.
-    pub scope: Option<&'static str>,
+    pub(crate) scope: Option<&'static str>,
     /// Whether a client authenticates in the body of a token request (RFC 6749 section 2.3.1).
-    pub has_clients_in_body: bool,
+    pub(crate) has_clients_in_body: bool,
     /// Whether a refresh ends the earlier tokens at once: the access token, which another command may be using, and the
     /// refresh token.
-    pub has_one_token_per_login: bool,
+    pub(crate) has_one_token_per_login: bool,
     /// Whether the redirect URI of a login must be exactly one that was registered.
-    pub has_fixed_redirects: bool,
+    pub(crate) has_fixed_redirects: bool,
     /// Whether a wrong password counts against the account that stands beside it.
-    pub counts_failed_logins: bool,
+    pub(crate) counts_failed_logins: bool,
     /// What the tokens of the other kind of Bitbucket start with.
-    pub foreign_tokens: &'static [&'static str],
+    pub(crate) foreign_tokens: &'static [&'static str],
     /// The scopes of which one lets a token push.
-    pub push_scopes: &'static [&'static str],
+    pub(crate) push_scopes: &'static [&'static str],
     /// The scopes of which one lets a token of a login tell its account.
-    pub account_scopes: &'static [&'static str],
+    pub(crate) account_scopes: &'static [&'static str],
     /// The words for people.
-    pub words: Words,
+    pub(crate) words: Words,
 }
 
 /// The words for people that differ.
 #[derive(Debug)]
-pub struct Words {
+pub(crate) struct Words {
     /// The kinds of login: a token, a browser, a client.
-    pub logins: [&'static str; 3],
+    pub(crate) logins: [&'static str; 3],
     /// The product.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What to do about a server that does not answer.
-    pub outage: &'static str,
+    pub(crate) outage: &'static str,
     /// What contains repositories.
-    pub space: &'static str,
+    pub(crate) space: &'static str,
     /// An OAuth client, and where it is.
-    pub client: &'static str,
+    pub(crate) client: &'static str,
     /// What acts with a token of a client, and the question for the client's id.
-    pub client_itself: [&'static str; 2],
+    pub(crate) client_itself: [&'static str; 2],
     /// Why Bitbucket does not name an account for a token of a client.
-    pub no_client_account: Option<&'static str>,
+    pub(crate) no_client_account: Option<&'static str>,
     /// The names of a client's id and secret.
-    pub pair: &'static str,
+    pub(crate) pair: &'static str,
     /// How long an authorization code is valid, if the user must hurry.
-    pub hurry: Option<&'static str>,
+    pub(crate) hurry: Option<&'static str>,
     /// What a refused authorization code means.
-    pub code_refused: &'static str,
+    pub(crate) code_refused: &'static str,
     /// What to do about a redirect URI that the client does not have.
-    pub redirect: &'static str,
+    pub(crate) redirect: &'static str,
     /// Why Bitbucket does not name the account for a login's token without such a scope, if it needs one.
-    pub no_account_scope: Option<&'static str>,
+    pub(crate) no_account_scope: Option<&'static str>,
     /// What is wrong with a token of the other kind of Bitbucket.
-    pub foreign_token: &'static str,
+    pub(crate) foreign_token: &'static str,
     /// The hint for a secret that is no token of this site.
-    pub no_token: &'static str,
+    pub(crate) no_token: &'static str,
     /// Why Bitbucket does not name the account of a token that a login tries.
-    pub token_refused: &'static str,
+    pub(crate) token_refused: &'static str,
     /// Where to revoke the secret of each kind of login. `{base}` is the base URL.
-    pub revoke: [&'static str; 3],
+    pub(crate) revoke: [&'static str; 3],
     /// How a token of a login gets the right to push.
-    pub login_may_push: &'static str,
+    pub(crate) login_may_push: &'static str,
     /// How a user's own token gets the right to push.
-    pub token_may_push: &'static str,
+    pub(crate) token_may_push: &'static str,
     /// How to create a token. `{base}` is the base URL.
-    pub steps_to_a_token: &'static str,
+    pub(crate) steps_to_a_token: &'static str,
     /// How to create an OAuth client. `{base}` is the base URL, `{workspace}` the workspace, and `{part}` one of the next.
-    pub steps_to_a_client: &'static str,
+    pub(crate) steps_to_a_client: &'static str,
     /// The part of these steps for a login in a browser, and for one as the client.
-    pub client_parts: [&'static str; 2],
+    pub(crate) client_parts: [&'static str; 2],
 }

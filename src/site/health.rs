@@ -22,21 +22,21 @@ const BATCH: &str = r#"{"operation":"download","objects":[{"oid":"00000000000000
 type Ask<'s> = dyn Fn(&str, Sent, Option<&'static str>) -> Option<Reply> + 's;
 
 /// The subject of the questions.
-pub struct Subject<'s> {
+pub(crate) struct Subject<'s> {
     /// The base URL.
-    pub base: &'s Url,
+    pub(crate) base: &'s Url,
     /// The repository.
-    pub repository: Option<&'s Address>,
+    pub(crate) repository: Option<&'s Address>,
     /// Whether the site has accepted the token. Else no question has a token.
-    pub is_accepted: bool,
+    pub(crate) is_accepted: bool,
     /// Asks at a path below the base URL, with a body if the question is one of git-lfs. `None` without a response,
     /// because other checks tell why.
-    pub ask: &'s Ask<'s>,
+    pub(crate) ask: &'s Ask<'s>,
 }
 
 /// How a token is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
+pub(crate) enum Sent {
     /// There is none.
     Nowhere,
     /// As by the native transport.
@@ -47,18 +47,18 @@ pub enum Sent {
 
 /// A response of the REST API.
 #[derive(Debug)]
-pub struct Reply {
+pub(crate) struct Reply {
     /// The status code.
-    pub status: u16,
+    pub(crate) status: u16,
     /// The headers.
-    pub headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     /// The body; null if it is no JSON.
-    pub body: Value,
+    pub(crate) body: Value,
 }
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
+pub(crate) enum Level {
     /// It works.
     Good,
     /// Some uses do not work.
@@ -69,15 +69,15 @@ pub enum Level {
 
 /// A result.
 #[derive(Debug)]
-pub struct Examined {
+pub(crate) struct Examined {
     /// How bad it is.
-    pub level: Level,
+    pub(crate) level: Level,
     /// For the user.
-    pub text: String,
+    pub(crate) text: String,
     /// For a public report.
-    pub public: &'static str,
+    pub(crate) public: &'static str,
     /// What to do.
-    pub fix: Option<&'static str>,
+    pub(crate) fix: Option<&'static str>,
 }
 
 fn examined(

@@ -21,7 +21,7 @@ pub(crate) use health::{Level, Reply, Sent, Subject};
 
 /// A kind of Bitbucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Product {
+pub(crate) enum Product {
     /// Bitbucket Cloud.
     Cloud,
     /// Bitbucket Data Center, or the older Bitbucket Server.

@@ -5,11 +5,11 @@ use crate::secret::Secret;
 
 /// A token for Bitbucket's git server.
 #[derive(Clone, Debug)]
-pub struct Bearer {
+pub(crate) struct Bearer {
     /// The token.
-    pub token: Secret,
+    pub(crate) token: Secret,
     /// The time of expiry, if known.
-    pub expires_at_unix_s: Option<u64>,
+    pub(crate) expires_at_unix_s: Option<u64>,
 }
 
 impl Bearer {

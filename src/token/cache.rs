@@ -28,16 +28,16 @@ pub(super) struct Cache {
 
 /// A cached token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The token.
     #[serde(serialize_with = "format::expose")]
-    pub access_token: Secret,
+    pub(crate) access_token: Secret,
     /// The time of expiry, by the local clock.
-    pub expires_at_unix_s: u64,
+    pub(crate) expires_at_unix_s: u64,
     /// The lifetime that the server reported.
-    pub lifetime_s: u64,
+    pub(crate) lifetime_s: u64,
     /// The scopes that the server reported.
-    pub scopes: Vec<String>,
+    pub(crate) scopes: Vec<String>,
 }
 
 impl Entry {

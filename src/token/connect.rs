@@ -4,7 +4,7 @@ use super::shared::SharedRecord;
 use crate::http::HttpClient;
 
 /// Provides the client for the token endpoint, only when it is needed.
-pub trait Connect {
+pub(crate) trait Connect {
     /// Gives the client.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ impl Tokens<'_> {
     /// # Errors
     ///
     /// If the profile's grant gives no token. The kind decides the hint.
-    pub fn bearer(&mut self, margin: Duration) -> anyhow::Result<Bearer> {
+    pub(crate) fn bearer(&mut self, margin: Duration) -> anyhow::Result<Bearer> {
         if let Some(current) = &self.current {
             return Ok(current.bearer.clone());
         }
@@ -46,7 +46,7 @@ impl Tokens<'_> {
     /// # Errors
     ///
     /// As [`Tokens::bearer`].
-    pub fn refused(&mut self) -> anyhow::Result<bool> {
+    pub(crate) fn refused(&mut self) -> anyhow::Result<bool> {
         let Some(refused) = self.current.take() else {
             return Ok(false);
         };
@@ -72,7 +72,7 @@ impl Tokens<'_> {
 
     /// Removes a token that the server refused in another program, unless it was replaced already. True if it was
     /// cached.
-    pub fn forget(&mut self, token: &Secret) -> bool {
+    pub(crate) fn forget(&mut self, token: &Secret) -> bool {
         if let Some((cache, key)) = self.cache()
             && let Ok(LockOutcome::Ours(_lock)) = self.lock(&key)
             && matches!(cache.read(&key), Cached::Token(entry) if entry.access_token == *token)

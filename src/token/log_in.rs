@@ -33,7 +33,7 @@ impl Tokens<'_> {
     /// # Errors
     ///
     /// [`StoreUnusable`](crate::failure::Kind::StoreUnusable).
-    pub fn prove_room(&self) -> anyhow::Result<()> {
+    pub(crate) fn prove_room(&self) -> anyhow::Result<()> {
         if self.profile.shared.is_some() {
             return self.prove_shared_room();
         }
@@ -52,7 +52,7 @@ impl Tokens<'_> {
     ///
     /// If the token endpoint or `accept` refuses, or the login cannot be saved
     /// ([`StoreUnusable`](crate::failure::Kind::StoreUnusable)).
-    pub fn log_in(
+    pub(crate) fn log_in(
         &self,
         authorization: &oauth::Authorization,
         code: &Secret,

@@ -8,24 +8,24 @@ use crate::secret::Secret;
 
 /// A login at Bitbucket, as a [`Store`](super::store::Store) keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Login {
+pub(crate) struct Login {
     /// The current refresh token.
     #[serde(serialize_with = "format::expose")]
-    pub refresh_token: Secret,
+    pub(crate) refresh_token: Secret,
     /// The scopes in the last response.
-    pub scopes: Vec<String>,
+    pub(crate) scopes: Vec<String>,
     /// The time of the last response, by the local clock.
-    pub obtained_at_unix_s: u64,
+    pub(crate) obtained_at_unix_s: u64,
 }
 
 impl Login {
     /// Formats a login for a store.
-    pub fn to_record(&self) -> Secret {
+    pub(crate) fn to_record(&self) -> Secret {
         Secret::new(json!(self).to_string())
     }
 
     /// Parses a stored login; `None` if it is not a login.
-    pub fn from_record(record: &Secret) -> Option<Self> {
+    pub(crate) fn from_record(record: &Secret) -> Option<Self> {
         serde_json::from_str(record.expose()).ok()
     }
 }

@@ -29,11 +29,15 @@ mod tokens;
 
 pub(crate) use bearer::Bearer;
 pub(crate) use cache::Entry as CachedToken;
-pub use connect::Connect;
+pub(crate) use connect::Connect;
 pub(crate) use explain::needs_login;
 pub(crate) use log_in::{Accept, release_room};
-pub use login::Login;
-pub(crate) use shared::{CommandRecord, SharedState, VaultRecord, VaultSession};
-pub use shared::{Inspection, Seen, SharedRecord, Trouble, Version, purpose};
+pub(crate) use login::Login;
+pub(crate) use shared::{
+    CommandRecord, Inspection, SharedRecord, SharedState, VaultRecord, VaultSession,
+};
+// For the model of a store.
+#[cfg(test)]
+pub(crate) use shared::{Seen, Trouble, Version, purpose};
 pub(crate) use stored::{Forgotten, SHARED_LOGIN, Stored, StoredAnswer, StoredOwner};
-pub use tokens::{Places, Tokens};
+pub(crate) use tokens::{Places, Tokens};

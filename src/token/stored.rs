@@ -23,19 +23,19 @@ pub(crate) const SHARED_LOGIN: &str = "shared login";
 
 /// The stored data of one profile.
 #[derive(Debug, Default)]
-pub struct Stored {
+pub(crate) struct Stored {
     /// The cached access token.
-    pub access_token: Option<Entry>,
+    pub(crate) access_token: Option<Entry>,
     /// The user's login.
-    pub login: Option<Login>,
+    pub(crate) login: Option<Login>,
     /// Whether the server has refused this login.
-    pub has_ended: bool,
+    pub(crate) has_ended: bool,
     /// The client's secret in the store.
-    pub client_secret: Option<Secret>,
+    pub(crate) client_secret: Option<Secret>,
     /// An access token or API token in the store.
-    pub token: Option<Secret>,
+    pub(crate) token: Option<Secret>,
     /// The owner of the login or token, as Bitbucket last reported.
-    pub owner: Option<StoredOwner>,
+    pub(crate) owner: Option<StoredOwner>,
 }
 
 impl Stored {
@@ -47,16 +47,16 @@ impl Stored {
 
 /// The owner's name at Bitbucket, which is not secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredOwner {
+pub(crate) struct StoredOwner {
     /// The display name.
-    pub name: String,
+    pub(crate) name: String,
     /// The time of Bitbucket's report, by the local clock.
-    pub told_at_unix_s: u64,
+    pub(crate) told_at_unix_s: u64,
 }
 
 /// What Bitbucket has answered to the question whose a token is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoredAnswer {
+pub(crate) enum StoredAnswer {
     /// It named the owner.
     Named(String),
     /// It refused the token.
@@ -68,16 +68,16 @@ pub enum StoredAnswer {
 
 /// The result of removing a profile's data.
 #[derive(Debug, Default)]
-pub struct Forgotten {
+pub(crate) struct Forgotten {
     /// The removed items.
-    pub removed: Vec<&'static str>,
+    pub(crate) removed: Vec<&'static str>,
     /// The items that another profile also uses, with its name. They stay, unless the user removes them too.
-    pub shared: Vec<(&'static str, String)>,
+    pub(crate) shared: Vec<(&'static str, String)>,
 }
 
 impl Tokens<'_> {
     /// Reads the stored data without any request. If the store cannot be read, gives its error and the rest.
-    pub fn stored(&self) -> (Stored, Option<anyhow::Error>) {
+    pub(crate) fn stored(&self) -> (Stored, Option<anyhow::Error>) {
         let mut stored = Stored {
             access_token: self.cached_entry(),
             owner: self.stored_owner(),
@@ -115,7 +115,7 @@ impl Tokens<'_> {
     /// # Errors
     ///
     /// [`Kind::StoreUnusable`].
-    pub fn save(&self, secret: &Secret) -> anyhow::Result<()> {
+    pub(crate) fn save(&self, secret: &Secret) -> anyhow::Result<()> {
         if self.profile.shared.is_some() {
             return match &self.profile.grant {
                 Grant::ClientCredentials(client) => {
@@ -142,7 +142,7 @@ impl Tokens<'_> {
     /// # Errors
     ///
     /// As [`Tokens::bearer`].
-    pub fn bearer_anew(&mut self) -> anyhow::Result<Bearer> {
+    pub(crate) fn bearer_anew(&mut self) -> anyhow::Result<Bearer> {
         let Grant::ClientCredentials(_) = &self.profile.grant else {
             return self.bearer(Duration::ZERO);
         };
@@ -156,7 +156,7 @@ impl Tokens<'_> {
     }
 
     /// Saves the name of the owner of a token with this fingerprint; `None` if Bitbucket has refused the token.
-    pub fn save_owner(&self, name: Option<&str>, token: &str) {
+    pub(crate) fn save_owner(&self, name: Option<&str>, token: &str) {
         let Some((directory, file)) = self.owner_file() else {
             return;
         };
@@ -168,7 +168,7 @@ impl Tokens<'_> {
     }
 
     /// Removes the name of the owner.
-    pub fn forget_owner(&self) {
+    pub(crate) fn forget_owner(&self) {
         if let Some((directory, file)) = self.owner_file() {
             // A name that cannot be removed is replaced later.
             let _ = Directory::claim(directory).and_then(|directory| directory.remove(&file));
@@ -185,7 +185,7 @@ impl Tokens<'_> {
     }
 
     /// Gives the owner of a token with this fingerprint.
-    pub fn stored_answer(&self, token: &str) -> Option<StoredAnswer> {
+    pub(crate) fn stored_answer(&self, token: &str) -> Option<StoredAnswer> {
         let note = self.owner_note()?;
         if note.get("token")?.as_str()? != token {
             return None;
@@ -221,7 +221,11 @@ impl Tokens<'_> {
     /// # Errors
     ///
     /// [`Kind::StoreUnusable`] if something remains.
-    pub fn forget_all(&self, others: &[Profile], even_shared: bool) -> anyhow::Result<Forgotten> {
+    pub(crate) fn forget_all(
+        &self,
+        others: &[Profile],
+        even_shared: bool,
+    ) -> anyhow::Result<Forgotten> {
         let mut forgotten = Forgotten::default();
         self.forget_stored(others, even_shared, &mut forgotten)
             .map_err(|error| {

@@ -29,17 +29,17 @@ const LOCK_LIMIT: Duration = Duration::from_secs(180);
 
 /// The directories for data that outlives a command. With `None`, nothing is stored.
 #[derive(Clone, Debug, Default)]
-pub struct Places {
+pub(crate) struct Places {
     /// Access tokens, which can be requested again.
-    pub cache: Option<PathBuf>,
+    pub(crate) cache: Option<PathBuf>,
     /// Logins and client secrets, which cannot be requested again, and notes about them.
-    pub state: Option<PathBuf>,
+    pub(crate) state: Option<PathBuf>,
     /// The default places of `state`, to find a login that a variable hides.
-    pub usual_states: Vec<PathBuf>,
+    pub(crate) usual_states: Vec<PathBuf>,
 }
 
 /// The tokens of one profile during one command.
-pub struct Tokens<'a> {
+pub(crate) struct Tokens<'a> {
     pub(super) profile: &'a Profile,
     pub(super) http: &'a dyn Connect,
     pub(super) clock: &'a dyn Clock,
@@ -51,7 +51,7 @@ pub struct Tokens<'a> {
 
 impl<'a> Tokens<'a> {
     /// Prepares the tokens of a profile. `notify` shows warnings to the user.
-    pub fn new(
+    pub(crate) fn new(
         profile: &'a Profile,
         http: &'a dyn Connect,
         clock: &'a dyn Clock,
@@ -74,7 +74,7 @@ impl<'a> Tokens<'a> {
     /// # Errors
     ///
     /// [`crate::failure::Kind::StoreUnusable`].
-    pub fn store(&self) -> anyhow::Result<Box<dyn Store>> {
+    pub(crate) fn store(&self) -> anyhow::Result<Box<dyn Store>> {
         store::open(self.profile, self.places.state.clone())
     }
 
@@ -83,7 +83,7 @@ impl<'a> Tokens<'a> {
     /// # Errors
     ///
     /// If the secret is not where the profile says.
-    pub fn client(&self, client: &Client) -> anyhow::Result<oauth::Client> {
+    pub(crate) fn client(&self, client: &Client) -> anyhow::Result<oauth::Client> {
         let profile = self.profile;
         let secret = match &client.secret {
             Source::Stored => self

@@ -37,11 +37,11 @@ pub(crate) enum Privacy {
 #[derive(Clone, Debug)]
 pub(crate) struct Header {
     /// Its name, as written in the trace.
-    pub name: String,
+    pub(crate) name: String,
     /// Its value.
-    pub value: String,
+    pub(crate) value: String,
     /// Who may see the value.
-    pub privacy: Privacy,
+    pub(crate) privacy: Privacy,
 }
 
 impl Header {

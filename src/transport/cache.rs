@@ -21,7 +21,7 @@ pub(crate) trait AdvertisementCache {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Remembered {
     /// The capability advertisement, as pkt-lines.
-    pub advertisement: Vec<u8>,
+    pub(crate) advertisement: Vec<u8>,
     /// Git's last question after it, as pkt-lines.
-    pub question: Vec<u8>,
+    pub(crate) question: Vec<u8>,
 }

@@ -13,9 +13,9 @@ pub(crate) enum Connected {
 #[derive(Debug)]
 pub(crate) struct Broken {
     /// The part of the response that git has seen.
-    pub stage: Stage,
+    pub(crate) stage: Stage,
     /// The error.
-    pub error: anyhow::Error,
+    pub(crate) error: anyhow::Error,
 }
 
 /// The part of a response that git had seen when the connection broke.

@@ -8,8 +8,7 @@ mod store;
 mod treatment;
 mod trust;
 
-pub use resolve::resolve;
-pub(crate) use resolve::{Resolved, from_repository};
+pub(crate) use resolve::{Resolved, from_repository, resolve};
 pub(crate) use store::resolve_for_store;
+pub(crate) use treatment::HTTP_KEYS;
 pub(super) use treatment::HttpKey;
-pub use treatment::{HTTP_KEYS, Treatment};

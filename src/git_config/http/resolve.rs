@@ -41,20 +41,20 @@ const LARGEST_PACKET_BYTES: usize = 65520;
 
 /// The resolved settings for a URL, with those that need git's own transport.
 #[derive(Clone, Debug)]
-pub struct Resolved {
+pub(crate) struct Resolved {
     /// The settings for the native transport.
-    pub settings: Settings,
+    pub(crate) settings: Settings,
     /// The names of effective settings that the native transport does not support.
-    pub git_only: Vec<String>,
+    pub(crate) git_only: Vec<String>,
     /// Whether `http.extraHeader` contains an `Authorization`, which the native transport ignores.
-    pub has_leftover_authorization: bool,
+    pub(crate) has_leftover_authorization: bool,
     /// The longest request that is sent without chunks, in bytes (`http.postBuffer`).
-    pub post_buffer_bytes: usize,
+    pub(crate) post_buffer_bytes: usize,
 }
 
 impl Resolved {
     /// Tells whether other settings lead requests along the same route.
-    pub fn leads_as(&self, other: &Self) -> bool {
+    pub(crate) fn leads_as(&self, other: &Self) -> bool {
         self.settings == other.settings && self.git_only == other.git_only
     }
 }
@@ -65,7 +65,7 @@ impl Resolved {
 ///
 /// [`crate::failure::Kind::Misconfigured`] for an invalid header, for a file that cannot be read, for a setting that
 /// disables certificate checks for Bitbucket, and for a setting that a repository must not make ([`super::HTTP_KEYS`]).
-pub fn resolve(
+pub(crate) fn resolve(
     config: &GitConfig,
     variables: Variables<'_>,
     url: &Url,

@@ -7,7 +7,7 @@ use crate::git_config::{
 
 /// The native transport's support for a setting.
 #[derive(Clone, Copy, Debug)]
-pub enum Treatment {
+pub(crate) enum Treatment {
     /// The native transport follows it.
     Followed,
     /// It has no effect: there is one connection with one request at a time, and each request has the credential.
@@ -20,16 +20,16 @@ pub enum Treatment {
 
 /// One of git's http settings.
 #[derive(Clone, Copy, Debug)]
-pub struct HttpKey {
+pub(crate) struct HttpKey {
     /// The name after `http.`, as in git's manual.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// The support of the native transport.
-    pub treatment: Treatment,
+    pub(crate) treatment: Treatment,
     /// The permission in a repository's own configuration, for the git endpoint. Requests with a client's secret, a
     /// refresh token or a code ignore that configuration.
-    pub from_repository: FromRepository,
+    pub(crate) from_repository: FromRepository,
     /// A note for users.
-    pub note: &'static str,
+    pub(crate) note: &'static str,
 }
 
 const fn key(
@@ -63,7 +63,7 @@ const USUAL_BACKENDS: [&str; 2] = match cfg!(windows) {
 };
 
 /// Every `http.<key>` of git (git-config(1), `git help -c`), with its support.
-pub const HTTP_KEYS: [HttpKey; 43] = {
+pub(crate) const HTTP_KEYS: [HttpKey; 43] = {
     use FromRepository::{FollowedIf as Only, Refused};
     use Treatment::{Followed, FollowedIf, NeedsGitUnless, WithoutEffect};
     const TRUST: &str = "decide which certificates are trusted";
@@ -252,7 +252,7 @@ pub(super) fn is_native(entry: &Entry) -> bool {
 
 impl Treatment {
     /// Describes the support for the reference.
-    pub fn shown(self) -> &'static str {
+    pub(crate) fn shown(self) -> &'static str {
         match self {
             Treatment::Followed => "native",
             Treatment::WithoutEffect => "without effect",

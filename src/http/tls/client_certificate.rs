@@ -15,7 +15,7 @@ use super::named_file;
 
 /// A certificate with its key. `Debug` does not print the key.
 #[derive(Debug, PartialEq)]
-pub struct ClientCertificate {
+pub(crate) struct ClientCertificate {
     /// The chain, with the certificate first.
     pub(super) chain: Vec<CertificateDer<'static>>,
     pub(super) key: PrivateKeyDer<'static>,
@@ -33,7 +33,7 @@ impl ClientCertificate {
     /// # Errors
     ///
     /// If a file cannot be read. The message names it.
-    pub fn read(certificate: &Path, key: Option<&Path>) -> io::Result<Option<Arc<Self>>> {
+    pub(crate) fn read(certificate: &Path, key: Option<&Path>) -> io::Result<Option<Arc<Self>>> {
         let pem = named_file::read(certificate)?;
         let chain: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&pem).collect();
         let private_key = match key {

@@ -14,14 +14,14 @@ use super::named_file;
 
 /// The accepted public keys of a server (curl: `CURLOPT_PINNEDPUBLICKEY`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PinnedKeys(
+pub(crate) struct PinnedKeys(
     /// SHA-256 digests of keys in DER form (RFC 5280, SubjectPublicKeyInfo).
     Vec<Vec<u8>>,
 );
 
 impl PinnedKeys {
     /// Reads one or more `sha256//<base64>`, separated by `;`. `None` for any other text.
-    pub fn of_digests(value: &str) -> Option<Self> {
+    pub(crate) fn of_digests(value: &str) -> Option<Self> {
         value.starts_with("sha256//").then(|| {
             let digests = value.split(';').map(|part| {
                 let digest = part.trim().strip_prefix("sha256//").unwrap_or_default();
@@ -37,7 +37,7 @@ impl PinnedKeys {
     /// # Errors
     ///
     /// If the file cannot be read.
-    pub fn read(path: &Path) -> io::Result<Self> {
+    pub(crate) fn read(path: &Path) -> io::Result<Self> {
         let bytes = named_file::read(path)?;
         let key = SubjectPublicKeyInfoDer::from_pem_slice(&bytes);
         let key = key.map_or(bytes, |key| key.as_ref().to_vec());

@@ -8,7 +8,7 @@ use crate::secret::Secret;
 pub(super) const RESERVED: &str = "reserved";
 
 /// A record in a store with compare-and-set.
-pub trait SharedRecord {
+pub(crate) trait SharedRecord {
     /// Reads the record.
     ///
     /// # Errors
@@ -64,28 +64,28 @@ pub trait SharedRecord {
 
 /// What a store lets this machine do.
 #[derive(Debug, Default)]
-pub struct Inspection {
+pub(crate) struct Inspection {
     /// Facts: the login to the store, the rights.
-    pub facts: Vec<String>,
+    pub(crate) facts: Vec<String>,
     /// Reasons for which a login cannot be stored there, each with its fix.
-    pub problems: Vec<String>,
+    pub(crate) problems: Vec<String>,
     /// The rights that are missing if the record may be read but not written, which is enough for a copy.
-    pub read_only: Option<String>,
+    pub(crate) read_only: Option<String>,
 }
 
 /// A version of a record. Only its store can compare versions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version(pub String);
+pub(crate) struct Version(pub(crate) String);
 
 /// The result of reading a record.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// The version to give to [`SharedRecord::replace`], also if there is no record.
-    pub version: Version,
+    pub(crate) version: Version,
     /// The record; `None` if there is none.
-    pub record: Option<Secret>,
+    pub(crate) record: Option<Secret>,
     /// The time by the store's clock, if the store tells it.
-    pub store_time_unix_s: Option<u64>,
+    pub(crate) store_time_unix_s: Option<u64>,
 }
 
 impl Seen {
@@ -101,7 +101,7 @@ impl Seen {
 
 /// A failed read or write.
 #[derive(Debug)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// The version is not the newest one, or a node of the store is behind. A new read may help.
     Overtaken,
     /// The store did not answer, or cannot serve requests now. A write may have happened.

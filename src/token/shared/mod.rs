@@ -26,8 +26,13 @@ mod renewal;
 mod vault;
 
 pub(crate) use command::CommandRecord;
-pub use interface::{Inspection, Seen, SharedRecord, Trouble, Version};
+pub(crate) use interface::{Inspection, SharedRecord};
+// For the model of a store.
+#[cfg(test)]
+pub(crate) use interface::{Seen, Trouble, Version};
 pub(crate) use publication::SharedState;
-pub use record::purpose;
+// For the model of a store.
+#[cfg(test)]
+pub(crate) use record::purpose;
 pub(super) use renewal::{AHEAD_S, Granted, Renewal};
 pub(crate) use vault::{VaultRecord, VaultSession};

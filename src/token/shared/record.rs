@@ -101,7 +101,7 @@ pub(super) fn machine() -> String {
 }
 
 /// Gives the purpose of a record for a client of a profile's Bitbucket.
-pub fn purpose(profile: &Profile, client_id: &str) -> String {
+pub(crate) fn purpose(profile: &Profile, client_id: &str) -> String {
     let endpoints = &profile.endpoints;
     let parts = [client_id, endpoints.token.as_str(), endpoints.base.as_str()];
     hex_digest(parts.join("\n").as_bytes())[..32].to_owned()

@@ -10,7 +10,7 @@ use crate::{
 pub(super) const RESERVE_BYTES: usize = 16 * 1024;
 
 /// Keeps secrets between commands.
-pub trait Store {
+pub(crate) trait Store {
     /// Reads a secret; `None` if there is none.
     ///
     /// # Errors

@@ -53,11 +53,11 @@ pub(crate) struct Session<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Reporter<'a> {
     /// Shows a line as a warning.
-    pub warn: &'a dyn Fn(&str),
+    pub(crate) warn: &'a dyn Fn(&str),
     /// Shows a line unchanged.
-    pub say: &'a dyn Fn(&str),
+    pub(crate) say: &'a dyn Fn(&str),
     /// Git's verbosity: 0 is quiet, 1 is the default (gitremote-helpers(7), "option verbosity").
-    pub verbosity: u32,
+    pub(crate) verbosity: u32,
 }
 
 impl<'a> Session<'a> {
