@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::{access::Access, untrusted::refuse_owner};
+use super::{access::Access, refusal::refuse_owner};
 
 #[derive(Debug)]
 pub(super) struct Handle;

@@ -29,7 +29,9 @@ use elsewhere::Handle;
 
 use access::Access;
 
-pub(crate) use refusal::{refuse, untrusted};
+#[cfg(unix)]
+pub(crate) use refusal::refuse;
+pub(crate) use refusal::untrusted;
 #[cfg(unix)]
 pub(crate) use unix::{check_own_file, open_without_waiting};
 
