@@ -20,7 +20,8 @@ pub(super) fn is_answering(entries: &[&Entry], site: &Url) -> bool {
 ///
 /// Our entry must come after all others. If an earlier setup wrote it before another helper, this moves it.
 pub(super) fn answering(site: &Url, ask: &str, there: &There<'_>) -> Vec<Reasoned> {
-    // Git treats both spellings as the same site, but writes a line into the section with its spelling.
+    // Git treats both spellings as the same site, but writes a line into the section with its spelling. The first is the
+    // usual one, because cargo and other programs with the crate git2 look only for a section without a slash.
     let spellings = ["", "/"].map(|end| format!("credential.{}{end}.helper", app::site(site)));
     let is_noted = |(key, value): &(&String, &String)| {
         there.own_has(NOTE, &format!("{key}={value}"))

@@ -288,7 +288,10 @@ fn answer_cargo(world: &World) {
     let pattern = r"^credential\..*\.helper$";
     let helper = world.git(["config", "--global", "--get-regexp", pattern, "credential$"]);
     let helper = helper.ok();
-    let (_, helper) = helper.trim_end().split_once(' ').expect("setup wrote it");
+    let (key, helper) = helper.trim_end().split_once(' ').expect("setup wrote it");
+    let site = world.bitbucket.base_url();
+    let rule = "cargo does not look for a section with a slash at its end";
+    assert_eq!(key, format!("credential.{site}.helper"), "{rule}");
     let key = "credential.https://localhost.helper";
     world.git(["config", "--global", key, helper]).ok();
 }
