@@ -47,7 +47,7 @@
 //! | [`address`] | the address of a repository, parsed |
 //! | [`pasted`] | secrets and client ids as people paste them |
 //! | [`clock`], [`signals`], [`dumps`], [`parent_watch`] | time; signals during a write; core dumps; the end of git |
-//! | [`failure`], [`secret`], [`trace`], [`program`], [`limits`], [`suggestion`], [`waiting`], [`wrapping`] | modules that every room may use |
+//! | [`failure`], [`secret`], [`trace`], [`program`], [`limits`], [`names`], [`suggestion`], [`waiting`], [`wrapping`] | modules that every room may use |
 //! | [`report`] | error chains as `error:`, `caused by:` and `hint:` lines; exit codes |
 //!
 //! Data flows downwards. `tests/layers.rs` holds the table of who may use whom, and fails on any other import.
@@ -100,6 +100,7 @@ mod http;
 mod inside;
 mod lfs;
 mod limits;
+mod names;
 mod oauth;
 mod parent_watch;
 mod pasted;

@@ -1,38 +1,10 @@
 //! Finds the known word that a user most likely meant by an unknown one.
 
-use crate::failure::quote;
+use crate::{
+    failure::quote,
+    names::{PREFIX, variables},
+};
 
-/// The prefix of this program's variables.
-pub(crate) const PREFIX: &str = "BBTOKEN_";
-/// Every variable that the programs read.
-pub(crate) const VARIABLES: [&str; 26] = [
-    "BBTOKEN_PROFILE",
-    "BBTOKEN_CLIENT_ID",
-    "BBTOKEN_CLIENT_SECRET",
-    "BBTOKEN_CLIENT_SECRET_FILE",
-    "BBTOKEN_ACCESS_TOKEN",
-    "BBTOKEN_ACCESS_TOKEN_FILE",
-    "BBTOKEN_KIND",
-    "BBTOKEN_BASE_URL",
-    "BBTOKEN_SCOPE",
-    "BBTOKEN_TOKEN_URL",
-    "BBTOKEN_AUTHORIZE_URL",
-    "BBTOKEN_TRANSPORT",
-    "BBTOKEN_REMEMBER_ADVERTISEMENT",
-    "BBTOKEN_STORE",
-    "BBTOKEN_STORE_PATH",
-    "BBTOKEN_STORE_URL",
-    "BBTOKEN_STORE_NAMESPACE",
-    "BBTOKEN_STORE_ROLE",
-    "BBTOKEN_STORE_AUTH_PATH",
-    "BBTOKEN_STORE_JWT_FILE",
-    "BBTOKEN_STORE_JWT_VARIABLE",
-    "BBTOKEN_STORE_TOKEN_PATH",
-    "BBTOKEN_STORE_COMMAND",
-    "BBTOKEN_CACHE",
-    "BBTOKEN_HOME",
-    "BBTOKEN_TRACE",
-];
 /// The variables that packagers set for a build.
 const OF_BUILD: [&str; 2] = ["BBTOKEN_BUILTIN_CLIENT_ID", "BBTOKEN_BUILTIN_CLIENT_SECRET"];
 
@@ -58,12 +30,10 @@ impl Unknown {
 /// Lists the unknown variables of the environment, in alphabetical order.
 pub(crate) fn unknown_variables() -> Vec<Unknown> {
     let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
-    let is_known = |name: &str| VARIABLES.contains(&name) || OF_BUILD.contains(&name);
+    let is_known = |name: &str| variables().any(|known| known == name) || OF_BUILD.contains(&name);
     let unknown = names.filter(|name| !is_known(name)).filter_map(|name| {
         let word = name.strip_prefix(PREFIX)?;
-        let known = VARIABLES
-            .iter()
-            .filter_map(|known| known.strip_prefix(PREFIX));
+        let known = variables().filter_map(|known| known.strip_prefix(PREFIX));
         let instead = similar(word, known).map(|known| format!("{PREFIX}{known}"));
         Some(Unknown {
             name: quote(&name),
@@ -120,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_word_with_a_typing_error_or_a_part_missing_is_similar() {
-        let variables = VARIABLES.map(|name| &name[PREFIX.len()..]);
+        let variables: Vec<_> = variables().map(|name| &name[PREFIX.len()..]).collect();
         let options = [
             "store",
             "with-token",

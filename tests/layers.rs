@@ -10,7 +10,7 @@ use std::{
 mod circles;
 
 /// Who may use whom; the leaves below may be used by all.
-const RULES: [(&str, &[&str]); 35] = [
+const RULES: [(&str, &[&str]); 36] = [
     ("failure", &[]),
     ("secret", &[]),
     ("trace", &[]),
@@ -24,6 +24,7 @@ const RULES: [(&str, &[&str]); 35] = [
     ("pasted", &[]),
     ("program", &[]),
     ("limits", &[]),
+    ("names", &[]),
     ("suggestion", &[]),
     ("waiting", &[]),
     ("wrapping", &[]),
@@ -125,13 +126,14 @@ const RULES: [(&str, &[&str]); 35] = [
     ("bin/git-bbtoken", &["git_bbtoken"]),
 ];
 /// `fuzz` is in the tests only.
-const LEAVES: [&str; 9] = [
+const LEAVES: [&str; 10] = [
     "failure",
     "secret",
     "trace",
     "program",
     "limits",
     "fuzz",
+    "names",
     "suggestion",
     "waiting",
     "wrapping",

@@ -13,10 +13,12 @@ use super::{
     Console, arguments, examples,
     help_text::NAME,
     manpath,
-    names::{Name, name},
-    reference::{ENVIRONMENT_INTRODUCTION, EXIT_CODES, FILES, FILES_INTRODUCTION, VARIABLES},
+    reference::{ENVIRONMENT_INTRODUCTION, EXIT_CODES, FILES, FILES_INTRODUCTION},
 };
-use crate::failure::{quote_for_shell, usage};
+use crate::{
+    failure::{quote_for_shell, usage},
+    names::{Name, VARIABLES, name},
+};
 
 /// The name of the helper's page. The definition of the command line does not contain the helper, because git runs it.
 const HELPER: &str = "git-remote-bbtoken";

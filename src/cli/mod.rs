@@ -14,7 +14,6 @@ mod login;
 mod logout;
 mod manpath;
 mod manual;
-mod names;
 mod reference;
 mod remote;
 mod renew;

@@ -82,7 +82,7 @@ impl Key {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::suggestion;
+    use crate::names;
 
     #[test]
     fn a_variable_is_named_after_its_key() {
@@ -96,7 +96,8 @@ mod tests {
                 false => c.to_uppercase().to_string(),
             });
             assert_eq!(variable, format!("BBTOKEN_{}", words.collect::<String>()));
-            assert!(suggestion::VARIABLES.contains(&variable), "{variable}");
+            let is_known = names::variables().any(|known| known == variable);
+            assert!(is_known, "{variable}");
             checked += 1;
         }
         assert_eq!(checked, 18);

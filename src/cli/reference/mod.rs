@@ -8,18 +8,16 @@ use std::fmt::Write as _;
 use super::{
     arguments::{self, MAX_WIDTH},
     help_text::{of_command, wrapped},
-    names::{Name, entry, list},
 };
 use crate::{
     git_config::{BBTOKEN_KEYS, FromRepository, GIT_KEYS, HTTP_KEYS, REMOTE_KEYS, Row},
+    names::{Name, VARIABLES, entry, list},
     program::ROWS,
 };
 use tables::{KEYS, OTHER_KEYS};
 use texts::{BITBUCKET, HTTP_INTRODUCTION, JSON, LFS, PROFILES, PROGRAMS};
 
-pub(super) use tables::{
-    ENVIRONMENT_INTRODUCTION, EXIT_CODES, FILES, FILES_INTRODUCTION, VARIABLES,
-};
+pub(super) use tables::{ENVIRONMENT_INTRODUCTION, EXIT_CODES, FILES, FILES_INTRODUCTION};
 
 /// Explains a topic in lines that fit the terminal; `None` if there is no such topic.
 pub(super) fn topic(topic: &str) -> Option<String> {
@@ -188,16 +186,5 @@ mod tests {
         let rows: BTreeSet<_> = BBTOKEN_KEYS.iter().map(|row| row.name).collect();
         let keys: BTreeSet<_> = KEYS.iter().map(|key| key.name).collect();
         assert_eq!(rows, keys);
-    }
-
-    #[test]
-    fn every_variable_of_ours_is_known_where_suggestions_are_made() {
-        let names = VARIABLES.iter().map(|variable| variable.name);
-        let ours: Vec<_> = names.filter(|name| name.starts_with("BBTOKEN_")).collect();
-        assert_eq!(
-            ours,
-            crate::suggestion::VARIABLES,
-            "both tables name the same"
-        );
     }
 }
