@@ -25,17 +25,6 @@ pub(super) fn path(target: &Target) -> Option<PathBuf> {
     }
 }
 
-/// Removes the file that setup made, unless something else has come into it; a link to it stays.
-pub(super) fn remove_empty(target: &Target) {
-    if let Some(file) = path(target)
-        && let Ok(file) = file.canonicalize()
-        && fs::metadata(&file).is_ok_and(|metadata| metadata.len() == 0)
-    {
-        // An empty file is as good as none to git.
-        let _ = fs::remove_file(file);
-    }
-}
-
 /// Lets all users read the system's file that setup made: the umask may forbid it, and git stops at a file it cannot read.
 ///
 /// # Errors
