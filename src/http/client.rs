@@ -13,8 +13,10 @@ use super::{
     errors::{UnsupportedAuth, classify, refused_by_curl},
     interface::{HttpClient, Request, Response},
     message::{Exchange, Messages},
-    proxy::{Proxy, ProxyAuth, ProxyLogin, ProxyLogins},
-    proxy_auth::{self, AuthSchemes, ProxyError},
+    proxy::{
+        Proxy, ProxyAuth, ProxyLogin, ProxyLogins,
+        auth::{self, AuthSchemes, ProxyError},
+    },
     resolver::Family,
     route::Route,
     settings::Settings,
@@ -224,7 +226,7 @@ impl Client {
             return error;
         };
         let login = self.login.borrow();
-        let ask = || proxy_auth::status(proxy, url, login.as_ref());
+        let ask = || auth::status(proxy, url, login.as_ref());
         match self.refused_with.get_or_init(ask) {
             // The proxy accepts connections now.
             None | Some(200) => error,
@@ -240,9 +242,7 @@ impl Client {
     /// Gives the proxy's authentication schemes. Asks the proxy only if curl could use another scheme than Basic.
     fn auth_schemes(&self, url: &Url) -> &AuthSchemes {
         self.auth_schemes.get_or_init(|| match self.proxy() {
-            Some(proxy) if self.settings.proxy_auth == ProxyAuth::Any => {
-                proxy_auth::ask(proxy, url)
-            }
+            Some(proxy) if self.settings.proxy_auth == ProxyAuth::Any => auth::ask(proxy, url),
             _ => AuthSchemes::default(),
         })
     }

@@ -12,8 +12,7 @@ use std::{
 use super::{
     interface::{Body, Method, Request},
     message::{Line, Messages},
-    proxy::{Proxy, ProxyAuth, ProxyLogin},
-    proxy_auth::ProxyError,
+    proxy::{Proxy, ProxyAuth, ProxyLogin, auth::ProxyError},
     resolver::Family,
     settings::Settings,
     transport_error::{Phase, TransportError},

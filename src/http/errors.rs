@@ -8,8 +8,7 @@ use rustls::{
 };
 
 use super::{
-    proxy::Proxy,
-    proxy_auth::ProxyError,
+    proxy::{Proxy, auth::ProxyError},
     timeouts::ConnectTimeout,
     tls::TlsProblem,
     transport_error::{Phase, TransportError},

@@ -25,7 +25,6 @@ mod message;
 #[cfg(unix)]
 mod open;
 mod proxy;
-mod proxy_auth;
 mod resolver;
 mod retry;
 mod route;

@@ -1,12 +1,11 @@
-//! A proxy: its address, the setting that names it, and its login.
+//! A proxy's address, the setting that names it, and its login.
 
 use std::{borrow::Cow, fmt};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::Url;
-use crate::{failure::quote, secret::Secret};
+use crate::{failure::quote, http::Url, secret::Secret};
 
 /// All but the unreserved characters of a URL (RFC 3986 section 2.3).
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
@@ -67,7 +66,7 @@ impl ProxyAuth {
     }
 
     /// Tells whether the password may be sent in clear text.
-    pub(super) fn allows_basic(self) -> bool {
+    pub(in crate::http) fn allows_basic(self) -> bool {
         matches!(self, ProxyAuth::Any | ProxyAuth::Basic)
     }
 }
@@ -111,7 +110,7 @@ impl Proxy {
     }
 
     /// Gives the whole address for a connection. `login` replaces the login in the address.
-    pub(super) fn with_login(&self, login: Option<&ProxyLogin>) -> Secret {
+    pub(in crate::http) fn with_login(&self, login: Option<&ProxyLogin>) -> Secret {
         let Some(ProxyLogin { user, password }) = login else {
             return self.url.clone();
         };
@@ -122,7 +121,7 @@ impl Proxy {
     }
 
     /// Gives the login as a header value (RFC 7617), if user name and password are known.
-    pub(super) fn basic(&self, login: Option<&ProxyLogin>) -> Option<String> {
+    pub(in crate::http) fn basic(&self, login: Option<&ProxyLogin>) -> Option<String> {
         let url = Url::parse(self.with_login(login).expose()).ok()?;
         let decode = |text| percent_decode_str(text).collect();
         let password = url.password()?;
@@ -137,7 +136,7 @@ impl Proxy {
     }
 
     /// Tells whether the proxy uses CONNECT.
-    pub(super) fn is_http(&self) -> bool {
+    pub(in crate::http) fn is_http(&self) -> bool {
         matches!(self.scheme(), "http" | "https")
     }
 
@@ -201,7 +200,7 @@ impl Proxy {
     }
 
     /// Describes the login that is needed.
-    pub(super) fn user(&self) -> ProxyUser {
+    pub(in crate::http) fn user(&self) -> ProxyUser {
         let url = gix::url::parse(self.url.expose()).ok();
         // A line break would inject another line into git's credential protocol.
         let is_whole = |user: &&str| !user.is_empty() && !user.contains(char::is_control);
@@ -214,18 +213,18 @@ impl Proxy {
     }
 
     /// Tells whether the address has a user name without a password (git: `init_curl_proxy_auth`).
-    pub(super) fn lacks_password(&self) -> bool {
+    pub(in crate::http) fn lacks_password(&self) -> bool {
         let login = self.authority().rsplit_once('@').map(|(login, _)| login);
         login.is_some_and(|login| !login.is_empty() && !login.contains(':'))
     }
 
     /// Tells whether the address has a user name, with or without a password.
-    pub(super) fn has_user(&self) -> bool {
+    pub(in crate::http) fn has_user(&self) -> bool {
         self.has_login() || self.lacks_password()
     }
 
     /// Tells whether the address contains a complete login.
-    pub(super) fn has_login(&self) -> bool {
+    pub(in crate::http) fn has_login(&self) -> bool {
         self.authority().contains('@') && !self.lacks_password()
     }
 

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::proxy::{Proxy, ProxyLogin};
+use super::address::{Proxy, ProxyLogin};
 use crate::{failure::quote, http::Url};
 
 /// The time limit for the proxy, which has just answered.
