@@ -1,14 +1,14 @@
 //! What a command reads and holds once: environment, git's configuration, profiles, clock, warnings and HTTP clients.
 
-use std::{ffi::OsString, path::Path, process::Stdio, rc::Rc};
+use std::{ffi::OsString, path::Path, rc::Rc};
 
 use super::client::Clients;
 use crate::{
     clock::{Clock as _, SystemClock},
+    git::git_dir,
     git_config::{self, GitConfig, process_variable},
     http::Url,
     profile::{self, Raw},
-    program::Child,
     report,
 };
 
@@ -67,7 +67,7 @@ impl App {
     ///
     /// If a setting cannot be used.
     pub(crate) fn read() -> anyhow::Result<Self> {
-        let git_dir = process_variable("GIT_DIR").or_else(git_dir_here);
+        let git_dir = process_variable("GIT_DIR").or_else(|| git_dir().map(Into::into));
         App::of(Environment::Here(git_dir))
     }
 
@@ -144,19 +144,4 @@ impl App {
     pub(crate) fn settings(&self) -> impl Iterator<Item = &git_config::Entry> {
         self.git.entries()
     }
-}
-
-/// Asks git, because git knows which repositories it does not trust for this user.
-fn git_dir_here() -> Option<OsString> {
-    let output = Child::Git
-        .command("git")
-        .ok()?
-        .args(["rev-parse", "--absolute-git-dir"])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
-    let path = output.stdout.strip_suffix(b"\n").unwrap_or(&output.stdout);
-    let path = gix::path::from_byte_slice(path).ok()?;
-    (output.status.success() && !path.as_os_str().is_empty()).then(|| path.into())
 }

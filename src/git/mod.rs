@@ -18,7 +18,7 @@ use crate::{failure::quote, limits};
 pub(crate) use below::Below;
 pub(crate) use config::{Change, Target, apply_all, taken_back};
 pub(crate) use reach::{branches, reach};
-pub(crate) use repository::{Repository, repository};
+pub(crate) use repository::{Repository, git_dir, repository};
 
 /// Runs git without input.
 fn run<A: AsRef<OsStr>>(

@@ -79,6 +79,8 @@ impl Repository {
             Failure::new(Kind::Usage, message)
         })?;
         let top = rev_parse(child, path, "--show-toplevel")?.unwrap_or_else(|_| git_dir.clone());
+        // One spelling, for comparison.
+        let [top, git_dir] = [top, git_dir].map(|path| path.canonicalize().unwrap_or(path));
         Ok(Repository {
             top,
             git_dir,
@@ -125,6 +127,12 @@ impl Repository {
     }
 }
 
+/// Finds the git directory of the current directory. Git knows which repositories it does not trust for this user.
+pub(crate) fn git_dir() -> Option<PathBuf> {
+    let found = rev_parse(Child::Git, Path::new("."), "--absolute-git-dir");
+    found.ok()?.ok()
+}
+
 /// Asks git for a path. Without one, gives git's reason.
 fn rev_parse(child: Child, at: &Path, question: &str) -> anyhow::Result<Result<PathBuf, String>> {
     let git = child.command("git").map(|mut git| {
@@ -135,9 +143,7 @@ fn rev_parse(child: Child, at: &Path, question: &str) -> anyhow::Result<Result<P
     let answer = output.stdout.strip_suffix(b"\n").unwrap_or(&output.stdout);
     let path = gix::path::from_byte_slice(answer).ok();
     let path = path.filter(|_| output.status.success() && !answer.is_empty());
-    // One spelling, for comparison.
-    let path = path.map(|path| path.canonicalize().unwrap_or_else(|_| path.to_owned()));
-    Ok(path.ok_or_else(|| said(&output.stderr)))
+    Ok(path.map(Path::to_owned).ok_or_else(|| said(&output.stderr)))
 }
 
 /// Tells whether a variable names the current repository or its work tree.
