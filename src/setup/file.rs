@@ -1,7 +1,7 @@
 //! The file of git's configuration that setup writes to.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{File, TryLockError},
     path::PathBuf,
     thread,
     time::{Duration, Instant},
@@ -34,7 +34,7 @@ pub(super) fn open_to_all() -> anyhow::Result<()> {
     #[cfg(unix)]
     if let Some(file) = path(&Target::System) {
         use anyhow::Context as _;
-        use std::os::unix::fs::PermissionsExt as _;
+        use std::{fs, os::unix::fs::PermissionsExt as _};
         let shown = crate::failure::quote(&file.to_string_lossy());
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644))
             .with_context(|| format!("cannot let all users read '{shown}'; run chmod 644 on it"))?;
