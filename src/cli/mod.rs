@@ -2,7 +2,6 @@
 
 mod agent;
 mod arguments;
-mod candidates;
 mod completions;
 mod console;
 mod credential;
