@@ -17,6 +17,7 @@ mod reference;
 mod remote;
 mod renew;
 mod setup;
+#[cfg_attr(not(unix), path = "signals_elsewhere.rs")]
 mod signals;
 mod status;
 mod style;

@@ -1,20 +1,18 @@
 //! Handles signals. While `exec` runs a command, signals go to the command, and `exec` cleans up after it. Before a
 //! signal ends this process itself, a cleanup runs.
 
-use std::process::Child;
-#[cfg(unix)]
-use std::sync::{Mutex, PoisonError};
+use std::{
+    process::Child,
+    sync::{Mutex, PoisonError},
+};
 
-#[cfg(unix)]
 use crate::limits;
 
 /// The cleanup before a signal ends this process.
-#[cfg(unix)]
 static BEFORE_END: Mutex<Vec<Box<dyn Fn() + Send>>> = Mutex::new(Vec::new());
 
 /// Sets a cleanup that runs before Ctrl-C or another signal ends this process. It must be harmless if there is nothing
 /// to clean up.
-#[cfg(unix)]
 pub(super) fn before_end(act: impl Fn() + Send + 'static) -> std::io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
     let mut acts = BEFORE_END.lock().unwrap_or_else(PoisonError::into_inner);
@@ -32,14 +30,12 @@ pub(super) fn before_end(act: impl Fn() + Send + 'static) -> std::io::Result<()>
     Ok(())
 }
 
-#[cfg(unix)]
 fn act_before_end() {
     let acts = BEFORE_END.lock().unwrap_or_else(PoisonError::into_inner);
     acts.iter().for_each(|act| act());
 }
 
 /// Ends this process soon after the one that started it has ended.
-#[cfg(unix)]
 pub(super) fn end_with_parent() -> std::io::Result<()> {
     use std::os::unix::process::parent_id;
     const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
@@ -54,23 +50,9 @@ pub(super) fn end_with_parent() -> std::io::Result<()> {
     .map(drop)
 }
 
-/// On other systems, the console ends with git.
-#[cfg(not(unix))]
-pub(super) fn end_with_parent() -> std::io::Result<()> {
-    Ok(())
-}
-
-/// Other systems cannot run a cleanup.
-#[cfg(not(unix))]
-pub(super) fn before_end(_act: impl Fn() + Send + 'static) -> std::io::Result<()> {
-    Ok(())
-}
-
 /// Keeps the signals that end a program from ending this one.
-#[cfg(unix)]
 pub(super) struct Signals(signal_hook::iterator::Signals);
 
-#[cfg(unix)]
 impl Signals {
     pub(super) fn hold() -> anyhow::Result<Self> {
         use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -91,20 +73,5 @@ impl Signals {
             }
         })
         .map(drop)
-    }
-}
-
-/// On other systems, the console informs both processes.
-#[cfg(not(unix))]
-pub(super) struct Signals;
-
-#[cfg(not(unix))]
-impl Signals {
-    pub(super) fn hold() -> anyhow::Result<Self> {
-        Ok(Signals)
-    }
-
-    pub(super) fn pass_to(self, _child: &Child) -> std::io::Result<()> {
-        Ok(())
     }
 }
