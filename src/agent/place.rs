@@ -73,7 +73,7 @@ impl Place {
 
     /// Takes the lock of the running agent. `None` if another process has it.
     pub(super) fn lock(&self) -> Option<std::fs::File> {
-        let file = self.directory.keep(LOCK).ok()?;
+        let file = self.directory.open_or_create(LOCK).ok()?;
         file.try_lock().ok()?;
         Some(file)
     }

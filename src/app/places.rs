@@ -30,7 +30,10 @@ pub(super) fn places(profile: &Profile) -> Places {
 /// the lock.
 pub(crate) fn lock_logins(tell: &dyn Fn()) -> Option<File> {
     let cache = git_config::directories(&process_variable).cache?;
-    let file = Directory::make(&cache).ok()?.keep("login.lock").ok()?;
+    let file = Directory::make(&cache)
+        .ok()?
+        .open_or_create("login.lock")
+        .ok()?;
     if file.try_lock().is_err() {
         tell();
         file.lock().ok()?;

@@ -56,7 +56,7 @@ impl Identity {
     pub(crate) fn tokens_without_request(&self) -> Tokens<'_> {
         let places = places(&self.profile);
         if let Some(cache) = &places.cache {
-            git_config::keep_learned(cache);
+            git_config::save_learned(cache);
         }
         let services = &self.services;
         Tokens::new(
@@ -105,7 +105,7 @@ impl Identity {
     }
 
     /// Saves that Bitbucket refused a token with this fingerprint as a password.
-    pub(crate) fn keep_refusal(&self, token: &str) {
+    pub(crate) fn save_refusal(&self, token: &str) {
         if self.must_know_owner() {
             self.tokens_without_request().save_owner(None, token);
         }
@@ -275,7 +275,7 @@ impl Authorizer for TokenAuthorizer<'_> {
         if !is_replaced && self.identity.must_know_owner() {
             // Do not send it as a password next.
             let refused = self.tokens.bearer(Duration::ZERO)?;
-            self.identity.keep_refusal(&refused.token.fingerprint());
+            self.identity.save_refusal(&refused.token.fingerprint());
         }
         Ok(is_replaced)
     }

@@ -87,7 +87,7 @@ fn bearer(identity: &Identity, request: &Request) -> anyhow::Result<Bearer> {
     };
     let other = identity.bearer_instead(&given.fingerprint)?;
     other.ok_or_else(|| {
-        identity.keep_refusal(&given.fingerprint);
+        identity.save_refusal(&given.fingerprint);
         app::refused(&identity.profile)
     })
 }
@@ -127,7 +127,7 @@ fn erase(profile: Option<&str>, request: &Request) -> anyhow::Result<()> {
     let Ok(app) = App::read() else { return Ok(()) };
     let first = identity(&app, profile, request).ok().flatten();
     if let Some(identity) = &first {
-        identity.keep_refusal(&token.fingerprint());
+        identity.save_refusal(&token.fingerprint());
     }
     let others = app.all_for_site(&request.protocol, &request.host);
     for identity in first.into_iter().chain(others) {

@@ -151,7 +151,7 @@ impl Directory {
     /// # Errors
     ///
     /// [`refusal::Untrusted`] as for [`Directory::read`].
-    pub(crate) fn keep(&self, name: &str) -> io::Result<File> {
+    pub(crate) fn open_or_create(&self, name: &str) -> io::Result<File> {
         self.file(name, Access::Keep)
     }
 

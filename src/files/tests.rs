@@ -27,7 +27,7 @@ fn abandoned_temporary_files_are_removed_only_after_their_time() {
         directory.create(left).expect("it is new");
     }
     let long_ago = SystemTime::now() - 2 * ABANDONED;
-    let file = directory.keep(&old);
+    let file = directory.open_or_create(&old);
     file.and_then(|file| file.set_modified(long_ago))
         .expect("it is ours");
     directory
@@ -116,7 +116,7 @@ mod on_unix {
             ("hard", "it has more than one hard link"),
         ] {
             refused(directory.read(name, 100), why, "run: rm ");
-            refused(directory.keep(name), why, "run: rm ");
+            refused(directory.open_or_create(name), why, "run: rm ");
             directory
                 .replace(name, b"new")
                 .expect("the link is replaced");
@@ -133,7 +133,7 @@ mod on_unix {
             .status();
         assert!(made.expect("it starts").success());
         assert!(directory.read("pipe", 100).is_err());
-        assert!(directory.keep("pipe").is_err());
+        assert!(directory.open_or_create("pipe").is_err());
     }
 
     #[test]

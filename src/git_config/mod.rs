@@ -36,7 +36,7 @@ pub(crate) use profiles::{add_remote, add_shared, profiles};
 pub(crate) use questions::no_questions;
 pub(crate) use reader::file;
 pub(crate) use repository::{BBTOKEN_KEYS, GIT_KEYS, REMOTE_KEYS, Row};
-pub(crate) use system::{file as system_file, keep_learned};
+pub(crate) use system::{file as system_file, save_learned};
 pub(crate) use urlmatch::{fits as url_fits, values as url_values};
 
 /// Reads a variable of this process.

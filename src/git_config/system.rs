@@ -46,7 +46,7 @@ pub(crate) fn file(variables: Variables<'_>) -> Result<Option<PathBuf>, Failure>
 }
 
 /// Saves git's answer for the next command.
-pub(crate) fn keep_learned(cache: &Path) {
+pub(crate) fn save_learned(cache: &Path) {
     if let Some(note) = LEARNED.get() {
         // Without it, git is asked again.
         let _ = Directory::make(cache)

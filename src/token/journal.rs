@@ -105,14 +105,16 @@ impl Journal {
 }
 
 fn write(directory: &Directory, name: &str, note: &[u8]) -> io::Result<()> {
-    let mut file = directory.keep(name).or_else(|error| match error.kind() {
-        // Not a note of this program.
-        io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidData => {
-            directory.remove(name)?;
-            directory.keep(name)
-        }
-        _ => Err(error),
-    })?;
+    let mut file = directory
+        .open_or_create(name)
+        .or_else(|error| match error.kind() {
+            // Not a note of this program.
+            io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidData => {
+                directory.remove(name)?;
+                directory.open_or_create(name)
+            }
+            _ => Err(error),
+        })?;
     file.set_len(0)?;
     file.write_all(note)?;
     file.sync_all()?;

@@ -68,7 +68,7 @@ pub(super) fn acquire(
     let path = directory.join(format!("{key}.lock"));
     let message = || format!("cannot lock '{}'", path.display());
     let mut file = Directory::make(directory)
-        .and_then(|directory| directory.keep(&format!("{key}.lock")))
+        .and_then(|directory| directory.open_or_create(&format!("{key}.lock")))
         .map_err(|error| of_disk(error, message()))?;
     let begun = Instant::now();
     let tell_after = waiting::delay().map_or(TELL_AFTER, |delay| delay.min(TELL_AFTER));
@@ -108,7 +108,7 @@ pub(super) fn acquire(
 /// minute ago, because then there is nothing new to see.
 pub(super) fn in_passing(directory: &Path, key: &str, clock: &dyn Clock) -> Option<Lock> {
     let mut file = Directory::make(directory)
-        .and_then(|directory| directory.keep(&format!("{key}.lock")))
+        .and_then(|directory| directory.open_or_create(&format!("{key}.lock")))
         .ok()?;
     file.try_lock().ok()?;
     let taken_at = numbers(&mut file)[1];

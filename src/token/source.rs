@@ -88,7 +88,7 @@ fn run(setting: &Setting, limit: Duration) -> anyhow::Result<Zeroizing<Vec<u8>>>
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use std::time::Instant;
 
@@ -101,7 +101,6 @@ mod tests {
         }))
     }
 
-    #[cfg(unix)]
     #[test]
     fn a_command_runs_without_a_shell_unless_asked() {
         assert_eq!(
@@ -114,7 +113,6 @@ mod tests {
         );
     }
 
-    #[cfg(unix)]
     #[test]
     fn the_error_names_a_command_without_output() {
         for text in [
@@ -133,7 +131,6 @@ mod tests {
         }
     }
 
-    #[cfg(unix)]
     #[test]
     fn a_command_that_exceeds_its_time_limit_is_killed() {
         for text in [

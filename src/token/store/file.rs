@@ -286,7 +286,7 @@ fn fill(directory: &Directory, name: &str) -> io::Result<()> {
 
 /// Writes a record to its file. True if the rename succeeded.
 fn write(directory: &Directory, name: &str, current: &str, text: &Secret) -> io::Result<bool> {
-    let mut file = directory.keep(name)?;
+    let mut file = directory.open_or_create(name)?;
     file.write_all(text.expose().as_bytes())?;
     file.set_len(text.expose().len() as u64)?;
     file.sync_all()?;
