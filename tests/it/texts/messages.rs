@@ -54,7 +54,7 @@ fn code(source: &str) -> String {
     let source = ["'\"'", "'('", "')'", "'{'", "'}'", "'['", "']'"]
         .iter()
         .fold(source.to_owned(), |source, odd| source.replace(odd, "' '"));
-    let source = source.split("#[cfg(test)]\nmod tests").next().unwrap_or("");
+    let source = source.split("\nmod tests {").next().unwrap_or("");
     let lines = source
         .lines()
         .filter(|line| !line.trim_start().starts_with("//"));
