@@ -1,7 +1,7 @@
 //! The file of git's configuration that setup writes to.
 
 use std::{
-    fs::{File, TryLockError},
+    fs::{self, File, TryLockError},
     path::PathBuf,
     thread,
     time::{Duration, Instant},
@@ -25,6 +25,18 @@ pub(super) fn path(target: &Target) -> Option<PathBuf> {
     }
 }
 
+/// Removes the file that setup made, unless something else has come into it; a link to it stays.
+pub(super) fn remove_empty(target: &Target) {
+    if let Some(file) = path(target)
+        && let Ok(file) = file.canonicalize()
+        && fs::metadata(&file).is_ok_and(|metadata| metadata.len() == 0)
+    {
+        // An empty '~/.gitconfig' is not the same as none: `git config --global` writes to it, even if the user makes a
+        // '~/.config/git/config' later.
+        let _ = fs::remove_file(file);
+    }
+}
+
 /// Lets all users read the system's file that setup made: the umask may forbid it, and git stops at a file it cannot read.
 ///
 /// # Errors
@@ -34,7 +46,7 @@ pub(super) fn open_to_all() -> anyhow::Result<()> {
     #[cfg(unix)]
     if let Some(file) = path(&Target::System) {
         use anyhow::Context as _;
-        use std::{fs, os::unix::fs::PermissionsExt as _};
+        use std::os::unix::fs::PermissionsExt as _;
         let shown = crate::failure::quote(&file.to_string_lossy());
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644))
             .with_context(|| format!("cannot let all users read '{shown}'; run chmod 644 on it"))?;

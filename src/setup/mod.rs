@@ -19,7 +19,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use rules::Request;
-use there::{AGENT, NOTE, Reasoned, There, make};
+use there::{AGENT, NOTE, Reasoned, There, WHOLE_FILE, make, noted};
 
 pub(crate) use chain::Chain;
 pub(crate) use file::lock;
@@ -102,8 +102,9 @@ impl Plan {
     /// When git refuses one; then none is made.
     pub(crate) fn apply(&self) -> anyhow::Result<()> {
         let is_new = file::path(&self.target).is_some_and(|file| !file.exists());
+        let of_file = is_new.then(|| noted(WHOLE_FILE.to_owned()));
         let changes = self.changes.iter().map(|(change, _)| change.clone());
-        make(changes, &self.target)?;
+        make(of_file.into_iter().chain(changes), &self.target)?;
         match is_new && self.target == Target::System {
             true => file::open_to_all(),
             false => Ok(()),

@@ -10,6 +10,8 @@ use crate::{
 pub(super) const NOTE: &str = "bbtoken.addedBySetup";
 /// The setting that turns the agent on.
 pub(super) const AGENT: &str = "bbtoken.agent";
+/// What the note says of the file itself, where there was none.
+pub(super) const WHOLE_FILE: &str = "this file";
 
 /// Why a setting of an earlier setup is removed.
 pub(super) const REPLACED: &str = "an earlier setup wrote this; the lines below replace it";
@@ -43,8 +45,7 @@ impl There<'_> {
         let note = format!("{key}={value}");
         let mut changes = Vec::new();
         if !self.own_has(NOTE, &note) {
-            let (key, value) = (NOTE.to_owned(), note);
-            changes.push((Change::Add { key, value }, "unsetup removes exactly this"));
+            changes.push((noted(note), "unsetup removes exactly this"));
         }
         changes.push((Change::Add { key, value }, why));
         changes
@@ -61,6 +62,13 @@ pub(crate) struct Options {
     pub(crate) agent: bool,
     /// The file to write to: the user's or the machine's.
     pub(crate) target: Target,
+}
+
+pub(super) fn noted(value: String) -> Change {
+    Change::Add {
+        key: NOTE.to_owned(),
+        value,
+    }
 }
 
 /// Makes all changes of a file or none.

@@ -1,8 +1,9 @@
 //! Takes back exactly what `setup` has added.
 
 use super::{
+    file,
     keys::same_key,
-    there::{AGENT, NOTE, has, make},
+    there::{AGENT, NOTE, WHOLE_FILE, has, make},
 };
 use crate::git::{Change, Target};
 
@@ -10,6 +11,8 @@ use crate::git::{Change, Target};
 pub(crate) struct Undo {
     target: Target,
     changes: Vec<Change>,
+    /// Whether `setup` made the file.
+    is_whole_file: bool,
 }
 
 impl Undo {
@@ -22,7 +25,7 @@ impl Undo {
         let there = target.matching(".")?;
         let mut notes = Vec::new();
         for (_, note) in there.iter().filter(|(key, _)| same_key(key, NOTE)) {
-            if !notes.contains(&note) {
+            if note.contains('=') && !notes.contains(&note) {
                 notes.push(note);
             }
         }
@@ -31,13 +34,18 @@ impl Undo {
         }
         let mut changes = Vec::new();
         for note in notes.iter().rev() {
-            // A note of an earlier version, without '=', was about the file itself.
             let setting = note.split_once('=');
             let setting = setting.filter(|(key, value)| has(&there, key, value));
             changes.extend(setting.map(|(key, value)| removed(key, value)));
             changes.push(removed(NOTE, note));
         }
-        Ok(Some(Undo { target, changes }))
+        let is_whole_file = has(&there, NOTE, WHOLE_FILE);
+        changes.extend(is_whole_file.then(|| removed(NOTE, WHOLE_FILE)));
+        Ok(Some(Undo {
+            target,
+            changes,
+            is_whole_file,
+        }))
     }
 
     /// Shows each change. The notes are ours only.
@@ -59,7 +67,11 @@ impl Undo {
     ///
     /// When git refuses one; then none is made.
     pub(crate) fn apply(&self) -> anyhow::Result<()> {
-        make(self.changes.iter().cloned(), &self.target)
+        make(self.changes.iter().cloned(), &self.target)?;
+        if self.is_whole_file {
+            file::remove_empty(&self.target);
+        }
+        Ok(())
     }
 }
 

@@ -486,33 +486,27 @@ fn without_a_home_the_message_says_how_to_name_the_file() {
 }
 
 #[test]
-fn unsetup_leaves_nothing_of_its_own_in_a_file_that_setup_created() {
+fn unsetup_removes_a_file_that_setup_created_unless_it_is_used() {
     on_every_git(|world| {
-        fs::remove_file(world.home().join(".gitconfig")).expect("the world has one");
+        let file = world.home().join(".gitconfig");
+        fs::remove_file(&file).expect("the world has one");
         let run = |command| world.bbtoken([command, "--yes"]).ok();
         for times in 1..=2 {
             for _ in 0..times {
                 run("setup");
             }
             run("unsetup");
-            assert_eq!(world.gitconfig(), "", "nothing of it is left");
+            assert!(!file.exists(), "nothing of it is left");
         }
-        run("setup");
-        let note = [
-            "config",
-            "--global",
-            "--add",
-            "bbtoken.addedBySetup",
-            "this file",
-        ];
-        world.git(note).ok();
-        run("unsetup");
-        assert_eq!(world.gitconfig(), "", "nor a note of an earlier version");
         run("setup");
         world.git(["config", "--global", "user.name", "Ann"]).ok();
         run("unsetup");
         let own = "[user]\n\tname = Ann\n";
         assert_eq!(world.gitconfig(), own, "the user's own stays");
+        fs::write(&file, "").expect("it is ours");
+        run("setup");
+        run("unsetup");
+        assert_eq!(world.gitconfig(), "", "a file that was there stays");
     });
 }
 
