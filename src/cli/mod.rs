@@ -2,6 +2,7 @@
 
 mod agent;
 mod arguments;
+mod candidates;
 mod completions;
 mod console;
 mod credential;

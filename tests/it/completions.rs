@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use crate::{
     needs::needs,
-    support::{World, gits},
+    support::{Run, World, gits},
 };
 
 /// The shells that the tests run.
@@ -196,18 +196,41 @@ fn powershells_script_evaluates_nothing_that_is_typed_or_offered() {
     assert!(open.is_empty(), "all that is opened is closed");
 }
 
+/// Gives the completions for the last of these words, with variables.
+fn completed(world: &World, words: &[&str], variables: &[(&str, &str)]) -> Vec<String> {
+    let at = (words.len() - 1).to_string();
+    let run = world.bbtoken(["completions", "powershell", "--at", &at, "--"]);
+    let with_variable = |run: Run, (name, value): &(&str, &str)| run.env(name, value);
+    let text = variables.iter().fold(run.args(words), with_variable).ok();
+    let values = text
+        .lines()
+        .map(|line| line.split('\t').next().unwrap_or(""));
+    values.map(str::to_owned).collect()
+}
+
+/// The commands that repair a setting take the name of a profile.
+#[test]
+fn profiles_are_offered_although_a_setting_is_broken() {
+    let profiles = ["my.home", "work"];
+    let words = ["git-bbtoken", "token", "--profile", ""];
+    for variable in ["BBTOKEN_STORE", "BBTOKEN_TRANSPORT", "BBTOKEN_KIND"] {
+        for value in ["", "odd"] {
+            let offered = completed(&world(), &words, &[(variable, value)]);
+            assert_eq!(offered, profiles, "{variable}='{value}'");
+        }
+    }
+    for key in ["bbtoken.work.store", "bbtoken.work.kind", "bbtoken.cache"] {
+        let world = world();
+        world.git(["config", "--global", key, "odd"]).ok();
+        let offered = completed(&world, &words, &[]);
+        assert_eq!(offered, profiles, "{key}=odd");
+    }
+}
+
 #[test]
 fn an_answer_holds_what_no_shell_evaluates() {
     let world = world();
-    let asked = |words: &[&str]| {
-        let at = (words.len() - 1).to_string();
-        let run = world.bbtoken(["completions", "powershell", "--at", &at, "--"]);
-        let text = run.args(words).ok();
-        let values = text
-            .lines()
-            .map(|line| line.split('\t').next().unwrap_or(""));
-        values.map(str::to_owned).collect::<Vec<_>>()
-    };
+    let asked = |words: &[&str]| completed(&world, words, &[]);
     assert_eq!(asked(&["git-bbtoken", "tok"]), ["token"]);
     // Bash gives the '=' as a word.
     for words in [

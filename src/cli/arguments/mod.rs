@@ -5,7 +5,7 @@ mod options;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 
-use super::examples;
+use super::{candidates::profiles, examples};
 
 pub(super) use options::{
     Agent, Chosen, Color, Completions, Consent, Convert, Credential, Doctor, Exec, Login, Logout,

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, ColorChoice, Subcommand, ValueEnum, builder::PossibleValue};
-use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
+use clap_complete::engine::ArgValueCandidates;
 
-use super::examples;
-use crate::{app::App, site::Product};
+use super::{examples, profiles};
+use crate::site::Product;
 
 impl ValueEnum for Product {
     fn value_variants<'a>() -> &'a [Self] {
@@ -342,11 +342,4 @@ pub(in crate::cli) enum Agent {
     /// End the agent; commands that use it finish first
     #[command(after_help = examples::shown("git-bbtoken-agent-stop"))]
     Stop,
-}
-
-/// Lists the profiles for completions. A repository's own configuration may contain anything.
-fn profiles() -> Vec<CompletionCandidate> {
-    let profiles = App::read_of_user().map(|app| app.raw.profiles);
-    let names = profiles.unwrap_or_default().into_keys();
-    names.map(CompletionCandidate::new).collect()
 }
