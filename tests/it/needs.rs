@@ -178,3 +178,36 @@ fn every_need_of_a_test_has_a_remedy() {
         "the search finds the needs of the tests: {needs}"
     );
 }
+
+/// The entries of a list in the script.
+fn entries(list: &str) -> Vec<&'static str> {
+    let lines = SCRIPT.lines().map(str::trim_start);
+    let lines = lines.skip_while(|line| *line != list);
+    let lines = lines.skip(1).take_while(|line| *line != ")");
+    let code = lines.filter(|line| !line.starts_with('#'));
+    code.flat_map(str::split_whitespace).collect()
+}
+
+#[test]
+fn every_entry_of_the_scripts_lists_is_part_of_a_tests_name() {
+    let this = env::current_exe().expect("it runs");
+    let output = Command::new(this).arg("--list").output();
+    let tests = String::from_utf8(output.expect("it starts").stdout).expect("names are text");
+    let lists = [
+        "slow=(",
+        "counting=(",
+        "[ \"$1\" != stopped ] || counting+=(",
+        "cloud_only=(",
+    ];
+    for list in lists {
+        let entries = entries(list);
+        assert!(!entries.is_empty(), "the list is found: {list}");
+        for entry in entries {
+            let is_part = |line: &str| line.contains(entry) && line.ends_with(": test");
+            assert!(
+                tests.lines().any(is_part),
+                "no test is called '{entry}': {list}"
+            );
+        }
+    }
+}
