@@ -363,6 +363,27 @@ fn only_report_and_trace_write_to_stderr() {
     }
 }
 
+/// Everything else is `pub(crate)` or less, so that the compiler finds code without a user.
+#[test]
+fn only_the_two_entry_points_are_public() {
+    let mut public = Vec::new();
+    let programs = source().join("bin");
+    for (path, text) in files()
+        .iter()
+        .filter(|(path, _)| !path.starts_with(&programs))
+    {
+        let lines = text.lines().map(str::trim_start);
+        let of_file = lines.filter(|line| line.starts_with("pub "));
+        public.extend(of_file.map(|line| format!("{}: {line}", path.display())));
+    }
+    let names: Vec<_> = public
+        .iter()
+        .filter_map(|line| line.split_once("lib.rs: pub fn ")?.1.split('(').next())
+        .collect();
+    assert_eq!(names, ["git_remote_bbtoken", "git_bbtoken"]);
+    assert_eq!(public.len(), 2, "{public:#?}");
+}
+
 /// The code of a file in front of its tests.
 fn code_of(text: &str) -> &str {
     let tests = text.find("mod tests {").unwrap_or(text.len());
