@@ -96,6 +96,23 @@ impl App {
         Identity::of_base(self, profile)
     }
 
+    /// Resolves the profile that git uses for an address or the name of a remote, else in this directory. Says why it
+    /// is this one.
+    ///
+    /// # Errors
+    ///
+    /// As [`App::used`], and if a push cannot be served.
+    pub(crate) fn chosen(&self, address: Option<&str>) -> anyhow::Result<(Identity, String)> {
+        let target = match address {
+            Some(address) => self.target(self.remote_in(address), address)?.0,
+            None => Target::about_here(self),
+        };
+        let (_, why) = target.explain()?;
+        let profile = target.profile()?;
+        profile::for_push(&target.raw, &profile)?;
+        Ok((Identity::of_base(self, profile)?, why))
+    }
+
     /// Names the profile that git uses in this directory, and says why.
     ///
     /// # Errors

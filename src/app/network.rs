@@ -10,7 +10,8 @@ use crate::{
     failure::Failure,
     git_config::{self, HttpSettings, process_variable},
     http::{HttpClient as _, Proxy, Reason, Request, TransportError, Url, next_hop},
-    profile, waiting,
+    profile::Profile,
+    waiting,
 };
 
 /// The time limit for one address.
@@ -44,12 +45,12 @@ pub(crate) struct Route {
 }
 
 impl App {
-    /// Follows the route to the Bitbucket with this base URL.
+    /// Follows the route to the Bitbucket with this base URL, for a profile.
     ///
     /// # Errors
     ///
     /// If git's http settings cannot be followed.
-    pub(crate) fn route(&self, base: &Url) -> anyhow::Result<Route> {
+    pub(crate) fn route(&self, base: &Url, profile: Option<&Profile>) -> anyhow::Result<Route> {
         let http = git_config::http_settings(&self.git, &process_variable, base, None)?;
         let proxy = http.settings.proxy.clone();
         let host = base.host_str().unwrap_or("").to_owned();
@@ -58,8 +59,7 @@ impl App {
         let addresses = (hop.trim_matches(['[', ']']), port).to_socket_addrs();
         let addresses: Result<Vec<_>, _> = addresses.map(Iterator::collect);
         let connected = connect(addresses.as_deref().unwrap_or_default());
-        let known = profile::choose(&self.raw, None).ok();
-        let mut by_git = known.and_then(|it| remembered(&it, base, &self.services.clock));
+        let mut by_git = profile.and_then(|it| remembered(it, base, &self.services.clock));
         let answer = connected
             .is_ok()
             .then(|| self.front_page(&http, base, &mut by_git));

@@ -120,7 +120,7 @@ pub(crate) struct Chosen {
 }
 
 impl Target {
-    /// Chooses the profile. Every command calls this, so that all choose the same one.
+    /// Chooses the profile, by the same rules as [`Target::explain`] and [`Target::for_git`].
     pub(crate) fn profile(&self) -> Result<Profile, Failure> {
         profile::choose(&self.raw, self.address.as_ref())
     }

@@ -21,14 +21,15 @@ pub(super) enum Place {
 }
 
 pub(super) fn run(options: &arguments::Use, console: &mut Console<'_>) -> anyhow::Result<()> {
-    let is_at_bitbucket = |app: App| app.remote_here().is_some() && Repository::here().is_ok();
+    let app = App::read()?;
+    let is_at_bitbucket = || app.remote_here().is_some() && Repository::here().is_ok();
     let place = match &options.workspace {
         Some(workspace) => Place::Workspace(workspace.clone()),
         None if options.here => Place::Here,
-        None if !options.global && is_at_bitbucket(App::read()?) => Place::Here,
+        None if !options.global && is_at_bitbucket() => Place::Here,
         None => Place::Global,
     };
-    set(&options.profile, &place, console)
+    set(&app, &options.profile, &place, console)
 }
 
 /// Lets git use a profile. Says what was written, and warns if git still uses another profile.
@@ -36,15 +37,19 @@ pub(super) fn run(options: &arguments::Use, console: &mut Console<'_>) -> anyhow
 /// # Errors
 ///
 /// If the profile is unknown or cannot be used. Then nothing changes.
-pub(super) fn set(profile: &str, place: &Place, console: &mut Console<'_>) -> anyhow::Result<()> {
-    let app = App::read()?;
+pub(super) fn set(
+    app: &App,
+    profile: &str,
+    place: &Place,
+    console: &mut Console<'_>,
+) -> anyhow::Result<()> {
     // A setting must not name a profile that only variables define.
     let mut raw = app.raw.clone();
     raw.environment = Environment::default();
     profile::named(&raw, profile, "the command line")?;
     let choice = match place {
-        Place::Workspace(workspace) => Choice::of_workspace(&app, profile, workspace)?,
-        Place::Here => Choice::here(&app, profile)?,
+        Place::Workspace(workspace) => Choice::of_workspace(app, profile, workspace)?,
+        Place::Here => Choice::here(app, profile)?,
         Place::Global => Choice::of_key(&Target::Global, "bbtoken.profile", profile)?,
     };
     apply_all(&choice.changes)?;

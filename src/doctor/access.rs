@@ -5,7 +5,7 @@ use crate::{
     app::{self, App, Identity, Unread},
     clock,
     failure::{Kind, kind, quote},
-    profile::{self, Endpoints, Store},
+    profile::{self, Profile, Store},
     report,
     secret::masked,
     site::Owner,
@@ -50,10 +50,10 @@ pub(super) fn all(app: &App, address: Option<&str>, is_reachable: bool) -> Vec<F
     findings
 }
 
-/// Gives the URLs of the profile of an address, or of the one that git uses in this directory.
-pub(super) fn endpoints(app: &App, address: Option<&str>) -> Option<Endpoints> {
+/// Gives the profile of an address, or the one that git uses in this directory.
+pub(super) fn profile(app: &App, address: Option<&str>) -> Option<Profile> {
     let found = identity(app, address.or(remote(app)));
-    found.ok().map(|(identity, _)| identity.profile.endpoints)
+    found.ok().map(|(identity, _)| identity.profile)
 }
 
 /// Finds a remote of this repository that is at Bitbucket, first the one from which git fetches by default.
@@ -85,15 +85,9 @@ fn identity(app: &App, address: Option<&str>) -> Result<(Identity, Finding), Fin
         };
         Finding::problem(CHECK, format!("{error:#}"), "no usable profile").fix(fix)
     };
-    let (name, why) = match address {
-        Some(address) => app.explain(address).map(|found| (found.profile, found.why)),
-        None => app.explain_here(),
-    }
-    .map_err(refuse)?;
-    let identity = app.identity(&name, |_| {}).map_err(refuse)?;
-    profile::for_push(&app.raw, &identity.profile).map_err(|error| refuse(error.into()))?;
+    let (identity, why) = app.chosen(address).map_err(refuse)?;
     let grant = identity.profile.grant.name();
-    let text = format!("'{name}' ({grant}), because {why}");
+    let text = format!("'{}' ({grant}), because {why}", identity.profile);
     let finding = Finding::good(CHECK, text, format!("grant {grant}"));
     Ok((identity, finding))
 }

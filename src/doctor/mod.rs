@@ -88,8 +88,8 @@ impl Findings {
 
 /// Runs the checks that need git's configuration. A later check may need the object of an earlier one.
 fn of_configuration(app: &App, address: Option<&str>) -> Vec<Finding> {
-    let endpoints = access::endpoints(app, address);
-    let (mut findings, is_reachable) = network::check(app, endpoints.as_ref());
+    let profile = access::profile(app, address);
+    let (mut findings, is_reachable) = network::check(app, profile.as_ref());
     // The next checks may start an agent, or replace one that does not answer.
     #[cfg(unix)]
     findings.extend(agent::check(app));

@@ -6,7 +6,7 @@ use crate::{
     clock,
     failure::{Kind, kind, quote},
     http::{Reason, TlsProblem},
-    profile::Endpoints,
+    profile::Profile,
     secret::masked,
 };
 
@@ -25,10 +25,11 @@ const SET_CA_FILE: &str = match cfg!(windows) {
 };
 
 /// Follows the route. True if Bitbucket answers.
-pub(super) fn check(app: &App, endpoints: Option<&Endpoints>) -> (Vec<Finding>, bool) {
+pub(super) fn check(app: &App, profile: Option<&Profile>) -> (Vec<Finding>, bool) {
+    let endpoints = profile.map(|profile| &profile.endpoints);
     let base = endpoints.map_or(app.base(), |endpoints| &endpoints.base);
     let product = endpoints.map_or(app.places[0].product, |endpoints| endpoints.product);
-    let route = match app.route(base) {
+    let route = match app.route(base, profile) {
         Ok(route) => route,
         Err(error) => {
             let text = format!("{error:#}");

@@ -111,7 +111,7 @@ pub(super) fn next(
 ) -> anyhow::Result<()> {
     let space = profile.endpoints.product.words().space;
     if options.is_default {
-        use_profile::set(&profile.name, &Place::Global, console)?;
+        use_profile::set(&App::read()?, &profile.name, &Place::Global, console)?;
     }
     let used = || App::read_of_user().and_then(|app| app.explain_here());
     let is_open = !options.is_default && options.workspaces.is_empty();
@@ -163,7 +163,7 @@ fn offer_use(profile: &Profile, console: &mut Console<'_>) -> anyhow::Result<()>
     };
     match place {
         Place::Workspace(name) if name.is_empty() => Ok(()),
-        place => use_profile::set(&profile.name, &place, console),
+        place => use_profile::set(&App::read()?, &profile.name, &place, console),
     }
 }
 
