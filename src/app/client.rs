@@ -6,7 +6,7 @@ use super::proxy_login::GitLogins;
 use crate::{
     failure::{Failure, Kind},
     git_config::HttpSettings,
-    http::{Client, Family, Settings, Url},
+    http::{Client, Family, Url},
     limits,
 };
 
@@ -14,8 +14,9 @@ use crate::{
 pub(super) const USER_AGENT: &str = concat!("git/2 git-remote-bbtoken/", env!("CARGO_PKG_VERSION"));
 
 /// HTTP clients, one for each origin and its settings. The first request creates each of them.
-#[derive(Default)]
 pub(super) struct Clients {
+    /// Whether the user forbids questions.
+    no_questions: bool,
     family: OnceCell<Family>,
     first: OnceCell<Box<Link>>,
 }
@@ -23,14 +24,22 @@ pub(super) struct Clients {
 /// A client, and the one that was created after it. References to a client stay valid while others are added.
 struct Link {
     url: Url,
-    settings: Settings,
     client: Client,
     next: OnceCell<Box<Link>>,
 }
 
 impl Clients {
-    /// Limits connections to one address family. The first request comes later.
+    pub(super) fn new(no_questions: bool) -> Self {
+        Clients {
+            no_questions,
+            family: OnceCell::new(),
+            first: OnceCell::new(),
+        }
+    }
+
+    /// Limits connections to one address family, before the first request.
     pub(super) fn keep_to(&self, family: Family) {
+        debug_assert!(self.first.get().is_none(), "a client has no limit");
         self.family.get_or_init(|| family);
     }
 
@@ -42,14 +51,13 @@ impl Clients {
     pub(super) fn of(&self, url: &Url, http: &HttpSettings) -> anyhow::Result<&Client> {
         let mut place = &self.first;
         while let Some(link) = place.get() {
-            if link.url.origin() == url.origin() && link.settings == http.settings {
+            if link.url.origin() == url.origin() && link.client.follows(&http.settings) {
                 return Ok(&link.client);
             }
             place = &link.next;
         }
         let link = Box::new(Link {
             url: url.clone(),
-            settings: http.settings.clone(),
             client: self.create(http)?,
             next: OnceCell::new(),
         });
@@ -65,6 +73,8 @@ impl Clients {
                 "cannot apply git's http settings",
             )),
         })?;
-        Ok(client.with_proxy_logins(Box::new(GitLogins)))
+        Ok(client.with_proxy_logins(Box::new(GitLogins {
+            no_questions: self.no_questions,
+        })))
     }
 }

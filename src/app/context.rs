@@ -28,7 +28,6 @@ pub(super) struct Services {
     pub(super) clock: SystemClock,
     /// Shows a warning to the user.
     pub(super) reporter: fn(&str),
-    /// One for each origin, created by the first request.
     pub(super) clients: Clients,
 }
 
@@ -112,6 +111,7 @@ impl App {
         let git = GitConfig::read(&variables)?;
         let raw = git_config::profiles(&git, &variables)?;
         let places = profile::places(&raw)?;
+        let no_questions = git_config::no_questions(&git, &process_variable);
         Ok(App {
             raw,
             places,
@@ -120,7 +120,7 @@ impl App {
             services: Rc::new(Services {
                 clock: SystemClock,
                 reporter: report::warn,
-                clients: Clients::default(),
+                clients: Clients::new(no_questions.is_some()),
             }),
         })
     }

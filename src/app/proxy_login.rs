@@ -7,7 +7,6 @@
 use std::{io::Write as _, process::Stdio};
 
 use crate::{
-    git_config::{self, GitConfig, process_variable},
     http::{ProxyLogin, ProxyLogins, ProxyUser},
     program::Child,
     secret::Secret,
@@ -18,11 +17,14 @@ use crate::{
 const NO_REPOSITORY: &str = if cfg!(windows) { "NUL" } else { "/dev/null" };
 
 /// Asks `git credential`, which asks the configured helpers, then askpass or the terminal.
-pub(super) struct GitLogins;
+pub(super) struct GitLogins {
+    /// Whether the user forbids questions.
+    pub(super) no_questions: bool,
+}
 
 impl ProxyLogins for GitLogins {
     fn ask(&self, proxy: &ProxyUser) -> Option<ProxyLogin> {
-        let answer = git_credential("fill", &description(proxy, None)?)?;
+        let answer = self.git_credential("fill", &description(proxy, None)?)?;
         let field = |name: &str| {
             let mut lines = answer.expose().lines();
             let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
@@ -37,8 +39,37 @@ impl ProxyLogins for GitLogins {
     fn tell(&self, proxy: &ProxyUser, login: &ProxyLogin, is_right: bool) {
         let verb = if is_right { "approve" } else { "reject" };
         if let Some(description) = description(proxy, Some(login)) {
-            git_credential(verb, &description);
+            self.git_credential(verb, &description);
         }
+    }
+}
+
+impl GitLogins {
+    /// Runs `git credential`. Its messages to the user go to stderr.
+    fn git_credential(&self, verb: &str, description: &Secret) -> Option<Secret> {
+        let _hold = waiting::hold();
+        let mut git = Child::Git.command("git").ok()?;
+        if self.no_questions {
+            git.env("GIT_TERMINAL_PROMPT", "0").env("GIT_ASKPASS", "");
+        }
+        let mut child = git
+            .args(["credential", verb])
+            // With a `GIT_DIR` that is not a repository, git reads no repository's configuration (git:
+            // `setup_explicit_git_dir`).
+            .env("GIT_DIR", NO_REPOSITORY)
+            .env_remove("GIT_COMMON_DIR")
+            .env_remove("GIT_WORK_TREE")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .ok()?;
+        let mut input = child.stdin.take()?;
+        // If git has ended without reading it, there is no answer either.
+        let _ = input.write_all(description.expose().as_bytes());
+        drop(input);
+        let output = child.wait_with_output().ok()?;
+        let text = Secret::new(String::from_utf8(output.stdout).ok()?);
+        output.status.success().then_some(text)
     }
 }
 
@@ -62,34 +93,6 @@ fn description(proxy: &ProxyUser, login: Option<&ProxyLogin>) -> Option<Secret> 
     }
     text.push('\n');
     Some(Secret::new(text))
-}
-
-/// Runs `git credential`. Its messages to the user go to stderr.
-fn git_credential(verb: &str, description: &Secret) -> Option<Secret> {
-    let _hold = waiting::hold();
-    let mut git = Child::Git.command("git").ok()?;
-    let config = GitConfig::readable(&process_variable);
-    if git_config::no_questions(&config, &process_variable).is_some() {
-        git.env("GIT_TERMINAL_PROMPT", "0").env("GIT_ASKPASS", "");
-    }
-    let mut child = git
-        .args(["credential", verb])
-        // With a `GIT_DIR` that is not a repository, git reads no repository's configuration (git:
-        // `setup_explicit_git_dir`).
-        .env("GIT_DIR", NO_REPOSITORY)
-        .env_remove("GIT_COMMON_DIR")
-        .env_remove("GIT_WORK_TREE")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .ok()?;
-    let mut input = child.stdin.take()?;
-    // If git has ended without reading it, there is no answer either.
-    let _ = input.write_all(description.expose().as_bytes());
-    drop(input);
-    let output = child.wait_with_output().ok()?;
-    let text = Secret::new(String::from_utf8(output.stdout).ok()?);
-    output.status.success().then_some(text)
 }
 
 #[cfg(test)]

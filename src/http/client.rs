@@ -62,6 +62,11 @@ impl HttpClient for Client {
 }
 
 impl Client {
+    /// Tells whether the client follows these settings.
+    pub(crate) fn follows(&self, settings: &Settings) -> bool {
+        self.settings == *settings
+    }
+
     /// Prepares a client without connecting. `user_agent` applies if the settings have none. `family` is the only address
     /// family, if connections are limited to one.
     ///
@@ -339,14 +344,20 @@ impl Client {
         Ok(())
     }
 
-    /// Reports once whether the proxy accepted the login, if that is known.
+    /// Reports once that the proxy accepted the login, or that it refused this one, if that is known.
     fn judge_login(&self, is_right: Option<bool>) {
-        let login = self.login.borrow();
+        let Some(is_right) = is_right else { return };
         if let (Some(logins), Some(proxy)) = (&self.logins, self.proxy())
-            && let (Some(login), Some(is_right)) = (&*login, is_right)
-            && !self.is_login_judged.replace(true)
+            && let Some(login) = &*self.login.borrow()
+            && !self.is_login_judged.replace(is_right)
         {
             logins.tell(&proxy.user(), login, is_right);
+        }
+        if !is_right && self.login.take().is_some() {
+            // The next request asks again, and does not send the refused login.
+            if let Ok(client) = self.route.client(None) {
+                self.client.replace(client);
+            }
         }
     }
 }
@@ -362,5 +373,76 @@ fn wants_login(answer: &Result<reqwest::Response, TransportError>) -> bool {
 pub(super) async fn notice_closed_connections() {
     for _ in 0..LOOKS {
         tokio::task::yield_now().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead as _, BufReader, Write as _},
+        net::TcpListener,
+        rc::Rc,
+    };
+
+    use super::*;
+    use crate::{http::ProxyUser, secret::Secret};
+
+    /// Gives a wrong login, and remembers the questions and the verdicts.
+    struct Wrong(Rc<RefCell<Vec<&'static str>>>);
+
+    impl ProxyLogins for Wrong {
+        fn ask(&self, _: &ProxyUser) -> Option<ProxyLogin> {
+            self.0.borrow_mut().push("asked");
+            Some(ProxyLogin {
+                user: "ann".into(),
+                password: Secret::new("wrong"),
+            })
+        }
+
+        fn tell(&self, _: &ProxyUser, _: &ProxyLogin, is_right: bool) {
+            let verdict = if is_right { "right" } else { "wrong" };
+            self.0.borrow_mut().push(verdict);
+        }
+    }
+
+    #[test]
+    fn a_refused_proxy_login_is_not_sent_by_the_next_request() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
+        let place = listener.local_addr().expect("it is bound");
+        let proxy = std::thread::Builder::new().spawn(move || {
+            let mut logins = 0;
+            for stream in listener.incoming() {
+                let mut stream = stream.expect("the client connects");
+                let lines = BufReader::new(stream.try_clone().expect("it is open")).lines();
+                let lines: Vec<_> = lines
+                    .map_while(|line| line.ok().filter(|line| !line.is_empty()))
+                    .collect();
+                if lines.first().is_some_and(|line| line.starts_with("END")) {
+                    break;
+                }
+                let is_login = |line: &String| line.to_ascii_lowercase().starts_with("proxy-auth");
+                logins += usize::from(lines.iter().any(is_login));
+                let answer = "HTTP/1.1 407 No\r\nProxy-Authenticate: Basic realm=x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                stream.write_all(answer.as_bytes()).expect("it reads");
+            }
+            logins
+        });
+        let proxy = proxy.expect("there is room for a thread");
+        let settings = Settings {
+            proxy: Some(Proxy::new(format!("http://{place}"), "http.proxy")),
+            ..Settings::default()
+        };
+        let told = Rc::default();
+        let client = Client::new(&settings, "test", None).expect("the settings are right");
+        let client = client.with_proxy_logins(Box::new(Wrong(Rc::clone(&told))));
+        for _ in 0..2 {
+            let url = Url::parse("https://bitbucket.example/").expect("it is a URL");
+            client.send(Request::get(url)).err().expect("it is refused");
+        }
+        assert_eq!(*told.borrow(), ["asked", "wrong", "asked", "wrong"]);
+        let mut end = std::net::TcpStream::connect(place).expect("it listens");
+        end.write_all(b"END\r\n\r\n").expect("it reads");
+        let logins = proxy.join().expect("it does not panic");
+        assert_eq!(logins % 2, 0, "{logins}: both requests are alike");
     }
 }
