@@ -10,9 +10,9 @@
 //! # How a fetch works
 //!
 //! ```text
-//! bin/git-remote-bbtoken ─► helper ─┐                    ┌─► transport ─► http
-//!                                   ├─► app ─► profile ──┼─► token ─► oauth ─► http
-//! bin/git-bbtoken ────────► cli ────┘                    └─► git_config
+//! bin/git-remote-bbtoken ─► helper ─┐         ┌─► transport ─► http
+//!                                   ├─► app ──┼─► token ─► oauth ─► http
+//! bin/git-bbtoken ────────► cli ────┘         └─► git_config ─► profile ─► site
 //!                            └─► doctor ─► setup ─► git
 //! ```
 //!
@@ -47,7 +47,7 @@
 //! | [`address`] | the address of a repository, parsed |
 //! | [`pasted`] | secrets and client ids as people paste them |
 //! | [`clock`], [`signals`], [`dumps`], [`parent_watch`] | time; signals during a write; core dumps; the end of git |
-//! | [`failure`], [`secret`], [`trace`], [`program`], [`limits`], [`names`], [`suggestion`], [`waiting`], [`wrapping`] | modules that every room may use |
+//! | [`failure`], [`secret`], [`trace`], [`program`], [`limits`], [`names`], [`suggestion`], [`url`], [`waiting`], [`wrapping`] | modules that every room may use |
 //! | [`report`] | error chains as `error:`, `caused by:` and `hint:` lines; exit codes |
 //!
 //! Data flows downwards. `tests/layers.rs` holds the table of who may use whom, and fails on any other import.
@@ -115,6 +115,7 @@ mod suggestion;
 mod token;
 mod trace;
 mod transport;
+mod url;
 mod waiting;
 mod wrapping;
 

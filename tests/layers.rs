@@ -10,7 +10,7 @@ use std::{
 mod circles;
 
 /// Who may use whom; the leaves below may be used by all.
-const RULES: [(&str, &[&str]); 36] = [
+const RULES: [(&str, &[&str]); 37] = [
     ("failure", &[]),
     ("secret", &[]),
     ("trace", &[]),
@@ -26,19 +26,20 @@ const RULES: [(&str, &[&str]); 36] = [
     ("limits", &[]),
     ("names", &[]),
     ("suggestion", &[]),
+    ("url", &[]),
     ("waiting", &[]),
     ("wrapping", &[]),
     ("git", &[]),
     ("http", &["files"]),
     ("agent", &["files", "http"]),
     ("oauth", &["http", "clock"]),
-    ("site", &["address", "http"]),
-    ("profile", &["address", "http", "site"]),
+    ("site", &["address"]),
+    ("profile", &["address", "site"]),
     (
         "git_config",
         &["profile", "address", "http", "files", "pasted"],
     ),
-    ("lfs", &["git_config", "files", "http", "signals"]),
+    ("lfs", &["git_config", "files", "signals"]),
     (
         "token",
         &["oauth", "profile", "http", "clock", "files", "pasted"],
@@ -69,7 +70,6 @@ const RULES: [(&str, &[&str]); 36] = [
         &[
             "address",
             "app",
-            "clock",
             "dumps",
             "git_config",
             "http",
@@ -80,7 +80,7 @@ const RULES: [(&str, &[&str]); 36] = [
             "transport",
         ],
     ),
-    ("setup", &["app", "git", "git_config", "http", "profile"]),
+    ("setup", &["app", "git", "git_config", "profile"]),
     (
         "doctor",
         &[
@@ -126,7 +126,7 @@ const RULES: [(&str, &[&str]); 36] = [
     ("bin/git-bbtoken", &["git_bbtoken"]),
 ];
 /// `fuzz` is in the tests only.
-const LEAVES: [&str; 10] = [
+const LEAVES: [&str; 11] = [
     "failure",
     "secret",
     "trace",
@@ -135,6 +135,7 @@ const LEAVES: [&str; 10] = [
     "fuzz",
     "names",
     "suggestion",
+    "url",
     "waiting",
     "wrapping",
 ];

@@ -235,7 +235,10 @@ mod tests {
     use flate2::{Compression, write::GzEncoder};
 
     use super::*;
-    use crate::http::{LowSpeed, ResponseBody as _, Settings, Url};
+    use crate::{
+        http::{LowSpeed, ResponseBody as _, Settings},
+        url::Url,
+    };
 
     /// How long a response may stop. Only a test that fails takes as long.
     const PATIENCE: Duration = Duration::from_secs(100);

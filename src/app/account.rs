@@ -6,10 +6,11 @@ use super::{Identity, context::App};
 use crate::{
     failure::{Failure, Kind},
     git_config::{self, process_variable},
-    http::{Body, HttpClient as _, Request, Url},
+    http::{Body, HttpClient as _, Request},
     profile::{Grant, Profile},
     site::{Account, Owner, Reply, Sent, basic, untold},
     token::{Bearer, StoredAnswer},
+    url::Url,
 };
 
 /// How long the answer may take.

@@ -13,9 +13,9 @@ use crate::{
     clock::Clock,
     files::Directory,
     git_config::process_variable,
-    http::Url,
     secret::hex_digest,
     transport::{AdvertisementCache, Remembered},
+    url::Url,
 };
 
 /// The version of the file format. Other versions are not read.

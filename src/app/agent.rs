@@ -13,10 +13,11 @@ use crate::{
     agent::{self, ByAgent, Lane, Place, Refused, Silent},
     failure::{Failure, Kind},
     git_config::{self, GitConfig, HttpSettings, process_variable},
-    http::{HttpClient, Messages, Phase, Request, Response, TransportError, Url},
+    http::{HttpClient, Messages, Phase, Request, Response, TransportError},
     profile::{Profile, Store},
     secret::hex_digest,
     trace,
+    url::Url,
 };
 
 /// Variables of build servers, and of sudo. A process that stays behind is unwanted there.

@@ -6,8 +6,9 @@ use super::proxy_login::GitLogins;
 use crate::{
     failure::{Failure, Kind},
     git_config::HttpSettings,
-    http::{Client, Family, Url},
+    http::{Client, Family},
     limits,
+    url::Url,
 };
 
 /// The `User-Agent` header of the helper. Bitbucket looks for `git/` in it.

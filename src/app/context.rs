@@ -7,9 +7,9 @@ use crate::{
     clock::{Clock as _, SystemClock},
     git::git_dir,
     git_config::{self, GitConfig, process_variable},
-    http::Url,
     profile::{self, Raw},
     report,
+    url::Url,
 };
 
 /// The context of one command.

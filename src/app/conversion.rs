@@ -4,9 +4,9 @@ use super::{Target, context::App, target::rewritten};
 use crate::{
     address::Address,
     failure::{Failure, Kind, quote},
-    http::Url,
     profile::{self, Key, Place},
     site::Product,
+    url::Url,
 };
 
 /// An address in a setting.

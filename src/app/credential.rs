@@ -3,8 +3,8 @@
 use super::{Identity, Target, authority, context::App, target::path_of};
 use crate::{
     git_config::{self, GitConfig, process_variable},
-    http::Url,
     profile::{self, Endpoints, Place},
+    url::Url,
 };
 
 impl App {

@@ -7,9 +7,10 @@ use super::agent::{self, Lender};
 use super::context::{App, Services};
 use crate::{
     git_config::{self, HttpSettings, process_variable},
-    http::{Family, HttpClient, Url},
+    http::{Family, HttpClient},
     profile::{Endpoints, Grant, Profile, RecordPath, SharedStore, Vault},
     token::{CommandRecord, Connect, SharedRecord, VaultRecord, VaultSession},
+    url::Url,
 };
 
 /// A resolved profile with its resolved http settings.

@@ -25,10 +25,10 @@ use crate::{
     address::Address,
     failure::{Failure, Kind},
     git_config::{self, process_variable},
-    http::Url,
     profile::{self, Key, Profile, RawProfile, Setting},
     program,
     secret::mask_address,
+    url::Url,
 };
 
 pub(crate) use account::{is_named, other_account, refused};

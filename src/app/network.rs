@@ -9,8 +9,9 @@ use super::{context::App, unreached::remembered};
 use crate::{
     failure::Failure,
     git_config::{self, HttpSettings, process_variable},
-    http::{HttpClient as _, Proxy, Reason, Request, TransportError, Url, next_hop},
+    http::{HttpClient as _, Proxy, Reason, Request, TransportError, next_hop},
     profile::Profile,
+    url::Url,
     waiting,
 };
 

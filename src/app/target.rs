@@ -8,8 +8,8 @@ use crate::{
     address::{Address, Base},
     failure::{Failure, Kind},
     git_config::{self, Entry, GitConfig},
-    http::Url,
     profile::{self, Place, Profile, Raw},
+    url::Url,
 };
 
 /// The input for the choice of the profile: the configuration, including the remote's settings, and the address, if

@@ -8,7 +8,6 @@ use super::{Identity, advertisement_cache, context::App, identity::authority, pl
 use crate::{
     failure::{self, Failure, Kind, Renewal, quote},
     git_config::{self, Directories, HttpSettings, process_variable},
-    http::Url,
     oauth::Authorization,
     parent_watch::Watch,
     profile::{Grant, Profile, SharedStore, Source, Store},
@@ -17,6 +16,7 @@ use crate::{
     token::{self, Bearer, Forgotten, Inspection, SharedState, Stored, Tokens},
     trace,
     transport::Authorizer,
+    url::Url,
 };
 
 /// Git's own transport cannot replace a token, so its token must be valid for longer.

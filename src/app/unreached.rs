@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{Identity, identity::authority, places::places};
-use crate::{clock::Clock, files::Directory, http::Url, profile::Profile};
+use crate::{clock::Clock, files::Directory, profile::Profile, url::Url};
 
 /// The version of the file format. Other versions are not read.
 const VERSION: u32 = 1;

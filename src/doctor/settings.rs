@@ -8,11 +8,11 @@ use crate::{
     app::{self, App},
     failure::{quote, shell_command},
     git_config::{Entry, Scope},
-    http::Url,
     report,
     secret::{masked, program_of},
     setup::{self, Chain, chain},
     suggestion::Unknown,
+    url::Url,
 };
 
 /// The command that allows submodules with `bbtoken::` addresses.

@@ -3,7 +3,7 @@
 use percent_encoding::percent_encode_byte;
 
 use super::{entry::Entry, git::GitConfig};
-use crate::http::Url;
+use crate::url::Url;
 
 /// The specificity of a match; greater is more specific (git: `cmp_matches` in urlmatch.c). A setting without a URL
 /// matches everything and has the lowest specificity, the default.

@@ -15,10 +15,11 @@ use crate::{
     app::authority,
     failure::{Failure, Kind, quote_for_shell},
     git_config::{HttpSettings, Variables, process_variable},
-    http::{TransportError, Url},
+    http::TransportError,
     program::{self, Child},
     trace,
     transport::Service,
+    url::Url,
 };
 
 /// Replaces this process by another program, which takes over git's pipe.

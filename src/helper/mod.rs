@@ -16,12 +16,13 @@ use crate::{
     app::{self, App, Chosen, Identity, OnDisk, Place, TokenAuthorizer},
     failure::{Failure, Kind, kind, quote},
     git_config::process_variable,
-    http::{Family, TransportError, Url},
+    http::{Family, TransportError},
     lfs as git_lfs,
     parent_watch::Watch,
     profile::Transport,
     report, trace,
     transport::{self, Broken, Connected, Git, Service, Session, Stage},
+    url::Url,
 };
 
 use handover::replace_process;

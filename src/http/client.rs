@@ -8,7 +8,6 @@ use std::{
 };
 
 use super::{
-    Url,
     curl::{Curl, CurlRequest, Unanswered},
     errors::{UnsupportedAuth, classify, refused_by_curl},
     interface::{HttpClient, Request, Response},
@@ -23,7 +22,7 @@ use super::{
     timeouts::LIMITS,
     transport_error::{Phase, TransportError},
 };
-use crate::{trace, waiting};
+use crate::{trace, url::Url, waiting};
 
 /// The turns that the runtime gets to notice a closed connection: one to see the socket, one for the connection to read
 /// the end, and one to spare.

@@ -3,10 +3,10 @@
 use std::{io::Read, time::Duration};
 
 use bytes::Bytes;
-use reqwest::{Url, header::HeaderMap};
+use reqwest::header::HeaderMap;
 
 use super::transport_error::TransportError;
-use crate::secret::Secret;
+use crate::{secret::Secret, url::Url};
 
 /// Sends requests to a server. A trait, because the keep-alive agent is another implementation.
 pub(crate) trait HttpClient {

@@ -14,7 +14,6 @@ use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue, USER_AGENT};
 use tokio::{runtime::Runtime, sync::mpsc};
 
 use super::{
-    credentials::may_carry_credentials,
     errors::classify,
     gzip::unpacked,
     interface::{Body, Method, Request, Response, ResponseBody},
@@ -27,6 +26,7 @@ use crate::{
     limits,
     secret::Secret,
     trace::{self, Direction, Header, Privacy, Span},
+    url::may_carry_credentials,
 };
 
 /// An upload is read in blocks of this size. At most [`UPLOAD_BLOCKS`] of them wait in memory.

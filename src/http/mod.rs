@@ -14,7 +14,6 @@
 
 mod body;
 mod client;
-mod credentials;
 mod curl;
 #[cfg(unix)]
 mod dial;
@@ -36,12 +35,8 @@ mod tls;
 mod tracing;
 mod transport_error;
 
-pub(crate) use reqwest::Url;
-pub(crate) use reqwest::header::HeaderMap;
-
 pub(crate) use body::BodyReader;
 pub(crate) use client::Client;
-pub(crate) use credentials::{is_loopback, may_carry_credentials};
 #[cfg(unix)]
 pub(crate) use dial::dial;
 #[cfg(unix)]

@@ -3,13 +3,13 @@
 use reqwest::{header::HeaderValue, redirect::Policy};
 
 use super::{
-    Url,
     proxy::{Proxy, ProxyLogin, next_hop},
     resolver::{Family, Resolver},
     settings::Settings,
     timeouts::{self, Hop},
     tls,
 };
+use crate::url::Url;
 
 /// More than any server sends. curl reads 5000, but room for them costs time with each head, and a hostile server may
 /// send millions of heads (`1xx`).

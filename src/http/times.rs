@@ -29,7 +29,9 @@ impl Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{HeaderMap, ResponseBody, TransportError};
+    use reqwest::header::HeaderMap;
+
+    use crate::http::{ResponseBody, TransportError};
 
     struct NoBody;
 

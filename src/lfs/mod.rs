@@ -26,8 +26,8 @@ use gix::{
 use crate::{
     files::foreign,
     git_config::{GitConfig, is_true, url_values},
-    http::Url,
     program, signals,
+    url::Url,
 };
 
 pub(crate) use written::{PATTERN, written};

@@ -1,7 +1,7 @@
 //! The settings that the helper has written for git-lfs.
 
 use super::{HELPER, is_ours, site};
-use crate::http::Url;
+use crate::url::Url;
 
 /// A pattern for `git config --get-regexp` that matches their keys.
 pub(crate) const PATTERN: &str =

@@ -172,9 +172,11 @@ fn describe(response: &Response, body: &Secret) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::http::{HeaderMap, ResponseBody, TransportError};
     use bytes::Bytes;
+    use reqwest::header::HeaderMap;
+
+    use super::*;
+    use crate::http::{ResponseBody, TransportError};
 
     struct NoBody;
     impl ResponseBody for NoBody {

@@ -8,7 +8,7 @@ use ring::{
     rand::{SecureRandom as _, SystemRandom},
 };
 
-use crate::{failure::quote, http::Url, secret::Secret};
+use crate::{failure::quote, secret::Secret, url::Url};
 
 /// The random bytes in state and verifier. 32 bytes give the 43 characters that RFC 7636 section 4.1 requires.
 const RANDOM_BYTES: usize = 32;

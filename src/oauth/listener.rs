@@ -21,7 +21,7 @@ use std::{
 use anyhow::Context as _;
 
 use super::authorization::{Authorization, Callback, random};
-use crate::{http::Url, limits, secret::Secret};
+use crate::{limits, secret::Secret, url::Url};
 
 /// The path of the callback.
 const PATH: &str = "/callback";
@@ -338,7 +338,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::http::Url;
+    use crate::url::Url;
 
     fn authorization(listener: &Listener) -> Arc<Authorization> {
         let url = Url::parse("https://bitbucket.org/site/oauth2/authorize").expect("it is a URL");

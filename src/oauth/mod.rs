@@ -14,8 +14,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::{
     clock::Clock,
-    http::{Body, HttpClient, Request, Url},
+    http::{Body, HttpClient, Request},
     secret::Secret,
+    url::Url,
 };
 
 pub(crate) use answer::TokenAnswer;

@@ -11,8 +11,8 @@ use super::{
 use crate::{
     address::{Address, is_profile_name},
     failure::{Failure, Kind, misconfigured, quote},
-    http::Url,
     secret::mask_name,
+    url::Url,
 };
 
 /// Chooses and resolves the profile for a fetch from an address.

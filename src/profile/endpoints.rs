@@ -1,6 +1,6 @@
 //! The Bitbucket URLs of a profile, and those that an address is compared with.
 
-use crate::{address::Address, http::Url, site::Product};
+use crate::{address::Address, site::Product, url::Url};
 
 /// A site that an address is compared with.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,8 +13,8 @@ use super::{
     values::store,
 };
 use crate::{
-    http::Url,
     suggestion::{self, Unknown},
+    url::Url,
 };
 
 /// The unresolved settings of one profile.

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     failure::{Failure, misconfigured},
-    http::Url,
     secret::{mask_name, masked},
+    url::Url,
 };
 
 /// Finds the shared record of a profile; `None` if its store has none. `of_vault` are the settings in the variables of

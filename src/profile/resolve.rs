@@ -14,9 +14,9 @@ use super::{
 };
 use crate::{
     failure::{Failure, misconfigured},
-    http::Url,
     secret::mask_name,
     site::Product,
+    url::Url,
 };
 
 /// The base URL of Bitbucket Cloud.

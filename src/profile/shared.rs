@@ -3,7 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use super::{reserved_names::ENVIRONMENT, setting::Setting};
-use crate::http::Url;
+use crate::url::Url;
 
 /// The engine and the place of a shared record.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Tests choice and resolution together, with settings as users write them.
 
 use super::*;
-use crate::{address::Address, failure::Kind, http::Url, secret::Secret};
+use crate::{address::Address, failure::Kind, secret::Secret, url::Url};
 
 fn setting(value: &str) -> Option<Setting> {
     Some(Setting {

@@ -3,8 +3,8 @@
 use super::{setting::Setting, store::Store};
 use crate::{
     failure::{Failure, misconfigured, quote},
-    http::{Url, may_carry_credentials},
     secret::{mask_address, mask_name},
+    url::{Url, may_carry_credentials},
 };
 
 /// Reads the URL of an endpoint.

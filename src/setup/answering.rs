@@ -6,7 +6,7 @@ use super::{
     there::{NOTE, REPLACED, Reasoned, There},
     undo::removed,
 };
-use crate::{app, git_config::Entry, http::Url};
+use crate::{app, git_config::Entry, url::Url};
 
 /// Tells whether only our helper answers for a site, and its program exists.
 pub(super) fn is_answering(entries: &[&Entry], site: &Url) -> bool {

@@ -5,8 +5,8 @@ use std::path::Path;
 use crate::{
     app,
     git_config::{self, Entry, Scope},
-    http::Url,
     program,
+    url::Url,
 };
 
 /// A chain of helpers, for one part of a site: git asks the first one first and tells all of them what worked.

@@ -15,7 +15,7 @@ use crate::{
     failure::{Failure, Kind},
     git::Target,
     git_config::{Entry, Scope, is_true_text, process_variable},
-    http::Url,
+    url::Url,
 };
 use anyhow::Context as _;
 use rules::Request;

@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     app::{self, App},
-    http::Url,
     profile::{self, Place},
+    url::Url,
 };
 
 /// What a rule for https addresses means for tools with a git of their own: they follow it, and know no remote helpers.

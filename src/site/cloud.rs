@@ -15,8 +15,8 @@ use super::{
 use crate::{
     address::{Address, Base, Grammar, is_one_of, is_slug, with_braces},
     failure::Kind,
-    http::Url,
     secret::Secret,
+    url::Url,
 };
 
 pub(super) struct Cloud;

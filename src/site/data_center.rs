@@ -12,8 +12,8 @@ use super::{
 use crate::{
     address::{Address, Base, Grammar, is_slug},
     failure::Kind,
-    http::Url,
     secret::Secret,
+    url::Url,
 };
 
 pub(super) struct DataCenter;
@@ -301,7 +301,7 @@ mod tests {
         let body = serde_json::json!({ "version": "10.2.1" });
         let owner = |name: &str| {
             let name = name.parse().expect("it is the value of a header");
-            let mut headers = crate::http::HeaderMap::new();
+            let mut headers = reqwest::header::HeaderMap::new();
             headers.insert("x-ausername", name);
             DataCenter.owner(&Reply {
                 status: 200,

@@ -8,8 +8,8 @@ use super::{
 use crate::{
     address::{Address, Grammar},
     failure::Kind,
-    http::Url,
     secret::Secret,
+    url::Url,
 };
 
 /// The differences.

@@ -1,12 +1,9 @@
 //! What is asked of a site's REST API: the account of a token, and for `doctor`, what keeps git from working.
 
+use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-use crate::{
-    address::Address,
-    failure::quote,
-    http::{HeaderMap, Url},
-};
+use crate::{address::Address, failure::quote, url::Url};
 
 /// What to do about an account that is locked after failed logins.
 pub(super) const LOCKED: &str = "Bitbucket has locked the account after failed logins: remove the wrong password from the program that sends it, \

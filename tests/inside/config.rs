@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::gits::{Git, gits, put_program};
 use crate::{
     git_config::{GitConfig, Scope, http_settings},
-    http::Url,
+    url::Url,
 };
 
 /// How many layouts are made up for each git.

@@ -10,7 +10,7 @@ use crate::{
         git::GitConfig,
         urlmatch,
     },
-    http::Url,
+    url::Url,
 };
 
 /// Looks up settings for one URL.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::http::Url;
+use crate::url::Url;
 
 /// Matches `*`, or a list of hosts, domains, addresses and networks (`10.0.0.0/8`).
 ///

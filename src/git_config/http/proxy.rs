@@ -3,7 +3,8 @@
 use super::{asked::Asked, no_proxy};
 use crate::{
     git_config::environment::Variables,
-    http::{Proxy, ProxyAuth, Url},
+    http::{Proxy, ProxyAuth},
+    url::Url,
 };
 
 /// Finds the allowed authentication schemes for a proxy (git: `init_curl_proxy_auth`).

@@ -16,8 +16,9 @@ use crate::{
         git::GitConfig,
         urlmatch,
     },
-    http::{ClientCertificate, LowSpeed, PinnedKeys, Settings, Url},
+    http::{ClientCertificate, LowSpeed, PinnedKeys, Settings},
     secret::Secret,
+    url::Url,
 };
 
 /// Variables that replace settings which, at least for some values, need git's own transport.

@@ -14,7 +14,7 @@ use crate::{
         git::GitConfig,
         urlmatch, vault,
     },
-    http::Url,
+    url::Url,
 };
 
 /// The files of the other programs, with git's variable and key for the same.

@@ -10,7 +10,7 @@ use crate::{
         permission::FromRepository,
         repository, urlmatch,
     },
-    http::Url,
+    url::Url,
 };
 
 /// The server whose certificate is always checked, unless a setting for this host alone disables that.

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::{failure::quote, http::Url, secret::Secret};
+use crate::{failure::quote, secret::Secret, url::Url};
 
 /// All but the unreserved characters of a URL (RFC 3986 section 2.3).
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::address::{Proxy, ProxyLogin};
-use crate::{failure::quote, http::Url};
+use crate::{failure::quote, url::Url};
 
 /// The time limit for the proxy, which has just answered.
 const LIMIT: Duration = Duration::from_secs(5);

@@ -3,8 +3,9 @@
 use super::{redirect, repeat::Repeat, service::below, state::Session};
 use crate::{
     failure::quote,
-    http::{Request, Response, Url},
+    http::{Request, Response},
     transport::git::Service,
+    url::Url,
 };
 
 /// The limit of redirects for `info/refs` (git: `CURLOPT_MAXREDIRS` 20).

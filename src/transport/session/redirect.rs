@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{failure::quote, http::Url};
+use crate::{failure::quote, url::Url};
 
 /// The path of the ref advertisement below the repository's URL.
 const ADVERTISEMENT: &str = "/info/refs";

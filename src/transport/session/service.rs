@@ -5,8 +5,9 @@ use std::io::{BufRead as _, Read as _};
 use super::{refusal::title, repeat::Repeat, state::Session};
 use crate::{
     failure::quote,
-    http::{Body, BodyReader, Request, Response, Url},
+    http::{Body, BodyReader, Request, Response},
     transport::{git::Service, pktline::decode},
+    url::Url,
 };
 
 /// The part of an HTML page that is searched for its title.

@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    http::{HttpClient, PATIENCE, Retries, Url},
+    http::{HttpClient, PATIENCE, Retries},
     parent_watch::{Armed, Watch},
     transport::{
         authorizer::Authorizer,
         cache::AdvertisementCache,
         pktline::{Boundaries, Ending},
     },
+    url::Url,
 };
 
 /// The idle time after which the server may have closed the connection.

@@ -5,8 +5,9 @@ use std::io;
 use super::{redirect::Unfollowed, refusal::Refusal, repeat::Repeat, state::Session};
 use crate::{
     failure::{Failure, Kind, quote},
-    http::{Phase, TransportError, Url},
+    http::{Phase, TransportError},
     transport::git::Service,
+    url::Url,
 };
 
 impl Session<'_> {

@@ -9,17 +9,17 @@ use std::{
 };
 
 use bytes::Bytes;
+use reqwest::header::HeaderMap;
 
 use crate::{
     clock::Clock,
-    http::{
-        Body, HeaderMap, HttpClient, Phase, Request, Response, ResponseBody, TransportError, Url,
-    },
+    http::{Body, HttpClient, Phase, Request, Response, ResponseBody, TransportError},
     oauth::Authorization,
     profile::{Client, Endpoints, Grant, Profile, Source, Store, Transport},
     secret::Secret,
     site::Product,
     token::{Connect, Login, Places, Tokens},
+    url::Url,
 };
 
 /// The server's (Bitbucket: see `journal` and `clock` of the crate under test for the sources).

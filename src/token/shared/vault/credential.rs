@@ -12,11 +12,11 @@ use zeroize::Zeroizing;
 use crate::{
     failure::{Failure, Kind},
     files::{self, foreign},
-    http::is_loopback,
     pasted,
     profile::{Jwt, Vault},
     secret::Secret,
     token::disk::of_disk,
+    url::is_loopback,
 };
 
 type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;

@@ -3,14 +3,13 @@
 use std::{cell::RefCell, collections::VecDeque};
 
 use bytes::Bytes;
+use reqwest::header::HeaderMap;
 
 use super::*;
 use crate::{
-    http::{
-        Body, HeaderMap, HttpClient, Method, Phase, Request, Response, ResponseBody,
-        TransportError, Url,
-    },
+    http::{Body, HttpClient, Method, Phase, Request, Response, ResponseBody, TransportError},
     profile::{Jwt, RecordPath, Vault},
+    url::Url,
 };
 
 /// An answer, or the phase in which the exchange ends.

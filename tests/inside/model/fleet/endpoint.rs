@@ -2,13 +2,18 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use reqwest::header::HeaderMap;
+
 use super::{
     super::server::{GRACE_S, LIFETIME_S, Text, refusal},
     faults::{Effect, Fault},
     machine::Job,
     world::State,
 };
-use crate::http::{Body, HeaderMap, HttpClient, Phase, Request, Response, TransportError, Url};
+use crate::{
+    http::{Body, HttpClient, Phase, Request, Response, TransportError},
+    url::Url,
+};
 
 /// How long a machine waits for an answer.
 const TIME_LIMIT: Duration = Duration::from_secs(30);

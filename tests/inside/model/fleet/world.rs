@@ -18,9 +18,9 @@ use super::{
     store::{Store, StoreClock},
 };
 use crate::{
-    http::Url,
     profile::{Endpoints, Grant, Profile, Transport},
     site::Product,
+    url::Url,
 };
 
 /// The true time at which the model begins.

@@ -1,6 +1,6 @@
-//! The URLs to which a credential may be sent.
+//! URLs, and those to which a credential may be sent.
 
-use super::Url;
+pub(crate) use reqwest::Url;
 
 /// Tells whether a credential may be sent to a URL: https to any host, or http to this machine.
 pub(crate) fn may_carry_credentials(url: &Url) -> bool {
