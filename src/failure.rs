@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn a_quoted_text_is_one_word_of_a_shell() {
         assert_eq!(quote_for_shell("a'b $(c)"), r"'a'\''b $(c)'");
-        crate::fuzz::check_text(&["", "a'b", "$(x)`y`\\\"!\n", "-x", "''"], |text| {
+        crate::inside::fuzz::check_text(&["", "a'b", "$(x)`y`\\\"!\n", "-x", "''"], |text| {
             let words = shell_words::split(&quote_for_shell(text));
             assert_eq!(words.ok(), Some(vec![text.to_owned()]));
         });
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_quoted_text_is_short_and_printable() {
-        crate::fuzz::check_text(
+        crate::inside::fuzz::check_text(
             &[
                 "a\u{1b}[31mb\nc\u{202e}",
                 "\u{9b}31m",
@@ -323,7 +323,7 @@ mod tests {
             ],
             |text| {
                 let quoted = quote(text);
-                crate::fuzz::expect_printable(&quoted);
+                crate::inside::fuzz::expect_printable(&quoted);
                 assert!(quoted.chars().count() <= 200 * "\\u{10ffff}".len() + 1);
             },
         );

@@ -89,8 +89,6 @@ mod doctor;
 mod dumps;
 mod failure;
 mod files;
-#[cfg(test)]
-mod fuzz;
 mod git;
 mod git_config;
 mod helper;

@@ -252,7 +252,7 @@ mod tests {
             b"\xef\xbb\xbfa",
             b"\xfe\xff\xd8\x00",
         ];
-        crate::fuzz::check(&kept, |bytes| {
+        crate::inside::fuzz::check(&kept, |bytes| {
             if let Ok(word) = word(bytes) {
                 assert!(word.expose().bytes().all(|byte| byte.is_ascii_graphic()));
             }

@@ -10,14 +10,13 @@ use std::{
 mod circles;
 
 /// Who may use whom; the leaves below may be used by all.
-const RULES: [(&str, &[&str]); 37] = [
+const RULES: [(&str, &[&str]); 36] = [
     ("failure", &[]),
     ("secret", &[]),
     ("trace", &[]),
     ("clock", &[]),
     ("files", &[]),
     ("signals", &[]),
-    ("fuzz", &[]),
     ("address", &[]),
     ("parent_watch", &[]),
     ("dumps", &[]),
@@ -125,14 +124,14 @@ const RULES: [(&str, &[&str]); 37] = [
     ("bin/git-remote-bbtoken", &["git_remote_bbtoken"]),
     ("bin/git-bbtoken", &["git_bbtoken"]),
 ];
-/// `fuzz` is in the tests only.
+/// `inside` is below `tests`, and in no program.
 const LEAVES: [&str; 11] = [
     "failure",
     "secret",
     "trace",
     "program",
     "limits",
-    "fuzz",
+    "inside",
     "names",
     "suggestion",
     "url",

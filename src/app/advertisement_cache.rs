@@ -262,7 +262,7 @@ mod tests {
             (b"0000".into(), b"0001".into())
         );
         let future = br#"{"version":1,"learned_unix_s":18446744073709551615,"advertisement":"","questions":[]}"#;
-        crate::fuzz::check_on_disk(&[&real, future], |input| {
+        crate::inside::fuzz::check_on_disk(&[&real, future], |input| {
             crate::files::tests::write_private(&file, input);
             if let Some(found) = cache.recall() {
                 assert!(found.advertisement.len() + found.question.len() < 3 * input.len());

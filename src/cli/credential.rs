@@ -281,7 +281,7 @@ mod tests {
     fn any_request_is_read_or_ignored() {
         let real = "capability[]=authtype\ncapability[]=state\nprotocol=https\nhost=bitbucket.org\npath=ws/r.git\n\
                     username=u\npassword=a=b\nstate[]=bbtoken:given=ab12@work\nwwwauth[]=Basic realm=\"x\"\n\n";
-        crate::fuzz::check_text(
+        crate::inside::fuzz::check_text(
             &[
                 real,
                 "=\n",
@@ -372,7 +372,7 @@ mod tests {
             b"wwwauth[]=Basic realm=\"x\"\nprotocol=https\nhost=h\nunknown=1\n",
         ];
         let compared = std::cell::Cell::new(0);
-        crate::fuzz::check_on_disk(&kept, |input| {
+        crate::inside::fuzz::check_on_disk(&kept, |input| {
             let Ok(text) = std::str::from_utf8(input) else {
                 return;
             };

@@ -137,7 +137,7 @@ mod tests {
             "'http.extraheader=Authorization: canary'",
             "'a'\\''",
         ];
-        crate::fuzz::check_text(&kept, |text| {
+        crate::inside::fuzz::check_text(&kept, |text| {
             let Ok(pairs) = unquote_parameters(text) else {
                 return;
             };
@@ -155,7 +155,7 @@ mod tests {
             assert_eq!(unquote_parameters(&written.join(" ")).ok(), Some(pairs));
             let variables = |name: &str| (name == "GIT_CONFIG_PARAMETERS").then(|| text.into());
             if let Err(failure) = read(&variables) {
-                crate::fuzz::expect_printable(&failure.to_string());
+                crate::inside::fuzz::expect_printable(&failure.to_string());
             }
         });
     }

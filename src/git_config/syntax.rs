@@ -344,7 +344,7 @@ mod tests {
             "[s \"a\\\nb\"]\n[s]\nk=\"",
             "[include]\n\tpath = ~/x\n[includeIf \"gitdir/i:**/\"]\n\tpath = y\n",
         ];
-        crate::fuzz::check_text(&kept, |text| match parse(text.as_bytes(), text.len()) {
+        crate::inside::fuzz::check_text(&kept, |text| match parse(text.as_bytes(), text.len()) {
             Ok(settings) => {
                 let held: usize = settings
                     .iter()

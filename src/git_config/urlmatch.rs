@@ -264,7 +264,7 @@ mod tests {
             "HTTPS://EXAMPLE.org//./%7e%2F",
             "a+b.c://h",
         ];
-        crate::fuzz::check_text(&kept, |text| {
+        crate::inside::fuzz::check_text(&kept, |text| {
             let Some(url) = Normal::of_url(text) else {
                 return;
             };

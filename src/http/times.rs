@@ -100,7 +100,7 @@ mod tests {
             "Thu, 29 Feb 2024 23:59:60 GMT",
         ];
         let dates = std::cell::Cell::new(0);
-        crate::fuzz::check_text(&kept, |text| {
+        crate::inside::fuzz::check_text(&kept, |text| {
             let value = text.trim();
             if !text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
                 return;

@@ -353,7 +353,7 @@ mod tests {
             "\u{feff}[a \"b\\\\\\\"\"]\nk = \"#\\t;\" z\n[lfs]k=v",
         ];
         let compared = std::cell::Cell::new(0);
-        crate::fuzz::check_text(&kept, |text| {
+        crate::inside::fuzz::check_text(&kept, |text| {
             let (Some(before), Ok(config)) = (settings(text), read(text.into())) else {
                 return;
             };

@@ -396,7 +396,7 @@ mod tests {
             format!("<html>{CANARY}</html>"),
         ];
         let kept: Vec<_> = kept.iter().map(String::as_str).collect();
-        crate::fuzz::check_text(&kept, |body| {
+        crate::inside::fuzz::check_text(&kept, |body| {
             for (status, kind) in [
                 (200, "application/json"),
                 (200, "text/html"),
@@ -408,7 +408,7 @@ mod tests {
                     Ok(token) => assert!(token.access_token.expose().len() <= body.len()),
                     Err(error) => {
                         let text = error.to_string();
-                        crate::fuzz::expect_printable(&text);
+                        crate::inside::fuzz::expect_printable(&text);
                         assert!(text.chars().count() < 3_000, "{text}");
                         let is_its_word = match &error {
                             Error::Refused(refusal) | Error::Failed(refusal) => {
@@ -438,7 +438,7 @@ mod tests {
             "Fri, 31 Dec 9999 23:59:59 GMT",
             "Thu, 01 Jan 1970 00:00:00 GMT",
         ];
-        crate::fuzz::check_text(&kept, |text| {
+        crate::inside::fuzz::check_text(&kept, |text| {
             let Ok(value) = text.parse::<reqwest::header::HeaderValue>() else {
                 return;
             };
@@ -448,7 +448,7 @@ mod tests {
                 headers.insert("date", date.parse().expect("it is one"));
                 let response = Response::new(503, headers, Box::new(NoBody));
                 let error = read(&response, &Secret::new(""), 1_000).expect_err("it is no token");
-                crate::fuzz::expect_printable(&error.to_string());
+                crate::inside::fuzz::expect_printable(&error.to_string());
             }
         });
     }

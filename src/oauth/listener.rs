@@ -499,7 +499,7 @@ mod tests {
             b"\xff\r\n\r",
             long.as_bytes(),
         ];
-        crate::fuzz::check(&kept, |input| {
+        crate::inside::fuzz::check(&kept, |input| {
             let end = input.windows(4).position(|window| window == b"\r\n\r\n");
             let expected = end.map(|end| String::from_utf8_lossy(&input[..end]).into_owned());
             for step in [1, 3, 4, 4095, 4096] {
@@ -541,7 +541,7 @@ mod tests {
         ];
         let kept: Vec<_> = kept.iter().map(String::as_str).collect();
         let codes = std::cell::Cell::new(0);
-        crate::fuzz::check_text(&kept, |head| {
+        crate::inside::fuzz::check_text(&kept, |head| {
             let Some((PATH, query)) = target(head, address) else {
                 return;
             };
@@ -552,7 +552,7 @@ mod tests {
                 _ if !head.replace(['\t', '\r', '\n'], "").contains(&state) => {
                     panic!("a callback without its state was believed")
                 }
-                Callback::Denied(why) => crate::fuzz::expect_printable(&why),
+                Callback::Denied(why) => crate::inside::fuzz::expect_printable(&why),
                 Callback::Code(code) => {
                     assert!(!code.is_empty());
                     codes.set(codes.get() + 1);

@@ -101,11 +101,11 @@ mod tests {
             r#"{"display_name":7,"nickname":[]}"#,
             r#"[{"display_name":"x"}]"#,
         ];
-        crate::fuzz::check_text(&kept, |text| {
+        crate::inside::fuzz::check_text(&kept, |text| {
             let user: Value = serde_json::from_str(text).unwrap_or_default();
             if let Some(account) = Account::of(&user) {
                 let shown = account.shown();
-                crate::fuzz::expect_printable(&shown);
+                crate::inside::fuzz::expect_printable(&shown);
                 assert!(shown.chars().count() < 10 * 2 * 200, "{shown}");
                 assert!(account.is_called(&account.display_name));
             }

@@ -590,7 +590,7 @@ mod tests {
             "bbtoken::work@bitbucket.org:443//ws/repo",
             "git+ssh://git@bitbucket.org/ws/workspace/projects",
         ];
-        crate::fuzz::check_text(&kept, |text| {
+        crate::inside::fuzz::check_text(&kept, |text| {
             match Address::parse(text, CLOUD) {
                 Ok(address) => {
                     assert!(
@@ -614,7 +614,7 @@ mod tests {
                         "{written}"
                     );
                 }
-                Err(failure) => crate::fuzz::expect_printable(&failure.to_string()),
+                Err(failure) => crate::inside::fuzz::expect_printable(&failure.to_string()),
             }
             // A password before an '@' is never shown.
             for (before, after) in [("https://u", text), (text, "/ws/repo")] {

@@ -210,7 +210,7 @@ mod tests {
         let real = render(&entry());
         let small = r#"{"version":1,"access_token":"t","expires_at_unix_s":18446744073709551615,"lifetime_s":1,"scopes":["a"]}"#;
         let odd = r#"{"version":1e0,"access_token":"\ud83d\ude00\/\b","expires_at_unix_s":-0.5E-3,"lifetime_s":[true,null],"scopes":[{}]}"#;
-        crate::fuzz::check_text(&[real.expose(), small, odd], |text| {
+        crate::inside::fuzz::check_text(&[real.expose(), small, odd], |text| {
             if let Some(entry) = parse(&Secret::new(text)) {
                 assert!(!entry.access_token.is_empty());
                 assert_eq!(parse(&render(&entry)), Some(entry));

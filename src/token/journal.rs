@@ -152,7 +152,7 @@ mod tests {
         journal.begin(&token, 1_000).expect("it can be written");
         let path = directory.path().join("k.pending");
         let real = std::fs::read(&path).expect("it was just written");
-        crate::fuzz::check_on_disk(
+        crate::inside::fuzz::check_on_disk(
             &[&real, br#"{"sent_at_unix_s":18446744073709551615}"#],
             |input| {
                 files::tests::write_private(&path, input);

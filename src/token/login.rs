@@ -44,7 +44,7 @@ mod tests {
         let record = login.to_record();
         assert_eq!(Login::from_record(&record), Some(login));
         let odd = r#"{"version":1e0,"refresh_token":"\ud83d\ude00\/\b","scopes":[{},null],"obtained_at_unix_s":-0.5E-3}"#;
-        crate::fuzz::check_text(&[record.expose(), odd], |text| {
+        crate::inside::fuzz::check_text(&[record.expose(), odd], |text| {
             if let Some(login) = Login::from_record(&Secret::new(text)) {
                 assert_eq!(Login::from_record(&login.to_record()), Some(login));
             }

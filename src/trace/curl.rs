@@ -281,7 +281,7 @@ mod tests {
             "; ;",
             "Basic realm=\"x\"",
         ];
-        crate::fuzz::check_text(&kept, |text| {
+        crate::inside::fuzz::check_text(&kept, |text| {
             if text.contains("canary") {
                 return;
             }
@@ -296,7 +296,9 @@ mod tests {
                 let line = shown(name, &value, Privacy::Secret, false);
                 assert!(!line.contains("canary"), "{line}");
                 let line = row("", &line);
-                crate::fuzz::expect_printable(line.strip_suffix('\n').expect("it is a line"));
+                crate::inside::fuzz::expect_printable(
+                    line.strip_suffix('\n').expect("it is a line"),
+                );
             }
         });
     }

@@ -218,14 +218,16 @@ mod tests {
     #[test]
     fn every_event_is_one_line_in_both_forms() {
         let kept = ["GET /x HTTP/1.1", "a\nb\u{1b}[2J\u{9b}", "\"\\\u{2028}"];
-        crate::fuzz::check_text(&kept, |text| {
+        crate::inside::fuzz::check_text(&kept, |text| {
             let event = Event {
                 at: Duration::from_micros(1500),
                 name: "sent",
                 fields: &[("line", Value::Text(text.to_owned()))],
             };
             for line in [as_text(&event), as_json(&event)] {
-                crate::fuzz::expect_printable(line.strip_suffix('\n').expect("it is a line"));
+                crate::inside::fuzz::expect_printable(
+                    line.strip_suffix('\n').expect("it is a line"),
+                );
             }
             let json: Json = serde_json::from_str(&as_json(&event)).expect("it is JSON");
             assert_eq!(json["line"], json!(text));
@@ -235,12 +237,12 @@ mod tests {
     #[test]
     fn every_setting_is_a_trace_or_refused() {
         let kept = ["1", "json,2,/a,b", "2,", "true,,1", "C:\\a", "\u{1b}"];
-        crate::fuzz::check_text(&kept, |text| match Request::read(text) {
+        crate::inside::fuzz::check_text(&kept, |text| match Request::read(text) {
             Ok(request) => {
                 let path = request.and_then(|request| request.path?.to_str());
                 assert!(path.is_none_or(|path| text.ends_with(path)));
             }
-            Err(why) => crate::fuzz::expect_printable(&why),
+            Err(why) => crate::inside::fuzz::expect_printable(&why),
         });
     }
 

@@ -358,7 +358,7 @@ mod tests {
             b"0004",
             b"001e# service=git-upload-pack\n",
         ];
-        crate::fuzz::check(&kept, |input| {
+        crate::inside::fuzz::check(&kept, |input| {
             if let Ok(First { packet: first, .. }) = first_packet(&mut &input[..]) {
                 assert!(first.len() >= 4 && first.len() <= input.len());
             }

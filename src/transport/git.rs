@@ -296,7 +296,7 @@ mod tests {
             b"list for-push\n",
             b"connect git-upload-archive\n\xff\n",
         ];
-        crate::fuzz::check(&kept, |input| {
+        crate::inside::fuzz::check(&kept, |input| {
             let mut git = Git::new(std::io::Cursor::new(input.to_vec()), io::sink());
             match git.next_command() {
                 Ok(_) => {
@@ -306,7 +306,7 @@ mod tests {
                 }
                 Err(error) => {
                     let text = format!("{error:#}");
-                    crate::fuzz::expect_printable(&text);
+                    crate::inside::fuzz::expect_printable(&text);
                     assert!(text.len() < 3_000, "{text}");
                 }
             }

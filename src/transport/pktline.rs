@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn any_input_is_read_and_followed_alike() {
-        crate::fuzz::check(&KEPT, |input| {
+        crate::inside::fuzz::check(&KEPT, |input| {
             let (raw, ending) = read_to_the_flush(input);
             assert!(input.starts_with(&raw), "nothing is made up");
             for step in [1, 3, 4, 5, 4096] {
@@ -349,7 +349,7 @@ mod tests {
 
     #[test]
     fn any_input_is_read_as_gix_reads_it() {
-        crate::fuzz::check(&KEPT, |input| {
+        crate::inside::fuzz::check(&KEPT, |input| {
             let expected = as_gix_reads(input);
             let (mut rest, mut found) = (input, Vec::new());
             let mut raw = Vec::new();
@@ -367,7 +367,7 @@ mod tests {
 
     #[test]
     fn any_encoded_text_is_read_back() {
-        crate::fuzz::check_text(&["", "ERR a\n", "é\u{10ffff}"], |text| {
+        crate::inside::fuzz::check_text(&["", "ERR a\n", "é\u{10ffff}"], |text| {
             let packet = encode(text);
             let mut raw = Vec::new();
             let read = read_packet(&mut packet.as_slice(), &mut raw).expect("it is a pkt-line");

@@ -386,7 +386,7 @@ mod tests {
             "0000".to_owned(),
         ];
         let kept: Vec<_> = kept.iter().map(String::as_bytes).collect();
-        crate::fuzz::check(&kept, |input| {
+        crate::inside::fuzz::check(&kept, |input| {
             let mut git = Git::new(Cursor::new(input.to_vec()), io::sink());
             let Ok(commands) = read_commands(&mut git) else {
                 return;

@@ -337,7 +337,7 @@ mod tests {
     #[test]
     fn no_password_in_a_proxy_address_is_shown() {
         let kept = ["", "/", "@", "x@y", "#x?", "\\", "%2f:", "[::1]:80/path"];
-        crate::fuzz::check_text(&kept, |text| {
+        crate::inside::fuzz::check_text(&kept, |text| {
             if text.contains("canary") {
                 return;
             }

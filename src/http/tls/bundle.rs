@@ -227,7 +227,7 @@ mod tests {
         ];
         let kept: Vec<_> = kept.iter().map(String::as_bytes).collect();
         let compared = std::cell::Cell::new(0);
-        crate::fuzz::check(&kept, |input| {
+        crate::inside::fuzz::check(&kept, |input| {
             let begins = |what: &[u8]| memmem::find_iter(input, what).count();
             // rustls ignores blocks inside of other blocks.
             if begins(b"-----BEGIN") != begins(BEGIN) {

@@ -291,7 +291,7 @@ mod tests {
         let real = record().render();
         let small =
             r#"{"version":1,"client_id":"","client_secret":"","for":"","refresh_token":null}"#;
-        crate::fuzz::check_text(&[real.expose(), small], |text| {
+        crate::inside::fuzz::check_text(&[real.expose(), small], |text| {
             if let Some(record) = Record::parse(&Secret::new(text)) {
                 assert_eq!(Record::parse(&record.render()), Some(record));
             }

@@ -525,7 +525,7 @@ mod tests {
             .expect("it can be written");
         let current = store.path.join("k.json");
         let real = fs::read(&current).expect("it was just written");
-        crate::fuzz::check_on_disk(&[&real], |input| {
+        crate::inside::fuzz::check_on_disk(&[&real], |input| {
             fs::write(&current, input).expect("it is ours");
             match store.load("k") {
                 Ok(secret) => assert!(secret.is_some_and(|secret| !secret.is_empty())),

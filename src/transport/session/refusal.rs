@@ -201,12 +201,12 @@ mod tests {
             "<title/\u{130}></title",
             "Your IP address is not on the allowlist",
         ];
-        crate::fuzz::check_text(&kept, |body| {
+        crate::inside::fuzz::check_text(&kept, |body| {
             for kind in ["text/plain; x", "Application/JSON", "text/html", "x/y"] {
                 let cut = &body.as_bytes()[..body.len().min(MAX_BYTES)];
                 let words = Words::of(kind, cut);
                 let shown = words.to_string();
-                crate::fuzz::expect_printable(&shown);
+                crate::inside::fuzz::expect_printable(&shown);
                 assert!(shown.chars().count() <= 8 * MAX_BYTES, "{shown}");
                 let mut refusal = Refusal {
                     host: "h".into(),
@@ -216,7 +216,7 @@ mod tests {
                 };
                 refusal.kind(Service::ReceivePack, "ws/repo", Product::Cloud, None);
                 for line in refusal.take_lines() {
-                    crate::fuzz::expect_printable(&line);
+                    crate::inside::fuzz::expect_printable(&line);
                 }
             }
         });

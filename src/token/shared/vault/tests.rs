@@ -553,7 +553,7 @@ fn any_answer_is_a_record_or_an_error_in_one_line() {
         r#"{"auth":{"client_token":"b.T\n"}}"#,
         r#"{"data":{"data":[],"metadata":{"version":-1}}}"#,
     ];
-    crate::fuzz::check_text(&kept, |text| {
+    crate::inside::fuzz::check_text(&kept, |text| {
         for status in [200, 400, 403, 404, 503] {
             let answers = vec![answered(status, text), content(3)];
             let server = Server::default();
@@ -569,7 +569,7 @@ fn any_answer_is_a_record_or_an_error_in_one_line() {
             );
             for trouble in [first.err(), second.err()].into_iter().flatten() {
                 if let Trouble::Lost { why, .. } | Trouble::Unusable(why) = trouble {
-                    crate::fuzz::expect_printable(&format!("{why:#}"));
+                    crate::inside::fuzz::expect_printable(&format!("{why:#}"));
                 }
             }
         }

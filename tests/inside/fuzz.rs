@@ -1,15 +1,18 @@
 //! Fuzzing on stable Rust: gives mutated inputs to each parser of untrusted text.
 //!
 //! A target is a test beside its parser: stored inputs, and a property that holds for every input. The random numbers
-//! are seeded, so that case 4711 is the same everywhere. An input that found a bug joins the stored ones.
+//! are seeded, so that case 4711 of a seed is the same everywhere. An input that found a bug joins the stored ones.
 //! `BBTOKEN_FUZZ_CASES` makes a run longer, and `BBTOKEN_TEST_SEED` gives other cases. Coverage does not guide the
 //! fuzzing, because that needs unsafe code: libFuzzer's driver instead of [`run`], and the compiler's
 //! `-Cpasses=sancov-module` (LLVM's documentation, "SanitizerCoverage").
 
 use std::{
     env,
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
 };
+
+use super::chance::{Chance, seed};
 
 /// The number of mutations in an ordinary run: less than a second for the slowest target.
 const CASES: u64 = 5_000;
@@ -55,26 +58,12 @@ const TOKENS: [&[u8]; 32] = [
     b"null",
 ];
 
-/// A random number generator with a fixed seed (xorshift64*).
-struct Chance(u64);
-
 impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() >> 11) as usize % limit.max(1)
-    }
-
     fn one_of<'a, T: ?Sized>(&mut self, all: &[&'a T]) -> &'a T {
         all[self.below(all.len())]
     }
 
-    fn range(&mut self, length: usize) -> std::ops::Range<usize> {
+    fn range(&mut self, length: usize) -> Range<usize> {
         let start = self.below(length + 1);
         start..start + self.below((length - start).min(64) + 1)
     }
@@ -91,34 +80,30 @@ pub(crate) fn check_on_disk(kept: &[&[u8]], property: impl Fn(&[u8])) {
 }
 
 fn cases() -> u64 {
-    number("BBTOKEN_FUZZ_CASES").unwrap_or(CASES)
-}
-
-/// The number of the first case. Runs are too short for two seeds to share a case.
-fn first() -> u64 {
-    (number("BBTOKEN_TEST_SEED").unwrap_or(0) << 40) + 1
-}
-
-fn number(variable: &str) -> Option<u64> {
-    let text = env::var(variable).ok()?;
-    Some(text.parse().expect("it is a number"))
+    let wanted = env::var("BBTOKEN_FUZZ_CASES").ok();
+    wanted.map_or(CASES, |cases| {
+        cases.parse().expect("BBTOKEN_FUZZ_CASES is a number")
+    })
 }
 
 fn run(cases: u64, kept: &[&[u8]], property: impl Fn(&[u8])) {
+    let seed = seed();
     let one = |case: u64, input: &[u8]| {
         let outcome = catch_unwind(AssertUnwindSafe(|| property(input)));
         assert!(
             outcome.is_ok(),
-            "case {case}: b\"{}\"",
+            "case {case} with BBTOKEN_TEST_SEED={seed}: b\"{}\"",
             input.escape_ascii()
         );
     };
     for input in kept {
         one(0, input);
     }
-    for case in (first()..).take(cases as usize) {
-        // A case depends only on its number. The multiplier spreads small numbers.
-        let mut chance = Chance(case.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    for case in 1..=cases {
+        // A case depends only on its number and the seed. Runs are too short for two seeds to share a case. The
+        // multiplier spreads small numbers.
+        let number = (seed << 40) + case;
+        let mut chance = Chance(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         one(case, &mutation(kept, &mut chance));
     }
 }
@@ -158,7 +143,7 @@ fn change(input: &mut Vec<u8>, kept: &[&[u8]], chance: &mut Chance) {
                 *byte ^= 1 << chance.below(8);
             }
         }
-        3 => input.insert(at, chance.next() as u8),
+        3 => input.insert(at, chance.below(256) as u8),
         4 => drop(input.splice(at..at, input[range].to_vec())),
         5 => drop(input.splice(range, chance.one_of(&TOKENS).iter().copied())),
         6 => drop(input.splice(at..at, chance.one_of(&TOKENS).iter().copied())),
