@@ -17,16 +17,12 @@ pub(crate) trait Connect {
     /// # Errors
     ///
     /// If there is none, or git's http settings for its store cannot be followed.
-    fn record(&self) -> anyhow::Result<Box<dyn SharedRecord + '_>> {
-        anyhow::bail!("the profile has no shared store")
-    }
+    fn record(&self) -> anyhow::Result<Box<dyn SharedRecord + '_>>;
 
     /// Opens the record that gets a copy of the access token for jobs, if the profile has one.
     ///
     /// # Errors
     ///
     /// As [`Connect::record`].
-    fn token_record(&self) -> anyhow::Result<Option<Box<dyn SharedRecord + '_>>> {
-        Ok(None)
-    }
+    fn token_record(&self) -> anyhow::Result<Option<Box<dyn SharedRecord + '_>>>;
 }

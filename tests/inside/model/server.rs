@@ -18,7 +18,7 @@ use crate::{
     profile::{Client, Endpoints, Grant, Profile, Source, Store, Transport},
     secret::Secret,
     site::Product,
-    token::{Connect, Login, Places, Tokens},
+    token::{Connect, Login, Places, SharedRecord, Tokens},
     url::Url,
 };
 
@@ -150,6 +150,14 @@ impl Clock for World {
 impl Connect for World {
     fn client(&self) -> anyhow::Result<&dyn HttpClient> {
         Ok(self)
+    }
+
+    fn record(&self) -> anyhow::Result<Box<dyn SharedRecord + '_>> {
+        anyhow::bail!("the fleet has the models of shared records")
+    }
+
+    fn token_record(&self) -> anyhow::Result<Option<Box<dyn SharedRecord + '_>>> {
+        Ok(None)
     }
 }
 

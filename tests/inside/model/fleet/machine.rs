@@ -178,4 +178,8 @@ impl Connect for Job<'_> {
     fn record(&self) -> anyhow::Result<Box<dyn SharedRecord + '_>> {
         Ok(Box::new(View::new(self)))
     }
+
+    fn token_record(&self) -> anyhow::Result<Option<Box<dyn SharedRecord + '_>>> {
+        Ok(None)
+    }
 }
