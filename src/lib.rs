@@ -47,7 +47,7 @@
 //! | [`address`] | the address of a repository, parsed |
 //! | [`pasted`] | secrets and client ids as people paste them |
 //! | [`clock`], [`signals`], [`dumps`], [`parent_watch`] | time; signals during a write; core dumps; the end of git |
-//! | [`failure`], [`secret`], [`trace`], [`program`], [`limits`], [`names`], [`suggestion`], [`url`], [`waiting`], [`wrapping`] | modules that every room may use |
+//! | [`failure`], [`secret`], [`trace`], [`program`], [`limits`], [`suggestion`], [`url`], [`variables`], [`waiting`], [`wrapping`] | modules that every room may use |
 //! | [`report`] | error chains as `error:`, `caused by:` and `hint:` lines; exit codes |
 //!
 //! Data flows downwards. `tests/layers.rs` holds the table of who may use whom, and fails on any other import.
@@ -98,7 +98,6 @@ mod http;
 mod inside;
 mod lfs;
 mod limits;
-mod names;
 mod oauth;
 mod parent_watch;
 mod pasted;
@@ -114,6 +113,7 @@ mod token;
 mod trace;
 mod transport;
 mod url;
+mod variables;
 mod waiting;
 mod wrapping;
 

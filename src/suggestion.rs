@@ -2,7 +2,7 @@
 
 use crate::{
     failure::quote,
-    names::{PREFIX, variables},
+    variables::{self, PREFIX},
 };
 
 /// The variables that packagers set for a build.
@@ -30,10 +30,11 @@ impl Unknown {
 /// Lists the unknown variables of the environment, in alphabetical order.
 pub(crate) fn unknown_variables() -> Vec<Unknown> {
     let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
-    let is_known = |name: &str| variables().any(|known| known == name) || OF_BUILD.contains(&name);
+    let is_known =
+        |name: &str| variables::ours().any(|known| known == name) || OF_BUILD.contains(&name);
     let unknown = names.filter(|name| !is_known(name)).filter_map(|name| {
         let word = name.strip_prefix(PREFIX)?;
-        let known = variables().filter_map(|known| known.strip_prefix(PREFIX));
+        let known = variables::ours().filter_map(|known| known.strip_prefix(PREFIX));
         let instead = similar(word, known).map(|known| format!("{PREFIX}{known}"));
         Some(Unknown {
             name: quote(&name),
@@ -90,7 +91,9 @@ mod tests {
 
     #[test]
     fn a_word_with_a_typing_error_or_a_part_missing_is_similar() {
-        let variables: Vec<_> = variables().map(|name| &name[PREFIX.len()..]).collect();
+        let variables: Vec<_> = variables::ours()
+            .map(|name| &name[PREFIX.len()..])
+            .collect();
         let options = [
             "store",
             "with-token",

@@ -1,6 +1,6 @@
 //! Two examples or more for each program and subcommand: help and man pages show them.
 
-use crate::names::{Name, list, name};
+use super::names::{Name, list, name};
 
 /// The name of each man page, in the order of the help. Below it, its examples, each with its meaning.
 const EXAMPLES: &str = r"

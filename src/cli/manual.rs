@@ -13,12 +13,10 @@ use super::{
     Console, arguments, examples,
     help_text::NAME,
     manpath,
+    names::{Name, name, variables},
     reference::{ENVIRONMENT_INTRODUCTION, EXIT_CODES, FILES, FILES_INTRODUCTION},
 };
-use crate::{
-    failure::{quote_for_shell, usage},
-    names::{Name, VARIABLES, name},
-};
+use crate::failure::{quote_for_shell, usage};
 
 /// The name of the helper's page. The definition of the command line does not contain the helper, because git runs it.
 const HELPER: &str = "git-remote-bbtoken";
@@ -189,7 +187,7 @@ fn end(title: &str, page: &mut Vec<u8>) -> io::Result<()> {
         &mut end,
         "ENVIRONMENT",
         ENVIRONMENT_INTRODUCTION,
-        &VARIABLES,
+        &variables(),
     );
     section(&mut end, "FILES", FILES_INTRODUCTION, &FILES);
     section(&mut end, "EXIT STATUS", "", codes);

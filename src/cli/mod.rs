@@ -14,6 +14,7 @@ mod login;
 mod logout;
 mod manpath;
 mod manual;
+mod names;
 mod reference;
 mod remote;
 mod renew;

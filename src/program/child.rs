@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::search::{find, is_path, names_relative, path, without_relative};
-use crate::names::{PREFIX, variables};
+use crate::variables::{self, PREFIX};
 
 /// Variables that contain a secret or the path of one.
 const SECRETS: [&str; 4] = [
@@ -107,7 +107,9 @@ impl Ours {
     fn withholds(self, name: &str) -> bool {
         match self {
             Ours::All => false,
-            Ours::Settings => !variables().any(|known| known == name) || SECRETS.contains(&name),
+            Ours::Settings => {
+                !variables::ours().any(|known| known == name) || SECRETS.contains(&name)
+            }
             Ours::None => true,
         }
     }
@@ -276,10 +278,10 @@ mod tests {
             // These two start this project's programs again.
             let is_ours = [Child::Transport, Child::Login].contains(&child);
             assert_eq!(withheld, if is_ours { 0 } else { 7 }, "{child:?}");
-            let settings = variables().filter(|name| !SECRETS.contains(name));
+            let settings = variables::ours().filter(|name| !SECRETS.contains(name));
             let given = settings.filter(|name| !child.withholds(name)).count();
             let expected = match is_ours || child == Child::Exec {
-                true => variables().count() - SECRETS.len(),
+                true => variables::ours().count() - SECRETS.len(),
                 false => 0,
             };
             assert_eq!(given, expected, "{child:?}");

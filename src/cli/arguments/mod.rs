@@ -211,7 +211,7 @@ pub(super) fn definition() -> clap::Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::Name;
+    use crate::cli::names::Name;
 
     /// Gives a command, its subcommands and theirs.
     fn all(command: &clap::Command) -> Vec<clap::Command> {

@@ -8,10 +8,10 @@ use std::fmt::Write as _;
 use super::{
     arguments::{self, MAX_WIDTH},
     help_text::{of_command, wrapped},
+    names::{Name, entry, list, variables},
 };
 use crate::{
     git_config::{BBTOKEN_KEYS, FromRepository, GIT_KEYS, HTTP_KEYS, REMOTE_KEYS, Row},
-    names::{Name, VARIABLES, entry, list},
     program::ROWS,
 };
 use tables::{KEYS, OTHER_KEYS};
@@ -23,7 +23,7 @@ pub(super) use tables::{ENVIRONMENT_INTRODUCTION, EXIT_CODES, FILES, FILES_INTRO
 pub(super) fn topic(topic: &str) -> Option<String> {
     let text = match topic {
         "config" => config(),
-        "environment" => format!("{ENVIRONMENT_INTRODUCTION}\n\n{}", list(&VARIABLES)),
+        "environment" => format!("{ENVIRONMENT_INTRODUCTION}\n\n{}", list(&variables())),
         "exit-codes" => list(&EXIT_CODES),
         "profiles" => PROFILES.to_owned(),
         "bitbucket" => BITBUCKET.to_owned(),
@@ -68,7 +68,7 @@ const OF_GIT: &str = "a setting of git";
 /// Writes everything as the page `docs/reference.md`.
 fn page() -> String {
     let head = "# Reference\n\n`git bbtoken help reference` prints this page.\n";
-    let variables = VARIABLES.iter().map(code_row);
+    let variables = variables();
     let files = FILES.iter().map(code_row);
     let codes = EXIT_CODES
         .iter()
@@ -80,7 +80,7 @@ fn page() -> String {
         head.to_owned(),
         keys(),
         format!("\n## Environment\n\n{ENVIRONMENT_INTRODUCTION}\n"),
-        table("| variable | meaning |", variables),
+        table("| variable | meaning |", variables.iter().map(code_row)),
         format!("\n## Files\n\n{FILES_INTRODUCTION}\n"),
         table("| path | what |", files),
         http(),

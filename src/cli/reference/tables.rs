@@ -1,6 +1,6 @@
 //! The tables of keys, files and exit codes.
 
-use crate::names::{Name, name};
+use crate::cli::names::{Name, name};
 
 /// `bbtoken.<key>` for every profile, `bbtoken.<profile>.<key>` for one.
 pub(in crate::cli) const KEYS: [Name; 32] = [
