@@ -1,4 +1,4 @@
-//! What lets git use the helper everywhere: the settings that are wanted, those that are there, and the changes.
+//! The settings that let git use the helper everywhere: the wanted ones, the present ones, and the changes.
 //!
 //! What was added is noted in `bbtoken.addedBySetup`, in the same file, so that it goes wherever the file goes.
 
@@ -6,8 +6,8 @@ mod answering;
 pub(crate) mod chain;
 mod file;
 mod keys;
+mod present;
 mod rules;
-mod there;
 mod undo;
 
 use crate::{
@@ -18,14 +18,14 @@ use crate::{
     url::Url,
 };
 use anyhow::Context as _;
+use present::{AGENT, NOTE, Present, Reasoned, WHOLE_FILE, make, noted};
 use rules::Request;
-use there::{AGENT, NOTE, Reasoned, There, WHOLE_FILE, make, noted};
 
 pub(crate) use chain::Chain;
 pub(crate) use file::lock;
 pub(crate) use keys::same_key;
+pub(crate) use present::Options;
 pub(crate) use rules::NEEDS_GIT;
-pub(crate) use there::Options;
 pub(crate) use undo::Undo;
 
 /// What is to be changed.
@@ -36,7 +36,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Compares what is wanted with what is there, and tells what the user has set differently.
+    /// Compares the wanted settings with the present ones, and tells what the user has set differently.
     ///
     /// # Errors
     ///
@@ -44,7 +44,7 @@ impl Plan {
     pub(crate) fn read(options: &Options, tell: &dyn Fn(&str)) -> anyhow::Result<Self> {
         let own = options.target.matching(".")?;
         let app = outside(&options.target)?;
-        let there = There {
+        let present = Present {
             entries: of_user(&app),
             own,
             scope: match options.target {
@@ -54,15 +54,15 @@ impl Plan {
         };
         let ask = app::credential_helper().context("cannot find git-bbtoken itself")?;
         let sites = sites(&app);
-        let mut changes = missing([rules::submodules()], &there, tell);
+        let mut changes = missing([rules::submodules()], &present, tell);
         for site in &sites {
-            changes.extend(answering::answering(site, &ask, &there));
-            changes.extend(missing(rules::asked_well(site), &there, tell));
+            changes.extend(answering::answering(site, &ask, &present));
+            changes.extend(missing(rules::asked_well(site), &present, tell));
         }
-        let rewritten = rules::rewritten(&app, &there, options);
-        changes.extend(rules::replaced(&rewritten, &there));
-        changes.extend(missing(rewritten, &there, tell));
-        changes.extend(missing(rules::agent(&there, options), &there, tell));
+        let rewritten = rules::rewritten(&app, &present, options);
+        changes.extend(rules::replaced(&rewritten, &present));
+        changes.extend(missing(rewritten, &present, tell));
+        changes.extend(missing(rules::agent(&present, options), &present, tell));
         let target = options.target.clone();
         Ok(Plan {
             target,
@@ -160,7 +160,7 @@ pub(crate) fn of_user(app: &App) -> Vec<&Entry> {
 /// Finds the missing settings of the requests, each change with its reason, and tells what the user has set differently.
 fn missing(
     requests: impl IntoIterator<Item = Request>,
-    there: &There<'_>,
+    present: &Present<'_>,
     tell: &dyn Fn(&str),
 ) -> Vec<Reasoned> {
     let mut changes = Vec::new();
@@ -168,15 +168,15 @@ fn missing(
         let (key, value, why) = (request.key, request.value, request.why);
         let of_key = |entry: &&&Entry| same_key(&entry.name(), &key);
         let is_value = |entry: &Entry| entry.value.as_deref() == Some(value.as_str());
-        let entries: Vec<_> = there.entries.iter().filter(of_key).collect();
-        let is_there = match request.is_single {
+        let entries: Vec<_> = present.entries.iter().filter(of_key).collect();
+        let is_present = match request.is_single {
             true => entries.last().is_some_and(|entry| is_value(entry)),
             false => entries.iter().any(|entry| is_value(entry)),
         };
-        if is_there {
+        if is_present {
             continue;
         }
-        let of_person = entries.iter().rfind(|entry| entry.scope == there.scope);
+        let of_person = entries.iter().rfind(|entry| entry.scope == present.scope);
         if let Some(own) = of_person.filter(|_| request.is_single) {
             tell(&format!(
                 "not changed: {key} = {} (setup would set {value}: {why})",
@@ -184,7 +184,7 @@ fn missing(
             ));
             continue;
         }
-        changes.extend(there.add(key, value, why));
+        changes.extend(present.add(key, value, why));
     }
     changes
 }

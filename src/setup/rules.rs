@@ -2,7 +2,7 @@
 
 use super::{
     keys::same_key,
-    there::{AGENT, NOTE, Options, REPLACED, Reasoned, There},
+    present::{AGENT, NOTE, Options, Present, REPLACED, Reasoned},
     undo::removed,
 };
 use crate::{
@@ -18,7 +18,7 @@ pub(super) struct Request {
     pub(super) key: String,
     pub(super) value: String,
     pub(super) why: &'static str,
-    /// A value of the user's own is respected; else ours is added to what is there.
+    /// Whether setup keeps a value of the user. Otherwise, it adds its own value to the present ones.
     pub(super) is_single: bool,
 }
 
@@ -31,7 +31,7 @@ pub(super) fn submodules() -> Request {
 }
 
 /// Gives the rules for addresses. The rules of an earlier setup depend on the sites, so they are brought up to date.
-pub(super) fn rewritten(app: &App, there: &There<'_>, options: &Options) -> Vec<Request> {
+pub(super) fn rewritten(app: &App, present: &Present<'_>, options: &Options) -> Vec<Request> {
     let mut places: Vec<_> = app.used_places().iter().collect();
     places.dedup_by_key(|place| &place.base);
     let mut rules: Vec<_> = places.iter().flat_map(|place| usual_names(place)).collect();
@@ -40,7 +40,7 @@ pub(super) fn rewritten(app: &App, there: &There<'_>, options: &Options) -> Vec<
     } else {
         let is_only = app.has_one_site();
         let all = places.iter().flat_map(|place| rewriting(place, is_only));
-        let is_noted = |start: &str| noted(there).any(|(_, noted)| noted == start);
+        let is_noted = |start: &str| noted(present).any(|(_, noted)| noted == start);
         rules.extend(all.filter(|(_, start, _)| options.everywhere || is_noted(start)));
     }
     let to_request = |(to, start, why): (String, String, _)| Request {
@@ -51,7 +51,7 @@ pub(super) fn rewritten(app: &App, there: &There<'_>, options: &Options) -> Vec<
 }
 
 /// Removes the rules of an earlier setup that others replace. Of two rules for the same beginning, git takes the first.
-pub(super) fn replaced(requests: &[Request], there: &There<'_>) -> Vec<Reasoned> {
+pub(super) fn replaced(requests: &[Request], present: &Present<'_>) -> Vec<Reasoned> {
     let is_replaced = |(key, start): &(&str, &str)| {
         let mut requests = requests.iter();
         requests.any(|request| request.value == *start && !same_key(&request.key, key))
@@ -60,16 +60,16 @@ pub(super) fn replaced(requests: &[Request], there: &There<'_>) -> Vec<Reasoned>
         let note = format!("{key}={start}");
         [removed(key, start), removed(NOTE, &note)].map(|change| (change, REPLACED))
     };
-    noted(there).filter(is_replaced).flat_map(both).collect()
+    noted(present).filter(is_replaced).flat_map(both).collect()
 }
 
 /// Lists the rules that an earlier setup wrote, and that turn other addresses into ours.
-fn noted<'t>(there: &'t There<'_>) -> impl Iterator<Item = (&'t str, &'t str)> {
-    let notes = there.own.iter().filter(|(key, _)| same_key(key, NOTE));
+fn noted<'t>(present: &'t Present<'_>) -> impl Iterator<Item = (&'t str, &'t str)> {
+    let notes = present.own.iter().filter(|(key, _)| same_key(key, NOTE));
     let rules = notes.filter_map(|(_, note)| note.split_once('='));
     rules.filter(|(key, start)| {
         let is_rule = key.starts_with("url.bbtoken:") && !start.starts_with("bbtoken:");
-        is_rule && there.own_has(key, start)
+        is_rule && present.own_has(key, start)
     })
 }
 
@@ -90,8 +90,8 @@ fn other_starts(place: &Place, is_web: bool) -> impl Iterator<Item = String> {
 }
 
 /// Turns the agent on where a person works. The user may have decided already.
-pub(super) fn agent(there: &There<'_>, options: &Options) -> Option<Request> {
-    let is_decided = there.entries.iter().any(|entry| entry.name() == AGENT);
+pub(super) fn agent(present: &Present<'_>, options: &Options) -> Option<Request> {
+    let is_decided = present.entries.iter().any(|entry| entry.name() == AGENT);
     let why = "a process keeps connections open for two minutes: the next commands save two round trips; auto means not in CI and not with sudo";
     #[cfg(unix)]
     let is_suitable = app::is_a_persons_session();

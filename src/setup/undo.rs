@@ -3,7 +3,7 @@
 use super::{
     file,
     keys::same_key,
-    there::{AGENT, NOTE, WHOLE_FILE, has, make},
+    present::{AGENT, NOTE, WHOLE_FILE, has, make},
 };
 use crate::git::{Change, Target};
 
@@ -22,9 +22,9 @@ impl Undo {
     ///
     /// When git cannot read the configuration.
     pub(crate) fn read(target: Target) -> anyhow::Result<Option<Self>> {
-        let there = target.matching(".")?;
+        let own = target.matching(".")?;
         let mut notes = Vec::new();
-        for (_, note) in there.iter().filter(|(key, _)| same_key(key, NOTE)) {
+        for (_, note) in own.iter().filter(|(key, _)| same_key(key, NOTE)) {
             if note.contains('=') && !notes.contains(&note) {
                 notes.push(note);
             }
@@ -35,11 +35,11 @@ impl Undo {
         let mut changes = Vec::new();
         for note in notes.iter().rev() {
             let setting = note.split_once('=');
-            let setting = setting.filter(|(key, value)| has(&there, key, value));
+            let setting = setting.filter(|(key, value)| has(&own, key, value));
             changes.extend(setting.map(|(key, value)| removed(key, value)));
             changes.push(removed(NOTE, note));
         }
-        let is_whole_file = has(&there, NOTE, WHOLE_FILE);
+        let is_whole_file = has(&own, NOTE, WHOLE_FILE);
         changes.extend(is_whole_file.then(|| removed(NOTE, WHOLE_FILE)));
         Ok(Some(Undo {
             target,

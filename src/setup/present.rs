@@ -1,4 +1,4 @@
-//! What the user wants, what is there, and what is noted of it.
+//! The settings that are present, the notes of setup among them, and the user's choices.
 
 use super::keys::same_key;
 use crate::{
@@ -6,11 +6,11 @@ use crate::{
     git_config::{Entry, Scope},
 };
 
-/// Where it is noted.
+/// The setting in which setup notes each setting that it adds.
 pub(super) const NOTE: &str = "bbtoken.addedBySetup";
 /// The setting that turns the agent on.
 pub(super) const AGENT: &str = "bbtoken.agent";
-/// What the note says of the file itself, where there was none.
+/// The note that setup made the file itself.
 pub(super) const WHOLE_FILE: &str = "this file";
 
 /// Why a setting of an earlier setup is removed.
@@ -19,28 +19,29 @@ pub(super) const REPLACED: &str = "an earlier setup wrote this; the lines below 
 /// A change, and why it is made.
 pub(super) type Reasoned = (Change, &'static str);
 
-/// What git reads of the user's configuration, and what the user's own file holds of it.
-pub(super) struct There<'e> {
-    /// The machine's and the user's settings, with included files, as they are outside of repositories.
+/// The configuration before the changes.
+pub(super) struct Present<'e> {
+    /// The settings that git reads outside of repositories, with those of included files.
     pub(super) entries: Vec<&'e Entry>,
-    /// The lines of the file that is written to.
+    /// The settings in the file that setup writes to.
     pub(super) own: Vec<(String, String)>,
     /// The scope of that file.
     pub(super) scope: Scope,
 }
 
-/// Tells whether lines of a file have a setting.
+/// Tells whether a setting is among others.
 pub(super) fn has(lines: &[(String, String)], key: &str, value: &str) -> bool {
     let mut lines = lines.iter();
     lines.any(|(name, its)| same_key(name, key) && its == value)
 }
 
-impl There<'_> {
+impl Present<'_> {
+    /// Tells whether the file has a setting.
     pub(super) fn own_has(&self, key: &str, value: &str) -> bool {
         has(&self.own, key, value)
     }
 
-    /// First comes the note: unsetup knows of everything that is ever added.
+    /// Adds a setting to the file. Its note comes first, so that unsetup knows each setting that setup has ever added.
     pub(super) fn add(&self, key: String, value: String, why: &'static str) -> Vec<Reasoned> {
         let note = format!("{key}={value}");
         let mut changes = Vec::new();
@@ -52,7 +53,7 @@ impl There<'_> {
     }
 }
 
-/// Which rules for addresses the user wants.
+/// What the user wants of setup.
 pub(crate) struct Options {
     /// Turn plain addresses into ours.
     pub(crate) everywhere: bool,
@@ -64,6 +65,7 @@ pub(crate) struct Options {
     pub(crate) target: Target,
 }
 
+/// Makes the change that adds a note.
 pub(super) fn noted(value: String) -> Change {
     Change::Add {
         key: NOTE.to_owned(),
@@ -71,7 +73,7 @@ pub(super) fn noted(value: String) -> Change {
     }
 }
 
-/// Makes all changes of a file or none.
+/// Makes all changes to a file, or none.
 pub(super) fn make(changes: impl Iterator<Item = Change>, target: &Target) -> anyhow::Result<()> {
     let changes: Vec<_> = changes.map(|change| (target.clone(), change)).collect();
     apply_all(&changes)
