@@ -119,13 +119,13 @@ fn directories() -> Vec<PathBuf> {
 
 /// What an identity needs of the agent.
 #[derive(Default)]
-pub(super) struct Lender {
+pub(super) struct Borrower {
     borrowed: OnceCell<Option<ByAgent>>,
     /// The place and lane for which this command starts an agent when it ends, because none is running.
     missed: RefCell<Option<(Place, Lane, Option<Silent>)>>,
 }
 
-impl Lender {
+impl Borrower {
     /// Borrows a connection for an identity once, if its requests may go over one.
     pub(super) fn client(
         &self,
@@ -170,7 +170,7 @@ impl Lender {
     }
 }
 
-impl Drop for Lender {
+impl Drop for Borrower {
     fn drop(&mut self) {
         let Some((place, lane, silent)) = self.missed.take() else {
             return;

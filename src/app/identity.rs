@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 #[cfg(unix)]
-use super::agent::{self, Lender};
+use super::agent::{self, Borrower};
 use super::context::{App, Services};
 use crate::{
     git_config::{self, HttpSettings, process_variable},
@@ -30,7 +30,7 @@ pub(crate) struct Identity {
     /// The login to the shared store, which must not be repeated.
     session: Rc<VaultSession>,
     #[cfg(unix)]
-    lender: Option<Lender>,
+    borrower: Option<Borrower>,
     pub(super) services: Rc<Services>,
 }
 
@@ -78,9 +78,9 @@ impl Identity {
             session: Rc::default(),
             #[cfg(unix)]
             // The agent connects to the base URL. A mirror is another server.
-            lender: (url.origin() == profile.endpoints.base.origin()
+            borrower: (url.origin() == profile.endpoints.base.origin()
                 && agent::is_wanted(git, profile.store)?)
-            .then(Lender::default),
+            .then(Borrower::default),
             services: Rc::clone(&app.services),
             profile: Profile {
                 no_questions: app.no_questions(),
@@ -109,7 +109,7 @@ impl Identity {
             unused_proxy: self.unused_proxy.clone(),
             session: Rc::clone(&self.session),
             #[cfg(unix)]
-            lender: None,
+            borrower: None,
             services: Rc::clone(&self.services),
         }
     }
@@ -119,7 +119,7 @@ impl Identity {
         self.services.clients.keep_to(family);
         #[cfg(unix)]
         {
-            self.lender = None;
+            self.borrower = None;
         }
     }
 
@@ -130,8 +130,8 @@ impl Identity {
     /// If git's http settings cannot be followed.
     pub(crate) fn client(&self) -> anyhow::Result<&dyn HttpClient> {
         #[cfg(unix)]
-        if let Some(lender) = &self.lender
-            && let Some(by_agent) = lender.client(&self.profile, &self.http, &self.services)
+        if let Some(borrower) = &self.borrower
+            && let Some(by_agent) = borrower.client(&self.profile, &self.http, &self.services)
         {
             return Ok(by_agent);
         }
@@ -142,7 +142,7 @@ impl Identity {
     #[cfg(unix)]
     pub(crate) fn agent_use(&self) -> Option<bool> {
         let is_eligible = || agent::lane(&self.profile, &self.http).is_some();
-        self.lender.as_ref().map(|_| is_eligible())
+        self.borrower.as_ref().map(|_| is_eligible())
     }
 
     fn of_vault<'i>(
