@@ -47,7 +47,7 @@ impl Tokens<'_> {
         error: &oauth::Error,
     ) -> Option<Duration> {
         let pause = retries.pause(&self.trouble(error, repeat)?)?;
-        pause.line.iter().for_each(|line| (self.notify)(line));
+        pause.line.iter().for_each(|line| (self.warn)(line));
         Some(pause.span)
     }
 

@@ -63,7 +63,7 @@ pub(super) fn acquire(
     key: &str,
     limit: Duration,
     clock: &dyn Clock,
-    notify: &dyn Fn(&str),
+    warn: &dyn Fn(&str),
 ) -> anyhow::Result<LockOutcome> {
     let path = directory.join(format!("{key}.lock"));
     let message = || format!("cannot lock '{}'", path.display());
@@ -88,7 +88,7 @@ pub(super) fn acquire(
         }
         if !told && begun.elapsed() >= tell_after {
             told = true;
-            notify(&format!(
+            warn(&format!(
                 "waiting for {}, which is getting a token",
                 holder(&mut file, clock)
             ));

@@ -86,7 +86,7 @@ impl Tokens<'_> {
             Some(login) => store.save(&key, &login.to_record())?,
             None => {
                 store.release(&key);
-                (self.notify)(
+                (self.warn)(
                     "Bitbucket returned no refresh token: this login ends when its access token expires",
                 );
             }

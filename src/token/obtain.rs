@@ -153,7 +153,7 @@ impl Tokens<'_> {
         let granted = granted?;
         match (cache.write(&key, &granted.entry), lock) {
             (Err(error), _) => self.tell_unsaved(&error),
-            (Ok(()), Err(error)) => (self.notify)(&format!(
+            (Ok(()), Err(error)) => (self.warn)(&format!(
                 "commands that run at the same time may each request a token: {error:#}"
             )),
             (Ok(()), Ok(_)) => {}
@@ -241,14 +241,14 @@ impl Tokens<'_> {
     }
 
     fn set_aside(&self, cache: &Cache, key: &str, why: &str) {
-        (self.notify)(&match cache.set_aside(key) {
+        (self.warn)(&match cache.set_aside(key) {
             Ok(path) => format!("{why}; the helper moved it to '{}'", path.display()),
             Err(error) => format!("{why}; the helper could not move it away: {error}"),
         });
     }
 
     pub(super) fn tell_unsaved(&self, error: &anyhow::Error) {
-        (self.notify)(&format!(
+        (self.warn)(&format!(
             "the token was not saved, so each command requests its own: {error:#}; make the directory writable, or set BBTOKEN_HOME to another one"
         ));
     }

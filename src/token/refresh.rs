@@ -167,7 +167,7 @@ impl Refresh<'_> {
         let was_pending = self.journal.is_pending(token);
         if let Err(error) = self.journal.begin(token, tokens.clock.now_unix_s()) {
             // The store has reserved space for the login itself.
-            (tokens.notify)(&format!(
+            (tokens.warn)(&format!(
                 "if this process is killed now, the login of profile '{}' may be lost: {error:#}",
                 tokens.profile
             ));
@@ -190,7 +190,7 @@ impl Refresh<'_> {
                     true => "fix this and log in again",
                     false => "fix this within minutes and run any git command, or log in again",
                 };
-                (tokens.notify)(&format!(
+                (tokens.warn)(&format!(
                     "cannot save the refreshed login of profile '{}'; {remedy}: {error:#}",
                     tokens.profile
                 ));

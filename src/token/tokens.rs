@@ -44,26 +44,26 @@ pub(crate) struct Tokens<'a> {
     pub(super) http: &'a dyn Connect,
     pub(super) clock: &'a dyn Clock,
     pub(super) places: Places,
-    pub(super) notify: &'a dyn Fn(&str),
+    pub(super) warn: &'a dyn Fn(&str),
     pub(super) current: Option<Current>,
     pub(super) replaced: bool,
 }
 
 impl<'a> Tokens<'a> {
-    /// Prepares the tokens of a profile. `notify` shows warnings to the user.
+    /// Prepares the tokens of a profile. `warn` shows warnings to the user.
     pub(crate) fn new(
         profile: &'a Profile,
         http: &'a dyn Connect,
         clock: &'a dyn Clock,
         places: Places,
-        notify: &'a dyn Fn(&str),
+        warn: &'a dyn Fn(&str),
     ) -> Self {
         Tokens {
             profile,
             http,
             clock,
             places,
-            notify,
+            warn,
             current: None,
             replaced: false,
         }
@@ -146,7 +146,7 @@ impl<'a> Tokens<'a> {
             _ => self.places.cache.as_ref(),
         };
         let directory = directory.context("there is no directory for the lock")?;
-        lock::acquire(directory, key, LOCK_LIMIT, self.clock, self.notify)
+        lock::acquire(directory, key, LOCK_LIMIT, self.clock, self.warn)
     }
 
     pub(super) fn token_host(&self) -> &str {

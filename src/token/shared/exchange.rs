@@ -78,7 +78,7 @@ impl Renewal<'_> {
             ..held.known.record.clone()
         });
         if let Err(error) = published {
-            (self.tokens.notify)(&format!(
+            (self.tokens.warn)(&format!(
                 "the renewed token of profile '{}' could not be shared; run 'git bbtoken renew' within 8 minutes, or log in again: {error:#}",
                 self.tokens.profile
             ));

@@ -39,9 +39,9 @@ pub(crate) trait SharedRecord {
         Ok(Inspection::default())
     }
 
-    /// Lets the store keep as few earlier versions as possible, because they contain secrets. `notify` warns if that
-    /// fails.
-    fn limit_versions(&self, _notify: &dyn Fn(&str)) {}
+    /// Lets the store keep as few earlier versions as possible, because they contain secrets. `warn` shows a warning if
+    /// that fails.
+    fn limit_versions(&self, _warn: &dyn Fn(&str)) {}
 
     /// Checks that this machine may destroy versions, before it removes the record.
     ///

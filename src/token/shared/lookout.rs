@@ -188,7 +188,7 @@ impl<'r> Lookout<'r> {
             }
             if !told && limit == STORE_LIMIT && waited >= ABSENT {
                 told = true;
-                (self.tokens.notify)(&format!("waiting for the shared login: {error:#}"));
+                (self.tokens.warn)(&format!("waiting for the shared login: {error:#}"));
             }
             pauses.wait(clock, asked);
         }

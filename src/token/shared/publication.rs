@@ -133,7 +133,7 @@ impl Tokens<'_> {
             Ok(next)
         })?;
         self.copy(&published);
-        record.limit_versions(self.notify);
+        record.limit_versions(self.warn);
         if let Some(cache) = self.places.cache.clone() {
             // It may have the token of the earlier login.
             Cache::at(cache).remove(&self.profile.shared_key());
@@ -158,7 +158,7 @@ impl Tokens<'_> {
             None => Ok(()),
         });
         if let Err(error) = copied {
-            (self.notify)(&format!(
+            (self.warn)(&format!(
                 "the token of profile '{}' was renewed, but its copy for jobs was not: {error:#}",
                 self.profile
             ));

@@ -120,7 +120,7 @@ impl Renewal<'_> {
                 Step::Wait(message) => {
                     if !told && clock.monotonic() - begun >= TELL_AFTER {
                         told = true;
-                        (self.tokens.notify)(&message);
+                        (self.tokens.warn)(&message);
                     }
                     LATER
                 }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 /// What a message stands behind.
-const HEADS: [&str; 13] = [
+const HEADS: [&str; 12] = [
     "Failure::new(",
     "usage(",
     "misconfigured(",
@@ -17,7 +17,6 @@ const HEADS: [&str; 13] = [
     "change(",
     "let message =",
     "warn)(",
-    "notify)(",
 ];
 /// Shorter ones are names and words within a message.
 const SHORTEST: usize = 8;

@@ -78,11 +78,11 @@ impl SharedRecord for VaultRecord<'_> {
         Ok(found)
     }
 
-    fn limit_versions(&self, notify: &dyn Fn(&str)) {
+    fn limit_versions(&self, warn: &dyn Fn(&str)) {
         let body = Secret::new(json!({ "max_versions": KEPT }).to_string());
         let is_set = self.send(WRITE, &self.wire.path_of("metadata"), &body);
         if !is_set.is_ok_and(|answer| matches!(answer.status, 200 | 204)) {
-            notify(&format!(
+            warn(&format!(
                 "the store keeps earlier versions of the login; run 'vault kv metadata put -max-versions={KEPT} {}'",
                 self.wire.record
             ));

@@ -67,12 +67,12 @@ impl Job<'_> {
 
     fn command(&self, is_misled: bool, cache: Option<PathBuf>) -> anyhow::Result<()> {
         let profile = &self.world.profile;
-        let notify = |line: &str| self.world.state().notices.push(line.to_owned());
+        let warn = |line: &str| self.world.state().notices.push(line.to_owned());
         let places = Places {
             cache,
             ..Places::default()
         };
-        let mut tokens = Tokens::new(profile, self, self, places, &notify);
+        let mut tokens = Tokens::new(profile, self, self, places, &warn);
         let bearer = tokens.bearer(Duration::ZERO)?;
         if self.takes(&bearer.token) && !is_misled {
             return Ok(());
