@@ -32,6 +32,20 @@ pub(crate) fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Reads a file that a setting names. The error contains its path.
+///
+/// # Errors
+///
+/// As [`read`].
+pub(crate) fn read_named(path: &Path) -> io::Result<Vec<u8>> {
+    read(path, MAX_BYTES).map_err(|error| {
+        io::Error::new(
+            error.kind(),
+            format!("cannot read '{}': {error}", path.display()),
+        )
+    })
+}
+
 /// Reads the first line of a short file; `None` if there is none.
 pub(crate) fn first_line(path: &Path) -> Option<String> {
     /// More than any path or branch name.

@@ -11,7 +11,7 @@ use rustls::pki_types::{
     pem::{self, PemObject as _},
 };
 
-use super::named_file;
+use crate::files::foreign;
 
 /// A certificate with its key. `Debug` does not print the key.
 #[derive(Debug, PartialEq)]
@@ -34,10 +34,10 @@ impl ClientCertificate {
     ///
     /// If a file cannot be read. The message names it.
     pub(crate) fn read(certificate: &Path, key: Option<&Path>) -> io::Result<Option<Arc<Self>>> {
-        let pem = named_file::read(certificate)?;
+        let pem = foreign::read_named(certificate)?;
         let chain: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&pem).collect();
         let private_key = match key {
-            Some(path) => PrivateKeyDer::from_pem_slice(&named_file::read(path)?),
+            Some(path) => PrivateKeyDer::from_pem_slice(&foreign::read_named(path)?),
             None => PrivateKeyDer::from_pem_slice(&pem),
         };
         Ok(match (chain, private_key) {

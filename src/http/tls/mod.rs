@@ -2,7 +2,6 @@
 
 mod bundle;
 mod client_certificate;
-mod named_file;
 mod pinned_keys;
 mod problem;
 mod roots;

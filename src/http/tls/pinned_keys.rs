@@ -10,7 +10,7 @@ use rustls::{
     server::ParsedCertificate,
 };
 
-use super::named_file;
+use crate::files::foreign;
 
 /// The accepted public keys of a server (curl: `CURLOPT_PINNEDPUBLICKEY`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl PinnedKeys {
     ///
     /// If the file cannot be read.
     pub(crate) fn read(path: &Path) -> io::Result<Self> {
-        let bytes = named_file::read(path)?;
+        let bytes = foreign::read_named(path)?;
         let key = SubjectPublicKeyInfoDer::from_pem_slice(&bytes);
         let key = key.map_or(bytes, |key| key.as_ref().to_vec());
         Ok(PinnedKeys(vec![digest(&SHA256, &key).as_ref().to_vec()]))
