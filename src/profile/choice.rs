@@ -5,8 +5,8 @@ use super::{
     raw::Raw,
     reserved_names::{DEFAULT, ENVIRONMENT},
     resolve::{base_url, resolve},
-    setting::Setting,
     valid::Profile,
+    values::Setting,
 };
 use crate::{
     address::{Address, is_profile_name},

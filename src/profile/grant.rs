@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::setting::Setting;
+use super::values::Setting;
 use crate::secret::Secret;
 
 /// The source of a secret.

@@ -12,7 +12,6 @@ mod raw;
 mod record;
 mod reserved_names;
 mod resolve;
-mod setting;
 mod shared;
 mod store;
 #[cfg(test)]
@@ -27,7 +26,7 @@ pub(crate) use key::{Key, Variable};
 pub(crate) use raw::{Environment, Layers, Raw, RawProfile};
 pub(crate) use reserved_names::{DEFAULT, ENVIRONMENT};
 pub(crate) use resolve::places;
-pub(crate) use setting::Setting;
 pub(crate) use shared::{Jwt, RecordPath, SharedStore, Vault};
 pub(crate) use store::Store;
 pub(crate) use valid::{Profile, Transport};
+pub(crate) use values::Setting;

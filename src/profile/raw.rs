@@ -7,10 +7,9 @@ use super::{
     grant::{Client, Source},
     key::Key,
     reserved_names::DEFAULT,
-    setting::Setting,
     store::Store,
     valid::Profile,
-    values::store,
+    values::{Setting, store},
 };
 use crate::{
     suggestion::{self, Unknown},

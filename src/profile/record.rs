@@ -6,10 +6,9 @@ use super::{
     key::Key,
     raw::{Layers, RawProfile},
     reserved_names::ENVIRONMENT,
-    setting::Setting,
     shared::{Jwt, RecordPath, SharedStore, Vault},
     store::Store,
-    values::endpoint,
+    values::{Setting, endpoint},
 };
 use crate::{
     failure::{Failure, misconfigured},

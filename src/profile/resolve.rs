@@ -7,10 +7,9 @@ use super::{
     raw::{Environment, Layers, Raw, RawProfile},
     record,
     reserved_names::DEFAULT,
-    setting::Setting,
     store::Store,
     valid::{Profile, Transport},
-    values::{endpoint, one_of, read_url, store, truth},
+    values::{Setting, endpoint, one_of, read_url, store, truth},
 };
 use crate::{
     failure::{Failure, misconfigured},

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use super::{reserved_names::ENVIRONMENT, setting::Setting};
+use super::{reserved_names::ENVIRONMENT, values::Setting};
 use crate::url::Url;
 
 /// The engine and the place of a shared record.

@@ -5,9 +5,9 @@ use std::fmt;
 use super::{
     endpoints::Endpoints,
     grant::{Client, Grant},
-    setting::Setting,
     shared::SharedStore,
     store::Store,
+    values::Setting,
 };
 use crate::{secret::hex_digest, suggestion::Unknown};
 

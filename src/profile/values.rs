@@ -1,11 +1,20 @@
-//! Reads the value of a setting: a URL, a word of several, a boolean.
+//! Values with their origins, read as a URL, one of several words, or a boolean.
 
-use super::{setting::Setting, store::Store};
+use super::store::Store;
 use crate::{
     failure::{Failure, misconfigured, quote},
     secret::{mask_address, mask_name},
     url::{Url, may_carry_credentials},
 };
+
+/// A value with its origin, for messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Setting<T = String> {
+    /// The value.
+    pub(crate) value: T,
+    /// The key or variable, with its file: `bbtoken.work.clientId in ~/.gitconfig`.
+    pub(crate) origin: String,
+}
 
 /// Reads the URL of an endpoint.
 ///
