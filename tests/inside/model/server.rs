@@ -264,10 +264,39 @@ pub(super) enum Outcome {
     Killed,
 }
 
+fn url(text: &str) -> Url {
+    Url::parse(text).expect("it is a URL")
+}
+
+/// A profile for the server, without a cache.
+pub(super) fn profile(name: &str, grant: Grant) -> Profile {
+    Profile {
+        name: name.into(),
+        account: name.into(),
+        push_profile: None,
+        grant,
+        scope: None,
+        redirect_uri: None,
+        endpoints: Endpoints {
+            product: Product::Cloud,
+            mirror: None,
+            base: url("https://server"),
+            token: url("https://server/token"),
+            authorize: url("https://server/authorize"),
+        },
+        transport: Transport::Auto,
+        store: Store::File,
+        shared: None,
+        caches_tokens: false,
+        remembers_advertisement: true,
+        no_questions: None,
+        unknown_keys: Vec::new(),
+    }
+}
+
 impl World {
     /// A world whose one user has logged in.
     pub(super) fn new() -> Self {
-        let url = |text: &str| Url::parse(text).expect("it is a URL");
         // In memory where there is such a place: this is not about the disk.
         let memory = PathBuf::from("/dev/shm");
         let directory = match memory.is_dir() {
@@ -288,32 +317,17 @@ impl World {
             meanwhile: RefCell::default(),
             directory: directory.expect("a temporary directory"),
             profile: Profile {
-                name: "work".into(),
-                account: "work".into(),
-                push_profile: None,
-                grant: Grant::AuthorizationCode(Client {
-                    id: "client".into(),
-                    secret: Source::Given {
-                        variable: "SECRET",
-                        secret: Secret::new("secret"),
-                    },
-                }),
-                scope: None,
-                redirect_uri: None,
-                endpoints: Endpoints {
-                    product: Product::Cloud,
-                    mirror: None,
-                    base: url("https://server"),
-                    token: url("https://server/token"),
-                    authorize: url("https://server/authorize"),
-                },
-                transport: Transport::Auto,
-                store: Store::File,
-                shared: None,
                 caches_tokens: true,
-                remembers_advertisement: true,
-                no_questions: None,
-                unknown_keys: Vec::new(),
+                ..profile(
+                    "work",
+                    Grant::AuthorizationCode(Client {
+                        id: "client".into(),
+                        secret: Source::Given {
+                            variable: "SECRET",
+                            secret: Secret::new("secret"),
+                        },
+                    }),
+                )
             },
         };
         let page = url("https://server/authorize");

@@ -10,18 +10,14 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    super::Chance,
+    super::{Chance, server::profile},
     endpoint::{Again, Endpoint},
     faults::{Effect, Fault, Plan},
     jobs::Command,
     machine::Job,
     store::{Store, StoreClock},
 };
-use crate::{
-    profile::{Endpoints, Grant, Profile, Transport},
-    site::Product,
-    url::Url,
-};
+use crate::profile::{Grant, Profile};
 
 /// The true time at which the model begins.
 pub(super) const EPOCH_S: u64 = 1_700_000_000;
@@ -99,7 +95,7 @@ pub(super) struct Start {
 
 impl World {
     pub(super) fn new(start: &Start, plan: Plan) -> Self {
-        let profile = profile();
+        let profile = profile("ci", Grant::Shared(None));
         let off_s = match start.clock {
             StoreClock::Off(seconds) => seconds,
             StoreClock::Nodes(_) | StoreClock::None => 0,
@@ -185,32 +181,6 @@ impl World {
             state.store.advance(now);
             self.turns[job % MOST_JOBS].notify_one();
         }
-    }
-}
-
-fn profile() -> Profile {
-    let url = |text: &str| Url::parse(text).expect("it is a URL");
-    Profile {
-        name: "ci".into(),
-        account: "ci".into(),
-        push_profile: None,
-        grant: Grant::Shared(None),
-        scope: None,
-        redirect_uri: None,
-        endpoints: Endpoints {
-            product: Product::Cloud,
-            mirror: None,
-            base: url("https://server"),
-            token: url("https://server/token"),
-            authorize: url("https://server/authorize"),
-        },
-        transport: Transport::Auto,
-        store: crate::profile::Store::File,
-        shared: None,
-        caches_tokens: false,
-        remembers_advertisement: true,
-        no_questions: None,
-        unknown_keys: Vec::new(),
     }
 }
 
