@@ -5,7 +5,7 @@ use crate::{
     app::{self, App, Identity, Unread},
     clock,
     failure::{Kind, kind, quote},
-    profile::{self, Profile, Store},
+    profile::{self, Store},
     report,
     secret::masked,
     site::Owner,
@@ -14,12 +14,15 @@ use crate::{
 /// The text of a public report if Bitbucket refuses the token in the request for the account.
 const REFUSED: &str = "the token was refused";
 
-/// Checks the profile of an address, or the one that git uses in this directory, and then a repository.
-pub(super) fn all(app: &App, address: Option<&str>, is_reachable: bool) -> Vec<Finding> {
+/// Checks the profile that was found for an address, and then the repository.
+pub(super) fn all(
+    app: &App,
+    address: Option<&str>,
+    found: Result<(Identity, Finding), Finding>,
+    is_reachable: bool,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let remote = address.is_none().then(|| remote(app)).flatten();
-    let address = address.or(remote);
-    match identity(app, address) {
+    match found {
         Err(finding) => findings.push(finding),
         Ok((identity, finding)) => {
             findings.push(finding);
@@ -50,14 +53,8 @@ pub(super) fn all(app: &App, address: Option<&str>, is_reachable: bool) -> Vec<F
     findings
 }
 
-/// Gives the profile of an address, or the one that git uses in this directory.
-pub(super) fn profile(app: &App, address: Option<&str>) -> Option<Profile> {
-    let found = identity(app, address.or(remote(app)));
-    found.ok().map(|(identity, _)| identity.profile)
-}
-
 /// Finds a remote of this repository that is at Bitbucket, first the one from which git fetches by default.
-fn remote(app: &App) -> Option<&str> {
+pub(super) fn remote(app: &App) -> Option<&str> {
     let remotes = app.settings().filter_map(|entry| {
         let is_ours = entry.section == "remote"
             && entry.key == "url"
@@ -72,7 +69,8 @@ fn remote(app: &App) -> Option<&str> {
     of_git.or(remotes.first()).copied()
 }
 
-fn identity(app: &App, address: Option<&str>) -> Result<(Identity, Finding), Finding> {
+/// Finds the profile of an address, or the one that git uses in this directory.
+pub(super) fn identity(app: &App, address: Option<&str>) -> Result<(Identity, Finding), Finding> {
     const CHECK: &str = "profile";
     let refuse = |error: anyhow::Error| {
         let fix = match kind(&error) {

@@ -88,12 +88,14 @@ impl Findings {
 
 /// Runs the checks that need git's configuration. A later check may need the object of an earlier one.
 fn of_configuration(app: &App, address: Option<&str>) -> Vec<Finding> {
-    let profile = access::profile(app, address);
-    let (mut findings, is_reachable) = network::check(app, profile.as_ref());
+    let address = address.or_else(|| access::remote(app));
+    let found = access::identity(app, address);
+    let profile = found.as_ref().ok().map(|(identity, _)| &identity.profile);
+    let (mut findings, is_reachable) = network::check(app, profile);
     // The next checks may start an agent, or replace one that does not answer.
     #[cfg(unix)]
     findings.extend(agent::check(app));
-    findings.extend(access::all(app, address, is_reachable));
+    findings.extend(access::all(app, address, found, is_reachable));
     findings.extend(settings::unknown(app));
     findings.extend(settings::of_repository(app));
     findings.extend(settings::rewritten(app));
