@@ -19,6 +19,8 @@ pub(crate) struct App {
     /// The sites: first the common one, then those that profiles set.
     pub(crate) places: Vec<profile::Place>,
     pub(crate) git: GitConfig,
+    /// The name of the setting that forbids questions to the user.
+    pub(crate) no_questions: Option<String>,
     pub(super) environment: Environment,
     pub(super) services: Rc<Services>,
 }
@@ -122,6 +124,7 @@ impl App {
                 reporter: report::warn,
                 clients: Clients::new(no_questions.is_some()),
             }),
+            no_questions,
         })
     }
 
@@ -133,11 +136,6 @@ impl App {
     /// The base URL for profiles that set none.
     pub(crate) fn base(&self) -> &Url {
         &self.places[0].base
-    }
-
-    /// Gives the name of the setting that forbids questions to the user.
-    pub(crate) fn no_questions(&self) -> Option<String> {
-        git_config::no_questions(&self.git, &process_variable)
     }
 
     /// Iterates over git's settings in order of precedence.

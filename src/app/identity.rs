@@ -83,7 +83,7 @@ impl Identity {
             .then(Borrower::default),
             services: Rc::clone(&app.services),
             profile: Profile {
-                no_questions: app.no_questions(),
+                no_questions: app.no_questions.clone(),
                 ..profile
             },
         })

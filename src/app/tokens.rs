@@ -216,7 +216,7 @@ pub(crate) fn forget_rest(app: &App, store: Store) -> anyhow::Result<bool> {
     let Directories { cache, state } = git_config::directories(&process_variable);
     // The cache has its access tokens in files of the same kind.
     let directories = state.into_iter().chain(cache).collect();
-    token::store::forget_rest(store, directories, app.no_questions().as_deref())
+    token::store::forget_rest(store, directories, app.no_questions.as_deref())
 }
 
 /// Releases the space in the store that was reserved for a login, because the login stops.

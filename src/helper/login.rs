@@ -76,7 +76,7 @@ fn question(remote: &str, address: &str) -> Option<(File, String)> {
         return None;
     }
     let app = App::read_of_helper().ok()?;
-    if app.no_questions().is_some() {
+    if app.no_questions.is_some() {
         return None;
     }
     let terminal = File::options().read(true).write(true).open(TERMINAL).ok()?;

@@ -74,7 +74,7 @@ impl Login<'_> {
         if obstacle.is_some() || choice == Choice::Nothing {
             return Choice::Nothing;
         }
-        let Some(setting) = self.app.no_questions() else {
+        let Some(setting) = &self.app.no_questions else {
             return choice;
         };
         console.tell(&format!(
